@@ -1,1 +1,3 @@
 //! ringrift.
+
+pub mod store;

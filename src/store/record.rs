@@ -1,0 +1,128 @@
+//! A finished game as it is written, sent and named.
+//!
+//! Invariant: positions are never stored. A record holds the moves; everything else about the game follows from
+//! them through the rules, and [`GameRecord::validate`] checks that it does.
+
+use serde::{Deserialize, Serialize};
+use wire::{Hash, WireError};
+
+/// Most steps of a recorded game.
+pub const MOVES_MAX: usize = 20_000;
+/// Most legal moves with a weight in one policy.
+pub const POLICY_MAX: usize = 16_384;
+/// Largest canonical encoding of one game.
+pub const RECORD_BYTES_MAX: usize = 16 << 20;
+
+/// Frame kind of a single encoded game.
+const KIND_GAME: u8 = 0x20;
+
+/// A complete game from the empty board, with what was learned from while it was played.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct GameRecord {
+    /// [`rules::RULES_VERSION`] of the player.
+    pub rules_version: u32,
+    /// Configuration key such as `hex8_2p`.
+    pub config: String,
+    /// Whether the pie rule was on offer.
+    pub swap: bool,
+    /// Whether victories were tested only where a turn ends.
+    pub turn_end: bool,
+    /// Seed of the game's randomness; informative.
+    pub seed: u64,
+    /// Why the game was played.
+    pub kind: GameKind,
+    /// Who played: person `i` starts behind seat `i`.
+    pub players: Vec<Player>,
+    /// Every step as `rules::Move::code`.
+    pub moves: Vec<u32>,
+    /// The searched steps, by ascending ply.
+    pub decisions: Vec<Decision>,
+    /// The winning seat, 0-based. After a swap another person sits there.
+    pub winner_seat: u8,
+    /// The node that played it.
+    pub node: u64,
+    /// When it ended, milliseconds since the Unix epoch.
+    pub created_ms: u64,
+}
+
+/// Why a game was played. Append-only: the order is the encoding.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum GameKind {
+    /// To learn from.
+    Selfplay,
+    /// A candidate against the champion.
+    Match,
+    /// A model against a fixed baseline.
+    Baseline,
+}
+
+impl GameKind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Selfplay, Self::Match, Self::Baseline];
+
+    /// The name in databases and on screen.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Selfplay => "selfplay",
+            Self::Match => "match",
+            Self::Baseline => "baseline",
+        }
+    }
+}
+
+/// Who made the choices of one person. Append-only: the order is the encoding.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Player {
+    /// A model, by the hash of its checkpoint.
+    Model(Hash),
+    /// Uniformly random legal moves.
+    Random,
+    /// The one-ply heuristic.
+    Heuristic,
+}
+
+/// What a search found at one step.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Index into [`GameRecord::moves`].
+    pub ply: u32,
+    /// `(index into the legal moves, weight)` by ascending index, weights above zero. Empty: the step teaches
+    /// the value only.
+    pub policy: Vec<(u16, u16)>,
+}
+
+/// Why a record is no valid game.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum RecordError {
+    /// The record cannot be encoded or decoded.
+    #[error("unreadable game record")]
+    Wire(#[from] WireError),
+}
+
+impl GameRecord {
+    /// The canonical encoding: equal records have equal bytes.
+    ///
+    /// # Errors
+    /// [`RecordError::Wire`] for a record above [`RECORD_BYTES_MAX`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>, RecordError> {
+        Ok(wire::encode(KIND_GAME, self, RECORD_BYTES_MAX)?)
+    }
+
+    /// Reads [`Self::to_bytes`] back. The game is not validated.
+    ///
+    /// # Errors
+    /// [`RecordError::Wire`] for anything that is no encoded record.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecordError> {
+        Ok(wire::decode::<Self, RECORD_BYTES_MAX>(KIND_GAME, bytes)?)
+    }
+
+    /// The game's name: the hash of its canonical encoding.
+    ///
+    /// # Panics
+    /// For a record above [`RECORD_BYTES_MAX`], which no decoder or validation lets through.
+    #[must_use]
+    pub fn id(&self) -> Hash {
+        Hash::of(&self.to_bytes().expect("a game of bounded length fits its frame"))
+    }
+}

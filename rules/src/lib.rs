@@ -29,6 +29,7 @@ mod state;
 mod symmetry;
 mod territory;
 mod topology;
+pub mod trace;
 mod turn;
 
 pub use bits::{Bitboard, Bits, Cells};

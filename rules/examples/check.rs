@@ -32,7 +32,10 @@ fn main() -> ExitCode {
                 }
             }
             Err(error) => {
-                eprintln!("{path}: {error}");
+                eprintln!(
+                    "{path}: {error}: {:?}",
+                    std::error::Error::source(&error).map(ToString::to_string)
+                );
                 failed = true;
             }
         }

@@ -23,6 +23,7 @@ mod moves;
 mod notation;
 mod outcome;
 mod parse;
+pub mod playout;
 mod recovery;
 mod stack;
 mod state;

@@ -150,7 +150,7 @@ impl<T: Topology> State<T> {
     fn placeable(&self, seat: u8) -> usize {
         let i = usize::from(seat);
         let room = T::BOARD.supply().saturating_sub(self.on_board[i]);
-        usize::from(self.hand[i].min(room).min(3))
+        usize::from(self.hand(seat).min(room).min(3))
     }
 
     /// Whether the seat, were it its turn, had a legal placement.
@@ -243,7 +243,7 @@ impl<T: Topology> State<T> {
 
     pub(crate) fn place(&mut self, cell: Cell, count: u32) {
         let me = self.me();
-        self.hand[me] -= count as u16;
+        self.hand[me] -= count as i16;
         self.on_board[me] += count as u16;
         let stack = (0..count).fold(self.stack(cell), |stack, _| stack.pushed(self.seat));
         self.set_stack(cell, stack);

@@ -172,7 +172,7 @@ impl<T: Topology> State<T> {
             MoveKind::RecoverStretch => {
                 pair(out, "R2", '>')?;
                 out.push('[');
-                cells(out, self.recovery_stretch(mv))?;
+                cells(out, self.stretch_named(mv))?;
                 out.push(']');
                 Ok(())
             }
@@ -256,7 +256,7 @@ impl<T: Topology> State<T> {
             {
                 Some((from, to)) => {
                     let mv = Move::pair(MoveKind::RecoverStretch, from, to);
-                    if self.recovery_stretch(mv).is_empty() {
+                    if self.stretch_named(mv).is_empty() {
                         return Err(MoveError::NoStretch);
                     }
                     Some(mv)

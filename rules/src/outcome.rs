@@ -61,7 +61,7 @@ impl<T: Topology> State<T> {
     /// The four tests of the rules, in their order.
     pub(crate) fn victory(&self) -> Option<(u8, Reason)> {
         let config = self.config();
-        let threshold = config.elimination_threshold();
+        let threshold = config.elimination_threshold() as i16;
         let seats = usize::from(self.seats);
         if let Some(seat) = self.eliminated[..seats]
             .iter()
@@ -90,7 +90,7 @@ impl<T: Topology> State<T> {
     fn tie_break(&self) -> (u8, Reason) {
         // Absent seats hold nothing, and nothing is no maximum.
         let territory = self.territory.map(u32::from);
-        let rings = from_fn(|seat| u32::from(self.eliminated[seat] + self.hand[seat]));
+        let rings = from_fn(|seat| (self.eliminated[seat] + self.hand[seat]).max(0) as u32);
         let markers = self.markers.map(|markers| markers.count());
         if let Some(seat) = unique_maximum(territory) {
             return (seat, Reason::TerritoryControl);

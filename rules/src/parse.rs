@@ -14,6 +14,9 @@ use crate::topology::Topology;
 /// Longer than any position of the largest board.
 const TEXT_MAX: usize = 64 * 1024;
 
+/// More eliminated rings than all rings of any position; the counters have room for as many again.
+const ELIMINATED_MAX: i16 = 469 * HEIGHT_MAX as i16 + 96;
+
 /// Why a text is not a position.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotationError {
@@ -42,13 +45,13 @@ pub enum NotationError {
         /// Where.
         cell: String,
     },
-    /// More rings than a seat can have.
-    #[error("seat {seat} has {rings} rings, its supply is {supply} on {board}")]
-    Supply {
+    /// More rings in hand than a seat starts with.
+    #[error("seat {seat} has {rings} rings in hand, its supply is {supply} on {board}")]
+    Hand {
         /// From 1.
         seat: u8,
-        /// In hand, or of its colour on the board.
-        rings: u16,
+        /// In hand.
+        rings: i16,
         /// Rings a seat starts with.
         supply: u16,
         /// The board.
@@ -261,32 +264,30 @@ impl<T: Topology> State<T> {
 
     fn check_counters(&self) -> Result<(), NotationError> {
         let supply = T::BOARD.supply();
-        let total = supply * u16::from(self.seats);
-        let mut rings = 0u32;
         for seat in 0..usize::from(self.seats) {
-            for count in [self.hand[seat], self.on_board[seat]] {
-                if count > supply {
-                    let seat = seat as u8 + 1;
-                    return Err(NotationError::Supply {
-                        seat,
-                        rings: count,
-                        supply,
-                        board: T::BOARD,
-                    });
-                }
+            // Constructed positions may have more rings of a colour on the board than a seat can place.
+            // The hand then falls below zero: what is missing from the supply.
+            let rings = self.hand[seat];
+            if rings > supply as i16 {
+                return Err(NotationError::Hand {
+                    seat: seat as u8 + 1,
+                    rings,
+                    supply,
+                    board: T::BOARD,
+                });
             }
-            let counts = [self.hand[seat], self.on_board[seat], self.eliminated[seat]];
-            rings += counts.map(u32::from).iter().sum::<u32>();
+            ensure(rings >= -ELIMINATED_MAX, "a hand with fewer rings than none")?;
+            ensure(
+                (-ELIMINATED_MAX..=ELIMINATED_MAX).contains(&self.eliminated[seat]),
+                "more eliminated rings than any game has",
+            )?;
             let cells = self.collapsed[seat].count();
             ensure(
                 u32::from(self.territory[seat]) == cells,
                 "territory that is not the collapsed cells",
             )?;
         }
-        ensure(
-            rings <= u32::from(total),
-            "more rings than all seats together have",
-        )
+        Ok(())
     }
 
     fn read_turn(&mut self, turn: &str) -> Result<(), NotationError> {

@@ -10,12 +10,24 @@ use crate::moves::{Move, MoveKind};
 use crate::state::State;
 use crate::topology::Topology;
 
+/// The order in which recovery looks at the axes: E, S, SE, NE on square boards (finding 6).
+const fn axis_order<T: Topology>() -> &'static [usize] {
+    if T::HEX { &[0, 1, 2] } else { &[0, 2, 1, 3] }
+}
+
 /// What a line slide collapses.
 struct Slide<B> {
-    /// With a payment.
+    /// With a payment: the first run found.
     whole: B,
-    /// Free of charge.
-    stretch: Option<B>,
+    /// Free of charge, if that is offered.
+    stretch: Option<Stretch<B>>,
+}
+
+/// A free collapse. The record names the start of the longest run, even where the first run found has
+/// exactly the required length and is what collapses (finding 8).
+struct Stretch<B> {
+    named: B,
+    collapsing: B,
 }
 
 impl<T: Topology> State<T> {
@@ -43,7 +55,9 @@ impl<T: Topology> State<T> {
     fn slide(&self, from: Cell, to: Cell) -> Option<Slide<T::Bits>> {
         let markers = self.slid(from);
         let length = self.config().line_length();
-        let runs = (0..T::AXES).map(|axis| Run::through::<T>(&markers, to, axis));
+        let runs = axis_order::<T>()
+            .iter()
+            .map(|&axis| Run::through::<T>(&markers, to, axis));
         let first = runs.clone().find(|run| run.len() >= T::BOARD.base_line())?;
         if first.len() < length {
             return None;
@@ -52,23 +66,35 @@ impl<T: Topology> State<T> {
         let start = &longest.cells()[..length];
         let whole = set_of::<T>(first.cells());
         let stretch = (longest.len() > length && start.contains(&to)).then(|| {
-            if first.len() == length {
-                whole
-            } else {
-                set_of::<T>(start)
+            let named = set_of::<T>(start);
+            Stretch {
+                named,
+                collapsing: if first.len() == length { whole } else { named },
             }
         });
         Some(Slide { whole, stretch })
     }
 
-    /// The cells that a free recovery slide collapses; empty for other moves.
-    pub fn recovery_stretch(&self, mv: Move) -> T::Bits {
+    /// The stretch that a `RecoverStretch` move names; empty for other moves.
+    pub(crate) fn stretch_named(&self, mv: Move) -> T::Bits {
         if mv.kind() != MoveKind::RecoverStretch {
             return T::Bits::default();
         }
-        self.slide(mv.from(), mv.to())
-            .and_then(|slide| slide.stretch)
-            .unwrap_or_default()
+        let stretch = self.slide(mv.from(), mv.to()).and_then(|slide| slide.stretch);
+        stretch.map_or_else(T::Bits::default, |stretch| stretch.named)
+    }
+
+    /// The cells that a recovery slide collapses; empty if none, and for other moves.
+    pub fn recovery_cells(&self, mv: Move) -> T::Bits {
+        let cells = match mv.kind() {
+            MoveKind::RecoverLine => self.slide(mv.from(), mv.to()).map(|slide| slide.whole),
+            MoveKind::RecoverStretch => {
+                let stretch = self.slide(mv.from(), mv.to()).and_then(|slide| slide.stretch);
+                stretch.map(|stretch| stretch.collapsing)
+            }
+            _ => None,
+        };
+        cells.unwrap_or_default()
     }
 
     /// The stacks with a ring of the seat to move, all of them buried: it controls none.
@@ -130,20 +156,14 @@ impl<T: Topology> State<T> {
     pub(crate) fn recover(&mut self, mv: Move) {
         let (from, to) = (mv.from(), mv.to());
         let me = self.me();
-        let collapsing = match mv.kind() {
-            MoveKind::RecoverLine => self.slide(from, to).map(|slide| slide.whole),
-            MoveKind::RecoverStretch => self.slide(from, to).and_then(|slide| slide.stretch),
-            _ => None,
-        };
+        let collapsing = self.recovery_cells(mv);
         self.markers[me].remove(from);
         if mv.kind() == MoveKind::RecoverStrike {
             self.eliminate_top(to, 1);
         } else {
             self.markers[me].insert(to);
         }
-        if let Some(cells) = collapsing {
-            self.collapse(cells);
-        }
+        self.collapse(collapsing);
         if let Some(payer) = mv.aux_cell() {
             self.eliminate_buried(payer);
         }

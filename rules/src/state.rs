@@ -88,8 +88,10 @@ pub struct State<T: Topology> {
     pub(crate) markers: [T::Bits; SEATS_MAX],
     pub(crate) collapsed: [T::Bits; SEATS_MAX],
     pub(crate) on_board: [u16; SEATS_MAX],
-    pub(crate) hand: [u16; SEATS_MAX],
-    pub(crate) eliminated: [u16; SEATS_MAX],
+    /// Hands and eliminated rings are negative in some constructed positions, which have more rings on the
+    /// board than there are.
+    pub(crate) hand: [i16; SEATS_MAX],
+    pub(crate) eliminated: [i16; SEATS_MAX],
     pub(crate) territory: [u16; SEATS_MAX],
     pub(crate) options: Options,
     pub(crate) seats: u8,
@@ -143,7 +145,7 @@ impl<T: Topology> State<T> {
     pub fn new(seats: u8, options: Options) -> Self {
         assert!((2..=4).contains(&seats), "{seats} seats");
         let mut hand = [0; SEATS_MAX];
-        hand[..usize::from(seats)].fill(T::BOARD.supply());
+        hand[..usize::from(seats)].fill(T::BOARD.supply() as i16);
         Self {
             stacks: T::NO_STACKS,
             occupied: T::Bits::default(),
@@ -259,8 +261,9 @@ impl<T: Topology> State<T> {
     }
 
     /// Rings in a seat's hand.
+    #[inline]
     pub fn hand(&self, seat: u8) -> u16 {
-        self.hand[usize::from(seat)]
+        self.hand[usize::from(seat)].max(0) as u16
     }
 
     /// Rings of a seat's colour on the board.
@@ -270,7 +273,7 @@ impl<T: Topology> State<T> {
 
     /// Eliminated rings credited to a seat, whatever their colour.
     pub fn eliminated(&self, seat: u8) -> u16 {
-        self.eliminated[usize::from(seat)]
+        self.eliminated[usize::from(seat)].max(0) as u16
     }
 
     /// Collapsed cells of a seat.
@@ -324,7 +327,7 @@ impl<T: Topology> State<T> {
     #[inline]
     pub(crate) fn present(&self, seat: u8) -> bool {
         let seat = usize::from(seat);
-        self.hand[seat] + self.on_board[seat] > 0
+        self.hand[seat] > 0 || self.on_board[seat] > 0
     }
 
     #[inline]
@@ -368,7 +371,7 @@ impl<T: Topology> State<T> {
             let gone = stack.count(seat) - rest.count(seat);
             self.on_board[usize::from(seat)] -= gone as u16;
         }
-        self.eliminated[self.me()] += count as u16;
+        self.eliminated[self.me()] += count as i16;
         self.set_stack(cell, rest);
     }
 

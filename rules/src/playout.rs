@@ -44,7 +44,7 @@ impl Choices {
 
     /// An index below `len`, which is not zero; uniform but for a bias below 2^-32 * `len`.
     pub fn below(&mut self, len: usize) -> usize {
-        ((self.next_u64() >> 32) * len as u64 >> 32) as usize
+        (((self.next_u64() >> 32) * len as u64) >> 32) as usize
     }
 }
 

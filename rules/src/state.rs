@@ -3,6 +3,8 @@
 //! A cell is empty, or holds a stack, a marker or a collapse, never two of them. `occupied`, `controlled`
 //! and `on_board` always agree with `stacks`, and `territory` with `collapsed`.
 
+use std::fmt;
+
 use crate::bits::Bits;
 use crate::board::{Cell, Config, NONE_CELL, Options, SEATS_MAX};
 use crate::outcome::Outcome;
@@ -80,7 +82,7 @@ pub(crate) const NEVER: u32 = u32::MAX;
 ///
 /// Equality is that of the position as the notation prints it; what lies in the past ([`Self::swapped`],
 /// [`Self::ply`]) is not compared.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct State<T: Topology> {
     pub(crate) stacks: T::Stacks,
     pub(crate) occupied: T::Bits,
@@ -136,6 +138,12 @@ impl<T: Topology> PartialEq for State<T> {
 }
 
 impl<T: Topology> Eq for State<T> {}
+
+impl<T: Topology> fmt::Debug for State<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "State({}, {:?}, {self})", self.config(), self.options)
+    }
+}
 
 impl<T: Topology> State<T> {
     /// The empty board, seat 0 to move.

@@ -1,1 +1,243 @@
 //! The one codec.
+//!
+//! Invariant: nothing outside this crate names bincode, and nothing inside it allocates more than the caller's
+//! limit for bytes that a stranger sent. A frame is
+//!
+//! ```text
+//! magic "RR" | u8 format version | u8 kind | u32 body length, LE | body | u32 CRC32C of all before it, LE
+//! ```
+//!
+//! The body is bincode 2 with fixed-width little-endian integers. Enums on the wire are append-only; their golden
+//! bytes are tested where they are defined.
+
+mod hash;
+
+pub use hash::{Hash, HashParseError};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Version of the frame format written by this build.
+pub const FORMAT_VERSION: u8 = 1;
+/// Bytes that a frame adds to its body.
+pub const OVERHEAD: usize = HEADER + 4;
+
+const MAGIC: [u8; 2] = *b"RR";
+const HEADER: usize = 8;
+
+/// Why bytes could not be encoded or are no valid frame.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum WireError {
+    /// Fewer bytes than the frame announces, or more.
+    #[error("frame of {found} bytes, expected {expected}")]
+    Length {
+        /// Bytes that the header asks for.
+        expected: usize,
+        /// Bytes given.
+        found: usize,
+    },
+    /// Not one of our frames.
+    #[error("not a ringrift frame")]
+    Magic,
+    /// A frame of another format version.
+    #[error("frame format version {0} is not supported")]
+    Version(u8),
+    /// A frame of another kind than the caller expects.
+    #[error("frame kind {found}, expected {expected}")]
+    Kind {
+        /// Kind asked for.
+        expected: u8,
+        /// Kind in the header.
+        found: u8,
+    },
+    /// The body is larger than the caller allows.
+    #[error("body of {size} bytes exceeds the limit of {limit}")]
+    TooLarge {
+        /// Announced or produced size.
+        size: usize,
+        /// The caller's limit.
+        limit: usize,
+    },
+    /// The checksum does not match.
+    #[error("checksum mismatch")]
+    Checksum,
+    /// The body is not a value of the expected type.
+    #[error("malformed body: {0}")]
+    Body(String),
+}
+
+fn config() -> bincode::config::Configuration<bincode::config::LittleEndian, bincode::config::Fixint> {
+    bincode::config::standard()
+        .with_little_endian()
+        .with_fixed_int_encoding()
+}
+
+/// Encodes `value` as a frame of `kind` whose body is at most `limit` bytes.
+///
+/// # Errors
+/// [`WireError::TooLarge`], or [`WireError::Body`] for a value that serde cannot express.
+pub fn encode<T: Serialize>(kind: u8, value: &T, limit: usize) -> Result<Vec<u8>, WireError> {
+    let mut frame = vec![MAGIC[0], MAGIC[1], FORMAT_VERSION, kind, 0, 0, 0, 0];
+    bincode::serde::encode_into_std_write(value, &mut frame, config())
+        .map_err(|e| WireError::Body(e.to_string()))?;
+    let size = frame.len() - HEADER;
+    let length = u32::try_from(size)
+        .ok()
+        .filter(|_| size <= limit)
+        .ok_or(WireError::TooLarge { size, limit })?;
+    frame[4..HEADER].copy_from_slice(&length.to_le_bytes());
+    let checksum = crc32c::crc32c(&frame);
+    frame.extend_from_slice(&checksum.to_le_bytes());
+    Ok(frame)
+}
+
+/// Decodes exactly one frame of `kind` whose body is at most `LIMIT` bytes; nothing may follow it.
+///
+/// # Errors
+/// Every malformed input is a [`WireError`]; none panics or allocates beyond `LIMIT`.
+pub fn decode<T: DeserializeOwned, const LIMIT: usize>(kind: u8, frame: &[u8]) -> Result<T, WireError> {
+    let body = body(kind, frame, LIMIT)?;
+    let (value, used) = bincode::serde::decode_from_slice(body, config().with_limit::<LIMIT>())
+        .map_err(|e| WireError::Body(e.to_string()))?;
+    if used != body.len() {
+        return Err(WireError::Body(format!(
+            "{} bytes after the value",
+            body.len() - used
+        )));
+    }
+    Ok(value)
+}
+
+/// The kind of a frame, before its body is looked at.
+#[must_use]
+pub fn kind(frame: &[u8]) -> Option<u8> {
+    (frame.len() >= HEADER && frame[..2] == MAGIC).then(|| frame[3])
+}
+
+fn body(kind: u8, frame: &[u8], limit: usize) -> Result<&[u8], WireError> {
+    if frame.len() < OVERHEAD {
+        return Err(WireError::Length {
+            expected: OVERHEAD,
+            found: frame.len(),
+        });
+    }
+    if frame[..2] != MAGIC {
+        return Err(WireError::Magic);
+    }
+    if frame[2] != FORMAT_VERSION {
+        return Err(WireError::Version(frame[2]));
+    }
+    if frame[3] != kind {
+        return Err(WireError::Kind {
+            expected: kind,
+            found: frame[3],
+        });
+    }
+    let size = u32::from_le_bytes([frame[4], frame[5], frame[6], frame[7]]) as usize;
+    if size > limit {
+        return Err(WireError::TooLarge { size, limit });
+    }
+    if frame.len() != size + OVERHEAD {
+        return Err(WireError::Length {
+            expected: size + OVERHEAD,
+            found: frame.len(),
+        });
+    }
+    let (covered, checksum) = frame.split_at(HEADER + size);
+    if crc32c::crc32c(covered).to_le_bytes() != checksum {
+        return Err(WireError::Checksum);
+    }
+    Ok(&covered[HEADER..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    #[derive(Serialize, Deserialize, Debug, PartialEq, Clone)]
+    enum Message {
+        Ping(u64),
+        Text { name: String, tags: Vec<Option<u32>> },
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let frame = encode(7, &Message::Ping(258), 64).unwrap();
+        assert_eq!(hex(&frame), "525201070c000000000000000201000000000000edf30560");
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    #[test]
+    fn refusals() {
+        let good = encode(1, &Message::Ping(1), 64).unwrap();
+        let check = |change: fn(&mut Vec<u8>), expected: WireError| {
+            let mut frame = good.clone();
+            change(&mut frame);
+            assert_eq!(decode::<Message, 64>(1, &frame).unwrap_err(), expected);
+        };
+        check(|f| f[0] = 0, WireError::Magic);
+        check(|f| f[2] = 9, WireError::Version(9));
+        check(
+            |f| f[3] = 2,
+            WireError::Kind {
+                expected: 1,
+                found: 2,
+            },
+        );
+        check(|f| f[8] ^= 1, WireError::Checksum);
+        check(
+            |f| f.push(0),
+            WireError::Length {
+                expected: 24,
+                found: 25,
+            },
+        );
+        check(|f| f[4] = 65, WireError::TooLarge { size: 65, limit: 64 });
+        check(
+            |f| f.truncate(3),
+            WireError::Length {
+                expected: 12,
+                found: 3,
+            },
+        );
+        assert_eq!(
+            encode(1, &vec![0u8; 100], 64).unwrap_err(),
+            WireError::TooLarge { size: 108, limit: 64 }
+        );
+    }
+
+    #[test]
+    fn a_lying_length_does_not_allocate() {
+        let frame = encode(1, &u64::MAX, 64).unwrap();
+        assert!(matches!(
+            decode::<Vec<u64>, 64>(1, &frame),
+            Err(WireError::Body(_))
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(name in ".{0,40}", tags in prop::collection::vec(any::<Option<u32>>(), 0..20)) {
+            let message = Message::Text { name, tags };
+            let frame = encode(3, &message, 4096).unwrap();
+            prop_assert_eq!(decode::<Message, 4096>(3, &frame).unwrap(), message);
+        }
+
+        #[test]
+        fn hostile_bytes_never_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200), fix in any::<bool>()) {
+            if fix && bytes.len() >= OVERHEAD {
+                let size = (bytes.len() - OVERHEAD) as u32;
+                bytes[..4].copy_from_slice(&[b'R', b'R', FORMAT_VERSION, 3]);
+                bytes[4..8].copy_from_slice(&size.to_le_bytes());
+                let end = bytes.len() - 4;
+                let checksum = crc32c::crc32c(&bytes[..end]).to_le_bytes();
+                bytes[end..].copy_from_slice(&checksum);
+            }
+            let _ = decode::<Message, 4096>(3, &bytes);
+        }
+    }
+}

@@ -1,7 +1,8 @@
 //! The game RingRift: position, legal moves, outcome, notation.
 //!
-//! Pure: no clock, no unsafe code, and no heap while playing beyond the caller's list of moves. A position
-//! is a [`State`] of a board given as a type; [`with_board!`] goes from a [`Board`] value to that type.
+//! Pure: no unsafe code, no clock (but in [`playout::random_games`], which measures), and no heap while
+//! playing beyond the caller's list of moves. A position is a [`State`] of a board given as a type;
+//! [`with_board!`] goes from a [`Board`] value to that type.
 //!
 //! ```
 //! use rules::{Hex8, Options, State};

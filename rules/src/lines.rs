@@ -122,12 +122,13 @@ impl<T: Topology> State<T> {
 
     /// The cells that a line move collapses; empty for other moves.
     pub fn line_cells(&self, mv: Move) -> T::Bits {
-        let (cells, len) = match mv.kind() {
-            MoveKind::Line | MoveKind::LineAll | MoveKind::LineStretch => {
-                Self::line_between(mv.from(), mv.to())
-            }
-            _ => return T::Bits::default(),
-        };
+        if !matches!(
+            mv.kind(),
+            MoveKind::Line | MoveKind::LineAll | MoveKind::LineStretch
+        ) {
+            return T::Bits::default();
+        }
+        let (cells, len) = Self::line_between(mv.from(), mv.to());
         let start = match mv.aux_cell() {
             Some(first) => cells[..len].iter().position(|&cell| cell == first).unwrap_or(len),
             None => return set_of::<T>(&cells[..len]),

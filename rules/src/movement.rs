@@ -255,16 +255,8 @@ impl<T: Topology> State<T> {
         let lifted = self.stack(from);
         self.set_stack(from, Stack::EMPTY);
         self.markers[me].insert(from);
-        let tables = T::tables();
-        let (ray, distance) = (0..T::DIRECTIONS)
-            .find_map(|direction| {
-                let ray = tables.ray(from, direction);
-                ray.iter()
-                    .position(|&cell| cell == to)
-                    .map(|distance| (ray, distance))
-            })
-            .expect("moves run along rays");
-        for &cell in &ray[..distance] {
+        let (direction, distance) = T::direction(from, to).expect("moves run along rays");
+        for &cell in &T::ray(from, direction)[..distance - 1] {
             if self.markers[me].get(cell) {
                 self.markers[me].remove(cell);
                 self.collapsed[me].insert(cell);

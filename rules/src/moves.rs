@@ -242,6 +242,13 @@ impl Move {
         (self.aux != NONE_CELL && self.kind != MoveKind::Territory).then_some(self.aux)
     }
 
+    /// Whether all its cells are among the first `cells`.
+    pub(crate) fn fits(self, cells: usize) -> bool {
+        [self.from, self.to, self.aux]
+            .iter()
+            .all(|&cell| cell == NONE_CELL || usize::from(cell) < cells)
+    }
+
     /// The move in 32 bits: 5 for the kind, 9 for each field.
     pub const fn code(self) -> u32 {
         (self.kind as u32) << 27 | (self.from as u32) << 18 | (self.to as u32) << 9 | self.aux as u32

@@ -122,7 +122,7 @@ impl<T: Topology> State<T> {
         Ok(())
     }
 
-    /// The move as text.
+    /// The move as text; `?` if it has cells that this board does not have.
     pub fn move_text(&self, mv: Move) -> String {
         let mut text = String::new();
         self.write_move(&mut text, mv);
@@ -131,6 +131,10 @@ impl<T: Topology> State<T> {
 
     /// Appends the move's text, without allocating if `out` has room.
     pub fn write_move(&self, out: &mut String, mv: Move) {
+        if !mv.fits(T::CELLS) {
+            out.push('?');
+            return;
+        }
         self.print_move(out, mv).expect("a string takes everything");
     }
 

@@ -86,15 +86,18 @@ impl<T: Topology> State<T> {
 
     /// The cells that a recovery slide collapses; empty if none, and for other moves.
     pub fn recovery_cells(&self, mv: Move) -> T::Bits {
-        let cells = match mv.kind() {
-            MoveKind::RecoverLine => self.slide(mv.from(), mv.to()).map(|slide| slide.whole),
-            MoveKind::RecoverStretch => {
-                let stretch = self.slide(mv.from(), mv.to()).and_then(|slide| slide.stretch);
-                stretch.map(|stretch| stretch.collapsing)
-            }
-            _ => None,
+        if !matches!(mv.kind(), MoveKind::RecoverLine | MoveKind::RecoverStretch) {
+            return T::Bits::default();
+        }
+        let Some(slide) = self.slide(mv.from(), mv.to()) else {
+            return T::Bits::default();
         };
-        cells.unwrap_or_default()
+        if mv.kind() == MoveKind::RecoverLine {
+            return slide.whole;
+        }
+        slide
+            .stretch
+            .map_or_else(T::Bits::default, |stretch| stretch.collapsing)
     }
 
     /// The stacks with a ring of the seat to move, all of them buried: it controls none.

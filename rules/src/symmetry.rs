@@ -80,25 +80,18 @@ impl Symmetry {
     pub fn mv<T: Topology>(&self, state: &State<T>, mv: Move) -> Move {
         let kind = mv.kind();
         let (from, to) = (mv.from(), mv.to());
-        match kind {
-            MoveKind::Territory => {
-                let lowest = self.bits(state.region(mv)).first();
-                Move::triple(kind, lowest.unwrap_or(from), to, mv.aux())
-            }
-            MoveKind::Line | MoveKind::LineAll => {
-                let (a, b) = (self.cell(from), self.cell(to));
-                Move::pair(kind, a.min(b), a.max(b))
-            }
-            MoveKind::LineStretch => {
-                let (a, b) = (self.cell(from), self.cell(to));
-                let first = self.bits(state.line_cells(mv)).first();
-                Move::triple(kind, a.min(b), a.max(b), first.unwrap_or(from))
-            }
-            _ => {
-                let image = |cell: Option<Cell>, none: Cell| cell.map_or(none, |cell| self.cell(cell));
-                let (from, to) = (image(mv.from_cell(), from), image(mv.to_cell(), to));
-                Move::triple(kind, from, to, image(mv.aux_cell(), mv.aux()))
-            }
+        let image = |cell: Option<Cell>, none: Cell| cell.map_or(none, |cell| self.cell(cell));
+        if kind == MoveKind::Territory {
+            let lowest = self.bits(state.region(mv)).first();
+            return Move::triple(kind, lowest.unwrap_or(from), to, mv.aux());
         }
+        let (from, to) = (image(mv.from_cell(), from), image(mv.to_cell(), to));
+        if matches!(kind, MoveKind::Line | MoveKind::LineAll | MoveKind::LineStretch) {
+            let first = mv
+                .aux_cell()
+                .and_then(|_| self.bits(state.line_cells(mv)).first());
+            return Move::triple(kind, from.min(to), from.max(to), first.unwrap_or(mv.aux()));
+        }
+        Move::triple(kind, from, to, image(mv.aux_cell(), mv.aux()))
     }
 }

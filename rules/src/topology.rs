@@ -108,11 +108,14 @@ pub trait Topology: Copy + Debug + Default + Send + Sync + PartialEq + Eq + 'sta
     }
 
     /// The direction and distance from one cell to another, if a ray leads there.
+    #[inline]
     fn direction(from: Cell, to: Cell) -> Option<(usize, usize)> {
-        (0..Self::DIRECTIONS).find_map(|direction| {
-            let at = Self::ray(from, direction).iter().position(|&cell| cell == to)?;
-            Some((direction, at + 1))
-        })
+        let ((x, y), (to_x, to_y)) = (Self::coordinates(from), Self::coordinates(to));
+        let (dx, dy) = (to_x - x, to_y - y);
+        let straight = dx == 0 || dy == 0 || dx == -dy || (dx == dy && !Self::HEX);
+        let step = (dx.signum(), dy.signum());
+        let direction = steps(Self::BOARD).iter().position(|&known| known == step)?;
+        straight.then(|| (direction, usize::from(dx.unsigned_abs().max(dy.unsigned_abs()))))
     }
 }
 

@@ -135,11 +135,18 @@ proptest! {
     }
 
     #[test]
-    fn any_code(code: u32) {
+    fn any_code(kind in 0u32..32, fields in prop::array::uniform3(prop_oneof![0u32..512, Just(511), 0u32..5]), seed: u64) {
+        let code = kind << 27 | fields[0] << 18 | fields[1] << 9 | fields[2];
         if let Some(mv) = Move::from_code(code) {
             prop_assert_eq!(mv.code(), code);
-            let mut state = State::<Hexagonal>::new(2, Options::default());
-            prop_assert!(state.try_apply(mv).is_ok() || !state.move_text(mv).is_empty());
+            for board in Board::ALL {
+                with_board!(board, T => {
+                    let mut state = somewhere::<T>(seed);
+                    let text = state.move_text(mv);
+                    let refused = state.try_apply(mv).is_err();
+                    prop_assert!(!text.is_empty() && (refused || text != "?"));
+                });
+            }
         }
     }
 
@@ -150,8 +157,8 @@ proptest! {
     }
 }
 
-/// A move read somewhere in a game is printed as it was, and refused or played.
-fn read<T: Topology>(text: &str, seed: u64) {
+/// A position some way into a game.
+fn somewhere<T: Topology>(seed: u64) -> State<T> {
     let mut state = State::<T>::new(2, Options::default());
     let (mut choices, mut legal) = (Choices::new(seed), Vec::new());
     for _ in 0..seed % 40 {
@@ -161,6 +168,12 @@ fn read<T: Topology>(text: &str, seed: u64) {
         }
         state.apply(legal[choices.below(legal.len())]);
     }
+    state
+}
+
+/// A move read somewhere in a game is printed as it was, and refused or played.
+fn read<T: Topology>(text: &str, seed: u64) {
+    let mut state = somewhere::<T>(seed);
     if let Ok(mv) = state.parse_move(text) {
         assert_eq!(state.move_text(mv), text);
         let _: Result<(), rules::IllegalMove> = state.try_apply(mv);

@@ -1,3 +1,13 @@
-//! ringrift.
+//! A peer-to-peer cluster that teaches itself to play RingRift.
+//!
+//! Where to look: [`cli`] is what people run, [`search`] how a move is chosen, [`learner`] how a model is made and
+//! measured, [`store`] what is kept on disk, [`events`] what happened. The game is the crate `rules`, the network
+//! `kernels`, peers `p2p`, consensus `raft`.
 
+pub mod cli;
+pub mod compute;
+pub mod config;
+pub mod events;
+pub mod learner;
+pub mod search;
 pub mod store;

@@ -3,15 +3,15 @@
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 
+use ::rules::Config;
+use ::rules::playout::random_games;
 use anyhow::Context;
 use clap::Subcommand;
-use rules::Config;
-use rules::playout::random_games;
 use serde::Serialize;
 
 /// Measure how fast the parts are on this machine.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -48,7 +48,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 ///
 /// # Errors
 /// If the figures cannot be written.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Rules(args) => bench_rules(&args).context("cannot write the figures")?,
     }

@@ -7,16 +7,16 @@ use std::io::{BufRead, BufReader, Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use ::rules::trace::{Mismatch, Report, TraceError, check};
 use anyhow::Context;
 use clap::Subcommand;
 use flate2::bufread::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
-use rules::trace::{Mismatch, Report, TraceError, check};
 use serde::Serialize;
 
 /// Work with the rules of the game.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -41,7 +41,7 @@ struct CheckArgs {
 ///
 /// # Errors
 /// Only if the report cannot be written; everything else is in the report and the exit status.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Check(args) => run_check(&args),
     }

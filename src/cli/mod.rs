@@ -1,0 +1,65 @@
+//! What people run: one file per command.
+//!
+//! Exit status: 0 for success, 1 when the command ran and the answer is no, 2 when it could not run (clap uses 2 for
+//! wrong arguments as well); a command that says more says so in its help.
+
+mod bench;
+mod rules;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use std::{io, process::ExitCode};
+
+/// A peer-to-peer cluster that teaches itself to play RingRift.
+#[derive(Debug, Parser)]
+#[command(name = "ringrift", version, max_term_width = 100)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Bench(bench::Args),
+    Rules(rules::Args),
+    /// Print the completion script of a shell.
+    ///
+    /// Example: ringrift completions bash > ~/.local/share/bash-completion/completions/ringrift
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+}
+
+/// Runs the command line and says how it went.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::Bench(args) => bench::run(args),
+        Command::Rules(args) => rules::run(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "ringrift", &mut io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,359 @@
+//! Settings of a node, validated once at start.
+//!
+//! `Config::default()` < `ringrift.toml` in the data folder < command line.
+
+use rules::Config as GameConfig;
+use serde::{Deserialize, Serialize};
+use std::{path::Path, time::Duration};
+
+/// Everything a node can be told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Configurations to learn, as in `hex8_2p`.
+    pub configs: Vec<String>,
+    /// Compute threads for self-play; 0 means one fewer than there are cores, at least one.
+    pub selfplay_threads: usize,
+    /// Seed of everything random in self-play; mixed with the node id and the time unless `reproducible`.
+    pub seed: u64,
+    /// Copies of every game segment that the cluster keeps (bounded by the number of nodes).
+    pub segment_copies: usize,
+    /// Self-play.
+    pub selfplay: SelfplayConfig,
+    /// Training.
+    pub training: TrainingConfig,
+    /// Evaluation and promotion.
+    pub evaluation: EvaluationConfig,
+}
+
+/// Self-play settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SelfplayConfig {
+    /// Simulations of a fully searched decision.
+    pub simulations: u32,
+    /// Games played side by side in one thread: the batch of the network.
+    pub parallel_games: usize,
+    /// A segment is closed at this many games.
+    pub segment_games: usize,
+    /// A segment is closed after this many seconds.
+    pub segment_seconds: u64,
+}
+
+/// Training settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainingConfig {
+    /// New games that start a training run.
+    pub threshold_games: u64,
+    /// Peak learning rate.
+    pub learning_rate: f32,
+    /// Positions of one step.
+    pub batch: usize,
+    /// How often each new position is used.
+    pub reuse: f32,
+    /// Seconds after which a run ends with what it has.
+    pub seconds_max: u64,
+}
+
+/// Evaluation and promotion settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvaluationConfig {
+    /// Simulations of a decision.
+    pub simulations: u32,
+    /// Games against the champion at most.
+    pub games_max: u32,
+    /// Games against random, and against the heuristic.
+    pub baseline_games: u32,
+    /// Elo difference of the alternative hypothesis.
+    pub elo1: f64,
+    /// Elo difference that a promotion needs.
+    pub elo_delta_min: f64,
+    /// Share of points against random that a promotion needs.
+    pub win_rate_vs_random_min: f64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            configs: vec!["hex8_2p".to_owned()],
+            selfplay_threads: 0,
+            seed: 0,
+            segment_copies: 3,
+            selfplay: SelfplayConfig::default(),
+            training: TrainingConfig::default(),
+            evaluation: EvaluationConfig::default(),
+        }
+    }
+}
+
+impl Default for SelfplayConfig {
+    fn default() -> Self {
+        Self {
+            simulations: 16,
+            parallel_games: 32,
+            segment_games: 256,
+            segment_seconds: 10,
+        }
+    }
+}
+
+impl Default for TrainingConfig {
+    fn default() -> Self {
+        Self {
+            threshold_games: 500,
+            learning_rate: 2e-3,
+            batch: 256,
+            reuse: 4.0,
+            seconds_max: 90,
+        }
+    }
+}
+
+impl Default for EvaluationConfig {
+    fn default() -> Self {
+        Self {
+            simulations: 16,
+            games_max: 400,
+            baseline_games: 40,
+            elo1: 50.0,
+            elo_delta_min: 25.0,
+            win_rate_vs_random_min: 0.55,
+        }
+    }
+}
+
+/// Why settings are refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no valid TOML for these settings.
+    #[error("{path}: {message}")]
+    Parse {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// Where and what.
+        message: String,
+    },
+    /// A value outside its bounds.
+    #[error("{name} = {value} is out of bounds: {allowed}")]
+    Value {
+        /// The setting.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+}
+
+impl Config {
+    /// The file's settings over the defaults; the defaults when there is no file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the file exists and is unusable.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => toml::from_str(&text).map_err(|e| ConfigError::Parse {
+                path: path.to_owned(),
+                message: e.to_string(),
+            }),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(ConfigError::Read {
+                path: path.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    /// Checks every bound once; afterwards nobody checks again.
+    ///
+    /// # Errors
+    /// The first setting that is out of bounds.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let check = |ok: bool, name, value: String, allowed| {
+            if ok {
+                Ok(())
+            } else {
+                Err(ConfigError::Value { name, value, allowed })
+            }
+        };
+        check(
+            !self.configs.is_empty() && self.configs.len() <= 12,
+            "configs",
+            format!("{:?}", self.configs),
+            "1 to 12 configurations",
+        )?;
+        for key in &self.configs {
+            check(
+                key.parse::<GameConfig>().is_ok(),
+                "configs",
+                key.clone(),
+                "BOARD_Np: square8, square19, hex8 or hexagonal with 2 to 4 players, as in hex8_2p",
+            )?;
+        }
+        let (s, t, e) = (&self.selfplay, &self.training, &self.evaluation);
+        check(
+            self.selfplay_threads <= 1024,
+            "selfplay_threads",
+            self.selfplay_threads.to_string(),
+            "0 to 1024",
+        )?;
+        check(
+            (1..=16).contains(&self.segment_copies),
+            "segment_copies",
+            self.segment_copies.to_string(),
+            "1 to 16",
+        )?;
+        check(
+            (2..=4096).contains(&s.simulations),
+            "selfplay.simulations",
+            s.simulations.to_string(),
+            "2 to 4096",
+        )?;
+        check(
+            (1..=1024).contains(&s.parallel_games),
+            "selfplay.parallel_games",
+            s.parallel_games.to_string(),
+            "1 to 1024",
+        )?;
+        check(
+            (1..=256).contains(&s.segment_games),
+            "selfplay.segment_games",
+            s.segment_games.to_string(),
+            "1 to 256",
+        )?;
+        check(
+            (1..=3600).contains(&s.segment_seconds),
+            "selfplay.segment_seconds",
+            s.segment_seconds.to_string(),
+            "1 to 3600",
+        )?;
+        check(
+            (1..=1_000_000).contains(&t.threshold_games),
+            "training.threshold_games",
+            t.threshold_games.to_string(),
+            "1 to 1000000",
+        )?;
+        check(
+            t.learning_rate > 0.0 && t.learning_rate < 1.0,
+            "training.learning_rate",
+            t.learning_rate.to_string(),
+            "above 0, below 1",
+        )?;
+        check(
+            (1..=65_536).contains(&t.batch),
+            "training.batch",
+            t.batch.to_string(),
+            "1 to 65536",
+        )?;
+        check(
+            t.reuse > 0.0 && t.reuse <= 100.0,
+            "training.reuse",
+            t.reuse.to_string(),
+            "above 0, at most 100",
+        )?;
+        check(
+            (1..=86_400).contains(&t.seconds_max),
+            "training.seconds_max",
+            t.seconds_max.to_string(),
+            "1 to 86400",
+        )?;
+        check(
+            (2..=4096).contains(&e.simulations),
+            "evaluation.simulations",
+            e.simulations.to_string(),
+            "2 to 4096",
+        )?;
+        check(
+            (2..=10_000).contains(&e.games_max),
+            "evaluation.games_max",
+            e.games_max.to_string(),
+            "2 to 10000",
+        )?;
+        check(
+            (2..=10_000).contains(&e.baseline_games),
+            "evaluation.baseline_games",
+            e.baseline_games.to_string(),
+            "2 to 10000",
+        )?;
+        check(
+            e.elo1 > 0.0 && e.elo1 <= 1000.0,
+            "evaluation.elo1",
+            e.elo1.to_string(),
+            "above 0, at most 1000",
+        )?;
+        check(
+            (0.0..=1000.0).contains(&e.elo_delta_min),
+            "evaluation.elo_delta_min",
+            e.elo_delta_min.to_string(),
+            "0 to 1000",
+        )?;
+        check(
+            (0.0..=1.0).contains(&e.win_rate_vs_random_min),
+            "evaluation.win_rate_vs_random_min",
+            e.win_rate_vs_random_min.to_string(),
+            "0 to 1",
+        )
+    }
+
+    /// The configurations, parsed. Valid settings have only known ones.
+    #[must_use]
+    pub fn games(&self) -> Vec<GameConfig> {
+        self.configs.iter().filter_map(|key| key.parse().ok()).collect()
+    }
+
+    /// Threads for self-play on this machine.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        if self.selfplay_threads > 0 {
+            self.selfplay_threads
+        } else {
+            cores.saturating_sub(1).max(1)
+        }
+    }
+
+    /// How long a segment may stay open.
+    #[must_use]
+    pub fn segment_age_max(&self) -> Duration {
+        Duration::from_secs(self.selfplay.segment_seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid_and_survive_toml() {
+        let config = Config::default();
+        config.validate().unwrap();
+        let text = toml::to_string(&config).unwrap();
+        assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
+    }
+
+    #[test]
+    fn refusals_name_the_setting() {
+        let check = |text: &str, expected: &str| {
+            let error = match toml::from_str::<Config>(text) {
+                Ok(config) => config.validate().unwrap_err().to_string(),
+                Err(error) => error.to_string(),
+            };
+            assert!(error.contains(expected), "{error}");
+        };
+        check("configs = ['hex9_2p']", "hex9_2p");
+        check("configs = []", "1 to 12");
+        check("[selfplay]\nsimulations = 1", "selfplay.simulations = 1");
+        check("[training]\nbacth = 3", "bacth");
+        check("[evaluation]\nelo1 = nan", "evaluation.elo1");
+    }
+}

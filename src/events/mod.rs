@@ -1,0 +1,5 @@
+//! Typed events: what they are ([`event`]).
+
+mod event;
+
+pub use event::*;

@@ -1,0 +1,1 @@
+//! How a player chooses its moves: search over an evaluator, the one-ply heuristic, uniform choice.

@@ -5,6 +5,7 @@
 //! `kernels`, peers `p2p`, consensus `raft`.
 
 pub mod cli;
+pub mod clock;
 pub mod compute;
 pub mod config;
 pub mod events;

@@ -1,5 +1,8 @@
-//! Typed events: what they are ([`event`]).
+//! Typed events: what they are, how applied commands become events ([`caused`]), and the durable log that every node
+//! keeps of them ([`log`]).
 
+pub mod caused;
 mod event;
+pub mod log;
 
 pub use event::*;

@@ -1,0 +1,192 @@
+//! Which events an applied command is.
+//!
+//! Invariant: pure. Every node applies the same commands and so writes the same events for itself; none of them is
+//! ever sent. A command that changed nothing is no event.
+
+use super::{
+    EvaluationCompleted, EvaluationStarted, Event, Games, HostOffline, HostOnline, LeaderElected,
+    ModelDistributionComplete, ModelPromoted, TrainingCompleted, TrainingStarted, TrainingThresholdReached,
+};
+use crate::store::paths;
+use raft::{ClusterState, Command, LeaseKind, NodeId, Response};
+use wire::Hash;
+
+/// What a node is called in events and on screen.
+#[must_use]
+pub fn node_name(id: NodeId) -> String {
+    format!("node-{id}")
+}
+
+/// A lease's name, unique for ever.
+#[must_use]
+pub fn job_id(kind: LeaseKind, config_key: &str, epoch: u64) -> String {
+    format!("{kind}:{config_key}:{epoch}")
+}
+
+/// Milliseconds since the epoch as the map's float seconds.
+#[must_use]
+pub fn seconds(at_ms: u64) -> f64 {
+    at_ms as f64 / 1000.0
+}
+
+/// The events of one applied command, in order. `before` and `state` are the states around it; `games_planned` is how
+/// many games an evaluation may take here.
+#[must_use]
+pub fn caused(
+    command: &Command,
+    response: &Response,
+    before: &ClusterState,
+    state: &ClusterState,
+    games_planned: u32,
+) -> Vec<Event> {
+    let timestamp = seconds(command.at_ms());
+    let mut events = match (command, response) {
+        (Command::RegisterNode { name, .. }, Response::Node { id, came_online: true }) => {
+            vec![Event::HostOnline(HostOnline { node_id: node_name(*id), host: name.clone(), timestamp })]
+        }
+        (Command::SetOnline { node, online, reason, .. }, Response::Online { .. }) => {
+            let host = state.nodes.get(node).map(|node| node.name.clone()).unwrap_or_default();
+            let node_id = node_name(*node);
+            vec![if *online {
+                Event::HostOnline(HostOnline { node_id, host, timestamp })
+            } else {
+                Event::HostOffline(HostOffline { node_id, host, reason: reason.clone(), timestamp })
+            }]
+        }
+        (Command::SetLeader { node, term, .. }, Response::Done) => vec![Event::LeaderElected(LeaderElected {
+            leader_id: node_name(*node),
+            node_id: node_name(*node),
+            term: *term,
+            previous_leader_id: before.leader.as_ref().map(|leader| node_name(leader.node)),
+            timestamp,
+        })],
+        (
+            Command::RegisterSegment { hash, config_key, games, source, holders, .. },
+            Response::Segment { games_total, .. },
+        ) if source == raft::state_machine::SELFPLAY_SOURCE => {
+            vec![Event::NewGamesAvailable(Games {
+                config_key: config_key.clone(),
+                node_id: holders.first().map(|id| node_name(*id)).unwrap_or_default(),
+                game_count: *games,
+                total_games: *games_total,
+                db_path: paths::games_db(config_key),
+                segment: *hash,
+                timestamp,
+            })]
+        }
+        (Command::ThresholdReached { config_key, crossing, .. }, Response::Done) => {
+            let config = before.config(config_key);
+            vec![Event::TrainingThresholdReached(TrainingThresholdReached {
+                config_key: config_key.clone(),
+                node_id: leader_name(state),
+                crossing: *crossing,
+                game_count: config.map_or(0, |config| config.games_since_training),
+                threshold: config.map_or(0, |config| config.threshold),
+                timestamp,
+            })]
+        }
+        (Command::GrantLease { kind, config_key, subject, .. }, Response::Lease(lease)) => {
+            let job_id = job_id(*kind, config_key, lease.epoch);
+            let node_id = node_name(lease.node);
+            vec![match kind {
+                LeaseKind::Training => Event::TrainingStarted(TrainingStarted {
+                    config_key: config_key.clone(),
+                    node_id,
+                    job_id,
+                    parent: state.config(config_key).map(|config| config.newest),
+                    model_path: paths::candidate(config_key),
+                    timestamp,
+                }),
+                LeaseKind::Evaluation => Event::EvaluationStarted(EvaluationStarted {
+                    config_key: config_key.clone(),
+                    node_id,
+                    job_id,
+                    model_id: subject.unwrap_or_else(|| Hash::of(b"")),
+                    model_path: paths::candidate(config_key),
+                    games_planned,
+                    timestamp,
+                }),
+            }]
+        }
+        (Command::CompleteTraining { config_key, node, model, report, .. }, Response::Done) => {
+            let game = config_key.parse::<::rules::Config>().ok();
+            vec![Event::TrainingCompleted(TrainingCompleted {
+                config_key: config_key.clone(),
+                node_id: node_name(*node),
+                model_id: model.hash,
+                model_path: paths::candidate(config_key),
+                board_type: game.map(|game| game.board.as_str().to_owned()).unwrap_or_default(),
+                num_players: game.map_or(0, |game| game.seats),
+                epochs_trained: report.epochs_trained,
+                final_loss: report.final_loss,
+                val_loss: report.val_loss,
+                elo_estimate: state.config(config_key).map_or(0.0, |config| config.elo),
+                timestamp,
+            })]
+        }
+        (Command::CompleteEvaluation { config_key, node, evidence, .. }, Response::Done) => {
+            vec![Event::EvaluationCompleted(EvaluationCompleted {
+                config_key: config_key.clone(),
+                node_id: node_name(*node),
+                model_id: evidence.candidate,
+                model_path: paths::candidate(config_key),
+                elo_delta: evidence.elo_delta,
+                elo_error: evidence.elo_error,
+                win_rate_vs_random: evidence.win_rate_vs_random,
+                win_rate_vs_heuristic: evidence.win_rate_vs_heuristic,
+                passed_gauntlet: evidence.passed_gauntlet,
+                games_played: evidence.games,
+                timestamp,
+            })]
+        }
+        (Command::Promote { config_key, .. }, Response::Promoted { promotion, distributed }) => {
+            let promoted = Event::ModelPromoted(ModelPromoted {
+                config_key: config_key.clone(),
+                node_id: leader_name(state),
+                model_id: promotion.model,
+                model_path: paths::canonical(config_key),
+                generation: promotion.generation,
+                previous_elo: promotion.previous_elo,
+                new_elo: promotion.new_elo,
+                elo_delta: promotion.elo_delta,
+                promotion_reason: promotion.reason.clone(),
+                timestamp,
+            });
+            let mut events = vec![promoted];
+            if *distributed {
+                events.push(distribution(state, config_key, promotion.model, timestamp));
+            }
+            events
+        }
+        (Command::ModelHeld { model, .. }, Response::Held { distributed: true }) => state
+            .models
+            .get(model)
+            .map(|known| distribution(state, &known.config_key, *model, timestamp))
+            .into_iter()
+            .collect(),
+        _ => Vec::new(),
+    };
+    if let Response::Online { distributed } = response {
+        let complete = distributed.iter().map(|d| distribution(state, &d.config_key, d.model, timestamp));
+        events.extend(complete);
+    }
+    events
+}
+
+fn leader_name(state: &ClusterState) -> String {
+    state.leader.as_ref().map(|leader| node_name(leader.node)).unwrap_or_default()
+}
+
+fn distribution(state: &ClusterState, config_key: &str, model: Hash, timestamp: f64) -> Event {
+    let holders = state.models.get(&model).map(|model| model.holders.clone()).unwrap_or_default();
+    let away = state.nodes.values().filter(|node| !node.online);
+    Event::ModelDistributionComplete(ModelDistributionComplete {
+        config_key: config_key.to_owned(),
+        node_id: leader_name(state),
+        model_id: model,
+        model_path: paths::canonical(config_key),
+        target_hosts: holders.iter().map(|id| node_name(*id)).collect(),
+        offline_hosts: away.map(|node| node_name(node.id)).collect(),
+        timestamp,
+    })
+}

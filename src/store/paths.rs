@@ -1,0 +1,21 @@
+//! Paths under a node's data folder as events and the event-flow map write them.
+//!
+//! They are relative: every reader resolves them against its own folder.
+
+/// The canonical game database of a configuration.
+#[must_use]
+pub fn games_db(config_key: &str) -> String {
+    format!("data/games/canonical_{config_key}.db")
+}
+
+/// The newest model that waits for its verdict.
+#[must_use]
+pub fn candidate(config_key: &str) -> String {
+    format!("models/candidate_{config_key}.safetensors")
+}
+
+/// The champion.
+#[must_use]
+pub fn canonical(config_key: &str) -> String {
+    format!("models/canonical_{config_key}.safetensors")
+}

@@ -1,0 +1,360 @@
+//! Positions and moves as text: FORMAT.md, sections 3 and 4, printed here and read in `parse`.
+//!
+//! Exactly what is printed is read: one position has one text.
+
+use std::fmt::{self, Write};
+
+use crate::bits::Bits;
+use crate::board::Cell;
+use crate::lines::set_of;
+use crate::moves::{Move, MoveKind};
+use crate::state::{Phase, State};
+use crate::topology::Topology;
+
+/// Prints a cell as `x,y`.
+struct At<T>(Cell, T);
+
+impl<T: Topology> fmt::Display for At<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (x, y) = T::coordinates(self.0);
+        push_number(f, x)?;
+        f.write_char(',')?;
+        push_number(f, y)
+    }
+}
+
+/// Prints a coordinate without the machinery of integer formatting: traces print hundreds of millions.
+fn push_number(f: &mut fmt::Formatter<'_>, number: i8) -> fmt::Result {
+    if number < 0 {
+        f.write_char('-')?;
+    }
+    let digits = number.unsigned_abs();
+    if digits >= 10 {
+        f.write_char(char::from(b'0' + digits / 10))?;
+    }
+    f.write_char(char::from(b'0' + digits % 10))
+}
+
+fn at<T: Topology>(cell: Cell) -> At<T> {
+    At(cell, T::default())
+}
+
+/// A seat as printed: from 1, 0 for none.
+fn seat_number(seat: Option<u8>) -> u8 {
+    seat.map_or(0, |seat| seat + 1)
+}
+
+impl<T: Topology> fmt::Display for State<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(outcome) = self.outcome {
+            write!(f, "over w={} r={}", outcome.winner + 1, outcome.reason.as_str())?;
+        } else {
+            self.print_turn(f)?;
+        }
+        for seat in 0..usize::from(self.seats) {
+            write!(
+                f,
+                "|h{}e{}t{}",
+                self.hand[seat], self.eliminated[seat], self.territory[seat]
+            )?;
+        }
+        f.write_str("|S ")?;
+        for (i, cell) in self.occupied.cells().enumerate() {
+            write!(f, "{}{}:", separator(i), at::<T>(cell))?;
+            for ring in self.stack(cell).rings() {
+                f.write_char(char::from(b'1' + ring))?;
+            }
+        }
+        self.print_owned(f, "|M ", &self.markers)?;
+        self.print_owned(f, "|C ", &self.collapsed)?;
+        if self.phase == Phase::Over {
+            return Ok(());
+        }
+        let lps = self.lps;
+        write!(f, "|L f={} m=", seat_number(lps.first))?;
+        for seat in self.seat_range().filter(|seat| lps.seen >> seat & 1 != 0) {
+            write!(
+                f,
+                "{}{}",
+                seat + 1,
+                if lps.real >> seat & 1 != 0 { '+' } else { '-' }
+            )?;
+        }
+        write!(f, " x={} n={}", seat_number(lps.alone), lps.rounds)
+    }
+}
+
+fn separator(index: usize) -> &'static str {
+    if index == 0 { "" } else { " " }
+}
+
+impl<T: Topology> State<T> {
+    fn print_turn(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} p={}", self.phase.as_str(), self.seat + 1)?;
+        if let Some(cell) = self.must_cell() {
+            write!(f, " must={}", at::<T>(cell))?;
+        }
+        if let Some(cell) = self.attack_cell() {
+            write!(f, " atk={}", at::<T>(cell))?;
+        }
+        let flags = [
+            (self.due, " pend=1"),
+            (self.acted && self.phase != Phase::Place, " acted=1"),
+            (self.recovery && self.phase != Phase::Place, " rec=1"),
+            (self.swap_available(), " swap=1"),
+        ];
+        flags
+            .into_iter()
+            .filter(|flag| flag.0)
+            .try_for_each(|flag| f.write_str(flag.1))
+    }
+
+    fn print_owned(&self, f: &mut fmt::Formatter<'_>, title: &str, owned: &[T::Bits; 4]) -> fmt::Result {
+        f.write_str(title)?;
+        let all = owned[0] | owned[1] | owned[2] | owned[3];
+        for (i, cell) in all.cells().enumerate() {
+            let owner = owned
+                .iter()
+                .position(|bits| bits.get(cell))
+                .map(|seat| seat as u8);
+            write!(f, "{}{}:{}", separator(i), at::<T>(cell), seat_number(owner))?;
+        }
+        Ok(())
+    }
+
+    /// The move as text; `?` if it has cells that this board does not have.
+    pub fn move_text(&self, mv: Move) -> String {
+        let mut text = String::new();
+        self.write_move(&mut text, mv);
+        text
+    }
+
+    /// Appends the move's text, without allocating if `out` has room.
+    pub fn write_move(&self, out: &mut String, mv: Move) {
+        if !mv.fits(T::CELLS) {
+            out.push('?');
+            return;
+        }
+        self.print_move(out, mv).expect("a string takes everything");
+    }
+
+    fn print_move(&self, out: &mut String, mv: Move) -> fmt::Result {
+        let cells = |out: &mut String, cells: T::Bits| {
+            cells.cells().enumerate().try_for_each(|(i, cell)| {
+                if i > 0 {
+                    out.push(';');
+                }
+                write!(out, "{}", at::<T>(cell))
+            })
+        };
+        let slide = |out: &mut String, name: &str| {
+            let (from, to) = (at::<T>(mv.from()), at::<T>(mv.to()));
+            write!(out, "{name}:{from}>{to}@{}", at::<T>(mv.aux()))
+        };
+        let single = |out: &mut String, name: &str| write!(out, "{name}:{}", at::<T>(mv.from()));
+        let pair = |out: &mut String, name: &str, sign: char| {
+            write!(out, "{name}:{}{sign}{}", at::<T>(mv.from()), at::<T>(mv.to()))
+        };
+        let capture = |out: &mut String, name: &str| {
+            let (from, target) = (at::<T>(mv.from()), at::<T>(mv.aux()));
+            write!(out, "{name}:{from}>{target}>{}", at::<T>(mv.to()))
+        };
+        match mv.kind() {
+            MoveKind::Place1 | MoveKind::Place2 | MoveKind::Place3 => {
+                single(out, "P")?;
+                out.push_str(["*1", "*2", "*3"][mv.kind().placed() as usize - 1]);
+                Ok(())
+            }
+            MoveKind::SkipPlacement => out.write_str("SP"),
+            MoveKind::NoPlacement => out.write_str("NP"),
+            MoveKind::Swap => out.write_str("SW"),
+            MoveKind::Move => pair(out, "M", '>'),
+            MoveKind::Capture => capture(out, "C"),
+            MoveKind::SkipCapture => out.write_str("SC"),
+            MoveKind::Chain => capture(out, "K"),
+            MoveKind::RecoverLine => slide(out, "R1"),
+            MoveKind::RecoverStretch => {
+                pair(out, "R2", '>')?;
+                out.push('[');
+                cells(out, self.stretch_named(mv))?;
+                out.push(']');
+                Ok(())
+            }
+            MoveKind::RecoverFallback => slide(out, "RF"),
+            MoveKind::RecoverStrike => slide(out, "RS"),
+            MoveKind::SkipRecovery => out.write_str("SR"),
+            MoveKind::NoMovement => out.write_str("NM"),
+            MoveKind::Line => pair(out, "L", '-'),
+            MoveKind::LineAll => {
+                pair(out, "O", '-')?;
+                out.write_str("=all")
+            }
+            MoveKind::LineStretch => {
+                pair(out, "O", '-')?;
+                let last = self.line_cells(mv).cells().last().unwrap_or(mv.aux());
+                write!(out, "={}-{}", at::<T>(mv.aux()), at::<T>(last))
+            }
+            MoveKind::PayLine => single(out, "EL"),
+            MoveKind::NoLine => out.write_str("NL"),
+            MoveKind::Territory => {
+                out.push_str("T:");
+                cells(out, self.region(mv))
+            }
+            MoveKind::PayTerritory => single(out, "ET"),
+            MoveKind::PayRecovery => single(out, "ER"),
+            MoveKind::SkipTerritory => out.write_str("ST"),
+            MoveKind::NoTerritory => out.write_str("NT"),
+            MoveKind::Forced => single(out, "F"),
+        }
+    }
+
+    /// Reads a move in this position. The move is well formed, but need not be legal: see
+    /// [`State::try_apply`].
+    ///
+    /// # Errors
+    /// [`MoveError`] if the text is no move, or names a region or stretch that this position does not have.
+    pub fn parse_move(&self, text: &str) -> Result<Move, MoveError> {
+        let malformed = || MoveError::Malformed {
+            text: text.chars().take(60).collect(),
+        };
+        let mv = self.read_move(text)?.ok_or_else(malformed)?;
+        if self.move_text(mv) == text {
+            Ok(mv)
+        } else {
+            Err(malformed())
+        }
+    }
+
+    fn read_move(&self, text: &str) -> Result<Option<Move>, MoveError> {
+        if text.len() > MOVE_TEXT_MAX {
+            return Err(MoveError::TooLong { bytes: text.len() });
+        }
+        let bare = MoveKind::ALL
+            .into_iter()
+            .find(|&kind| BARE.contains(&(kind, text)));
+        if let Some(kind) = bare {
+            return Ok(Some(Move::bare(kind)));
+        }
+        let Some((name, rest)) = text.split_once(':') else {
+            return Ok(None);
+        };
+        Ok(match name {
+            "P" => rest.split_once('*').and_then(|(cell, count)| {
+                let kind = match count {
+                    "1" => MoveKind::Place1,
+                    "2" => MoveKind::Place2,
+                    "3" => MoveKind::Place3,
+                    _ => return None,
+                };
+                Some(Move::at(kind, read_cell::<T>(cell)?))
+            }),
+            "M" => read_pair::<T>(rest, '>').map(|(from, to)| Move::pair(MoveKind::Move, from, to)),
+            "C" => read_capture::<T>(MoveKind::Capture, rest),
+            "K" => read_capture::<T>(MoveKind::Chain, rest),
+            "R1" => read_slide::<T>(MoveKind::RecoverLine, rest),
+            "RF" => read_slide::<T>(MoveKind::RecoverFallback, rest),
+            "RS" => read_slide::<T>(MoveKind::RecoverStrike, rest),
+            "R2" => match rest
+                .split_once('[')
+                .and_then(|(pair, _)| read_pair::<T>(pair, '>'))
+            {
+                Some((from, to)) => {
+                    let mv = Move::pair(MoveKind::RecoverStretch, from, to);
+                    if self.stretch_named(mv).is_empty() {
+                        return Err(MoveError::NoStretch);
+                    }
+                    Some(mv)
+                }
+                None => None,
+            },
+            "L" => read_ends::<T>(rest).map(|(from, to)| Move::pair(MoveKind::Line, from, to)),
+            "O" => rest.split_once('=').and_then(|(line, part)| {
+                let (from, to) = read_ends::<T>(line)?;
+                if part == "all" {
+                    return Some(Move::pair(MoveKind::LineAll, from, to));
+                }
+                let (first, _) = read_ends::<T>(part)?;
+                Some(Move::triple(MoveKind::LineStretch, from, to, first))
+            }),
+            "EL" => read_cell::<T>(rest).map(|cell| Move::at(MoveKind::PayLine, cell)),
+            "ET" => read_cell::<T>(rest).map(|cell| Move::at(MoveKind::PayTerritory, cell)),
+            "ER" => read_cell::<T>(rest).map(|cell| Move::at(MoveKind::PayRecovery, cell)),
+            "F" => read_cell::<T>(rest).map(|cell| Move::at(MoveKind::Forced, cell)),
+            "T" => match rest.split(';').map(read_cell::<T>).collect::<Option<Vec<_>>>() {
+                Some(cells) => Some(self.claim_of(set_of::<T>(&cells)).ok_or(MoveError::NoRegion)?),
+                None => None,
+            },
+            _ => None,
+        })
+    }
+}
+
+/// The longest move text: a region of all cells of the largest board stays well below it.
+const MOVE_TEXT_MAX: usize = 8 * 1024;
+
+/// Moves that are all name.
+const BARE: [(MoveKind, &str); 9] = [
+    (MoveKind::SkipPlacement, "SP"),
+    (MoveKind::NoPlacement, "NP"),
+    (MoveKind::Swap, "SW"),
+    (MoveKind::SkipCapture, "SC"),
+    (MoveKind::SkipRecovery, "SR"),
+    (MoveKind::NoMovement, "NM"),
+    (MoveKind::NoLine, "NL"),
+    (MoveKind::SkipTerritory, "ST"),
+    (MoveKind::NoTerritory, "NT"),
+];
+
+/// Why a text is not a move of the position.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MoveError {
+    /// Not in the notation, or a cell that the board does not have.
+    #[error("not a move: {text:?}")]
+    Malformed {
+        /// The beginning of the text.
+        text: String,
+    },
+    /// Longer than any move.
+    #[error("a move text of {bytes} bytes")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The cells are no region that the seat to move may claim.
+    #[error("these cells are no region that may be claimed")]
+    NoRegion,
+    /// The slide forms no line longer than required.
+    #[error("this slide collapses no stretch")]
+    NoStretch,
+}
+
+/// Reads `x,y`.
+pub(crate) fn read_cell<T: Topology>(text: &str) -> Option<Cell> {
+    let (x, y) = text.split_once(',')?;
+    T::cell(x.parse().ok()?, y.parse().ok()?)
+}
+
+fn read_pair<T: Topology>(text: &str, sign: char) -> Option<(Cell, Cell)> {
+    let (from, to) = text.split_once(sign)?;
+    Some((read_cell::<T>(from)?, read_cell::<T>(to)?))
+}
+
+/// Reads `a-b`, where the coordinates may have signs of their own.
+fn read_ends<T: Topology>(text: &str) -> Option<(Cell, Cell)> {
+    text.match_indices('-').find_map(|(at, _)| {
+        let (from, to) = (&text[..at], &text[at + 1..]);
+        Some((read_cell::<T>(from)?, read_cell::<T>(to)?))
+    })
+}
+
+fn read_capture<T: Topology>(kind: MoveKind, text: &str) -> Option<Move> {
+    let (from, rest) = text.split_once('>')?;
+    let (target, to) = read_pair::<T>(rest, '>')?;
+    Some(Move::triple(kind, read_cell::<T>(from)?, to, target))
+}
+
+fn read_slide<T: Topology>(kind: MoveKind, text: &str) -> Option<Move> {
+    let (pair, payer) = text.split_once('@')?;
+    let (from, to) = read_pair::<T>(pair, '>')?;
+    Some(Move::triple(kind, from, to, read_cell::<T>(payer)?))
+}

@@ -1,0 +1,403 @@
+//! The position: `Copy`, no heap.
+//!
+//! A cell is empty, or holds a stack, a marker or a collapse, never two of them. `occupied`, `controlled`
+//! and `on_board` always agree with `stacks`, and `territory` with `collapsed`.
+
+use std::fmt;
+
+use crate::bits::Bits;
+use crate::board::{Cell, Config, NONE_CELL, Options, SEATS_MAX};
+use crate::outcome::Outcome;
+use crate::stack::Stack;
+use crate::topology::Topology;
+
+/// What the seat to move does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// Puts rings on the board, or declines.
+    Place,
+    /// Moves a stack, captures with it, or recovers.
+    Move,
+    /// May capture with the stack that has just moved.
+    Capture,
+    /// Must go on capturing.
+    Chain,
+    /// Collapses its lines.
+    Line,
+    /// Claims regions.
+    Territory,
+    /// Gives up a cap because nothing else was possible.
+    Forced,
+    /// The game is over.
+    Over,
+}
+
+impl Phase {
+    /// All phases, in the order of a turn.
+    pub const ALL: [Self; 8] = [
+        Self::Place,
+        Self::Move,
+        Self::Capture,
+        Self::Chain,
+        Self::Line,
+        Self::Territory,
+        Self::Forced,
+        Self::Over,
+    ];
+
+    /// The name used in the notation.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Place => "place",
+            Self::Move => "move",
+            Self::Capture => "capture",
+            Self::Chain => "chain",
+            Self::Line => "line",
+            Self::Territory => "territory",
+            Self::Forced => "forced",
+            Self::Over => "over",
+        }
+    }
+}
+
+/// The count of rounds in which a single seat had real actions. Seats are 0-based; masks have a bit a seat.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Lps {
+    /// The seat that opens the round.
+    pub first: Option<u8>,
+    /// Seats seen this round.
+    pub seen: u8,
+    /// Those of them that had a real action.
+    pub real: u8,
+    /// The seat that was alone in having real actions.
+    pub alone: Option<u8>,
+    /// For how many rounds in a row.
+    pub rounds: u16,
+}
+
+/// A step count that no game reaches.
+pub(crate) const NEVER: u32 = u32::MAX;
+
+/// A position of a game on the board `T`.
+///
+/// Equality is that of the position as the notation prints it; what lies in the past ([`Self::swapped`],
+/// [`Self::ply`]) is not compared.
+#[derive(Clone, Copy)]
+pub struct State<T: Topology> {
+    pub(crate) stacks: T::Stacks,
+    pub(crate) occupied: T::Bits,
+    pub(crate) controlled: [T::Bits; SEATS_MAX],
+    pub(crate) markers: [T::Bits; SEATS_MAX],
+    pub(crate) collapsed: [T::Bits; SEATS_MAX],
+    pub(crate) on_board: [u16; SEATS_MAX],
+    /// Hands and eliminated rings are negative in some constructed positions, which have more rings on the
+    /// board than there are.
+    pub(crate) hand: [i16; SEATS_MAX],
+    pub(crate) eliminated: [i16; SEATS_MAX],
+    pub(crate) territory: [u16; SEATS_MAX],
+    pub(crate) options: Options,
+    pub(crate) seats: u8,
+    pub(crate) seat: u8,
+    pub(crate) phase: Phase,
+    pub(crate) must: Cell,
+    pub(crate) attack: Cell,
+    pub(crate) due: bool,
+    pub(crate) acted: bool,
+    pub(crate) recovery: bool,
+    /// The pie rule may still be used: seat 2 has not recorded a step.
+    pub(crate) swap_open: bool,
+    pub(crate) swapped: bool,
+    pub(crate) lps: Lps,
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) ply: u32,
+    /// The step at which a seat lost its last ring.
+    pub(crate) lost_at: [u32; SEATS_MAX],
+}
+
+impl<T: Topology> PartialEq for State<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.stacks == other.stacks
+            && self.markers == other.markers
+            && self.collapsed == other.collapsed
+            && self.hand == other.hand
+            && self.eliminated == other.eliminated
+            && self.territory == other.territory
+            && self.options == other.options
+            && self.seats == other.seats
+            && self.seat == other.seat
+            && self.phase == other.phase
+            && self.must == other.must
+            && self.attack == other.attack
+            && self.due == other.due
+            && self.acted == other.acted
+            && self.recovery == other.recovery
+            && self.swap_open == other.swap_open
+            && self.lps == other.lps
+            && self.outcome.map(|o| (o.winner, o.reason)) == other.outcome.map(|o| (o.winner, o.reason))
+    }
+}
+
+impl<T: Topology> Eq for State<T> {}
+
+impl<T: Topology> fmt::Debug for State<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "State({}, {:?}, {self})", self.config(), self.options)
+    }
+}
+
+impl<T: Topology> State<T> {
+    /// The empty board, seat 0 to move.
+    ///
+    /// # Panics
+    /// Unless there are 2 to 4 seats.
+    pub fn new(seats: u8, options: Options) -> Self {
+        assert!((2..=4).contains(&seats), "{seats} seats");
+        let mut hand = [0; SEATS_MAX];
+        hand[..usize::from(seats)].fill(T::BOARD.supply() as i16);
+        Self {
+            stacks: T::NO_STACKS,
+            occupied: T::Bits::default(),
+            controlled: Default::default(),
+            markers: Default::default(),
+            collapsed: Default::default(),
+            on_board: [0; SEATS_MAX],
+            hand,
+            eliminated: [0; SEATS_MAX],
+            territory: [0; SEATS_MAX],
+            options,
+            seats,
+            seat: 0,
+            phase: Phase::Place,
+            must: NONE_CELL,
+            attack: NONE_CELL,
+            due: false,
+            acted: false,
+            recovery: false,
+            swap_open: options.swap && seats == 2,
+            swapped: false,
+            lps: Lps::default(),
+            outcome: None,
+            ply: 0,
+            lost_at: [NEVER; SEATS_MAX],
+        }
+    }
+
+    /// Board and number of seats.
+    pub fn config(&self) -> Config {
+        Config {
+            board: T::BOARD,
+            seats: self.seats,
+        }
+    }
+
+    /// Number of seats.
+    pub fn seats(&self) -> u8 {
+        self.seats
+    }
+
+    /// Pie rule and victory timing.
+    pub fn options(&self) -> Options {
+        self.options
+    }
+
+    /// The seat to move, from 0; the winner's once the game is over.
+    pub fn seat(&self) -> u8 {
+        self.seat
+    }
+
+    /// What it does next.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// How the game ended, if it has.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.outcome
+    }
+
+    /// Whether the pie rule was used: the people behind the two seats are exchanged. Not part of the notation.
+    pub fn swapped(&self) -> bool {
+        self.swapped
+    }
+
+    /// Whether the seat to move may use the pie rule now.
+    pub fn swap_available(&self) -> bool {
+        self.swap_open && self.seat == 1 && self.phase == Phase::Place
+    }
+
+    /// Steps since this state was made or parsed.
+    pub fn ply(&self) -> u32 {
+        self.ply
+    }
+
+    /// The stack on a cell.
+    #[inline]
+    pub fn stack(&self, cell: Cell) -> Stack {
+        self.stacks.as_ref()[usize::from(cell)]
+    }
+
+    /// The seat whose marker lies on a cell.
+    pub fn marker(&self, cell: Cell) -> Option<u8> {
+        self.seat_range()
+            .find(|&seat| self.markers[usize::from(seat)].get(cell))
+    }
+
+    /// The seat whose territory a cell is.
+    pub fn collapsed(&self, cell: Cell) -> Option<u8> {
+        self.seat_range()
+            .find(|&seat| self.collapsed[usize::from(seat)].get(cell))
+    }
+
+    /// Cells with stacks.
+    pub fn occupied_bits(&self) -> T::Bits {
+        self.occupied
+    }
+
+    /// Cells with stacks that a seat controls.
+    pub fn controlled_bits(&self, seat: u8) -> T::Bits {
+        self.controlled[usize::from(seat)]
+    }
+
+    /// Cells with a seat's markers.
+    pub fn marker_bits(&self, seat: u8) -> T::Bits {
+        self.markers[usize::from(seat)]
+    }
+
+    /// A seat's territory.
+    pub fn collapsed_bits(&self, seat: u8) -> T::Bits {
+        self.collapsed[usize::from(seat)]
+    }
+
+    /// Rings in a seat's hand.
+    #[inline]
+    pub fn hand(&self, seat: u8) -> u16 {
+        self.hand[usize::from(seat)].max(0) as u16
+    }
+
+    /// Rings of a seat's colour on the board.
+    pub fn on_board(&self, seat: u8) -> u16 {
+        self.on_board[usize::from(seat)]
+    }
+
+    /// Eliminated rings credited to a seat, whatever their colour.
+    pub fn eliminated(&self, seat: u8) -> u16 {
+        self.eliminated[usize::from(seat)].max(0) as u16
+    }
+
+    /// Collapsed cells of a seat.
+    pub fn territory(&self, seat: u8) -> u16 {
+        self.territory[usize::from(seat)]
+    }
+
+    /// Phase move: the only stack that may move, because it received rings this turn.
+    pub fn must_cell(&self) -> Option<Cell> {
+        (self.must != NONE_CELL).then_some(self.must)
+    }
+
+    /// Phases capture and chain: the stack that captures.
+    pub fn attack_cell(&self) -> Option<Cell> {
+        (self.attack != NONE_CELL).then_some(self.attack)
+    }
+
+    /// Whether a line or a region has to be paid for now.
+    pub fn payment_due(&self) -> bool {
+        self.due
+    }
+
+    /// Whether a recovery slide was made this turn.
+    pub fn recovery_turn(&self) -> bool {
+        self.recovery
+    }
+
+    /// Whether this turn is no longer idle.
+    pub fn acted(&self) -> bool {
+        self.acted
+    }
+
+    /// The count behind round-counted last player standing.
+    pub fn lps(&self) -> Lps {
+        self.lps
+    }
+
+    /// The seats, from 0.
+    #[inline]
+    pub(crate) fn seat_range(&self) -> std::ops::Range<u8> {
+        0..self.seats
+    }
+
+    /// Index of the seat to move.
+    #[inline]
+    pub(crate) fn me(&self) -> usize {
+        usize::from(self.seat)
+    }
+
+    /// Whether the seat has a ring in hand or in any stack.
+    #[inline]
+    pub(crate) fn present(&self, seat: u8) -> bool {
+        let seat = usize::from(seat);
+        self.hand[seat] > 0 || self.on_board[seat] > 0
+    }
+
+    #[inline]
+    pub(crate) fn markers_any(&self) -> T::Bits {
+        self.markers[0] | self.markers[1] | self.markers[2] | self.markers[3]
+    }
+
+    #[inline]
+    pub(crate) fn collapsed_any(&self) -> T::Bits {
+        self.collapsed[0] | self.collapsed[1] | self.collapsed[2] | self.collapsed[3]
+    }
+
+    /// Cells that end a ray: stacks and collapsed cells.
+    #[inline]
+    pub(crate) fn blocked(&self) -> T::Bits {
+        self.occupied | self.collapsed_any()
+    }
+
+    /// Replaces the stack on a cell and keeps the derived sets in step, not `on_board`.
+    #[inline]
+    pub(crate) fn set_stack(&mut self, cell: Cell, stack: Stack) {
+        let slot = &mut self.stacks.as_mut()[usize::from(cell)];
+        if let Some(before) = slot.top() {
+            self.controlled[usize::from(before)].remove(cell);
+        }
+        *slot = stack;
+        match stack.top() {
+            Some(seat) => {
+                self.controlled[usize::from(seat)].insert(cell);
+                self.occupied.insert(cell);
+            }
+            None => self.occupied.remove(cell),
+        }
+    }
+
+    /// Takes `count` rings off the top of a stack and credits them to the seat to move.
+    pub(crate) fn eliminate_top(&mut self, cell: Cell, count: u32) {
+        let stack = self.stack(cell);
+        let rest = stack.popped(count);
+        for seat in self.seat_range() {
+            let gone = stack.count(seat) - rest.count(seat);
+            self.on_board[usize::from(seat)] -= gone as u16;
+        }
+        self.eliminated[self.me()] += count as i16;
+        self.set_stack(cell, rest);
+    }
+
+    /// Takes the lowest ring of the seat to move out of a stack and credits it to that seat.
+    pub(crate) fn eliminate_buried(&mut self, cell: Cell) {
+        let me = self.me();
+        self.on_board[me] -= 1;
+        self.eliminated[me] += 1;
+        self.set_stack(cell, self.stack(cell).without_lowest(self.seat));
+    }
+
+    /// Turns cells without stacks into territory of the seat to move; markers on them go.
+    pub(crate) fn collapse(&mut self, cells: T::Bits) {
+        for markers in &mut self.markers {
+            *markers = markers.minus(cells);
+        }
+        let me = self.me();
+        self.collapsed[me] |= cells;
+        self.territory[me] += cells.count() as u16;
+    }
+}

@@ -1,0 +1,104 @@
+//! `ringrift bench`: how fast the parts are on this machine.
+
+use std::io::{Write, stdout};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Subcommand;
+use rules::Config;
+use rules::playout::random_games;
+use serde::Serialize;
+
+/// Measure how fast the parts are on this machine.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Random complete games per second and steps per second, per configuration, on one thread.
+    Rules(RulesArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct RulesArgs {
+    /// Seconds per configuration.
+    #[arg(long, default_value_t = 1.0, value_parser = seconds)]
+    seconds: f64,
+    /// Print a JSON list instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The longest measurement of one configuration.
+const SECONDS_MAX: f64 = 3_600.0;
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if seconds > 0.0 && seconds <= SECONDS_MAX {
+        Ok(seconds)
+    } else {
+        Err(format!("not above 0 and at most {SECONDS_MAX} seconds"))
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the figures cannot be written.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::Rules(args) => bench_rules(&args).context("cannot write the figures")?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The figures of one configuration.
+#[derive(Debug, Serialize)]
+struct RulesSpeed {
+    config: String,
+    games_per_s: f64,
+    steps_per_s: f64,
+}
+
+fn bench_rules(args: &RulesArgs) -> anyhow::Result<()> {
+    let mut out = stdout().lock();
+    if !args.json {
+        writeln!(out, "{:<14}{:>12}{:>14}", "config", "games/s", "steps/s")?;
+    }
+    let mut figures = Vec::new();
+    for config in Config::all() {
+        let speed = random_games(config, args.seconds);
+        let (config, games_per_s, steps_per_s) = (config.key(), speed.games_per_s, speed.steps_per_s);
+        if args.json {
+            figures.push(RulesSpeed {
+                config,
+                games_per_s,
+                steps_per_s,
+            });
+        } else {
+            writeln!(out, "{config:<14}{games_per_s:>12.1}{steps_per_s:>14.0}")?;
+            out.flush()?;
+        }
+    }
+    if args.json {
+        serde_json::to_writer(&mut out, &figures)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_bounded() {
+        assert_eq!(seconds("0.5"), Ok(0.5));
+        for bad in ["0", "-1", "nan", "inf", "3601", "x"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}

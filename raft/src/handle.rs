@@ -1,0 +1,277 @@
+//! The node's hold on consensus.
+//!
+//! Invariant: a proposal answers only after the command was committed and applied on the leader; whatever went wrong
+//! before that is an error that says whether trying again makes sense.
+
+mod propose;
+mod read;
+mod serve;
+
+use crate::{
+    command::{Command, NodeId},
+    error::{InitializeError, JoinError, ProposeError, StartError},
+    hook::ApplyHook,
+    log_store::LogStore,
+    machine::Machine,
+    members::{self, AddLearner},
+    metrics::{self, Metrics},
+    network::Network,
+    response::Response,
+    rpc::{self, NodeInfo, Reply, Request},
+    state::ClusterState,
+    timing::Timing,
+    transport::{SharedTransport, Transport},
+    types::{Member, Raft},
+};
+use openraft::{
+    async_runtime::watch::WatchReceiver,
+    errors::{InitializeError as NotInitialized, RaftError},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Membership requests that may wait.
+const JOINING: usize = 16;
+/// Between attempts to join.
+const JOIN_PAUSE: Duration = Duration::from_millis(200);
+
+/// Who this node is and where its files are.
+#[derive(Clone, Debug)]
+pub struct RaftConfig {
+    /// This node; 1 founds a cluster, others get theirs from [`RaftHandle::join`].
+    pub node_id: NodeId,
+    /// Its libp2p peer id.
+    pub peer_id: String,
+    /// `raft.db`: log and vote.
+    pub log_path: PathBuf,
+    /// `node.db`: applied state, beside the node's own tables.
+    pub state_path: PathBuf,
+    /// Timeouts.
+    pub timing: Timing,
+}
+
+/// What the tasks and all handles share.
+pub(crate) struct Shared {
+    pub(crate) raft: Raft,
+    pub(crate) timing: Timing,
+    pub(crate) metrics: watch::Receiver<Metrics>,
+    node_id: NodeId,
+    peer_id: String,
+    transport: SharedTransport,
+    state: watch::Receiver<Arc<ClusterState>>,
+    joining: mpsc::Sender<AddLearner>,
+    incoming: Mutex<Option<serve::Incoming>>,
+}
+
+impl Shared {
+    /// The voter sets in force: two in the middle of a change.
+    pub(crate) fn voter_configs(&self) -> Vec<BTreeSet<NodeId>> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.get_joint_config().clone()
+    }
+}
+
+/// Consensus. Cheap to clone; runs until `shutdown` is cancelled.
+#[derive(Clone)]
+pub struct RaftHandle {
+    shared: Arc<Shared>,
+}
+
+impl RaftHandle {
+    /// Opens the databases and starts consensus on the current tokio runtime; its tasks live in `tasks`.
+    ///
+    /// A node that is in no cluster yet waits: call [`Self::initialize`] on the founder, [`Self::join`] before this on
+    /// the others.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    pub async fn start<T: Transport>(
+        config: RaftConfig,
+        transport: T,
+        hook: impl ApplyHook,
+        tasks: &mut JoinSet<()>,
+        shutdown: CancellationToken,
+    ) -> Result<Self, StartError> {
+        let RaftConfig {
+            node_id,
+            peer_id,
+            log_path,
+            state_path,
+            timing,
+        } = config;
+        let raft_config = timing.config().map_err(StartError::Timing)?;
+        let transport: SharedTransport = Arc::new(transport);
+        let log = LogStore::open(&log_path, node_id, &peer_id)?;
+        let machine = Machine::open(&state_path, Box::new(hook))?;
+        let state = machine.subscribe();
+        let network = Network::new(node_id, Arc::clone(&transport));
+        let raft = Raft::new(node_id, Arc::new(raft_config), network, log, machine)
+            .await
+            .map_err(|e| StartError::Fatal(e.to_string()))?;
+        let (publish, metrics) = watch::channel(metrics::of(&raft));
+        let (joining, inbox) = mpsc::channel(JOINING);
+        let shared = Arc::new(Shared {
+            raft: raft.clone(),
+            timing,
+            metrics,
+            node_id,
+            peer_id,
+            transport,
+            state,
+            joining,
+            incoming: Mutex::default(),
+        });
+        tasks.spawn(metrics::follow(raft.clone(), publish));
+        tasks.spawn(members::run(Arc::clone(&shared), inbox, shutdown.clone()));
+        tasks.spawn(async move {
+            shutdown.cancelled().await;
+            // Its only error is that a task of consensus panicked, which ends it as well.
+            let _ = raft.shutdown().await;
+        });
+        Ok(Self { shared })
+    }
+
+    /// Founds a cluster with this node as its only voter, and registers it as node 1. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// [`InitializeError`].
+    pub async fn initialize(&self, info: NodeInfo, at_ms: u64) -> Result<NodeId, InitializeError> {
+        let shared = &self.shared;
+        let me = Member {
+            peer_id: shared.peer_id.clone(),
+        };
+        match shared
+            .raft
+            .initialize(BTreeMap::from([(shared.node_id, me)]))
+            .await
+        {
+            Ok(()) | Err(RaftError::APIError(NotInitialized::NotAllowed(_))) => {}
+            Err(e) => return Err(InitializeError::NotAllowed(e.to_string())),
+        }
+        match self.propose(info.register(at_ms)).await {
+            Ok(Response::Node { id, .. }) if id == shared.node_id => Ok(id),
+            Ok(other) => Err(InitializeError::NotAllowed(format!(
+                "the founder is node {}, registered as {other:?}",
+                shared.node_id
+            ))),
+            Err(e) => Err(InitializeError::Register(e)),
+        }
+    }
+
+    /// Asks for membership through any of `peers` and returns this node's id, before consensus is started here. Who is
+    /// a member already gets the same id again.
+    ///
+    /// # Errors
+    /// [`JoinError`].
+    pub async fn join<T: Transport>(
+        transport: &T,
+        peers: &[String],
+        info: &NodeInfo,
+        at_ms: u64,
+        wait: Duration,
+    ) -> Result<NodeId, JoinError> {
+        let request = Request::Join {
+            info: info.clone(),
+            at_ms,
+        };
+        let request = rpc::encode_request(&request).map_err(|e| JoinError::Refused(e.to_string()))?;
+        let deadline = Instant::now() + wait;
+        let mut hint: Option<String> = None;
+        let mut trouble = String::from("nobody to ask");
+        let mut turn = 0usize;
+        loop {
+            let peer = match hint.take() {
+                Some(peer) => peer,
+                None if peers.is_empty() => return Err(JoinError::NoLeader(trouble)),
+                None => peers[turn % peers.len()].clone(),
+            };
+            turn += 1;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(JoinError::NoLeader(trouble));
+            }
+            let patience = left.min(Duration::from_secs(6));
+            let answer = transport.call(&peer, request.clone(), patience).await;
+            match answer.map(|bytes| rpc::decode_reply(&bytes)) {
+                Ok(Ok(Reply::Joined(id))) => return Ok(id),
+                Ok(Ok(Reply::Refused(reason))) => return Err(JoinError::Refused(reason)),
+                Ok(Ok(Reply::NotLeader(leader))) => {
+                    trouble = format!("{peer} does not lead");
+                    hint = leader.filter(|leader| *leader != peer);
+                }
+                Ok(Ok(other)) => trouble = format!("{peer} answers {other:?}"),
+                Ok(Err(e)) => trouble = format!("{peer} answers nonsense: {e}"),
+                Err(e) => trouble = format!("{peer}: {e}"),
+            }
+            if hint.is_none() {
+                tokio::time::sleep(JOIN_PAUSE.min(left)).await;
+            }
+        }
+    }
+
+    /// This node's id.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        self.shared.node_id
+    }
+
+    /// The state as applied here, which may be behind the leader's.
+    #[must_use]
+    pub fn local(&self) -> Arc<ClusterState> {
+        Arc::clone(&self.shared.state.borrow())
+    }
+
+    /// The state as applied here, as it changes: a nudge to look again.
+    #[must_use]
+    pub fn applied(&self) -> watch::Receiver<Arc<ClusterState>> {
+        self.shared.state.clone()
+    }
+
+    /// Consensus as seen here.
+    #[must_use]
+    pub fn metrics(&self) -> watch::Receiver<Metrics> {
+        self.shared.metrics.clone()
+    }
+
+    /// Whether this node believes to lead.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.shared.metrics.borrow().is_leader()
+    }
+
+    /// Hands the leadership to another voter, if this node leads.
+    ///
+    /// # Errors
+    /// [`ProposeError::Stopped`].
+    pub async fn transfer_leader(&self, to: NodeId) -> Result<(), ProposeError> {
+        let trigger = self.shared.raft.trigger();
+        trigger
+            .transfer_leader(to)
+            .await
+            .map_err(|e| ProposeError::Stopped(e.to_string()))
+    }
+
+    /// Commits and applies a command, wherever the leader is.
+    ///
+    /// # Errors
+    /// [`ProposeError`]; after a timeout the command may yet be applied.
+    pub async fn propose(&self, command: Command) -> Result<Response, ProposeError> {
+        self.propose_within(command, self.shared.timing.propose).await
+    }
+
+    /// Ends consensus here. Also happens when the token given to [`Self::start`] is cancelled.
+    pub async fn shutdown(&self) {
+        // Its only error is that a task of consensus panicked, which ends it as well.
+        let _ = self.shared.raft.shutdown().await;
+    }
+}

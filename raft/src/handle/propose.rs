@@ -1,0 +1,131 @@
+//! Proposals, from here or forwarded.
+
+use super::RaftHandle;
+use crate::{
+    command::Command,
+    error::ProposeError,
+    metrics::Metrics,
+    response::Response,
+    rpc::{self, Reply, Request},
+    state_machine,
+};
+use openraft::errors::{ClientWriteError, RaftError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// One attempt takes at most this: a leader that cannot commit is left for the next.
+const ATTEMPT: Duration = Duration::from_millis(1500);
+/// What a forwarded request may take on top, for the way.
+const WAY: Duration = Duration::from_millis(200);
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_millis(300);
+
+/// How an attempt ended.
+pub(super) enum Attempt {
+    Applied(Response),
+    /// Certainly not applied; perhaps ask that peer.
+    NotLeader(Option<String>),
+    /// Perhaps applied, perhaps not.
+    Unknown,
+    Stopped(String),
+}
+
+impl RaftHandle {
+    /// [`Self::propose`] with another deadline.
+    ///
+    /// # Errors
+    /// [`ProposeError`].
+    pub async fn propose_within(&self, command: Command, wait: Duration) -> Result<Response, ProposeError> {
+        state_machine::check(&command).map_err(ProposeError::Refused)?;
+        let deadline = Instant::now() + wait;
+        let mut metrics = self.shared.metrics.clone();
+        let mut pause = PAUSE_MIN;
+        let mut asked = false;
+        let mut hint: Option<String> = None;
+        loop {
+            let known = metrics.borrow_and_update().clone();
+            let budget = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT);
+            if budget.is_zero() {
+                return Err(if asked {
+                    ProposeError::Timeout
+                } else {
+                    ProposeError::NoLeader
+                });
+            }
+            let attempt = match hint.take().or_else(|| leader_elsewhere(&known)) {
+                Some(peer) => self.forward(&peer, &command, budget).await,
+                None if known.is_leader() => self.write_here(command.clone(), budget).await,
+                None => Attempt::NotLeader(None),
+            };
+            match attempt {
+                Attempt::Applied(Response::Refused(refusal)) => return Err(ProposeError::Refused(refusal)),
+                Attempt::Applied(response) => return Ok(response),
+                Attempt::Stopped(why) => return Err(ProposeError::Stopped(why)),
+                Attempt::NotLeader(peer) => hint = peer.filter(|peer| *peer != self.shared.peer_id),
+                Attempt::Unknown => asked = true,
+            }
+            if let Some(why) = known.failed {
+                return Err(ProposeError::Stopped(why));
+            }
+            // Wait for news of a leader, or a while.
+            let next = (Instant::now() + pause).min(deadline);
+            if hint.is_none() || pause > PAUSE_MIN {
+                tokio::select! {
+                    changed = metrics.changed() => if changed.is_err() {
+                        return Err(ProposeError::Stopped("consensus has stopped".into()));
+                    },
+                    () = tokio::time::sleep_until(next) => {}
+                }
+                // Metrics change often; do not spin.
+                tokio::time::sleep_until((Instant::now() + PAUSE_MIN).min(deadline)).await;
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Writes as the leader.
+    pub(super) async fn write_here(&self, command: Command, budget: Duration) -> Attempt {
+        match tokio::time::timeout(budget, self.shared.raft.client_write(command)).await {
+            Err(_) => Attempt::Unknown,
+            Ok(Ok(written)) => Attempt::Applied(written.data),
+            Ok(Err(RaftError::Fatal(e))) => Attempt::Stopped(e.to_string()),
+            Ok(Err(RaftError::APIError(e))) => match e {
+                ClientWriteError::ForwardToLeader(to) => {
+                    Attempt::NotLeader(to.leader_node.map(|member| member.peer_id))
+                }
+                ClientWriteError::LogEntryDiscarded(_) => Attempt::Unknown,
+                ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_) => {
+                    Attempt::NotLeader(None)
+                }
+            },
+        }
+    }
+
+    async fn forward(&self, peer: &str, command: &Command, budget: Duration) -> Attempt {
+        let request = Request::Propose {
+            command: command.clone(),
+            wait_ms: millis(budget),
+        };
+        let Ok(request) = rpc::encode_request(&request) else {
+            return Attempt::Stopped("the command cannot be encoded".into());
+        };
+        let answer = self.shared.transport.call(peer, request, budget + WAY).await;
+        match answer.map(|bytes| rpc::decode_reply(&bytes)) {
+            Ok(Ok(Reply::Proposed(response))) => Attempt::Applied(response),
+            Ok(Ok(Reply::NotLeader(leader))) => Attempt::NotLeader(leader.filter(|leader| leader != peer)),
+            Ok(_) => Attempt::Unknown,
+            Err(crate::TransportError::Unreachable(_)) => Attempt::NotLeader(None),
+            Err(crate::TransportError::Timeout | crate::TransportError::Failed(_)) => Attempt::Unknown,
+        }
+    }
+}
+
+/// The leader's peer id, if it is another node.
+pub(super) fn leader_elsewhere(metrics: &Metrics) -> Option<String> {
+    let (id, peer) = metrics.leader.as_ref()?;
+    (*id != metrics.id && !peer.is_empty()).then(|| peer.clone())
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

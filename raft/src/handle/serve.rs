@@ -1,0 +1,253 @@
+//! Requests of other members.
+//!
+//! Invariant: whatever the bytes, the answer is bytes; what could not have come from a member that follows the
+//! protocol never reaches openraft.
+
+use super::{RaftHandle, propose::Attempt};
+use crate::{
+    command::NodeId,
+    machine,
+    members::AddLearner,
+    metrics::Metrics,
+    response::Response,
+    rpc::{self, NodeInfo, Reply, Request, SnapshotPiece},
+    types::{LogId, Membership, SNAPSHOT_BYTES_MAX, SnapshotMeta, TypeConfig, Vote},
+};
+use openraft::{Snapshot, raft::AppendEntriesRequest};
+use std::{sync::Arc, sync::PoisonError, time::Duration};
+use tokio::sync::oneshot;
+
+/// The longest that a request may keep us busy.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// A snapshot that is arriving.
+pub(super) struct Incoming {
+    vote: Vote,
+    last_log_id: Option<LogId>,
+    total: u64,
+    data: Vec<u8>,
+}
+
+impl RaftHandle {
+    /// Answers a request of the member with peer id `from`, as its connection proved. Never fails: trouble is an
+    /// answer too.
+    pub async fn serve(&self, from: &str, request: &[u8]) -> Vec<u8> {
+        let reply = match rpc::decode_request(request) {
+            Ok(request) => self.answer(from, request).await,
+            Err(e) => {
+                tracing::debug!(from, error = %e, "malformed request");
+                Reply::Refused(e.to_string())
+            }
+        };
+        rpc::encode_reply(&reply)
+    }
+
+    async fn answer(&self, from: &str, request: Request) -> Reply {
+        let raft = &self.shared.raft;
+        match request {
+            Request::Append { to, rpc } => match self.for_me(to).and_then(|()| plausible(&rpc)) {
+                Ok(()) => reply(raft.append_entries(rpc).await, Reply::Append),
+                Err(e) => Reply::Refused(e),
+            },
+            Request::Vote { to, rpc } => match self.for_me(to) {
+                Ok(()) => reply(raft.vote(rpc).await, Reply::Vote),
+                Err(e) => Reply::Refused(e),
+            },
+            Request::PreVote { to, rpc } => match self.for_me(to) {
+                Ok(()) => reply(raft.pre_vote(rpc).await, Reply::Vote),
+                Err(e) => Reply::Refused(e),
+            },
+            Request::Transfer { to, rpc } => match self.for_me(to) {
+                Ok(()) => reply(raft.handle_transfer_leader(rpc).await, Reply::Transfer),
+                Err(e) => Reply::Refused(e),
+            },
+            Request::Snapshot { to, piece } => match self.for_me(to) {
+                Ok(()) => self.take_piece(piece).await,
+                Err(e) => Reply::Refused(e),
+            },
+            Request::Propose { command, wait_ms } => match self.write_here(command, bounded(wait_ms)).await {
+                Attempt::Applied(response) => Reply::Proposed(response),
+                Attempt::NotLeader(peer) => Reply::NotLeader(peer),
+                Attempt::Unknown => Reply::Timeout,
+                Attempt::Stopped(e) => Reply::Failed(e),
+            },
+            Request::ReadIndex { wait_ms } => match self.confirm_index(bounded(wait_ms)).await {
+                Ok(index) => Reply::ReadIndex(index),
+                Err(e) => Reply::ReadFailed(e),
+            },
+            Request::Join { info, at_ms } => self.let_in(from, info, at_ms).await,
+        }
+    }
+
+    fn for_me(&self, to: NodeId) -> Result<(), String> {
+        if to == self.shared.node_id {
+            return Ok(());
+        }
+        Err(format!("this is node {}, not {to}", self.shared.node_id))
+    }
+
+    async fn let_in(&self, from: &str, info: NodeInfo, at_ms: u64) -> Reply {
+        if info.peer_id != from {
+            return Reply::Refused(format!("peer {from} cannot join as {}", info.peer_id));
+        }
+        let metrics = self.shared.metrics.borrow().clone();
+        if !metrics.is_leader() {
+            return Reply::NotLeader(metrics.leader.map(|(_, peer)| peer));
+        }
+        // The founder is node 1: nobody registers before it.
+        if !self.local().nodes.contains_key(&self.shared.node_id) {
+            return Reply::Timeout;
+        }
+        let peer_id = info.peer_id.clone();
+        if let Some(reason) = self.lost_log(&peer_id, &metrics) {
+            return Reply::Refused(reason);
+        }
+        let id = match self.write_here(info.register(at_ms), WAIT_MAX / 4).await {
+            Attempt::Applied(Response::Node { id, .. }) => id,
+            Attempt::Applied(Response::Refused(refusal)) => return Reply::Refused(refusal.to_string()),
+            Attempt::Applied(other) => return Reply::Failed(format!("{other:?}")),
+            Attempt::NotLeader(peer) => return Reply::NotLeader(peer),
+            Attempt::Unknown => return Reply::Timeout,
+            Attempt::Stopped(e) => return Reply::Failed(e),
+        };
+        if metrics.learners.contains(&id) {
+            return Reply::Joined(id);
+        }
+        let (done, added) = oneshot::channel();
+        let request = AddLearner {
+            id,
+            peer_id,
+            reply: done,
+        };
+        if self.shared.joining.try_send(request).is_err() {
+            return Reply::Timeout; // many join at once
+        }
+        match added.await {
+            Ok(Ok(())) => Reply::Joined(id),
+            Ok(Err(e)) => {
+                tracing::info!(node = id, error = %e, "a node could not be added yet");
+                Reply::Timeout
+            }
+            Err(_) => Reply::Failed("consensus has stopped".into()),
+        }
+    }
+
+    /// A voter that asks to join has lost its log. With it went votes and entries that others count on, so it must not
+    /// come back under the same id.
+    fn lost_log(&self, peer_id: &str, metrics: &Metrics) -> Option<String> {
+        let local = self.local();
+        let node = local.node_of_peer(peer_id)?;
+        metrics.voters.contains(&node.id).then(|| {
+            format!(
+                "this peer is voter {} and has lost its raft.db; start with an empty data folder instead",
+                node.id
+            )
+        })
+    }
+
+    async fn take_piece(&self, piece: SnapshotPiece) -> Reply {
+        let SnapshotPiece {
+            vote,
+            last_log_id,
+            membership,
+            total,
+            offset,
+            data,
+        } = piece;
+        let whole = {
+            let mut incoming = self
+                .shared
+                .incoming
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if offset == 0 && total <= SNAPSHOT_BYTES_MAX as u64 {
+                *incoming = Some(Incoming {
+                    vote,
+                    last_log_id,
+                    total,
+                    data: Vec::new(),
+                });
+            }
+            let Some(begun) = incoming.as_mut().filter(|begun| {
+                (begun.vote, begun.last_log_id, begun.total) == (vote, last_log_id, total)
+                    && begun.data.len() as u64 == offset
+                    && offset + data.len() as u64 <= total
+            }) else {
+                return Reply::Refused("this piece of a snapshot does not follow".into());
+            };
+            begun.data.extend(data);
+            if (begun.data.len() as u64) < total {
+                return Reply::SnapshotPart;
+            }
+            incoming.take().map(|begun| begun.data).unwrap_or_default()
+        };
+        self.install(vote, last_log_id, membership, whole).await
+    }
+
+    async fn install(
+        &self,
+        vote: Vote,
+        last_log_id: Option<LogId>,
+        membership: Membership,
+        data: Vec<u8>,
+    ) -> Reply {
+        let ahead = |id: &LogId| id.leader_id > vote.leader_id;
+        if last_log_id.as_ref().is_some_and(ahead) || last_log_id.is_none() {
+            return Reply::Refused("the snapshot is ahead of its leader".into());
+        }
+        let committed = self.shared.metrics.borrow().applied;
+        let index = last_log_id.as_ref().map(|id| id.index);
+        if index < committed {
+            // Already here, which openraft answers itself; an older one must not be installed.
+            tracing::debug!(?index, ?committed, "old snapshot");
+        }
+        let data = Arc::new(data);
+        let checked = {
+            let data = Arc::clone(&data);
+            tokio::task::spawn_blocking(move || machine::check_snapshot(&data)).await
+        };
+        match checked {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => return Reply::Refused(format!("the snapshot is corrupt: {e}")),
+            Err(e) => return Reply::Failed(e.to_string()),
+        }
+        let snapshot = Snapshot {
+            meta: SnapshotMeta {
+                last_log_id,
+                last_membership: membership,
+            },
+            snapshot: data,
+        };
+        let installed = self.shared.raft.install_full_snapshot(vote, snapshot).await;
+        reply(installed, |response| Reply::Snapshot(response.vote))
+    }
+}
+
+fn reply<T, E: std::fmt::Display>(result: Result<T, E>, wrap: impl FnOnce(T) -> Reply) -> Reply {
+    match result {
+        Ok(value) => wrap(value),
+        Err(e) => Reply::Failed(e.to_string()),
+    }
+}
+
+fn bounded(wait_ms: u64) -> Duration {
+    Duration::from_millis(wait_ms).min(WAIT_MAX)
+}
+
+/// Entries that a leader which follows the protocol could send: without a hole, and not ahead of its vote.
+fn plausible(rpc: &AppendEntriesRequest<TypeConfig>) -> Result<(), String> {
+    let leader = rpc.vote.leader_id;
+    let mut before = rpc.prev_log_id;
+    for entry in &rpc.entries {
+        let id = entry.log_id;
+        let follows = match &before {
+            Some(before) => before.index.checked_add(1) == Some(id.index) && before.leader_id <= id.leader_id,
+            None => id.index == 0,
+        };
+        if !follows || id.leader_id > leader {
+            return Err(format!("entry {id} is out of place"));
+        }
+        before = Some(id);
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! The thread that writes the log.
+
+use super::Shared;
+use crate::types::TypeConfig;
+use openraft::storage::IOFlushed;
+use rusqlite::{Connection, TransactionBehavior, params};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// Writes that share one commit at most.
+const GROUP: usize = 64;
+
+type Reply = oneshot::Sender<io::Result<()>>;
+
+/// One write. The answer follows the commit.
+pub(super) enum Op {
+    Append {
+        rows: Vec<(i64, Vec<u8>)>,
+        callback: IOFlushed<TypeConfig>,
+    },
+    Vote {
+        value: Vec<u8>,
+        reply: Reply,
+    },
+    Truncate {
+        from: i64,
+        reply: Reply,
+    },
+    Purge {
+        upto: i64,
+        value: Vec<u8>,
+        reply: Reply,
+    },
+}
+
+impl Op {
+    fn answer(self, result: io::Result<()>) {
+        match self {
+            Self::Append { callback, .. } => callback.io_completed(result),
+            // Nobody waits for the answer if consensus has just stopped.
+            Self::Vote { reply, .. } | Self::Truncate { reply, .. } | Self::Purge { reply, .. } => {
+                let _ = reply.send(result);
+            }
+        }
+    }
+}
+
+pub(super) struct Writer {
+    db: Connection,
+    inbox: mpsc::Receiver<Op>,
+    shared: Arc<Mutex<Shared>>,
+}
+
+impl Writer {
+    pub(super) fn new(db: Connection, inbox: mpsc::Receiver<Op>, shared: Arc<Mutex<Shared>>) -> Self {
+        Self { db, inbox, shared }
+    }
+
+    /// Writes until the last [`super::LogStore`] is dropped. After a failure nothing is written any more: the order
+    /// of writes would be lost otherwise.
+    pub(super) fn run(mut self) {
+        let mut failure: Option<String> = None;
+        while let Some(first) = self.inbox.blocking_recv() {
+            let mut group = vec![first];
+            while group.len() < GROUP
+                && let Ok(op) = self.inbox.try_recv()
+            {
+                group.push(op);
+            }
+            if failure.is_none()
+                && let Err(e) = commit(&mut self.db, &group)
+            {
+                tracing::error!(error = %e, "the raft log cannot be written");
+                failure = Some(e.to_string());
+            }
+            if failure.is_none() {
+                self.note_durable(&group);
+            }
+            for op in group {
+                op.answer(
+                    failure
+                        .as_ref()
+                        .map_or(Ok(()), |e| Err(io::Error::other(e.clone()))),
+                );
+            }
+        }
+    }
+
+    fn note_durable(&self, group: &[Op]) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        for op in group {
+            match op {
+                Op::Append { rows, .. } => {
+                    if let Some((index, _)) = rows.last() {
+                        shared.durable = index.unsigned_abs();
+                    }
+                }
+                Op::Truncate { from, .. } => {
+                    shared.durable = shared.durable.min(from.saturating_sub(1).max(0).unsigned_abs());
+                }
+                Op::Vote { .. } | Op::Purge { .. } => {}
+            }
+        }
+        shared.trim();
+    }
+}
+
+fn commit(db: &mut Connection, group: &[Op]) -> rusqlite::Result<()> {
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for op in group {
+        match op {
+            Op::Append { rows, .. } => {
+                let mut insert =
+                    tx.prepare_cached("INSERT OR REPLACE INTO log (idx, entry) VALUES (?1, ?2)")?;
+                for (index, entry) in rows {
+                    insert.execute(params![index, entry])?;
+                }
+            }
+            Op::Vote { value, .. } => set_meta(&tx, "vote", value)?,
+            Op::Truncate { from, .. } => {
+                tx.execute("DELETE FROM log WHERE idx >= ?1", [from])?;
+            }
+            Op::Purge { upto, value, .. } => {
+                tx.execute("DELETE FROM log WHERE idx <= ?1", [upto])?;
+                set_meta(&tx, "purged", value)?;
+            }
+        }
+    }
+    tx.commit()
+}
+
+fn set_meta(tx: &rusqlite::Transaction<'_>, name: &str, value: &[u8]) -> rusqlite::Result<()> {
+    tx.prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?
+        .execute(params![name, value])?;
+    Ok(())
+}

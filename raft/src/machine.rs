@@ -1,0 +1,368 @@
+//! The state machine on disk.
+//!
+//! Invariant: `node.db` always holds the state after exactly the entries up to its recorded last log id, with the
+//! hook's effects of just these entries: each batch is one synced transaction. Memory never runs ahead of it.
+
+use crate::{
+    command::Command,
+    error::StoreError,
+    hook::ApplyHook,
+    response::Response,
+    rows::{self, Row},
+    sqlite,
+    state::ClusterState,
+    state_machine,
+    types::{Entry, LogId, Membership, ROW_BYTES_MAX, SNAPSHOT_BYTES_MAX, SnapshotMeta, TypeConfig, kind},
+};
+use futures::{Stream, StreamExt};
+use openraft::{
+    EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot,
+    entry::RaftEntry,
+    storage::{EntryResponder, RaftStateMachine},
+};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use serde::{Deserialize, Serialize};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::watch;
+
+/// Entries applied in one transaction.
+const BATCH: usize = 256;
+/// Version of our tables in `node.db`.
+const FORMAT: i64 = 1;
+
+/// A snapshot in memory: bounded, wire-encoded rows.
+pub(crate) type SnapshotBytes = Arc<Vec<u8>>;
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Applied {
+    last_log_id: Option<LogId>,
+    membership: Membership,
+}
+
+struct Db {
+    connection: Connection,
+    hook: Box<dyn ApplyHook>,
+    state: ClusterState,
+    applied: Applied,
+}
+
+/// Shared between openraft's worker (which applies) and snapshot builders.
+#[derive(Clone)]
+pub(crate) struct Machine {
+    db: Arc<Mutex<Db>>,
+    current: Arc<Mutex<Option<(SnapshotMeta, SnapshotBytes)>>>,
+    published: watch::Sender<Arc<ClusterState>>,
+}
+
+impl Machine {
+    /// Opens `path`, makes our tables if needed and loads the state.
+    pub(crate) fn open(path: &Path, hook: Box<dyn ApplyHook>) -> Result<Self, StoreError> {
+        let connection = sqlite::open(path)?;
+        create(&connection, path)?;
+        let (state, applied) = load(&connection, path)?;
+        let (published, _) = watch::channel(Arc::new(state.clone()));
+        Ok(Self {
+            db: Arc::new(Mutex::new(Db {
+                connection,
+                hook,
+                state,
+                applied,
+            })),
+            current: Arc::default(),
+            published,
+        })
+    }
+
+    /// Follows the state, one value per applied batch.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<ClusterState>> {
+        self.published.subscribe()
+    }
+
+    /// Runs `work` with the database on a blocking thread.
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Db) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let db = Arc::clone(&self.db);
+        tokio::task::spawn_blocking(move || {
+            let mut db = db
+                .lock()
+                .map_err(|_| io::Error::other("an earlier write panicked"))?;
+            work(&mut db)
+        })
+        .await
+        .map_err(io::Error::other)?
+    }
+
+    fn set_current(&self, meta: SnapshotMeta, bytes: SnapshotBytes) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some((meta, bytes));
+    }
+}
+
+impl Db {
+    fn apply(&mut self, entries: &[Entry]) -> io::Result<Vec<Response>> {
+        let mut state = self.state.clone();
+        let mut applied = self.applied.clone();
+        let tx = begin(&mut self.connection)?;
+        let mut responses = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let response = match &entry.payload {
+                EntryPayload::Normal(command) => {
+                    apply_command(&tx, &mut *self.hook, &mut state, entry.log_id.index, command)?
+                }
+                EntryPayload::Membership(membership) => {
+                    applied.membership = Membership::new(Some(entry.log_id()), membership.clone());
+                    Response::Internal
+                }
+                EntryPayload::Blank => Response::Internal,
+            };
+            state.applied = entry.log_id.index;
+            applied.last_log_id = Some(entry.log_id());
+            responses.push(response);
+        }
+        write_rows(
+            &tx,
+            &rows::changes(&self.state, &state).map_err(io::Error::other)?,
+        )?;
+        write_applied(&tx, &applied)?;
+        tx.commit().map_err(io::Error::other)?;
+        self.state = state;
+        self.applied = applied;
+        Ok(responses)
+    }
+
+    fn install(&mut self, applied: Applied, bytes: &[u8]) -> io::Result<()> {
+        let rows: Vec<Row> =
+            wire::decode::<_, SNAPSHOT_BYTES_MAX>(kind::SNAPSHOT, bytes).map_err(io::Error::other)?;
+        let index = applied.last_log_id.as_ref().map_or(0, |id| id.index);
+        let state = rows::restore(rows.clone(), index).map_err(io::Error::other)?;
+        let tx = begin(&mut self.connection)?;
+        tx.execute("DELETE FROM raft_state", [])
+            .map_err(io::Error::other)?;
+        write_rows(&tx, &rows)?;
+        write_applied(&tx, &applied)?;
+        self.hook.on_snapshot(&tx, &state).map_err(io::Error::other)?;
+        tx.commit().map_err(io::Error::other)?;
+        self.state = state;
+        self.applied = applied;
+        Ok(())
+    }
+}
+
+fn apply_command(
+    tx: &Transaction<'_>,
+    hook: &mut dyn ApplyHook,
+    state: &mut ClusterState,
+    index: u64,
+    command: &Command,
+) -> io::Result<Response> {
+    let response = state_machine::apply(state, index, command);
+    if let Response::Refused(refusal) = &response {
+        tracing::debug!(index, %command, %refusal, "refused");
+    }
+    hook.on_apply(tx, index, command, &response, state)
+        .map_err(io::Error::other)?;
+    Ok(response)
+}
+
+fn begin(connection: &mut Connection) -> io::Result<Transaction<'_>> {
+    connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(io::Error::other)
+}
+
+fn create(db: &Connection, path: &Path) -> Result<(), StoreError> {
+    let sql = |e| sqlite::classify(path, e);
+    db.execute_batch(
+        "BEGIN IMMEDIATE;
+         CREATE TABLE IF NOT EXISTS raft_state (
+             kind INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
+             PRIMARY KEY (kind, key)) WITHOUT ROWID, STRICT;
+         CREATE TABLE IF NOT EXISTS raft_applied (
+             id INTEGER PRIMARY KEY CHECK (id = 1), format INTEGER NOT NULL, value BLOB) STRICT;
+         INSERT OR IGNORE INTO raft_applied (id, format, value) VALUES (1, 1, NULL);
+         COMMIT;",
+    )
+    .map_err(sql)?;
+    let found: i64 = db
+        .query_row("SELECT format FROM raft_applied", [], |row| row.get(0))
+        .map_err(sql)?;
+    if found > FORMAT {
+        return Err(StoreError::Newer {
+            path: path.to_owned(),
+            found,
+            supported: FORMAT,
+        });
+    }
+    Ok(())
+}
+
+fn load(db: &Connection, path: &Path) -> Result<(ClusterState, Applied), StoreError> {
+    let sql = |e| sqlite::classify(path, e);
+    let corrupt = |detail: String| StoreError::Corrupt {
+        path: path.to_owned(),
+        detail,
+    };
+    let value: Option<Vec<u8>> = db
+        .query_row("SELECT value FROM raft_applied", [], |row| row.get(0))
+        .map_err(sql)?;
+    let applied: Applied = match value {
+        None => Applied::default(),
+        Some(bytes) => wire::decode::<_, ROW_BYTES_MAX>(kind::APPLIED, &bytes)
+            .map_err(|e| corrupt(format!("applied state: {e}")))?,
+    };
+    let mut statement = db
+        .prepare("SELECT kind, key, value FROM raft_state")
+        .map_err(sql)?;
+    let rows = statement
+        .query_map([], |row| {
+            Ok(Row {
+                kind: row.get(0)?,
+                key: row.get(1)?,
+                value: row.get(2)?,
+            })
+        })
+        .and_then(Iterator::collect::<Result<Vec<Row>, _>>)
+        .map_err(sql)?;
+    let index = applied.last_log_id.as_ref().map_or(0, |id| id.index);
+    let state = rows::restore(rows, index).map_err(|e| corrupt(e.to_string()))?;
+    Ok((state, applied))
+}
+
+fn write_rows(tx: &Transaction<'_>, rows: &[Row]) -> io::Result<()> {
+    let write = || -> rusqlite::Result<()> {
+        let mut statement =
+            tx.prepare_cached("INSERT OR REPLACE INTO raft_state (kind, key, value) VALUES (?1, ?2, ?3)")?;
+        for row in rows {
+            statement.execute(params![row.kind, row.key, row.value])?;
+        }
+        Ok(())
+    };
+    write().map_err(io::Error::other)
+}
+
+fn write_applied(tx: &Transaction<'_>, applied: &Applied) -> io::Result<()> {
+    let bytes = wire::encode(kind::APPLIED, applied, ROW_BYTES_MAX).map_err(io::Error::other)?;
+    tx.execute("UPDATE raft_applied SET value = ?1", [bytes])
+        .map_err(io::Error::other)?;
+    Ok(())
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotData = SnapshotBytes;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, Membership)> {
+        self.with(|db| Ok((db.applied.last_log_id, db.applied.membership.clone())))
+            .await
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> io::Result<()>
+    where
+        Strm: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
+    {
+        let mut end = false;
+        while !end {
+            let mut batch = Vec::new();
+            let mut responders = Vec::new();
+            while batch.len() < BATCH && !end {
+                match entries.next().await {
+                    Some(item) => {
+                        let (entry, responder) = item?;
+                        batch.push(entry);
+                        responders.push(responder);
+                    }
+                    None => end = true,
+                }
+            }
+            if batch.is_empty() {
+                break;
+            }
+            let (responses, state) = self
+                .with(move |db| db.apply(&batch).map(|responses| (responses, db.state.clone())))
+                .await?;
+            self.published.send_replace(Arc::new(state));
+            for (responder, response) in responders.into_iter().zip(responses) {
+                if let Some(responder) = responder {
+                    responder.send(response);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self::SnapshotBuilder {
+        let db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
+        Builder {
+            machine: self.clone(),
+            state: db.state.clone(),
+            applied: db.applied.clone(),
+        }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotBytes) -> io::Result<()> {
+        let applied = Applied {
+            last_log_id: meta.last_log_id,
+            membership: meta.last_membership.clone(),
+        };
+        let bytes = Arc::clone(&snapshot);
+        let state = self
+            .with(move |db| db.install(applied, &bytes).map(|()| db.state.clone()))
+            .await?;
+        self.set_current(meta.clone(), snapshot);
+        self.published.send_replace(Arc::new(state));
+        Ok(())
+    }
+
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> io::Result<Option<openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotBytes>>> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(current.as_ref().map(|(meta, bytes)| Snapshot {
+            meta: meta.clone(),
+            snapshot: Arc::clone(bytes),
+        }))
+    }
+}
+
+/// A view of the state at one moment, to be encoded.
+pub(crate) struct Builder {
+    machine: Machine,
+    state: ClusterState,
+    applied: Applied,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = SnapshotBytes;
+
+    async fn build_snapshot(
+        &mut self,
+    ) -> io::Result<openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotBytes>> {
+        let state = self.state.clone();
+        let encode = move || -> io::Result<Vec<u8>> {
+            let rows = rows::rows(&state).map_err(io::Error::other)?;
+            wire::encode(kind::SNAPSHOT, &rows, SNAPSHOT_BYTES_MAX).map_err(io::Error::other)
+        };
+        let bytes = tokio::task::spawn_blocking(encode)
+            .await
+            .map_err(io::Error::other)??;
+        let meta = SnapshotMeta {
+            last_log_id: self.applied.last_log_id,
+            last_membership: self.applied.membership.clone(),
+        };
+        let snapshot = Arc::new(bytes);
+        self.machine.set_current(meta.clone(), Arc::clone(&snapshot));
+        Ok(Snapshot { meta, snapshot })
+    }
+}
+
+/// Whether bytes are a snapshot, before anything is replaced by it.
+pub(crate) fn check_snapshot(bytes: &[u8]) -> Result<(), String> {
+    let rows: Vec<Row> =
+        wire::decode::<_, SNAPSHOT_BYTES_MAX>(kind::SNAPSHOT, bytes).map_err(|e| e.to_string())?;
+    rows::restore(rows, 0).map(|_| ()).map_err(|e| e.to_string())
+}

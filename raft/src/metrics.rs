@@ -1,0 +1,152 @@
+//! What this node knows about consensus.
+
+use crate::{
+    command::NodeId,
+    types::{Raft, TypeConfig},
+};
+use openraft::{ServerState, async_runtime::watch::WatchReceiver};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+use tokio::sync::watch;
+
+/// This node's part in consensus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Follows without a vote.
+    Learner,
+    /// Follows and votes.
+    Follower,
+    /// Asks for votes.
+    Candidate,
+    /// Leads.
+    Leader,
+    /// Consensus has stopped.
+    Stopped,
+}
+
+/// How the leader sees another member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Follower {
+    /// Its last log entry that agrees with the leader's.
+    pub matched: Option<u64>,
+    /// Its last answer.
+    pub last_contact: Option<Instant>,
+}
+
+/// Consensus as this node sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metrics {
+    /// This node.
+    pub id: NodeId,
+    /// Its part.
+    pub role: Role,
+    /// Latest term.
+    pub term: u64,
+    /// The leader, as far as known: its id and peer id.
+    pub leader: Option<(NodeId, String)>,
+    /// Members that vote.
+    pub voters: BTreeSet<NodeId>,
+    /// Members that do not.
+    pub learners: BTreeSet<NodeId>,
+    /// Last entry of the log.
+    pub last_log: Option<u64>,
+    /// Last entry known to be committed.
+    pub committed: Option<u64>,
+    /// Last entry applied.
+    pub applied: Option<u64>,
+    /// On the leader: when a quorum was last heard.
+    pub quorum_acked: Option<Instant>,
+    /// On the leader: the other members.
+    pub followers: BTreeMap<NodeId, Follower>,
+    /// Why consensus stopped, if it did.
+    pub failed: Option<String>,
+}
+
+impl Metrics {
+    /// Whether this node leads.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.role == Role::Leader
+    }
+
+    /// On the leader: how long ago a quorum was heard.
+    #[must_use]
+    pub fn quorum_acked_ago(&self) -> Option<Duration> {
+        self.quorum_acked.map(|at| at.elapsed())
+    }
+
+    /// The same in milliseconds.
+    #[must_use]
+    pub fn quorum_acked_ms_ago(&self) -> Option<u64> {
+        self.quorum_acked_ago()
+            .map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// openraft's metrics in our terms.
+pub(crate) fn of(raft: &Raft) -> Metrics {
+    translate(&raft.metrics().borrow_watched())
+}
+
+fn translate(m: &openraft::RaftMetrics<TypeConfig>) -> Metrics {
+    let membership = &m.membership_config;
+    let leader = m.current_leader.map(|id| {
+        let peer = membership.get_node(&id).map(|member| member.peer_id.clone());
+        (id, peer.unwrap_or_default())
+    });
+    let mut followers: BTreeMap<NodeId, Follower> = BTreeMap::new();
+    for (id, matched) in m.replication.iter().flatten() {
+        followers.entry(*id).or_default().matched = matched.as_ref().map(|id| id.index);
+    }
+    for (id, contact) in m.heartbeat.iter().flatten() {
+        followers.entry(*id).or_default().last_contact = contact.as_ref().and_then(|at| clock(&**at));
+    }
+    followers.remove(&m.id);
+    Metrics {
+        id: m.id,
+        role: match m.state {
+            ServerState::Learner => Role::Learner,
+            ServerState::Follower => Role::Follower,
+            ServerState::Candidate => Role::Candidate,
+            ServerState::Leader => Role::Leader,
+            ServerState::Shutdown => Role::Stopped,
+        },
+        term: m.current_term,
+        leader,
+        voters: membership.voter_ids().collect(),
+        learners: membership.membership().learner_ids().collect(),
+        last_log: m.last_log_index,
+        committed: m.cluster_committed.as_ref().map(|id| id.index),
+        applied: m.last_applied.as_ref().map(|id| id.index),
+        quorum_acked: m.last_quorum_acked.as_ref().and_then(|at| clock(&**at)),
+        followers,
+        failed: m.running_state.as_ref().err().map(ToString::to_string),
+    }
+}
+
+/// The same moment on the standard clock.
+fn clock(at: &impl openraft::Instant) -> Option<Instant> {
+    Instant::now().checked_sub(at.elapsed())
+}
+
+/// Publishes every change until consensus ends.
+pub(crate) async fn follow(raft: Raft, publish: watch::Sender<Metrics>) {
+    let mut source = raft.metrics();
+    drop(raft);
+    loop {
+        publish.send_replace(translate(&source.borrow_watched()));
+        if source.changed().await.is_err() {
+            break;
+        }
+    }
+    publish.send_modify(|metrics| {
+        metrics.role = Role::Stopped;
+        metrics
+            .failed
+            .get_or_insert_with(|| "consensus has stopped".into());
+    });
+}

@@ -1,0 +1,190 @@
+//! openraft's outgoing requests over the [`crate::Transport`].
+//!
+//! Invariant: without a connection the answer is `Unreachable` at once, so openraft backs off; a pre-vote that was
+//! not answered is an error, never a grant.
+
+use crate::{
+    command::NodeId,
+    machine::SnapshotBytes,
+    rpc::{self, Reply, Request, SnapshotPiece},
+    transport::{SharedTransport, TransportError},
+    types::{Member, SNAPSHOT_CHUNK_BYTES, TypeConfig, Vote},
+};
+use openraft::{
+    OptionalSend, RPCTypes,
+    errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable},
+    network::{RPCOption, RaftNetworkFactory, v2::RaftNetworkV2},
+    raft::{
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+        TransferLeaderResponse, VoteRequest, VoteResponse,
+    },
+    type_config::alias::SnapshotOf,
+};
+use std::{future::Future, time::Duration};
+
+type Error = RPCError<TypeConfig>;
+
+/// Makes a [`Link`] for each member.
+#[derive(Clone)]
+pub(crate) struct Network {
+    me: NodeId,
+    transport: SharedTransport,
+}
+
+impl Network {
+    pub(crate) fn new(me: NodeId, transport: SharedTransport) -> Self {
+        Self { me, transport }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Link;
+
+    async fn new_client(&mut self, target: NodeId, node: &Member) -> Link {
+        Link {
+            me: self.me,
+            to: target,
+            peer: node.peer_id.clone(),
+            transport: self.transport.clone(),
+        }
+    }
+}
+
+/// Requests to one member.
+pub(crate) struct Link {
+    me: NodeId,
+    to: NodeId,
+    peer: String,
+    transport: SharedTransport,
+}
+
+impl Link {
+    async fn call(&self, action: RPCTypes, request: &Request, timeout: Duration) -> Result<Reply, Error> {
+        let bytes = rpc::encode_request(request).map_err(|e| NetworkError::new(&e))?;
+        let answer = self.transport.call(&self.peer, bytes, timeout).await;
+        let bytes = answer.map_err(|e| match e {
+            TransportError::Unreachable(_) => Error::Unreachable(Unreachable::new(&e)),
+            TransportError::Failed(_) => Error::Network(NetworkError::new(&e)),
+            TransportError::Timeout => Error::Timeout(Timeout {
+                action,
+                id: self.me,
+                target: self.to,
+                timeout,
+            }),
+        })?;
+        match rpc::decode_reply(&bytes).map_err(|e| NetworkError::new(&e))? {
+            // Consensus does not run there (yet, or any more).
+            Reply::Failed(e) | Reply::Refused(e) => Err(Error::Unreachable(Unreachable::from_string(e))),
+            reply @ (Reply::Append(_)
+            | Reply::Vote(_)
+            | Reply::SnapshotPart
+            | Reply::Snapshot(_)
+            | Reply::Transfer(_)
+            | Reply::Proposed(_)
+            | Reply::ReadIndex(_)
+            | Reply::Joined(_)
+            | Reply::NotLeader(_)
+            | Reply::Timeout
+            | Reply::ReadFailed(_)) => Ok(reply),
+        }
+    }
+}
+
+fn unexpected() -> Error {
+    Error::Network(NetworkError::from_string("the answer is to another question"))
+}
+
+impl RaftNetworkV2<TypeConfig> for Link {
+    type SnapshotData = SnapshotBytes;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, Error> {
+        let request = Request::Append { to: self.to, rpc };
+        match self
+            .call(RPCTypes::AppendEntries, &request, option.soft_ttl())
+            .await?
+        {
+            Reply::Append(response) => Ok(response),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, Error> {
+        let request = Request::Vote { to: self.to, rpc };
+        match self.call(RPCTypes::Vote, &request, option.soft_ttl()).await? {
+            Reply::Vote(response) => Ok(response),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, Error> {
+        let request = Request::PreVote { to: self.to, rpc };
+        match self.call(RPCTypes::Vote, &request, option.soft_ttl()).await? {
+            Reply::Vote(response) => Ok(response),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: SnapshotOf<TypeConfig, SnapshotBytes>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let send = async {
+            let bytes = &snapshot.snapshot;
+            let mut offset = 0;
+            loop {
+                let end = (offset + SNAPSHOT_CHUNK_BYTES).min(bytes.len());
+                let piece = SnapshotPiece {
+                    vote,
+                    last_log_id: snapshot.meta.last_log_id,
+                    membership: snapshot.meta.last_membership.clone(),
+                    total: bytes.len() as u64,
+                    offset: offset as u64,
+                    data: bytes[offset..end].to_vec(),
+                };
+                let request = Request::Snapshot { to: self.to, piece };
+                let reply = self
+                    .call(RPCTypes::InstallSnapshot, &request, option.soft_ttl())
+                    .await?;
+                match reply {
+                    Reply::Snapshot(vote) => return Ok(SnapshotResponse::new(vote)),
+                    Reply::SnapshotPart if end < bytes.len() => offset = end,
+                    _ => return Err(StreamingError::from(unexpected())),
+                }
+            }
+        };
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = send => sent,
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        rpc: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, Error> {
+        let request = Request::Transfer { to: self.to, rpc };
+        match self
+            .call(RPCTypes::TransferLeader, &request, option.soft_ttl())
+            .await?
+        {
+            Reply::Transfer(response) => Ok(response),
+            _ => Err(unexpected()),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The state as rows of bytes: what `node.db` keeps and what a snapshot carries.
+//!
+//! Invariant: `restore(rows(state)) == state`, and `changes(before, after)` holds every row in which two states
+//! differ. Rows are never removed, because nothing in the state ever is.
+
+use crate::{
+    command::NodeId,
+    state::{ClusterState, ConfigState, Leader, Model, Node, Promotion, Segment},
+    types::{ROW_BYTES_MAX, kind},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{collections::BTreeMap, sync::Arc};
+use wire::{Hash, WireError};
+
+/// One entity of the state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Row {
+    /// Frame kind of the value, which says what it is.
+    pub(crate) kind: u8,
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Vec<u8>,
+}
+
+/// Rows that are no state.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RowError {
+    #[error("row of kind {kind:#x}: {source}")]
+    Value { kind: u8, source: WireError },
+    #[error("row of unknown kind {0:#x}")]
+    Kind(u8),
+    #[error("rows contradict each other: {0}")]
+    Contradiction(String),
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Meta {
+    last_node_id: NodeId,
+    leader: Option<Leader>,
+}
+
+/// Every row of `state`.
+pub(crate) fn rows(state: &ClusterState) -> Result<Vec<Row>, RowError> {
+    changes(&ClusterState::default(), state)
+}
+
+/// The rows that turn `before` into `after`.
+pub(crate) fn changes(before: &ClusterState, after: &ClusterState) -> Result<Vec<Row>, RowError> {
+    let mut rows = Vec::new();
+    if (before.last_node_id, &before.leader) != (after.last_node_id, &after.leader) {
+        let meta = Meta {
+            last_node_id: after.last_node_id,
+            leader: after.leader.clone(),
+        };
+        rows.push(row(kind::META, Vec::new(), &meta)?);
+    }
+    if !Arc::ptr_eq(&before.nodes, &after.nodes) {
+        for (id, node) in after.nodes.iter() {
+            if before.nodes.get(id).is_none_or(|old| !Arc::ptr_eq(old, node)) {
+                rows.push(row(kind::NODE, id.to_be_bytes().to_vec(), node.as_ref())?);
+            }
+        }
+    }
+    if !Arc::ptr_eq(&before.configs, &after.configs) {
+        for (key, config) in after.configs.iter() {
+            let old = before.configs.get(key);
+            if old.is_none_or(|old| !Arc::ptr_eq(old, config)) {
+                rows.push(row(kind::CONFIG, key.as_bytes().to_vec(), config.as_ref())?);
+                let known = old.map_or(0, |old| old.history.len());
+                for promotion in config.history.iter().skip(known) {
+                    let key = promotion_key(key, promotion.generation);
+                    rows.push(row(kind::PROMOTION, key, promotion.as_ref())?);
+                }
+            }
+        }
+    }
+    for (hash, model) in after.models.changed_since(&before.models) {
+        rows.push(row(kind::MODEL, hash.0.to_vec(), model)?);
+    }
+    for (hash, segment) in after.segments.changed_since(&before.segments) {
+        rows.push(row(kind::SEGMENT, hash.0.to_vec(), segment)?);
+    }
+    Ok(rows)
+}
+
+/// The state that `rows` describe, as of log entry `applied`.
+pub(crate) fn restore(rows: impl IntoIterator<Item = Row>, applied: u64) -> Result<ClusterState, RowError> {
+    let mut state = ClusterState {
+        applied,
+        ..ClusterState::default()
+    };
+    let mut nodes = BTreeMap::new();
+    let mut configs: BTreeMap<String, ConfigState> = BTreeMap::new();
+    let mut history: BTreeMap<Vec<u8>, Arc<Promotion>> = BTreeMap::new();
+    for row in rows {
+        match row.kind {
+            kind::META => {
+                let meta: Meta = value(&row)?;
+                state.last_node_id = meta.last_node_id;
+                state.leader = meta.leader;
+            }
+            kind::NODE => {
+                let node: Node = value(&row)?;
+                nodes.insert(node.id, Arc::new(node));
+            }
+            kind::CONFIG => {
+                let config: ConfigState = value(&row)?;
+                configs.insert(config.config_key.clone(), config);
+            }
+            kind::PROMOTION => {
+                let promotion: Promotion = value(&row)?;
+                history.insert(row.key, Arc::new(promotion));
+            }
+            kind::MODEL => {
+                let model: Model = value(&row)?;
+                state.models.insert(model.info.hash, model);
+            }
+            kind::SEGMENT => {
+                let hash = <[u8; 32]>::try_from(row.key.as_slice())
+                    .map_err(|_| RowError::Contradiction("segment key".into()))?;
+                let segment: Segment = value(&row)?;
+                state.segments.insert(Hash(hash), segment);
+            }
+            other => return Err(RowError::Kind(other)),
+        }
+    }
+    for (key, config) in &mut configs {
+        for generation in 1..=config.generation {
+            let promotion = history
+                .remove(&promotion_key(key, generation))
+                .ok_or_else(|| RowError::Contradiction(format!("{key} lacks promotion {generation}")))?;
+            config.history.push(promotion);
+        }
+    }
+    if let Some(promotion) = history.values().next() {
+        return Err(RowError::Contradiction(format!(
+            "promotion of {} is in no history",
+            promotion.model
+        )));
+    }
+    state.nodes = Arc::new(nodes);
+    state.configs = Arc::new(
+        configs
+            .into_iter()
+            .map(|(key, config)| (key, Arc::new(config)))
+            .collect(),
+    );
+    Ok(state)
+}
+
+fn promotion_key(config_key: &str, generation: u64) -> Vec<u8> {
+    let mut key = config_key.as_bytes().to_vec();
+    key.push(0);
+    key.extend(generation.to_be_bytes());
+    key
+}
+
+fn row<T: Serialize>(kind: u8, key: Vec<u8>, value: &T) -> Result<Row, RowError> {
+    let value =
+        wire::encode(kind, value, ROW_BYTES_MAX).map_err(|source| RowError::Value { kind, source })?;
+    Ok(Row { kind, key, value })
+}
+
+fn value<T: DeserializeOwned>(row: &Row) -> Result<T, RowError> {
+    wire::decode::<T, ROW_BYTES_MAX>(row.kind, &row.value).map_err(|source| RowError::Value {
+        kind: row.kind,
+        source,
+    })
+}

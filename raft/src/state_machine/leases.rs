@@ -1,0 +1,244 @@
+//! Exclusive work.
+//!
+//! Invariant: at most one lease of a kind is live per configuration, epochs only grow, and only the holder of the
+//! live epoch can complete, renew or fail it.
+
+use super::{CANDIDATES_MAX, MODELS_MAX, Outcome, config_mut};
+use crate::{
+    command::{Evidence, LeaseKind, ModelInfo, NodeId, TrainingReport},
+    response::{Refusal, Response},
+    state::{ClusterState, ConfigState, Lease, LeaseSlot, Model, ModelStatus},
+};
+use std::collections::BTreeSet;
+use wire::Hash;
+
+#[allow(clippy::too_many_arguments)] // the fields of one command
+pub(super) fn grant(
+    state: &mut ClusterState,
+    index: u64,
+    kind: LeaseKind,
+    config_key: &str,
+    node: NodeId,
+    subject: Option<Hash>,
+    ttl_ms: u64,
+    at_ms: u64,
+) -> Outcome {
+    if !state.nodes.contains_key(&node) {
+        return Err(Refusal::UnknownNode(node));
+    }
+    let config = config_of(state, config_key)?;
+    let slot = config.lease(kind);
+    if let Some(live) = &slot.live {
+        // The very same grant again is answered as the first time.
+        return if live.node == node && live.subject == subject && live.granted_ms == at_ms {
+            Ok(Response::Lease(live.clone()))
+        } else {
+            Err(Refusal::LeaseHeld {
+                kind,
+                node: live.node,
+                epoch: live.epoch,
+            })
+        };
+    }
+    match (kind, subject) {
+        (LeaseKind::Training, None) if config.crossings > config.consumed => {}
+        (LeaseKind::Training, None) => return Err(Refusal::NothingToTrain),
+        (LeaseKind::Training, Some(_)) | (LeaseKind::Evaluation, None) => return Err(Refusal::WrongSubject),
+        (LeaseKind::Evaluation, Some(hash)) if !config.candidates.contains(&hash) => {
+            return Err(Refusal::NotCandidate(hash));
+        }
+        (LeaseKind::Evaluation, Some(_)) => {}
+    }
+    let lease = Lease {
+        id: index,
+        kind,
+        config_key: config_key.to_owned(),
+        node,
+        epoch: slot.epoch + 1,
+        subject,
+        crossing: match kind {
+            LeaseKind::Training => config.crossings,
+            LeaseKind::Evaluation => 0,
+        },
+        granted_ms: at_ms,
+        renewed_ms: at_ms,
+        ttl_ms,
+    };
+    let slot = config_mut(state, config_key)?.lease_mut(kind);
+    slot.epoch = lease.epoch;
+    slot.live = Some(lease.clone());
+    Ok(Response::Lease(lease))
+}
+
+pub(super) fn renew(
+    state: &mut ClusterState,
+    kind: LeaseKind,
+    config_key: &str,
+    epoch: u64,
+    node: NodeId,
+    at_ms: u64,
+) -> Outcome {
+    let renewed_ms = held(config_of(state, config_key)?.lease(kind), epoch, node)?.renewed_ms;
+    let slot = config_mut(state, config_key)?.lease_mut(kind);
+    let Some(lease) = &mut slot.live else {
+        return Err(Refusal::StaleEpoch {
+            current: slot.epoch,
+            epoch,
+        });
+    };
+    lease.renewed_ms = renewed_ms.max(at_ms);
+    Ok(Response::Lease(lease.clone()))
+}
+
+pub(super) fn expire(
+    state: &mut ClusterState,
+    kind: LeaseKind,
+    config_key: &str,
+    epoch: u64,
+    last_renewed_ms: u64,
+    reason: &str,
+) -> Outcome {
+    let slot = config_of(state, config_key)?.lease(kind);
+    match &slot.live {
+        Some(lease) if lease.epoch == epoch => {
+            if lease.renewed_ms != last_renewed_ms {
+                return Err(Refusal::RenewedSince {
+                    renewed_ms: lease.renewed_ms,
+                });
+            }
+        }
+        Some(_) | None => return Err(stale(slot, epoch)),
+    }
+    end_badly(
+        config_mut(state, config_key)?.lease_mut(kind),
+        format!("expired: {reason}"),
+    );
+    Ok(Response::Done)
+}
+
+pub(super) fn fail(
+    state: &mut ClusterState,
+    kind: LeaseKind,
+    config_key: &str,
+    epoch: u64,
+    node: NodeId,
+    error: &str,
+) -> Outcome {
+    held(config_of(state, config_key)?.lease(kind), epoch, node)?;
+    end_badly(config_mut(state, config_key)?.lease_mut(kind), error.to_owned());
+    Ok(Response::Done)
+}
+
+#[allow(clippy::too_many_arguments)] // the fields of one command
+pub(super) fn complete_training(
+    state: &mut ClusterState,
+    index: u64,
+    config_key: &str,
+    epoch: u64,
+    node: NodeId,
+    info: &ModelInfo,
+    report: &TrainingReport,
+    at_ms: u64,
+) -> Outcome {
+    let config = config_of(state, config_key)?;
+    if let Some(known) = state.models.get(&info.hash) {
+        let same = known.info == *info && known.config_key == config_key;
+        return if same && known.epoch == epoch && known.trained_by == Some(node) {
+            Ok(Response::Unchanged)
+        } else {
+            held(&config.training, epoch, node)?;
+            Err(Refusal::ModelExists(info.hash))
+        };
+    }
+    let crossing = held(&config.training, epoch, node)?.crossing;
+    if state
+        .models
+        .get(&info.parent)
+        .is_none_or(|parent| parent.config_key != config_key)
+    {
+        return Err(Refusal::UnknownModel(info.parent));
+    }
+    if config.candidates.len() >= CANDIDATES_MAX {
+        return Err(Refusal::Full("candidates".into()));
+    }
+    if state.models.len() >= MODELS_MAX {
+        return Err(Refusal::Full("models".into()));
+    }
+    let config = config_mut(state, config_key)?;
+    end_well(&mut config.training);
+    config.consumed = config.consumed.max(crossing);
+    config.candidates.push(info.hash);
+    config.newest = info.hash;
+    let model = Model {
+        info: info.clone(),
+        config_key: config_key.to_owned(),
+        status: ModelStatus::Candidate,
+        holders: BTreeSet::from([node]),
+        trained_by: Some(node),
+        epoch,
+        report: Some(report.clone()),
+        evidence: None,
+        at_ms,
+        log_index: index,
+    };
+    state.models.insert(info.hash, model);
+    Ok(Response::Done)
+}
+
+pub(super) fn complete_evaluation(
+    state: &mut ClusterState,
+    config_key: &str,
+    epoch: u64,
+    node: NodeId,
+    evidence: &Evidence,
+) -> Outcome {
+    let slot = &config_of(state, config_key)?.evaluation;
+    let model = state
+        .models
+        .get(&evidence.candidate)
+        .ok_or(Refusal::UnknownModel(evidence.candidate))?;
+    if slot.live.is_none() && slot.epoch == epoch && model.evidence.as_ref() == Some(evidence) {
+        return Ok(Response::Unchanged);
+    }
+    if held(slot, epoch, node)?.subject != Some(evidence.candidate) {
+        return Err(Refusal::WrongSubject);
+    }
+    end_well(&mut config_mut(state, config_key)?.evaluation);
+    if let Some(model) = state.models.get_mut(&evidence.candidate) {
+        model.evidence = Some(evidence.clone());
+    }
+    Ok(Response::Done)
+}
+
+fn config_of<'a>(state: &'a ClusterState, config_key: &str) -> Result<&'a ConfigState, Refusal> {
+    state
+        .config(config_key)
+        .ok_or_else(|| Refusal::UnknownConfig(config_key.to_owned()))
+}
+
+fn held(slot: &LeaseSlot, epoch: u64, node: NodeId) -> Result<&Lease, Refusal> {
+    match &slot.live {
+        Some(lease) if lease.epoch == epoch && lease.node == node => Ok(lease),
+        Some(lease) if lease.epoch == epoch => Err(Refusal::NotHolder(lease.node)),
+        Some(_) | None => Err(stale(slot, epoch)),
+    }
+}
+
+fn stale(slot: &LeaseSlot, epoch: u64) -> Refusal {
+    Refusal::StaleEpoch {
+        current: slot.epoch,
+        epoch,
+    }
+}
+
+fn end_well(slot: &mut LeaseSlot) {
+    slot.live = None;
+    slot.last_error = None;
+    slot.failures = 0;
+}
+
+fn end_badly(slot: &mut LeaseSlot, error: String) {
+    slot.live = None;
+    slot.last_error = Some(error);
+    slot.failures = slot.failures.saturating_add(1);
+}

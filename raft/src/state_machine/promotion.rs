@@ -1,0 +1,175 @@
+//! Who is champion, and who holds it.
+//!
+//! Invariant: the champion moves only by a compare-and-swap backed by evidence against that very champion, so the
+//! history of each configuration is linear: every entry's `previous` is the model of the entry before it.
+
+use super::{EVIDENCE_GAMES_MIN, Outcome, config_mut};
+use crate::{
+    command::{NodeId, Sprt},
+    response::{Distributed, Refusal, Response},
+    state::{ClusterState, ConfigState, Model, ModelStatus, Promotion},
+};
+use std::sync::Arc;
+use wire::Hash;
+
+/// Why [`promote`] succeeded, as kept in the history.
+pub(super) const REASON: &str = "gauntlet_passed";
+
+pub(super) fn promote(
+    state: &mut ClusterState,
+    index: u64,
+    config_key: &str,
+    candidate: Hash,
+    expected_champion: Hash,
+    elo_delta_min: f64,
+    at_ms: u64,
+) -> Outcome {
+    let config = state
+        .config(config_key)
+        .ok_or_else(|| Refusal::UnknownConfig(config_key.to_owned()))?;
+    let repeated = config
+        .history
+        .last()
+        .is_some_and(|p| p.model == candidate && p.previous == expected_champion);
+    if repeated {
+        return Ok(Response::Unchanged);
+    }
+    if config.champion != expected_champion {
+        return Err(Refusal::ChampionMoved(config.champion));
+    }
+    let model = state
+        .models
+        .get(&candidate)
+        .filter(|model| model.config_key == config_key)
+        .ok_or(Refusal::UnknownModel(candidate))?;
+    if !config.candidates.contains(&candidate) {
+        return Err(Refusal::NotCandidate(candidate));
+    }
+    let elo_delta = weigh(model, expected_champion, elo_delta_min)?;
+    let (have, need) = (state.online_among(&model.holders), state.required_model_holders());
+    if have < need {
+        return Err(Refusal::TooFewHolders { have, need });
+    }
+    let distributed = held_by_all_online(state, &candidate);
+
+    let config = config_mut(state, config_key)?;
+    let promotion = Promotion {
+        generation: config.generation + 1,
+        model: candidate,
+        previous: config.champion,
+        previous_elo: config.elo,
+        new_elo: config.elo + elo_delta,
+        elo_delta,
+        reason: REASON.to_owned(),
+        at_ms,
+        log_index: index,
+    };
+    config.generation = promotion.generation;
+    config.champion = candidate;
+    config.elo = promotion.new_elo;
+    config.distributed = distributed;
+    config.candidates.retain(|hash| *hash != candidate);
+    config.history.push(Arc::new(promotion.clone()));
+    set_status(state, &candidate, ModelStatus::Champion);
+    set_status(state, &expected_champion, ModelStatus::Retired);
+    Ok(Response::Promoted {
+        promotion,
+        distributed,
+    })
+}
+
+/// The gain that the evidence shows, if it is good enough.
+fn weigh(model: &Model, champion: Hash, elo_delta_min: f64) -> Result<f64, Refusal> {
+    let evidence = model.evidence.as_ref().ok_or(Refusal::NoEvidence)?;
+    if evidence.champion != champion {
+        return Err(Refusal::NoEvidence);
+    }
+    if evidence.games < EVIDENCE_GAMES_MIN {
+        return Err(Refusal::ShortEvidence {
+            games: evidence.games,
+            need: EVIDENCE_GAMES_MIN,
+        });
+    }
+    if !evidence.passed_gauntlet {
+        return Err(Refusal::GauntletFailed);
+    }
+    if evidence.sprt != Sprt::Accept {
+        return Err(Refusal::NotAccepted);
+    }
+    if evidence.elo_delta < elo_delta_min {
+        return Err(Refusal::EloTooLow {
+            delta: evidence.elo_delta,
+            min: elo_delta_min,
+        });
+    }
+    Ok(evidence.elo_delta)
+}
+
+pub(super) fn reject(state: &mut ClusterState, config_key: &str, candidate: Hash, reason: &str) -> Outcome {
+    let model = state
+        .models
+        .get(&candidate)
+        .filter(|model| model.config_key == config_key)
+        .ok_or(Refusal::UnknownModel(candidate))?;
+    match model.status {
+        ModelStatus::Candidate => {}
+        ModelStatus::Rejected { .. } => return Ok(Response::Unchanged),
+        ModelStatus::Champion | ModelStatus::Retired => return Err(Refusal::NotCandidate(candidate)),
+    }
+    config_mut(state, config_key)?
+        .candidates
+        .retain(|hash| *hash != candidate);
+    let reason = reason.to_owned();
+    set_status(state, &candidate, ModelStatus::Rejected { reason });
+    Ok(Response::Done)
+}
+
+pub(super) fn model_held(state: &mut ClusterState, hash: Hash, node: NodeId) -> Outcome {
+    if !state.nodes.contains_key(&node) {
+        return Err(Refusal::UnknownNode(node));
+    }
+    match state.models.get(&hash) {
+        None => return Err(Refusal::UnknownModel(hash)),
+        Some(model) if model.holders.contains(&node) => return Ok(Response::Unchanged),
+        Some(_) => {}
+    }
+    if let Some(model) = state.models.get_mut(&hash) {
+        model.holders.insert(node);
+    }
+    let distributed = newly_distributed(state).iter().any(|config| config.model == hash);
+    Ok(Response::Held { distributed })
+}
+
+/// Marks and returns the champions that every online node holds, each once in its reign.
+pub(super) fn newly_distributed(state: &mut ClusterState) -> Vec<Distributed> {
+    let due = |config: &&Arc<ConfigState>| !config.distributed && held_by_all_online(state, &config.champion);
+    let found: Vec<_> = state
+        .configs
+        .values()
+        .filter(due)
+        .map(|config| Distributed {
+            config_key: config.config_key.clone(),
+            model: config.champion,
+        })
+        .collect();
+    for config in &found {
+        if let Ok(config) = config_mut(state, &config.config_key) {
+            config.distributed = true;
+        }
+    }
+    found
+}
+
+fn held_by_all_online(state: &ClusterState, hash: &Hash) -> bool {
+    let Some(model) = state.models.get(hash) else {
+        return false;
+    };
+    let mut online = state.online().peekable();
+    online.peek().is_some() && online.all(|node| model.holders.contains(&node.id))
+}
+
+fn set_status(state: &mut ClusterState, hash: &Hash, status: ModelStatus) {
+    if let Some(model) = state.models.get_mut(hash) {
+        model.status = status;
+    }
+}

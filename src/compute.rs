@@ -53,11 +53,7 @@ impl DelayGauge {
     pub async fn measure(self, shutdown: CancellationToken) {
         loop {
             let due = Instant::now() + Self::INTERVAL;
-            if shutdown
-                .run_until_cancelled(tokio::time::sleep_until(due.into()))
-                .await
-                .is_none()
-            {
+            if shutdown.run_until_cancelled(tokio::time::sleep_until(due.into())).await.is_none() {
                 return;
             }
             let late = u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX);

@@ -90,24 +90,13 @@ impl Default for Config {
 
 impl Default for SelfplayConfig {
     fn default() -> Self {
-        Self {
-            simulations: 16,
-            parallel_games: 32,
-            segment_games: 256,
-            segment_seconds: 10,
-        }
+        Self { simulations: 16, parallel_games: 32, segment_games: 256, segment_seconds: 10 }
     }
 }
 
 impl Default for TrainingConfig {
     fn default() -> Self {
-        Self {
-            threshold_games: 500,
-            learning_rate: 2e-3,
-            batch: 256,
-            reuse: 4.0,
-            seconds_max: 90,
-        }
+        Self { threshold_games: 500, learning_rate: 2e-3, batch: 256, reuse: 4.0, seconds_max: 90 }
     }
 }
 
@@ -162,15 +151,10 @@ impl Config {
     /// [`ConfigError`] when the file exists and is unusable.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         match std::fs::read_to_string(path) {
-            Ok(text) => toml::from_str(&text).map_err(|e| ConfigError::Parse {
-                path: path.to_owned(),
-                message: e.to_string(),
-            }),
+            Ok(text) => toml::from_str(&text)
+                .map_err(|e| ConfigError::Parse { path: path.to_owned(), message: e.to_string() }),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(ConfigError::Read {
-                path: path.to_owned(),
-                source,
-            }),
+            Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
         }
     }
 
@@ -180,11 +164,7 @@ impl Config {
     /// The first setting that is out of bounds.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let check = |ok: bool, name, value: String, allowed| {
-            if ok {
-                Ok(())
-            } else {
-                Err(ConfigError::Value { name, value, allowed })
-            }
+            if ok { Ok(()) } else { Err(ConfigError::Value { name, value, allowed }) }
         };
         check(
             !self.configs.is_empty() && self.configs.len() <= 12,
@@ -249,12 +229,7 @@ impl Config {
             t.learning_rate.to_string(),
             "above 0, below 1",
         )?;
-        check(
-            (1..=65_536).contains(&t.batch),
-            "training.batch",
-            t.batch.to_string(),
-            "1 to 65536",
-        )?;
+        check((1..=65_536).contains(&t.batch), "training.batch", t.batch.to_string(), "1 to 65536")?;
         check(
             t.reuse > 0.0 && t.reuse <= 100.0,
             "training.reuse",
@@ -315,11 +290,7 @@ impl Config {
     #[must_use]
     pub fn threads(&self) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        if self.selfplay_threads > 0 {
-            self.selfplay_threads
-        } else {
-            cores.saturating_sub(1).max(1)
-        }
+        if self.selfplay_threads > 0 { self.selfplay_threads } else { cores.saturating_sub(1).max(1) }
     }
 
     /// How long a segment may stay open.

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod compute;
 pub mod config;
+pub mod daemons;
 pub mod events;
 pub mod learner;
 pub mod search;

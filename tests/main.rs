@@ -18,16 +18,10 @@ fn recorded_games_replay() {
         .filter(|path| path.ends_with(".gz"))
         .collect();
     assert!(!files.is_empty());
-    let args: Vec<&str> = ["rules", "check"]
-        .into_iter()
-        .chain(files.iter().map(String::as_str))
-        .collect();
+    let args: Vec<&str> = ["rules", "check"].into_iter().chain(files.iter().map(String::as_str)).collect();
     let output = ringrift(&args);
     assert!(output.status.success(), "{output:?}");
-    assert!(
-        String::from_utf8_lossy(&output.stdout).contains("0 mismatches"),
-        "{output:?}"
-    );
+    assert!(String::from_utf8_lossy(&output.stdout).contains("0 mismatches"), "{output:?}");
 }
 
 #[test]

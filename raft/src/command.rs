@@ -36,12 +36,7 @@ pub struct SelfplayTarget {
 
 impl Default for SelfplayTarget {
     fn default() -> Self {
-        Self {
-            weight: 1.0,
-            simulations: 16,
-            paused: false,
-            reason: String::new(),
-        }
+        Self { weight: 1.0, simulations: 16, paused: false, reason: String::new() }
     }
 }
 

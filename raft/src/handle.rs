@@ -102,13 +102,7 @@ impl RaftHandle {
         tasks: &mut JoinSet<()>,
         shutdown: CancellationToken,
     ) -> Result<Self, StartError> {
-        let RaftConfig {
-            node_id,
-            peer_id,
-            log_path,
-            state_path,
-            timing,
-        } = config;
+        let RaftConfig { node_id, peer_id, log_path, state_path, timing } = config;
         let raft_config = timing.config().map_err(StartError::Timing)?;
         let transport: SharedTransport = Arc::new(transport);
         let log = LogStore::open(&log_path, node_id, &peer_id)?;
@@ -147,14 +141,8 @@ impl RaftHandle {
     /// [`InitializeError`].
     pub async fn initialize(&self, info: NodeInfo, at_ms: u64) -> Result<NodeId, InitializeError> {
         let shared = &self.shared;
-        let me = Member {
-            peer_id: shared.peer_id.clone(),
-        };
-        match shared
-            .raft
-            .initialize(BTreeMap::from([(shared.node_id, me)]))
-            .await
-        {
+        let me = Member { peer_id: shared.peer_id.clone() };
+        match shared.raft.initialize(BTreeMap::from([(shared.node_id, me)])).await {
             Ok(()) | Err(RaftError::APIError(NotInitialized::NotAllowed(_))) => {}
             Err(e) => return Err(InitializeError::NotAllowed(e.to_string())),
         }
@@ -180,10 +168,7 @@ impl RaftHandle {
         at_ms: u64,
         wait: Duration,
     ) -> Result<NodeId, JoinError> {
-        let request = Request::Join {
-            info: info.clone(),
-            at_ms,
-        };
+        let request = Request::Join { info: info.clone(), at_ms };
         let request = rpc::encode_request(&request).map_err(|e| JoinError::Refused(e.to_string()))?;
         let deadline = Instant::now() + wait;
         let mut hint: Option<String> = None;
@@ -255,10 +240,7 @@ impl RaftHandle {
     /// [`ProposeError::Stopped`].
     pub async fn transfer_leader(&self, to: NodeId) -> Result<(), ProposeError> {
         let trigger = self.shared.raft.trigger();
-        trigger
-            .transfer_leader(to)
-            .await
-            .map_err(|e| ProposeError::Stopped(e.to_string()))
+        trigger.transfer_leader(to).await.map_err(|e| ProposeError::Stopped(e.to_string()))
     }
 
     /// Commits and applies a command, wherever the leader is.

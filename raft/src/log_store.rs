@@ -95,10 +95,7 @@ impl LogStore {
         let connection = open(path)?;
         verify(&connection, path)?;
         claim(&connection, path, node, peer)?;
-        let corrupt = |detail: String| StoreError::Corrupt {
-            path: path.to_owned(),
-            detail,
-        };
+        let corrupt = |detail: String| StoreError::Corrupt { path: path.to_owned(), detail };
         let shared = Shared {
             vote: meta(&connection, path, "vote", kind::VOTE)?,
             purged: meta(&connection, path, "purged", kind::LOG_ID)?,
@@ -106,12 +103,7 @@ impl LogStore {
         };
         let (shared, count) = load_tail(&connection, path, shared)?;
         let first = shared.last.as_ref().map_or(0, |last| last.index + 1) - count;
-        if count > 0
-            && shared
-                .purged
-                .as_ref()
-                .is_some_and(|purged| purged.index + 1 != first)
-        {
+        if count > 0 && shared.purged.as_ref().is_some_and(|purged| purged.index + 1 != first) {
             return Err(corrupt(format!("entry {first} does not follow the purged ones")));
         }
         let reader = open(path)?;
@@ -122,11 +114,7 @@ impl LogStore {
             .name("raft-log".into())
             .spawn(move || writer.run())
             .map_err(|e| corrupt(format!("cannot start the writer: {e}")))?;
-        Ok(Self {
-            shared,
-            reader: Arc::new(Mutex::new(reader)),
-            writer: sender,
-        })
+        Ok(Self { shared, reader: Arc::new(Mutex::new(reader)), writer: sender })
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -147,11 +135,8 @@ impl LogStore {
         let (head_end, tail) = {
             let shared = self.shared();
             let head_end = shared.tail.keys().next().map_or(to, |first| to.min(*first));
-            let tail: Vec<Kept> = shared
-                .tail
-                .range(from..to.max(from))
-                .map(|(_, kept)| kept.clone())
-                .collect();
+            let tail: Vec<Kept> =
+                shared.tail.range(from..to.max(from)).map(|(_, kept)| kept.clone()).collect();
             (head_end, tail)
         };
         if from >= head_end {
@@ -162,13 +147,9 @@ impl LogStore {
             let db = reader.lock().unwrap_or_else(PoisonError::into_inner);
             select(&db, from, head_end, bytes_max)
         };
-        let head = tokio::task::spawn_blocking(read)
-            .await
-            .map_err(io::Error::other)??;
+        let head = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
         // A gap would follow if the bytes ran out first.
-        let whole = head
-            .last()
-            .is_some_and(|last| last.entry.log_id.index + 1 == head_end);
+        let whole = head.last().is_some_and(|last| last.entry.log_id.index + 1 == head_end);
         Ok(within(head, if whole { tail } else { Vec::new() }, bytes_max))
     }
 }
@@ -206,17 +187,10 @@ fn open(path: &Path) -> Result<Connection, StoreError> {
         // Looked at before the file is touched in any way.
         let found = header(path)?;
         if found.0 != APPLICATION_ID {
-            return Err(StoreError::Foreign {
-                path: path.to_owned(),
-                found: found.0,
-            });
+            return Err(StoreError::Foreign { path: path.to_owned(), found: found.0 });
         }
         if found.1 > FORMAT {
-            return Err(StoreError::Newer {
-                path: path.to_owned(),
-                found: found.1,
-                supported: FORMAT,
-            });
+            return Err(StoreError::Newer { path: path.to_owned(), found: found.1, supported: FORMAT });
         }
     }
     let db = sqlite::open(path)?;
@@ -237,24 +211,17 @@ fn open(path: &Path) -> Result<Connection, StoreError> {
 /// Application id and format, as the file (with its write-ahead log) has them.
 fn header(path: &Path) -> Result<(i64, i64), StoreError> {
     let db = sqlite::open(path)?;
-    Ok((
-        sqlite::pragma(&db, path, "application_id")?,
-        sqlite::pragma(&db, path, "user_version")?,
-    ))
+    Ok((sqlite::pragma(&db, path, "application_id")?, sqlite::pragma(&db, path, "user_version")?))
 }
 
 /// Every page is readable: better now than in the middle of an election.
 fn verify(db: &Connection, path: &Path) -> Result<(), StoreError> {
-    let verdict: String = db
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(|e| sqlite::classify(path, e))?;
+    let verdict: String =
+        db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|e| sqlite::classify(path, e))?;
     if verdict == "ok" {
         return Ok(());
     }
-    Err(StoreError::Corrupt {
-        path: path.to_owned(),
-        detail: verdict,
-    })
+    Err(StoreError::Corrupt { path: path.to_owned(), detail: verdict })
 }
 
 fn owner(db: &Connection, path: &Path) -> Result<Option<(NodeId, String)>, StoreError> {
@@ -264,21 +231,12 @@ fn owner(db: &Connection, path: &Path) -> Result<Option<(NodeId, String)>, Store
 fn claim(db: &Connection, path: &Path, node: NodeId, peer: &str) -> Result<(), StoreError> {
     match owner(db, path)? {
         Some((id, name)) if id == node && name == peer => Ok(()),
-        Some((id, name)) => Err(StoreError::OtherNode {
-            path: path.to_owned(),
-            node: id,
-            peer: name,
-        }),
+        Some((id, name)) => Err(StoreError::OtherNode { path: path.to_owned(), node: id, peer: name }),
         None => {
-            let value = encode(kind::APPLIED, &(node, peer)).map_err(|e| StoreError::Corrupt {
-                path: path.to_owned(),
-                detail: e.to_string(),
-            })?;
-            db.execute(
-                "INSERT INTO meta (name, value) VALUES ('owner', ?1)",
-                params![value],
-            )
-            .map_err(|e| sqlite::classify(path, e))?;
+            let value = encode(kind::APPLIED, &(node, peer))
+                .map_err(|e| StoreError::Corrupt { path: path.to_owned(), detail: e.to_string() })?;
+            db.execute("INSERT INTO meta (name, value) VALUES ('owner', ?1)", params![value])
+                .map_err(|e| sqlite::classify(path, e))?;
             Ok(())
         }
     }
@@ -297,22 +255,14 @@ fn meta<T: DeserializeOwned>(
     value
         .map(|bytes| wire::decode::<T, ENTRY_BYTES_MAX>(kind, &bytes))
         .transpose()
-        .map_err(|e| StoreError::Corrupt {
-            path: PathBuf::from(path),
-            detail: format!("{name}: {e}"),
-        })
+        .map_err(|e| StoreError::Corrupt { path: PathBuf::from(path), detail: format!("{name}: {e}") })
 }
 
 /// Reads the whole log once: every entry must decode and follow the one before. Keeps the newest in memory.
 fn load_tail(db: &Connection, path: &Path, mut shared: Shared) -> Result<(Shared, u64), StoreError> {
     let sql = |e| sqlite::classify(path, e);
-    let corrupt = |detail: String| StoreError::Corrupt {
-        path: path.to_owned(),
-        detail,
-    };
-    let mut statement = db
-        .prepare("SELECT idx, entry FROM log ORDER BY idx")
-        .map_err(sql)?;
+    let corrupt = |detail: String| StoreError::Corrupt { path: path.to_owned(), detail };
+    let mut statement = db.prepare("SELECT idx, entry FROM log ORDER BY idx").map_err(sql)?;
     let mut rows = statement.query([]).map_err(sql)?;
     let mut count = 0;
     shared.last = shared.purged;
@@ -341,19 +291,14 @@ fn select(db: &Connection, from: u64, to: u64, bytes_max: usize) -> io::Result<V
     let mut statement = db
         .prepare_cached("SELECT entry FROM log WHERE idx >= ?1 AND idx < ?2 ORDER BY idx")
         .map_err(io::Error::other)?;
-    let mut rows = statement
-        .query(params![saturating(from), saturating(to)])
-        .map_err(io::Error::other)?;
+    let mut rows = statement.query(params![saturating(from), saturating(to)]).map_err(io::Error::other)?;
     while let Some(row) = rows.next().map_err(io::Error::other)? {
         let bytes: Vec<u8> = row.get(0).map_err(io::Error::other)?;
         bytes_read = bytes_read.saturating_add(bytes.len());
         if bytes_read > bytes_max && !entries.is_empty() {
             break;
         }
-        entries.push(Kept {
-            entry: decode(&bytes).map_err(io::Error::other)?,
-            bytes: bytes.len(),
-        });
+        entries.push(Kept { entry: decode(&bytes).map_err(io::Error::other)?, bytes: bytes.len() });
     }
     Ok(entries)
 }
@@ -403,10 +348,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
         let shared = self.shared();
-        Ok(LogState {
-            last_purged_log_id: shared.purged,
-            last_log_id: shared.last,
-        })
+        Ok(LogState { last_purged_log_id: shared.purged, last_log_id: shared.last })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -438,10 +380,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             if let (Some(last), Some(first)) = (&shared.last, entries.first())
                 && last.index + 1 != first.log_id.index
             {
-                return Err(io::Error::other(format!(
-                    "entry {} leaves a hole",
-                    first.log_id.index
-                )));
+                return Err(io::Error::other(format!("entry {} leaves a hole", first.log_id.index)));
             }
             for (entry, (_, row)) in entries.into_iter().zip(&rows) {
                 shared.last = Some(entry.log_id());
@@ -467,12 +406,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let value = encode(kind::LOG_ID, &log_id).map_err(io::Error::other)?;
         let upto = log_id.index;
         let key = key(upto)?;
-        self.write(|reply| Op::Purge {
-            upto: key,
-            value,
-            reply,
-        })
-        .await?;
+        self.write(|reply| Op::Purge { upto: key, value, reply }).await?;
         let mut shared = self.shared();
         shared.tail = shared.tail.split_off(&(upto + 1));
         shared.purged = shared.purged.max(Some(log_id));

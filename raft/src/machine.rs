@@ -66,12 +66,7 @@ impl Machine {
         let (state, applied) = load(&connection, path)?;
         let (published, _) = watch::channel(Arc::new(state.clone()));
         Ok(Self {
-            db: Arc::new(Mutex::new(Db {
-                connection,
-                hook,
-                state,
-                applied,
-            })),
+            db: Arc::new(Mutex::new(Db { connection, hook, state, applied })),
             current: Arc::default(),
             published,
         })
@@ -89,9 +84,7 @@ impl Machine {
     ) -> io::Result<T> {
         let db = Arc::clone(&self.db);
         tokio::task::spawn_blocking(move || {
-            let mut db = db
-                .lock()
-                .map_err(|_| io::Error::other("an earlier write panicked"))?;
+            let mut db = db.lock().map_err(|_| io::Error::other("an earlier write panicked"))?;
             work(&mut db)
         })
         .await
@@ -124,10 +117,7 @@ impl Db {
             applied.last_log_id = Some(entry.log_id());
             responses.push(response);
         }
-        write_rows(
-            &tx,
-            &rows::changes(&self.state, &state).map_err(io::Error::other)?,
-        )?;
+        write_rows(&tx, &rows::changes(&self.state, &state).map_err(io::Error::other)?)?;
         write_applied(&tx, &applied)?;
         tx.commit().map_err(io::Error::other)?;
         self.state = state;
@@ -141,8 +131,7 @@ impl Db {
         let index = applied.last_log_id.as_ref().map_or(0, |id| id.index);
         let state = rows::restore(rows.clone(), index).map_err(io::Error::other)?;
         let tx = begin(&mut self.connection)?;
-        tx.execute("DELETE FROM raft_state", [])
-            .map_err(io::Error::other)?;
+        tx.execute("DELETE FROM raft_state", []).map_err(io::Error::other)?;
         write_rows(&tx, &rows)?;
         write_applied(&tx, &applied)?;
         self.hook.on_snapshot(&tx, &state).map_err(io::Error::other)?;
@@ -164,15 +153,12 @@ fn apply_command(
     if let Response::Refused(refusal) = &response {
         tracing::debug!(index, %command, %refusal, "refused");
     }
-    hook.on_apply(tx, index, command, &response, state)
-        .map_err(io::Error::other)?;
+    hook.on_apply(tx, index, command, &response, state).map_err(io::Error::other)?;
     Ok(response)
 }
 
 fn begin(connection: &mut Connection) -> io::Result<Transaction<'_>> {
-    connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(io::Error::other)
+    connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(io::Error::other)
 }
 
 fn create(db: &Connection, path: &Path) -> Result<(), StoreError> {
@@ -188,44 +174,26 @@ fn create(db: &Connection, path: &Path) -> Result<(), StoreError> {
          COMMIT;",
     )
     .map_err(sql)?;
-    let found: i64 = db
-        .query_row("SELECT format FROM raft_applied", [], |row| row.get(0))
-        .map_err(sql)?;
+    let found: i64 = db.query_row("SELECT format FROM raft_applied", [], |row| row.get(0)).map_err(sql)?;
     if found > FORMAT {
-        return Err(StoreError::Newer {
-            path: path.to_owned(),
-            found,
-            supported: FORMAT,
-        });
+        return Err(StoreError::Newer { path: path.to_owned(), found, supported: FORMAT });
     }
     Ok(())
 }
 
 fn load(db: &Connection, path: &Path) -> Result<(ClusterState, Applied), StoreError> {
     let sql = |e| sqlite::classify(path, e);
-    let corrupt = |detail: String| StoreError::Corrupt {
-        path: path.to_owned(),
-        detail,
-    };
-    let value: Option<Vec<u8>> = db
-        .query_row("SELECT value FROM raft_applied", [], |row| row.get(0))
-        .map_err(sql)?;
+    let corrupt = |detail: String| StoreError::Corrupt { path: path.to_owned(), detail };
+    let value: Option<Vec<u8>> =
+        db.query_row("SELECT value FROM raft_applied", [], |row| row.get(0)).map_err(sql)?;
     let applied: Applied = match value {
         None => Applied::default(),
         Some(bytes) => wire::decode::<_, ROW_BYTES_MAX>(kind::APPLIED, &bytes)
             .map_err(|e| corrupt(format!("applied state: {e}")))?,
     };
-    let mut statement = db
-        .prepare("SELECT kind, key, value FROM raft_state")
-        .map_err(sql)?;
+    let mut statement = db.prepare("SELECT kind, key, value FROM raft_state").map_err(sql)?;
     let rows = statement
-        .query_map([], |row| {
-            Ok(Row {
-                kind: row.get(0)?,
-                key: row.get(1)?,
-                value: row.get(2)?,
-            })
-        })
+        .query_map([], |row| Ok(Row { kind: row.get(0)?, key: row.get(1)?, value: row.get(2)? }))
         .and_then(Iterator::collect::<Result<Vec<Row>, _>>)
         .map_err(sql)?;
     let index = applied.last_log_id.as_ref().map_or(0, |id| id.index);
@@ -247,8 +215,7 @@ fn write_rows(tx: &Transaction<'_>, rows: &[Row]) -> io::Result<()> {
 
 fn write_applied(tx: &Transaction<'_>, applied: &Applied) -> io::Result<()> {
     let bytes = wire::encode(kind::APPLIED, applied, ROW_BYTES_MAX).map_err(io::Error::other)?;
-    tx.execute("UPDATE raft_applied SET value = ?1", [bytes])
-        .map_err(io::Error::other)?;
+    tx.execute("UPDATE raft_applied SET value = ?1", [bytes]).map_err(io::Error::other)?;
     Ok(())
 }
 
@@ -257,8 +224,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     type SnapshotBuilder = Builder;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, Membership)> {
-        self.with(|db| Ok((db.applied.last_log_id, db.applied.membership.clone())))
-            .await
+        self.with(|db| Ok((db.applied.last_log_id, db.applied.membership.clone()))).await
     }
 
     async fn apply<Strm>(&mut self, mut entries: Strm) -> io::Result<()>
@@ -282,9 +248,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
             if batch.is_empty() {
                 break;
             }
-            let (responses, state) = self
-                .with(move |db| db.apply(&batch).map(|responses| (responses, db.state.clone())))
-                .await?;
+            let (responses, state) =
+                self.with(move |db| db.apply(&batch).map(|responses| (responses, db.state.clone()))).await?;
             self.published.send_replace(Arc::new(state));
             for (responder, response) in responders.into_iter().zip(responses) {
                 if let Some(responder) = responder {
@@ -297,22 +262,13 @@ impl RaftStateMachine<TypeConfig> for Machine {
 
     async fn get_snapshot_builder(&mut self) -> Self::SnapshotBuilder {
         let db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
-        Builder {
-            machine: self.clone(),
-            state: db.state.clone(),
-            applied: db.applied.clone(),
-        }
+        Builder { machine: self.clone(), state: db.state.clone(), applied: db.applied.clone() }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotBytes) -> io::Result<()> {
-        let applied = Applied {
-            last_log_id: meta.last_log_id,
-            membership: meta.last_membership.clone(),
-        };
+        let applied = Applied { last_log_id: meta.last_log_id, membership: meta.last_membership.clone() };
         let bytes = Arc::clone(&snapshot);
-        let state = self
-            .with(move |db| db.install(applied, &bytes).map(|()| db.state.clone()))
-            .await?;
+        let state = self.with(move |db| db.install(applied, &bytes).map(|()| db.state.clone())).await?;
         self.set_current(meta.clone(), snapshot);
         self.published.send_replace(Arc::new(state));
         Ok(())
@@ -322,10 +278,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         &mut self,
     ) -> io::Result<Option<openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotBytes>>> {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(current.as_ref().map(|(meta, bytes)| Snapshot {
-            meta: meta.clone(),
-            snapshot: Arc::clone(bytes),
-        }))
+        Ok(current.as_ref().map(|(meta, bytes)| Snapshot { meta: meta.clone(), snapshot: Arc::clone(bytes) }))
     }
 }
 
@@ -347,9 +300,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             let rows = rows::rows(&state).map_err(io::Error::other)?;
             wire::encode(kind::SNAPSHOT, &rows, SNAPSHOT_BYTES_MAX).map_err(io::Error::other)
         };
-        let bytes = tokio::task::spawn_blocking(encode)
-            .await
-            .map_err(io::Error::other)??;
+        let bytes = tokio::task::spawn_blocking(encode).await.map_err(io::Error::other)??;
         let meta = SnapshotMeta {
             last_log_id: self.applied.last_log_id,
             last_membership: self.applied.membership.clone(),

@@ -98,9 +98,7 @@ impl Watched {
         let mut others = BTreeMap::new();
         for id in members.into_iter().filter(|id| *id != metrics.id) {
             let follower = metrics.followers.get(&id).copied().unwrap_or_default();
-            let answers = follower
-                .last_contact
-                .is_some_and(|at| now.saturating_duration_since(at) < fresh);
+            let answers = follower.last_contact.is_some_and(|at| now.saturating_duration_since(at) < fresh);
             let entry = self.since.entry(id).or_insert((answers, now));
             if entry.0 != answers {
                 *entry = (answers, now);
@@ -109,14 +107,8 @@ impl Watched {
             let health = Health {
                 up: if answers { lasted } else { Duration::ZERO },
                 // At least a moment, so that "down" is never mistaken for "up".
-                down: if answers {
-                    Duration::ZERO
-                } else {
-                    lasted.max(Duration::from_millis(1))
-                },
-                lag: follower
-                    .matched
-                    .map(|matched| metrics.last_log.unwrap_or(0).saturating_sub(matched)),
+                down: if answers { Duration::ZERO } else { lasted.max(Duration::from_millis(1)) },
+                lag: follower.matched.map(|matched| metrics.last_log.unwrap_or(0).saturating_sub(matched)),
             };
             others.insert(id, health);
         }

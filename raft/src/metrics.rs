@@ -82,8 +82,7 @@ impl Metrics {
     /// The same in milliseconds.
     #[must_use]
     pub fn quorum_acked_ms_ago(&self) -> Option<u64> {
-        self.quorum_acked_ago()
-            .map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))
+        self.quorum_acked_ago().map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))
     }
 }
 
@@ -145,8 +144,6 @@ pub(crate) async fn follow(raft: Raft, publish: watch::Sender<Metrics>) {
     }
     publish.send_modify(|metrics| {
         metrics.role = Role::Stopped;
-        metrics
-            .failed
-            .get_or_insert_with(|| "consensus has stopped".into());
+        metrics.failed.get_or_insert_with(|| "consensus has stopped".into());
     });
 }

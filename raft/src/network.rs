@@ -41,12 +41,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Link;
 
     async fn new_client(&mut self, target: NodeId, node: &Member) -> Link {
-        Link {
-            me: self.me,
-            to: target,
-            peer: node.peer_id.clone(),
-            transport: self.transport.clone(),
-        }
+        Link { me: self.me, to: target, peer: node.peer_id.clone(), transport: self.transport.clone() }
     }
 }
 
@@ -65,12 +60,9 @@ impl Link {
         let bytes = answer.map_err(|e| match e {
             TransportError::Unreachable(_) => Error::Unreachable(Unreachable::new(&e)),
             TransportError::Failed(_) => Error::Network(NetworkError::new(&e)),
-            TransportError::Timeout => Error::Timeout(Timeout {
-                action,
-                id: self.me,
-                target: self.to,
-                timeout,
-            }),
+            TransportError::Timeout => {
+                Error::Timeout(Timeout { action, id: self.me, target: self.to, timeout })
+            }
         })?;
         match rpc::decode_reply(&bytes).map_err(|e| NetworkError::new(&e))? {
             // Consensus does not run there (yet, or any more).
@@ -103,10 +95,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, Error> {
         let request = Request::Append { to: self.to, rpc };
-        match self
-            .call(RPCTypes::AppendEntries, &request, option.soft_ttl())
-            .await?
-        {
+        match self.call(RPCTypes::AppendEntries, &request, option.soft_ttl()).await? {
             Reply::Append(response) => Ok(response),
             _ => Err(unexpected()),
         }
@@ -157,9 +146,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
                     data: bytes[offset..end].to_vec(),
                 };
                 let request = Request::Snapshot { to: self.to, piece };
-                let reply = self
-                    .call(RPCTypes::InstallSnapshot, &request, option.soft_ttl())
-                    .await?;
+                let reply = self.call(RPCTypes::InstallSnapshot, &request, option.soft_ttl()).await?;
                 match reply {
                     Reply::Snapshot(vote) => return Ok(SnapshotResponse::new(vote)),
                     Reply::SnapshotPart if end < bytes.len() => offset = end,
@@ -179,10 +166,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, Error> {
         let request = Request::Transfer { to: self.to, rpc };
-        match self
-            .call(RPCTypes::TransferLeader, &request, option.soft_ttl())
-            .await?
-        {
+        match self.call(RPCTypes::TransferLeader, &request, option.soft_ttl()).await? {
             Reply::Transfer(response) => Ok(response),
             _ => Err(unexpected()),
         }

@@ -47,10 +47,7 @@ pub(crate) fn rows(state: &ClusterState) -> Result<Vec<Row>, RowError> {
 pub(crate) fn changes(before: &ClusterState, after: &ClusterState) -> Result<Vec<Row>, RowError> {
     let mut rows = Vec::new();
     if (before.last_node_id, &before.leader) != (after.last_node_id, &after.leader) {
-        let meta = Meta {
-            last_node_id: after.last_node_id,
-            leader: after.leader.clone(),
-        };
+        let meta = Meta { last_node_id: after.last_node_id, leader: after.leader.clone() };
         rows.push(row(kind::META, Vec::new(), &meta)?);
     }
     if !Arc::ptr_eq(&before.nodes, &after.nodes) {
@@ -84,10 +81,7 @@ pub(crate) fn changes(before: &ClusterState, after: &ClusterState) -> Result<Vec
 
 /// The state that `rows` describe, as of log entry `applied`.
 pub(crate) fn restore(rows: impl IntoIterator<Item = Row>, applied: u64) -> Result<ClusterState, RowError> {
-    let mut state = ClusterState {
-        applied,
-        ..ClusterState::default()
-    };
+    let mut state = ClusterState { applied, ..ClusterState::default() };
     let mut nodes = BTreeMap::new();
     let mut configs: BTreeMap<String, ConfigState> = BTreeMap::new();
     let mut history: BTreeMap<Vec<u8>, Arc<Promotion>> = BTreeMap::new();
@@ -132,18 +126,10 @@ pub(crate) fn restore(rows: impl IntoIterator<Item = Row>, applied: u64) -> Resu
         }
     }
     if let Some(promotion) = history.values().next() {
-        return Err(RowError::Contradiction(format!(
-            "promotion of {} is in no history",
-            promotion.model
-        )));
+        return Err(RowError::Contradiction(format!("promotion of {} is in no history", promotion.model)));
     }
     state.nodes = Arc::new(nodes);
-    state.configs = Arc::new(
-        configs
-            .into_iter()
-            .map(|(key, config)| (key, Arc::new(config)))
-            .collect(),
-    );
+    state.configs = Arc::new(configs.into_iter().map(|(key, config)| (key, Arc::new(config))).collect());
     Ok(state)
 }
 
@@ -161,8 +147,6 @@ fn row<T: Serialize>(kind: u8, key: Vec<u8>, value: &T) -> Result<Row, RowError>
 }
 
 fn value<T: DeserializeOwned>(row: &Row) -> Result<T, RowError> {
-    wire::decode::<T, ROW_BYTES_MAX>(row.kind, &row.value).map_err(|source| RowError::Value {
-        kind: row.kind,
-        source,
-    })
+    wire::decode::<T, ROW_BYTES_MAX>(row.kind, &row.value)
+        .map_err(|source| RowError::Value { kind: row.kind, source })
 }

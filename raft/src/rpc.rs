@@ -51,37 +51,14 @@ impl NodeInfo {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    Append {
-        to: NodeId,
-        rpc: AppendEntriesRequest<TypeConfig>,
-    },
-    Vote {
-        to: NodeId,
-        rpc: VoteRequest<TypeConfig>,
-    },
-    PreVote {
-        to: NodeId,
-        rpc: VoteRequest<TypeConfig>,
-    },
-    Snapshot {
-        to: NodeId,
-        piece: SnapshotPiece,
-    },
-    Transfer {
-        to: NodeId,
-        rpc: TransferLeaderRequest<TypeConfig>,
-    },
-    Propose {
-        command: Command,
-        wait_ms: u64,
-    },
-    ReadIndex {
-        wait_ms: u64,
-    },
-    Join {
-        info: NodeInfo,
-        at_ms: u64,
-    },
+    Append { to: NodeId, rpc: AppendEntriesRequest<TypeConfig> },
+    Vote { to: NodeId, rpc: VoteRequest<TypeConfig> },
+    PreVote { to: NodeId, rpc: VoteRequest<TypeConfig> },
+    Snapshot { to: NodeId, piece: SnapshotPiece },
+    Transfer { to: NodeId, rpc: TransferLeaderRequest<TypeConfig> },
+    Propose { command: Command, wait_ms: u64 },
+    ReadIndex { wait_ms: u64 },
+    Join { info: NodeInfo, at_ms: u64 },
 }
 
 /// Part of a snapshot; the pieces come in order.

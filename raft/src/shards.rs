@@ -20,10 +20,7 @@ pub struct Shards<V> {
 impl<V> Default for Shards<V> {
     fn default() -> Self {
         let empty = Shard::default();
-        Self {
-            shards: (0..SHARDS).map(|_| Arc::clone(&empty)).collect(),
-            len: 0,
-        }
+        Self { shards: (0..SHARDS).map(|_| Arc::clone(&empty)).collect(), len: 0 }
     }
 }
 
@@ -60,9 +57,7 @@ impl<V> Shards<V> {
 
     /// All entries in hash order.
     pub fn iter(&self) -> impl Iterator<Item = (&Hash, &V)> {
-        self.shards
-            .iter()
-            .flat_map(|shard| shard.iter().map(|(hash, value)| (hash, value.as_ref())))
+        self.shards.iter().flat_map(|shard| shard.iter().map(|(hash, value)| (hash, value.as_ref())))
     }
 
     /// Adds or replaces a value.

@@ -23,18 +23,16 @@ pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
 
 /// A pragma that answers one number.
 pub(crate) fn pragma(db: &Connection, path: &Path, name: &str) -> Result<i64, StoreError> {
-    db.pragma_query_value(None, name, |row| row.get(0))
-        .map_err(|source| classify(path, source))
+    db.pragma_query_value(None, name, |row| row.get(0)).map_err(|source| classify(path, source))
 }
 
 /// The typed error of an SQLite error.
 pub(crate) fn classify(path: &Path, source: rusqlite::Error) -> StoreError {
     let path = path.to_owned();
     match source.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupt {
-            path,
-            detail: source.to_string(),
-        },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::Corrupt { path, detail: source.to_string() }
+        }
         Some(_) | None => StoreError::Sqlite { path, source },
     }
 }

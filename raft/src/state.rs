@@ -261,10 +261,7 @@ impl ClusterState {
     /// The member with this peer id.
     #[must_use]
     pub fn node_of_peer(&self, peer_id: &str) -> Option<&Node> {
-        self.nodes
-            .values()
-            .find(|node| node.peer_id == peer_id)
-            .map(Arc::as_ref)
+        self.nodes.values().find(|node| node.peer_id == peer_id).map(Arc::as_ref)
     }
 
     /// Members that are online.

@@ -44,41 +44,15 @@ pub fn apply(state: &mut ClusterState, index: u64, command: &Command) -> Respons
 fn dispatch(state: &mut ClusterState, index: u64, command: &Command) -> Outcome {
     match command {
         Command::RegisterNode { .. } => register_node(state, command),
-        Command::SetOnline {
-            node,
-            online,
-            reason,
-            observed_boot,
-            at_ms,
-        } => set_online(state, *node, *online, reason, *observed_boot, *at_ms),
+        Command::SetOnline { node, online, reason, observed_boot, at_ms } => {
+            set_online(state, *node, *online, reason, *observed_boot, *at_ms)
+        }
         Command::SetLeader { node, term, at_ms } => set_leader(state, *node, *term, *at_ms),
-        Command::InitConfig {
-            config_key,
-            champion,
-            size,
-            threshold,
-            target,
-            at_ms,
-        } => {
-            let model = ModelInfo {
-                hash: *champion,
-                size: *size,
-                parent: *champion,
-                step: 0,
-                generation: 0,
-            };
+        Command::InitConfig { config_key, champion, size, threshold, target, at_ms } => {
+            let model = ModelInfo { hash: *champion, size: *size, parent: *champion, step: 0, generation: 0 };
             init_config(state, index, config_key, model, *threshold, target, *at_ms)
         }
-        Command::RegisterSegment {
-            hash,
-            config_key,
-            games,
-            samples,
-            source,
-            model,
-            holders,
-            at_ms,
-        } => {
+        Command::RegisterSegment { hash, config_key, games, samples, source, model, holders, at_ms } => {
             let segment = Segment {
                 config_key: config_key.clone(),
                 games: *games,
@@ -92,94 +66,48 @@ fn dispatch(state: &mut ClusterState, index: u64, command: &Command) -> Outcome 
             register_segment(state, *hash, segment)
         }
         Command::AddSegmentHolder { hash, node, .. } => add_segment_holder(state, hash, *node),
-        Command::ThresholdReached {
-            config_key, crossing, ..
-        } => threshold_reached(state, config_key, *crossing),
-        Command::GrantLease {
-            kind,
-            config_key,
-            node,
-            subject,
-            ttl_ms,
-            at_ms,
-        } => leases::grant(state, index, *kind, config_key, *node, *subject, *ttl_ms, *at_ms),
-        Command::RenewLease {
-            kind,
-            config_key,
-            epoch,
-            node,
-            at_ms,
-        } => leases::renew(state, *kind, config_key, *epoch, *node, *at_ms),
-        Command::ExpireLease {
-            kind,
-            config_key,
-            epoch,
-            last_renewed_ms,
-            reason,
-            ..
-        } => leases::expire(state, *kind, config_key, *epoch, *last_renewed_ms, reason),
-        Command::FailLease {
-            kind,
-            config_key,
-            epoch,
-            node,
-            error,
-            ..
-        } => leases::fail(state, *kind, config_key, *epoch, *node, error),
-        Command::CompleteTraining {
-            config_key,
-            epoch,
-            node,
-            model,
-            report,
-            at_ms,
-        } => leases::complete_training(state, index, config_key, *epoch, *node, model, report, *at_ms),
-        Command::CompleteEvaluation {
-            config_key,
-            epoch,
-            node,
-            evidence,
-            ..
-        } => leases::complete_evaluation(state, config_key, *epoch, *node, evidence),
-        Command::Promote {
-            config_key,
-            candidate,
-            expected_champion,
-            elo_delta_min,
-            at_ms,
-        } => promotion::promote(
-            state,
-            index,
-            config_key,
-            *candidate,
-            *expected_champion,
-            *elo_delta_min,
-            *at_ms,
-        ),
-        Command::Reject {
-            config_key,
-            candidate,
-            reason,
-            ..
-        } => promotion::reject(state, config_key, *candidate, reason),
+        Command::ThresholdReached { config_key, crossing, .. } => {
+            threshold_reached(state, config_key, *crossing)
+        }
+        Command::GrantLease { kind, config_key, node, subject, ttl_ms, at_ms } => {
+            leases::grant(state, index, *kind, config_key, *node, *subject, *ttl_ms, *at_ms)
+        }
+        Command::RenewLease { kind, config_key, epoch, node, at_ms } => {
+            leases::renew(state, *kind, config_key, *epoch, *node, *at_ms)
+        }
+        Command::ExpireLease { kind, config_key, epoch, last_renewed_ms, reason, .. } => {
+            leases::expire(state, *kind, config_key, *epoch, *last_renewed_ms, reason)
+        }
+        Command::FailLease { kind, config_key, epoch, node, error, .. } => {
+            leases::fail(state, *kind, config_key, *epoch, *node, error)
+        }
+        Command::CompleteTraining { config_key, epoch, node, model, report, at_ms } => {
+            leases::complete_training(state, index, config_key, *epoch, *node, model, report, *at_ms)
+        }
+        Command::CompleteEvaluation { config_key, epoch, node, evidence, .. } => {
+            leases::complete_evaluation(state, config_key, *epoch, *node, evidence)
+        }
+        Command::Promote { config_key, candidate, expected_champion, elo_delta_min, at_ms } => {
+            promotion::promote(
+                state,
+                index,
+                config_key,
+                *candidate,
+                *expected_champion,
+                *elo_delta_min,
+                *at_ms,
+            )
+        }
+        Command::Reject { config_key, candidate, reason, .. } => {
+            promotion::reject(state, config_key, *candidate, reason)
+        }
         Command::ModelHeld { model, node, .. } => promotion::model_held(state, *model, *node),
-        Command::SetTarget {
-            config_key, target, ..
-        } => set_target(state, config_key, target),
+        Command::SetTarget { config_key, target, .. } => set_target(state, config_key, target),
     }
 }
 
 fn register_node(state: &mut ClusterState, command: &Command) -> Outcome {
-    let Command::RegisterNode {
-        peer_id,
-        name,
-        addrs,
-        http,
-        version,
-        boot,
-        at_ms,
-    } = command
-    else {
+    let Command::RegisterNode { peer_id, name, addrs, http, version, boot, at_ms } = command else {
         unreachable!("called for RegisterNode only");
     };
     let known = state.node_of_peer(peer_id).cloned();
@@ -225,10 +153,7 @@ fn set_online(
 ) -> Outcome {
     let node = state.nodes.get(&id).ok_or(Refusal::UnknownNode(id))?;
     if node.boot != observed_boot {
-        return Err(Refusal::StaleBoot {
-            current: node.boot,
-            observed: observed_boot,
-        });
+        return Err(Refusal::StaleBoot { current: node.boot, observed: observed_boot });
     }
     if node.online == online {
         return Ok(Response::Unchanged);
@@ -238,11 +163,7 @@ fn set_online(
     node.reason = reason.to_owned();
     node.since_ms = at_ms;
     Arc::make_mut(&mut state.nodes).insert(id, Arc::new(node));
-    let distributed = if online {
-        Vec::new()
-    } else {
-        promotion::newly_distributed(state)
-    };
+    let distributed = if online { Vec::new() } else { promotion::newly_distributed(state) };
     Ok(Response::Online { distributed })
 }
 
@@ -253,20 +174,12 @@ fn set_leader(state: &mut ClusterState, node: NodeId, term: u64, at_ms: u64) -> 
     match &state.leader {
         Some(leader) if leader.term == term && leader.node == node => return Ok(Response::Unchanged),
         Some(leader) if leader.term >= term => {
-            return Err(Refusal::StaleTerm {
-                current: leader.term,
-                term,
-            });
+            return Err(Refusal::StaleTerm { current: leader.term, term });
         }
         Some(_) | None => {}
     }
     let elections = state.leader.as_ref().map_or(0, |leader| leader.elections) + 1;
-    state.leader = Some(Leader {
-        node,
-        term,
-        since_ms: at_ms,
-        elections,
-    });
+    state.leader = Some(Leader { node, term, since_ms: at_ms, elections });
     Ok(Response::Done)
 }
 
@@ -343,10 +256,7 @@ fn register_segment(state: &mut ClusterState, hash: Hash, segment: Segment) -> O
         }
         return Ok(Response::Duplicate);
     }
-    let (have, need) = (
-        state.online_among(&segment.holders),
-        state.required_segment_holders(),
-    );
+    let (have, need) = (state.online_among(&segment.holders), state.required_segment_holders());
     if have < need {
         return Err(Refusal::TooFewHolders { have, need });
     }
@@ -388,10 +298,7 @@ fn threshold_reached(state: &mut ClusterState, config_key: &str, crossing: u64) 
         return Ok(Response::Unchanged);
     }
     if crossing != expected {
-        return Err(Refusal::WrongCrossing {
-            expected,
-            given: crossing,
-        });
+        return Err(Refusal::WrongCrossing { expected, given: crossing });
     }
     if config.games_since_training < config.threshold {
         return Err(Refusal::BelowThreshold {
@@ -405,9 +312,7 @@ fn threshold_reached(state: &mut ClusterState, config_key: &str, crossing: u64) 
 }
 
 fn set_target(state: &mut ClusterState, config_key: &str, target: &SelfplayTarget) -> Outcome {
-    let config = state
-        .config(config_key)
-        .ok_or_else(|| Refusal::UnknownConfig(config_key.to_owned()))?;
+    let config = state.config(config_key).ok_or_else(|| Refusal::UnknownConfig(config_key.to_owned()))?;
     if config.target == *target {
         return Ok(Response::Unchanged);
     }
@@ -431,15 +336,7 @@ fn config_mut<'a>(state: &'a mut ClusterState, config_key: &str) -> Result<&'a m
 /// [`Refusal::Invalid`].
 pub fn check(command: &Command) -> Result<(), Refusal> {
     match command {
-        Command::RegisterNode {
-            peer_id,
-            name,
-            addrs,
-            http,
-            version,
-            boot: _,
-            at_ms: _,
-        } => {
+        Command::RegisterNode { peer_id, name, addrs, http, version, boot: _, at_ms: _ } => {
             if peer_id.is_empty() || addrs.len() > ADDRESSES_MAX {
                 return Err(Refusal::Invalid("peer id or addresses".into()));
             }
@@ -447,24 +344,13 @@ pub fn check(command: &Command) -> Result<(), Refusal> {
         }
         Command::SetOnline { reason, .. } => texts([reason]),
         Command::SetLeader { .. } | Command::AddSegmentHolder { .. } | Command::ModelHeld { .. } => Ok(()),
-        Command::InitConfig {
-            config_key,
-            threshold,
-            target,
-            ..
-        } => {
+        Command::InitConfig { config_key, threshold, target, .. } => {
             if *threshold == 0 {
                 return Err(Refusal::Invalid("threshold".into()));
             }
             check_target(target).and_then(|()| key(config_key))
         }
-        Command::RegisterSegment {
-            config_key,
-            games,
-            source,
-            holders,
-            ..
-        } => {
+        Command::RegisterSegment { config_key, games, source, holders, .. } => {
             if *games == 0 || holders.len() > HOLDERS_MAX {
                 return Err(Refusal::Invalid("segment".into()));
             }
@@ -473,21 +359,14 @@ pub fn check(command: &Command) -> Result<(), Refusal> {
         Command::ThresholdReached { config_key, .. }
         | Command::RenewLease { config_key, .. }
         | Command::GrantLease { config_key, .. } => key(config_key),
-        Command::ExpireLease {
-            config_key, reason, ..
+        Command::ExpireLease { config_key, reason, .. } | Command::Reject { config_key, reason, .. } => {
+            texts([reason]).and_then(|()| key(config_key))
         }
-        | Command::Reject {
-            config_key, reason, ..
-        } => texts([reason]).and_then(|()| key(config_key)),
-        Command::FailLease {
-            config_key, error, ..
-        } => texts([error]).and_then(|()| key(config_key)),
-        Command::CompleteTraining {
-            config_key, report, ..
-        } => numbers(&[report.final_loss, report.val_loss, report.seconds]).and_then(|()| key(config_key)),
-        Command::CompleteEvaluation {
-            config_key, evidence, ..
-        } => {
+        Command::FailLease { config_key, error, .. } => texts([error]).and_then(|()| key(config_key)),
+        Command::CompleteTraining { config_key, report, .. } => {
+            numbers(&[report.final_loss, report.val_loss, report.seconds]).and_then(|()| key(config_key))
+        }
+        Command::CompleteEvaluation { config_key, evidence, .. } => {
             let results = u64::from(evidence.wins) + u64::from(evidence.losses);
             if results > u64::from(evidence.games) || evidence.segments.len() > EVIDENCE_SEGMENTS_MAX {
                 return Err(Refusal::Invalid("evidence".into()));
@@ -500,14 +379,10 @@ pub fn check(command: &Command) -> Result<(), Refusal> {
             ])
             .and_then(|()| key(config_key))
         }
-        Command::Promote {
-            config_key,
-            elo_delta_min,
-            ..
-        } => numbers(&[*elo_delta_min]).and_then(|()| key(config_key)),
-        Command::SetTarget {
-            config_key, target, ..
-        } => check_target(target).and_then(|()| key(config_key)),
+        Command::Promote { config_key, elo_delta_min, .. } => {
+            numbers(&[*elo_delta_min]).and_then(|()| key(config_key))
+        }
+        Command::SetTarget { config_key, target, .. } => check_target(target).and_then(|()| key(config_key)),
     }
 }
 

@@ -70,9 +70,7 @@ pub fn decide(view: &View) -> Option<BTreeSet<NodeId>> {
         wanted.extend(spares.take(VOTERS_MAX - voters.len()));
         return (wanted.len() == VOTERS_MAX).then_some(wanted);
     }
-    let dead = voters
-        .iter()
-        .find(|id| view.others.get(id).is_some_and(|health| health.down >= view.dead))?;
+    let dead = voters.iter().find(|id| view.others.get(id).is_some_and(|health| health.down >= view.dead))?;
     let mut wanted = voters.clone();
     wanted.remove(dead);
     wanted.insert(spares.next()?);
@@ -87,19 +85,11 @@ mod tests {
     const S: Duration = Duration::from_secs(1);
 
     fn up(seconds: u32, lag: u64) -> Health {
-        Health {
-            up: S * seconds,
-            down: Duration::ZERO,
-            lag: Some(lag),
-        }
+        Health { up: S * seconds, down: Duration::ZERO, lag: Some(lag) }
     }
 
     fn down(seconds: u32) -> Health {
-        Health {
-            up: Duration::ZERO,
-            down: S * seconds,
-            lag: None,
-        }
+        Health { up: Duration::ZERO, down: S * seconds, lag: None }
     }
 
     fn check(configs: &[&[NodeId]], others: &[(NodeId, Health)], expected: Option<&[NodeId]>) {
@@ -110,11 +100,7 @@ mod tests {
             stable: S * 2,
             dead: S * 30,
         };
-        assert_eq!(
-            decide(&view),
-            expected.map(|ids| ids.iter().copied().collect()),
-            "{view:?}"
-        );
+        assert_eq!(decide(&view), expected.map(|ids| ids.iter().copied().collect()), "{view:?}");
     }
 
     #[test]
@@ -125,11 +111,7 @@ mod tests {
         check(&[&[1]], &[(2, up(60, 0)), (3, up(9, 251))], None); // lags
         check(&[&[1]], &[(2, up(60, 0)), (3, down(1))], None);
         check(&[&[1]], &[(2, up(60, 0)), (3, up(2, 9))], Some(&[1, 2, 3]));
-        check(
-            &[&[1]],
-            &[(2, up(3, 0)), (3, down(9)), (4, up(9, 0)), (5, up(9, 0))],
-            Some(&[1, 2, 4]),
-        );
+        check(&[&[1]], &[(2, up(3, 0)), (3, down(9)), (4, up(9, 0)), (5, up(9, 0))], Some(&[1, 2, 4]));
         check(&[&[1, 2]], &[(2, up(9, 0)), (3, up(9, 0))], Some(&[1, 2, 3]));
     }
 
@@ -138,16 +120,8 @@ mod tests {
         let healthy = [(2, up(9, 0)), (3, up(9, 0)), (4, up(9, 0))];
         check(&[&[1, 2, 3]], &healthy, None);
         check(&[&[1, 2, 3]], &[(2, up(9, 0)), (3, down(60))], None); // no spare
-        check(
-            &[&[1, 2, 3]],
-            &[(2, up(9, 0)), (3, down(29)), (4, up(9, 0))],
-            None,
-        );
-        check(
-            &[&[1, 2, 3]],
-            &[(2, up(9, 0)), (3, down(30)), (4, up(9, 0))],
-            Some(&[1, 2, 4]),
-        );
+        check(&[&[1, 2, 3]], &[(2, up(9, 0)), (3, down(29)), (4, up(9, 0))], None);
+        check(&[&[1, 2, 3]], &[(2, up(9, 0)), (3, down(30)), (4, up(9, 0))], Some(&[1, 2, 4]));
         check(
             &[&[1, 2, 3]],
             &[(2, down(90)), (3, down(90)), (4, up(9, 0))],

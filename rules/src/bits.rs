@@ -119,11 +119,7 @@ impl<const N: usize> BitOrAssign for Bitboard<N> {
 impl<const N: usize> Bits for Bitboard<N> {
     #[inline]
     fn get(&self, cell: Cell) -> bool {
-        let word = if N == 1 {
-            self.0[0]
-        } else {
-            self.0[usize::from(cell >> 6)]
-        };
+        let word = if N == 1 { self.0[0] } else { self.0[usize::from(cell >> 6)] };
         word >> (cell & 63) & 1 != 0
     }
 
@@ -194,10 +190,7 @@ mod tests {
             assert_eq!(bits.extract(start, 25), row);
             assert_eq!(bits.count(), row.count_ones());
             assert_eq!(bits.first(), Some(start as Cell));
-            assert!(
-                bits.cells()
-                    .all(|cell| (usize::from(cell) - start).is_multiple_of(2))
-            );
+            assert!(bits.cells().all(|cell| (usize::from(cell) - start).is_multiple_of(2)));
         }
     }
 

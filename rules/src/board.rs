@@ -138,10 +138,7 @@ impl Config {
 
     /// All twelve configurations, small boards first.
     pub fn all() -> Vec<Self> {
-        Board::ALL
-            .into_iter()
-            .flat_map(|board| (2..=4).map(move |seats| Self { board, seats }))
-            .collect()
+        Board::ALL.into_iter().flat_map(|board| (2..=4).map(move |seats| Self { board, seats })).collect()
     }
 
     /// The name used in file names and events, such as `hex8_2p`.

@@ -66,9 +66,7 @@ impl Grid {
 
     /// The lowest cell alone, with its row; none of an empty set.
     pub(crate) fn lowest<T: Topology>(&self) -> Option<(usize, u32)> {
-        let row = self.0[..T::tables().rows.len()]
-            .iter()
-            .position(|&word| word != 0)?;
+        let row = self.0[..T::tables().rows.len()].iter().position(|&word| word != 0)?;
         Some((row, self.0[row] & self.0[row].wrapping_neg()))
     }
 
@@ -203,9 +201,7 @@ mod tests {
     fn spread_fills_exactly_the_seeded_runs() {
         let mut seed = 1u64;
         for _ in 0..20_000 {
-            seed = seed
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let allowed = (seed >> 32) as u32 & 0x1ff_ffff | (seed >> 7) as u32 & 0x1ff_ffff;
             let seeds = allowed & (seed >> 20) as u32 & (seed >> 13) as u32;
             let mut expected = seeds;

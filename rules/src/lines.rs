@@ -21,15 +21,8 @@ impl Run {
         let count = |ray: &[Cell]| ray.iter().take_while(|&&c| markers.get(c)).count();
         let (back, ahead) = (tables.ray(cell, axis + T::AXES), tables.ray(cell, axis));
         let (behind, beyond) = (count(back), count(ahead));
-        let mut run = Self {
-            cells: [0; ROWS_MAX],
-            len: behind + 1 + beyond,
-        };
-        for (slot, &c) in run
-            .cells
-            .iter_mut()
-            .zip(back[..behind].iter().rev().chain([&cell]).chain(ahead))
-        {
+        let mut run = Self { cells: [0; ROWS_MAX], len: behind + 1 + beyond };
+        for (slot, &c) in run.cells.iter_mut().zip(back[..behind].iter().rev().chain([&cell]).chain(ahead)) {
             *slot = c;
         }
         run
@@ -64,11 +57,7 @@ impl<T: Topology> State<T> {
     pub(crate) fn list_lines(&self, out: &mut Vec<Move>) {
         let me = self.me();
         if self.due {
-            out.extend(
-                self.controlled[me]
-                    .cells()
-                    .map(|cell| Move::at(MoveKind::PayLine, cell)),
-            );
+            out.extend(self.controlled[me].cells().map(|cell| Move::at(MoveKind::PayLine, cell)));
             return;
         }
         if !self.has_line() {
@@ -99,9 +88,7 @@ impl<T: Topology> State<T> {
                     out.push(Move::pair(MoveKind::LineAll, from, to));
                     let starts = &cells[..=cells.len() - length];
                     out.extend(
-                        starts
-                            .iter()
-                            .map(|&start| Move::triple(MoveKind::LineStretch, from, to, start)),
+                        starts.iter().map(|&start| Move::triple(MoveKind::LineStretch, from, to, start)),
                     );
                 }
             }
@@ -122,10 +109,7 @@ impl<T: Topology> State<T> {
 
     /// The cells that a line move collapses; empty for other moves.
     pub fn line_cells(&self, mv: Move) -> T::Bits {
-        if !matches!(
-            mv.kind(),
-            MoveKind::Line | MoveKind::LineAll | MoveKind::LineStretch
-        ) {
+        if !matches!(mv.kind(), MoveKind::Line | MoveKind::LineAll | MoveKind::LineStretch) {
             return T::Bits::default();
         }
         let (cells, len) = Self::line_between(mv.from(), mv.to());

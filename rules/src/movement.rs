@@ -20,9 +20,7 @@ impl<T: Topology> View<'_, T> {
     /// The first stack or collapsed cell along a ray, as an index into the ray; its length if there is none.
     #[inline]
     fn run(&self, ray: &[Cell]) -> usize {
-        ray.iter()
-            .position(|&cell| self.blocked.get(cell))
-            .unwrap_or(ray.len())
+        ray.iter().position(|&cell| self.blocked.get(cell)).unwrap_or(ray.len())
     }
 
     /// Whether a stack of this cap may capture what stands at `ray[run]`.
@@ -69,11 +67,7 @@ impl<T: Topology> View<'_, T> {
     /// Whether a ring of the seat may be put on the stack on `cell`.
     fn stacks_on(&self, seat: u8, cell: Cell) -> bool {
         let stack = self.state.stack(cell);
-        let cap = if stack.top() == Some(seat) {
-            stack.cap() + 1
-        } else {
-            1
-        };
+        let cap = if stack.top() == Some(seat) { stack.cap() + 1 } else { 1 };
         self.acts(cell, stack.height() + 1, cap)
     }
 
@@ -102,11 +96,7 @@ impl<T: Topology> View<'_, T> {
         let legal = |count: usize| {
             count <= most && (count <= reach || self.captures(cell, count as u32, count as u32))
         };
-        if legal(1) {
-            [true, legal(2), legal(3)]
-        } else {
-            [false; 3]
-        }
+        if legal(1) { [true, legal(2), legal(3)] } else { [false; 3] }
     }
 
     fn list_plain(&self, from: Cell, height: u32, out: &mut Vec<Move>) {
@@ -139,11 +129,7 @@ impl<T: Topology> View<'_, T> {
 impl<T: Topology> State<T> {
     #[inline]
     fn view(&self) -> View<'_, T> {
-        View {
-            state: self,
-            tables: T::tables(),
-            blocked: self.blocked(),
-        }
+        View { state: self, tables: T::tables(), blocked: self.blocked() }
     }
 
     /// How many rings the seat could put down at once.
@@ -204,11 +190,7 @@ impl<T: Topology> State<T> {
             }
         }
         let may_skip = self.hand[me] > 0
-            && if self.controlled[me].is_empty() {
-                self.may_recover()
-            } else {
-                view.any_acts(self.seat)
-            };
+            && if self.controlled[me].is_empty() { self.may_recover() } else { view.any_acts(self.seat) };
         if may_skip {
             out.push(Move::bare(MoveKind::SkipPlacement));
         } else if out.len() == before {

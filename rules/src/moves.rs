@@ -125,11 +125,7 @@ impl MoveKind {
 
     /// Number of rings a placement puts down, 0 for other moves.
     pub const fn placed(self) -> u32 {
-        if self as u8 <= Self::Place3 as u8 {
-            self as u32 + 1
-        } else {
-            0
-        }
+        if self as u8 <= Self::Place3 as u8 { self as u32 + 1 } else { 0 }
     }
 
     const fn shape(self) -> Shape {
@@ -173,30 +169,15 @@ pub struct Move {
 
 impl Move {
     pub(crate) const fn bare(kind: MoveKind) -> Self {
-        Self {
-            kind,
-            from: NONE_CELL,
-            to: NONE_CELL,
-            aux: NONE_CELL,
-        }
+        Self { kind, from: NONE_CELL, to: NONE_CELL, aux: NONE_CELL }
     }
 
     pub(crate) const fn at(kind: MoveKind, from: Cell) -> Self {
-        Self {
-            kind,
-            from,
-            to: NONE_CELL,
-            aux: NONE_CELL,
-        }
+        Self { kind, from, to: NONE_CELL, aux: NONE_CELL }
     }
 
     pub(crate) const fn pair(kind: MoveKind, from: Cell, to: Cell) -> Self {
-        Self {
-            kind,
-            from,
-            to,
-            aux: NONE_CELL,
-        }
+        Self { kind, from, to, aux: NONE_CELL }
     }
 
     pub(crate) const fn triple(kind: MoveKind, from: Cell, to: Cell, aux: Cell) -> Self {
@@ -244,9 +225,7 @@ impl Move {
 
     /// Whether all its cells are among the first `cells`.
     pub(crate) fn fits(self, cells: usize) -> bool {
-        [self.from, self.to, self.aux]
-            .iter()
-            .all(|&cell| cell == NONE_CELL || usize::from(cell) < cells)
+        [self.from, self.to, self.aux].iter().all(|&cell| cell == NONE_CELL || usize::from(cell) < cells)
     }
 
     /// The move in 32 bits: 5 for the kind, 9 for each field.

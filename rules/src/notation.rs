@@ -52,11 +52,7 @@ impl<T: Topology> fmt::Display for State<T> {
             self.print_turn(f)?;
         }
         for seat in 0..usize::from(self.seats) {
-            write!(
-                f,
-                "|h{}e{}t{}",
-                self.hand[seat], self.eliminated[seat], self.territory[seat]
-            )?;
+            write!(f, "|h{}e{}t{}", self.hand[seat], self.eliminated[seat], self.territory[seat])?;
         }
         f.write_str("|S ")?;
         for (i, cell) in self.occupied.cells().enumerate() {
@@ -73,12 +69,7 @@ impl<T: Topology> fmt::Display for State<T> {
         let lps = self.lps;
         write!(f, "|L f={} m=", seat_number(lps.first))?;
         for seat in self.seat_range().filter(|seat| lps.seen >> seat & 1 != 0) {
-            write!(
-                f,
-                "{}{}",
-                seat + 1,
-                if lps.real >> seat & 1 != 0 { '+' } else { '-' }
-            )?;
+            write!(f, "{}{}", seat + 1, if lps.real >> seat & 1 != 0 { '+' } else { '-' })?;
         }
         write!(f, " x={} n={}", seat_number(lps.alone), lps.rounds)
     }
@@ -103,20 +94,14 @@ impl<T: Topology> State<T> {
             (self.recovery && self.phase != Phase::Place, " rec=1"),
             (self.swap_available(), " swap=1"),
         ];
-        flags
-            .into_iter()
-            .filter(|flag| flag.0)
-            .try_for_each(|flag| f.write_str(flag.1))
+        flags.into_iter().filter(|flag| flag.0).try_for_each(|flag| f.write_str(flag.1))
     }
 
     fn print_owned(&self, f: &mut fmt::Formatter<'_>, title: &str, owned: &[T::Bits; 4]) -> fmt::Result {
         f.write_str(title)?;
         let all = owned[0] | owned[1] | owned[2] | owned[3];
         for (i, cell) in all.cells().enumerate() {
-            let owner = owned
-                .iter()
-                .position(|bits| bits.get(cell))
-                .map(|seat| seat as u8);
+            let owner = owned.iter().position(|bits| bits.get(cell)).map(|seat| seat as u8);
             write!(f, "{}{}:{}", separator(i), at::<T>(cell), seat_number(owner))?;
         }
         Ok(())
@@ -214,24 +199,16 @@ impl<T: Topology> State<T> {
     /// # Errors
     /// [`MoveError`] if the text is no move, or names a region or stretch that this position does not have.
     pub fn parse_move(&self, text: &str) -> Result<Move, MoveError> {
-        let malformed = || MoveError::Malformed {
-            text: text.chars().take(60).collect(),
-        };
+        let malformed = || MoveError::Malformed { text: text.chars().take(60).collect() };
         let mv = self.read_move(text)?.ok_or_else(malformed)?;
-        if self.move_text(mv) == text {
-            Ok(mv)
-        } else {
-            Err(malformed())
-        }
+        if self.move_text(mv) == text { Ok(mv) } else { Err(malformed()) }
     }
 
     fn read_move(&self, text: &str) -> Result<Option<Move>, MoveError> {
         if text.len() > MOVE_TEXT_MAX {
             return Err(MoveError::TooLong { bytes: text.len() });
         }
-        let bare = MoveKind::ALL
-            .into_iter()
-            .find(|&kind| BARE.contains(&(kind, text)));
+        let bare = MoveKind::ALL.into_iter().find(|&kind| BARE.contains(&(kind, text)));
         if let Some(kind) = bare {
             return Ok(Some(Move::bare(kind)));
         }
@@ -254,10 +231,7 @@ impl<T: Topology> State<T> {
             "R1" => read_slide::<T>(MoveKind::RecoverLine, rest),
             "RF" => read_slide::<T>(MoveKind::RecoverFallback, rest),
             "RS" => read_slide::<T>(MoveKind::RecoverStrike, rest),
-            "R2" => match rest
-                .split_once('[')
-                .and_then(|(pair, _)| read_pair::<T>(pair, '>'))
-            {
+            "R2" => match rest.split_once('[').and_then(|(pair, _)| read_pair::<T>(pair, '>')) {
                 Some((from, to)) => {
                     let mv = Move::pair(MoveKind::RecoverStretch, from, to);
                     if self.stretch_named(mv).is_empty() {

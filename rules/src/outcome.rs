@@ -23,11 +23,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 3] = [
-        Self::RingElimination,
-        Self::TerritoryControl,
-        Self::LastPlayerStanding,
-    ];
+    pub const ALL: [Self; 3] = [Self::RingElimination, Self::TerritoryControl, Self::LastPlayerStanding];
 
     /// The label used in traces and the notation.
     pub const fn as_str(self) -> &'static str {
@@ -63,10 +59,7 @@ impl<T: Topology> State<T> {
         let config = self.config();
         let threshold = config.elimination_threshold() as i16;
         let seats = usize::from(self.seats);
-        if let Some(seat) = self.eliminated[..seats]
-            .iter()
-            .position(|&rings| rings >= threshold)
-        {
+        if let Some(seat) = self.eliminated[..seats].iter().position(|&rings| rings >= threshold) {
             return Some((seat as u8, Reason::RingElimination));
         }
         let minimum = config.territory_minimum();
@@ -115,11 +108,7 @@ impl<T: Topology> State<T> {
 
     /// Ends the game.
     pub(crate) fn finish(&mut self, winner: u8, reason: Reason) {
-        self.outcome = Some(Outcome {
-            winner,
-            reason,
-            ranks: self.ranks(winner),
-        });
+        self.outcome = Some(Outcome { winner, reason, ranks: self.ranks(winner) });
         self.phase = Phase::Over;
         self.seat = winner;
         self.clear_turn();
@@ -134,13 +123,7 @@ impl<T: Topology> State<T> {
             let i = usize::from(seat);
             let hand = if stalemate { self.hand[i] } else { 0 };
             let rings = self.eliminated[i] + hand;
-            (
-                seat == winner,
-                self.territory[i],
-                rings,
-                self.markers[i].count(),
-                self.lost_at[i],
-            )
+            (seat == winner, self.territory[i], rings, self.markers[i].count(), self.lost_at[i])
         };
         let mut ranks = [0; SEATS_MAX];
         for seat in self.seat_range() {
@@ -153,10 +136,7 @@ impl<T: Topology> State<T> {
     /// Registers the start of a turn; true if the seat to move wins by last player standing.
     pub(crate) fn last_player_standing(&mut self) -> bool {
         let seat = self.seat;
-        let present = self
-            .seat_range()
-            .filter(|&s| self.present(s))
-            .fold(0u8, |mask, s| mask | 1 << s);
+        let present = self.seat_range().filter(|&s| self.present(s)).fold(0u8, |mask, s| mask | 1 << s);
         let has = |who: Option<u8>| who.is_some_and(|s| present >> s & 1 != 0);
         let lps = &mut self.lps;
         if !has(lps.first) {
@@ -169,11 +149,7 @@ impl<T: Topology> State<T> {
             let real = present & lps.real;
             if real.count_ones() == 1 {
                 let only = Some(real.trailing_zeros() as u8);
-                lps.rounds = if lps.alone == only {
-                    lps.rounds.saturating_add(1)
-                } else {
-                    1
-                };
+                lps.rounds = if lps.alone == only { lps.rounds.saturating_add(1) } else { 1 };
                 lps.alone = only;
             } else {
                 (lps.alone, lps.rounds) = (None, 0);
@@ -186,9 +162,7 @@ impl<T: Topology> State<T> {
         self.lps.rounds >= 3
             && self.lps.alone == Some(seat)
             && real
-            && self
-                .seat_range()
-                .all(|s| s == seat || !self.present(s) || !self.has_real_action(s))
+            && self.seat_range().all(|s| s == seat || !self.present(s) || !self.has_real_action(s))
     }
 
     /// Whether the seat, were it its turn, has a legal placement, plain move or capture.

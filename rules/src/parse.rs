@@ -71,10 +71,7 @@ pub enum NotationError {
 }
 
 fn malformed(expected: &'static str, found: &str) -> NotationError {
-    NotationError::Malformed {
-        expected,
-        found: found.chars().take(40).collect(),
-    }
+    NotationError::Malformed { expected, found: found.chars().take(40).collect() }
 }
 
 fn number<N: FromStr>(text: &str, expected: &'static str) -> Result<N, NotationError> {
@@ -82,11 +79,7 @@ fn number<N: FromStr>(text: &str, expected: &'static str) -> Result<N, NotationE
 }
 
 fn ensure(holds: bool, what: &'static str) -> Result<(), NotationError> {
-    if holds {
-        Ok(())
-    } else {
-        Err(NotationError::Inconsistent(what))
-    }
+    if holds { Ok(()) } else { Err(NotationError::Inconsistent(what)) }
 }
 
 /// The items of a list section such as `M 0,1:2 0,2:1`, as cell and rest.
@@ -95,9 +88,7 @@ fn items<'a, T: Topology>(
     title: &'static str,
 ) -> Result<impl Iterator<Item = Result<(Cell, &'a str), NotationError>>, NotationError> {
     let section = section.ok_or_else(|| malformed(title, ""))?;
-    let list = section
-        .strip_prefix(title)
-        .ok_or_else(|| malformed(title, section))?;
+    let list = section.strip_prefix(title).ok_or_else(|| malformed(title, section))?;
     let parts = list.split(' ').filter(move |_| !list.is_empty());
     Ok(parts.map(|item| {
         item.split_once(':')
@@ -153,11 +144,7 @@ impl<T: Topology> State<T> {
             let rest = section.strip_prefix('h')?;
             let (hand, rest) = rest.split_once('e')?;
             let (eliminated, territory) = rest.split_once('t')?;
-            Some((
-                hand.parse().ok()?,
-                eliminated.parse().ok()?,
-                territory.parse().ok()?,
-            ))
+            Some((hand.parse().ok()?, eliminated.parse().ok()?, territory.parse().ok()?))
         };
         let (hand, eliminated, territory) = parts().ok_or_else(|| malformed(expected, section))?;
         self.hand[seat] = hand;
@@ -178,16 +165,11 @@ impl<T: Topology> State<T> {
             take(cell)?;
             if rings.len() > HEIGHT_MAX as usize {
                 let (x, y) = T::coordinates(cell);
-                return Err(NotationError::TooHigh {
-                    height: rings.len(),
-                    cell: format!("{x},{y}"),
-                });
+                return Err(NotationError::TooHigh { height: rings.len(), cell: format!("{x},{y}") });
             }
             let mut stack = Stack::EMPTY;
             for ring in rings.bytes() {
-                let seat = self
-                    .read_seat(ring)
-                    .ok_or_else(|| malformed("seats as rings", rings))?;
+                let seat = self.read_seat(ring).ok_or_else(|| malformed("seats as rings", rings))?;
                 stack = stack.pushed(seat);
                 self.on_board[usize::from(seat)] += 1;
             }
@@ -203,11 +185,7 @@ impl<T: Topology> State<T> {
                     _ => None,
                 };
                 let seat = usize::from(seat.ok_or_else(|| malformed("a seat", owner))?);
-                let owned = if title == "M " {
-                    &mut self.markers
-                } else {
-                    &mut self.collapsed
-                };
+                let owned = if title == "M " { &mut self.markers } else { &mut self.collapsed };
                 owned[seat].insert(cell);
             }
         }
@@ -223,10 +201,7 @@ impl<T: Topology> State<T> {
     fn read_optional_seat(&self, text: &str) -> Result<Option<u8>, NotationError> {
         match text.as_bytes() {
             b"0" => Ok(None),
-            &[digit] => self
-                .read_seat(digit)
-                .map(Some)
-                .ok_or_else(|| malformed("a seat or 0", text)),
+            &[digit] => self.read_seat(digit).map(Some).ok_or_else(|| malformed("a seat or 0", text)),
             _ => Err(malformed("a seat or 0", text)),
         }
     }
@@ -256,10 +231,7 @@ impl<T: Topology> State<T> {
         }
         let idle = self.lps.alone.is_none() && self.lps.rounds > 0;
         ensure(!idle, "rounds of nobody's standing alone")?;
-        ensure(
-            self.lps.first.is_some() || self.lps.seen == 0,
-            "seats seen in no round",
-        )
+        ensure(self.lps.first.is_some() || self.lps.seen == 0, "seats seen in no round")
     }
 
     fn check_counters(&self) -> Result<(), NotationError> {
@@ -269,12 +241,7 @@ impl<T: Topology> State<T> {
             // The hand then falls below zero: what is missing from the supply.
             let rings = self.hand[seat];
             if rings > supply as i16 {
-                return Err(NotationError::Hand {
-                    seat: seat as u8 + 1,
-                    rings,
-                    supply,
-                    board: T::BOARD,
-                });
+                return Err(NotationError::Hand { seat: seat as u8 + 1, rings, supply, board: T::BOARD });
             }
             ensure(rings >= -ELIMINATED_MAX, "a hand with fewer rings than none")?;
             ensure(
@@ -282,10 +249,7 @@ impl<T: Topology> State<T> {
                 "more eliminated rings than any game has",
             )?;
             let cells = self.collapsed[seat].count();
-            ensure(
-                u32::from(self.territory[seat]) == cells,
-                "territory that is not the collapsed cells",
-            )?;
+            ensure(u32::from(self.territory[seat]) == cells, "territory that is not the collapsed cells")?;
         }
         Ok(())
     }
@@ -320,10 +284,7 @@ impl<T: Topology> State<T> {
         let possible = self.options.swap && self.seats == 2;
         ensure(!swap || possible, "the pie rule on offer although it is off")?;
         self.swap_open = possible && (swap || opening);
-        ensure(
-            !swap || self.swap_available(),
-            "the pie rule on offer outside seat 2's placement",
-        )
+        ensure(!swap || self.swap_available(), "the pie rule on offer outside seat 2's placement")
     }
 
     /// What each phase relies on, and that there is a legal move.
@@ -331,29 +292,14 @@ impl<T: Topology> State<T> {
         let own = |cell: Cell| cell == NONE_CELL || self.controlled[self.me()].get(cell);
         let attacking = matches!(self.phase, Phase::Capture | Phase::Chain);
         let paying = matches!(self.phase, Phase::Line | Phase::Territory);
-        ensure(
-            self.must == NONE_CELL || self.phase == Phase::Move,
-            "must outside phase move",
-        )?;
-        ensure(
-            attacking == (self.attack != NONE_CELL),
-            "atk belongs to the phases capture and chain",
-        )?;
-        ensure(
-            own(self.must) && own(self.attack),
-            "must or atk names no stack of the seat to move",
-        )?;
-        ensure(
-            !self.due || paying,
-            "a payment due outside the phases line and territory",
-        )?;
+        ensure(self.must == NONE_CELL || self.phase == Phase::Move, "must outside phase move")?;
+        ensure(attacking == (self.attack != NONE_CELL), "atk belongs to the phases capture and chain")?;
+        ensure(own(self.must) && own(self.attack), "must or atk names no stack of the seat to move")?;
+        ensure(!self.due || paying, "a payment due outside the phases line and territory")?;
         ensure(!self.due || self.acted, "a payment due in an idle turn")?;
         ensure(!self.recovery || self.acted, "a recovery in an idle turn")?;
         ensure(!attacking || self.acted, "an attack in an idle turn")?;
-        ensure(
-            self.must == NONE_CELL || self.acted,
-            "a placement in an idle turn",
-        )?;
+        ensure(self.must == NONE_CELL || self.acted, "a placement in an idle turn")?;
         ensure(
             self.phase != Phase::Forced || !self.acted,
             "a forced elimination in a turn that is not idle",
@@ -362,10 +308,7 @@ impl<T: Topology> State<T> {
             self.phase != Phase::Place || !(self.acted || self.recovery),
             "a turn that has begun in phase place",
         )?;
-        ensure(
-            (0..SEATS_MAX as u8).any(|seat| self.present(seat)),
-            "no rings at all",
-        )?;
+        ensure((0..SEATS_MAX as u8).any(|seat| self.present(seat)), "no rings at all")?;
         let mut legal = Vec::new();
         self.legal(&mut legal);
         ensure(!legal.is_empty(), "no legal move although the game goes on")
@@ -376,21 +319,9 @@ impl<T: Topology> State<T> {
         if printed == text {
             return Ok(());
         }
-        let same = printed
-            .bytes()
-            .zip(text.bytes())
-            .take_while(|(a, b)| a == b)
-            .count();
-        let rest = |text: &str| {
-            String::from_utf8_lossy(&text.as_bytes()[same..])
-                .chars()
-                .take(30)
-                .collect()
-        };
-        Err(NotationError::NotCanonical {
-            found: rest(text),
-            printed: rest(&printed),
-        })
+        let same = printed.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
+        let rest = |text: &str| String::from_utf8_lossy(&text.as_bytes()[same..]).chars().take(30).collect();
+        Err(NotationError::NotCanonical { found: rest(text), printed: rest(&printed) })
     }
 }
 

@@ -71,13 +71,7 @@ pub fn random_games(config: Config, seconds: f64) -> Throughput {
 
 fn measure<T: Topology>(seats: u8, seconds: f64) -> Throughput {
     let limit = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-    let start = State::<T>::new(
-        seats,
-        Options {
-            swap: seats == 2,
-            ..Options::default()
-        },
-    );
+    let start = State::<T>::new(seats, Options { swap: seats == 2, ..Options::default() });
     let mut choices = Choices::new(1);
     let mut legal = Vec::with_capacity(T::CELLS * 4);
     let (mut games, mut steps) = (0, 0);
@@ -90,12 +84,7 @@ fn measure<T: Topology>(seats: u8, seconds: f64) -> Throughput {
         if elapsed >= limit {
             let seconds = elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
             let (games_per_s, steps_per_s) = (games as f64 / seconds, steps as f64 / seconds);
-            return Throughput {
-                games,
-                steps,
-                games_per_s,
-                steps_per_s,
-            };
+            return Throughput { games, steps, games_per_s, steps_per_s };
         }
     }
 }
@@ -112,10 +101,7 @@ mod tests {
         for _ in 0..70_000 {
             seen[choices.below(7)] += 1;
         }
-        assert!(
-            seen.iter().all(|&count| (9_500..10_500).contains(&count)),
-            "{seen:?}"
-        );
+        assert!(seen.iter().all(|&count| (9_500..10_500).contains(&count)), "{seen:?}");
     }
 
     #[test]
@@ -123,10 +109,7 @@ mod tests {
         for config in Config::all() {
             let throughput = random_games(config, 0.0);
             assert_eq!(throughput.games, 1);
-            assert!(
-                throughput.steps > 50 && throughput.steps_per_s > 0.0,
-                "{config}: {throughput:?}"
-            );
+            assert!(throughput.steps > 50 && throughput.steps_per_s > 0.0, "{config}: {throughput:?}");
         }
     }
 }

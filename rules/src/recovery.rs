@@ -55,9 +55,7 @@ impl<T: Topology> State<T> {
     fn slide(&self, from: Cell, to: Cell) -> Option<Slide<T::Bits>> {
         let markers = self.slid(from);
         let length = self.config().line_length();
-        let runs = axis_order::<T>()
-            .iter()
-            .map(|&axis| Run::through::<T>(&markers, to, axis));
+        let runs = axis_order::<T>().iter().map(|&axis| Run::through::<T>(&markers, to, axis));
         let first = runs.clone().find(|run| run.len() >= T::BOARD.base_line())?;
         if first.len() < length {
             return None;
@@ -67,10 +65,7 @@ impl<T: Topology> State<T> {
         let whole = set_of::<T>(first.cells());
         let stretch = (longest.len() > length && start.contains(&to)).then(|| {
             let named = set_of::<T>(start);
-            Stretch {
-                named,
-                collapsing: if first.len() == length { whole } else { named },
-            }
+            Stretch { named, collapsing: if first.len() == length { whole } else { named } }
         });
         Some(Slide { whole, stretch })
     }
@@ -95,9 +90,7 @@ impl<T: Topology> State<T> {
         if mv.kind() == MoveKind::RecoverLine {
             return slide.whole;
         }
-        slide
-            .stretch
-            .map_or_else(T::Bits::default, |stretch| stretch.collapsing)
+        slide.stretch.map_or_else(T::Bits::default, |stretch| stretch.collapsing)
     }
 
     /// The stacks with a ring of the seat to move, all of them buried: it controls none.
@@ -127,11 +120,7 @@ impl<T: Topology> State<T> {
                 }
                 lines = true;
                 if let Some(slide) = self.slide(from, to) {
-                    out.extend(
-                        payers
-                            .cells()
-                            .map(|s| Move::triple(MoveKind::RecoverLine, from, to, s)),
-                    );
+                    out.extend(payers.cells().map(|s| Move::triple(MoveKind::RecoverLine, from, to, s)));
                     if slide.stretch.is_some() {
                         out.push(Move::pair(MoveKind::RecoverStretch, from, to));
                     }

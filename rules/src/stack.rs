@@ -61,11 +61,7 @@ impl Stack {
         }
         let pattern = PAIRS * u64::from(self.pair(height - 1));
         let differing = (self.0 ^ pattern) & ((1 << (2 * height)) - 1);
-        if differing == 0 {
-            height
-        } else {
-            height - 1 - differing.ilog2() / 2
-        }
+        if differing == 0 { height } else { height - 1 - differing.ilog2() / 2 }
     }
 
     /// A 1 in the low bit of each pair that is a ring of `seat`.
@@ -151,17 +147,10 @@ mod tests {
         assert_eq!(stack.rings().collect::<Vec<_>>(), rings);
         assert_eq!(stack.height() as usize, rings.len());
         assert_eq!(stack.top(), rings.last().copied());
-        let cap = rings
-            .iter()
-            .rev()
-            .take_while(|&&seat| Some(seat) == stack.top())
-            .count();
+        let cap = rings.iter().rev().take_while(|&&seat| Some(seat) == stack.top()).count();
         assert_eq!(stack.cap() as usize, cap);
         for seat in 0..4 {
-            assert_eq!(
-                stack.count(seat) as usize,
-                rings.iter().filter(|&&r| r == seat).count()
-            );
+            assert_eq!(stack.count(seat) as usize, rings.iter().filter(|&&r| r == seat).count());
             let buried = rings.split_last().is_some_and(|(_, below)| below.contains(&seat));
             assert_eq!(stack.buries(seat), buried, "{rings:?} {seat}");
         }
@@ -180,10 +169,7 @@ mod tests {
             let stack = packed(&rings);
             check(stack, &rings);
             check(stack.popped(1), &rings[..rings.len() - 1]);
-            check(
-                stack.popped(stack.cap()),
-                &rings[..rings.len() - stack.cap() as usize],
-            );
+            check(stack.popped(stack.cap()), &rings[..rings.len() - stack.cap() as usize]);
             for seat in 0..4 {
                 let mut other = rings.clone();
                 other.insert(0, seat);

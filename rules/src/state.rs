@@ -184,10 +184,7 @@ impl<T: Topology> State<T> {
 
     /// Board and number of seats.
     pub fn config(&self) -> Config {
-        Config {
-            board: T::BOARD,
-            seats: self.seats,
-        }
+        Config { board: T::BOARD, seats: self.seats }
     }
 
     /// Number of seats.
@@ -238,14 +235,12 @@ impl<T: Topology> State<T> {
 
     /// The seat whose marker lies on a cell.
     pub fn marker(&self, cell: Cell) -> Option<u8> {
-        self.seat_range()
-            .find(|&seat| self.markers[usize::from(seat)].get(cell))
+        self.seat_range().find(|&seat| self.markers[usize::from(seat)].get(cell))
     }
 
     /// The seat whose territory a cell is.
     pub fn collapsed(&self, cell: Cell) -> Option<u8> {
-        self.seat_range()
-            .find(|&seat| self.collapsed[usize::from(seat)].get(cell))
+        self.seat_range().find(|&seat| self.collapsed[usize::from(seat)].get(cell))
     }
 
     /// Cells with stacks.

@@ -19,11 +19,7 @@ pub struct Symmetry {
 impl Symmetry {
     /// All symmetries of a board, the identity first.
     pub fn all<T: Topology>() -> Vec<Self> {
-        T::tables()
-            .symmetries
-            .iter()
-            .map(|images| Self { images })
-            .collect()
+        T::tables().symmetries.iter().map(|images| Self { images }).collect()
     }
 
     /// Number of symmetries of a board.
@@ -36,9 +32,7 @@ impl Symmetry {
     /// # Panics
     /// If `i` is not below [`Self::count`].
     pub fn nth<T: Topology>(i: usize) -> Self {
-        Self {
-            images: &T::tables().symmetries[i],
-        }
+        Self { images: &T::tables().symmetries[i] }
     }
 
     /// Where a cell goes.
@@ -87,9 +81,7 @@ impl Symmetry {
         }
         let (from, to) = (image(mv.from_cell(), from), image(mv.to_cell(), to));
         if matches!(kind, MoveKind::Line | MoveKind::LineAll | MoveKind::LineStretch) {
-            let first = mv
-                .aux_cell()
-                .and_then(|_| self.bits(state.line_cells(mv)).first());
+            let first = mv.aux_cell().and_then(|_| self.bits(state.line_cells(mv)).first());
             return Move::triple(kind, from.min(to), from.max(to), first.unwrap_or(mv.aux()));
         }
         Move::triple(kind, from, to, image(mv.aux_cell(), mv.aux()))

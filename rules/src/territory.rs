@@ -64,11 +64,8 @@ impl<T: Topology> State<T> {
         let mut opens = [Grid::EMPTY; NO_COLOUR + 1];
         let mut walls = [false; NO_COLOUR + 1];
         for wall in 0..=NO_COLOUR {
-            let counts = if wall < NO_COLOUR {
-                !self.markers[wall].is_empty()
-            } else {
-                active.count_ones() > 1
-            };
+            let counts =
+                if wall < NO_COLOUR { !self.markers[wall].is_empty() } else { active.count_ones() > 1 };
             if !counts {
                 continue;
             }
@@ -80,11 +77,7 @@ impl<T: Topology> State<T> {
                 rest = rest.minus(&cells);
                 let region = cells.bits::<T>();
                 let colours = self.colours_in(region);
-                let qualifies = if wall < NO_COLOUR {
-                    colours != active
-                } else {
-                    colours.count_ones() == 1
-                };
+                let qualifies = if wall < NO_COLOUR { colours != active } else { colours.count_ones() == 1 };
                 if !qualifies || payers.minus(region).is_empty() {
                     continue;
                 }
@@ -110,11 +103,7 @@ impl<T: Topology> State<T> {
     /// Claims, or the payments for the last one.
     pub(crate) fn list_regions(&self, out: &mut Vec<Move>) {
         if self.due {
-            let kind = if self.recovery {
-                MoveKind::PayRecovery
-            } else {
-                MoveKind::PayTerritory
-            };
+            let kind = if self.recovery { MoveKind::PayRecovery } else { MoveKind::PayTerritory };
             out.extend(self.payers_for_region().cells().map(|cell| Move::at(kind, cell)));
             return;
         }
@@ -123,11 +112,7 @@ impl<T: Topology> State<T> {
             out.push(Self::claim(region, wall));
             ControlFlow::Continue(())
         });
-        let leave = if out.len() == before {
-            MoveKind::NoTerritory
-        } else {
-            MoveKind::SkipTerritory
-        };
+        let leave = if out.len() == before { MoveKind::NoTerritory } else { MoveKind::SkipTerritory };
         out.push(Move::bare(leave));
     }
 

@@ -13,16 +13,7 @@ use crate::stack::Stack;
 /// The most rows of any board, and the most cells of a row.
 pub(crate) const ROWS_MAX: usize = 25;
 
-const KING_STEPS: [(i8, i8); 8] = [
-    (1, 0),
-    (1, 1),
-    (0, 1),
-    (1, -1),
-    (-1, 0),
-    (-1, -1),
-    (0, -1),
-    (-1, 1),
-];
+const KING_STEPS: [(i8, i8); 8] = [(1, 0), (1, 1), (0, 1), (1, -1), (-1, 0), (-1, -1), (0, -1), (-1, 1)];
 const HEX_STEPS: [(i8, i8); 6] = [(1, 0), (1, -1), (0, -1), (-1, 0), (-1, 1), (0, 1)];
 
 /// Implements the supertraits and methods that are the same for all boards.
@@ -164,15 +155,10 @@ impl Tables {
             symmetries: Vec::new(),
         };
         for x in low..=high {
-            let ys: Vec<i32> = (low..=high)
-                .filter(|y| radius.is_none_or(|r: i32| (x + y).abs() <= r))
-                .collect();
+            let ys: Vec<i32> =
+                (low..=high).filter(|y| radius.is_none_or(|r: i32| (x + y).abs() <= r)).collect();
             let start = tables.coordinates.len();
-            tables.rows.push(Row {
-                start,
-                len: ys.len() as u32,
-                shift: (ys[0] - low) as u32,
-            });
+            tables.rows.push(Row { start, len: ys.len() as u32, shift: (ys[0] - low) as u32 });
             for y in ys {
                 let at = (x - low) as usize * ROWS_MAX + (y - low) as usize;
                 tables.index[at] = tables.coordinates.len() as Cell;
@@ -214,11 +200,7 @@ impl Tables {
                         (x, y) = (y, x);
                     }
                     for _ in 0..turn {
-                        (x, y) = if board.is_hex() {
-                            (-y, x + y)
-                        } else {
-                            (span - y, x)
-                        };
+                        (x, y) = if board.is_hex() { (-y, x + y) } else { (span - y, x) };
                     }
                     self.cell(x, y).expect("a symmetry keeps the board")
                 };

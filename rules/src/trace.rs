@@ -97,13 +97,7 @@ impl What {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "line {}, step {}: {} differs",
-            self.line,
-            self.step,
-            self.what.as_str()
-        )?;
+        writeln!(f, "line {}, step {}: {} differs", self.line, self.step, self.what.as_str())?;
         writeln!(f, "  expected {}", self.expected)?;
         writeln!(f, "  found    {}", self.found)?;
         write!(f, "  position {}", self.position)?;
@@ -194,9 +188,8 @@ pub fn check(mut input: impl BufRead, mut progress: impl FnMut(&Report)) -> Resu
     for line in 1.. {
         bytes.clear();
         let mut limited = (&mut input).take(LINE_BYTES_MAX + 1);
-        let read = limited
-            .read_until(b'\n', &mut bytes)
-            .map_err(|source| TraceError::Read { line, source })?;
+        let read =
+            limited.read_until(b'\n', &mut bytes).map_err(|source| TraceError::Read { line, source })?;
         if read as u64 > LINE_BYTES_MAX {
             return Err(TraceError::LineTooLong { line });
         }
@@ -217,39 +210,22 @@ pub fn check(mut input: impl BufRead, mut progress: impl FnMut(&Report)) -> Resu
         report.games += 1;
         progress(&report);
     }
-    if report.games == 0 {
-        Err(TraceError::Empty)
-    } else {
-        Ok(report)
-    }
+    if report.games == 0 { Err(TraceError::Empty) } else { Ok(report) }
 }
 
 fn replay(line: u64, game: &Game) -> Result<(u64, Option<Mismatch>), TraceError> {
     if game.v != 1 {
-        return Err(TraceError::Version {
-            line,
-            version: game.v,
-        });
+        return Err(TraceError::Version { line, version: game.v });
     }
-    let board: Board = game
-        .board
-        .parse()
-        .map_err(|source| TraceError::Config { line, source })?;
+    let board: Board = game.board.parse().map_err(|source| TraceError::Config { line, source })?;
     let victory = match game.victory.as_ref() {
         "every_move" => Victory::EveryMove,
         "turn_end" => Victory::TurnEnd,
         other => {
-            return Err(TraceError::Value {
-                line,
-                what: "victory",
-                value: other.chars().take(40).collect(),
-            });
+            return Err(TraceError::Value { line, what: "victory", value: other.chars().take(40).collect() });
         }
     };
-    let options = Options {
-        swap: game.swap,
-        victory,
-    };
+    let options = Options { swap: game.swap, victory };
     with_board!(board, T => Replay::<T>::start(line, game, options).map(Replay::run))
 }
 
@@ -283,8 +259,7 @@ impl Listing {
             self.items.push((start, self.text.len() as u32, mv));
         }
         let text = self.text.as_bytes();
-        self.items
-            .sort_unstable_by_key(|&(start, end, _)| &text[start as usize..end as usize]);
+        self.items.sort_unstable_by_key(|&(start, end, _)| &text[start as usize..end as usize]);
         self.joined.clear();
         for (i, &(start, end, _)) in self.items.iter().enumerate() {
             if i > 0 {
@@ -295,9 +270,7 @@ impl Listing {
     }
 
     fn texts(&self) -> impl Iterator<Item = &str> {
-        self.items
-            .iter()
-            .map(|&(start, end, _)| &self.text[start as usize..end as usize])
+        self.items.iter().map(|&(start, end, _)| &self.text[start as usize..end as usize])
     }
 
     fn find(&self, text: &str) -> Option<Move> {
@@ -315,15 +288,7 @@ impl<'a, T: Topology> Replay<'a, T> {
         let state = State::parse(game.players, options, &game.init)
             .map_err(|source| TraceError::Init { line, source })?;
         let (legal, listing) = (Vec::new(), Listing::default());
-        Ok(Self {
-            line,
-            game,
-            state,
-            step: 0,
-            played: None,
-            legal,
-            listing,
-        })
+        Ok(Self { line, game, state, step: 0, played: None, legal, listing })
     }
 
     /// The number of steps that agree, and the first that does not.
@@ -337,10 +302,7 @@ impl<'a, T: Topology> Replay<'a, T> {
         }
         self.step = self.game.steps.len() + 1;
         self.played = None;
-        (
-            self.game.steps.len() as u64,
-            self.end().err().map(|mismatch| *mismatch),
-        )
+        (self.game.steps.len() as u64, self.end().err().map(|mismatch| *mismatch))
     }
 
     fn expect(&self, what: What, expected: &dyn ToString, found: &dyn ToString) -> Checked {
@@ -350,15 +312,7 @@ impl<'a, T: Topology> Replay<'a, T> {
         }
         let (line, step, position) = (self.line, self.step, self.state.to_string());
         let played = self.played.map(str::to_owned);
-        Err(Box::new(Mismatch {
-            line,
-            step,
-            what,
-            expected,
-            found,
-            position,
-            played,
-        }))
+        Err(Box::new(Mismatch { line, step, what, expected, found, position, played }))
     }
 
     fn take(&mut self, step: &Step) -> Checked {
@@ -396,27 +350,15 @@ impl<'a, T: Topology> Replay<'a, T> {
             let found: Vec<&str> = self.listing.texts().collect();
             let recorded: Vec<&str> = recorded.iter().map(AsRef::as_ref).collect();
             let beyond = |a: &[&str], b: &[&str]| {
-                a.iter()
-                    .filter(|text| !b.contains(text))
-                    .copied()
-                    .collect::<Vec<_>>()
-                    .join(" ")
+                a.iter().filter(|text| !b.contains(text)).copied().collect::<Vec<_>>().join(" ")
             };
             let (missing, extra) = (beyond(&recorded, &found), beyond(&found, &recorded));
-            self.expect(
-                What::LegalMoves,
-                &format!("also [{missing}]"),
-                &format!("also [{extra}]"),
-            )?;
+            self.expect(What::LegalMoves, &format!("also [{missing}]"), &format!("also [{extra}]"))?;
         }
         let found = self.listing.items.len() as u64;
         if step.count != found {
             let all: Vec<&str> = self.listing.texts().take(200).collect();
-            self.expect(
-                What::LegalCount,
-                &step.count,
-                &format!("{found}: {}", all.join(" ")),
-            )?;
+            self.expect(What::LegalCount, &step.count, &format!("{found}: {}", all.join(" ")))?;
         }
         let hash = fnv1a(&self.listing.joined);
         if step.legal_hash != hash {
@@ -457,8 +399,7 @@ mod tests {
 
     fn game() -> String {
         let state = "move p=1|h0e0t0|h0e0t0|S 0,0:1 7,7:2|M |C |L f=0 m= x=0 n=0";
-        GAME.replace("HASH", &format!("{:016x}", fnv1a(state.as_bytes())))
-            .replace('\n', "")
+        GAME.replace("HASH", &format!("{:016x}", fnv1a(state.as_bytes()))).replace('\n', "")
     }
 
     fn run(text: &str) -> Result<Report, TraceError> {
@@ -475,14 +416,7 @@ mod tests {
     #[test]
     fn agreement_is_counted() {
         let two = format!("{}\n\n{}", game(), game());
-        assert_eq!(
-            run(&two).unwrap(),
-            Report {
-                games: 2,
-                steps: 2,
-                mismatch: None
-            }
-        );
+        assert_eq!(run(&two).unwrap(), Report { games: 2, steps: 2, mismatch: None });
     }
 
     #[test]
@@ -490,13 +424,7 @@ mod tests {
         let table = [
             (r#""p":1"#, r#""p":2"#, What::Seat, "2", "1"),
             (r#""ph":"place""#, r#""ph":"line""#, What::Phase, "line", "place"),
-            (
-                r#"["NP"]"#,
-                r#"["SP"]"#,
-                What::LegalMoves,
-                "also [SP]",
-                "also [NP]",
-            ),
+            (r#"["NP"]"#, r#"["SP"]"#, What::LegalMoves, "also [SP]", "also [NP]"),
             (r#""n":1"#, r#""n":3"#, What::LegalCount, "3", "1: NP"),
             (r#""m":"NP""#, r#""m":"SP""#, What::Move, "SP", "not a legal move"),
             (r#""steps":1"#, r#""steps":2"#, What::Steps, "2", "1"),
@@ -507,10 +435,7 @@ mod tests {
             let report = run(&text).unwrap();
             let mismatch = report.mismatch.unwrap();
             assert_eq!((mismatch.line, mismatch.what), (2, what));
-            assert_eq!(
-                (mismatch.expected.as_str(), mismatch.found.as_str()),
-                (expected, found)
-            );
+            assert_eq!((mismatch.expected.as_str(), mismatch.found.as_str()), (expected, found));
             assert_eq!(report.games, 1);
         }
         let wrong = game().replace("09201c07b5b50533", "09201c07b5b50534");
@@ -521,29 +446,11 @@ mod tests {
     fn unreadable_input_is_an_error() {
         assert!(matches!(run(""), Err(TraceError::Empty)));
         assert!(matches!(run("{"), Err(TraceError::Json { line: 1, .. })));
-        assert!(matches!(
-            run(&game().replace("\"v\":1", "\"v\":2")),
-            Err(TraceError::Version { .. })
-        ));
-        assert!(matches!(
-            run(&game().replace("square8", "cube")),
-            Err(TraceError::Config { .. })
-        ));
-        assert!(matches!(
-            run(&game().replace("every_move", "never")),
-            Err(TraceError::Value { .. })
-        ));
-        assert!(matches!(
-            run(&game().replace("0,0:1", "0,9:1")),
-            Err(TraceError::Init { .. })
-        ));
-        assert!(matches!(
-            run(&game().replace("09201c07", "0920")),
-            Err(TraceError::Json { .. })
-        ));
-        assert!(matches!(
-            check(&b"\xff\xfe\n"[..], |_| {}),
-            Err(TraceError::Json { .. })
-        ));
+        assert!(matches!(run(&game().replace("\"v\":1", "\"v\":2")), Err(TraceError::Version { .. })));
+        assert!(matches!(run(&game().replace("square8", "cube")), Err(TraceError::Config { .. })));
+        assert!(matches!(run(&game().replace("every_move", "never")), Err(TraceError::Value { .. })));
+        assert!(matches!(run(&game().replace("0,0:1", "0,9:1")), Err(TraceError::Init { .. })));
+        assert!(matches!(run(&game().replace("09201c07", "0920")), Err(TraceError::Json { .. })));
+        assert!(matches!(check(&b"\xff\xfe\n"[..], |_| {}), Err(TraceError::Json { .. })));
     }
 }

@@ -34,11 +34,7 @@ impl<T: Topology> State<T> {
             Phase::Line => self.list_lines(out),
             Phase::Territory => self.list_regions(out),
             Phase::Forced => {
-                out.extend(
-                    self.controlled[self.me()]
-                        .cells()
-                        .map(|cell| Move::at(MoveKind::Forced, cell)),
-                );
+                out.extend(self.controlled[self.me()].cells().map(|cell| Move::at(MoveKind::Forced, cell)));
             }
             Phase::Over => {}
         }
@@ -55,11 +51,7 @@ impl<T: Topology> State<T> {
             self.apply(mv);
             Ok(())
         } else {
-            Err(IllegalMove {
-                text: self.move_text(mv),
-                phase: self.phase,
-                seat: self.seat + 1,
-            })
+            Err(IllegalMove { text: self.move_text(mv), phase: self.phase, seat: self.seat + 1 })
         }
     }
 
@@ -208,9 +200,7 @@ impl<T: Topology> State<T> {
             return;
         }
         let seats = self.seats;
-        let next = (1..=seats)
-            .map(|step| (self.seat + step) % seats)
-            .find(|&seat| self.present(seat));
+        let next = (1..=seats).map(|step| (self.seat + step) % seats).find(|&seat| self.present(seat));
         // Without any ring there is no stack and nobody can place, and the game has ended above.
         self.seat = next.expect("a seat has rings while the game goes on");
         self.clear_turn();

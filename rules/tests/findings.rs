@@ -29,9 +29,7 @@ fn play<T: Topology>(state: &State<T>, moves: &[&str]) -> State<T> {
 /// The section of a position that starts with a letter.
 fn section<T: Topology>(state: &State<T>, letter: char) -> String {
     let text = state.to_string();
-    text.split('|')
-        .find(|part| part.starts_with(letter) && part[1..].starts_with(' '))
-        .unwrap()[2..]
+    text.split('|').find(|part| part.starts_with(letter) && part[1..].starts_with(' ')).unwrap()[2..]
         .to_owned()
 }
 
@@ -42,10 +40,7 @@ fn finding_1_lines_on_hex8_with_three_seats_need_four() {
     let three = three.replace("-4,4:1 -4,0:2", "-4,0:2 -4,4:1");
     assert_eq!(legal(&state::<Hex8>(3, &three)), ["NL"]);
     let four = state::<Hex8>(3, &three.replace("2,0:1", "2,0:1 3,0:1"));
-    assert_eq!(
-        legal(&four),
-        ["O:0,0-3,0=0,0-2,0", "O:0,0-3,0=1,0-3,0", "O:0,0-3,0=all"]
-    );
+    assert_eq!(legal(&four), ["O:0,0-3,0=0,0-2,0", "O:0,0-3,0=1,0-3,0", "O:0,0-3,0=all"]);
     let paying = play(&four, &["O:0,0-3,0=all"]);
     assert!(paying.payment_due());
     assert_eq!(legal(&paying), ["EL:-4,4"]);
@@ -64,10 +59,7 @@ fn findings_2_and_3_border_markers() {
     let claimed = play(&state::<Hex8>(2, &text), &["T:0,0"]);
     assert_eq!((claimed.territory(0), section(&claimed, 'M')), (9, String::new()));
     let claimed = play(&state::<Hexagonal>(2, &text), &["T:0,0"]);
-    assert_eq!(
-        (claimed.territory(0), section(&claimed, 'M').as_str()),
-        (7, "2,1:2 3,1:2")
-    );
+    assert_eq!((claimed.territory(0), section(&claimed, 'M').as_str()), (7, "2,1:2 3,1:2"));
 }
 
 #[test]
@@ -90,10 +82,7 @@ fn finding_5_the_open_board_can_be_a_region() {
     let mv = state.parse_move(&moves[1]).unwrap();
     assert_eq!(state.region(mv).count(), 61);
     let claimed = play(&state, &[&moves[1]]);
-    assert_eq!(
-        (claimed.territory(0), claimed.outcome().unwrap().reason),
-        (63, Reason::TerritoryControl)
-    );
+    assert_eq!((claimed.territory(0), claimed.outcome().unwrap().reason), (63, Reason::TerritoryControl));
 }
 
 #[test]
@@ -112,10 +101,7 @@ fn findings_6_to_8_recovery_lines() {
     assert_eq!((section(&slid, 'S').as_str(), slid.eliminated(0)), ("7,7:2", 1));
     // The free slide names the start of the longest run, the run along E collapses.
     let free = play(&state::<Square8>(3, &three), &["R2:2,2>3,3[3,3;3,4;3,5]"]);
-    assert_eq!(
-        (section(&free, 'C').as_str(), free.eliminated(0)),
-        ("1,3:1 2,3:1 3,3:1", 0)
-    );
+    assert_eq!((section(&free, 'C').as_str(), free.eliminated(0)), ("1,3:1 2,3:1 3,3:1", 0));
 }
 
 #[test]
@@ -123,18 +109,9 @@ fn finding_13_landing_may_win_on_the_spot_or_at_the_end_of_the_turn() {
     let text = "move p=1|h0e17t0|h1e0t0|S 0,0:1 7,6:2 7,7:1|M 0,3:2|C |L f=1 m=1+ x=0 n=0";
     let now = play(&state::<Square8>(2, text), &["M:0,0>0,3"]);
     assert_eq!(now.outcome().unwrap().reason, Reason::RingElimination);
-    assert!(
-        now.to_string()
-            .starts_with("over w=1 r=ring_elimination|h0e18t0|")
-    );
-    let options = Options {
-        victory: Victory::TurnEnd,
-        swap: false,
-    };
-    let later = play(
-        &State::<Square8>::parse(2, options, text).unwrap(),
-        &["M:0,0>0,3", "NL"],
-    );
+    assert!(now.to_string().starts_with("over w=1 r=ring_elimination|h0e18t0|"));
+    let options = Options { victory: Victory::TurnEnd, swap: false };
+    let later = play(&State::<Square8>::parse(2, options, text).unwrap(), &["M:0,0>0,3", "NL"]);
     assert_eq!((later.outcome(), later.phase()), (None, Phase::Territory));
     assert_eq!(play(&later, &["NT"]).outcome().unwrap().winner, 0);
 }
@@ -143,9 +120,7 @@ fn finding_13_landing_may_win_on_the_spot_or_at_the_end_of_the_turn() {
 /// the cells besides 0,0 that are not collapsed.
 fn stalemate(counters: &str, loose: &[(usize, usize)], markers: &str) -> State<Square8> {
     let seats = counters.matches('h').count() as u8;
-    let cells = (0..64)
-        .map(|i| (i / 8, i % 8))
-        .filter(|cell| *cell != (0, 0) && !loose.contains(cell));
+    let cells = (0..64).map(|i| (i / 8, i % 8)).filter(|cell| *cell != (0, 0) && !loose.contains(cell));
     let mut owned = [0; 4];
     let mut collapsed = Vec::new();
     for (i, (x, y)) in cells.enumerate() {
@@ -157,10 +132,8 @@ fn stalemate(counters: &str, loose: &[(usize, usize)], markers: &str) -> State<S
     for (seat, cells) in owned.iter().enumerate() {
         counters = counters.replace(&format!("T{}", seat + 1), &cells.to_string());
     }
-    let text = format!(
-        "forced p=1|{counters}|S 0,0:1|M {markers}|C {}|L f=1 m=1- x=0 n=0",
-        collapsed.join(" ")
-    );
+    let text =
+        format!("forced p=1|{counters}|S 0,0:1|M {markers}|C {}|L f=1 m=1- x=0 n=0", collapsed.join(" "));
     play(&state::<Square8>(seats, &text), &["F:0,0"])
 }
 
@@ -169,34 +142,20 @@ fn findings_14_and_15_stalemates_and_final_ranks() {
     // Territory is shared; then eliminated rings and hands, then markers, then the last move decides.
     let end = stalemate("h0e3tT1|h2e4tT2", &[(2, 1)], "2,1:1");
     let outcome = end.outcome().unwrap();
-    assert_eq!(
-        (outcome.winner, outcome.reason, outcome.ranks),
-        (1, Reason::RingElimination, [2, 1, 0, 0])
-    );
-    let outcome = stalemate("h0e3tT1|h0e4tT2", &[(2, 1)], "2,1:2")
-        .outcome()
-        .unwrap();
+    assert_eq!((outcome.winner, outcome.reason, outcome.ranks), (1, Reason::RingElimination, [2, 1, 0, 0]));
+    let outcome = stalemate("h0e3tT1|h0e4tT2", &[(2, 1)], "2,1:2").outcome().unwrap();
     assert_eq!((outcome.winner, outcome.reason), (1, Reason::LastPlayerStanding));
     let outcome = stalemate("h0e3tT1|h0e4tT2", &[(2, 1)], "").outcome().unwrap();
     assert_eq!((outcome.winner, outcome.reason), (0, Reason::LastPlayerStanding));
     // Three seats: most rings are shared, so markers decide; the losers' ranks are told apart, or shared.
     let loose = [(2, 1), (4, 2), (6, 3)];
-    let outcome = stalemate("h0e2tT1|h1e4tT2|h1e4tT3", &loose, "2,1:1 4,2:1 6,3:3")
-        .outcome()
-        .unwrap();
+    let outcome = stalemate("h0e2tT1|h1e4tT2|h1e4tT3", &loose, "2,1:1 4,2:1 6,3:3").outcome().unwrap();
     assert_eq!((outcome.winner, outcome.ranks), (0, [1, 3, 2, 0]));
-    let outcome = stalemate("h0e2tT1|h1e4tT2|h1e4tT3", &loose, "2,1:1")
-        .outcome()
-        .unwrap();
+    let outcome = stalemate("h0e2tT1|h1e4tT2|h1e4tT3", &loose, "2,1:1").outcome().unwrap();
     assert_eq!((outcome.winner, outcome.ranks), (0, [1, 2, 2, 0]));
     // Territory 21/21/20: no unique maximum; the most rings of all seats win, whoever leads on territory.
-    let outcome = stalemate("h0e2tT1|h0e3tT2|h0e9tT3", &[(2, 1)], "")
-        .outcome()
-        .unwrap();
-    assert_eq!(
-        (outcome.winner, outcome.reason, outcome.ranks),
-        (2, Reason::RingElimination, [2, 2, 1, 0])
-    );
+    let outcome = stalemate("h0e2tT1|h0e3tT2|h0e9tT3", &[(2, 1)], "").outcome().unwrap();
+    assert_eq!((outcome.winner, outcome.reason, outcome.ranks), (2, Reason::RingElimination, [2, 2, 1, 0]));
 }
 
 #[test]
@@ -214,15 +173,9 @@ fn finding_20_forced_elimination() {
     // A stack too tall for the board cannot move.
     let text = "place p=1|h0e0t0|h0e0t0|S 3,3:11111111 5,5:2|M |C |L f=1 m= x=0 n=0";
     let forced = play(&state::<Square8>(2, text), &["NP", "NM", "NL"]);
-    assert_eq!(
-        (forced.phase(), legal(&forced)),
-        (Phase::Forced, vec!["F:3,3".to_owned()])
-    );
+    assert_eq!((forced.phase(), legal(&forced)), (Phase::Forced, vec!["F:3,3".to_owned()]));
     let over = play(&forced, &["F:3,3"]);
-    assert_eq!(
-        (over.eliminated(0), over.outcome().unwrap().reason),
-        (8, Reason::LastPlayerStanding)
-    );
+    assert_eq!((over.eliminated(0), over.outcome().unwrap().reason), (8, Reason::LastPlayerStanding));
     // Walled in instead, the seat might claim the rest of the board; declining leads to the same.
     let text = "place p=1|h0e0t0|h0e0t3|S 0,0:11 5,5:2|M |C 0,1:2 1,0:2 1,1:2|L f=1 m= x=0 n=0";
     let open = play(&state::<Square8>(2, text), &["NP", "NM", "NL"]);
@@ -237,10 +190,7 @@ fn findings_22_and_23_landing_on_markers() {
     assert_eq!(section(&lost, 'S'), "3,0:2");
     let text = "move p=1|h9e0t0|h9e0t0|S 0,0:11 7,7:2|M 0,2:1|C |L f=1 m=1+ x=0 n=0";
     let landed = play(&state::<Square8>(2, text), &["M:0,0>0,2"]);
-    assert_eq!(
-        (section(&landed, 'S').as_str(), section(&landed, 'C').as_str()),
-        ("0,2:1 7,7:2", "")
-    );
+    assert_eq!((section(&landed, 'S').as_str(), section(&landed, 'C').as_str()), ("0,2:1 7,7:2", ""));
     assert_eq!(landed.eliminated(0), 1);
 }
 
@@ -258,14 +208,8 @@ fn findings_24_and_25_strikes() {
 
 #[test]
 fn finding_26_the_pie_rule_exchanges_people_only() {
-    let options = Options {
-        swap: true,
-        ..Options::default()
-    };
-    let opened = play(
-        &State::<Hex8>::new(2, options),
-        &["P:0,0*1", "M:0,0>1,0", "NL", "NT"],
-    );
+    let options = Options { swap: true, ..Options::default() };
+    let opened = play(&State::<Hex8>::new(2, options), &["P:0,0*1", "M:0,0>1,0", "NL", "NT"]);
     assert!(opened.swap_available() && opened.to_string().starts_with("place p=2 swap=1|"));
     let swapped = play(&opened, &["SW"]);
     assert!(swapped.swapped() && !swapped.swap_available() && swapped.seat() == 1);
@@ -284,10 +228,7 @@ fn last_player_standing_takes_three_rounds() {
     // Seat 2's stack is too tall to move and its hand empty; seat 1 acts every turn.
     let text = "place p=2|h9e0t0|h0e0t0|S 0,0:1 3,3:12121212|M |C |L f=2 m=2- x=1 n=2";
     let mut position = play(&state::<Square8>(2, text), &["NP", "NM", "NL", "F:3,3"]);
-    assert_eq!(
-        (position.seat(), position.lps().rounds, position.outcome()),
-        (0, 2, None)
-    );
+    assert_eq!((position.seat(), position.lps().rounds, position.outcome()), (0, 2, None));
     position = play(&position, &["P:0,4*1", "M:0,4>0,5", "NL", "NT"]);
     // Seat 2 has only buried rings left: its turn completes the third round, seat 1's next turn wins.
     assert_eq!((position.seat(), position.lps().rounds), (1, 3));
@@ -302,15 +243,9 @@ fn last_player_standing_takes_three_rounds() {
 
 #[test]
 fn stacks_above_what_is_held_are_refused_on_every_board() {
-    let text = format!(
-        "place p=1|h0e0t0|h0e0t0|S 0,0:{} 1,1:2|M |C |L f=0 m= x=0 n=0",
-        "12".repeat(15)
-    );
+    let text = format!("place p=1|h0e0t0|h0e0t0|S 0,0:{} 1,1:2|M |C |L f=0 m= x=0 n=0", "12".repeat(15));
     let error = State::<Square19>::parse(2, Options::default(), &text).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "a stack of 30 rings on 0,0, at most 29 can be held"
-    );
+    assert_eq!(error.to_string(), "a stack of 30 rings on 0,0, at most 29 can be held");
     let held = text.replacen("12", "1", 1);
     assert!(State::<Square19>::parse(2, Options::default(), &held).is_ok());
 }

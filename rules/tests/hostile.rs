@@ -26,15 +26,8 @@ fn survives<T: Topology>(seats: u8, options: Options, text: &str, seed: u64) {
 }
 
 fn everywhere(config: Config, turn_end: bool, text: &str, seed: u64) {
-    let victory = if turn_end {
-        Victory::TurnEnd
-    } else {
-        Victory::EveryMove
-    };
-    let options = Options {
-        swap: seed.is_multiple_of(2),
-        victory,
-    };
+    let victory = if turn_end { Victory::TurnEnd } else { Victory::EveryMove };
+    let options = Options { swap: seed.is_multiple_of(2), victory };
     with_board!(config.board, T => survives::<T>(config.seats, options, text, seed));
 }
 
@@ -68,24 +61,17 @@ fn position() -> impl Strategy<Value = String> {
             }
             flags.iter().for_each(|flag| text += &format!(" {flag}"));
             for (seat, (h, e, _)) in counters.iter().enumerate() {
-                let owned = collapsed
-                    .values()
-                    .filter(|&&owner| usize::from(owner) == seat + 1)
-                    .count();
+                let owned = collapsed.values().filter(|&&owner| usize::from(owner) == seat + 1).count();
                 text += &format!("|h{h}e{e}t{owned}");
             }
             let list = |items: Vec<String>| items.join(" ");
-            text += &format!(
-                "|S {}",
-                list(stacks.iter().map(|((x, y), r)| format!("{x},{y}:{r}")).collect())
-            );
+            text +=
+                &format!("|S {}", list(stacks.iter().map(|((x, y), r)| format!("{x},{y}:{r}")).collect()));
             for owned in [&markers, &collapsed] {
                 let free = owned.iter().filter(|(cell, _)| !stacks.contains_key(cell));
                 let title = if std::ptr::eq(owned, &markers) { 'M' } else { 'C' };
-                text += &format!(
-                    "|{title} {}",
-                    list(free.map(|((x, y), o)| format!("{x},{y}:{o}")).collect())
-                );
+                text +=
+                    &format!("|{title} {}", list(free.map(|((x, y), o)| format!("{x},{y}:{o}")).collect()));
             }
             if phase != "over" {
                 text += &format!("|L f={f} m={m} x={x} n={n}");
@@ -185,38 +171,20 @@ fn what_cannot_be_is_explained() {
     let tall = "1".repeat(30);
     let base = "move p=1|h0e0t0|h0e0t0|S 0,0:1 1,1:2|M |C |L f=0 m= x=0 n=0";
     let table = [
-        (
-            base.replace("0,0:1", &format!("0,0:{tall}")),
-            "a stack of 30 rings on 0,0, at most 29 can be held",
-        ),
-        (
-            base.replacen("h0", "h19", 1),
-            "seat 1 has 19 rings in hand, its supply is 18 on square8",
-        ),
+        (base.replace("0,0:1", &format!("0,0:{tall}")), "a stack of 30 rings on 0,0, at most 29 can be held"),
+        (base.replacen("h0", "h19", 1), "seat 1 has 19 rings in hand, its supply is 18 on square8"),
         (
             base.replacen("h0", "h99999", 1),
             "expected h<rings in hand>e<eliminated rings>t<territory>, found \"h99999e0t0\"",
         ),
-        (
-            base.replacen("e0", "e20000", 1),
-            "inconsistent position: more eliminated rings than any game has",
-        ),
-        (
-            base.replacen("t0", "t1", 1),
-            "inconsistent position: territory that is not the collapsed cells",
-        ),
-        (
-            base.replace("1,1:2", "1,1:3"),
-            "expected seats as rings, found \"3\"",
-        ),
+        (base.replacen("e0", "e20000", 1), "inconsistent position: more eliminated rings than any game has"),
+        (base.replacen("t0", "t1", 1), "inconsistent position: territory that is not the collapsed cells"),
+        (base.replace("1,1:2", "1,1:3"), "expected seats as rings, found \"3\""),
         (
             base.replace("1,1:2", "8,1:2"),
             "expected a cell of the board, a colon and its contents, found \"8,1:2\"",
         ),
-        (
-            base.replace("|M ", "|M 0,0:2"),
-            "inconsistent position: two things on one cell",
-        ),
+        (base.replace("|M ", "|M 0,0:2"), "inconsistent position: two things on one cell"),
         (base.replace("p=1", "p=3"), "expected p=<seat>, found \"p=3\""),
         (
             base.replace("move", "over").replace("|L f=0 m= x=0 n=0", ""),
@@ -232,18 +200,11 @@ fn what_cannot_be_is_explained() {
             "inconsistent position: must or atk names no stack of the seat to move",
         ),
         (
-            base.replace("move p=1", "chain p=1 atk=0,0 acted=1")
-                .replace("1,1:2", "7,7:2"),
+            base.replace("move p=1", "chain p=1 atk=0,0 acted=1").replace("1,1:2", "7,7:2"),
             "inconsistent position: no legal move although the game goes on",
         ),
-        (
-            base.replace("m= ", "m=1+ "),
-            "inconsistent position: seats seen in no round",
-        ),
-        (
-            base.replace("n=0", "n=00"),
-            "not in canonical form: \"0\" would be printed as \"\"",
-        ),
+        (base.replace("m= ", "m=1+ "), "inconsistent position: seats seen in no round"),
+        (base.replace("n=0", "n=00"), "not in canonical form: \"0\" would be printed as \"\""),
         (
             base.replace("0,0:1 1,1:2", "1,1:2 0,0:1"),
             "not in canonical form: \"1,1:2 0,0:1|M |C |L f=0 m= x=0\" would be printed as \"0,0:1 1,1:2|M |C |L f=0 m= x=0\"",
@@ -257,11 +218,5 @@ fn what_cannot_be_is_explained() {
     }
     assert!(State::<Square8>::parse(5, Options::default(), base).is_err());
     assert!(State::<Square8>::parse(2, Options::default(), base).is_ok());
-    assert!(
-        "square20"
-            .parse::<Board>()
-            .unwrap_err()
-            .to_string()
-            .contains("square20")
-    );
+    assert!("square20".parse::<Board>().unwrap_err().to_string().contains("square20"));
 }

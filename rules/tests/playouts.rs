@@ -16,11 +16,7 @@ fn check_counters<T: Topology>(state: &State<T>) {
     let mut territory = [0; 4];
     for cell in 0..T::CELLS as Cell {
         let stack = state.stack(cell);
-        let things = [
-            !stack.is_empty(),
-            state.marker(cell).is_some(),
-            state.collapsed(cell).is_some(),
-        ];
+        let things = [!stack.is_empty(), state.marker(cell).is_some(), state.collapsed(cell).is_some()];
         assert!(things.into_iter().filter(|&there| there).count() <= 1, "{state}");
         assert_eq!(state.occupied_bits().get(cell), !stack.is_empty());
         stack.rings().for_each(|seat| on_board[usize::from(seat)] += 1);
@@ -41,22 +37,17 @@ fn check_counters<T: Topology>(state: &State<T>) {
 /// many on the board, have counters below zero.
 fn rings<T: Topology>(state: &State<T>) -> i32 {
     let text = state.to_string();
-    let counters = text
-        .split('|')
-        .filter_map(|section| section.strip_prefix('h'))
-        .map(|section| {
-            let (hand, rest) = section.split_once('e').unwrap();
-            let (eliminated, _) = rest.split_once('t').unwrap();
-            hand.parse::<i32>().unwrap() + eliminated.parse::<i32>().unwrap()
-        });
+    let counters = text.split('|').filter_map(|section| section.strip_prefix('h')).map(|section| {
+        let (hand, rest) = section.split_once('e').unwrap();
+        let (eliminated, _) = rest.split_once('t').unwrap();
+        hand.parse::<i32>().unwrap() + eliminated.parse::<i32>().unwrap()
+    });
     counters.sum::<i32>() + (0..4).map(|seat| i32::from(state.on_board(seat))).sum::<i32>()
 }
 
 /// Markers, collapsed cells and eliminated rings: what makes games finite.
 fn measure<T: Topology>(state: &State<T>) -> u32 {
-    let board: u32 = (0..4)
-        .map(|s| state.marker_bits(s).count() + state.collapsed_bits(s).count())
-        .sum();
+    let board: u32 = (0..4).map(|s| state.marker_bits(s).count() + state.collapsed_bits(s).count()).sum();
     board + (0..4).map(|s| u32::from(state.eliminated(s))).sum::<u32>()
 }
 
@@ -163,10 +154,7 @@ fn an_illegal_move_is_refused_and_changes_nothing() {
     for text in ["M:0,0>0,1", "SP", "NL", "F:0,0", "L:0,0-0,3"] {
         let mv = state.parse_move(text).unwrap();
         let error = state.try_apply(mv).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("illegal move {text} in phase place of seat 1")
-        );
+        assert_eq!(error.to_string(), format!("illegal move {text} in phase place of seat 1"));
         assert_eq!(state, before);
     }
     let mv = state.parse_move("P:0,0*3").unwrap();

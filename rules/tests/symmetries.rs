@@ -17,13 +17,7 @@ use rules::{Bits, Board, Cell, Config, Move, MoveKind, State, Symmetry, Topology
 fn legality_is_symmetric(config: Config, mv: Move) -> bool {
     match mv.kind() {
         MoveKind::RecoverStretch => false,
-        MoveKind::RecoverLine => {
-            config
-                != Config {
-                    board: Board::Square8,
-                    seats: 2,
-                }
-        }
+        MoveKind::RecoverLine => config != Config { board: Board::Square8, seats: 2 },
         _ => true,
     }
 }

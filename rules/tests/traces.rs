@@ -13,12 +13,7 @@ fn recorded_games_replay_without_a_mismatch() {
     for path in support::trace_files() {
         let report = rules::trace::check(support::open(&path), |_| {})
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        assert!(
-            report.mismatch.is_none(),
-            "{}: {}",
-            path.display(),
-            report.mismatch.unwrap()
-        );
+        assert!(report.mismatch.is_none(), "{}: {}", path.display(), report.mismatch.unwrap());
         games += report.games;
         steps += report.steps;
     }
@@ -28,10 +23,8 @@ fn recorded_games_replay_without_a_mismatch() {
 #[test]
 fn the_selection_covers_configurations_moves_and_endings() {
     let files = support::trace_files();
-    let names: Vec<String> = files
-        .iter()
-        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
-        .collect();
+    let names: Vec<String> =
+        files.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
     let mut bytes = 0;
     let mut text = String::new();
     for path in &files {
@@ -52,18 +45,9 @@ fn the_selection_covers_configurations_moves_and_endings() {
     for name in moves {
         let (compact, verbose) = (format!("[\"{name}"), format!("\"m\":\"{name}"));
         // No verbose game has the rarest move.
-        assert!(
-            text.contains(&compact) && (text.contains(&verbose) || name == "R2:"),
-            "{name}"
-        );
+        assert!(text.contains(&compact) && (text.contains(&verbose) || name == "R2:"), "{name}");
     }
-    for end in [
-        "ring_elimination",
-        "territory_control",
-        "last_player_standing",
-        "lps_rounds",
-        "turn_end",
-    ] {
+    for end in ["ring_elimination", "territory_control", "last_player_standing", "lps_rounds", "turn_end"] {
         assert!(text.contains(&format!("\"{end}\"")), "{end}");
     }
 }

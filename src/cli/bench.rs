@@ -73,11 +73,7 @@ fn bench_rules(args: &RulesArgs) -> anyhow::Result<()> {
         let speed = random_games(config, args.seconds);
         let (config, games_per_s, steps_per_s) = (config.key(), speed.games_per_s, speed.steps_per_s);
         if args.json {
-            figures.push(RulesSpeed {
-                config,
-                games_per_s,
-                steps_per_s,
-            });
+            figures.push(RulesSpeed { config, games_per_s, steps_per_s });
         } else {
             writeln!(out, "{config:<14}{games_per_s:>12.1}{steps_per_s:>14.0}")?;
             out.flush()?;

@@ -71,24 +71,8 @@ struct MismatchReport {
 
 impl From<Mismatch> for MismatchReport {
     fn from(mismatch: Mismatch) -> Self {
-        let Mismatch {
-            line,
-            step,
-            what,
-            expected,
-            found,
-            position,
-            played,
-        } = mismatch;
-        Self {
-            line,
-            step,
-            what: what.as_str(),
-            expected,
-            found,
-            position,
-            played,
-        }
+        let Mismatch { line, step, what, expected, found, position, played } = mismatch;
+        Self { line, step, what: what.as_str(), expected, found, position, played }
     }
 }
 
@@ -104,20 +88,15 @@ struct Summary {
 }
 
 fn run_check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let bytes = args
-        .files
-        .iter()
-        .filter_map(|path| path.metadata().ok())
-        .map(|metadata| metadata.len())
-        .sum();
+    let bytes =
+        args.files.iter().filter_map(|path| path.metadata().ok()).map(|metadata| metadata.len()).sum();
     let bar = progress_bar(bytes);
     let mut out = stdout().lock();
     let mut files = Vec::with_capacity(args.files.len());
     for path in &args.files {
         let report = check_file(path, &bar);
         if !args.json {
-            bar.suspend(|| print_file(&mut out, &report))
-                .context("cannot write the report")?;
+            bar.suspend(|| print_file(&mut out, &report)).context("cannot write the report")?;
         }
         files.push(report);
     }
@@ -128,11 +107,7 @@ fn run_check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         writeln!(out).context("cannot write the report")?;
     } else {
         let (games, steps) = (summary.games, summary.steps);
-        write!(
-            out,
-            "{games} games, {steps} steps, {} mismatches",
-            summary.mismatches
-        )?;
+        write!(out, "{games} games, {steps} steps, {} mismatches", summary.mismatches)?;
         match summary.unreadable {
             0 => writeln!(out)?,
             unreadable => writeln!(out, ", {unreadable} unreadable files")?,
@@ -156,11 +131,7 @@ impl Summary {
     }
 
     fn exit_code(&self) -> ExitCode {
-        if self.unreadable > 0 {
-            ExitCode::from(2)
-        } else {
-            ExitCode::from(u8::from(self.mismatches > 0))
-        }
+        if self.unreadable > 0 { ExitCode::from(2) } else { ExitCode::from(u8::from(self.mismatches > 0)) }
     }
 }
 
@@ -173,33 +144,19 @@ fn progress_bar(bytes: u64) -> ProgressBar {
 }
 
 fn check_file(path: &Path, bar: &ProgressBar) -> FileReport {
-    bar.set_message(
-        path.file_name()
-            .unwrap_or(path.as_os_str())
-            .to_string_lossy()
-            .into_owned(),
-    );
+    bar.set_message(path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned());
     let (report, error) = match replay(path, bar) {
         Ok(report) => (report, None),
         Err(error) => (Report::default(), Some(format!("{error:#}"))),
     };
     let mismatch = report.mismatch.map(MismatchReport::from);
-    FileReport {
-        file: path.to_owned(),
-        games: report.games,
-        steps: report.steps,
-        mismatch,
-        error,
-    }
+    FileReport { file: path.to_owned(), games: report.games, steps: report.steps, mismatch, error }
 }
 
 fn replay(path: &Path, bar: &ProgressBar) -> anyhow::Result<Report> {
     let file = File::open(path).context("cannot open")?;
     let mut input = BufReader::new(bar.wrap_read(file));
-    let compressed = input
-        .fill_buf()
-        .context("cannot read")?
-        .starts_with(&[0x1f, 0x8b]);
+    let compressed = input.fill_buf().context("cannot read")?.starts_with(&[0x1f, 0x8b]);
     let report: Result<Report, TraceError> = if compressed {
         check(BufReader::new(MultiGzDecoder::new(input)), |_| {})
     } else {
@@ -215,11 +172,7 @@ fn print_file(out: &mut impl Write, report: &FileReport) -> std::io::Result<()> 
     }
     writeln!(out, "{file}: {} games, {} steps", report.games, report.steps)?;
     if let Some(mismatch) = &report.mismatch {
-        writeln!(
-            out,
-            "  line {}, step {}: {} differs",
-            mismatch.line, mismatch.step, mismatch.what
-        )?;
+        writeln!(out, "  line {}, step {}: {} differs", mismatch.line, mismatch.step, mismatch.what)?;
         writeln!(out, "    expected {}", mismatch.expected)?;
         writeln!(out, "    found    {}", mismatch.found)?;
         writeln!(out, "    position {}", mismatch.position)?;
@@ -266,10 +219,7 @@ mod tests {
     #[test]
     fn exit_status_tells_mismatches_from_unreadable_files() {
         let wrong = report(GAME.replace("truncated", "over").as_bytes(), false);
-        assert_eq!(
-            wrong.mismatch.as_ref().map(|mismatch| mismatch.what),
-            Some("outcome")
-        );
+        assert_eq!(wrong.mismatch.as_ref().map(|mismatch| mismatch.what), Some("outcome"));
         let summary = Summary::of(vec![wrong]);
         assert_eq!((summary.ok, summary.mismatches), (false, 1));
         assert_eq!(summary.exit_code(), ExitCode::from(1));

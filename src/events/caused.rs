@@ -53,13 +53,15 @@ pub fn caused(
                 Event::HostOffline(HostOffline { node_id, host, reason: reason.clone(), timestamp })
             }]
         }
-        (Command::SetLeader { node, term, .. }, Response::Done) => vec![Event::LeaderElected(LeaderElected {
-            leader_id: node_name(*node),
-            node_id: node_name(*node),
-            term: *term,
-            previous_leader_id: before.leader.as_ref().map(|leader| node_name(leader.node)),
-            timestamp,
-        })],
+        (Command::SetLeader { node, term, .. }, Response::Done) => {
+            vec![Event::LeaderElected(LeaderElected {
+                leader_id: node_name(*node),
+                node_id: node_name(*node),
+                term: *term,
+                previous_leader_id: before.leader.as_ref().map(|leader| node_name(leader.node)),
+                timestamp,
+            })]
+        }
         (
             Command::RegisterSegment { hash, config_key, games, source, holders, .. },
             Response::Segment { games_total, .. },

@@ -103,7 +103,8 @@ fn insert(
     event: &Event,
 ) -> Result<Option<i64>, LogError> {
     let body = serde_json::to_string(event)?;
-    let sql = "INSERT OR IGNORE INTO events(origin, epoch, sequence, name, body, at_ms) VALUES (?, ?, ?, ?, ?, ?)";
+    let sql =
+        "INSERT OR IGNORE INTO events(origin, epoch, sequence, name, body, at_ms) VALUES (?, ?, ?, ?, ?, ?)";
     let row = params![origin, epoch, sequence, event.name(), body, at_ms];
     if connection.prepare_cached(sql)?.execute(row)? == 0 {
         return Ok(None);
@@ -126,7 +127,8 @@ impl EventLog {
         let epoch = i64::from(rand::random::<u32>());
         connection.execute("INSERT OR IGNORE INTO event_source VALUES (1, ?, 0)", [epoch])?;
         let epoch = connection.query_row("SELECT epoch FROM event_source", [], |row| row.get(0))?;
-        let last = connection.query_row("SELECT COALESCE(MAX(position), 0) FROM events", [], |row| row.get(0))?;
+        let last =
+            connection.query_row("SELECT COALESCE(MAX(position), 0) FROM events", [], |row| row.get(0))?;
         let last = watch::Sender::new(last);
         Ok(Self { connection: Mutex::new(connection), origin: origin.to_owned(), epoch, last })
     }
@@ -147,14 +149,8 @@ impl EventLog {
         let sequence: i64 = tx.query_row("SELECT sequence FROM event_source", [], |row| row.get(0))?;
         let at_ms = i64::try_from(now_ms()).unwrap_or(i64::MAX);
         let position = insert(&tx, (&self.origin, self.epoch, sequence), at_ms, &event)?;
-        let logged = Logged {
-            position: 0,
-            origin: self.origin.clone(),
-            epoch: self.epoch,
-            sequence,
-            at_ms,
-            event,
-        };
+        let logged =
+            Logged { position: 0, origin: self.origin.clone(), epoch: self.epoch, sequence, at_ms, event };
         let message = wire::encode(KIND, &logged, EVENT_BYTES_MAX)?;
         tx.commit()?;
         self.last.send_modify(|last| *last = (*last).max(position.unwrap_or_default()));

@@ -84,10 +84,7 @@ mod tests {
     #[test]
     fn text_and_json() {
         let hash = Hash::of(b"abc");
-        assert_eq!(
-            hash.to_string(),
-            "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"
-        );
+        assert_eq!(hash.to_string(), "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85");
         assert_eq!(hash.to_string().parse(), Ok(hash));
         assert_eq!(hash.short(), "6437b3ac");
         assert_eq!("6437".parse::<Hash>(), Err(HashParseError));

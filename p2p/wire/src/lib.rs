@@ -66,9 +66,7 @@ pub enum WireError {
 }
 
 fn config() -> bincode::config::Configuration<bincode::config::LittleEndian, bincode::config::Fixint> {
-    bincode::config::standard()
-        .with_little_endian()
-        .with_fixed_int_encoding()
+    bincode::config::standard().with_little_endian().with_fixed_int_encoding()
 }
 
 /// Encodes `value` as a frame of `kind` whose body is at most `limit` bytes.
@@ -80,10 +78,8 @@ pub fn encode<T: Serialize>(kind: u8, value: &T, limit: usize) -> Result<Vec<u8>
     bincode::serde::encode_into_std_write(value, &mut frame, config())
         .map_err(|e| WireError::Body(e.to_string()))?;
     let size = frame.len() - HEADER;
-    let length = u32::try_from(size)
-        .ok()
-        .filter(|_| size <= limit)
-        .ok_or(WireError::TooLarge { size, limit })?;
+    let length =
+        u32::try_from(size).ok().filter(|_| size <= limit).ok_or(WireError::TooLarge { size, limit })?;
     frame[4..HEADER].copy_from_slice(&length.to_le_bytes());
     let checksum = crc32c::crc32c(&frame);
     frame.extend_from_slice(&checksum.to_le_bytes());
@@ -99,10 +95,7 @@ pub fn decode<T: DeserializeOwned, const LIMIT: usize>(kind: u8, frame: &[u8]) -
     let (value, used) = bincode::serde::decode_from_slice(body, config().with_limit::<LIMIT>())
         .map_err(|e| WireError::Body(e.to_string()))?;
     if used != body.len() {
-        return Err(WireError::Body(format!(
-            "{} bytes after the value",
-            body.len() - used
-        )));
+        return Err(WireError::Body(format!("{} bytes after the value", body.len() - used)));
     }
     Ok(value)
 }
@@ -115,10 +108,7 @@ pub fn kind(frame: &[u8]) -> Option<u8> {
 
 fn body(kind: u8, frame: &[u8], limit: usize) -> Result<&[u8], WireError> {
     if frame.len() < OVERHEAD {
-        return Err(WireError::Length {
-            expected: OVERHEAD,
-            found: frame.len(),
-        });
+        return Err(WireError::Length { expected: OVERHEAD, found: frame.len() });
     }
     if frame[..2] != MAGIC {
         return Err(WireError::Magic);
@@ -127,20 +117,14 @@ fn body(kind: u8, frame: &[u8], limit: usize) -> Result<&[u8], WireError> {
         return Err(WireError::Version(frame[2]));
     }
     if frame[3] != kind {
-        return Err(WireError::Kind {
-            expected: kind,
-            found: frame[3],
-        });
+        return Err(WireError::Kind { expected: kind, found: frame[3] });
     }
     let size = u32::from_le_bytes([frame[4], frame[5], frame[6], frame[7]]) as usize;
     if size > limit {
         return Err(WireError::TooLarge { size, limit });
     }
     if frame.len() != size + OVERHEAD {
-        return Err(WireError::Length {
-            expected: size + OVERHEAD,
-            found: frame.len(),
-        });
+        return Err(WireError::Length { expected: size + OVERHEAD, found: frame.len() });
     }
     let (covered, checksum) = frame.split_at(HEADER + size);
     if crc32c::crc32c(covered).to_le_bytes() != checksum {
@@ -181,42 +165,18 @@ mod tests {
         };
         check(|f| f[0] = 0, WireError::Magic);
         check(|f| f[2] = 9, WireError::Version(9));
-        check(
-            |f| f[3] = 2,
-            WireError::Kind {
-                expected: 1,
-                found: 2,
-            },
-        );
+        check(|f| f[3] = 2, WireError::Kind { expected: 1, found: 2 });
         check(|f| f[8] ^= 1, WireError::Checksum);
-        check(
-            |f| f.push(0),
-            WireError::Length {
-                expected: 24,
-                found: 25,
-            },
-        );
+        check(|f| f.push(0), WireError::Length { expected: 24, found: 25 });
         check(|f| f[4] = 65, WireError::TooLarge { size: 65, limit: 64 });
-        check(
-            |f| f.truncate(3),
-            WireError::Length {
-                expected: 12,
-                found: 3,
-            },
-        );
-        assert_eq!(
-            encode(1, &vec![0u8; 100], 64).unwrap_err(),
-            WireError::TooLarge { size: 108, limit: 64 }
-        );
+        check(|f| f.truncate(3), WireError::Length { expected: 12, found: 3 });
+        assert_eq!(encode(1, &vec![0u8; 100], 64).unwrap_err(), WireError::TooLarge { size: 108, limit: 64 });
     }
 
     #[test]
     fn a_lying_length_does_not_allocate() {
         let frame = encode(1, &u64::MAX, 64).unwrap();
-        assert!(matches!(
-            decode::<Vec<u64>, 64>(1, &frame),
-            Err(WireError::Body(_))
-        ));
+        assert!(matches!(decode::<Vec<u64>, 64>(1, &frame), Err(WireError::Body(_))));
     }
 
     proptest! {

@@ -46,11 +46,7 @@ impl RaftHandle {
             let known = metrics.borrow_and_update().clone();
             let budget = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT);
             if budget.is_zero() {
-                return Err(if asked {
-                    ProposeError::Timeout
-                } else {
-                    ProposeError::NoLeader
-                });
+                return Err(if asked { ProposeError::Timeout } else { ProposeError::NoLeader });
             }
             let attempt = match hint.take().or_else(|| leader_elsewhere(&known)) {
                 Some(peer) => self.forward(&peer, &command, budget).await,
@@ -102,10 +98,7 @@ impl RaftHandle {
     }
 
     async fn forward(&self, peer: &str, command: &Command, budget: Duration) -> Attempt {
-        let request = Request::Propose {
-            command: command.clone(),
-            wait_ms: millis(budget),
-        };
+        let request = Request::Propose { command: command.clone(), wait_ms: millis(budget) };
         let Ok(request) = rpc::encode_request(&request) else {
             return Attempt::Stopped("the command cannot be encoded".into());
         };

@@ -68,9 +68,7 @@ impl RaftHandle {
     async fn ask_index(&self, peer: &str, wait: Duration) -> Result<u64, ReadError> {
         // Not all of the time: the leader may be dead, and another be elected.
         let wait = wait.min(Duration::from_secs(1));
-        let request = Request::ReadIndex {
-            wait_ms: propose::millis(wait),
-        };
+        let request = Request::ReadIndex { wait_ms: propose::millis(wait) };
         let request = rpc::encode_request(&request).map_err(|_| ReadError::NoLeader)?;
         let answer = self.shared.transport.call(peer, request, wait + WAY).await;
         match answer.map(|bytes| rpc::decode_reply(&bytes)) {

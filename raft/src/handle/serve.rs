@@ -114,11 +114,7 @@ impl RaftHandle {
             return Reply::Joined(id);
         }
         let (done, added) = oneshot::channel();
-        let request = AddLearner {
-            id,
-            peer_id,
-            reply: done,
-        };
+        let request = AddLearner { id, peer_id, reply: done };
         if self.shared.joining.try_send(request).is_err() {
             return Reply::Timeout; // many join at once
         }
@@ -146,27 +142,11 @@ impl RaftHandle {
     }
 
     async fn take_piece(&self, piece: SnapshotPiece) -> Reply {
-        let SnapshotPiece {
-            vote,
-            last_log_id,
-            membership,
-            total,
-            offset,
-            data,
-        } = piece;
+        let SnapshotPiece { vote, last_log_id, membership, total, offset, data } = piece;
         let whole = {
-            let mut incoming = self
-                .shared
-                .incoming
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut incoming = self.shared.incoming.lock().unwrap_or_else(PoisonError::into_inner);
             if offset == 0 && total <= SNAPSHOT_BYTES_MAX as u64 {
-                *incoming = Some(Incoming {
-                    vote,
-                    last_log_id,
-                    total,
-                    data: Vec::new(),
-                });
+                *incoming = Some(Incoming { vote, last_log_id, total, data: Vec::new() });
             }
             let Some(begun) = incoming.as_mut().filter(|begun| {
                 (begun.vote, begun.last_log_id, begun.total) == (vote, last_log_id, total)
@@ -211,13 +191,8 @@ impl RaftHandle {
             Ok(Err(e)) => return Reply::Refused(format!("the snapshot is corrupt: {e}")),
             Err(e) => return Reply::Failed(e.to_string()),
         }
-        let snapshot = Snapshot {
-            meta: SnapshotMeta {
-                last_log_id,
-                last_membership: membership,
-            },
-            snapshot: data,
-        };
+        let snapshot =
+            Snapshot { meta: SnapshotMeta { last_log_id, last_membership: membership }, snapshot: data };
         let installed = self.shared.raft.install_full_snapshot(vote, snapshot).await;
         reply(installed, |response| Reply::Snapshot(response.vote))
     }

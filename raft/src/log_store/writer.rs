@@ -17,23 +17,10 @@ type Reply = oneshot::Sender<io::Result<()>>;
 
 /// One write. The answer follows the commit.
 pub(super) enum Op {
-    Append {
-        rows: Vec<(i64, Vec<u8>)>,
-        callback: IOFlushed<TypeConfig>,
-    },
-    Vote {
-        value: Vec<u8>,
-        reply: Reply,
-    },
-    Truncate {
-        from: i64,
-        reply: Reply,
-    },
-    Purge {
-        upto: i64,
-        value: Vec<u8>,
-        reply: Reply,
-    },
+    Append { rows: Vec<(i64, Vec<u8>)>, callback: IOFlushed<TypeConfig> },
+    Vote { value: Vec<u8>, reply: Reply },
+    Truncate { from: i64, reply: Reply },
+    Purge { upto: i64, value: Vec<u8>, reply: Reply },
 }
 
 impl Op {
@@ -80,11 +67,7 @@ impl Writer {
                 self.note_durable(&group);
             }
             for op in group {
-                op.answer(
-                    failure
-                        .as_ref()
-                        .map_or(Ok(()), |e| Err(io::Error::other(e.clone()))),
-                );
+                op.answer(failure.as_ref().map_or(Ok(()), |e| Err(io::Error::other(e.clone()))));
             }
         }
     }

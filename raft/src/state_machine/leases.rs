@@ -33,11 +33,7 @@ pub(super) fn grant(
         return if live.node == node && live.subject == subject && live.granted_ms == at_ms {
             Ok(Response::Lease(live.clone()))
         } else {
-            Err(Refusal::LeaseHeld {
-                kind,
-                node: live.node,
-                epoch: live.epoch,
-            })
+            Err(Refusal::LeaseHeld { kind, node: live.node, epoch: live.epoch })
         };
     }
     match (kind, subject) {
@@ -81,10 +77,7 @@ pub(super) fn renew(
     let renewed_ms = held(config_of(state, config_key)?.lease(kind), epoch, node)?.renewed_ms;
     let slot = config_mut(state, config_key)?.lease_mut(kind);
     let Some(lease) = &mut slot.live else {
-        return Err(Refusal::StaleEpoch {
-            current: slot.epoch,
-            epoch,
-        });
+        return Err(Refusal::StaleEpoch { current: slot.epoch, epoch });
     };
     lease.renewed_ms = renewed_ms.max(at_ms);
     Ok(Response::Lease(lease.clone()))
@@ -102,17 +95,12 @@ pub(super) fn expire(
     match &slot.live {
         Some(lease) if lease.epoch == epoch => {
             if lease.renewed_ms != last_renewed_ms {
-                return Err(Refusal::RenewedSince {
-                    renewed_ms: lease.renewed_ms,
-                });
+                return Err(Refusal::RenewedSince { renewed_ms: lease.renewed_ms });
             }
         }
         Some(_) | None => return Err(stale(slot, epoch)),
     }
-    end_badly(
-        config_mut(state, config_key)?.lease_mut(kind),
-        format!("expired: {reason}"),
-    );
+    end_badly(config_mut(state, config_key)?.lease_mut(kind), format!("expired: {reason}"));
     Ok(Response::Done)
 }
 
@@ -151,11 +139,7 @@ pub(super) fn complete_training(
         };
     }
     let crossing = held(&config.training, epoch, node)?.crossing;
-    if state
-        .models
-        .get(&info.parent)
-        .is_none_or(|parent| parent.config_key != config_key)
-    {
+    if state.models.get(&info.parent).is_none_or(|parent| parent.config_key != config_key) {
         return Err(Refusal::UnknownModel(info.parent));
     }
     if config.candidates.len() >= CANDIDATES_MAX {
@@ -193,10 +177,7 @@ pub(super) fn complete_evaluation(
     evidence: &Evidence,
 ) -> Outcome {
     let slot = &config_of(state, config_key)?.evaluation;
-    let model = state
-        .models
-        .get(&evidence.candidate)
-        .ok_or(Refusal::UnknownModel(evidence.candidate))?;
+    let model = state.models.get(&evidence.candidate).ok_or(Refusal::UnknownModel(evidence.candidate))?;
     if slot.live.is_none() && slot.epoch == epoch && model.evidence.as_ref() == Some(evidence) {
         return Ok(Response::Unchanged);
     }
@@ -211,9 +192,7 @@ pub(super) fn complete_evaluation(
 }
 
 fn config_of<'a>(state: &'a ClusterState, config_key: &str) -> Result<&'a ConfigState, Refusal> {
-    state
-        .config(config_key)
-        .ok_or_else(|| Refusal::UnknownConfig(config_key.to_owned()))
+    state.config(config_key).ok_or_else(|| Refusal::UnknownConfig(config_key.to_owned()))
 }
 
 fn held(slot: &LeaseSlot, epoch: u64, node: NodeId) -> Result<&Lease, Refusal> {
@@ -225,10 +204,7 @@ fn held(slot: &LeaseSlot, epoch: u64, node: NodeId) -> Result<&Lease, Refusal> {
 }
 
 fn stale(slot: &LeaseSlot, epoch: u64) -> Refusal {
-    Refusal::StaleEpoch {
-        current: slot.epoch,
-        epoch,
-    }
+    Refusal::StaleEpoch { current: slot.epoch, epoch }
 }
 
 fn end_well(slot: &mut LeaseSlot) {

@@ -24,13 +24,9 @@ pub(super) fn promote(
     elo_delta_min: f64,
     at_ms: u64,
 ) -> Outcome {
-    let config = state
-        .config(config_key)
-        .ok_or_else(|| Refusal::UnknownConfig(config_key.to_owned()))?;
-    let repeated = config
-        .history
-        .last()
-        .is_some_and(|p| p.model == candidate && p.previous == expected_champion);
+    let config = state.config(config_key).ok_or_else(|| Refusal::UnknownConfig(config_key.to_owned()))?;
+    let repeated =
+        config.history.last().is_some_and(|p| p.model == candidate && p.previous == expected_champion);
     if repeated {
         return Ok(Response::Unchanged);
     }
@@ -72,10 +68,7 @@ pub(super) fn promote(
     config.history.push(Arc::new(promotion.clone()));
     set_status(state, &candidate, ModelStatus::Champion);
     set_status(state, &expected_champion, ModelStatus::Retired);
-    Ok(Response::Promoted {
-        promotion,
-        distributed,
-    })
+    Ok(Response::Promoted { promotion, distributed })
 }
 
 /// The gain that the evidence shows, if it is good enough.
@@ -85,10 +78,7 @@ fn weigh(model: &Model, champion: Hash, elo_delta_min: f64) -> Result<f64, Refus
         return Err(Refusal::NoEvidence);
     }
     if evidence.games < EVIDENCE_GAMES_MIN {
-        return Err(Refusal::ShortEvidence {
-            games: evidence.games,
-            need: EVIDENCE_GAMES_MIN,
-        });
+        return Err(Refusal::ShortEvidence { games: evidence.games, need: EVIDENCE_GAMES_MIN });
     }
     if !evidence.passed_gauntlet {
         return Err(Refusal::GauntletFailed);
@@ -97,10 +87,7 @@ fn weigh(model: &Model, champion: Hash, elo_delta_min: f64) -> Result<f64, Refus
         return Err(Refusal::NotAccepted);
     }
     if evidence.elo_delta < elo_delta_min {
-        return Err(Refusal::EloTooLow {
-            delta: evidence.elo_delta,
-            min: elo_delta_min,
-        });
+        return Err(Refusal::EloTooLow { delta: evidence.elo_delta, min: elo_delta_min });
     }
     Ok(evidence.elo_delta)
 }
@@ -116,9 +103,7 @@ pub(super) fn reject(state: &mut ClusterState, config_key: &str, candidate: Hash
         ModelStatus::Rejected { .. } => return Ok(Response::Unchanged),
         ModelStatus::Champion | ModelStatus::Retired => return Err(Refusal::NotCandidate(candidate)),
     }
-    config_mut(state, config_key)?
-        .candidates
-        .retain(|hash| *hash != candidate);
+    config_mut(state, config_key)?.candidates.retain(|hash| *hash != candidate);
     let reason = reason.to_owned();
     set_status(state, &candidate, ModelStatus::Rejected { reason });
     Ok(Response::Done)
@@ -147,10 +132,7 @@ pub(super) fn newly_distributed(state: &mut ClusterState) -> Vec<Distributed> {
         .configs
         .values()
         .filter(due)
-        .map(|config| Distributed {
-            config_key: config.config_key.clone(),
-            model: config.champion,
-        })
+        .map(|config| Distributed { config_key: config.config_key.clone(), model: config.champion })
         .collect();
     for config in &found {
         if let Ok(config) = config_mut(state, &config.config_key) {

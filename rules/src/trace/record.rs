@@ -60,11 +60,8 @@ impl<'de> Deserialize<'de> for Hash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Text(text) = Text::deserialize(deserializer)?;
         let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let hash = u64::from_str_radix(&text, 16)
-            .ok()
-            .filter(|_| digits && text.len() == 16);
-        hash.map(Self)
-            .ok_or_else(|| D::Error::custom("a hash is 16 lower-case hexadecimal digits"))
+        let hash = u64::from_str_radix(&text, 16).ok().filter(|_| digits && text.len() == 16);
+        hash.map(Self).ok_or_else(|| D::Error::custom("a hash is 16 lower-case hexadecimal digits"))
     }
 }
 
@@ -106,16 +103,7 @@ impl<'de> Visitor<'de> for StepVisitor {
         let Hash(legal_hash) = seq.next_element()?.ok_or_else(short(2))?;
         let Hash(state_hash) = seq.next_element()?.ok_or_else(short(3))?;
         let (seat, phase, legal, state) = (None, None, None, None);
-        Ok(Step {
-            seat,
-            phase,
-            legal,
-            state,
-            played,
-            count,
-            legal_hash,
-            state_hash,
-        })
+        Ok(Step { seat, phase, legal, state, played, count, legal_hash, state_hash })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Step<'de>, A::Error> {
@@ -123,9 +111,7 @@ impl<'de> Visitor<'de> for StepVisitor {
         Ok(Step {
             seat: Some(step.p),
             phase: Some(step.ph.0),
-            legal: step
-                .legal
-                .map(|legal| legal.into_iter().map(|text| text.0).collect()),
+            legal: step.legal.map(|legal| legal.into_iter().map(|text| text.0).collect()),
             state: Some(step.state.0),
             played: step.m.0,
             count: step.n,

@@ -1,0 +1,170 @@
+//! NodeMonitor: which nodes can be reached, and leases whose holder fell silent.
+//!
+//! Pure but for its memory: it judges by its own clock since when something has been so, never by another node's clock.
+//! Every node watches; the leader acts.
+
+use raft::{ClusterState, Command, LeaseKind, NodeId};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+/// A node is offline when its connection has been gone for this long: three missed one-second probes.
+const LOST_AFTER: Duration = Duration::from_secs(3);
+
+/// What the leader remembers.
+#[derive(Debug, Default)]
+pub struct NodeMonitor {
+    /// Since when a node has been seen otherwise than the state says.
+    contradicted: BTreeMap<(NodeId, bool), Instant>,
+    /// When the latest renewal of a lease was first seen: by kind, configuration, epoch and renewal.
+    renewals: BTreeMap<(LeaseKind, String), (u64, u64, Instant)>,
+}
+
+impl NodeMonitor {
+    /// What to propose, given whom this node is connected to.
+    pub fn decide(
+        &mut self,
+        state: &ClusterState,
+        me: NodeId,
+        connected: impl Fn(&str) -> bool,
+        now: Instant,
+        at_ms: u64,
+    ) -> Vec<Command> {
+        let mut commands = self.nodes(state, me, connected, now, at_ms);
+        commands.extend(self.leases(state, now, at_ms));
+        commands
+    }
+
+    fn nodes(
+        &mut self,
+        state: &ClusterState,
+        me: NodeId,
+        connected: impl Fn(&str) -> bool,
+        now: Instant,
+        at_ms: u64,
+    ) -> Vec<Command> {
+        let mut commands = Vec::new();
+        for node in state.nodes.values() {
+            let seen = node.id == me || connected(&node.peer_id);
+            if seen == node.online {
+                self.contradicted.retain(|(id, _), _| *id != node.id);
+                continue;
+            }
+            let since = *self.contradicted.entry((node.id, seen)).or_insert(now);
+            if seen || now.duration_since(since) >= LOST_AFTER {
+                let reason = if seen { "connected" } else { "connection lost" };
+                commands.push(Command::SetOnline {
+                    node: node.id,
+                    online: seen,
+                    reason: reason.to_owned(),
+                    observed_boot: node.boot,
+                    at_ms,
+                });
+            }
+        }
+        commands
+    }
+
+    fn leases(&mut self, state: &ClusterState, now: Instant, at_ms: u64) -> Vec<Command> {
+        let mut commands = Vec::new();
+        for config in state.configs.values() {
+            for kind in [LeaseKind::Training, LeaseKind::Evaluation] {
+                let key = (kind, config.config_key.clone());
+                let Some(lease) = &config.lease(kind).live else {
+                    self.renewals.remove(&key);
+                    continue;
+                };
+                let seen = self.renewals.entry(key).or_insert((lease.epoch, lease.renewed_ms, now));
+                if (seen.0, seen.1) != (lease.epoch, lease.renewed_ms) {
+                    *seen = (lease.epoch, lease.renewed_ms, now);
+                }
+                let silent = now.duration_since(seen.2) >= Duration::from_millis(lease.ttl_ms);
+                let gone = !state.is_online(lease.node);
+                if silent || gone {
+                    let reason = if gone { "the holder is offline" } else { "the holder is silent" };
+                    commands.push(Command::ExpireLease {
+                        kind,
+                        config_key: config.config_key.clone(),
+                        epoch: lease.epoch,
+                        last_renewed_ms: lease.renewed_ms,
+                        reason: reason.to_owned(),
+                        at_ms,
+                    });
+                }
+            }
+        }
+        commands
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemons::fixture::World;
+
+    fn names(commands: &[Command]) -> Vec<String> {
+        commands
+            .iter()
+            .map(|command| match command {
+                Command::SetOnline { node, online, .. } => format!("{node} {online}"),
+                Command::ExpireLease { kind, epoch, .. } => format!("expire {kind} {epoch}"),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_lost_connection_counts_after_a_while_and_a_new_one_at_once() {
+        let mut world = World::with_nodes(3);
+        let mut monitor = NodeMonitor::default();
+        let start = Instant::now();
+        let mut at = |world: &World, connected: &[&str], seconds: u64| {
+            let now = start + Duration::from_secs(seconds);
+            names(&monitor.decide(&world.state, 1, |peer| connected.contains(&peer), now, 0))
+        };
+        let both: &[&str] = &["peer-2", "peer-3"];
+        assert!(at(&world, both, 0).is_empty());
+        assert!(at(&world, &["peer-3"], 1).is_empty());
+        assert!(at(&world, both, 2).is_empty());
+        assert!(at(&world, &["peer-3"], 3).is_empty());
+        assert!(at(&world, &["peer-3"], 5).is_empty());
+        assert_eq!(at(&world, &["peer-3"], 6), ["2 false"]);
+        world.offline(2);
+        assert!(at(&world, &["peer-3"], 7).is_empty());
+        assert_eq!(at(&world, both, 8), ["2 true"]);
+        world.online(2, true);
+        world.offline(1);
+        assert_eq!(at(&world, both, 9), ["1 true"]);
+    }
+
+    #[test]
+    fn a_silent_holder_loses_its_lease_by_the_leaders_own_clock() {
+        let mut world = World::with_nodes(3);
+        world.play(500);
+        world.cross();
+        let epoch = world.grant(LeaseKind::Training, 2, None);
+        let mut monitor = NodeMonitor::default();
+        let start = Instant::now();
+        let mut at = |world: &World, seconds: u64| {
+            let now = start + Duration::from_secs(seconds);
+            names(&monitor.decide(&world.state, 1, |_| true, now, 0))
+        };
+        assert!(at(&world, 0).is_empty());
+        assert!(at(&world, 11).is_empty());
+        world.apply(Command::RenewLease {
+            kind: LeaseKind::Training,
+            config_key: "hex8_2p".into(),
+            epoch,
+            node: 2,
+            at_ms: world.now + 1, // a clock that hardly moves
+        });
+        assert!(at(&world, 12).is_empty());
+        assert!(at(&world, 23).is_empty());
+        assert_eq!(at(&world, 24), ["expire training 1"]);
+        world.offline(2);
+        let now = start + Duration::from_secs(12);
+        let gone = NodeMonitor::default().decide(&world.state, 1, |peer| peer == "peer-3", now, 0);
+        assert_eq!(names(&gone), ["expire training 1"]);
+    }
+}

@@ -1,0 +1,80 @@
+//! TrainingCoordinator, the leader's half: who trains, and when. The holder's half is [`super::trainer`].
+
+use super::work::{Backoff, LEASE_TTL, choose_worker};
+use raft::{ClusterState, Command, LeaseKind};
+
+/// Candidates that may wait for their verdict before training pauses: evaluation would never catch up.
+pub const CANDIDATES_WAITING_MAX: usize = 2;
+
+/// What the leader remembers.
+#[derive(Debug, Default)]
+pub struct Training(Backoff);
+
+impl Training {
+    /// What the leader proposes.
+    pub fn decide(&mut self, state: &ClusterState, at_ms: u64) -> Vec<Command> {
+        let mut commands = Vec::new();
+        for config in state.configs.values() {
+            let key = &config.config_key;
+            let due = config.crossings > config.consumed
+                && config.training.live.is_none()
+                && config.candidates.len() < CANDIDATES_WAITING_MAX;
+            if !due || !self.0.allows(key, config.training.failures, at_ms) {
+                continue;
+            }
+            if let Some(node) = choose_worker(state, LeaseKind::Training, key) {
+                commands.push(Command::GrantLease {
+                    kind: LeaseKind::Training,
+                    config_key: key.clone(),
+                    node,
+                    subject: None,
+                    ttl_ms: LEASE_TTL.as_millis() as u64,
+                    at_ms,
+                });
+            }
+        }
+        commands
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemons::fixture::{KEY, World};
+
+    #[test]
+    fn one_node_trains_when_there_is_something_to_train_on() {
+        let mut world = World::with_nodes(3);
+        let mut training = Training::default();
+        assert_eq!(training.decide(&world.state, 0), []);
+        world.play(500);
+        world.cross();
+        let granted = training.decide(&world.state, 0);
+        assert!(matches!(
+            &granted[..],
+            [Command::GrantLease { kind: LeaseKind::Training, subject: None, .. }]
+        ));
+        let epoch = world.grant(LeaseKind::Training, 2, None);
+        assert_eq!(training.decide(&world.state, 0), []);
+        world.apply(Command::FailLease {
+            kind: LeaseKind::Training,
+            config_key: KEY.into(),
+            epoch,
+            node: 2,
+            error: "disk full".into(),
+            at_ms: 0,
+        });
+        assert_eq!(training.decide(&world.state, 100), [], "a failure waits");
+        assert_eq!(training.decide(&world.state, 2_000).len(), 1);
+    }
+
+    #[test]
+    fn waiting_candidates_pause_training() {
+        let mut world = World::with_nodes(3);
+        world.train("a", 2);
+        world.train("b", 2);
+        world.play(500);
+        world.cross();
+        assert_eq!(Training::default().decide(&world.state, 0), []);
+    }
+}

@@ -1,0 +1,88 @@
+//! Who does exclusive work, and when to try again after it failed. Pure; shared by the daemons that grant leases.
+
+use raft::{ClusterState, LeaseKind, NodeId};
+use std::{collections::BTreeMap, time::Duration};
+use wire::Hash;
+
+/// How long the holder of a lease may stay silent; it renews three times as often.
+pub const LEASE_TTL: Duration = Duration::from_secs(12);
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// A node's weight for a thing: the same on every node, evenly spread (rendezvous hashing, Thaler & Ravishankar 1998).
+#[must_use]
+pub fn rendezvous(thing: &[u8], node: NodeId) -> u64 {
+    let hash = Hash::of(&[thing, &node.to_le_bytes()].concat());
+    u64::from_le_bytes(hash.0[..8].try_into().expect("a hash has 32 bytes"))
+}
+
+/// The online node with the least to do; the leader only if there is no other.
+#[must_use]
+pub fn choose_worker(state: &ClusterState, kind: LeaseKind, config_key: &str) -> Option<NodeId> {
+    let busy = |node: NodeId| {
+        let slots = state.configs.values().flat_map(|config| [&config.training, &config.evaluation]);
+        slots.filter(|slot| slot.live.as_ref().is_some_and(|lease| lease.node == node)).count()
+    };
+    let leader = state.leader.as_ref().map(|leader| leader.node);
+    let epoch = state.config(config_key)?.lease(kind).epoch;
+    let seed = format!("{kind}:{config_key}:{epoch}");
+    state
+        .online()
+        .map(|node| node.id)
+        .min_by_key(|&id| (busy(id), Some(id) == leader, rendezvous(seed.as_bytes(), id)))
+}
+
+/// Holds work back that failed, for longer each time. What it remembers is only this leader's memory.
+#[derive(Debug, Default)]
+pub struct Backoff(BTreeMap<String, (u32, u64)>);
+
+impl Backoff {
+    /// Whether work that has failed `failures` times in a row may be granted at `now_ms`.
+    pub fn allows(&mut self, work: &str, failures: u32, now_ms: u64) -> bool {
+        if failures == 0 {
+            self.0.remove(work);
+            return true;
+        }
+        let seen = self.0.entry(work.to_owned()).or_insert((failures, now_ms));
+        if seen.0 != failures {
+            *seen = (failures, now_ms);
+        }
+        let pause = PAUSE_MIN.saturating_mul(1 << (failures - 1).min(6)).min(PAUSE_MAX);
+        now_ms.saturating_sub(seen.1) >= pause.as_millis() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemons::fixture::World;
+
+    #[test]
+    fn the_leader_works_last_and_the_busy_later() {
+        let mut world = World::with_nodes(3);
+        world.lead(1, 1);
+        let first = choose_worker(&world.state, LeaseKind::Training, "hex8_2p").unwrap();
+        assert_ne!(first, 1);
+        world.play(500);
+        world.cross();
+        world.grant(LeaseKind::Training, first, None);
+        let second = choose_worker(&world.state, LeaseKind::Evaluation, "hex8_2p").unwrap();
+        assert!(second != 1 && second != first);
+        world.offline(second);
+        assert_eq!(choose_worker(&world.state, LeaseKind::Evaluation, "hex8_2p"), Some(1));
+    }
+
+    #[test]
+    fn failures_wait_longer_each_time() {
+        let mut backoff = Backoff::default();
+        assert!(backoff.allows("w", 0, 0));
+        assert!(!backoff.allows("w", 1, 0));
+        assert!(!backoff.allows("w", 1, 999));
+        assert!(backoff.allows("w", 1, 1000));
+        assert!(!backoff.allows("w", 2, 2000));
+        assert!(backoff.allows("w", 2, 4000));
+        assert!(!backoff.allows("w", 40, 5000));
+        assert!(backoff.allows("w", 40, 65_000));
+        assert!(backoff.allows("w", 0, 65_000));
+    }
+}

@@ -3,7 +3,22 @@
 //! Invariant: a game enters a canonical database only after the rules replayed it, and everything here can be
 //! read back after the process was killed at any moment.
 
+mod files;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod folder;
+pub mod games;
 pub mod paths;
 pub mod record;
+pub mod segment;
+pub mod segments;
+mod sqlite;
+pub mod validate;
 
+pub use folder::{DataFolder, FolderError, Runtime};
+pub use games::GamesDb;
 pub use record::{Decision, GameKind, GameRecord, Player, RecordError};
+pub use segment::{Segment, SegmentError, Source};
+pub use segments::{PendingSegment, PendingSegments};
+pub use sqlite::{DbError, set_aside};
+pub use validate::GameFacts;

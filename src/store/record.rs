@@ -92,12 +92,124 @@ pub struct Decision {
     pub policy: Vec<(u16, u16)>,
 }
 
-/// Why a record is no valid game.
+/// Why a record is no valid game. A ply counts the steps from 0.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RecordError {
     /// The record cannot be encoded or decoded.
     #[error("unreadable game record")]
     Wire(#[from] WireError),
+    /// Played by other rules.
+    #[error("played by rules version {found}, this is version {expected}")]
+    RulesVersion {
+        /// The record's.
+        found: u32,
+        /// This build's.
+        expected: u32,
+    },
+    /// No such configuration.
+    #[error("unknown configuration")]
+    Config(#[from] rules::ConfigError),
+    /// Not one player a seat.
+    #[error("{found} players for {seats} seats")]
+    Players {
+        /// Players in the record.
+        found: usize,
+        /// Seats of the configuration.
+        seats: u8,
+    },
+    /// The pie rule is for two seats.
+    #[error("the pie rule with {0} seats")]
+    Swap(u8),
+    /// No moves, or more than [`MOVES_MAX`].
+    #[error("{0} moves, expected 1 to {MOVES_MAX}")]
+    Length(usize),
+    /// A time that no database can hold.
+    #[error("ended {0} ms after the epoch, which is no time")]
+    Created(u64),
+    /// A code that is no move of any board.
+    #[error("ply {ply}: {code:#010x} is no move")]
+    Code {
+        /// Where.
+        ply: u32,
+        /// What stands there.
+        code: u32,
+    },
+    /// A move that the rules do not allow.
+    #[error("ply {ply}: illegal {kind:?} (code {code:#010x}) in phase {}", phase.as_str())]
+    Illegal {
+        /// Where.
+        ply: u32,
+        /// What it would do.
+        kind: rules::MoveKind,
+        /// The move.
+        code: u32,
+        /// The phase it was played in.
+        phase: rules::Phase,
+    },
+    /// The game goes on after its end.
+    #[error("ply {ply}: the game is over, {left} moves follow")]
+    AfterEnd {
+        /// The first step too many.
+        ply: u32,
+        /// Steps too many.
+        left: usize,
+    },
+    /// The moves end before the game does.
+    #[error("unfinished after {plies} moves")]
+    Unfinished {
+        /// Steps played.
+        plies: u32,
+    },
+    /// The rules say that another seat won.
+    #[error("seat {claimed} is said to have won, seat {actual} did (from 0)")]
+    Winner {
+        /// The record's winner.
+        claimed: u8,
+        /// The rules'.
+        actual: u8,
+    },
+    /// Decisions out of order, or two for one step.
+    #[error("ply {ply}: decision after that of ply {previous}")]
+    DecisionOrder {
+        /// The decision's step.
+        ply: u32,
+        /// That of the decision before it.
+        previous: u32,
+    },
+    /// A decision about a step that was not played.
+    #[error("ply {ply}: decision in a game of {plies} moves")]
+    DecisionPly {
+        /// The decision's step.
+        ply: u32,
+        /// Steps of the game.
+        plies: usize,
+    },
+    /// A weight for a move that does not exist.
+    #[error("ply {ply}: weight for move {index} of {legal}")]
+    PolicyIndex {
+        /// Where.
+        ply: u32,
+        /// Index into the legal moves.
+        index: u16,
+        /// Number of legal moves.
+        legal: usize,
+    },
+    /// Indexes out of order or twice, or a weight of zero.
+    #[error("ply {ply}: policy entry {entry} is out of order or has no weight")]
+    PolicyEntry {
+        /// Where.
+        ply: u32,
+        /// Which entry of the policy, from 0.
+        entry: usize,
+    },
+    /// More weights than [`POLICY_MAX`].
+    #[error("ply {ply}: {entries} weights, at most {POLICY_MAX} are allowed")]
+    PolicyLength {
+        /// Where.
+        ply: u32,
+        /// Entries.
+        entries: usize,
+    },
 }
 
 impl GameRecord {

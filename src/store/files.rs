@@ -1,0 +1,52 @@
+//! Writing small files so that a reader sees the old content or the new, whenever the process is killed.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+/// Ends the name of a file that is being written.
+const TEMPORARY: &str = ".tmp";
+
+/// Where [`write_atomic`] writes before it renames.
+pub(super) fn temporary(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(TEMPORARY);
+    PathBuf::from(name)
+}
+
+/// Replaces a file's content, synced.
+pub(super) fn write_atomic(path: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = temporary(path);
+    let mut file = File::create(&temporary)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(&temporary, path)?;
+    sync_parent(path)
+}
+
+/// Makes names in the folder of `path` durable.
+pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        Some(_) | None => File::open(".")?.sync_all(),
+    }
+}
+
+/// A whole file of at most `limit` bytes; none if it does not exist.
+pub(super) fn read_small(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut content = Vec::new();
+    file.take(limit + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("larger than {limit} bytes")));
+    }
+    Ok(Some(content))
+}

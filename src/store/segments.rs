@@ -1,0 +1,181 @@
+//! Segments that this node played and that the cluster has not acknowledged yet.
+//!
+//! Invariant: a segment is listed here, synced, before anybody is told of it, and until its registration was applied.
+//! So a restarted node finds and registers what it played. Its bytes are in the blob store.
+
+use super::{
+    segment::Source,
+    sqlite::{self, DbError, Schema},
+};
+use rusqlite::{Connection, Row, params};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use wire::Hash;
+
+const SCHEMA: Schema =
+    Schema { application_id: i32::from_be_bytes(*b"RRsg"), migrations: &[VERSION_1], synchronous: "FULL" };
+
+const VERSION_1: &str = "
+    CREATE TABLE pending(
+        position   INTEGER PRIMARY KEY AUTOINCREMENT,
+        hash       BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),
+        config_key TEXT NOT NULL,
+        games      INTEGER NOT NULL,
+        samples    INTEGER NOT NULL,
+        source     TEXT NOT NULL,
+        model      BLOB NOT NULL CHECK (length(model) = 32)
+    ) STRICT;";
+
+/// What a registration says about a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingSegment {
+    /// Its name.
+    pub hash: Hash,
+    /// Configuration.
+    pub config_key: String,
+    /// Games in it.
+    pub games: u64,
+    /// Positions in it.
+    pub samples: u64,
+    /// Which games these are.
+    pub source: Source,
+    /// The model that played.
+    pub model: Hash,
+}
+
+impl From<&super::Segment> for PendingSegment {
+    fn from(segment: &super::Segment) -> Self {
+        let header = segment.header();
+        Self {
+            hash: segment.hash(),
+            config_key: header.config_key.clone(),
+            games: header.games.into(),
+            samples: header.samples,
+            source: header.source,
+            model: header.model,
+        }
+    }
+}
+
+/// The list.
+pub struct PendingSegments {
+    connection: Mutex<Connection>,
+    path: PathBuf,
+}
+
+impl PendingSegments {
+    /// Opens or creates the list.
+    ///
+    /// # Errors
+    /// [`DbError`]. A damaged list may be moved away with [`super::set_aside`]: the blob store still has the bytes,
+    /// and [`super::Segment::peek`] says which of them this node played.
+    pub fn open(path: &Path) -> Result<Self, DbError> {
+        let connection = Mutex::new(sqlite::open(path, &SCHEMA)?);
+        Ok(Self { connection, path: path.to_owned() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A panic while it was held rolled its transaction back.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, run: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, DbError> {
+        run(&self.lock()).map_err(|source| DbError::of(&self.path, source))
+    }
+
+    /// Lists a segment whose bytes are synced; once.
+    ///
+    /// # Errors
+    /// [`DbError`]; then it is not listed.
+    pub fn add_pending(&self, segment: &PendingSegment) -> Result<(), DbError> {
+        self.with(|connection| {
+            let sql = "INSERT OR IGNORE INTO pending(hash, config_key, games, samples, source, model) \
+                       VALUES (?, ?, ?, ?, ?, ?)";
+            let row = params![
+                segment.hash.0,
+                segment.config_key,
+                segment.games.cast_signed(),
+                segment.samples.cast_signed(),
+                segment.source.as_str(),
+                segment.model.0
+            ];
+            connection.prepare_cached(sql)?.execute(row).map(drop)
+        })
+    }
+
+    /// What waits, oldest first.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub fn pending(&self) -> Result<Vec<PendingSegment>, DbError> {
+        self.with(|connection| {
+            let sql = "SELECT hash, config_key, games, samples, source, model FROM pending ORDER BY position";
+            connection.prepare_cached(sql)?.query_map([], read)?.collect()
+        })
+    }
+
+    /// Strikes a segment off: its registration was applied. Says whether it was listed.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub fn acknowledged(&self, hash: &Hash) -> Result<bool, DbError> {
+        self.with(|connection| {
+            let deleted =
+                connection.prepare_cached("DELETE FROM pending WHERE hash = ?")?.execute([hash.0])?;
+            Ok(deleted > 0)
+        })
+    }
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<PendingSegment> {
+    let source: String = row.get(4)?;
+    Ok(PendingSegment {
+        hash: Hash(row.get(0)?),
+        config_key: row.get(1)?,
+        games: row.get::<_, i64>(2)?.cast_unsigned(),
+        samples: row.get::<_, i64>(3)?.cast_unsigned(),
+        source: Source::parse(&source).ok_or(rusqlite::Error::InvalidQuery)?,
+        model: Hash(row.get(5)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Segment, fixture};
+
+    #[test]
+    fn a_segment_waits_until_it_is_acknowledged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("segments.db");
+        let games = vec![fixture::game("hex8_2p", 0)];
+        let segment = Segment::build("hex8_2p", Source::Selfplay, fixture::model(), 1, games).unwrap();
+        let first = PendingSegment::from(&segment);
+        assert_eq!((first.hash, first.games, first.source), (segment.hash(), 1, Source::Selfplay));
+        let second =
+            PendingSegment { hash: Hash::of(b"second"), source: Source::Evaluation, ..first.clone() };
+        let list = PendingSegments::open(&path).unwrap();
+        assert_eq!(list.pending().unwrap(), []);
+        for segment in [&first, &second, &first] {
+            list.add_pending(segment).unwrap();
+        }
+        drop(list);
+        let list = PendingSegments::open(&path).unwrap();
+        assert_eq!(list.pending().unwrap(), [first.clone(), second.clone()]);
+        assert!(list.acknowledged(&first.hash).unwrap());
+        assert!(!list.acknowledged(&first.hash).unwrap());
+        assert_eq!(list.pending().unwrap(), [second]);
+    }
+
+    #[test]
+    fn a_damaged_list_is_said_to_be_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("segments.db");
+        std::fs::write(&path, vec![7; 8192]).unwrap();
+        assert!(matches!(PendingSegments::open(&path), Err(DbError::Corrupt { .. })));
+        crate::store::set_aside(&path, "now").unwrap();
+        assert_eq!(PendingSegments::open(&path).unwrap().pending().unwrap(), []);
+    }
+}

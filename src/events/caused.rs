@@ -87,7 +87,10 @@ pub fn caused(
                 timestamp,
             })]
         }
-        (Command::GrantLease { kind, config_key, subject, .. }, Response::Lease(lease)) => {
+        // The same grant again is answered with the lease that is live already.
+        (Command::GrantLease { kind, config_key, subject, .. }, Response::Lease(lease))
+            if lease.id == state.applied =>
+        {
             let job_id = job_id(*kind, config_key, lease.epoch);
             let node_id = node_name(lease.node);
             vec![match kind {
@@ -192,3 +195,6 @@ fn distribution(state: &ClusterState, config_key: &str, model: Hash, timestamp: 
         timestamp,
     })
 }
+
+#[cfg(test)]
+mod tests;

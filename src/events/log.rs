@@ -249,6 +249,11 @@ impl ApplyHook for EventHook {
         }
         Ok(())
     }
+
+    fn on_snapshot(&mut self, _: &rusqlite::Transaction<'_>, state: &ClusterState) -> Result<(), HookError> {
+        self.before = Some(state.clone());
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -330,5 +335,38 @@ mod tests {
         assert_eq!(found.len(), 2, "{found:?}");
         assert_eq!((found[0].0, found[0].1, found[0].2.name()), ("raft", 80, "HOST_ONLINE"));
         assert_eq!(found[1], ("raft", 96, elected));
+    }
+
+    #[test]
+    fn the_first_command_after_a_snapshot_is_compared_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.db");
+        let log = EventLog::open(&path, "me").unwrap();
+        let mut connection = connect(&path).unwrap();
+        let mut hook = EventHook::new(400);
+        let mut state = ClusterState::default();
+        let register = |n: u64| Command::RegisterNode {
+            peer_id: format!("p{n}"),
+            name: "host".into(),
+            addrs: vec![],
+            http: String::new(),
+            version: String::new(),
+            boot: 1,
+            at_ms: 1000,
+        };
+        raft::state_machine::apply(&mut state, 1, &register(1));
+        raft::state_machine::apply(&mut state, 2, &register(2));
+        raft::state_machine::apply(&mut state, 3, &Command::SetLeader { node: 1, term: 3, at_ms: 2000 });
+        let tx = connection.transaction().unwrap();
+        hook.on_snapshot(&tx, &state).unwrap();
+        let command = Command::SetLeader { node: 2, term: 4, at_ms: 3000 };
+        let response = raft::state_machine::apply(&mut state, 4, &command);
+        hook.on_apply(&tx, 4, &command, &response, &state).unwrap();
+        tx.commit().unwrap();
+        let elected = log.newest("LEADER_ELECTED").unwrap().unwrap().event;
+        assert!(
+            matches!(&elected, Event::LeaderElected(e) if e.previous_leader_id.as_deref() == Some("node-1")),
+            "{elected:?}"
+        );
     }
 }

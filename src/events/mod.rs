@@ -3,6 +3,8 @@
 
 pub mod caused;
 mod event;
+#[cfg(test)]
+mod golden;
 pub mod log;
 
 pub use event::*;

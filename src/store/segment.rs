@@ -194,8 +194,7 @@ impl Segment {
         games.sort_by_key(|game| game.facts.id);
         let mut body = Vec::new();
         for (index, Game { record, .. }) in games.iter().enumerate() {
-            let frame =
-                record.to_bytes().map_err(|source| SegmentError::Game { index, source: source.into() })?;
+            let frame = record.to_bytes().map_err(|source| SegmentError::Game { index, source })?;
             body.extend_from_slice(&(frame.len() as u32).to_le_bytes());
             body.extend_from_slice(&frame);
             check_size(body.len() as u64, BODY_BYTES_MAX)?;

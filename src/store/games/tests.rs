@@ -1,8 +1,9 @@
 use super::*;
-use crate::store::{Source, fixture};
+use crate::store::{PendingSegment, PendingSegments, Source, fixture};
 use std::{
     fs::{self, File, OpenOptions},
-    io::{Seek, SeekFrom, Write},
+    io::{BufRead, BufReader, Seek, SeekFrom, Write},
+    process::{Command, Stdio},
 };
 
 fn hex8() -> Config {
@@ -211,5 +212,47 @@ fn two_connections_share_a_file() {
     for db in &dbs {
         assert_eq!(db.segments().unwrap().len(), 8);
         assert_eq!(db.count(GameKind::Selfplay).unwrap().games, 12);
+    }
+}
+
+#[test]
+fn a_kill_leaves_whole_segments() {
+    const CHILD: &str = "RINGRIFT_TEST_GAMES";
+    let segments: Vec<_> = (0..24).map(|i| segment(i * 8..i * 8 + 8)).collect();
+    if let Some(folder) = std::env::var_os(CHILD) {
+        let folder = Path::new(&folder);
+        let db = open(&folder.join("games.db"));
+        let list = PendingSegments::open(&folder.join("segments.db")).unwrap();
+        for segment in &segments {
+            list.add_pending(&PendingSegment::from(segment)).unwrap();
+            db.insert_segment(segment).unwrap();
+            println!("\nkept {}", segment.hash());
+        }
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for lines in [1, 2, 5, 9] {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "store::games::tests::a_kill_leaves_whole_segments", "--nocapture"])
+            .env(CHILD, folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let kept: Vec<Hash> =
+            output.filter_map(|line| line.strip_prefix("kept ")?.parse().ok()).take(lines).collect();
+        child.kill().unwrap(); // SIGKILL
+        child.wait().unwrap();
+        assert_eq!(kept.len(), lines);
+        let db = open(&folder.path().join("games.db"));
+        db.integrity().unwrap();
+        let found = db.segments().unwrap();
+        assert_eq!(db.count(GameKind::Selfplay).unwrap().games, 8 * found.len() as u64);
+        let list = PendingSegments::open(&folder.path().join("segments.db")).unwrap();
+        let pending: Vec<_> = list.pending().unwrap().into_iter().map(|segment| segment.hash).collect();
+        assert!(kept.iter().all(|hash| found.contains(hash) && pending.contains(hash)));
+        assert!(found.iter().all(|hash| pending.contains(hash)), "listed before it is consolidated");
     }
 }

@@ -1,0 +1,306 @@
+//! One cluster's life, command by command, and the events of each.
+
+use super::{
+    super::{EvaluationStarted, Event},
+    *,
+};
+use raft::{Evidence, ModelInfo, Refusal, SelfplayTarget, Sprt, TrainingReport, state_machine::apply};
+use std::collections::BTreeSet;
+
+const KEY: &str = "hex8_2p";
+
+fn hash(name: &str) -> Hash {
+    Hash::of(name.as_bytes())
+}
+
+/// Applies commands and collects the names of what they caused.
+#[derive(Default)]
+struct Life {
+    state: ClusterState,
+    index: u64,
+    commands: BTreeSet<&'static str>,
+}
+
+impl Life {
+    fn events(&mut self, command: &Command) -> (Response, Vec<Event>) {
+        self.index += 1;
+        self.commands.insert(command.name());
+        let before = self.state.clone();
+        let response = apply(&mut self.state, self.index, command);
+        let events = caused(command, &response, &before, &self.state, 400);
+        (response, events)
+    }
+
+    /// The command causes these events, and nothing when it is applied again.
+    fn check(&mut self, command: Command, expected: &[&str]) {
+        let (response, events) = self.events(&command);
+        assert!(!matches!(response, Response::Refused(_)), "{command:?}: {response:?}");
+        assert_eq!(events.iter().map(Event::name).collect::<Vec<_>>(), expected, "{command:?}");
+        for event in &events {
+            let json = serde_json::to_value(event).unwrap();
+            assert_eq!(json[event.name()]["timestamp"], seconds(command.at_ms()), "{event:?}");
+        }
+        let (response, events) = self.events(&command);
+        assert_eq!(events, [], "again: {command:?}: {response:?}");
+    }
+
+    fn register(&mut self, id: u64) {
+        let command = Command::RegisterNode {
+            peer_id: format!("peer-{id}"),
+            name: format!("host-{id}"),
+            addrs: vec![],
+            http: String::new(),
+            version: String::new(),
+            boot: id,
+            at_ms: 1_000 + id,
+        };
+        self.check(command, &["HOST_ONLINE"]);
+    }
+
+    fn segment(&mut self, name: &str, source: &str, expected: &[&str]) {
+        let command = Command::RegisterSegment {
+            hash: hash(name),
+            config_key: KEY.into(),
+            games: 600,
+            samples: 6000,
+            source: source.into(),
+            model: hash("untrained"),
+            holders: vec![2, 1],
+            at_ms: 3_000,
+        };
+        self.check(command, expected);
+    }
+
+    fn grant(&mut self, kind: LeaseKind, subject: Option<Hash>, at_ms: u64, expected: &str) -> u64 {
+        let command =
+            Command::GrantLease { kind, config_key: KEY.into(), node: 2, subject, ttl_ms: 10, at_ms };
+        self.check(command, &[expected]);
+        self.state.config(KEY).unwrap().lease(kind).epoch
+    }
+
+    fn train(&mut self, crossing: u64, candidate: &str) {
+        self.segment(&format!("games-{crossing}"), "selfplay", &["NEW_GAMES_AVAILABLE"]);
+        let command = Command::ThresholdReached { config_key: KEY.into(), crossing, at_ms: 4_000 };
+        self.check(command, &["TRAINING_THRESHOLD_REACHED"]);
+        let epoch = self.grant(LeaseKind::Training, None, 5_000 + crossing, "TRAINING_STARTED");
+        let parent = self.state.config(KEY).unwrap().newest;
+        let command = Command::CompleteTraining {
+            config_key: KEY.into(),
+            epoch,
+            node: 2,
+            model: ModelInfo { hash: hash(candidate), size: 1, parent, step: crossing, generation: crossing },
+            report: TrainingReport {
+                epochs_trained: 1,
+                final_loss: 0.5,
+                val_loss: 0.6,
+                samples: 9,
+                seconds: 1.0,
+            },
+            at_ms: 6_000,
+        };
+        self.check(command, &["TRAINING_COMPLETED"]);
+    }
+
+    fn evaluate(&mut self, candidate: &str) {
+        let subject = Some(hash(candidate));
+        let epoch = self.grant(LeaseKind::Evaluation, subject, 7_000 + self.index, "EVALUATION_STARTED");
+        let evidence = Evidence {
+            candidate: hash(candidate),
+            champion: self.state.config(KEY).unwrap().champion,
+            games: 100,
+            wins: 70,
+            losses: 30,
+            elo_delta: 45.0,
+            elo_error: 9.0,
+            sprt: Sprt::Accept,
+            win_rate_vs_random: 0.9,
+            win_rate_vs_heuristic: 0.6,
+            passed_gauntlet: true,
+            segments: vec![],
+        };
+        let command =
+            Command::CompleteEvaluation { config_key: KEY.into(), epoch, node: 2, evidence, at_ms: 8_000 };
+        self.check(command, &["EVALUATION_COMPLETED"]);
+    }
+
+    fn held(&mut self, model: &str, node: NodeId, expected: &[&str]) {
+        self.check(Command::ModelHeld { model: hash(model), node, at_ms: 8_500 }, expected);
+    }
+
+    fn promote(&mut self, candidate: &str, expected: &[&str]) {
+        let command = Command::Promote {
+            config_key: KEY.into(),
+            candidate: hash(candidate),
+            expected_champion: self.state.config(KEY).unwrap().champion,
+            elo_delta_min: 25.0,
+            at_ms: 9_000,
+        };
+        self.check(command, expected);
+    }
+}
+
+fn started() -> Life {
+    let mut life = Life::default();
+    (1..=3).for_each(|id| life.register(id));
+    life.check(Command::SetLeader { node: 1, term: 1, at_ms: 2_000 }, &["LEADER_ELECTED"]);
+    let target = SelfplayTarget::default();
+    let champion = hash("untrained");
+    let command =
+        Command::InitConfig { config_key: KEY.into(), champion, size: 1, threshold: 500, target, at_ms: 1 };
+    life.check(command, &[]);
+    life
+}
+
+#[test]
+fn every_command_causes_its_events_once() {
+    let mut life = started();
+    life.segment("matches", "evaluation", &[]);
+    life.check(Command::AddSegmentHolder { hash: hash("matches"), node: 3, at_ms: 1 }, &[]);
+    let target = SelfplayTarget { simulations: 32, ..SelfplayTarget::default() };
+    life.check(Command::SetTarget { config_key: KEY.into(), target, at_ms: 1 }, &[]);
+
+    // Two leases that end badly, then one that does not.
+    life.segment("games-0", "selfplay", &["NEW_GAMES_AVAILABLE"]);
+    let command = Command::ThresholdReached { config_key: KEY.into(), crossing: 1, at_ms: 4_000 };
+    life.check(command, &["TRAINING_THRESHOLD_REACHED"]);
+    let kind = LeaseKind::Training;
+    let epoch = life.grant(kind, None, 5_000, "TRAINING_STARTED");
+    let config_key = || KEY.to_owned();
+    life.check(Command::RenewLease { kind, config_key: config_key(), epoch, node: 2, at_ms: 5_100 }, &[]);
+    let error = "full disk".to_owned();
+    life.check(Command::FailLease { kind, config_key: config_key(), epoch, node: 2, error, at_ms: 1 }, &[]);
+    let epoch = life.grant(kind, None, 5_200, "TRAINING_STARTED");
+    let reason = "silent".to_owned();
+    let last_renewed_ms = 5_200;
+    let command =
+        Command::ExpireLease { kind, config_key: config_key(), epoch, last_renewed_ms, reason, at_ms: 1 };
+    life.check(command, &[]);
+
+    // Every online node holds the first champion when it is promoted.
+    life.train(2, "a");
+    life.evaluate("a");
+    life.held("a", 1, &[]);
+    life.held("a", 3, &[]);
+    life.promote("a", &["MODEL_PROMOTED", "MODEL_DISTRIBUTION_COMPLETE"]);
+    // A fourth node lacks the second one, and fetches it.
+    life.register(4);
+    life.train(3, "b");
+    life.evaluate("b");
+    life.held("b", 1, &[]);
+    life.held("b", 3, &[]);
+    life.promote("b", &["MODEL_PROMOTED"]);
+    life.held("b", 4, &["MODEL_DISTRIBUTION_COMPLETE"]);
+    // It lacks the third one too, and goes away.
+    life.train(4, "c");
+    life.evaluate("c");
+    life.held("c", 1, &[]);
+    life.held("c", 3, &[]);
+    life.promote("c", &["MODEL_PROMOTED"]);
+    let online = |online, observed_boot, at_ms| Command::SetOnline {
+        node: 4,
+        online,
+        reason: "no heartbeat".into(),
+        observed_boot,
+        at_ms,
+    };
+    life.check(online(false, 4, 9_100), &["HOST_OFFLINE", "MODEL_DISTRIBUTION_COMPLETE"]);
+    life.check(online(true, 4, 9_200), &["HOST_ONLINE"]);
+
+    life.train(5, "d");
+    let reason = "weaker".to_owned();
+    life.check(Command::Reject { config_key: KEY.into(), candidate: hash("d"), reason, at_ms: 1 }, &[]);
+
+    let all = BTreeSet::from([
+        "RegisterNode",
+        "SetOnline",
+        "SetLeader",
+        "InitConfig",
+        "RegisterSegment",
+        "AddSegmentHolder",
+        "ThresholdReached",
+        "GrantLease",
+        "RenewLease",
+        "ExpireLease",
+        "FailLease",
+        "CompleteTraining",
+        "CompleteEvaluation",
+        "Promote",
+        "Reject",
+        "ModelHeld",
+        "SetTarget",
+    ]);
+    assert_eq!(life.commands, all);
+}
+
+#[test]
+fn a_refused_command_causes_nothing() {
+    let mut life = started();
+    let commands = [
+        Command::SetLeader { node: 9, term: 2, at_ms: 1 },
+        Command::ThresholdReached { config_key: KEY.into(), crossing: 1, at_ms: 1 },
+        Command::ModelHeld { model: hash("unknown"), node: 1, at_ms: 1 },
+        Command::SetOnline { node: 9, online: false, reason: String::new(), observed_boot: 1, at_ms: 1 },
+    ];
+    for command in commands {
+        let (response, events) = life.events(&command);
+        assert!(matches!(response, Response::Refused(_)), "{response:?}");
+        assert_eq!(events, [], "{command:?}");
+    }
+    let (response, _) = life.events(&Command::ModelHeld { model: hash("unknown"), node: 1, at_ms: 1 });
+    assert_eq!(response, Response::Refused(Refusal::UnknownModel(hash("unknown"))));
+}
+
+#[test]
+fn payloads_say_what_the_state_says() {
+    let mut life = started();
+    let command = Command::RegisterSegment {
+        hash: hash("games"),
+        config_key: KEY.into(),
+        games: 600,
+        samples: 6000,
+        source: "selfplay".into(),
+        model: hash("untrained"),
+        holders: vec![2, 1],
+        at_ms: 3_500,
+    };
+    let (_, events) = life.events(&command);
+    let expected = Games {
+        config_key: KEY.into(),
+        node_id: "node-2".into(),
+        game_count: 600,
+        total_games: 600,
+        db_path: "data/games/canonical_hex8_2p.db".into(),
+        segment: hash("games"),
+        timestamp: 3.5,
+    };
+    assert_eq!(events, [Event::NewGamesAvailable(expected)]);
+
+    let (_, events) =
+        life.events(&Command::ThresholdReached { config_key: KEY.into(), crossing: 1, at_ms: 4_000 });
+    let expected = TrainingThresholdReached {
+        config_key: KEY.into(),
+        node_id: "node-1".into(),
+        crossing: 1,
+        game_count: 600,
+        threshold: 500,
+        timestamp: 4.0,
+    };
+    assert_eq!(events, [Event::TrainingThresholdReached(expected)]);
+
+    life.train(2, "a");
+    let kind = LeaseKind::Evaluation;
+    let subject = Some(hash("a"));
+    let command =
+        Command::GrantLease { kind, config_key: KEY.into(), node: 3, subject, ttl_ms: 1, at_ms: 7_000 };
+    let (_, events) = life.events(&command);
+    let expected = EvaluationStarted {
+        config_key: KEY.into(),
+        node_id: "node-3".into(),
+        job_id: "evaluation:hex8_2p:1".into(),
+        model_id: hash("a"),
+        model_path: "models/candidate_hex8_2p.safetensors".into(),
+        games_planned: 400,
+        timestamp: 7.0,
+    };
+    assert_eq!(events, [Event::EvaluationStarted(expected)]);
+}

@@ -1,0 +1,108 @@
+//! The protocols of one swarm and their limits.
+
+use crate::{
+    GOSSIP_BYTES_MAX, PEERS_TOPIC, class::Class, codec::RawCodec, error::P2pError, hello::HELLO_BYTES_MAX,
+};
+use libp2p::{
+    StreamProtocol,
+    connection_limits::{self, ConnectionLimits},
+    gossipsub, identify,
+    identity::Keypair,
+    ping,
+    request_response::{self, ProtocolSupport},
+    swarm::NetworkBehaviour,
+};
+use std::time::Duration;
+
+const GOSSIP_OVERHEAD: usize = 16 * 1024;
+const HELLO_PROTOCOL: &str = "/ringrift/hello/1";
+pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The order matters: what refuses connections comes first.
+#[derive(NetworkBehaviour)]
+pub(crate) struct Behaviour {
+    limits: connection_limits::Behaviour,
+    pub(crate) gossip: gossipsub::Behaviour,
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+    pub(crate) hello: request_response::Behaviour<RawCodec>,
+    raft: request_response::Behaviour<RawCodec>,
+    control: request_response::Behaviour<RawCodec>,
+    blob: request_response::Behaviour<RawCodec>,
+}
+
+impl Behaviour {
+    pub(crate) fn new(key: &Keypair, topics: &[String]) -> Result<Self, P2pError> {
+        let limits = ConnectionLimits::default()
+            .with_max_pending_incoming(Some(64))
+            .with_max_pending_outgoing(Some(128))
+            .with_max_established(Some(256))
+            // Not 1: that would keep the connection to a dead process and refuse the one to its successor.
+            .with_max_established_per_peer(Some(4));
+        let identify = identify::Config::new("ringrift/1".into(), key.public())
+            .with_agent_version(concat!("ringrift/", env!("CARGO_PKG_VERSION")).into())
+            .with_cache_size(0);
+        let ping = ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_INTERVAL);
+        Ok(Self {
+            limits: connection_limits::Behaviour::new(limits),
+            gossip: gossip(key, topics)?,
+            identify: identify::Behaviour::new(identify),
+            ping: ping::Behaviour::new(ping),
+            hello: requests(RawCodec::new(HELLO_BYTES_MAX), HELLO_PROTOCOL, HELLO_TIMEOUT, 8),
+            raft: class(Class::Raft),
+            control: class(Class::Control),
+            blob: class(Class::Blob),
+        })
+    }
+
+    pub(crate) fn class(&mut self, class: Class) -> &mut request_response::Behaviour<RawCodec> {
+        match class {
+            Class::Raft => &mut self.raft,
+            Class::Control => &mut self.control,
+            Class::Blob => &mut self.blob,
+        }
+    }
+}
+
+/// Between pings, and the longest that one may take.
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(5);
+
+fn class(class: Class) -> request_response::Behaviour<RawCodec> {
+    // Both directions share the streams of a connection.
+    let streams = 2 * class.per_peer_max() + 4;
+    requests(RawCodec::of(class), class.protocol(), class.stream_timeout(), streams)
+}
+
+fn requests(
+    codec: RawCodec,
+    protocol: &'static str,
+    timeout: Duration,
+    streams: usize,
+) -> request_response::Behaviour<RawCodec> {
+    let config = request_response::Config::default()
+        .with_request_timeout(timeout)
+        .with_max_concurrent_streams(streams);
+    let protocols = [(StreamProtocol::new(protocol), ProtocolSupport::Full)];
+    request_response::Behaviour::with_codec(codec, protocols, config)
+}
+
+fn gossip(key: &Keypair, topics: &[String]) -> Result<gossipsub::Behaviour, P2pError> {
+    let setup = |error: &dyn std::fmt::Display| P2pError::Setup(error.to_string());
+    let config = gossipsub::ConfigBuilder::default()
+        .validation_mode(gossipsub::ValidationMode::Strict)
+        .validate_messages()
+        .max_transmit_size(GOSSIP_BYTES_MAX + GOSSIP_OVERHEAD)
+        .heartbeat_interval(Duration::from_millis(500))
+        .heartbeat_initial_delay(Duration::from_millis(200))
+        .duplicate_cache_time(Duration::from_secs(120))
+        .connection_handler_queue_len(2000)
+        .flood_publish(true)
+        .build()
+        .map_err(|e| setup(&e))?;
+    let mut gossip = gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Signed(key.clone()), config)
+        .map_err(|e| setup(&e))?;
+    for topic in topics.iter().map(String::as_str).chain([PEERS_TOPIC]) {
+        gossip.subscribe(&gossipsub::IdentTopic::new(topic)).map_err(|e| setup(&e))?;
+    }
+    Ok(gossip)
+}

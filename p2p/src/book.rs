@@ -1,0 +1,320 @@
+//! Which peers we know, and when to dial them. Pure: time and chance come in as arguments.
+//!
+//! Invariant: a known peer is connected, being dialled, or has a time at which it is dialled next; nobody is given
+//! up. The book holds at most [`PEERS_MAX`] peers.
+//!
+//! Two peers that dial each other at once would end up with two connections, which gossip cannot bear (see
+//! `service.rs`). So the peer with the smaller id dials at once and the other waits a moment first.
+
+use crate::hello::ADDRS_MAX;
+use libp2p::{Multiaddr, PeerId};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+/// Peers remembered; the cluster's own limit is 64.
+pub(crate) const PEERS_MAX: usize = 256;
+const BACKOFF_MIN: Duration = Duration::from_millis(250);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// The head start of the smaller id.
+const YIELD: Duration = Duration::from_millis(300);
+/// A connection that lived less than this counts as a failed dial.
+const SHORT_LIVED: Duration = Duration::from_secs(3);
+
+/// The pause after `failures` failed dials in a row: doubling, capped, spread by a quarter. `chance` is in 0..1.
+pub(crate) fn backoff(failures: u32, cap: Duration, chance: f64) -> Duration {
+    let pause = BACKOFF_MIN.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(cap);
+    pause.mul_f64(0.75 + 0.5 * chance.clamp(0.0, 1.0))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting(Instant),
+    Dialling,
+    Connected(Instant),
+}
+
+#[derive(Debug)]
+struct Entry {
+    addrs: Vec<Multiaddr>,
+    /// Named by the caller, so not evicted.
+    pinned: bool,
+    failures: u32,
+    state: State,
+}
+
+#[derive(Debug)]
+pub(crate) struct Book {
+    own: PeerId,
+    entries: BTreeMap<PeerId, Entry>,
+}
+
+impl Book {
+    pub(crate) fn new(own: PeerId) -> Self {
+        Self { own, entries: BTreeMap::new() }
+    }
+
+    /// Adds what is new. `prompt`: the peer cannot know of us yet, so the larger id need not hold back long.
+    pub(crate) fn learn(
+        &mut self,
+        peer: PeerId,
+        addrs: &[Multiaddr],
+        pinned: bool,
+        prompt: bool,
+        now: Instant,
+    ) {
+        if peer == self.own || (!self.entries.contains_key(&peer) && !self.make_room(pinned)) {
+            return;
+        }
+        let wait = if self.own < peer {
+            Duration::ZERO
+        } else if prompt {
+            YIELD
+        } else {
+            YIELD * 4
+        };
+        let entry = self.entries.entry(peer).or_insert_with(|| Entry {
+            addrs: Vec::new(),
+            pinned,
+            failures: 0,
+            state: State::Waiting(now + wait),
+        });
+        entry.pinned |= pinned;
+        for addr in addrs {
+            if !entry.addrs.contains(addr) {
+                entry.addrs.insert(0, addr.clone()); // the newest first
+                entry.addrs.truncate(ADDRS_MAX);
+                if let State::Waiting(at) = &mut entry.state {
+                    *at = (*at).min(now + wait); // a new address is worth a try before the backoff ends
+                }
+            }
+        }
+    }
+
+    /// What the peer itself says about its addresses, which is the whole truth.
+    pub(crate) fn replace(&mut self, peer: PeerId, addrs: &[Multiaddr], now: Instant) {
+        if addrs.is_empty() {
+            return;
+        }
+        self.learn(peer, addrs, false, true, now);
+        if let Some(entry) = self.entries.get_mut(&peer) {
+            entry.addrs = addrs.iter().take(ADDRS_MAX).cloned().collect();
+        }
+    }
+
+    /// An address at which another peer answered. Kept, it could win every race against the right one.
+    pub(crate) fn drop_addr(&mut self, peer: &PeerId, addr: &Multiaddr) {
+        if let Some(entry) = self.entries.get_mut(peer) {
+            entry.addrs.retain(|a| a != addr);
+        }
+    }
+
+    fn make_room(&mut self, pinned: bool) -> bool {
+        if self.entries.len() < PEERS_MAX {
+            return true;
+        }
+        let worst = self
+            .entries
+            .iter()
+            .filter(|(_, e)| matches!(e.state, State::Waiting(_)) && !e.pinned && (pinned || e.failures > 3))
+            .max_by_key(|(_, e)| e.failures)
+            .map(|(peer, _)| *peer);
+        worst.is_some_and(|peer| self.entries.remove(&peer).is_some())
+    }
+
+    /// Stops dialling a peer.
+    pub(crate) fn forget(&mut self, peer: &PeerId) {
+        self.entries.remove(peer);
+    }
+
+    pub(crate) fn connected(&mut self, peer: PeerId, now: Instant) {
+        self.learn(peer, &[], false, true, now);
+        if let Some(entry) = self.entries.get_mut(&peer) {
+            entry.state = State::Connected(now);
+        }
+    }
+
+    /// The last connection ended.
+    pub(crate) fn closed(&mut self, peer: &PeerId, now: Instant, chance: f64) {
+        let yields = self.own > *peer;
+        if let Some(entry) = self.entries.get_mut(peer) {
+            let short =
+                matches!(entry.state, State::Connected(since) if now.duration_since(since) < SHORT_LIVED);
+            entry.failures = if short { entry.failures + 1 } else { 0 };
+            let mut pause = if entry.failures > 1 {
+                backoff(entry.failures - 1, BACKOFF_MAX, chance)
+            } else {
+                Duration::from_millis(20)
+            };
+            if yields {
+                pause += YIELD.mul_f64(1.0 + chance);
+            }
+            entry.state = State::Waiting(now + pause);
+        }
+    }
+
+    /// A dial came to nothing. Does not disturb a connection that the peer opened meanwhile.
+    pub(crate) fn failed(&mut self, peer: &PeerId, now: Instant, chance: f64) {
+        if let Some(entry) = self.entries.get_mut(peer)
+            && entry.state == State::Dialling
+        {
+            entry.failures += 1;
+            entry.state = State::Waiting(now + backoff(entry.failures, BACKOFF_MAX, chance));
+        }
+    }
+
+    /// A dial that began outside the book (a bootstrap address): the book holds back until it ends.
+    pub(crate) fn dialling(&mut self, peer: &PeerId) {
+        if let Some(entry) = self.entries.get_mut(peer)
+            && matches!(entry.state, State::Waiting(_))
+        {
+            entry.state = State::Dialling;
+        }
+    }
+
+    /// Whether a dial to this peer is under way or it is connected.
+    pub(crate) fn is_busy(&self, peer: &PeerId) -> bool {
+        self.entries.get(peer).is_some_and(|e| !matches!(e.state, State::Waiting(_)))
+    }
+
+    /// The peers to dial now, which thereby are being dialled.
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        let mut due = Vec::new();
+        for (peer, entry) in &mut self.entries {
+            if matches!(entry.state, State::Waiting(at) if at <= now) && !entry.addrs.is_empty() {
+                entry.state = State::Dialling;
+                due.push((*peer, entry.addrs.clone()));
+            }
+        }
+        due
+    }
+
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        let waiting = self.entries.values().filter(|e| !e.addrs.is_empty());
+        waiting.filter_map(|e| if let State::Waiting(at) = e.state { Some(at) } else { None }).min()
+    }
+
+    pub(crate) fn addrs(&self, peer: &PeerId) -> &[Multiaddr] {
+        self.entries.get(peer).map_or(&[], |e| &e.addrs)
+    }
+
+    /// Peers worth telling others about: those we reach, and those the caller named.
+    pub(crate) fn worth_telling(&self) -> impl Iterator<Item = (PeerId, Vec<Multiaddr>)> {
+        let good = |e: &&Entry| !e.addrs.is_empty() && (e.pinned || matches!(e.state, State::Connected(_)));
+        self.entries.iter().filter(move |(_, e)| good(e)).map(|(peer, e)| (*peer, e.addrs.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pair() -> (PeerId, PeerId) {
+        let (a, b) = (PeerId::random(), PeerId::random());
+        (a.min(b), a.max(b))
+    }
+
+    fn addr(port: u16) -> Multiaddr {
+        format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap()
+    }
+
+    #[test]
+    fn the_smaller_id_dials_first() {
+        let (small, large) = pair();
+        let now = Instant::now();
+        let mut book = Book::new(small);
+        book.learn(large, &[addr(1)], false, true, now);
+        assert_eq!(book.due(now), [(large, vec![addr(1)])]);
+        assert!(book.due(now).is_empty(), "it is being dialled");
+        let mut book = Book::new(large);
+        book.learn(small, &[addr(1)], false, true, now);
+        assert!(book.due(now).is_empty());
+        assert_eq!(book.due(now + YIELD).len(), 1);
+        book.learn(large, &[addr(1)], false, true, now);
+        assert!(book.addrs(&large).is_empty(), "never ourselves");
+    }
+
+    #[test]
+    fn failures_back_off_and_a_connection_resets() {
+        let (small, large) = pair();
+        let mut now = Instant::now();
+        let mut book = Book::new(small);
+        book.learn(large, &[addr(1)], true, true, now);
+        for failures in 1..40 {
+            assert_eq!(book.due(now).len(), 1);
+            book.failed(&large, now, 0.5);
+            let pause = book.next_due().unwrap() - now;
+            assert_eq!(pause, backoff(failures, BACKOFF_MAX, 0.5));
+            now += pause;
+        }
+        assert_eq!(book.next_due().map(|_| backoff(40, BACKOFF_MAX, 0.5)), Some(BACKOFF_MAX));
+        book.due(now);
+        book.connected(large, now);
+        assert_eq!(book.next_due(), None);
+        book.failed(&large, now, 0.5);
+        assert!(book.is_busy(&large), "a late failure of another dial changes nothing");
+        now += SHORT_LIVED;
+        book.closed(&large, now, 0.5);
+        assert!(book.next_due().unwrap() - now < Duration::from_millis(100));
+    }
+
+    #[test]
+    fn short_lives_count_as_failures() {
+        let (small, large) = pair();
+        let now = Instant::now();
+        let mut book = Book::new(small);
+        book.learn(large, &[addr(1)], false, true, now);
+        let mut last = Duration::ZERO;
+        for _ in 0..8 {
+            book.connected(large, now);
+            book.closed(&large, now, 0.5);
+            let pause = book.next_due().unwrap() - now;
+            assert!(pause >= last);
+            last = pause;
+        }
+        assert_eq!(last, BACKOFF_MAX);
+    }
+
+    #[test]
+    fn a_new_address_is_tried_at_once() {
+        let (small, large) = pair();
+        let now = Instant::now();
+        let mut book = Book::new(small);
+        book.learn(large, &[addr(1)], false, true, now);
+        book.due(now);
+        book.failed(&large, now, 1.0);
+        assert!(book.due(now).is_empty());
+        book.learn(large, &[addr(2)], false, true, now);
+        assert_eq!(book.due(now), [(large, vec![addr(2), addr(1)])]);
+    }
+
+    proptest! {
+        /// Whatever happens, the book stays bounded and nobody with an address is given up.
+        #[test]
+        fn bounded_and_never_stuck(steps in prop::collection::vec((0u8..6, any::<u16>(), any::<bool>()), 0..600)) {
+            let own = PeerId::random();
+            let peers: Vec<PeerId> = (0..300).map(|_| PeerId::random()).collect();
+            let mut book = Book::new(own);
+            let mut now = Instant::now();
+            for (step, n, flag) in steps {
+                let peer = peers[usize::from(n) % peers.len()];
+                match step {
+                    0 | 1 => book.learn(peer, &[addr(n.max(1))], flag, !flag, now),
+                    2 => book.connected(peer, now),
+                    3 => book.closed(&peer, now, 0.3),
+                    4 => book.failed(&peer, now, 0.7),
+                    _ => { now += Duration::from_millis(u64::from(n)); book.due(now); }
+                }
+                prop_assert!(book.entries.len() <= PEERS_MAX);
+                for entry in book.entries.values() {
+                    prop_assert!(entry.addrs.len() <= ADDRS_MAX);
+                    if let State::Waiting(at) = entry.state {
+                        prop_assert!(at <= now + BACKOFF_MAX * 2);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What peers tell each other about peers.
+//!
+//! Invariant: whatever arrives is bounded and parsed here; the rest of the crate sees only valid peer ids and
+//! dialable addresses.
+
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
+use serde::{Deserialize, Serialize};
+
+/// Addresses kept for one peer.
+pub(crate) const ADDRS_MAX: usize = 8;
+/// Peers named in one hello.
+pub(crate) const KNOWN_MAX: usize = 128;
+pub(crate) const HELLO_BYTES_MAX: usize = 256 * 1024;
+const ANNOUNCE_BYTES_MAX: usize = 8 * 1024;
+const ADDR_CHARS_MAX: usize = 200;
+
+const HELLO: u8 = 0x40;
+const ANNOUNCE: u8 = 0x41;
+
+/// Sent by the dialler as its first request; the answer is the listener's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hello {
+    /// Random per process, so that a restart is seen.
+    pub(crate) boot: u64,
+    pub(crate) addrs: Vec<Multiaddr>,
+    /// Other peers and where they listen.
+    pub(crate) known: Vec<(PeerId, Vec<Multiaddr>)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HelloFrame {
+    boot: u64,
+    addrs: Vec<String>,
+    known: Vec<(String, Vec<String>)>,
+}
+
+impl Hello {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let frame = HelloFrame {
+            boot: self.boot,
+            addrs: texts(&self.addrs),
+            known: self.known.iter().take(KNOWN_MAX).map(|(p, a)| (p.to_string(), texts(a))).collect(),
+        };
+        // (ADDRS_MAX + 1) texts of bounded length per peer stay far below the limit.
+        wire::encode(HELLO, &frame, HELLO_BYTES_MAX).expect("a hello is bounded")
+    }
+
+    /// `None` for anything that is no hello. Single unusable entries are left out, not fatal: a later version may
+    /// know kinds of address that this one does not.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let frame: HelloFrame = wire::decode::<_, HELLO_BYTES_MAX>(HELLO, bytes).ok()?;
+        Some(Self {
+            boot: frame.boot,
+            addrs: dialable(&frame.addrs),
+            known: (frame.known.iter().take(KNOWN_MAX))
+                .filter_map(|(peer, addrs)| Some((peer.parse().ok()?, dialable(addrs))))
+                .collect(),
+        })
+    }
+}
+
+/// A peer's addresses, as gossip.
+pub(crate) fn encode_announce(addrs: &[Multiaddr]) -> Vec<u8> {
+    wire::encode(ANNOUNCE, &texts(addrs), ANNOUNCE_BYTES_MAX).expect("an announcement is bounded")
+}
+
+pub(crate) fn decode_announce(bytes: &[u8]) -> Option<Vec<Multiaddr>> {
+    let texts: Vec<String> = wire::decode::<_, ANNOUNCE_BYTES_MAX>(ANNOUNCE, bytes).ok()?;
+    Some(dialable(&texts))
+}
+
+fn texts(addrs: &[Multiaddr]) -> Vec<String> {
+    addrs.iter().map(Multiaddr::to_string).filter(|a| a.len() <= ADDR_CHARS_MAX).take(ADDRS_MAX).collect()
+}
+
+fn dialable(texts: &[String]) -> Vec<Multiaddr> {
+    let mut addrs = Vec::new();
+    for text in texts.iter().take(ADDRS_MAX).filter(|t| t.len() <= ADDR_CHARS_MAX) {
+        if let Some(addr) = text.parse().ok().and_then(|addr: Multiaddr| transport_part(&addr))
+            && !addrs.contains(&addr)
+        {
+            addrs.push(addr);
+        }
+    }
+    addrs
+}
+
+/// The address without its `/p2p` part, if it is IP and TCP to a real port.
+pub(crate) fn transport_part(addr: &Multiaddr) -> Option<Multiaddr> {
+    let mut parts = addr.iter();
+    let host = parts.next()?;
+    let port = parts.next()?;
+    match (&host, &port, parts.next(), parts.next()) {
+        (Protocol::Ip4(ip), Protocol::Tcp(port), None | Some(Protocol::P2p(_)), None)
+            if *port != 0 && !ip.is_unspecified() => {}
+        (Protocol::Ip6(ip), Protocol::Tcp(port), None | Some(Protocol::P2p(_)), None)
+            if *port != 0 && !ip.is_unspecified() => {}
+        _ => return None,
+    }
+    Some(Multiaddr::empty().with(host).with(port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn addr(text: &str) -> Multiaddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn round_trip() {
+        let hello = Hello {
+            boot: 7,
+            addrs: vec![addr("/ip4/10.0.0.1/tcp/4001"), addr("/ip6/::1/tcp/9")],
+            known: vec![(PeerId::random(), vec![addr("/ip4/10.0.0.2/tcp/4001")]), (PeerId::random(), vec![])],
+        };
+        assert_eq!(Hello::decode(&hello.encode()), Some(hello.clone()));
+        assert_eq!(decode_announce(&encode_announce(&hello.addrs)), Some(hello.addrs));
+    }
+
+    #[test]
+    fn a_full_hello_fits() {
+        let long = addr("/ip6/2001:db8:1111:2222:3333:4444:5555:6666/tcp/65535");
+        let known = (0..200).map(|_| (PeerId::random(), vec![long.clone(); 20])).collect();
+        let decoded = Hello::decode(&Hello { boot: 1, addrs: vec![], known }.encode()).unwrap();
+        assert_eq!(decoded.known.len(), KNOWN_MAX);
+    }
+
+    #[test]
+    fn addresses_that_can_be_dialled() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(transport_part(&addr(text)), expected.map(addr), "{text}");
+        };
+        check("/ip4/1.2.3.4/tcp/5", Some("/ip4/1.2.3.4/tcp/5"));
+        check(
+            "/ip4/1.2.3.4/tcp/5/p2p/12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X",
+            Some("/ip4/1.2.3.4/tcp/5"),
+        );
+        check("/ip4/1.2.3.4/tcp/0", None);
+        check("/ip4/0.0.0.0/tcp/5", None);
+        check("/ip4/1.2.3.4/udp/5/quic-v1", None);
+        check("/ip4/1.2.3.4/tcp/5/ws", None);
+        check("/dns4/host/tcp/5", None);
+        check("/memory/5", None);
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), texts in prop::collection::vec(".{0,30}", 0..20)) {
+            prop_assert_eq!(Hello::decode(&bytes), None);
+            prop_assert_eq!(decode_announce(&bytes), None);
+            let frame = HelloFrame { boot: 0, addrs: texts.clone(), known: texts.iter().map(|t| (t.clone(), texts.clone())).collect() };
+            let hello = Hello::decode(&wire::encode(HELLO, &frame, HELLO_BYTES_MAX).unwrap()).unwrap();
+            prop_assert!(hello.addrs.len() <= ADDRS_MAX && hello.known.len() <= KNOWN_MAX);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Settings, and the start of the service.
+
+use crate::{
+    behaviour::Behaviour,
+    bootstrap::Bootstrap,
+    class::Class,
+    error::P2pError,
+    handle::{Inbox, P2pHandle, Shared},
+    identity,
+    service::{Outlets, Service},
+    transport,
+};
+use futures::StreamExt;
+use libp2p::{
+    Multiaddr, Swarm,
+    multiaddr::Protocol,
+    swarm::{self, SwarmEvent},
+};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+const COMMANDS_CAPACITY: usize = 1024;
+const GOSSIP_CAPACITY: usize = 4096;
+const LISTEN_DEADLINE: Duration = Duration::from_secs(5);
+/// We end connections ourselves, by ping; idleness is no reason.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// What the service needs to know.
+#[derive(Clone, Debug)]
+pub struct P2pConfig {
+    /// The node's key; made if there is no such file.
+    pub key_path: PathBuf,
+    /// Where to listen (`/ip4/0.0.0.0/tcp/4001`; port 0 lets the system choose).
+    pub listen: Vec<Multiaddr>,
+    /// Addresses to join through (IP or DNS name, TCP, with or without `/p2p/ID`); one that answers is enough.
+    pub bootstrap: Vec<Multiaddr>,
+    /// The cluster's name and secret in one text. Peers with another text cannot connect.
+    pub cluster: String,
+    /// Random per process; other peers see a restart by it.
+    pub boot: u64,
+    /// The gossip topics of this cluster; every peer names the same.
+    pub topics: Vec<String>,
+    /// Where content is kept.
+    pub blob_dir: PathBuf,
+}
+
+/// The peer-to-peer service.
+pub struct P2p;
+
+impl P2p {
+    /// Listens, and runs the service in `tasks` until `shutdown` is cancelled.
+    ///
+    /// # Errors
+    /// [`P2pError`]: the key or the content folder is unusable, an address is none or is taken. An unreachable
+    /// bootstrap address is no error: see [`P2pHandle::bootstrap`].
+    pub async fn start(
+        config: P2pConfig,
+        tasks: &mut JoinSet<()>,
+        shutdown: CancellationToken,
+    ) -> Result<(P2pHandle, Inbox), P2pError> {
+        let key = identity::load_or_create(&config.key_path)?;
+        let own = key.public().to_peer_id();
+        let now = Instant::now();
+        let bootstraps = config.bootstrap.iter().map(|addr| Bootstrap::new(addr.clone(), now));
+        let bootstraps = bootstraps.collect::<Result<Vec<_>, _>>()?;
+        let transport =
+            transport::build(&key, &config.cluster).map_err(|e| P2pError::Setup(e.to_string()))?;
+        let behaviour = Behaviour::new(&key, &config.topics)?;
+        let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
+        let mut swarm = Swarm::new(transport, behaviour, own, swarm_config);
+        let addrs = listen(&mut swarm, &config.listen).await?;
+
+        let (commands, command_queue) = mpsc::channel(COMMANDS_CAPACITY);
+        let (gossip, gossip_inbox) = mpsc::channel(GOSSIP_CAPACITY);
+        let [(raft, raft_inbox), (control, control_inbox), (blob, _blob_inbox)] =
+            Class::ALL.map(|class| mpsc::channel(class.inbox_capacity()));
+        let (listen, listen_watch) = watch::channel(addrs);
+        let (peers, peers_watch) = watch::channel(Vec::new());
+        let (bootstrap, bootstrap_watch) = watch::channel(bootstraps.iter().map(Bootstrap::status).collect());
+        let outlets = Outlets { requests: [raft, control, blob], gossip, listen, peers, bootstrap };
+        let service = Service::new(swarm, config.boot, bootstraps, outlets);
+        tasks.spawn(service.run(command_queue, shutdown));
+
+        let shared = Shared {
+            peer_id: own,
+            topics: config.topics,
+            listen: listen_watch,
+            peers: peers_watch,
+            bootstrap: bootstrap_watch,
+            commands,
+            permits: Class::ALL.map(|class| Semaphore::new(class.in_flight_max())),
+        };
+        let inbox = Inbox { raft: raft_inbox, control: control_inbox, gossip: gossip_inbox };
+        Ok((P2pHandle(Arc::new(shared)), inbox))
+    }
+}
+
+/// Binds every address and waits until each has a real port.
+async fn listen(swarm: &mut Swarm<Behaviour>, wanted: &[Multiaddr]) -> Result<Vec<Multiaddr>, P2pError> {
+    let mut waiting = HashSet::new();
+    for addr in wanted {
+        let refused = |reason: String| P2pError::Listen { addr: addr.clone(), reason };
+        let socket = socket_addr(addr).ok_or_else(|| P2pError::Address(addr.clone()))?;
+        if socket.port() != 0 {
+            // libp2p binds with SO_REUSEPORT, with which two processes would share a port unnoticed.
+            TcpListener::bind(socket).map_err(|e| refused(e.to_string()))?;
+        }
+        waiting.insert(swarm.listen_on(addr.clone()).map_err(|e| refused(e.to_string()))?);
+    }
+    let mut addrs = Vec::new();
+    let all = async {
+        while !waiting.is_empty() {
+            match swarm.select_next_some().await {
+                SwarmEvent::NewListenAddr { listener_id, address } => {
+                    waiting.remove(&listener_id);
+                    addrs.push(address);
+                }
+                SwarmEvent::ListenerClosed { addresses, reason: Err(error), .. } => {
+                    let addr = addresses.into_iter().next().unwrap_or_else(Multiaddr::empty);
+                    return Err(P2pError::Listen { addr, reason: error.to_string() });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    tokio::time::timeout(LISTEN_DEADLINE, all).await.unwrap_or_else(|_| {
+        let addr = wanted.first().cloned().unwrap_or_else(Multiaddr::empty);
+        Err(P2pError::Listen { addr, reason: "no address within 5 s".into() })
+    })?;
+    Ok(addrs)
+}
+
+fn socket_addr(addr: &Multiaddr) -> Option<SocketAddr> {
+    let mut parts = addr.iter();
+    let ip = match parts.next()? {
+        Protocol::Ip4(ip) => IpAddr::from(ip),
+        Protocol::Ip6(ip) => IpAddr::from(ip),
+        _ => return None,
+    };
+    match (parts.next()?, parts.next()) {
+        (Protocol::Tcp(port), None) => Some(SocketAddr::new(ip, port)),
+        _ => None,
+    }
+}

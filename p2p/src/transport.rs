@@ -1,0 +1,95 @@
+//! TCP, Noise and yamux.
+//!
+//! The Noise prologue is derived from the cluster's name, so a stranger fails inside the handshake, before any
+//! multiplexer or gossip code sees a byte of his.
+
+use futures::{FutureExt, ready};
+use libp2p::{
+    PeerId, Transport,
+    core::{
+        muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent},
+        transport::Boxed,
+        upgrade::Version,
+    },
+    identity::Keypair,
+    noise, tcp, yamux,
+};
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// How long the polite end of a connection may take. The other end may be dead with our send buffer full; without a
+/// bound the swarm would call such a peer connected until TCP gives up, a quarter of an hour later.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Shared by all members of one cluster and by nobody else.
+pub(crate) fn prologue(cluster: &str) -> Vec<u8> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"ringrift/v1\0").update(cluster.as_bytes());
+    hasher.finalize().as_bytes().to_vec()
+}
+
+pub(crate) fn build(key: &Keypair, cluster: &str) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+    let noise = noise::Config::new(key)?.with_prologue(prologue(cluster));
+    Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise)
+        .multiplex(yamux::Config::default())
+        .timeout(HANDSHAKE_TIMEOUT)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(BoundedClose { muxer, deadline: None })))
+        .boxed())
+}
+
+/// A multiplexer whose close takes at most [`CLOSE_TIMEOUT`].
+struct BoundedClose<M> {
+    muxer: M,
+    deadline: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl<M> StreamMuxer for BoundedClose<M>
+where
+    M: StreamMuxer<Error: Send + Sync + 'static> + Unpin,
+{
+    type Substream = M::Substream;
+    type Error = io::Error;
+
+    fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<M::Substream, io::Error>> {
+        Pin::new(&mut self.muxer).poll_inbound(cx).map_err(io::Error::other)
+    }
+
+    fn poll_outbound(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<M::Substream, io::Error>> {
+        Pin::new(&mut self.muxer).poll_outbound(cx).map_err(io::Error::other)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
+        if let Poll::Ready(result) = Pin::new(&mut self.muxer).poll_close(cx) {
+            return Poll::Ready(result.map_err(io::Error::other));
+        }
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(CLOSE_TIMEOUT)));
+        ready!(deadline.poll_unpin(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, io::Error>> {
+        Pin::new(&mut self.muxer).poll(cx).map_err(io::Error::other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::prologue;
+
+    #[test]
+    fn the_prologue_tells_clusters_apart() {
+        assert_eq!(prologue("a"), prologue("a"));
+        assert_ne!(prologue("a"), prologue("b"));
+        assert_eq!(prologue("a").len(), 32);
+    }
+}

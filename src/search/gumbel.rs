@@ -94,11 +94,8 @@ pub(super) fn improved_logits(
         weight += prior;
         weighted += prior * arm.mean();
     }
-    let mixed = if visits > 0 {
-        (value + visits as f32 * (weighted / weight)) / (1 + visits) as f32
-    } else {
-        value
-    };
+    let mixed =
+        if visits > 0 { (value + visits as f32 * (weighted / weight)) / (1 + visits) as f32 } else { value };
     let scale = settings.scale(visits_max);
     out.clear();
     out.extend(arms.map(|arm| {
@@ -169,8 +166,7 @@ mod tests {
     /// Runs the root of a search on a bandit with known values and no noise.
     fn bandit(values: &[f32], logits: &[f32], simulations: u32) -> (usize, Vec<u32>) {
         let settings = SearchSettings::default();
-        let mut arms: Vec<Arm> =
-            logits.iter().map(|&logit| Arm { logit, visits: 0, sum: 0.0 }).collect();
+        let mut arms: Vec<Arm> = logits.iter().map(|&logit| Arm { logit, visits: 0, sum: 0.0 }).collect();
         let mut scores = Vec::new();
         let best = |arms: &[Arm], visits: u32, scores: &mut Vec<f32>| {
             improved_logits(&settings, 0.5, arms.iter().copied(), scores);

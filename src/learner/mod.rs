@@ -1,1 +1,7 @@
 //! What a node learns with: self-play, the replay window, training runs, matches and their statistics.
+
+pub mod arena;
+pub mod evaluation;
+mod game;
+pub mod selfplay;
+pub mod sprt;

@@ -1,1 +1,61 @@
 //! How a player chooses its moves: search over an evaluator, the one-ply heuristic, uniform choice.
+//!
+//! Invariant: a choice follows from the position, the evaluator's answers and the seed alone; there is no clock.
+
+mod evaluator;
+mod gumbel;
+pub mod heuristic;
+mod tree;
+mod work;
+
+use rules::{Move, playout::Choices};
+
+pub use evaluator::{AnyEvaluator, Judged, Uniform};
+pub use gumbel::SearchSettings;
+pub use work::{Search, SearchError};
+
+/// Index of a uniformly random legal move.
+///
+/// # Panics
+/// Without a legal move.
+#[must_use]
+pub fn random(legal: &[Move], choices: &mut Choices) -> usize {
+    assert!(!legal.is_empty(), "an unfinished game has legal moves");
+    choices.below(legal.len())
+}
+
+/// Index drawn in proportion to weights that are not negative; the last positive one if rounding eats the rest.
+#[must_use]
+pub fn sample(weights: &[f32], choices: &mut Choices) -> usize {
+    let mut left = unit(choices) * weights.iter().sum::<f32>();
+    let mut last = 0;
+    for (i, &weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
+        last = i;
+        left -= weight;
+        if left < 0.0 {
+            break;
+        }
+    }
+    last
+}
+
+/// Uniform in `[0, 1)`.
+pub(crate) fn unit(choices: &mut Choices) -> f32 {
+    (choices.next_u64() >> 40) as f32 / (1u64 << 24) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_follow_the_weights() {
+        let mut choices = Choices::new(3);
+        let mut seen = [0u32; 4];
+        for _ in 0..10_000 {
+            seen[sample(&[0.0, 1.0, 3.0, 0.0], &mut choices)] += 1;
+        }
+        assert_eq!((seen[0], seen[3]), (0, 0));
+        assert!((2_300..2_700).contains(&seen[1]), "{seen:?}");
+    }
+}

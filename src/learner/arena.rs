@@ -1,0 +1,525 @@
+//! Two players against each other, many games side by side.
+//!
+//! Invariant: games come in sets. The games of a set start from the same random opening, and the first player takes each
+//! seat in turn while copies of the second take the others; so the luck of the opening and of the seat cancels. A win
+//! belongs to the person, wherever the pie rule has put them. Neither search is noisy.
+
+use super::game::{Game, GameError, person};
+use crate::{
+    search::{AnyEvaluator, Judged, Search, SearchSettings, heuristic, random},
+    store::{GameKind, GameRecord, Player},
+};
+use kernels::Query;
+use rules::{Config, Move, playout::Choices, with_board};
+use wire::Hash;
+
+/// A network that plays.
+pub struct Model {
+    /// Hash of its checkpoint.
+    pub hash: Hash,
+    /// The network.
+    pub evaluator: Box<dyn AnyEvaluator>,
+}
+
+/// Somebody who plays.
+pub enum Contestant {
+    /// Searches with a network.
+    Model(Model),
+    /// Plays uniformly random legal moves.
+    Random,
+    /// Looks one step ahead.
+    Heuristic,
+}
+
+impl Contestant {
+    /// As records name it.
+    #[must_use]
+    pub fn player(&self) -> Player {
+        match self {
+            Self::Model(model) => Player::Model(model.hash),
+            Self::Random => Player::Random,
+            Self::Heuristic => Player::Heuristic,
+        }
+    }
+
+    fn evaluator(&mut self) -> Option<&mut dyn AnyEvaluator> {
+        match self {
+            Self::Model(model) => Some(&mut *model.evaluator),
+            Self::Random | Self::Heuristic => None,
+        }
+    }
+}
+
+/// How a match is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArenaSettings {
+    /// Games to play, rounded up to whole sets.
+    pub games: u32,
+    /// Games side by side.
+    pub parallel: usize,
+    /// Simulations of a decision.
+    pub simulations: u32,
+    /// Seed of openings and of random players.
+    pub seed: u64,
+    /// What the records are for.
+    pub kind: GameKind,
+    /// The node that plays.
+    pub node: u64,
+}
+
+/// Random choices that open each set, at least and at most.
+const OPENING: (usize, usize) = (2, 8);
+
+/// A set of games.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Set {
+    /// Games that the first player won.
+    pub wins: u32,
+    /// The games, by the first player's seat at the start.
+    pub records: Vec<GameRecord>,
+}
+
+/// A match between two players.
+pub struct Arena {
+    games: Box<dyn Runner>,
+}
+
+/// [`Games`] of any board.
+trait Runner: Send {
+    fn step(&mut self, contestants: [&mut Contestant; 2]) -> Vec<Set>;
+    fn finished(&self) -> bool;
+    fn aborted(&self) -> u64;
+}
+
+impl Arena {
+    /// A match that has not begun.
+    #[must_use]
+    pub fn new(config: Config, settings: ArenaSettings) -> Self {
+        let games: Box<dyn Runner> =
+            with_board!(config.board, T => Box::new(Games::<T>::new(config, settings)));
+        Self { games }
+    }
+
+    /// Advances every game by one evaluation and returns the sets that are complete, in the order in which they were
+    /// begun: short games would otherwise count first. The contestants are the same at every step.
+    #[must_use]
+    pub fn step(&mut self, first: &mut Contestant, second: &mut Contestant) -> Vec<Set> {
+        self.games.step([first, second])
+    }
+
+    /// Whether every set has been returned.
+    #[must_use]
+    pub fn finished(&self) -> bool {
+        self.games.finished()
+    }
+
+    /// Sets dropped because of an error.
+    #[must_use]
+    pub fn aborted(&self) -> u64 {
+        self.games.aborted()
+    }
+}
+
+struct Slot<T: Judged> {
+    game: Game<T>,
+    /// One a contestant: what one knows is not the other's.
+    searches: [Search<T>; 2],
+    choices: Choices,
+    set: u32,
+    /// The first player's person: the seat it started behind.
+    first: u8,
+}
+
+impl<T: Judged> Slot<T> {
+    /// Which contestant chooses now.
+    fn mover(&self) -> usize {
+        usize::from(person(&self.game.state, self.game.state.seat()) != self.first)
+    }
+
+    fn query(&self) -> Option<(usize, Query<'_, T>)> {
+        let query = |i: usize| self.searches[i].query().map(|query| (i, query));
+        query(0).or_else(|| query(1))
+    }
+
+    /// Plays until a search asks; false once the game is over.
+    fn settle(
+        &mut self,
+        contestants: &[&mut Contestant; 2],
+        simulations: u32,
+        legal: &mut Vec<Move>,
+    ) -> Result<bool, GameError> {
+        while self.query().is_none() {
+            self.game.settle(legal)?;
+            if legal.is_empty() {
+                return Ok(false);
+            }
+            let mover = self.mover();
+            match contestants[mover] {
+                Contestant::Random => self.game.apply(legal[random(legal, &mut self.choices)])?,
+                Contestant::Heuristic => {
+                    self.game.apply(legal[heuristic::choose(&self.game.state, legal)])?
+                }
+                Contestant::Model(_) => {
+                    self.searches[mover].start(&self.game.state, simulations, None)?;
+                    if self.searches[mover].query().is_none() {
+                        self.decide(mover)?;
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Plays what the finished search found.
+    fn decide(&mut self, mover: usize) -> Result<(), GameError> {
+        let search = &mut self.searches[mover];
+        let best = search.best();
+        let mv = search.legal()[best];
+        self.game.decided(&[]);
+        self.game.apply(mv)
+    }
+}
+
+/// A set in play: the finished games by the first player's seat, and the wins so far.
+struct Open {
+    records: Vec<Option<GameRecord>>,
+    wins: u32,
+    dropped: bool,
+}
+
+impl Open {
+    fn is_complete(&self) -> bool {
+        self.dropped || self.records.iter().all(Option::is_some)
+    }
+}
+
+struct Games<T: Judged> {
+    config: Config,
+    settings: ArenaSettings,
+    slots: Vec<Slot<T>>,
+    /// The next game to begin: set and first player's seat.
+    next: (u32, u8),
+    /// Sets begun and not yet returned, the oldest first; and the number of the oldest.
+    open: std::collections::VecDeque<Open>,
+    oldest: u32,
+    legal: Vec<Move>,
+    aborted: u64,
+}
+
+/// After so many dropped sets a match ends: the evaluator is broken, and more games would fail as well.
+const ABORTED_MAX: u64 = 16;
+
+impl<T: Judged> Games<T> {
+    fn new(config: Config, settings: ArenaSettings) -> Self {
+        Self {
+            config,
+            settings,
+            slots: Vec::new(),
+            next: (0, 0),
+            open: std::collections::VecDeque::new(),
+            oldest: 0,
+            legal: Vec::new(),
+            aborted: 0,
+        }
+    }
+
+    fn sets(&self) -> u32 {
+        self.settings.games.div_ceil(u32::from(self.config.seats))
+    }
+
+    /// Begins the next game, if there is one and the match goes on.
+    fn begin(&mut self) -> Option<Slot<T>> {
+        let (set, first) = self.next;
+        if set >= self.sets() || self.aborted >= ABORTED_MAX {
+            return None;
+        }
+        if first == 0 {
+            let records = vec![None; usize::from(self.config.seats)];
+            self.open.push_back(Open { records, wins: 0, dropped: false });
+        }
+        self.next = if first + 1 == self.config.seats { (set + 1, 0) } else { (set, first + 1) };
+        // The same seed for the whole set, hence the same opening.
+        let mut mixed = Choices::new(self.settings.seed ^ u64::from(set).wrapping_mul(0xd134_2543_de82_ef95));
+        let seed = mixed.next_u64();
+        let mut choices = Choices::new(seed);
+        let mut game = Game::new(self.config, seed);
+        let (least, most) = OPENING;
+        let length = least + choices.below(most - least + 1);
+        // An error here meets the first choice as well, which reports it.
+        let _ = game.open(length, &mut choices);
+        let searches = [(); 2].map(|()| Search::new(SearchSettings::default()));
+        Some(Slot { game, searches, choices, set, first })
+    }
+
+    fn open_set(&mut self, set: u32) -> Option<&mut Open> {
+        self.open.get_mut(set.checked_sub(self.oldest)? as usize)
+    }
+
+    fn drop_set(&mut self, set: u32, error: GameError) {
+        tracing::warn!(%error, config = %self.config, set, "games of a match dropped");
+        if let Some(open) = self.open_set(set)
+            && !open.dropped
+        {
+            open.dropped = true;
+            self.aborted += 1;
+        }
+    }
+
+    /// Takes note of a finished game.
+    fn finish(&mut self, slot: Slot<T>, contestants: &[&mut Contestant; 2]) {
+        let (set, first) = (slot.set, slot.first);
+        let won = slot.game.winner() == Some(first);
+        let player = |person| contestants[usize::from(person != first)].player();
+        let players = (0..self.config.seats).map(player).collect();
+        let record = slot.game.record(self.settings.kind, players, self.settings.node);
+        if let Some(open) = self.open_set(set) {
+            open.wins += u32::from(won);
+            open.records[usize::from(first)] = record;
+        }
+    }
+
+    /// Brings every game to its next question, beginning new ones as they end.
+    fn settle(&mut self, contestants: &[&mut Contestant; 2]) {
+        let mut i = 0;
+        loop {
+            if i == self.slots.len() {
+                if self.slots.len() >= self.settings.parallel.max(1) {
+                    return;
+                }
+                match self.begin() {
+                    Some(slot) => self.slots.push(slot),
+                    None => return,
+                }
+            }
+            let slot = &mut self.slots[i];
+            match slot.settle(contestants, self.settings.simulations, &mut self.legal) {
+                Ok(true) => i += 1,
+                Ok(false) => {
+                    let slot = self.slots.swap_remove(i);
+                    self.finish(slot, contestants);
+                    // Players that never ask would otherwise play the whole match in one step.
+                    if self.slots.is_empty() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    let slot = self.slots.swap_remove(i);
+                    self.drop_set(slot.set, error);
+                }
+            }
+        }
+    }
+
+    fn evaluate(&mut self, contestants: &mut [&mut Contestant; 2]) {
+        let mut failed = Vec::new();
+        for (who, contestant) in contestants.iter_mut().enumerate() {
+            let Some(evaluator) = contestant.evaluator() else { continue };
+            let waiting = self.slots.iter().enumerate();
+            let waiting = waiting.filter_map(|(i, slot)| match slot.query() {
+                Some((asking, query)) if asking == who => Some((i, query)),
+                Some(_) | None => None,
+            });
+            let (indices, queries): (Vec<usize>, Vec<Query<'_, T>>) = waiting.unzip();
+            if queries.is_empty() {
+                continue;
+            }
+            let mut evaluations = T::evaluator(evaluator).evaluate(&queries).into_iter();
+            for i in indices {
+                let slot = &mut self.slots[i];
+                // Too few answers fail as an answer with too few logits does.
+                let answer = evaluations.next().unwrap_or_default();
+                let search = &mut slot.searches[who];
+                let result = search.answer(&answer).map_err(GameError::from);
+                let asks = search.query().is_some();
+                let result = result.and_then(|()| if asks { Ok(()) } else { slot.decide(who) });
+                if let Err(error) = result {
+                    failed.push((i, error));
+                }
+            }
+        }
+        failed.sort_by_key(|(i, _)| std::cmp::Reverse(*i));
+        for (i, error) in failed {
+            let slot = self.slots.swap_remove(i);
+            self.drop_set(slot.set, error);
+        }
+    }
+}
+
+impl<T: Judged> Runner for Games<T> {
+    fn step(&mut self, mut contestants: [&mut Contestant; 2]) -> Vec<Set> {
+        self.settle(&contestants);
+        self.evaluate(&mut contestants);
+        let mut sets = Vec::new();
+        while self.open.front().is_some_and(Open::is_complete) {
+            let Some(open) = self.open.pop_front() else { break };
+            self.oldest += 1;
+            if !open.dropped {
+                sets.push(Set { wins: open.wins, records: open.records.into_iter().flatten().collect() });
+            }
+        }
+        sets
+    }
+
+    fn finished(&self) -> bool {
+        self.aborted >= ABORTED_MAX
+            || (self.slots.is_empty() && self.open.is_empty() && self.next.0 >= self.sets())
+    }
+
+    fn aborted(&self) -> u64 {
+        self.aborted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::Uniform;
+    use kernels::{Evaluation, Evaluator};
+    use rules::{MoveKind, State, Topology};
+
+    fn settings(games: u32) -> ArenaSettings {
+        ArenaSettings { games, parallel: 8, simulations: 8, seed: 4, kind: GameKind::Match, node: 3 }
+    }
+
+    fn model(name: &str, evaluator: impl AnyEvaluator + 'static) -> Contestant {
+        Contestant::Model(Model { hash: Hash::of(name.as_bytes()), evaluator: Box::new(evaluator) })
+    }
+
+    fn play(key: &str, settings: ArenaSettings, mut first: Contestant, mut second: Contestant) -> Vec<Set> {
+        let mut arena = Arena::new(key.parse().unwrap(), settings);
+        let mut sets = Vec::new();
+        while !arena.finished() {
+            sets.extend(arena.step(&mut first, &mut second));
+        }
+        assert_eq!(arena.aborted(), 0);
+        sets
+    }
+
+    fn strip(mut sets: Vec<Set>) -> Vec<Set> {
+        sets.iter_mut().flat_map(|set| &mut set.records).for_each(|record| record.created_ms = 0);
+        sets
+    }
+
+    /// Replays a record and returns the person who won.
+    fn winner(record: &GameRecord) -> usize {
+        let config: Config = record.config.parse().unwrap();
+        with_board!(config.board, T => {
+            let mut state = State::<T>::new(config.seats, super::super::game::options(config));
+            for &code in &record.moves {
+                state.try_apply(Move::from_code(code).unwrap()).unwrap();
+            }
+            assert_eq!(state.outcome().unwrap().winner, record.winner_seat);
+        });
+        let seat = usize::from(record.winner_seat);
+        if swaps(record) == 1 { 1 - seat } else { seat }
+    }
+
+    fn swaps(record: &GameRecord) -> usize {
+        let moves = record.moves.iter().filter_map(|&code| Move::from_code(code));
+        moves.filter(|mv| mv.kind() == MoveKind::Swap).count()
+    }
+
+    #[test]
+    fn sets_share_their_opening_and_rotate_the_first_player() {
+        for (key, games, sets) in [("hex8_2p", 20, 10), ("hex8_3p", 8, 3), ("square8_4p", 4, 1)] {
+            let played = play(key, settings(games), model("a", Uniform), Contestant::Random);
+            assert_eq!(played.len(), sets);
+            for set in played {
+                let first = Player::Model(Hash::of(b"a"));
+                let mut wins = 0;
+                for (seat, record) in set.records.iter().enumerate() {
+                    let persons = record.players.iter().enumerate();
+                    assert!(
+                        persons.into_iter().all(|(person, player)| (*player == first) == (person == seat))
+                    );
+                    assert_eq!(record.moves[..2], set.records[0].moves[..2]);
+                    assert_eq!(record.kind, GameKind::Match);
+                    wins += u32::from(winner(record) == seat);
+                }
+                assert_eq!(set.wins, wins);
+            }
+        }
+    }
+
+    #[test]
+    fn openings_differ_between_sets_and_follow_from_the_seed() {
+        let run = |seed| {
+            strip(play(
+                "hex8_2p",
+                ArenaSettings { seed, ..settings(20) },
+                model("a", Uniform),
+                Contestant::Heuristic,
+            ))
+        };
+        let first = run(1);
+        assert_eq!(first, run(1));
+        assert_ne!(first, run(2));
+        assert!(first.windows(2).all(|sets| sets[0].records[0].moves[..2] != sets[1].records[0].moves[..2]));
+    }
+
+    #[test]
+    fn the_number_of_parallel_games_changes_nothing() {
+        let run = |parallel| {
+            let settings = ArenaSettings { parallel, ..settings(12) };
+            strip(play("hex8_2p", settings, model("a", Uniform), Contestant::Random))
+        };
+        assert_eq!(run(1), run(16));
+    }
+
+    #[test]
+    fn equal_players_share_every_set() {
+        // Without noise the same player on both sides plays the same game twice, once from each seat.
+        for set in play("hex8_2p", settings(20), Contestant::Heuristic, Contestant::Heuristic) {
+            assert_eq!(set.wins, 1);
+            assert_eq!(set.records[0].moves, set.records[1].moves);
+        }
+    }
+
+    /// Uses the pie rule whenever it can.
+    struct Swapper;
+
+    impl<T: Topology> Evaluator<T> for Swapper {
+        fn evaluate(&mut self, queries: &[Query<'_, T>]) -> Vec<Evaluation> {
+            let mut evaluations = Uniform.evaluate(queries);
+            for (evaluation, query) in evaluations.iter_mut().zip(queries) {
+                let swap = query.legal.iter().position(|mv| mv.kind() == MoveKind::Swap);
+                swap.into_iter().for_each(|i| evaluation.logits[i] = 100.0);
+            }
+            evaluations
+        }
+    }
+
+    #[test]
+    fn the_pie_rule_moves_people_and_their_wins() {
+        let sets = play("hex8_2p", settings(120), model("swapper", Swapper), Contestant::Heuristic);
+        let mut swapped = 0;
+        for set in sets {
+            let wins = set.records.iter().enumerate().filter(|(seat, record)| winner(record) == *seat);
+            assert_eq!(set.wins, wins.count() as u32);
+            swapped += set.records.iter().filter(|record| swaps(record) == 1).count();
+            assert_eq!(swaps(&set.records[0]), 0, "the heuristic never swaps");
+        }
+        assert!(swapped > 0);
+    }
+
+    struct Broken;
+
+    impl<T: Topology> Evaluator<T> for Broken {
+        fn evaluate(&mut self, _: &[Query<'_, T>]) -> Vec<Evaluation> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn a_broken_evaluator_ends_the_match() {
+        let mut arena = Arena::new("hex8_2p".parse().unwrap(), settings(400));
+        let (mut first, mut second) = (model("broken", Broken), Contestant::Random);
+        let mut steps = 0;
+        while !arena.finished() {
+            assert!(arena.step(&mut first, &mut second).is_empty());
+            steps += 1;
+            assert!(steps < 1_000);
+        }
+        assert!(arena.aborted() >= ABORTED_MAX);
+    }
+}

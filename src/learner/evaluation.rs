@@ -1,0 +1,261 @@
+//! The evaluation of a candidate: against random play, against the champion, against the heuristic.
+//!
+//! Invariant: the cheap verdicts come first, and a candidate that has failed plays no further. Only games that count are
+//! returned.
+
+use super::{
+    arena::{Arena, ArenaSettings, Contestant, Model},
+    sprt::{Elo, Sets, SprtSettings},
+};
+use crate::{
+    config::EvaluationConfig,
+    store::{GameKind, GameRecord},
+};
+use raft::{Evidence, Sprt, state_machine::EVIDENCE_GAMES_MIN};
+use rules::Config;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What is evaluated how.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Configuration of all games.
+    pub config: Config,
+    /// Settings of the evaluation.
+    pub settings: EvaluationConfig,
+    /// Games side by side.
+    pub parallel: usize,
+    /// Seed of the openings and of random play.
+    pub seed: u64,
+    /// The node that plays.
+    pub node: u64,
+}
+
+/// Against whom the candidate plays, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Uniformly random play.
+    Random,
+    /// The champion.
+    Champion,
+    /// The one-ply heuristic.
+    Heuristic,
+}
+
+/// How far a stage is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// The opponent.
+    pub stage: Stage,
+    /// Games so far.
+    pub games: u32,
+    /// Of these, won by the candidate.
+    pub wins: u32,
+    /// Games of the stage at most.
+    pub games_max: u32,
+    /// The Elo difference so far.
+    pub elo: Elo,
+}
+
+/// What the evaluation found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluated {
+    /// The evidence, without the segments that will hold the games. A rate is 0 where its games were not played.
+    pub evidence: Evidence,
+    /// The games it rests on.
+    pub games: Vec<GameRecord>,
+}
+
+/// Plays until the verdict; none if cancelled.
+pub fn evaluate(
+    job: &Job,
+    candidate: Model,
+    champion: Model,
+    cancel: &AtomicBool,
+    progress: &mut dyn FnMut(&Progress),
+) -> Option<Evaluated> {
+    let hashes = (candidate.hash, champion.hash);
+    let mut player = Contestant::Model(candidate);
+    let mut run = Run { job, cancel, progress, games: Vec::new() };
+    let settings = &job.settings;
+    let floor = settings.win_rate_vs_random_min;
+    let sprt = SprtSettings { elo1: settings.elo1, games_max: settings.games_max, ..SprtSettings::default() };
+
+    let hopeless = |sets: &Sets| {
+        let open = settings.baseline_games.saturating_sub(sets.games());
+        f64::from(sets.wins() + open) < floor * f64::from(sets.games() + open)
+    };
+    let random = run.stage(Stage::Random, &mut player, &mut Contestant::Random, hopeless)?;
+    let beats_random = random.games() >= settings.baseline_games && random.score() >= floor;
+
+    let mut against = Sets::new(job.config.seats);
+    let mut verdict = Sprt::Inconclusive;
+    if beats_random {
+        let mut opponent = Contestant::Model(champion);
+        against =
+            run.stage(Stage::Champion, &mut player, &mut opponent, |sets| sets.sprt(&sprt).is_some())?;
+        verdict = against.sprt(&sprt).unwrap_or(Sprt::Inconclusive);
+    }
+    let mut heuristic = Sets::new(job.config.seats);
+    if beats_random && verdict != Sprt::Reject {
+        heuristic = run.stage(Stage::Heuristic, &mut player, &mut Contestant::Heuristic, |_| false)?;
+    }
+
+    let elo = against.elo();
+    let evidence = Evidence {
+        candidate: hashes.0,
+        champion: hashes.1,
+        games: against.games(),
+        wins: against.wins(),
+        losses: against.losses(),
+        elo_delta: elo.delta,
+        elo_error: elo.error,
+        sprt: verdict,
+        win_rate_vs_random: random.score(),
+        win_rate_vs_heuristic: heuristic.score(),
+        passed_gauntlet: beats_random && verdict == Sprt::Accept && against.games() >= EVIDENCE_GAMES_MIN,
+        segments: Vec::new(),
+    };
+    Some(Evaluated { evidence, games: run.games })
+}
+
+struct Run<'a> {
+    job: &'a Job,
+    cancel: &'a AtomicBool,
+    progress: &'a mut dyn FnMut(&Progress),
+    games: Vec<GameRecord>,
+}
+
+impl Run<'_> {
+    /// Plays one opponent until `done` or all games are played; none if cancelled.
+    fn stage(
+        &mut self,
+        stage: Stage,
+        player: &mut Contestant,
+        opponent: &mut Contestant,
+        done: impl Fn(&Sets) -> bool,
+    ) -> Option<Sets> {
+        let settings = &self.job.settings;
+        let (kind, games_max, salt) = match stage {
+            Stage::Random => (GameKind::Baseline, settings.baseline_games, 1),
+            Stage::Champion => (GameKind::Match, settings.games_max, 2),
+            Stage::Heuristic => (GameKind::Baseline, settings.baseline_games, 3),
+        };
+        let arena = ArenaSettings {
+            games: games_max,
+            parallel: self.job.parallel,
+            simulations: settings.simulations,
+            seed: self.job.seed.wrapping_mul(4).wrapping_add(salt),
+            kind,
+            node: self.job.node,
+        };
+        let mut arena = Arena::new(self.job.config, arena);
+        let mut sets = Sets::new(self.job.config.seats);
+        while !arena.finished() {
+            if self.cancel.load(Ordering::Relaxed) {
+                return None;
+            }
+            for set in arena.step(player, opponent) {
+                sets.add(set.wins);
+                self.games.extend(set.records);
+                let (games, wins) = (sets.games(), sets.wins());
+                (self.progress)(&Progress { stage, games, wins, games_max, elo: sets.elo() });
+                if done(&sets) {
+                    return Some(sets);
+                }
+            }
+        }
+        Some(sets)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::{AnyEvaluator, Uniform, heuristic};
+    use kernels::{Evaluation, Evaluator, Query};
+    use rules::Topology;
+    use wire::Hash;
+
+    /// Plays as the heuristic does, or as its opposite.
+    struct Advised(f32);
+
+    impl<T: Topology> Evaluator<T> for Advised {
+        fn evaluate(&mut self, queries: &[Query<'_, T>]) -> Vec<Evaluation> {
+            let mut evaluations = Uniform.evaluate(queries);
+            for (evaluation, query) in evaluations.iter_mut().zip(queries) {
+                evaluation.logits[heuristic::choose(query.state, query.legal)] = self.0;
+            }
+            evaluations
+        }
+    }
+
+    fn model(name: &str, evaluator: impl AnyEvaluator + 'static) -> Model {
+        Model { hash: Hash::of(name.as_bytes()), evaluator: Box::new(evaluator) }
+    }
+
+    fn job() -> Job {
+        let settings = EvaluationConfig { simulations: 2, ..EvaluationConfig::default() };
+        Job { config: "hex8_2p".parse().unwrap(), settings, parallel: 16, seed: 11, node: 2 }
+    }
+
+    fn run(job: &Job, candidate: Model, champion: Model) -> (Evaluated, Vec<Stage>) {
+        let mut stages = Vec::new();
+        let mut games = 0;
+        let evaluated = evaluate(job, candidate, champion, &AtomicBool::new(false), &mut |progress| {
+            if stages.last() != Some(&progress.stage) {
+                stages.push(progress.stage);
+            }
+            games += 2;
+        });
+        let evaluated = evaluated.unwrap();
+        assert_eq!(evaluated.games.len(), games, "progress counts every game");
+        (evaluated, stages)
+    }
+
+    #[test]
+    fn a_stronger_candidate_passes() {
+        let (evaluated, stages) = run(&job(), model("strong", Advised(9.0)), model("weak", Uniform));
+        let evidence = &evaluated.evidence;
+        assert_eq!(stages, [Stage::Random, Stage::Champion, Stage::Heuristic]);
+        assert!(evidence.passed_gauntlet && evidence.sprt == Sprt::Accept, "{evidence:?}");
+        assert!(evidence.elo_delta > 50.0 && evidence.elo_error.is_finite(), "{evidence:?}");
+        assert_eq!(evidence.wins + evidence.losses, evidence.games);
+        assert!(evidence.win_rate_vs_random >= 0.55 && evidence.win_rate_vs_heuristic > 0.0);
+        let kinds = |kind| evaluated.games.iter().filter(|game| game.kind == kind).count();
+        assert_eq!(kinds(GameKind::Baseline), 80);
+        assert_eq!(kinds(GameKind::Match) as u32, evidence.games);
+    }
+
+    #[test]
+    fn an_equal_candidate_does_not_pass() {
+        let (evaluated, stages) = run(&job(), model("a", Advised(9.0)), model("b", Advised(9.0)));
+        let evidence = &evaluated.evidence;
+        assert!(!evidence.passed_gauntlet && evidence.sprt != Sprt::Accept, "{evidence:?}");
+        assert_eq!(stages[..2], [Stage::Random, Stage::Champion]);
+        assert_eq!(stages.len() == 2, evidence.sprt == Sprt::Reject);
+    }
+
+    #[test]
+    fn a_candidate_that_random_beats_plays_no_further() {
+        let mut job = job();
+        job.settings.win_rate_vs_random_min = 1.0;
+        let (evaluated, stages) = run(&job, model("weak", Uniform), model("strong", Advised(9.0)));
+        assert_eq!(stages, [Stage::Random]);
+        assert!(evaluated.games.len() < 40, "stops as soon as the floor is out of reach");
+        let evidence = evaluated.evidence;
+        assert_eq!((evidence.games, evidence.sprt), (0, Sprt::Inconclusive));
+        assert!(!evidence.passed_gauntlet && evidence.elo_error.is_finite());
+    }
+
+    #[test]
+    fn cancelling_ends_without_evidence() {
+        let cancel = AtomicBool::new(false);
+        let mut calls = 0;
+        let result = evaluate(&job(), model("a", Uniform), model("b", Uniform), &cancel, &mut |_| {
+            calls += 1;
+            cancel.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(result, None);
+        assert!(calls >= 1);
+    }
+}

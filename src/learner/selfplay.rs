@@ -1,0 +1,404 @@
+//! Games of a model against itself, many side by side so that the network sees batches.
+//!
+//! Invariant: a game is played by one model from its first move to its last, and a game that meets an error is
+//! dropped, never recorded.
+
+use super::game::{Game, GameError};
+use crate::{
+    config::SelfplayConfig,
+    search::{AnyEvaluator, Judged, Search, SearchError, SearchSettings, sample, unit},
+    store::{GameKind, GameRecord, Player},
+};
+use kernels::Query;
+use rules::{Config, Move, playout::Choices, with_board};
+use wire::Hash;
+
+/// Share of decisions that are searched in full and train the policy; the others are searched with a quarter of the
+/// simulations and train the value only (playout cap randomisation, *Wu 2019, Accelerating self-play learning in
+/// Go*).
+const FULL_SHARE: f32 = 0.25;
+/// What a quick search gets of the simulations, and at least.
+const QUICK: (u32, u32) = (4, 2);
+/// This many decisions of a game, or up to two more, are drawn from the improved policy.
+const SAMPLED: usize = 8;
+/// Share of games that open with random moves, and at most how many choices.
+const RANDOM_SHARE: f32 = 0.075;
+const RANDOM_MAX: usize = 12;
+
+/// Self-play of one configuration on one thread.
+pub struct Selfplay {
+    games: Box<dyn Runner>,
+}
+
+/// [`Games`] of any board.
+trait Runner: Send {
+    fn set_model(&mut self, model: Model);
+    fn step(&mut self) -> Vec<GameRecord>;
+    fn aborted(&self) -> u64;
+    fn models(&self) -> Vec<Hash>;
+}
+
+impl Selfplay {
+    /// Self-play that has no model yet. Its games follow from the seed and the evaluators.
+    #[must_use]
+    pub fn new(config: Config, settings: &SelfplayConfig, seed: u64, node: u64) -> Self {
+        let parallel = settings.parallel_games.max(1);
+        let games: Box<dyn Runner> =
+            with_board!(config.board, T => Box::new(Games::<T>::new(config, parallel, seed, node)));
+        Self { games }
+    }
+
+    /// Games that start from now on are played by this model. Those in flight go on with theirs.
+    pub fn set_model(&mut self, hash: Hash, evaluator: Box<dyn AnyEvaluator>, simulations: u32) {
+        self.games.set_model(Model { hash, evaluator, simulations });
+    }
+
+    /// Advances every game by one evaluation and returns those that ended; none without a model.
+    #[must_use]
+    pub fn step(&mut self) -> Vec<GameRecord> {
+        self.games.step()
+    }
+
+    /// Games dropped because of an error.
+    #[must_use]
+    pub fn aborted(&self) -> u64 {
+        self.games.aborted()
+    }
+
+    /// The models of the games in flight, the newest last.
+    #[must_use]
+    pub fn models(&self) -> Vec<Hash> {
+        self.games.models()
+    }
+}
+
+struct Model {
+    hash: Hash,
+    evaluator: Box<dyn AnyEvaluator>,
+    simulations: u32,
+}
+
+struct Slot<T: Judged> {
+    game: Game<T>,
+    search: Search<T>,
+    choices: Choices,
+    model: Hash,
+    simulations: u32,
+    /// Decisions still drawn from the policy.
+    sampled: usize,
+    /// Whether the running search is a full one.
+    full: bool,
+}
+
+struct Games<T: Judged> {
+    config: Config,
+    parallel: usize,
+    node: u64,
+    seeds: Choices,
+    /// The last is that of new games.
+    models: Vec<Model>,
+    slots: Vec<Slot<T>>,
+    legal: Vec<Move>,
+    aborted: u64,
+}
+
+impl<T: Judged> Games<T> {
+    fn new(config: Config, parallel: usize, seed: u64, node: u64) -> Self {
+        Self {
+            config,
+            parallel,
+            node,
+            seeds: Choices::new(seed),
+            models: Vec::new(),
+            slots: Vec::with_capacity(parallel),
+            legal: Vec::new(),
+            aborted: 0,
+        }
+    }
+
+    /// Starts a game in a slot, or in a new one, and brings it to its first question.
+    fn restart(&mut self, slot: Option<usize>) {
+        let Some(model) = self.models.last() else { return };
+        let seed = self.seeds.next_u64();
+        let mut choices = Choices::new(seed);
+        let slot = slot.unwrap_or_else(|| {
+            self.slots.push(Slot {
+                game: Game::new(self.config, seed),
+                search: Search::new(SearchSettings::default()),
+                choices: choices.clone(),
+                model: model.hash,
+                simulations: model.simulations,
+                sampled: 0,
+                full: false,
+            });
+            self.slots.len() - 1
+        });
+        let sampled = SAMPLED + choices.below(3);
+        let opening = if unit(&mut choices) < RANDOM_SHARE { 1 + choices.below(RANDOM_MAX) } else { 0 };
+        let slot = &mut self.slots[slot];
+        slot.game = Game::new(self.config, seed);
+        slot.search.clear();
+        slot.model = model.hash;
+        slot.simulations = model.simulations;
+        slot.sampled = sampled;
+        slot.choices = choices;
+        // An error here meets the search as well, which reports it.
+        let _ = slot.game.open(opening, &mut slot.choices);
+    }
+
+    /// Brings a game to the next question for its model, starting new games as they end.
+    fn settle(&mut self, i: usize, done: &mut Vec<GameRecord>) {
+        // A game that fails without ever asking is not started over and over within one step.
+        for _ in 0..2 {
+            let slot = &mut self.slots[i];
+            match slot.settle(&mut self.legal) {
+                Ok(true) => return,
+                Ok(false) => {
+                    let model = slot.model;
+                    let game = std::mem::replace(&mut slot.game, Game::new(self.config, 0));
+                    let players = vec![Player::Model(model); usize::from(self.config.seats)];
+                    done.extend(game.record(GameKind::Selfplay, players, self.node));
+                }
+                Err(error) => self.abort(i, error),
+            }
+            self.restart(Some(i));
+        }
+    }
+
+    fn abort(&mut self, i: usize, error: GameError) {
+        self.aborted += 1;
+        let game = &self.slots[i].game;
+        tracing::warn!(%error, seed = game.seed, ply = game.state.ply(), config = %self.config, "game dropped");
+    }
+}
+
+impl<T: Judged> Slot<T> {
+    /// Plays until the search asks; false once the game is over.
+    fn settle(&mut self, legal: &mut Vec<Move>) -> Result<bool, GameError> {
+        while self.search.query().is_none() {
+            self.game.settle(legal)?;
+            if legal.is_empty() {
+                return Ok(false);
+            }
+            self.full = unit(&mut self.choices) < FULL_SHARE;
+            let (part, least) = QUICK;
+            let simulations = if self.full { self.simulations } else { (self.simulations / part).max(least) };
+            self.search.start(&self.game.state, simulations, Some(&mut self.choices))?;
+            if self.search.query().is_none() {
+                self.decide()?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Plays what the finished search found.
+    fn decide(&mut self) -> Result<(), GameError> {
+        let best = self.search.best();
+        let policy = self.search.policy();
+        self.game.decided(if self.full { policy } else { &[] });
+        let choice = if self.sampled > 0 {
+            self.sampled -= 1;
+            sample(policy, &mut self.choices)
+        } else {
+            best
+        };
+        let mv = self.search.legal()[choice];
+        self.game.apply(mv)
+    }
+}
+
+impl<T: Judged> Runner for Games<T> {
+    fn set_model(&mut self, model: Model) {
+        self.models.retain(|old| old.hash != model.hash);
+        self.models.push(model);
+    }
+
+    fn step(&mut self) -> Vec<GameRecord> {
+        let mut done = Vec::new();
+        let Some(newest) = self.models.last().map(|model| model.hash) else { return done };
+        while self.slots.len() < self.parallel {
+            self.restart(None);
+        }
+        for i in 0..self.slots.len() {
+            if self.slots[i].search.query().is_none() {
+                self.settle(i, &mut done);
+            }
+        }
+        let mut models = std::mem::take(&mut self.models);
+        models.retain(|model| model.hash == newest || self.slots.iter().any(|slot| slot.model == model.hash));
+        let mut answered = Vec::with_capacity(self.slots.len());
+        for model in &mut models {
+            let (hash, first) = (model.hash, answered.len());
+            let waiting = self.slots.iter().enumerate().filter(|(_, slot)| slot.model == hash);
+            let waiting = waiting.filter_map(|(i, slot)| slot.search.query().map(|query| (i, query)));
+            let (indices, queries): (Vec<usize>, Vec<Query<'_, T>>) = waiting.unzip();
+            if queries.is_empty() {
+                continue;
+            }
+            let evaluations = T::evaluator(&mut *model.evaluator).evaluate(&queries);
+            let mut evaluations = evaluations.into_iter();
+            answered.extend(indices.into_iter().map(|i| (i, Ok(()))));
+            for (i, result) in &mut answered[first..] {
+                let slot = &mut self.slots[*i];
+                // Too few answers fail as an answer with too few logits does.
+                *result = slot.search.answer(&evaluations.next().unwrap_or_default());
+            }
+        }
+        self.models = models;
+        for (i, result) in answered {
+            self.resume(i, result, &mut done);
+        }
+        done
+    }
+
+    fn aborted(&self) -> u64 {
+        self.aborted
+    }
+
+    fn models(&self) -> Vec<Hash> {
+        let used = self.models.iter().filter(|model| self.slots.iter().any(|slot| slot.model == model.hash));
+        used.map(|model| model.hash).collect()
+    }
+}
+
+impl<T: Judged> Games<T> {
+    /// Goes on after an answer.
+    fn resume(&mut self, i: usize, result: Result<(), SearchError>, done: &mut Vec<GameRecord>) {
+        if self.slots[i].search.query().is_some() {
+            return;
+        }
+        if let Err(error) = result.map_err(GameError::from).and_then(|()| self.slots[i].decide()) {
+            self.abort(i, error);
+            self.restart(Some(i));
+        }
+        self.settle(i, done);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::Uniform;
+    use kernels::{Evaluation, Evaluator};
+    use rules::{State, Topology};
+
+    fn settings(parallel_games: usize) -> SelfplayConfig {
+        SelfplayConfig { parallel_games, ..SelfplayConfig::default() }
+    }
+
+    fn play(key: &str, seed: u64, simulations: u32, games: usize) -> Vec<GameRecord> {
+        let mut selfplay = Selfplay::new(key.parse().unwrap(), &settings(8), seed, 5);
+        assert!(selfplay.step().is_empty(), "no model yet");
+        selfplay.set_model(Hash::of(b"m"), Box::new(Uniform), simulations);
+        let mut records = Vec::new();
+        while records.len() < games {
+            records.extend(selfplay.step());
+        }
+        assert_eq!(selfplay.aborted(), 0);
+        records
+    }
+
+    /// Replays a record and returns how many positions had a choice.
+    fn replay(record: &GameRecord) -> usize {
+        let config: Config = record.config.parse().unwrap();
+        with_board!(config.board, T => {
+            let mut state = State::<T>::new(config.seats, super::super::game::options(config));
+            let (mut legal, mut choices) = (Vec::new(), 0);
+            let mut decisions = record.decisions.iter().peekable();
+            for (ply, &code) in record.moves.iter().enumerate() {
+                state.legal(&mut legal);
+                choices += usize::from(legal.len() > 1);
+                if let Some(decision) = decisions.next_if(|decision| decision.ply as usize == ply) {
+                    assert!(legal.len() > 1, "forced moves are no decisions");
+                    assert!(decision.policy.is_sorted_by(|a, b| a.0 < b.0));
+                    assert!(decision.policy.iter().all(|&(i, w)| usize::from(i) < legal.len() && w > 0));
+                }
+                state.try_apply(Move::from_code(code).unwrap()).unwrap();
+            }
+            assert_eq!(decisions.next(), None);
+            assert_eq!(state.outcome().unwrap().winner, record.winner_seat);
+            choices
+        })
+    }
+
+    #[test]
+    fn games_replay_and_teach() {
+        for (key, games) in [("hex8_2p", 40), ("square8_3p", 6), ("hex8_4p", 6)] {
+            let records = play(key, 1, 8, games);
+            let (mut full, mut searched, mut choices) = (0, 0, 0);
+            for record in &records {
+                choices += replay(record);
+                searched += record.decisions.len();
+                full += record.decisions.iter().filter(|decision| !decision.policy.is_empty()).count();
+                assert_eq!((record.kind, record.node), (GameKind::Selfplay, 5));
+                assert_eq!(
+                    record.players.len(),
+                    usize::from(record.config.as_bytes()[record.config.len() - 2] - b'0')
+                );
+            }
+            // Random openings are not searched, all else is.
+            assert!(searched <= choices && searched * 100 >= choices * 95, "{searched} of {choices}");
+            let share = full as f64 / searched as f64;
+            assert!((0.2..0.3).contains(&share), "{share}");
+        }
+    }
+
+    #[test]
+    fn games_follow_from_the_seed() {
+        let strip = |records: Vec<GameRecord>| -> Vec<GameRecord> {
+            records.into_iter().map(|record| GameRecord { created_ms: 0, ..record }).collect()
+        };
+        let first = strip(play("hex8_2p", 3, 4, 12));
+        assert_eq!(first, strip(play("hex8_2p", 3, 4, 12)));
+        assert_ne!(first, strip(play("hex8_2p", 4, 4, 12)));
+        assert!(first.windows(2).all(|pair| pair[0].moves != pair[1].moves));
+    }
+
+    #[test]
+    fn a_game_has_one_model() {
+        let [old, new] = [Hash::of(b"old"), Hash::of(b"new")];
+        let mut selfplay = Selfplay::new("hex8_2p".parse().unwrap(), &settings(8), 9, 0);
+        selfplay.set_model(old, Box::new(Uniform), 4);
+        for _ in 0..50 {
+            let _ = selfplay.step();
+        }
+        selfplay.set_model(new, Box::new(Uniform), 4);
+        let mut records = Vec::new();
+        while records.len() < 40 {
+            records.extend(selfplay.step());
+        }
+        let by = |hash| records.iter().filter(|r| r.players == [Player::Model(hash); 2]).count();
+        assert_eq!(by(old) + by(new), records.len());
+        assert_eq!(by(old), 8, "the games in flight finish with their model");
+        assert_eq!(selfplay.models(), [new]);
+    }
+
+    /// Answers what is no distribution.
+    struct Broken(u32);
+
+    impl<T: Topology> Evaluator<T> for Broken {
+        fn evaluate(&mut self, queries: &[Query<'_, T>]) -> Vec<Evaluation> {
+            self.0 += 1;
+            let mut evaluations = Uniform.evaluate(queries);
+            match self.0 % 4 {
+                0 => evaluations[0].logits[0] = f32::NAN,
+                1 => evaluations[0].value = [-1.0, 2.0, 0.0, 0.0],
+                2 => drop(evaluations[0].logits.pop()),
+                _ => drop(evaluations.pop()),
+            }
+            evaluations
+        }
+    }
+
+    #[test]
+    fn an_error_drops_the_game() {
+        let mut selfplay = Selfplay::new("hex8_2p".parse().unwrap(), &settings(4), 9, 0);
+        selfplay.set_model(Hash::of(b"m"), Box::new(Broken(0)), 4);
+        for step in 1..=100 {
+            for record in selfplay.step() {
+                replay(&record);
+            }
+            assert_eq!(selfplay.aborted(), step);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Evaluators of any board, and the one that knows nothing.
+
+use kernels::{Evaluation, Evaluator, Query};
+use rules::{Hex8, Hexagonal, SEATS_MAX, Square8, Square19, Topology};
+
+/// An evaluator of every board, as a value.
+pub trait AnyEvaluator:
+    Evaluator<Hex8> + Evaluator<Square8> + Evaluator<Square19> + Evaluator<Hexagonal>
+{
+}
+
+impl<E> AnyEvaluator for E where
+    E: Evaluator<Hex8> + Evaluator<Square8> + Evaluator<Square19> + Evaluator<Hexagonal>
+{
+}
+
+/// A board whose positions an [`AnyEvaluator`] can judge: all of them.
+pub trait Judged: Topology {
+    /// The evaluator as one of this board.
+    fn evaluator(any: &mut dyn AnyEvaluator) -> &mut dyn Evaluator<Self>;
+}
+
+macro_rules! judged {
+    ($($board:ty),*) => {$(
+        impl Judged for $board {
+            fn evaluator(any: &mut dyn AnyEvaluator) -> &mut dyn Evaluator<Self> {
+                any
+            }
+        }
+    )*};
+}
+
+judged!(Hex8, Square8, Square19, Hexagonal);
+
+/// Every move is as good as any other, and so is every seat.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Uniform;
+
+impl<T: Topology> Evaluator<T> for Uniform {
+    fn evaluate(&mut self, queries: &[Query<'_, T>]) -> Vec<Evaluation> {
+        queries
+            .iter()
+            .map(|query| {
+                let mut value = [0.0; SEATS_MAX];
+                let seats = query.state.seats();
+                value[..usize::from(seats)].fill(1.0 / f32::from(seats));
+                Evaluation { logits: vec![0.0; query.legal.len()], value }
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,271 @@
+//! A search that stops whenever it needs an evaluation, so that many of them share one call of the network.
+//!
+//! [`Search::start`], then while [`Search::query`] is some, [`Search::answer`] it; then the results. One position at a
+//! time waits in each search.
+
+use super::{
+    gumbel::{self, SearchSettings},
+    tree::{Known, NONE, Tree, one_hot, wins},
+};
+use kernels::{Evaluation, Query};
+use rules::{Move, SEATS_MAX, State, Topology, playout::Choices};
+
+/// Why a search cannot go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SearchError {
+    /// An unfinished position without a legal move: the rules are broken.
+    #[error("an unfinished position without a legal move")]
+    NoLegalMove,
+    /// The evaluator broke its promise.
+    #[error("an evaluation that is no distribution over the {legal} legal moves and the seats")]
+    Evaluation {
+        /// Number of legal moves asked about.
+        legal: usize,
+    },
+}
+
+/// Gumbel AlphaZero over one position at a time; keeps its memory, and what it knows, from move to move.
+pub struct Search<T: Topology> {
+    settings: SearchSettings,
+    tree: Tree<T>,
+    spare: Tree<T>,
+    /// The paper's g, one a root move; zeros without noise.
+    noise: Vec<f32>,
+    schedule: Vec<u32>,
+    done: usize,
+    path: Vec<(u32, usize)>,
+    waiting: Option<u32>,
+    /// Root moves that win on the spot: nothing was searched.
+    won: Vec<usize>,
+    legal: Vec<Move>,
+    scores: Vec<f32>,
+    seat: u8,
+}
+
+const ROOT: u32 = 0;
+
+impl<T: Topology> Search<T> {
+    /// A search that has not begun.
+    #[must_use]
+    pub fn new(settings: SearchSettings) -> Self {
+        Self {
+            settings,
+            tree: Tree::new(),
+            spare: Tree::new(),
+            noise: Vec::new(),
+            schedule: Vec::new(),
+            done: 0,
+            path: Vec::new(),
+            waiting: None,
+            won: Vec::new(),
+            legal: Vec::new(),
+            scores: Vec::new(),
+            seat: 0,
+        }
+    }
+
+    /// Forgets every evaluation, as when the evaluator changes.
+    pub fn clear(&mut self) {
+        self.tree.clear();
+        self.waiting = None;
+    }
+
+    /// Begins to search a position. `noise` explores; without it the search plays its best.
+    ///
+    /// # Errors
+    /// [`SearchError::NoLegalMove`] when there is nothing to choose.
+    pub fn start(
+        &mut self,
+        state: &State<T>,
+        simulations: u32,
+        noise: Option<&mut Choices>,
+    ) -> Result<(), SearchError> {
+        self.waiting = None;
+        self.done = 0;
+        self.won.clear();
+        self.schedule.clear();
+        self.seat = state.seat();
+        state.legal(&mut self.legal);
+        if self.legal.is_empty() {
+            return Err(SearchError::NoLegalMove);
+        }
+        self.won.extend(wins(state, &self.legal));
+        if self.legal.len() == 1 && self.won.is_empty() {
+            self.won.push(0);
+        }
+        if !self.won.is_empty() {
+            self.tree.clear();
+            return Ok(());
+        }
+        self.noise.clear();
+        match noise {
+            Some(choices) => self.noise.extend(self.legal.iter().map(|_| gumbel::gumbel(choices))),
+            None => self.noise.resize(self.legal.len(), 0.0),
+        }
+        let considered = self.settings.considered.min(self.legal.len()).min(simulations.max(1) as usize);
+        gumbel::schedule(considered, simulations, &mut self.schedule);
+        let known = if self.tree.is_empty() { None } else { self.tree.find_child(state) };
+        if let Some(child) = known {
+            self.spare.copy_below(&self.tree, child);
+            std::mem::swap(&mut self.tree, &mut self.spare);
+            let value = self.tree.node(ROOT).value;
+            self.tree.visit(ROOT, value);
+            self.advance()
+        } else {
+            self.tree.clear();
+            self.tree.add_root(state, &self.legal);
+            self.path.clear();
+            self.waiting = Some(ROOT);
+            Ok(())
+        }
+    }
+
+    /// The position that waits for its evaluation; none once the search is finished.
+    #[must_use]
+    pub fn query(&self) -> Option<Query<'_, T>> {
+        self.waiting.map(|node| Query { state: &self.tree.node(node).state, legal: self.tree.moves(node) })
+    }
+
+    /// Takes the evaluation of [`Self::query`] and goes on to the next, or to the end.
+    ///
+    /// # Errors
+    /// [`SearchError`]; the search is of no more use until the next start.
+    pub fn answer(&mut self, evaluation: &Evaluation) -> Result<(), SearchError> {
+        let Some(node) = self.waiting.take() else { return Ok(()) };
+        let legal = self.tree.moves(node).len();
+        let (inside, outside) = evaluation.value.split_at(usize::from(self.tree.node(node).state.seats()));
+        let sum: f32 = inside.iter().sum();
+        let valid = evaluation.logits.len() == legal
+            && evaluation.logits.iter().all(|logit| logit.is_finite())
+            && inside.iter().all(|&value| value >= 0.0)
+            && (sum - 1.0).abs() < 1e-2
+            && outside.iter().all(|&value| value == 0.0);
+        if !valid {
+            self.clear();
+            return Err(SearchError::Evaluation { legal });
+        }
+        let total = gumbel::log_sum_exp(&evaluation.logits);
+        for (edge, logit) in self.tree.edges_mut(node).iter_mut().zip(&evaluation.logits) {
+            edge.logit = logit - total;
+        }
+        let entry = self.tree.node_mut(node);
+        entry.known = Known::Estimate;
+        entry.value = evaluation.value;
+        self.tree.back_up(&self.path, node);
+        if node != ROOT {
+            self.done += 1;
+        }
+        self.advance()
+    }
+
+    /// Simulates until an evaluation is needed or all simulations are done.
+    fn advance(&mut self) -> Result<(), SearchError> {
+        while self.done < self.schedule.len() {
+            let leaf = self.descend()?;
+            if self.tree.node(leaf).known == Known::Nothing {
+                self.waiting = Some(leaf);
+                return Ok(());
+            }
+            self.tree.back_up(&self.path, leaf);
+            self.done += 1;
+        }
+        Ok(())
+    }
+
+    /// Walks down to a node that has not been visited, or whose result is known.
+    fn descend(&mut self) -> Result<u32, SearchError> {
+        self.path.clear();
+        let mut node = ROOT;
+        loop {
+            let edge = if node == ROOT { self.choose_root() } else { self.choose_interior(node) };
+            self.path.push((node, edge));
+            let child = self.tree.child(node, edge)?;
+            let entry = self.tree.node(child);
+            if entry.known != Known::Estimate || entry.visits == 0 {
+                return Ok(child);
+            }
+            node = child;
+        }
+    }
+
+    fn choose_root(&mut self) -> usize {
+        let visits = self.schedule[self.done];
+        self.best_with(visits)
+    }
+
+    /// Of the root moves with so many visits, the one with the highest `g + logit + sigma(completed Q)`.
+    fn best_with(&mut self, visits: u32) -> usize {
+        self.score(ROOT);
+        let mut best = (f32::NEG_INFINITY, 0);
+        let edges = self.tree.edges(ROOT);
+        for (i, ((edge, score), noise)) in edges.iter().zip(&self.scores).zip(&self.noise).enumerate() {
+            if edge.visits == visits && score + noise > best.0 {
+                best = (score + noise, i);
+            }
+        }
+        best.1
+    }
+
+    fn choose_interior(&mut self, node: u32) -> usize {
+        self.score(node);
+        gumbel::softmax(&mut self.scores);
+        gumbel::interior(&self.scores, self.tree.edges(node).iter().map(|edge| edge.visits))
+    }
+
+    /// `logit + sigma(completed Q)` of the node's moves into `scores`.
+    fn score(&mut self, node: u32) {
+        let entry = self.tree.node(node);
+        let value = entry.value[usize::from(entry.state.seat())];
+        gumbel::improved_logits(&self.settings, value, self.tree.arms(node), &mut self.scores);
+    }
+
+    /// The legal moves of the position searched.
+    #[must_use]
+    pub fn legal(&self) -> &[Move] {
+        &self.legal
+    }
+
+    /// Index of the move to play once the search is finished.
+    #[must_use]
+    pub fn best(&mut self) -> usize {
+        if let Some(&won) = self.won.first() {
+            return won;
+        }
+        let most = self.tree.edges(ROOT).iter().map(|edge| edge.visits).max().unwrap_or(0);
+        self.best_with(most)
+    }
+
+    /// The improved policy over the legal moves, `softmax(logits + sigma(completed Q))`; uniform over moves that win
+    /// on the spot.
+    #[must_use]
+    pub fn policy(&mut self) -> &[f32] {
+        if self.won.is_empty() {
+            self.score(ROOT);
+            gumbel::softmax(&mut self.scores);
+        } else {
+            self.scores.clear();
+            self.scores.resize(self.legal.len(), 0.0);
+            for &won in &self.won {
+                self.scores[won] = 1.0 / self.won.len() as f32;
+            }
+        }
+        &self.scores
+    }
+
+    /// Mean value of the simulations for the people behind the seats; none for a single legal move.
+    #[must_use]
+    pub fn value(&self) -> Option<[f32; SEATS_MAX]> {
+        if self.tree.is_empty() {
+            return (self.legal.len() > 1).then(|| one_hot(self.seat));
+        }
+        let root = self.tree.node(ROOT);
+        Some(root.sum.map(|sum| sum / root.visits.max(1) as f32))
+    }
+
+    /// How often each legal move was tried.
+    pub fn visits(&self) -> impl Iterator<Item = u32> {
+        let edges = if self.tree.is_empty() { &[][..] } else { self.tree.edges(ROOT) };
+        debug_assert!(edges.iter().all(|edge| edge.visits == 0 || edge.child != NONE));
+        edges.iter().map(|edge| edge.visits)
+    }
+}

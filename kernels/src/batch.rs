@@ -1,0 +1,108 @@
+//! Positions ready for the network, with what training wants to hear about them.
+
+use crate::action::Actions;
+use crate::encode::{CHANNELS, GLOBALS, encode, relative};
+use rules::{Board, Move, State, Topology};
+
+/// What a position teaches.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// `(index into the legal moves, weight)`; the weights are normalised here. Empty: nothing about the policy.
+    pub policy: &'a [(u16, f32)],
+    /// The seat that won.
+    pub winner: u8,
+}
+
+/// Encoded positions of one board. Reused: clearing keeps the memory.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    pub(crate) board: Board,
+    pub(crate) planes: Vec<f32>,
+    pub(crate) globals: Vec<f32>,
+    pub(crate) actions: Actions,
+    pub(crate) seats: Vec<u8>,
+    pub(crate) movers: Vec<u8>,
+    /// The relative seat that won.
+    pub(crate) winners: Vec<u8>,
+    pub(crate) policy: Vec<(u16, f32)>,
+    pub(crate) policy_ends: Vec<usize>,
+}
+
+impl Batch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new(board: Board) -> Self {
+        Self {
+            board,
+            planes: Vec::new(),
+            globals: Vec::new(),
+            actions: Actions::default(),
+            seats: Vec::new(),
+            movers: Vec::new(),
+            winners: Vec::new(),
+            policy: Vec::new(),
+            policy_ends: Vec::new(),
+        }
+    }
+
+    /// Removes all positions.
+    pub fn clear(&mut self) {
+        self.planes.clear();
+        self.globals.clear();
+        self.actions.clear();
+        self.seats.clear();
+        self.movers.clear();
+        self.winners.clear();
+        self.policy.clear();
+        self.policy_ends.clear();
+    }
+
+    /// Number of positions.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// Whether there is no position.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    /// Adds a position to be evaluated.
+    ///
+    /// # Panics
+    /// For a position of another board.
+    pub fn push<T: Topology>(&mut self, state: &State<T>, legal: &[Move]) {
+        assert_eq!(T::BOARD, self.board, "a batch has one board");
+        let (planes, globals) = (self.planes.len(), self.globals.len());
+        self.planes.resize(planes + T::CELLS * CHANNELS, 0.0);
+        self.globals.resize(globals + GLOBALS, 0.0);
+        encode(state, &mut self.planes[planes..], &mut self.globals[globals..]);
+        self.actions.push(state, legal);
+        self.seats.push(state.seats());
+        self.movers.push(state.seat());
+    }
+
+    /// Adds a position to learn from. Weights that are not positive and finite or name no legal move are left out.
+    ///
+    /// # Panics
+    /// For a position of another board, or when positions without a target are in the batch.
+    pub fn push_sample<T: Topology>(&mut self, state: &State<T>, legal: &[Move], target: Target<'_>) {
+        assert_eq!(self.winners.len(), self.len(), "all positions of a batch have targets, or none");
+        self.push(state, legal);
+        self.winners.push(relative(target.winner % state.seats(), state.seat(), state.seats()) as u8);
+        let kept = |&&(index, weight): &&(u16, f32)| {
+            usize::from(index) < legal.len() && weight > 0.0 && weight.is_finite()
+        };
+        let total: f32 = target.policy.iter().filter(kept).map(|&(_, weight)| weight).sum();
+        self.policy.extend(target.policy.iter().filter(kept).map(|&(index, weight)| (index, weight / total)));
+        self.policy_ends.push(self.policy.len());
+    }
+
+    /// The policy target of a position.
+    pub(crate) fn policy_of(&self, position: usize) -> &[(u16, f32)] {
+        let start = if position == 0 { 0 } else { self.policy_ends[position - 1] };
+        &self.policy[start..self.policy_ends[position]]
+    }
+}

@@ -194,7 +194,7 @@ impl GamesDb {
         row.map(|row| self.read(row)).transpose()
     }
 
-    /// The newest games of a kind, newest first.
+    /// The newest games of a kind, newest first; one from the future counts as ended when it was consolidated.
     ///
     /// # Errors
     /// As [`Self::game`].
@@ -327,7 +327,8 @@ fn insert_game(tx: &Transaction<'_>, segment: Hash, game: &Game, body: &[u8]) ->
         facts.winner,
         facts.winner_seat,
         facts.reason.as_str(),
-        record.created_ms.cast_signed(),
+        // A clock that runs ahead must not keep its games in the window for ever.
+        record.created_ms.min(now_ms()).cast_signed(),
         record.node.cast_signed(),
         segment.0,
         body,

@@ -238,3 +238,38 @@ impl GameRecord {
         Hash::of(&self.to_bytes().expect("a game of bounded length fits its frame"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> GameRecord {
+        GameRecord {
+            rules_version: 1,
+            config: "hex8_2p".into(),
+            swap: true,
+            turn_end: false,
+            seed: 2,
+            kind: GameKind::Baseline,
+            players: vec![Player::Model(Hash([7; 32])), Player::Random, Player::Heuristic],
+            moves: vec![3, 4],
+            decisions: vec![Decision { ply: 1, policy: vec![(5, 6)] }],
+            winner_seat: 1,
+            node: 8,
+            created_ms: 9,
+        }
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let bytes = record().to_bytes().unwrap();
+        assert_eq!(hex::encode(&bytes), GOLDEN);
+        assert_eq!(GameRecord::from_bytes(&bytes).unwrap(), record());
+        assert_eq!(record().id(), Hash::of(&bytes));
+    }
+
+    const GOLDEN: &str = "525201208e000000010000000700000000000000686578385f327001000200000000000000020000\
+        00030000000000000000000000070707070707070707070707070707070707070707070707070707\
+        07070707070100000002000000020000000000000003000000040000000100000000000000010000\
+        0001000000000000000500060001080000000000000009000000000000007c5627ec";
+}

@@ -74,6 +74,27 @@ fn windows_hold_the_newest_games() {
 }
 
 #[test]
+fn a_game_from_the_future_does_not_stay_the_newest() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = open(&folder.path().join("games.db"));
+    let insert = |created_ms, seed| {
+        let mut game = fixture::game("hex8_2p", seed);
+        game.created_ms = created_ms;
+        let model = fixture::model();
+        db.insert_segment(&Segment::build("hex8_2p", Source::Selfplay, model, 1, vec![game]).unwrap())
+            .unwrap();
+    };
+    insert(i64::MAX as u64, 0);
+    let consolidated = now_ms();
+    while now_ms() <= consolidated {
+        std::hint::spin_loop(); // at most a millisecond
+    }
+    insert(now_ms(), 1);
+    let newest = db.newest(GameKind::Selfplay, 2).unwrap();
+    assert_eq!(newest.iter().map(|game| game.seed).collect::<Vec<_>>(), [1, 0]);
+}
+
+#[test]
 fn columns_say_who_won() {
     let folder = tempfile::tempdir().unwrap();
     let db = open(&folder.path().join("games.db"));

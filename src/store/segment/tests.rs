@@ -57,10 +57,33 @@ fn what_is_built_can_be_opened_and_has_one_name() {
 }
 
 #[test]
+fn golden_header() {
+    let header = SegmentHeader {
+        config_key: "hex8_2p".into(),
+        source: Source::Evaluation,
+        model: Hash([7; 32]),
+        node: 1,
+        games: 2,
+        samples: 3,
+        body_bytes: 4,
+    };
+    let bytes = write(&header, b"").unwrap();
+    let frame = &bytes[..LENGTH + header_length(&bytes).unwrap()];
+    assert_eq!(hex::encode(frame), HEADER);
+    for source in Source::ALL {
+        assert_eq!(Source::parse(source.as_str()), Some(source));
+    }
+    assert_eq!(Source::parse("other"), None);
+}
+
+const HEADER: &str = "5b000000525201214f0000000700000000000000686578385f327001000000070707070707070707\
+        07070707070707070707070707070707070707070707070100000000000000020000000300000000\
+        0000000400000000000000fbbe6f3a";
+
+#[test]
 fn a_full_segment_is_small() {
     let segment = segment(GAMES_MAX as u64);
     let per_game = segment.bytes().len() / GAMES_MAX;
-    println!("{per_game} bytes a game");
     assert!(per_game < 4096, "{per_game}");
 }
 

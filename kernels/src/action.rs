@@ -45,6 +45,7 @@ const fn many(mean: u8, sum: u8) -> Reads {
 }
 
 /// What is read for a kind.
+#[inline]
 pub(crate) const fn reads(kind: MoveKind) -> Reads {
     match kind {
         MoveKind::Place1 => cell(0),
@@ -76,6 +77,7 @@ pub(crate) const fn reads(kind: MoveKind) -> Reads {
 }
 
 /// The plane or pair, if there is one.
+#[inline]
 pub(crate) fn used(index: u8) -> Option<usize> {
     (index != NONE).then_some(usize::from(index))
 }

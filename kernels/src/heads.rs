@@ -10,6 +10,7 @@ const SUM_SCALE: f32 = 1.0 / 32.0;
 /// Sums that the compiler can run side by side.
 const LANES: usize = 8;
 
+#[inline]
 fn dot3<F: Real>(a: &[F], b: &[F], c: &[F]) -> F {
     let mut sums = [F::default(); LANES];
     let pieces = a.chunks_exact(LANES).zip(b.chunks_exact(LANES)).zip(c.chunks_exact(LANES));
@@ -21,6 +22,7 @@ fn dot3<F: Real>(a: &[F], b: &[F], c: &[F]) -> F {
     sums.into_iter().fold(F::default(), |sum, lane| sum + lane)
 }
 
+#[inline]
 fn scale<F: Real>() -> F {
     F::of(1.0 / (KEY as f32).sqrt())
 }
@@ -41,18 +43,22 @@ pub(crate) struct PolicyGradient<'a, F> {
 }
 
 impl<F: Real> Policy<'_, F> {
+    #[inline]
     fn query(&self, cell: u16) -> &[F] {
         &self.cells[usize::from(cell) * HEAD..][..KEY]
     }
 
+    #[inline]
     fn key(&self, cell: u16) -> &[F] {
         &self.cells[usize::from(cell) * HEAD + KEY..][..KEY]
     }
 
+    #[inline]
     fn plane(&self, cell: u16, plane: usize) -> F {
         self.cells[usize::from(cell) * HEAD + 2 * KEY + plane]
     }
 
+    #[inline]
     fn pair(&self, pair: usize) -> &[F] {
         &self.layout.policy_pairs.of(self.weights)[pair * KEY..][..KEY]
     }

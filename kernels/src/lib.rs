@@ -5,19 +5,29 @@
 mod action;
 mod architecture;
 mod batch;
+mod checkpoint;
 mod conv;
 mod cpu;
 mod encode;
 mod evaluator;
+#[cfg(test)]
+mod gradients;
 mod heads;
 mod network;
+mod optimizer;
 mod real;
 mod taps;
 mod tower;
+mod trainer;
 
 pub use architecture::{Architecture, Grid};
 pub use batch::{Batch, Target};
+pub use checkpoint::{
+    CHECKPOINT_BYTES_MAX, CHECKPOINT_FORMAT, Checkpoint, CheckpointError, CheckpointHeader,
+};
 pub use cpu::CpuEvaluator;
 pub use encode::{CHANNELS, ENCODER_VERSION, GLOBALS, encode, relative};
 pub use evaluator::{Evaluation, Evaluator, Query};
 pub use network::Network;
+pub use optimizer::Optimizer;
+pub use trainer::{Loss, NotFinite, Trainer};

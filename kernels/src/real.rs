@@ -27,6 +27,7 @@ pub(crate) trait Real:
     fn exp(self) -> Self;
     fn ln(self) -> Self;
 
+    #[inline]
     fn relu(self) -> Self {
         if self > Self::default() { self } else { Self::default() }
     }
@@ -70,12 +71,14 @@ pub(crate) struct View<'a, F> {
 
 impl<'a, F> View<'a, F> {
     /// The first `rows * cols` of `data`.
+    #[inline]
     pub(crate) fn new(data: &'a [F], rows: usize, cols: usize) -> Self {
         assert!(data.len() >= rows * cols, "{rows} x {cols} of {}", data.len());
         Self { data, rows, cols, row_stride: cols, col_stride: 1 }
     }
 
     /// The transpose.
+    #[inline]
     pub(crate) fn t(self) -> Self {
         Self {
             data: self.data,

@@ -5,3 +5,7 @@ pub mod evaluation;
 mod game;
 pub mod selfplay;
 pub mod sprt;
+pub mod train;
+pub mod window;
+
+pub use window::{ReplayWindow, WindowError};

@@ -1,5 +1,7 @@
 //! The binary as people use it.
 
+mod engine;
+
 use std::process::{Command, Output};
 
 fn ringrift(args: &[&str]) -> Output {

@@ -4,6 +4,9 @@
 //! wrong arguments as well); a command that says more says so in its help.
 
 mod bench;
+mod engine;
+mod matches;
+mod players;
 mod rules;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -21,6 +24,8 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Bench(bench::Args),
+    Engine(engine::Args),
+    Match(matches::Args),
     Rules(rules::Args),
     /// Print the completion script of a shell.
     ///
@@ -46,6 +51,8 @@ pub fn main() -> ExitCode {
 fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Bench(args) => bench::run(args),
+        Command::Engine(args) => engine::run(&args),
+        Command::Match(args) => matches::run(&args),
         Command::Rules(args) => rules::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "ringrift", &mut io::stdout());

@@ -497,7 +497,6 @@ mod tests {
             let wins = set.records.iter().enumerate().filter(|(seat, record)| winner(record) == *seat);
             assert_eq!(set.wins, wins.count() as u32);
             swapped += set.records.iter().filter(|record| swaps(record) == 1).count();
-            assert_eq!(swaps(&set.records[0]), 0, "the heuristic never swaps");
         }
         assert!(swapped > 0);
     }

@@ -5,10 +5,10 @@
 
 use rules::{Bits, Move, State, Topology};
 
-/// What the features weigh.
+/// What the features weigh, found by hill climbing on games against random play and against earlier weights.
+/// Eliminated rings are left out although they win games: whoever chases them one step ahead spends the stacks needed
+/// later, and any weight for them lost games. A step that wins at once is seen anyway.
 struct Weights {
-    /// Share of the rings that win.
-    eliminated: f32,
     /// Share of the territory that wins.
     territory: f32,
     /// A controlled stack.
@@ -25,16 +25,8 @@ struct Weights {
     threatened: f32,
 }
 
-const WEIGHTS: Weights = Weights {
-    eliminated: 100.0,
-    territory: 60.0,
-    stack: 1.0,
-    ring: 0.4,
-    cap: 0.2,
-    marker: 0.5,
-    hand: 0.3,
-    threatened: -0.6,
-};
+const WEIGHTS: Weights =
+    Weights { territory: 60.0, stack: 1.0, ring: 0.2, cap: 0.1, marker: 0.5, hand: 0.3, threatened: -0.4 };
 
 /// Worth of a won game, beyond any sum of features.
 const WON: f32 = 1e6;
@@ -72,7 +64,7 @@ fn judge<T: Topology>(state: &State<T>, me: u8) -> f32 {
 
 fn features<T: Topology>(state: &State<T>, seat: u8) -> f32 {
     let w = &WEIGHTS;
-    let config = state.config();
+    let minimum = f32::from(state.config().territory_minimum());
     let (mut stacks, mut rings, mut caps, mut threatened) = (0, 0, 0, 0);
     for cell in state.controlled_bits(seat).cells() {
         let stack = state.stack(cell);
@@ -81,8 +73,7 @@ fn features<T: Topology>(state: &State<T>, seat: u8) -> f32 {
         caps += stack.cap();
         threatened += u32::from(is_threatened(state, seat, cell));
     }
-    w.eliminated * f32::from(state.eliminated(seat)) / f32::from(config.elimination_threshold())
-        + w.territory * f32::from(state.territory(seat)) / f32::from(config.territory_minimum())
+    w.territory * f32::from(state.territory(seat)) / minimum
         + w.stack * stacks as f32
         + w.ring * rings as f32
         + w.cap * caps as f32
@@ -135,7 +126,7 @@ mod tests {
 
     #[test]
     fn far_stronger_than_random() {
-        for (key, games, least) in [("hex8_2p", 200, 0.8), ("square8_2p", 200, 0.8), ("hex8_3p", 99, 0.6)] {
+        for (key, games, least) in [("hex8_2p", 200, 0.9), ("square8_2p", 200, 0.85), ("hex8_3p", 99, 0.65)] {
             let share = share(key.parse().unwrap(), games);
             println!("{key}: {share}");
             assert!(share >= least, "{key}: {share}");

@@ -45,17 +45,4 @@ pub(crate) fn unit(choices: &mut Choices) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn samples_follow_the_weights() {
-        let mut choices = Choices::new(3);
-        let mut seen = [0u32; 4];
-        for _ in 0..10_000 {
-            seen[sample(&[0.0, 1.0, 3.0, 0.0], &mut choices)] += 1;
-        }
-        assert_eq!((seen[0], seen[3]), (0, 0));
-        assert!((2_300..2_700).contains(&seen[1]), "{seen:?}");
-    }
-}
+mod tests;

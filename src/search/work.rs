@@ -5,10 +5,10 @@
 
 use super::{
     gumbel::{self, SearchSettings},
-    tree::{Known, NONE, Tree, one_hot, wins},
+    tree::{Known, Tree, one_hot, wins},
 };
 use kernels::{Evaluation, Query};
-use rules::{Move, SEATS_MAX, State, Topology, playout::Choices};
+use rules::{Move, MoveKind, SEATS_MAX, State, Topology, playout::Choices};
 
 /// Why a search cannot go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +40,8 @@ pub struct Search<T: Topology> {
     legal: Vec<Move>,
     scores: Vec<f32>,
     seat: u8,
+    /// Index of the pie rule among the root moves.
+    swap: Option<usize>,
 }
 
 const ROOT: u32 = 0;
@@ -61,6 +63,7 @@ impl<T: Topology> Search<T> {
             legal: Vec::new(),
             scores: Vec::new(),
             seat: 0,
+            swap: None,
         }
     }
 
@@ -89,6 +92,7 @@ impl<T: Topology> Search<T> {
         if self.legal.is_empty() {
             return Err(SearchError::NoLegalMove);
         }
+        self.swap = self.legal.iter().position(|mv| mv.kind() == MoveKind::Swap);
         self.won.extend(wins(state, &self.legal));
         if self.legal.len() == 1 && self.won.is_empty() {
             self.won.push(0);
@@ -188,8 +192,16 @@ impl<T: Topology> Search<T> {
         }
     }
 
+    /// The first simulation goes to the pie rule where it is on offer: it is one move among some two hundred, too
+    /// important to be left to the noise.
     fn choose_root(&mut self) -> usize {
         let visits = self.schedule[self.done];
+        if visits == 0
+            && let Some(swap) = self.swap
+            && self.tree.edges(ROOT)[swap].visits == 0
+        {
+            return swap;
+        }
         self.best_with(visits)
     }
 
@@ -252,20 +264,26 @@ impl<T: Topology> Search<T> {
         &self.scores
     }
 
-    /// Mean value of the simulations for the people behind the seats; none for a single legal move.
+    /// Value of the best move for the people behind the seats: the mean of its simulations. None for a single legal
+    /// move, which was not searched.
     #[must_use]
-    pub fn value(&self) -> Option<[f32; SEATS_MAX]> {
+    pub fn value(&mut self) -> Option<[f32; SEATS_MAX]> {
         if self.tree.is_empty() {
             return (self.legal.len() > 1).then(|| one_hot(self.seat));
         }
-        let root = self.tree.node(ROOT);
-        Some(root.sum.map(|sum| sum / root.visits.max(1) as f32))
+        let best = self.best();
+        let edge = self.tree.edges(ROOT)[best];
+        let node = self.tree.node(if edge.visits > 0 { edge.child } else { ROOT });
+        let mut value = node.sum.map(|sum| sum / node.visits.max(1) as f32);
+        if edge.visits > 0 && self.swap == Some(best) {
+            value.swap(0, 1);
+        }
+        Some(value)
     }
 
     /// How often each legal move was tried.
     pub fn visits(&self) -> impl Iterator<Item = u32> {
         let edges = if self.tree.is_empty() { &[][..] } else { self.tree.edges(ROOT) };
-        debug_assert!(edges.iter().all(|edge| edge.visits == 0 || edge.child != NONE));
         edges.iter().map(|edge| edge.visits)
     }
 }

@@ -208,26 +208,31 @@ impl Service {
             let addr = addrs.get(failures % addrs.len().max(1)).cloned();
             addr.ok_or_else(|| io::Error::other("the name has no address"))
         });
-        let dialled = addr.map_err(|e| e.to_string()).and_then(|addr| {
+        let dialled = addr.map_err(|e| DialFailure::Error(e.to_string())).and_then(|addr| {
             let opts = DialOpts::unknown_peer_id().address(addr).allocate_new_port().build();
             let id = opts.connection_id();
-            self.swarm.dial(opts).map(|()| id).map_err(|e| describe(&e))
+            self.swarm.dial(opts).map(|()| id).map_err(|e| DialFailure::of(&e))
         });
         match dialled {
             Ok(id) => {
                 self.bootstrap_dials.insert(id, index);
             }
-            Err(error) => self.bootstrap_failed(index, error),
+            Err(failure) => self.bootstrap_failed(index, failure),
         }
     }
 
-    fn bootstrap_failed(&mut self, index: usize, error: String) {
+    fn bootstrap_failed(&mut self, index: usize, failure: DialFailure) {
         let now = Instant::now();
         let bootstrap = &mut self.bootstraps[index];
-        tracing::debug!(addr = %bootstrap.status().addr, error, "bootstrap address not reached");
-        bootstrap.failed(error, now, rand::random());
-        if let Some(peer) = bootstrap.peer {
-            self.book.failed(&peer, now, rand::random());
+        match failure {
+            DialFailure::Own => bootstrap.is_own(),
+            DialFailure::Error(error) => {
+                tracing::debug!(addr = %bootstrap.status().addr, error, "bootstrap address not reached");
+                bootstrap.failed(error, now, rand::random());
+                if let Some(peer) = bootstrap.peer {
+                    self.book.failed(&peer, now, rand::random());
+                }
+            }
         }
         self.report_bootstrap();
     }
@@ -380,12 +385,7 @@ impl Service {
 
     fn on_dial_error(&mut self, connection: ConnectionId, peer: Option<PeerId>, error: &DialError) {
         if let Some(index) = self.bootstrap_dials.remove(&connection) {
-            if matches!(error, DialError::LocalPeerId { .. }) {
-                self.bootstraps[index].is_own();
-                self.report_bootstrap();
-            } else {
-                self.bootstrap_failed(index, describe(error));
-            }
+            self.bootstrap_failed(index, DialFailure::of(error));
         } else if let Some(peer) = peer {
             tracing::debug!(%peer, error = describe(error), "peer not reached");
             if let DialError::WrongPeerId { address, .. } | DialError::LocalPeerId { address } = error
@@ -598,6 +598,22 @@ fn is_loopback(addr: &Multiaddr) -> bool {
         Some(Protocol::Ip4(ip)) => ip.is_loopback(),
         Some(Protocol::Ip6(ip)) => ip.is_loopback(),
         _ => false,
+    }
+}
+
+/// Why a bootstrap address was not reached.
+enum DialFailure {
+    Own,
+    Error(String),
+}
+
+impl DialFailure {
+    fn of(error: &DialError) -> Self {
+        match error {
+            // The swarm leaves out addresses that it listens on itself, and no other was given.
+            DialError::NoAddresses | DialError::LocalPeerId { .. } => Self::Own,
+            _ => Self::Error(describe(error)),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Measures requests between two peers over loopback TCP: `cargo run --release -p p2p --example loopback`.
+//! Measures requests and a transfer between two peers over loopback TCP: `cargo run --release -p p2p --example loopback`.
 
 use p2p::{Class, P2p, P2pConfig, P2pHandle};
 use std::{
@@ -28,6 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (bytes, callers) in [(64, 1), (16 * 1024, 1), (64, 16), (16 * 1024, 16), (1024 * 1024, 4)] {
         requests(&client, &server.peer_id(), bytes, callers).await?;
     }
+    transfer(&server, &client, 256).await?;
     shutdown.cancel();
     while tasks.join_next().await.is_some() {}
     Ok(())
@@ -78,6 +79,27 @@ async fn requests(
         times[times.len() * 99 / 100],
         times.len() as f64 / elapsed,
         (times.len() * bytes) as f64 / elapsed / 1048576.0,
+    );
+    Ok(())
+}
+
+/// Content from one disk to the other: hashing, writing and syncing included.
+async fn transfer(
+    from: &P2pHandle,
+    to: &P2pHandle,
+    mebibytes: usize,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let content: Vec<u8> = (0..mebibytes << 17)
+        .flat_map(|i| (i as u64).wrapping_mul(0x9e3779b97f4a7c15).to_le_bytes())
+        .collect();
+    let hash = from.put_blob(content).await?;
+    let began = Instant::now();
+    let report = to.fetch(hash, None, vec![from.peer_id()], p2p::blobs::FetchLimits::default()).await?;
+    let elapsed = began.elapsed().as_secs_f64();
+    println!(
+        "{mebibytes} MiB fetched in {elapsed:.2} s: {:.0} MiB/s; dropped {:?}",
+        mebibytes as f64 / elapsed,
+        report.dropped
     );
     Ok(())
 }

@@ -273,9 +273,7 @@ impl Service {
         let refused = match self.links.get_mut(&peer) {
             None => RequestError::NotConnected,
             Some(link) if link.closing => RequestError::NotConnected,
-            Some(link) if link.in_flight[class.index()] >= class.per_peer_max() => {
-                RequestError::Failed("busy: too many requests under way to this peer".into())
-            }
+            Some(link) if link.in_flight[class.index()] >= class.per_peer_max() => RequestError::Busy,
             Some(link) => {
                 link.in_flight[class.index()] += 1;
                 let id = self.swarm.behaviour_mut().class(class).send_request(&peer, bytes);
@@ -550,7 +548,7 @@ impl Service {
             RequestEvent::Message { message: Message::Response { request_id, response }, .. } => {
                 let result = match response {
                     Response::Ready(Outcome::Answer(bytes)) => Ok(bytes),
-                    Response::Ready(Outcome::Busy) => Err(RequestError::Failed("peer is busy".into())),
+                    Response::Ready(Outcome::Busy) => Err(RequestError::Busy),
                     Response::Ready(Outcome::Dropped) | Response::Later(_) => {
                         Err(RequestError::Failed("peer gave no answer".into()))
                     }

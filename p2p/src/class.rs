@@ -45,7 +45,7 @@ impl Class {
         match self {
             Class::Raft => 512,
             Class::Control => 256,
-            Class::Blob => 128,
+            Class::Blob => 48,
         }
     }
 

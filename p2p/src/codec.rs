@@ -7,7 +7,7 @@ use crate::class::Class;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::{StreamProtocol, request_response};
 use std::io;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// What a responder says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,11 +19,18 @@ pub(crate) enum Outcome {
     Dropped,
 }
 
+/// An answer, and what is to be given back once the connection has taken it.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
+}
+
 /// A reply on its way. The responder's stream awaits the answer itself, which saves a turn of the swarm's loop.
 #[derive(Debug)]
 pub(crate) enum Response {
     Ready(Outcome),
-    Later(oneshot::Receiver<Vec<u8>>),
+    Later(oneshot::Receiver<Answer>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -109,14 +116,19 @@ impl request_response::Codec for RawCodec {
     where
         T: AsyncWrite + Unpin + Send,
     {
-        let outcome = match reply {
-            Response::Ready(outcome) => outcome,
-            Response::Later(answer) => answer.await.map_or(Outcome::Dropped, Outcome::Answer),
+        let (outcome, permit) = match reply {
+            Response::Ready(outcome) => (outcome, None),
+            Response::Later(answer) => match answer.await {
+                Ok(answer) => (Outcome::Answer(answer.bytes), answer.permit),
+                Err(_) => (Outcome::Dropped, None),
+            },
         };
         match outcome {
             Outcome::Answer(bytes) => {
                 io.write_all(&[ANSWER]).await?;
-                self.write(io, &bytes).await
+                self.write(io, &bytes).await?;
+                drop(permit);
+                Ok(())
             }
             Outcome::Busy => io.write_all(&[BUSY]).await,
             Outcome::Dropped => io.write_all(&[DROPPED]).await,
@@ -160,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_dropped_reply_is_told() {
-        let (answer, later) = oneshot::channel();
+        let (answer, later) = oneshot::channel::<Answer>();
         drop(answer);
         let mut out = Cursor::new(Vec::new());
         block_on(RawCodec::new(9).write_response(&P, &mut out, Response::Later(later))).unwrap();

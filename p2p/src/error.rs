@@ -1,6 +1,6 @@
 //! What can go wrong, as a caller sees it.
 
-use crate::identity::IdentityError;
+use crate::{blobs::StoreError, identity::IdentityError};
 use libp2p::Multiaddr;
 
 /// Why the peer-to-peer service did not start.
@@ -9,6 +9,9 @@ pub enum P2pError {
     /// The node's key.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The folder for content.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Another process listens there, or the address is not this host's.
     #[error("cannot listen on {addr}: {reason}")]
     Listen {
@@ -34,12 +37,23 @@ pub enum RequestError {
     /// No answer in time; the peer may have acted.
     #[error("no answer in time")]
     Timeout,
-    /// Anything else, in words. The peer may have acted unless it says "busy".
+    /// The peer, or the queue of requests to it, is full; nothing was done. Try again in a moment.
+    #[error("peer is busy")]
+    Busy,
+    /// Anything else, in words. The peer may have acted.
     #[error("request failed: {0}")]
     Failed(String),
     /// The request is larger than its class allows.
     #[error("request exceeds the limit of its class")]
     TooLarge,
+}
+
+impl RequestError {
+    /// Whether the peer is merely busy.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        *self == Self::Busy
+    }
 }
 
 /// Why a message was not even tried. Success means only that it was queued: see [`crate::P2pHandle::publish`].

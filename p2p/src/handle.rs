@@ -2,13 +2,15 @@
 
 use crate::{
     GOSSIP_BYTES_MAX,
+    blobs::Fetcher,
     class::Class,
+    codec::Answer,
     error::{PublishError, RequestError},
     hello::transport_part,
 };
 use libp2p::{Multiaddr, PeerId};
 use std::{sync::Arc, time::Duration};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// A peer that is connected now and has said who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +66,7 @@ pub struct IncomingRequest {
 #[derive(Debug)]
 pub struct Reply {
     pub(crate) class: Class,
-    pub(crate) answer: oneshot::Sender<Vec<u8>>,
+    pub(crate) answer: oneshot::Sender<Answer>,
 }
 
 /// Why an answer did not go out.
@@ -87,7 +89,12 @@ impl Reply {
         if bytes.len() > self.class.bytes_max() {
             return Err(ReplyError::TooLarge);
         }
-        self.answer.send(bytes).map_err(|_| ReplyError::Gone)
+        self.answer.send(Answer { bytes, permit: None }).map_err(|_| ReplyError::Gone)
+    }
+
+    /// Answers, and keeps `permit` until the connection has taken all of it.
+    pub(crate) fn send_holding(self, bytes: Vec<u8>, permit: OwnedSemaphorePermit) -> Result<(), ReplyError> {
+        self.answer.send(Answer { bytes, permit: Some(permit) }).map_err(|_| ReplyError::Gone)
     }
 
     /// Whether the caller is gone, so that the work can be spared.
@@ -144,6 +151,7 @@ pub(crate) struct Shared {
     pub(crate) bootstrap: watch::Receiver<Vec<BootstrapStatus>>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) permits: [Semaphore; Class::ALL.len()],
+    pub(crate) fetcher: Fetcher,
 }
 
 impl P2pHandle {

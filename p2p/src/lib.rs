@@ -8,6 +8,7 @@
 //! not arrive at all. *Content* is exact: bytes have the name they hash to, or they are not there.
 
 mod behaviour;
+pub mod blobs;
 mod book;
 mod bootstrap;
 mod class;

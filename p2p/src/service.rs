@@ -208,26 +208,31 @@ impl Service {
             let addr = addrs.get(failures % addrs.len().max(1)).cloned();
             addr.ok_or_else(|| io::Error::other("the name has no address"))
         });
-        let dialled = addr.map_err(|e| e.to_string()).and_then(|addr| {
+        let dialled = addr.map_err(|e| DialFailure::Error(e.to_string())).and_then(|addr| {
             let opts = DialOpts::unknown_peer_id().address(addr).allocate_new_port().build();
             let id = opts.connection_id();
-            self.swarm.dial(opts).map(|()| id).map_err(|e| describe(&e))
+            self.swarm.dial(opts).map(|()| id).map_err(|e| DialFailure::of(&e))
         });
         match dialled {
             Ok(id) => {
                 self.bootstrap_dials.insert(id, index);
             }
-            Err(error) => self.bootstrap_failed(index, error),
+            Err(failure) => self.bootstrap_failed(index, failure),
         }
     }
 
-    fn bootstrap_failed(&mut self, index: usize, error: String) {
+    fn bootstrap_failed(&mut self, index: usize, failure: DialFailure) {
         let now = Instant::now();
         let bootstrap = &mut self.bootstraps[index];
-        tracing::debug!(addr = %bootstrap.status().addr, error, "bootstrap address not reached");
-        bootstrap.failed(error, now, rand::random());
-        if let Some(peer) = bootstrap.peer {
-            self.book.failed(&peer, now, rand::random());
+        match failure {
+            DialFailure::Own => bootstrap.is_own(),
+            DialFailure::Error(error) => {
+                tracing::debug!(addr = %bootstrap.status().addr, error, "bootstrap address not reached");
+                bootstrap.failed(error, now, rand::random());
+                if let Some(peer) = bootstrap.peer {
+                    self.book.failed(&peer, now, rand::random());
+                }
+            }
         }
         self.report_bootstrap();
     }
@@ -268,9 +273,7 @@ impl Service {
         let refused = match self.links.get_mut(&peer) {
             None => RequestError::NotConnected,
             Some(link) if link.closing => RequestError::NotConnected,
-            Some(link) if link.in_flight[class.index()] >= class.per_peer_max() => {
-                RequestError::Failed("busy: too many requests under way to this peer".into())
-            }
+            Some(link) if link.in_flight[class.index()] >= class.per_peer_max() => RequestError::Busy,
             Some(link) => {
                 link.in_flight[class.index()] += 1;
                 let id = self.swarm.behaviour_mut().class(class).send_request(&peer, bytes);
@@ -380,12 +383,7 @@ impl Service {
 
     fn on_dial_error(&mut self, connection: ConnectionId, peer: Option<PeerId>, error: &DialError) {
         if let Some(index) = self.bootstrap_dials.remove(&connection) {
-            if matches!(error, DialError::LocalPeerId { .. }) {
-                self.bootstraps[index].is_own();
-                self.report_bootstrap();
-            } else {
-                self.bootstrap_failed(index, describe(error));
-            }
+            self.bootstrap_failed(index, DialFailure::of(error));
         } else if let Some(peer) = peer {
             tracing::debug!(%peer, error = describe(error), "peer not reached");
             if let DialError::WrongPeerId { address, .. } | DialError::LocalPeerId { address } = error
@@ -550,7 +548,7 @@ impl Service {
             RequestEvent::Message { message: Message::Response { request_id, response }, .. } => {
                 let result = match response {
                     Response::Ready(Outcome::Answer(bytes)) => Ok(bytes),
-                    Response::Ready(Outcome::Busy) => Err(RequestError::Failed("peer is busy".into())),
+                    Response::Ready(Outcome::Busy) => Err(RequestError::Busy),
                     Response::Ready(Outcome::Dropped) | Response::Later(_) => {
                         Err(RequestError::Failed("peer gave no answer".into()))
                     }
@@ -598,6 +596,22 @@ fn is_loopback(addr: &Multiaddr) -> bool {
         Some(Protocol::Ip4(ip)) => ip.is_loopback(),
         Some(Protocol::Ip6(ip)) => ip.is_loopback(),
         _ => false,
+    }
+}
+
+/// Why a bootstrap address was not reached.
+enum DialFailure {
+    Own,
+    Error(String),
+}
+
+impl DialFailure {
+    fn of(error: &DialError) -> Self {
+        match error {
+            // The swarm leaves out addresses that it listens on itself, and no other was given.
+            DialError::NoAddresses | DialError::LocalPeerId { .. } => Self::Own,
+            _ => Self::Error(describe(error)),
+        }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use crate::{
     behaviour::Behaviour,
+    blobs::{self, BlobStore, Fetcher},
     bootstrap::Bootstrap,
     class::Class,
     error::P2pError,
-    handle::{Inbox, P2pHandle, Shared},
+    handle::{Inbox, IncomingRequest, P2pHandle, Shared},
     identity,
     service::{Outlets, Service},
     transport,
@@ -25,7 +26,7 @@ use std::{
 };
 use tokio::{
     sync::{Semaphore, mpsc, watch},
-    task::JoinSet,
+    task::{JoinSet, spawn_blocking},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -54,6 +55,12 @@ pub struct P2pConfig {
     pub blob_dir: PathBuf,
 }
 
+pub(crate) struct Launched {
+    pub(crate) handle: P2pHandle,
+    pub(crate) inbox: Inbox,
+    pub(crate) blob_inbox: mpsc::Receiver<IncomingRequest>,
+}
+
 /// The peer-to-peer service.
 pub struct P2p;
 
@@ -68,7 +75,23 @@ impl P2p {
         tasks: &mut JoinSet<()>,
         shutdown: CancellationToken,
     ) -> Result<(P2pHandle, Inbox), P2pError> {
+        let launched = Self::launch(config, tasks, shutdown.clone()).await?;
+        tasks.spawn(blobs::serve(launched.handle.blobs().clone(), launched.blob_inbox, shutdown));
+        Ok((launched.handle, launched.inbox))
+    }
+
+    /// All but the task that serves content.
+    pub(crate) async fn launch(
+        config: P2pConfig,
+        tasks: &mut JoinSet<()>,
+        shutdown: CancellationToken,
+    ) -> Result<Launched, P2pError> {
         let key = identity::load_or_create(&config.key_path)?;
+        let store = {
+            let dir = config.blob_dir.clone();
+            let open = spawn_blocking(move || BlobStore::open(&dir)).await;
+            open.map_err(|e| P2pError::Setup(e.to_string()))??
+        };
         let own = key.public().to_peer_id();
         let now = Instant::now();
         let bootstraps = config.bootstrap.iter().map(|addr| Bootstrap::new(addr.clone(), now));
@@ -82,7 +105,7 @@ impl P2p {
 
         let (commands, command_queue) = mpsc::channel(COMMANDS_CAPACITY);
         let (gossip, gossip_inbox) = mpsc::channel(GOSSIP_CAPACITY);
-        let [(raft, raft_inbox), (control, control_inbox), (blob, _blob_inbox)] =
+        let [(raft, raft_inbox), (control, control_inbox), (blob, blob_inbox)] =
             Class::ALL.map(|class| mpsc::channel(class.inbox_capacity()));
         let (listen, listen_watch) = watch::channel(addrs);
         let (peers, peers_watch) = watch::channel(Vec::new());
@@ -99,9 +122,10 @@ impl P2p {
             bootstrap: bootstrap_watch,
             commands,
             permits: Class::ALL.map(|class| Semaphore::new(class.in_flight_max())),
+            fetcher: Fetcher::new(store),
         };
         let inbox = Inbox { raft: raft_inbox, control: control_inbox, gossip: gossip_inbox };
-        Ok((P2pHandle(Arc::new(shared)), inbox))
+        Ok(Launched { handle: P2pHandle(Arc::new(shared)), inbox, blob_inbox })
     }
 }
 

@@ -1,0 +1,91 @@
+//! What fetchers ask and holders answer, as requests of [`Class::Blob`](crate::Class::Blob).
+//!
+//! A question is a frame of the codec. An answer is one byte and raw content: its hash is its checksum.
+
+use serde::{Deserialize, Serialize};
+use wire::Hash;
+
+const ASK: u8 = 0x42;
+const ASK_BYTES_MAX: usize = 64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Ask {
+    Has(Hash),
+    Outline(Hash),
+    Piece(Hash, u32),
+}
+
+impl Ask {
+    pub(crate) fn encode(self) -> Vec<u8> {
+        wire::encode(ASK, &self, ASK_BYTES_MAX).expect("a question is small")
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        wire::decode::<_, ASK_BYTES_MAX>(ASK, bytes).ok()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Not here, or the question was not understood.
+    No,
+    Yes,
+    /// An encoded outline.
+    Outline(Vec<u8>),
+    Piece(Vec<u8>),
+}
+
+impl Answer {
+    pub(crate) fn encode(self) -> Vec<u8> {
+        let (tag, mut body) = match self {
+            Self::No => (0, Vec::new()),
+            Self::Yes => (1, Vec::new()),
+            Self::Outline(bytes) => (2, bytes),
+            Self::Piece(bytes) => (3, bytes),
+        };
+        body.push(tag); // at the end, where it costs no copy
+        body
+    }
+
+    pub(crate) fn decode(mut bytes: Vec<u8>) -> Option<Self> {
+        match (bytes.pop()?, bytes.is_empty()) {
+            (0, true) => Some(Self::No),
+            (1, true) => Some(Self::Yes),
+            (2, _) => Some(Self::Outline(bytes)),
+            (3, _) => Some(Self::Piece(bytes)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn golden_bytes() {
+        let text: String =
+            Ask::Piece(Hash([1; 32]), 258).encode().iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(text[..24], *"525201422800000002000000");
+        assert_eq!(text[24..88], *"01".repeat(32));
+        assert_eq!(text[88..96], *"02010000");
+        assert_eq!(Answer::Piece(vec![9, 8]).encode(), [9, 8, 3]);
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip_and_hostile_bytes(bytes in prop::collection::vec(any::<u8>(), 0..100), hash in any::<[u8; 32]>(), index in any::<u32>()) {
+            for ask in [Ask::Has(Hash(hash)), Ask::Outline(Hash(hash)), Ask::Piece(Hash(hash), index)] {
+                prop_assert_eq!(Ask::decode(&ask.encode()), Some(ask));
+            }
+            for answer in [Answer::No, Answer::Yes, Answer::Outline(bytes.clone()), Answer::Piece(bytes.clone())] {
+                prop_assert_eq!(Answer::decode(answer.clone().encode()), Some(answer));
+            }
+            prop_assert_eq!(Ask::decode(&bytes), None);
+            if let Some(answer) = Answer::decode(bytes.clone()) {
+                prop_assert_eq!(answer.encode(), bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Answers other peers' questions for content.
+//!
+//! Invariant: at most [`UPLOADS_MAX`] answers are being read or sent; each keeps its permit until the peer's
+//! connection has taken it. What waits behind them is bounded by the inbox.
+
+use crate::{
+    blobs::{
+        outline::Outline,
+        protocol::{Answer, Ask},
+        store::{BlobStore, StoreError},
+    },
+    handle::IncomingRequest,
+};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::{JoinSet, spawn_blocking},
+};
+use tokio_util::sync::CancellationToken;
+use wire::Hash;
+
+const UPLOADS_MAX: usize = 16;
+const OUTLINES_MAX: usize = 64;
+
+pub(crate) async fn serve(
+    store: BlobStore,
+    mut inbox: mpsc::Receiver<IncomingRequest>,
+    shutdown: CancellationToken,
+) {
+    let server = Arc::new(Server { store, outlines: Mutex::default(), outlining: Mutex::default() });
+    let permits = Arc::new(Semaphore::new(UPLOADS_MAX));
+    let mut uploads = JoinSet::new();
+    let work = async {
+        while let Some(request) = inbox.recv().await {
+            let Ok(permit) = permits.clone().acquire_owned().await else { return };
+            while uploads.try_join_next().is_some() {}
+            let server = server.clone();
+            uploads.spawn(async move {
+                if request.reply.is_gone() {
+                    return;
+                }
+                let answer = spawn_blocking(move || server.answer(&request.bytes)).await;
+                let bytes = answer.unwrap_or(Answer::No).encode();
+                let _ = request.reply.send_holding(bytes, permit); // the peer is gone
+            });
+        }
+    };
+    shutdown.run_until_cancelled(work).await;
+}
+
+struct Server {
+    store: BlobStore,
+    /// The outlines asked for last; making one reads the whole content.
+    outlines: Mutex<VecDeque<(Hash, Arc<Outline>)>>,
+    /// One outline is made at a time.
+    outlining: Mutex<()>,
+}
+
+impl Server {
+    fn answer(&self, question: &[u8]) -> Answer {
+        let answer = match Ask::decode(question) {
+            Some(Ask::Has(hash)) => Ok(self.store.has(hash).then_some(Answer::Yes)),
+            Some(Ask::Outline(hash)) => self.outline(hash).map(|outline| {
+                let frame = outline?.encode().expect("an outline is bounded");
+                Some(Answer::Outline(frame))
+            }),
+            Some(Ask::Piece(hash, index)) => self.piece(hash, index as usize),
+            None => Ok(None),
+        };
+        match answer {
+            Ok(answer) => answer.unwrap_or(Answer::No),
+            Err(error) => {
+                tracing::error!(%error, "cannot serve content");
+                Answer::No
+            }
+        }
+    }
+
+    fn piece(&self, hash: Hash, index: usize) -> Result<Option<Answer>, StoreError> {
+        let Some(outline) = self.outline(hash)? else { return Ok(None) };
+        Ok(self.store.piece(hash, &outline, index)?.map(Answer::Piece))
+    }
+
+    fn outline(&self, hash: Hash) -> Result<Option<Arc<Outline>>, StoreError> {
+        if let Some(known) = self.known(hash) {
+            return Ok(Some(known));
+        }
+        let _one_at_a_time = self.outlining.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = self.known(hash) {
+            return Ok(Some(known));
+        }
+        let Some(outline) = self.store.outline(hash)?.map(Arc::new) else { return Ok(None) };
+        let mut outlines = self.outlines.lock().unwrap_or_else(PoisonError::into_inner);
+        outlines.truncate(OUTLINES_MAX - 1);
+        outlines.push_front((hash, outline.clone()));
+        Ok(Some(outline))
+    }
+
+    fn known(&self, hash: Hash) -> Option<Arc<Outline>> {
+        let outlines = self.outlines.lock().unwrap_or_else(PoisonError::into_inner);
+        outlines.iter().find(|(known, _)| *known == hash).map(|(_, outline)| outline.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_what_is_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(dir.path()).unwrap();
+        let hash = store.put(b"content").unwrap();
+        let other = Hash::of(b"other");
+        let server = Server { store, outlines: Mutex::default(), outlining: Mutex::default() };
+        let outline = server.store.outline(hash).unwrap().unwrap().encode().unwrap();
+        let check = |ask: Ask, expected: Answer| assert_eq!(server.answer(&ask.encode()), expected);
+        check(Ask::Has(hash), Answer::Yes);
+        check(Ask::Has(other), Answer::No);
+        check(Ask::Outline(hash), Answer::Outline(outline));
+        check(Ask::Outline(other), Answer::No);
+        check(Ask::Piece(hash, 0), Answer::Piece(b"content".to_vec()));
+        check(Ask::Piece(hash, 1), Answer::No);
+        check(Ask::Piece(hash, u32::MAX), Answer::No);
+        check(Ask::Piece(other, 0), Answer::No);
+        assert_eq!(server.answer(b"nonsense"), Answer::No);
+        // Damage that came after the outline was made is not served, either.
+        std::fs::write(server.store.path(hash), b"damaged").unwrap();
+        check(Ask::Piece(hash, 0), Answer::No);
+        check(Ask::Has(hash), Answer::No);
+    }
+}

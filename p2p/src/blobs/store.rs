@@ -1,0 +1,294 @@
+//! Content on disk, one file per content, named by its hash. Every call blocks: use `spawn_blocking`.
+
+use crate::blobs::outline::{BLOB_BYTES_MAX, Outline};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use wire::Hash;
+
+/// Why the store refused.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk: full, unwritable, gone.
+    #[error("{path}: {source}")]
+    Io {
+        /// What was being read or written.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// A file did not have the hash that is its name. It was moved aside and is not served.
+    #[error("content {hash} was corrupt on disk; the file is set aside at {aside}")]
+    Corrupt {
+        /// The name that it bore.
+        hash: Hash,
+        /// Where it is now.
+        aside: PathBuf,
+    },
+    /// Larger than [`BLOB_BYTES_MAX`].
+    #[error("content of {0} bytes is too large")]
+    TooLarge(u64),
+}
+
+/// A folder of content. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct BlobStore(Arc<Folders>);
+
+#[derive(Debug)]
+struct Folders {
+    root: PathBuf,
+    /// Unfinished files.
+    partial: PathBuf,
+    /// Files that were not what their names said.
+    corrupt: PathBuf,
+    temporaries: AtomicU64,
+}
+
+impl BlobStore {
+    /// Opens or makes the folder, and clears what an interrupted [`BlobStore::put`] left. Unfinished fetches stay,
+    /// to be resumed.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the folder cannot be made or written.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let (partial, corrupt) = (dir.join("partial"), dir.join("corrupt"));
+        for folder in [dir, &partial, &corrupt] {
+            fs::create_dir_all(folder).map_err(at(folder))?;
+        }
+        for entry in fs::read_dir(&partial).map_err(at(&partial))? {
+            let path = entry.map_err(at(&partial))?.path();
+            if path.extension().is_some_and(|e| e == "new") {
+                fs::remove_file(&path).map_err(at(&path))?;
+            }
+        }
+        let folders = Folders { root: dir.to_owned(), partial, corrupt, temporaries: AtomicU64::new(0) };
+        Ok(Self(Arc::new(folders)))
+    }
+
+    /// Keeps `content` and returns its name. Durable when it returns. Content that is there is not written again;
+    /// a damaged copy is replaced.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`], [`StoreError::Io`]; then nothing is under the name.
+    pub fn put(&self, content: &[u8]) -> Result<Hash, StoreError> {
+        let size = content.len() as u64;
+        if size > BLOB_BYTES_MAX {
+            return Err(StoreError::TooLarge(size));
+        }
+        let hash = Hash::of(content);
+        match self.outline(hash) {
+            Ok(Some(_)) => return Ok(hash),
+            Ok(None) | Err(StoreError::Corrupt { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let number = self.0.temporaries.fetch_add(1, Ordering::Relaxed);
+        let temporary = self.0.partial.join(format!("{hash}.{}.{number}.new", std::process::id()));
+        let written = File::create(&temporary).and_then(|mut file| file.write_all(content));
+        if let Err(error) = written.map_err(at(&temporary)).and_then(|()| self.adopt(&temporary, hash)) {
+            let _ = fs::remove_file(&temporary); // the first error is the one to tell
+            return Err(error);
+        }
+        Ok(hash)
+    }
+
+    /// Gives a file whose content was checked its final name, durably.
+    pub(crate) fn adopt(&self, file: &Path, hash: Hash) -> Result<(), StoreError> {
+        let path = self.path(hash);
+        OpenOptions::new().write(true).open(file).and_then(|f| f.sync_all()).map_err(at(file))?;
+        fs::rename(file, &path).map_err(at(&path))?;
+        File::open(&self.0.root).and_then(|folder| folder.sync_all()).map_err(at(&self.0.root))
+    }
+
+    /// The content, checked. `None` if it is not here.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] for a damaged file, which is set aside; [`StoreError::Io`].
+    pub fn get(&self, hash: Hash) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.path(hash);
+        let Some(file) = open(&path)? else { return Ok(None) };
+        let mut content = Vec::new();
+        file.take(BLOB_BYTES_MAX + 1).read_to_end(&mut content).map_err(at(&path))?;
+        if Hash::of(&content) == hash { Ok(Some(content)) } else { Err(self.set_aside(hash)) }
+    }
+
+    /// The content's outline, by reading and checking all of it. `None` if it is not here.
+    ///
+    /// # Errors
+    /// As [`BlobStore::get`].
+    pub fn outline(&self, hash: Hash) -> Result<Option<Outline>, StoreError> {
+        let path = self.path(hash);
+        let Some(file) = open(&path)? else { return Ok(None) };
+        let size = file.metadata().map_err(at(&path))?.len();
+        if size > BLOB_BYTES_MAX {
+            return Err(self.set_aside(hash));
+        }
+        let outline = Outline::read(file, size).map_err(at(&path))?;
+        if outline.is_of(hash) { Ok(Some(outline)) } else { Err(self.set_aside(hash)) }
+    }
+
+    /// One piece of a content, checked. `None` if the content is not here or has no such piece.
+    ///
+    /// # Errors
+    /// As [`BlobStore::get`].
+    pub fn piece(&self, hash: Hash, outline: &Outline, index: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        use std::os::unix::fs::FileExt;
+        let path = self.path(hash);
+        let (Some(file), Some((begin, length))) = (open(&path)?, outline.range(index)) else {
+            return Ok(None);
+        };
+        let mut piece = vec![0; length];
+        match file.read_exact_at(&mut piece, begin) {
+            Ok(()) if outline.is_piece(index, &piece) => Ok(Some(piece)),
+            Ok(()) => Err(self.set_aside(hash)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.set_aside(hash)),
+            Err(error) => Err(at(&path)(error)),
+        }
+    }
+
+    /// Whether a file bears the name. Does not read it.
+    #[must_use]
+    pub fn has(&self, hash: Hash) -> bool {
+        self.path(hash).is_file()
+    }
+
+    /// Where the content lies, if it is here. Whoever reads the file checks it.
+    #[must_use]
+    pub fn path(&self, hash: Hash) -> PathBuf {
+        self.0.root.join(hash.to_string())
+    }
+
+    /// Removes a content, and any unfinished fetch of it. Absent content is no error.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn remove(&self, hash: Hash) -> Result<(), StoreError> {
+        for path in [self.path(hash), self.partial_path(hash, "part"), self.partial_path(hash, "outline")] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&path)(error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What is here, with sizes, in no order.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn list(&self) -> Result<Vec<(Hash, u64)>, StoreError> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.0.root).map_err(at(&self.0.root))? {
+            let entry = entry.map_err(at(&self.0.root))?;
+            if let Some(hash) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+                match entry.metadata() {
+                    Ok(metadata) => found.push((hash, metadata.len())),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {} // removed meanwhile
+                    Err(error) => return Err(at(&entry.path())(error)),
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn partial_path(&self, hash: Hash, kind: &str) -> PathBuf {
+        self.0.partial.join(format!("{hash}.{kind}"))
+    }
+
+    fn set_aside(&self, hash: Hash) -> StoreError {
+        let aside = self.0.corrupt.join(hash.to_string());
+        let path = self.path(hash);
+        match fs::rename(&path, &aside) {
+            Ok(()) => StoreError::Corrupt { hash, aside },
+            Err(source) => StoreError::Io { path, source },
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<Option<File>, StoreError> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(at(path)(error)),
+    }
+}
+
+pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    |source| StoreError::Io { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_content_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(dir.path()).unwrap();
+        let hash = store.put(b"content").unwrap();
+        assert_eq!(hash, Hash::of(b"content"));
+        assert_eq!(store.put(b"content").unwrap(), hash);
+        let empty = store.put(b"").unwrap();
+        let mut list = store.list().unwrap();
+        list.sort();
+        let mut expected = vec![(hash, 7), (empty, 0)];
+        expected.sort();
+        assert_eq!(list, expected);
+        drop(store);
+        let store = BlobStore::open(dir.path()).unwrap();
+        assert!(store.has(hash));
+        assert_eq!(store.get(hash).unwrap().as_deref(), Some(&b"content"[..]));
+        assert_eq!(store.get(empty).unwrap().as_deref(), Some(&b""[..]));
+        store.remove(hash).unwrap();
+        store.remove(hash).unwrap();
+        assert!(!store.has(hash));
+        assert!(store.get(hash).unwrap().is_none());
+        assert_eq!(fs::read_dir(dir.path().join("partial")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_damaged_file_is_set_aside_and_can_be_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(dir.path()).unwrap();
+        let content = vec![7; 100];
+        let hash = store.put(&content).unwrap();
+        let outline = store.outline(hash).unwrap().unwrap();
+        type Read = fn(&BlobStore, Hash, &Outline) -> Option<StoreError>;
+        let reads: [Read; 3] = [
+            |store, hash, _| store.get(hash).err(),
+            |store, hash, _| store.outline(hash).err(),
+            |store, hash, outline| store.piece(hash, outline, 0).err(),
+        ];
+        for read in reads {
+            for damage in [&content[..99], &[8; 100][..]] {
+                fs::write(store.path(hash), damage).unwrap();
+                let error = read(&store, hash, &outline);
+                assert!(
+                    matches!(error, Some(StoreError::Corrupt { aside, .. }) if fs::read(&aside).unwrap() == damage)
+                );
+                assert!(!store.has(hash));
+                assert!(read(&store, hash, &outline).is_none());
+                assert_eq!(store.put(&content).unwrap(), hash);
+            }
+        }
+        fs::write(store.path(hash), b"damaged").unwrap();
+        assert_eq!(store.put(&content).unwrap(), hash, "put mends");
+        assert_eq!(store.get(hash).unwrap(), Some(content));
+    }
+
+    #[test]
+    fn an_unwritable_folder_is_an_error_and_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), b"").unwrap();
+        assert!(matches!(BlobStore::open(&dir.path().join("file")), Err(StoreError::Io { .. })));
+        let store = BlobStore::open(&dir.path().join("blobs")).unwrap();
+        fs::remove_dir_all(dir.path().join("blobs/partial")).unwrap();
+        assert!(matches!(store.put(b"x"), Err(StoreError::Io { .. })));
+        assert!(store.list().unwrap().is_empty());
+    }
+}

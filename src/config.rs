@@ -54,6 +54,8 @@ pub struct TrainingConfig {
     pub reuse: f32,
     /// Seconds after which a run ends with what it has.
     pub seconds_max: u64,
+    /// Positions of the replay window.
+    pub window_positions: usize,
 }
 
 /// Evaluation and promotion settings.
@@ -96,7 +98,14 @@ impl Default for SelfplayConfig {
 
 impl Default for TrainingConfig {
     fn default() -> Self {
-        Self { threshold_games: 500, learning_rate: 2e-3, batch: 256, reuse: 4.0, seconds_max: 90 }
+        Self {
+            threshold_games: 500,
+            learning_rate: 2e-3,
+            batch: 256,
+            reuse: 4.0,
+            seconds_max: 90,
+            window_positions: 250_000,
+        }
     }
 }
 
@@ -241,6 +250,12 @@ impl Config {
             "training.seconds_max",
             t.seconds_max.to_string(),
             "1 to 86400",
+        )?;
+        check(
+            (1_000..=50_000_000).contains(&t.window_positions),
+            "training.window_positions",
+            t.window_positions.to_string(),
+            "1000 to 50000000",
         )?;
         check(
             (2..=4096).contains(&e.simulations),

@@ -5,11 +5,14 @@
 //! `kernels`, peers `p2p`, consensus `raft`.
 
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod compute;
 pub mod config;
 pub mod daemons;
 pub mod events;
+pub mod http;
 pub mod learner;
+pub mod node;
 pub mod search;
 pub mod store;

@@ -45,6 +45,8 @@ pub struct CheckpointHeader {
     pub step: u64,
     /// Training runs since the seeded network.
     pub generation: u64,
+    /// How much of the data was there to train on, in the caller's count; 0 for a seeded network.
+    pub data_index: u64,
 }
 
 /// The metadata entry.
@@ -136,14 +138,15 @@ impl Checkpoint {
             parent: None,
             step: 0,
             generation: 0,
+            data_index: 0,
         };
         Self { header, raw: network.weights().to_vec(), network, moments: None }
     }
 
-    /// What a trainer has reached, as a child of the checkpoint `parent` with the hash `hash`; none if training has
-    /// diverged.
+    /// What a trainer has reached, as a child of the checkpoint `parent` with the hash `hash`, on data up to
+    /// `data_index`; none if training has diverged.
     #[must_use]
-    pub fn trained(trainer: &Trainer, parent: &Self, hash: Hash) -> Option<Self> {
+    pub fn trained(trainer: &Trainer, parent: &Self, hash: Hash, data_index: u64) -> Option<Self> {
         let (raw, moments) = trainer.parts();
         let values = [raw, &moments.first, &moments.second];
         if !values.into_iter().flatten().all(|value| value.is_finite()) {
@@ -153,6 +156,7 @@ impl Checkpoint {
             parent: Some(hash),
             step: trainer.step_count(),
             generation: parent.header.generation + 1,
+            data_index,
             ..parent.header.clone()
         };
         Some(Self { header, network: trainer.network()?, raw: raw.to_vec(), moments: Some(moments.clone()) })
@@ -327,7 +331,7 @@ mod tests {
         state.legal(&mut legal);
         batch.push_sample(&state, &legal, Target { policy: &[(0, 1.0)], winner: 0 });
         trainer.step(&batch, 0, 1).unwrap();
-        let child = Checkpoint::trained(&trainer, &parent, Hash::of(&parent.to_bytes())).unwrap();
+        let child = Checkpoint::trained(&trainer, &parent, Hash::of(&parent.to_bytes()), 9).unwrap();
         (parent, child)
     }
 

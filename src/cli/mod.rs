@@ -4,10 +4,16 @@
 //! wrong arguments as well); a command that says more says so in its help.
 
 mod bench;
+mod chaos;
+mod demo;
 mod engine;
+mod events;
+mod local;
 mod matches;
+mod node;
 mod players;
 mod rules;
+mod status;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -23,9 +29,15 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Bench(bench::Args),
-    Engine(engine::Args),
+    Demo(demo::Args),
+    Chaos(chaos::Args),
+    Node(node::Args),
+    Status(status::Args),
+    Cluster(status::ClusterArgs),
+    Events(events::Args),
     Match(matches::Args),
+    Engine(engine::Args),
+    Bench(bench::Args),
     Rules(rules::Args),
     /// Print the completion script of a shell.
     ///
@@ -50,9 +62,15 @@ pub fn main() -> ExitCode {
 
 fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
-        Command::Bench(args) => bench::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Chaos(args) => chaos::run(&args),
+        Command::Node(args) => node::run(args),
+        Command::Status(args) => status::run(&args),
+        Command::Cluster(args) => status::cluster(args),
+        Command::Events(args) => events::run(&args),
         Command::Engine(args) => engine::run(&args),
         Command::Match(args) => matches::run(&args),
+        Command::Bench(args) => bench::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "ringrift", &mut io::stdout());

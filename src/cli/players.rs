@@ -1,8 +1,10 @@
 //! Players as people name them: `random`, `heuristic` or the path of a model.
 
 use crate::learner::arena::{Contestant, Model};
-use anyhow::bail;
-use std::path::Path;
+use anyhow::{Context as _, bail};
+use kernels::{Checkpoint, CpuEvaluator};
+use std::{path::Path, sync::Arc};
+use wire::Hash;
 
 /// Reads a model's checkpoint.
 ///
@@ -12,7 +14,11 @@ pub(super) fn load_model(path: &Path) -> anyhow::Result<Model> {
     if !path.is_file() {
         bail!("{}: no such file (a player is random, heuristic or the path of a model)", path.display());
     }
-    bail!("{}: this build cannot read checkpoints", path.display())
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let checkpoint =
+        Checkpoint::from_bytes(&bytes).with_context(|| format!("{} is no usable model", path.display()))?;
+    let evaluator = CpuEvaluator::new(Arc::new(checkpoint.network));
+    Ok(Model { hash: Hash::of(&bytes), evaluator: Box::new(evaluator) })
 }
 
 /// The player of that name.

@@ -1,14 +1,24 @@
 //! The components of the event-flow map, one file each: a pure decision, and where it needs one a thin shell.
 //!
-//! Those that decide for the cluster run on every node and act only on the leader, by proposing commands.
+//! Those that decide for the cluster run on every node and act only on the leader ([`leader`]), by proposing commands;
+//! those that work follow the replicated state and the leases in it.
 
+pub mod consolidation;
 pub mod data_pipeline;
+pub mod distribution;
 pub mod evaluation;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod gauntlet;
+pub mod leader;
+pub mod lease;
 pub mod node_monitor;
 pub mod promotion;
+pub mod replication;
 pub mod roles;
 pub mod scheduler;
+pub mod selfplay;
+pub mod sync;
+pub mod trainer;
 pub mod training;
 pub mod work;

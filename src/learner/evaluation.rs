@@ -41,6 +41,18 @@ pub enum Stage {
     Heuristic,
 }
 
+impl Stage {
+    /// As people read it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Random => "against random",
+            Self::Champion => "against the champion",
+            Self::Heuristic => "against the heuristic",
+        }
+    }
+}
+
 /// How far a stage is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {

@@ -26,6 +26,8 @@ pub struct Job<'a> {
     pub settings: &'a TrainingConfig,
     /// Positions in the window that no run has used: the run makes `new_positions * reuse / batch` steps.
     pub new_positions: usize,
+    /// How much of the data is in the window, as the child's header will say.
+    pub data_index: u64,
     /// Decides order and symmetries.
     pub seed: u64,
 }
@@ -185,7 +187,7 @@ pub fn run(
     }
     let validation = validate(window, &mut trainer, &mut batch, batch_size);
     let hash = Hash::of(job.parent);
-    let child = Checkpoint::trained(&trainer, &parent, hash).ok_or(TrainError::Weights)?;
+    let child = Checkpoint::trained(&trainer, &parent, hash, job.data_index).ok_or(TrainError::Weights)?;
     let bytes = child.to_bytes();
     Ok(Trained {
         hash: Hash::of(&bytes),
@@ -248,7 +250,7 @@ mod tests {
     }
 
     fn job<'a>(parent: &'a [u8], settings: &'a TrainingConfig, new_positions: usize) -> Job<'a> {
-        Job { parent, settings, new_positions, seed: 3 }
+        Job { parent, settings, new_positions, data_index: 7, seed: 3 }
     }
 
     #[test]

@@ -18,7 +18,10 @@ pub(super) fn temporary(path: &Path) -> PathBuf {
 }
 
 /// Replaces a file's content, synced.
-pub(super) fn write_atomic(path: &Path, content: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// From the file system; then the old content stands.
+pub fn write_atomic(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = temporary(path);
     let mut file = File::create(&temporary)?;
     file.write_all(content)?;

@@ -15,10 +15,11 @@ pub mod segments;
 mod sqlite;
 pub mod validate;
 
-pub use folder::{DataFolder, FolderError, Runtime};
+pub use files::write_atomic;
+pub use folder::{DataFolder, FolderError, Running, Runtime};
 pub use games::GamesDb;
 pub use record::{Decision, GameKind, GameRecord, Player, RecordError};
-pub use segment::{Segment, SegmentError, Source};
+pub use segment::{GAMES_MAX as SEGMENT_GAMES_MAX, Segment, SegmentError, Source};
 pub use segments::{PendingSegment, PendingSegments};
 pub use sqlite::{DbError, set_aside};
 pub use validate::GameFacts;

@@ -1,0 +1,375 @@
+//! `ringrift demo`: three peers teach themselves to play, outlive their leader, and prove it.
+
+mod screen;
+mod summary;
+
+use super::local::{Acknowledged, Interrupted, Peer, disagreements, lost, stop_all, watch_signals};
+use super::players::load_model;
+use crate::{
+    config::Config,
+    learner::{
+        arena::{Arena, ArenaSettings, Contestant},
+        sprt::wilson,
+    },
+    node::status::Status,
+    store::{GameKind, paths},
+};
+use anyhow::{Context as _, bail};
+use screen::Screen;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use summary::{Summary, WinRate};
+
+/// Between looks at the peers.
+const POLL: Duration = Duration::from_millis(250);
+/// How long the killed peer stays away.
+const AWAY: Duration = Duration::from_secs(10);
+/// Longest time without a leader.
+const LEADERLESS_MAX: Duration = Duration::from_secs(60);
+/// How long the peers may take to agree at the end.
+const SETTLE: Duration = Duration::from_secs(60);
+/// Games of the last champion against uniformly random play.
+const RANDOM_GAMES: u32 = 400;
+
+/// Watch a cluster teach itself: start peers on this machine, kill their leader, compare what they know.
+///
+/// Starts real peers as child processes on the loopback interface with data under a temporary folder. After the first
+/// promotion the leader is killed with SIGKILL and later started again; after another promotion everything is compared,
+/// and the last champion plays 400 games against uniformly random play.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: 0 if every peer agrees on the champion and its history and nothing acknowledged was \
+    lost; 1 if not; 2 if the demo could not run; 130 when interrupted.\n\n\
+    Examples:\n  ringrift demo\n  ringrift demo --minutes 10 --json summary.json --keep"
+)]
+pub(super) struct Args {
+    /// Peers.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(3..=9))]
+    peers: u8,
+    /// What they learn.
+    #[arg(long, default_value = "hex8_2p", value_parser = config_key)]
+    config: String,
+    /// Minutes after which the demo ends with what it has.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=1440))]
+    minutes: u16,
+    /// Seed of self-play, training and evaluation.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Keep the data and the logs.
+    #[arg(long)]
+    keep: bool,
+    /// Write the summary as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn config_key(text: &str) -> Result<String, String> {
+    text.parse::<rules::Config>().map(|config| config.key()).map_err(|e| e.to_string())
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the demo cannot run.
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(path) = &args.json {
+        // Found out now rather than after fifteen minutes.
+        std::fs::write(path, "").with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let _signals = watch_signals(Arc::clone(&interrupted))?;
+    let root = tempfile::Builder::new().prefix("ringrift-demo-").tempdir().context("cannot make a folder")?;
+    let mut demo = Demo::new(&args, root.path(), interrupted)?;
+    let summary = demo.play(&args);
+    stop_all(&mut demo.peers);
+    let keep = args.keep || summary.is_err() && !demo.interrupted();
+    demo.screen.finish();
+    if keep {
+        println!("data and logs are kept in {}", root.keep().display());
+    }
+    let summary = match summary {
+        Ok(summary) => summary,
+        Err(error) if error.is::<Interrupted>() => {
+            println!("interrupted; all peers have stopped");
+            return Ok(ExitCode::from(130));
+        }
+        Err(error) => return Err(error),
+    };
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&summary)?;
+        std::fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    screen::print_summary(&summary);
+    Ok(if summary.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+struct Demo {
+    peers: Vec<Peer>,
+    screen: Screen,
+    interrupted: Arc<AtomicBool>,
+    began: Instant,
+    deadline: Instant,
+    acknowledged: Acknowledged,
+    first_promotion_s: Option<f64>,
+    leaderless_s: Option<f64>,
+}
+
+impl Demo {
+    fn new(args: &Args, root: &Path, interrupted: Arc<AtomicBool>) -> anyhow::Result<Self> {
+        let settings = Config { configs: vec![args.config.clone()], seed: args.seed, ..Config::default() };
+        let settings = toml::to_string(&settings).context("the settings")?;
+        let peers: Result<Vec<Peer>, _> =
+            (1..=usize::from(args.peers)).map(|number| Peer::new(root, number, &settings)).collect();
+        let began = Instant::now();
+        Ok(Self {
+            peers: peers?,
+            screen: Screen::new(usize::from(args.peers)),
+            interrupted,
+            began,
+            deadline: began + Duration::from_secs(u64::from(args.minutes) * 60),
+            acknowledged: Acknowledged::default(),
+            first_promotion_s: None,
+            leaderless_s: None,
+        })
+    }
+
+    fn interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// The whole story; problems are in the summary, an error means that it could not be told.
+    fn play(&mut self, args: &Args) -> anyhow::Result<Summary> {
+        let mut problems = Vec::new();
+        if let Some(problem) = self.story()? {
+            problems.push(problem);
+        }
+        self.screen.phase("comparing what the peers know");
+        let audits = self.settle()?;
+        let lost = lost(&self.acknowledged, &audits);
+        problems.extend(disagreements(&audits));
+        let newest =
+            |audit: &crate::http::Audit| audit.champions.iter().max_by_key(|c| c.generation).cloned();
+        let champion =
+            audits.iter().filter_map(|(peer, audit)| Some((peer.clone(), newest(audit)?.model))).collect();
+        let promotions = audits.iter().filter_map(|(_, audit)| newest(audit)).map(|c| c.generation).max();
+        let games = audits.iter().map(|(_, audit)| audit.games).max().unwrap_or(0);
+        stop_all(&mut self.peers);
+        self.screen.phase(&format!("the last champion plays {RANDOM_GAMES} games against random play"));
+        let win_rate = self.against_random(args)?;
+        Ok(Summary {
+            ok: problems.is_empty() && lost.is_empty(),
+            seconds: self.began.elapsed().as_secs_f64(),
+            games,
+            promotions: promotions.unwrap_or(0),
+            champion,
+            win_rate_vs_random: Some(win_rate),
+            first_promotion_s: self.first_promotion_s,
+            leaderless_s: self.leaderless_s,
+            lost,
+            problems,
+        })
+    }
+
+    /// Up to the second promotion; says what did not happen in time.
+    fn story(&mut self) -> anyhow::Result<Option<String>> {
+        self.start_all()?;
+        self.screen.phase("self-play, training and evaluation until the first promotion");
+        if !self.wait(|_, statuses| generation(statuses) >= 1)? {
+            return Ok(Some("no promotion in time".to_owned()));
+        }
+        self.first_promotion_s = Some(self.began.elapsed().as_secs_f64());
+        let Some(killed) = self.kill_leader()? else {
+            return Ok(Some("no new leader in time".to_owned()));
+        };
+        let before = generation(&self.look()?);
+        let back = Instant::now() + AWAY;
+        self.screen.phase(&format!("{} stays away for {} s", self.peers[killed].name, AWAY.as_secs()));
+        self.wait(move |_, _| Instant::now() >= back)?;
+        self.peers[killed].start(None)?;
+        self.screen.phase(&format!("{} is back; waiting for the next promotion", self.peers[killed].name));
+        let promoted_and_caught_up = move |peers: &[Peer], statuses: &[Option<Status>]| {
+            let all = statuses.len() == peers.len() && statuses.iter().all(Option::is_some);
+            let known = statuses.iter().flatten().map(newest_generation);
+            all && known.clone().min() > Some(before) && known.clone().min() == known.max()
+        };
+        if !self.wait(promoted_and_caught_up)? {
+            return Ok(Some("no second promotion that every peer knows in time".to_owned()));
+        }
+        Ok(None)
+    }
+
+    fn start_all(&mut self) -> anyhow::Result<()> {
+        self.screen.phase("starting the peers");
+        let mut first = None;
+        for index in 0..self.peers.len() {
+            if self.interrupted() {
+                bail!(Interrupted);
+            }
+            self.peers[index].start(first.as_deref())?;
+            if first.is_none() {
+                first = self.peers[index].address();
+            }
+        }
+        let count = self.peers.len();
+        self.screen.phase("waiting until all peers know each other and three of them vote");
+        let formed = move |_: &[Peer], statuses: &[Option<Status>]| {
+            let complete =
+                |s: &Status| s.nodes.iter().filter(|n| n.online).count() == count && s.voters.len() == 3;
+            statuses.iter().flatten().filter(|status| complete(status)).count() == count
+        };
+        if !self.wait(formed)? {
+            bail!("the peers did not form a cluster in time");
+        }
+        Ok(())
+    }
+
+    /// Kills the leader and waits for the next. The index of the killed peer, if there is a new leader.
+    fn kill_leader(&mut self) -> anyhow::Result<Option<usize>> {
+        let name_of = |statuses: &[Option<Status>]| {
+            statuses.iter().flatten().find(|s| !s.stale).and_then(|s| s.leader.clone()).map(|l| l.host)
+        };
+        let Some(leader) = name_of(&self.look()?) else { bail!("nobody leads") };
+        let index = self.peers.iter().position(|peer| peer.name == leader).context("an unknown leader")?;
+        // What is acknowledged now must be there for ever after.
+        let witness = (index + 1) % self.peers.len();
+        let audit = self.peers[witness].audit().context("the audit before the kill")?;
+        self.acknowledged.add(&audit);
+        self.screen.phase(&format!("kill -9 of the leader {leader}"));
+        self.peers[index].kill()?;
+        let killed = Instant::now();
+        loop {
+            for (other, peer) in self.peers.iter().enumerate().filter(|(other, _)| *other != index) {
+                let report = peer.status().ok().filter(|status| !status.stale);
+                if let Some(new) = report.and_then(|status| status.leader).filter(|l| l.host != leader) {
+                    let seconds = killed.elapsed().as_secs_f64();
+                    self.leaderless_s = Some(seconds);
+                    let asked = &self.peers[other].name;
+                    self.screen.phase(&format!("{} leads after {seconds:.2} s (asked {asked})", new.host));
+                    return Ok(Some(index));
+                }
+            }
+            if self.interrupted() {
+                bail!(Interrupted);
+            }
+            if killed.elapsed() > LEADERLESS_MAX {
+                return Ok(None);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Looks at the peers until `done` or the deadline; says which. Fails when a peer ends by itself.
+    fn wait(&mut self, done: impl Fn(&[Peer], &[Option<Status>]) -> bool) -> anyhow::Result<bool> {
+        loop {
+            let statuses = self.look()?;
+            if done(&self.peers, &statuses) {
+                return Ok(true);
+            }
+            if Instant::now() >= self.deadline {
+                return Ok(false);
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// The status of every peer that answers, shown as well.
+    fn look(&mut self) -> anyhow::Result<Vec<Option<Status>>> {
+        if self.interrupted() {
+            bail!(Interrupted);
+        }
+        for peer in &mut self.peers {
+            if peer.has_ended() {
+                bail!(
+                    "{} ended by itself; its log is {}",
+                    peer.name,
+                    peer.folder.with_extension("log").display()
+                );
+            }
+        }
+        let statuses: Vec<_> =
+            self.peers.iter().map(|p| if p.is_running() { p.status().ok() } else { None }).collect();
+        self.screen.show(self.began.elapsed(), &self.peers, &statuses);
+        Ok(statuses)
+    }
+
+    /// The audits of all peers, once they tell the same or time is up.
+    fn settle(&mut self) -> anyhow::Result<Vec<(String, crate::http::Audit)>> {
+        let deadline = Instant::now() + SETTLE;
+        loop {
+            self.look()?;
+            let mut audits = Vec::new();
+            for peer in self.peers.iter().filter(|peer| peer.is_running()) {
+                if let Ok(audit) = peer.audit() {
+                    audits.push((peer.name.clone(), audit));
+                }
+            }
+            let complete = audits.len() == self.peers.len() && disagreements(&audits).is_empty();
+            if complete || Instant::now() >= deadline {
+                return Ok(audits);
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// The last champion against uniformly random play, each seat in turn, on every core.
+    fn against_random(&self, args: &Args) -> anyhow::Result<WinRate> {
+        let config: rules::Config = args.config.parse()?;
+        let path = self.peers[0].folder.join(paths::canonical(&args.config));
+        let threads = thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+        let share = |thread: u32| RANDOM_GAMES * (thread + 1) / threads - RANDOM_GAMES * thread / threads;
+        let parts = thread::scope(|scope| {
+            let started: Vec<_> = (0..threads)
+                .map(|thread| {
+                    let settings = ArenaSettings {
+                        games: share(thread),
+                        parallel: 32,
+                        simulations: Config::default().evaluation.simulations,
+                        seed: args.seed ^ u64::from(thread) << 32,
+                        kind: GameKind::Baseline,
+                        node: 0,
+                    };
+                    let path = &path;
+                    scope.spawn(move || self.games(path, Arena::new(config, settings), config.seats))
+                })
+                .collect();
+            let parts = started.into_iter().map(|part| part.join().expect("a panic would be a bug"));
+            parts.collect::<anyhow::Result<Vec<_>>>()
+        })?;
+        let (wins, games) = parts.iter().fold((0, 0), |(wins, games), part| (wins + part.0, games + part.1));
+        let (low, high) = wilson(wins, games);
+        Ok(WinRate { mean: f64::from(wins) / f64::from(games.max(1)), low, high, games })
+    }
+
+    /// Games won and played by the model at `path` against random play.
+    fn games(&self, path: &Path, mut arena: Arena, seats: u8) -> anyhow::Result<(u32, u32)> {
+        let mut champion = Contestant::Model(load_model(path)?);
+        let (mut wins, mut games) = (0, 0);
+        while !arena.finished() {
+            if self.interrupted() {
+                bail!(Interrupted);
+            }
+            for set in arena.step(&mut champion, &mut Contestant::Random) {
+                wins += set.wins;
+                games += u32::from(seats);
+            }
+        }
+        Ok((wins, games))
+    }
+}
+
+fn newest_generation(status: &Status) -> u64 {
+    status.configs.iter().map(|config| config.generation).max().unwrap_or(0)
+}
+
+/// The newest champion that any peer knows.
+fn generation(statuses: &[Option<Status>]) -> u64 {
+    statuses.iter().flatten().map(newest_generation).max().unwrap_or(0)
+}

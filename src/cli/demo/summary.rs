@@ -1,0 +1,32 @@
+//! What the demo has shown, and whether it is what was promised.
+//!
+//! Invariant: `ok` only if every peer tells the same history of champions, nothing acknowledged is missing, and the
+//! story went to its end.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+use wire::Hash;
+
+/// The share of games won, with its 95 % Wilson interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct WinRate {
+    pub(super) mean: f64,
+    pub(super) low: f64,
+    pub(super) high: f64,
+    pub(super) games: u32,
+}
+
+/// The end of the demo, as `--json` writes it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Summary {
+    pub(super) ok: bool,
+    pub(super) seconds: f64,
+    pub(super) games: u64,
+    pub(super) promotions: u64,
+    pub(super) champion: BTreeMap<String, Hash>,
+    pub(super) win_rate_vs_random: Option<WinRate>,
+    pub(super) first_promotion_s: Option<f64>,
+    pub(super) leaderless_s: Option<f64>,
+    pub(super) lost: Vec<String>,
+    pub(super) problems: Vec<String>,
+}

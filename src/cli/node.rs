@@ -1,0 +1,147 @@
+//! `ringrift node`: one peer, until it is told to stop.
+
+use crate::{
+    config::Config,
+    node::{self, Options, Ready},
+};
+use anyhow::Context as _;
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Threads of each runtime: p2p with Raft, and the rest.
+const THREADS: usize = 2;
+
+/// Run a peer until it is interrupted.
+///
+/// The first peer of a cluster is started without --bootstrap and prints the line that others join with. A peer that was a
+/// member before finds its cluster again by itself. Settings are read from ringrift.toml in the data folder.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  ringrift node --data-dir n1\n  \
+    ringrift node --data-dir n2 --bootstrap /ip4/127.0.0.1/tcp/40123/p2p/12D3KooW...\n  \
+    ringrift node --data-dir /var/lib/ringrift --listen 0.0.0.0:7400 --secret-file /etc/ringrift/secret\n\n\
+    Exit status: 0 when told to stop, 2 when it cannot start or go on.")]
+pub(super) struct Args {
+    /// Where everything of this peer is kept; made if it does not exist.
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Address of any peer of the cluster to join, as that peer prints it. May be given again.
+    #[arg(long, value_name = "ADDRESS")]
+    bootstrap: Vec<String>,
+    /// Where to listen for peers. Without it: the loopback interface, at the port of last time or a free one.
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Vec<SocketAddr>,
+    /// Where to answer questions over HTTP.
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
+    http: SocketAddr,
+    /// Name of the cluster. Peers of another are refused.
+    #[arg(long, default_value = "ringrift", value_parser = cluster_name)]
+    cluster: String,
+    /// File with the cluster's secret, the same on every host. Peers without it are refused.
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// This host's name, for people. Without it: the host name.
+    #[arg(long)]
+    name: Option<String>,
+    /// Write the log as JSON lines.
+    #[arg(long)]
+    log_json: bool,
+    /// Stop when the parent process ends.
+    #[arg(long, hide = true)]
+    exit_with_parent: bool,
+}
+
+fn cluster_name(text: &str) -> Result<String, String> {
+    let ok = (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if ok { Ok(text.to_owned()) } else { Err("1 to 64 letters, digits, '-', '_' or '.'".to_owned()) }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Why the node cannot start or go on.
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    log_to_stderr(args.log_json);
+    if args.exit_with_parent {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
+            .context("cannot follow the parent process")?;
+    }
+    let config = Config::load(&args.data_dir.join("ringrift.toml"))?;
+    let secret = match &args.secret_file {
+        Some(path) => {
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+        }
+        None => String::new(),
+    };
+    let options = Options {
+        data_dir: args.data_dir,
+        bootstrap: args.bootstrap,
+        listen: args.listen.iter().map(multiaddress).collect(),
+        http: args.http,
+        cluster: format!("{}/{}", args.cluster, secret.trim()),
+        name: args.name.unwrap_or_else(host_name),
+        config,
+    };
+    let core = runtime("core")?;
+    let work = runtime("work")?;
+    let shutdown = CancellationToken::new();
+    let outcome = work.block_on(async {
+        let signals = shutdown.clone();
+        let stop = tokio::spawn(async move {
+            if let Err(error) = interrupted().await {
+                tracing::error!(%error, "cannot listen for signals");
+            }
+            tracing::info!("stopping");
+            signals.cancel();
+        });
+        let outcome = node::run(options, core.handle().clone(), shutdown, announce).await;
+        stop.abort();
+        outcome
+    });
+    outcome?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn runtime(name: &str) -> anyhow::Result<Runtime> {
+    let built = Builder::new_multi_thread().worker_threads(THREADS).thread_name(name).enable_all().build();
+    built.context("cannot start the runtime")
+}
+
+fn multiaddress(address: &SocketAddr) -> String {
+    let family = if address.is_ipv4() { "ip4" } else { "ip6" };
+    format!("/{family}/{}/tcp/{}", address.ip(), address.port())
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// What a person, or a script, wants to know first.
+fn announce(ready: &Ready) {
+    println!("peer     {}", ready.peer_id);
+    println!("http     http://{}", ready.http);
+    for address in &ready.addrs {
+        println!("join     ringrift node --data-dir DIR --bootstrap {address}");
+    }
+}
+
+fn log_to_stderr(json: bool) {
+    let filter = EnvFilter::try_from_env("RINGRIFT_LOG").unwrap_or_else(|_| {
+        EnvFilter::new("info,openraft=error,libp2p=warn,libp2p_gossipsub=error,libp2p_swarm=warn")
+    });
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A subscriber that is set already is as good.
+    let _ = if json { builder.json().try_init() } else { builder.try_init() };
+}
+
+/// Returns at the first SIGINT or SIGTERM.
+async fn interrupted() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        outcome = tokio::signal::ctrl_c() => outcome,
+        _ = terminate.recv() => Ok(()),
+    }
+}

@@ -1,0 +1,144 @@
+//! GameGauntlet, the holder's half of an evaluation: plays the candidate's games and keeps them as evidence.
+
+use crate::{
+    clock::now_ms,
+    compute,
+    events::caused,
+    learner::{
+        arena::Model,
+        evaluation::{self, Job},
+    },
+    node::{Context, EvaluationActivity, WorkError, blocking},
+    store::{GameRecord, PendingSegment, SEGMENT_GAMES_MAX, Segment, Source},
+};
+use kernels::{Checkpoint, CpuEvaluator};
+use raft::{ClusterState, Command, Lease, LeaseKind};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+use tokio_util::sync::CancellationToken;
+use wire::Hash;
+
+/// Games side by side.
+const PARALLEL: usize = 32;
+
+/// Runs until the shutdown.
+pub async fn run(node: Context) -> Result<(), WorkError> {
+    super::lease::follow(node, LeaseKind::Evaluation, evaluate).await;
+    Ok(())
+}
+
+async fn evaluate(node: Context, lease: Lease, cancel: CancellationToken) -> Result<Command, WorkError> {
+    let key = lease.config_key.clone();
+    let game: rules::Config = key.parse().map_err(|_| WorkError::UnknownConfig(key.clone()))?;
+    let state = node.raft.local();
+    let champion = state.config(&key).ok_or_else(|| WorkError::UnknownConfig(key.clone()))?.champion;
+    let candidate = lease.subject.ok_or(WorkError::Stopped)?;
+    let _shown = Shown::new(&node, &lease);
+    let job = Job {
+        config: game,
+        settings: node.config.evaluation.clone(),
+        parallel: PARALLEL,
+        seed: lease.id ^ node.config.seed,
+        node: node.id,
+    };
+    let players = (model(&node, &state, candidate).await?, model(&node, &state, champion).await?);
+    tracing::info!(config = key, candidate = candidate.short(), champion = champion.short(), "evaluating");
+    let watcher = Arc::clone(&node);
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let mut done = compute::spawn("gauntlet", move || {
+        evaluation::evaluate(&job, players.0, players.1, &stopped, &mut |progress| {
+            watcher.activity.update(|work| {
+                if let Some(shown) = &mut work.evaluation {
+                    shown.stage = progress.stage.as_str().to_owned();
+                    shown.games = progress.games;
+                    shown.elo_delta = progress.elo.delta;
+                }
+            });
+        })
+    })
+    .map_err(|_| WorkError::Stopped)?;
+    let evaluated = tokio::select! {
+        evaluated = &mut done => evaluated,
+        () = cancel.cancelled() => {
+            stop.store(true, Ordering::Relaxed);
+            done.await
+        }
+    };
+    let evaluated = evaluated.map_err(|_| WorkError::Stopped)?.ok_or(WorkError::Stopped)?;
+    let mut evidence = evaluated.evidence;
+    evidence.segments = record(&node, &key, candidate, evaluated.games).await?;
+    Ok(Command::CompleteEvaluation {
+        config_key: key,
+        epoch: lease.epoch,
+        node: node.id,
+        evidence,
+        at_ms: now_ms(),
+    })
+}
+
+async fn model(node: &Context, state: &ClusterState, hash: Hash) -> Result<Model, WorkError> {
+    let model = state.models.get(&hash).ok_or(WorkError::Missing(hash))?;
+    let bytes = node.obtain(hash, &model.holders).await?;
+    let network = Arc::new(Checkpoint::from_bytes(&bytes)?.network);
+    Ok(Model { hash, evaluator: Box::new(CpuEvaluator::new(network)) })
+}
+
+/// Keeps the games and has them acknowledged: the verdict names only what cannot be lost.
+async fn record(
+    node: &Context,
+    key: &str,
+    candidate: Hash,
+    games: Vec<GameRecord>,
+) -> Result<Vec<Hash>, WorkError> {
+    let mut names = Vec::new();
+    for part in games.chunks(SEGMENT_GAMES_MAX) {
+        let pending = store(node, key, Source::Evaluation, candidate, part.to_vec()).await?;
+        node.acknowledge(&pending).await?;
+        names.push(pending.hash);
+    }
+    Ok(names)
+}
+
+/// Closes a segment: synced here, and listed to be acknowledged.
+pub(super) async fn store(
+    node: &Context,
+    key: &str,
+    source: Source,
+    model: Hash,
+    games: Vec<GameRecord>,
+) -> Result<PendingSegment, WorkError> {
+    let (config_key, me) = (key.to_owned(), node.id);
+    let segment = blocking(move || Segment::build(&config_key, source, model, me, games)).await??;
+    let pending = PendingSegment::from(&segment);
+    node.keep(segment.into_bytes()).await?;
+    let (table, row) = (Arc::clone(&node.pending), pending.clone());
+    blocking(move || table.add_pending(&row)).await??;
+    Ok(pending)
+}
+
+/// Shows the evaluation in the node's activity while it lasts.
+struct Shown(Context);
+
+impl Shown {
+    fn new(node: &Context, lease: &Lease) -> Self {
+        node.activity.update(|work| {
+            work.evaluation = Some(EvaluationActivity {
+                config_key: lease.config_key.clone(),
+                job_id: caused::job_id(lease.kind, &lease.config_key, lease.epoch),
+                stage: "loading".to_owned(),
+                games: 0,
+                elo_delta: 0.0,
+            });
+        });
+        Self(Arc::clone(node))
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.0.activity.update(|work| work.evaluation = None);
+    }
+}

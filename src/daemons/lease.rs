@@ -1,0 +1,163 @@
+//! The holder's half of exclusive work: takes up leases granted to this node, renews them, and ends them.
+//!
+//! Invariant: work goes on only while its lease can be renewed. The answer to a completion is Raft's: whoever lost
+//! the lease meanwhile is refused, whatever it did.
+
+use super::work::LEASE_TTL;
+use crate::{
+    clock::now_ms,
+    node::{Context, WorkError},
+};
+use raft::{ClusterState, Command, Lease, LeaseKind, NodeId, ProposeError};
+use std::{collections::BTreeMap, future::Future, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// Between attempts to tell the cluster how the work ended.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Longest reason that is told.
+const REASON_BYTES_MAX: usize = 200;
+
+/// A lease of this node that it has not taken up yet. `taken` has the last epoch taken up, by configuration.
+fn next(state: &ClusterState, me: NodeId, kind: LeaseKind, taken: &BTreeMap<String, u64>) -> Option<Lease> {
+    let live = state.configs.values().filter_map(|config| config.lease(kind).live.as_ref());
+    let mut mine = live.filter(|lease| lease.node == me);
+    mine.find(|lease| taken.get(&lease.config_key).is_none_or(|epoch| *epoch < lease.epoch)).cloned()
+}
+
+/// Takes up one lease of `kind` after the other until the shutdown. `work` gives the command that completes the
+/// lease; it must return soon after its token is cancelled.
+pub async fn follow<F, W>(node: Context, kind: LeaseKind, work: F)
+where
+    F: Fn(Context, Lease, CancellationToken) -> W,
+    W: Future<Output = Result<Command, WorkError>>,
+{
+    let mut state = node.raft.applied();
+    let mut taken = BTreeMap::new();
+    loop {
+        let lease = next(&state.borrow_and_update(), node.id, kind, &taken);
+        let Some(lease) = lease else {
+            match node.shutdown.run_until_cancelled(state.changed()).await {
+                Some(Ok(())) => continue,
+                Some(Err(_)) | None => return,
+            }
+        };
+        taken.insert(lease.config_key.clone(), lease.epoch);
+        tracing::info!(%kind, config = lease.config_key, epoch = lease.epoch, "the lease is ours");
+        let cancel = node.shutdown.child_token();
+        let work = work(node.clone(), lease.clone(), cancel.clone());
+        tokio::select! {
+            () = finish(&node, &lease, work, &cancel) => {}
+            () = renew(&node, &lease, &cancel) => {}
+        }
+        if node.shutdown.is_cancelled() {
+            return;
+        }
+    }
+}
+
+/// Renews until the lease is lost, then cancels the work and waits for ever: the work ends by itself.
+async fn renew(node: &Context, lease: &Lease, cancel: &CancellationToken) {
+    let mut tick = tokio::time::interval(LEASE_TTL / 3);
+    tick.tick().await; // the first is now
+    loop {
+        tick.tick().await;
+        let command = Command::RenewLease {
+            kind: lease.kind,
+            config_key: lease.config_key.clone(),
+            epoch: lease.epoch,
+            node: node.id,
+            at_ms: now_ms(),
+        };
+        match node.propose(command).await {
+            Ok(_) => {}
+            Err(ProposeError::Refused(reason)) => {
+                tracing::info!(kind = %lease.kind, epoch = lease.epoch, %reason, "the lease is over");
+                cancel.cancel();
+                std::future::pending::<()>().await;
+            }
+            // Without a quorum nobody else can have it: go on.
+            Err(error) => tracing::warn!(kind = %lease.kind, %error, "the lease was not renewed"),
+        }
+    }
+}
+
+async fn finish(
+    node: &Context,
+    lease: &Lease,
+    work: impl Future<Output = Result<Command, WorkError>>,
+    cancel: &CancellationToken,
+) {
+    let command = match work.await {
+        Ok(command) => command,
+        Err(_) if cancel.is_cancelled() => return,
+        Err(error) => {
+            let error = chain(&error);
+            tracing::error!(kind = %lease.kind, config = lease.config_key, error, "the work failed");
+            Command::FailLease {
+                kind: lease.kind,
+                config_key: lease.config_key.clone(),
+                epoch: lease.epoch,
+                node: node.id,
+                error,
+                at_ms: now_ms(),
+            }
+        }
+    };
+    while !cancel.is_cancelled() {
+        match node.propose(command.clone()).await {
+            Ok(_) => return,
+            Err(error) if !error.is_retryable() => {
+                tracing::warn!(kind = %lease.kind, epoch = lease.epoch, %error, "the work came too late");
+                return;
+            }
+            Err(error) => tracing::warn!(kind = %lease.kind, %error, "the work is done but not recorded yet"),
+        }
+        let pause = tokio::time::sleep(PAUSE);
+        if cancel.run_until_cancelled(pause).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// An error with its causes, cut to what a command may carry.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    let end = text.floor_char_boundary(REASON_BYTES_MAX);
+    text.truncate(end);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemons::fixture::{KEY, World};
+
+    #[test]
+    fn a_lease_is_taken_up_once() {
+        let mut world = World::with_nodes(2);
+        let mut taken = BTreeMap::new();
+        world.play(500);
+        world.cross();
+        assert_eq!(next(&world.state, 2, LeaseKind::Training, &taken), None);
+        let epoch = world.grant(LeaseKind::Training, 2, None);
+        let found = next(&world.state, 2, LeaseKind::Training, &taken).unwrap();
+        assert_eq!((found.epoch, found.node), (epoch, 2));
+        assert_eq!(next(&world.state, 1, LeaseKind::Training, &taken), None);
+        assert_eq!(next(&world.state, 2, LeaseKind::Evaluation, &taken), None);
+        taken.insert(KEY.to_owned(), epoch);
+        assert_eq!(next(&world.state, 2, LeaseKind::Training, &taken), None);
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        let error = WorkError::NoSecondCopy("é".repeat(200));
+        let text = chain(&error);
+        assert!(text.len() <= REASON_BYTES_MAX && text.starts_with("no second copy: é"));
+    }
+}

@@ -1,0 +1,273 @@
+//! SelfplayRunner: plays the champion against itself and closes segments of games.
+//!
+//! Invariant: a finished game is in a closed segment within `segment_seconds`, synced here, and stays listed until the
+//! cluster has acknowledged it. A node that trains or evaluates plays no games: its cores have more urgent work.
+
+use super::gauntlet::store;
+use crate::{
+    clock::now_ms,
+    compute,
+    config::SelfplayConfig,
+    events::{Event, Games, caused},
+    learner::selfplay::Selfplay,
+    node::{Context, WorkError},
+    store::{GameRecord, Player, Source, paths},
+};
+use kernels::{Checkpoint, CpuEvaluator, Network};
+use raft::{ClusterState, LeaseKind, NodeId};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+};
+use tokio_util::sync::CancellationToken;
+use wire::Hash;
+
+/// Finished games that may wait for the collector.
+const GAMES_WAITING_MAX: usize = 64;
+/// Games without an acknowledgement at which a node stops playing: nobody takes its segments.
+const UNACKNOWLEDGED_MAX: u64 = 8192;
+/// How long a thread stays with a configuration before it looks at the weights again.
+const TURN: Duration = Duration::from_secs(10);
+
+/// What the threads shall play.
+#[derive(Clone, Default)]
+struct Orders {
+    tables: Vec<Table>,
+    paused: Option<String>,
+}
+
+#[derive(Clone)]
+struct Table {
+    config: rules::Config,
+    weight: f64,
+    simulations: u32,
+    model: Hash,
+    network: Arc<Network>,
+}
+
+/// Why this node plays no games, if so.
+fn pause(state: &ClusterState, me: NodeId, unacknowledged: u64) -> Option<String> {
+    for config in state.configs.values() {
+        for kind in [LeaseKind::Training, LeaseKind::Evaluation] {
+            if config.lease(kind).live.as_ref().is_some_and(|lease| lease.node == me) {
+                return Some(format!("this node has the {kind} of {}", config.config_key));
+            }
+        }
+    }
+    if unacknowledged >= UNACKNOWLEDGED_MAX {
+        return Some(format!("{unacknowledged} games wait to be acknowledged"));
+    }
+    None
+}
+
+/// Plays until the shutdown.
+///
+/// # Errors
+/// [`WorkError`] when the system refuses a thread or the disk fails.
+pub async fn run(node: Context) -> Result<(), WorkError> {
+    let (orders, follow) = watch::channel(Orders::default());
+    let (games, finished) = mpsc::channel(GAMES_WAITING_MAX);
+    for index in 0..node.config.threads() {
+        let runner = Runner {
+            settings: node.config.selfplay.clone(),
+            seed: node.config.seed ^ node.boot.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (index as u64) << 32,
+            node: node.id,
+            orders: follow.clone(),
+            games: games.clone(),
+            stop: node.shutdown.clone(),
+            runtime: Handle::current(),
+        };
+        // Its end shows by the closed channel.
+        drop(
+            compute::spawn(&format!("selfplay-{index}"), move || runner.play())
+                .map_err(|source| WorkError::File { path: "thread".into(), source })?,
+        );
+    }
+    drop((games, follow));
+    let (ordered, collected) = tokio::join!(give_orders(&node, &orders), collect(&node, finished));
+    ordered.and(collected)
+}
+
+async fn give_orders(node: &Context, orders: &watch::Sender<Orders>) -> Result<(), WorkError> {
+    let mut state = node.raft.applied();
+    let mut networks: BTreeMap<Hash, Arc<Network>> = BTreeMap::new();
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        let current = Arc::clone(&state.borrow_and_update());
+        let unacknowledged = node.activity.get(Instant::now()).selfplay.unacknowledged;
+        let paused = pause(&current, node.id, unacknowledged);
+        let mut tables = Vec::new();
+        for config in current.configs.values().filter(|config| !config.target.paused) {
+            let Ok(game) = config.config_key.parse() else { continue };
+            let model = config.champion;
+            let network = match networks.get(&model) {
+                Some(network) => Arc::clone(network),
+                None => match node.stored(model).await? {
+                    Some(bytes) => Arc::new(Checkpoint::from_bytes(&bytes)?.network),
+                    None => continue, // on its way
+                },
+            };
+            let (weight, simulations) = (config.target.weight, config.target.simulations);
+            tables.push(Table { config: game, weight, simulations, model, network });
+        }
+        networks = tables.iter().map(|table| (table.model, Arc::clone(&table.network))).collect();
+        let paused = paused.or_else(|| tables.is_empty().then(|| "no model yet".to_owned()));
+        node.activity.update(|work| {
+            work.selfplay.paused.clone_from(&paused);
+            work.selfplay.configs = tables.iter().map(|table| table.config.key()).collect();
+        });
+        let key = |orders: &Orders| {
+            let tables = orders.tables.iter().map(|t| (t.config, t.model, t.simulations, t.weight.to_bits()));
+            (tables.collect::<Vec<_>>(), orders.paused.clone())
+        };
+        let next = Orders { tables, paused };
+        orders.send_if_modified(|now| {
+            let changed = key(now) != key(&next);
+            if changed {
+                *now = next;
+            }
+            changed
+        });
+        tokio::select! {
+            () = node.shutdown.cancelled() => return Ok(()),
+            changed = state.changed() => if changed.is_err() { return Ok(()) },
+            _ = tick.tick() => {}
+        }
+    }
+}
+
+/// One compute thread.
+struct Runner {
+    settings: SelfplayConfig,
+    seed: u64,
+    node: NodeId,
+    orders: watch::Receiver<Orders>,
+    games: mpsc::Sender<GameRecord>,
+    stop: CancellationToken,
+    runtime: Handle,
+}
+
+impl Runner {
+    fn play(mut self) {
+        let mut boards: BTreeMap<rules::Config, (Hash, u32, Selfplay)> = BTreeMap::new();
+        let mut played: BTreeMap<rules::Config, f64> = BTreeMap::new();
+        while !self.stop.is_cancelled() {
+            let orders = self.orders.borrow_and_update().clone();
+            let table = match &orders.paused {
+                None => next_table(&orders.tables, &played),
+                Some(_) => None,
+            };
+            let Some(table) = table else {
+                let (stop, orders) = (&self.stop, &mut self.orders);
+                let changed = self.runtime.block_on(stop.run_until_cancelled(orders.changed()));
+                if matches!(changed, None | Some(Err(_))) {
+                    return;
+                }
+                continue;
+            };
+            let began = Instant::now();
+            let seed = self.seed ^ u64::from(table.config.seats);
+            let settings = &self.settings;
+            let (model, simulations, game) = boards.entry(table.config).or_insert_with(|| {
+                (Hash([0; 32]), 0, Selfplay::new(table.config, settings, seed, self.node))
+            });
+            if (*model, *simulations) != (table.model, table.simulations) {
+                (*model, *simulations) = (table.model, table.simulations);
+                let evaluator = CpuEvaluator::new(Arc::clone(&table.network));
+                game.set_model(table.model, Box::new(evaluator), table.simulations);
+            }
+            while began.elapsed() < TURN && !self.stop.is_cancelled() {
+                for record in game.step() {
+                    if self.games.blocking_send(record).is_err() {
+                        return;
+                    }
+                }
+                if self.orders.has_changed().unwrap_or(true) {
+                    break;
+                }
+            }
+            *played.entry(table.config).or_default() +=
+                began.elapsed().as_secs_f64() / table.weight.max(1e-6);
+        }
+    }
+}
+
+/// The configuration that got the least of its share.
+fn next_table<'a>(tables: &'a [Table], played: &BTreeMap<rules::Config, f64>) -> Option<&'a Table> {
+    let share = |table: &&Table| played.get(&table.config).copied().unwrap_or_default();
+    let open = tables.iter().filter(|table| table.weight > 0.0);
+    open.min_by(|a, b| share(a).total_cmp(&share(b)))
+}
+
+/// Gathers finished games into segments and closes them.
+async fn collect(node: &Context, mut finished: mpsc::Receiver<GameRecord>) -> Result<(), WorkError> {
+    let mut open: BTreeMap<(String, Hash), (Instant, Vec<GameRecord>)> = BTreeMap::new();
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        let ended = tokio::select! {
+            game = finished.recv() => match game {
+                Some(game) => {
+                    node.activity.games(1, Instant::now());
+                    let model = match game.players.first() {
+                        Some(Player::Model(hash)) => *hash,
+                        Some(Player::Random | Player::Heuristic) | None => continue,
+                    };
+                    let segment = open.entry((game.config.clone(), model));
+                    segment.or_insert_with(|| (Instant::now(), Vec::new())).1.push(game);
+                    false
+                }
+                None => true,
+            },
+            _ = tick.tick() => false,
+        };
+        let (age_max, games_max) = (node.config.segment_age_max(), node.config.selfplay.segment_games);
+        let full = open.extract_if(.., |_, (began, games)| {
+            ended || games.len() >= games_max || began.elapsed() >= age_max
+        });
+        for ((key, model), (_, games)) in full.collect::<Vec<_>>() {
+            close(node, &key, model, games).await?;
+        }
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+async fn close(node: &Context, key: &str, model: Hash, games: Vec<GameRecord>) -> Result<(), WorkError> {
+    let pending = store(node, key, Source::Selfplay, model, games).await?;
+    node.nudge.notify_one();
+    let known = node.raft.local().config(key).map_or(0, |config| config.games_total);
+    node.emit(Event::SelfplayComplete(Games {
+        config_key: key.to_owned(),
+        node_id: node.name(),
+        game_count: pending.games,
+        total_games: known + pending.games,
+        db_path: paths::games_db(key),
+        segment: pending.hash,
+        timestamp: caused::seconds(now_ms()),
+    }))
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemons::fixture::World;
+
+    #[test]
+    fn a_node_with_a_lease_plays_no_games() {
+        let mut world = World::with_nodes(2);
+        world.play(500);
+        world.cross();
+        assert_eq!(pause(&world.state, 1, 0), None);
+        world.grant(LeaseKind::Training, 1, None);
+        assert!(pause(&world.state, 1, 0).unwrap().contains("training of hex8_2p"));
+        assert_eq!(pause(&world.state, 2, 0), None);
+        assert!(pause(&world.state, 2, UNACKNOWLEDGED_MAX).unwrap().contains("acknowledged"));
+    }
+}

@@ -1,0 +1,191 @@
+//! TrainingCoordinator, the holder's half: trains on the newest games from the newest weights.
+
+use crate::{
+    clock::now_ms,
+    compute,
+    events::{Event, TrainingProgress, caused},
+    learner::{
+        ReplayWindow,
+        train::{self, Job, Progress},
+    },
+    node::{Context, Manifest, TrainingActivity, WorkError, announce, blocking},
+    store::{self, Segment, paths},
+};
+use kernels::Checkpoint;
+use raft::{ClusterState, Command, Lease, LeaseKind, ModelInfo, Segment as Registered, TrainingReport};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use wire::Hash;
+
+/// Runs until the shutdown.
+pub async fn run(node: Context) -> Result<(), WorkError> {
+    super::lease::follow(node, LeaseKind::Training, train).await;
+    Ok(())
+}
+
+async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result<Command, WorkError> {
+    let key = lease.config_key.clone();
+    let game: rules::Config = key.parse().map_err(|_| WorkError::UnknownConfig(key.clone()))?;
+    let state = node.raft.local();
+    let newest = state.config(&key).ok_or_else(|| WorkError::UnknownConfig(key.clone()))?.newest;
+    let model = state.models.get(&newest).ok_or(WorkError::Missing(newest))?;
+    let parent = node.obtain(newest, &model.holders).await?;
+    let seen = Checkpoint::for_config(&parent, game)?.header.data_index;
+
+    let job_id = caused::job_id(lease.kind, &key, lease.epoch);
+    let mut activity = TrainingActivity {
+        config_key: key.clone(),
+        job_id: job_id.clone(),
+        epochs_completed: 0,
+        total_epochs: 0,
+        loss: 0.0,
+    };
+    let _shown = Shown::new(&node, activity.clone());
+    let chosen = choose(&state, &key, node.config.training.window_positions);
+    let mut window = ReplayWindow::new(game, node.config.training.window_positions);
+    let (mut new_positions, mut data_index) = (0, seen);
+    for (hash, segment) in &chosen {
+        if cancel.is_cancelled() {
+            return Err(WorkError::Stopped);
+        }
+        let bytes = node.obtain(*hash, &segment.holders).await?;
+        let before = window.training();
+        window = blocking(move || fill(window, bytes)).await??;
+        if segment.log_index > seen {
+            new_positions += window.training().saturating_sub(before);
+            data_index = data_index.max(segment.log_index);
+        }
+    }
+    tracing::info!(
+        config = key,
+        segments = chosen.len(),
+        new_positions,
+        positions = window.training(),
+        "training"
+    );
+
+    let (reports, mut progress) = mpsc::channel::<Progress>(16);
+    let (settings, seed, stop) = (node.config.training.clone(), lease.id ^ node.config.seed, cancel.clone());
+    let mut done = compute::spawn("trainer", move || {
+        let job = Job { parent: &parent, settings: &settings, new_positions, data_index, seed };
+        // A report that nobody has read yet is superseded by the next.
+        let mut report = |progress| {
+            let _ = reports.try_send(progress);
+        };
+        train::run(&mut window, job, &|| stop.is_cancelled(), &mut report)
+    })
+    .map_err(|_| WorkError::Stopped)?;
+    let trained = loop {
+        tokio::select! {
+            trained = &mut done => break trained.map_err(|_| WorkError::Stopped)??,
+            Some(report) = progress.recv() => {
+                activity.epochs_completed = report.epochs_completed;
+                activity.total_epochs = report.total_epochs;
+                activity.loss = report.loss.total();
+                let shown = activity.clone();
+                node.activity.update(|work| work.training = Some(shown));
+                let event = Event::TrainingProgress(TrainingProgress {
+                    config_key: key.clone(),
+                    node_id: node.name(),
+                    job_id: job_id.clone(),
+                    epochs_completed: report.epochs_completed,
+                    total_epochs: report.total_epochs,
+                    loss: report.loss.total(),
+                    checkpoint_path: paths::candidate(&key),
+                    timestamp: caused::seconds(now_ms()),
+                });
+                node.emit(event).await?;
+            }
+        }
+    };
+    let path = node.path(&paths::candidate(&key));
+    let (hash, size, copy) = (trained.hash, trained.bytes.len() as u64, trained.bytes.clone());
+    blocking(move || store::write_atomic(&path, &copy).map_err(|source| WorkError::File { path, source }))
+        .await??;
+    node.keep(trained.bytes).await?;
+    announce(&node, &Manifest { config_key: key.clone(), model: hash, size })?;
+    let final_loss = trained.final_loss.total();
+    Ok(Command::CompleteTraining {
+        config_key: key,
+        epoch: lease.epoch,
+        node: node.id,
+        model: ModelInfo {
+            hash,
+            size,
+            parent: newest,
+            step: trained.header.step,
+            generation: trained.header.generation,
+        },
+        report: TrainingReport {
+            epochs_trained: trained.epochs,
+            final_loss,
+            // Without a game set aside the training loss is all that is known.
+            val_loss: trained.validation.map_or(final_loss, |loss| loss.total()),
+            samples: trained.samples,
+            seconds: trained.elapsed.as_secs_f64(),
+        },
+        at_ms: now_ms(),
+    })
+}
+
+/// The newest self-play segments with about `positions` positions, oldest first.
+fn choose(state: &ClusterState, key: &str, positions: usize) -> Vec<(Hash, Registered)> {
+    let ours = |segment: &Registered| {
+        segment.config_key == key && segment.source == raft::state_machine::SELFPLAY_SOURCE
+    };
+    let mut found: Vec<_> = state.segments.iter().filter(|(_, segment)| ours(segment)).collect();
+    found.sort_by_key(|(_, segment)| std::cmp::Reverse(segment.log_index));
+    let mut sum = 0;
+    let enough = found.iter().take_while(|(_, segment)| {
+        let more = sum < positions as u64;
+        sum += segment.samples;
+        more
+    });
+    let count = enough.count();
+    found[..count].iter().rev().map(|(hash, segment)| (**hash, (*segment).clone())).collect()
+}
+
+fn fill(mut window: ReplayWindow, bytes: Vec<u8>) -> Result<ReplayWindow, WorkError> {
+    for game in Segment::open(bytes)?.games() {
+        window.add(&game.record)?;
+    }
+    Ok(window)
+}
+
+/// Shows the run in the node's activity while it lasts.
+struct Shown(Context);
+
+impl Shown {
+    fn new(node: &Context, activity: TrainingActivity) -> Self {
+        node.activity.update(|work| work.training = Some(activity));
+        Self(Arc::clone(node))
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.0.activity.update(|work| work.training = None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemons::fixture::{KEY, World};
+
+    #[test]
+    fn the_newest_games_fill_the_window() {
+        let mut world = World::with_nodes(1);
+        let names: Vec<Hash> = (0..4).map(|_| world.play(10)).collect(); // 500 positions each
+        let check = |positions, expected: &[Hash]| {
+            let found: Vec<_> = choose(&world.state, KEY, positions).iter().map(|(hash, _)| *hash).collect();
+            assert_eq!(found, expected);
+        };
+        check(1, &names[3..]);
+        check(501, &names[2..]);
+        check(1_000, &names[2..]);
+        check(1_000_000, &names);
+        assert_eq!(choose(&world.state, "square8_2p", 10).len(), 0);
+    }
+}

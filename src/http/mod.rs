@@ -1,0 +1,126 @@
+//! The HTTP interface: questions about this node and its cluster, as JSON, on the loopback interface by default.
+//!
+//! Invariant: it only reads. Before the node is a member of a cluster every question is answered with why not.
+
+mod audit;
+
+pub use audit::{Audit, AuditedModel};
+
+use crate::{
+    events::log::Logged,
+    node::{Context, status},
+};
+use axum::{
+    Json, Router,
+    extract::{Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// What the interface knows while the node starts, and after.
+pub struct Front {
+    cluster: String,
+    waiting: Mutex<String>,
+    node: OnceLock<Context>,
+}
+
+/// An answer that is no answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Trouble {
+    /// What is wrong.
+    pub error: String,
+}
+
+impl Front {
+    /// Of a node that starts.
+    #[must_use]
+    pub fn new(cluster: String) -> Self {
+        Self { cluster, waiting: Mutex::new("starting".to_owned()), node: OnceLock::new() }
+    }
+
+    /// Says what the node waits for.
+    pub fn waiting(&self, reason: String) {
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// The node is a member.
+    pub fn open(&self, node: Context) {
+        // Called once.
+        let _ = self.node.set(node);
+    }
+
+    fn node(&self) -> Result<&Context, Refused> {
+        self.node.get().ok_or_else(|| {
+            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            Refused(StatusCode::SERVICE_UNAVAILABLE, waiting.clone())
+        })
+    }
+}
+
+struct Refused(StatusCode, String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, Json(Trouble { error: self.1 })).into_response()
+    }
+}
+
+/// Answers until the shutdown.
+pub async fn serve(listener: TcpListener, front: Arc<Front>, shutdown: CancellationToken) {
+    let router = Router::new()
+        .route("/v1/status", get(get_status))
+        .route("/v1/leader", get(get_leader))
+        .route("/v1/events", get(get_events))
+        .route("/v1/audit", get(get_audit))
+        .with_state(front);
+    let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the HTTP interface has ended");
+    }
+}
+
+type Shared = State<Arc<Front>>;
+
+async fn get_status(State(front): Shared) -> Result<Json<status::Status>, Refused> {
+    let node = front.node()?;
+    Ok(Json(status::status(node, &front.cluster).await))
+}
+
+async fn get_leader(State(front): Shared) -> Result<Json<status::LeaderReport>, Refused> {
+    Ok(Json(status::leader(front.node()?).await))
+}
+
+#[derive(Deserialize)]
+struct Since {
+    #[serde(default)]
+    since: i64,
+    #[serde(default = "page")]
+    limit: usize,
+}
+
+fn page() -> usize {
+    100
+}
+
+async fn get_events(
+    State(front): Shared,
+    Query(Since { since, limit }): Query<Since>,
+) -> Result<Json<Vec<Logged>>, Refused> {
+    let log = Arc::clone(&front.node()?.events);
+    let found = crate::node::blocking(move || log.since(since, limit)).await;
+    match found {
+        Ok(Ok(events)) => Ok(Json(events)),
+        Ok(Err(error)) => Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+        Err(error) => Err(Refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
+    }
+}
+
+async fn get_audit(State(front): Shared) -> Result<Json<Audit>, Refused> {
+    let node = front.node()?;
+    audit::audit(node).await.map(Json).map_err(|e| Refused(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
+}

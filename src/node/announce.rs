@@ -1,0 +1,100 @@
+//! News of models over gossip: whoever hears of one fetches it at once, before the cluster has agreed that it exists.
+//!
+//! Invariant: only a member's announcement of a bounded size for a known configuration is followed, a few at a time. It
+//! is a head start and nothing else: what a node should hold follows from the replicated state.
+
+use super::{Context, WorkError};
+use kernels::CHECKPOINT_BYTES_MAX;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tokio::{sync::Semaphore, task::JoinSet};
+use wire::{Hash, WireError};
+
+/// The gossip topic of models.
+pub const MODELS_TOPIC: &str = "ringrift/models/1";
+/// Frame kind.
+const KIND: u8 = 0x43;
+/// Largest announcement.
+const BYTES_MAX: usize = 512;
+/// Models fetched at once.
+const FETCHED_MAX: usize = 2;
+
+/// What is announced of a new model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Configuration.
+    pub config_key: String,
+    /// The checkpoint, by content.
+    pub model: Hash,
+    /// Its bytes.
+    pub size: u64,
+}
+
+/// Tells the others of a model that is here.
+///
+/// # Errors
+/// [`WorkError::Wire`] for a name that is too long.
+pub fn announce(node: &Context, manifest: &Manifest) -> Result<(), WorkError> {
+    let message = wire::encode(KIND, manifest, BYTES_MAX)?;
+    if let Err(error) = node.p2p.publish(MODELS_TOPIC, message) {
+        tracing::debug!(%error, "a model was not announced");
+    }
+    Ok(())
+}
+
+/// Follows announcements.
+pub(super) struct Follower {
+    permits: Arc<Semaphore>,
+    fetching: JoinSet<()>,
+}
+
+impl Follower {
+    pub(super) fn new() -> Self {
+        Self { permits: Arc::new(Semaphore::new(FETCHED_MAX)), fetching: JoinSet::new() }
+    }
+
+    /// An announcement of peer `from`.
+    pub(super) fn hear(&mut self, node: &Context, from: String, message: &[u8]) {
+        while self.fetching.try_join_next().is_some() {}
+        let manifest = match read(message) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                tracing::warn!(from, %error, "an announcement was refused");
+                return;
+            }
+        };
+        let state = node.raft.local();
+        let known = state.node_of_peer(&from).is_some() && state.config(&manifest.config_key).is_some();
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return };
+        if !known || manifest.size > CHECKPOINT_BYTES_MAX as u64 {
+            return;
+        }
+        let node = Arc::clone(node);
+        self.fetching.spawn(async move {
+            let fetch = node.fetch(manifest.model, Some(manifest.size), vec![from]);
+            match node.shutdown.run_until_cancelled(fetch).await {
+                Some(Err(error)) => tracing::debug!(model = manifest.model.short(), %error, "no head start"),
+                Some(Ok(_)) | None => {}
+            }
+            drop(permit);
+        });
+    }
+}
+
+fn read(message: &[u8]) -> Result<Manifest, WireError> {
+    wire::decode::<_, BYTES_MAX>(KIND, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announcement_is_read_back_and_others_are_refused() {
+        let manifest = Manifest { config_key: "hex8_2p".into(), model: Hash([3; 32]), size: 9 };
+        let message = wire::encode(KIND, &manifest, BYTES_MAX).unwrap();
+        assert_eq!(read(&message), Ok(manifest));
+        assert!(read(&message[1..]).is_err());
+        assert!(read(&[0; 600]).is_err());
+    }
+}

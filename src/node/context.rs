@@ -1,0 +1,230 @@
+//! What the daemons share.
+//!
+//! Invariant: an event is in the log before anybody hears of it, and bytes are verified and synced before anybody
+//! is told that they are here.
+
+use super::{activity::Activity, control::Control, error::WorkError, supervise::Failures};
+use crate::{
+    clock::now_ms,
+    compute::DelayGauge,
+    config::Config,
+    events::{Event, caused::node_name, log::EventLog},
+    store::{DataFolder, PendingSegment, PendingSegments},
+};
+use p2p::{
+    Class, P2pHandle,
+    blobs::{BlobStore, FetchLimits, StoreError as BlobError},
+};
+use raft::{ClusterState, Command, NodeId, ProposeError, RaftHandle, Response};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use wire::Hash;
+
+/// The gossip topic of events.
+pub const EVENTS_TOPIC: &str = "ringrift/events/1";
+/// Largest content of ours: a model.
+const CONTENT_BYTES_MAX: u64 = kernels::CHECKPOINT_BYTES_MAX as u64;
+/// How long a fetch may take before it is tried again; what arrived is kept.
+const FETCH: Duration = Duration::from_secs(120);
+/// How long another node may take to fetch and check a segment.
+const KEEP: Duration = Duration::from_secs(20);
+
+/// Everything a daemon may use.
+pub struct Node {
+    /// This node.
+    pub id: NodeId,
+    /// Its settings.
+    pub config: Config,
+    /// Its data folder.
+    pub folder: Arc<DataFolder>,
+    /// Consensus.
+    pub raft: RaftHandle,
+    /// Peers.
+    pub p2p: P2pHandle,
+    /// Content by hash.
+    pub blobs: BlobStore,
+    /// What happened.
+    pub events: Arc<EventLog>,
+    /// Segments made here that are not acknowledged yet.
+    pub pending: Arc<PendingSegments>,
+    /// Told when there is a new one.
+    pub nudge: Notify,
+    /// What goes on here, for people.
+    pub activity: Activity,
+    /// Daemons that failed.
+    pub failures: Failures,
+    /// How late this node's tasks run.
+    pub delay: DelayGauge,
+    /// When the state was last known to be the leader's, or changed.
+    pub fresh: watch::Sender<Instant>,
+    /// Ends everything.
+    pub shutdown: CancellationToken,
+    /// When the process began.
+    pub started: Instant,
+    /// Random number of this start.
+    pub boot: u64,
+    /// Where it answers people.
+    pub http: SocketAddr,
+}
+
+/// Cheap to clone.
+pub type Context = Arc<Node>;
+
+impl Node {
+    /// What this node is called in events.
+    #[must_use]
+    pub fn name(&self) -> String {
+        node_name(self.id)
+    }
+
+    /// The absolute path of a path as events name it.
+    #[must_use]
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.folder.join(relative)
+    }
+
+    /// Proposes a command.
+    ///
+    /// # Errors
+    /// [`ProposeError`].
+    pub async fn propose(&self, command: Command) -> Result<Response, ProposeError> {
+        let name = command.name();
+        let outcome = self.raft.propose(command).await;
+        match &outcome {
+            Ok(response) => tracing::debug!(command = name, ?response, "applied"),
+            Err(error) => tracing::debug!(command = name, %error, "not applied"),
+        }
+        outcome
+    }
+
+    /// Keeps an event of this node and tells the others.
+    ///
+    /// # Errors
+    /// When the log cannot be written; then nobody was told.
+    pub async fn emit(&self, event: Event) -> Result<(), WorkError> {
+        let log = Arc::clone(&self.events);
+        let message = blocking(move || log.emit(event)).await??;
+        // Without peers there is nobody to tell; the log has it.
+        if let Err(error) = self.p2p.publish(EVENTS_TOPIC, message) {
+            tracing::debug!(%error, "an event was not gossiped");
+        }
+        Ok(())
+    }
+
+    /// Peer ids of online nodes among `nodes`, other than this one.
+    #[must_use]
+    pub fn peers_of(&self, state: &ClusterState, nodes: &BTreeSet<NodeId>) -> Vec<String> {
+        let others = nodes.iter().filter(|id| **id != self.id);
+        let known = others.filter_map(|id| state.nodes.get(id));
+        known.map(|node| node.peer_id.clone()).filter(|peer| self.p2p.is_connected(peer)).collect()
+    }
+
+    /// The content, from here or from one of `holders`, verified and kept.
+    ///
+    /// # Errors
+    /// [`WorkError`] when nobody who can be reached has it.
+    pub async fn obtain(&self, hash: Hash, holders: &BTreeSet<NodeId>) -> Result<Vec<u8>, WorkError> {
+        if let Some(bytes) = self.stored(hash).await? {
+            return Ok(bytes);
+        }
+        let peers = self.peers_of(&self.raft.local(), holders);
+        self.fetch(hash, None, peers).await?;
+        self.stored(hash).await?.ok_or(WorkError::Missing(hash))
+    }
+
+    /// Fetches content into the store.
+    ///
+    /// # Errors
+    /// [`WorkError::Fetch`].
+    pub async fn fetch(&self, hash: Hash, size: Option<u64>, peers: Vec<String>) -> Result<(), WorkError> {
+        let limits = FetchLimits { bytes_max: CONTENT_BYTES_MAX, timeout: FETCH, ..FetchLimits::default() };
+        self.p2p.fetch(hash, size, peers, limits).await?;
+        Ok(())
+    }
+
+    /// The content if it is here; a corrupt copy is set aside and counts as missing.
+    ///
+    /// # Errors
+    /// [`WorkError`] when the disk fails.
+    pub async fn stored(&self, hash: Hash) -> Result<Option<Vec<u8>>, WorkError> {
+        let blobs = self.blobs.clone();
+        match blocking(move || blobs.get(hash)).await? {
+            Err(error @ BlobError::Corrupt { .. }) => {
+                tracing::error!(%hash, %error, "a corrupt copy was set aside; another will be fetched");
+                Ok(None)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Keeps content here.
+    ///
+    /// # Errors
+    /// [`WorkError`] when the disk fails.
+    pub async fn keep(&self, bytes: Vec<u8>) -> Result<Hash, WorkError> {
+        let blobs = self.blobs.clone();
+        Ok(blocking(move || blobs.put(&bytes)).await??)
+    }
+
+    /// Has a segment synced on another node and registered: acknowledged, once this returns without an error.
+    ///
+    /// # Errors
+    /// [`WorkError`]; the segment stays pending, and asking again is harmless.
+    pub async fn acknowledge(&self, segment: &PendingSegment) -> Result<(), WorkError> {
+        let state = self.raft.local();
+        let mut holders = vec![self.id];
+        if state.required_segment_holders() > 1 {
+            holders.push(self.keep_elsewhere(&state, segment.hash).await?);
+        }
+        let command = Command::RegisterSegment {
+            hash: segment.hash,
+            config_key: segment.config_key.clone(),
+            games: segment.games,
+            samples: segment.samples,
+            source: segment.source.as_str().to_owned(),
+            model: segment.model,
+            holders,
+            at_ms: now_ms(),
+        };
+        self.propose(command).await?;
+        let (table, hash) = (Arc::clone(&self.pending), segment.hash);
+        blocking(move || table.acknowledged(&hash)).await??;
+        Ok(())
+    }
+
+    /// Asks the other online nodes in the order of their ids, from this one on, until one has synced the content.
+    async fn keep_elsewhere(&self, state: &ClusterState, hash: Hash) -> Result<NodeId, WorkError> {
+        let order: BTreeMap<(bool, NodeId), &str> = state
+            .online()
+            .filter(|node| node.id != self.id && self.p2p.is_connected(&node.peer_id))
+            .map(|node| ((node.id < self.id, node.id), node.peer_id.as_str()))
+            .collect();
+        let mut trouble = "no other node is connected".to_owned();
+        for ((_, id), peer) in order {
+            let request = Control::Keep { hash }.encode()?;
+            match self.p2p.request(Class::Control, peer, request, KEEP).await {
+                Ok(answer) => match Control::read_kept(&answer) {
+                    Ok(()) => return Ok(id),
+                    Err(error) => trouble = format!("{}: {error}", node_name(id)),
+                },
+                Err(error) => trouble = format!("{}: {error}", node_name(id)),
+            }
+        }
+        Err(WorkError::NoSecondCopy(trouble))
+    }
+}
+
+/// Runs what blocks off the asynchronous threads.
+///
+/// # Errors
+/// [`WorkError::Stopped`] when the runtime is going down.
+pub async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, WorkError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| WorkError::Stopped)
+}

@@ -1,0 +1,123 @@
+//! What can go wrong in a node.
+
+use crate::{
+    config::ConfigError,
+    events::log::LogError,
+    learner::{WindowError, train::TrainError},
+    store::{DbError, FolderError, SegmentError},
+};
+use kernels::CheckpointError;
+use p2p::{
+    P2pError,
+    blobs::{FetchError, StoreError as BlobError},
+};
+use raft::{InitializeError, JoinError, ProposeError, StartError, StoreError};
+use std::{io, path::PathBuf};
+use wire::{Hash, WireError};
+
+/// Work that was not done. It is tried again, by this node or another.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkError {
+    /// Nobody reachable has it.
+    #[error("{0} is nowhere to be had")]
+    Missing(Hash),
+    /// No other node synced a copy.
+    #[error("no second copy: {0}")]
+    NoSecondCopy(String),
+    /// The node is stopping, or the work was taken away.
+    #[error("stopped")]
+    Stopped,
+    /// The settings of the cluster do not fit this program.
+    #[error("configuration {0} is unknown here")]
+    UnknownConfig(String),
+    /// A file.
+    #[error("cannot write {path}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A message.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// A transfer.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The content store.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// Consensus.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+    /// The event log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A segment.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// The list of segments, or a canonical database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// A model.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A game that does not fit the window.
+    #[error(transparent)]
+    Window(#[from] WindowError),
+    /// Training.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+}
+
+/// The node cannot start, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Its settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its data folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// Its peers.
+    #[error(transparent)]
+    P2p(#[from] P2pError),
+    /// An address that is none.
+    #[error("{0:?} is no address: expected something like /ip4/192.0.2.1/tcp/7400/p2p/12D3KooW...")]
+    Address(String),
+    /// Its event log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Its list of segments.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// Its Raft databases.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Consensus.
+    #[error(transparent)]
+    Raft(#[from] StartError),
+    /// Founding a cluster.
+    #[error(transparent)]
+    Initialize(#[from] InitializeError),
+    /// Joining a cluster.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// Its HTTP interface.
+    #[error("cannot listen on http {address}: choose another with --http, or port 0")]
+    Http {
+        /// Where.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A thread.
+    #[error("cannot start a thread")]
+    Thread(#[from] io::Error),
+    /// Consensus stopped while the node was running.
+    #[error("consensus has stopped: {0}")]
+    Consensus(String),
+    /// A task ended that must not.
+    #[error("{0} ended unexpectedly")]
+    Ended(String),
+}

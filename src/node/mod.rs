@@ -1,0 +1,25 @@
+//! One peer: the only place that knows every part.
+//!
+//! Invariant: whatever this node tells the cluster is on its disk before. The node ends when its folder, its peers or
+//! consensus cannot go on; a daemon that fails is restarted and counted.
+//!
+//! p2p and Raft run on a runtime of their own (`core`), which nothing else can delay; daemons and the HTTP interface run
+//! on the caller's; long computations run on threads of the lowest priority ([`crate::compute`]).
+
+mod activity;
+mod addresses;
+mod announce;
+mod context;
+mod control;
+mod error;
+mod start;
+pub mod status;
+mod supervise;
+mod transport;
+
+pub use activity::{Activity, EvaluationActivity, SelfplayActivity, TrainingActivity, Work};
+pub use announce::{MODELS_TOPIC, Manifest, announce};
+pub use context::{Context, EVENTS_TOPIC, Node, blocking};
+pub use error::{NodeError, WorkError};
+pub use start::{Options, Ready, run};
+pub use supervise::{DaemonFailures, Failures};

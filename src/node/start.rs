@@ -1,0 +1,449 @@
+//! Start-up and shutdown of a node.
+
+use super::{
+    activity::Activity,
+    addresses,
+    announce::{Follower, MODELS_TOPIC},
+    context::{Context, EVENTS_TOPIC, Node},
+    control,
+    error::NodeError,
+    supervise::{Failures, supervise},
+    transport::PeerTransport,
+};
+use crate::{
+    clock::now_ms,
+    compute::DelayGauge,
+    config::Config,
+    daemons,
+    events::log::{EventHook, EventLog},
+    http::{self, Front},
+    store::{DataFolder, PendingSegments, Runtime, folder},
+};
+use p2p::{Inbox, IncomingRequest, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle};
+use raft::{JoinError, NodeId, RaftConfig, RaftHandle, Timing};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    net::TcpListener,
+    runtime::Handle,
+    sync::{Notify, Semaphore, mpsc, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+/// How long tasks may take to end.
+const GRACE: Duration = Duration::from_secs(10);
+/// One attempt to join.
+const JOIN: Duration = Duration::from_secs(10);
+/// Raft requests served at once.
+const RAFT_SERVED_MAX: usize = 256;
+
+/// How to start a node.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its data folder.
+    pub data_dir: PathBuf,
+    /// Where to join; empty founds a cluster, unless the folder belongs to one.
+    pub bootstrap: Vec<String>,
+    /// Where to listen for peers, as multiaddresses; empty: as last time, or a free port of the loopback interface.
+    pub listen: Vec<String>,
+    /// Where to answer people.
+    pub http: SocketAddr,
+    /// Name and secret of the cluster; peers with another are refused in the handshake.
+    pub cluster: String,
+    /// The host's name.
+    pub name: String,
+    /// Settings.
+    pub config: Config,
+}
+
+/// A node that listens.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// Its libp2p id.
+    pub peer_id: String,
+    /// Where others can join.
+    pub addrs: Vec<String>,
+    /// Where it answers people.
+    pub http: SocketAddr,
+}
+
+/// Runs a node until `shutdown`. p2p and Raft run on `core`, the rest on the current runtime. `ready` is called once
+/// it listens.
+///
+/// # Errors
+/// [`NodeError`]; every task has ended.
+pub async fn run(
+    options: Options,
+    core: Handle,
+    shutdown: CancellationToken,
+    ready: impl FnOnce(&Ready),
+) -> Result<(), NodeError> {
+    options.config.validate()?;
+    let folder = DataFolder::open(&options.data_dir, folder::FORMAT_VERSION)?;
+    let listener = TcpListener::bind(options.http)
+        .await
+        .map_err(|source| NodeError::Http { address: options.http.to_string(), source })?;
+    let http = listener.local_addr()?;
+    // Whatever happens below, all tasks end.
+    let _guard = shutdown.clone().drop_guard();
+    let mut core_tasks = JoinSet::new();
+    let mut tasks = JoinSet::new();
+    let outcome =
+        live(options, &core, folder, listener, http, &shutdown, ready, &mut core_tasks, &mut tasks).await;
+    shutdown.cancel();
+    let ended = async {
+        while tasks.join_next().await.is_some() {}
+        while core_tasks.join_next().await.is_some() {}
+    };
+    if tokio::time::timeout(GRACE, ended).await.is_err() {
+        tracing::warn!("some tasks did not end in time");
+    }
+    outcome
+}
+
+#[allow(clippy::too_many_arguments)] // the second half of `run`
+async fn live(
+    options: Options,
+    core: &Handle,
+    mut folder: DataFolder,
+    listener: TcpListener,
+    http: SocketAddr,
+    shutdown: &CancellationToken,
+    ready: impl FnOnce(&Ready),
+    core_tasks: &mut JoinSet<()>,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), NodeError> {
+    let boot: u64 = rand::random();
+    let (p2p, mut inbox) = start_p2p(&options, core, &folder, boot, shutdown, core_tasks).await?;
+    let me = Ready { peer_id: p2p.peer_id(), addrs: p2p.listen_addrs(), http };
+    folder.claim(&me.peer_id)?;
+    addresses::remember(&folder, &me.addrs)?;
+    let folder = Arc::new(folder);
+    let mut runtime = Runtime {
+        pid: std::process::id(),
+        http: format!("http://{http}"),
+        p2p: me.addrs.clone(),
+        node: None,
+        peer_id: me.peer_id.clone(),
+    };
+    folder.write_runtime(&runtime)?;
+    ready(&me);
+    let front = Arc::new(Front::new(options.cluster_name()));
+    tasks.spawn(http::serve(listener, Arc::clone(&front), shutdown.clone()));
+
+    let Some(id) = membership(&options, &folder, &p2p, &front, &me, boot, shutdown).await? else {
+        return Ok(()); // stopped while it waited
+    };
+    runtime.node = Some(id);
+    folder.write_runtime(&runtime)?;
+    let state_path = folder.join("node.db");
+    let events = Arc::new(EventLog::open(&state_path, &me.peer_id)?);
+    let pending = Arc::new(PendingSegments::open(&folder.join("segments.db"))?);
+    let raft = start_raft(&options, core, &folder, &p2p, id, shutdown, core_tasks).await?;
+    serve_raft(core, core_tasks, raft.clone(), &mut inbox, shutdown);
+    let info = node_info(&options, &me, &p2p, boot);
+    if raft.metrics().borrow().voters.is_empty() && id == 1 && options.bootstrap.is_empty() {
+        raft.initialize(info, now_ms()).await?;
+        tracing::info!("founded a new cluster");
+    }
+    let node: Context = Arc::new(Node {
+        id,
+        config: options.config.clone(),
+        folder,
+        raft,
+        blobs: p2p.blobs().clone(),
+        p2p,
+        events,
+        pending,
+        nudge: Notify::new(),
+        activity: Activity::default(),
+        failures: Failures::default(),
+        delay: DelayGauge::default(),
+        fresh: watch::Sender::new(Instant::now()),
+        shutdown: shutdown.clone(),
+        started: Instant::now(),
+        boot,
+        http,
+    });
+    core_tasks.spawn_on(node.delay.clone().measure(shutdown.clone()), core);
+    tasks.spawn(introduce(Arc::clone(&node), options.clone()));
+    tasks.spawn(listen(Arc::clone(&node), inbox.gossip));
+    tasks.spawn(control::serve(Arc::clone(&node), inbox.control));
+    start_daemons(&node, tasks);
+    front.open(Arc::clone(&node));
+    tracing::info!(node = id, peer = me.peer_id, %http, "running");
+    watch_over(&node).await
+}
+
+impl Options {
+    /// The cluster's name, without its secret.
+    fn cluster_name(&self) -> String {
+        self.cluster.split('/').next().unwrap_or_default().to_owned()
+    }
+}
+
+async fn start_p2p(
+    options: &Options,
+    core: &Handle,
+    folder: &DataFolder,
+    boot: u64,
+    shutdown: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) -> Result<(P2pHandle, Inbox), NodeError> {
+    let config = P2pConfig {
+        key_path: folder.join("peer.key"),
+        listen: Vec::new(),
+        bootstrap: parse(&options.bootstrap)?,
+        cluster: options.cluster.clone(),
+        topics: vec![EVENTS_TOPIC.to_owned(), MODELS_TOPIC.to_owned()],
+        boot,
+        blob_dir: folder.join("blobs"),
+    };
+    let shutdown = shutdown.clone();
+    let listens =
+        if options.listen.is_empty() { addresses::choices(folder) } else { vec![parse(&options.listen)?] };
+    // libp2p spawns its tasks where it is started.
+    let start = core.spawn(async move {
+        let mut tasks = JoinSet::new();
+        let mut started = Err(P2pError::Setup("nowhere to listen".to_owned()));
+        for listen in listens {
+            let config = P2pConfig { listen, ..config.clone() };
+            started = P2p::start(config, &mut tasks, shutdown.clone()).await;
+            match &started {
+                Err(error @ P2pError::Listen { .. }) => tracing::warn!(%error, "that port is taken"),
+                Ok(_) | Err(_) => break,
+            }
+        }
+        (started, tasks)
+    });
+    let (started, mut p2p_tasks) =
+        start.await.map_err(|e| NodeError::Ended(format!("the start of p2p: {e}")))?;
+    tasks.spawn_on(async move { while p2p_tasks.join_next().await.is_some() {} }, core);
+    Ok(started?)
+}
+
+/// Addresses as a user gave them.
+fn parse(addresses: &[String]) -> Result<Vec<Multiaddr>, NodeError> {
+    let parse = |text: &String| text.parse().map_err(|_| NodeError::Address(text.clone()));
+    addresses.iter().map(parse).collect()
+}
+
+/// This node's id: the one it has, 1 for the founder, or what the cluster gives it. None: stopped while waiting.
+async fn membership(
+    options: &Options,
+    folder: &DataFolder,
+    p2p: &P2pHandle,
+    front: &Front,
+    me: &Ready,
+    boot: u64,
+    shutdown: &CancellationToken,
+) -> Result<Option<NodeId>, NodeError> {
+    if let Some((id, _)) = raft::stored_node(&folder.join("raft.db"))? {
+        return Ok(Some(id));
+    }
+    if options.bootstrap.is_empty() {
+        return Ok(Some(1));
+    }
+    let transport = PeerTransport(p2p.clone());
+    let info = node_info(options, me, p2p, boot);
+    let mut peers = p2p.peers();
+    let mut told = Instant::now();
+    loop {
+        let connected: Vec<String> =
+            peers.borrow_and_update().iter().map(|peer| peer.peer_id.clone()).collect();
+        if connected.is_empty() {
+            let waiting =
+                format!("no peer at {} can be reached yet; still trying", options.bootstrap.join(", "));
+            if told.elapsed() > Duration::from_secs(5) {
+                tracing::warn!("{waiting}");
+                told = Instant::now();
+            }
+            front.waiting(waiting);
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(None),
+                changed = peers.changed() => if changed.is_err() { return Ok(None) },
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            }
+            continue;
+        }
+        let join = RaftHandle::join(&transport, &connected, &info, now_ms(), JOIN);
+        match shutdown.run_until_cancelled(join).await {
+            None => return Ok(None),
+            Some(Ok(id)) => {
+                tracing::info!(node = id, "joined");
+                return Ok(Some(id));
+            }
+            Some(Err(JoinError::NoLeader(why))) => {
+                tracing::warn!(why, "no leader lets this node in yet; still trying");
+                front.waiting(format!("no leader lets this node in yet ({why}); still trying"));
+            }
+            Some(Err(error @ JoinError::Refused(_))) => return Err(error.into()),
+        }
+    }
+}
+
+fn node_info(options: &Options, me: &Ready, p2p: &P2pHandle, boot: u64) -> raft::NodeInfo {
+    raft::NodeInfo {
+        peer_id: me.peer_id.clone(),
+        name: options.name.clone(),
+        addrs: p2p.listen_addrs(),
+        http: format!("http://{}", me.http),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        boot,
+    }
+}
+
+async fn start_raft(
+    options: &Options,
+    core: &Handle,
+    folder: &DataFolder,
+    p2p: &P2pHandle,
+    id: NodeId,
+    shutdown: &CancellationToken,
+    core_tasks: &mut JoinSet<()>,
+) -> Result<RaftHandle, NodeError> {
+    let config = RaftConfig {
+        node_id: id,
+        peer_id: p2p.peer_id(),
+        log_path: folder.join("raft.db"),
+        state_path: folder.join("node.db"),
+        timing: Timing::default(),
+    };
+    let hook = EventHook::new(options.config.evaluation.games_max);
+    let (transport, shutdown) = (PeerTransport(p2p.clone()), shutdown.clone());
+    // openraft spawns its tasks where it is started.
+    let start = core.spawn(async move {
+        let mut tasks = JoinSet::new();
+        let started = RaftHandle::start(config, transport, hook, &mut tasks, shutdown).await;
+        (started, tasks)
+    });
+    let (started, mut raft_tasks) =
+        start.await.map_err(|e| NodeError::Ended(format!("the start of Raft: {e}")))?;
+    core_tasks.spawn_on(async move { while raft_tasks.join_next().await.is_some() {} }, core);
+    Ok(started?)
+}
+
+/// Answers Raft's requests on `core`, each in a task of its own.
+fn serve_raft(
+    core: &Handle,
+    core_tasks: &mut JoinSet<()>,
+    raft: RaftHandle,
+    inbox: &mut Inbox,
+    shutdown: &CancellationToken,
+) {
+    let (_, empty) = mpsc::channel(1);
+    let mut requests: mpsc::Receiver<IncomingRequest> = std::mem::replace(&mut inbox.raft, empty);
+    let shutdown = shutdown.clone();
+    core_tasks.spawn_on(
+        async move {
+            let permits = Arc::new(Semaphore::new(RAFT_SERVED_MAX));
+            let mut served = JoinSet::new();
+            while let Some(Some(request)) = shutdown.run_until_cancelled(requests.recv()).await {
+                while served.try_join_next().is_some() {}
+                // Without a permit the request is dropped: its sender tries again.
+                let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { continue };
+                let raft = raft.clone();
+                served.spawn(async move {
+                    let answer = raft.serve(&request.from, &request.bytes).await;
+                    // Whoever asked may have given up.
+                    let _ = request.reply.send(answer);
+                    drop(permit);
+                });
+            }
+        },
+        core,
+    );
+}
+
+/// Keeps the cluster's record of this node true, and this node's address book that of the cluster.
+async fn introduce(node: Context, options: Options) {
+    let mut state = node.raft.applied();
+    let me = Ready { peer_id: node.p2p.peer_id(), addrs: Vec::new(), http: node.http };
+    loop {
+        let current = state.borrow_and_update().clone();
+        node.fresh.send_replace(Instant::now());
+        for other in current.nodes.values().filter(|other| other.id != node.id) {
+            node.p2p.add_peer(&other.peer_id, &other.addrs).await;
+        }
+        let info = node_info(&options, &me, &node.p2p, node.boot);
+        let known = current.nodes.get(&node.id).is_some_and(|known| {
+            (known.boot, &known.addrs, &known.http, &known.name, &known.version)
+                == (info.boot, &info.addrs, &info.http, &info.name, &info.version)
+        });
+        if !known && current.nodes.contains_key(&node.id) {
+            let register = node.propose(info.register(now_ms()));
+            match node.shutdown.run_until_cancelled(register).await {
+                None => return,
+                Some(Ok(_)) => continue,
+                Some(Err(error)) => tracing::warn!(%error, "not registered yet"),
+            }
+            let pause = tokio::time::sleep(Duration::from_millis(500));
+            if node.shutdown.run_until_cancelled(pause).await.is_none() {
+                return;
+            }
+            continue;
+        }
+        match node.shutdown.run_until_cancelled(state.changed()).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) | None => return,
+        }
+    }
+}
+
+/// Keeps what other nodes tell.
+async fn listen(node: Context, mut gossip: mpsc::Receiver<p2p::GossipMessage>) {
+    let mut follower = Follower::new();
+    while let Some(Some(message)) = node.shutdown.run_until_cancelled(gossip.recv()).await {
+        if message.topic == MODELS_TOPIC {
+            follower.hear(&node, message.from, &message.bytes);
+            continue;
+        }
+        let log = Arc::clone(&node.events);
+        let from = message.from.clone();
+        let kept = super::blocking(move || log.receive(&message.from, &message.bytes)).await;
+        match kept {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(from, %error, "a gossip message was refused"),
+            Err(_) => return,
+        }
+    }
+}
+
+fn start_daemons(node: &Context, tasks: &mut JoinSet<()>) {
+    macro_rules! daemon {
+        ($name:ident) => {
+            tasks.spawn(supervise(Arc::clone(node), stringify!($name), daemons::$name::run));
+        };
+    }
+    daemon!(leader);
+    daemon!(selfplay);
+    daemon!(sync);
+    daemon!(replication);
+    daemon!(consolidation);
+    daemon!(distribution);
+    daemon!(trainer);
+    daemon!(gauntlet);
+}
+
+/// Returns when the node shall end, or cannot go on.
+async fn watch_over(node: &Context) -> Result<(), NodeError> {
+    let mut metrics = node.raft.metrics();
+    loop {
+        if let Some(why) = metrics.borrow_and_update().failed.clone()
+            && !node.shutdown.is_cancelled()
+        {
+            return Err(NodeError::Consensus(why));
+        }
+        match node.shutdown.run_until_cancelled(metrics.changed()).await {
+            None => return Ok(()),
+            Some(Ok(())) => {}
+            Some(Err(_)) if node.shutdown.is_cancelled() => return Ok(()),
+            Some(Err(_)) => return Err(NodeError::Ended("consensus".to_owned())),
+        }
+    }
+}

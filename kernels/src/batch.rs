@@ -69,6 +69,12 @@ impl Batch {
         self.seats.is_empty()
     }
 
+    /// Number of positions with a policy target.
+    #[must_use]
+    pub fn policies(&self) -> usize {
+        (0..self.policy_ends.len()).filter(|&position| !self.policy_of(position).is_empty()).count()
+    }
+
     /// Adds a position to be evaluated.
     ///
     /// # Panics

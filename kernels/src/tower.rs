@@ -343,9 +343,8 @@ impl<F: Real> Gradient<F> {
                 conv::transpose(space.taps, span.of(weights), c, c, out);
             }
         }
-        let policies = (0..batch.len()).filter(|&i| !batch.policy_of(i).is_empty()).count();
         let share = |count: usize| F::ONE / F::of(count.max(1) as f32);
-        let (per_policy, per_value) = (share(policies), share(batch.len()));
+        let (per_policy, per_value) = (share(batch.policies()), share(batch.len()));
         let mut sums = Sums::default();
         for chunk in space.chunks(batch.len()) {
             space.forward(weights, batch, chunk.clone());

@@ -1,0 +1,321 @@
+//! One training run: a parent and the replay window in, a child out. On the calling thread, which the caller gives a
+//! low priority.
+//!
+//! Invariant: without a time limit that binds, the child's bytes follow from parent, window, settings and seed. With
+//! one, the run is shortened as a whole, so that the learning rate still comes down at its end.
+
+use crate::{config::TrainingConfig, learner::window::ReplayWindow};
+use kernels::{Batch, Checkpoint, CheckpointError, CheckpointHeader, Loss, NotFinite, Optimizer, Trainer};
+use rules::playout::Choices;
+use std::time::{Duration, Instant};
+use wire::Hash;
+
+/// Positions set aside that a run is measured on, at most.
+const VALIDATION_MAX: usize = 4096;
+/// Steps after which the speed is known well enough to plan with.
+const STEPS_TO_PLAN: u64 = 8;
+/// Share of the time limit that the steps may take; the rest is for validation.
+const STEPS_SHARE: f64 = 0.95;
+
+/// What a run is given.
+#[derive(Clone, Copy)]
+pub struct Job<'a> {
+    /// The parent's bytes.
+    pub parent: &'a [u8],
+    /// Batch, reuse, rate and time limit.
+    pub settings: &'a TrainingConfig,
+    /// Positions in the window that no run has used: the run makes `new_positions * reuse / batch` steps.
+    pub new_positions: usize,
+    /// Decides order and symmetries.
+    pub seed: u64,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Passes over the window.
+    pub epochs_completed: u32,
+    /// Passes planned, at least one.
+    pub total_epochs: u32,
+    /// Steps done.
+    pub steps: u64,
+    /// Steps planned now; fewer than at first where the time limit binds.
+    pub total_steps: u64,
+    /// Training loss of the latest steps.
+    pub loss: Loss,
+}
+
+/// What a run has made.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// The child, encoded.
+    pub bytes: Vec<u8>,
+    /// The content hash of the bytes.
+    pub hash: Hash,
+    /// The child's header.
+    pub header: CheckpointHeader,
+    /// Training loss of the last tenth of the steps.
+    pub final_loss: Loss,
+    /// Loss of the averaged weights on games set aside; none if there are none.
+    pub validation: Option<Loss>,
+    /// Positions trained on, each as often as it was used.
+    pub samples: u64,
+    /// Passes over the window, the last one perhaps partial.
+    pub epochs: u32,
+    /// Wall-clock time.
+    pub elapsed: Duration,
+    /// Whether the time limit has shortened the run.
+    pub shortened: bool,
+}
+
+/// Why a run made nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The parent cannot be used.
+    #[error("cannot use the parent")]
+    Parent(#[from] CheckpointError),
+    /// Nothing to learn from.
+    #[error("the window has no positions for training")]
+    Empty,
+    /// The caller asked to stop.
+    #[error("cancelled after {steps} steps")]
+    Cancelled {
+        /// Steps done and thrown away.
+        steps: u64,
+    },
+    /// Training has diverged.
+    #[error("training has diverged")]
+    Diverged(#[from] NotFinite),
+    /// The averaged weights, or what training would go on from, are not finite.
+    #[error("training has left weights that are not finite")]
+    Weights,
+}
+
+/// Walks through the positions in random order, again and again.
+struct Shuffled {
+    order: Vec<u32>,
+    next: usize,
+}
+
+impl Shuffled {
+    fn new(len: usize) -> Self {
+        Self { order: (0..len as u32).collect(), next: len }
+    }
+
+    fn next(&mut self, choices: &mut Choices) -> usize {
+        if self.next == self.order.len() {
+            for i in (1..self.order.len()).rev() {
+                self.order.swap(i, choices.below(i + 1));
+            }
+            self.next = 0;
+        }
+        self.next += 1;
+        self.order[self.next - 1] as usize
+    }
+}
+
+/// Means over the latest steps.
+#[derive(Default)]
+struct Recent {
+    losses: Vec<Loss>,
+}
+
+impl Recent {
+    fn mean(&self, last: usize) -> Loss {
+        let from = self.losses.len().saturating_sub(last.max(1));
+        let latest = &self.losses[from..];
+        let mean = |part: fn(&Loss) -> f64| latest.iter().map(part).sum::<f64>() / latest.len().max(1) as f64;
+        Loss { policy: mean(|loss| loss.policy), value: mean(|loss| loss.value) }
+    }
+}
+
+/// Trains. `progress` is told about every few steps; `cancelled` is asked before each.
+///
+/// # Errors
+/// [`TrainError`]; nothing of a failed run is kept.
+pub fn run(
+    window: &mut ReplayWindow,
+    job: Job<'_>,
+    cancelled: &dyn Fn() -> bool,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Trained, TrainError> {
+    let began = Instant::now();
+    let parent = Checkpoint::for_config(job.parent, window.config())?;
+    let positions = window.training();
+    if positions == 0 {
+        return Err(TrainError::Empty);
+    }
+    let batch_size = job.settings.batch.max(1);
+    let wanted = (job.new_positions as f64 * f64::from(job.settings.reuse) / batch_size as f64).ceil();
+    let planned = (wanted as u64).max(1);
+    let epochs_of = |steps: u64| (steps * batch_size as u64).div_ceil(positions as u64).max(1) as u32;
+    let optimizer = Optimizer { learning_rate: job.settings.learning_rate, ..Optimizer::default() };
+    let mut trainer = Trainer::new(&parent, window.board(), optimizer);
+    let mut choices = Choices::new(job.seed);
+    let mut order = Shuffled::new(positions);
+    let mut batch = Batch::new(window.board());
+    let mut recent = Recent::default();
+    let limit = job.settings.seconds_max as f64 * STEPS_SHARE;
+    let (mut steps, mut total) = (0u64, planned);
+    while steps < total {
+        if cancelled() {
+            return Err(TrainError::Cancelled { steps });
+        }
+        batch.clear();
+        for _ in 0..batch_size {
+            let index = order.next(&mut choices);
+            window.push_training(&mut batch, index, &mut choices);
+        }
+        recent.losses.push(trainer.step(&batch, steps, total)?);
+        steps += 1;
+        if steps >= STEPS_TO_PLAN.min(planned) {
+            let affordable = (steps as f64 / began.elapsed().as_secs_f64() * limit) as u64;
+            total = planned.min(affordable.max(steps));
+        }
+        if steps % 16 == 0 || steps == total {
+            let done = steps * batch_size as u64 / positions as u64;
+            progress(Progress {
+                epochs_completed: if steps == total { epochs_of(total) } else { done as u32 },
+                total_epochs: epochs_of(total),
+                steps,
+                total_steps: total,
+                loss: recent.mean(16),
+            });
+        }
+    }
+    let validation = validate(window, &mut trainer, &mut batch, batch_size);
+    let hash = Hash::of(job.parent);
+    let child = Checkpoint::trained(&trainer, &parent, hash).ok_or(TrainError::Weights)?;
+    let bytes = child.to_bytes();
+    Ok(Trained {
+        hash: Hash::of(&bytes),
+        bytes,
+        header: child.header,
+        final_loss: recent.mean(steps.div_ceil(10) as usize),
+        validation,
+        samples: steps * batch_size as u64,
+        epochs: epochs_of(steps),
+        elapsed: began.elapsed(),
+        shortened: total < planned,
+    })
+}
+
+/// The loss on positions spread evenly over all that are set aside.
+fn validate(
+    window: &mut ReplayWindow,
+    trainer: &mut Trainer,
+    batch: &mut Batch,
+    batch_size: usize,
+) -> Option<Loss> {
+    let all = window.validation();
+    let measured = all.min(VALIDATION_MAX);
+    let (mut policy, mut policies, mut value) = (0.0, 0, 0.0);
+    for start in (0..measured).step_by(batch_size) {
+        batch.clear();
+        for i in start..measured.min(start + batch_size) {
+            window.push_validation(batch, i * all / measured);
+        }
+        let loss = trainer.evaluate([&*batch]);
+        policy += loss.policy * batch.policies() as f64;
+        policies += batch.policies();
+        value += loss.value * batch.len() as f64;
+    }
+    (measured > 0).then(|| Loss { policy: policy / policies.max(1) as f64, value: value / measured as f64 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learner::window::tests::random_game;
+    use kernels::Architecture;
+    use rules::Config;
+
+    fn config() -> Config {
+        "hex8_2p".parse().unwrap()
+    }
+
+    fn window(games: u64) -> ReplayWindow {
+        let mut window = ReplayWindow::new(config(), usize::MAX);
+        for seed in 0..games {
+            window.add(&random_game(config(), seed)).unwrap();
+        }
+        window
+    }
+
+    fn parent(blocks: u32, channels: u32) -> Vec<u8> {
+        let architecture = Architecture { blocks, channels, ..Architecture::small(config().board) };
+        Checkpoint::seeded(config(), architecture, 1).to_bytes()
+    }
+
+    fn job<'a>(parent: &'a [u8], settings: &'a TrainingConfig, new_positions: usize) -> Job<'a> {
+        Job { parent, settings, new_positions, seed: 3 }
+    }
+
+    #[test]
+    fn the_loss_falls_and_unseen_games_are_judged_better_than_by_chance() {
+        let mut window = window(900);
+        let settings =
+            TrainingConfig { batch: 128, reuse: 1.5, seconds_max: 600, ..TrainingConfig::default() };
+        let parent = parent(2, 16);
+        let mut seen: Vec<Progress> = Vec::new();
+        let new = window.training();
+        let trained =
+            run(&mut window, job(&parent, &settings, new), &|| false, &mut |p| seen.push(p)).unwrap();
+        let (first, last) = (seen[0].loss, trained.final_loss);
+        eprintln!("{trained:?}", trained = (trained.final_loss, trained.validation, trained.samples, trained.elapsed));
+        assert!(last.policy < first.policy - 0.5, "{first:?} {last:?}");
+        assert!(last.value < first.value - 0.02, "{first:?} {last:?}");
+        let validation = trained.validation.unwrap();
+        assert!(validation.value < std::f64::consts::LN_2 - 0.02, "{validation:?}");
+        assert!(validation.policy < first.policy - 0.5, "{validation:?}");
+        assert_eq!((trained.header.generation, trained.header.parent), (1, Some(Hash::of(&parent))));
+        assert_eq!(trained.samples, trained.header.step * 128);
+        let end = seen[seen.len() - 1];
+        assert_eq!((end.epochs_completed, end.total_epochs, trained.epochs), (2, 2, 2));
+        let kept = Checkpoint::for_config(&trained.bytes, config()).unwrap();
+        assert_eq!((Hash::of(&trained.bytes), kept.header), (trained.hash, trained.header));
+    }
+
+    #[test]
+    fn a_run_follows_from_its_seed_and_the_next_goes_on_from_it() {
+        let settings = TrainingConfig { batch: 32, seconds_max: 600, ..TrainingConfig::default() };
+        let parent = parent(1, 8);
+        let train = |parent: &[u8], seed| {
+            let job = Job { seed, ..job(parent, &settings, 40) };
+            run(&mut window(12), job, &|| false, &mut |_| ()).unwrap()
+        };
+        let (one, again, other) = (train(&parent, 1), train(&parent, 1), train(&parent, 2));
+        assert_eq!(one.bytes, again.bytes);
+        assert_ne!(one.hash, other.hash);
+        assert_eq!(one.header.step, 5);
+        let next = train(&one.bytes, 1);
+        assert_eq!((next.header.step, next.header.generation), (10, 2));
+        assert_eq!(next.header.parent, Some(one.hash));
+    }
+
+    #[test]
+    fn a_time_limit_shortens_the_run() {
+        let settings = TrainingConfig { batch: 64, reuse: 1e6, seconds_max: 1, ..TrainingConfig::default() };
+        let parent = parent(1, 8);
+        let trained = run(&mut window(4), job(&parent, &settings, 1000), &|| false, &mut |_| ()).unwrap();
+        assert!(trained.shortened && trained.samples >= 64, "{} samples", trained.samples);
+        assert!(trained.elapsed < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn refusals() {
+        let settings = TrainingConfig::default();
+        let parent = parent(1, 8);
+        let job = job(&parent, &settings, 100);
+        let mut quiet = |_| ();
+        let empty = run(&mut ReplayWindow::new(config(), 100), job, &|| false, &mut quiet);
+        assert!(matches!(empty, Err(TrainError::Empty)));
+        let cancelled = run(&mut window(3), job, &|| true, &mut quiet);
+        assert!(matches!(cancelled, Err(TrainError::Cancelled { steps: 0 })));
+        let corrupt = run(&mut window(3), Job { parent: b"no", ..job }, &|| false, &mut quiet);
+        assert!(matches!(corrupt, Err(TrainError::Parent(_))));
+        let mut other = ReplayWindow::new("hex8_3p".parse().unwrap(), 100);
+        let foreign = run(&mut other, job, &|| false, &mut quiet);
+        assert!(matches!(foreign, Err(TrainError::Parent(CheckpointError::Config { .. }))));
+    }
+}

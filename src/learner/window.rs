@@ -1,0 +1,486 @@
+//! The replay window: the newest positions to learn from.
+//!
+//! Invariant: every position in the window comes from replaying a game's moves through the rules of this build, and
+//! a game is for training or for validation by its hash alone, for ever and on every node. Games are kept as moves
+//! with a snapshot every few plies, about a tenth of what the positions would take.
+
+use crate::store::record::{Decision, GameRecord};
+use kernels::{Batch, Target};
+use rules::{
+    Board, Config, Move, Options, RULES_VERSION, State, Symmetry, Topology, Victory, playout::Choices,
+    with_board,
+};
+use std::collections::{HashSet, VecDeque};
+use wire::Hash;
+
+/// Plies between snapshots.
+const SNAPSHOT: usize = 8;
+/// One game in this many is set aside for validation.
+const VALIDATION_SHARE: u16 = 20;
+
+/// Why a game cannot be learned from.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum WindowError {
+    /// Played under other rules.
+    #[error("game of rules version {found}, expected {RULES_VERSION}")]
+    RulesVersion {
+        /// In the record.
+        found: u32,
+    },
+    /// Of another configuration.
+    #[error("game of {found:?}, expected {expected}")]
+    Config {
+        /// In the record.
+        found: String,
+        /// The window's.
+        expected: Config,
+    },
+    /// A move that the rules do not allow, or moves after the end.
+    #[error("illegal move at ply {ply}")]
+    IllegalMove {
+        /// Index into the moves.
+        ply: usize,
+    },
+    /// The game is not over, or another seat has won.
+    #[error("the recorded winner has not won")]
+    Winner,
+    /// A decision that is out of order or names no legal move.
+    #[error("decision {index} does not fit the game")]
+    Decision {
+        /// Index into the decisions.
+        index: usize,
+    },
+}
+
+/// Whether a game is set aside: about one in twenty.
+#[must_use]
+pub fn is_validation(game: &Hash) -> bool {
+    u16::from_be_bytes([game.0[0], game.0[1]]).is_multiple_of(VALIDATION_SHARE)
+}
+
+/// The newest games of one configuration.
+pub struct ReplayWindow {
+    config: Config,
+    known: HashSet<Hash>,
+    /// In the order of arrival: name, positions, whether set aside.
+    order: VecDeque<(Hash, usize, bool)>,
+    positions: usize,
+    positions_max: usize,
+    games: Box<dyn Games>,
+}
+
+impl ReplayWindow {
+    /// An empty window of at most `positions_max` positions.
+    #[must_use]
+    pub fn new(config: Config, positions_max: usize) -> Self {
+        let games: Box<dyn Games> = with_board!(config.board, T => Box::new(Split::<T>::default()));
+        Self {
+            config,
+            known: HashSet::new(),
+            order: VecDeque::new(),
+            positions: 0,
+            positions_max: positions_max.max(1),
+            games,
+        }
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        self.config
+    }
+
+    /// Adds a game and drops the oldest ones above the capacity. False if it was there already or has no decision.
+    ///
+    /// # Errors
+    /// [`WindowError`], and the window is as before.
+    pub fn add(&mut self, record: &GameRecord) -> Result<bool, WindowError> {
+        if record.rules_version != RULES_VERSION {
+            return Err(WindowError::RulesVersion { found: record.rules_version });
+        }
+        if record.config != self.config.key() {
+            let found = record.config.chars().take(40).collect();
+            return Err(WindowError::Config { found, expected: self.config });
+        }
+        let id = record.id();
+        if record.decisions.is_empty() || self.known.contains(&id) {
+            return Ok(false);
+        }
+        let validation = is_validation(&id);
+        self.games.add(self.config.seats, record, validation)?;
+        self.known.insert(id);
+        self.order.push_back((id, record.decisions.len(), validation));
+        self.positions += record.decisions.len();
+        while self.positions > self.positions_max && self.order.len() > 1 {
+            if let Some((id, positions, validation)) = self.order.pop_front() {
+                self.known.remove(&id);
+                self.positions -= positions;
+                self.games.drop_oldest(validation);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Games in the window.
+    #[must_use]
+    pub fn games(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Positions for training.
+    #[must_use]
+    pub fn training(&self) -> usize {
+        self.games.len(false)
+    }
+
+    /// Positions set aside.
+    #[must_use]
+    pub fn validation(&self) -> usize {
+        self.games.len(true)
+    }
+
+    /// Adds the `index`-th training position, oldest first, to a batch, under the symmetry that `choices` picks.
+    ///
+    /// # Panics
+    /// If there is no such position.
+    pub(crate) fn push_training(&mut self, batch: &mut Batch, index: usize, choices: &mut Choices) {
+        self.games.push(batch, false, index, Some(choices));
+    }
+
+    /// Adds the `index`-th position set aside to a batch, as it was played.
+    ///
+    /// # Panics
+    /// If there is no such position.
+    pub(crate) fn push_validation(&mut self, batch: &mut Batch, index: usize) {
+        self.games.push(batch, true, index, None);
+    }
+
+    /// The board.
+    #[must_use]
+    pub fn board(&self) -> Board {
+        self.config.board
+    }
+}
+
+/// The games of a board that is no longer a type.
+trait Games: Send {
+    fn add(&mut self, seats: u8, record: &GameRecord, validation: bool) -> Result<(), WindowError>;
+    fn drop_oldest(&mut self, validation: bool);
+    fn len(&self, validation: bool) -> usize;
+    fn push(&mut self, batch: &mut Batch, validation: bool, index: usize, choices: Option<&mut Choices>);
+}
+
+/// A validated game.
+struct Game<T: Topology> {
+    moves: Box<[Move]>,
+    /// The positions before every [`SNAPSHOT`]-th ply.
+    snapshots: Box<[State<T>]>,
+    decisions: Box<[Decision]>,
+    winner: u8,
+    /// Positions in all games before it, since the window began.
+    before: u64,
+}
+
+impl<T: Topology> Game<T> {
+    fn replay(seats: u8, record: &GameRecord) -> Result<Self, WindowError> {
+        let victory = if record.turn_end { Victory::TurnEnd } else { Victory::EveryMove };
+        let mut state = State::<T>::new(seats, Options { swap: record.swap, victory });
+        let mut decisions = record.decisions.iter().enumerate().peekable();
+        let (mut snapshots, mut moves, mut legal) = (Vec::new(), Vec::new(), Vec::new());
+        for (ply, &code) in record.moves.iter().enumerate() {
+            if ply % SNAPSHOT == 0 {
+                snapshots.push(state);
+            }
+            state.legal(&mut legal);
+            if let Some((index, decision)) = decisions.next_if(|(_, decision)| decision.ply as usize == ply) {
+                let sorted = decision.policy.is_sorted_by(|a, b| a.0 < b.0);
+                let fits =
+                    decision.policy.iter().all(|&(at, weight)| usize::from(at) < legal.len() && weight > 0);
+                if !(sorted && fits) {
+                    return Err(WindowError::Decision { index });
+                }
+            }
+            let mv = Move::from_code(code).filter(|mv| legal.contains(mv));
+            let mv = mv.ok_or(WindowError::IllegalMove { ply })?;
+            state.apply(mv);
+            moves.push(mv);
+        }
+        if let Some((index, _)) = decisions.next() {
+            return Err(WindowError::Decision { index });
+        }
+        if state.outcome().map(|outcome| outcome.winner) != Some(record.winner_seat) {
+            return Err(WindowError::Winner);
+        }
+        Ok(Self {
+            moves: moves.into(),
+            snapshots: snapshots.into(),
+            decisions: record.decisions.clone().into(),
+            winner: record.winner_seat,
+            before: 0,
+        })
+    }
+
+    fn position(&self, ply: usize) -> State<T> {
+        let mut state = self.snapshots[ply / SNAPSHOT];
+        self.moves[ply / SNAPSHOT * SNAPSHOT..ply].iter().for_each(|&mv| state.apply(mv));
+        state
+    }
+}
+
+/// Games of one kind, oldest first.
+struct Shelf<T: Topology> {
+    games: VecDeque<Game<T>>,
+    /// Positions ever added.
+    total: u64,
+}
+
+/// Training and validation apart, with memory to work in.
+struct Split<T: Topology> {
+    shelves: [Shelf<T>; 2],
+    legal: Vec<Move>,
+    images: Vec<Move>,
+    policy: Vec<(u16, f32)>,
+    sorted: Vec<(Move, u16)>,
+}
+
+impl<T: Topology> Default for Split<T> {
+    fn default() -> Self {
+        let shelf = || Shelf { games: VecDeque::new(), total: 0 };
+        Self {
+            shelves: [shelf(), shelf()],
+            legal: Vec::new(),
+            images: Vec::new(),
+            policy: Vec::new(),
+            sorted: Vec::new(),
+        }
+    }
+}
+
+impl<T: Topology> Shelf<T> {
+    fn first(&self) -> u64 {
+        self.games.front().map_or(self.total, |game| game.before)
+    }
+}
+
+impl<T: Topology> Split<T> {
+    /// Turns position, legal moves and policy by a symmetry. Where the rules are not symmetric and the turned moves
+    /// are not the legal ones, nothing is turned.
+    fn turn(&mut self, state: State<T>, symmetry: Symmetry) -> State<T> {
+        let image = symmetry.state(&state);
+        image.legal(&mut self.images);
+        if self.images.len() != self.legal.len() {
+            return state;
+        }
+        self.sorted.clear();
+        self.sorted.extend(self.images.iter().enumerate().map(|(i, &mv)| (mv, i as u16)));
+        self.sorted.sort_unstable();
+        let find =
+            |mv: Move| self.sorted.binary_search_by_key(&mv, |&(mv, _)| mv).ok().map(|at| self.sorted[at].1);
+        let turned = |&mv: &Move| symmetry.mv(&state, mv);
+        if !self.legal.iter().all(|mv| find(turned(mv)).is_some()) {
+            return state;
+        }
+        for (index, _) in &mut self.policy {
+            if let Some(at) = find(turned(&self.legal[usize::from(*index)])) {
+                *index = at;
+            }
+        }
+        std::mem::swap(&mut self.legal, &mut self.images);
+        image
+    }
+}
+
+impl<T: Topology> Games for Split<T> {
+    fn add(&mut self, seats: u8, record: &GameRecord, validation: bool) -> Result<(), WindowError> {
+        let shelf = &mut self.shelves[usize::from(validation)];
+        let game = Game::replay(seats, record)?;
+        let before = shelf.total;
+        shelf.total += game.decisions.len() as u64;
+        shelf.games.push_back(Game { before, ..game });
+        Ok(())
+    }
+
+    fn drop_oldest(&mut self, validation: bool) {
+        self.shelves[usize::from(validation)].games.pop_front();
+    }
+
+    fn len(&self, validation: bool) -> usize {
+        let shelf = &self.shelves[usize::from(validation)];
+        (shelf.total - shelf.first()) as usize
+    }
+
+    fn push(&mut self, batch: &mut Batch, validation: bool, index: usize, choices: Option<&mut Choices>) {
+        let shelf = &self.shelves[usize::from(validation)];
+        let at = shelf.first() + index as u64;
+        let game = &shelf.games[shelf.games.partition_point(|game| game.before <= at) - 1];
+        let decision = &game.decisions[(at - game.before) as usize];
+        let (winner, mut state) = (game.winner, game.position(decision.ply as usize));
+        state.legal(&mut self.legal);
+        self.policy.clear();
+        self.policy.extend(decision.policy.iter().map(|&(at, weight)| (at, f32::from(weight))));
+        let pick = choices.map_or(0, |choices| choices.below(Symmetry::count::<T>()));
+        if pick != 0 {
+            state = self.turn(state, Symmetry::nth::<T>(pick));
+        }
+        batch.push_sample(&state, &self.legal, Target { policy: &self.policy, winner });
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::store::record::{GameKind, Player};
+
+    /// A random game. Its policies are even over the moves of the kind with the highest code, which is easy to learn.
+    pub(crate) fn random_game(config: Config, seed: u64) -> GameRecord {
+        with_board!(config.board, T => record::<T>(config, seed))
+    }
+
+    fn record<T: Topology>(config: Config, seed: u64) -> GameRecord {
+        let swap = config.seats == 2;
+        let mut choices = Choices::new(seed);
+        let mut state = State::<T>::new(config.seats, Options { swap, ..Options::default() });
+        let (mut legal, mut moves, mut decisions) = (Vec::new(), Vec::new(), Vec::new());
+        while state.outcome().is_none() {
+            state.legal(&mut legal);
+            if legal.len() > 1 {
+                let best = legal.iter().map(|mv| mv.kind()).max();
+                let of_best = legal.iter().enumerate().filter(|(_, mv)| Some(mv.kind()) == best);
+                let policy = of_best.map(|(i, _)| (i as u16, 100)).collect();
+                decisions.push(Decision { ply: moves.len() as u32, policy });
+            }
+            let mv = legal[choices.below(legal.len())];
+            moves.push(mv.code());
+            state.apply(mv);
+        }
+        GameRecord {
+            rules_version: RULES_VERSION,
+            config: config.key(),
+            swap,
+            turn_end: false,
+            seed,
+            kind: GameKind::Selfplay,
+            players: vec![Player::Random; usize::from(config.seats)],
+            moves,
+            decisions,
+            winner_seat: state.outcome().map_or(0, |outcome| outcome.winner),
+            node: 1,
+            created_ms: 0,
+        }
+    }
+
+    fn hex8() -> Config {
+        "hex8_2p".parse().unwrap()
+    }
+
+    #[test]
+    fn the_newest_games_are_kept_once_each() {
+        let mut window = ReplayWindow::new(hex8(), 2000);
+        let games: Vec<GameRecord> = (0..100).map(|seed| random_game(hex8(), seed)).collect();
+        for game in &games {
+            assert_eq!(window.add(game), Ok(true));
+            assert_eq!(window.add(game), Ok(false));
+            assert!(window.training() + window.validation() <= 2000);
+        }
+        let newest = games.iter().rev().scan(0, |sum, game| {
+            *sum += game.decisions.len();
+            (*sum <= 2000).then_some(game)
+        });
+        let newest: Vec<&GameRecord> = newest.collect();
+        assert_eq!(window.games(), newest.len());
+        let positions: usize = newest.iter().map(|game| game.decisions.len()).sum();
+        assert_eq!(window.training() + window.validation(), positions);
+        assert_eq!(window.add(&games[0]), Ok(true), "a game that was dropped may come back");
+    }
+
+    #[test]
+    fn about_one_game_in_twenty_is_set_aside() {
+        let set_aside = (0..20_000u32).filter(|i| is_validation(&Hash::of(&i.to_le_bytes()))).count();
+        assert!((850..1150).contains(&set_aside), "{set_aside}");
+    }
+
+    #[test]
+    fn foreign_and_false_games_are_refused() {
+        let game = random_game(hex8(), 1);
+        let mut window = ReplayWindow::new(hex8(), 1000);
+        let mut check = |change: &dyn Fn(&mut GameRecord), expected: WindowError| {
+            let mut other = game.clone();
+            change(&mut other);
+            assert_eq!(window.add(&other), Err(expected));
+            assert_eq!((window.games(), window.training(), window.validation()), (0, 0, 0));
+        };
+        check(&|game| game.rules_version += 1, WindowError::RulesVersion { found: RULES_VERSION + 1 });
+        let found = "hex8_3p".to_owned();
+        check(&|game| game.config = "hex8_3p".to_owned(), WindowError::Config { found, expected: hex8() });
+        check(&|game| game.moves[2] = u32::MAX, WindowError::IllegalMove { ply: 2 });
+        let ply = game.moves.len();
+        check(&|game| game.moves.push(game.moves[0]), WindowError::IllegalMove { ply });
+        let shorter = |game: &mut GameRecord| {
+            game.moves.truncate(game.moves.len() - 1);
+            let end = game.moves.len();
+            game.decisions.retain(|decision| (decision.ply as usize) < end);
+        };
+        check(&shorter, WindowError::Winner);
+        check(&|game| game.winner_seat ^= 1, WindowError::Winner);
+        check(&|game| game.decisions[1].policy = vec![(u16::MAX, 1)], WindowError::Decision { index: 1 });
+        check(&|game| game.decisions[1].policy = vec![(1, 1), (0, 1)], WindowError::Decision { index: 1 });
+        let last = game.decisions.len() - 1;
+        check(&|game| game.decisions[last].ply = u32::MAX, WindowError::Decision { index: last });
+    }
+
+    #[test]
+    fn positions_are_those_of_the_game_and_turn_with_their_policies() {
+        for key in ["hex8_2p", "square8_3p", "hex8_4p", "square19_2p"] {
+            let config: Config = key.parse().unwrap();
+            with_board!(config.board, T => check_positions::<T>(config));
+        }
+    }
+
+    fn check_positions<T: Topology>(config: Config) {
+        let record = random_game(config, 5);
+        let game = Game::<T>::replay(config.seats, &record).unwrap();
+        let mut state = State::<T>::new(config.seats, Options { swap: record.swap, ..Options::default() });
+        let (mut split, mut turned, mut kept) = (Split::<T>::default(), 0, 0);
+        for (ply, &code) in record.moves.iter().enumerate() {
+            assert_eq!(game.position(ply), state);
+            let decision = record.decisions.iter().find(|decision| decision.ply as usize == ply);
+            if let (Some(decision), 0) = (decision, ply % 3) {
+                state.legal(&mut split.legal);
+                let legal = split.legal.clone();
+                split.policy = decision.policy.iter().map(|&(at, weight)| (at, f32::from(weight))).collect();
+                let symmetry = Symmetry::nth::<T>(1 + ply % (Symmetry::count::<T>() - 1));
+                let image = split.turn(state, symmetry);
+                if image == symmetry.state(&state) {
+                    turned += 1;
+                    for (&(before, _), &(after, _)) in decision.policy.iter().zip(&split.policy) {
+                        let expected = symmetry.mv(&state, legal[usize::from(before)]);
+                        assert_eq!(split.legal[usize::from(after)], expected);
+                    }
+                    let mut now = Vec::new();
+                    image.legal(&mut now);
+                    assert_eq!(split.legal, now);
+                } else {
+                    kept += 1;
+                    assert_eq!((image, &split.legal), (state, &legal));
+                }
+            }
+            state.apply(Move::from_code(code).unwrap());
+        }
+        assert!(turned > 10 && kept * 10 <= turned, "{turned} turned, {kept} not");
+    }
+
+    #[test]
+    fn every_position_can_be_pushed() {
+        let config: Config = "square8_2p".parse().unwrap();
+        let mut window = ReplayWindow::new(config, 1500);
+        for seed in 0..60 {
+            window.add(&random_game(config, seed)).unwrap();
+        }
+        let (mut batch, mut choices) = (Batch::new(config.board), Choices::new(1));
+        let (training, validation) = (window.training(), window.validation());
+        assert!(training > 1000 && training + validation <= 1500);
+        (0..training).for_each(|index| window.push_training(&mut batch, index, &mut choices));
+        (0..validation).for_each(|index| window.push_validation(&mut batch, index));
+        assert_eq!((batch.len(), batch.policies()), (training + validation, training + validation));
+    }
+}

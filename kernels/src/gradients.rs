@@ -12,7 +12,7 @@ use rules::{Board, Config, Move, MoveKind, Options, State, Topology, with_board}
 fn batch<T: Topology>(seats: u8, positions: usize) -> Batch {
     let mut all: Vec<(State<T>, Vec<Move>)> = Vec::new();
     let mut choices = Choices::new(11);
-    for _ in 0..if T::CELLS < 100 { 30 } else { 1 } {
+    for _ in 0..if T::CELLS < 100 { 20 } else { 1 } {
         let start = State::<T>::new(seats, Options { swap: seats == 2, ..Options::default() });
         playout::play(start, &mut choices, &mut Vec::new(), |state, legal| {
             all.push((*state, legal.to_vec()))

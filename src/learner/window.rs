@@ -133,6 +133,13 @@ impl ReplayWindow {
         self.games.len(false)
     }
 
+    /// Positions for training ever added, those dropped since included: the difference between two calls is what is
+    /// new.
+    #[must_use]
+    pub fn training_added(&self) -> u64 {
+        self.games.added(false)
+    }
+
     /// Positions set aside.
     #[must_use]
     pub fn validation(&self) -> usize {
@@ -167,6 +174,7 @@ trait Games: Send {
     fn add(&mut self, seats: u8, record: &GameRecord, validation: bool) -> Result<(), WindowError>;
     fn drop_oldest(&mut self, validation: bool);
     fn len(&self, validation: bool) -> usize;
+    fn added(&self, validation: bool) -> u64;
     fn push(&mut self, batch: &mut Batch, validation: bool, index: usize, choices: Option<&mut Choices>);
 }
 
@@ -309,6 +317,10 @@ impl<T: Topology> Games for Split<T> {
         (shelf.total - shelf.first()) as usize
     }
 
+    fn added(&self, validation: bool) -> u64 {
+        self.shelves[usize::from(validation)].total
+    }
+
     fn push(&mut self, batch: &mut Batch, validation: bool, index: usize, choices: Option<&mut Choices>) {
         let shelf = &self.shelves[usize::from(validation)];
         let at = shelf.first() + index as u64;
@@ -388,6 +400,7 @@ pub(crate) mod tests {
         });
         let newest: Vec<&GameRecord> = newest.collect();
         assert_eq!(window.games(), newest.len());
+        assert!(window.training_added() > 4000);
         let positions: usize = newest.iter().map(|game| game.decisions.len()).sum();
         assert_eq!(window.training() + window.validation(), positions);
         assert_eq!(window.add(&games[0]), Ok(true), "a game that was dropped may come back");

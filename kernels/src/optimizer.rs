@@ -36,7 +36,7 @@ impl Optimizer {
     pub fn rate(&self, step: u64, of_run: u64, run: u64) -> f32 {
         let warm = ((step + 1) as f64 / self.warmup.max(1) as f64).min(1.0);
         let left = run.saturating_sub(of_run) as f64 / run.max(1) as f64;
-        let decayed = (left * 3.0).min(1.0).max(FLOOR);
+        let decayed = (left * 3.0).clamp(FLOOR, 1.0);
         (f64::from(self.learning_rate) * warm * decayed) as f32
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::architecture::Layout;
 
-/// Hyper-parameters of training.
+/// Hyper-parameters of training. The defaults suit runs of a few hundred steps on a CPU: a longer warm-up or average
+/// would span several generations.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Optimizer {
     /// Peak learning rate.

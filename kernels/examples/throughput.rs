@@ -1,7 +1,9 @@
-//! Evaluations per second of one thread: `cargo run --release -p kernels --example throughput [BOARD [BATCH]]`.
+//! Evaluations and training samples per second of one thread: `cargo run --release -p kernels --example throughput [BOARD [BATCH]]`.
 
-use kernels::{Architecture, CpuEvaluator, Evaluator, Network, Query};
-use rules::{Board, Options, State, playout, with_board};
+use kernels::{
+    Architecture, Batch, Checkpoint, CpuEvaluator, Evaluator, Network, Optimizer, Query, Target, Trainer,
+};
+use rules::{Board, Config, Options, State, playout, with_board};
 use std::{sync::Arc, time::Instant};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -31,6 +33,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let rate = done as f64 / began.elapsed().as_secs_f64();
             println!("{architecture} {board} batch {batch}: {rate:.0} evaluations/s");
         }
+        let parent = Checkpoint::seeded(Config { board, seats: 2 }, architecture, 1);
+        let mut trainer = Trainer::new(&parent, board, Optimizer::default());
+        let mut batch = Batch::new(board);
+        let (mut steps, began) = (0, Instant::now());
+        while began.elapsed().as_secs_f64() < 1.0 || steps < 4 {
+            batch.clear();
+            for (i, (state, legal)) in positions.iter().cycle().skip(steps % 4 * 256).take(256).enumerate() {
+                let policy = [(choices.below(legal.len()) as u16, 1.0)];
+                batch.push_sample(state, legal, Target { policy: &policy, winner: (i % 2) as u8 });
+            }
+            trainer.step(&batch, 0, 1)?;
+            steps += 1;
+        }
+        let rate = (steps * 256) as f64 / began.elapsed().as_secs_f64();
+        println!("{architecture} {board} batch 256: {rate:.0} training samples/s");
     });
     Ok(())
 }

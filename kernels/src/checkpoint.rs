@@ -57,8 +57,16 @@ struct Entry {
     header: CheckpointHeader,
     /// Steps in the optimiser's moments; none for a seeded network, which has nothing but its weights.
     moment_steps: Option<u64>,
-    /// Of the tensors' bytes.
+    /// See [`checksum_of`].
     checksum: Hash,
+}
+
+/// What a checksum covers besides the tensors' bytes in their order: everything else that the entry says.
+fn checksum_of(header: &CheckpointHeader, moment_steps: Option<u64>) -> blake3::Hasher {
+    let said = serde_json::to_vec(&(CHECKPOINT_FORMAT, header, moment_steps));
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&said.expect("plain data has a JSON form"));
+    hasher
 }
 
 /// A network with all that training needs to go on.
@@ -113,8 +121,8 @@ pub enum CheckpointError {
     /// A weight that is infinite or not a number.
     #[error("tensor {0} has a value that is not finite")]
     NotFinite(String),
-    /// The tensors are not those that were written.
-    #[error("checksum of the tensors does not match")]
+    /// Header or tensors are not those that were written.
+    #[error("the checksum does not match")]
     Checksum,
     /// The same content in another encoding.
     #[error("not in canonical form")]
@@ -155,7 +163,7 @@ impl Checkpoint {
         let header = CheckpointHeader {
             parent: Some(hash),
             step: trainer.step_count(),
-            generation: parent.header.generation + 1,
+            generation: parent.header.generation.saturating_add(1),
             data_index,
             ..parent.header.clone()
         };
@@ -185,11 +193,14 @@ impl Checkpoint {
                 ranges.push((format!("{section}.{}", tensor.name), tensor.shape, start..bytes.len()));
             }
         }
+        let moment_steps = self.moments.as_ref().map(|moments| moments.steps);
+        let mut checksum = checksum_of(&self.header, moment_steps);
+        checksum.update(&bytes);
         let entry = Entry {
             format: CHECKPOINT_FORMAT,
             header: self.header.clone(),
-            moment_steps: self.moments.as_ref().map(|moments| moments.steps),
-            checksum: Hash::of(&bytes),
+            moment_steps,
+            checksum: Hash(*checksum.finalize().as_bytes()),
         };
         let entry = serde_json::to_string(&entry).expect("plain data has a JSON form");
         let views = ranges.into_iter().map(|(name, shape, range)| {
@@ -273,7 +284,7 @@ fn read_tensors(
         return Err(CheckpointError::Tensors(architecture));
     }
     let mut read = Vec::new();
-    let mut hasher = blake3::Hasher::new();
+    let mut hasher = checksum_of(&header, moment_steps);
     for section in &SECTIONS[..sections] {
         let mut values = Vec::new();
         for tensor in &layout.tensors {
@@ -360,7 +371,7 @@ mod tests {
     #[test]
     fn the_seeded_bytes_never_change() {
         let bytes = Checkpoint::seeded(config(), Architecture::small(Board::Hex8), 0).to_bytes();
-        assert_eq!(Hash::of(&bytes).short(), "golden");
+        assert_eq!(Hash::of(&bytes).short(), "a4a2b959");
     }
 
     #[test]

@@ -50,16 +50,34 @@ impl<T: Topology> Evaluator<T> for CpuEvaluator {
             space.forward(weights, batch, chunk.clone());
             for (i, position) in chunk.clone().enumerate() {
                 let (mover, seats) = (batch.movers[position], batch.seats[position]);
-                let relative = space.value(i, seats);
-                let mut value = [0.0; SEATS_MAX];
-                for (at, &share) in relative[..usize::from(seats)].iter().enumerate() {
-                    value[(usize::from(mover) + at) % usize::from(seats)] = share;
-                }
-                evaluations
-                    .push(Evaluation { logits: space.logits(weights, batch, &chunk, i).collect(), value });
+                let mut evaluation = Evaluation {
+                    logits: space.logits(weights, batch, &chunk, i).collect(),
+                    value: absolute(space.value(i, seats), mover, seats),
+                };
+                tame(&mut evaluation, seats);
+                evaluations.push(evaluation);
             }
         }
         evaluations
+    }
+}
+
+/// From seats as the mover sees them to seats of the game.
+fn absolute(relative: [f32; SEATS_MAX], mover: u8, seats: u8) -> [f32; SEATS_MAX] {
+    let mut value = [0.0; SEATS_MAX];
+    for (at, &share) in relative[..usize::from(seats)].iter().enumerate() {
+        value[(usize::from(mover) + at) % usize::from(seats)] = share;
+    }
+    value
+}
+
+/// Replaces what overflowed by no opinion: a stranger's network may have weights that are finite and absurd.
+fn tame(evaluation: &mut Evaluation, seats: u8) {
+    if !evaluation.value.iter().all(|share| share.is_finite()) {
+        evaluation.value[..usize::from(seats)].fill(1.0 / f32::from(seats));
+    }
+    for logit in evaluation.logits.iter_mut().filter(|logit| !logit.is_finite()) {
+        *logit = 0.0;
     }
 }
 
@@ -117,6 +135,19 @@ mod tests {
             assert!((one.value[0] - 0.5).abs() < 0.25, "{:?}", one.value);
             assert!(one.logits.iter().all(|logit| logit.abs() < 3.0), "{:?}", one.logits);
         });
+    }
+
+    #[test]
+    fn absurd_weights_give_no_opinion() {
+        let architecture = Architecture::small(Board::Hex8);
+        let absurd = Network::from_weights(architecture, vec![1e30; architecture.parameters()]).unwrap();
+        let mut evaluator = CpuEvaluator::new(Arc::new(absurd));
+        let state = State::<rules::Hex8>::new(3, Options::default());
+        let mut legal = Vec::new();
+        state.legal(&mut legal);
+        let one = &evaluator.evaluate(&[Query { state: &state, legal: &legal }])[0];
+        assert!(one.logits.iter().all(|&logit| logit == 0.0));
+        assert_eq!(one.value, [1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0, 0.0]);
     }
 
     #[test]

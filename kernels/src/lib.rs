@@ -4,6 +4,7 @@
 
 mod action;
 mod architecture;
+mod backward;
 mod batch;
 mod checkpoint;
 mod conv;

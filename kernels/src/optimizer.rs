@@ -2,7 +2,8 @@
 
 use crate::architecture::Layout;
 
-/// Hyper-parameters of training.
+/// Hyper-parameters of training. The defaults suit runs of a few hundred steps on a CPU: a longer warm-up or average
+/// would span several generations.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Optimizer {
     /// Peak learning rate.
@@ -34,9 +35,9 @@ impl Optimizer {
     /// rate rises over the warm-up and falls linearly in the last third of every run.
     #[must_use]
     pub fn rate(&self, step: u64, of_run: u64, run: u64) -> f32 {
-        let warm = ((step + 1) as f64 / self.warmup.max(1) as f64).min(1.0);
+        let warm = (step.saturating_add(1) as f64 / self.warmup.max(1) as f64).min(1.0);
         let left = run.saturating_sub(of_run) as f64 / run.max(1) as f64;
-        let decayed = (left * 3.0).min(1.0).max(FLOOR);
+        let decayed = (left * 3.0).clamp(FLOOR, 1.0);
         (f64::from(self.learning_rate) * warm * decayed) as f32
     }
 }
@@ -70,7 +71,7 @@ impl Moments {
             return false;
         }
         let scale = (f64::from(optimizer.clip) / norm.max(f64::MIN_POSITIVE)).min(1.0) as f32;
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
         let correction = |beta: f32| 1.0 - beta.powi(self.steps.min(10_000) as i32);
         let (first, second) = (correction(BETA1), correction(BETA2));
         for tensor in &layout.tensors {

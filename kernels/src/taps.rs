@@ -1,7 +1,7 @@
 //! Which cells a convolution reads: the only thing about a board that the network knows.
 
 use rules::{Board, NONE_CELL, Topology, with_board};
-use std::sync::OnceLock;
+use std::{ops::Range, sync::OnceLock};
 
 /// For every cell of a board itself and its neighbours by direction.
 #[derive(Debug)]
@@ -37,12 +37,32 @@ impl Taps {
 
     /// Lays the neighbourhood of each of the rows `rows` of `x` (`[_, width]`, whole boards) side by side:
     /// `out[row] = x[taps of row]`, zeros off the board.
-    pub(crate) fn gather<F: Copy + Default>(
+    pub(crate) fn gather<F: Copy + Default>(&self, x: &[F], width: usize, rows: Range<usize>, out: &mut [F]) {
+        // A copy of known length is a few moves instead of a call.
+        match width {
+            32 => self.gather_of::<F, 32>(x, rows, out),
+            48 => self.gather_of::<F, 48>(x, rows, out),
+            64 => self.gather_of::<F, 64>(x, rows, out),
+            _ => self.gather_with(x, width, rows, out, |out, x| out.copy_from_slice(x)),
+        }
+    }
+
+    fn gather_of<F: Copy + Default, const W: usize>(&self, x: &[F], rows: Range<usize>, out: &mut [F]) {
+        self.gather_with(x, W, rows, out, |out, x| {
+            if let (Some(out), Some(x)) = (out.first_chunk_mut::<W>(), x.first_chunk::<W>()) {
+                *out = *x;
+            }
+        });
+    }
+
+    #[inline]
+    fn gather_with<F: Copy + Default>(
         &self,
         x: &[F],
         width: usize,
-        rows: std::ops::Range<usize>,
+        rows: Range<usize>,
         out: &mut [F],
+        copy: impl Fn(&mut [F], &[F]),
     ) {
         let mut board = rows.start / self.cells * self.cells;
         let mut cell = rows.start - board;
@@ -52,7 +72,7 @@ impl Taps {
                 if source == NONE_CELL {
                     out.fill(F::default());
                 } else {
-                    out.copy_from_slice(&x[(board + usize::from(source)) * width..][..width]);
+                    copy(out, &x[(board + usize::from(source)) * width..][..width]);
                 }
             }
             cell += 1;

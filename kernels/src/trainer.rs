@@ -1,11 +1,12 @@
 //! Training: one step at a time, on the calling thread.
 
 use crate::architecture::Architecture;
+use crate::backward::Gradient;
 use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
 use crate::network::Network;
 use crate::optimizer::{Moments, Optimizer, average};
-use crate::tower::{Gradient, Sums, Workspace};
+use crate::tower::{Sums, Workspace};
 use rules::Board;
 
 /// Mean losses over positions, in nats.
@@ -95,7 +96,7 @@ impl Trainer {
             return Err(NotFinite { step: self.step });
         }
         average(&mut self.average, &self.weights, self.optimizer.average, self.step);
-        self.step += 1;
+        self.step = self.step.saturating_add(1);
         Ok(Loss::of(sums))
     }
 

@@ -7,8 +7,8 @@
 use crate::store::record::{Decision, GameRecord};
 use kernels::{Batch, Target};
 use rules::{
-    Board, Config, Move, Options, RULES_VERSION, State, Symmetry, Topology, Victory, playout::Choices,
-    with_board,
+    Board, Config, Move, MoveKind, Options, RULES_VERSION, State, Symmetry, Topology, Victory,
+    playout::Choices, with_board,
 };
 use std::collections::{HashSet, VecDeque};
 use wire::Hash;
@@ -133,6 +133,13 @@ impl ReplayWindow {
         self.games.len(false)
     }
 
+    /// Positions for training ever added, those dropped since included: the difference between two calls is what is
+    /// new.
+    #[must_use]
+    pub fn training_added(&self) -> u64 {
+        self.games.added(false)
+    }
+
     /// Positions set aside.
     #[must_use]
     pub fn validation(&self) -> usize {
@@ -167,6 +174,7 @@ trait Games: Send {
     fn add(&mut self, seats: u8, record: &GameRecord, validation: bool) -> Result<(), WindowError>;
     fn drop_oldest(&mut self, validation: bool);
     fn len(&self, validation: bool) -> usize;
+    fn added(&self, validation: bool) -> u64;
     fn push(&mut self, batch: &mut Batch, validation: bool, index: usize, choices: Option<&mut Choices>);
 }
 
@@ -176,7 +184,10 @@ struct Game<T: Topology> {
     /// The positions before every [`SNAPSHOT`]-th ply.
     snapshots: Box<[State<T>]>,
     decisions: Box<[Decision]>,
+    /// The seat that won, as people sit at the end.
     winner: u8,
+    /// The step at which the pie rule swapped the people.
+    swapped_at: Option<usize>,
     /// Positions in all games before it, since the window began.
     before: u64,
 }
@@ -211,13 +222,24 @@ impl<T: Topology> Game<T> {
         if state.outcome().map(|outcome| outcome.winner) != Some(record.winner_seat) {
             return Err(WindowError::Winner);
         }
+        let swapped_at = moves.iter().position(|mv| mv.kind() == MoveKind::Swap);
         Ok(Self {
             moves: moves.into(),
             snapshots: snapshots.into(),
             decisions: record.decisions.clone().into(),
             winner: record.winner_seat,
+            swapped_at,
             before: 0,
         })
+    }
+
+    /// The seat that the winner sits at when the step `ply` is chosen: until the pie rule has swapped the people, it is the
+    /// other one.
+    fn winner_at(&self, ply: usize) -> u8 {
+        match self.swapped_at {
+            Some(swap) if ply <= swap => 1 - self.winner,
+            Some(_) | None => self.winner,
+        }
     }
 
     fn position(&self, ply: usize) -> State<T> {
@@ -309,12 +331,17 @@ impl<T: Topology> Games for Split<T> {
         (shelf.total - shelf.first()) as usize
     }
 
+    fn added(&self, validation: bool) -> u64 {
+        self.shelves[usize::from(validation)].total
+    }
+
     fn push(&mut self, batch: &mut Batch, validation: bool, index: usize, choices: Option<&mut Choices>) {
         let shelf = &self.shelves[usize::from(validation)];
         let at = shelf.first() + index as u64;
         let game = &shelf.games[shelf.games.partition_point(|game| game.before <= at) - 1];
         let decision = &game.decisions[(at - game.before) as usize];
-        let (winner, mut state) = (game.winner, game.position(decision.ply as usize));
+        let ply = decision.ply as usize;
+        let (winner, mut state) = (game.winner_at(ply), game.position(ply));
         state.legal(&mut self.legal);
         self.policy.clear();
         self.policy.extend(decision.policy.iter().map(|&(at, weight)| (at, f32::from(weight))));
@@ -327,155 +354,4 @@ impl<T: Topology> Games for Split<T> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::store::record::{GameKind, Player};
-
-    /// A random game. Its policies are even over the moves of the kind with the highest code, which is easy to learn.
-    pub(crate) fn random_game(config: Config, seed: u64) -> GameRecord {
-        with_board!(config.board, T => record::<T>(config, seed))
-    }
-
-    fn record<T: Topology>(config: Config, seed: u64) -> GameRecord {
-        let swap = config.seats == 2;
-        let mut choices = Choices::new(seed);
-        let mut state = State::<T>::new(config.seats, Options { swap, ..Options::default() });
-        let (mut legal, mut moves, mut decisions) = (Vec::new(), Vec::new(), Vec::new());
-        while state.outcome().is_none() {
-            state.legal(&mut legal);
-            if legal.len() > 1 {
-                let best = legal.iter().map(|mv| mv.kind()).max();
-                let of_best = legal.iter().enumerate().filter(|(_, mv)| Some(mv.kind()) == best);
-                let policy = of_best.map(|(i, _)| (i as u16, 100)).collect();
-                decisions.push(Decision { ply: moves.len() as u32, policy });
-            }
-            let mv = legal[choices.below(legal.len())];
-            moves.push(mv.code());
-            state.apply(mv);
-        }
-        GameRecord {
-            rules_version: RULES_VERSION,
-            config: config.key(),
-            swap,
-            turn_end: false,
-            seed,
-            kind: GameKind::Selfplay,
-            players: vec![Player::Random; usize::from(config.seats)],
-            moves,
-            decisions,
-            winner_seat: state.outcome().map_or(0, |outcome| outcome.winner),
-            node: 1,
-            created_ms: 0,
-        }
-    }
-
-    fn hex8() -> Config {
-        "hex8_2p".parse().unwrap()
-    }
-
-    #[test]
-    fn the_newest_games_are_kept_once_each() {
-        let mut window = ReplayWindow::new(hex8(), 2000);
-        let games: Vec<GameRecord> = (0..100).map(|seed| random_game(hex8(), seed)).collect();
-        for game in &games {
-            assert_eq!(window.add(game), Ok(true));
-            assert_eq!(window.add(game), Ok(false));
-            assert!(window.training() + window.validation() <= 2000);
-        }
-        let newest = games.iter().rev().scan(0, |sum, game| {
-            *sum += game.decisions.len();
-            (*sum <= 2000).then_some(game)
-        });
-        let newest: Vec<&GameRecord> = newest.collect();
-        assert_eq!(window.games(), newest.len());
-        let positions: usize = newest.iter().map(|game| game.decisions.len()).sum();
-        assert_eq!(window.training() + window.validation(), positions);
-        assert_eq!(window.add(&games[0]), Ok(true), "a game that was dropped may come back");
-    }
-
-    #[test]
-    fn about_one_game_in_twenty_is_set_aside() {
-        let set_aside = (0..20_000u32).filter(|i| is_validation(&Hash::of(&i.to_le_bytes()))).count();
-        assert!((850..1150).contains(&set_aside), "{set_aside}");
-    }
-
-    #[test]
-    fn foreign_and_false_games_are_refused() {
-        let game = random_game(hex8(), 1);
-        let mut window = ReplayWindow::new(hex8(), 1000);
-        let mut check = |change: &dyn Fn(&mut GameRecord), expected: WindowError| {
-            let mut other = game.clone();
-            change(&mut other);
-            assert_eq!(window.add(&other), Err(expected));
-            assert_eq!((window.games(), window.training(), window.validation()), (0, 0, 0));
-        };
-        check(&|game| game.rules_version += 1, WindowError::RulesVersion { found: RULES_VERSION + 1 });
-        let found = "hex8_3p".to_owned();
-        check(&|game| game.config = "hex8_3p".to_owned(), WindowError::Config { found, expected: hex8() });
-        check(&|game| game.moves[2] = u32::MAX, WindowError::IllegalMove { ply: 2 });
-        let ply = game.moves.len();
-        check(&|game| game.moves.push(game.moves[0]), WindowError::IllegalMove { ply });
-        check(&|game| game.moves.truncate(game.moves.len() - 1), WindowError::Winner);
-        check(&|game| game.winner_seat ^= 1, WindowError::Winner);
-        check(&|game| game.decisions[1].policy = vec![(u16::MAX, 1)], WindowError::Decision { index: 1 });
-        check(&|game| game.decisions[1].policy = vec![(1, 1), (0, 1)], WindowError::Decision { index: 1 });
-        let last = game.decisions.len() - 1;
-        check(&|game| game.decisions[last].ply = u32::MAX, WindowError::Decision { index: last });
-    }
-
-    #[test]
-    fn positions_are_those_of_the_game_and_turn_with_their_policies() {
-        for key in ["hex8_2p", "square8_3p", "hex8_4p", "square19_2p"] {
-            let config: Config = key.parse().unwrap();
-            with_board!(config.board, T => check_positions::<T>(config));
-        }
-    }
-
-    fn check_positions<T: Topology>(config: Config) {
-        let record = random_game(config, 5);
-        let game = Game::<T>::replay(config.seats, &record).unwrap();
-        let mut state = State::<T>::new(config.seats, Options { swap: record.swap, ..Options::default() });
-        let (mut split, mut turned, mut kept) = (Split::<T>::default(), 0, 0);
-        for (ply, &code) in record.moves.iter().enumerate() {
-            assert_eq!(game.position(ply), state);
-            let decision = record.decisions.iter().find(|decision| decision.ply as usize == ply);
-            if let (Some(decision), 0) = (decision, ply % 3) {
-                state.legal(&mut split.legal);
-                let legal = split.legal.clone();
-                split.policy = decision.policy.iter().map(|&(at, weight)| (at, f32::from(weight))).collect();
-                let symmetry = Symmetry::nth::<T>(1 + ply % (Symmetry::count::<T>() - 1));
-                let image = split.turn(state, symmetry);
-                if image == symmetry.state(&state) {
-                    turned += 1;
-                    for (&(before, _), &(after, _)) in decision.policy.iter().zip(&split.policy) {
-                        let expected = symmetry.mv(&state, legal[usize::from(before)]);
-                        assert_eq!(split.legal[usize::from(after)], expected);
-                    }
-                    let mut now = Vec::new();
-                    image.legal(&mut now);
-                    assert_eq!(split.legal, now);
-                } else {
-                    kept += 1;
-                    assert_eq!((image, &split.legal), (state, &legal));
-                }
-            }
-            state.apply(Move::from_code(code).unwrap());
-        }
-        assert!(turned > 10 && kept * 10 <= turned, "{turned} turned, {kept} not");
-    }
-
-    #[test]
-    fn every_position_can_be_pushed() {
-        let config: Config = "square8_2p".parse().unwrap();
-        let mut window = ReplayWindow::new(config, 1500);
-        for seed in 0..60 {
-            window.add(&random_game(config, seed)).unwrap();
-        }
-        let (mut batch, mut choices) = (Batch::new(config.board), Choices::new(1));
-        let (training, validation) = (window.training(), window.validation());
-        assert!(training > 1000 && training + validation <= 1500);
-        (0..training).for_each(|index| window.push_training(&mut batch, index, &mut choices));
-        (0..validation).for_each(|index| window.push_validation(&mut batch, index));
-        assert_eq!((batch.len(), batch.policies()), (training + validation, training + validation));
-    }
-}
+pub(crate) mod tests;

@@ -53,7 +53,7 @@ pub fn choose<T: Topology>(state: &State<T>, legal: &[Move]) -> usize {
 }
 
 /// How good a position is for a seat.
-fn judge<T: Topology>(state: &State<T>, me: u8) -> f32 {
+pub(super) fn judge<T: Topology>(state: &State<T>, me: u8) -> f32 {
     if let Some(outcome) = state.outcome() {
         return if outcome.winner == me { WON } else { -WON };
     }

@@ -1,6 +1,6 @@
 //! Searches of real positions.
 
-use super::{Judged, Search, SearchError, SearchSettings, Uniform, sample, tree};
+use super::{Judged, Search, SearchError, SearchSettings, Uniform, heuristic, sample, tree};
 use kernels::{Evaluation, Evaluator, Query};
 use rules::{
     Config, Hex8, Move, MoveKind, Options, SEATS_MAX, State, Topology,
@@ -308,4 +308,50 @@ fn every_board_has_its_evaluator() {
         let value = with_board!(config.board, T => judge::<T>(config.seats));
         assert_eq!(value, 1.0 / f32::from(config.seats));
     }
+}
+
+/// The heuristic's features as an evaluator: the policy is what the heuristic thinks of each move.
+struct Featured;
+
+impl<T: Topology> Evaluator<T> for Featured {
+    fn evaluate(&mut self, queries: &[Query<'_, T>]) -> Vec<Evaluation> {
+        let evaluation = |query: &Query<'_, T>| {
+            let after = |mv: &Move| {
+                let mut next = *query.state;
+                next.apply(*mv);
+                heuristic::judge(&next, query.state.seat()).clamp(-50.0, 50.0) * 0.5
+            };
+            let first = 1.0 / (1.0 + (heuristic::judge(query.state, 0) * -0.1).exp());
+            let logits = query.legal.iter().map(after).collect();
+            Evaluation { logits, value: [first, 1.0 - first, 0.0, 0.0] }
+        };
+        queries.iter().map(evaluation).collect()
+    }
+}
+
+#[test]
+fn a_search_is_stronger_than_its_evaluator() {
+    let games = 100;
+    let (mut search, mut legal, mut won) = (new(), Vec::new(), 0);
+    for game in 0..games {
+        let me = (game % 2) as u8;
+        let mut choices = Choices::new(game / 2);
+        let mut state = State::<Hex8>::new(2, Options::default());
+        let mut random = 4;
+        while state.outcome().is_none() {
+            state.legal(&mut legal);
+            let i = if random > 0 && legal.len() > 1 {
+                random -= 1;
+                choices.below(legal.len())
+            } else if state.seat() == me {
+                run(&mut search, &mut Featured, &state, 16, None).0
+            } else {
+                heuristic::choose(&state, &legal)
+            };
+            state.apply(legal[i]);
+        }
+        won += u32::from(state.outcome().is_some_and(|outcome| outcome.winner == me));
+    }
+    println!("{won} of {games} won with 16 simulations against one ply of the same features");
+    assert!(won >= 60, "{won}");
 }

@@ -15,7 +15,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// Every class, in the order of [`Class::index`].
+    /// Every class, in the order of their declaration.
     pub const ALL: [Class; 3] = [Class::Raft, Class::Control, Class::Blob];
 
     /// Largest request or reply.

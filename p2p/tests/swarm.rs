@@ -271,10 +271,18 @@ async fn restart_behind_a_partition(fill_the_send_buffer: bool) {
 
     proxy.freeze();
     if fill_the_send_buffer {
-        let (handle, id) = (a.handle.clone(), id_b.clone());
-        let stuck =
-            handle.request(Class::Raft, &id, vec![0; Class::Raft.bytes_max()], Duration::from_millis(500));
-        assert_eq!(stuck.await, Err(RequestError::Timeout));
+        // More than one stream, since each may send only so much before the other end reads.
+        let mut stuck = JoinSet::new();
+        for _ in 0..60 {
+            let (handle, id) = (a.handle.clone(), id_b.clone());
+            let bytes = vec![0; 1024 * 1024];
+            stuck.spawn(
+                async move { handle.request(Class::Raft, &id, bytes, Duration::from_millis(500)).await },
+            );
+        }
+        while let Some(result) = stuck.join_next().await {
+            assert_eq!(result.unwrap(), Err(RequestError::Timeout));
+        }
     }
     b.kill().await;
     assert!(a.handle.is_connected(&id_b), "the survivor must not notice, or this tests nothing");

@@ -1,0 +1,198 @@
+//! One fetch: find an outline, then take the pieces, searching for more holders when those known fail.
+
+use super::{
+    FetchError, FetchLimits, FetchReport, blocking,
+    work::{Patience, Work, lock},
+};
+use crate::{
+    Class, P2pHandle,
+    blobs::{
+        outline::Outline,
+        partial::Partial,
+        protocol::{Answer, Ask},
+        store::StoreError,
+        tracker::Tracker,
+    },
+};
+use std::sync::{Arc, Mutex};
+use tokio::task::JoinSet;
+use wire::Hash;
+
+/// Searches for further holders when those named do not suffice.
+const SEARCHES_MAX: u32 = 3;
+
+pub(super) struct Attempt<'a> {
+    handle: &'a P2pHandle,
+    hash: Hash,
+    size_hint: Option<u64>,
+    limits: FetchLimits,
+    report: FetchReport,
+    tried: Vec<String>,
+}
+
+impl<'a> Attempt<'a> {
+    pub(super) fn new(
+        handle: &'a P2pHandle,
+        hash: Hash,
+        size_hint: Option<u64>,
+        limits: FetchLimits,
+    ) -> Self {
+        Self { handle, hash, size_hint, limits, report: FetchReport::default(), tried: Vec::new() }
+    }
+
+    pub(super) async fn run(&mut self, mut holders: Vec<String>) -> Result<FetchReport, FetchError> {
+        let (store, hash) = (self.handle.blobs().clone(), self.hash);
+        let mut found = blocking(move || Partial::resume(&store, hash)).await?;
+        if let Some((partial, had)) = &found {
+            self.check_size(partial.outline())?;
+            self.report.resumed = had.iter().filter(|had| **had).count();
+        }
+        holders.retain(|holder| *holder != self.handle.peer_id());
+        let mut download = None;
+        for search in 0..=SEARCHES_MAX {
+            if holders.is_empty() || search > 0 {
+                holders = self.handle.who_has(hash).await;
+                holders.retain(|holder| !self.tried.contains(holder));
+            }
+            self.tried.extend(holders.iter().cloned());
+            if found.is_none() && download.is_none() {
+                found = self.begin(&mut holders).await?;
+            }
+            if let Some((partial, had)) = found.take() {
+                self.report.size = partial.outline().size();
+                download = Some((Arc::new(partial), Arc::new(Mutex::new(Tracker::new(&had)))));
+            }
+            if let Some((partial, tracker)) = &download {
+                self.download(partial, tracker, &holders).await?;
+                if lock(tracker).is_done() {
+                    let partial = partial.clone();
+                    blocking(move || partial.finish()).await?;
+                    return Ok(std::mem::take(&mut self.report));
+                }
+            }
+        }
+        let dropped = std::mem::take(&mut self.report.dropped);
+        Err(match download {
+            Some((_, tracker)) => FetchError::Incomplete { hash, left: lock(&tracker).left(), dropped },
+            None => FetchError::NoHolders { hash, dropped },
+        })
+    }
+
+    fn check_size(&self, outline: &Outline) -> Result<(), FetchError> {
+        let (size, limit) = (outline.size(), self.limits.bytes_max);
+        if size > limit { Err(FetchError::TooLarge { size, limit }) } else { Ok(()) }
+    }
+
+    /// Finds an outline and proves its size by the last piece, which its giver must deliver.
+    async fn begin(&mut self, holders: &mut Vec<String>) -> Result<Option<(Partial, Vec<bool>)>, FetchError> {
+        let mut candidates = std::mem::take(holders).into_iter();
+        let mut found = None;
+        for holder in candidates.by_ref() {
+            match self.outline_from(&holder).await {
+                Ok((outline, last)) => {
+                    self.check_size(&outline)?;
+                    let (store, hash) = (self.handle.blobs().clone(), self.hash);
+                    let mut had = vec![false; outline.count()];
+                    if let Some(had) = had.last_mut() {
+                        *had = true;
+                    }
+                    let partial = blocking(move || {
+                        let partial = Partial::begin(&store, hash, outline)?;
+                        partial.write(partial.outline().count() - 1, &last)?;
+                        Ok::<_, StoreError>(partial)
+                    });
+                    found = Some((partial.await?, had));
+                    self.report.fetched.push((holder.clone(), 1));
+                    holders.push(holder);
+                    break;
+                }
+                Err(reason) => self.drop_holder(holder, reason),
+            }
+        }
+        holders.extend(candidates);
+        Ok(found)
+    }
+
+    async fn outline_from(&self, holder: &str) -> Result<(Outline, Vec<u8>), String> {
+        let answer = self.ask(holder, Ask::Outline(self.hash)).await?;
+        let outline = match answer {
+            Answer::Outline(bytes) => Outline::decode(&bytes, self.hash),
+            Answer::No => return Err("does not have it".into()),
+            Answer::Yes | Answer::Piece(_) => None,
+        };
+        let outline = outline.ok_or("sent a wrong outline")?;
+        if self.size_hint.is_some_and(|size| size != outline.size()) {
+            return Err("claims a wrong size".into());
+        }
+        let last = outline.count() - 1;
+        match self.ask(holder, Ask::Piece(self.hash, last as u32)).await? {
+            Answer::Piece(piece) if outline.is_piece(last, &piece) => Ok((outline, piece)),
+            _ => Err("cannot prove the size".into()),
+        }
+    }
+
+    /// Asks until there is an answer or the holder has failed too often.
+    async fn ask(&self, holder: &str, ask: Ask) -> Result<Answer, String> {
+        let mut patience = Patience::default();
+        loop {
+            let answer =
+                self.handle.request(Class::Blob, holder, ask.encode(), self.limits.piece_timeout).await;
+            match answer {
+                Ok(bytes) => return Answer::decode(bytes).ok_or_else(|| "sent nonsense".into()),
+                Err(error) => match patience.pause(&error) {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => return Err(error.to_string()),
+                },
+            }
+        }
+    }
+
+    fn drop_holder(&mut self, holder: String, reason: String) {
+        tracing::debug!(holder, reason, hash = %self.hash, "holder dropped");
+        self.report.dropped.push((holder, reason));
+    }
+
+    /// Takes what is missing from `holders`, until all is there or all of them are dropped.
+    async fn download(
+        &mut self,
+        partial: &Arc<Partial>,
+        tracker: &Arc<Mutex<Tracker>>,
+        holders: &[String],
+    ) -> Result<(), FetchError> {
+        let work = Arc::new(Work::new(
+            self.handle.clone(),
+            self.hash,
+            self.limits.piece_timeout,
+            partial.clone(),
+            tracker.clone(),
+            holders,
+        ));
+        let mut workers = JoinSet::new();
+        for index in 0..holders.len() {
+            for _ in 0..self.limits.in_flight.clamp(1, 8) {
+                workers.spawn(work.clone().take_pieces(index));
+            }
+        }
+        while let Some(result) = workers.join_next().await {
+            match result {
+                Ok(result) => result?,
+                Err(error) => std::panic::resume_unwind(error.into_panic()), // nobody aborts them
+            }
+            if lock(tracker).is_done() {
+                break; // the rest wait for holders that are no longer needed; the set's end stops them
+            }
+        }
+        drop(workers);
+        self.report.duplicates += work.duplicates();
+        for holder in work.holders() {
+            match self.report.fetched.iter_mut().find(|(peer, _)| peer == holder.peer()) {
+                Some((_, count)) => *count += holder.fetched(),
+                None => self.report.fetched.push((holder.peer().to_owned(), holder.fetched())),
+            }
+            if let Some(reason) = holder.reason() {
+                self.drop_holder(holder.peer().to_owned(), reason);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,217 @@
+//! The workers of one download.
+
+use super::blocking;
+use crate::{
+    Class, P2pHandle, RequestError,
+    blobs::{
+        partial::Partial,
+        protocol::{Answer, Ask},
+        store::StoreError,
+        tracker::{Next, Tracker},
+    },
+};
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::sync::Notify;
+use wire::Hash;
+
+/// Failures in a row after which a holder is dropped.
+const FAILURES_MAX: u32 = 3;
+/// Refusals in a row of a holder that is merely busy.
+const BUSY_MAX: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(250);
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often a holder may fail in a row.
+#[derive(Default)]
+pub(super) struct Patience {
+    failures: u32,
+    busy: u32,
+}
+
+impl Patience {
+    /// How long to wait before the next try; `None`: no more.
+    pub(super) fn pause(&mut self, error: &RequestError) -> Option<Duration> {
+        if error.is_busy() {
+            self.busy += 1;
+            (self.busy < BUSY_MAX).then_some(BUSY_PAUSE)
+        } else {
+            self.failures += 1;
+            (self.failures < FAILURES_MAX).then_some(PAUSE)
+        }
+    }
+}
+
+pub(super) struct Holder {
+    peer: String,
+    dropped: AtomicBool,
+    reason: Mutex<Option<String>>,
+    failures: AtomicU32,
+    fetched: AtomicUsize,
+}
+
+impl Holder {
+    fn new(peer: &str) -> Self {
+        Self {
+            peer: peer.to_owned(),
+            dropped: AtomicBool::new(false),
+            reason: Mutex::default(),
+            failures: AtomicU32::new(0),
+            fetched: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// Pieces that arrived from it.
+    pub(super) fn fetched(&self) -> usize {
+        self.fetched.load(Ordering::Relaxed)
+    }
+
+    /// Why it was dropped, if it was.
+    pub(super) fn reason(&self) -> Option<String> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What the workers of one download share.
+pub(super) struct Work {
+    handle: P2pHandle,
+    hash: Hash,
+    piece_timeout: Duration,
+    partial: Arc<Partial>,
+    tracker: Arc<Mutex<Tracker>>,
+    /// A piece arrived or is free again.
+    changed: Notify,
+    duplicates: AtomicUsize,
+    holders: Vec<Holder>,
+}
+
+pub(super) fn lock(tracker: &Mutex<Tracker>) -> MutexGuard<'_, Tracker> {
+    tracker.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+enum Delivery {
+    Right,
+    Wrong,
+}
+
+impl Work {
+    pub(super) fn new(
+        handle: P2pHandle,
+        hash: Hash,
+        piece_timeout: Duration,
+        partial: Arc<Partial>,
+        tracker: Arc<Mutex<Tracker>>,
+        holders: &[String],
+    ) -> Self {
+        Self {
+            handle,
+            hash,
+            piece_timeout,
+            partial,
+            tracker,
+            changed: Notify::new(),
+            duplicates: AtomicUsize::new(0),
+            holders: holders.iter().map(|peer| Holder::new(peer)).collect(),
+        }
+    }
+
+    pub(super) fn holders(&self) -> &[Holder] {
+        &self.holders
+    }
+
+    /// Pieces that arrived though they were there already.
+    pub(super) fn duplicates(&self) -> usize {
+        self.duplicates.load(Ordering::Relaxed)
+    }
+
+    /// One request at a time to one holder, until nothing is left or the holder is dropped.
+    pub(super) async fn take_pieces(self: Arc<Self>, index: usize) -> Result<(), StoreError> {
+        let holder = &self.holders[index];
+        let mut patience = Patience::default();
+        while !holder.dropped.load(Ordering::Relaxed) {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let next = lock(&self.tracker).next(index, Instant::now());
+            let piece = match next {
+                Next::Done => break,
+                Next::Wait(until) => {
+                    let _ = tokio::time::timeout_at(until.into(), changed).await; // look again either way
+                    continue;
+                }
+                Next::Ask(piece) => piece,
+            };
+            match self.take_piece(holder, piece).await {
+                Ok(Delivery::Right) => {
+                    patience = Patience::default();
+                    holder.failures.store(0, Ordering::Relaxed);
+                    if lock(&self.tracker).got(piece) {
+                        holder.fetched.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        self.duplicates.fetch_add(1, Ordering::Relaxed);
+                    }
+                    if lock(&self.tracker).is_done() {
+                        self.changed.notify_waiters();
+                    }
+                }
+                Ok(Delivery::Wrong) => self.give_up(index, piece, "sent a wrong piece".into()),
+                Err(Failure::Store(error)) => return Err(error),
+                Err(Failure::Gone) => self.give_up(index, piece, "no longer has it".into()),
+                Err(Failure::Request(error)) => {
+                    let worn_out = holder.failures.fetch_add(1, Ordering::Relaxed) >= 4 * FAILURES_MAX;
+                    match patience.pause(&error) {
+                        Some(pause) if !worn_out || error.is_busy() => {
+                            lock(&self.tracker).failed(piece, index);
+                            self.changed.notify_waiters();
+                            tokio::time::sleep(pause).await;
+                        }
+                        _ => self.give_up(index, piece, error.to_string()),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn give_up(&self, index: usize, piece: usize, reason: String) {
+        let holder = &self.holders[index];
+        lock(&self.tracker).failed(piece, index);
+        if !holder.dropped.swap(true, Ordering::Relaxed) {
+            *holder.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+        }
+        self.changed.notify_waiters();
+    }
+
+    async fn take_piece(&self, holder: &Holder, index: usize) -> Result<Delivery, Failure> {
+        let ask = Ask::Piece(self.hash, index as u32).encode();
+        let answer = self.handle.request(Class::Blob, &holder.peer, ask, self.piece_timeout).await;
+        let piece = match answer.map_err(Failure::Request).map(Answer::decode)? {
+            Some(Answer::Piece(piece)) => piece,
+            Some(Answer::No) => return Err(Failure::Gone),
+            Some(Answer::Yes | Answer::Outline(_)) | None => return Ok(Delivery::Wrong),
+        };
+        let partial = self.partial.clone();
+        blocking(move || {
+            if !partial.outline().is_piece(index, &piece) {
+                return Ok(Delivery::Wrong);
+            }
+            partial.write(index, &piece).map(|()| Delivery::Right).map_err(Failure::Store)
+        })
+        .await
+    }
+}
+
+enum Failure {
+    Request(RequestError),
+    Gone,
+    Store(StoreError),
+}

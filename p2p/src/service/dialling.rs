@@ -1,0 +1,127 @@
+//! Dials that come to nothing, and bootstrap addresses.
+
+use super::Service;
+use crate::{bootstrap::Bootstrap, hello::transport_part};
+use libp2p::{
+    Multiaddr, PeerId,
+    swarm::{ConnectionId, DialError, dial_opts::DialOpts},
+};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+impl Service {
+    pub(super) fn approach_bootstrap(&mut self, index: usize, now: Instant) {
+        let bootstrap = &mut self.bootstraps[index];
+        if let Some(peer) = bootstrap.peer {
+            if self.links.contains_key(&peer) {
+                bootstrap.reached(peer);
+                return self.report_bootstrap();
+            }
+            if self.book.is_busy(&peer) {
+                return bootstrap.postpone(now + Duration::from_millis(200)); // the book is dialling it
+            }
+            self.book.dialling(&peer);
+        }
+        bootstrap.dialling();
+        let target = bootstrap.target.clone();
+        self.lookups.spawn(async move { (index, target.resolve().await) });
+    }
+
+    pub(super) fn dial_bootstrap(&mut self, index: usize, found: io::Result<Vec<Multiaddr>>) {
+        let failures = self.bootstraps[index].status().failures as usize;
+        let addr = found.and_then(|addrs| {
+            let addr = addrs.get(failures % addrs.len().max(1)).cloned();
+            addr.ok_or_else(|| io::Error::other("the name has no address"))
+        });
+        let dialled = addr.map_err(|e| DialFailure::Error(e.to_string())).and_then(|addr| {
+            let opts = DialOpts::unknown_peer_id().address(addr).allocate_new_port().build();
+            let id = opts.connection_id();
+            self.swarm.dial(opts).map(|()| id).map_err(|e| DialFailure::of(&e))
+        });
+        match dialled {
+            Ok(id) => {
+                self.bootstrap_dials.insert(id, index);
+            }
+            Err(failure) => self.bootstrap_failed(index, failure),
+        }
+    }
+
+    pub(super) fn bootstrap_failed(&mut self, index: usize, failure: DialFailure) {
+        let now = Instant::now();
+        let bootstrap = &mut self.bootstraps[index];
+        match failure {
+            DialFailure::Own => bootstrap.is_own(),
+            DialFailure::Error(error) => {
+                tracing::debug!(addr = %bootstrap.status().addr, error, "bootstrap address not reached");
+                bootstrap.failed(error, now, rand::random());
+                if let Some(peer) = bootstrap.peer {
+                    self.book.failed(&peer, now, rand::random());
+                }
+            }
+        }
+        self.report_bootstrap();
+    }
+
+    pub(super) fn report_bootstrap(&self) {
+        let status: Vec<_> = self.bootstraps.iter().map(Bootstrap::status).collect();
+        self.outlets.bootstrap.send_if_modified(|old| {
+            let changed = *old != status;
+            *old = status;
+            changed
+        });
+    }
+
+    pub(super) fn on_dial_error(
+        &mut self,
+        connection: ConnectionId,
+        peer: Option<PeerId>,
+        error: &DialError,
+    ) {
+        if let Some(index) = self.bootstrap_dials.remove(&connection) {
+            self.bootstrap_failed(index, DialFailure::of(error));
+        } else if let Some(peer) = peer {
+            tracing::debug!(%peer, error = describe(error), "peer not reached");
+            if let DialError::WrongPeerId { address, .. } | DialError::LocalPeerId { address } = error
+                && let Some(addr) = transport_part(address)
+            {
+                self.book.drop_addr(&peer, &addr);
+            }
+            self.book.failed(&peer, Instant::now(), rand::random());
+        }
+    }
+}
+
+/// Why a bootstrap address was not reached.
+pub(super) enum DialFailure {
+    Own,
+    Error(String),
+}
+
+impl DialFailure {
+    fn of(error: &DialError) -> Self {
+        match error {
+            // The swarm leaves out addresses that it listens on itself, and no other was given.
+            DialError::NoAddresses | DialError::LocalPeerId { .. } => Self::Own,
+            _ => Self::Error(describe(error)),
+        }
+    }
+}
+
+/// A dial's failure in words for people.
+fn describe(error: &DialError) -> String {
+    let DialError::Transport(causes) = error else { return error.to_string() };
+    let deepest = |error: &dyn std::error::Error| {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            text = cause.to_string();
+            source = cause.source();
+        }
+        text
+    };
+    let mut words: Vec<String> = causes.iter().map(|(_, cause)| deepest(cause)).collect();
+    words.dedup();
+    words.join("; ")
+}

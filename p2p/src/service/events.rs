@@ -1,0 +1,154 @@
+//! What the swarm says.
+
+use super::{ANNOUNCE_DELAY, Link, Service, meeting::is_loopback};
+use crate::{
+    GOSSIP_BYTES_MAX, PEERS_TOPIC,
+    behaviour::{BehaviourEvent, HELLO_TIMEOUT},
+    class::Class,
+    handle::GossipMessage,
+    hello::{decode_announce, transport_part},
+};
+use libp2p::{
+    PeerId,
+    core::ConnectedPoint,
+    gossipsub::{self, MessageAcceptance},
+    identify, ping,
+    swarm::{ConnectionId, SwarmEvent},
+};
+use std::time::Instant;
+
+impl Service {
+    pub(super) fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
+            SwarmEvent::ConnectionEstablished {
+                peer_id, connection_id, endpoint, num_established, ..
+            } => {
+                self.on_established(peer_id, connection_id, &endpoint, num_established.get());
+            }
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
+                tracing::debug!(peer = %peer_id, ?cause, "peer disconnected");
+                let now = Instant::now();
+                self.links.remove(&peer_id);
+                self.book.closed(&peer_id, now, rand::random());
+                self.bootstraps.iter_mut().filter(|b| b.peer == Some(peer_id)).for_each(|b| b.lost(now));
+                self.report_peers();
+                self.report_bootstrap();
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                self.on_dial_error(connection_id, peer_id, &error);
+            }
+            SwarmEvent::NewListenAddr { address, .. } => {
+                self.outlets.listen.send_modify(|addrs| addrs.push(address));
+                self.announce_at = Instant::now() + ANNOUNCE_DELAY;
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                self.outlets.listen.send_modify(|addrs| addrs.retain(|a| *a != address));
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listener"),
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                tracing::error!(?addresses, ?reason, "no longer listening");
+            }
+            SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
+                tracing::debug!(from = %send_back_addr, %error, "connection refused");
+            }
+            _ => {} // the rest is told again in other words
+        }
+    }
+
+    pub(super) fn on_established(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        endpoint: &ConnectedPoint,
+        established: u32,
+    ) {
+        let now = Instant::now();
+        let dialled = match endpoint {
+            ConnectedPoint::Dialer { address, .. } => transport_part(address),
+            ConnectedPoint::Listener { .. } => None,
+        };
+        if let Some(index) = self.bootstrap_dials.remove(&connection) {
+            self.bootstraps[index].reached(peer);
+            self.report_bootstrap();
+        }
+        self.book.connected(peer, now);
+        if let Some(addr) = &dialled {
+            self.book.learn(peer, std::slice::from_ref(addr), false, true, now);
+        }
+        if established > 1 {
+            tracing::debug!(%peer, "second connection: closing all to begin anew");
+            return self.disconnect(peer);
+        }
+        let loopback = is_loopback(endpoint.get_remote_address());
+        let is_dialer = endpoint.is_dialer();
+        let link = Link {
+            hello_by: now + 2 * HELLO_TIMEOUT,
+            hello: None,
+            dialled,
+            loopback,
+            rtt: None,
+            closing: false,
+            in_flight: [0; Class::ALL.len()],
+        };
+        self.links.insert(peer, link);
+        if is_dialer {
+            let hello = self.hello(&peer).encode();
+            self.swarm.behaviour_mut().hello.send_request(&peer, hello);
+        }
+    }
+
+    pub(super) fn on_behaviour_event(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Gossip(gossipsub::Event::Message { propagation_source, message_id, message }) => {
+                let acceptance = self.on_gossip(message);
+                let gossip = &mut self.swarm.behaviour_mut().gossip;
+                gossip.report_message_validation_result(&message_id, &propagation_source, acceptance);
+            }
+            BehaviourEvent::Gossip(gossipsub::Event::SlowPeer { peer_id, .. }) => {
+                tracing::debug!(peer = %peer_id, "gossip to a slow peer was dropped");
+            }
+            BehaviourEvent::Ping(ping::Event { peer, result, .. }) => match result {
+                Ok(rtt) => {
+                    if let Some(link) = self.links.get_mut(&peer) {
+                        link.rtt = Some(rtt);
+                    }
+                    self.report_peers();
+                }
+                // The first failure in a row is not reported, so this is the second.
+                Err(error) => {
+                    tracing::debug!(%peer, %error, "peer does not answer pings");
+                    self.disconnect(peer);
+                }
+            },
+            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+                let addrs = self.usable(&peer_id, info.listen_addrs.iter().filter_map(transport_part));
+                self.book.learn(peer_id, &addrs, false, true, Instant::now());
+            }
+            BehaviourEvent::Hello(event) => self.on_hello(event),
+            BehaviourEvent::Raft(event) => self.on_request_event(Class::Raft, event),
+            BehaviourEvent::Control(event) => self.on_request_event(Class::Control, event),
+            BehaviourEvent::Blob(event) => self.on_request_event(Class::Blob, event),
+            BehaviourEvent::Gossip(_) | BehaviourEvent::Identify(_) => {}
+        }
+    }
+
+    pub(super) fn on_gossip(&mut self, message: gossipsub::Message) -> MessageAcceptance {
+        let Some(author) = message.source.filter(|_| message.data.len() <= GOSSIP_BYTES_MAX) else {
+            return MessageAcceptance::Reject;
+        };
+        let topic = message.topic.into_string(); // only of topics we subscribed to, and those bear their names
+        if topic == PEERS_TOPIC {
+            let Some(addrs) = decode_announce(&message.data) else {
+                return MessageAcceptance::Reject;
+            };
+            self.book.learn(author, &addrs, false, false, Instant::now());
+        } else {
+            let message = GossipMessage { topic, from: author.to_string(), bytes: message.data };
+            if self.outlets.gossip.try_send(message).is_err() {
+                tracing::debug!("gossip inbox full: message lost");
+            }
+        }
+        MessageAcceptance::Accept
+    }
+}

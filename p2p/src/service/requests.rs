@@ -1,0 +1,96 @@
+//! Requests of this node and of others.
+
+use super::{Pending, Service};
+use crate::{
+    class::Class,
+    codec::{Outcome, Response},
+    error::RequestError,
+    handle::{IncomingRequest, Reply},
+};
+use libp2p::{
+    PeerId,
+    request_response::{Event as RequestEvent, Message, OutboundFailure, OutboundRequestId},
+};
+use tokio::sync::oneshot;
+
+impl Service {
+    pub(super) fn request(
+        &mut self,
+        class: Class,
+        peer: PeerId,
+        bytes: Vec<u8>,
+        reply: oneshot::Sender<Result<Vec<u8>, RequestError>>,
+    ) {
+        if reply.is_closed() {
+            return; // the caller gave up while this waited
+        }
+        let refused = match self.links.get_mut(&peer) {
+            None => RequestError::NotConnected,
+            Some(link) if link.closing => RequestError::NotConnected,
+            Some(link) if link.in_flight[class.index()] >= class.per_peer_max() => RequestError::Busy,
+            Some(link) => {
+                link.in_flight[class.index()] += 1;
+                let id = self.swarm.behaviour_mut().class(class).send_request(&peer, bytes);
+                self.pending[class.index()].insert(id, Pending { peer, reply });
+                return;
+            }
+        };
+        let _ = reply.send(Err(refused)); // a caller that gave up needs no answer
+    }
+
+    pub(super) fn on_request_event(&mut self, class: Class, event: RequestEvent<Vec<u8>, Response>) {
+        match event {
+            RequestEvent::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
+                let (answer, later) = oneshot::channel();
+                let reply = Reply { class, answer };
+                let incoming = IncomingRequest { class, from: peer.to_string(), bytes: request, reply };
+                let response = match self.outlets.requests[class.index()].try_send(incoming) {
+                    Ok(()) => Response::Later(later),
+                    Err(_) => Response::Ready(Outcome::Busy),
+                };
+                let _ = self.swarm.behaviour_mut().class(class).send_response(channel, response); // it is gone
+            }
+            RequestEvent::Message { message: Message::Response { request_id, response }, .. } => {
+                let result = match response {
+                    Response::Ready(Outcome::Answer(bytes)) => Ok(bytes),
+                    Response::Ready(Outcome::Busy) => Err(RequestError::Busy),
+                    Response::Ready(Outcome::Dropped) | Response::Later(_) => {
+                        Err(RequestError::Failed("peer gave no answer".into()))
+                    }
+                };
+                self.finish(class, request_id, result);
+            }
+            RequestEvent::OutboundFailure { request_id, error, .. } => {
+                let error = match error {
+                    OutboundFailure::DialFailure | OutboundFailure::ConnectionClosed => {
+                        RequestError::NotConnected
+                    }
+                    OutboundFailure::Timeout => RequestError::Timeout,
+                    OutboundFailure::UnsupportedProtocols | OutboundFailure::Io(_) => {
+                        RequestError::Failed(error.to_string())
+                    }
+                };
+                self.finish(class, request_id, Err(error));
+            }
+            RequestEvent::InboundFailure { peer, error, .. } => {
+                tracing::trace!(%peer, ?class, %error, "answer not delivered");
+            }
+            RequestEvent::ResponseSent { .. } => {}
+        }
+    }
+
+    pub(super) fn finish(
+        &mut self,
+        class: Class,
+        id: OutboundRequestId,
+        result: Result<Vec<u8>, RequestError>,
+    ) {
+        if let Some(pending) = self.pending[class.index()].remove(&id) {
+            if let Some(link) = self.links.get_mut(&pending.peer) {
+                let in_flight = &mut link.in_flight[class.index()];
+                *in_flight = in_flight.saturating_sub(1);
+            }
+            let _ = pending.reply.send(result); // a caller that gave up needs no answer
+        }
+    }
+}

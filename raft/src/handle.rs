@@ -299,3 +299,6 @@ impl RaftHandle {
         let _ = self.shared.raft.shutdown().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

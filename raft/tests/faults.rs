@@ -5,7 +5,7 @@ use raft::{Command, ProposeError, ReadError, Response, Timing};
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -59,7 +59,11 @@ async fn a_follower_that_heals_disturbs_nobody() {
     cluster.links.heal();
     cluster.agree().await;
     assert_eq!(cluster.leader(), Some(leader));
-    assert!(cluster.up().iter().all(|n| cluster.node(*n).metrics().borrow().term == term), "{}", cluster.describe());
+    assert!(
+        cluster.up().iter().all(|n| cluster.node(*n).metrics().borrow().term == term),
+        "{}",
+        cluster.describe()
+    );
     cluster.end().await;
 }
 
@@ -110,9 +114,15 @@ async fn a_node_that_was_away_longer_than_the_log_catches_up() {
     cluster.propose(5, mark(5000)).await;
     cluster.agree().await;
     assert_eq!(cluster.node(5).local().leader.as_ref().unwrap().elections, 401);
-    cluster.end().await;
-    // The log is short.
-    // (Checked on the files: nothing runs any more.)
+    let files: Vec<_> = cluster.up().into_iter().map(|n| cluster.path(n, "raft.db")).collect();
+    let held = cluster.end().await;
+    for file in files {
+        let db = rusqlite::Connection::open(&file).unwrap();
+        let entries: u64 =
+            db.query_row("SELECT count(*) FROM log", [], |row| row.get::<_, i64>(0)).unwrap() as u64;
+        assert!(entries < 450, "{entries} entries are kept, snapshots come every 50");
+    }
+    drop(held);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -144,7 +154,7 @@ async fn chaos(seed: u64) {
     let mut cluster = Cluster::new(5, timing, seed).await;
     let acknowledged = Arc::new(AtomicU64::new(0));
     let mut next = 0;
-    for step in 0..12 {
+    for step in 0..10 {
         let up = cluster.up();
         let pick = up[rng.random_range(0..up.len())];
         match rng.random_range(0..5) {
@@ -169,14 +179,12 @@ async fn chaos(seed: u64) {
         cluster.links.trouble(rng.random_range(0.0..0.1), 0..=rng.random_range(0..8));
         let up = cluster.up();
         let through = cluster.node(up[rng.random_range(0..up.len())]).clone();
-        for _ in 0..4 {
+        for _ in 0..3 {
             next += 1;
             let command = Command::SetLeader { node: 1, term: 1000 + next, at_ms: next };
             match through.propose_within(command, Duration::from_millis(700)).await {
                 Ok(Response::Done | Response::Unchanged) => {
                     acknowledged.store(next, Ordering::SeqCst);
-                    let seen = through.local().leader.clone().map_or(0, |l| l.term);
-                    let _ = seen;
                 }
                 Ok(other) => panic!("seed {seed} step {step}: {other:?}"),
                 Err(ProposeError::NoLeader | ProposeError::Timeout) => {}
@@ -211,11 +219,13 @@ async fn chaos(seed: u64) {
 async fn chaos_of_several_seeds() {
     let chosen = std::env::var("RAFT_CHAOS_SEED").ok().and_then(|seed| seed.parse().ok());
     let seeds: Vec<u64> = chosen.map_or_else(|| (100..103).collect(), |seed| vec![seed]);
-    for seed in &seeds {
-        println!("seed {seed}");
-        chaos(*seed).await;
-    }
     assert!(!seeds.is_empty());
+    // They mostly wait, so they wait together.
+    let mut rounds = tokio::task::JoinSet::new();
+    for seed in seeds {
+        rounds.spawn(chaos(seed));
+    }
+    rounds.join_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -229,12 +239,7 @@ async fn leadership_moves_when_asked_and_nothing_spins_when_idle() {
     cluster.propose(old, mark(1000)).await;
     cluster.agree().await;
     let before = cluster.links.calls();
-    let stop = Arc::new(AtomicBool::new(false));
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(1) {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    stop.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(1)).await; // the second that is measured
     let calls = cluster.links.calls() - before;
     assert!(calls < 100, "{calls} requests in a second of idleness");
     cluster.end().await;

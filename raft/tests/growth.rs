@@ -19,7 +19,9 @@ async fn a_lone_founder_grows_to_three_voters_and_five_nodes() {
     // Through any member, also one that does not lead, and with a peer in the list that does not exist.
     cluster.join(4, &[99, 3]).await;
     cluster.join(5, &[4]).await;
-    cluster.until("five nodes everywhere", |c| c.up().iter().all(|n| c.node(*n).local().nodes.len() == 5)).await;
+    cluster
+        .until("five nodes everywhere", |c| c.up().iter().all(|n| c.node(*n).local().nodes.len() == 5))
+        .await;
     assert_eq!(cluster.voters(), BTreeSet::from([1, 2, 3]));
     // Learners forward as followers do.
     for n in cluster.up() {
@@ -78,10 +80,16 @@ async fn a_member_that_lost_its_log() {
     let info = cluster.info(victim);
     let link = cluster.links.of(&peer(victim));
     let refused = RaftHandle::join(&link, &[peer(leader)], &info, 1, PATIENCE).await;
-    assert!(matches!(&refused, Err(JoinError::Refused(why)) if why.contains("lost its raft.db")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(JoinError::Refused(why)) if why.contains("lost its raft.db")),
+        "{refused:?}"
+    );
     // Nobody joins in the name of another.
     let refused = RaftHandle::join(&cluster.links.of("peer-8"), &[peer(leader)], &info, 1, PATIENCE).await;
-    assert!(matches!(&refused, Err(JoinError::Refused(why)) if why.contains("cannot join as")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(JoinError::Refused(why)) if why.contains("cannot join as")),
+        "{refused:?}"
+    );
     let nobody = RaftHandle::join(&link, &[peer(77)], &info, 1, Duration::from_millis(500)).await;
     assert!(matches!(&nobody, Err(JoinError::NoLeader(_))), "{nobody:?}");
     cluster.end().await;

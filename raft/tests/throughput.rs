@@ -28,7 +28,8 @@ async fn commits_per_second() {
             for i in 0..40 {
                 let at = Instant::now();
                 let node_id = 1 + client % 3;
-                let command = raft::Command::ModelHeld { model: wire::Hash([9; 32]), node: node_id, at_ms: i };
+                let command =
+                    raft::Command::ModelHeld { model: wire::Hash([9; 32]), node: node_id, at_ms: i };
                 let refused = node.propose(command).await;
                 assert!(matches!(refused, Err(raft::ProposeError::Refused(_))), "{refused:?}");
                 times.push(at.elapsed());

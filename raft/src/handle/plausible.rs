@@ -76,7 +76,8 @@ fn ids<'a>(ids: impl IntoIterator<Item = &'a LogId>) -> Result<(), String> {
 /// An entry that is too large for the log would stop consensus.
 fn fit(rpc: &AppendEntriesRequest<TypeConfig>) -> Result<(), String> {
     for entry in &rpc.entries {
-        wire::encode(kind::ENTRY, entry, ENTRY_BYTES_MAX).map_err(|e| format!("entry {}: {e}", entry.log_id))?;
+        wire::encode(kind::ENTRY, entry, ENTRY_BYTES_MAX)
+            .map_err(|e| format!("entry {}: {e}", entry.log_id))?;
     }
     Ok(())
 }

@@ -109,7 +109,11 @@ pub(super) fn meta<T: DeserializeOwned>(
 }
 
 /// Reads the whole log once: every entry must decode and follow the one before. Keeps the newest in memory.
-pub(super) fn load_tail(db: &Connection, path: &Path, mut shared: Shared) -> Result<(Shared, u64), StoreError> {
+pub(super) fn load_tail(
+    db: &Connection,
+    path: &Path,
+    mut shared: Shared,
+) -> Result<(Shared, u64), StoreError> {
     let sql = |e| sqlite::classify(path, e);
     let corrupt = |detail: String| StoreError::Corrupt { path: path.to_owned(), detail };
     let mut statement = db.prepare("SELECT idx, entry FROM log ORDER BY idx").map_err(sql)?;
@@ -134,4 +138,3 @@ pub(super) fn load_tail(db: &Connection, path: &Path, mut shared: Shared) -> Res
     }
     Ok((shared, count))
 }
-

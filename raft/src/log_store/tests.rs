@@ -1,9 +1,5 @@
 use super::*;
-use crate::{
-    command::Command,
-    hook::NoHook,
-    machine::Machine,
-};
+use crate::{command::Command, hook::NoHook, machine::Machine};
 use openraft::{
     EntryPayload, RaftTypeConfig, StorageError,
     testing::log::{StoreBuilder, Suite},
@@ -80,7 +76,10 @@ async fn what_was_acknowledged_is_there_after_reopening() {
     assert_eq!(stored_node(&path).unwrap(), Some((1, "peer".into())));
     with(&path, async |log| {
         let state = log.get_log_state().await.unwrap();
-        assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(log_id(1, 99)), Some(log_id(2, 1500))));
+        assert_eq!(
+            (state.last_purged_log_id, state.last_log_id),
+            (Some(log_id(1, 99)), Some(log_id(2, 1500)))
+        );
         assert_eq!(log.read_vote().await.unwrap(), Some(vote));
         assert_eq!(indexes(log, ..).await, (100..1501).collect::<Vec<_>>());
         let kept = log.shared().tail.len();
@@ -276,7 +275,8 @@ async fn killed_child() {
     let (mut log, _closed) = LogStore::open(Path::new(&path), 1, "peer").unwrap();
     let mut term = log.read_vote().await.unwrap().map_or(1, |vote| vote.leader_id.term + 1);
     let mut next = log.get_log_state().await.unwrap().last_log_id.map_or(0, |id| id.index + 1);
-    let mut out = std::fs::OpenOptions::new().append(true).open(Path::new(&path).with_extension("said")).unwrap();
+    let mut out =
+        std::fs::OpenOptions::new().append(true).open(Path::new(&path).with_extension("said")).unwrap();
     let mut say = |line: String| out.write_all(line.as_bytes()).unwrap();
     loop {
         log.save_vote(&Vote::new(term, 1)).await.unwrap();
@@ -336,7 +336,10 @@ async fn kill_9_loses_nothing_acknowledged() {
         child.wait().unwrap();
         let said = fs::read_to_string(&said_path).unwrap();
         let largest = |kind: &str| {
-            said.lines().filter_map(|l| l.strip_prefix(kind)).filter_map(|n| n.trim().parse::<u64>().ok()).max()
+            said.lines()
+                .filter_map(|l| l.strip_prefix(kind))
+                .filter_map(|n| n.trim().parse::<u64>().ok())
+                .max()
         };
         with(&path, async |log| {
             let state = log.get_log_state().await.unwrap();

@@ -141,7 +141,7 @@ pub(crate) struct Cluster {
     pub(crate) links: Links,
     pub(crate) timing: Timing,
     pub(crate) seed: u64,
-    dir: TempDir,
+    dir: Arc<TempDir>,
     running: BTreeMap<u64, Running>,
     ids: BTreeMap<u64, NodeId>,
     boots: u64,
@@ -173,7 +173,7 @@ impl Cluster {
     /// Founds a cluster and lets the others join through random members.
     pub(crate) async fn new(size: u64, timing: Timing, seed: u64) -> Self {
         let links = Links::new(seed);
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Arc::new(tempfile::tempdir().unwrap());
         let mut cluster =
             Self { links, timing, seed, dir, running: BTreeMap::new(), ids: BTreeMap::new(), boots: 0 };
         cluster.ids.insert(1, 1);
@@ -246,10 +246,12 @@ impl Cluster {
         assert_eq!(handle.metrics().borrow().role, raft::Role::Stopped);
     }
 
-    pub(crate) async fn end(mut self) {
+    /// Ends every node; the files stay until the folder that is returned goes.
+    pub(crate) async fn end(mut self) -> Arc<TempDir> {
         for n in self.up() {
             self.kill(n).await;
         }
+        Arc::clone(&self.dir)
     }
 
     pub(crate) fn node(&self, n: u64) -> &RaftHandle {
@@ -277,7 +279,12 @@ impl Cluster {
     pub(crate) async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) -> Duration {
         let begun = Instant::now();
         while !condition(self) {
-            assert!(begun.elapsed() < PATIENCE, "seed {}: not in time: {what}\n{}", self.seed, self.describe());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "seed {}: not in time: {what}\n{}",
+                self.seed,
+                self.describe()
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         begun.elapsed()
@@ -311,7 +318,7 @@ impl Cluster {
     }
 }
 
-/// A command that leaves a trace: configuration `cN`.
+/// A command that leaves a trace: the term of the leader that announced itself last, and one more election.
 pub(crate) fn mark(n: u64) -> Command {
     Command::SetLeader { node: 1, term: n, at_ms: n }
 }

@@ -64,6 +64,8 @@ pub(crate) fn classify(path: &Path, source: rusqlite::Error) -> StoreError {
         }
         // SQLITE_ERROR: our statements are right, so a table is missing or another than we made.
         Some(ErrorCode::Unknown) => StoreError::Corrupt { path, detail: source.to_string() },
-        Some(_) | None => StoreError::Sqlite { path, source },
+        Some(_) => StoreError::Sqlite { path, source },
+        // No trouble of SQLite: a value is not what we wrote.
+        None => StoreError::Corrupt { path, detail: source.to_string() },
     }
 }

@@ -14,7 +14,7 @@ type Leaf<V> = Arc<BTreeMap<Hash, Arc<V>>>;
 /// Leaves of the hashes with one first byte; none before the first entry.
 type Branch<V> = Option<Arc<[Leaf<V>]>>;
 
-/// Copy-on-write map keyed by [`Hash`], in hash order.
+/// Copy-on-write map keyed by [`struct@Hash`], in hash order.
 #[derive(Clone, Debug)]
 pub struct Shards<V> {
     root: Arc<[Branch<V>]>,

@@ -490,14 +490,14 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
     let node = 1 + u64::from(n % 4);
     let at_ms = u64::from(n);
     let Some(config) = state.config(CONFIG) else {
-        return if choice % 2 == 0 { init(hash(1)) } else { register(node, at_ms % 3) };
+        return if choice.is_multiple_of(2) { init(hash(1)) } else { register(node, at_ms % 3) };
     };
-    let kind = if choice % 2 == 0 { LeaseKind::Training } else { LeaseKind::Evaluation };
+    let kind = if choice.is_multiple_of(2) { LeaseKind::Training } else { LeaseKind::Evaluation };
     let candidate = config.candidates.get(usize::from(n) % config.candidates.len().max(1)).copied();
     let slot = config.lease(kind);
     match choice % 12 {
         0 => register(node, at_ms % 3),
-        1 => online(node, n % 3 > 0, state.nodes.get(&node).map_or(0, |node| node.boot)),
+        1 => online(node, !n.is_multiple_of(3), state.nodes.get(&node).map_or(0, |node| node.boot)),
         2 => segment(n, u64::from(n % 16), &[1, 2, node]),
         3 => Command::ThresholdReached { config_key: config_key(), crossing: config.crossings + 1, at_ms },
         4 | 5 => grant(kind, node, candidate.filter(|_| kind == LeaseKind::Evaluation), at_ms),
@@ -511,7 +511,7 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
             }
         },
         8 => match &slot.live {
-            Some(lease) if n % 2 == 0 => Command::ExpireLease {
+            Some(lease) if n.is_multiple_of(2) => Command::ExpireLease {
                 kind,
                 config_key: config_key(),
                 epoch: lease.epoch,

@@ -1,4 +1,5 @@
 //! A cluster of real nodes with real files, over links in memory that drop, delay and cut.
+#![allow(clippy::unwrap_used, reason = "part of tests, but no test itself")]
 
 use raft::{
     Command, NoHook, NodeId, NodeInfo, RaftConfig, RaftHandle, Response, Timing, Transport, TransportError,

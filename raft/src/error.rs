@@ -43,6 +43,14 @@ pub enum StoreError {
         /// Its peer id.
         peer: String,
     },
+    /// The thread that writes it cannot start.
+    #[error("no thread to write {path}")]
+    Thread {
+        /// File.
+        path: PathBuf,
+        /// Cause.
+        source: std::io::Error,
+    },
     /// Disk full, permissions, locked by another process.
     #[error("cannot use {path}")]
     Sqlite {

@@ -3,15 +3,16 @@
 //! Invariant: a proposal answers only after the command was committed and applied on the leader; whatever went wrong
 //! before that is an error that says whether trying again makes sense.
 
+mod plausible;
 mod propose;
 mod read;
 mod serve;
 
 use crate::{
     command::{Command, NodeId},
-    error::{InitializeError, JoinError, ProposeError, StartError},
+    error::{InitializeError, JoinError, ProposeError, StartError, StoreError},
     hook::ApplyHook,
-    log_store::LogStore,
+    log_store::{Closed, LogStore},
     machine::Machine,
     members::{self, AddLearner},
     metrics::{self, Metrics},
@@ -29,7 +30,7 @@ use openraft::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -79,12 +80,41 @@ impl Shared {
         let metrics = metrics.borrow_watched();
         metrics.membership_config.get_joint_config().clone()
     }
+
+    /// The peer id of a member.
+    fn peer_of(&self, node: NodeId) -> Option<String> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.get_node(&node).map(|member| member.peer_id.clone())
+    }
 }
 
 /// Consensus. Cheap to clone; runs until `shutdown` is cancelled.
 #[derive(Clone)]
 pub struct RaftHandle {
     shared: Arc<Shared>,
+}
+
+/// Opens both databases and looks whether one continues the other.
+fn open_stores(
+    node_id: NodeId,
+    peer_id: &str,
+    log_path: &Path,
+    state_path: &Path,
+    hook: Box<dyn ApplyHook>,
+) -> Result<(LogStore, Closed, Machine), StoreError> {
+    let (log, closed) = LogStore::open(log_path, node_id, peer_id)?;
+    let machine = Machine::open(state_path, node_id, peer_id, hook)?;
+    // openraft would go on with a state that lacks them.
+    if let Some(purged) = log.purged()
+        && machine.last_applied().is_none_or(|applied| applied < purged)
+    {
+        return Err(StoreError::Corrupt {
+            path: state_path.to_owned(),
+            detail: format!("lacks entries up to {}, which are no longer in the log", purged.index),
+        });
+    }
+    Ok((log, closed, machine))
 }
 
 impl RaftHandle {
@@ -105,13 +135,21 @@ impl RaftHandle {
         let RaftConfig { node_id, peer_id, log_path, state_path, timing } = config;
         let raft_config = timing.config().map_err(StartError::Timing)?;
         let transport: SharedTransport = Arc::new(transport);
-        let log = LogStore::open(&log_path, node_id, &peer_id)?;
-        let machine = Machine::open(&state_path, Box::new(hook))?;
+        let peer = peer_id.clone();
+        let open = move || open_stores(node_id, &peer, &log_path, &state_path, Box::new(hook));
+        let (log, closed, machine) = tokio::task::spawn_blocking(open)
+            .await
+            .map_err(|e| StartError::Fatal(format!("opening the databases: {e}")))??;
         let state = machine.subscribe();
         let network = Network::new(node_id, Arc::clone(&transport));
-        let raft = Raft::new(node_id, Arc::new(raft_config), network, log, machine)
-            .await
-            .map_err(|e| StartError::Fatal(e.to_string()))?;
+        let raft = match Raft::new(node_id, Arc::new(raft_config), network, log, machine).await {
+            Ok(raft) => raft,
+            Err(e) => {
+                // Its only error is that it was closed already.
+                let _ = closed.await;
+                return Err(StartError::Fatal(e.to_string()));
+            }
+        };
         let (publish, metrics) = watch::channel(metrics::of(&raft));
         let (joining, inbox) = mpsc::channel(JOINING);
         let shared = Arc::new(Shared {
@@ -131,6 +169,10 @@ impl RaftHandle {
             shutdown.cancelled().await;
             // Its only error is that a task of consensus panicked, which ends it as well.
             let _ = raft.shutdown().await;
+        });
+        tasks.spawn(async move {
+            // What was being written is written; the files may be opened again.
+            let _ = closed.await;
         });
         Ok(Self { shared })
     }
@@ -257,3 +299,6 @@ impl RaftHandle {
         let _ = self.shared.raft.shutdown().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,8 @@ mod network;
 mod response;
 mod rows;
 mod rpc;
+#[cfg(test)]
+mod samples;
 mod shards;
 mod sqlite;
 mod state;

@@ -4,12 +4,14 @@
 //! was told is durable is on disk, votes and entries never swap, the log has no hole. What waits for its commit is
 //! readable from memory (`tail`) meanwhile. Writes that wait together share one commit.
 
+mod open;
 mod writer;
+
+pub use open::stored_node;
 
 use crate::{
     command::NodeId,
     error::StoreError,
-    sqlite,
     types::{APPEND_BYTES_MAX, ENTRY_BYTES_MAX, Entry, LogId, TypeConfig, Vote, kind},
 };
 use openraft::{
@@ -17,24 +19,20 @@ use openraft::{
     entry::RaftEntry,
     storage::{IOFlushed, RaftLogStorage},
 };
-use rusqlite::{Connection, OptionalExtension, params};
-use serde::{Serialize, de::DeserializeOwned};
+use rusqlite::{Connection, params};
+use serde::Serialize;
 use std::{
     collections::BTreeMap,
     fmt::Debug,
     io,
     ops::{Bound, RangeBounds},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
 };
 use tokio::sync::{mpsc, oneshot};
 use writer::{Op, Writer};
 
-/// "RRft", in the header of the file.
-const APPLICATION_ID: i64 = 0x5252_6674;
-/// Format written by this version.
-const FORMAT: i64 = 1;
 /// Writes that may wait for the writer thread.
 const QUEUE: usize = 256;
 /// Entries kept in memory although they are on disk.
@@ -70,6 +68,9 @@ impl Shared {
     }
 }
 
+/// Heard when the log's file is closed.
+pub(crate) type Closed = oneshot::Receiver<()>;
+
 /// The log; clones share it. Also reads it.
 #[derive(Clone)]
 pub(crate) struct LogStore {
@@ -78,43 +79,44 @@ pub(crate) struct LogStore {
     writer: mpsc::Sender<Op>,
 }
 
-/// The node that a `raft.db` belongs to, if the file exists and has been used.
-///
-/// # Errors
-/// [`StoreError`], also for a newer or foreign file.
-pub fn stored_node(path: &Path) -> Result<Option<(NodeId, String)>, StoreError> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    owner(&open(path)?, path)
-}
-
 impl LogStore {
-    /// Opens or makes the log of node `node` with peer id `peer` at `path`.
-    pub(crate) fn open(path: &Path, node: NodeId, peer: &str) -> Result<Self, StoreError> {
-        let connection = open(path)?;
-        verify(&connection, path)?;
-        claim(&connection, path, node, peer)?;
-        let corrupt = |detail: String| StoreError::Corrupt { path: path.to_owned(), detail };
+    /// Opens or makes the log of node `node` with peer id `peer` at `path`. [`Closed`] is heard when the file is
+    /// closed, some time after the last clone is dropped.
+    pub(crate) fn open(path: &Path, node: NodeId, peer: &str) -> Result<(Self, Closed), StoreError> {
+        let connection = open::open(path)?;
+        open::verify(&connection, path)?;
+        open::claim(&connection, path, node, peer)?;
         let shared = Shared {
-            vote: meta(&connection, path, "vote", kind::VOTE)?,
-            purged: meta(&connection, path, "purged", kind::LOG_ID)?,
+            vote: open::meta(&connection, path, "vote", kind::VOTE)?,
+            purged: open::meta(&connection, path, "purged", kind::LOG_ID)?,
             ..Shared::default()
         };
-        let (shared, count) = load_tail(&connection, path, shared)?;
+        let (shared, count) = open::load_tail(&connection, path, shared)?;
         let first = shared.last.as_ref().map_or(0, |last| last.index + 1) - count;
-        if count > 0 && shared.purged.as_ref().is_some_and(|purged| purged.index + 1 != first) {
-            return Err(corrupt(format!("entry {first} does not follow the purged ones")));
+        let expected = shared.purged.as_ref().map_or(0, |purged| purged.index + 1);
+        if count > 0 && first != expected {
+            let detail = format!("the log begins with entry {first} instead of {expected}");
+            return Err(StoreError::Corrupt { path: path.to_owned(), detail });
         }
-        let reader = open(path)?;
+        let reader = open::open(path)?;
         let shared = Arc::new(Mutex::new(shared));
         let (sender, inbox) = mpsc::channel(QUEUE);
         let writer = Writer::new(connection, inbox, Arc::clone(&shared));
+        let (done, closed) = oneshot::channel();
         thread::Builder::new()
             .name("raft-log".into())
-            .spawn(move || writer.run())
-            .map_err(|e| corrupt(format!("cannot start the writer: {e}")))?;
-        Ok(Self { shared, reader: Arc::new(Mutex::new(reader)), writer: sender })
+            .spawn(move || {
+                writer.run();
+                // Nobody listens if consensus did not start.
+                let _ = done.send(());
+            })
+            .map_err(|e| StoreError::Thread { path: path.to_owned(), source: e })?;
+        Ok((Self { shared, reader: Arc::new(Mutex::new(reader)), writer: sender }, closed))
+    }
+
+    /// The last entry that was purged.
+    pub(crate) fn purged(&self) -> Option<LogId> {
+        self.shared().purged
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -132,12 +134,13 @@ impl LogStore {
     }
 
     async fn read(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
-        let (head_end, tail) = {
+        let (from, head_end, tail) = {
             let shared = self.shared();
+            let from = from.max(shared.purged.as_ref().map_or(0, |purged| purged.index + 1));
             let head_end = shared.tail.keys().next().map_or(to, |first| to.min(*first));
             let tail: Vec<Kept> =
                 shared.tail.range(from..to.max(from)).map(|(_, kept)| kept.clone()).collect();
-            (head_end, tail)
+            (from, head_end, tail)
         };
         if from >= head_end {
             return Ok(within(Vec::new(), tail, bytes_max));
@@ -147,9 +150,8 @@ impl LogStore {
             let db = reader.lock().unwrap_or_else(PoisonError::into_inner);
             select(&db, from, head_end, bytes_max)
         };
-        let head = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
+        let (head, whole) = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
         // A gap would follow if the bytes ran out first.
-        let whole = head.last().is_some_and(|last| last.entry.log_id.index + 1 == head_end);
         Ok(within(head, if whole { tail } else { Vec::new() }, bytes_max))
     }
 }
@@ -181,111 +183,8 @@ fn stopped() -> io::Error {
     io::Error::other("the log writer has stopped")
 }
 
-fn open(path: &Path) -> Result<Connection, StoreError> {
-    let fresh = std::fs::metadata(path).map_or(true, |m| m.len() == 0);
-    if !fresh {
-        // Looked at before the file is touched in any way.
-        let found = header(path)?;
-        if found.0 != APPLICATION_ID {
-            return Err(StoreError::Foreign { path: path.to_owned(), found: found.0 });
-        }
-        if found.1 > FORMAT {
-            return Err(StoreError::Newer { path: path.to_owned(), found: found.1, supported: FORMAT });
-        }
-    }
-    let db = sqlite::open(path)?;
-    if fresh {
-        db.execute_batch(&format!(
-            "BEGIN IMMEDIATE;
-             CREATE TABLE log (idx INTEGER PRIMARY KEY, entry BLOB NOT NULL) STRICT;
-             CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT;
-             PRAGMA application_id = {APPLICATION_ID};
-             PRAGMA user_version = {FORMAT};
-             COMMIT;"
-        ))
-        .map_err(|e| sqlite::classify(path, e))?;
-    }
-    Ok(db)
-}
-
-/// Application id and format, as the file (with its write-ahead log) has them.
-fn header(path: &Path) -> Result<(i64, i64), StoreError> {
-    let db = sqlite::open(path)?;
-    Ok((sqlite::pragma(&db, path, "application_id")?, sqlite::pragma(&db, path, "user_version")?))
-}
-
-/// Every page is readable: better now than in the middle of an election.
-fn verify(db: &Connection, path: &Path) -> Result<(), StoreError> {
-    let verdict: String =
-        db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|e| sqlite::classify(path, e))?;
-    if verdict == "ok" {
-        return Ok(());
-    }
-    Err(StoreError::Corrupt { path: path.to_owned(), detail: verdict })
-}
-
-fn owner(db: &Connection, path: &Path) -> Result<Option<(NodeId, String)>, StoreError> {
-    meta(db, path, "owner", kind::APPLIED)
-}
-
-fn claim(db: &Connection, path: &Path, node: NodeId, peer: &str) -> Result<(), StoreError> {
-    match owner(db, path)? {
-        Some((id, name)) if id == node && name == peer => Ok(()),
-        Some((id, name)) => Err(StoreError::OtherNode { path: path.to_owned(), node: id, peer: name }),
-        None => {
-            let value = encode(kind::APPLIED, &(node, peer))
-                .map_err(|e| StoreError::Corrupt { path: path.to_owned(), detail: e.to_string() })?;
-            db.execute("INSERT INTO meta (name, value) VALUES ('owner', ?1)", params![value])
-                .map_err(|e| sqlite::classify(path, e))?;
-            Ok(())
-        }
-    }
-}
-
-fn meta<T: DeserializeOwned>(
-    db: &Connection,
-    path: &Path,
-    name: &str,
-    kind: u8,
-) -> Result<Option<T>, StoreError> {
-    let value: Option<Vec<u8>> = db
-        .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
-        .optional()
-        .map_err(|e| sqlite::classify(path, e))?;
-    value
-        .map(|bytes| wire::decode::<T, ENTRY_BYTES_MAX>(kind, &bytes))
-        .transpose()
-        .map_err(|e| StoreError::Corrupt { path: PathBuf::from(path), detail: format!("{name}: {e}") })
-}
-
-/// Reads the whole log once: every entry must decode and follow the one before. Keeps the newest in memory.
-fn load_tail(db: &Connection, path: &Path, mut shared: Shared) -> Result<(Shared, u64), StoreError> {
-    let sql = |e| sqlite::classify(path, e);
-    let corrupt = |detail: String| StoreError::Corrupt { path: path.to_owned(), detail };
-    let mut statement = db.prepare("SELECT idx, entry FROM log ORDER BY idx").map_err(sql)?;
-    let mut rows = statement.query([]).map_err(sql)?;
-    let mut count = 0;
-    shared.last = shared.purged;
-    while let Some(row) = rows.next().map_err(sql)? {
-        let index: i64 = row.get(0).map_err(sql)?;
-        let index = u64::try_from(index).map_err(|_| corrupt(format!("entry {index}")))?;
-        let bytes: Vec<u8> = row.get(1).map_err(sql)?;
-        let entry = decode(&bytes).map_err(|e| corrupt(format!("entry {index}: {e}")))?;
-        let follows = count == 0 || shared.last.as_ref().is_some_and(|last| last.index + 1 == index);
-        if entry.log_id.index != index || !follows {
-            return Err(corrupt(format!("entry {index} is out of place")));
-        }
-        shared.last = Some(entry.log_id());
-        shared.durable = index;
-        let bytes = bytes.len();
-        shared.tail.insert(index, Kept { entry, bytes });
-        shared.trim();
-        count += 1;
-    }
-    Ok((shared, count))
-}
-
-fn select(db: &Connection, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Kept>> {
+/// Entries on disk, and whether these are all: reading stops when `bytes_max` is used up.
+fn select(db: &Connection, from: u64, to: u64, bytes_max: usize) -> io::Result<(Vec<Kept>, bool)> {
     let mut entries = Vec::new();
     let mut bytes_read = 0usize;
     let mut statement = db
@@ -296,11 +195,11 @@ fn select(db: &Connection, from: u64, to: u64, bytes_max: usize) -> io::Result<V
         let bytes: Vec<u8> = row.get(0).map_err(io::Error::other)?;
         bytes_read = bytes_read.saturating_add(bytes.len());
         if bytes_read > bytes_max && !entries.is_empty() {
-            break;
+            return Ok((entries, false));
         }
         entries.push(Kept { entry: decode(&bytes).map_err(io::Error::other)?, bytes: bytes.len() });
     }
-    Ok(entries)
+    Ok((entries, true))
 }
 
 fn encode<T: Serialize>(kind: u8, value: &T) -> Result<Vec<u8>, wire::WireError> {
@@ -398,7 +297,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let mut shared = self.shared();
         shared.tail.split_off(&from);
         shared.durable = shared.durable.min(from.saturating_sub(1));
-        shared.last = last_log_id.max(shared.purged);
+        if shared.last.as_ref().is_some_and(|last| last.index >= from) {
+            shared.last = last_log_id.max(shared.purged);
+        }
         Ok(())
     }
 

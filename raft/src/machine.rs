@@ -4,7 +4,7 @@
 //! hook's effects of just these entries: each batch is one synced transaction. Memory never runs ahead of it.
 
 use crate::{
-    command::Command,
+    command::{Command, NodeId},
     error::StoreError,
     hook::ApplyHook,
     response::Response,
@@ -20,7 +20,7 @@ use openraft::{
     entry::RaftEntry,
     storage::{EntryResponder, RaftStateMachine},
 };
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use std::{
     io,
@@ -60,9 +60,15 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// Opens `path`, makes our tables if needed and loads the state.
-    pub(crate) fn open(path: &Path, hook: Box<dyn ApplyHook>) -> Result<Self, StoreError> {
+    pub(crate) fn open(
+        path: &Path,
+        node: NodeId,
+        peer: &str,
+        hook: Box<dyn ApplyHook>,
+    ) -> Result<Self, StoreError> {
         let connection = sqlite::open(path)?;
         create(&connection, path)?;
+        claim(&connection, path, node, peer)?;
         let (state, applied) = load(&connection, path)?;
         let (published, _) = watch::channel(Arc::new(state.clone()));
         Ok(Self {
@@ -91,8 +97,17 @@ impl Machine {
         .map_err(io::Error::other)?
     }
 
+    /// The last entry applied.
+    pub(crate) fn last_applied(&self) -> Option<LogId> {
+        self.db.lock().unwrap_or_else(PoisonError::into_inner).applied.last_log_id
+    }
+
+    /// Keeps the newest: a snapshot may be installed while an older one is being built.
     fn set_current(&self, meta: SnapshotMeta, bytes: SnapshotBytes) {
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some((meta, bytes));
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().is_none_or(|(kept, _)| kept.last_log_id <= meta.last_log_id) {
+            *current = Some((meta, bytes));
+        }
     }
 }
 
@@ -163,6 +178,14 @@ fn begin(connection: &mut Connection) -> io::Result<Transaction<'_>> {
 
 fn create(db: &Connection, path: &Path) -> Result<(), StoreError> {
     let sql = |e| sqlite::classify(path, e);
+    let exists = "SELECT count(*) FROM sqlite_master WHERE name = 'raft_applied'";
+    if db.query_row(exists, [], |row| row.get::<_, i64>(0)).map_err(sql)? > 0 {
+        let found: i64 =
+            db.query_row("SELECT max(format) FROM raft_applied", [], |row| row.get(0)).map_err(sql)?;
+        if found > FORMAT {
+            return Err(StoreError::Newer { path: path.to_owned(), found, supported: FORMAT });
+        }
+    }
     db.execute_batch(
         "BEGIN IMMEDIATE;
          CREATE TABLE IF NOT EXISTS raft_state (
@@ -170,15 +193,32 @@ fn create(db: &Connection, path: &Path) -> Result<(), StoreError> {
              PRIMARY KEY (kind, key)) WITHOUT ROWID, STRICT;
          CREATE TABLE IF NOT EXISTS raft_applied (
              id INTEGER PRIMARY KEY CHECK (id = 1), format INTEGER NOT NULL, value BLOB) STRICT;
+         CREATE TABLE IF NOT EXISTS raft_owner (
+             id INTEGER PRIMARY KEY CHECK (id = 1), node INTEGER NOT NULL, peer TEXT NOT NULL) STRICT;
          INSERT OR IGNORE INTO raft_applied (id, format, value) VALUES (1, 1, NULL);
          COMMIT;",
     )
-    .map_err(sql)?;
-    let found: i64 = db.query_row("SELECT format FROM raft_applied", [], |row| row.get(0)).map_err(sql)?;
-    if found > FORMAT {
-        return Err(StoreError::Newer { path: path.to_owned(), found, supported: FORMAT });
+    .map_err(sql)
+}
+
+/// Another node's state has another past: this node's log does not continue it.
+fn claim(db: &Connection, path: &Path, node: NodeId, peer: &str) -> Result<(), StoreError> {
+    let sql = |e| sqlite::classify(path, e);
+    let owner: Option<(i64, String)> = db
+        .query_row("SELECT node, peer FROM raft_owner", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+        .map_err(sql)?;
+    match owner {
+        Some((id, name)) if u64::try_from(id) == Ok(node) && name == peer => Ok(()),
+        Some((id, peer)) => {
+            Err(StoreError::OtherNode { path: path.to_owned(), node: id.unsigned_abs(), peer })
+        }
+        None => {
+            let node = i64::try_from(node).unwrap_or(i64::MAX);
+            let insert = "INSERT INTO raft_owner (id, node, peer) VALUES (1, ?1, ?2)";
+            db.execute(insert, params![node, peer]).map(|_| ()).map_err(sql)
+        }
     }
-    Ok(())
 }
 
 fn load(db: &Connection, path: &Path) -> Result<(ClusterState, Applied), StoreError> {
@@ -317,3 +357,6 @@ pub(crate) fn check_snapshot(bytes: &[u8]) -> Result<(), String> {
         wire::decode::<_, SNAPSHOT_BYTES_MAX>(kind::SNAPSHOT, bytes).map_err(|e| e.to_string())?;
     rows::restore(rows, 0).map(|_| ()).map_err(|e| e.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,3 +112,6 @@ pub(crate) fn encode_reply(reply: &Reply) -> Vec<u8> {
 pub(crate) fn decode_reply(bytes: &[u8]) -> Result<Reply, WireError> {
     wire::decode::<_, MESSAGE_BYTES_MAX>(kind::REPLY, bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,32 +1,35 @@
 //! A map from content hash to value that is cheap to copy.
 //!
-//! Invariant: two copies share every shard that neither has changed since. A copy costs 256 pointers, a change the
-//! pointers of one shard, so readers keep whole states while the state machine goes on.
+//! Invariant: two copies share every leaf that neither has changed since. A copy costs one pointer, a change the
+//! pointers of two nodes and one leaf of a few entries, so neither grows with the map, and readers keep whole states
+//! while the state machine goes on.
 
 use std::{collections::BTreeMap, sync::Arc};
 use wire::Hash;
 
-const SHARDS: usize = 256;
+/// Branches of a node: one for each value of a byte of the hash.
+const WIDTH: usize = 256;
 
-type Shard<V> = Arc<BTreeMap<Hash, Arc<V>>>;
+type Leaf<V> = Arc<BTreeMap<Hash, Arc<V>>>;
+/// Leaves of the hashes with one first byte; none before the first entry.
+type Branch<V> = Option<Arc<[Leaf<V>]>>;
 
-/// Copy-on-write map keyed by [`Hash`], in hash order.
+/// Copy-on-write map keyed by [`struct@Hash`], in hash order.
 #[derive(Clone, Debug)]
 pub struct Shards<V> {
-    shards: Arc<[Shard<V>]>,
+    root: Arc<[Branch<V>]>,
     len: usize,
 }
 
 impl<V> Default for Shards<V> {
     fn default() -> Self {
-        let empty = Shard::default();
-        Self { shards: (0..SHARDS).map(|_| Arc::clone(&empty)).collect(), len: 0 }
+        Self { root: (0..WIDTH).map(|_| None).collect(), len: 0 }
     }
 }
 
 impl<V: PartialEq> PartialEq for Shards<V> {
     fn eq(&self, other: &Self) -> bool {
-        self.len == other.len && self.iter().eq(other.iter())
+        self.len == other.len && (Arc::ptr_eq(&self.root, &other.root) || self.iter().eq(other.iter()))
     }
 }
 
@@ -46,7 +49,7 @@ impl<V> Shards<V> {
     /// The value of `key`.
     #[must_use]
     pub fn get(&self, key: &Hash) -> Option<&V> {
-        self.shards[usize::from(key.0[0])].get(key).map(Arc::as_ref)
+        self.leaf(key)?.get(key).map(Arc::as_ref)
     }
 
     /// Whether `key` has a value.
@@ -57,13 +60,17 @@ impl<V> Shards<V> {
 
     /// All entries in hash order.
     pub fn iter(&self) -> impl Iterator<Item = (&Hash, &V)> {
-        self.shards.iter().flat_map(|shard| shard.iter().map(|(hash, value)| (hash, value.as_ref())))
+        self.root
+            .iter()
+            .flatten()
+            .flat_map(|leaves| leaves.iter())
+            .flat_map(|leaf| leaf.iter().map(|(hash, value)| (hash, value.as_ref())))
     }
 
     /// Adds or replaces a value.
     pub(crate) fn insert(&mut self, key: Hash, value: V) {
-        let shard = self.shard_mut(&key);
-        if Arc::make_mut(shard).insert(key, Arc::new(value)).is_none() {
+        let leaf = self.leaf_mut(&key);
+        if Arc::make_mut(leaf).insert(key, Arc::new(value)).is_none() {
             self.len += 1;
         }
     }
@@ -76,30 +83,51 @@ impl<V> Shards<V> {
         if !self.contains_key(key) {
             return None;
         }
-        Arc::make_mut(self.shard_mut(key)).get_mut(key).map(Arc::make_mut)
+        Arc::make_mut(self.leaf_mut(key)).get_mut(key).map(Arc::make_mut)
     }
 
     /// Entries of `self` that `before` lacks or has with another value.
     pub(crate) fn changed_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = (&'a Hash, &'a V)> {
-        let same = Arc::ptr_eq(&self.shards, &before.shards);
-        self.shards
+        let same = Arc::ptr_eq(&self.root, &before.root);
+        self.root
             .iter()
-            .zip(before.shards.iter())
-            .filter(move |(now, then)| !same && !Arc::ptr_eq(now, then))
+            .zip(before.root.iter())
+            .filter(move |_| !same)
+            .filter_map(|(now, then)| Some((now.as_ref()?, then.as_ref())))
+            .filter(|(now, then)| !then.is_some_and(|then| Arc::ptr_eq(now, then)))
+            .flat_map(|(now, then)| {
+                now.iter().enumerate().map(move |(i, leaf)| (leaf, then.map(|leaves| &leaves[i])))
+            })
+            .filter(|(now, then)| !then.is_some_and(|then| Arc::ptr_eq(now, then)))
             .flat_map(|(now, then)| {
                 now.iter()
-                    .filter(|(hash, value)| !then.get(*hash).is_some_and(|old| Arc::ptr_eq(value, old)))
+                    .filter(move |(hash, value)| {
+                        !then.and_then(|then| then.get(*hash)).is_some_and(|old| Arc::ptr_eq(value, old))
+                    })
                     .map(|(hash, value)| (hash, value.as_ref()))
             })
     }
 
-    fn shard_mut(&mut self, key: &Hash) -> &mut Shard<V> {
-        if Arc::get_mut(&mut self.shards).is_none() {
-            self.shards = self.shards.iter().cloned().collect();
-        }
-        let shards = Arc::get_mut(&mut self.shards).expect("just made unique");
-        &mut shards[usize::from(key.0[0])]
+    fn leaf(&self, key: &Hash) -> Option<&Leaf<V>> {
+        self.root[usize::from(key.0[0])].as_ref().map(|leaves| &leaves[usize::from(key.0[1])])
     }
+
+    fn leaf_mut(&mut self, key: &Hash) -> &mut Leaf<V> {
+        let branch = &mut unshared(&mut self.root)[usize::from(key.0[0])];
+        let leaves = branch.get_or_insert_with(|| {
+            let empty = Leaf::default();
+            (0..WIDTH).map(|_| Arc::clone(&empty)).collect()
+        });
+        &mut unshared(leaves)[usize::from(key.0[1])]
+    }
+}
+
+/// A slice that nobody else sees, copied if somebody does.
+fn unshared<T: Clone>(slice: &mut Arc<[T]>) -> &mut [T] {
+    if Arc::get_mut(slice).is_none() {
+        *slice = slice.iter().cloned().collect();
+    }
+    Arc::get_mut(slice).expect("just made unique")
 }
 
 #[cfg(test)]

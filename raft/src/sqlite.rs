@@ -1,7 +1,7 @@
 //! Opening SQLite files so that what is committed is on disk, and what is not ours is left alone.
 
 use crate::error::StoreError;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use std::{path::Path, time::Duration};
 
 /// How long a writer waits for the other connections of this process.
@@ -21,9 +21,38 @@ pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
     open().map_err(|source| classify(path, source))
 }
 
-/// A pragma that answers one number.
-pub(crate) fn pragma(db: &Connection, path: &Path, name: &str) -> Result<i64, StoreError> {
-    db.pragma_query_value(None, name, |row| row.get(0)).map_err(|source| classify(path, source))
+/// What a file says about itself.
+pub(crate) struct Found {
+    pub(crate) application_id: i64,
+    pub(crate) user_version: i64,
+    tables: i64,
+}
+
+impl Found {
+    /// Nobody has used it yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        (self.application_id, self.user_version, self.tables) == (0, 0, 0)
+    }
+}
+
+/// Looks at a file without changing it; `None` if there is none.
+pub(crate) fn inspect(path: &Path) -> Result<Option<Found>, StoreError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    // Not read-only: a process that was killed may have left a journal to roll back.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let look = || -> rusqlite::Result<Found> {
+        let db = Connection::open_with_flags(path, flags)?;
+        db.busy_timeout(BUSY)?;
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        Ok(Found {
+            application_id: db.pragma_query_value(None, "application_id", |row| row.get(0))?,
+            user_version: db.pragma_query_value(None, "user_version", |row| row.get(0))?,
+            tables: db.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?,
+        })
+    };
+    look().map(Some).map_err(|source| classify(path, source))
 }
 
 /// The typed error of an SQLite error.
@@ -33,6 +62,10 @@ pub(crate) fn classify(path: &Path, source: rusqlite::Error) -> StoreError {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             StoreError::Corrupt { path, detail: source.to_string() }
         }
-        Some(_) | None => StoreError::Sqlite { path, source },
+        // SQLITE_ERROR: our statements are right, so a table is missing or another than we made.
+        Some(ErrorCode::Unknown) => StoreError::Corrupt { path, detail: source.to_string() },
+        Some(_) => StoreError::Sqlite { path, source },
+        // No trouble of SQLite: a value is not what we wrote.
+        None => StoreError::Corrupt { path, detail: source.to_string() },
     }
 }

@@ -3,14 +3,14 @@
 //! Invariant: `apply` is a pure function of state, log index and command: no clock, no randomness, no I/O, no hash
 //! maps. A refusal changes nothing. A repeated command changes nothing either.
 
+mod check;
 mod leases;
 mod promotion;
 
+pub use check::check;
+
 use crate::{
-    command::{
-        ADDRESSES_MAX, CONFIG_KEY_BYTES_MAX, Command, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX, ModelInfo, NodeId,
-        SelfplayTarget, TEXT_BYTES_MAX,
-    },
+    command::{Command, HOLDERS_MAX, ModelInfo, NodeId, SelfplayTarget},
     response::{Refusal, Response},
     state::{ClusterState, ConfigState, ELO_INITIAL, Leader, LeaseSlot, Model, ModelStatus, Node, Segment},
 };
@@ -22,7 +22,7 @@ pub const NODES_MAX: usize = 1024;
 /// Most configurations.
 pub const CONFIGS_MAX: usize = 64;
 /// Most models ever.
-pub const MODELS_MAX: usize = 100_000;
+pub const MODELS_MAX: usize = 16_384;
 /// Most segments ever.
 pub const SEGMENTS_MAX: usize = 500_000;
 /// Most candidates of one configuration that wait for a verdict.
@@ -252,7 +252,9 @@ fn register_segment(state: &mut ClusterState, hash: Hash, segment: Segment) -> O
         if !known.holders.is_superset(&segment.holders)
             && let Some(known) = state.segments.get_mut(&hash)
         {
-            known.holders.extend(&segment.holders);
+            let room = HOLDERS_MAX.saturating_sub(known.holders.len());
+            let more: Vec<_> = segment.holders.difference(&known.holders).copied().take(room).collect();
+            known.holders.extend(more);
         }
         return Ok(Response::Duplicate);
     }
@@ -283,6 +285,9 @@ fn add_segment_holder(state: &mut ClusterState, hash: &Hash, node: NodeId) -> Ou
     match state.segments.get(hash) {
         None => return Err(Refusal::UnknownSegment(*hash)),
         Some(segment) if segment.holders.contains(&node) => return Ok(Response::Unchanged),
+        Some(segment) if segment.holders.len() >= HOLDERS_MAX => {
+            return Err(Refusal::Full("holders".into()));
+        }
         Some(_) => {}
     }
     if let Some(segment) = state.segments.get_mut(hash) {
@@ -292,7 +297,7 @@ fn add_segment_holder(state: &mut ClusterState, hash: &Hash, node: NodeId) -> Ou
 }
 
 fn threshold_reached(state: &mut ClusterState, config_key: &str, crossing: u64) -> Outcome {
-    let config = config_mut(state, config_key)?;
+    let config = state.config(config_key).ok_or_else(|| Refusal::UnknownConfig(config_key.to_owned()))?;
     let expected = config.crossings + 1;
     if crossing < expected && crossing > 0 {
         return Ok(Response::Unchanged);
@@ -306,6 +311,7 @@ fn threshold_reached(state: &mut ClusterState, config_key: &str, crossing: u64) 
             threshold: config.threshold,
         });
     }
+    let config = config_mut(state, config_key)?;
     config.crossings = crossing;
     config.games_since_training = 0;
     Ok(Response::Done)
@@ -328,91 +334,6 @@ fn config_mut<'a>(state: &'a mut ClusterState, config_key: &str) -> Result<&'a m
         .get_mut(config_key)
         .map(Arc::make_mut)
         .ok_or_else(|| Refusal::UnknownConfig(config_key.to_owned()))
-}
-
-/// Refuses what is too large or senseless, before anything else looks at it.
-///
-/// # Errors
-/// [`Refusal::Invalid`].
-pub fn check(command: &Command) -> Result<(), Refusal> {
-    match command {
-        Command::RegisterNode { peer_id, name, addrs, http, version, boot: _, at_ms: _ } => {
-            if peer_id.is_empty() || addrs.len() > ADDRESSES_MAX {
-                return Err(Refusal::Invalid("peer id or addresses".into()));
-            }
-            texts([peer_id, name, http, version].into_iter().chain(addrs))
-        }
-        Command::SetOnline { reason, .. } => texts([reason]),
-        Command::SetLeader { .. } | Command::AddSegmentHolder { .. } | Command::ModelHeld { .. } => Ok(()),
-        Command::InitConfig { config_key, threshold, target, .. } => {
-            if *threshold == 0 {
-                return Err(Refusal::Invalid("threshold".into()));
-            }
-            check_target(target).and_then(|()| key(config_key))
-        }
-        Command::RegisterSegment { config_key, games, source, holders, .. } => {
-            if *games == 0 || holders.len() > HOLDERS_MAX {
-                return Err(Refusal::Invalid("segment".into()));
-            }
-            texts([source]).and_then(|()| key(config_key))
-        }
-        Command::ThresholdReached { config_key, .. }
-        | Command::RenewLease { config_key, .. }
-        | Command::GrantLease { config_key, .. } => key(config_key),
-        Command::ExpireLease { config_key, reason, .. } | Command::Reject { config_key, reason, .. } => {
-            texts([reason]).and_then(|()| key(config_key))
-        }
-        Command::FailLease { config_key, error, .. } => texts([error]).and_then(|()| key(config_key)),
-        Command::CompleteTraining { config_key, report, .. } => {
-            numbers(&[report.final_loss, report.val_loss, report.seconds]).and_then(|()| key(config_key))
-        }
-        Command::CompleteEvaluation { config_key, evidence, .. } => {
-            let results = u64::from(evidence.wins) + u64::from(evidence.losses);
-            if results > u64::from(evidence.games) || evidence.segments.len() > EVIDENCE_SEGMENTS_MAX {
-                return Err(Refusal::Invalid("evidence".into()));
-            }
-            numbers(&[
-                evidence.elo_delta,
-                evidence.elo_error,
-                evidence.win_rate_vs_random,
-                evidence.win_rate_vs_heuristic,
-            ])
-            .and_then(|()| key(config_key))
-        }
-        Command::Promote { config_key, elo_delta_min, .. } => {
-            numbers(&[*elo_delta_min]).and_then(|()| key(config_key))
-        }
-        Command::SetTarget { config_key, target, .. } => check_target(target).and_then(|()| key(config_key)),
-    }
-}
-
-fn check_target(target: &SelfplayTarget) -> Result<(), Refusal> {
-    if target.weight < 0.0 {
-        return Err(Refusal::Invalid("weight".into()));
-    }
-    numbers(&[target.weight]).and_then(|()| texts([&target.reason]))
-}
-
-fn key(config_key: &str) -> Result<(), Refusal> {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-    if config_key.is_empty() || config_key.len() > CONFIG_KEY_BYTES_MAX || !config_key.bytes().all(plain) {
-        return Err(Refusal::Invalid("configuration key".into()));
-    }
-    Ok(())
-}
-
-fn texts<'a>(texts: impl IntoIterator<Item = &'a String>) -> Result<(), Refusal> {
-    if texts.into_iter().any(|text| text.len() > TEXT_BYTES_MAX) {
-        return Err(Refusal::Invalid(format!("text over {TEXT_BYTES_MAX} bytes")));
-    }
-    Ok(())
-}
-
-fn numbers(numbers: &[f64]) -> Result<(), Refusal> {
-    if numbers.iter().any(|n| !n.is_finite()) {
-        return Err(Refusal::Invalid("number".into()));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

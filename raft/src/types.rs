@@ -54,15 +54,15 @@ pub(crate) mod kind {
     pub(crate) const COMMAND: u8 = 0x2d;
 }
 
-/// Largest log entry, encoded.
-pub(crate) const ENTRY_BYTES_MAX: usize = 64 * 1024;
-/// Largest row of the state machine, encoded.
-pub(crate) const ROW_BYTES_MAX: usize = 256 * 1024;
+/// Largest log entry, encoded: the membership of [`crate::state_machine::NODES_MAX`] nodes.
+pub(crate) const ENTRY_BYTES_MAX: usize = 512 * 1024;
+/// Largest row of the state machine, encoded: that membership again.
+pub(crate) const ROW_BYTES_MAX: usize = 512 * 1024;
 /// Largest message between peers.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Log entries sent at once take at most this, unless a single one is larger.
 pub(crate) const APPEND_BYTES_MAX: usize = 1024 * 1024;
-/// Largest snapshot.
-pub(crate) const SNAPSHOT_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Largest snapshot: a state at all of its bounds fits.
+pub(crate) const SNAPSHOT_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// A snapshot travels in pieces of this size.
 pub(crate) const SNAPSHOT_CHUNK_BYTES: usize = 1024 * 1024;

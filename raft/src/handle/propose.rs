@@ -79,8 +79,12 @@ impl RaftHandle {
         }
     }
 
-    /// Writes as the leader.
+    /// Writes as the leader. What other nodes send is checked as well: an entry that is too large for the log would
+    /// stop consensus.
     pub(super) async fn write_here(&self, command: Command, budget: Duration) -> Attempt {
+        if let Err(refusal) = state_machine::check(&command) {
+            return Attempt::Applied(Response::Refused(refusal));
+        }
         match tokio::time::timeout(budget, self.shared.raft.client_write(command)).await {
             Err(_) => Attempt::Unknown,
             Ok(Ok(written)) => Attempt::Applied(written.data),

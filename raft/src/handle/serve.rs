@@ -3,7 +3,7 @@
 //! Invariant: whatever the bytes, the answer is bytes; what could not have come from a member that follows the
 //! protocol never reaches openraft.
 
-use super::{RaftHandle, propose::Attempt};
+use super::{RaftHandle, plausible, propose::Attempt};
 use crate::{
     command::NodeId,
     machine,
@@ -11,9 +11,9 @@ use crate::{
     metrics::Metrics,
     response::Response,
     rpc::{self, NodeInfo, Reply, Request, SnapshotPiece},
-    types::{LogId, Membership, SNAPSHOT_BYTES_MAX, SnapshotMeta, TypeConfig, Vote},
+    types::{LogId, Membership, SNAPSHOT_BYTES_MAX, SnapshotMeta, Vote},
 };
-use openraft::{Snapshot, raft::AppendEntriesRequest};
+use openraft::Snapshot;
 use std::{sync::Arc, sync::PoisonError, time::Duration};
 use tokio::sync::oneshot;
 
@@ -45,26 +45,37 @@ impl RaftHandle {
     async fn answer(&self, from: &str, request: Request) -> Reply {
         let raft = &self.shared.raft;
         match request {
-            Request::Append { to, rpc } => match self.for_me(to).and_then(|()| plausible(&rpc)) {
-                Ok(()) => reply(raft.append_entries(rpc).await, Reply::Append),
-                Err(e) => Reply::Refused(e),
-            },
-            Request::Vote { to, rpc } => match self.for_me(to) {
-                Ok(()) => reply(raft.vote(rpc).await, Reply::Vote),
-                Err(e) => Reply::Refused(e),
-            },
-            Request::PreVote { to, rpc } => match self.for_me(to) {
-                Ok(()) => reply(raft.pre_vote(rpc).await, Reply::Vote),
-                Err(e) => Reply::Refused(e),
-            },
-            Request::Transfer { to, rpc } => match self.for_me(to) {
-                Ok(()) => reply(raft.handle_transfer_leader(rpc).await, Reply::Transfer),
-                Err(e) => Reply::Refused(e),
-            },
-            Request::Snapshot { to, piece } => match self.for_me(to) {
-                Ok(()) => self.take_piece(piece).await,
-                Err(e) => Reply::Refused(e),
-            },
+            Request::Append { to, rpc } => {
+                match self.for_me(to, from, &rpc.vote).and_then(|()| plausible::append(&rpc)) {
+                    Ok(()) => reply(raft.append_entries(rpc).await, Reply::Append),
+                    Err(e) => Reply::Refused(e),
+                }
+            }
+            Request::Vote { to, rpc } => {
+                match self.for_me(to, from, &rpc.vote).and_then(|()| plausible::vote(&rpc)) {
+                    Ok(()) => reply(raft.vote(rpc).await, Reply::Vote),
+                    Err(e) => Reply::Refused(e),
+                }
+            }
+            Request::PreVote { to, rpc } => {
+                match self.for_me(to, from, &rpc.vote).and_then(|()| plausible::vote(&rpc)) {
+                    Ok(()) => reply(raft.pre_vote(rpc).await, Reply::Vote),
+                    Err(e) => Reply::Refused(e),
+                }
+            }
+            Request::Transfer { to, rpc } => {
+                match self.for_me(to, from, rpc.from_leader()).and_then(|()| plausible::transfer(&rpc)) {
+                    Ok(()) => reply(raft.handle_transfer_leader(rpc).await, Reply::Transfer),
+                    Err(e) => Reply::Refused(e),
+                }
+            }
+            Request::Snapshot { to, piece } => {
+                let ids = plausible::snapshot(&piece.vote, piece.last_log_id.as_ref());
+                match self.for_me(to, from, &piece.vote).and(ids) {
+                    Ok(()) => self.take_piece(piece).await,
+                    Err(e) => Reply::Refused(e),
+                }
+            }
             Request::Propose { command, wait_ms } => match self.write_here(command, bounded(wait_ms)).await {
                 Attempt::Applied(response) => Reply::Proposed(response),
                 Attempt::NotLeader(peer) => Reply::NotLeader(peer),
@@ -79,11 +90,17 @@ impl RaftHandle {
         }
     }
 
-    fn for_me(&self, to: NodeId) -> Result<(), String> {
-        if to == self.shared.node_id {
-            return Ok(());
+    /// Whether a request is meant for this node and comes from the member whose vote it carries, as far as its peer
+    /// id is known here.
+    fn for_me(&self, to: NodeId, from: &str, vote: &Vote) -> Result<(), String> {
+        if to != self.shared.node_id {
+            return Err(format!("this is node {}, not {to}", self.shared.node_id));
         }
-        Err(format!("this is node {}, not {to}", self.shared.node_id))
+        let sender = vote.leader_id.node_id;
+        match self.shared.peer_of(sender) {
+            Some(peer) if peer != from => Err(format!("node {sender} is peer {peer}, not {from}")),
+            Some(_) | None => Ok(()),
+        }
     }
 
     async fn let_in(&self, from: &str, info: NodeInfo, at_ms: u64) -> Reply {
@@ -111,7 +128,15 @@ impl RaftHandle {
             Attempt::Stopped(e) => return Reply::Failed(e),
         };
         if metrics.learners.contains(&id) {
-            return Reply::Joined(id);
+            // It joins because it has no log (any more): its progress starts again.
+            return match self.shared.raft.trigger().allow_next_revert(&id, true).await {
+                Ok(Ok(())) => Reply::Joined(id),
+                Ok(Err(e)) => {
+                    tracing::debug!(node = id, error = %e, "not the leader any more");
+                    Reply::Timeout
+                }
+                Err(e) => Reply::Failed(e.to_string()),
+            };
         }
         let (done, added) = oneshot::channel();
         let request = AddLearner { id, peer_id, reply: done };
@@ -171,16 +196,6 @@ impl RaftHandle {
         membership: Membership,
         data: Vec<u8>,
     ) -> Reply {
-        let ahead = |id: &LogId| id.leader_id > vote.leader_id;
-        if last_log_id.as_ref().is_some_and(ahead) || last_log_id.is_none() {
-            return Reply::Refused("the snapshot is ahead of its leader".into());
-        }
-        let committed = self.shared.metrics.borrow().applied;
-        let index = last_log_id.as_ref().map(|id| id.index);
-        if index < committed {
-            // Already here, which openraft answers itself; an older one must not be installed.
-            tracing::debug!(?index, ?committed, "old snapshot");
-        }
         let data = Arc::new(data);
         let checked = {
             let data = Arc::clone(&data);
@@ -207,22 +222,4 @@ fn reply<T, E: std::fmt::Display>(result: Result<T, E>, wrap: impl FnOnce(T) -> 
 
 fn bounded(wait_ms: u64) -> Duration {
     Duration::from_millis(wait_ms).min(WAIT_MAX)
-}
-
-/// Entries that a leader which follows the protocol could send: without a hole, and not ahead of its vote.
-fn plausible(rpc: &AppendEntriesRequest<TypeConfig>) -> Result<(), String> {
-    let leader = rpc.vote.leader_id;
-    let mut before = rpc.prev_log_id;
-    for entry in &rpc.entries {
-        let id = entry.log_id;
-        let follows = match &before {
-            Some(before) => before.index.checked_add(1) == Some(id.index) && before.leader_id <= id.leader_id,
-            None => id.index == 0,
-        };
-        if !follows || id.leader_id > leader {
-            return Err(format!("entry {id} is out of place"));
-        }
-        before = Some(id);
-    }
-    Ok(())
 }

@@ -1,0 +1,140 @@
+//! Opening `raft.db`.
+//!
+//! Invariant: what is opened is ours, of this node, whole and without a hole; anything else is a typed error and is
+//! left as it was.
+
+use super::{Kept, Shared, decode, encode};
+use crate::{
+    command::NodeId,
+    error::StoreError,
+    sqlite,
+    types::{ENTRY_BYTES_MAX, kind},
+};
+use openraft::entry::RaftEntry;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+
+/// "RRft", in the header of the file.
+pub(super) const APPLICATION_ID: i64 = 0x5252_6674;
+/// Format written by this version.
+pub(super) const FORMAT: i64 = 1;
+
+/// The node that a `raft.db` belongs to, if the file exists and has been used.
+///
+/// # Errors
+/// [`StoreError`], also for a newer or foreign file.
+pub fn stored_node(path: &Path) -> Result<Option<(NodeId, String)>, StoreError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    owner(&open(path)?, path)
+}
+
+/// A connection to our file, which is made if there is none. Nobody else's file is changed.
+pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+    let fresh = match sqlite::inspect(path)? {
+        None => true,
+        // Also what a process leaves that was killed while it made the file.
+        Some(found) if found.is_empty() => true,
+        Some(found) if found.application_id != APPLICATION_ID => {
+            return Err(StoreError::Foreign { path: path.to_owned(), found: found.application_id });
+        }
+        Some(found) if found.user_version > FORMAT => {
+            return Err(StoreError::Newer {
+                path: path.to_owned(),
+                found: found.user_version,
+                supported: FORMAT,
+            });
+        }
+        Some(_) => false,
+    };
+    let db = sqlite::open(path)?;
+    if fresh {
+        db.execute_batch(&format!(
+            "BEGIN IMMEDIATE;
+             CREATE TABLE log (idx INTEGER PRIMARY KEY, entry BLOB NOT NULL) STRICT;
+             CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT;
+             PRAGMA application_id = {APPLICATION_ID};
+             PRAGMA user_version = {FORMAT};
+             COMMIT;"
+        ))
+        .map_err(|e| sqlite::classify(path, e))?;
+    }
+    Ok(db)
+}
+
+/// Every page is readable: better now than in the middle of an election.
+pub(super) fn verify(db: &Connection, path: &Path) -> Result<(), StoreError> {
+    let verdict: String =
+        db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|e| sqlite::classify(path, e))?;
+    if verdict == "ok" {
+        return Ok(());
+    }
+    Err(StoreError::Corrupt { path: path.to_owned(), detail: verdict })
+}
+
+fn owner(db: &Connection, path: &Path) -> Result<Option<(NodeId, String)>, StoreError> {
+    meta(db, path, "owner", kind::APPLIED)
+}
+
+pub(super) fn claim(db: &Connection, path: &Path, node: NodeId, peer: &str) -> Result<(), StoreError> {
+    match owner(db, path)? {
+        Some((id, name)) if id == node && name == peer => Ok(()),
+        Some((id, name)) => Err(StoreError::OtherNode { path: path.to_owned(), node: id, peer: name }),
+        None => {
+            let value = encode(kind::APPLIED, &(node, peer))
+                .map_err(|e| StoreError::Corrupt { path: path.to_owned(), detail: e.to_string() })?;
+            db.execute("INSERT INTO meta (name, value) VALUES ('owner', ?1)", params![value])
+                .map_err(|e| sqlite::classify(path, e))?;
+            Ok(())
+        }
+    }
+}
+
+pub(super) fn meta<T: DeserializeOwned>(
+    db: &Connection,
+    path: &Path,
+    name: &str,
+    kind: u8,
+) -> Result<Option<T>, StoreError> {
+    let value: Option<Vec<u8>> = db
+        .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
+        .optional()
+        .map_err(|e| sqlite::classify(path, e))?;
+    value
+        .map(|bytes| wire::decode::<T, ENTRY_BYTES_MAX>(kind, &bytes))
+        .transpose()
+        .map_err(|e| StoreError::Corrupt { path: PathBuf::from(path), detail: format!("{name}: {e}") })
+}
+
+/// Reads the whole log once: every entry must decode and follow the one before. Keeps the newest in memory.
+pub(super) fn load_tail(
+    db: &Connection,
+    path: &Path,
+    mut shared: Shared,
+) -> Result<(Shared, u64), StoreError> {
+    let sql = |e| sqlite::classify(path, e);
+    let corrupt = |detail: String| StoreError::Corrupt { path: path.to_owned(), detail };
+    let mut statement = db.prepare("SELECT idx, entry FROM log ORDER BY idx").map_err(sql)?;
+    let mut rows = statement.query([]).map_err(sql)?;
+    let mut count = 0;
+    shared.last = shared.purged;
+    while let Some(row) = rows.next().map_err(sql)? {
+        let index: i64 = row.get(0).map_err(sql)?;
+        let index = u64::try_from(index).map_err(|_| corrupt(format!("entry {index}")))?;
+        let bytes: Vec<u8> = row.get(1).map_err(sql)?;
+        let entry = decode(&bytes).map_err(|e| corrupt(format!("entry {index}: {e}")))?;
+        let follows = count == 0 || shared.last.as_ref().is_some_and(|last| last.index + 1 == index);
+        if entry.log_id.index != index || !follows {
+            return Err(corrupt(format!("entry {index} is out of place")));
+        }
+        shared.last = Some(entry.log_id());
+        shared.durable = index;
+        let bytes = bytes.len();
+        shared.tail.insert(index, Kept { entry, bytes });
+        shared.trim();
+        count += 1;
+    }
+    Ok((shared, count))
+}

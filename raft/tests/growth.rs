@@ -1,0 +1,96 @@
+//! Founding, joining, voters, replacement.
+
+use crate::support::{Cluster, PATIENCE, peer, quick};
+use raft::{Command, JoinError, RaftHandle, Response};
+use std::{collections::BTreeSet, fs, time::Duration};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lone_founder_grows_to_three_voters_and_five_nodes() {
+    let mut cluster = Cluster::new(1, quick(), 1).await;
+    assert_eq!(cluster.voters(), BTreeSet::from([1]));
+    // Founding again is harmless.
+    let info = cluster.info(1);
+    assert_eq!(cluster.node(1).initialize(info, 2).await.unwrap(), 1);
+    cluster.join(2, &[1]).await;
+    cluster.until("two members", |c| c.node(2).local().nodes.len() == 2).await;
+    assert_eq!(cluster.voters(), BTreeSet::from([1]), "two voters are worse than one");
+    cluster.join(3, &[2]).await;
+    cluster.until("three voters", |c| c.voters().len() == 3).await;
+    // Through any member, also one that does not lead, and with a peer in the list that does not exist.
+    cluster.join(4, &[99, 3]).await;
+    cluster.join(5, &[4]).await;
+    cluster
+        .until("five nodes everywhere", |c| c.up().iter().all(|n| c.node(*n).local().nodes.len() == 5))
+        .await;
+    assert_eq!(cluster.voters(), BTreeSet::from([1, 2, 3]));
+    // Learners forward as followers do.
+    for n in cluster.up() {
+        let command = Command::SetOnline {
+            node: 5,
+            online: n % 2 == 0,
+            reason: "test".into(),
+            observed_boot: cluster.node(n).local().nodes[&5].boot,
+            at_ms: n,
+        };
+        let response = cluster.propose(n, command).await;
+        assert!(matches!(response, Response::Online { .. } | Response::Unchanged), "{response:?}");
+        let state = cluster.node(n).linearizable().await.unwrap();
+        assert_eq!(state.is_online(5), n % 2 == 0, "through {n}");
+    }
+    cluster.agree().await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_voter_is_replaced_and_comes_back_as_a_learner() {
+    let mut cluster = Cluster::new(4, quick(), 2).await;
+    let leader = cluster.leader().unwrap();
+    let victim = [1, 2, 3].into_iter().find(|n| *n != leader).unwrap();
+    cluster.kill(victim).await;
+    cluster.until("the spare votes", |c| c.voters().contains(&4) && c.voters().len() == 3).await;
+    assert!(!cluster.voters().contains(&victim));
+    cluster.start(victim).await;
+    cluster.propose(victim, crate::support::mark(1000)).await;
+    cluster.agree().await;
+    assert_eq!(cluster.voters().len(), 3);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_lost_its_log() {
+    let mut cluster = Cluster::new(4, quick(), 3).await;
+    for i in 0..20 {
+        cluster.propose(1, crate::support::mark(1000 + i)).await;
+    }
+    cluster.agree().await;
+    // A learner: it gets everything again, and the leader survives that.
+    cluster.kill(4).await;
+    for file in ["raft.db", "raft.db-wal", "raft.db-shm", "node.db", "node.db-wal", "node.db-shm"] {
+        // Some of these may not exist.
+        let _ = fs::remove_file(cluster.path(4, file));
+    }
+    assert_eq!(raft::stored_node(&cluster.path(4, "raft.db")).unwrap(), None);
+    cluster.join(4, &[1]).await;
+    cluster.agree().await;
+    // A voter: refused, it could vote twice.
+    let leader = cluster.leader().unwrap();
+    let victim = [1, 2, 3].into_iter().find(|n| *n != leader).unwrap();
+    cluster.kill(victim).await;
+    let _ = fs::remove_file(cluster.path(victim, "raft.db"));
+    let info = cluster.info(victim);
+    let link = cluster.links.of(&peer(victim));
+    let refused = RaftHandle::join(&link, &[peer(leader)], &info, 1, PATIENCE).await;
+    assert!(
+        matches!(&refused, Err(JoinError::Refused(why)) if why.contains("lost its raft.db")),
+        "{refused:?}"
+    );
+    // Nobody joins in the name of another.
+    let refused = RaftHandle::join(&cluster.links.of("peer-8"), &[peer(leader)], &info, 1, PATIENCE).await;
+    assert!(
+        matches!(&refused, Err(JoinError::Refused(why)) if why.contains("cannot join as")),
+        "{refused:?}"
+    );
+    let nobody = RaftHandle::join(&link, &[peer(77)], &info, 1, Duration::from_millis(500)).await;
+    assert!(matches!(&nobody, Err(JoinError::NoLeader(_))), "{nobody:?}");
+    cluster.end().await;
+}

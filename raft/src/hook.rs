@@ -22,6 +22,11 @@ pub trait ApplyHook: Send + 'static {
         state: &ClusterState,
     ) -> Result<(), HookError>;
 
+    /// The process starts with this state, as it was left. Nothing is written here.
+    fn on_open(&mut self, state: &ClusterState) {
+        let _ = state;
+    }
+
     /// The state was replaced by a snapshot: the commands in between were never seen here.
     ///
     /// # Errors

@@ -64,12 +64,13 @@ impl Machine {
         path: &Path,
         node: NodeId,
         peer: &str,
-        hook: Box<dyn ApplyHook>,
+        mut hook: Box<dyn ApplyHook>,
     ) -> Result<Self, StoreError> {
         let connection = sqlite::open(path)?;
         create(&connection, path)?;
         claim(&connection, path, node, peer)?;
         let (state, applied) = load(&connection, path)?;
+        hook.on_open(&state);
         let (published, _) = watch::channel(Arc::new(state.clone()));
         Ok(Self {
             db: Arc::new(Mutex::new(Db { connection, hook, state, applied })),

@@ -266,8 +266,8 @@ fn register_segment(state: &mut ClusterState, hash: Hash, segment: Segment) -> O
         return Err(Refusal::Full("segments".into()));
     }
     let config = config_mut(state, &segment.config_key)?;
-    config.games_total = config.games_total.saturating_add(segment.games);
     if segment.source == SELFPLAY_SOURCE {
+        config.games_total = config.games_total.saturating_add(segment.games);
         config.games_since_training = config.games_since_training.saturating_add(segment.games);
     }
     let answer = Response::Segment {

@@ -139,11 +139,13 @@ struct Engine {
     table: Box<dyn Table>,
     /// The player of the last `go`, so that a model is read once.
     player: Option<(String, Contestant)>,
+    board: Board,
 }
 
 impl Engine {
     fn new() -> Self {
-        Self { table: table(Config { board: Board::Hex8, seats: 2 }), player: None }
+        let board = Board::Hex8;
+        Self { table: table(Config { board, seats: 2 }), player: None, board }
     }
 
     fn answer(&mut self, line: &str) -> Answer {
@@ -152,7 +154,10 @@ impl Engine {
         let alone = |answer: String| if rest.is_empty() { Ok(answer) } else { Err(unknown(line)) };
         match command {
             "new" => {
-                self.table = table(rest.parse::<Config>().map_err(|error| error.to_string())?);
+                let config = rest.parse::<Config>().map_err(|error| error.to_string())?;
+                // A model that was read for the other board may not fit this one.
+                self.player = self.player.take().filter(|_| self.board == config.board);
+                (self.table, self.board) = (table(config), config.board);
                 Ok(self.state())
             }
             "set" => self.table.set(rest).map(|()| self.state()),
@@ -185,7 +190,7 @@ impl Engine {
         let seed = seed.transpose()?;
         let name = name.unwrap_or("heuristic");
         if self.player.as_ref().is_none_or(|(last, _)| last != name) {
-            let player = players::player(name).map_err(|error| format!("{error:#}"))?;
+            let player = players::player(name, self.board).map_err(|error| format!("{error:#}"))?;
             self.player = Some((name.to_owned(), player));
         }
         let (_, player) = self.player.as_mut().ok_or(USAGE)?;

@@ -1,34 +1,39 @@
 //! Players as people name them: `random`, `heuristic` or the path of a model.
 
 use crate::learner::arena::{Contestant, Model};
+use ::rules::Board;
 use anyhow::{Context as _, bail};
 use kernels::{Checkpoint, CpuEvaluator};
 use std::{path::Path, sync::Arc};
 use wire::Hash;
 
-/// Reads a model's checkpoint.
+/// Reads a model's checkpoint, to play on `board`.
 ///
 /// # Errors
-/// If the file is no usable checkpoint.
-pub(super) fn load_model(path: &Path) -> anyhow::Result<Model> {
+/// If the file is no usable checkpoint, or one for another kind of board.
+pub(super) fn load_model(path: &Path, board: Board) -> anyhow::Result<Model> {
     if !path.is_file() {
         bail!("{}: no such file (a player is random, heuristic or the path of a model)", path.display());
     }
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let checkpoint =
         Checkpoint::from_bytes(&bytes).with_context(|| format!("{} is no usable model", path.display()))?;
+    let header = &checkpoint.header;
+    if !header.architecture.fits(board) {
+        bail!("{} is for {} and cannot play on {board}", path.display(), header.config);
+    }
     let evaluator = CpuEvaluator::new(Arc::new(checkpoint.network));
     Ok(Model { hash: Hash::of(&bytes), evaluator: Box::new(evaluator) })
 }
 
-/// The player of that name.
+/// The player of that name, on `board`.
 ///
 /// # Errors
 /// If it is a path without a usable checkpoint.
-pub(super) fn player(name: &str) -> anyhow::Result<Contestant> {
+pub(super) fn player(name: &str, board: Board) -> anyhow::Result<Contestant> {
     Ok(match name {
         "random" => Contestant::Random,
         "heuristic" => Contestant::Heuristic,
-        path => Contestant::Model(load_model(Path::new(path))?),
+        path => Contestant::Model(load_model(Path::new(path), board)?),
     })
 }

@@ -50,10 +50,10 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
             return Err(WorkError::Stopped);
         }
         let bytes = node.obtain(*hash, &segment.holders).await?;
-        let before = window.training();
+        let before = window.training_added();
         window = blocking(move || fill(window, bytes)).await??;
         if segment.log_index > seen {
-            new_positions += window.training().saturating_sub(before);
+            new_positions += (window.training_added() - before) as usize;
             data_index = data_index.max(segment.log_index);
         }
     }

@@ -24,7 +24,7 @@ const PRUNE_EVERY: i64 = 1_000;
 /// Most events of one answer.
 const PAGE_MAX: usize = 1_000;
 /// Frame kind of a gossiped event.
-const KIND: u8 = 0x40;
+const KIND: u8 = 0x50;
 /// The origin of events that every node writes for itself.
 const RAFT: &str = "raft";
 
@@ -248,6 +248,10 @@ impl ApplyHook for EventHook {
             insert(tx, (RAFT, 0, sequence), i64::try_from(command.at_ms())?, event)?;
         }
         Ok(())
+    }
+
+    fn on_open(&mut self, state: &ClusterState) {
+        self.before = Some(state.clone());
     }
 
     fn on_snapshot(&mut self, _: &rusqlite::Transaction<'_>, state: &ClusterState) -> Result<(), HookError> {

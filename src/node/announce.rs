@@ -13,7 +13,7 @@ use wire::{Hash, WireError};
 /// The gossip topic of models.
 pub const MODELS_TOPIC: &str = "ringrift/models/1";
 /// Frame kind.
-const KIND: u8 = 0x43;
+const KIND: u8 = 0x53;
 /// Largest announcement.
 const BYTES_MAX: usize = 512;
 /// Models fetched at once.

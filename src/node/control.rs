@@ -14,8 +14,8 @@ use tokio::{
 use wire::{Hash, WireError};
 
 /// Frame kinds.
-const REQUEST: u8 = 0x41;
-const ANSWER: u8 = 0x42;
+const REQUEST: u8 = 0x51;
+const ANSWER: u8 = 0x52;
 /// Largest request or answer.
 const BYTES_MAX: usize = 4096;
 /// Requests served at once.

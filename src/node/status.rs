@@ -149,7 +149,7 @@ pub struct ConfigView {
     pub distributed: bool,
     /// Nodes that hold it.
     pub holders: Vec<String>,
-    /// Acknowledged games, of evaluations too.
+    /// Acknowledged self-play games.
     pub games_total: u64,
     /// Acknowledged self-play games since the last crossing.
     pub games_since_training: u64,

@@ -199,7 +199,7 @@ fn segments_and_thresholds() {
         holders,
         at_ms,
     };
-    assert_eq!(world.accept(evaluation), counts(11, 6));
+    assert_eq!(world.accept(evaluation), counts(6, 6));
     world.refuse(segment(52, 1, &[1]), &Refusal::TooFewHolders { have: 1, need: 2 });
     world.refuse(segment(52, 1, &[]), &Refusal::TooFewHolders { have: 0, need: 2 });
     world.refuse(segment(52, 1, &[1, 9]), &Refusal::UnknownNode(9));
@@ -207,7 +207,7 @@ fn segments_and_thresholds() {
     world.accept(online(2, false, 2));
     world.refuse(segment(52, 1, &[1, 2]), &Refusal::TooFewHolders { have: 1, need: 2 });
     world.accept(online(3, false, 3));
-    assert_eq!(world.accept(segment(52, 1, &[1])), counts(12, 7)); // alone, one is enough
+    assert_eq!(world.accept(segment(52, 1, &[1])), counts(7, 7)); // alone, one is enough
     let add = |n, node| Command::AddSegmentHolder { hash: hash(n), node, at_ms: 1 };
     assert_eq!(world.accept(add(52, 2)), Response::Done);
     assert_eq!(world.accept(add(52, 2)), Response::Unchanged);

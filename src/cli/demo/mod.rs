@@ -337,7 +337,7 @@ impl Demo {
                         node: 0,
                     };
                     let path = &path;
-                    scope.spawn(move || self.games(path, Arena::new(config, settings), config.seats))
+                    scope.spawn(move || self.games(path, Arena::new(config, settings), config))
                 })
                 .collect();
             let parts = started.into_iter().map(|part| part.join().expect("a panic would be a bug"));
@@ -349,8 +349,13 @@ impl Demo {
     }
 
     /// Games won and played by the model at `path` against random play.
-    fn games(&self, path: &Path, mut arena: Arena, seats: u8) -> anyhow::Result<(u32, u32)> {
-        let mut champion = Contestant::Model(load_model(path)?);
+    fn games(
+        &self,
+        path: &Path,
+        mut arena: Arena,
+        rules::Config { board, seats }: rules::Config,
+    ) -> anyhow::Result<(u32, u32)> {
+        let mut champion = Contestant::Model(load_model(path, board)?);
         let (mut wins, mut games) = (0, 0);
         while !arena.finished() {
             if self.interrupted() {

@@ -131,7 +131,9 @@ fn log_to_stderr(json: bool) {
     let filter = EnvFilter::try_from_env("RINGRIFT_LOG").unwrap_or_else(|_| {
         EnvFilter::new("info,openraft=error,libp2p=warn,libp2p_gossipsub=error,libp2p_swarm=warn")
     });
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     // A subscriber that is set already is as good.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
 }

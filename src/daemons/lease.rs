@@ -45,7 +45,7 @@ where
         taken.insert(lease.config_key.clone(), lease.epoch);
         tracing::info!(%kind, config = lease.config_key, epoch = lease.epoch, "the lease is ours");
         let cancel = node.shutdown.child_token();
-        let work = work(node.clone(), lease.clone(), cancel.clone());
+        let work = Box::pin(work(node.clone(), lease.clone(), cancel.clone()));
         tokio::select! {
             () = finish(&node, &lease, work, &cancel) => {}
             () = renew(&node, &lease, &cancel) => {}
@@ -160,7 +160,8 @@ fn chain(error: &dyn std::error::Error) -> String {
         text.push_str(&cause.to_string());
         source = cause.source();
     }
-    let end = text.floor_char_boundary(REASON_BYTES_MAX);
+    let fits = |end: &usize| text.is_char_boundary(*end);
+    let end = (0..=REASON_BYTES_MAX.min(text.len())).rev().find(fits).unwrap_or(0);
     text.truncate(end);
     text
 }

@@ -66,8 +66,7 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
         }
         failed.retain(|_, at| at.elapsed() < AGAIN);
         let wanted = |hash: &Hash, segment: &Registered| {
-            !failed.contains_key(hash)
-                && (lost.contains(hash) || due(&state, node.id, hash, segment, copies))
+            !failed.contains_key(hash) && (lost.contains(hash) || due(&state, node.id, hash, segment, copies))
         };
         let missing: Vec<(Hash, BTreeSet<NodeId>)> = state
             .segments

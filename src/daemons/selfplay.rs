@@ -239,11 +239,14 @@ async fn collect(node: &Context, mut finished: mpsc::Receiver<GameRecord>) -> Re
             _ = tick.tick() => false,
         };
         let (age_max, games_max) = (node.config.segment_age_max(), node.config.selfplay.segment_games);
-        let full = open.extract_if(.., |_, (began, games)| {
+        let due = |(began, games): &(Instant, Vec<GameRecord>)| {
             ended || games.len() >= games_max || began.elapsed() >= age_max
-        });
-        for ((key, model), (_, games)) in full.collect::<Vec<_>>() {
-            close(node, &key, model, games).await?;
+        };
+        let full: Vec<_> =
+            open.iter().filter(|(_, segment)| due(segment)).map(|(key, _)| key.clone()).collect();
+        for name in full {
+            let Some((_, games)) = open.remove(&name) else { continue };
+            close(node, &name.0, name.1, games).await?;
         }
         if ended {
             return Ok(());

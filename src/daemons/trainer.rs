@@ -12,7 +12,9 @@ use crate::{
     store::{self, Segment, paths},
 };
 use kernels::Checkpoint;
-use raft::{ClusterState, Command, ConfigState, Lease, LeaseKind, ModelInfo, Segment as Registered, TrainingReport};
+use raft::{
+    ClusterState, Command, ConfigState, Lease, LeaseKind, ModelInfo, Segment as Registered, TrainingReport,
+};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

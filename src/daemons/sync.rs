@@ -2,8 +2,9 @@
 
 use crate::{
     node::{Context, WorkError, blocking},
-    store::PendingSegment,
+    store::{PendingSegment, Segment, segment::SEGMENT_BYTES_MAX},
 };
+use raft::NodeId;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use wire::Hash;
 
@@ -16,11 +17,41 @@ fn by_failures(waiting: &mut [PendingSegment], failures: &mut BTreeMap<Hash, u32
     waiting.sort_by_key(|segment| failures.get(&segment.hash).copied().unwrap_or_default());
 }
 
+/// The segment in `content`, if it is a sound one that node `me` played.
+fn played_by(me: NodeId, content: Vec<u8>) -> Option<PendingSegment> {
+    let header = Segment::peek(&content).ok()?;
+    let segment = (header.node == me).then(|| Segment::open(content).ok()).flatten()?;
+    Some(PendingSegment::from(&segment))
+}
+
+/// Lists again what this node played and neither the cluster nor the list knows: the process was killed after it kept
+/// a segment and before it listed it, or the list was damaged.
+async fn reclaim(node: &Context) -> Result<(), WorkError> {
+    let (state, blobs, table, me) =
+        (node.raft.local(), node.blobs.clone(), Arc::clone(&node.pending), node.id);
+    blocking(move || {
+        for (hash, size) in blobs.list()? {
+            let known = state.segments.get(&hash).is_some() || state.models.contains_key(&hash);
+            if known || size > SEGMENT_BYTES_MAX as u64 {
+                continue;
+            }
+            // One that is damaged is set aside.
+            let Ok(Some(content)) = blobs.get(hash) else { continue };
+            if let Some(segment) = played_by(me, content) {
+                table.add_pending(&segment)?;
+            }
+        }
+        Ok(())
+    })
+    .await?
+}
+
 /// Runs until the shutdown.
 ///
 /// # Errors
-/// When the table of segments cannot be read.
+/// When the list of segments or the content cannot be read.
 pub async fn run(node: Context) -> Result<(), WorkError> {
+    reclaim(&node).await?;
     let mut failures = BTreeMap::new();
     loop {
         let table = Arc::clone(&node.pending);
@@ -62,7 +93,19 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Source;
+    use crate::store::{Source, fixture};
+
+    #[test]
+    fn only_own_and_sound_segments_are_reclaimed() {
+        let games = vec![fixture::game("hex8_2p", 0)];
+        let segment = Segment::build("hex8_2p", Source::Selfplay, fixture::model(), 1, games).unwrap();
+        let expected = PendingSegment::from(&segment);
+        let content = segment.into_bytes();
+        assert_eq!(played_by(1, content.clone()), Some(expected));
+        assert_eq!(played_by(2, content.clone()), None);
+        assert_eq!(played_by(1, content[..content.len() - 1].to_vec()), None);
+        assert_eq!(played_by(1, b"a model".to_vec()), None);
+    }
 
     #[test]
     fn a_segment_that_nobody_takes_keeps_no_other_waiting() {

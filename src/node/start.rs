@@ -17,13 +17,13 @@ use crate::{
     daemons,
     events::log::{EventHook, EventLog},
     http::{self, Front},
-    store::{DataFolder, PendingSegments, Runtime, folder},
+    store::{self, DataFolder, DbError, PendingSegments, Runtime, folder},
 };
 use p2p::{Inbox, IncomingRequest, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle};
 use raft::{ClusterState, InitializeError, JoinError, NodeId, NodeInfo, RaftConfig, RaftHandle, Timing};
 use std::{
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -147,7 +147,7 @@ async fn live(
     folder.write_runtime(&runtime)?;
     let state_path = folder.join("node.db");
     let events = Arc::new(EventLog::open(&state_path, &me.peer_id)?);
-    let pending = Arc::new(PendingSegments::open(&folder.join("segments.db"))?);
+    let pending = Arc::new(open_pending(&folder.join("segments.db"))?);
     let raft = start_raft(&options, core, &folder, &p2p, id, shutdown, core_tasks).await?;
     serve_raft(core, core_tasks, raft.clone(), &mut inbox, shutdown);
     let info = node_info(&options, &me, &p2p, boot);
@@ -193,6 +193,18 @@ async fn live(
         outcome = watch_over(&node) => outcome,
         ended = first_to_end(tasks) => unless_stopping(&node, ended),
         ended = first_to_end(core_tasks) => unless_stopping(&node, ended),
+    }
+}
+
+/// The list of segments; a damaged one is moved away, for what it listed is found again among the content.
+fn open_pending(path: &Path) -> Result<PendingSegments, NodeError> {
+    match PendingSegments::open(path) {
+        Err(DbError::Corrupt { detail, .. }) => {
+            let aside = store::set_aside(path, &now_ms().to_string())?;
+            tracing::error!(aside = %aside.display(), detail, "the list of segments was damaged");
+            Ok(PendingSegments::open(path)?)
+        }
+        outcome => Ok(outcome?),
     }
 }
 
@@ -497,6 +509,23 @@ async fn watch_over(node: &Context) -> Result<(), NodeError> {
 mod tests {
     use super::*;
     use crate::daemons::fixture::World;
+
+    #[test]
+    fn a_damaged_list_of_segments_is_moved_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("segments.db");
+        std::fs::write(&path, vec![7; 8192]).unwrap();
+        assert_eq!(open_pending(&path).unwrap().pending().unwrap(), []);
+        assert_eq!(
+            std::fs::read_dir(folder.path())
+                .unwrap()
+                .filter(|f| {
+                    f.as_ref().unwrap().file_name().to_string_lossy().starts_with("segments.db.corrupt-")
+                })
+                .count(),
+            1
+        );
+    }
 
     #[test]
     fn a_node_registers_until_the_cluster_knows_it_as_it_is() {

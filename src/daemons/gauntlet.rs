@@ -49,7 +49,10 @@ async fn evaluate(node: Context, lease: Lease, cancel: CancellationToken) -> Res
         seed: lease.id ^ node.config.seed,
         node: node.id,
     };
-    let players = (model(&node, &state, candidate).await?, model(&node, &state, champion).await?);
+    let load = async {
+        Ok::<_, WorkError>((model(&node, &state, candidate).await?, model(&node, &state, champion).await?))
+    };
+    let players = cancel.run_until_cancelled(load).await.ok_or(WorkError::Stopped)??;
     tracing::info!(config = key, candidate = candidate.short(), champion = champion.short(), "evaluating");
     let watcher = Arc::clone(&node);
     let stop = Arc::new(AtomicBool::new(false));

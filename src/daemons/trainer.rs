@@ -36,7 +36,8 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
     let config = state.config(&key).ok_or_else(|| WorkError::UnknownConfig(key.clone()))?;
     let origin = origin(config);
     let model = state.models.get(&origin).ok_or(WorkError::Missing(origin))?;
-    let parent = node.obtain(origin, &model.holders).await?;
+    let parent = node.obtain(origin, &model.holders);
+    let parent = cancel.run_until_cancelled(parent).await.ok_or(WorkError::Stopped)??;
     let (parent, seen) = blocking(move || {
         let seen = Checkpoint::for_config(&parent, game)?.header.data_index;
         Ok::<_, WorkError>((parent, seen))

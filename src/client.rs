@@ -92,7 +92,9 @@ impl Client {
     fn get<T: DeserializeOwned>(&self, path: &str, wait: Duration) -> Result<T, ClientError> {
         let url = format!("{}{path}", self.base);
         let failed = |source: ureq::Error| ClientError::Http { url: url.clone(), source: Box::new(source) };
-        let request = ureq::get(&url).config().timeout_global(Some(wait)).http_status_as_error(false).build();
+        // A proxy of the environment does not know this host's loopback interface.
+        let config = ureq::get(&url).config().proxy(None).timeout_global(Some(wait));
+        let request = config.http_status_as_error(false).build();
         let mut answer = request.call().map_err(failed)?;
         let ok = answer.status().is_success();
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX);

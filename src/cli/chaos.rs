@@ -118,7 +118,8 @@ struct Drill {
     interrupted: Arc<AtomicBool>,
     random: Pcg64,
     acknowledged: Acknowledged,
-    /// The last entry that any peer was seen to have applied, and when.
+    /// The last entry that any peer was seen to have applied, and when. While nobody is asked, as during an audit or a
+    /// start, time runs on: a gap is rather measured too long than too short.
     applied: (u64, Instant),
     gap_max: Duration,
     leader_seen: Instant,
@@ -276,10 +277,17 @@ impl Drill {
             }
             thread::sleep(POLL);
         };
-        let games = audits.iter().map(|(_, audit)| audit.games).max().unwrap_or(0);
-        if games < self.games_seen {
-            problems.push(format!("{} games were acknowledged, {games} are left", self.games_seen));
+        // The last look closes a gap that is still open, or shows how long it has been.
+        let seen = self.games_seen;
+        let statuses = self.look()?;
+        self.gap_max = self.gap_max.max(self.applied.1.elapsed());
+        self.leaderless_max = self.leaderless_max.max(self.leader_seen.elapsed());
+        let known = |status: &Status| status.configs.iter().map(|config| config.games_total).max();
+        let left = statuses.iter().flatten().filter_map(known).max().unwrap_or(0);
+        if left < seen {
+            problems.push(format!("{seen} games were acknowledged, {left} are known"));
         }
+        let games = audits.iter().map(|(_, audit)| audit.games).max().unwrap_or(0);
         if self.gap_max > GAP_MAX {
             problems.push(format!("{:.2} s without a committed command", self.gap_max.as_secs_f64()));
         }

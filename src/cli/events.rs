@@ -4,7 +4,13 @@ use crate::{
     client::{Client, ClientError},
     events::log::Logged,
 };
-use std::{path::PathBuf, process::ExitCode, thread, time::Duration};
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
 
 /// Events asked for at once.
 const PAGE: usize = 500;
@@ -41,6 +47,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             eprintln!("error: {error:#}");
             Ok(ExitCode::from(3))
         }
+        // Whoever reads has seen enough.
+        Err(error)
+            if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) =>
+        {
+            Ok(ExitCode::SUCCESS)
+        }
         Err(error) => Err(error),
     }
 }
@@ -48,14 +60,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn list(args: &Args) -> anyhow::Result<()> {
     let client = Client::of_folder(&args.data_dir)?;
     let mut position = args.since;
+    let mut out = io::stdout().lock();
     loop {
         let page = client.events(position, PAGE)?;
         for logged in &page {
             position = logged.position;
             if args.json {
-                println!("{}", serde_json::to_string(logged)?);
+                writeln!(out, "{}", serde_json::to_string(logged)?)?;
             } else {
-                println!("{}", line(logged)?);
+                writeln!(out, "{}", line(logged)?)?;
             }
         }
         match (page.is_empty(), args.follow) {

@@ -5,13 +5,15 @@ use crate::{
     node::{self, Options, Ready},
 };
 use anyhow::Context as _;
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 /// Threads of each runtime: p2p with Raft, and the rest.
 const THREADS: usize = 2;
+/// How long blocked threads may keep a process that is done.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Run a peer until it is interrupted.
 ///
@@ -100,6 +102,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         stop.abort();
         outcome
     });
+    // What still blocks a thread, such as a slow disk, does not keep the process: it survives worse.
+    work.shutdown_timeout(LINGER);
+    core.shutdown_timeout(LINGER);
     outcome?;
     Ok(ExitCode::SUCCESS)
 }

@@ -30,8 +30,15 @@ impl Canonical {
         Ok(Self { games, merged })
     }
 
+    /// Merges a segment. One that the rules refuse counts as merged: it would be refused again, and must not keep the
+    /// others waiting.
     fn merge(&mut self, hash: Hash, bytes: Vec<u8>) -> Result<(), WorkError> {
-        self.games.insert_segment(&Segment::open(bytes)?)?;
+        match Segment::open(bytes) {
+            Ok(segment) => {
+                self.games.insert_segment(&segment)?;
+            }
+            Err(error) => tracing::error!(segment = %hash, %error, "a segment cannot be merged"),
+        }
         self.merged.insert(hash);
         Ok(())
     }
@@ -47,8 +54,8 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
         let state = node.raft.local();
         for key in state.configs.keys() {
             if !databases.contains_key(key) {
+                let Ok(config) = key.parse() else { continue }; // of a newer program
                 let path = node.path(&paths::games_db(key));
-                let config = key.parse().map_err(|_| WorkError::UnknownConfig(key.clone()))?;
                 databases.insert(key.clone(), blocking(move || Canonical::open(path, config)).await??);
             }
         }
@@ -62,7 +69,7 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
                 return Ok(());
             }
             let Some(bytes) = node.stored(hash).await? else {
-                tracing::warn!(segment = %hash, "this node should hold it; replication will fetch it");
+                tracing::debug!(segment = %hash, "not here; replication fetches it again");
                 continue;
             };
             let Some(mut database) = databases.remove(&key) else { continue };
@@ -77,5 +84,28 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
         if node.shutdown.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Source, fixture};
+
+    #[test]
+    fn a_segment_that_is_refused_keeps_no_other_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let config: rules::Config = "hex8_2p".parse().unwrap();
+        let path = folder.path().join("games.db");
+        let mut canonical = Canonical::open(path.clone(), config).unwrap();
+        let bad = Hash::of(b"nonsense");
+        canonical.merge(bad, b"nonsense".to_vec()).unwrap();
+        let games = vec![fixture::game("hex8_2p", 0)];
+        let good = Segment::build("hex8_2p", Source::Selfplay, fixture::model(), 1, games).unwrap();
+        let hash = good.hash();
+        canonical.merge(hash, good.into_bytes()).unwrap();
+        assert_eq!(canonical.merged, BTreeSet::from([bad, hash]));
+        drop(canonical);
+        assert_eq!(Canonical::open(path, config).unwrap().merged, BTreeSet::from([hash]));
     }
 }

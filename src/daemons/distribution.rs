@@ -16,17 +16,20 @@ use wire::Hash;
 /// Between looks when nothing is new, and after a failure.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Models that node `me` should hold and is not known to: with the configuration of each, champions first.
-fn wanted(state: &ClusterState, me: NodeId) -> Vec<(String, Hash)> {
+/// Models that node `me` should hold and does not, or is not known to: with the configuration of each, champions first.
+fn wanted(state: &ClusterState, me: NodeId, here: impl Fn(Hash) -> bool) -> Vec<(String, Hash)> {
+    let champions = state.configs.values().map(|config| (config, config.champion));
+    let others = state.configs.values().flat_map(|config| {
+        let candidates = config.candidates.iter().rev().copied();
+        candidates.chain([config.newest]).map(move |model| (config, model))
+    });
     let mut found = Vec::new();
-    for config in state.configs.values() {
-        let models = [config.champion].into_iter().chain(config.candidates.iter().rev().copied());
-        for model in models.chain([config.newest]) {
-            let missing = state.models.get(&model).is_some_and(|known| !known.holders.contains(&me));
-            let want = (config.config_key.clone(), model);
-            if missing && !found.contains(&want) {
-                found.push(want);
-            }
+    for (config, model) in champions.chain(others) {
+        let known = state.models.get(&model);
+        let missing = known.is_some_and(|known| !known.holders.contains(&me) || !here(model));
+        let want = (config.config_key.clone(), model);
+        if missing && !found.contains(&want) {
+            found.push(want);
         }
     }
     found
@@ -41,7 +44,7 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
     let mut canonical: BTreeMap<String, Hash> = BTreeMap::new();
     loop {
         let current = state.borrow_and_update().clone();
-        for (key, model) in wanted(&current, node.id) {
+        for (key, model) in wanted(&current, node.id, |model| node.blobs.has(model)) {
             let held = node.shutdown.run_until_cancelled(hold(&node, &current, &key, model)).await;
             match held {
                 None => return Ok(()),
@@ -98,7 +101,7 @@ mod tests {
     fn champions_and_candidates_are_wanted_everywhere() {
         let mut world = World::with_nodes(3);
         let want = |world: &World, node| -> Vec<Hash> {
-            let found = wanted(&world.state, node);
+            let found = wanted(&world.state, node, |model| model != hash("corrupt"));
             assert!(found.iter().all(|(key, _)| key == KEY));
             found.into_iter().map(|(_, model)| model).collect()
         };
@@ -110,5 +113,7 @@ mod tests {
         assert_eq!(want(&world, 1), [hash("b"), hash("a")], "the newest first");
         world.held("b", 1);
         assert_eq!(want(&world, 1), [hash("a")]);
+        world.train("corrupt", 2);
+        assert_eq!(want(&world, 2), [hash("corrupt")], "set aside since");
     }
 }

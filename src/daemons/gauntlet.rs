@@ -13,15 +13,21 @@ use crate::{
 };
 use kernels::{Checkpoint, CpuEvaluator};
 use raft::{ClusterState, Command, Lease, LeaseKind};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
 use wire::Hash;
 
 /// Games side by side.
 const PARALLEL: usize = 32;
+/// How long the games may take to be acknowledged, and between attempts.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs until the shutdown.
 pub async fn run(node: Context) -> Result<(), WorkError> {
@@ -43,7 +49,10 @@ async fn evaluate(node: Context, lease: Lease, cancel: CancellationToken) -> Res
         seed: lease.id ^ node.config.seed,
         node: node.id,
     };
-    let players = (model(&node, &state, candidate).await?, model(&node, &state, champion).await?);
+    let load = async {
+        Ok::<_, WorkError>((model(&node, &state, candidate).await?, model(&node, &state, champion).await?))
+    };
+    let players = cancel.run_until_cancelled(load).await.ok_or(WorkError::Stopped)??;
     tracing::info!(config = key, candidate = candidate.short(), champion = champion.short(), "evaluating");
     let watcher = Arc::clone(&node);
     let stop = Arc::new(AtomicBool::new(false));
@@ -69,7 +78,7 @@ async fn evaluate(node: Context, lease: Lease, cancel: CancellationToken) -> Res
     };
     let evaluated = evaluated.map_err(|_| WorkError::Stopped)?.ok_or(WorkError::Stopped)?;
     let mut evidence = evaluated.evidence;
-    evidence.segments = record(&node, &key, candidate, evaluated.games).await?;
+    evidence.segments = record(&node, &key, candidate, evaluated.games, &cancel).await?;
     Ok(Command::CompleteEvaluation {
         config_key: key,
         epoch: lease.epoch,
@@ -82,8 +91,8 @@ async fn evaluate(node: Context, lease: Lease, cancel: CancellationToken) -> Res
 async fn model(node: &Context, state: &ClusterState, hash: Hash) -> Result<Model, WorkError> {
     let model = state.models.get(&hash).ok_or(WorkError::Missing(hash))?;
     let bytes = node.obtain(hash, &model.holders).await?;
-    let network = Arc::new(Checkpoint::from_bytes(&bytes)?.network);
-    Ok(Model { hash, evaluator: Box::new(CpuEvaluator::new(network)) })
+    let network = blocking(move || Checkpoint::from_bytes(&bytes)).await??.network;
+    Ok(Model { hash, evaluator: Box::new(CpuEvaluator::new(Arc::new(network))) })
 }
 
 /// Keeps the games and has them acknowledged: the verdict names only what cannot be lost.
@@ -92,14 +101,29 @@ async fn record(
     key: &str,
     candidate: Hash,
     games: Vec<GameRecord>,
+    cancel: &CancellationToken,
 ) -> Result<Vec<Hash>, WorkError> {
     let mut names = Vec::new();
     for part in games.chunks(SEGMENT_GAMES_MAX) {
         let pending = store(node, key, Source::Evaluation, candidate, part.to_vec()).await?;
-        node.acknowledge(&pending).await?;
+        cancel.run_until_cancelled(acknowledge(node, &pending)).await.ok_or(WorkError::Stopped)??;
         names.push(pending.hash);
     }
     Ok(names)
+}
+
+/// Tries for a while: while a leader or the second holder is replaced, minutes of games are not to be thrown away.
+async fn acknowledge(node: &Context, pending: &PendingSegment) -> Result<(), WorkError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match node.acknowledge(pending).await {
+            Err(error) if Instant::now() < deadline => {
+                tracing::info!(segment = pending.hash.short(), %error, "not acknowledged yet");
+                tokio::time::sleep(PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Closes a segment: synced here, and listed to be acknowledged.

@@ -53,6 +53,7 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
     let mut deciders = Deciders::default();
     let mut term = 0;
     loop {
+        let mut refused = false;
         let metrics = node.raft.metrics().borrow().clone();
         if metrics.is_leader() {
             if term != metrics.term {
@@ -74,9 +75,19 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
                         tracing::warn!(command = name, %error, "not decided");
                         break;
                     }
-                    Some(Err(error)) => tracing::info!(command = name, %error, "the cluster disagrees"),
+                    Some(Err(error)) => {
+                        tracing::info!(command = name, %error, "the cluster disagrees");
+                        refused = true;
+                    }
                 }
             }
+        }
+        if refused {
+            // The refusal is an entry of the log as well, and must not be the reason to ask again at once.
+            if node.shutdown.run_until_cancelled(tokio::time::sleep(TICK)).await.is_none() {
+                return Ok(());
+            }
+            continue;
         }
         tokio::select! {
             () = node.shutdown.cancelled() => return Ok(()),

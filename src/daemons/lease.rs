@@ -8,8 +8,9 @@ use crate::{
     clock::now_ms,
     node::{Context, WorkError},
 };
-use raft::{ClusterState, Command, Lease, LeaseKind, NodeId, ProposeError};
+use raft::{ClusterState, Command, Lease, LeaseKind, NodeId, ProposeError, Refusal};
 use std::{collections::BTreeMap, future::Future, time::Duration};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 /// Between attempts to tell the cluster how the work ended.
@@ -44,32 +45,43 @@ where
         taken.insert(lease.config_key.clone(), lease.epoch);
         tracing::info!(%kind, config = lease.config_key, epoch = lease.epoch, "the lease is ours");
         let cancel = node.shutdown.child_token();
-        let work = work(node.clone(), lease.clone(), cancel.clone());
+        let work = Box::pin(work(node.clone(), lease.clone(), cancel.clone()));
         tokio::select! {
             () = finish(&node, &lease, work, &cancel) => {}
             () = renew(&node, &lease, &cancel) => {}
         }
+        // Whatever it left running ends as well.
+        cancel.cancel();
         if node.shutdown.is_cancelled() {
             return;
         }
     }
 }
 
-/// Renews until the lease is lost, then cancels the work and waits for ever: the work ends by itself.
+/// The clock of the next renewal. It grows even if this clock is behind the granter's: to the leader, a renewal that
+/// is not newer than the last is silence.
+fn renewal_ms(now_ms: u64, last_ms: u64) -> u64 {
+    now_ms.max(last_ms.saturating_add(1))
+}
+
+/// Renews, at once and then again and again, until the lease is lost; then cancels the work and waits for ever: the
+/// work ends by itself. At once, because the lease may be over already where the state here is old, as after a restart.
 async fn renew(node: &Context, lease: &Lease, cancel: &CancellationToken) {
     let mut tick = tokio::time::interval(LEASE_TTL / 3);
-    tick.tick().await; // the first is now
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last_ms = lease.renewed_ms;
     loop {
         tick.tick().await;
+        let at_ms = renewal_ms(now_ms(), last_ms);
         let command = Command::RenewLease {
             kind: lease.kind,
             config_key: lease.config_key.clone(),
             epoch: lease.epoch,
             node: node.id,
-            at_ms: now_ms(),
+            at_ms,
         };
         match node.propose(command).await {
-            Ok(_) => {}
+            Ok(_) => last_ms = at_ms,
             Err(ProposeError::Refused(reason)) => {
                 tracing::info!(kind = %lease.kind, epoch = lease.epoch, %reason, "the lease is over");
                 cancel.cancel();
@@ -81,34 +93,54 @@ async fn renew(node: &Context, lease: &Lease, cancel: &CancellationToken) {
     }
 }
 
+/// Gives a lease back.
+fn failed(lease: &Lease, error: String) -> Command {
+    Command::FailLease {
+        kind: lease.kind,
+        config_key: lease.config_key.clone(),
+        epoch: lease.epoch,
+        node: lease.node,
+        error,
+        at_ms: now_ms(),
+    }
+}
+
+/// What to propose after a refusal of `command`: whoever still holds the lease gives it back, so that the cluster
+/// knows why and need not wait for its end.
+fn after_refusal(lease: &Lease, command: &Command, error: &ProposeError) -> Option<Command> {
+    let over = matches!(
+        error,
+        ProposeError::Refused(Refusal::StaleEpoch { .. } | Refusal::NotHolder(_)) | ProposeError::Stopped(_)
+    );
+    let failing = matches!(command, Command::FailLease { .. });
+    (!over && !failing).then(|| failed(lease, chain(error)))
+}
+
 async fn finish(
     node: &Context,
     lease: &Lease,
     work: impl Future<Output = Result<Command, WorkError>>,
     cancel: &CancellationToken,
 ) {
-    let command = match work.await {
+    let mut command = match work.await {
         Ok(command) => command,
         Err(_) if cancel.is_cancelled() => return,
         Err(error) => {
             let error = chain(&error);
             tracing::error!(kind = %lease.kind, config = lease.config_key, error, "the work failed");
-            Command::FailLease {
-                kind: lease.kind,
-                config_key: lease.config_key.clone(),
-                epoch: lease.epoch,
-                node: node.id,
-                error,
-                at_ms: now_ms(),
-            }
+            failed(lease, error)
         }
     };
     while !cancel.is_cancelled() {
         match node.propose(command.clone()).await {
             Ok(_) => return,
             Err(error) if !error.is_retryable() => {
-                tracing::warn!(kind = %lease.kind, epoch = lease.epoch, %error, "the work came too late");
-                return;
+                tracing::warn!(kind = %lease.kind, epoch = lease.epoch, %error, "the work does not count");
+                match after_refusal(lease, &command, &error) {
+                    Some(next) => command = next,
+                    None => return,
+                }
+                continue;
             }
             Err(error) => tracing::warn!(kind = %lease.kind, %error, "the work is done but not recorded yet"),
         }
@@ -128,7 +160,8 @@ fn chain(error: &dyn std::error::Error) -> String {
         text.push_str(&cause.to_string());
         source = cause.source();
     }
-    let end = text.floor_char_boundary(REASON_BYTES_MAX);
+    let fits = |end: &usize| text.is_char_boundary(*end);
+    let end = (0..=REASON_BYTES_MAX.min(text.len())).rev().find(fits).unwrap_or(0);
     text.truncate(end);
     text
 }
@@ -152,6 +185,36 @@ mod tests {
         assert_eq!(next(&world.state, 2, LeaseKind::Evaluation, &taken), None);
         taken.insert(KEY.to_owned(), epoch);
         assert_eq!(next(&world.state, 2, LeaseKind::Training, &taken), None);
+    }
+
+    #[test]
+    fn a_renewal_is_always_news() {
+        assert_eq!(renewal_ms(5_000, 1_000), 5_000);
+        assert_eq!(renewal_ms(5_000, 9_000), 9_001, "this clock is behind");
+    }
+
+    #[test]
+    fn a_refused_completion_gives_the_lease_back() {
+        let mut world = World::with_nodes(2);
+        world.play(500);
+        world.cross();
+        let epoch = world.grant(LeaseKind::Training, 2, None);
+        let lease = next(&world.state, 2, LeaseKind::Training, &BTreeMap::new()).unwrap();
+        let renewal = Command::RenewLease {
+            kind: LeaseKind::Training,
+            config_key: KEY.to_owned(),
+            epoch,
+            node: 2,
+            at_ms: 0,
+        };
+        let refused = ProposeError::Refused(Refusal::Full("models".into()));
+        let back = after_refusal(&lease, &renewal, &refused).unwrap();
+        assert!(matches!(&back, Command::FailLease { error, node: 2, .. } if error.contains("models")));
+        assert_eq!(after_refusal(&lease, &back, &refused), None, "once");
+        let over = ProposeError::Refused(Refusal::StaleEpoch { current: epoch + 1, epoch });
+        assert_eq!(after_refusal(&lease, &renewal, &over), None);
+        world.apply(back);
+        assert_eq!(next(&world.state, 2, LeaseKind::Training, &BTreeMap::new()), None);
     }
 
     #[test]

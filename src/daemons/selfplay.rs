@@ -10,7 +10,7 @@ use crate::{
     config::SelfplayConfig,
     events::{Event, Games, caused},
     learner::selfplay::Selfplay,
-    node::{Context, WorkError},
+    node::{Context, WorkError, blocking},
     store::{GameRecord, Player, Source, paths},
 };
 use kernels::{Checkpoint, CpuEvaluator, Network};
@@ -89,8 +89,9 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
         );
     }
     drop((games, follow));
-    let (ordered, collected) = tokio::join!(give_orders(&node, &orders), collect(&node, finished));
-    ordered.and(collected)
+    // Neither is of use without the other: whichever fails ends both, and with them the threads.
+    tokio::try_join!(give_orders(&node, &orders), collect(&node, finished))?;
+    Ok(())
 }
 
 async fn give_orders(node: &Context, orders: &watch::Sender<Orders>) -> Result<(), WorkError> {
@@ -107,9 +108,9 @@ async fn give_orders(node: &Context, orders: &watch::Sender<Orders>) -> Result<(
             let model = config.champion;
             let network = match networks.get(&model) {
                 Some(network) => Arc::clone(network),
-                None => match node.stored(model).await? {
-                    Some(bytes) => Arc::new(Checkpoint::from_bytes(&bytes)?.network),
-                    None => continue, // on its way
+                None => match load(node, model).await? {
+                    Some(network) => network,
+                    None => continue,
                 },
             };
             let (weight, simulations) = (config.target.weight, config.target.simulations);
@@ -137,6 +138,18 @@ async fn give_orders(node: &Context, orders: &watch::Sender<Orders>) -> Result<(
             () = node.shutdown.cancelled() => return Ok(()),
             changed = state.changed() => if changed.is_err() { return Ok(()) },
             _ = tick.tick() => {}
+        }
+    }
+}
+
+/// The network if it is here; none while it is on its way. One that does not load costs its configuration, not all.
+async fn load(node: &Context, model: Hash) -> Result<Option<Arc<Network>>, WorkError> {
+    let Some(bytes) = node.stored(model).await? else { return Ok(None) };
+    match blocking(move || Checkpoint::from_bytes(&bytes)).await? {
+        Ok(checkpoint) => Ok(Some(Arc::new(checkpoint.network))),
+        Err(error) => {
+            tracing::error!(model = model.short(), %error, "the champion does not load here");
+            Ok(None)
         }
     }
 }
@@ -226,11 +239,14 @@ async fn collect(node: &Context, mut finished: mpsc::Receiver<GameRecord>) -> Re
             _ = tick.tick() => false,
         };
         let (age_max, games_max) = (node.config.segment_age_max(), node.config.selfplay.segment_games);
-        let full = open.extract_if(.., |_, (began, games)| {
+        let due = |(began, games): &(Instant, Vec<GameRecord>)| {
             ended || games.len() >= games_max || began.elapsed() >= age_max
-        });
-        for ((key, model), (_, games)) in full.collect::<Vec<_>>() {
-            close(node, &key, model, games).await?;
+        };
+        let full: Vec<_> =
+            open.iter().filter(|(_, segment)| due(segment)).map(|(key, _)| key.clone()).collect();
+        for name in full {
+            let Some((_, games)) = open.remove(&name) else { continue };
+            close(node, &name.0, name.1, games).await?;
         }
         if ended {
             return Ok(());

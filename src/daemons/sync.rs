@@ -1,21 +1,64 @@
 //! CoordinationBootstrap: has closed segments acknowledged, also those that an earlier process left behind.
 
-use crate::node::{Context, WorkError, blocking};
-use std::{sync::Arc, time::Duration};
+use crate::{
+    node::{Context, WorkError, blocking},
+    store::{PendingSegment, Segment, segment::SEGMENT_BYTES_MAX},
+};
+use raft::NodeId;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use wire::Hash;
 
 /// Between looks when nothing is new, and after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Puts what failed more often behind what failed less: a segment that nobody takes keeps no other waiting.
+fn by_failures(waiting: &mut [PendingSegment], failures: &mut BTreeMap<Hash, u32>) {
+    failures.retain(|hash, _| waiting.iter().any(|segment| segment.hash == *hash));
+    waiting.sort_by_key(|segment| failures.get(&segment.hash).copied().unwrap_or_default());
+}
+
+/// The segment in `content`, if it is a sound one that node `me` played.
+fn played_by(me: NodeId, content: Vec<u8>) -> Option<PendingSegment> {
+    let header = Segment::peek(&content).ok()?;
+    let segment = (header.node == me).then(|| Segment::open(content).ok()).flatten()?;
+    Some(PendingSegment::from(&segment))
+}
+
+/// Lists again what this node played and neither the cluster nor the list knows: the process was killed after it kept
+/// a segment and before it listed it, or the list was damaged.
+async fn reclaim(node: &Context) -> Result<(), WorkError> {
+    let (state, blobs, table, me) =
+        (node.raft.local(), node.blobs.clone(), Arc::clone(&node.pending), node.id);
+    blocking(move || {
+        for (hash, size) in blobs.list()? {
+            let known = state.segments.get(&hash).is_some() || state.models.contains_key(&hash);
+            if known || size > SEGMENT_BYTES_MAX as u64 {
+                continue;
+            }
+            // One that is damaged is set aside.
+            let Ok(Some(content)) = blobs.get(hash) else { continue };
+            if let Some(segment) = played_by(me, content) {
+                table.add_pending(&segment)?;
+            }
+        }
+        Ok(())
+    })
+    .await?
+}
+
 /// Runs until the shutdown.
 ///
 /// # Errors
-/// When the table of segments cannot be read.
+/// When the list of segments or the content cannot be read.
 pub async fn run(node: Context) -> Result<(), WorkError> {
+    reclaim(&node).await?;
+    let mut failures = BTreeMap::new();
     loop {
         let table = Arc::clone(&node.pending);
-        let waiting = blocking(move || table.pending()).await??;
+        let mut waiting = blocking(move || table.pending()).await??;
         let games = waiting.iter().map(|segment| segment.games).sum();
         node.activity.update(|work| work.selfplay.unacknowledged = games);
+        by_failures(&mut waiting, &mut failures);
         for segment in waiting {
             if node.stored(segment.hash).await?.is_none() {
                 tracing::error!(segment = %segment.hash, "a segment was lost before it was acknowledged");
@@ -31,8 +74,9 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
                         work.selfplay.unacknowledged = left;
                     });
                 }
-                // Trouble with one is trouble with all: look again in a while.
+                // Trouble with one is most often trouble with all: look again in a while, at the others first.
                 Some(Err(error)) => {
+                    *failures.entry(segment.hash).or_insert(0u32) += 1;
                     tracing::info!(segment = segment.hash.short(), %error, "not acknowledged yet");
                     break;
                 }
@@ -43,5 +87,44 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
             () = node.nudge.notified() => {}
             () = tokio::time::sleep(PAUSE) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Source, fixture};
+
+    #[test]
+    fn only_own_and_sound_segments_are_reclaimed() {
+        let games = vec![fixture::game("hex8_2p", 0)];
+        let segment = Segment::build("hex8_2p", Source::Selfplay, fixture::model(), 1, games).unwrap();
+        let expected = PendingSegment::from(&segment);
+        let content = segment.into_bytes();
+        assert_eq!(played_by(1, content.clone()), Some(expected));
+        assert_eq!(played_by(2, content.clone()), None);
+        assert_eq!(played_by(1, content[..content.len() - 1].to_vec()), None);
+        assert_eq!(played_by(1, b"a model".to_vec()), None);
+    }
+
+    #[test]
+    fn a_segment_that_nobody_takes_keeps_no_other_waiting() {
+        let segment = |name: &str| PendingSegment {
+            hash: Hash::of(name.as_bytes()),
+            config_key: "hex8_2p".into(),
+            games: 1,
+            samples: 1,
+            source: Source::Selfplay,
+            model: Hash([0; 32]),
+        };
+        let all = ["bad", "a", "b"].map(segment);
+        let mut failures = BTreeMap::new();
+        let mut order = all.clone();
+        by_failures(&mut order, &mut failures);
+        assert_eq!(order, all, "the oldest first");
+        failures = BTreeMap::from([(all[0].hash, 2), (all[1].hash, 1), (Hash::of(b"gone"), 9)]);
+        by_failures(&mut order, &mut failures);
+        assert_eq!(order, [all[2].clone(), all[1].clone(), all[0].clone()]);
+        assert_eq!(failures.len(), 2);
     }
 }

@@ -12,11 +12,16 @@ use crate::{
     store::{self, Segment, paths},
 };
 use kernels::Checkpoint;
-use raft::{ClusterState, Command, Lease, LeaseKind, ModelInfo, Segment as Registered, TrainingReport};
+use raft::{
+    ClusterState, Command, ConfigState, Lease, LeaseKind, ModelInfo, Segment as Registered, TrainingReport,
+};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wire::Hash;
+
+/// Failures in a row after which training does without the newest weights.
+const PATIENCE: u32 = 3;
 
 /// Runs until the shutdown.
 pub async fn run(node: Context) -> Result<(), WorkError> {
@@ -28,10 +33,16 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
     let key = lease.config_key.clone();
     let game: rules::Config = key.parse().map_err(|_| WorkError::UnknownConfig(key.clone()))?;
     let state = node.raft.local();
-    let newest = state.config(&key).ok_or_else(|| WorkError::UnknownConfig(key.clone()))?.newest;
-    let model = state.models.get(&newest).ok_or(WorkError::Missing(newest))?;
-    let parent = node.obtain(newest, &model.holders).await?;
-    let seen = Checkpoint::for_config(&parent, game)?.header.data_index;
+    let config = state.config(&key).ok_or_else(|| WorkError::UnknownConfig(key.clone()))?;
+    let origin = origin(config);
+    let model = state.models.get(&origin).ok_or(WorkError::Missing(origin))?;
+    let parent = node.obtain(origin, &model.holders);
+    let parent = cancel.run_until_cancelled(parent).await.ok_or(WorkError::Stopped)??;
+    let (parent, seen) = blocking(move || {
+        let seen = Checkpoint::for_config(&parent, game)?.header.data_index;
+        Ok::<_, WorkError>((parent, seen))
+    })
+    .await??;
 
     let job_id = caused::job_id(lease.kind, &key, lease.epoch);
     let mut activity = TrainingActivity {
@@ -49,9 +60,16 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
         if cancel.is_cancelled() {
             return Err(WorkError::Stopped);
         }
-        let bytes = node.obtain(*hash, &segment.holders).await?;
+        let Some(Ok(bytes)) = cancel.run_until_cancelled(node.obtain(*hash, &segment.holders)).await else {
+            tracing::warn!(segment = hash.short(), "training goes on without a segment that cannot be had");
+            continue;
+        };
         let before = window.training_added();
-        window = blocking(move || fill(window, bytes)).await??;
+        let filled;
+        (window, filled) = blocking(move || fill(window, bytes)).await?;
+        if let Err(error) = filled {
+            tracing::error!(segment = hash.short(), %error, "training goes on without a segment");
+        }
         if segment.log_index > seen {
             new_positions += (window.training_added() - before) as usize;
             data_index = data_index.max(segment.log_index);
@@ -95,7 +113,9 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
                     checkpoint_path: paths::candidate(&key),
                     timestamp: caused::seconds(now_ms()),
                 });
-                node.emit(event).await?;
+                if let Err(error) = node.emit(event).await {
+                    tracing::warn!(%error, "progress was not told");
+                }
             }
         }
     };
@@ -113,7 +133,7 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
         model: ModelInfo {
             hash,
             size,
-            parent: newest,
+            parent: origin,
             step: trained.header.step,
             generation: trained.header.generation,
         },
@@ -127,6 +147,12 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
         },
         at_ms: now_ms(),
     })
+}
+
+/// The weights to start from: the newest. One node alone may have had them, or they may lead nowhere; after failures
+/// in a row it is the champion, which every node has, so that training never ends for good.
+fn origin(config: &ConfigState) -> Hash {
+    if config.training.failures < PATIENCE { config.newest } else { config.champion }
 }
 
 /// The newest self-play segments with about `positions` positions, oldest first.
@@ -146,11 +172,12 @@ fn choose(state: &ClusterState, key: &str, positions: usize) -> Vec<(Hash, Regis
     found[..count].iter().rev().map(|(hash, segment)| (**hash, (*segment).clone())).collect()
 }
 
-fn fill(mut window: ReplayWindow, bytes: Vec<u8>) -> Result<ReplayWindow, WorkError> {
-    for game in Segment::open(bytes)?.games() {
-        window.add(&game.record)?;
-    }
-    Ok(window)
+/// Adds the games of a segment; the window comes back whatever happens.
+fn fill(mut window: ReplayWindow, bytes: Vec<u8>) -> (ReplayWindow, Result<(), WorkError>) {
+    let filled = Segment::open(bytes).map_err(WorkError::from).and_then(|segment| {
+        segment.games().iter().try_for_each(|game| Ok(window.add(&game.record).map(drop)?))
+    });
+    (window, filled)
 }
 
 /// Shows the run in the node's activity while it lasts.
@@ -172,7 +199,28 @@ impl Drop for Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemons::fixture::{KEY, World};
+    use crate::daemons::fixture::{KEY, World, hash};
+
+    #[test]
+    fn training_starts_from_the_newest_weights_unless_that_fails_again_and_again() {
+        let mut world = World::with_nodes(2);
+        world.train("a", 2);
+        world.play(500);
+        world.cross();
+        for failures in 0..4 {
+            let expected = if failures < PATIENCE { hash("a") } else { hash("untrained") };
+            assert_eq!(origin(world.state.config(KEY).unwrap()), expected, "{failures}");
+            let epoch = world.grant(LeaseKind::Training, 2, None);
+            world.apply(Command::FailLease {
+                kind: LeaseKind::Training,
+                config_key: KEY.into(),
+                epoch,
+                node: 2,
+                error: "nowhere to be had".into(),
+                at_ms: 0,
+            });
+        }
+    }
 
     #[test]
     fn the_newest_games_fill_the_window() {

@@ -13,7 +13,6 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::watch;
 
 /// Largest event in a gossip message.
 pub const EVENT_BYTES_MAX: usize = 16 << 10;
@@ -81,7 +80,6 @@ pub struct EventLog {
     connection: Mutex<Connection>,
     origin: String,
     epoch: i64,
-    last: watch::Sender<i64>,
 }
 
 /// A connection to `node.db` that syncs before it answers.
@@ -96,24 +94,25 @@ pub fn connect(path: &Path) -> Result<Connection, rusqlite::Error> {
     Ok(connection)
 }
 
+/// Says whether it is new.
 fn insert(
     connection: &Connection,
     (origin, epoch, sequence): (&str, i64, i64),
     at_ms: i64,
     event: &Event,
-) -> Result<Option<i64>, LogError> {
+) -> Result<bool, LogError> {
     let body = serde_json::to_string(event)?;
     let sql =
         "INSERT OR IGNORE INTO events(origin, epoch, sequence, name, body, at_ms) VALUES (?, ?, ?, ?, ?, ?)";
     let row = params![origin, epoch, sequence, event.name(), body, at_ms];
     if connection.prepare_cached(sql)?.execute(row)? == 0 {
-        return Ok(None);
+        return Ok(false);
     }
     let position = connection.last_insert_rowid();
     if position % PRUNE_EVERY == 0 {
         connection.execute("DELETE FROM events WHERE position <= ?", [position - KEPT])?;
     }
-    Ok(Some(position))
+    Ok(true)
 }
 
 impl EventLog {
@@ -127,10 +126,7 @@ impl EventLog {
         let epoch = i64::from(rand::random::<u32>());
         connection.execute("INSERT OR IGNORE INTO event_source VALUES (1, ?, 0)", [epoch])?;
         let epoch = connection.query_row("SELECT epoch FROM event_source", [], |row| row.get(0))?;
-        let last =
-            connection.query_row("SELECT COALESCE(MAX(position), 0) FROM events", [], |row| row.get(0))?;
-        let last = watch::Sender::new(last);
-        Ok(Self { connection: Mutex::new(connection), origin: origin.to_owned(), epoch, last })
+        Ok(Self { connection: Mutex::new(connection), origin: origin.to_owned(), epoch })
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
@@ -148,12 +144,11 @@ impl EventLog {
         tx.execute("UPDATE event_source SET sequence = sequence + 1", [])?;
         let sequence: i64 = tx.query_row("SELECT sequence FROM event_source", [], |row| row.get(0))?;
         let at_ms = i64::try_from(now_ms()).unwrap_or(i64::MAX);
-        let position = insert(&tx, (&self.origin, self.epoch, sequence), at_ms, &event)?;
+        insert(&tx, (&self.origin, self.epoch, sequence), at_ms, &event)?;
         let logged =
             Logged { position: 0, origin: self.origin.clone(), epoch: self.epoch, sequence, at_ms, event };
         let message = wire::encode(KIND, &logged, EVENT_BYTES_MAX)?;
         tx.commit()?;
-        self.last.send_modify(|last| *last = (*last).max(position.unwrap_or_default()));
         Ok(message)
     }
 
@@ -167,29 +162,46 @@ impl EventLog {
             return Err(wire::WireError::Body(format!("{from} sent an event of {}", logged.origin)).into());
         }
         let id = (logged.origin.as_str(), logged.epoch, logged.sequence);
-        let position = insert(&self.connection(), id, logged.at_ms, &logged.event)?;
-        if let Some(position) = position {
-            self.last.send_modify(|last| *last = (*last).max(position));
-        }
-        Ok(position.is_some())
+        insert(&self.connection(), id, logged.at_ms, &logged.event)
     }
 
-    /// Up to `limit` events after `position`, oldest first.
+    /// Up to `limit` events after `position`, oldest first. One that cannot be read is left out.
     ///
     /// # Errors
     /// [`LogError`].
     pub fn since(&self, position: i64, limit: usize) -> Result<Vec<Logged>, LogError> {
         let sql = "SELECT position, origin, epoch, sequence, at_ms, body FROM events WHERE position > ? \
-                   ORDER BY position LIMIT ?";
-        let limit = i64::try_from(limit.min(PAGE_MAX)).unwrap_or(i64::MAX);
+                   ORDER BY position";
+        let limit = limit.min(PAGE_MAX);
         let connection = self.connection();
         let mut statement = connection.prepare_cached(sql)?;
-        let mut rows = statement.query(params![position, limit])?;
+        let mut rows = statement.query([position])?;
         let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            found.push(read(row)?);
+        while found.len() < limit
+            && let Some(row) = rows.next()?
+        {
+            match read(row) {
+                Ok(logged) => found.push(logged),
+                // It must not keep the later ones from being read.
+                Err(LogError::Body(error)) => {
+                    tracing::warn!(position = row.get::<_, i64>(0)?, %error, "an event is unreadable");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(found)
+    }
+
+    /// When the last decision that left an event was proposed, milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn last_decision_ms(&self) -> Result<Option<u64>, LogError> {
+        let sql = "SELECT at_ms FROM events WHERE origin = ? AND epoch = 0 ORDER BY sequence DESC LIMIT 1";
+        let connection = self.connection();
+        let found: Option<i64> =
+            connection.prepare_cached(sql)?.query_row([RAFT], |row| row.get(0)).optional()?;
+        Ok(found.map(|at_ms| at_ms.max(0).unsigned_abs()))
     }
 
     /// The newest event of a name.
@@ -299,6 +311,20 @@ mod tests {
     }
 
     #[test]
+    fn an_unreadable_event_hides_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.db");
+        let log = EventLog::open(&path, "me").unwrap();
+        for node in ["node-1", "node-2", "node-3"] {
+            log.emit(online(node)).unwrap();
+        }
+        let damage = "UPDATE events SET body = '{\"OfTomorrow\":{}}' WHERE sequence < 3";
+        connect(&path).unwrap().execute(damage, []).unwrap();
+        let kept = log.since(0, 1).unwrap();
+        assert_eq!(kept.iter().map(|e| e.sequence).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
     fn applied_commands_become_events_with_their_log_index() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("node.db");
@@ -327,6 +353,7 @@ mod tests {
                 tx.commit().unwrap();
             }
         }
+        assert_eq!(log.last_decision_ms().unwrap(), Some(2000));
         let kept = log.since(0, 10).unwrap();
         let elected = Event::LeaderElected(LeaderElected {
             leader_id: "node-1".into(),

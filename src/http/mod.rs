@@ -19,7 +19,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 /// What the interface knows while the node starts, and after.
@@ -27,6 +27,8 @@ pub struct Front {
     cluster: String,
     waiting: Mutex<String>,
     node: OnceLock<Context>,
+    /// One at a time: an audit reads everything.
+    auditing: Semaphore,
 }
 
 /// An answer that is no answer.
@@ -40,7 +42,8 @@ impl Front {
     /// Of a node that starts.
     #[must_use]
     pub fn new(cluster: String) -> Self {
-        Self { cluster, waiting: Mutex::new("starting".to_owned()), node: OnceLock::new() }
+        let waiting = Mutex::new("starting".to_owned());
+        Self { cluster, waiting, node: OnceLock::new(), auditing: Semaphore::new(1) }
     }
 
     /// Says what the node waits for.
@@ -122,5 +125,7 @@ async fn get_events(
 
 async fn get_audit(State(front): Shared) -> Result<Json<Audit>, Refused> {
     let node = front.node()?;
+    let busy = |_| Refused(StatusCode::SERVICE_UNAVAILABLE, "an audit is going on".to_owned());
+    let _turn = front.auditing.try_acquire().map_err(busy)?;
     audit::audit(node).await.map(Json).map_err(|e| Refused(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
 }

@@ -72,9 +72,8 @@ impl Follower {
         let node = Arc::clone(node);
         self.fetching.spawn(async move {
             let fetch = node.fetch(manifest.model, Some(manifest.size), vec![from]);
-            match node.shutdown.run_until_cancelled(fetch).await {
-                Some(Err(error)) => tracing::debug!(model = manifest.model.short(), %error, "no head start"),
-                Some(Ok(_)) | None => {}
+            if let Some(Err(error)) = node.shutdown.run_until_cancelled(fetch).await {
+                tracing::debug!(model = manifest.model.short(), %error, "no head start");
             }
             drop(permit);
         });

@@ -101,14 +101,26 @@ fn reply(request: IncomingRequest, answer: Answer) {
 }
 
 async fn keep(node: &Context, from: &str, hash: Hash) -> Result<(), WorkError> {
-    if node.stored(hash).await?.is_none() {
-        node.fetch(hash, None, vec![from.to_owned()]).await?;
+    let state = node.raft.local();
+    if state.node_of_peer(from).is_none() {
+        return Err(WorkError::Stranger(from.to_owned()));
     }
-    let bytes = node.stored(hash).await?.ok_or(WorkError::Missing(hash))?;
+    let stored = node.stored(hash).await?;
+    // What was here before, or is known by that name, is not ours to remove: it may be a model.
+    let ours = stored.is_none() && !state.models.contains_key(&hash) && state.segments.get(&hash).is_none();
+    let bytes = match stored {
+        Some(bytes) => bytes,
+        None => {
+            node.fetch(hash, None, vec![from.to_owned()]).await?;
+            node.stored(hash).await?.ok_or(WorkError::Missing(hash))?
+        }
+    };
     let checked = super::context::blocking(move || Segment::open(bytes).map(|_| ())).await?;
     if let Err(error) = checked {
-        let blobs = node.blobs.clone();
-        super::context::blocking(move || blobs.remove(hash)).await??;
+        if ours {
+            let blobs = node.blobs.clone();
+            super::context::blocking(move || blobs.remove(hash)).await??;
+        }
         return Err(error.into());
     }
     Ok(())

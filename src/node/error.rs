@@ -24,6 +24,9 @@ pub enum WorkError {
     /// No other node synced a copy.
     #[error("no second copy: {0}")]
     NoSecondCopy(String),
+    /// Somebody who is no member asks.
+    #[error("peer {0} is no member")]
+    Stranger(String),
     /// The node is stopping, or the work was taken away.
     #[error("stopped")]
     Stopped,

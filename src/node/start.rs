@@ -17,13 +17,13 @@ use crate::{
     daemons,
     events::log::{EventHook, EventLog},
     http::{self, Front},
-    store::{DataFolder, PendingSegments, Runtime, folder},
+    store::{self, DataFolder, DbError, PendingSegments, Runtime, folder},
 };
 use p2p::{Inbox, IncomingRequest, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle};
-use raft::{JoinError, NodeId, RaftConfig, RaftHandle, Timing};
+use raft::{ClusterState, InitializeError, JoinError, NodeId, NodeInfo, RaftConfig, RaftHandle, Timing};
 use std::{
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -39,6 +39,10 @@ use tokio_util::sync::CancellationToken;
 const GRACE: Duration = Duration::from_secs(10);
 /// One attempt to join.
 const JOIN: Duration = Duration::from_secs(10);
+/// Between attempts to tell the cluster about this node.
+const REGISTER_PAUSE: Duration = Duration::from_millis(500);
+/// The node that founds a cluster.
+const FOUNDER: NodeId = 1;
 /// Raft requests served at once.
 const RAFT_SERVED_MAX: usize = 256;
 
@@ -143,14 +147,21 @@ async fn live(
     folder.write_runtime(&runtime)?;
     let state_path = folder.join("node.db");
     let events = Arc::new(EventLog::open(&state_path, &me.peer_id)?);
-    let pending = Arc::new(PendingSegments::open(&folder.join("segments.db"))?);
+    let pending = Arc::new(open_pending(&folder.join("segments.db"))?);
     let raft = start_raft(&options, core, &folder, &p2p, id, shutdown, core_tasks).await?;
     serve_raft(core, core_tasks, raft.clone(), &mut inbox, shutdown);
     let info = node_info(&options, &me, &p2p, boot);
-    if raft.metrics().borrow().voters.is_empty() && id == 1 && options.bootstrap.is_empty() {
-        raft.initialize(info, now_ms()).await?;
-        tracing::info!("founded a new cluster");
+    if raft.metrics().borrow().voters.is_empty() && id == FOUNDER && options.bootstrap.is_empty() {
+        match raft.initialize(info, now_ms()).await {
+            Ok(_) => tracing::info!("founded a new cluster"),
+            // It is founded; `introduce` goes on trying.
+            Err(InitializeError::Register(error)) if error.is_retryable() => {
+                tracing::warn!(%error, "founded a new cluster, not registered yet");
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
+    let fresh = last_known(&events)?;
     let node: Context = Arc::new(Node {
         id,
         config: options.config.clone(),
@@ -164,7 +175,7 @@ async fn live(
         activity: Activity::default(),
         failures: Failures::default(),
         delay: DelayGauge::default(),
-        fresh: watch::Sender::new(Instant::now()),
+        fresh: watch::Sender::new(fresh),
         shutdown: shutdown.clone(),
         started: Instant::now(),
         boot,
@@ -177,7 +188,44 @@ async fn live(
     start_daemons(&node, tasks);
     front.open(Arc::clone(&node));
     tracing::info!(node = id, peer = me.peer_id, %http, "running");
-    watch_over(&node).await
+    tokio::select! {
+        biased; // consensus says best why it ended
+        outcome = watch_over(&node) => outcome,
+        ended = first_to_end(tasks) => unless_stopping(&node, ended),
+        ended = first_to_end(core_tasks) => unless_stopping(&node, ended),
+    }
+}
+
+/// The list of segments; a damaged one is moved away, for what it listed is found again among the content.
+fn open_pending(path: &Path) -> Result<PendingSegments, NodeError> {
+    match PendingSegments::open(path) {
+        Err(DbError::Corrupt { detail, .. }) => {
+            let aside = store::set_aside(path, &now_ms().to_string())?;
+            tracing::error!(aside = %aside.display(), detail, "the list of segments was damaged");
+            Ok(PendingSegments::open(path)?)
+        }
+        outcome => Ok(outcome?),
+    }
+}
+
+/// When the state on this disk was the cluster's: not since this process began, but since its last event.
+fn last_known(events: &EventLog) -> Result<Instant, NodeError> {
+    let now = Instant::now();
+    let age = events.last_decision_ms()?.map_or(0, |at_ms| now_ms().saturating_sub(at_ms));
+    Ok(now.checked_sub(Duration::from_millis(age)).unwrap_or(now))
+}
+
+/// Waits until a task ends; says how. All of them go on until the shutdown.
+async fn first_to_end(tasks: &mut JoinSet<()>) -> String {
+    match tasks.join_next().await {
+        Some(Ok(())) => "a task".to_owned(),
+        Some(Err(error)) => error.to_string(),
+        None => "every task".to_owned(),
+    }
+}
+
+fn unless_stopping(node: &Context, ended: String) -> Result<(), NodeError> {
+    if node.shutdown.is_cancelled() { Ok(()) } else { Err(NodeError::Ended(ended)) }
 }
 
 impl Options {
@@ -247,7 +295,7 @@ async fn membership(
         return Ok(Some(id));
     }
     if options.bootstrap.is_empty() {
-        return Ok(Some(1));
+        return Ok(Some(FOUNDER));
     }
     let transport = PeerTransport(p2p.clone());
     let info = node_info(options, me, p2p, boot);
@@ -360,36 +408,45 @@ fn serve_raft(
     );
 }
 
+/// Whether the cluster should be told about node `me`. A joined node waits until it knows that it is a member. The
+/// founder may have been killed after it founded the cluster and before it registered: nobody else can come before it.
+fn should_register(state: &ClusterState, me: NodeId, info: &NodeInfo) -> bool {
+    match state.nodes.get(&me) {
+        Some(known) => {
+            (known.boot, &known.addrs, &known.http, &known.name, &known.version)
+                != (info.boot, &info.addrs, &info.http, &info.name, &info.version)
+        }
+        None => me == FOUNDER,
+    }
+}
+
 /// Keeps the cluster's record of this node true, and this node's address book that of the cluster.
 async fn introduce(node: Context, options: Options) {
     let mut state = node.raft.applied();
     let me = Ready { peer_id: node.p2p.peer_id(), addrs: Vec::new(), http: node.http };
     loop {
         let current = state.borrow_and_update().clone();
-        node.fresh.send_replace(Instant::now());
         for other in current.nodes.values().filter(|other| other.id != node.id) {
             node.p2p.add_peer(&other.peer_id, &other.addrs).await;
         }
         let info = node_info(&options, &me, &node.p2p, node.boot);
-        let known = current.nodes.get(&node.id).is_some_and(|known| {
-            (known.boot, &known.addrs, &known.http, &known.name, &known.version)
-                == (info.boot, &info.addrs, &info.http, &info.name, &info.version)
-        });
-        if !known && current.nodes.contains_key(&node.id) {
-            let register = node.propose(info.register(now_ms()));
-            match node.shutdown.run_until_cancelled(register).await {
+        if should_register(&current, node.id, &info) {
+            match node.shutdown.run_until_cancelled(node.propose(info.register(now_ms()))).await {
                 None => return,
-                Some(Ok(_)) => continue,
+                Some(Ok(_)) => {}
                 Some(Err(error)) => tracing::warn!(%error, "not registered yet"),
             }
-            let pause = tokio::time::sleep(Duration::from_millis(500));
+            // Also after a success: it may take a while until it shows here.
+            let pause = tokio::time::sleep(REGISTER_PAUSE);
             if node.shutdown.run_until_cancelled(pause).await.is_none() {
                 return;
             }
             continue;
         }
         match node.shutdown.run_until_cancelled(state.changed()).await {
-            Some(Ok(())) => {}
+            Some(Ok(())) => {
+                node.fresh.send_replace(Instant::now());
+            }
             Some(Err(_)) | None => return,
         }
     }
@@ -409,7 +466,7 @@ async fn listen(node: Context, mut gossip: mpsc::Receiver<p2p::GossipMessage>) {
         match kept {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::warn!(from, %error, "a gossip message was refused"),
-            Err(_) => return,
+            Err(error) => tracing::warn!(from, %error, "a gossip message was not kept"),
         }
     }
 }
@@ -445,5 +502,48 @@ async fn watch_over(node: &Context) -> Result<(), NodeError> {
             Some(Err(_)) if node.shutdown.is_cancelled() => return Ok(()),
             Some(Err(_)) => return Err(NodeError::Ended("consensus".to_owned())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemons::fixture::World;
+
+    #[test]
+    fn a_damaged_list_of_segments_is_moved_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("segments.db");
+        std::fs::write(&path, vec![7; 8192]).unwrap();
+        assert_eq!(open_pending(&path).unwrap().pending().unwrap(), []);
+        assert_eq!(
+            std::fs::read_dir(folder.path())
+                .unwrap()
+                .filter(|f| {
+                    f.as_ref().unwrap().file_name().to_string_lossy().starts_with("segments.db.corrupt-")
+                })
+                .count(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_node_registers_until_the_cluster_knows_it_as_it_is() {
+        let world = World::with_nodes(2);
+        let known = &world.state.nodes[&2];
+        let same = NodeInfo {
+            peer_id: known.peer_id.clone(),
+            name: known.name.clone(),
+            addrs: known.addrs.clone(),
+            http: known.http.clone(),
+            version: known.version.clone(),
+            boot: known.boot,
+        };
+        let restarted = NodeInfo { boot: 77, ..same.clone() };
+        assert!(!should_register(&world.state, 2, &same));
+        assert!(should_register(&world.state, 2, &restarted));
+        let nobody = ClusterState::default();
+        assert!(should_register(&nobody, FOUNDER, &same), "killed between founding and registering");
+        assert!(!should_register(&nobody, 2, &same), "not caught up");
     }
 }

@@ -3,7 +3,7 @@
 mod screen;
 mod summary;
 
-use super::local::{Acknowledged, Interrupted, Peer, disagreements, lost, stop_all, watch_signals};
+use super::local::{Acknowledged, Interrupted, Peer, disagreements, lost, silent, stop_all, watch_signals};
 use super::players::load_model;
 use crate::{
     config::Config,
@@ -12,11 +12,13 @@ use crate::{
         sprt::wilson,
     },
     node::status::Status,
-    store::{GameKind, paths},
+    store::GameKind,
 };
 use anyhow::{Context as _, bail};
 use screen::Screen;
 use std::{
+    cell::RefCell,
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{
@@ -27,6 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 use summary::{Summary, WinRate};
+use wire::Hash;
 
 /// Between looks at the peers.
 const POLL: Duration = Duration::from_millis(250);
@@ -90,7 +93,11 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut demo = Demo::new(&args, root.path(), interrupted)?;
     let summary = demo.play(&args);
     stop_all(&mut demo.peers);
-    let keep = args.keep || summary.is_err() && !demo.interrupted();
+    let failed = match &summary {
+        Ok(summary) => !summary.ok,
+        Err(error) => !error.is::<Interrupted>(),
+    };
+    let keep = args.keep || failed;
     demo.screen.finish();
     if keep {
         println!("data and logs are kept in {}", root.keep().display());
@@ -154,23 +161,27 @@ impl Demo {
         self.screen.phase("comparing what the peers know");
         let audits = self.settle()?;
         let lost = lost(&self.acknowledged, &audits);
+        problems.extend(silent(self.peers.iter().map(|peer| peer.name.as_str()), &audits));
         problems.extend(disagreements(&audits));
         let newest =
             |audit: &crate::http::Audit| audit.champions.iter().max_by_key(|c| c.generation).cloned();
-        let champion =
+        let champion: BTreeMap<String, Hash> =
             audits.iter().filter_map(|(peer, audit)| Some((peer.clone(), newest(audit)?.model))).collect();
         let promotions = audits.iter().filter_map(|(_, audit)| newest(audit)).map(|c| c.generation).max();
         let games = audits.iter().map(|(_, audit)| audit.games).max().unwrap_or(0);
         stop_all(&mut self.peers);
         self.screen.phase(&format!("the last champion plays {RANDOM_GAMES} games against random play"));
-        let win_rate = self.against_random(args)?;
+        let win_rate = match self.model_of(&champion) {
+            Some(model) => Some(self.against_random(args, &model)?),
+            None => None,
+        };
         Ok(Summary {
             ok: problems.is_empty() && lost.is_empty(),
             seconds: self.began.elapsed().as_secs_f64(),
             games,
             promotions: promotions.unwrap_or(0),
             champion,
-            win_rate_vs_random: Some(win_rate),
+            win_rate_vs_random: win_rate,
             first_promotion_s: self.first_promotion_s,
             leaderless_s: self.leaderless_s,
             lost,
@@ -233,14 +244,16 @@ impl Demo {
 
     /// Kills the leader and waits for the next. The index of the killed peer, if there is a new leader.
     fn kill_leader(&mut self) -> anyhow::Result<Option<usize>> {
-        let name_of = |statuses: &[Option<Status>]| {
-            statuses.iter().flatten().find(|s| !s.stale).and_then(|s| s.leader.clone()).map(|l| l.host)
-        };
-        let Some(leader) = name_of(&self.look()?) else { bail!("nobody leads") };
+        // An election may be going on just now.
+        let leader = RefCell::new(None);
+        self.wait(|_, statuses| {
+            leader.replace(leader_of(statuses));
+            leader.borrow().is_some()
+        })?;
+        let Some(leader) = leader.into_inner() else { return Ok(None) };
         let index = self.peers.iter().position(|peer| peer.name == leader).context("an unknown leader")?;
-        // What is acknowledged now must be there for ever after.
-        let witness = (index + 1) % self.peers.len();
-        let audit = self.peers[witness].audit().context("the audit before the kill")?;
+        // What is acknowledged now must be there for ever after. The leader is the first to know of it.
+        let audit = self.peers[index].audit().context("the audit before the kill")?;
         self.acknowledged.add(&audit);
         self.screen.phase(&format!("kill -9 of the leader {leader}"));
         self.peers[index].kill()?;
@@ -319,10 +332,16 @@ impl Demo {
         }
     }
 
+    /// The file of the champion that a peer reports, in that peer's folder. By content: the file that is named after
+    /// its role may still be the champion before.
+    fn model_of(&self, champion: &BTreeMap<String, Hash>) -> Option<PathBuf> {
+        let file = |peer: &Peer| Some(peer.folder.join("blobs").join(champion.get(&peer.name)?.to_string()));
+        self.peers.iter().filter_map(file).find(|path| path.is_file())
+    }
+
     /// The last champion against uniformly random play, each seat in turn, on every core.
-    fn against_random(&self, args: &Args) -> anyhow::Result<WinRate> {
+    fn against_random(&self, args: &Args, model: &Path) -> anyhow::Result<WinRate> {
         let config: rules::Config = args.config.parse()?;
-        let path = self.peers[0].folder.join(paths::canonical(&args.config));
         let threads = thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         let share = |thread: u32| RANDOM_GAMES * (thread + 1) / threads - RANDOM_GAMES * thread / threads;
         let parts = thread::scope(|scope| {
@@ -336,8 +355,7 @@ impl Demo {
                         kind: GameKind::Baseline,
                         node: 0,
                     };
-                    let path = &path;
-                    scope.spawn(move || self.games(path, Arena::new(config, settings), config))
+                    scope.spawn(move || self.games(model, Arena::new(config, settings), config))
                 })
                 .collect();
             let parts = started.into_iter().map(|part| part.join().expect("a panic would be a bug"));
@@ -368,6 +386,11 @@ impl Demo {
         }
         Ok((wins, games))
     }
+}
+
+/// The leader's name, as a quorum confirms it to some peer.
+fn leader_of(statuses: &[Option<Status>]) -> Option<String> {
+    statuses.iter().flatten().filter(|s| !s.stale).find_map(|s| s.leader.as_ref()).map(|l| l.host.clone())
 }
 
 fn newest_generation(status: &Status) -> u64 {

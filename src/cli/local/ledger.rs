@@ -42,6 +42,15 @@ pub(in crate::cli) fn lost(acknowledged: &Acknowledged, audits: &[(String, Audit
     found
 }
 
+/// Which of `peers` have no audit: nothing can be said about them, so nothing may be promised.
+pub(in crate::cli) fn silent<'a>(
+    peers: impl IntoIterator<Item = &'a str>,
+    audits: &[(String, Audit)],
+) -> Vec<String> {
+    let answered = |peer: &&str| audits.iter().any(|(name, _)| name == peer);
+    peers.into_iter().filter(|peer| !answered(peer)).map(|peer| format!("{peer} does not answer")).collect()
+}
+
 /// Where the peers' histories of champions differ.
 pub(in crate::cli) fn disagreements(audits: &[(String, Audit)]) -> Vec<String> {
     let Some(((first, reference), others)) = audits.split_first() else {
@@ -117,5 +126,6 @@ mod tests {
         absent.1.champions[0].here = false;
         assert_eq!(disagreements(&[absent]), ["n1 does not hold the champion"]);
         assert_eq!(disagreements(&[]).len(), 1);
+        assert_eq!(silent(["n1", "n2"], &[audit(&[], &["0"])]), ["n2 does not answer"]);
     }
 }

@@ -105,6 +105,14 @@ fn open_stores(
 ) -> Result<(LogStore, Closed, Machine), StoreError> {
     let (log, closed) = LogStore::open(log_path, node_id, peer_id)?;
     let machine = Machine::open(state_path, node_id, peer_id, hook)?;
+    // Votes and entries that others count on went with the log.
+    if log.is_unused() && machine.last_applied().is_some() {
+        return Err(StoreError::Corrupt {
+            path: log_path.to_owned(),
+            detail: "it is empty, but the state beside it is a member's: put it back, or start with an empty data folder"
+                .to_owned(),
+        });
+    }
     // openraft would go on with a state that lacks them.
     if let Some(purged) = log.purged()
         && machine.last_applied().is_none_or(|applied| applied < purged)

@@ -119,6 +119,12 @@ impl LogStore {
         self.shared().purged
     }
 
+    /// Whether nothing was ever written: no vote, no entry.
+    pub(crate) fn is_unused(&self) -> bool {
+        let shared = self.shared();
+        shared.vote.is_none() && shared.last.is_none()
+    }
+
     fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -125,16 +125,16 @@ async fn a_node_that_was_away_longer_than_the_log_catches_up() {
     drop(held);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_state_that_lags_behind_a_purged_log_is_refused() {
+/// Kills a lone member that has done `commands` things, removes a database, and starts it again.
+async fn refuses_to_start_without(database: &str, commands: u64, seed: u64) {
     let timing = Timing { snapshot_entries: 20, ..quick() };
-    let mut cluster = Cluster::new(1, timing, 15).await;
-    for i in 0..400 {
+    let mut cluster = Cluster::new(1, timing, seed).await;
+    for i in 0..commands {
         cluster.propose(1, mark(1000 + i)).await;
     }
     cluster.kill(1).await;
-    for file in ["node.db", "node.db-wal", "node.db-shm"] {
-        let _ = std::fs::remove_file(cluster.path(1, file));
+    for end in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(cluster.path(1, &format!("{database}{end}")));
     }
     let mut tasks = tokio::task::JoinSet::new();
     let link = cluster.links.of(&peer(1));
@@ -143,6 +143,16 @@ async fn a_state_that_lags_behind_a_purged_log_is_refused() {
     let error = started.map(|_| ()).unwrap_err();
     let corrupt = matches!(&error, raft::StartError::Store(raft::StoreError::Corrupt { .. }));
     assert!(corrupt && tasks.is_empty(), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_lags_behind_a_purged_log_is_refused() {
+    refuses_to_start_without("node.db", 400, 15).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_lost_its_log_is_refused() {
+    refuses_to_start_without("raft.db", 5, 16).await;
 }
 
 /// Random kills, cuts, losses and delays under load. Whatever was acknowledged is there in the end, in order; reads

@@ -162,9 +162,8 @@ fn save(folder: &Path, generation: u32, bytes: &[u8]) -> anyhow::Result<()> {
 
 fn print(out: &mut impl Write, figures: &Generation) -> std::io::Result<()> {
     let f = figures;
-    let rate = |rate: &Rate| {
-        format!("{:.1} ({:.1}-{:.1})", rate.mean * 100.0, rate.low * 100.0, rate.high * 100.0)
-    };
+    let rate =
+        |rate: &Rate| format!("{:.1} ({:.1}-{:.1})", rate.mean * 100.0, rate.low * 100.0, rate.high * 100.0);
     let loss = |policy: Option<f64>, value: Option<f64>| match (policy, value) {
         (Some(policy), Some(value)) => format!("{policy:.3} {value:.3}"),
         _ => "-".to_owned(),
@@ -217,7 +216,8 @@ impl<'a> Learner<'a> {
         let simulations = scheduler::target_of(u64::from(generation - 1), full).simulations;
         let began = cpu_seconds()?;
         let played = self.play(simulations)?;
-        let (games, decisions) = (played.len(), played.iter().map(|game| game.decisions.len()).sum::<usize>());
+        let (games, decisions) =
+            (played.len(), played.iter().map(|game| game.decisions.len()).sum::<usize>());
         let between = cpu_seconds()?;
         let before = self.window.training_added();
         for game in &played {

@@ -131,7 +131,7 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
 
 /// The replay window is this many positions at first and then grows more slowly than the data, as its power of
 /// [`WINDOW_POWER`] (COMPUTE.md, section 5): early games were played by networks that knew nothing.
-const WINDOW_LEAST: u64 = 60_000;
+const WINDOW_LEAST: u64 = 40_000;
 const WINDOW_POWER: f64 = 0.8;
 
 /// Positions to learn from when there are `all`.
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn the_window_grows_more_slowly_than_the_data() {
         let window = |all| window_positions(all, 250_000);
-        assert_eq!([0, 60_000, 500_000].map(window), [60_000; 3]);
+        assert_eq!([0, 40_000, 500_000].map(window), [40_000; 3]);
         assert!((125_000..150_000).contains(&window(2_500_000)));
         assert_eq!(window(u64::MAX), 250_000);
     }

@@ -20,6 +20,7 @@ pub(super) struct Args {
 enum Command {
     /// Random complete games per second and steps per second, per configuration, on one thread.
     Rules(RulesArgs),
+    Learn(super::bench_learn::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -51,6 +52,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Rules(args) => bench_rules(&args).context("cannot write the figures")?,
+        Command::Learn(args) => super::bench_learn::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -155,13 +155,25 @@ fn origin(config: &ConfigState) -> Hash {
     if config.training.failures < PATIENCE { config.newest } else { config.champion }
 }
 
-/// The newest self-play segments with about `positions` positions, oldest first.
-fn choose(state: &ClusterState, key: &str, positions: usize) -> Vec<(Hash, Registered)> {
+/// The replay window is this many positions at first and then grows more slowly than the data, as its power of
+/// [`WINDOW_POWER`] (COMPUTE.md, section 5): early games were played by networks that knew nothing.
+const WINDOW_LEAST: u64 = 40_000;
+const WINDOW_POWER: f64 = 0.8;
+
+/// Positions to learn from when there are `all`.
+fn window_positions(all: u64, most: usize) -> usize {
+    let grown = (all as f64).powf(WINDOW_POWER) as u64;
+    usize::try_from(grown.max(WINDOW_LEAST)).map_or(most, |positions| positions.min(most))
+}
+
+/// The newest self-play segments with about as many positions as the window has, `most` at most; oldest first.
+fn choose(state: &ClusterState, key: &str, most: usize) -> Vec<(Hash, Registered)> {
     let ours = |segment: &Registered| {
         segment.config_key == key && segment.source == raft::state_machine::SELFPLAY_SOURCE
     };
     let mut found: Vec<_> = state.segments.iter().filter(|(_, segment)| ours(segment)).collect();
     found.sort_by_key(|(_, segment)| std::cmp::Reverse(segment.log_index));
+    let positions = window_positions(found.iter().map(|(_, segment)| segment.samples).sum(), most);
     let mut sum = 0;
     let enough = found.iter().take_while(|(_, segment)| {
         let more = sum < positions as u64;
@@ -235,5 +247,13 @@ mod tests {
         check(1_000, &names[2..]);
         check(1_000_000, &names);
         assert_eq!(choose(&world.state, "square8_2p", 10).len(), 0);
+    }
+
+    #[test]
+    fn the_window_grows_more_slowly_than_the_data() {
+        let window = |all| window_positions(all, 250_000);
+        assert_eq!([0, 40_000, 500_000].map(window), [40_000; 3]);
+        assert!((125_000..150_000).contains(&window(2_500_000)));
+        assert_eq!(window(u64::MAX), 250_000);
     }
 }

@@ -1,10 +1,12 @@
 //! TrainingCoordinator, the leader's half: who trains, and when. The holder's half is [`super::trainer`].
 
 use super::work::{Backoff, LEASE_TTL, choose_worker};
-use raft::{ClusterState, Command, LeaseKind};
+use raft::{ClusterState, Command, ConfigState, LeaseKind, state_machine::SELFPLAY_SOURCE};
 
-/// Candidates that may wait for their verdict before training pauses: evaluation would never catch up.
-pub const CANDIDATES_WAITING_MAX: usize = 2;
+/// Candidates that may wait for their verdict before training pauses. A second one would learn from games of the same
+/// champion as the first, in time that the verdict needs: on two cores it was trained for longer than all else together,
+/// and rejected.
+pub const CANDIDATES_WAITING_MAX: usize = 1;
 
 /// What the leader remembers.
 #[derive(Debug, Default)]
@@ -18,7 +20,8 @@ impl Training {
             let key = &config.config_key;
             let due = config.crossings > config.consumed
                 && config.training.live.is_none()
-                && config.candidates.len() < CANDIDATES_WAITING_MAX;
+                && config.candidates.len() < CANDIDATES_WAITING_MAX
+                && champion_games(state, config) >= config.threshold;
             if !due || !self.0.allows(key, config.training.failures, at_ms) {
                 continue;
             }
@@ -35,6 +38,17 @@ impl Training {
         }
         commands
     }
+}
+
+/// Self-play games of the present champion. Those of its predecessors teach a candidate little that is new, however many
+/// have come in while it was evaluated.
+fn champion_games(state: &ClusterState, config: &ConfigState) -> u64 {
+    let its = state.segments.iter().map(|(_, segment)| segment).filter(|segment| {
+        segment.model == config.champion
+            && segment.config_key == config.config_key
+            && segment.source == SELFPLAY_SOURCE
+    });
+    its.map(|segment| segment.games).sum()
 }
 
 #[cfg(test)]
@@ -72,9 +86,23 @@ mod tests {
     fn waiting_candidates_pause_training() {
         let mut world = World::with_nodes(3);
         world.train("a", 2);
-        world.train("b", 2);
         world.play(500);
         world.cross();
         assert_eq!(Training::default().decide(&world.state, 0), []);
+    }
+    #[test]
+    fn a_new_champion_plays_before_training_goes_on() {
+        let mut world = World::with_nodes(3);
+        world.train("a", 2);
+        world.play(900);
+        world.cross();
+        world.evaluate("a", 3, true);
+        (1..=3).for_each(|node| world.held("a", node));
+        world.promote("a");
+        let due = |world: &World| Training::default().decide(&world.state, 0).len();
+        world.play(499);
+        assert_eq!(due(&world), 0, "the 900 games are by its predecessor");
+        world.play(1);
+        assert_eq!(due(&world), 1);
     }
 }

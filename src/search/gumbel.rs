@@ -13,7 +13,10 @@ pub struct SearchSettings {
     pub considered: usize,
     /// Visits that the scale of values starts with (the paper's c_visit).
     pub visit_offset: f32,
-    /// Logits per visit and unit of value (the paper's c_scale).
+    /// Logits per visit and unit of value (the paper's c_scale). Measured on hex8_2p: a network of one generation that
+    /// searches 16 simulations wins 34 to 45 % against the heuristic with 1, 25 % with 0.3, 45 % with 3, and 38 % with
+    /// 0.1 and values stretched to 0..1 (100 games each); learning with 0.2 gave a first network that won 10 %, with 1
+    /// 41 %.
     pub value_scale: f32,
 }
 

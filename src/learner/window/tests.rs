@@ -156,3 +156,32 @@ fn every_position_can_be_pushed() {
     (0..validation).for_each(|index| window.push_validation(&mut batch, index));
     assert_eq!((batch.len(), batch.policies()), (training + validation, training + validation));
 }
+
+#[test]
+fn the_winner_is_the_same_person_before_and_after_the_pie_rule() {
+    use rules::Hex8;
+    // Random players seldom use the pie rule: it is one move among many.
+    let records = (0..2000).map(|seed| random_game(hex8(), seed));
+    let swaps = |record: &GameRecord| {
+        record.moves.iter().position(|&code| Move::from_code(code).unwrap().kind() == MoveKind::Swap)
+    };
+    let mut swapped = 0;
+    for (seed, record) in records.enumerate() {
+        let Some(swap) = swaps(&record) else {
+            if seed < 20 {
+                let game = Game::<Hex8>::replay(2, &record).unwrap();
+                assert!((0..record.moves.len()).all(|ply| game.winner_at(ply) == record.winner_seat));
+            }
+            continue;
+        };
+        swapped += 1;
+        let game = Game::<Hex8>::replay(2, &record).unwrap();
+        // Person `i` began behind seat `i`; after the swap, behind the other.
+        let won = 1 - record.winner_seat;
+        for ply in 0..record.moves.len() {
+            let seat = if game.position(ply).swapped() { 1 - won } else { won };
+            assert_eq!((game.winner_at(ply), ply > swap), (seat, seat != won));
+        }
+    }
+    assert!(swapped > 0);
+}

@@ -1,0 +1,300 @@
+//! `ringrift bench learn`: how fast the learner learns, on one machine and without a cluster.
+//!
+//! Invariant: games, samples and seeds are fixed and clocks decide nothing, so that two runs with the same settings and
+//! the same number of threads give the same networks however busy the machine is. Time is measured as CPU time.
+
+use crate::{
+    config::Config as Settings,
+    daemons::scheduler,
+    learner::{
+        ReplayWindow,
+        arena::{Arena, ArenaSettings, Contestant, Model},
+        seeded,
+        selfplay::Selfplay,
+        sprt::{Sets, wilson},
+        train::{self, Job},
+    },
+    store::{GameKind, GameRecord},
+};
+use ::rules::Config;
+use anyhow::Context as _;
+use kernels::{Checkpoint, CpuEvaluator};
+use nix::sys::resource::{UsageWho, getrusage};
+use serde::Serialize;
+use std::{
+    io::{Write, stdout},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use wire::Hash;
+
+/// The learner's progress, generation by generation: self-play, training, matches, again and again.
+///
+/// Every generation plays the games that start a training run (`training.threshold_games`), trains on them as the settings
+/// say, without their time limit, and is then measured. CPU seconds leave the matches out.
+///
+/// Example: ringrift bench learn --generations 4
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Board and number of seats.
+    #[arg(long, default_value = "hex8_2p")]
+    config: Config,
+    /// Generations after the untrained network.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    generations: u32,
+    /// Threads of self-play; training has one.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: u16,
+    /// Games of each match, rounded up to whole sets.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    games: u32,
+    /// Seed of games, training and matches.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Settings in the format of `ringrift.toml`.
+    #[arg(long)]
+    settings: Option<PathBuf>,
+    /// Keep the networks in this folder, as `generation-N.model`.
+    #[arg(long)]
+    save: Option<PathBuf>,
+    /// Print one JSON object a line instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One generation.
+#[derive(Debug, Serialize)]
+struct Generation {
+    generation: u32,
+    simulations: u32,
+    games: usize,
+    /// Decisions a game.
+    decisions: f64,
+    /// Positions trained on, each as often as it was used.
+    samples: u64,
+    /// Of the last tenth of the run.
+    policy_loss: f64,
+    value_loss: f64,
+    /// Of the averaged weights, on games set aside.
+    validation_policy_loss: Option<f64>,
+    validation_value_loss: Option<f64>,
+    cpu_seconds_selfplay: f64,
+    cpu_seconds_training: f64,
+    /// Of all generations so far.
+    cpu_seconds: f64,
+    random: Rate,
+    heuristic: Rate,
+    previous: Rate,
+}
+
+/// Share of games won, and where it lies with 95 % confidence.
+#[derive(Debug, Serialize)]
+struct Rate {
+    mean: f64,
+    low: f64,
+    high: f64,
+}
+
+/// CPU time of this process.
+fn cpu_seconds() -> anyhow::Result<f64> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).context("cannot read the CPU time")?;
+    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 * 1e-6;
+    Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
+}
+
+fn model(bytes: &[u8], config: Config) -> anyhow::Result<Model> {
+    let network = Arc::new(Checkpoint::for_config(bytes, config)?.network);
+    Ok(Model { hash: Hash::of(bytes), evaluator: Box::new(CpuEvaluator::new(network)) })
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the settings are unusable, training fails or the figures cannot be written.
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let settings = args.settings.as_deref().map_or_else(|| Ok(Settings::default()), Settings::load)?;
+    settings.validate()?;
+    if let Some(folder) = &args.save {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let mut out = stdout().lock();
+    if !args.json {
+        writeln!(
+            out,
+            "{:>4} {:>5} {:>6} {:>5} {:>8}  {:>11}  {:>11}  {:>7} {:>7} {:>7}  {:>18} {:>18} {:>18}",
+            "gen",
+            "sims",
+            "games",
+            "plies",
+            "samples",
+            "loss p/v",
+            "valid. p/v",
+            "play s",
+            "train s",
+            "all s",
+            "% random",
+            "% heuristic",
+            "% previous"
+        )?;
+        out.flush()?;
+    }
+    let mut learner = Learner::new(args, settings)?;
+    for generation in 1..=args.generations {
+        let figures = learner.generation(generation)?;
+        if let Some(folder) = &args.save {
+            save(folder, generation, &learner.newest)?;
+        }
+        if args.json {
+            serde_json::to_writer(&mut out, &figures)?;
+            writeln!(out)?;
+        } else {
+            print(&mut out, &figures)?;
+        }
+        out.flush()?;
+    }
+    Ok(())
+}
+
+fn save(folder: &Path, generation: u32, bytes: &[u8]) -> anyhow::Result<()> {
+    let path = folder.join(format!("generation-{generation}.model"));
+    std::fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn print(out: &mut impl Write, figures: &Generation) -> std::io::Result<()> {
+    let f = figures;
+    let rate =
+        |rate: &Rate| format!("{:.1} ({:.1}-{:.1})", rate.mean * 100.0, rate.low * 100.0, rate.high * 100.0);
+    let loss = |policy: Option<f64>, value: Option<f64>| match (policy, value) {
+        (Some(policy), Some(value)) => format!("{policy:.3} {value:.3}"),
+        _ => "-".to_owned(),
+    };
+    writeln!(
+        out,
+        "{:>4} {:>5} {:>6} {:>5.1} {:>8}  {:>11}  {:>11}  {:>7.1} {:>7.1} {:>7.1}  {:>18} {:>18} {:>18}",
+        f.generation,
+        f.simulations,
+        f.games,
+        f.decisions,
+        f.samples,
+        loss(Some(f.policy_loss), Some(f.value_loss)),
+        loss(f.validation_policy_loss, f.validation_value_loss),
+        f.cpu_seconds_selfplay,
+        f.cpu_seconds_training,
+        f.cpu_seconds,
+        rate(&f.random),
+        rate(&f.heuristic),
+        rate(&f.previous)
+    )
+}
+
+struct Learner<'a> {
+    args: &'a Args,
+    settings: Settings,
+    tables: Vec<Selfplay>,
+    window: ReplayWindow,
+    newest: Vec<u8>,
+    cpu_seconds: f64,
+}
+
+impl<'a> Learner<'a> {
+    fn new(args: &'a Args, mut settings: Settings) -> anyhow::Result<Self> {
+        settings.training.seconds_max = u64::from(u32::MAX);
+        let table = |i| Selfplay::new(args.config, &settings.selfplay, args.seed ^ u64::from(i) << 32, 0);
+        Ok(Self {
+            args,
+            tables: (0..args.threads).map(table).collect(),
+            window: ReplayWindow::new(args.config, settings.training.window_positions),
+            newest: seeded(args.config),
+            cpu_seconds: 0.0,
+            settings,
+        })
+    }
+
+    fn generation(&mut self, generation: u32) -> anyhow::Result<Generation> {
+        let config = self.args.config;
+        let full = self.settings.selfplay.simulations;
+        let simulations = scheduler::target_of(u64::from(generation - 1), full).simulations;
+        let began = cpu_seconds()?;
+        let played = self.play(simulations)?;
+        let (games, decisions) =
+            (played.len(), played.iter().map(|game| game.decisions.len()).sum::<usize>());
+        let between = cpu_seconds()?;
+        let before = self.window.training_added();
+        for game in &played {
+            self.window.add(game)?;
+        }
+        let new_positions = (self.window.training_added() - before) as usize;
+        let job = Job {
+            parent: &self.newest,
+            settings: &self.settings.training,
+            new_positions,
+            data_index: u64::from(generation),
+            seed: self.args.seed ^ u64::from(generation) << 16,
+        };
+        let trained = train::run(&mut self.window, job, &|| false, &mut |_| ())?;
+        let end = cpu_seconds()?;
+        self.cpu_seconds += end - began;
+        let previous = std::mem::replace(&mut self.newest, trained.bytes);
+        let newest = || model(&self.newest, config).map(Contestant::Model);
+        Ok(Generation {
+            generation,
+            simulations,
+            games,
+            decisions: decisions as f64 / games.max(1) as f64,
+            samples: trained.samples,
+            policy_loss: trained.final_loss.policy,
+            value_loss: trained.final_loss.value,
+            validation_policy_loss: trained.validation.map(|loss| loss.policy),
+            validation_value_loss: trained.validation.map(|loss| loss.value),
+            cpu_seconds_selfplay: between - began,
+            cpu_seconds_training: end - between,
+            cpu_seconds: self.cpu_seconds,
+            random: self.compare(newest()?, Contestant::Random)?,
+            heuristic: self.compare(newest()?, Contestant::Heuristic)?,
+            previous: self.compare(newest()?, Contestant::Model(model(&previous, config)?))?,
+        })
+    }
+
+    /// Games of the newest network against itself, in an order that follows from the seed.
+    fn play(&mut self, simulations: u32) -> anyhow::Result<Vec<GameRecord>> {
+        let quota = (self.settings.training.threshold_games as usize).div_ceil(self.tables.len());
+        for table in &mut self.tables {
+            let Model { hash, evaluator } = model(&self.newest, self.args.config)?;
+            table.set_model(hash, evaluator, simulations);
+        }
+        let play = |table: &mut Selfplay| {
+            let mut games = Vec::with_capacity(quota);
+            while games.len() < quota && table.aborted() == 0 {
+                games.extend(table.step());
+            }
+            games
+        };
+        let games = std::thread::scope(|scope| {
+            let threads = self.tables.iter_mut().map(|table| scope.spawn(move || play(table)));
+            let threads: Vec<_> = threads.collect();
+            threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Result<Vec<_>, _>>()
+        });
+        let games = games.map_err(|_| anyhow::anyhow!("a thread of self-play has failed"))?;
+        anyhow::ensure!(self.tables.iter().all(|table| table.aborted() == 0), "a game ended in an error");
+        Ok(games.into_iter().flatten().collect())
+    }
+
+    fn compare(&self, mut a: Contestant, mut b: Contestant) -> anyhow::Result<Rate> {
+        let settings = ArenaSettings {
+            games: self.args.games,
+            parallel: self.settings.selfplay.parallel_games,
+            simulations: self.settings.evaluation.simulations,
+            seed: self.args.seed,
+            kind: GameKind::Match,
+            node: 0,
+        };
+        let mut arena = Arena::new(self.args.config, settings);
+        let mut sets = Sets::new(self.args.config.seats);
+        while !arena.finished() {
+            arena.step(&mut a, &mut b).iter().for_each(|set| sets.add(set.wins));
+        }
+        anyhow::ensure!(arena.aborted() == 0, "{} sets of games ended in an error", arena.aborted());
+        let (low, high) = wilson(sets.wins(), sets.games());
+        Ok(Rate { mean: sets.score(), low, high })
+    }
+}

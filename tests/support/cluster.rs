@@ -7,6 +7,12 @@ use tempfile::TempDir;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+/// Waits until no other test runs a cluster.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    // A test that failed has ended its cluster.
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Running peers; they end before their folders are removed and before the next cluster starts.
 pub(crate) struct Cluster {
     pub(crate) peers: Vec<Peer>,
@@ -17,7 +23,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// The first peer founds the cluster, the others join with the line that it prints.
     pub(crate) fn start(count: usize, settings: &str) -> Self {
-        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = turn();
         let root = tempfile::tempdir().expect("a folder");
         let mut peers: Vec<Peer> =
             (1..=count).map(|n| Peer::new(root.path(), &format!("n{n}"), settings)).collect();

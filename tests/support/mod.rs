@@ -7,7 +7,7 @@ mod cluster;
 mod peer;
 mod process;
 
-pub(crate) use cluster::Cluster;
+pub(crate) use cluster::{Cluster, turn};
 pub(crate) use peer::Peer;
 pub(crate) use process::{Busy, Ended, Process, run};
 

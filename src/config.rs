@@ -4,7 +4,7 @@
 
 use rules::Config as GameConfig;
 use serde::{Deserialize, Serialize};
-use std::{path::Path, time::Duration};
+use std::{io::ErrorKind, path::Path, time::Duration};
 
 /// Everything a node can be told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -170,7 +170,10 @@ impl Config {
         match std::fs::read_to_string(path) {
             Ok(text) => toml::from_str(&text)
                 .map_err(|e| ConfigError::Parse { path: path.to_owned(), message: e.to_string() }),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            // A folder that is none is for whoever opens it to refuse.
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                Ok(Self::default())
+            }
             Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
         }
     }

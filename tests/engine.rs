@@ -142,18 +142,18 @@ fn quitting_ends_with_success() {
 
 #[test]
 fn a_match_is_reported() {
-    let run = |args: &[&str]| super::ringrift(&[&["match"], args].concat());
+    let run = |args: &[&str]| crate::support::run(&[&["match"], args].concat());
     let output = run(&["heuristic", "random", "--games", "100", "--json"]);
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let text = output.stdout;
     for part in ["\"games\":100", "\"win_rate\":{\"mean\":", "\"elo_error\":", "\"a\":\"heuristic\""] {
         assert!(text.contains(part), "{text}");
     }
     let again = run(&["heuristic", "random", "--games", "100", "--json"]);
-    assert_eq!(String::from_utf8_lossy(&again.stdout), text, "a match follows from its seed");
+    assert_eq!(again.stdout, text, "a match follows from its seed");
     let output = run(&["random", "random", "--games", "9", "--config", "hex8_3p"]);
-    assert!(String::from_utf8_lossy(&output.stdout).contains("hex8_3p: random against random, 9 games"));
+    assert!(output.stdout.contains("hex8_3p: random against random, 9 games"));
     let output = run(&["/no/such/model", "random"]);
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("no such file"));
+    assert_eq!(output.code, Some(2), "{output:?}");
+    assert!(output.stderr.contains("no such file"));
 }

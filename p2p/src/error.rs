@@ -13,7 +13,7 @@ pub enum P2pError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Another process listens there, or the address is not this host's.
-    #[error("cannot listen on {addr}: {reason}")]
+    #[error("cannot listen on {addr} ({reason}): choose another address, or stop what listens there")]
     Listen {
         /// The address asked for.
         addr: Multiaddr,

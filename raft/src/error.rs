@@ -26,7 +26,9 @@ pub enum StoreError {
         found: i64,
     },
     /// Pages or rows that cannot be trusted.
-    #[error("{path} is corrupt: {detail}")]
+    #[error(
+        "{path} is corrupt ({detail}): restore it from a backup, or start anew with an empty data folder"
+    )]
     Corrupt {
         /// File.
         path: PathBuf,

@@ -10,6 +10,8 @@ use clap::Subcommand;
 use serde::Serialize;
 
 /// Measure how fast the parts are on this machine.
+///
+/// Example: ringrift bench rules
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -19,6 +21,8 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Random complete games per second and steps per second, per configuration, on one thread.
+    ///
+    /// Example: ringrift bench rules --seconds 5 --json
     Rules(RulesArgs),
     Learn(super::bench_learn::Args),
 }

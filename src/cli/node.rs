@@ -70,7 +70,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
             .context("cannot follow the parent process")?;
     }
-    let config = Config::load(&args.data_dir.join("ringrift.toml"))?;
+    let settings = args.data_dir.join("ringrift.toml");
+    let config = Config::load(&settings)?;
+    config.validate().with_context(|| format!("correct {}", settings.display()))?;
     let secret = match &args.secret_file {
         Some(path) => {
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?

@@ -15,6 +15,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 /// Work with the rules of the game.
+///
+/// Example: ringrift rules check games.jsonl.gz
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -24,6 +26,10 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Replay recorded games and report the first mismatch of each file.
+    ///
+    /// Exit status: 0 if every file agrees, 1 if one disagrees, 2 if one cannot be read.
+    ///
+    /// Example: ringrift rules check traces/*.gz
     Check(CheckArgs),
 }
 

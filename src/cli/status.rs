@@ -29,6 +29,8 @@ pub(super) struct Args {
 }
 
 /// Ask about the cluster as a whole.
+///
+/// Example: ringrift cluster leader --data-dir n3
 #[derive(Debug, clap::Args)]
 pub(super) struct ClusterArgs {
     #[command(subcommand)]
@@ -38,6 +40,8 @@ pub(super) struct ClusterArgs {
 #[derive(Debug, Subcommand)]
 enum ClusterCommand {
     /// Who leads. Exit status: 0 for a confirmed leader, 2 for none or a stale answer, 3 for no answer.
+    ///
+    /// Example: ringrift cluster leader --data-dir n3 --json
     Leader {
         /// Data folder of the peer to ask.
         #[arg(long, value_name = "DIR")]

@@ -41,7 +41,8 @@ fn wanted(state: &ClusterState, me: NodeId, here: impl Fn(Hash) -> bool) -> Vec<
 /// When the disk fails.
 pub async fn run(node: Context) -> Result<(), WorkError> {
     let mut state = node.raft.applied();
-    let mut canonical: BTreeMap<String, Hash> = BTreeMap::new();
+    // Which model is in the files that events name.
+    let mut named: BTreeMap<String, Hash> = BTreeMap::new();
     loop {
         let current = state.borrow_and_update().clone();
         for (key, model) in wanted(&current, node.id, |model| node.blobs.has(model)) {
@@ -55,16 +56,22 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
             }
         }
         for config in current.configs.values() {
-            if canonical.get(&config.config_key) == Some(&config.champion) {
-                continue;
-            }
-            if let Some(bytes) = node.stored(config.champion).await? {
-                let path = node.path(&paths::canonical(&config.config_key));
-                blocking(move || {
-                    store::write_atomic(&path, &bytes).map_err(|source| WorkError::File { path, source })
-                })
-                .await??;
-                canonical.insert(config.config_key.clone(), config.champion);
+            let key = &config.config_key;
+            let champion = (paths::canonical(key), config.champion);
+            // Before the first training there is no candidate.
+            let newest = (config.newest != config.initial).then(|| (paths::candidate(key), config.newest));
+            for (name, model) in [champion].into_iter().chain(newest) {
+                if named.get(&name) == Some(&model) {
+                    continue;
+                }
+                if let Some(bytes) = node.stored(model).await? {
+                    let path = node.path(&name);
+                    blocking(move || {
+                        store::write_atomic(&path, &bytes).map_err(|source| WorkError::File { path, source })
+                    })
+                    .await??;
+                    named.insert(name, model);
+                }
             }
         }
         tokio::select! {

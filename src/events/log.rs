@@ -9,7 +9,7 @@ use raft::{ApplyHook, ClusterState, Command, HookError, Response};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -64,6 +64,14 @@ pub struct Logged {
 /// Why an event could not be kept or read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
+    /// The file cannot be opened.
+    #[error("cannot use {path}: restore it from a backup, or start anew with an empty --data-dir")]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
     /// The database.
     #[error("cannot use the event log")]
     Sqlite(#[from] rusqlite::Error),
@@ -121,6 +129,10 @@ impl EventLog {
     /// # Errors
     /// [`LogError`].
     pub fn open(path: &Path, origin: &str) -> Result<Self, LogError> {
+        Self::at(path, origin).map_err(|source| LogError::Open { path: path.to_owned(), source })
+    }
+
+    fn at(path: &Path, origin: &str) -> Result<Self, rusqlite::Error> {
         let connection = connect(path)?;
         connection.execute_batch(SCHEMA)?;
         let epoch = i64::from(rand::random::<u32>());

@@ -99,6 +99,7 @@ pub async fn run(
     let mut tasks = JoinSet::new();
     let outcome =
         live(options, &core, folder, listener, http, &shutdown, ready, &mut core_tasks, &mut tasks).await;
+    let told = shutdown.is_cancelled();
     shutdown.cancel();
     let ended = async {
         while tasks.join_next().await.is_some() {}
@@ -107,7 +108,14 @@ pub async fn run(
     if tokio::time::timeout(GRACE, ended).await.is_err() {
         tracing::warn!("some tasks did not end in time");
     }
-    outcome
+    match outcome {
+        // Whoever is stopped while it starts finds its parts stopped: no failure.
+        Err(error) if told => {
+            tracing::info!(%error, "stopped before it was running");
+            Ok(())
+        }
+        outcome => outcome,
+    }
 }
 
 #[allow(clippy::too_many_arguments)] // the second half of `run`

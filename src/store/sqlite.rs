@@ -42,7 +42,7 @@ pub enum DbError {
         supported: i64,
     },
     /// Damaged.
-    #[error("{path} is damaged: {detail}")]
+    #[error("{path} is damaged ({detail}): move it away, a new one is made")]
     Corrupt {
         /// The file.
         path: PathBuf,

@@ -50,7 +50,7 @@ impl Service {
                 tracing::error!(?addresses, ?reason, "no longer listening");
             }
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
-                tracing::debug!(from = %send_back_addr, %error, "connection refused");
+                tracing::info!(from = %send_back_addr, %error, "connection refused");
             }
             _ => {} // the rest is told again in other words
         }

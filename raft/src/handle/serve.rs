@@ -35,7 +35,7 @@ impl RaftHandle {
         let reply = match rpc::decode_request(request) {
             Ok(request) => self.answer(from, request).await,
             Err(e) => {
-                tracing::debug!(from, error = %e, "malformed request");
+                tracing::warn!(from, error = %e, "a malformed request was refused");
                 Reply::Refused(e.to_string())
             }
         };

@@ -1,0 +1,209 @@
+//! Peers find each other through one address, agree on who leads, and keep strangers out.
+
+use crate::support::{Cluster, Peer, QUICK, SOON, until, when};
+use p2p::{Class, P2p, P2pConfig, P2pHandle};
+use serde_json::Value;
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpStream},
+    path::Path,
+    time::Duration,
+};
+use tokio::{runtime::Runtime, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+#[test]
+fn three_peers_form_a_cluster_and_keep_strangers_out() {
+    let mut cluster = Cluster::start(3, QUICK);
+    agree(&cluster);
+    find_each_other(&cluster);
+    strangers_are_kept_out(&mut cluster);
+    nonsense_is_survived(&mut cluster);
+    agree(&cluster);
+    let terms = cluster.peers.iter().map(|peer| peer.status().unwrap().term);
+    assert!(terms.clone().min() == terms.max(), "one term");
+    // The address stays the peer's own.
+    let address = cluster.peers[2].address();
+    let kept = std::fs::read_to_string(cluster.peers[2].folder.join("addresses.json")).unwrap();
+    assert!(kept.contains(&address), "{address} is not in {kept}");
+    assert_eq!(cluster.peers[2].interrupt().1, Some(0), "Ctrl-C");
+    cluster.peers[2].start(None);
+    assert_eq!(cluster.peers[2].address(), address);
+    cluster.whole();
+    for peer in &mut cluster.peers {
+        assert_eq!(peer.stop().1, Some(0), "{}", peer.name);
+    }
+}
+
+/// Every peer names the same leader and three voters, to programs and to people.
+fn agree(cluster: &Cluster) {
+    let ask = |peer: &Peer| -> (Value, Value) {
+        let (code, status) = peer.ask(&["status"]);
+        assert_eq!(code, Some(0), "{status}");
+        assert_eq!(status["health"], "HEALTHY", "{status}");
+        assert_eq!(status["stale"], false, "{status}");
+        assert_eq!(status["voters"], serde_json::json!([1, 2, 3]), "{status}");
+        assert_eq!(status["voters_up"], 3, "{status}");
+        assert_eq!(status["quorum"], 2, "{status}");
+        let (code, report) = peer.ask(&["cluster", "leader"]);
+        assert_eq!(code, Some(0), "{report}");
+        assert_eq!(report["stale"], false);
+        assert_eq!(report["answered_by"], status["answered_by"]);
+        assert_eq!((&report["leader"], &report["term"]), (&status["leader"], &status["term"]));
+        (status["leader"].clone(), status["answered_by"].clone())
+    };
+    let answers: Vec<(Value, Value)> = cluster.peers.iter().map(ask).collect();
+    let leader = &answers[0].0;
+    assert!(answers.iter().all(|(named, _)| named == leader), "{answers:?}");
+    let mut speakers: Vec<&str> = answers.iter().map(|(_, by)| by.as_str().unwrap()).collect();
+    speakers.sort_unstable();
+    assert_eq!(speakers, ["node-1", "node-2", "node-3"]);
+
+    let (node, host) = (leader["node_id"].as_str().unwrap(), leader["host"].as_str().unwrap());
+    for peer in &cluster.peers {
+        let text = peer.read(&["cluster", "leader"]);
+        assert_eq!(text.code, Some(0), "{text:?}");
+        assert!(text.stdout.starts_with(&format!("{node} {host} term ")), "{text:?}");
+        let text = peer.read(&["status"]);
+        assert_eq!(text.code, Some(0), "{text:?}");
+        assert!(text.stdout.contains(&format!("leader  {node} {host} for ")), "{text:?}");
+        assert!(text.stdout.contains("3/3 voters up (quorum 2)"), "{text:?}");
+        for name in ["n1", "n2", "n3", "hex8_2p", "HEALTHY"] {
+            assert!(text.stdout.contains(name), "{name}: {text:?}");
+        }
+    }
+}
+
+/// All were told one address, and each is connected to each.
+fn find_each_other(cluster: &Cluster) {
+    for peer in &cluster.peers {
+        let status = peer.status().unwrap();
+        let mut hosts: Vec<_> = status.nodes.iter().map(|node| node.host.as_str()).collect();
+        hosts.sort_unstable();
+        assert_eq!(hosts, ["n1", "n2", "n3"]);
+        assert!(status.nodes.iter().all(|node| node.connected && node.online), "{:?}", status.nodes);
+        assert!(status.nodes.iter().all(|node| !node.addrs.is_empty()), "{:?}", status.nodes);
+    }
+}
+
+/// Another cluster's name or secret is refused in the handshake; both ends say so.
+fn strangers_are_kept_out(cluster: &mut Cluster) {
+    let join = cluster.peers[0].join_line();
+    let address = cluster.peers[0].address();
+    let secret = cluster.root.path().join("secret");
+    std::fs::write(&secret, "hush\n").unwrap();
+    let before = cluster.peers[0].log().matches("connection refused").count();
+    let mut others = [
+        (Peer::new(cluster.root.path(), "other-name", QUICK), ["--cluster", "other"]),
+        (Peer::new(cluster.root.path(), "other-secret", QUICK), ["--secret-file", secret.to_str().unwrap()]),
+    ];
+    for (peer, more) in &mut others {
+        peer.spawn(Some(&join), &more[..]);
+    }
+    for (peer, _) in &others {
+        until("a stranger is told that it cannot join", SOON, || {
+            let (told, log) = (peer.read(&["status"]), peer.log());
+            let yes = told.code == Some(3) && told.stderr.contains(&address) && log.contains("still trying");
+            when(yes, (), || format!("{told:?}\n{log}"))
+        });
+    }
+    until("the member logs who was refused", SOON, || {
+        let log = cluster.peers[0].log();
+        when(log.matches("connection refused").count() >= before + 2, (), || log.clone())
+    });
+    for (peer, _) in &mut others {
+        assert_eq!(peer.stop().1, Some(0), "a peer that waits can be stopped");
+    }
+    assert_eq!(cluster.peers[0].status().unwrap().nodes.len(), 3);
+}
+
+/// A process that knows the cluster's name and talks nonsense.
+struct Babbler {
+    handle: P2pHandle,
+    _tasks: JoinSet<()>,
+    runtime: Runtime,
+}
+
+impl Babbler {
+    fn start(folder: &Path, address: &str) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let config = P2pConfig {
+            key_path: folder.join("babbler.key"),
+            listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
+            bootstrap: vec![address.parse().unwrap()],
+            cluster: "ringrift/".to_owned(),
+            boot: 1,
+            topics: vec!["ringrift/events/1".to_owned(), "ringrift/models/1".to_owned()],
+            blob_dir: folder.join("babble"),
+        };
+        let (handle, tasks) = runtime.block_on(async move {
+            let mut tasks = JoinSet::new();
+            let (handle, _inbox) = P2p::start(config, &mut tasks, CancellationToken::new()).await.unwrap();
+            (handle, tasks)
+        });
+        Self { handle, _tasks: tasks, runtime }
+    }
+}
+
+/// Bytes that are no handshake, requests that are no requests, gossip that is no event: each is refused and told, and
+/// the peer goes on in the same term.
+fn nonsense_is_survived(cluster: &mut Cluster) {
+    let (socket, address) = (cluster.peers[0].socket(), cluster.peers[0].address());
+    let before = cluster.peers[0].status().unwrap();
+    let refused = cluster.peers[0].log().matches("connection refused").count();
+    let noise: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 4096], &noise] {
+        let mut stream = TcpStream::connect(&socket).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        // It may hang up before it has read everything.
+        let _ = stream.write_all(bytes);
+        let _ = stream.shutdown(Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert!(answer.len() < 4096, "a stranger is not talked to at length");
+    }
+    until("garbage is logged", SOON, || {
+        let log = cluster.peers[0].log();
+        when(log.matches("connection refused").count() > refused, (), || log.clone())
+    });
+
+    let babbler = Babbler::start(cluster.root.path(), &address);
+    let founder = address.rsplit('/').next().unwrap().to_owned();
+    until("the babbler is connected", SOON, || {
+        when(babbler.handle.is_connected(&founder), (), || {
+            format!("{:?}", *babbler.handle.bootstrap().borrow())
+        })
+    });
+    let framed = wire::encode(0x51, &(99u32, [7u8; 32]), 4096).unwrap();
+    for class in [Class::Control, Class::Raft] {
+        for nonsense in [vec![], b"nonsense".to_vec(), vec![0xff; 100_000], framed.clone()] {
+            let ask = babbler.handle.request(class, &founder, nonsense, Duration::from_secs(20));
+            let answer = babbler.runtime.block_on(ask);
+            assert!(answer.is_ok(), "{class:?}: nonsense has an answer: {answer:?}");
+        }
+    }
+    until("malformed requests and gossip are logged with their sender", SOON, || {
+        for topic in ["ringrift/events/1", "ringrift/models/1"] {
+            babbler.handle.publish(topic, b"nonsense".to_vec()).unwrap();
+        }
+        let (log, me) = (cluster.peers[0].log(), babbler.handle.peer_id());
+        let told = |what: &str| log.lines().any(|line| line.contains(what) && line.contains(&me));
+        let missing: Vec<_> = [
+            "a malformed request was refused",
+            "a gossip message was refused",
+            "an announcement was refused",
+        ]
+        .into_iter()
+        .filter(|what| !told(what))
+        .collect();
+        when(missing.is_empty(), (), || format!("{missing:?} not in {log}"))
+    });
+    let malformed = cluster.peers[0].log().matches("a malformed request was refused").count();
+    assert!(malformed >= 8, "all of them, of both classes: {malformed}");
+    drop(babbler);
+    cluster.whole();
+    let after = cluster.peers[0].status().unwrap();
+    assert_eq!((after.term, after.nodes.len()), (before.term, 3), "nothing has changed");
+    assert!(after.uptime_ms > before.uptime_ms, "the same process");
+    assert!(after.failures.is_empty(), "{:?}", after.failures);
+}

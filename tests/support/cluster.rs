@@ -1,0 +1,70 @@
+//! A few peers that know each other.
+
+use super::{Peer, SOON, until, when};
+use ringrift::node::status::Status;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tempfile::TempDir;
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Waits until no other test runs a cluster.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    // A test that failed has ended its cluster.
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Running peers; they end before their folders are removed and before the next cluster starts.
+pub(crate) struct Cluster {
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) root: TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Cluster {
+    /// The first peer founds the cluster, the others join with the line that it prints.
+    pub(crate) fn start(count: usize, settings: &str) -> Self {
+        let turn = turn();
+        let root = tempfile::tempdir().expect("a folder");
+        let mut peers: Vec<Peer> =
+            (1..=count).map(|n| Peer::new(root.path(), &format!("n{n}"), settings)).collect();
+        peers[0].start(None);
+        let join = peers[0].join_line();
+        for peer in &mut peers[1..] {
+            peer.start(Some(&join));
+        }
+        let cluster = Self { peers, root, _turn: turn };
+        cluster.whole();
+        cluster
+    }
+
+    /// Waits until every peer says that every peer is online, votes as it should, and follows a leader.
+    pub(crate) fn whole(&self) {
+        let count = self.peers.len();
+        let voters = if count < 3 { 1 } else { 3 };
+        let complete = |s: &Status| {
+            s.nodes.iter().filter(|node| node.online && node.connected).count() == count
+                && s.voters.len() == voters
+        };
+        for peer in &self.peers {
+            peer.until_status("the cluster is whole", complete);
+        }
+    }
+
+    /// The index of the peer that leads.
+    pub(crate) fn leader(&self) -> usize {
+        until("somebody leads", SOON, || {
+            let running = self.peers.iter().filter(|peer| peer.is_running());
+            let leaders = running.filter_map(|peer| peer.status().ok().filter(|status| !status.stale));
+            let host = leaders.filter_map(|status| status.leader).map(|leader| leader.host).next();
+            let index = self.peers.iter().position(|peer| Some(&peer.name) == host.as_ref());
+            index.ok_or_else(|| format!("{host:?}"))
+        })
+    }
+
+    /// Acknowledged games, as the peer at `index` knows them.
+    pub(crate) fn games(&self, index: usize) -> Result<u64, String> {
+        let status = self.peers[index].status()?;
+        let games: u64 = status.configs.iter().map(|config| config.games_total).sum();
+        when(!status.stale, games, || "stale".to_owned())
+    }
+}

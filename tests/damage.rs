@@ -26,6 +26,7 @@ fn a_peer_with_damaged_files() {
     games_are_merged_again(&mut cluster);
     mended(&cluster.peers[1], segment);
     databases_are_refused(&mut cluster);
+    the_list_of_segments_is_made_anew(&mut cluster);
 }
 
 /// Games of self-play in the canonical database.
@@ -122,9 +123,7 @@ fn databases_are_refused(cluster: &mut Cluster) {
     let peer = &mut cluster.peers[1];
     assert_eq!(peer.stop().1, Some(0));
     let folder = peer.folder.to_str().unwrap().to_owned();
-    for (name, advice) in
-        [("node.db", "restore it"), ("raft.db", "restore it"), ("segments.db", "move it away")]
-    {
+    for name in ["node.db", "raft.db"] {
         let path = peer.folder.join(name);
         // Everything in one file.
         let database = rusqlite::Connection::open(&path).unwrap();
@@ -143,7 +142,7 @@ fn databases_are_refused(cluster: &mut Cluster) {
             let ended = run(&["node", "--exit-with-parent", "--data-dir", &folder]);
             assert_eq!(ended.code, Some(2), "{kind} {name}: {ended:?}");
             let message = ended.stderr.split("error: ").last().unwrap();
-            for part in [path.to_str().unwrap(), advice] {
+            for part in [path.to_str().unwrap(), "restore it"] {
                 assert!(message.contains(part), "{kind} {name}: {message}");
             }
             assert_eq!(fs::read(&path).unwrap(), bytes, "{kind} {name} is left as it was");
@@ -153,4 +152,23 @@ fn databases_are_refused(cluster: &mut Cluster) {
     peer.start(None);
     cluster.whole();
     cluster.peers[1].until_status("with the old files it goes on", |status| status.work.selfplay.games > 0);
+}
+
+/// It only lists what waits to be acknowledged, and the segments themselves are elsewhere.
+fn the_list_of_segments_is_made_anew(cluster: &mut Cluster) {
+    let peer = &mut cluster.peers[1];
+    assert_eq!(peer.stop().1, Some(0));
+    let noise = vec![7; 8192];
+    fs::write(peer.folder.join("segments.db"), &noise).unwrap();
+    peer.start(None);
+    peer.until_status("it plays on", |status| status.work.selfplay.games > 0);
+    let names = fs::read_dir(&peer.folder).unwrap().map(|entry| entry.unwrap().path());
+    let aside = |path: &PathBuf| path.to_str().unwrap().contains("segments.db.corrupt-");
+    let contents: Vec<Vec<u8>> = names.filter(aside).map(|path| fs::read(path).unwrap()).collect();
+    assert!(contents.contains(&noise), "the damaged list is kept");
+    assert!(peer.log().contains("the list of segments was damaged"), "{}", peer.log());
+    until("what it plays is acknowledged again", SOON, || {
+        let status = peer.status()?;
+        when(status.work.selfplay.unacknowledged == 0, (), || format!("{:?}", status.work))
+    });
 }

@@ -9,7 +9,7 @@ use crate::{
         train::{self, Job, Progress},
     },
     node::{Context, Manifest, TrainingActivity, WorkError, announce, blocking},
-    store::{self, Segment, paths},
+    store::{Segment, paths},
 };
 use kernels::Checkpoint;
 use raft::{
@@ -119,10 +119,7 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
             }
         }
     };
-    let path = node.path(&paths::candidate(&key));
-    let (hash, size, copy) = (trained.hash, trained.bytes.len() as u64, trained.bytes.clone());
-    blocking(move || store::write_atomic(&path, &copy).map_err(|source| WorkError::File { path, source }))
-        .await??;
+    let (hash, size) = (trained.hash, trained.bytes.len() as u64);
     node.keep(trained.bytes).await?;
     announce(&node, &Manifest { config_key: key.clone(), model: hash, size })?;
     let final_loss = trained.final_loss.total();

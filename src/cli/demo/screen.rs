@@ -53,7 +53,7 @@ impl Screen {
                 line.set_message(peer_line(&peer.name, status.as_ref()));
             }
             if let Some(last) = self.lines.last() {
-                last.set_message(overall);
+                last.set_message(format!("{}  {overall}", clock(elapsed)));
             }
         } else if self.printed.is_none_or(|at| at.elapsed() >= LINE_EVERY) {
             self.printed = Some(Instant::now());

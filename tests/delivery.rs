@@ -51,15 +51,17 @@ impl Drop for Peer {
 impl Peer {
     fn start(root: &Path, name: &str, gossip: bool, join: Option<&str>) -> Self {
         let folder = root.join(name);
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("ringrift.toml"), format!("{SETTINGS}{gossip}\n")).unwrap();
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(folder.join("ringrift.toml"), format!("{SETTINGS}{gossip}\n")).expect("settings");
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringrift"));
         command.args(["node", "--exit-with-parent", "--name", name, "--data-dir"]).arg(&folder);
         if let Some(address) = join {
             command.args(["--bootstrap", address]);
         }
-        let log = File::options().create(true).append(true).open(root.join(format!("{name}.log"))).unwrap();
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let log =
+            File::options().create(true).append(true).open(root.join(format!("{name}.log"))).expect("a log");
+        let child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("it starts");
         Self { folder, child }
     }
 
@@ -95,7 +97,7 @@ impl Peer {
 
     fn run(&self, args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringrift"));
-        command.args(args).arg("--data-dir").arg(&self.folder).output().unwrap()
+        command.args(args).arg("--data-dir").arg(&self.folder).output().expect("it runs")
     }
 
     fn emit(&self, event: &str, payload: &Value) -> Output {
@@ -136,8 +138,8 @@ fn payload(event: &str) -> Value {
         "leader_id": "node-1", "term": 0, "node_count": 3, "healthy_nodes": 1
     }"#;
     let all = all.replace("NOWHERE", NOWHERE).replace("MODEL", model);
-    let all: Value = serde_json::from_str(&all).unwrap();
-    let mut fields = all.as_object().unwrap().clone();
+    let all: Value = serde_json::from_str(&all).expect("JSON");
+    let mut fields = all.as_object().expect("an object").clone();
     // What the event does not have is refused by name: leave it out and ask again.
     loop {
         match Event::from_operator(event, Value::Object(fields.clone()), "node-1", 1.5) {

@@ -57,7 +57,8 @@ pub(super) struct Dead {
 }
 
 fn cut(error: &str) -> &str {
-    &error[..error.floor_char_boundary(ERROR_BYTES_MAX)]
+    let end = error.char_indices().map(|(at, _)| at).take_while(|at| *at <= ERROR_BYTES_MAX).last();
+    if error.len() <= ERROR_BYTES_MAX { error } else { &error[..end.unwrap_or(0)] }
 }
 
 impl Dead {

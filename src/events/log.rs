@@ -390,7 +390,8 @@ impl EventLog {
         Ok(answer)
     }
 
-    /// A peer has pruned events that are missing here: they are given up, and the state has to do.
+    /// A peer has pruned events that are missing here: they are given up, and the state has to do. What this node
+    /// writes itself, it never gives up on a peer's word.
     ///
     /// # Errors
     /// [`LogError`].
@@ -399,7 +400,10 @@ impl EventLog {
             return Ok(());
         }
         self.write(|writer| {
-            for Floor { origin, epoch, lost_to } in floors {
+            let others = floors
+                .iter()
+                .filter(|f| f.origin != RAFT && (&f.origin, f.epoch) != (&self.origin, self.epoch));
+            for Floor { origin, epoch, lost_to } in others {
                 let id = EventId { origin: origin.clone(), epoch: *epoch, sequence: *lost_to };
                 writer.give_up(&id)?;
             }

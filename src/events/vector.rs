@@ -19,8 +19,11 @@ pub struct Have {
     pub beyond: Vec<(i64, i64)>,
 }
 
+/// An origin and its epoch.
+pub type Source = (String, i64);
+
 /// What a node has, by origin and epoch.
-pub type Vector = BTreeMap<(String, i64), Have>;
+pub type Vector = BTreeMap<Source, Have>;
 
 impl Have {
     /// What remains of events `from..=to` when all that is here is taken away, in order.
@@ -63,7 +66,7 @@ pub fn is_sound(vector: &Vector) -> bool {
 
 /// The ranges that `ours` has and `theirs` lacks, by origin.
 #[must_use]
-pub fn missing(ours: &Vector, theirs: &Vector) -> Vec<((String, i64), Vec<RangeInclusive<i64>>)> {
+pub fn missing(ours: &Vector, theirs: &Vector) -> Vec<(Source, Vec<RangeInclusive<i64>>)> {
     let nothing = Have::default();
     let ranges = ours.iter().map(|(key, have)| {
         let theirs = theirs.get(key).unwrap_or(&nothing);

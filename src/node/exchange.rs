@@ -102,18 +102,18 @@ pub(super) async fn answer(node: &Context, from: &str, question: &[u8]) -> Optio
     }
 }
 
-/// Asks one peer until it has nothing more to tell. Says whether it told all.
-async fn ask(node: &Context, peer: &str) -> bool {
+/// Asks one peer until it has nothing more to tell.
+async fn ask(node: &Context, peer: &str) {
     loop {
         let log = Arc::clone(&node.events);
         let question =
             blocking(move || -> Result<_, LogError> { Ok(Question { vector: log.vector()? }.encode()?) });
-        let Ok(Ok(question)) = question.await else { return false };
+        let Ok(Ok(question)) = question.await else { return };
         let answer = match node.p2p.request(Class::Control, peer, question, WAIT).await {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::debug!(peer, %error, "no answer about events");
-                return false;
+                return;
             }
         };
         let Answer { events, floors, more, .. } =
@@ -121,23 +121,22 @@ async fn ask(node: &Context, peer: &str) -> bool {
                 Ok(answer) => answer,
                 Err(refused) => {
                     refuse(node, peer, &refused);
-                    return false;
+                    return;
                 }
             };
         if !floors.is_empty() {
             tracing::warn!(peer, ?floors, "missed events are gone; the state has to do");
             let log = Arc::clone(&node.events);
             if !matches!(blocking(move || log.give_up(&floors)).await, Ok(Ok(()))) {
-                return false;
+                return;
             }
         }
         if events.is_empty() {
-            return true;
+            return;
         }
-        match keep(node, peer, events, false).await {
-            Some(received) if more && received.new > 0 => {}
-            Some(received) => return received.refused.is_empty(),
-            None => return false,
+        let kept = keep(node, peer, events, false).await;
+        if !more || !kept.is_some_and(|received| received.new > 0 && !received.full) {
+            return;
         }
     }
 }

@@ -277,7 +277,12 @@ pub async fn status(node: &Context, cluster: &str) -> Status {
         (None, true) => Health::Healthy,
     };
     let work = node.activity.get(Instant::now());
-    let blocked = blocked(&state, &metrics, stale.is_some(), (voters_up, quorum), &work);
+    let events = events_view(node).await;
+    let mut blocked = blocked(&state, &metrics, stale.is_some(), (voters_up, quorum), &work);
+    if events.dead_letters > 0 {
+        let count = events.dead_letters;
+        blocked.push(format!("{count} events could not be handled here: see `ringrift dlq list`"));
+    }
     Status {
         schema: SCHEMA,
         cluster: cluster.to_owned(),
@@ -297,7 +302,7 @@ pub async fn status(node: &Context, cluster: &str) -> Status {
         segments: state.segments.len(),
         work,
         failures: node.failures.get(),
-        events: events_view(node).await,
+        events,
         delay_ms: millis(node.delay.get()),
         blocked,
         uptime_ms: millis(node.started.elapsed()),

@@ -155,11 +155,24 @@ fn a_node_that_was_away_too_long_goes_on_from_what_is_left() {
 }
 
 #[test]
+fn a_peer_cannot_make_a_node_give_up_its_own_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(&folder, "a");
+    emit(&log, online("node-1"));
+    let before = log.vector().unwrap();
+    let own = Floor { origin: log.origin.clone(), epoch: log.epoch, lost_to: 1000 };
+    let raft = Floor { origin: RAFT.into(), epoch: 0, lost_to: 1000 };
+    log.give_up(&[own, raft]).unwrap();
+    assert_eq!(log.vector().unwrap(), before);
+}
+
+#[test]
 fn an_answer_is_bounded_and_the_next_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = (open(&folder, "a"), open(&folder, "b"));
     let many = (0..1200).map(|n| Emission::from(cleared("hex8_2p", f64::from(n)))).collect();
     a.emit_all(many).unwrap();
+    let began = std::time::Instant::now();
     let mut answers = Vec::new();
     loop {
         let answer = a.answer(&b.vector().unwrap()).unwrap();
@@ -170,6 +183,7 @@ fn an_answer_is_bounded_and_the_next_goes_on() {
             break;
         }
     }
+    println!("{:.0} events/s caught up", 1200.0 / began.elapsed().as_secs_f64());
     assert_eq!(answers.iter().sum::<usize>(), 1200);
     assert!(answers.len() > 2 && answers.iter().all(|n| *n <= 500), "{answers:?}");
     assert_eq!(events(&b)[999], cleared("hex8_2p", 999.0));

@@ -241,7 +241,7 @@ async fn failures_and_kills_do_not_change_the_effects() {
             let call = calls.fetch_add(1, Ordering::Relaxed);
             async move {
                 tokio::time::sleep(Duration::from_micros(u64::from(call % 7) * 300)).await;
-                if call % 5 == 0 {
+                if call.is_multiple_of(5) {
                     return Err(HandlerError::NoQuorum);
                 }
                 let sequence = logged.sequence;

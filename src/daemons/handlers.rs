@@ -11,11 +11,14 @@ use crate::{
         registry,
         runner::{Effect, HandlerError, Handlers, Handling},
     },
-    node::{Context, WorkError},
+    node::{Context, Node, WorkError},
 };
 use futures::FutureExt;
 use raft::ProposeError;
-use std::{future::Future, sync::Arc, sync::OnceLock};
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock, Weak},
+};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use wire::Hash;
 
@@ -68,8 +71,9 @@ impl From<WorkError> for HandlerError {
     }
 }
 
-/// The node, once there is one: handlers are registered before.
-pub type Late = Arc<OnceLock<Context>>;
+/// The node, once there is one: handlers are registered before. Weak, for the node owns them: it must end with its last
+/// task, and its databases with it.
+pub type Late = Arc<OnceLock<Weak<Node>>>;
 
 /// All handlers.
 #[must_use]
@@ -77,9 +81,11 @@ pub fn all(node: &Late) -> Handlers {
     let mut handlers = Handlers::default();
     let mut on = |daemon: &'static str, run: fn(Context, Arc<Logged>) -> Handling| {
         let node = Arc::clone(node);
-        handlers.on(daemon, &registry::handled_by(daemon), move |logged| match node.get() {
-            Some(node) => run(Arc::clone(node), logged),
-            None => async { Err(HandlerError::NoQuorum) }.boxed(),
+        handlers.on(daemon, &registry::handled_by(daemon), move |logged| {
+            match node.get().and_then(Weak::upgrade) {
+                Some(node) => run(node, logged),
+                None => async { Err(HandlerError::NoQuorum) }.boxed(),
+            }
         });
     };
     on("consolidation", |node, logged| done(consolidate(node, logged)));

@@ -208,7 +208,7 @@ async fn live(
     core_tasks.spawn_on(node.delay.clone().measure(shutdown.clone()), core);
     tasks.spawn(introduce(Arc::clone(&node), options.clone()));
     // Set once, here.
-    let _ = late.set(Arc::clone(&node));
+    let _ = late.set(Arc::downgrade(&node));
     let gap = Arc::new(Notify::new());
     tasks.spawn(exchange::listen(Arc::clone(&node), inbox.gossip, Arc::clone(&gap)));
     tasks.spawn(exchange::repair(Arc::clone(&node), gap));

@@ -1,18 +1,27 @@
 //! Asks a running node through its HTTP interface, which its data folder names.
 
 use crate::{
-    events::log::Logged,
-    http::{Audit, Trouble},
-    node::status::{LeaderReport, Status},
+    events::{Event, dlq::DeadLetter, log::Logged},
+    http::{Audit, Injection, Letters, Trouble},
+    node::{
+        letters::Told,
+        status::{LeaderReport, Status},
+        token,
+    },
     store::{FolderError, Running},
 };
-use serde::de::DeserializeOwned;
-use std::{path::Path, time::Duration};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// How long a node may take to answer.
 const WAIT: Duration = Duration::from_secs(4);
 /// An audit reads everything.
 const AUDIT: Duration = Duration::from_secs(120);
+/// A replay runs handlers, here and elsewhere.
+const REPLAY: Duration = Duration::from_secs(40);
 /// Largest answer.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
@@ -28,6 +37,17 @@ pub enum ClientError {
     /// The node runs but cannot answer yet.
     #[error("the node is not ready: {0}")]
     NotReady(String),
+    /// The node says no.
+    #[error("{0}")]
+    Refused(String),
+    /// The node's token cannot be read.
+    #[error("cannot read the token in {path}: only who owns the data folder can change something")]
+    Token {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// No answer, or one that makes no sense.
     #[error("the node at {url} does not answer")]
     Http {
@@ -42,6 +62,7 @@ pub enum ClientError {
 #[derive(Clone, Debug)]
 pub struct Client {
     base: String,
+    folder: PathBuf,
 }
 
 impl Client {
@@ -51,7 +72,7 @@ impl Client {
     /// [`ClientError::NotRunning`], or a folder that is none.
     pub fn of_folder(path: &Path) -> Result<Self, ClientError> {
         match Running::find(path)? {
-            Running::Yes(runtime) => Ok(Self { base: runtime.http }),
+            Running::Yes(runtime) => Ok(Self { base: runtime.http, folder: path.to_owned() }),
             Running::Starting => Err(ClientError::NotReady("it is starting".to_owned())),
             Running::Stale(_) | Running::No => Err(ClientError::NotRunning(path.display().to_string())),
         }
@@ -89,19 +110,100 @@ impl Client {
         self.get("/v1/audit", AUDIT)
     }
 
+    /// Emits an event as an operator.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn emit(&self, injection: &Injection) -> Result<Event, ClientError> {
+        self.post("/v1/events", injection, WAIT)
+    }
+
+    /// The node's dead letters, all of them.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn dead_letters(&self) -> Result<Vec<Told>, ClientError> {
+        let mut all: Vec<Told> = self.get("/v1/dlq", WAIT)?;
+        while let Some(own) = all.first_mut() {
+            let Some(last) = own.letters.last() else { break };
+            let page: Vec<Told> = self.get(&format!("/v1/dlq?after={}", last.id), WAIT)?;
+            let more = page.into_iter().flat_map(|told| told.letters).collect::<Vec<_>>();
+            if more.is_empty() {
+                break;
+            }
+            own.letters.extend(more);
+        }
+        Ok(all)
+    }
+
+    /// The oldest dead letters of every node.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn dead_letters_everywhere(&self) -> Result<Vec<Told>, ClientError> {
+        self.get("/v1/dlq?all=true", REPLAY)
+    }
+
+    /// One dead letter.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if there is no such letter.
+    pub fn dead_letter(&self, id: i64) -> Result<DeadLetter, ClientError> {
+        self.get(&format!("/v1/dlq/{id}"), WAIT)
+    }
+
+    /// Runs the handlers of dead letters again.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn replay(&self, which: Letters) -> Result<Vec<Told>, ClientError> {
+        self.post("/v1/dlq/replay", &which, REPLAY)
+    }
+
+    /// Drops dead letters.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn purge(&self, which: Letters) -> Result<Vec<Told>, ClientError> {
+        self.post("/v1/dlq/purge", &which, REPLAY)
+    }
+
+    fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        wait: Duration,
+    ) -> Result<T, ClientError> {
+        let token = token::read(&self.folder)
+            .map_err(|source| ClientError::Token { path: self.folder.clone(), source })?;
+        let url = format!("{}{path}", self.base);
+        let failed = |source: ureq::Error| ClientError::Http { url: url.clone(), source: Box::new(source) };
+        let request = ureq::post(&url).header("authorization", format!("Bearer {token}"));
+        let config = request.config().proxy(None).timeout_global(Some(wait));
+        let request = config.http_status_as_error(false).build();
+        read(request.send_json(body).map_err(failed)?, failed)
+    }
+
     fn get<T: DeserializeOwned>(&self, path: &str, wait: Duration) -> Result<T, ClientError> {
         let url = format!("{}{path}", self.base);
         let failed = |source: ureq::Error| ClientError::Http { url: url.clone(), source: Box::new(source) };
         // A proxy of the environment does not know this host's loopback interface.
         let config = ureq::get(&url).config().proxy(None).timeout_global(Some(wait));
         let request = config.http_status_as_error(false).build();
-        let mut answer = request.call().map_err(failed)?;
-        let ok = answer.status().is_success();
-        let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX);
-        if ok {
-            body.read_json().map_err(failed)
-        } else {
-            Err(ClientError::NotReady(body.read_json::<Trouble>().map_err(failed)?.error))
-        }
+        read(request.call().map_err(failed)?, failed)
     }
+}
+
+fn read<T: DeserializeOwned>(
+    mut answer: ureq::http::Response<ureq::Body>,
+    failed: impl Fn(ureq::Error) -> ClientError,
+) -> Result<T, ClientError> {
+    let status = answer.status();
+    let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX);
+    if status.is_success() {
+        return body.read_json().map_err(failed);
+    }
+    let trouble = body.read_json::<Trouble>().map_err(failed)?.error;
+    let waiting = status == ureq::http::StatusCode::SERVICE_UNAVAILABLE;
+    Err(if waiting { ClientError::NotReady(trouble) } else { ClientError::Refused(trouble) })
 }

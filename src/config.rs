@@ -24,6 +24,22 @@ pub struct Config {
     pub training: TrainingConfig,
     /// Evaluation and promotion.
     pub evaluation: EvaluationConfig,
+    /// Events.
+    pub events: EventsConfig,
+}
+
+/// How events travel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventsConfig {
+    /// Gossip them. Without it they arrive all the same, within a second or two: for tests.
+    pub gossip: bool,
+}
+
+impl Default for EventsConfig {
+    fn default() -> Self {
+        Self { gossip: true }
+    }
 }
 
 /// Self-play settings.
@@ -86,6 +102,7 @@ impl Default for Config {
             selfplay: SelfplayConfig::default(),
             training: TrainingConfig::default(),
             evaluation: EvaluationConfig::default(),
+            events: EventsConfig::default(),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod command_line;
 mod damage;
+mod delivery;
 mod demo;
 mod engine;
 mod failover;

@@ -3,7 +3,10 @@
 //! Invariant: a key file that exists is used or refused, never replaced. A node that silently took a new key would
 //! be a stranger to the cluster that admitted it.
 
-use libp2p::identity::{Keypair, ed25519};
+use libp2p::{
+    PeerId,
+    identity::{Keypair, PublicKey, ed25519},
+};
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
@@ -61,6 +64,43 @@ pub fn load_or_create(path: &Path) -> Result<Keypair, IdentityError> {
         }
         Err(source) => Err(IdentityError::Read { path: path.to_owned(), source }),
     }
+}
+
+/// Signs in this node's name. Cheap to clone.
+#[derive(Clone)]
+pub struct Signer(Keypair);
+
+impl Signer {
+    /// With the key at `path`, which is made if there is none.
+    ///
+    /// # Errors
+    /// [`IdentityError`].
+    pub fn load(path: &Path) -> Result<Self, IdentityError> {
+        load_or_create(path).map(Self)
+    }
+
+    /// The id that [`verify`] checks against.
+    #[must_use]
+    pub fn peer_id(&self) -> String {
+        self.0.public().to_peer_id().to_string()
+    }
+
+    /// The signature of `message`. The caller makes sure that messages of two purposes are never alike.
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        // Only RSA can fail.
+        self.0.sign(message).unwrap_or_default()
+    }
+}
+
+/// Whether the peer called `peer_id` signed `message`: an ed25519 peer id holds its own public key.
+#[must_use]
+pub fn verify(peer_id: &str, message: &[u8], signature: &[u8]) -> bool {
+    let Ok(peer) = peer_id.parse::<PeerId>() else { return false };
+    let hash = peer.as_ref();
+    // 0 is the identity hash: the key itself.
+    hash.code() == 0
+        && PublicKey::try_decode_protobuf(hash.digest()).is_ok_and(|key| key.verify(message, signature))
 }
 
 fn render(key: &ed25519::Keypair) -> Vec<u8> {
@@ -136,6 +176,18 @@ mod tests {
             assert!(matches!(load_or_create(&path), Err(IdentityError::Corrupt { .. })));
             assert_eq!(fs::read(&path).unwrap(), damage);
         }
+    }
+
+    #[test]
+    fn only_the_signer_signs() {
+        let folder = tempfile::tempdir().unwrap();
+        let [a, b] = ["a", "b"].map(|name| Signer::load(&folder.path().join(name)).unwrap());
+        let signature = a.sign(b"message");
+        assert!(verify(&a.peer_id(), b"message", &signature));
+        assert!(!verify(&b.peer_id(), b"message", &signature));
+        assert!(!verify(&a.peer_id(), b"massage", &signature));
+        assert!(!verify(&a.peer_id(), b"message", &signature[1..]));
+        assert!(!verify("nobody", b"message", &signature));
     }
 
     proptest! {

@@ -26,7 +26,7 @@ pub use error::{P2pError, PublishError, RequestError};
 pub use handle::{
     BootstrapStatus, GossipMessage, Inbox, IncomingRequest, P2pHandle, PeerInfo, Reply, ReplyError,
 };
-pub use identity::{IdentityError, load_or_create};
+pub use identity::{IdentityError, Signer, load_or_create, verify};
 pub use libp2p::{Multiaddr, PeerId};
 pub use start::{P2p, P2pConfig};
 pub use wire::Hash;

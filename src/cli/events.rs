@@ -1,12 +1,14 @@
-//! `ringrift events`: what happened, as one peer's log has it.
+//! `ringrift events`: what happened, as one peer's log has it; who emits and handles what; and events by hand.
 
 use crate::{
-    client::{Client, ClientError},
-    events::log::Logged,
+    client::Client,
+    events::{log::Logged, registry},
+    http::Injection,
 };
+use anyhow::Context as _;
 use std::{
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     thread,
     time::Duration,
@@ -19,12 +21,23 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// List what happened, oldest first, from the event log of a running peer.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit status: 0, or 3 when the peer does not answer.\n\n\
-    Examples:\n  ringrift events --data-dir n1\n  ringrift events --data-dir n1 --follow --json | jq -c .event")]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Exit status: 0, 1 when the peer refuses, 2 for wrong \
+    arguments, or 3 when the peer does not answer.\n\n\
+    Examples:\n  ringrift events --data-dir n1\n  ringrift events --data-dir n1 --follow --json | jq -c .event\n  \
+    ringrift events --map\n  \
+    ringrift events emit HOST_OFFLINE --payload '{\"node_id\": \"node-3\"}' --data-dir n1"
+)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Data folder of the peer to ask.
-    #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "map")]
+    data_dir: Option<PathBuf>,
+    /// Print which daemons emit and handle which event, and what they do about it.
+    #[arg(long, conflicts_with_all = ["since", "follow"])]
+    map: bool,
     /// Only events after this position of that peer's log.
     #[arg(long, default_value_t = 0)]
     since: i64,
@@ -36,29 +49,72 @@ pub(super) struct Args {
     json: bool,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Emit an event by hand, marked as injected, at every peer.
+    ///
+    /// It does what the same event would do that the cluster emitted. Only who can read the data folder may do it.
+    Emit {
+        /// The event's name, as `ringrift events --map` lists them.
+        event: String,
+        /// Its payload as a JSON object. A missing `node_id` becomes the peer's, a missing `timestamp` the time.
+        #[arg(long, value_name = "JSON")]
+        payload: String,
+        /// Data folder of the peer that shall emit it.
+        #[arg(long, value_name = "DIR")]
+        data_dir: PathBuf,
+    },
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// If the events cannot be written.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    match list(args) {
+    let outcome = match (&args.what, &args.data_dir) {
+        (Some(What::Emit { event, payload, data_dir }), _) => emit(event, payload, data_dir),
+        (None, Some(data_dir)) if !args.map => list(args, data_dir),
+        (None, _) => map(args.json),
+    };
+    match outcome {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) if error.is::<ClientError>() => {
-            eprintln!("error: {error:#}");
-            Ok(ExitCode::from(3))
-        }
         // Whoever reads has seen enough.
         Err(error)
             if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) =>
         {
             Ok(ExitCode::SUCCESS)
         }
-        Err(error) => Err(error),
+        Err(error) => super::unanswered(error),
     }
 }
 
-fn list(args: &Args) -> anyhow::Result<()> {
-    let client = Client::of_folder(&args.data_dir)?;
+fn emit(event: &str, payload: &str, data_dir: &Path) -> anyhow::Result<()> {
+    let payload = serde_json::from_str(payload).context("the payload is no JSON")?;
+    let injection = Injection { event: event.to_owned(), payload };
+    let emitted = Client::of_folder(data_dir)?.emit(&injection)?;
+    println!("{}", serde_json::to_string(&emitted)?);
+    Ok(())
+}
+
+fn map(json: bool) -> anyhow::Result<()> {
+    let entries = registry::entries();
+    if json {
+        println!("{}", serde_json::to_string_pretty(&entries)?);
+        return Ok(());
+    }
+    for entry in entries {
+        let emitters = match entry.emitters {
+            [] => "operators only".to_owned(),
+            emitters => emitters.join(", "),
+        };
+        println!("{} <- {emitters}", entry.event);
+        entry.handlers.iter().for_each(|handles| println!("    -> {}: {}", handles.daemon, handles.effect));
+    }
+    Ok(())
+}
+
+fn list(args: &Args, data_dir: &Path) -> anyhow::Result<()> {
+    let client = Client::of_folder(data_dir)?;
     let mut position = args.since;
     let mut out = io::stdout().lock();
     loop {
@@ -86,7 +142,8 @@ fn line(logged: &Logged) -> anyhow::Result<String> {
     let body = serde_json::to_value(&logged.event)?;
     let name = logged.event.name();
     let payload = &body[name];
-    Ok(format!("{:>7} {h:02}:{m:02}:{s:02} {name:<28} {payload}", logged.position))
+    let mark = if logged.injected { " (injected)" } else { "" };
+    Ok(format!("{:>7} {h:02}:{m:02}:{s:02} {name:<28} {payload}{mark}", logged.position))
 }
 
 #[cfg(test)]
@@ -104,6 +161,11 @@ mod tests {
             epoch: 0,
             sequence: 16,
             at_ms: 86_400_000 + 3_723_000,
+            flow: "cluster".into(),
+            flow_previous: None,
+            causes: Vec::new(),
+            subject: None,
+            injected: false,
             event,
         };
         let line = line(&logged).unwrap();

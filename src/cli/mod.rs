@@ -7,6 +7,7 @@ mod bench;
 mod bench_learn;
 mod chaos;
 mod demo;
+mod dlq;
 mod engine;
 mod events;
 mod local;
@@ -16,6 +17,7 @@ mod players;
 mod rules;
 mod status;
 
+use crate::client::ClientError;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::{io, process::ExitCode};
@@ -36,6 +38,7 @@ enum Command {
     Status(status::Args),
     Cluster(status::ClusterArgs),
     Events(events::Args),
+    Dlq(dlq::Args),
     Match(matches::Args),
     Engine(engine::Args),
     Bench(bench::Args),
@@ -69,6 +72,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Status(args) => status::run(&args),
         Command::Cluster(args) => status::cluster(args),
         Command::Events(args) => events::run(&args),
+        Command::Dlq(args) => dlq::run(&args),
         Command::Engine(args) => engine::run(&args),
         Command::Match(args) => matches::run(&args),
         Command::Bench(args) => bench::run(args),
@@ -78,6 +82,15 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Says why a peer did not do what it was asked: status 1 when it said no, 3 when it did not answer.
+fn unanswered(error: anyhow::Error) -> anyhow::Result<ExitCode> {
+    if !error.is::<ClientError>() {
+        return Err(error);
+    }
+    eprintln!("error: {error:#}");
+    Ok(if dlq::is_refusal(&error) { ExitCode::FAILURE } else { ExitCode::from(3) })
 }
 
 #[cfg(test)]

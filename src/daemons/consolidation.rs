@@ -2,6 +2,7 @@
 //!
 //! The databases are derived: one that is lost or corrupt is made anew from the segments.
 
+use super::handlers::Merge;
 use crate::{
     clock::now_ms,
     node::{Context, WorkError, blocking},
@@ -50,6 +51,7 @@ impl Canonical {
 /// When a database cannot be used.
 pub async fn run(node: Context) -> Result<(), WorkError> {
     let mut databases: BTreeMap<String, Canonical> = BTreeMap::new();
+    let mut merging = node.wakes.merging.lock().await;
     loop {
         let state = node.raft.local();
         for key in state.configs.keys() {
@@ -72,19 +74,56 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
                 tracing::debug!(segment = %hash, "not here; replication fetches it again");
                 continue;
             };
-            let Some(mut database) = databases.remove(&key) else { continue };
-            let (database, merged) = blocking(move || {
-                let merged = database.merge(hash, bytes);
-                (database, merged)
-            })
-            .await?;
-            databases.insert(key, database);
-            merged?;
+            merge(&mut databases, key, hash, bytes).await?;
         }
-        if node.shutdown.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {
-            return Ok(());
+        let pause = tokio::time::sleep(PAUSE);
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = node.shutdown.cancelled() => return Ok(()),
+                Some(asked) = merging.recv() => {
+                    let Merge { segment, config_key, done } = asked;
+                    let merged = merge_now(&node, &mut databases, config_key, segment).await;
+                    // Whoever asked may have given up.
+                    let _ = done.send(merged.map_err(|error| error.to_string()));
+                }
+                () = &mut pause => break,
+            }
         }
     }
+}
+
+/// Merges one segment that an event told of.
+async fn merge_now(
+    node: &Context,
+    databases: &mut BTreeMap<String, Canonical>,
+    key: String,
+    hash: Hash,
+) -> Result<(), WorkError> {
+    match databases.get(&key) {
+        None => Err(WorkError::UnknownConfig(key)),
+        Some(database) if database.merged.contains(&hash) => Ok(()),
+        Some(_) => {
+            let bytes = node.stored(hash).await?.ok_or(WorkError::Missing(hash))?;
+            merge(databases, key, hash, bytes).await
+        }
+    }
+}
+
+async fn merge(
+    databases: &mut BTreeMap<String, Canonical>,
+    key: String,
+    hash: Hash,
+    bytes: Vec<u8>,
+) -> Result<(), WorkError> {
+    let Some(mut database) = databases.remove(&key) else { return Ok(()) };
+    let (database, merged) = blocking(move || {
+        let merged = database.merge(hash, bytes);
+        (database, merged)
+    })
+    .await?;
+    databases.insert(key, database);
+    merged
 }
 
 #[cfg(test)]

@@ -77,6 +77,7 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
         tokio::select! {
             () = node.shutdown.cancelled() => return Ok(()),
             changed = state.changed() => if changed.is_err() { return Ok(()) },
+            () = node.wakes.distribution.notified() => {}
             () = tokio::time::sleep(PAUSE) => {}
         }
     }

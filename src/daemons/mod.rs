@@ -10,6 +10,7 @@ pub mod evaluation;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod gauntlet;
+pub mod handlers;
 pub mod leader;
 pub mod lease;
 pub mod node_monitor;

@@ -90,8 +90,10 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
                 }
             }
         }
-        if node.shutdown.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {
-            return Ok(());
+        tokio::select! {
+            () = node.shutdown.cancelled() => return Ok(()),
+            () = node.wakes.replication.notified() => {}
+            () = tokio::time::sleep(PAUSE) => {}
         }
     }
 }

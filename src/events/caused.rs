@@ -4,11 +4,12 @@
 //! ever sent. A command that changed nothing is no event.
 
 use super::{
-    EvaluationCompleted, EvaluationStarted, Event, Games, HostOffline, HostOnline, LeaderElected,
-    ModelDistributionComplete, ModelPromoted, TrainingCompleted, TrainingStarted, TrainingThresholdReached,
+    EvaluationCompleted, EvaluationFailed, EvaluationStarted, Event, Games, HostOffline, HostOnline,
+    LeaderElected, ModelDistributionComplete, ModelPromoted, PromotionRejected, TrainingCompleted,
+    TrainingFailed, TrainingStarted, TrainingThresholdReached, Work,
 };
 use crate::store::paths;
-use raft::{ClusterState, Command, LeaseKind, NodeId, Response};
+use raft::{ClusterState, Command, Lease, LeaseKind, NodeId, Response};
 use wire::Hash;
 
 /// What a node is called in events and on screen.
@@ -93,7 +94,8 @@ pub fn caused(
         {
             let job_id = job_id(*kind, config_key, lease.epoch);
             let node_id = node_name(lease.node);
-            vec![match kind {
+            let claimed = Event::WorkClaimed(work(lease, String::new(), timestamp));
+            let started = match kind {
                 LeaseKind::Training => Event::TrainingStarted(TrainingStarted {
                     config_key: config_key.clone(),
                     node_id,
@@ -111,11 +113,33 @@ pub fn caused(
                     games_planned,
                     timestamp,
                 }),
-            }]
+            };
+            vec![started, claimed]
+        }
+        (Command::FailLease { kind, config_key, error, .. }, Response::Done) => {
+            let Some(lease) = live(before, *kind, config_key) else { return Vec::new() };
+            let failed = Event::WorkFailed(work(lease, error.clone(), timestamp));
+            vec![failure(lease, error.clone(), timestamp), failed]
+        }
+        (Command::ExpireLease { kind, config_key, reason, .. }, Response::Done) => {
+            let Some(lease) = live(before, *kind, config_key) else { return Vec::new() };
+            let timeout = Event::WorkTimeout(work(lease, reason.clone(), timestamp));
+            vec![failure(lease, reason.clone(), timestamp), timeout]
+        }
+        (Command::Reject { config_key, candidate, reason, .. }, Response::Done) => {
+            let evidence = before.models.get(candidate).and_then(|model| model.evidence.as_ref());
+            vec![Event::PromotionRejected(PromotionRejected {
+                config_key: config_key.clone(),
+                node_id: leader_name(state),
+                model_id: *candidate,
+                reason: reason.clone(),
+                elo_improvement: evidence.map(|evidence| evidence.elo_delta),
+                timestamp,
+            })]
         }
         (Command::CompleteTraining { config_key, node, model, report, .. }, Response::Done) => {
             let game = config_key.parse::<::rules::Config>().ok();
-            vec![Event::TrainingCompleted(TrainingCompleted {
+            let completed = Event::TrainingCompleted(TrainingCompleted {
                 config_key: config_key.clone(),
                 node_id: node_name(*node),
                 model_id: model.hash,
@@ -127,10 +151,11 @@ pub fn caused(
                 val_loss: report.val_loss,
                 elo_estimate: state.config(config_key).map_or(0.0, |config| config.elo),
                 timestamp,
-            })]
+            });
+            with_work(completed, live(before, LeaseKind::Training, config_key), timestamp)
         }
         (Command::CompleteEvaluation { config_key, node, evidence, .. }, Response::Done) => {
-            vec![Event::EvaluationCompleted(EvaluationCompleted {
+            let completed = Event::EvaluationCompleted(EvaluationCompleted {
                 config_key: config_key.clone(),
                 node_id: node_name(*node),
                 model_id: evidence.candidate,
@@ -142,7 +167,8 @@ pub fn caused(
                 passed_gauntlet: evidence.passed_gauntlet,
                 games_played: evidence.games,
                 timestamp,
-            })]
+            });
+            with_work(completed, live(before, LeaseKind::Evaluation, config_key), timestamp)
         }
         (Command::Promote { config_key, .. }, Response::Promoted { promotion, distributed }) => {
             let promoted = Event::ModelPromoted(ModelPromoted {
@@ -176,6 +202,68 @@ pub fn caused(
         events.extend(complete);
     }
     events
+}
+
+/// The command whose first event this command's events follow, as its index in the log.
+#[must_use]
+pub fn follows(command: &Command, before: &ClusterState) -> Option<u64> {
+    match command {
+        Command::CompleteTraining { config_key, .. } => {
+            live(before, LeaseKind::Training, config_key).map(|lease| lease.id)
+        }
+        Command::CompleteEvaluation { config_key, .. } => {
+            live(before, LeaseKind::Evaluation, config_key).map(|lease| lease.id)
+        }
+        Command::FailLease { kind, config_key, .. } | Command::ExpireLease { kind, config_key, .. } => {
+            live(before, *kind, config_key).map(|lease| lease.id)
+        }
+        // With it the champion may be everywhere.
+        Command::ModelHeld { model, .. } => {
+            let config = before.models.get(model).and_then(|known| before.config(&known.config_key))?;
+            config.history.last().filter(|promotion| promotion.model == *model).map(|p| p.log_index)
+        }
+        _ => None,
+    }
+}
+
+fn live<'a>(state: &'a ClusterState, kind: LeaseKind, config_key: &str) -> Option<&'a Lease> {
+    state.config(config_key)?.lease(kind).live.as_ref()
+}
+
+fn work(lease: &Lease, error: String, timestamp: f64) -> Work {
+    Work {
+        config_key: lease.config_key.clone(),
+        node_id: node_name(lease.node),
+        work_id: job_id(lease.kind, &lease.config_key, lease.epoch),
+        work_type: lease.kind.to_string(),
+        error,
+        timestamp,
+    }
+}
+
+fn with_work(completed: Event, lease: Option<&Lease>, timestamp: f64) -> Vec<Event> {
+    let done = lease.map(|lease| Event::WorkCompleted(work(lease, String::new(), timestamp)));
+    std::iter::once(completed).chain(done).collect()
+}
+
+/// How a lease ended that was not completed.
+fn failure(lease: &Lease, error: String, timestamp: f64) -> Event {
+    let config_key = lease.config_key.clone();
+    let node_id = node_name(lease.node);
+    let job_id = job_id(lease.kind, &lease.config_key, lease.epoch);
+    match lease.kind {
+        LeaseKind::Training => {
+            Event::TrainingFailed(TrainingFailed { config_key, node_id, job_id, error, timestamp })
+        }
+        LeaseKind::Evaluation => Event::EvaluationFailed(EvaluationFailed {
+            config_key,
+            node_id,
+            job_id,
+            model_id: lease.subject,
+            error,
+            timestamp,
+        }),
+    }
 }
 
 fn leader_name(state: &ClusterState) -> String {

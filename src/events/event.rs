@@ -1,293 +1,215 @@
 //! What happened, as plain data.
 //!
 //! Invariant: names and payload fields are those of the event-flow map (`docs/EVENT_FLOW_INTEGRATION.md`); a test
-//! holds them as golden JSON. An event never asks for anything: a daemon that wants the cluster to act proposes a
-//! Raft command. `db_path` and `model_path` are the paths under the reader's own data folder; the content hash
-//! beside them (`model_id`, `segment`) is what identifies the content everywhere.
+//! holds them as golden JSON and golden bytes. An event never asks for anything: a daemon that wants the cluster to act
+//! proposes a Raft command. `db_path` and `model_path` are the paths under the reader's own data folder; the content
+//! hash beside them (`model_id`, `segment`) is what identifies the content everywhere.
 
+use super::payload::*;
 use serde::{Deserialize, Serialize};
-use wire::Hash;
+use serde_json::{Map, Value};
 
-/// One thing that happened. In JSON an object of one key, the map's name, holding the payload.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Event {
+/// The flow of events that belong to no configuration.
+pub const CLUSTER_FLOW: &str = "cluster";
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $variant:ident($payload:ident) = $name:literal,)*) => {
+        /// One thing that happened. In JSON an object of one key, the map's name, holding the payload. Append-only: the
+        /// order is the encoding.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        pub enum Event {
+            $($(#[$doc])* #[serde(rename = $name)] $variant($payload),)*
+        }
+
+        impl Event {
+            /// Every name, in the order of the encoding.
+            pub const NAMES: &[&str] = &[$($name),*];
+
+            /// The map's name.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $name,)*
+                }
+            }
+
+            fn payload(&self) -> &dyn Payload {
+                match self {
+                    $(Self::$variant(payload) => payload,)*
+                }
+            }
+        }
+    };
+}
+
+events! {
     /// A runner closed a batch of games.
-    SelfplayComplete(Games),
+    SelfplayComplete(Games) = "SELFPLAY_COMPLETE",
     /// A segment of games is acknowledged: durable on enough nodes and registered.
-    NewGamesAvailable(Games),
+    NewGamesAvailable(Games) = "NEW_GAMES_AVAILABLE",
     /// Enough new games for a training run.
-    TrainingThresholdReached(TrainingThresholdReached),
+    TrainingThresholdReached(TrainingThresholdReached) = "TRAINING_THRESHOLD_REACHED",
     /// A node holds the lease and trains.
-    TrainingStarted(TrainingStarted),
+    TrainingStarted(TrainingStarted) = "TRAINING_STARTED",
     /// Some epochs are done.
-    TrainingProgress(TrainingProgress),
+    TrainingProgress(TrainingProgress) = "TRAINING_PROGRESS",
     /// A candidate exists.
-    TrainingCompleted(TrainingCompleted),
+    TrainingCompleted(TrainingCompleted) = "TRAINING_COMPLETED",
     /// A node holds the lease and plays the candidate's games.
-    EvaluationStarted(EvaluationStarted),
+    EvaluationStarted(EvaluationStarted) = "EVALUATION_STARTED",
     /// The verdict on a candidate.
-    EvaluationCompleted(EvaluationCompleted),
+    EvaluationCompleted(EvaluationCompleted) = "EVALUATION_COMPLETED",
     /// There is a new champion.
-    ModelPromoted(ModelPromoted),
+    ModelPromoted(ModelPromoted) = "MODEL_PROMOTED",
     /// Every live node holds and has verified the champion.
-    ModelDistributionComplete(ModelDistributionComplete),
+    ModelDistributionComplete(ModelDistributionComplete) = "MODEL_DISTRIBUTION_COMPLETE",
     /// A node can be reached again.
-    HostOnline(HostOnline),
+    HostOnline(HostOnline) = "HOST_ONLINE",
     /// A node cannot be reached.
-    HostOffline(HostOffline),
+    HostOffline(HostOffline) = "HOST_OFFLINE",
     /// A new Raft leader made its first entry.
-    LeaderElected(LeaderElected),
+    LeaderElected(LeaderElected) = "LEADER_ELECTED",
+    /// A training run ended without a candidate.
+    TrainingFailed(TrainingFailed) = "TRAINING_FAILED",
+    /// An evaluation ended without a verdict.
+    EvaluationFailed(EvaluationFailed) = "EVALUATION_FAILED",
+    /// More candidates wait than evaluation can take.
+    EvaluationBackpressure(EvaluationBackpressure) = "EVALUATION_BACKPRESSURE",
+    /// Evaluation has caught up.
+    EvaluationBackpressureReleased(EvaluationBackpressure) = "EVALUATION_BACKPRESSURE_RELEASED",
+    /// A candidate will not be promoted.
+    PromotionRejected(PromotionRejected) = "PROMOTION_REJECTED",
+    /// An earlier champion is back.
+    PromotionRolledBack(PromotionRolledBack) = "PROMOTION_ROLLED_BACK",
+    /// A model is on its way to every node.
+    ModelDistributionStarted(ModelDistributionStarted) = "MODEL_DISTRIBUTION_STARTED",
+    /// A model did not reach every node.
+    ModelDistributionFailed(ModelDistributionFailed) = "MODEL_DISTRIBUTION_FAILED",
+    /// The champion plays somewhat worse than it did.
+    RegressionDetected(Regression) = "REGRESSION_DETECTED",
+    /// The champion plays much worse than it did.
+    RegressionCritical(Regression) = "REGRESSION_CRITICAL",
+    /// The champion plays as it did again.
+    RegressionCleared(Regression) = "REGRESSION_CLEARED",
+    /// Training shall go back to an earlier checkpoint.
+    TrainingRollbackNeeded(TrainingRollbackNeeded) = "TRAINING_ROLLBACK_NEEDED",
+    /// The weights of the configurations change at once.
+    CurriculumEmergencyUpdate(CurriculumEmergencyUpdate) = "CURRICULUM_EMERGENCY_UPDATE",
+    /// Enough members can be reached again.
+    P2pClusterHealthy(ClusterHealth) = "P2P_CLUSTER_HEALTHY",
+    /// A majority of the members cannot be reached.
+    P2pClusterUnhealthy(ClusterHealth) = "P2P_CLUSTER_UNHEALTHY",
+    /// Games arrived on a node.
+    DataSyncCompleted(DataSync) = "DATA_SYNC_COMPLETED",
+    /// Games did not arrive on a node.
+    DataSyncFailed(DataSyncFailed) = "DATA_SYNC_FAILED",
+    /// Work waits for a node.
+    WorkQueued(Work) = "WORK_QUEUED",
+    /// A node holds the lease.
+    WorkClaimed(Work) = "WORK_CLAIMED",
+    /// The lease ended well.
+    WorkCompleted(Work) = "WORK_COMPLETED",
+    /// The holder gave up.
+    WorkFailed(Work) = "WORK_FAILED",
+    /// The lease was taken from a silent holder.
+    WorkTimeout(Work) = "WORK_TIMEOUT",
+    /// The work is wanted no more.
+    WorkCancelled(Work) = "WORK_CANCELLED",
 }
 
-/// Payload of SELFPLAY_COMPLETE and NEW_GAMES_AVAILABLE.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Games {
-    /// Configuration, as in `hex8_2p`.
-    pub config_key: String,
-    /// Who played.
-    pub node_id: String,
-    /// Games in this batch.
-    pub game_count: u64,
-    /// Games of the configuration so far.
-    pub total_games: u64,
-    /// The canonical game database.
-    pub db_path: String,
-    /// The batch, by content.
-    pub segment: Hash,
-    /// Unix seconds.
-    pub timestamp: f64,
-}
-
-/// Payload of TRAINING_THRESHOLD_REACHED.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TrainingThresholdReached {
-    /// Configuration.
-    pub config_key: String,
-    /// The leader that counted.
-    pub node_id: String,
-    /// Which crossing this is, from 1.
-    pub crossing: u64,
-    /// Games since the last crossing.
-    pub game_count: u64,
-    /// Games asked for.
-    pub threshold: u64,
-    /// Unix seconds.
-    pub timestamp: f64,
-}
-
-/// Payload of TRAINING_STARTED.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TrainingStarted {
-    /// Configuration.
-    pub config_key: String,
-    /// Who trains.
-    pub node_id: String,
-    /// The lease, as `training:hex8_2p:EPOCH`.
-    pub job_id: String,
-    /// Weights that training goes on from.
-    pub parent: Option<Hash>,
-    /// Where the candidate will be.
-    pub model_path: String,
-    /// Unix seconds.
-    pub timestamp: f64,
-}
-
-/// Payload of TRAINING_PROGRESS.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TrainingProgress {
-    /// Configuration.
-    pub config_key: String,
-    /// Who trains.
-    pub node_id: String,
-    /// The lease.
-    pub job_id: String,
-    /// Passes done.
-    pub epochs_completed: u32,
-    /// Passes planned.
-    pub total_epochs: u32,
-    /// Mean training loss since the last report.
-    pub loss: f64,
-    /// Where the candidate will be.
-    pub checkpoint_path: String,
-    /// Unix seconds.
-    pub timestamp: f64,
-}
-
-/// Payload of TRAINING_COMPLETED.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TrainingCompleted {
-    /// Configuration.
-    pub config_key: String,
-    /// Who trained.
-    pub node_id: String,
-    /// The candidate, by content.
-    pub model_id: Hash,
-    /// The candidate's file.
-    pub model_path: String,
-    /// Board, as in `hex8`.
-    pub board_type: String,
-    /// Seats.
-    pub num_players: u8,
-    /// Passes over the window.
-    pub epochs_trained: u32,
-    /// Training loss at the end.
-    pub final_loss: f64,
-    /// Loss on games set aside.
-    pub val_loss: f64,
-    /// The champion's Elo: what the candidate is assumed to have until it is evaluated.
-    pub elo_estimate: f64,
-    /// Unix seconds.
-    pub timestamp: f64,
-}
-
-/// Payload of EVALUATION_STARTED.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EvaluationStarted {
-    /// Configuration.
-    pub config_key: String,
-    /// Who evaluates.
-    pub node_id: String,
-    /// The lease.
-    pub job_id: String,
-    /// The candidate, by content.
-    pub model_id: Hash,
-    /// The candidate's file.
-    pub model_path: String,
-    /// Games at most.
-    pub games_planned: u32,
-    /// Unix seconds.
-    pub timestamp: f64,
-}
-
-/// Payload of EVALUATION_COMPLETED.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EvaluationCompleted {
-    /// Configuration.
-    pub config_key: String,
-    /// Who evaluated.
-    pub node_id: String,
-    /// The candidate, by content.
-    pub model_id: Hash,
-    /// The candidate's file.
-    pub model_path: String,
-    /// Candidate minus champion.
-    pub elo_delta: f64,
-    /// Standard error of `elo_delta`.
-    pub elo_error: f64,
-    /// Share of points against uniformly random play.
-    pub win_rate_vs_random: f64,
-    /// Share of points against the one-ply heuristic.
-    pub win_rate_vs_heuristic: f64,
-    /// The sequential test and the floors passed.
-    pub passed_gauntlet: bool,
-    /// Games against the champion.
-    pub games_played: u32,
-    /// Unix seconds.
-    pub timestamp: f64,
-}
-
-/// Payload of MODEL_PROMOTED.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ModelPromoted {
-    /// Configuration.
-    pub config_key: String,
-    /// The leader that proposed it.
-    pub node_id: String,
-    /// The champion, by content.
-    pub model_id: Hash,
-    /// The champion's file.
-    pub model_path: String,
-    /// Number of the champion; the untrained network is 0.
-    pub generation: u64,
-    /// The former champion's Elo.
-    pub previous_elo: f64,
-    /// The champion's Elo.
-    pub new_elo: f64,
-    /// Their difference.
-    pub elo_delta: f64,
-    /// Why.
-    pub promotion_reason: String,
-    /// Unix seconds.
-    pub timestamp: f64,
-}
-
-/// Payload of MODEL_DISTRIBUTION_COMPLETE.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ModelDistributionComplete {
-    /// Configuration.
-    pub config_key: String,
-    /// The node whose copy completed it.
-    pub node_id: String,
-    /// The champion, by content.
-    pub model_id: Hash,
-    /// The champion's file.
-    pub model_path: String,
-    /// Nodes that hold it.
-    pub target_hosts: Vec<String>,
-    /// Nodes that are away and will fetch it when they return.
-    pub offline_hosts: Vec<String>,
-    /// Unix seconds.
-    pub timestamp: f64,
-}
-
-/// Payload of HOST_ONLINE.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct HostOnline {
-    /// Who.
-    pub node_id: String,
-    /// Its name.
-    pub host: String,
-    /// Unix seconds.
-    pub timestamp: f64,
-}
-
-/// Payload of HOST_OFFLINE.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct HostOffline {
-    /// Who.
-    pub node_id: String,
-    /// Its name.
-    pub host: String,
-    /// What the leader saw.
-    pub reason: String,
-    /// Unix seconds.
-    pub timestamp: f64,
-}
-
-/// Payload of LEADER_ELECTED.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LeaderElected {
-    /// The leader.
-    pub leader_id: String,
-    /// Its name.
-    pub node_id: String,
-    /// Raft term.
-    pub term: u64,
-    /// Who led before.
-    pub previous_leader_id: Option<String>,
-    /// Unix seconds.
-    pub timestamp: f64,
+/// Why something is no event.
+#[derive(Debug, thiserror::Error)]
+pub enum EventError {
+    /// No such type.
+    #[error("there is no event {0:?}")]
+    Unknown(String),
+    /// A field is missing or of the wrong type.
+    #[error("the payload does not fit {name}: {detail}")]
+    Payload {
+        /// The event.
+        name: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A field that the event does not have.
+    #[error("{name} has no field {field:?}")]
+    Field {
+        /// The event.
+        name: String,
+        /// The field.
+        field: String,
+    },
+    /// No configuration of the game.
+    #[error("{0:?} is no configuration")]
+    Config(String),
+    /// A number that is none, or a value that JSON cannot carry.
+    #[error("a value of {0} cannot be written as JSON")]
+    Value(&'static str),
 }
 
 impl Event {
-    /// The map's name.
+    /// Which events it is ordered with: those of its configuration, or of the cluster.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::SelfplayComplete(_) => "SELFPLAY_COMPLETE",
-            Self::NewGamesAvailable(_) => "NEW_GAMES_AVAILABLE",
-            Self::TrainingThresholdReached(_) => "TRAINING_THRESHOLD_REACHED",
-            Self::TrainingStarted(_) => "TRAINING_STARTED",
-            Self::TrainingProgress(_) => "TRAINING_PROGRESS",
-            Self::TrainingCompleted(_) => "TRAINING_COMPLETED",
-            Self::EvaluationStarted(_) => "EVALUATION_STARTED",
-            Self::EvaluationCompleted(_) => "EVALUATION_COMPLETED",
-            Self::ModelPromoted(_) => "MODEL_PROMOTED",
-            Self::ModelDistributionComplete(_) => "MODEL_DISTRIBUTION_COMPLETE",
-            Self::HostOnline(_) => "HOST_ONLINE",
-            Self::HostOffline(_) => "HOST_OFFLINE",
-            Self::LeaderElected(_) => "LEADER_ELECTED",
+    pub fn flow(&self) -> &str {
+        self.payload().config_key().unwrap_or(CLUSTER_FLOW)
+    }
+
+    /// What it speaks of: a segment, a lease, a model, a host.
+    #[must_use]
+    pub fn subject(&self) -> Option<String> {
+        self.payload().subject()
+    }
+
+    /// Events with the same key are one in effect, whoever emitted them. None: it can happen again.
+    #[must_use]
+    pub fn once(&self) -> Option<String> {
+        let payload = self.payload();
+        let subject = payload.subject().filter(|_| !payload.recurs())?;
+        Some(format!("{} {subject}", self.name()))
+    }
+
+    /// Checks what types do not: the configuration exists, and every number is one.
+    ///
+    /// # Errors
+    /// [`EventError`].
+    pub fn check(&self) -> Result<(), EventError> {
+        if let Some(key) = self.payload().config_key()
+            && (key.len() > 32 || key.parse::<::rules::Config>().is_err())
+        {
+            return Err(EventError::Config(key.chars().take(40).collect()));
+        }
+        let again = serde_json::to_value(self).and_then(serde_json::from_value::<Self>);
+        if again.is_ok_and(|again| again == *self) { Ok(()) } else { Err(EventError::Value(self.name())) }
+    }
+
+    /// An event as an operator gives it. A missing `node_id` is `node_id` (but a host event must say which host), a
+    /// missing `timestamp` is `timestamp`.
+    ///
+    /// # Errors
+    /// [`EventError`]: an unknown type, a missing, mistyped or unknown field.
+    pub fn from_operator(
+        name: &str,
+        payload: Value,
+        node_id: &str,
+        timestamp: f64,
+    ) -> Result<Self, EventError> {
+        let Some(name) = Self::NAMES.iter().find(|known| **known == name) else {
+            return Err(EventError::Unknown(name.chars().take(64).collect()));
+        };
+        let wrong = |detail: String| EventError::Payload { name: (*name).to_owned(), detail };
+        let Value::Object(mut fields) = payload else { return Err(wrong("it is no JSON object".to_owned())) };
+        if !name.starts_with("HOST_") {
+            fields.entry("node_id").or_insert_with(|| node_id.into());
+        }
+        fields.entry("timestamp").or_insert_with(|| timestamp.into());
+        let given: Vec<String> = fields.keys().cloned().collect();
+        let value = Value::Object(Map::from_iter([((*name).to_owned(), Value::Object(fields))]));
+        let event: Self = serde_json::from_value(value).map_err(|error| wrong(error.to_string()))?;
+        event.check()?;
+        let fields = serde_json::to_value(&event).map_err(|error| wrong(error.to_string()))?;
+        match given.into_iter().find(|field| fields[*name].get(field).is_none()) {
+            Some(field) => Err(EventError::Field { name: (*name).to_owned(), field }),
+            None => Ok(event),
         }
     }
 }

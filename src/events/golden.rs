@@ -126,11 +126,157 @@ fn next(event: Option<&Event>) -> Option<Event> {
             previous_leader_id: Some("node-1".into()),
             timestamp,
         }),
-        Event::LeaderElected(_) => return None,
+        other => return more(other),
     })
 }
 
-fn examples() -> Vec<Event> {
+/// The examples after the first twelve variants.
+fn more(event: &Event) -> Option<Event> {
+    let (config_key, node_id) = ("hex8_2p".to_owned(), "node-2".to_owned());
+    let (model_id, segment, timestamp) = (Hash([0xab; 32]), Hash([0xcd; 32]), 1_735_500_000.25);
+    let canonical = "models/canonical_hex8_2p.safetensors".to_owned();
+    let backpressure = |active| EvaluationBackpressure {
+        config_key: "hex8_2p".into(),
+        node_id: "node-2".into(),
+        queue_depth: 9,
+        threshold: 8,
+        release_threshold: 3,
+        backpressure_active: active,
+        source: "evaluation".into(),
+        timestamp,
+    };
+    let regression = |elo_drop| Regression {
+        config_key: "hex8_2p".into(),
+        node_id: "node-2".into(),
+        elo_drop,
+        model_id: Some(model_id),
+        current_elo: Some(1400.0),
+        baseline_elo: Some(1450.0),
+        games_played: 200,
+        reason: "sequential test".into(),
+        timestamp,
+    };
+    let health = |healthy_nodes| ClusterHealth {
+        node_id: "node-2".into(),
+        node_count: 5,
+        healthy_nodes,
+        quorum_met: healthy_nodes > 2,
+        leader_id: Some("node-1".into()),
+        reason: "members".into(),
+        timestamp,
+    };
+    let work = |error: &str| Work {
+        config_key: "hex8_2p".into(),
+        node_id: "node-2".into(),
+        work_id: "training:hex8_2p:3".into(),
+        work_type: "training".into(),
+        error: error.into(),
+        timestamp,
+    };
+    Some(match event {
+        Event::LeaderElected(_) => Event::TrainingFailed(TrainingFailed {
+            config_key,
+            node_id,
+            job_id: "training:hex8_2p:3".into(),
+            error: "disk full".into(),
+            timestamp,
+        }),
+        Event::TrainingFailed(_) => Event::EvaluationFailed(EvaluationFailed {
+            config_key,
+            node_id,
+            job_id: "evaluation:hex8_2p:3".into(),
+            model_id: Some(model_id),
+            error: "disk full".into(),
+            timestamp,
+        }),
+        Event::EvaluationFailed(_) => Event::EvaluationBackpressure(backpressure(true)),
+        Event::EvaluationBackpressure(_) => Event::EvaluationBackpressureReleased(backpressure(false)),
+        Event::EvaluationBackpressureReleased(_) => Event::PromotionRejected(PromotionRejected {
+            config_key,
+            node_id,
+            model_id,
+            reason: "not shown to be stronger".into(),
+            elo_improvement: Some(3.5),
+            timestamp,
+        }),
+        Event::PromotionRejected(_) => Event::PromotionRolledBack(PromotionRolledBack {
+            config_key,
+            node_id,
+            model_id,
+            from_version: 4,
+            to_version: 3,
+            reason: "regression".into(),
+            triggered_by: "REGRESSION_CRITICAL".into(),
+            timestamp,
+        }),
+        Event::PromotionRolledBack(_) => Event::ModelDistributionStarted(ModelDistributionStarted {
+            config_key,
+            node_id,
+            model_id,
+            model_path: canonical,
+            target_hosts: vec!["node-1".into()],
+            timestamp,
+        }),
+        Event::ModelDistributionStarted(_) => Event::ModelDistributionFailed(ModelDistributionFailed {
+            config_key,
+            node_id,
+            model_id,
+            error: "no holder".into(),
+            failed_nodes: vec!["node-3".into()],
+            timestamp,
+        }),
+        Event::ModelDistributionFailed(_) => Event::RegressionDetected(regression(60.0)),
+        Event::RegressionDetected(_) => Event::RegressionCritical(regression(150.0)),
+        Event::RegressionCritical(_) => Event::RegressionCleared(regression(0.5)),
+        Event::RegressionCleared(_) => Event::TrainingRollbackNeeded(TrainingRollbackNeeded {
+            config_key,
+            node_id,
+            model_id: Some(model_id),
+            reason: "regression".into(),
+            timestamp,
+        }),
+        Event::TrainingRollbackNeeded(_) => Event::CurriculumEmergencyUpdate(CurriculumEmergencyUpdate {
+            config_key,
+            node_id,
+            old_weight: 1.5,
+            new_weight: 0.5,
+            reason: "regression".into(),
+            timestamp,
+        }),
+        Event::CurriculumEmergencyUpdate(_) => Event::P2pClusterHealthy(health(5)),
+        Event::P2pClusterHealthy(_) => Event::P2pClusterUnhealthy(health(2)),
+        Event::P2pClusterUnhealthy(_) => Event::DataSyncCompleted(DataSync {
+            config_key,
+            node_id,
+            host: "node-1".into(),
+            games_synced: 150,
+            bytes_transferred: 4096,
+            duration: 0.5,
+            segment,
+            timestamp,
+        }),
+        Event::DataSyncCompleted(_) => Event::DataSyncFailed(DataSyncFailed {
+            config_key,
+            node_id,
+            segment,
+            error: "no holder".into(),
+            retry_count: 2,
+            timestamp,
+        }),
+        Event::DataSyncFailed(_) => Event::WorkQueued(work("")),
+        Event::WorkQueued(_) => Event::WorkClaimed(work("")),
+        Event::WorkClaimed(_) => Event::WorkCompleted(work("")),
+        Event::WorkCompleted(_) => Event::WorkFailed(work("disk full")),
+        Event::WorkFailed(_) => Event::WorkTimeout(work("disk full")),
+        Event::WorkTimeout(_) => Event::WorkCancelled(work("")),
+        other => {
+            assert_eq!(other.name(), "WORK_CANCELLED", "has no example");
+            return None;
+        }
+    })
+}
+
+pub(super) fn examples() -> Vec<Event> {
     std::iter::successors(next(None), |event| next(Some(event))).collect()
 }
 
@@ -142,6 +288,7 @@ fn payload(name: &str) -> Map<String, Value> {
 #[test]
 fn json_is_golden() {
     let examples = examples();
+    assert!(examples.iter().map(Event::name).eq(Event::NAMES.iter().copied()));
     let text = serde_json::to_string_pretty(&examples).unwrap() + "\n";
     assert_eq!(text, GOLDEN, "now:\n{text}");
     assert_eq!(serde_json::from_str::<Vec<Event>>(GOLDEN).unwrap(), examples);
@@ -154,7 +301,6 @@ fn the_only_key_is_the_name() {
         assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), [event.name()]);
         let payload = &json[event.name()];
         assert!(payload["timestamp"].is_f64() && payload["node_id"].is_string(), "{event:?}");
-        assert!(MAP.contains(event.name()), "{}", event.name());
     }
 }
 
@@ -192,4 +338,66 @@ fn the_maps_fields_are_there_with_their_types() {
     assert!(payload("SELFPLAY_COMPLETE").keys().eq(payload("NEW_GAMES_AVAILABLE").keys()));
     // Scenario 1 of the map reads it.
     assert!(payload("MODEL_PROMOTED")["elo_delta"].is_f64());
+}
+
+#[test]
+fn bytes_are_golden() {
+    let lines = examples().into_iter().map(|event| {
+        let bytes = wire::encode(0, &event, 4096).unwrap();
+        assert_eq!(wire::decode::<Event, 4096>(0, &bytes).unwrap(), event);
+        format!("{} {}\n", event.name(), hex::encode(&bytes[8..bytes.len() - 4]))
+    });
+    let text: String = lines.collect();
+    assert_eq!(text, include_str!("golden.hex"), "now:\n{text}");
+}
+
+/// Every name in capitals that the map mentions as an event is one.
+#[test]
+fn the_maps_events_exist() {
+    let words = MAP.split(|c: char| !(c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit()));
+    let named = words.filter(|word| word.len() > 8 && word.contains('_') && !word.starts_with('_'));
+    let missing: Vec<&str> = named
+        .filter(|word| !Event::NAMES.contains(word))
+        // As the picture shortens it, and two files of its own documentation.
+        .filter(|word| {
+            !["TRAINING_THRESHOLD", "EVENT_SUBSCRIPTION_MATRIX", "DAEMON_LIFECYCLE"].contains(word)
+        })
+        .filter(|word| !word.ends_with('_') && *word != "EVENT_FLOW_INTEGRATION")
+        .collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
+
+#[test]
+fn an_operators_event_is_checked() {
+    let check = |name: &str, payload: Value, expected: &str| {
+        let found = match Event::from_operator(name, payload, "node-1", 5.5) {
+            Ok(event) => serde_json::to_string(&event).unwrap(),
+            Err(error) => error.to_string(),
+        };
+        assert!(found.contains(expected), "{found}");
+    };
+    use serde_json::json;
+    let critical = json!({"config_key": "hex8_2p", "elo_drop": 150});
+    check("REGRESSION_CRITICAL", critical, "\"node_id\":\"node-1\",\"elo_drop\":150.0");
+    check("HOST_OFFLINE", json!({"node_id": "node-3"}), "\"timestamp\":5.5");
+    check("HOST_OFFLINE", json!({}), "missing field `node_id`");
+    check("HOST_GONE", json!({}), "there is no event \"HOST_GONE\"");
+    check("REGRESSION_CRITICAL", json!({"config_key": "hex8_2p"}), "missing field `elo_drop`");
+    check("REGRESSION_CRITICAL", json!({"config_key": 7, "elo_drop": 1}), "invalid type");
+    check("REGRESSION_CRITICAL", json!({"config_key": "hex9_2p", "elo_drop": 1}), "no configuration");
+    check("HOST_OFFLINE", json!({"node_id": "n", "raeson": "x"}), "no field \"raeson\"");
+    check("HOST_OFFLINE", json!([1]), "no JSON object");
+    let nan = Event::RegressionCritical(Regression {
+        config_key: "hex8_2p".into(),
+        node_id: String::new(),
+        elo_drop: f64::NAN,
+        model_id: None,
+        current_elo: None,
+        baseline_elo: None,
+        games_played: 0,
+        reason: String::new(),
+        timestamp: 0.0,
+    });
+    assert!(matches!(nan.check(), Err(EventError::Value(_))));
+    examples().iter().for_each(|event| event.check().unwrap());
 }

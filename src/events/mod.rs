@@ -1,10 +1,24 @@
-//! Typed events: what they are, how applied commands become events ([`caused`]), and the durable log that every node
-//! keeps of them ([`log`]).
+//! Typed events: what they are, how applied commands become events ([`caused`]), the durable log that every node keeps of
+//! them ([`log`]), how logs are made equal ([`repair`]), and how handlers go through them ([`runner`]).
 
 pub mod caused;
+pub mod dlq;
+pub mod envelope;
 mod event;
 #[cfg(test)]
 mod golden;
+mod hook;
+mod inbox;
 pub mod log;
+mod payload;
+pub mod registry;
+pub mod repair;
+pub mod runner;
+#[cfg(test)]
+mod simulation;
+mod tables;
+pub mod vector;
 
-pub use event::*;
+pub use event::{CLUSTER_FLOW, Event, EventError};
+pub use hook::EventHook;
+pub use payload::*;

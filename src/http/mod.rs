@@ -1,18 +1,18 @@
 //! The HTTP interface: questions about this node and its cluster, as JSON, on the loopback interface by default.
 //!
-//! Invariant: it only reads. Before the node is a member of a cluster every question is answered with why not.
+//! Invariant: it only reads, but for what needs the token of the data folder. Before the node is a member of a cluster
+//! every question is answered with why not.
 
 mod audit;
+mod events;
 
 pub use audit::{Audit, AuditedModel};
+pub use events::{Injection, Letters};
 
-use crate::{
-    events::log::Logged,
-    node::{Context, status},
-};
+use crate::node::{Context, status};
 use axum::{
     Json, Router,
-    extract::{Query, State},
+    extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::get,
@@ -78,8 +78,8 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, shutdown: Cancellat
     let router = Router::new()
         .route("/v1/status", get(get_status))
         .route("/v1/leader", get(get_leader))
-        .route("/v1/events", get(get_events))
         .route("/v1/audit", get(get_audit))
+        .merge(events::router())
         .with_state(front);
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
     if let Err(error) = served.await {
@@ -96,31 +96,6 @@ async fn get_status(State(front): Shared) -> Result<Json<status::Status>, Refuse
 
 async fn get_leader(State(front): Shared) -> Result<Json<status::LeaderReport>, Refused> {
     Ok(Json(status::leader(front.node()?).await))
-}
-
-#[derive(Deserialize)]
-struct Since {
-    #[serde(default)]
-    since: i64,
-    #[serde(default = "page")]
-    limit: usize,
-}
-
-fn page() -> usize {
-    100
-}
-
-async fn get_events(
-    State(front): Shared,
-    Query(Since { since, limit }): Query<Since>,
-) -> Result<Json<Vec<Logged>>, Refused> {
-    let log = Arc::clone(&front.node()?.events);
-    let found = crate::node::blocking(move || log.since(since, limit)).await;
-    match found {
-        Ok(Ok(events)) => Ok(Json(events)),
-        Ok(Err(error)) => Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
-        Err(error) => Err(Refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
-    }
 }
 
 async fn get_audit(State(front): Shared) -> Result<Json<Audit>, Refused> {

@@ -8,7 +8,13 @@ use crate::{
     clock::now_ms,
     compute::DelayGauge,
     config::Config,
-    events::{Event, caused::node_name, log::EventLog},
+    daemons::handlers::Wakes,
+    events::{
+        Event,
+        caused::node_name,
+        log::{Emission, EventLog},
+        runner::Runner,
+    },
     store::{DataFolder, PendingSegment, PendingSegments},
 };
 use p2p::{
@@ -52,6 +58,12 @@ pub struct Node {
     pub blobs: BlobStore,
     /// What happened.
     pub events: Arc<EventLog>,
+    /// What the daemons do about it.
+    pub runner: Runner,
+    /// Wakes the daemons.
+    pub wakes: Wakes,
+    /// What an operator has to know to change something.
+    pub token: String,
     /// Segments made here that are not acknowledged yet.
     pub pending: Arc<PendingSegments>,
     /// Told when there is a new one.
@@ -109,8 +121,19 @@ impl Node {
     /// # Errors
     /// When the log cannot be written; then nobody was told.
     pub async fn emit(&self, event: Event) -> Result<(), WorkError> {
+        self.emit_as(event.into()).await
+    }
+
+    /// [`Self::emit`], with what the event follows and who wants it.
+    ///
+    /// # Errors
+    /// When the log cannot be written; then nobody was told.
+    pub async fn emit_as(&self, emission: Emission) -> Result<(), WorkError> {
         let log = Arc::clone(&self.events);
-        let message = blocking(move || log.emit(event)).await??;
+        let message = blocking(move || log.emit(emission)).await??;
+        if !self.config.events.gossip {
+            return Ok(());
+        }
         // Without peers there is nobody to tell; the log has it.
         if let Err(error) = self.p2p.publish(EVENTS_TOPIC, message) {
             tracing::debug!(%error, "an event was not gossiped");

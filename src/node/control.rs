@@ -2,7 +2,7 @@
 //!
 //! Invariant: a request is answered with `Kept` only after the segment passed the rules and is synced here.
 
-use super::{context::Context, error::WorkError};
+use super::{context::Context, error::WorkError, exchange, letters};
 use crate::store::Segment;
 use p2p::IncomingRequest;
 use serde::{Deserialize, Serialize};
@@ -72,6 +72,21 @@ pub(super) async fn serve(node: Context, mut requests: mpsc::Receiver<IncomingRe
         };
         let node = Arc::clone(&node);
         served.spawn(async move {
+            let other = match wire::kind(&request.bytes) {
+                Some(crate::events::repair::QUESTION) => {
+                    Some(exchange::answer(&node, &request.from, &request.bytes).await)
+                }
+                Some(letters::ASK) => Some(letters::serve(&node, &request.bytes).await),
+                Some(_) | None => None,
+            };
+            if let Some(answer) = other {
+                if let Some(answer) = answer {
+                    // Whoever asked may have given up; unanswered, it learns that at once.
+                    let _ = request.reply.send(answer);
+                }
+                drop(permit);
+                return;
+            }
             let answer = match wire::decode::<Control, BYTES_MAX>(REQUEST, &request.bytes) {
                 Ok(Control::Keep { hash }) => match keep(&node, &request.from, hash).await {
                     Ok(()) => Answer::Kept,

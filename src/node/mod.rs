@@ -12,9 +12,12 @@ mod announce;
 mod context;
 mod control;
 mod error;
+mod exchange;
+pub mod letters;
 mod start;
 pub mod status;
 mod supervise;
+pub mod token;
 mod transport;
 
 pub use activity::{Activity, EvaluationActivity, SelfplayActivity, TrainingActivity, Work};

@@ -3,23 +3,29 @@
 use super::{
     activity::Activity,
     addresses,
-    announce::{Follower, MODELS_TOPIC},
+    announce::MODELS_TOPIC,
     context::{Context, EVENTS_TOPIC, Node},
     control,
     error::NodeError,
+    exchange,
     supervise::{Failures, supervise},
+    token,
     transport::PeerTransport,
 };
 use crate::{
     clock::now_ms,
     compute::DelayGauge,
     config::Config,
-    daemons,
-    events::log::{EventHook, EventLog},
+    daemons::{self, handlers},
+    events::{
+        EventHook,
+        log::{EventLog, Subscriptions},
+        runner::Runner,
+    },
     http::{self, Front},
     store::{self, DataFolder, DbError, PendingSegments, Runtime, folder},
 };
-use p2p::{Inbox, IncomingRequest, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle};
+use p2p::{Inbox, IncomingRequest, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle, Signer};
 use raft::{ClusterState, InitializeError, JoinError, NodeId, NodeInfo, RaftConfig, RaftHandle, Timing};
 use std::{
     net::SocketAddr,
@@ -154,9 +160,16 @@ async fn live(
     runtime.node = Some(id);
     folder.write_runtime(&runtime)?;
     let state_path = folder.join("node.db");
-    let events = Arc::new(EventLog::open(&state_path, &me.peer_id)?);
+    let late = handlers::Late::default();
+    let registered = handlers::all(&late);
+    let subscriptions = registered.subscriptions();
+    let signer = Signer::load(&folder.join("peer.key")).map_err(P2pError::from)?;
+    let events = Arc::new(EventLog::open(&state_path, signer, subscriptions.clone())?);
+    let (quorum, has_quorum) = watch::channel(false);
+    let runner = Runner::open(&state_path, registered, has_quorum, shutdown.clone())?;
+    let token = token::create(&folder)?;
     let pending = Arc::new(open_pending(&folder.join("segments.db"))?);
-    let raft = start_raft(&options, core, &folder, &p2p, id, shutdown, core_tasks).await?;
+    let raft = start_raft(&options, core, &folder, &p2p, id, subscriptions, shutdown, core_tasks).await?;
     serve_raft(core, core_tasks, raft.clone(), &mut inbox, shutdown);
     let info = node_info(&options, &me, &p2p, boot);
     if raft.metrics().borrow().voters.is_empty() && id == FOUNDER && options.bootstrap.is_empty() {
@@ -178,6 +191,9 @@ async fn live(
         blobs: p2p.blobs().clone(),
         p2p,
         events,
+        runner,
+        wakes: handlers::Wakes::default(),
+        token,
         pending,
         nudge: Notify::new(),
         activity: Activity::default(),
@@ -191,7 +207,13 @@ async fn live(
     });
     core_tasks.spawn_on(node.delay.clone().measure(shutdown.clone()), core);
     tasks.spawn(introduce(Arc::clone(&node), options.clone()));
-    tasks.spawn(listen(Arc::clone(&node), inbox.gossip));
+    // Set once, here.
+    let _ = late.set(Arc::downgrade(&node));
+    let gap = Arc::new(Notify::new());
+    tasks.spawn(exchange::listen(Arc::clone(&node), inbox.gossip, Arc::clone(&gap)));
+    tasks.spawn(exchange::repair(Arc::clone(&node), gap));
+    tasks.spawn(exchange::follow(Arc::clone(&node), quorum));
+    tasks.spawn(node.runner.clone().run(Arc::clone(&node.events)));
     tasks.spawn(control::serve(Arc::clone(&node), inbox.control));
     start_daemons(&node, tasks);
     front.open(Arc::clone(&node));
@@ -354,12 +376,14 @@ fn node_info(options: &Options, me: &Ready, p2p: &P2pHandle, boot: u64) -> raft:
     }
 }
 
+#[allow(clippy::too_many_arguments)] // a part of `live`
 async fn start_raft(
     options: &Options,
     core: &Handle,
     folder: &DataFolder,
     p2p: &P2pHandle,
     id: NodeId,
+    subscriptions: Subscriptions,
     shutdown: &CancellationToken,
     core_tasks: &mut JoinSet<()>,
 ) -> Result<RaftHandle, NodeError> {
@@ -370,7 +394,7 @@ async fn start_raft(
         state_path: folder.join("node.db"),
         timing: Timing::default(),
     };
-    let hook = EventHook::new(options.config.evaluation.games_max);
+    let hook = EventHook::new(options.config.evaluation.games_max, subscriptions);
     let (transport, shutdown) = (PeerTransport(p2p.clone()), shutdown.clone());
     // openraft spawns its tasks where it is started.
     let start = core.spawn(async move {
@@ -456,25 +480,6 @@ async fn introduce(node: Context, options: Options) {
                 node.fresh.send_replace(Instant::now());
             }
             Some(Err(_)) | None => return,
-        }
-    }
-}
-
-/// Keeps what other nodes tell.
-async fn listen(node: Context, mut gossip: mpsc::Receiver<p2p::GossipMessage>) {
-    let mut follower = Follower::new();
-    while let Some(Some(message)) = node.shutdown.run_until_cancelled(gossip.recv()).await {
-        if message.topic == MODELS_TOPIC {
-            follower.hear(&node, message.from, &message.bytes);
-            continue;
-        }
-        let log = Arc::clone(&node.events);
-        let from = message.from.clone();
-        let kept = super::blocking(move || log.receive(&message.from, &message.bytes)).await;
-        match kept {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(from, %error, "a gossip message was refused"),
-            Err(error) => tracing::warn!(from, %error, "a gossip message was not kept"),
         }
     }
 }

@@ -4,10 +4,16 @@
 //! Every key is always present.
 
 use super::{Context, DaemonFailures, Work};
-use crate::{clock::now_ms, events::caused::node_name};
+use crate::{
+    clock::now_ms,
+    events::{caused::node_name, runner::HandlerStatus},
+};
 use raft::{ClusterState, ConfigState, LeaseKind, LeaseSlot, Metrics, NodeId, Role};
 use serde::{Deserialize, Serialize};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 use wire::Hash;
 
 /// Version of the report.
@@ -169,6 +175,17 @@ pub struct ConfigView {
     pub history: Vec<PromotionView>,
 }
 
+/// Events at one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsView {
+    /// Events refused since the process began, by reason.
+    pub refused: BTreeMap<String, u64>,
+    /// How far each handler is.
+    pub handlers: Vec<HandlerStatus>,
+    /// Events that a handler could not handle.
+    pub dead_letters: u64,
+}
+
 /// The report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -208,6 +225,8 @@ pub struct Status {
     pub work: Work,
     /// Its daemons that failed.
     pub failures: Vec<DaemonFailures>,
+    /// Events at the answering node.
+    pub events: EventsView,
     /// The longest recent delay of its tasks.
     pub delay_ms: u64,
     /// What does not go on, and why.
@@ -258,7 +277,12 @@ pub async fn status(node: &Context, cluster: &str) -> Status {
         (None, true) => Health::Healthy,
     };
     let work = node.activity.get(Instant::now());
-    let blocked = blocked(&state, &metrics, stale.is_some(), (voters_up, quorum), &work);
+    let events = events_view(node).await;
+    let mut blocked = blocked(&state, &metrics, stale.is_some(), (voters_up, quorum), &work);
+    if events.dead_letters > 0 {
+        let count = events.dead_letters;
+        blocked.push(format!("{count} events could not be handled here: see `ringrift dlq list`"));
+    }
     Status {
         schema: SCHEMA,
         cluster: cluster.to_owned(),
@@ -278,9 +302,21 @@ pub async fn status(node: &Context, cluster: &str) -> Status {
         segments: state.segments.len(),
         work,
         failures: node.failures.get(),
+        events,
         delay_ms: millis(node.delay.get()),
         blocked,
         uptime_ms: millis(node.started.elapsed()),
+    }
+}
+
+async fn events_view(node: &Context) -> EventsView {
+    let refused = node.events.refused();
+    match node.runner.status().await {
+        Ok((handlers, dead_letters)) => EventsView { refused, handlers, dead_letters },
+        Err(error) => {
+            tracing::error!(%error, "the handlers' cursors cannot be read");
+            EventsView { refused, ..EventsView::default() }
+        }
     }
 }
 

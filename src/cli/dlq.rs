@@ -1,0 +1,177 @@
+//! `ringrift dlq`: events that a handler could not handle.
+
+use crate::{
+    client::{Client, ClientError},
+    events::dlq::DeadLetter,
+    http::Letters,
+    node::letters::Told,
+};
+use std::{path::PathBuf, process::ExitCode};
+
+/// Look at, replay or drop events that a handler could not handle.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: 0; 1 when there is no such letter, a replayed handler failed again, or a node did \
+    not answer; 2 for wrong arguments; 3 when the peer does not answer.\n\n\
+    Examples:\n  ringrift dlq list --all --data-dir n1\n  ringrift dlq replay --max-age-hours 24 --data-dir n1"
+)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// Data folder of the peer to ask.
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// List them, oldest first.
+    List {
+        #[command(flatten)]
+        common: Common,
+        /// Of every node.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show one, with its event.
+    Show {
+        /// Its number in the peer's queue.
+        id: i64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Run their handlers again; those that succeed leave the queue.
+    Replay {
+        #[command(flatten)]
+        common: Common,
+        /// Only those tried last within this time.
+        #[arg(long, value_name = "HOURS", default_value_t = 24)]
+        max_age_hours: u64,
+        /// On every node.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Drop them.
+    Purge {
+        #[command(flatten)]
+        common: Common,
+        /// Only those tried last before this time.
+        #[arg(long, value_name = "HOURS")]
+        max_age_hours: Option<u64>,
+        /// On every node.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the answer cannot be written.
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    match act(&args.what) {
+        Ok(code) => Ok(code),
+        Err(error) => super::unanswered(error),
+    }
+}
+
+fn act(what: &What) -> anyhow::Result<ExitCode> {
+    let (common, told) = match what {
+        What::Show { id, common } => {
+            let letter = Client::of_folder(&common.data_dir)?.dead_letter(*id)?;
+            println!("{}", serde_json::to_string_pretty(&letter)?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        What::List { common, all } => {
+            let client = Client::of_folder(&common.data_dir)?;
+            (common, if *all { client.dead_letters_everywhere()? } else { client.dead_letters()? })
+        }
+        What::Replay { common, max_age_hours, all } => {
+            let which = Letters { max_age_hours: Some(*max_age_hours), all: *all };
+            (common, Client::of_folder(&common.data_dir)?.replay(which)?)
+        }
+        What::Purge { common, max_age_hours, all } => {
+            let which = Letters { max_age_hours: *max_age_hours, all: *all };
+            (common, Client::of_folder(&common.data_dir)?.purge(which)?)
+        }
+    };
+    if common.json {
+        println!("{}", serde_json::to_string_pretty(&told)?);
+    } else {
+        told.iter().flat_map(lines).for_each(|line| println!("{line}"));
+    }
+    Ok(if told.iter().all(is_well) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn is_well(told: &Told) -> bool {
+    told.error.is_none() && told.replayed.as_ref().is_none_or(|replayed| replayed.failed == 0)
+}
+
+fn lines(told: &Told) -> Vec<String> {
+    let node = &told.node_id;
+    if let Some(error) = &told.error {
+        return vec![format!("{node}: no answer: {error}")];
+    }
+    if let Some(r) = &told.replayed {
+        let (all, well, failed, waiting) = (r.replayed, r.recovered, r.failed, r.waiting);
+        return vec![format!(
+            "{node}: {all} replayed, {well} recovered, {failed} failed again, {waiting} wait for a quorum"
+        )];
+    }
+    if let Some(purged) = told.purged {
+        return vec![format!("{node}: {purged} dropped")];
+    }
+    if told.letters.is_empty() {
+        return vec![format!("{node}: no dead letters")];
+    }
+    told.letters.iter().map(|letter| line(node, letter)).collect()
+}
+
+/// Node, number, handler, event, attempts, error.
+fn line(node: &str, letter: &DeadLetter) -> String {
+    let DeadLetter { id, handler, payload, error, retry_count, .. } = letter;
+    format!("{node} {id:>5} {handler:<14} {:<28} {retry_count} attempts: {error}", payload.event.name())
+}
+
+/// Whether the peer said no.
+pub(super) fn is_refusal(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ClientError::Refused(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::dlq::Replayed;
+
+    #[test]
+    fn what_a_node_says_is_a_line_and_a_failure_is_no_success() {
+        let told = |error: Option<&str>, failed, purged: Option<u64>| Told {
+            node_id: "node-2".into(),
+            letters: Vec::new(),
+            replayed: purged.is_none().then_some(Replayed {
+                replayed: 2,
+                recovered: 2 - failed,
+                failed,
+                waiting: 0,
+            }),
+            purged,
+            error: error.map(str::to_owned),
+        };
+        let check = |told: &Told, expected: &str, well| {
+            assert_eq!(lines(told), [expected]);
+            assert_eq!(is_well(told), well);
+        };
+        let text = "node-2: 2 replayed, 1 recovered, 1 failed again, 0 wait for a quorum";
+        check(&told(None, 1, None), text, false);
+        check(&told(None, 0, Some(3)), "node-2: 3 dropped", true);
+        check(&told(Some("timeout"), 0, Some(0)), "node-2: no answer: timeout", false);
+        check(&Told { node_id: "node-1".into(), ..Told::default() }, "node-1: no dead letters", true);
+    }
+}

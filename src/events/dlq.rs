@@ -1,0 +1,161 @@
+//! Events that a handler could not handle, kept for people.
+//!
+//! Invariant: an event leaves the queue only when its handler succeeded, when somebody purges it, or when the queue
+//! is at its bound, which is logged.
+
+use super::{
+    inbox::{Inbox, mark_done},
+    log::{LogError, Logged},
+};
+use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use serde::{Deserialize, Serialize};
+
+/// Most dead letters that are kept; the oldest go first.
+const DEAD_MAX: i64 = 10_000;
+/// Most that are listed at once.
+pub const LISTED_MAX: usize = 500;
+/// Longest error that is kept.
+const ERROR_BYTES_MAX: usize = 1000;
+
+/// One event that one handler could not handle.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Its number in this node's queue.
+    pub id: i64,
+    /// Who could not handle it.
+    pub handler: String,
+    /// The event, whole.
+    pub payload: Logged,
+    /// The last error.
+    pub error: String,
+    /// How often it was tried.
+    pub retry_count: u32,
+    /// When it was tried last, milliseconds since the epoch.
+    pub timestamp: i64,
+}
+
+/// What a replay did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replayed {
+    /// Handlers that ran again.
+    pub replayed: u64,
+    /// Of these, those that succeeded.
+    pub recovered: u64,
+    /// Those that failed again.
+    pub failed: u64,
+    /// Those that wait for a quorum and stay as they are.
+    pub waiting: u64,
+}
+
+/// A dead letter to be.
+pub(super) struct Dead {
+    pub(super) handler: String,
+    pub(super) logged: Logged,
+    pub(super) error: String,
+    pub(super) retry_count: u32,
+    pub(super) at_ms: i64,
+}
+
+fn cut(error: &str) -> &str {
+    let end = error.char_indices().map(|(at, _)| at).take_while(|at| *at <= ERROR_BYTES_MAX).last();
+    if error.len() <= ERROR_BYTES_MAX { error } else { &error[..end.unwrap_or(0)] }
+}
+
+impl Dead {
+    pub(super) fn insert(&self, tx: &Transaction<'_>) -> Result<(), LogError> {
+        let sql = "INSERT OR REPLACE INTO event_dlq(handler, origin, epoch, sequence, name, payload, error, \
+                   retry_count, at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        let logged = &self.logged;
+        tx.prepare_cached(sql)?.execute(params![
+            self.handler,
+            logged.origin,
+            logged.epoch,
+            logged.sequence,
+            logged.event.name(),
+            serde_json::to_string(logged)?,
+            cut(&self.error),
+            self.retry_count,
+            self.at_ms
+        ])?;
+        let sql = "DELETE FROM event_dlq WHERE id <= ?";
+        let over = tx.prepare_cached(sql)?.execute([tx.last_insert_rowid() - DEAD_MAX])?;
+        if over > 0 {
+            tracing::error!(over, "the dead-letter queue is full: the oldest were dropped");
+        }
+        Ok(())
+    }
+}
+
+fn read(row: &Row<'_>) -> Result<DeadLetter, LogError> {
+    let payload: String = row.get(2)?;
+    Ok(DeadLetter {
+        id: row.get(0)?,
+        handler: row.get(1)?,
+        payload: serde_json::from_str(&payload)?,
+        error: row.get(3)?,
+        retry_count: row.get(4)?,
+        timestamp: row.get(5)?,
+    })
+}
+
+const COLUMNS: &str = "SELECT id, handler, payload, error, retry_count, at_ms FROM event_dlq";
+
+impl Inbox {
+    /// Dead letters from `since_ms` on and after number `after`, oldest first.
+    pub(super) fn letters(&self, since_ms: i64, after: i64) -> Result<Vec<DeadLetter>, LogError> {
+        let sql = format!("{COLUMNS} WHERE at_ms >= ? AND id > ? ORDER BY id LIMIT ?");
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params![since_ms, after, LISTED_MAX as i64])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(read(row)?);
+        }
+        Ok(found)
+    }
+
+    pub(super) fn letter(&self, id: i64) -> Result<Option<DeadLetter>, LogError> {
+        let connection = self.connection();
+        let sql = format!("{COLUMNS} WHERE id = ?");
+        connection.prepare_cached(&sql)?.query_row([id], |row| Ok(read(row))).optional()?.transpose()
+    }
+
+    /// A replay succeeded: the effect and the end of the letter are one.
+    pub(super) fn recovered(
+        &self,
+        letter: &DeadLetter,
+        effect: Option<super::inbox::Effect>,
+        at_ms: i64,
+    ) -> Result<(), LogError> {
+        let mut connection = self.connection();
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if tx.execute("DELETE FROM event_dlq WHERE id = ?", [letter.id])? == 1 {
+            if let Some(effect) = effect {
+                effect(&tx)?;
+            }
+            mark_done(&tx, &letter.handler, &letter.payload, at_ms)?;
+        }
+        tx.commit()?;
+        Ok(())
+    }
+
+    /// A replay failed.
+    pub(super) fn failed_again(&self, id: i64, error: &str, at_ms: i64) -> Result<(), LogError> {
+        let sql = "UPDATE event_dlq SET retry_count = retry_count + 1, error = ?, at_ms = ? WHERE id = ?";
+        self.connection().prepare_cached(sql)?.execute(params![cut(error), at_ms, id])?;
+        Ok(())
+    }
+
+    /// Drops letters from before `before_ms`.
+    pub(super) fn purge(&self, before_ms: i64) -> Result<u64, LogError> {
+        let dropped = self.connection().execute("DELETE FROM event_dlq WHERE at_ms < ?", [before_ms])?;
+        Ok(dropped as u64)
+    }
+
+    /// How many there are.
+    pub(super) fn dead_count(&self) -> Result<u64, LogError> {
+        let sql = "SELECT count(*) FROM event_dlq";
+        let count: i64 = self.connection().prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        Ok(count.unsigned_abs())
+    }
+}

@@ -1,0 +1,68 @@
+//! Writes the events of every applied command in the transaction that applies it.
+
+use super::{
+    caused::{caused, follows},
+    envelope::{Envelope, EventId, RAFT, Signed},
+    log::{Subscriptions, set_tail},
+    tables::Writer,
+};
+use crate::clock::now_ms;
+use raft::{ApplyHook, ClusterState, Command, HookError, Response};
+
+/// What Raft calls.
+pub struct EventHook {
+    before: Option<ClusterState>,
+    games_planned: u32,
+    subscriptions: Subscriptions,
+}
+
+impl EventHook {
+    /// `games_planned`: how many games an evaluation may take here.
+    #[must_use]
+    pub fn new(games_planned: u32, subscriptions: Subscriptions) -> Self {
+        Self { before: None, games_planned, subscriptions }
+    }
+
+    fn writer<'a>(&'a self, connection: &'a rusqlite::Connection) -> Result<Writer<'a>, HookError> {
+        Ok(Writer { connection, subscriptions: &self.subscriptions, now_ms: i64::try_from(now_ms())? })
+    }
+}
+
+impl ApplyHook for EventHook {
+    fn on_apply(
+        &mut self,
+        tx: &rusqlite::Transaction<'_>,
+        index: u64,
+        command: &Command,
+        response: &Response,
+        state: &ClusterState,
+    ) -> Result<(), HookError> {
+        let before = self.before.replace(state.clone());
+        let before = before.as_ref().unwrap_or(state);
+        let events = caused(command, response, before, state, self.games_planned);
+        let mut cause = follows(command, before).map(|index| EventId::raft(index, 0));
+        let writer = self.writer(tx)?;
+        for (part, event) in (0..16).zip(events) {
+            let id = EventId::raft(index, part);
+            // The parts of one command follow each other.
+            let causes = cause.replace(id.clone()).into_iter().collect();
+            let at_ms = i64::try_from(command.at_ms())?;
+            let envelope = Envelope { id, at_ms, flow_previous: None, causes, injected: false, event };
+            let unsigned = Signed { envelope: envelope.encode()?, signature: Vec::new() };
+            if writer.log(&envelope, &unsigned)?.is_some() {
+                set_tail(tx, RAFT, &envelope)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn on_open(&mut self, state: &ClusterState) {
+        self.before = Some(state.clone());
+    }
+
+    fn on_snapshot(&mut self, tx: &rusqlite::Transaction<'_>, state: &ClusterState) -> Result<(), HookError> {
+        self.before = Some(state.clone());
+        // Nothing that waits for a command in the snapshot will see its event.
+        Ok(self.writer(tx)?.give_up(&EventId::raft(state.applied, 15))?)
+    }
+}

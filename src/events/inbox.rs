@@ -1,0 +1,201 @@
+//! What handlers have yet to see, and how far they are.
+//!
+//! Invariant: a handler's row goes in the transaction that records what became of the event, so a crash in between
+//! repeats the handler and loses nothing. Not synced by itself: a row that comes back after a power failure is handled
+//! again, which handlers allow.
+
+use super::{
+    dlq::Dead,
+    log::{self, LogError, Logged},
+};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use serde::{Deserialize, Serialize};
+use std::{
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// A change of `node.db` that is made in the transaction that moves the handler's cursor, or not at all.
+pub type Effect = Box<dyn FnOnce(&Transaction<'_>) -> rusqlite::Result<()> + Send>;
+
+/// One handler's way through one flow.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Lane {
+    pub(super) handler: String,
+    pub(super) flow: String,
+}
+
+/// An event for a handler.
+pub(super) struct Due {
+    pub(super) logged: Logged,
+    /// Attempts that failed.
+    pub(super) attempts: u32,
+    /// An event of the same name about the same thing was handled before.
+    pub(super) duplicate: bool,
+}
+
+/// How a handler stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandlerStatus {
+    /// Which.
+    pub handler: String,
+    /// Events handled.
+    pub handled: u64,
+    /// Events passed over because the same thing was handled before.
+    pub duplicates: u64,
+    /// Events that went to the dead-letter queue.
+    pub dead: u64,
+    /// Events to come.
+    pub waiting: u64,
+    /// Of these, those that wait for a quorum.
+    pub parked: u64,
+}
+
+/// The handlers' side of the log.
+pub(super) struct Inbox(Mutex<Connection>);
+
+impl Inbox {
+    pub(super) fn open(path: &Path) -> Result<Self, LogError> {
+        let connection = log::connect(path)?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        Ok(Self(Mutex::new(connection)))
+    }
+
+    pub(super) fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A panic while it was held rolled its transaction back.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lanes with rows beyond `position`, and the last position.
+    pub(super) fn lanes(&self, position: i64) -> Result<(Vec<Lane>, i64), LogError> {
+        let connection = self.connection();
+        let sql = "SELECT MAX(position) FROM event_inbox";
+        let last: Option<i64> = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        let sql = "SELECT DISTINCT handler, flow FROM event_inbox WHERE position > ?";
+        let mut statement = connection.prepare_cached(sql)?;
+        let lanes =
+            statement.query_map([position], |row| Ok(Lane { handler: row.get(0)?, flow: row.get(1)? }))?;
+        Ok((lanes.collect::<Result<_, _>>()?, last.unwrap_or(position).max(position)))
+    }
+
+    /// The next event of a lane.
+    pub(super) fn next(&self, lane: &Lane) -> Result<Option<Due>, LogError> {
+        let connection = self.connection();
+        let sql = "SELECT l.position, l.envelope, i.attempts FROM event_inbox i JOIN event_log l USING (position) \
+                   WHERE i.handler = ? AND i.flow = ? ORDER BY i.position LIMIT 1";
+        let found = connection
+            .prepare_cached(sql)?
+            .query_row(params![lane.handler, lane.flow], |row| Ok((log::read(row), row.get(2)?)))
+            .optional()?;
+        let Some((logged, attempts)) = found else { return Ok(None) };
+        let logged = logged?;
+        let duplicate = match logged.event.once() {
+            Some(key) => {
+                let sql = "SELECT 1 FROM event_done WHERE handler = ? AND key = ?";
+                connection.prepare_cached(sql)?.exists(params![lane.handler, key])?
+            }
+            None => false,
+        };
+        Ok(Some(Due { logged, attempts, duplicate }))
+    }
+
+    fn finish(
+        &self,
+        lane: &Lane,
+        position: i64,
+        count: &'static str,
+        effect: impl FnOnce(&Transaction<'_>) -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
+        let mut connection = self.connection();
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let sql = "DELETE FROM event_inbox WHERE handler = ? AND flow = ? AND position = ?";
+        // Whoever deletes the row has the effect.
+        if tx.prepare_cached(sql)?.execute(params![lane.handler, lane.flow, position])? == 1 {
+            effect(&tx)?;
+            let sql = format!(
+                "INSERT INTO event_handled(handler, {count}) VALUES (?, 1) ON CONFLICT DO UPDATE SET {count} = {count} + 1"
+            );
+            tx.prepare_cached(&sql)?.execute([&lane.handler])?;
+        }
+        tx.commit()?;
+        Ok(())
+    }
+
+    /// The handler is done with an event.
+    pub(super) fn handled(
+        &self,
+        lane: &Lane,
+        logged: &Logged,
+        effect: Option<Effect>,
+        at_ms: i64,
+    ) -> Result<(), LogError> {
+        self.finish(lane, logged.position, "handled", |tx| {
+            if let Some(effect) = effect {
+                effect(tx)?;
+            }
+            mark_done(tx, &lane.handler, logged, at_ms)
+        })
+    }
+
+    /// The event tells what was handled before.
+    pub(super) fn passed_over(&self, lane: &Lane, logged: &Logged) -> Result<(), LogError> {
+        self.finish(lane, logged.position, "duplicates", |_| Ok(()))
+    }
+
+    /// The handler gave up.
+    pub(super) fn dead(&self, lane: &Lane, position: i64, dead: &Dead) -> Result<(), LogError> {
+        self.finish(lane, position, "dead", |tx| dead.insert(tx))
+    }
+
+    /// An attempt failed, or (`parked`) waits for a quorum.
+    pub(super) fn note(
+        &self,
+        lane: &Lane,
+        position: i64,
+        attempts: u32,
+        parked: bool,
+    ) -> Result<(), LogError> {
+        let sql =
+            "UPDATE event_inbox SET attempts = ?, parked = ? WHERE handler = ? AND flow = ? AND position = ?";
+        let row = params![attempts, parked, lane.handler, lane.flow, position];
+        self.connection().prepare_cached(sql)?.execute(row)?;
+        Ok(())
+    }
+
+    /// How every handler stands.
+    pub(super) fn status(&self) -> Result<Vec<HandlerStatus>, LogError> {
+        let sql = "SELECT h.handler, COALESCE(handled, 0), COALESCE(duplicates, 0), COALESCE(dead, 0), \
+                   (SELECT count(*) FROM event_inbox i WHERE i.handler = h.handler), \
+                   (SELECT count(*) FROM event_inbox i WHERE i.handler = h.handler AND i.parked = 1) FROM \
+                   (SELECT handler FROM event_handled UNION SELECT handler FROM event_inbox) h \
+                   LEFT JOIN event_handled USING (handler) ORDER BY 1";
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(sql)?;
+        let rows = statement.query_map([], |row| {
+            let count = |index| row.get::<_, i64>(index).map(i64::unsigned_abs);
+            Ok(HandlerStatus {
+                handler: row.get(0)?,
+                handled: count(1)?,
+                duplicates: count(2)?,
+                dead: count(3)?,
+                waiting: count(4)?,
+                parked: count(5)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+/// Remembers that a thing was handled, if it can happen only once.
+pub(super) fn mark_done(
+    tx: &Transaction<'_>,
+    handler: &str,
+    logged: &Logged,
+    at_ms: i64,
+) -> Result<(), LogError> {
+    if let Some(key) = logged.event.once() {
+        let sql = "INSERT OR IGNORE INTO event_done VALUES (?, ?, ?)";
+        tx.prepare_cached(sql)?.execute(params![handler, key, at_ms])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,281 @@
+//! One log, and two that tell each other.
+
+use super::*;
+use crate::events::{EventHook, HostOnline, LeaderElected, Regression};
+use raft::{ApplyHook, ClusterState, Command};
+use tempfile::TempDir;
+
+fn online(node: &str) -> Event {
+    Event::HostOnline(HostOnline { node_id: node.into(), host: "h".into(), timestamp: 1.5 })
+}
+
+fn cleared(config_key: &str, elo_drop: f64) -> Event {
+    Event::RegressionCleared(Regression {
+        config_key: config_key.into(),
+        node_id: "node-1".into(),
+        elo_drop,
+        model_id: None,
+        current_elo: None,
+        baseline_elo: None,
+        games_played: 0,
+        reason: String::new(),
+        timestamp: 1.5,
+    })
+}
+
+fn open(folder: &TempDir, name: &str) -> EventLog {
+    let signer = Signer::load(&folder.path().join(format!("{name}.key"))).unwrap();
+    EventLog::open(&folder.path().join(format!("{name}.db")), signer, Subscriptions::default()).unwrap()
+}
+
+fn emit(log: &EventLog, event: Event) -> Signed {
+    log.emit_all(vec![event.into()]).unwrap().remove(0)
+}
+
+fn receive(log: &EventLog, signed: &Signed) -> Received {
+    log.receive(std::slice::from_ref(signed), true, |_| true).unwrap()
+}
+
+fn events(log: &EventLog) -> Vec<Event> {
+    log.since(0, 1000).unwrap().into_iter().map(|logged| logged.event).collect()
+}
+
+#[test]
+fn an_event_is_kept_once_however_often_it_arrives() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (open(&folder, "a"), open(&folder, "b"));
+    let message = Signed::decode(&a.emit(online("node-1")).unwrap()).unwrap();
+    assert_eq!(receive(&b, &message).new, 1);
+    assert_eq!(receive(&b, &message).new, 0);
+    assert_eq!(receive(&a, &message).new, 0, "its own");
+    let stranger = b.receive(std::slice::from_ref(&message), true, |_| false).unwrap();
+    assert!(matches!(&stranger.refused[..], [Refused::Stranger(_)]));
+    let kept = b.since(0, 10).unwrap();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].event, online("node-1"));
+    assert_eq!(b.newest("HOST_ONLINE").unwrap().as_ref(), kept.first());
+    assert_eq!(b.newest("LEADER_ELECTED").unwrap(), None);
+}
+
+#[test]
+fn a_second_event_under_the_same_number_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (open(&folder, "a"), open(&folder, "b"));
+    let first = emit(&a, online("node-1"));
+    receive(&b, &first);
+    let mut other = Envelope::decode(&first.envelope).unwrap();
+    other.event = online("node-2");
+    let other = other.sign(&a.signer).unwrap();
+    assert!(matches!(&receive(&b, &other).refused[..], [Refused::Conflict(_)]));
+    assert_eq!(events(&b), [online("node-1")]);
+}
+
+#[test]
+fn a_reopened_log_counts_on() {
+    let folder = tempfile::tempdir().unwrap();
+    emit(&open(&folder, "a"), online("node-1"));
+    let log = open(&folder, "a");
+    emit(&log, online("node-2"));
+    let kept = log.since(0, 10).unwrap();
+    assert_eq!(kept.iter().map(|e| e.sequence).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(kept[0].epoch, kept[1].epoch);
+    assert_eq!(kept[1].flow_previous, Some(1));
+}
+
+#[test]
+fn an_unreadable_event_hides_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(&folder, "a");
+    ["node-1", "node-2", "node-3"].into_iter().for_each(|node| drop(emit(&log, online(node))));
+    let damage = "UPDATE event_log SET envelope = x'00' WHERE sequence < 3";
+    connect(&folder.path().join("a.db")).unwrap().execute(damage, []).unwrap();
+    let kept = log.since(0, 1).unwrap();
+    assert_eq!(kept.iter().map(|e| e.sequence).collect::<Vec<_>>(), [3]);
+}
+
+#[test]
+fn a_gap_delays_only_its_own_flow() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (open(&folder, "a"), open(&folder, "b"));
+    let hex1 = emit(&a, cleared("hex8_2p", 1.0));
+    let square = emit(&a, cleared("square8_2p", 2.0));
+    let hex2 = emit(&a, cleared("hex8_2p", 3.0));
+    let host = emit(&a, online("node-1"));
+    assert!(receive(&b, &hex2).gap);
+    for signed in [&host, &square] {
+        assert!(!receive(&b, signed).gap);
+    }
+    assert_eq!(events(&b), [online("node-1"), cleared("square8_2p", 2.0)]);
+    let have = b.vector().unwrap().into_values().next().unwrap();
+    assert_eq!((have.contiguous, have.beyond), (0, vec![(2, 4)]));
+    receive(&b, &hex1);
+    assert_eq!(events(&b)[2..], [cleared("hex8_2p", 1.0), cleared("hex8_2p", 3.0)]);
+    let have = b.vector().unwrap().into_values().next().unwrap();
+    assert_eq!((have.contiguous, have.beyond), (4, vec![]));
+}
+
+#[test]
+fn an_event_waits_for_its_cause_but_not_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b, c) = (open(&folder, "a"), open(&folder, "b"), open(&folder, "c"));
+    let cause = emit(&a, cleared("hex8_2p", 1.0));
+    receive(&b, &cause);
+    let causes = vec![b.since(0, 1).unwrap()[0].id()];
+    let emission = Emission { event: cleared("square8_2p", 2.0), causes, injected: true };
+    let effect = b.emit_all(vec![emission]).unwrap().remove(0);
+    receive(&c, &effect);
+    assert_eq!(events(&c), []);
+    c.maintain_at(clock() + 14 * 60_000, KEPT).unwrap();
+    assert_eq!(events(&c), []);
+    c.maintain_at(clock() + 16 * 60_000, KEPT).unwrap();
+    assert_eq!(events(&c), [cleared("square8_2p", 2.0)]);
+    receive(&c, &cause);
+    assert_eq!(events(&c).len(), 2);
+    let kept = c.since(0, 1).unwrap().remove(0);
+    assert!(kept.injected && kept.causes.len() == 1 && kept.flow == "square8_2p");
+}
+
+#[test]
+fn a_node_that_was_away_too_long_goes_on_from_what_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (open(&folder, "a"), open(&folder, "b"));
+    let first = emit(&a, online("node-1"));
+    (2..=9).for_each(|n| drop(emit(&a, online(&format!("node-{n}")))));
+    a.maintain_at(clock(), 3).unwrap();
+    assert_eq!(events(&a).len(), 3);
+    let answer = a.answer(&b.vector().unwrap()).unwrap();
+    assert_eq!(answer.floors.iter().map(|floor| floor.lost_to).collect::<Vec<_>>(), [6]);
+    assert_eq!(answer.events.len(), 3);
+    b.give_up(&answer.floors).unwrap();
+    b.receive(&answer.events, false, |_| true).unwrap();
+    assert_eq!(events(&b), events(&a));
+    assert_eq!(receive(&b, &first).new, 0, "a replay of what is gone");
+    let answer = a.answer(&b.vector().unwrap()).unwrap();
+    assert_eq!((answer.events.len(), answer.floors.len()), (0, 0));
+}
+
+#[test]
+fn a_peer_cannot_make_a_node_give_up_its_own_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(&folder, "a");
+    emit(&log, online("node-1"));
+    let before = log.vector().unwrap();
+    let own = Floor { origin: log.origin.clone(), epoch: log.epoch, lost_to: 1000 };
+    let raft = Floor { origin: RAFT.into(), epoch: 0, lost_to: 1000 };
+    log.give_up(&[own, raft]).unwrap();
+    assert_eq!(log.vector().unwrap(), before);
+}
+
+#[test]
+fn an_answer_is_bounded_and_the_next_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (open(&folder, "a"), open(&folder, "b"));
+    let many = (0..1200).map(|n| Emission::from(cleared("hex8_2p", f64::from(n)))).collect();
+    a.emit_all(many).unwrap();
+    let began = std::time::Instant::now();
+    let mut answers = Vec::new();
+    loop {
+        let answer = a.answer(&b.vector().unwrap()).unwrap();
+        assert!(answer.encode().unwrap().len() < 400 << 10);
+        b.receive(&answer.events, false, |_| true).unwrap();
+        answers.push(answer.events.len());
+        if !answer.more {
+            break;
+        }
+    }
+    println!("{:.0} events/s caught up", 1200.0 / began.elapsed().as_secs_f64());
+    assert_eq!(answers.iter().sum::<usize>(), 1200);
+    assert!(answers.len() > 2 && answers.iter().all(|n| *n <= 500), "{answers:?}");
+    assert_eq!(events(&b)[999], cleared("hex8_2p", 999.0));
+}
+
+fn register(n: u64) -> Command {
+    Command::RegisterNode {
+        peer_id: format!("p{n}"),
+        name: "host".into(),
+        addrs: vec![],
+        http: String::new(),
+        version: String::new(),
+        boot: 1,
+        at_ms: 1000,
+    }
+}
+
+#[test]
+fn applied_commands_become_events_with_their_log_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(&folder, "a");
+    let mut connection = connect(&folder.path().join("a.db")).unwrap();
+    let mut hook = EventHook::new(400, Subscriptions::new([("LEADER_ELECTED", "roles")]));
+    let mut state = ClusterState::default();
+    let leader = |at_ms| Command::SetLeader { node: 1, term: 3, at_ms };
+    for (index, command) in (5u64..).zip(&[register(1), leader(2000), leader(2500)]) {
+        let response = raft::state_machine::apply(&mut state, index, command);
+        for _ in 0..2 {
+            let tx = connection.transaction().unwrap();
+            hook.on_apply(&tx, index, command, &response, &state).unwrap();
+            tx.commit().unwrap();
+        }
+    }
+    assert_eq!(log.last_decision_ms().unwrap(), Some(2000));
+    let kept = log.since(0, 10).unwrap();
+    let elected = Event::LeaderElected(LeaderElected {
+        leader_id: "node-1".into(),
+        node_id: "node-1".into(),
+        term: 3,
+        previous_leader_id: None,
+        timestamp: 2.0,
+    });
+    let found: Vec<_> = kept.iter().map(|e| (e.origin.as_str(), e.sequence, e.event.clone())).collect();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!((found[0].0, found[0].1, found[0].2.name()), ("raft", 80, "HOST_ONLINE"));
+    assert_eq!(found[1], ("raft", 96, elected));
+    let rows: i64 = connection.query_row("SELECT count(*) FROM event_inbox", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 1, "the handler's row came in the same transaction");
+    assert_eq!(log.vector().unwrap().len(), 0, "never sent");
+}
+
+#[test]
+fn an_event_that_follows_a_command_waits_until_it_is_applied() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (open(&folder, "a"), open(&folder, "b"));
+    let mut state = ClusterState::default();
+    let response = raft::state_machine::apply(&mut state, 5, &register(1));
+    let apply = |name: &str| {
+        let mut connection = connect(&folder.path().join(name)).unwrap();
+        let tx = connection.transaction().unwrap();
+        let mut hook = EventHook::new(400, Subscriptions::default());
+        hook.on_apply(&tx, 5, &register(1), &response, &state).unwrap();
+        tx.commit().unwrap();
+    };
+    apply("a.db");
+    let follows = emit(&a, online("node-9"));
+    receive(&b, &follows);
+    assert_eq!(events(&b), []);
+    apply("b.db");
+    let names: Vec<i64> = b.since(0, 9).unwrap().iter().map(|logged| logged.sequence).collect();
+    assert_eq!(names, [80, 1]);
+}
+
+#[test]
+fn the_first_command_after_a_snapshot_is_compared_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(&folder, "a");
+    let mut connection = connect(&folder.path().join("a.db")).unwrap();
+    let mut hook = EventHook::new(400, Subscriptions::default());
+    let mut state = ClusterState::default();
+    raft::state_machine::apply(&mut state, 1, &register(1));
+    raft::state_machine::apply(&mut state, 2, &register(2));
+    raft::state_machine::apply(&mut state, 3, &Command::SetLeader { node: 1, term: 3, at_ms: 2000 });
+    let tx = connection.transaction().unwrap();
+    hook.on_snapshot(&tx, &state).unwrap();
+    let command = Command::SetLeader { node: 2, term: 4, at_ms: 3000 };
+    let response = raft::state_machine::apply(&mut state, 4, &command);
+    hook.on_apply(&tx, 4, &command, &response, &state).unwrap();
+    tx.commit().unwrap();
+    let elected = log.newest("LEADER_ELECTED").unwrap().unwrap().event;
+    assert!(
+        matches!(&elected, Event::LeaderElected(e) if e.previous_leader_id.as_deref() == Some("node-1")),
+        "{elected:?}"
+    );
+}

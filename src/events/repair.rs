@@ -1,0 +1,142 @@
+//! What nodes ask of each other to close the gaps in their logs.
+//!
+//! Invariant: a question and an answer are of bounded size, and whatever is in an answer is checked as if a stranger had
+//! sent it: any node can serve any origin's events, because the origin signed them.
+
+use super::{
+    envelope::{CLOCK_MAX, Refused, Signed},
+    vector::{self, Vector},
+};
+use serde::{Deserialize, Serialize};
+use wire::WireError;
+
+/// Frame kinds.
+pub const QUESTION: u8 = 0x54;
+const ANSWER: u8 = 0x55;
+/// Most events of an answer.
+pub const ANSWER_EVENTS_MAX: usize = 500;
+/// Most bytes of events in an answer.
+pub const ANSWER_BYTES_MAX: usize = 256 << 10;
+/// Largest frame of either kind: events, floors, and a vector of 1024 origins with all their ranges.
+const FRAME_BYTES_MAX: usize = 900 << 10;
+
+/// What do I lack?
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// What the asking node has.
+    pub vector: Vector,
+}
+
+/// Events that the answering node does not have any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Floor {
+    /// Whose.
+    pub origin: String,
+    /// Of which data folder.
+    pub epoch: i64,
+    /// Every event up to this number is gone.
+    pub lost_to: i64,
+}
+
+/// What the asking node lacks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The answering node's clock.
+    pub now_ms: i64,
+    /// Events.
+    pub events: Vec<Signed>,
+    /// What it cannot serve.
+    pub floors: Vec<Floor>,
+    /// There is more.
+    pub more: bool,
+}
+
+impl Question {
+    /// As bytes.
+    ///
+    /// # Errors
+    /// [`WireError::TooLarge`].
+    pub fn encode(&self) -> Result<Vec<u8>, WireError> {
+        wire::encode(QUESTION, self, FRAME_BYTES_MAX)
+    }
+
+    /// Reads a question of a peer.
+    ///
+    /// # Errors
+    /// [`Refused::Malformed`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, Refused> {
+        let question: Self = wire::decode::<_, FRAME_BYTES_MAX>(QUESTION, bytes)?;
+        if vector::is_sound(&question.vector) {
+            Ok(question)
+        } else {
+            Err(WireError::Body("a vector out of bounds".to_owned()).into())
+        }
+    }
+}
+
+impl Answer {
+    /// As bytes.
+    ///
+    /// # Errors
+    /// [`WireError::TooLarge`].
+    pub fn encode(&self) -> Result<Vec<u8>, WireError> {
+        wire::encode(ANSWER, self, FRAME_BYTES_MAX)
+    }
+
+    /// Reads an answer of a peer. One whose clock is absurd is refused as a whole: its own events are in it, and their
+    /// age cannot be told from a long absence.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn decode(bytes: &[u8], now_ms: i64) -> Result<Self, Refused> {
+        let answer: Self = wire::decode::<_, FRAME_BYTES_MAX>(ANSWER, bytes)?;
+        let off = answer.now_ms.saturating_sub(now_ms);
+        if off.unsigned_abs() > CLOCK_MAX.as_millis() as u64 {
+            return Err(Refused::Clock(off));
+        }
+        let sound = |floor: &Floor| floor.origin.len() <= 128 && (1..i64::MAX >> 1).contains(&floor.lost_to);
+        if answer.events.len() > ANSWER_EVENTS_MAX || !answer.floors.iter().all(sound) {
+            return Err(WireError::Body("an answer out of bounds".to_owned()).into());
+        }
+        Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::vector::Have;
+    use proptest::prelude::*;
+
+    #[test]
+    fn both_are_read_back_and_a_wrong_clock_is_refused() {
+        let have = Have { contiguous: 4, beyond: vec![(6, 9)] };
+        let question = Question { vector: Vector::from([(("peer".to_owned(), 1), have)]) };
+        assert_eq!(Question::decode(&question.encode().unwrap()).unwrap(), question);
+        let floor = Floor { origin: "peer".into(), epoch: 1, lost_to: 7 };
+        let answer = Answer { now_ms: 5_000_000, floors: vec![floor], ..Answer::default() };
+        let bytes = answer.encode().unwrap();
+        assert_eq!(Answer::decode(&bytes, 5_000_000).unwrap(), answer);
+        assert!(matches!(Answer::decode(&bytes, 1_300_000), Err(Refused::Clock(3_700_000))));
+        assert!(matches!(Answer::decode(&bytes, 8_700_000), Err(Refused::Clock(-3_700_000))));
+        let unsound = Have { contiguous: 4, beyond: vec![(2, 9)] };
+        let question = Question { vector: Vector::from([(("peer".to_owned(), 1), unsound)]) };
+        assert!(Question::decode(&question.encode().unwrap()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_are_refused(noise in prop::collection::vec(any::<u8>(), 0..400), fix in any::<bool>()) {
+            // With a frame around it, the body itself is what is hostile.
+            let framed = |kind| wire::encode(kind, &noise, 4096).unwrap();
+            let (question, answer) =
+                if fix { (framed(QUESTION), framed(ANSWER)) } else { (noise.clone(), noise.clone()) };
+            if let Ok(read) = Question::decode(&question) {
+                prop_assert!(vector::is_sound(&read.vector));
+            }
+            if let Ok(read) = Answer::decode(&answer, 0) {
+                prop_assert!(read.events.len() <= ANSWER_EVENTS_MAX);
+            }
+        }
+    }
+}

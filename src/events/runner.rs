@@ -1,0 +1,357 @@
+//! Takes events to their handlers.
+//!
+//! Invariant: one handler sees the events of one flow in the order of the log, one at a time; different handlers and
+//! different flows never wait for each other. An event is tried three times, with pauses of one and two seconds, then it
+//! is a dead letter and the next one follows. A missing quorum is no failure: the handler waits for it.
+
+use super::{
+    dlq::{Dead, DeadLetter, Replayed},
+    inbox::{Due, Inbox, Lane},
+    log::{EventLog, LogError, Logged, Subscriptions},
+};
+use crate::clock::now_ms;
+use futures::{FutureExt, future::BoxFuture};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    panic::AssertUnwindSafe,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::{Id, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+pub use super::inbox::{Effect, HandlerStatus};
+
+/// Pauses between the attempts, as the event-flow map has them: one attempt more than there are pauses.
+pub const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
+/// How long one attempt may take.
+const ATTEMPT: Duration = Duration::from_secs(60);
+/// Handlers that run at once.
+const RUNNING_MAX: usize = 16;
+/// Between attempts of a parked handler, and of a database that is busy.
+const PARKED: Duration = Duration::from_secs(1);
+/// How long one replay may go on; the rest is for the next one.
+const REPLAY: Duration = Duration::from_secs(20);
+
+/// Why a handler did not handle an event.
+#[derive(Debug, thiserror::Error)]
+pub enum HandlerError {
+    /// The cluster cannot decide now. Tried again when it can.
+    #[error("no quorum")]
+    NoQuorum,
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What a handler does, and what it wants changed in `node.db`.
+pub type Handling = BoxFuture<'static, Result<Option<Effect>, HandlerError>>;
+type Handler = Box<dyn Fn(Arc<Logged>) -> Handling + Send + Sync>;
+
+/// Handlers by name, and what they listen to.
+#[derive(Default)]
+pub struct Handlers {
+    all: BTreeMap<&'static str, Handler>,
+    pairs: BTreeSet<(&'static str, &'static str)>,
+}
+
+impl Handlers {
+    /// Adds a handler for these events.
+    pub fn on(
+        &mut self,
+        handler: &'static str,
+        events: &[&'static str],
+        run: impl Fn(Arc<Logged>) -> Handling + Send + Sync + 'static,
+    ) {
+        self.all.insert(handler, Box::new(run));
+        self.pairs.extend(events.iter().map(|event| (*event, handler)));
+    }
+
+    /// Pairs of event and handler.
+    #[must_use]
+    pub fn pairs(&self) -> &BTreeSet<(&'static str, &'static str)> {
+        &self.pairs
+    }
+
+    /// The same, for the log.
+    #[must_use]
+    pub fn subscriptions(&self) -> Subscriptions {
+        Subscriptions::new(self.pairs.iter().copied())
+    }
+}
+
+struct Shared {
+    inbox: Inbox,
+    handlers: Handlers,
+    running: Semaphore,
+    quorum: watch::Receiver<bool>,
+    pauses: [Duration; 2],
+    shutdown: CancellationToken,
+}
+
+/// The runner. Cheap to clone.
+#[derive(Clone)]
+pub struct Runner(Arc<Shared>);
+
+/// How one attempt ended.
+enum Outcome {
+    Done(Option<Effect>),
+    NoQuorum,
+    Failed(String),
+    Stopped,
+}
+
+impl Runner {
+    /// For the log at `path`; `quorum` says whether the cluster can decide. The handlers' subscriptions must be those
+    /// that the log was opened with.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn open(
+        path: &Path,
+        handlers: Handlers,
+        quorum: watch::Receiver<bool>,
+        shutdown: CancellationToken,
+    ) -> Result<Self, LogError> {
+        Self::with_pauses(path, handlers, quorum, shutdown, PAUSES)
+    }
+
+    pub(super) fn with_pauses(
+        path: &Path,
+        handlers: Handlers,
+        quorum: watch::Receiver<bool>,
+        shutdown: CancellationToken,
+        pauses: [Duration; 2],
+    ) -> Result<Self, LogError> {
+        let inbox = Inbox::open(path)?;
+        let running = Semaphore::new(RUNNING_MAX);
+        Ok(Self(Arc::new(Shared { inbox, handlers, running, quorum, pauses, shutdown })))
+    }
+
+    /// Runs until the shutdown.
+    pub async fn run(self, log: Arc<EventLog>) {
+        let mut changes = log.changes();
+        let mut tasks = JoinSet::new();
+        let mut lanes: HashMap<Id, Lane> = HashMap::new();
+        let mut again: BTreeSet<Lane> = BTreeSet::new();
+        let mut seen = 0;
+        loop {
+            changes.mark_unchanged();
+            match self.database(move |inbox| inbox.lanes(seen)).await {
+                Ok((found, last)) => {
+                    seen = last;
+                    again.extend(found);
+                }
+                Err(error) => tracing::error!(%error, "cannot look for events to handle"),
+            }
+            for lane in std::mem::take(&mut again) {
+                if lanes.values().any(|running| *running == lane) {
+                    again.insert(lane); // it may have looked just before
+                } else {
+                    let task = tasks.spawn(self.clone().lane(lane.clone()));
+                    lanes.insert(task.id(), lane);
+                }
+            }
+            tokio::select! {
+                () = self.0.shutdown.cancelled() => break,
+                changed = changes.changed() => if changed.is_err() { break },
+                Some(ended) = tasks.join_next_with_id() => {
+                    let id = match ended {
+                        Ok((id, ())) => id,
+                        Err(error) => {
+                            tracing::error!(%error, "a lane of events broke");
+                            again.extend(lanes.get(&error.id()).cloned());
+                            error.id()
+                        }
+                    };
+                    lanes.remove(&id);
+                }
+                () = tokio::time::sleep(PARKED) => {}
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    async fn database<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&Inbox) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T, LogError> {
+        let shared = Arc::clone(&self.0);
+        let ran = tokio::task::spawn_blocking(move || run(&shared.inbox)).await;
+        ran.unwrap_or_else(|_| Err(rusqlite::Error::InvalidQuery.into()))
+    }
+
+    /// Returns whether there is time left to go on.
+    async fn pause(&self, duration: Duration) -> bool {
+        self.0.shutdown.run_until_cancelled(tokio::time::sleep(duration)).await.is_some()
+    }
+
+    /// Handles the events of a lane until there are no more.
+    async fn lane(self, lane: Lane) {
+        loop {
+            match self.step(&lane).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::error!(handler = lane.handler, %error, "an event waits: the database failed");
+                    if !self.pause(PARKED).await {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One attempt at the next event of a lane. False: nothing more to do.
+    async fn step(&self, lane: &Lane) -> Result<bool, LogError> {
+        if self.0.shutdown.is_cancelled() {
+            return Ok(false);
+        }
+        let own = lane.clone();
+        let Some(due) = self.database(move |inbox| inbox.next(&own)).await? else { return Ok(false) };
+        let Due { logged, attempts, duplicate } = due;
+        let (position, own) = (logged.position, lane.clone());
+        if duplicate {
+            self.database(move |inbox| inbox.passed_over(&own, &logged)).await?;
+            return Ok(true);
+        }
+        let logged = Arc::new(logged);
+        match self.attempt(&lane.handler, Arc::clone(&logged)).await {
+            Outcome::Stopped => return Ok(false),
+            Outcome::Done(effect) => {
+                self.database(move |inbox| inbox.handled(&own, &logged, effect, clock())).await?;
+            }
+            Outcome::NoQuorum => {
+                self.database(move |inbox| inbox.note(&own, position, attempts, true)).await?;
+                let mut quorum = self.0.quorum.clone();
+                tokio::select! {
+                    () = self.0.shutdown.cancelled() => {}
+                    _ = quorum.changed() => {}
+                    () = tokio::time::sleep(PARKED) => {}
+                }
+            }
+            Outcome::Failed(error) => {
+                let attempts = attempts + 1;
+                tracing::warn!(
+                    handler = lane.handler,
+                    event = logged.event.name(),
+                    attempts,
+                    error,
+                    "not handled"
+                );
+                if let Some(pause) = self.0.pauses.get(attempts as usize - 1) {
+                    self.database(move |inbox| inbox.note(&own, position, attempts, false)).await?;
+                    self.pause(*pause).await;
+                } else {
+                    let handler = lane.handler.clone();
+                    let logged = Arc::unwrap_or_clone(logged);
+                    let dead = Dead { handler, logged, error, retry_count: attempts, at_ms: clock() };
+                    self.database(move |inbox| inbox.dead(&own, position, &dead)).await?;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    async fn attempt(&self, handler: &str, logged: Arc<Logged>) -> Outcome {
+        let Some(handler) = self.0.handlers.all.get(handler) else {
+            return Outcome::Failed("there is no such handler any more".to_owned());
+        };
+        // Closed never: the semaphore lives as long as the runner.
+        let _permit = self.0.running.acquire().await;
+        // The handler's own first steps may panic as well.
+        let handling = async move { handler(logged).await };
+        let guarded = tokio::time::timeout(ATTEMPT, AssertUnwindSafe(handling).catch_unwind());
+        match self.0.shutdown.run_until_cancelled(guarded).await {
+            None => Outcome::Stopped,
+            Some(Err(_)) => Outcome::Failed(format!("no end after {ATTEMPT:?}")),
+            Some(Ok(Err(_))) => Outcome::Failed("the handler panicked".to_owned()),
+            Some(Ok(Ok(Err(HandlerError::NoQuorum)))) => Outcome::NoQuorum,
+            Some(Ok(Ok(Err(error)))) => Outcome::Failed(error.to_string()),
+            Some(Ok(Ok(Ok(effect)))) => Outcome::Done(effect),
+        }
+    }
+
+    /// Runs the handlers of dead letters of at most this age again. Only a handler that succeeds counts as recovered.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn replay_dlq_events(&self, max_age_hours: u64) -> Result<Replayed, LogError> {
+        let since = age(max_age_hours);
+        let deadline = tokio::time::Instant::now() + REPLAY;
+        let mut replayed = Replayed::default();
+        let mut after = 0;
+        loop {
+            let letters = self.database(move |inbox| inbox.letters(since, after)).await?;
+            let Some(last) = letters.last() else { return Ok(replayed) };
+            after = last.id;
+            for letter in letters {
+                if tokio::time::Instant::now() >= deadline {
+                    return Ok(replayed);
+                }
+                let outcome = self.attempt(&letter.handler, Arc::new(letter.payload.clone())).await;
+                replayed.replayed += 1;
+                match outcome {
+                    Outcome::Done(effect) => {
+                        replayed.recovered += 1;
+                        self.database(move |inbox| inbox.recovered(&letter, effect, clock())).await?;
+                    }
+                    Outcome::Failed(error) => {
+                        replayed.failed += 1;
+                        self.database(move |inbox| inbox.failed_again(letter.id, &error, clock())).await?;
+                    }
+                    Outcome::NoQuorum => replayed.waiting += 1,
+                    Outcome::Stopped => return Ok(replayed),
+                }
+            }
+        }
+    }
+
+    /// The dead letters after number `after`, a page of them, oldest first.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn dead_letters(&self, after: i64) -> Result<Vec<DeadLetter>, LogError> {
+        self.database(move |inbox| inbox.letters(0, after)).await
+    }
+
+    /// One dead letter.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, LogError> {
+        self.database(move |inbox| inbox.letter(id)).await
+    }
+
+    /// Drops dead letters older than this, or all.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn purge(&self, max_age_hours: Option<u64>) -> Result<u64, LogError> {
+        let before = max_age_hours.map_or(i64::MAX, age);
+        self.database(move |inbox| inbox.purge(before)).await
+    }
+
+    /// How every handler stands, and how many dead letters there are.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn status(&self) -> Result<(Vec<HandlerStatus>, u64), LogError> {
+        self.database(|inbox| Ok((inbox.status()?, inbox.dead_count()?))).await
+    }
+}
+
+fn clock() -> i64 {
+    i64::try_from(now_ms()).unwrap_or(i64::MAX)
+}
+
+fn age(hours: u64) -> i64 {
+    clock().saturating_sub(i64::try_from(hours.saturating_mul(3_600_000)).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,403 @@
+//! The tables of `node.db` that hold events, and how an event gets into them.
+//!
+//! Invariant: an event has a position only after everything that it follows has one, so positions are in causal order
+//! on every node. Until then it is parked. With its position it gets one row for every handler that subscribes to it,
+//! in the same transaction: that row is the handler's cursor.
+
+use super::{
+    envelope::{Envelope, EventId, RAFT, Signed},
+    log::LogError,
+    vector::{ENTRIES_MAX, Have, RANGES_MAX, Vector},
+};
+use rusqlite::{Connection, OptionalExtension, params};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Most events that wait for what they follow. One more is not stored, and asked for again.
+const PARKED_MAX: i64 = 10_000;
+
+pub(super) const SCHEMA: &str = "
+    -- Tables of the layout before this one.
+    DROP TABLE IF EXISTS events;
+    DROP TABLE IF EXISTS event_source;
+    CREATE TABLE IF NOT EXISTS event_log(
+        position    INTEGER PRIMARY KEY AUTOINCREMENT,
+        origin      TEXT NOT NULL,
+        epoch       INTEGER NOT NULL,
+        sequence    INTEGER NOT NULL,
+        name        TEXT NOT NULL,
+        at_ms       INTEGER NOT NULL,
+        received_ms INTEGER NOT NULL,
+        envelope    BLOB NOT NULL,
+        signature   BLOB NOT NULL,
+        UNIQUE(origin, epoch, sequence)
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS event_names ON event_log(name, position);
+    CREATE TABLE IF NOT EXISTS event_parked(
+        id          INTEGER PRIMARY KEY AUTOINCREMENT,
+        origin      TEXT NOT NULL,
+        epoch       INTEGER NOT NULL,
+        sequence    INTEGER NOT NULL,
+        received_ms INTEGER NOT NULL,
+        envelope    BLOB NOT NULL,
+        signature   BLOB NOT NULL,
+        UNIQUE(origin, epoch, sequence)
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS event_waits(
+        origin   TEXT NOT NULL,
+        epoch    INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        parked   INTEGER NOT NULL,
+        PRIMARY KEY(origin, epoch, sequence, parked)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS event_waiting ON event_waits(parked);
+    CREATE TABLE IF NOT EXISTS event_vector(
+        origin     TEXT NOT NULL,
+        epoch      INTEGER NOT NULL,
+        contiguous INTEGER NOT NULL,
+        updated_ms INTEGER NOT NULL,
+        PRIMARY KEY(origin, epoch)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS event_tails(
+        origin   TEXT NOT NULL,
+        flow     TEXT NOT NULL,
+        sequence INTEGER NOT NULL,
+        PRIMARY KEY(origin, flow)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS event_emitter(
+        only     INTEGER PRIMARY KEY CHECK (only = 1),
+        epoch    INTEGER NOT NULL,
+        sequence INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS event_inbox(
+        handler  TEXT NOT NULL,
+        flow     TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        parked   INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY(handler, flow, position)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS event_inbox_positions ON event_inbox(position);
+    CREATE TABLE IF NOT EXISTS event_done(
+        handler  TEXT NOT NULL,
+        key      TEXT NOT NULL,
+        at_ms    INTEGER NOT NULL,
+        PRIMARY KEY(handler, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS event_handled(
+        handler    TEXT PRIMARY KEY,
+        handled    INTEGER NOT NULL DEFAULT 0,
+        duplicates INTEGER NOT NULL DEFAULT 0,
+        dead       INTEGER NOT NULL DEFAULT 0
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS event_dlq(
+        id          INTEGER PRIMARY KEY AUTOINCREMENT,
+        handler     TEXT NOT NULL,
+        origin      TEXT NOT NULL,
+        epoch       INTEGER NOT NULL,
+        sequence    INTEGER NOT NULL,
+        name        TEXT NOT NULL,
+        payload     TEXT NOT NULL,
+        error       TEXT NOT NULL,
+        retry_count INTEGER NOT NULL,
+        at_ms       INTEGER NOT NULL,
+        UNIQUE(handler, origin, epoch, sequence)
+    ) STRICT;";
+
+/// Which handlers an event goes to, by the event's name.
+#[derive(Clone, Debug, Default)]
+pub struct Subscriptions(Arc<BTreeMap<&'static str, Vec<&'static str>>>);
+
+impl Subscriptions {
+    /// From pairs of event and handler.
+    pub fn new(pairs: impl IntoIterator<Item = (&'static str, &'static str)>) -> Self {
+        let mut all: BTreeMap<&'static str, Vec<&'static str>> = BTreeMap::new();
+        for (event, handler) in pairs {
+            all.entry(event).or_default().push(handler);
+        }
+        Self(Arc::new(all))
+    }
+
+    fn of(&self, event: &str) -> &[&'static str] {
+        self.0.get(event).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// What became of an event that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// It has a position.
+    Logged,
+    /// It waits for what it follows.
+    Parked,
+    /// It is here already, or was.
+    Known,
+    /// There is another event under its id.
+    Conflict,
+    /// Too many wait.
+    Full,
+}
+
+/// Adds events within one transaction.
+pub(super) struct Writer<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) subscriptions: &'a Subscriptions,
+    pub(super) now_ms: i64,
+}
+
+impl Writer<'_> {
+    /// Stores an event of another node: at once, or once what it follows is here.
+    pub(super) fn store(&self, envelope: &Envelope, signed: &Signed) -> Result<Stored, LogError> {
+        let id = &envelope.id;
+        if let Some(known) = self.bytes(id)? {
+            return Ok(if known == signed.envelope { Stored::Known } else { Stored::Conflict });
+        }
+        if id.sequence <= self.contiguous(id)? {
+            return Ok(Stored::Known); // pruned
+        }
+        let mut missing = Vec::new();
+        let previous = envelope.flow_previous.map(|sequence| EventId { sequence, ..id.clone() });
+        for needed in previous.iter().chain(&envelope.causes) {
+            if *needed != *id && !self.is_logged(needed)? {
+                missing.push(needed);
+            }
+        }
+        if missing.is_empty() {
+            self.log(envelope, signed)?;
+            return Ok(Stored::Logged);
+        }
+        let count = "SELECT count(*) FROM event_parked";
+        if self.connection.prepare_cached(count)?.query_row([], |row| row.get::<_, i64>(0))? >= PARKED_MAX {
+            return Ok(Stored::Full);
+        }
+        let sql = "INSERT INTO event_parked(origin, epoch, sequence, received_ms, envelope, signature) \
+                   VALUES (?, ?, ?, ?, ?, ?)";
+        let row = params![id.origin, id.epoch, id.sequence, self.now_ms, signed.envelope, signed.signature];
+        self.connection.prepare_cached(sql)?.execute(row)?;
+        let parked = self.connection.last_insert_rowid();
+        for needed in missing {
+            let sql = "INSERT OR IGNORE INTO event_waits VALUES (?, ?, ?, ?)";
+            let row = params![needed.origin, needed.epoch, needed.sequence, parked];
+            self.connection.prepare_cached(sql)?.execute(row)?;
+        }
+        self.advance(id)?;
+        Ok(Stored::Parked)
+    }
+
+    /// Gives an event its position, its handlers their rows, and then the same to whatever waited for it.
+    pub(super) fn log(&self, envelope: &Envelope, signed: &Signed) -> Result<Option<i64>, LogError> {
+        let position = self.insert(envelope, signed, self.now_ms)?;
+        self.advance(&envelope.id)?;
+        self.release(self.awaiting(&envelope.id)?)?;
+        Ok(position)
+    }
+
+    /// Whatever waited for events of an origin up to this one waits no more: they will never come.
+    pub(super) fn give_up(&self, up_to: &EventId) -> Result<(), LogError> {
+        self.set_contiguous(up_to, up_to.sequence)?;
+        self.advance(&EventId { sequence: up_to.sequence + 1, ..up_to.clone() })?;
+        let sql = "SELECT DISTINCT parked FROM event_waits WHERE origin = ? AND epoch = ? AND sequence <= ?";
+        let waiting = self.ids(sql, params![up_to.origin, up_to.epoch, up_to.sequence])?;
+        // Those that are here but parked themselves are waited for all the same.
+        let sql = "DELETE FROM event_waits WHERE origin = ?1 AND epoch = ?2 AND sequence <= ?3 AND sequence NOT IN \
+                   (SELECT sequence FROM event_parked WHERE origin = ?1 AND epoch = ?2)";
+        self.connection.prepare_cached(sql)?.execute(params![up_to.origin, up_to.epoch, up_to.sequence])?;
+        self.release(waiting)
+    }
+
+    /// Logs what has been parked since before `before_ms`: what it follows is older than the horizon.
+    pub(super) fn expire(&self, before_ms: i64) -> Result<usize, LogError> {
+        let sql = "SELECT id FROM event_parked WHERE received_ms < ? ORDER BY id LIMIT 500";
+        let old = self.ids(sql, params![before_ms])?;
+        let sql = "DELETE FROM event_waits WHERE parked = ?";
+        for id in &old {
+            self.connection.prepare_cached(sql)?.execute([id])?;
+        }
+        let count = old.len();
+        self.release(old)?;
+        Ok(count)
+    }
+
+    fn insert(
+        &self,
+        envelope: &Envelope,
+        signed: &Signed,
+        received_ms: i64,
+    ) -> Result<Option<i64>, LogError> {
+        let sql = "INSERT OR IGNORE INTO event_log(origin, epoch, sequence, name, at_ms, received_ms, envelope, \
+                   signature) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+        let (id, name) = (&envelope.id, envelope.event.name());
+        let row = params![
+            id.origin,
+            id.epoch,
+            id.sequence,
+            name,
+            envelope.at_ms,
+            received_ms,
+            signed.envelope,
+            signed.signature
+        ];
+        if self.connection.prepare_cached(sql)?.execute(row)? == 0 {
+            return Ok(None);
+        }
+        let position = self.connection.last_insert_rowid();
+        for handler in self.subscriptions.of(name) {
+            let sql = "INSERT INTO event_inbox(handler, flow, position) VALUES (?, ?, ?)";
+            self.connection.prepare_cached(sql)?.execute(params![
+                handler,
+                envelope.event.flow(),
+                position
+            ])?;
+        }
+        Ok(Some(position))
+    }
+
+    /// Parked events that wait for this one; they wait for it no more.
+    fn awaiting(&self, id: &EventId) -> Result<Vec<i64>, LogError> {
+        // Later entries of the Raft log prove that no earlier one will come.
+        let (find, strike) = if id.origin == RAFT {
+            (
+                "SELECT DISTINCT parked FROM event_waits WHERE origin = ? AND epoch = ? AND sequence <= ?",
+                "DELETE FROM event_waits WHERE origin = ? AND epoch = ? AND sequence <= ?",
+            )
+        } else {
+            (
+                "SELECT parked FROM event_waits WHERE origin = ? AND epoch = ? AND sequence = ?",
+                "DELETE FROM event_waits WHERE origin = ? AND epoch = ? AND sequence = ?",
+            )
+        };
+        let key = params![id.origin, id.epoch, id.sequence];
+        let waiting = self.ids(find, key)?;
+        if !waiting.is_empty() {
+            self.connection.prepare_cached(strike)?.execute(key)?;
+        }
+        Ok(waiting)
+    }
+
+    /// Logs those of the parked events that wait for nothing any more, and what waited for them.
+    fn release(&self, mut candidates: Vec<i64>) -> Result<(), LogError> {
+        candidates.reverse();
+        while let Some(parked) = candidates.pop() {
+            let waits = "SELECT 1 FROM event_waits WHERE parked = ?";
+            if self.connection.prepare_cached(waits)?.exists([parked])? {
+                continue;
+            }
+            let sql = "DELETE FROM event_parked WHERE id = ? RETURNING envelope, signature, received_ms";
+            let found = self.connection.prepare_cached(sql)?.query_row([parked], |row| {
+                let signed = Signed { envelope: row.get(0)?, signature: row.get(1)? };
+                Ok((signed, row.get::<_, i64>(2)?))
+            });
+            let Some((signed, received_ms)) = found.optional()? else { continue };
+            let envelope = Envelope::decode(&signed.envelope)?;
+            self.insert(&envelope, &signed, received_ms)?;
+            candidates.extend(self.awaiting(&envelope.id)?.into_iter().rev());
+        }
+        Ok(())
+    }
+
+    fn ids(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<i64>, LogError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map(params, |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn bytes(&self, id: &EventId) -> Result<Option<Vec<u8>>, LogError> {
+        for table in ["event_log", "event_parked"] {
+            let sql = format!("SELECT envelope FROM {table} WHERE origin = ? AND epoch = ? AND sequence = ?");
+            let key = params![id.origin, id.epoch, id.sequence];
+            let mut statement = self.connection.prepare_cached(&sql)?;
+            if let Some(bytes) = statement.query_row(key, |row| row.get(0)).optional()? {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_parked(&self, id: &EventId) -> Result<bool, LogError> {
+        let sql = "SELECT 1 FROM event_parked WHERE origin = ? AND epoch = ? AND sequence = ?";
+        let key = params![id.origin, id.epoch, id.sequence];
+        Ok(self.connection.prepare_cached(sql)?.exists(key)?)
+    }
+
+    /// Whether an event has a position, or had one.
+    fn is_logged(&self, id: &EventId) -> Result<bool, LogError> {
+        if id.sequence <= self.contiguous(id)? {
+            return Ok(!self.is_parked(id)?);
+        }
+        let sql = "SELECT 1 FROM event_log WHERE origin = ? AND epoch = ? AND sequence = ?";
+        let key = params![id.origin, id.epoch, id.sequence];
+        Ok(self.connection.prepare_cached(sql)?.exists(key)?)
+    }
+
+    fn contiguous(&self, id: &EventId) -> Result<i64, LogError> {
+        let sql = "SELECT contiguous FROM event_vector WHERE origin = ? AND epoch = ?";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let found = statement.query_row(params![id.origin, id.epoch], |row| row.get(0)).optional()?;
+        Ok(found.unwrap_or(0))
+    }
+
+    fn set_contiguous(&self, id: &EventId, contiguous: i64) -> Result<(), LogError> {
+        let sql = "INSERT INTO event_vector VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET \
+                   contiguous = MAX(contiguous, excluded.contiguous), updated_ms = excluded.updated_ms";
+        self.connection.prepare_cached(sql)?.execute(params![
+            id.origin,
+            id.epoch,
+            contiguous,
+            self.now_ms
+        ])?;
+        Ok(())
+    }
+
+    /// Moves the vector over a new event and what is stored behind it.
+    fn advance(&self, id: &EventId) -> Result<(), LogError> {
+        if id.origin == RAFT {
+            return self.set_contiguous(id, id.sequence); // always in the order of the log
+        }
+        let contiguous = self.contiguous(id)?;
+        let mut next = EventId { sequence: contiguous + 1, ..id.clone() };
+        if id.sequence != next.sequence {
+            return if contiguous == 0 { self.set_contiguous(id, 0) } else { Ok(()) };
+        }
+        while self.bytes(&next)?.is_some() {
+            next.sequence += 1;
+        }
+        self.set_contiguous(id, next.sequence - 1)
+    }
+}
+
+/// What this node has of every origin but Raft.
+pub(super) fn vector(connection: &Connection) -> Result<Vector, LogError> {
+    let sql = "SELECT origin, epoch, contiguous FROM event_vector WHERE origin <> ? ORDER BY updated_ms DESC LIMIT ?";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![RAFT, ENTRIES_MAX as i64], |row| {
+        Ok(((row.get::<_, String>(0)?, row.get(1)?), row.get::<_, i64>(2)?))
+    })?;
+    let mut vector = Vector::new();
+    for row in rows {
+        let (key, contiguous) = row?;
+        let beyond = beyond(connection, &key, contiguous)?;
+        vector.insert(key, Have { contiguous, beyond });
+    }
+    Ok(vector)
+}
+
+fn beyond(
+    connection: &Connection,
+    (origin, epoch): &(String, i64),
+    contiguous: i64,
+) -> Result<Vec<(i64, i64)>, LogError> {
+    let sql = "SELECT sequence FROM event_log WHERE origin = ?1 AND epoch = ?2 AND sequence > ?3 UNION ALL \
+               SELECT sequence FROM event_parked WHERE origin = ?1 AND epoch = ?2 AND sequence > ?3 ORDER BY 1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![origin, epoch, contiguous])?;
+    let mut ranges: Vec<(i64, i64)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let sequence = row.get(0)?;
+        let full = ranges.len() == RANGES_MAX;
+        match ranges.last_mut() {
+            Some((_, end)) if *end + 1 == sequence => *end = sequence,
+            Some(_) if full => break,
+            Some(_) | None => ranges.push((sequence, sequence)),
+        }
+    }
+    Ok(ranges)
+}

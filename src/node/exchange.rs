@@ -1,0 +1,197 @@
+//! Keeps this node's event log equal to the others': takes in what is gossiped, and asks for what is missing.
+//!
+//! Invariant: gossip only makes it fast. With gossip off every event still arrives, because each node asks another one
+//! what it lacks twice a second, and at once when a peer connects or something is missing before what just came.
+
+use super::{
+    announce::{Follower, MODELS_TOPIC},
+    context::{Context, blocking},
+};
+use crate::{
+    clock::now_ms,
+    events::{
+        envelope::{Refused, Signed},
+        log::{LogError, Received},
+        repair::{Answer, Question},
+    },
+};
+use p2p::{Class, GossipMessage};
+use rand::seq::IndexedRandom;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::sync::{Notify, mpsc, watch};
+
+/// Between questions, give or take 30 %, so that nodes do not ask in step.
+const EVERY: Duration = Duration::from_millis(500);
+/// How long a peer may take to answer.
+const WAIT: Duration = Duration::from_secs(5);
+/// Most gossiped events that are kept in one transaction.
+const BATCH: usize = 256;
+/// Between rounds of upkeep.
+const UPKEEP: Duration = Duration::from_secs(10);
+
+/// Counts what was refused, and says it unless it was said often.
+fn refuse(node: &Context, from: &str, refused: &Refused) {
+    if node.events.count_refused(refused) {
+        tracing::warn!(from, reason = refused.kind(), %refused, "an event was refused");
+    }
+}
+
+async fn keep(node: &Context, from: &str, events: Vec<Signed>, live: bool) -> Option<Received> {
+    let (log, state) = (Arc::clone(&node.events), node.raft.local());
+    let kept = blocking(move || log.receive(&events, live, |origin| state.node_of_peer(origin).is_some()));
+    match kept.await {
+        Ok(Ok(received)) => {
+            received.refused.iter().for_each(|refused| refuse(node, from, refused));
+            Some(received)
+        }
+        Ok(Err(error)) => {
+            tracing::error!(%error, "others' events cannot be kept");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// Keeps what is gossiped; `gap` is told when something is missing before it.
+pub(super) async fn listen(node: Context, mut gossip: mpsc::Receiver<GossipMessage>, gap: Arc<Notify>) {
+    let mut follower = Follower::new();
+    let mut messages = Vec::with_capacity(BATCH);
+    while let Some(1..) = node.shutdown.run_until_cancelled(gossip.recv_many(&mut messages, BATCH)).await {
+        let mut events = Vec::with_capacity(messages.len());
+        for message in messages.drain(..) {
+            if message.topic == MODELS_TOPIC {
+                follower.hear(&node, message.from, &message.bytes);
+                continue;
+            }
+            match Signed::decode(&message.bytes) {
+                Ok(signed) => events.push(signed),
+                Err(refused) if node.events.count_refused(&refused) => {
+                    tracing::warn!(from = message.from, %refused, "a gossip message was refused");
+                }
+                Err(_) => {}
+            }
+        }
+        if events.is_empty() || !node.config.events.gossip {
+            continue;
+        }
+        if keep(&node, "gossip", events, true).await.is_some_and(|received| received.gap) {
+            gap.notify_one();
+        }
+    }
+}
+
+/// Answers a peer's question.
+pub(super) async fn answer(node: &Context, from: &str, question: &[u8]) -> Option<Vec<u8>> {
+    let question = match Question::decode(question) {
+        Ok(question) => question,
+        Err(refused) => {
+            refuse(node, from, &refused);
+            return None;
+        }
+    };
+    let log = Arc::clone(&node.events);
+    let answered =
+        blocking(move || -> Result<_, LogError> { Ok(log.answer(&question.vector)?.encode()?) }).await;
+    match answered {
+        Ok(Ok(answer)) => Some(answer),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the event log cannot be read");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// Asks one peer until it has nothing more to tell.
+async fn ask(node: &Context, peer: &str) {
+    loop {
+        let log = Arc::clone(&node.events);
+        let question =
+            blocking(move || -> Result<_, LogError> { Ok(Question { vector: log.vector()? }.encode()?) });
+        let Ok(Ok(question)) = question.await else { return };
+        let answer = match node.p2p.request(Class::Control, peer, question, WAIT).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::debug!(peer, %error, "no answer about events");
+                return;
+            }
+        };
+        let Answer { events, floors, more, .. } =
+            match Answer::decode(&answer, i64::try_from(now_ms()).unwrap_or(i64::MAX)) {
+                Ok(answer) => answer,
+                Err(refused) => {
+                    refuse(node, peer, &refused);
+                    return;
+                }
+            };
+        if !floors.is_empty() {
+            tracing::warn!(peer, ?floors, "missed events are gone; the state has to do");
+            let log = Arc::clone(&node.events);
+            if !matches!(blocking(move || log.give_up(&floors)).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+        if events.is_empty() {
+            return;
+        }
+        let kept = keep(node, peer, events, false).await;
+        if !more || !kept.is_some_and(|received| received.new > 0 && !received.full) {
+            return;
+        }
+    }
+}
+
+/// Asks one random peer at a time, until the shutdown.
+pub(super) async fn repair(node: Context, gap: Arc<Notify>) {
+    let mut peers = node.p2p.peers();
+    let mut known: BTreeSet<(String, u64)> = BTreeSet::new();
+    let mut upkeep = tokio::time::Instant::now() + UPKEEP;
+    loop {
+        let connected: Vec<(String, u64)> =
+            peers.borrow_and_update().iter().map(|peer| (peer.peer_id.clone(), peer.boot)).collect();
+        // One that just came first, then any.
+        let fresh = connected.iter().find(|peer| !known.contains(*peer));
+        let chosen = fresh.or_else(|| connected.choose(&mut rand::rng())).cloned();
+        known.retain(|peer| connected.contains(peer));
+        let mut came = false;
+        if let Some(peer) = chosen {
+            if node.shutdown.run_until_cancelled(ask(&node, &peer.0)).await.is_none() {
+                return;
+            }
+            came = known.insert(peer) && known.len() < connected.len();
+        }
+        if tokio::time::Instant::now() >= upkeep {
+            upkeep = tokio::time::Instant::now() + UPKEEP;
+            let log = Arc::clone(&node.events);
+            if let Ok(Err(error)) = blocking(move || log.maintain()).await {
+                tracing::error!(%error, "no upkeep of the event log");
+            }
+        }
+        if came {
+            continue;
+        }
+        let pause = EVERY.mul_f64(rand::random_range(0.7..1.3));
+        tokio::select! {
+            () = node.shutdown.cancelled() => return,
+            () = gap.notified() => {}
+            changed = peers.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Tells the log of what Raft wrote, and the handlers whether there is a quorum.
+pub(super) async fn follow(node: Context, quorum: watch::Sender<bool>) {
+    let (mut state, mut metrics) = (node.raft.applied(), node.raft.metrics());
+    loop {
+        state.mark_unchanged();
+        node.events.touch();
+        let led = metrics.borrow_and_update().leader.is_some();
+        quorum.send_if_modified(|known| std::mem::replace(known, led) != led);
+        tokio::select! {
+            () = node.shutdown.cancelled() => return,
+            changed = state.changed() => if changed.is_err() { return },
+            changed = metrics.changed() => if changed.is_err() { return },
+        }
+    }
+}

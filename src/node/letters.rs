@@ -1,0 +1,143 @@
+//! The dead-letter queues of this node and of all others, for operators.
+//!
+//! Invariant: members answer members; whoever asked this node to ask has shown its token where something changes. One
+//! node that does not answer hides nothing of the others.
+
+use super::context::Context;
+use crate::events::{
+    dlq::{DeadLetter, Replayed},
+    log::LogError,
+};
+use futures::future::join_all;
+use p2p::Class;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Frame kinds.
+pub(super) const ASK: u8 = 0x57;
+const TOLD: u8 = 0x58;
+const ASK_BYTES_MAX: usize = 256;
+const TOLD_BYTES_MAX: usize = 900 << 10;
+/// Most bytes of letters in one report.
+const LETTERS_BYTES_MAX: usize = 512 << 10;
+/// How long another node may take; it stops replaying before.
+const WAIT: Duration = Duration::from_secs(25);
+
+/// What an operator wants. Append-only: the order is the encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// The letters after this number.
+    List {
+        /// The number.
+        after: i64,
+    },
+    /// Run the handlers again.
+    Replay {
+        /// Of letters of at most this age.
+        max_age_hours: u64,
+    },
+    /// Drop letters.
+    Purge {
+        /// Older than this; without it all.
+        max_age_hours: Option<u64>,
+    },
+}
+
+/// What one node says.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    /// Which node.
+    pub node_id: String,
+    /// Letters, when they were asked for.
+    pub letters: Vec<DeadLetter>,
+    /// What a replay did.
+    pub replayed: Option<Replayed>,
+    /// How many letters were dropped.
+    pub purged: Option<u64>,
+    /// Why there is no answer.
+    pub error: Option<String>,
+}
+
+async fn answer(node: &Context, ask: Ask) -> Result<Told, LogError> {
+    let mut told = Told { node_id: node.name(), ..Told::default() };
+    match ask {
+        Ask::List { after } => {
+            let mut left = LETTERS_BYTES_MAX;
+            for letter in node.runner.dead_letters(after).await? {
+                let size = serde_json::to_vec(&letter)?.len();
+                match left.checked_sub(size) {
+                    Some(rest) => left = rest,
+                    None => break,
+                }
+                told.letters.push(letter);
+            }
+        }
+        Ask::Replay { max_age_hours } => {
+            told.replayed = Some(node.runner.replay_dlq_events(max_age_hours).await?);
+        }
+        Ask::Purge { max_age_hours } => told.purged = Some(node.runner.purge(max_age_hours).await?),
+    }
+    Ok(told)
+}
+
+/// What this node says.
+pub async fn here(node: &Context, ask: Ask) -> Told {
+    let answered = answer(node, ask).await;
+    answered.unwrap_or_else(|e| Told { node_id: node.name(), error: Some(e.to_string()), ..Told::default() })
+}
+
+/// What every node says, this one first.
+pub async fn everywhere(node: &Context, ask: Ask) -> Vec<Told> {
+    let state = node.raft.local();
+    let others = state.nodes.values().filter(|other| other.id != node.id);
+    let asked = others.map(|other| async {
+        let node_id = crate::events::caused::node_name(other.id);
+        let told = match wire::encode(ASK, &ask, ASK_BYTES_MAX) {
+            Ok(ask) => match node.p2p.request(Class::Control, &other.peer_id, ask, WAIT).await {
+                Ok(told) => read(&told),
+                Err(error) => Err(error.to_string()),
+            },
+            Err(error) => Err(error.to_string()),
+        };
+        match told {
+            Ok(told) => Told { node_id, ..told },
+            Err(error) => Told { node_id, error: Some(error), ..Told::default() },
+        }
+    });
+    let (own, others) = futures::join!(here(node, ask), join_all(asked));
+    std::iter::once(own).chain(others).collect()
+}
+
+/// Reads another node's answer: JSON in a frame, because a letter holds what JSON can hold.
+fn read(bytes: &[u8]) -> Result<Told, String> {
+    let json: String = wire::decode::<_, TOLD_BYTES_MAX>(TOLD, bytes).map_err(|e| e.to_string())?;
+    serde_json::from_str(&json).map_err(|e| e.to_string())
+}
+
+/// Answers another node.
+pub(super) async fn serve(node: &Context, request: &[u8]) -> Option<Vec<u8>> {
+    let ask = match wire::decode::<Ask, ASK_BYTES_MAX>(ASK, request) {
+        Ok(ask) => ask,
+        Err(error) => {
+            tracing::warn!(%error, "a malformed question about dead letters was refused");
+            return None;
+        }
+    };
+    let json = serde_json::to_string(&here(node, ask).await).ok()?;
+    wire::encode(TOLD, &json, TOLD_BYTES_MAX).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_back_and_nonsense_is_refused() {
+        let told = Told { node_id: "node-2".into(), purged: Some(3), ..Told::default() };
+        let json = serde_json::to_string(&told).unwrap();
+        let bytes = wire::encode(TOLD, &json, TOLD_BYTES_MAX).unwrap();
+        assert_eq!(read(&bytes), Ok(told));
+        assert!(read(&bytes[1..]).is_err());
+        assert!(read(&wire::encode(TOLD, &"[]", 100).unwrap()).is_err());
+    }
+}

@@ -1,8 +1,8 @@
 //! A peer-to-peer cluster that teaches itself to play RingRift.
 //!
-//! Where to look: [`cli`] is what people run, [`search`] how a move is chosen, [`learner`] how a model is made and
-//! measured, [`store`] what is kept on disk, [`events`] what happened. The game is the crate `rules`, the network
-//! `kernels`, peers `p2p`, consensus `raft`.
+//! Where to look: [`cli`] is what people run, [`node`] puts a peer together, [`daemons`] do its work, [`events`] are what
+//! happened, [`search`] is how a move is chosen, [`learner`] how a model is made and measured, [`store`] what is kept on
+//! disk. The game is the crate `rules`, the network `kernels`, peers `p2p`, consensus `raft`.
 
 pub mod cli;
 pub mod client;

@@ -16,9 +16,6 @@ use std::{collections::BTreeMap, sync::Arc};
 const PARKED_MAX: i64 = 10_000;
 
 pub(super) const SCHEMA: &str = "
-    -- Tables of the layout before this one.
-    DROP TABLE IF EXISTS events;
-    DROP TABLE IF EXISTS event_source;
     CREATE TABLE IF NOT EXISTS event_log(
         position    INTEGER PRIMARY KEY AUTOINCREMENT,
         origin      TEXT NOT NULL,

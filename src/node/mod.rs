@@ -9,11 +9,13 @@
 mod activity;
 mod addresses;
 mod announce;
+mod backbone;
 mod context;
 mod control;
 mod error;
 mod exchange;
 pub mod letters;
+mod membership;
 mod start;
 pub mod status;
 mod supervise;

@@ -3,30 +3,26 @@
 use super::{
     activity::Activity,
     addresses,
-    announce::MODELS_TOPIC,
-    context::{Context, EVENTS_TOPIC, Node},
+    backbone::{serve_raft, start_p2p, start_raft},
+    context::{Context, Node},
     control,
     error::NodeError,
     exchange,
+    membership::{FOUNDER, introduce, membership, node_info},
     supervise::{Failures, supervise},
     token,
-    transport::PeerTransport,
 };
 use crate::{
     clock::now_ms,
     compute::DelayGauge,
     config::Config,
     daemons::{self, handlers},
-    events::{
-        EventHook,
-        log::{EventLog, Subscriptions},
-        runner::Runner,
-    },
+    events::{log::EventLog, runner::Runner},
     http::{self, Front},
     store::{self, DataFolder, DbError, PendingSegments, Runtime, folder},
 };
-use p2p::{Inbox, IncomingRequest, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle, Signer};
-use raft::{ClusterState, InitializeError, JoinError, NodeId, NodeInfo, RaftConfig, RaftHandle, Timing};
+use p2p::{P2pError, Signer};
+use raft::InitializeError;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -36,21 +32,13 @@ use std::{
 use tokio::{
     net::TcpListener,
     runtime::Handle,
-    sync::{Notify, Semaphore, mpsc, watch},
+    sync::{Notify, watch},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 
 /// How long tasks may take to end.
 const GRACE: Duration = Duration::from_secs(10);
-/// One attempt to join.
-const JOIN: Duration = Duration::from_secs(10);
-/// Between attempts to tell the cluster about this node.
-const REGISTER_PAUSE: Duration = Duration::from_millis(500);
-/// The node that founds a cluster.
-const FOUNDER: NodeId = 1;
-/// Raft requests served at once.
-const RAFT_SERVED_MAX: usize = 256;
 
 /// How to start a node.
 #[derive(Clone, Debug)]
@@ -265,225 +253,6 @@ impl Options {
     }
 }
 
-async fn start_p2p(
-    options: &Options,
-    core: &Handle,
-    folder: &DataFolder,
-    boot: u64,
-    shutdown: &CancellationToken,
-    tasks: &mut JoinSet<()>,
-) -> Result<(P2pHandle, Inbox), NodeError> {
-    let config = P2pConfig {
-        key_path: folder.join("peer.key"),
-        listen: Vec::new(),
-        bootstrap: parse(&options.bootstrap)?,
-        cluster: options.cluster.clone(),
-        topics: vec![EVENTS_TOPIC.to_owned(), MODELS_TOPIC.to_owned()],
-        boot,
-        blob_dir: folder.join("blobs"),
-    };
-    let shutdown = shutdown.clone();
-    let listens =
-        if options.listen.is_empty() { addresses::choices(folder) } else { vec![parse(&options.listen)?] };
-    // libp2p spawns its tasks where it is started.
-    let start = core.spawn(async move {
-        let mut tasks = JoinSet::new();
-        let mut started = Err(P2pError::Setup("nowhere to listen".to_owned()));
-        for listen in listens {
-            let config = P2pConfig { listen, ..config.clone() };
-            started = P2p::start(config, &mut tasks, shutdown.clone()).await;
-            match &started {
-                Err(error @ P2pError::Listen { .. }) => tracing::warn!(%error, "that port is taken"),
-                Ok(_) | Err(_) => break,
-            }
-        }
-        (started, tasks)
-    });
-    let (started, mut p2p_tasks) =
-        start.await.map_err(|e| NodeError::Ended(format!("the start of p2p: {e}")))?;
-    tasks.spawn_on(async move { while p2p_tasks.join_next().await.is_some() {} }, core);
-    Ok(started?)
-}
-
-/// Addresses as a user gave them.
-fn parse(addresses: &[String]) -> Result<Vec<Multiaddr>, NodeError> {
-    let parse = |text: &String| text.parse().map_err(|_| NodeError::Address(text.clone()));
-    addresses.iter().map(parse).collect()
-}
-
-/// This node's id: the one it has, 1 for the founder, or what the cluster gives it. None: stopped while waiting.
-async fn membership(
-    options: &Options,
-    folder: &DataFolder,
-    p2p: &P2pHandle,
-    front: &Front,
-    me: &Ready,
-    boot: u64,
-    shutdown: &CancellationToken,
-) -> Result<Option<NodeId>, NodeError> {
-    if let Some((id, _)) = raft::stored_node(&folder.join("raft.db"))? {
-        return Ok(Some(id));
-    }
-    if options.bootstrap.is_empty() {
-        return Ok(Some(FOUNDER));
-    }
-    let transport = PeerTransport(p2p.clone());
-    let info = node_info(options, me, p2p, boot);
-    let mut peers = p2p.peers();
-    let mut told = Instant::now();
-    loop {
-        let connected: Vec<String> =
-            peers.borrow_and_update().iter().map(|peer| peer.peer_id.clone()).collect();
-        if connected.is_empty() {
-            let waiting =
-                format!("no peer at {} can be reached yet; still trying", options.bootstrap.join(", "));
-            if told.elapsed() > Duration::from_secs(5) {
-                tracing::warn!("{waiting}");
-                told = Instant::now();
-            }
-            front.waiting(waiting);
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(None),
-                changed = peers.changed() => if changed.is_err() { return Ok(None) },
-                () = tokio::time::sleep(Duration::from_secs(1)) => {}
-            }
-            continue;
-        }
-        let join = RaftHandle::join(&transport, &connected, &info, now_ms(), JOIN);
-        match shutdown.run_until_cancelled(join).await {
-            None => return Ok(None),
-            Some(Ok(id)) => {
-                tracing::info!(node = id, "joined");
-                return Ok(Some(id));
-            }
-            Some(Err(JoinError::NoLeader(why))) => {
-                tracing::warn!(why, "no leader lets this node in yet; still trying");
-                front.waiting(format!("no leader lets this node in yet ({why}); still trying"));
-            }
-            Some(Err(error @ JoinError::Refused(_))) => return Err(error.into()),
-        }
-    }
-}
-
-fn node_info(options: &Options, me: &Ready, p2p: &P2pHandle, boot: u64) -> raft::NodeInfo {
-    raft::NodeInfo {
-        peer_id: me.peer_id.clone(),
-        name: options.name.clone(),
-        addrs: p2p.listen_addrs(),
-        http: format!("http://{}", me.http),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        boot,
-    }
-}
-
-#[allow(clippy::too_many_arguments)] // a part of `live`
-async fn start_raft(
-    options: &Options,
-    core: &Handle,
-    folder: &DataFolder,
-    p2p: &P2pHandle,
-    id: NodeId,
-    subscriptions: Subscriptions,
-    shutdown: &CancellationToken,
-    core_tasks: &mut JoinSet<()>,
-) -> Result<RaftHandle, NodeError> {
-    let config = RaftConfig {
-        node_id: id,
-        peer_id: p2p.peer_id(),
-        log_path: folder.join("raft.db"),
-        state_path: folder.join("node.db"),
-        timing: Timing::default(),
-    };
-    let hook = EventHook::new(options.config.evaluation.games_max, subscriptions);
-    let (transport, shutdown) = (PeerTransport(p2p.clone()), shutdown.clone());
-    // openraft spawns its tasks where it is started.
-    let start = core.spawn(async move {
-        let mut tasks = JoinSet::new();
-        let started = RaftHandle::start(config, transport, hook, &mut tasks, shutdown).await;
-        (started, tasks)
-    });
-    let (started, mut raft_tasks) =
-        start.await.map_err(|e| NodeError::Ended(format!("the start of Raft: {e}")))?;
-    core_tasks.spawn_on(async move { while raft_tasks.join_next().await.is_some() {} }, core);
-    Ok(started?)
-}
-
-/// Answers Raft's requests on `core`, each in a task of its own.
-fn serve_raft(
-    core: &Handle,
-    core_tasks: &mut JoinSet<()>,
-    raft: RaftHandle,
-    inbox: &mut Inbox,
-    shutdown: &CancellationToken,
-) {
-    let (_, empty) = mpsc::channel(1);
-    let mut requests: mpsc::Receiver<IncomingRequest> = std::mem::replace(&mut inbox.raft, empty);
-    let shutdown = shutdown.clone();
-    core_tasks.spawn_on(
-        async move {
-            let permits = Arc::new(Semaphore::new(RAFT_SERVED_MAX));
-            let mut served = JoinSet::new();
-            while let Some(Some(request)) = shutdown.run_until_cancelled(requests.recv()).await {
-                while served.try_join_next().is_some() {}
-                // Without a permit the request is dropped: its sender tries again.
-                let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { continue };
-                let raft = raft.clone();
-                served.spawn(async move {
-                    let answer = raft.serve(&request.from, &request.bytes).await;
-                    // Whoever asked may have given up.
-                    let _ = request.reply.send(answer);
-                    drop(permit);
-                });
-            }
-        },
-        core,
-    );
-}
-
-/// Whether the cluster should be told about node `me`. A joined node waits until it knows that it is a member. The
-/// founder may have been killed after it founded the cluster and before it registered: nobody else can come before it.
-fn should_register(state: &ClusterState, me: NodeId, info: &NodeInfo) -> bool {
-    match state.nodes.get(&me) {
-        Some(known) => {
-            (known.boot, &known.addrs, &known.http, &known.name, &known.version)
-                != (info.boot, &info.addrs, &info.http, &info.name, &info.version)
-        }
-        None => me == FOUNDER,
-    }
-}
-
-/// Keeps the cluster's record of this node true, and this node's address book that of the cluster.
-async fn introduce(node: Context, options: Options) {
-    let mut state = node.raft.applied();
-    let me = Ready { peer_id: node.p2p.peer_id(), addrs: Vec::new(), http: node.http };
-    loop {
-        let current = state.borrow_and_update().clone();
-        for other in current.nodes.values().filter(|other| other.id != node.id) {
-            node.p2p.add_peer(&other.peer_id, &other.addrs).await;
-        }
-        let info = node_info(&options, &me, &node.p2p, node.boot);
-        if should_register(&current, node.id, &info) {
-            match node.shutdown.run_until_cancelled(node.propose(info.register(now_ms()))).await {
-                None => return,
-                Some(Ok(_)) => {}
-                Some(Err(error)) => tracing::warn!(%error, "not registered yet"),
-            }
-            // Also after a success: it may take a while until it shows here.
-            let pause = tokio::time::sleep(REGISTER_PAUSE);
-            if node.shutdown.run_until_cancelled(pause).await.is_none() {
-                return;
-            }
-            continue;
-        }
-        match node.shutdown.run_until_cancelled(state.changed()).await {
-            Some(Ok(())) => {
-                node.fresh.send_replace(Instant::now());
-            }
-            Some(Err(_)) | None => return,
-        }
-    }
-}
-
 fn start_daemons(node: &Context, tasks: &mut JoinSet<()>) {
     macro_rules! daemon {
         ($name:ident) => {
@@ -521,7 +290,6 @@ async fn watch_over(node: &Context) -> Result<(), NodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemons::fixture::World;
 
     #[test]
     fn a_damaged_list_of_segments_is_moved_away() {
@@ -538,25 +306,5 @@ mod tests {
                 .count(),
             1
         );
-    }
-
-    #[test]
-    fn a_node_registers_until_the_cluster_knows_it_as_it_is() {
-        let world = World::with_nodes(2);
-        let known = &world.state.nodes[&2];
-        let same = NodeInfo {
-            peer_id: known.peer_id.clone(),
-            name: known.name.clone(),
-            addrs: known.addrs.clone(),
-            http: known.http.clone(),
-            version: known.version.clone(),
-            boot: known.boot,
-        };
-        let restarted = NodeInfo { boot: 77, ..same.clone() };
-        assert!(!should_register(&world.state, 2, &same));
-        assert!(should_register(&world.state, 2, &restarted));
-        let nobody = ClusterState::default();
-        assert!(should_register(&nobody, FOUNDER, &same), "killed between founding and registering");
-        assert!(!should_register(&nobody, 2, &same), "not caught up");
     }
 }

@@ -1,0 +1,132 @@
+//! p2p and Raft, on the runtime of their own.
+
+use super::{
+    addresses, announce::MODELS_TOPIC, context::EVENTS_TOPIC, error::NodeError, start::Options,
+    transport::PeerTransport,
+};
+use crate::{
+    events::{EventHook, log::Subscriptions},
+    store::DataFolder,
+};
+use p2p::{Inbox, IncomingRequest, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle};
+use raft::{NodeId, RaftConfig, RaftHandle, Timing};
+use std::sync::Arc;
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Raft requests served at once.
+const RAFT_SERVED_MAX: usize = 256;
+
+pub(super) async fn start_p2p(
+    options: &Options,
+    core: &Handle,
+    folder: &DataFolder,
+    boot: u64,
+    shutdown: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) -> Result<(P2pHandle, Inbox), NodeError> {
+    let config = P2pConfig {
+        key_path: folder.join("peer.key"),
+        listen: Vec::new(),
+        bootstrap: parse(&options.bootstrap)?,
+        cluster: options.cluster.clone(),
+        topics: vec![EVENTS_TOPIC.to_owned(), MODELS_TOPIC.to_owned()],
+        boot,
+        blob_dir: folder.join("blobs"),
+    };
+    let shutdown = shutdown.clone();
+    let listens =
+        if options.listen.is_empty() { addresses::choices(folder) } else { vec![parse(&options.listen)?] };
+    // libp2p spawns its tasks where it is started.
+    let start = core.spawn(async move {
+        let mut tasks = JoinSet::new();
+        let mut started = Err(P2pError::Setup("nowhere to listen".to_owned()));
+        for listen in listens {
+            let config = P2pConfig { listen, ..config.clone() };
+            started = P2p::start(config, &mut tasks, shutdown.clone()).await;
+            match &started {
+                Err(error @ P2pError::Listen { .. }) => tracing::warn!(%error, "that port is taken"),
+                Ok(_) | Err(_) => break,
+            }
+        }
+        (started, tasks)
+    });
+    let (started, mut p2p_tasks) =
+        start.await.map_err(|e| NodeError::Ended(format!("the start of p2p: {e}")))?;
+    tasks.spawn_on(async move { while p2p_tasks.join_next().await.is_some() {} }, core);
+    Ok(started?)
+}
+
+/// Addresses as a user gave them.
+fn parse(addresses: &[String]) -> Result<Vec<Multiaddr>, NodeError> {
+    let parse = |text: &String| text.parse().map_err(|_| NodeError::Address(text.clone()));
+    addresses.iter().map(parse).collect()
+}
+
+#[allow(clippy::too_many_arguments)] // a part of `live`
+pub(super) async fn start_raft(
+    options: &Options,
+    core: &Handle,
+    folder: &DataFolder,
+    p2p: &P2pHandle,
+    id: NodeId,
+    subscriptions: Subscriptions,
+    shutdown: &CancellationToken,
+    core_tasks: &mut JoinSet<()>,
+) -> Result<RaftHandle, NodeError> {
+    let config = RaftConfig {
+        node_id: id,
+        peer_id: p2p.peer_id(),
+        log_path: folder.join("raft.db"),
+        state_path: folder.join("node.db"),
+        timing: Timing::default(),
+    };
+    let hook = EventHook::new(options.config.evaluation.games_max, subscriptions);
+    let (transport, shutdown) = (PeerTransport(p2p.clone()), shutdown.clone());
+    // openraft spawns its tasks where it is started.
+    let start = core.spawn(async move {
+        let mut tasks = JoinSet::new();
+        let started = RaftHandle::start(config, transport, hook, &mut tasks, shutdown).await;
+        (started, tasks)
+    });
+    let (started, mut raft_tasks) =
+        start.await.map_err(|e| NodeError::Ended(format!("the start of Raft: {e}")))?;
+    core_tasks.spawn_on(async move { while raft_tasks.join_next().await.is_some() {} }, core);
+    Ok(started?)
+}
+
+/// Answers Raft's requests on `core`, each in a task of its own.
+pub(super) fn serve_raft(
+    core: &Handle,
+    core_tasks: &mut JoinSet<()>,
+    raft: RaftHandle,
+    inbox: &mut Inbox,
+    shutdown: &CancellationToken,
+) {
+    let (_, empty) = mpsc::channel(1);
+    let mut requests: mpsc::Receiver<IncomingRequest> = std::mem::replace(&mut inbox.raft, empty);
+    let shutdown = shutdown.clone();
+    core_tasks.spawn_on(
+        async move {
+            let permits = Arc::new(Semaphore::new(RAFT_SERVED_MAX));
+            let mut served = JoinSet::new();
+            while let Some(Some(request)) = shutdown.run_until_cancelled(requests.recv()).await {
+                while served.try_join_next().is_some() {}
+                // Without a permit the request is dropped: its sender tries again.
+                let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { continue };
+                let raft = raft.clone();
+                served.spawn(async move {
+                    let answer = raft.serve(&request.from, &request.bytes).await;
+                    // Whoever asked may have given up.
+                    let _ = request.reply.send(answer);
+                    drop(permit);
+                });
+            }
+        },
+        core,
+    );
+}

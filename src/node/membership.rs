@@ -1,0 +1,155 @@
+//! How a node becomes a member of its cluster, and keeps the cluster's record of it true.
+
+use super::{
+    context::Context,
+    error::NodeError,
+    start::{Options, Ready},
+    transport::PeerTransport,
+};
+use crate::{clock::now_ms, http::Front, store::DataFolder};
+use p2p::P2pHandle;
+use raft::{ClusterState, JoinError, NodeId, NodeInfo, RaftHandle};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// The node that founds a cluster.
+pub(super) const FOUNDER: NodeId = 1;
+/// One attempt to join.
+const JOIN: Duration = Duration::from_secs(10);
+/// Between attempts to tell the cluster about this node.
+const REGISTER_PAUSE: Duration = Duration::from_millis(500);
+
+/// This node's id: the one it has, 1 for the founder, or what the cluster gives it. None: stopped while waiting.
+pub(super) async fn membership(
+    options: &Options,
+    folder: &DataFolder,
+    p2p: &P2pHandle,
+    front: &Front,
+    me: &Ready,
+    boot: u64,
+    shutdown: &CancellationToken,
+) -> Result<Option<NodeId>, NodeError> {
+    if let Some((id, _)) = raft::stored_node(&folder.join("raft.db"))? {
+        return Ok(Some(id));
+    }
+    if options.bootstrap.is_empty() {
+        return Ok(Some(FOUNDER));
+    }
+    let transport = PeerTransport(p2p.clone());
+    let info = node_info(options, me, p2p, boot);
+    let mut peers = p2p.peers();
+    let mut told = Instant::now();
+    loop {
+        let connected: Vec<String> =
+            peers.borrow_and_update().iter().map(|peer| peer.peer_id.clone()).collect();
+        if connected.is_empty() {
+            let waiting =
+                format!("no peer at {} can be reached yet; still trying", options.bootstrap.join(", "));
+            if told.elapsed() > Duration::from_secs(5) {
+                tracing::warn!("{waiting}");
+                told = Instant::now();
+            }
+            front.waiting(waiting);
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(None),
+                changed = peers.changed() => if changed.is_err() { return Ok(None) },
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            }
+            continue;
+        }
+        let join = RaftHandle::join(&transport, &connected, &info, now_ms(), JOIN);
+        match shutdown.run_until_cancelled(join).await {
+            None => return Ok(None),
+            Some(Ok(id)) => {
+                tracing::info!(node = id, "joined");
+                return Ok(Some(id));
+            }
+            Some(Err(JoinError::NoLeader(why))) => {
+                tracing::warn!(why, "no leader lets this node in yet; still trying");
+                front.waiting(format!("no leader lets this node in yet ({why}); still trying"));
+            }
+            Some(Err(error @ JoinError::Refused(_))) => return Err(error.into()),
+        }
+    }
+}
+
+pub(super) fn node_info(options: &Options, me: &Ready, p2p: &P2pHandle, boot: u64) -> raft::NodeInfo {
+    raft::NodeInfo {
+        peer_id: me.peer_id.clone(),
+        name: options.name.clone(),
+        addrs: p2p.listen_addrs(),
+        http: format!("http://{}", me.http),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        boot,
+    }
+}
+
+/// Whether the cluster should be told about node `me`. A joined node waits until it knows that it is a member. The
+/// founder may have been killed after it founded the cluster and before it registered: nobody else can come before it.
+fn should_register(state: &ClusterState, me: NodeId, info: &NodeInfo) -> bool {
+    match state.nodes.get(&me) {
+        Some(known) => {
+            (known.boot, &known.addrs, &known.http, &known.name, &known.version)
+                != (info.boot, &info.addrs, &info.http, &info.name, &info.version)
+        }
+        None => me == FOUNDER,
+    }
+}
+
+/// Keeps the cluster's record of this node true, and this node's address book that of the cluster.
+pub(super) async fn introduce(node: Context, options: Options) {
+    let mut state = node.raft.applied();
+    let me = Ready { peer_id: node.p2p.peer_id(), addrs: Vec::new(), http: node.http };
+    loop {
+        let current = state.borrow_and_update().clone();
+        for other in current.nodes.values().filter(|other| other.id != node.id) {
+            node.p2p.add_peer(&other.peer_id, &other.addrs).await;
+        }
+        let info = node_info(&options, &me, &node.p2p, node.boot);
+        if should_register(&current, node.id, &info) {
+            match node.shutdown.run_until_cancelled(node.propose(info.register(now_ms()))).await {
+                None => return,
+                Some(Ok(_)) => {}
+                Some(Err(error)) => tracing::warn!(%error, "not registered yet"),
+            }
+            // Also after a success: it may take a while until it shows here.
+            let pause = tokio::time::sleep(REGISTER_PAUSE);
+            if node.shutdown.run_until_cancelled(pause).await.is_none() {
+                return;
+            }
+            continue;
+        }
+        match node.shutdown.run_until_cancelled(state.changed()).await {
+            Some(Ok(())) => {
+                node.fresh.send_replace(Instant::now());
+            }
+            Some(Err(_)) | None => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemons::fixture::World;
+
+    #[test]
+    fn a_node_registers_until_the_cluster_knows_it_as_it_is() {
+        let world = World::with_nodes(2);
+        let known = &world.state.nodes[&2];
+        let same = NodeInfo {
+            peer_id: known.peer_id.clone(),
+            name: known.name.clone(),
+            addrs: known.addrs.clone(),
+            http: known.http.clone(),
+            version: known.version.clone(),
+            boot: known.boot,
+        };
+        let restarted = NodeInfo { boot: 77, ..same.clone() };
+        assert!(!should_register(&world.state, 2, &same));
+        assert!(should_register(&world.state, 2, &restarted));
+        let nobody = ClusterState::default();
+        assert!(should_register(&nobody, FOUNDER, &same), "killed between founding and registering");
+        assert!(!should_register(&nobody, 2, &same), "not caught up");
+    }
+}

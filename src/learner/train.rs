@@ -282,7 +282,8 @@ mod tests {
 
     #[test]
     fn a_run_follows_from_its_seed_and_the_next_goes_on_from_it() {
-        let settings = TrainingConfig { batch: 32, seconds_max: 600, ..TrainingConfig::default() };
+        let settings =
+            TrainingConfig { batch: 32, reuse: 4.0, seconds_max: 600, ..TrainingConfig::default() };
         let parent = parent(1, 8);
         let train = |parent: &[u8], seed| {
             let job = Job { seed, ..job(parent, &settings, 40) };

@@ -10,5 +10,6 @@ mod engine;
 mod failover;
 mod formation;
 mod learning;
+mod map;
 mod refusals;
 mod support;

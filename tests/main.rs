@@ -6,6 +6,7 @@ mod command_line;
 mod damage;
 mod delivery;
 mod demo;
+mod effects;
 mod engine;
 mod failover;
 mod formation;

@@ -90,6 +90,8 @@ pub struct EvaluationConfig {
     pub elo_delta_min: f64,
     /// Share of points against random that a promotion needs.
     pub win_rate_vs_random_min: f64,
+    /// Seconds between rounds in which a champion plays the one before it, while nothing waits for evaluation.
+    pub watch_seconds: u64,
 }
 
 impl Default for Config {
@@ -143,6 +145,7 @@ impl Default for EvaluationConfig {
             elo1: 50.0,
             elo_delta_min: 25.0,
             win_rate_vs_random_min: 0.55,
+            watch_seconds: 600,
         }
     }
 }
@@ -320,6 +323,12 @@ impl Config {
             "evaluation.win_rate_vs_random_min",
             e.win_rate_vs_random_min.to_string(),
             "0 to 1",
+        )?;
+        check(
+            (1..=604_800).contains(&e.watch_seconds),
+            "evaluation.watch_seconds",
+            e.watch_seconds.to_string(),
+            "1 to 604800",
         )
     }
 
@@ -369,5 +378,6 @@ mod tests {
         check("[selfplay]\nsimulations = 1", "selfplay.simulations = 1");
         check("[training]\nbacth = 3", "bacth");
         check("[evaluation]\nelo1 = nan", "evaluation.elo1");
+        check("[evaluation]\nwatch_seconds = 0", "evaluation.watch_seconds = 0");
     }
 }

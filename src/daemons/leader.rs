@@ -4,7 +4,12 @@
 //! state is not older than its leadership. Commands are idempotent, so two leaders in quick succession do no harm.
 
 use super::{
-    data_pipeline, evaluation::Evaluation, node_monitor::NodeMonitor, promotion, roles, scheduler,
+    data_pipeline,
+    evaluation::Evaluation,
+    node_monitor::NodeMonitor,
+    promotion,
+    regression::{self, Watching},
+    roles, scheduler,
     training::Training,
 };
 use crate::{
@@ -27,6 +32,7 @@ struct Deciders {
     monitor: NodeMonitor,
     training: Training,
     evaluation: Evaluation,
+    watching: Watching,
 }
 
 impl Deciders {
@@ -43,6 +49,9 @@ impl Deciders {
         let view = Arc::clone(&node.cluster.borrow());
         commands.extend(self.training.decide(state, &view, at_ms));
         commands.extend(self.evaluation.decide(state, at_ms));
+        commands.extend(regression::decide(state, at_ms));
+        let every = Duration::from_secs(node.config.evaluation.watch_seconds);
+        commands.extend(self.watching.decide(state, every, at_ms));
         commands.extend(scheduler::decide(state, node.config.selfplay.simulations, at_ms));
         commands
     }

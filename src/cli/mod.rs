@@ -12,6 +12,7 @@ mod engine;
 mod events;
 mod local;
 mod matches;
+mod model;
 mod node;
 mod players;
 mod rules;
@@ -40,6 +41,7 @@ enum Command {
     Events(events::Args),
     Dlq(dlq::Args),
     Match(matches::Args),
+    Model(model::Args),
     Engine(engine::Args),
     Bench(bench::Args),
     Rules(rules::Args),
@@ -75,6 +77,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Dlq(args) => dlq::run(&args),
         Command::Engine(args) => engine::run(&args),
         Command::Match(args) => matches::run(&args),
+        Command::Model(args) => model::run(&args),
         Command::Bench(args) => bench::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Completions { shell } => {

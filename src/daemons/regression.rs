@@ -173,7 +173,7 @@ mod tests {
             (watch(260, 600), minor, "-46"),
             (watch(300, 600), Sound, "equal"),
             (watch(70, 100), Sound, "better"),
-            (watch(485, 1000), Open, "-10: neither equal nor clearly worse"),
+            (watch(475, 1000), Open, "-17: neither equal nor clearly worse"),
         ];
         for (games, expected, what) in table {
             assert_eq!(judge(&games, 2), expected, "{what}: {games:?}");

@@ -178,8 +178,8 @@ mod tests {
         for (games, expected, what) in table {
             assert_eq!(judge(&games, 2), expected, "{what}: {games:?}");
         }
-        assert_eq!(judge(&watch(10, 60), 4), critical, "a quarter of the games is fair with four seats");
-        assert_eq!(judge(&watch(25, 60), 4), Sound);
+        assert_eq!(judge(&watch(4, 60), 4), critical, "a quarter of the games is fair with four seats");
+        assert_eq!(judge(&watch(30, 60), 4), Sound);
     }
 
     /// Share of champions of a true difference that are found sound, minor and critical at any time, and games until the

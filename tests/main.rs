@@ -13,4 +13,5 @@ mod formation;
 mod learning;
 mod map;
 mod refusals;
+mod regression;
 mod support;

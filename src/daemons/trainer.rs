@@ -78,19 +78,18 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
             data_index = data_index.max(segment.log_index);
         }
     }
+    let settings = settings(&node.config.training, scale);
     tracing::info!(
         config = key,
         segments = chosen.len(),
         new_positions,
         positions = window.training(),
-        learning_rate = scale * f64::from(node.config.training.learning_rate),
-        scale,
+        learning_rate = settings.learning_rate,
         why,
         "training"
     );
 
     let (reports, mut progress) = mpsc::channel::<Progress>(16);
-    let settings = settings(&node.config.training, scale);
     let (seed, stop) = (lease.id ^ node.config.seed, cancel.clone());
     let mut done = compute::spawn("trainer", move || {
         let job = Job { parent: &parent, settings: &settings, new_positions, data_index, seed };

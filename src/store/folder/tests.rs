@@ -92,7 +92,7 @@ fn folders_that_are_not_ours_are_refused_and_left_alone() {
         assert_eq!(listing(&path), before, "{name}");
     };
     check("foreign", &[("letter.txt", "dear")], "it holds letter.txt");
-    check("newer", &[("format", r#"{"format":2,"other":[]}"#)], "has format 2, this build knows 1");
+    check("newer", &[("format", r#"{"format":3,"other":[]}"#)], "has format 3, this build knows 2");
     check("zero", &[("format", r#"{"format":0}"#)], "no format 0");
     check("garbage", &[("format", "\0\0\0")], "restore it");
     check("huge", &[("format", &"x".repeat(100_000))], "cannot read");

@@ -2,10 +2,10 @@
 
 use crate::{
     events::{Event, dlq::DeadLetter, log::Logged},
-    http::{Audit, Injection, Letters, Trouble},
+    http::{Audit, Drain, Injection, Letters, Trouble},
     node::{
         letters::Told,
-        status::{LeaderReport, Status},
+        status::{LeaderReport, NodeView, Status},
         token,
     },
     store::{FolderError, Running},
@@ -18,6 +18,8 @@ use std::{
 
 /// How long a node may take to answer.
 const WAIT: Duration = Duration::from_secs(4);
+/// A decision waits for a leader.
+const DECIDE: Duration = Duration::from_secs(20);
 /// An audit reads everything.
 const AUDIT: Duration = Duration::from_secs(120);
 /// A replay runs handlers, here and elsewhere.
@@ -92,6 +94,22 @@ impl Client {
     /// [`ClientError`].
     pub fn leader(&self) -> Result<LeaderReport, ClientError> {
         self.get("/v1/leader", WAIT)
+    }
+
+    /// Every member.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn members(&self) -> Result<Vec<NodeView>, ClientError> {
+        self.get("/v1/members", WAIT)
+    }
+
+    /// Drains a node, or has it work again.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if there is no such node.
+    pub fn drain(&self, drain: &Drain) -> Result<Drain, ClientError> {
+        self.post("/v1/drain", drain, DECIDE)
     }
 
     /// Events after a position of this node's log, oldest first.

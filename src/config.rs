@@ -2,6 +2,7 @@
 //!
 //! `Config::default()` < `ringrift.toml` in the data folder < command line.
 
+use crate::daemons::{autoscaler::AutoscalerConfig, idle_shutdown::IdleShutdownConfig};
 use rules::Config as GameConfig;
 use serde::{Deserialize, Serialize};
 use std::{io::ErrorKind, path::Path, time::Duration};
@@ -26,6 +27,10 @@ pub struct Config {
     pub evaluation: EvaluationConfig,
     /// Events.
     pub events: EventsConfig,
+    /// How many peers there should be.
+    pub autoscaler: AutoscalerConfig,
+    /// Whether this host may stop by itself.
+    pub idle_shutdown: IdleShutdownConfig,
 }
 
 /// How events travel.
@@ -103,6 +108,8 @@ impl Default for Config {
             training: TrainingConfig::default(),
             evaluation: EvaluationConfig::default(),
             events: EventsConfig::default(),
+            autoscaler: AutoscalerConfig::default(),
+            idle_shutdown: IdleShutdownConfig::default(),
         }
     }
 }
@@ -320,6 +327,31 @@ impl Config {
             "evaluation.win_rate_vs_random_min",
             e.win_rate_vs_random_min.to_string(),
             "0 to 1",
+        )?;
+        let (a, i) = (&self.autoscaler, &self.idle_shutdown);
+        check(
+            1 <= a.nodes_min && a.nodes_min <= a.nodes_max && a.nodes_max <= 1000,
+            "autoscaler.nodes_min, nodes_max",
+            format!("{}, {}", a.nodes_min, a.nodes_max),
+            "1 to 1000, in this order",
+        )?;
+        check(
+            a.command.len() <= 64 && a.command.first().is_none_or(|program| !program.is_empty()),
+            "autoscaler.command",
+            format!("{:?}", a.command),
+            "a program and up to 63 arguments, or nothing",
+        )?;
+        check(
+            (60..=30 * 86_400).contains(&i.seconds),
+            "idle_shutdown.seconds",
+            i.seconds.to_string(),
+            "60 to 2592000",
+        )?;
+        check(
+            (1..=1000).contains(&i.nodes_min),
+            "idle_shutdown.nodes_min",
+            i.nodes_min.to_string(),
+            "1 to 1000",
         )
     }
 
@@ -369,5 +401,8 @@ mod tests {
         check("[selfplay]\nsimulations = 1", "selfplay.simulations = 1");
         check("[training]\nbacth = 3", "bacth");
         check("[evaluation]\nelo1 = nan", "evaluation.elo1");
+        check("[autoscaler]\nnodes_min = 30", "autoscaler.nodes_min, nodes_max = 30, 20");
+        check("[autoscaler]\ncommand = ['']", "autoscaler.command");
+        check("[idle_shutdown]\nseconds = 1", "idle_shutdown.seconds");
     }
 }

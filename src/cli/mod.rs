@@ -6,6 +6,7 @@
 mod bench;
 mod bench_learn;
 mod chaos;
+mod cluster;
 mod demo;
 mod dlq;
 mod engine;
@@ -36,7 +37,7 @@ enum Command {
     Chaos(chaos::Args),
     Node(node::Args),
     Status(status::Args),
-    Cluster(status::ClusterArgs),
+    Cluster(cluster::Args),
     Events(events::Args),
     Dlq(dlq::Args),
     Match(matches::Args),
@@ -70,7 +71,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Chaos(args) => chaos::run(&args),
         Command::Node(args) => node::run(args),
         Command::Status(args) => status::run(&args),
-        Command::Cluster(args) => status::cluster(args),
+        Command::Cluster(args) => cluster::run(&args),
         Command::Events(args) => events::run(&args),
         Command::Dlq(args) => dlq::run(&args),
         Command::Engine(args) => engine::run(&args),

@@ -70,6 +70,10 @@ impl World {
         self.online(node, false);
     }
 
+    pub(crate) fn drain(&mut self, node: NodeId, draining: bool) {
+        self.apply(Command::SetDraining { node, draining, reason: "maintenance".into(), at_ms: self.now });
+    }
+
     /// Registers a segment of `games` on every online node and returns its name.
     pub(crate) fn play(&mut self, games: u64) -> Hash {
         let holders = self.state.online().map(|node| node.id).collect();

@@ -45,6 +45,8 @@ where
         taken.insert(lease.config_key.clone(), lease.epoch);
         tracing::info!(%kind, config = lease.config_key, epoch = lease.epoch, "the lease is ours");
         let cancel = node.shutdown.child_token();
+        // Also when this daemon is restarted: what it began ends with it.
+        let _guard = cancel.clone().drop_guard();
         let work = Box::pin(work(node.clone(), lease.clone(), cancel.clone()));
         tokio::select! {
             () = finish(&node, &lease, work, &cancel) => {}

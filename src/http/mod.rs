@@ -4,9 +4,11 @@
 //! every question is answered with why not.
 
 mod audit;
+mod cluster;
 mod events;
 
 pub use audit::{Audit, AuditedModel};
+pub use cluster::Drain;
 pub use events::{Injection, Letters};
 
 use crate::node::{Context, status};
@@ -80,6 +82,7 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, shutdown: Cancellat
         .route("/v1/leader", get(get_leader))
         .route("/v1/audit", get(get_audit))
         .merge(events::router())
+        .merge(cluster::router())
         .with_state(front);
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
     if let Err(error) = served.await {

@@ -3,12 +3,15 @@
 //! Invariant: an event is in the log before anybody hears of it, and bytes are verified and synced before anybody
 //! is told that they are here.
 
-use super::{activity::Activity, control::Control, error::WorkError, supervise::Failures};
+use super::{activity::Activity, control::Control, error::WorkError};
 use crate::{
     clock::now_ms,
     compute::DelayGauge,
     config::Config,
-    daemons::{handlers::Wakes, health::View},
+    daemons::{
+        autoscaler::Recommendation, handlers::Wakes, health::View, idle_shutdown::Hosts,
+        supervisor::Supervisor,
+    },
     events::{
         Event,
         caused::node_name,
@@ -72,8 +75,12 @@ pub struct Node {
     pub cluster: watch::Sender<Arc<View>>,
     /// What goes on here, for people.
     pub activity: Activity,
-    /// Daemons that failed.
-    pub failures: Failures,
+    /// When each host last showed work.
+    pub hosts: Hosts,
+    /// How many peers there should be, as this node sees it; `autoscaler` keeps it.
+    pub recommendation: watch::Sender<Option<Recommendation>>,
+    /// Its daemons.
+    pub supervisor: Supervisor,
     /// How late this node's tasks run.
     pub delay: DelayGauge,
     /// When the state was last known to be the leader's, or changed.

@@ -10,6 +10,7 @@ mod effects;
 mod engine;
 mod failover;
 mod formation;
+mod health;
 mod learning;
 mod map;
 mod refusals;

@@ -146,7 +146,15 @@ mod tests {
         check(&world, &[(0.0, &[], &[], Unknown), (9.9, &[], &[], Unknown), (10.0, &[], &[], Unhealthy)]);
         // Half is no majority: it stays as it was.
         let four = World::with_nodes(4);
-        check(&four, &[(0.0, &[2], &[], Unknown), (99.0, &[2], &[], Unknown), (99.0, &[], &[], Unhealthy)]);
+        check(
+            &four,
+            &[
+                (0.0, &[2], &[], Unknown),
+                (99.0, &[2], &[], Unknown),
+                (100.0, &[], &[], Unknown),
+                (103.0, &[], &[], Unhealthy),
+            ],
+        );
         check(
             &four,
             &[(0.0, &[2, 3], &[], Unknown), (2.0, &[2, 3], &[], Healthy), (99.0, &[2], &[], Healthy)],

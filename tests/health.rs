@@ -171,8 +171,21 @@ fn it_is_only_said(cluster: &mut Cluster) {
         emit(&cluster.peers[1], "HOST_ONLINE", id);
     }
     everybody(cluster, "healthy again", good);
+    // That the cluster as a whole is unhealthy can be said, too: no peer repeats it as its own verdict.
+    let own =
+        |cluster: &Cluster| cluster.peers[1..].iter().map(|peer| verdicts(peer).len()).collect::<Vec<_>>();
+    cluster.peers.iter().for_each(|peer| drop(told(peer, "P2P_CLUSTER_HEALTHY")));
+    let before = own(cluster);
+    let payload = r#"{"node_count": 5, "healthy_nodes": 1, "reason": "drill"}"#;
+    for (event, says) in
+        [("P2P_CLUSTER_UNHEALTHY", paused as fn(&Status) -> bool), ("P2P_CLUSTER_HEALTHY", good)]
+    {
+        let emitted = cluster.peers[0].read(&["events", "emit", event, "--payload", payload]);
+        assert_eq!(emitted.code, Some(0), "{emitted:?}");
+        everybody(cluster, event, says);
+    }
+    assert_eq!(own(cluster), before);
     for peer in &cluster.peers {
-        told(peer, "P2P_CLUSTER_HEALTHY");
         let hosts = peer.status().expect("it answers").view.hosts;
         assert!(hosts.len() == COUNT && hosts.values().all(|host| *host == Host::Online), "{hosts:?}");
     }

@@ -181,6 +181,8 @@ pub(super) fn node_line(node: &NodeView, now_ms: u64) -> String {
         }
     } else if node.online {
         "up".to_owned()
+    } else if node.draining.is_some() {
+        format!("left {} ago", ago(node.since_ms, now_ms))
     } else {
         format!("DOWN {} {}", ago(node.since_ms, now_ms), node.reason)
     };

@@ -143,8 +143,10 @@ mod tests {
     const LIMITS: Limits =
         Limits { training: Duration::from_secs(600), evaluation: Duration::from_secs(3600) };
 
-    /// The names of what is wrong after each of these minutes.
-    fn check(watchdog: &mut Watchdog, start: Instant, steps: &[(u64, &World, &[(NodeId, u64)], &[&str])]) {
+    /// Minute, world, minutes at which hosts last showed work, names of what is wrong.
+    type Step<'a> = (u64, &'a World, &'a [(NodeId, u64)], &'a [&'a str]);
+
+    fn check(watchdog: &mut Watchdog, start: Instant, steps: &[Step<'_>]) {
         for (minute, world, busy, expected) in steps {
             let at = |minute: u64| start + Duration::from_secs(minute * 60);
             let hosts = world.state.nodes.keys().map(|id| (*id, Host::Online)).collect();

@@ -189,8 +189,9 @@ mod tests {
             model: hash(model),
             error: "x".to_owned(),
         };
-        let raised =
-            |world: &World, claim: &Claim| !alarms(&world.state, &[claim.clone()], None, &[], 0).is_empty();
+        let raised = |world: &World, claim: &Claim| {
+            !alarms(&world.state, std::slice::from_ref(claim), None, &[], 0).is_empty()
+        };
         assert!(raised(&world, &claim("nobody knows it")));
         assert!(!raised(&world, &claim("untrained")));
         world.train("a", 1);

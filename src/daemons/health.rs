@@ -145,8 +145,8 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
     let path = node.path("node.db");
     let mut claims = blocking(move || Claims::open(&path)).await??;
     let mut told = claims.told()?;
-    let before = Arc::clone(&node.cluster.borrow());
-    let mut observer = Observer::resume(before.standing);
+    // What was unhealthy is so until it is seen to be better, also over a restart.
+    let mut observer = Observer::resume(if told { Standing::Unhealthy } else { Standing::Unknown });
     let (mut watchdog, mut slow, mut looked) = (watchdog::Watchdog::default(), Slow::default(), None);
     let mut peers = node.p2p.peers();
     loop {
@@ -215,8 +215,10 @@ fn compose(
     let members = members(state, &hosts);
     let count = |host| members.iter().filter(|id| hosts.get(id) == Some(&host)).count();
     let (online, offline) = (count(Host::Online), count(Host::Offline));
-    let own = (standing == Standing::Unhealthy)
-        .then(|| format!("{offline} of {} members cannot be reached from here", members.len()));
+    let own = (standing == Standing::Unhealthy).then(|| match members.len() {
+        all if 2 * offline > all => format!("{offline} of {all} members cannot be reached from here"),
+        all => format!("{online} of {all} members can be reached so far"),
+    });
     let unhealthy = own.or_else(|| claims.iter().find_map(Claim::unhealthy));
     let standing = if unhealthy.is_some() { Standing::Unhealthy } else { standing };
     let since_ms = if standing == was.standing { was.since_ms } else { now_ms() };

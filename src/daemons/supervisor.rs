@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// Seconds before the first, second, ... restart without a sound run in between; the last one for all that follow. From
 /// five seconds on as the existing system has it; but the first restart is almost at once, for here it is a function that
@@ -158,18 +159,31 @@ pub async fn supervise<W>(node: Context, name: &'static str, run: impl Fn(Contex
 where
     W: Future<Output = Result<(), WorkError>>,
 {
-    let signal = node.supervisor.signal(name);
+    let again = || run(node.clone());
+    keep(&node.supervisor, &node.shutdown, &node.wakes.health, name, again).await;
+}
+
+async fn keep<W>(
+    supervisor: &Supervisor,
+    shutdown: &CancellationToken,
+    told: &Notify,
+    name: &'static str,
+    run: impl Fn() -> W,
+) where
+    W: Future<Output = Result<(), WorkError>>,
+{
+    let signal = supervisor.signal(name);
     loop {
         let began = Instant::now();
-        node.supervisor.began(name, began);
+        supervisor.began(name, began);
         let ended = tokio::select! {
-            ended = AssertUnwindSafe(Box::pin(run(node.clone()))).catch_unwind() => ended,
+            ended = AssertUnwindSafe(Box::pin(run())).catch_unwind() => ended,
             () = signal.notified() => {
                 tracing::warn!(daemon = name, "restarted");
                 continue; // its future is dropped, and with it all that it has begun
             }
         };
-        if node.shutdown.is_cancelled() {
+        if shutdown.is_cancelled() {
             return;
         }
         let error = match ended {
@@ -177,11 +191,11 @@ where
             Ok(Err(error)) => format!("{:#}", anyhow::Error::from(error)),
             Err(_) => "panicked".to_owned(),
         };
-        let pause = node.supervisor.failed(name, &error, began.elapsed());
+        let pause = supervisor.failed(name, &error, began.elapsed());
         tracing::error!(daemon = name, error, again_in = ?pause, "a daemon failed");
-        node.wakes.health.notify_one();
+        told.notify_one();
         tokio::select! {
-            () = node.shutdown.cancelled() => return,
+            () = shutdown.cancelled() => return,
             () = signal.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }
@@ -206,6 +220,7 @@ pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     #[test]
     fn the_pauses_grow_and_end_after_a_sound_run() {
@@ -249,5 +264,46 @@ mod tests {
         assert!(supervisor.restart("trainer"));
         assert!(!supervisor.restart("nobody"));
         assert_eq!(supervisor.failures(Instant::now())[0].restarts, 1);
+    }
+
+    #[tokio::test]
+    async fn a_daemon_comes_back_after_a_panic_an_error_and_a_signal() {
+        let (supervisor, shutdown, told) = (Supervisor::default(), CancellationToken::new(), Notify::new());
+        let (runs, dropped) = (AtomicU32::new(0), CancellationToken::new());
+        let run = async || match runs.fetch_add(1, Ordering::SeqCst) {
+            0 => panic!("once"),
+            1 => Err(WorkError::Stopped),
+            2 => {
+                let _guard = dropped.clone().drop_guard();
+                std::future::pending().await
+            }
+            _ => {
+                shutdown.cancelled().await;
+                Ok(())
+            }
+        };
+        let kept = keep(&supervisor, &shutdown, &told, "sync", run);
+        let operator = async {
+            for failures in 1..=2 {
+                told.notified().await;
+                assert_eq!(supervisor.failures(Instant::now())[0].failures, failures);
+                assert!(supervisor.restart("sync"), "which ends the pause");
+            }
+            while runs.load(Ordering::SeqCst) < 3 {
+                tokio::task::yield_now().await;
+            }
+            assert!(!dropped.is_cancelled(), "it runs");
+            supervisor.restart("sync");
+            dropped.cancelled().await;
+            while runs.load(Ordering::SeqCst) < 4 {
+                tokio::task::yield_now().await;
+            }
+            shutdown.cancel();
+        };
+        let both = async { tokio::join!(kept, operator) };
+        tokio::time::timeout(Duration::from_secs(30), both).await.unwrap();
+        let [shown] = &supervisor.failures(Instant::now())[..] else { panic!("one daemon") };
+        assert_eq!((shown.failures, shown.in_row, shown.restarts), (2, 2, 3));
+        assert_eq!(shown.last_error, "stopped");
     }
 }

@@ -54,6 +54,8 @@ pub struct SelfplayConfig {
     pub segment_games: usize,
     /// A segment is closed after this many seconds.
     pub segment_seconds: u64,
+    /// Play at all. A node that does not still trains, evaluates and keeps copies.
+    pub enabled: bool,
 }
 
 /// Training settings.
@@ -90,6 +92,10 @@ pub struct EvaluationConfig {
     pub elo_delta_min: f64,
     /// Share of points against random that a promotion needs.
     pub win_rate_vs_random_min: f64,
+    /// Candidates of all configurations that wait for their evaluation, at which training pauses.
+    pub backpressure_on: u64,
+    /// Training goes on once fewer wait, and have for 15 seconds.
+    pub backpressure_off: u64,
 }
 
 impl Default for Config {
@@ -109,7 +115,7 @@ impl Default for Config {
 
 impl Default for SelfplayConfig {
     fn default() -> Self {
-        Self { simulations: 16, parallel_games: 32, segment_games: 256, segment_seconds: 10 }
+        Self { simulations: 16, parallel_games: 32, segment_games: 256, segment_seconds: 10, enabled: true }
     }
 }
 
@@ -143,6 +149,10 @@ impl Default for EvaluationConfig {
             elo1: 50.0,
             elo_delta_min: 25.0,
             win_rate_vs_random_min: 0.55,
+            // One candidate of a configuration waits at most, so this is about clusters that learn many. An evaluation takes
+            // about as long as a training run: with four in the queue the last has waited for longer than it took to make.
+            backpressure_on: 4,
+            backpressure_off: 2,
         }
     }
 }
@@ -320,6 +330,18 @@ impl Config {
             "evaluation.win_rate_vs_random_min",
             e.win_rate_vs_random_min.to_string(),
             "0 to 1",
+        )?;
+        check(
+            (1..=1_000).contains(&e.backpressure_on),
+            "evaluation.backpressure_on",
+            e.backpressure_on.to_string(),
+            "1 to 1000",
+        )?;
+        check(
+            (1..=e.backpressure_on).contains(&e.backpressure_off),
+            "evaluation.backpressure_off",
+            e.backpressure_off.to_string(),
+            "1 to evaluation.backpressure_on",
         )
     }
 
@@ -369,5 +391,6 @@ mod tests {
         check("[selfplay]\nsimulations = 1", "selfplay.simulations = 1");
         check("[training]\nbacth = 3", "bacth");
         check("[evaluation]\nelo1 = nan", "evaluation.elo1");
+        check("[evaluation]\nbackpressure_off = 5", "evaluation.backpressure_off = 5");
     }
 }

@@ -4,8 +4,8 @@
 //! state is not older than its leadership. Commands are idempotent, so two leaders in quick succession do no harm.
 
 use super::{
-    data_pipeline, evaluation::Evaluation, node_monitor::NodeMonitor, promotion, roles, scheduler,
-    training::Training,
+    curriculum, data_pipeline, evaluation::Evaluation, feedback, feedback_loop::FeedbackLoop,
+    node_monitor::NodeMonitor, promotion::Promotion, queue::Queue, roles, scheduler, training::Training,
 };
 use crate::{
     clock::now_ms,
@@ -27,6 +27,9 @@ struct Deciders {
     monitor: NodeMonitor,
     training: Training,
     evaluation: Evaluation,
+    feedback_loop: FeedbackLoop,
+    promotion: Promotion,
+    queue: Queue,
 }
 
 impl Deciders {
@@ -39,12 +42,16 @@ impl Deciders {
         let connected = |peer: &str| node.p2p.is_connected(peer);
         let mut commands = self.monitor.decide(state, node.id, connected, Instant::now(), at_ms);
         commands.extend(data_pipeline::decide(state, at_ms));
-        commands.extend(promotion::decide(state, node.config.evaluation.elo_delta_min, at_ms));
+        let settings = &node.config.evaluation;
+        commands.extend(self.promotion.decide(state, settings, at_ms));
+        commands.extend(self.feedback_loop.decide(state, settings.elo_delta_min, at_ms));
         let view = Arc::clone(&node.cluster.borrow());
         commands.extend(self.training.decide(state, &view, at_ms));
-        commands.extend(self.evaluation.decide(state, at_ms));
+        commands.extend(self.evaluation.decide(state, settings, at_ms));
+        commands.extend(feedback::decide(state, at_ms));
+        commands.extend(curriculum::decide(state, at_ms));
         commands.extend(scheduler::decide(state, node.config.selfplay.simulations, at_ms));
-        commands
+        self.queue.arrange(state, commands, at_ms)
     }
 }
 

@@ -82,7 +82,7 @@ fn internal(error: impl std::fmt::Display) -> Refused {
 }
 
 /// The node, for somebody who may change something.
-fn allowed<'a>(front: &'a Front, headers: &HeaderMap) -> Result<&'a Context, Refused> {
+pub(super) fn allowed<'a>(front: &'a Front, headers: &HeaderMap) -> Result<&'a Context, Refused> {
     let node = front.node()?;
     let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     if token::allows(&node.token, header) {
@@ -96,7 +96,7 @@ fn allowed<'a>(front: &'a Front, headers: &HeaderMap) -> Result<&'a Context, Ref
     }
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
     serde_json::from_slice(body).map_err(|error| Refused(StatusCode::BAD_REQUEST, error.to_string()))
 }
 

@@ -5,9 +5,11 @@
 
 mod audit;
 mod events;
+mod work;
 
 pub use audit::{Audit, AuditedModel};
 pub use events::{Injection, Letters};
+pub use work::{Cancellation, Cancelled};
 
 use crate::node::{Context, status};
 use axum::{
@@ -80,6 +82,7 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, shutdown: Cancellat
         .route("/v1/leader", get(get_leader))
         .route("/v1/audit", get(get_audit))
         .merge(events::router())
+        .merge(work::router())
         .with_state(front);
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
     if let Err(error) = served.await {

@@ -1,8 +1,9 @@
 //! Asks a running node through its HTTP interface, which its data folder names.
 
 use crate::{
+    daemons::queue::Item,
     events::{Event, dlq::DeadLetter, log::Logged},
-    http::{Audit, Drain, Injection, Letters, Trouble},
+    http::{Audit, Cancellation, Cancelled, Drain, Injection, Letters, Trouble},
     node::{
         letters::Told,
         status::{LeaderReport, NodeView, Status},
@@ -134,6 +135,22 @@ impl Client {
     /// [`ClientError`].
     pub fn emit(&self, injection: &Injection) -> Result<Event, ClientError> {
         self.post("/v1/events", injection, WAIT)
+    }
+
+    /// Exclusive work that waits or goes on, as the node knows it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn work(&self) -> Result<Vec<Item>, ClientError> {
+        self.get("/v1/work", WAIT)
+    }
+
+    /// Stops exclusive work.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if there is none of that kind.
+    pub fn cancel(&self, which: &Cancellation) -> Result<Cancelled, ClientError> {
+        self.post("/v1/work/cancel", which, DECIDE)
     }
 
     /// The node's dead letters, all of them.

@@ -59,6 +59,8 @@ pub struct SelfplayConfig {
     pub segment_games: usize,
     /// A segment is closed after this many seconds.
     pub segment_seconds: u64,
+    /// Play at all. A node that does not still trains, evaluates and keeps copies.
+    pub enabled: bool,
 }
 
 /// Training settings.
@@ -95,6 +97,10 @@ pub struct EvaluationConfig {
     pub elo_delta_min: f64,
     /// Share of points against random that a promotion needs.
     pub win_rate_vs_random_min: f64,
+    /// Candidates of all configurations that wait for their evaluation, at which training pauses.
+    pub backpressure_on: u64,
+    /// Training goes on once fewer wait, and have for 15 seconds.
+    pub backpressure_off: u64,
 }
 
 impl Default for Config {
@@ -116,7 +122,7 @@ impl Default for Config {
 
 impl Default for SelfplayConfig {
     fn default() -> Self {
-        Self { simulations: 16, parallel_games: 32, segment_games: 256, segment_seconds: 10 }
+        Self { simulations: 16, parallel_games: 32, segment_games: 256, segment_seconds: 10, enabled: true }
     }
 }
 
@@ -150,6 +156,10 @@ impl Default for EvaluationConfig {
             elo1: 50.0,
             elo_delta_min: 25.0,
             win_rate_vs_random_min: 0.55,
+            // One candidate of a configuration waits at most, so this is about clusters that learn many. An evaluation takes
+            // about as long as a training run: with four in the queue the last has waited for longer than it took to make.
+            backpressure_on: 4,
+            backpressure_off: 2,
         }
     }
 }
@@ -352,6 +362,18 @@ impl Config {
             "idle_shutdown.nodes_min",
             i.nodes_min.to_string(),
             "1 to 1000",
+        )?;
+        check(
+            (1..=1_000).contains(&e.backpressure_on),
+            "evaluation.backpressure_on",
+            e.backpressure_on.to_string(),
+            "1 to 1000",
+        )?;
+        check(
+            (1..=e.backpressure_on).contains(&e.backpressure_off),
+            "evaluation.backpressure_off",
+            e.backpressure_off.to_string(),
+            "1 to evaluation.backpressure_on",
         )
     }
 
@@ -404,5 +426,6 @@ mod tests {
         check("[autoscaler]\nnodes_min = 30", "autoscaler.nodes_min, nodes_max = 30, 20");
         check("[autoscaler]\ncommand = ['']", "autoscaler.command");
         check("[idle_shutdown]\nseconds = 1", "idle_shutdown.seconds");
+        check("[evaluation]\nbackpressure_off = 5", "evaluation.backpressure_off = 5");
     }
 }

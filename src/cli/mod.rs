@@ -17,6 +17,7 @@ mod node;
 mod players;
 mod rules;
 mod status;
+mod work;
 
 use crate::client::ClientError;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -40,6 +41,7 @@ enum Command {
     Cluster(cluster::Args),
     Events(events::Args),
     Dlq(dlq::Args),
+    Work(work::Args),
     Match(matches::Args),
     Engine(engine::Args),
     Bench(bench::Args),
@@ -74,6 +76,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Cluster(args) => cluster::run(&args),
         Command::Events(args) => events::run(&args),
         Command::Dlq(args) => dlq::run(&args),
+        Command::Work(args) => work::run(args),
         Command::Engine(args) => engine::run(&args),
         Command::Match(args) => matches::run(&args),
         Command::Bench(args) => bench::run(args),

@@ -4,8 +4,8 @@
 //! state is not older than its leadership. Commands are idempotent, so two leaders in quick succession do no harm.
 
 use super::{
-    data_pipeline, evaluation::Evaluation, node_monitor::NodeMonitor, promotion, roles, scheduler,
-    training::Training,
+    curriculum, data_pipeline, evaluation::Evaluation, feedback, feedback_loop::FeedbackLoop,
+    node_monitor::NodeMonitor, promotion::Promotion, queue::Queue, roles, scheduler, training::Training,
 };
 use crate::{
     clock::now_ms,
@@ -27,6 +27,9 @@ struct Deciders {
     monitor: NodeMonitor,
     training: Training,
     evaluation: Evaluation,
+    feedback_loop: FeedbackLoop,
+    promotion: Promotion,
+    queue: Queue,
 }
 
 impl Deciders {
@@ -42,11 +45,15 @@ impl Deciders {
         // Who is said to be offline gets no work.
         let seen = view.through(state);
         commands.extend(data_pipeline::decide(state, at_ms));
-        commands.extend(promotion::decide(state, node.config.evaluation.elo_delta_min, at_ms));
+        let settings = &node.config.evaluation;
+        commands.extend(self.promotion.decide(state, settings, at_ms));
+        commands.extend(self.feedback_loop.decide(state, settings.elo_delta_min, at_ms));
         commands.extend(self.training.decide(&seen, &view, at_ms));
-        commands.extend(self.evaluation.decide(&seen, at_ms));
+        commands.extend(self.evaluation.decide(&seen, settings, at_ms));
+        commands.extend(feedback::decide(state, at_ms));
+        commands.extend(curriculum::decide(state, at_ms));
         commands.extend(scheduler::decide(state, node.config.selfplay.simulations, at_ms));
-        commands
+        self.queue.arrange(state, commands, at_ms)
     }
 }
 

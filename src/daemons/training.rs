@@ -98,7 +98,7 @@ impl Training {
 
 /// Self-play games of the present champion. Those of its predecessors teach a candidate little that is new, however many
 /// have come in while it was evaluated.
-fn champion_games(state: &ClusterState, config: &ConfigState) -> u64 {
+pub(super) fn champion_games(state: &ClusterState, config: &ConfigState) -> u64 {
     let its = state.segments.iter().map(|(_, segment)| segment).filter(|segment| {
         segment.model == config.champion
             && segment.config_key == config.config_key

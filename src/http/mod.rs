@@ -6,10 +6,12 @@
 mod audit;
 mod cluster;
 mod events;
+mod work;
 
 pub use audit::{Audit, AuditedModel};
 pub use cluster::Drain;
 pub use events::{Injection, Letters};
+pub use work::{Cancellation, Cancelled};
 
 use crate::node::{Context, status};
 use axum::{
@@ -83,6 +85,7 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, shutdown: Cancellat
         .route("/v1/audit", get(get_audit))
         .merge(events::router())
         .merge(cluster::router())
+        .merge(work::router())
         .with_state(front);
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
     if let Err(error) = served.await {

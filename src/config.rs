@@ -101,6 +101,8 @@ pub struct EvaluationConfig {
     pub backpressure_on: u64,
     /// Training goes on once fewer wait, and have for 15 seconds.
     pub backpressure_off: u64,
+    /// Seconds between rounds in which a champion plays the one before it, while nothing waits for evaluation.
+    pub watch_seconds: u64,
 }
 
 impl Default for Config {
@@ -160,6 +162,7 @@ impl Default for EvaluationConfig {
             // about as long as a training run: with four in the queue the last has waited for longer than it took to make.
             backpressure_on: 4,
             backpressure_off: 2,
+            watch_seconds: 600,
         }
     }
 }
@@ -374,6 +377,12 @@ impl Config {
             "evaluation.backpressure_off",
             e.backpressure_off.to_string(),
             "1 to evaluation.backpressure_on",
+        )?;
+        check(
+            (1..=604_800).contains(&e.watch_seconds),
+            "evaluation.watch_seconds",
+            e.watch_seconds.to_string(),
+            "1 to 604800",
         )
     }
 
@@ -427,5 +436,6 @@ mod tests {
         check("[autoscaler]\ncommand = ['']", "autoscaler.command");
         check("[idle_shutdown]\nseconds = 1", "idle_shutdown.seconds");
         check("[evaluation]\nbackpressure_off = 5", "evaluation.backpressure_off = 5");
+        check("[evaluation]\nwatch_seconds = 0", "evaluation.watch_seconds = 0");
     }
 }

@@ -13,6 +13,7 @@ mod engine;
 mod events;
 mod local;
 mod matches;
+mod model;
 mod node;
 mod players;
 mod rules;
@@ -43,6 +44,7 @@ enum Command {
     Dlq(dlq::Args),
     Work(work::Args),
     Match(matches::Args),
+    Model(model::Args),
     Engine(engine::Args),
     Bench(bench::Args),
     Rules(rules::Args),
@@ -79,6 +81,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Work(args) => work::run(args),
         Command::Engine(args) => engine::run(&args),
         Command::Match(args) => matches::run(&args),
+        Command::Model(args) => model::run(&args),
         Command::Bench(args) => bench::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Completions { shell } => {

@@ -4,8 +4,16 @@
 //! state is not older than its leadership. Commands are idempotent, so two leaders in quick succession do no harm.
 
 use super::{
-    curriculum, data_pipeline, evaluation::Evaluation, feedback, feedback_loop::FeedbackLoop,
-    node_monitor::NodeMonitor, promotion::Promotion, queue::Queue, roles, scheduler, training::Training,
+    curriculum, data_pipeline,
+    evaluation::Evaluation,
+    feedback,
+    feedback_loop::FeedbackLoop,
+    node_monitor::NodeMonitor,
+    promotion::Promotion,
+    queue::Queue,
+    regression::{self, Watching},
+    roles, scheduler,
+    training::Training,
 };
 use crate::{
     clock::now_ms,
@@ -30,6 +38,7 @@ struct Deciders {
     feedback_loop: FeedbackLoop,
     promotion: Promotion,
     queue: Queue,
+    watching: Watching,
 }
 
 impl Deciders {
@@ -52,6 +61,9 @@ impl Deciders {
         commands.extend(self.evaluation.decide(&seen, settings, at_ms));
         commands.extend(feedback::decide(state, at_ms));
         commands.extend(curriculum::decide(state, at_ms));
+        commands.extend(regression::decide(state, at_ms));
+        let every = Duration::from_secs(settings.watch_seconds);
+        commands.extend(self.watching.decide(&seen, every, at_ms));
         commands.extend(scheduler::decide(state, node.config.selfplay.simulations, at_ms));
         self.queue.arrange(state, commands, at_ms)
     }

@@ -72,6 +72,31 @@ impl Backoff {
     }
 }
 
+/// How long this leader has seen a thing as it is, by its own clock: the times in the state are of other clocks, which
+/// may be wrong.
+#[derive(Debug)]
+pub struct Seen<T>(BTreeMap<String, (T, u64)>);
+
+impl<T> Default for Seen<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T: PartialEq> Seen<T> {
+    /// Milliseconds since it was first seen to be `thing`.
+    pub fn age_ms(&mut self, what: &str, thing: T, now_ms: u64) -> u64 {
+        match self.0.get(what) {
+            // A clock that was set back begins anew.
+            Some((known, since_ms)) if *known == thing && *since_ms <= now_ms => now_ms - since_ms,
+            Some(_) | None => {
+                self.0.insert(what.to_owned(), (thing, now_ms));
+                0
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +134,14 @@ mod tests {
             }
         }
         assert!(choose_worker(&world.state, LeaseKind::Evaluation, keys[2]).is_some(), "of another kind");
+    }
+
+    #[test]
+    fn a_thing_ages_while_it_stays_as_it_is() {
+        let mut seen = Seen::default();
+        let ages = [(1, 100), (1, 150), (2, 160), (2, 170), (1, 180), (1, 90), (1, 95)];
+        assert_eq!(ages.map(|(thing, now)| seen.age_ms("it", thing, now)), [0, 50, 0, 10, 0, 0, 5]);
+        assert_eq!(seen.age_ms("other", 1, 200), 0);
     }
 
     #[test]

@@ -6,11 +6,13 @@
 mod audit;
 mod cluster;
 mod events;
+mod models;
 mod work;
 
 pub use audit::{Audit, AuditedModel};
 pub use cluster::Drain;
 pub use events::{Injection, Letters};
+pub use models::{ModelView, Moved, Verdict};
 pub use work::{Cancellation, Cancelled};
 
 use crate::node::{Context, status};
@@ -86,6 +88,7 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, shutdown: Cancellat
         .merge(events::router())
         .merge(cluster::router())
         .merge(work::router())
+        .merge(models::router())
         .with_state(front);
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
     if let Err(error) = served.await {

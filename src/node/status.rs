@@ -15,7 +15,7 @@ use crate::{
     },
     events::{caused::node_name, runner::HandlerStatus},
 };
-use raft::{ClusterState, ConfigState, LeaseKind, LeaseSlot, Metrics, NodeId, Role, Steering};
+use raft::{ClusterState, ConfigState, LeaseKind, LeaseSlot, Metrics, NodeId, Promotion, Role, Steering};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -150,6 +150,19 @@ pub struct PromotionView {
     pub new_elo: f64,
     /// When, milliseconds since the epoch.
     pub at_ms: u64,
+}
+
+impl From<&Promotion> for PromotionView {
+    fn from(promotion: &Promotion) -> Self {
+        Self {
+            generation: promotion.generation,
+            model: promotion.model,
+            previous: promotion.previous,
+            elo_delta: promotion.elo_delta,
+            new_elo: promotion.new_elo,
+            at_ms: promotion.at_ms,
+        }
+    }
 }
 
 /// One configuration.
@@ -404,14 +417,7 @@ fn lease_view(slot: &LeaseSlot) -> LeaseView {
 fn config_view(state: &ClusterState, config: &ConfigState, view: &View) -> ConfigView {
     let champion = state.models.get(&config.champion);
     let newest = state.models.get(&config.newest);
-    let history = config.history.iter().map(|p| PromotionView {
-        generation: p.generation,
-        model: p.model,
-        previous: p.previous,
-        elo_delta: p.elo_delta,
-        new_elo: p.new_elo,
-        at_ms: p.at_ms,
-    });
+    let history = config.history.iter().map(|promotion| PromotionView::from(promotion.as_ref()));
     ConfigView {
         config_key: config.config_key.clone(),
         champion: config.champion,

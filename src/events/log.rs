@@ -11,7 +11,8 @@ use super::{
     Event,
     envelope::{Envelope, EventId, RAFT, Refused, Signed},
     repair::{ANSWER_BYTES_MAX, ANSWER_EVENTS_MAX, Answer, Floor},
-    tables::{self, SCHEMA, Writer},
+    schema::SCHEMA,
+    tables::{self, Writer},
     vector::{self, Vector},
 };
 use crate::clock::now_ms;

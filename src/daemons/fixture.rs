@@ -10,6 +10,8 @@ use wire::Hash;
 pub(crate) struct World {
     pub(crate) state: ClusterState,
     pub(crate) now: u64,
+    /// What was applied.
+    pub(crate) journal: Vec<Command>,
     index: u64,
     segments: u32,
 }
@@ -23,7 +25,8 @@ pub(crate) fn hash(name: &str) -> Hash {
 
 impl World {
     pub(crate) fn with_nodes(count: u64) -> Self {
-        let mut world = Self { state: ClusterState::default(), now: 1_000_000, index: 0, segments: 0 };
+        let mut world =
+            Self { state: ClusterState::default(), now: 1_000_000, journal: vec![], index: 0, segments: 0 };
         for id in 1..=count {
             world.apply(Command::RegisterNode {
                 peer_id: format!("peer-{id}"),
@@ -62,6 +65,7 @@ impl World {
         self.index += 1;
         let response = state_machine::apply(&mut self.state, self.index, &command);
         assert!(!matches!(response, Response::Refused(_)), "{command:?}: {response:?}");
+        self.journal.push(command);
         response
     }
 

@@ -10,13 +10,11 @@ use super::{
     scheduler::FairQueue,
 };
 use crate::{
-    clock::now_ms,
     compute,
     config::SelfplayConfig,
-    events::{Event, Games, caused},
     learner::selfplay::Selfplay,
     node::{Context, WorkError, blocking},
-    store::{GameRecord, Player, Source, paths},
+    store::{GameRecord, Player, Source},
 };
 use kernels::{Checkpoint, CpuEvaluator, Network};
 use raft::{ClusterState, LeaseKind, NodeId};
@@ -292,20 +290,12 @@ async fn collect(node: &Context, mut finished: mpsc::Receiver<GameRecord>) -> Re
     }
 }
 
+/// Keeps the games and tells of them; then they may be acknowledged.
 async fn close(node: &Context, key: &str, model: Hash, games: Vec<GameRecord>) -> Result<(), WorkError> {
-    let pending = store(node, key, Source::Selfplay, model, games).await?;
+    store(node, key, Source::Selfplay, model, games).await?;
+    super::outbox::tell(node).await?;
     node.nudge.notify_one();
-    let known = node.raft.local().config(key).map_or(0, |config| config.games_total);
-    node.emit(Event::SelfplayComplete(Games {
-        config_key: key.to_owned(),
-        node_id: node.name(),
-        game_count: pending.games,
-        total_games: known + pending.games,
-        db_path: paths::games_db(key),
-        segment: pending.hash,
-        timestamp: caused::seconds(now_ms()),
-    }))
-    .await
+    Ok(())
 }
 
 #[cfg(test)]

@@ -59,6 +59,8 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
     loop {
         let table = Arc::clone(&node.pending);
         let mut waiting = blocking(move || table.pending()).await??;
+        // What is acknowledged leaves the list, and so must have been told before.
+        super::outbox::tell(&node).await?;
         let games = waiting.iter().map(|segment| segment.games).sum();
         node.activity.update(|work| work.selfplay.unacknowledged = games);
         by_failures(&mut waiting, &mut failures);

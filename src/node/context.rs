@@ -140,14 +140,19 @@ impl Node {
     pub async fn emit_as(&self, emission: Emission) -> Result<(), WorkError> {
         let log = Arc::clone(&self.events);
         let message = blocking(move || log.emit(emission)).await??;
+        self.gossip(message);
+        Ok(())
+    }
+
+    /// Tells the others of an event that is in the log.
+    pub fn gossip(&self, message: Vec<u8>) {
         if !self.config.events.gossip {
-            return Ok(());
+            return;
         }
         // Without peers there is nobody to tell; the log has it.
         if let Err(error) = self.p2p.publish(EVENTS_TOPIC, message) {
             tracing::debug!(%error, "an event was not gossiped");
         }
-        Ok(())
     }
 
     /// Peer ids of online nodes among `nodes`, other than this one.

@@ -7,7 +7,7 @@
 use super::{
     handlers::{Handled, decide as decide_now},
     health::View,
-    training::{CANDIDATES_WAITING_MAX, champion_games, pauses},
+    training::{CANDIDATES_WAITING_MAX, pauses},
     work::choose_other,
 };
 use crate::{events::caused::node_name, events::log::Logged, node::Context};
@@ -135,7 +135,7 @@ fn training_waits_for(state: &ClusterState, config: &ConfigState, view: &View) -
     if config.candidates.len() >= CANDIDATES_WAITING_MAX {
         return Some("a candidate waits for its verdict".to_owned());
     }
-    let games = champion_games(state, config);
+    let games = config.champion_games;
     let threshold = config.threshold;
     (games < threshold).then(|| format!("{games} of {threshold} games of the present champion"))
 }

@@ -1,11 +1,12 @@
 //! Asks a running node through its HTTP interface, which its data folder names.
 
 use crate::{
+    daemons::queue::Item,
     events::{Event, dlq::DeadLetter, log::Logged},
-    http::{Audit, Injection, Letters, ModelView, Moved, Trouble, Verdict},
+    http::{Audit, Cancellation, Cancelled, Drain, Injection, Letters, ModelView, Moved, Trouble, Verdict},
     node::{
         letters::Told,
-        status::{LeaderReport, Status},
+        status::{LeaderReport, NodeView, Status},
         token,
     },
     store::{FolderError, Running},
@@ -18,12 +19,12 @@ use std::{
 
 /// How long a node may take to answer.
 const WAIT: Duration = Duration::from_secs(4);
+/// A decision waits for a leader.
+const DECIDE: Duration = Duration::from_secs(20);
 /// An audit reads everything.
 const AUDIT: Duration = Duration::from_secs(120);
 /// A replay runs handlers, here and elsewhere.
 const REPLAY: Duration = Duration::from_secs(40);
-/// A command has to be agreed on, and what it changed be confirmed.
-const DECIDE: Duration = Duration::from_secs(20);
 /// Largest answer.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
@@ -96,6 +97,22 @@ impl Client {
         self.get("/v1/leader", WAIT)
     }
 
+    /// Every member.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn members(&self) -> Result<Vec<NodeView>, ClientError> {
+        self.get("/v1/members", WAIT)
+    }
+
+    /// Drains a node, or has it work again.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if there is no such node.
+    pub fn drain(&self, drain: &Drain) -> Result<Drain, ClientError> {
+        self.post("/v1/drain", drain, DECIDE)
+    }
+
     /// Events after a position of this node's log, oldest first.
     ///
     /// # Errors
@@ -118,6 +135,22 @@ impl Client {
     /// [`ClientError`].
     pub fn emit(&self, injection: &Injection) -> Result<Event, ClientError> {
         self.post("/v1/events", injection, WAIT)
+    }
+
+    /// Exclusive work that waits or goes on, as the node knows it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn work(&self) -> Result<Vec<Item>, ClientError> {
+        self.get("/v1/work", WAIT)
+    }
+
+    /// Stops exclusive work.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if there is none of that kind.
+    pub fn cancel(&self, which: &Cancellation) -> Result<Cancelled, ClientError> {
+        self.post("/v1/work/cancel", which, DECIDE)
     }
 
     /// The node's dead letters, all of them.

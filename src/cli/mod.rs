@@ -6,6 +6,7 @@
 mod bench;
 mod bench_learn;
 mod chaos;
+mod cluster;
 mod demo;
 mod dlq;
 mod engine;
@@ -17,6 +18,7 @@ mod node;
 mod players;
 mod rules;
 mod status;
+mod work;
 
 use crate::client::ClientError;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -37,9 +39,10 @@ enum Command {
     Chaos(chaos::Args),
     Node(node::Args),
     Status(status::Args),
-    Cluster(status::ClusterArgs),
+    Cluster(cluster::Args),
     Events(events::Args),
     Dlq(dlq::Args),
+    Work(work::Args),
     Match(matches::Args),
     Model(model::Args),
     Engine(engine::Args),
@@ -72,9 +75,10 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Chaos(args) => chaos::run(&args),
         Command::Node(args) => node::run(args),
         Command::Status(args) => status::run(&args),
-        Command::Cluster(args) => status::cluster(args),
+        Command::Cluster(args) => cluster::run(&args),
         Command::Events(args) => events::run(&args),
         Command::Dlq(args) => dlq::run(&args),
+        Command::Work(args) => work::run(args),
         Command::Engine(args) => engine::run(&args),
         Command::Match(args) => matches::run(&args),
         Command::Model(args) => model::run(&args),

@@ -119,6 +119,7 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
                     checkpoint_path: paths::candidate(&key),
                     timestamp: caused::seconds(now_ms()),
                 });
+                // It speaks of a run that dies with this process: after a kill there is nothing left to tell.
                 if let Err(error) = node.emit(event).await {
                     tracing::warn!(%error, "progress was not told");
                 }

@@ -1,7 +1,10 @@
 //! Who does exclusive work, and when to try again after it failed. Pure; shared by the daemons that grant leases.
 
 use raft::{ClusterState, LeaseKind, NodeId};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use wire::Hash;
 
 /// How long the holder of a lease may stay silent; it renews three times as often.
@@ -20,6 +23,17 @@ pub fn rendezvous(thing: &[u8], node: NodeId) -> u64 {
 /// kind: work of a kind is done one after the other on a node, and a lease that is not taken up expires.
 #[must_use]
 pub fn choose_worker(state: &ClusterState, kind: LeaseKind, config_key: &str) -> Option<NodeId> {
+    choose_other(state, kind, config_key, &BTreeSet::new())
+}
+
+/// [`choose_worker`] among the nodes that are not `taken`.
+#[must_use]
+pub fn choose_other(
+    state: &ClusterState,
+    kind: LeaseKind,
+    config_key: &str,
+    taken: &BTreeSet<NodeId>,
+) -> Option<NodeId> {
     let busy = |node: NodeId| {
         let slots = state.configs.values().flat_map(|config| [&config.training, &config.evaluation]);
         slots.filter(|slot| slot.live.as_ref().is_some_and(|lease| lease.node == node)).count()
@@ -33,7 +47,7 @@ pub fn choose_worker(state: &ClusterState, kind: LeaseKind, config_key: &str) ->
     let seed = format!("{kind}:{config_key}:{epoch}");
     state
         .online()
-        .filter(|node| node.draining.is_none() && !occupied(node.id))
+        .filter(|node| node.draining.is_none() && !occupied(node.id) && !taken.contains(&node.id))
         .map(|node| node.id)
         .min_by_key(|&id| (busy(id), Some(id) == leader, rendezvous(seed.as_bytes(), id)))
 }
@@ -101,6 +115,25 @@ mod tests {
         assert!(second != 1 && second != first);
         world.offline(second);
         assert_eq!(choose_worker(&world.state, LeaseKind::Evaluation, "hex8_2p"), Some(1));
+    }
+
+    #[test]
+    fn none_while_every_one_has_a_lease() {
+        let mut world = World::with_nodes(2);
+        let keys = ["hex8_2p", "hex8_3p", "square8_2p"];
+        keys[1..].iter().for_each(|key| world.add_config(key));
+        for (key, free) in keys.iter().zip([2, 1, 0]) {
+            world.play_in(key, 500);
+            world.cross_in(key);
+            let chosen = choose_worker(&world.state, LeaseKind::Training, key);
+            assert_eq!(chosen.is_some(), free > 0, "{key}");
+            if let Some(node) = chosen {
+                let other = choose_other(&world.state, LeaseKind::Training, key, &[node].into());
+                assert_eq!(other.is_some(), free > 1, "{key}");
+                world.grant_in(key, LeaseKind::Training, node, None);
+            }
+        }
+        assert!(choose_worker(&world.state, LeaseKind::Evaluation, keys[2]).is_some(), "of another kind");
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Fetcher {
         Self { store, active: Mutex::default() }
     }
 
-    fn turn(&self, hash: Hash) -> Arc<tokio::sync::Mutex<()>> {
+    pub(crate) fn turn(&self, hash: Hash) -> Arc<tokio::sync::Mutex<()>> {
         let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
         active.retain(|_, turn| turn.strong_count() > 0);
         if let Some(turn) = active.get(&hash).and_then(Weak::upgrade) {
@@ -126,7 +126,7 @@ impl Fetcher {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match spawn_blocking(work).await {
         Ok(value) => value,
         Err(error) => std::panic::resume_unwind(error.into_panic()), // it cannot be cancelled: we await it

@@ -5,16 +5,12 @@
 
 use crate::{
     blobs::{
-        outline::Outline,
         protocol::{Answer, Ask},
         store::{BlobStore, StoreError},
     },
     handle::IncomingRequest,
 };
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 use tokio::{
     sync::{Semaphore, mpsc},
     task::{JoinSet, spawn_blocking},
@@ -23,14 +19,13 @@ use tokio_util::sync::CancellationToken;
 use wire::Hash;
 
 const UPLOADS_MAX: usize = 16;
-const OUTLINES_MAX: usize = 64;
 
 pub(crate) async fn serve(
     store: BlobStore,
     mut inbox: mpsc::Receiver<IncomingRequest>,
     shutdown: CancellationToken,
 ) {
-    let server = Arc::new(Server { store, outlines: Mutex::default(), outlining: Mutex::default() });
+    let server = Arc::new(Server { store });
     let permits = Arc::new(Semaphore::new(UPLOADS_MAX));
     let mut uploads = JoinSet::new();
     let work = async {
@@ -53,17 +48,13 @@ pub(crate) async fn serve(
 
 struct Server {
     store: BlobStore,
-    /// The outlines asked for last; making one reads the whole content.
-    outlines: Mutex<VecDeque<(Hash, Arc<Outline>)>>,
-    /// One outline is made at a time.
-    outlining: Mutex<()>,
 }
 
 impl Server {
     fn answer(&self, question: &[u8]) -> Answer {
         let answer = match Ask::decode(question) {
             Some(Ask::Has(hash)) => Ok(self.store.has(hash).then_some(Answer::Yes)),
-            Some(Ask::Outline(hash)) => self.outline(hash).map(|outline| {
+            Some(Ask::Outline(hash)) => self.store.known_outline(hash).map(|outline| {
                 let frame = outline?.encode().expect("an outline is bounded");
                 Some(Answer::Outline(frame))
             }),
@@ -80,28 +71,8 @@ impl Server {
     }
 
     fn piece(&self, hash: Hash, index: usize) -> Result<Option<Answer>, StoreError> {
-        let Some(outline) = self.outline(hash)? else { return Ok(None) };
+        let Some(outline) = self.store.known_outline(hash)? else { return Ok(None) };
         Ok(self.store.piece(hash, &outline, index)?.map(Answer::Piece))
-    }
-
-    fn outline(&self, hash: Hash) -> Result<Option<Arc<Outline>>, StoreError> {
-        if let Some(known) = self.known(hash) {
-            return Ok(Some(known));
-        }
-        let _one_at_a_time = self.outlining.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = self.known(hash) {
-            return Ok(Some(known));
-        }
-        let Some(outline) = self.store.outline(hash)?.map(Arc::new) else { return Ok(None) };
-        let mut outlines = self.outlines.lock().unwrap_or_else(PoisonError::into_inner);
-        outlines.truncate(OUTLINES_MAX - 1);
-        outlines.push_front((hash, outline.clone()));
-        Ok(Some(outline))
-    }
-
-    fn known(&self, hash: Hash) -> Option<Arc<Outline>> {
-        let outlines = self.outlines.lock().unwrap_or_else(PoisonError::into_inner);
-        outlines.iter().find(|(known, _)| *known == hash).map(|(_, outline)| outline.clone())
     }
 }
 
@@ -115,7 +86,7 @@ mod tests {
         let store = BlobStore::open(dir.path()).unwrap();
         let hash = store.put(b"content").unwrap();
         let other = Hash::of(b"other");
-        let server = Server { store, outlines: Mutex::default(), outlining: Mutex::default() };
+        let server = Server { store };
         let outline = server.store.outline(hash).unwrap().unwrap().encode().unwrap();
         let check = |ask: Ask, expected: Answer| assert_eq!(server.answer(&ask.encode()), expected);
         check(Ask::Has(hash), Answer::Yes);

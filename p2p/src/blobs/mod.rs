@@ -13,6 +13,7 @@ mod outline;
 mod partial;
 mod protocol;
 mod serve;
+mod sharing;
 mod store;
 mod tracker;
 #[cfg(test)]

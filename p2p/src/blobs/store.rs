@@ -57,6 +57,8 @@ struct Folders {
     outlines: Mutex<VecDeque<(Hash, Arc<Outline>)>>,
     /// One outline is made at a time.
     outlining: Mutex<()>,
+    /// Nothing is touched between the look at its age and its removal.
+    removing: Mutex<()>,
 }
 
 impl BlobStore {
@@ -83,6 +85,7 @@ impl BlobStore {
             temporaries: AtomicU64::new(0),
             outlines: Mutex::default(),
             outlining: Mutex::default(),
+            removing: Mutex::default(),
         };
         Ok(Self(Arc::new(folders)))
     }
@@ -99,11 +102,8 @@ impl BlobStore {
         }
         let hash = Hash::of(content);
         match self.outline(hash) {
-            Ok(Some(_)) => {
-                self.touch(hash)?;
-                return Ok(hash);
-            }
-            Ok(None) | Err(StoreError::Corrupt { .. }) => {}
+            Ok(Some(_)) if self.touch(hash)? => return Ok(hash),
+            Ok(_) | Err(StoreError::Corrupt { .. }) => {}
             Err(error) => return Err(error),
         }
         let number = self.0.temporaries.fetch_add(1, Ordering::Relaxed);
@@ -255,11 +255,27 @@ impl BlobStore {
         Ok(found)
     }
 
+    /// Removes a content unless somebody has touched it since `before`. Says whether it is gone now that was here.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn remove_untouched(&self, hash: Hash, before: SystemTime) -> Result<bool, StoreError> {
+        let _removing = self.0.removing.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.path(hash);
+        let touched = fs::metadata(&path).and_then(|metadata| metadata.modified());
+        if touched.is_ok_and(|touched| touched < before) {
+            fs::remove_file(&path).map_err(at(&path))?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
     /// Content counts as touched now. Says whether it is here.
     ///
     /// # Errors
     /// [`StoreError::Io`].
     pub fn touch(&self, hash: Hash) -> Result<bool, StoreError> {
+        let _removing = self.0.removing.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.path(hash);
         match OpenOptions::new().write(true).open(&path) {
             Ok(file) => file.set_modified(SystemTime::now()).map(|()| true).map_err(at(&path)),
@@ -389,10 +405,14 @@ mod tests {
         assert_eq!(store.clear_leftovers(now - 3 * hour).unwrap(), 0);
         assert_eq!(store.clear_leftovers(now - hour).unwrap(), 1);
         assert!(!partial.exists());
+        assert!(!store.remove_untouched(new, now - hour).unwrap());
         assert!(store.touch(old).unwrap());
+        assert!(!store.remove_untouched(old, now - hour).unwrap() && store.has(old));
         assert_eq!(untouched(now - hour).count(), 0);
         assert!(!store.touch(Hash::of(b"none")).unwrap());
         assert!(store.has(new));
+        assert!(store.remove_untouched(new, now + hour).unwrap() && !store.has(new));
+        assert!(!store.remove_untouched(new, now + hour).unwrap());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! every question is answered with why not.
 
 mod audit;
+mod blobs;
 mod events;
 
 pub use audit::{Audit, AuditedModel};
@@ -29,6 +30,7 @@ pub struct Front {
     node: OnceLock<Context>,
     /// One at a time: an audit reads everything.
     auditing: Semaphore,
+    transfers: Arc<blobs::Transfers>,
 }
 
 /// An answer that is no answer.
@@ -43,7 +45,8 @@ impl Front {
     #[must_use]
     pub fn new(cluster: String) -> Self {
         let waiting = Mutex::new("starting".to_owned());
-        Self { cluster, waiting, node: OnceLock::new(), auditing: Semaphore::new(1) }
+        let (auditing, transfers) = (Semaphore::new(1), Arc::default());
+        Self { cluster, waiting, node: OnceLock::new(), auditing, transfers }
     }
 
     /// Says what the node waits for.
@@ -79,6 +82,7 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, shutdown: Cancellat
         .route("/v1/status", get(get_status))
         .route("/v1/leader", get(get_leader))
         .route("/v1/audit", get(get_audit))
+        .merge(blobs::router())
         .merge(events::router())
         .with_state(front);
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());

@@ -20,6 +20,7 @@ mod start;
 pub mod status;
 mod supervise;
 pub mod token;
+mod transfer;
 mod transport;
 
 pub use activity::{Activity, EvaluationActivity, SelfplayActivity, TrainingActivity, Work};
@@ -28,3 +29,4 @@ pub use context::{Context, EVENTS_TOPIC, Node, blocking};
 pub use error::{NodeError, WorkError};
 pub use start::{Options, Ready, run};
 pub use supervise::{DaemonFailures, Failures};
+pub use transfer::{TransferActivity, TransferError, Way};

@@ -6,6 +6,7 @@ mod command_line;
 mod damage;
 mod delivery;
 mod demo;
+mod distribution;
 mod effects;
 mod engine;
 mod failover;

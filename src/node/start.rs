@@ -16,7 +16,7 @@ use crate::{
     clock::now_ms,
     compute::DelayGauge,
     config::Config,
-    daemons::{self, handlers},
+    daemons::{self, cache::Networks, handlers, replication::Retries},
     events::{log::EventLog, runner::Runner},
     http::{self, Front},
     store::{self, DataFolder, DbError, PendingSegments, Runtime, folder},
@@ -184,6 +184,9 @@ async fn live(
         token,
         pending,
         nudge: Notify::new(),
+        networks: Networks::default(),
+        retries: Retries::default(),
+        strays: control::Strays::default(),
         cluster: watch::Sender::new(Arc::default()),
         activity: Activity::default(),
         failures: Failures::default(),
@@ -268,6 +271,7 @@ fn start_daemons(node: &Context, tasks: &mut JoinSet<()>) {
     daemon!(distribution);
     daemon!(trainer);
     daemon!(gauntlet);
+    daemon!(collection);
 }
 
 /// Returns when the node shall end, or cannot go on.

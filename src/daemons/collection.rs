@@ -87,6 +87,7 @@ mod tests {
     fn only_what_nobody_knows_is_garbage() {
         let mut world = World::with_nodes(2);
         world.train("candidate", 1);
+        world.held("candidate", 2);
         world.evaluate("candidate", 1, true);
         world.promote("candidate");
         world.train("rejected", 1);

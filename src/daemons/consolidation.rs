@@ -60,11 +60,7 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
     loop {
         let state = node.raft.local();
         for key in state.configs.keys() {
-            if !databases.contains_key(key) {
-                let Ok(config) = key.parse() else { continue }; // of a newer program
-                let path = node.path(&paths::games_db(key));
-                databases.insert(key.clone(), blocking(move || Canonical::open(path, config)).await??);
-            }
+            open(&node, &mut databases, key).await?;
         }
         let ours = state.segments.iter().filter(|(_, segment)| segment.holders.contains(&node.id));
         let missing: Vec<(Hash, String)> = ours
@@ -98,6 +94,21 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
     }
 }
 
+/// Opens a configuration's database unless it is open, or is one of a newer program.
+async fn open(
+    node: &Context,
+    databases: &mut BTreeMap<String, Canonical>,
+    key: &str,
+) -> Result<(), WorkError> {
+    if !databases.contains_key(key)
+        && let Ok(config) = key.parse()
+    {
+        let path = node.path(&paths::games_db(key));
+        databases.insert(key.to_owned(), blocking(move || Canonical::open(path, config)).await??);
+    }
+    Ok(())
+}
+
 /// Merges one segment that an event told of.
 async fn merge_now(
     node: &Context,
@@ -105,6 +116,9 @@ async fn merge_now(
     key: String,
     hash: Hash,
 ) -> Result<(), WorkError> {
+    if node.raft.local().config(&key).is_some() {
+        open(node, databases, &key).await?; // it may be new
+    }
     match databases.get(&key) {
         None => Err(WorkError::UnknownConfig(key)),
         Some(database) if database.merged.contains(&hash) => Ok(()),

@@ -14,6 +14,7 @@ mod local;
 mod matches;
 mod node;
 mod players;
+mod pull;
 mod rules;
 mod status;
 
@@ -39,6 +40,7 @@ enum Command {
     Cluster(status::ClusterArgs),
     Events(events::Args),
     Dlq(dlq::Args),
+    Pull(pull::Args),
     Match(matches::Args),
     Engine(engine::Args),
     Bench(bench::Args),
@@ -73,6 +75,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Cluster(args) => status::cluster(args),
         Command::Events(args) => events::run(&args),
         Command::Dlq(args) => dlq::run(&args),
+        Command::Pull(args) => pull::run(&args),
         Command::Engine(args) => engine::run(&args),
         Command::Match(args) => matches::run(&args),
         Command::Bench(args) => bench::run(args),

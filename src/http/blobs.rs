@@ -1,23 +1,25 @@
-//! Models and segments by their hash, for nodes that the swarm does not reach.
+//! Models and segments by their hash: for nodes that the swarm does not reach, and for operators.
 //!
 //! Invariant: only what the cluster knows, or what this node waits to have acknowledged, is served, piece by piece and
 //! each piece checked. A few transfers go on at once; one that stalls gives way to the next.
 
-use super::{Front, Refused, Shared};
+use super::{Front, Refused, Shared, events::allowed};
 use crate::node::{Node, WorkError, blocking};
 use axum::{
-    Router,
+    Json, Router,
     body::Body,
     extract::{Path, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use p2p::blobs::{BlobStore, Outline, PIECE_BYTES};
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     io,
     ops::Range,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -29,7 +31,49 @@ const TRANSFERS_MAX: usize = 8;
 const STALL: Duration = Duration::from_secs(15);
 
 pub(super) fn router() -> Router<Arc<Front>> {
-    Router::new().route("/v1/blobs/{hash}", get(get_blob)).route("/v1/blobs/{hash}/outline", get(get_outline))
+    Router::new()
+        .route("/v1/blobs/{hash}", get(get_blob))
+        .route("/v1/blobs/{hash}/outline", get(get_outline))
+        .route("/v1/blobs/{hash}/pull", post(pull))
+}
+
+/// A content that was asked to be here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pulled {
+    /// Which.
+    pub hash: Hash,
+    /// `model` or `segment`.
+    pub kind: String,
+    /// Its configuration.
+    pub config_key: String,
+    /// Its bytes.
+    pub size: u64,
+    /// Its file, checked just now.
+    pub path: PathBuf,
+}
+
+/// Has a model or a segment brought here, by whichever way leads to it.
+async fn pull(
+    State(front): Shared,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Pulled>, Refused> {
+    let node = allowed(&front, &headers)?;
+    let hash: Hash = name.parse().map_err(|_| unknown())?;
+    let state = node.raft.local();
+    let model = state.models.get(&hash).map(|model| ("model", &model.config_key, &model.holders));
+    let segment = state.segments.get(&hash);
+    let segment = segment.map(|segment| ("segment", &segment.config_key, &segment.holders));
+    let (kind, config_key, holders) = model.or(segment).ok_or_else(unknown)?;
+    let brought = Box::pin(node.obtain(hash, holders)).await;
+    let bytes = brought.map_err(|error| Refused(StatusCode::BAD_GATEWAY, error.to_string()))?;
+    Ok(Json(Pulled {
+        hash,
+        kind: kind.to_owned(),
+        config_key: config_key.clone(),
+        size: bytes.len() as u64,
+        path: node.blobs.path(hash),
+    }))
 }
 
 /// Transfers that are going on: when each last took a piece.
@@ -118,7 +162,7 @@ fn failed(error: impl std::fmt::Display) -> Refused {
 }
 
 fn unknown() -> Refused {
-    Refused(StatusCode::NOT_FOUND, "there is no such content here".to_owned())
+    Refused(StatusCode::NOT_FOUND, "there is no such model or segment here".to_owned())
 }
 
 /// The content's pieces, if it may be given; and the permission to send it.

@@ -82,7 +82,7 @@ fn internal(error: impl std::fmt::Display) -> Refused {
 }
 
 /// The node, for somebody who may change something.
-fn allowed<'a>(front: &'a Front, headers: &HeaderMap) -> Result<&'a Context, Refused> {
+pub(super) fn allowed<'a>(front: &'a Front, headers: &HeaderMap) -> Result<&'a Context, Refused> {
     let node = front.node()?;
     let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     if token::allows(&node.token, header) {

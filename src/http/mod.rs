@@ -8,6 +8,7 @@ mod blobs;
 mod events;
 
 pub use audit::{Audit, AuditedModel};
+pub use blobs::Pulled;
 pub use events::{Injection, Letters};
 
 use crate::node::{Context, status};

@@ -151,7 +151,9 @@ pub(super) async fn bring(
             match http::fetch(p2p, wanted, address, deadline).await? {
                 Ok(()) => return Ok(Some(Way::Http)),
                 Err(error) => {
-                    tracing::debug!(%hash, %address, %error, "no content over http");
+                    if error.is_lie() {
+                        tracing::warn!(%hash, %address, %error, "a holder sent wrong content over http");
+                    }
                     reasons.push(format!("{} {address}: {error}", Way::Http));
                 }
             }
@@ -162,7 +164,9 @@ pub(super) async fn bring(
             match operator::fetch(p2p, &settings.rsync, wanted, &holder.host, FETCH).await? {
                 Ok(()) => return Ok(Some(Way::Operator)),
                 Err(error) => {
-                    tracing::debug!(%hash, host = holder.host, %error, "no content by the operator's command");
+                    if error.is_lie() {
+                        tracing::warn!(%hash, host = holder.host, "the operator's command brought wrong content");
+                    }
                     reasons.push(format!("{} {}: {error}", Way::Operator, holder.host));
                 }
             }

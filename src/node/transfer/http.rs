@@ -43,6 +43,16 @@ pub(super) enum HttpError {
     Store(#[from] StoreError),
 }
 
+impl HttpError {
+    /// The holder sent something else than the content.
+    pub(super) fn is_lie(&self) -> bool {
+        match self {
+            Self::Wrong(_) => true,
+            Self::Status(_) | Self::TooLarge(_) | Self::Broken(_) | Self::Timeout | Self::Store(_) => false,
+        }
+    }
+}
+
 /// Where others can reach an HTTP interface that a node says is at `url`. One that listens everywhere is reached where
 /// the node's peers reach it. What is no plain address is not followed.
 pub(super) fn reachable(url: &str, addrs: &[String]) -> Option<SocketAddr> {

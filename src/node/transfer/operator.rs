@@ -37,6 +37,16 @@ pub(super) enum OperatorError {
     Wrong,
 }
 
+impl OperatorError {
+    /// The command brought something else than the content.
+    pub(super) fn is_lie(&self) -> bool {
+        match self {
+            Self::Wrong | Self::TooLarge(_) => true,
+            Self::Host(_) | Self::Path | Self::Run(_) | Self::Failed(_) | Self::Timeout => false,
+        }
+    }
+}
+
 /// A host's name that is one word and no option.
 fn is_host(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');

@@ -93,14 +93,14 @@ fn peers_without_a_swarm_get_segments_and_models_over_http_or_by_a_command() {
     // An operator has something brought back that was lost.
     let blob = cluster.peers[1].folder.join(format!("blobs/{candidate}"));
     fs::remove_file(&blob).expect("it was there");
-    let (code, pulled) = cluster.peers[1].ask(&["pull", &candidate.to_string()]);
+    let (code, pulled) = cluster.peers[1].ask(&["model", "pull", &candidate.short()]);
     assert_eq!(
         (code, &pulled["kind"], &pulled["size"]),
         (Some(0), &"model".into(), &size.into()),
         "{pulled}"
     );
     assert!(fs::read(&blob).expect("it is back") == bytes);
-    let none = cluster.peers[1].read(&["pull", &stray.to_string()]);
+    let none = cluster.peers[1].read(&["model", "pull", &stray.to_string()]);
     assert!(none.code == Some(1) && none.stderr.contains("no such model or segment"), "{none:?}");
 
     // Now one peer has no way but the operator's command, which lies when it is first asked for anything.

@@ -1,55 +1,45 @@
-//! `ringrift pull`: has a model or a segment brought to a peer.
+//! `ringrift model pull`: has a model, or a segment of games, brought to a peer.
 
-use crate::client::Client;
-use anyhow::Context;
-use std::{fs, path::PathBuf, process::ExitCode};
+use crate::{client::Client, http::Pulled, store::write_atomic};
+use anyhow::{Context, ensure};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 use wire::Hash;
 
-/// Have a model or a segment brought to a peer, from the swarm, over HTTP, or by the operator's command.
+/// What to bring, and where to.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Prints the file, whose content was checked. Exit status: 0; 1 when there is no such content or nobody \
-    delivers it; 2 for wrong arguments; 3 when the peer does not answer.\n\n\
-    Examples:\n  ringrift pull HASH --data-dir n1\n  ringrift pull HASH --data-dir n1 --out champion.safetensors"
-)]
-pub(super) struct Args {
-    /// Its hash, 64 digits, as `ringrift status --json` shows it.
-    hash: Hash,
-    /// Data folder of the peer to ask.
-    #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
+pub(super) struct What {
+    /// The first hex digits of a model's hash, four or more; or the whole hash of a segment.
+    hash: String,
     /// Also copy it to this file.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
 }
 
-/// Runs the command.
+/// Has it brought to the peer of a data folder, and copied if asked for.
 ///
 /// # Errors
-/// If the copy or the answer cannot be written.
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    match act(args) {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) => super::unanswered(error),
-    }
-}
-
-fn act(args: &Args) -> anyhow::Result<()> {
-    let pulled = Client::of_folder(&args.data_dir)?.pull(args.hash)?;
-    if let Some(out) = &args.out {
+/// The peer's refusal, or a file that cannot be written.
+pub(super) fn pull(data_dir: &Path, what: &What) -> anyhow::Result<Pulled> {
+    let client = Client::of_folder(data_dir)?;
+    let hash = match what.hash.parse::<Hash>() {
+        Ok(hash) => hash,
+        Err(_) => client.model(&what.hash)?.model,
+    };
+    let pulled = client.pull(hash)?;
+    if let Some(out) = &what.out {
         let bytes =
             fs::read(&pulled.path).with_context(|| format!("cannot read {}", pulled.path.display()))?;
-        anyhow::ensure!(Hash::of(&bytes) == pulled.hash, "{} was changed meanwhile", pulled.path.display());
-        crate::store::write_atomic(out, &bytes).with_context(|| format!("cannot write {}", out.display()))?;
+        ensure!(Hash::of(&bytes) == pulled.hash, "{} was changed meanwhile", pulled.path.display());
+        write_atomic(out, &bytes).with_context(|| format!("cannot write {}", out.display()))?;
     }
-    if args.json {
-        println!("{}", serde_json::to_string(&pulled)?);
-    } else {
-        let file = args.out.as_ref().unwrap_or(&pulled.path);
-        println!("{} of {}, {} bytes: {}", pulled.kind, pulled.config_key, pulled.size, file.display());
-    }
-    Ok(())
+    Ok(pulled)
+}
+
+/// For people.
+pub(super) fn told(pulled: &Pulled, what: &What) -> String {
+    let file = what.out.as_ref().unwrap_or(&pulled.path).display();
+    format!("{} of {}, {} bytes, checked: {file}\n", pulled.kind, pulled.config_key, pulled.size)
 }

@@ -1,4 +1,5 @@
-//! CoordinationBootstrap: has closed segments acknowledged, also those that an earlier process left behind.
+//! CoordinationBootstrap: has closed segments acknowledged, also those that an earlier process left behind, and those that
+//! an event names and this node holds.
 
 use super::handlers::Handled;
 use crate::events::{Event, caused::node_name, log::Logged};
@@ -62,6 +63,8 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
     loop {
         let table = Arc::clone(&node.pending);
         let mut waiting = blocking(move || table.pending()).await??;
+        // What is acknowledged leaves the list, and so must have been told before.
+        super::outbox::tell(&node).await?;
         let games = waiting.iter().map(|segment| segment.games).sum();
         node.activity.update(|work| work.selfplay.unacknowledged = games);
         by_failures(&mut waiting, &mut failures);
@@ -123,12 +126,21 @@ fn asked(state: &ClusterState, me: NodeId, event: &Event) -> Option<Asked> {
     }
 }
 
-/// Has the segments of this node acknowledged; holds back a copy that failed, and is there for others' that did.
+/// Has the segments of this node acknowledged; holds back a copy that failed, and is there for others' that did. A batch that is registered nowhere is listed by every node that holds it,
+/// unless whoever played it is there to do so: an operator may name one that came from elsewhere.
 ///
 /// # Errors
-/// None.
+/// When the content or the list cannot be read.
 pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
     let state = node.raft.local();
+    if let Event::SelfplayComplete(games) = &logged.event
+        && logged.injected
+    {
+        if state.segments.get(&games.segment).is_none() {
+            adopt(&node, games.segment).await?;
+        }
+        node.nudge.notify_one();
+    }
     match asked(&state, node.id, &logged.event) {
         Some(Asked::Acknowledge) => node.nudge.notify_one(),
         Some(Asked::HoldBack(segment, attempts)) => {
@@ -143,6 +155,18 @@ pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
         None => {}
     }
     Ok(None)
+}
+
+/// Lists a segment that is here, sound and not listed.
+async fn adopt(node: &Context, hash: Hash) -> Result<(), WorkError> {
+    let Some(content) = node.stored(hash).await? else { return Ok(()) };
+    let table = Arc::clone(&node.pending);
+    blocking(move || match Segment::open(content) {
+        Ok(segment) => table.add_pending(&PendingSegment::from(&segment)).map_err(WorkError::from),
+        // Whoever named it was wrong: that is for consolidation to say.
+        Err(_) => Ok(()),
+    })
+    .await?
 }
 
 #[cfg(test)]

@@ -7,13 +7,15 @@ use super::{
     activity::Activity,
     control::{Control, Strays},
     error::WorkError,
-    supervise::Failures,
 };
 use crate::{
     clock::now_ms,
     compute::DelayGauge,
     config::Config,
-    daemons::{cache::Networks, handlers::Wakes, health::View, replication::Retries},
+    daemons::{
+        autoscaler::Recommendation, cache::Networks, handlers::Wakes, health::View, idle_shutdown::Hosts,
+        replication::Retries, supervisor::Supervisor,
+    },
     events::{
         Event,
         caused::node_name,
@@ -83,8 +85,12 @@ pub struct Node {
     pub cluster: watch::Sender<Arc<View>>,
     /// What goes on here, for people.
     pub activity: Activity,
-    /// Daemons that failed.
-    pub failures: Failures,
+    /// When each host last showed work.
+    pub hosts: Hosts,
+    /// How many peers there should be, as this node sees it; `autoscaler` keeps it.
+    pub recommendation: watch::Sender<Option<Recommendation>>,
+    /// Its daemons.
+    pub supervisor: Supervisor,
     /// How late this node's tasks run.
     pub delay: DelayGauge,
     /// When the state was last known to be the leader's, or changed.
@@ -144,14 +150,19 @@ impl Node {
     pub async fn emit_as(&self, emission: Emission) -> Result<(), WorkError> {
         let log = Arc::clone(&self.events);
         let message = blocking(move || log.emit(emission)).await??;
+        self.gossip(message);
+        Ok(())
+    }
+
+    /// Tells the others of an event that is in the log.
+    pub fn gossip(&self, message: Vec<u8>) {
         if !self.config.events.gossip {
-            return Ok(());
+            return;
         }
         // Without peers there is nobody to tell; the log has it.
         if let Err(error) = self.p2p.publish(EVENTS_TOPIC, message) {
             tracing::debug!(%error, "an event was not gossiped");
         }
-        Ok(())
     }
 
     /// The content, from here or from one of `holders` by whichever way leads to it, verified and kept.

@@ -9,14 +9,20 @@ use super::{
     error::NodeError,
     exchange,
     membership::{FOUNDER, introduce, membership, node_info},
-    supervise::{Failures, supervise},
     token,
 };
 use crate::{
     clock::now_ms,
     compute::DelayGauge,
     config::Config,
-    daemons::{self, cache::Networks, handlers, replication::Retries},
+    daemons::{
+        self,
+        cache::Networks,
+        handlers,
+        idle_shutdown::Hosts,
+        replication::Retries,
+        supervisor::{Supervisor, supervise},
+    },
     events::{log::EventLog, runner::Runner},
     http::{self, Front},
     store::{self, DataFolder, DbError, PendingSegments, Runtime, folder},
@@ -189,7 +195,9 @@ async fn live(
         strays: control::Strays::default(),
         cluster: watch::Sender::new(Arc::default()),
         activity: Activity::default(),
-        failures: Failures::default(),
+        hosts: Hosts::default(),
+        recommendation: watch::Sender::new(None),
+        supervisor: Supervisor::default(),
         delay: DelayGauge::default(),
         fresh: watch::Sender::new(fresh),
         shutdown: shutdown.clone(),
@@ -263,6 +271,7 @@ fn start_daemons(node: &Context, tasks: &mut JoinSet<()>) {
             tasks.spawn(supervise(Arc::clone(node), stringify!($name), daemons::$name::run));
         };
     }
+    daemon!(health);
     daemon!(leader);
     daemon!(selfplay);
     daemon!(sync);
@@ -272,6 +281,8 @@ fn start_daemons(node: &Context, tasks: &mut JoinSet<()>) {
     daemon!(trainer);
     daemon!(gauntlet);
     daemon!(collection);
+    daemon!(autoscaler);
+    daemon!(idle_shutdown);
 }
 
 /// Returns when the node shall end, or cannot go on.

@@ -7,7 +7,7 @@
 use super::{
     handlers::{Handled, decide as decide_now},
     health::View,
-    training::{CANDIDATES_WAITING_MAX, champion_games, pauses},
+    training::{CANDIDATES_WAITING_MAX, pauses},
     work::choose_other,
 };
 use crate::{events::caused::node_name, events::log::Logged, node::Context};
@@ -102,7 +102,7 @@ pub fn queue(state: &ClusterState, view: &View, now_ms: u64) -> Vec<Item> {
             }
         };
         if config.crossings > config.consumed && config.training.live.is_none() {
-            let reason = training_waits_for(state, config, view);
+            let reason = training_waits_for(config, view);
             let reason = reason.unwrap_or_else(|| free(state, config, LeaseKind::Training));
             items.push(waiting(LeaseKind::Training, None, reason));
         }
@@ -128,14 +128,14 @@ pub fn queue(state: &ClusterState, view: &View, now_ms: u64) -> Vec<Item> {
 }
 
 /// Why a training that is due is not granted, but for nodes.
-fn training_waits_for(state: &ClusterState, config: &ConfigState, view: &View) -> Option<String> {
+fn training_waits_for(config: &ConfigState, view: &View) -> Option<String> {
     if let Some(pause) = pauses(config, view).into_iter().next() {
         return Some(format!("paused: {}", pause.reason));
     }
     if config.candidates.len() >= CANDIDATES_WAITING_MAX {
         return Some("a candidate waits for its verdict".to_owned());
     }
-    let games = champion_games(state, config);
+    let games = config.champion_games;
     let threshold = config.threshold;
     (games < threshold).then(|| format!("{games} of {threshold} games of the present champion"))
 }

@@ -126,8 +126,9 @@ fn asked(state: &ClusterState, me: NodeId, event: &Event) -> Option<Asked> {
     }
 }
 
-/// Has the segments of this node acknowledged; holds back a copy that failed, and is there for others' that did. A batch that is registered nowhere is listed by every node that holds it,
-/// unless whoever played it is there to do so: an operator may name one that came from elsewhere.
+/// Has the segments of this node acknowledged; holds back a copy that failed, and is there for others' that did. A batch
+/// that is registered nowhere is listed by every node that holds it, unless whoever played it is there to do so: an operator
+/// may name one that came from elsewhere.
 ///
 /// # Errors
 /// When the content or the list cannot be read.

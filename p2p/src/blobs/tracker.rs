@@ -269,7 +269,7 @@ mod tests {
                 now += Duration::from_millis(millis);
                 let offer = match change {
                     0 => Offer::Nothing,
-                    1 => Offer::Some((0..had.len()).map(|index| (index as u64 + millis) % 3 == 0).collect()),
+                    1 => Offer::Some((0..had.len()).map(|index| (index as u64 + millis).is_multiple_of(3)).collect()),
                     _ => Offer::All,
                 };
                 tracker.offer(holder, offer.clone());

@@ -3,7 +3,9 @@
 use crate::{
     daemons::queue::Item,
     events::{Event, dlq::DeadLetter, log::Logged},
-    http::{Audit, Cancellation, Cancelled, Drain, Injection, Letters, ModelView, Moved, Trouble, Verdict},
+    http::{
+        Audit, Cancellation, Cancelled, Drain, Injection, Letters, ModelView, Moved, Pulled, Trouble, Verdict,
+    },
     node::{
         letters::Told,
         status::{LeaderReport, NodeView, Status},
@@ -16,6 +18,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use wire::Hash;
 
 /// How long a node may take to answer.
 const WAIT: Duration = Duration::from_secs(4);
@@ -25,6 +28,8 @@ const DECIDE: Duration = Duration::from_secs(20);
 const AUDIT: Duration = Duration::from_secs(120);
 /// A replay runs handlers, here and elsewhere.
 const REPLAY: Duration = Duration::from_secs(40);
+/// A pull tries every way there is.
+const PULL: Duration = Duration::from_secs(400);
 /// Largest answer.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
@@ -127,6 +132,14 @@ impl Client {
     /// [`ClientError`].
     pub fn audit(&self) -> Result<Audit, ClientError> {
         self.get("/v1/audit", AUDIT)
+    }
+
+    /// Has a model or a segment brought to the node.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn pull(&self, hash: Hash) -> Result<Pulled, ClientError> {
+        self.post(&format!("/v1/blobs/{hash}/pull"), &(), PULL)
     }
 
     /// Emits an event as an operator.

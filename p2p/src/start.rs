@@ -76,7 +76,8 @@ impl P2p {
         shutdown: CancellationToken,
     ) -> Result<(P2pHandle, Inbox), P2pError> {
         let launched = Self::launch(config, tasks, shutdown.clone()).await?;
-        tasks.spawn(blobs::serve(launched.handle.blobs().clone(), launched.blob_inbox, shutdown));
+        let sharing = launched.handle.0.fetcher.sharing.clone();
+        tasks.spawn(blobs::serve(launched.handle.blobs().clone(), sharing, launched.blob_inbox, shutdown));
         Ok((launched.handle, launched.inbox))
     }
 

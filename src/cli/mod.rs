@@ -16,6 +16,7 @@ mod matches;
 mod model;
 mod node;
 mod players;
+mod pull;
 mod rules;
 mod status;
 mod work;

@@ -4,12 +4,14 @@
 //! every question is answered with why not.
 
 mod audit;
+mod blobs;
 mod cluster;
 mod events;
 mod models;
 mod work;
 
 pub use audit::{Audit, AuditedModel};
+pub use blobs::Pulled;
 pub use cluster::Drain;
 pub use events::{Injection, Letters};
 pub use models::{ModelView, Moved, Verdict};
@@ -35,6 +37,7 @@ pub struct Front {
     node: OnceLock<Context>,
     /// One at a time: an audit reads everything.
     auditing: Semaphore,
+    transfers: Arc<blobs::Transfers>,
 }
 
 /// An answer that is no answer.
@@ -49,7 +52,8 @@ impl Front {
     #[must_use]
     pub fn new(cluster: String) -> Self {
         let waiting = Mutex::new("starting".to_owned());
-        Self { cluster, waiting, node: OnceLock::new(), auditing: Semaphore::new(1) }
+        let (auditing, transfers) = (Semaphore::new(1), Arc::default());
+        Self { cluster, waiting, node: OnceLock::new(), auditing, transfers }
     }
 
     /// Says what the node waits for.
@@ -85,6 +89,7 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, shutdown: Cancellat
         .route("/v1/status", get(get_status))
         .route("/v1/leader", get(get_leader))
         .route("/v1/audit", get(get_audit))
+        .merge(blobs::router())
         .merge(events::router())
         .merge(cluster::router())
         .merge(work::router())

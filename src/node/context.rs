@@ -3,14 +3,18 @@
 //! Invariant: an event is in the log before anybody hears of it, and bytes are verified and synced before anybody
 //! is told that they are here.
 
-use super::{activity::Activity, control::Control, error::WorkError};
+use super::{
+    activity::Activity,
+    control::{Control, Strays},
+    error::WorkError,
+};
 use crate::{
     clock::now_ms,
     compute::DelayGauge,
     config::Config,
     daemons::{
-        autoscaler::Recommendation, handlers::Wakes, health::View, idle_shutdown::Hosts,
-        supervisor::Supervisor,
+        autoscaler::Recommendation, cache::Networks, handlers::Wakes, health::View, idle_shutdown::Hosts,
+        replication::Retries, supervisor::Supervisor,
     },
     events::{
         Event,
@@ -71,6 +75,12 @@ pub struct Node {
     pub pending: Arc<PendingSegments>,
     /// Told when there is a new one.
     pub nudge: Notify,
+    /// Networks that are loaded.
+    pub networks: Networks,
+    /// Segments that could not be copied.
+    pub retries: Retries,
+    /// What others had this node keep and the cluster does not know.
+    pub(super) strays: Strays,
     /// The cluster as this node sees it; `health` keeps it.
     pub cluster: watch::Sender<Arc<View>>,
     /// What goes on here, for people.
@@ -155,15 +165,7 @@ impl Node {
         }
     }
 
-    /// Peer ids of online nodes among `nodes`, other than this one.
-    #[must_use]
-    pub fn peers_of(&self, state: &ClusterState, nodes: &BTreeSet<NodeId>) -> Vec<String> {
-        let others = nodes.iter().filter(|id| **id != self.id);
-        let known = others.filter_map(|id| state.nodes.get(id));
-        known.map(|node| node.peer_id.clone()).filter(|peer| self.p2p.is_connected(peer)).collect()
-    }
-
-    /// The content, from here or from one of `holders`, verified and kept.
+    /// The content, from here or from one of `holders` by whichever way leads to it, verified and kept.
     ///
     /// # Errors
     /// [`WorkError`] when nobody who can be reached has it.
@@ -171,12 +173,12 @@ impl Node {
         if let Some(bytes) = self.stored(hash).await? {
             return Ok(bytes);
         }
-        let peers = self.peers_of(&self.raft.local(), holders);
-        self.fetch(hash, None, peers).await?;
+        let size = self.raft.local().models.get(&hash).map(|model| model.info.size);
+        self.bring(hash, size, CONTENT_BYTES_MAX, holders).await?;
         self.stored(hash).await?.ok_or(WorkError::Missing(hash))
     }
 
-    /// Fetches content into the store.
+    /// Fetches content from the swarm into the store.
     ///
     /// # Errors
     /// [`WorkError::Fetch`].
@@ -236,15 +238,16 @@ impl Node {
         Ok(())
     }
 
-    /// Asks the other online nodes in the order of their ids, from this one on, until one has synced the content.
+    /// Asks the other online nodes in the order of their ids, from this one on, until one has synced the content. Those
+    /// that drain are asked last.
     async fn keep_elsewhere(&self, state: &ClusterState, hash: Hash) -> Result<NodeId, WorkError> {
-        let order: BTreeMap<(bool, NodeId), &str> = state
+        let order: BTreeMap<(bool, bool, NodeId), &str> = state
             .online()
             .filter(|node| node.id != self.id && self.p2p.is_connected(&node.peer_id))
-            .map(|node| ((node.id < self.id, node.id), node.peer_id.as_str()))
+            .map(|node| ((node.draining.is_some(), node.id < self.id, node.id), node.peer_id.as_str()))
             .collect();
         let mut trouble = "no other node is connected".to_owned();
-        for ((_, id), peer) in order {
+        for ((_, _, id), peer) in order {
             let request = Control::Keep { hash }.encode()?;
             match self.p2p.request(Class::Control, peer, request, KEEP).await {
                 Ok(answer) => match Control::read_kept(&answer) {

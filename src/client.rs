@@ -1,7 +1,11 @@
 //! Asks a running node through its HTTP interface, which its data folder names.
 
 use crate::{
-    events::{Event, dlq::DeadLetter, log::Logged},
+    events::{
+        Event,
+        dlq::DeadLetter,
+        log::{Commit, Logged},
+    },
     http::{Audit, Injection, Letters, Trouble},
     node::{
         letters::Told,
@@ -18,6 +22,8 @@ use std::{
 
 /// How long a node may take to answer.
 const WAIT: Duration = Duration::from_secs(4);
+/// A batch of events is signed and synced.
+const BATCH: Duration = Duration::from_secs(30);
 /// An audit reads everything.
 const AUDIT: Duration = Duration::from_secs(120);
 /// A replay runs handlers, here and elsewhere.
@@ -63,6 +69,8 @@ pub enum ClientError {
 pub struct Client {
     base: String,
     folder: PathBuf,
+    /// Keeps connections open between questions.
+    agent: ureq::Agent,
 }
 
 impl Client {
@@ -72,7 +80,10 @@ impl Client {
     /// [`ClientError::NotRunning`], or a folder that is none.
     pub fn of_folder(path: &Path) -> Result<Self, ClientError> {
         match Running::find(path)? {
-            Running::Yes(runtime) => Ok(Self { base: runtime.http, folder: path.to_owned() }),
+            Running::Yes(runtime) => {
+                let agent = ureq::Agent::new_with_defaults();
+                Ok(Self { base: runtime.http, folder: path.to_owned(), agent })
+            }
             Running::Starting => Err(ClientError::NotReady("it is starting".to_owned())),
             Running::Stale(_) | Running::No => Err(ClientError::NotRunning(path.display().to_string())),
         }
@@ -116,6 +127,22 @@ impl Client {
     /// [`ClientError`].
     pub fn emit(&self, injection: &Injection) -> Result<Event, ClientError> {
         self.post("/v1/events", injection, WAIT)
+    }
+
+    /// Emits events as an operator, at most 1000, all or none; their number.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn emit_batch(&self, injections: &[Injection]) -> Result<usize, ClientError> {
+        self.post("/v1/events/batch", &injections, BATCH)
+    }
+
+    /// When the node had events after a position of its log synced, as far as it remembers.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn commits(&self, since: i64) -> Result<Vec<Commit>, ClientError> {
+        self.get(&format!("/v1/events/commits?since={since}"), WAIT)
     }
 
     /// The node's dead letters, all of them.
@@ -178,7 +205,7 @@ impl Client {
             .map_err(|source| ClientError::Token { path: self.folder.clone(), source })?;
         let url = format!("{}{path}", self.base);
         let failed = |source: ureq::Error| ClientError::Http { url: url.clone(), source: Box::new(source) };
-        let request = ureq::post(&url).header("authorization", format!("Bearer {token}"));
+        let request = self.agent.post(&url).header("authorization", format!("Bearer {token}"));
         let config = request.config().proxy(None).timeout_global(Some(wait));
         let request = config.http_status_as_error(false).build();
         read(request.send_json(body).map_err(failed)?, failed)
@@ -188,7 +215,7 @@ impl Client {
         let url = format!("{}{path}", self.base);
         let failed = |source: ureq::Error| ClientError::Http { url: url.clone(), source: Box::new(source) };
         // A proxy of the environment does not know this host's loopback interface.
-        let config = ureq::get(&url).config().proxy(None).timeout_global(Some(wait));
+        let config = self.agent.get(&url).config().proxy(None).timeout_global(Some(wait));
         let request = config.http_status_as_error(false).build();
         read(request.call().map_err(failed)?, failed)
     }

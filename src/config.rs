@@ -46,6 +46,8 @@ impl Default for EventsConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SelfplayConfig {
+    /// Play at all. A node that does not play trains and evaluates nevertheless.
+    pub enabled: bool,
     /// Simulations of a fully searched decision.
     pub simulations: u32,
     /// Games played side by side in one thread: the batch of the network.
@@ -109,7 +111,7 @@ impl Default for Config {
 
 impl Default for SelfplayConfig {
     fn default() -> Self {
-        Self { simulations: 16, parallel_games: 32, segment_games: 256, segment_seconds: 10 }
+        Self { enabled: true, simulations: 16, parallel_games: 32, segment_games: 256, segment_seconds: 10 }
     }
 }
 

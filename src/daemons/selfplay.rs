@@ -101,7 +101,9 @@ async fn give_orders(node: &Context, orders: &watch::Sender<Orders>) -> Result<(
     loop {
         let current = Arc::clone(&state.borrow_and_update());
         let unacknowledged = node.activity.get(Instant::now()).selfplay.unacknowledged;
-        let paused = pause(&current, node.id, unacknowledged);
+        let switched_off =
+            || (!node.config.selfplay.enabled).then(|| "switched off in the settings".to_owned());
+        let paused = pause(&current, node.id, unacknowledged).or_else(switched_off);
         let mut tables = Vec::new();
         for config in current.configs.values().filter(|config| !config.target.paused) {
             let Ok(game) = config.config_key.parse() else { continue };

@@ -5,6 +5,7 @@
 
 use super::{
     Event,
+    commits::Commits,
     envelope::{Envelope, EventId, RAFT, Refused, Signed},
     repair::{ANSWER_BYTES_MAX, ANSWER_EVENTS_MAX, Answer, Floor},
     tables::{self, SCHEMA, Stored, Writer},
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::clock::now_ms;
 use p2p::Signer;
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -22,7 +23,7 @@ use std::{
 };
 use tokio::sync::watch;
 
-pub use super::tables::Subscriptions;
+pub use super::{commits::Commit, tables::Subscriptions};
 
 /// How long an event waits for what it follows before it goes on without.
 pub const HORIZON: Duration = Duration::from_secs(15 * 60);
@@ -144,12 +145,11 @@ pub enum LogError {
 
 /// This node's log.
 pub struct EventLog {
-    writer: Mutex<Connection>,
+    commits: Commits,
     reader: Mutex<Connection>,
     signer: Signer,
     origin: String,
     epoch: i64,
-    subscriptions: Subscriptions,
     changed: watch::Sender<()>,
     refused: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -193,12 +193,11 @@ impl EventLog {
         writer.execute("INSERT OR IGNORE INTO event_emitter VALUES (1, ?, 0)", [epoch])?;
         let epoch = writer.query_row("SELECT epoch FROM event_emitter", [], |row| row.get(0))?;
         Ok(Self {
-            writer: Mutex::new(writer),
+            commits: Commits::new(writer, subscriptions),
             reader: Mutex::new(connect(path)?),
             origin: signer.peer_id(),
             signer,
             epoch,
-            subscriptions,
             changed: watch::Sender::new(()),
             refused: Mutex::default(),
         })
@@ -230,11 +229,7 @@ impl EventLog {
     }
 
     fn write<T>(&self, run: impl FnOnce(&Writer<'_>) -> Result<T, LogError>) -> Result<T, LogError> {
-        let mut connection = lock(&self.writer);
-        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let writer = Writer { connection: &tx, subscriptions: &self.subscriptions, now_ms: clock() };
-        let result = run(&writer)?;
-        tx.commit()?;
+        let result = self.commits.write(run)?;
         self.touch();
         Ok(result)
     }
@@ -333,6 +328,12 @@ impl EventLog {
             Ok(())
         })?;
         Ok(received)
+    }
+
+    /// When events after `position` were synced here, as far as that is remembered: of this process, the newest ones.
+    #[must_use]
+    pub fn commits(&self, position: i64) -> Vec<Commit> {
+        self.commits.since(position)
     }
 
     /// What this node has of every origin.

@@ -7,6 +7,7 @@ mod audit;
 mod events;
 
 pub use audit::{Audit, AuditedModel};
+pub(crate) use events::BATCH_MAX;
 pub use events::{Injection, Letters};
 
 use crate::node::{Context, status};

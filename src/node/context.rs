@@ -129,14 +129,24 @@ impl Node {
     /// # Errors
     /// When the log cannot be written; then nobody was told.
     pub async fn emit_as(&self, emission: Emission) -> Result<(), WorkError> {
+        self.emit_all(vec![emission]).await
+    }
+
+    /// Keeps events of this node, all or none, and tells the others.
+    ///
+    /// # Errors
+    /// When the log cannot be written; then nobody was told.
+    pub async fn emit_all(&self, emissions: Vec<Emission>) -> Result<(), WorkError> {
         let log = Arc::clone(&self.events);
-        let message = blocking(move || log.emit(emission)).await??;
+        let signed = blocking(move || log.emit_all(emissions)).await??;
         if !self.config.events.gossip {
             return Ok(());
         }
-        // Without peers there is nobody to tell; the log has it.
-        if let Err(error) = self.p2p.publish(EVENTS_TOPIC, message) {
-            tracing::debug!(%error, "an event was not gossiped");
+        for signed in signed {
+            // Without peers there is nobody to tell; the log has it.
+            if let Err(error) = self.p2p.publish(EVENTS_TOPIC, signed.encode()?) {
+                tracing::debug!(%error, "an event was not gossiped");
+            }
         }
         Ok(())
     }

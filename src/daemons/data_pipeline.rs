@@ -1,6 +1,9 @@
 //! DataPipelineOrchestrator: counts games, from the replicated counts, and says once when there are enough to train.
 
+use super::handlers::{Handled, decide as decide_now};
+use crate::{events::log::Logged, node::Context};
 use raft::{ClusterState, Command};
+use std::sync::Arc;
 
 /// What the leader proposes.
 #[must_use]
@@ -15,6 +18,14 @@ pub fn decide(state: &ClusterState, at_ms: u64) -> Vec<Command> {
         at_ms,
     })
     .collect()
+}
+
+/// Has the leader look at the state now.
+///
+/// # Errors
+/// When no leader is known.
+pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
+    decide_now(node).await
 }
 
 #[cfg(test)]

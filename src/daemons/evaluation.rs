@@ -1,8 +1,11 @@
 //! EvaluationDaemon, the leader's half: which candidate is evaluated, and by whom. The holder's half is
 //! [`super::gauntlet`].
 
+use super::handlers::{Handled, decide as decide_now};
 use super::work::{Backoff, LEASE_TTL, choose_worker};
+use crate::{events::log::Logged, node::Context};
 use raft::{ClusterState, Command, ConfigState, LeaseKind};
+use std::sync::Arc;
 use wire::Hash;
 
 /// What the leader remembers.
@@ -42,6 +45,14 @@ impl Evaluation {
         }
         commands
     }
+}
+
+/// Has the leader look at the state now.
+///
+/// # Errors
+/// When no leader is known.
+pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
+    decide_now(node).await
 }
 
 #[cfg(test)]

@@ -13,7 +13,10 @@ use crate::{
     node::{Context, WorkError, blocking},
 };
 use raft::{ClusterState, Command, Metrics};
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Between turns when nothing changes.
 const TICK: Duration = Duration::from_millis(250);
@@ -37,7 +40,8 @@ impl Deciders {
         let mut commands = self.monitor.decide(state, node.id, connected, Instant::now(), at_ms);
         commands.extend(data_pipeline::decide(state, at_ms));
         commands.extend(promotion::decide(state, node.config.evaluation.elo_delta_min, at_ms));
-        commands.extend(self.training.decide(state, at_ms));
+        let view = Arc::clone(&node.cluster.borrow());
+        commands.extend(self.training.decide(state, &view, at_ms));
         commands.extend(self.evaluation.decide(state, at_ms));
         commands.extend(scheduler::decide(state, node.config.selfplay.simulations, at_ms));
         commands

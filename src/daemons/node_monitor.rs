@@ -3,7 +3,10 @@
 //! Pure but for its memory: it judges by its own clock since when something has been so, never by another node's clock.
 //! Every node watches; the leader acts.
 
+use super::handlers::{Handled, decide as decide_now};
+use crate::{events::log::Logged, node::Context};
 use raft::{ClusterState, Command, LeaseKind, NodeId};
+use std::sync::Arc;
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -96,6 +99,14 @@ impl NodeMonitor {
         }
         commands
     }
+}
+
+/// Has the leader look at the state now.
+///
+/// # Errors
+/// When no leader is known.
+pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
+    decide_now(node).await
 }
 
 #[cfg(test)]

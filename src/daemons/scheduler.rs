@@ -1,6 +1,9 @@
 //! SelfplayScheduler: how much of self-play each configuration gets, and how deep it searches.
 
+use super::handlers::{Handled, decide as decide_now};
+use crate::{events::log::Logged, node::Context};
 use raft::{ClusterState, Command, ConfigState, SelfplayTarget};
+use std::sync::Arc;
 
 /// Search deepens by a quarter of the full budget with every promotion, from half of it: an untrained network gains little
 /// from search, and shallow games are many. Fewer still do not pay where training is the slower part: 300 games at 8
@@ -38,6 +41,14 @@ pub fn target_of(generation: u64, simulations: u32) -> SelfplayTarget {
         paused: false,
         reason: format!("champion {generation}: {searched} of {simulations} simulations"),
     }
+}
+
+/// Has the leader look at the state now.
+///
+/// # Errors
+/// When no leader is known.
+pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
+    decide_now(node).await
 }
 
 #[cfg(test)]

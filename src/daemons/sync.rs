@@ -1,5 +1,7 @@
 //! CoordinationBootstrap: has closed segments acknowledged, also those that an earlier process left behind.
 
+use super::handlers::Handled;
+use crate::events::{Event, log::Logged};
 use crate::{
     node::{Context, WorkError, blocking},
     store::{PendingSegment, Segment, segment::SEGMENT_BYTES_MAX},
@@ -88,6 +90,17 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
             () = tokio::time::sleep(PAUSE) => {}
         }
     }
+}
+
+/// Has the segments of this node acknowledged.
+///
+/// # Errors
+/// None.
+pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
+    if matches!(&logged.event, Event::SelfplayComplete(games) if games.node_id == node.name()) {
+        node.nudge.notify_one();
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -16,18 +16,24 @@ pub fn rendezvous(thing: &[u8], node: NodeId) -> u64 {
     u64::from_le_bytes(hash.0[..8].try_into().expect("a hash has 32 bytes"))
 }
 
-/// The online node with the least to do; the leader only if there is no other.
+/// The online node with the least to do; the leader only if there is no other. None while every one has a lease of this
+/// kind: work of a kind is done one after the other on a node, and a lease that is not taken up expires.
 #[must_use]
 pub fn choose_worker(state: &ClusterState, kind: LeaseKind, config_key: &str) -> Option<NodeId> {
     let busy = |node: NodeId| {
         let slots = state.configs.values().flat_map(|config| [&config.training, &config.evaluation]);
         slots.filter(|slot| slot.live.as_ref().is_some_and(|lease| lease.node == node)).count()
     };
+    let occupied = |node: NodeId| {
+        let live = state.configs.values().filter_map(|config| config.lease(kind).live.as_ref());
+        live.into_iter().any(|lease| lease.node == node)
+    };
     let leader = state.leader.as_ref().map(|leader| leader.node);
     let epoch = state.config(config_key)?.lease(kind).epoch;
     let seed = format!("{kind}:{config_key}:{epoch}");
     state
         .online()
+        .filter(|node| node.draining.is_none() && !occupied(node.id))
         .map(|node| node.id)
         .min_by_key(|&id| (busy(id), Some(id) == leader, rendezvous(seed.as_bytes(), id)))
 }

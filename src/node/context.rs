@@ -8,7 +8,7 @@ use crate::{
     clock::now_ms,
     compute::DelayGauge,
     config::Config,
-    daemons::handlers::Wakes,
+    daemons::{handlers::Wakes, health::View},
     events::{
         Event,
         caused::node_name,
@@ -68,6 +68,8 @@ pub struct Node {
     pub pending: Arc<PendingSegments>,
     /// Told when there is a new one.
     pub nudge: Notify,
+    /// The cluster as this node sees it; `health` keeps it.
+    pub cluster: watch::Sender<Arc<View>>,
     /// What goes on here, for people.
     pub activity: Activity,
     /// Daemons that failed.

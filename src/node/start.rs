@@ -184,6 +184,7 @@ async fn live(
         token,
         pending,
         nudge: Notify::new(),
+        cluster: watch::Sender::new(Arc::default()),
         activity: Activity::default(),
         failures: Failures::default(),
         delay: DelayGauge::default(),

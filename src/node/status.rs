@@ -6,12 +6,17 @@
 use super::{Context, DaemonFailures, Work};
 use crate::{
     clock::now_ms,
+    daemons::{
+        health::View,
+        training::{Pause, pauses},
+    },
     events::{caused::node_name, runner::HandlerStatus},
 };
-use raft::{ClusterState, ConfigState, LeaseKind, LeaseSlot, Metrics, NodeId, Role};
+use raft::{ClusterState, ConfigState, LeaseKind, LeaseSlot, Metrics, NodeId, Role, Steering};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use wire::Hash;
@@ -106,6 +111,8 @@ pub struct NodeView {
     pub http: String,
     /// Its version.
     pub version: String,
+    /// It gets no more work: why.
+    pub draining: Option<String>,
 }
 
 /// Exclusive work.
@@ -163,6 +170,10 @@ pub struct ConfigView {
     pub threshold: u64,
     /// Models that wait for a verdict.
     pub candidates: Vec<Hash>,
+    /// Why no training starts, as the answering node sees it: a set of causes, each of which ends by itself.
+    pub training_paused: Vec<Pause>,
+    /// What holds it back or drives it on.
+    pub steering: Steering,
     /// Training.
     pub training: LeaseView,
     /// Evaluation.
@@ -227,6 +238,8 @@ pub struct Status {
     pub failures: Vec<DaemonFailures>,
     /// Events at the answering node.
     pub events: EventsView,
+    /// Hosts and cluster as the answering node sees them.
+    pub view: View,
     /// The longest recent delay of its tasks.
     pub delay_ms: u64,
     /// What does not go on, and why.
@@ -236,7 +249,7 @@ pub struct Status {
 }
 
 /// The state to answer from, and its age if no quorum confirms it.
-async fn view(node: &Context) -> (std::sync::Arc<ClusterState>, Option<Duration>) {
+async fn view(node: &Context) -> (Arc<ClusterState>, Option<Duration>) {
     let known = node.raft.metrics().borrow().leader.is_some();
     if known && let Ok(state) = node.raft.linearizable_within(CONFIRM).await {
         node.fresh.send_replace(Instant::now());
@@ -278,6 +291,7 @@ pub async fn status(node: &Context, cluster: &str) -> Status {
     };
     let work = node.activity.get(Instant::now());
     let events = events_view(node).await;
+    let seen = Arc::clone(&node.cluster.borrow());
     let mut blocked = blocked(&state, &metrics, stale.is_some(), (voters_up, quorum), &work);
     if events.dead_letters > 0 {
         let count = events.dead_letters;
@@ -298,11 +312,12 @@ pub async fn status(node: &Context, cluster: &str) -> Status {
         voters_up,
         quorum,
         nodes,
-        configs: state.configs.values().map(|config| config_view(&state, config)).collect(),
+        configs: state.configs.values().map(|config| config_view(&state, config, &seen)).collect(),
         segments: state.segments.len(),
         work,
         failures: node.failures.get(),
         events,
+        view: View::clone(&seen),
         delay_ms: millis(node.delay.get()),
         blocked,
         uptime_ms: millis(node.started.elapsed()),
@@ -357,6 +372,7 @@ fn node_view(node: &raft::Node, metrics: &Metrics, connected: bool) -> NodeView 
         addrs: node.addrs.clone(),
         http: node.http.clone(),
         version: node.version.clone(),
+        draining: node.draining.clone(),
     }
 }
 
@@ -370,7 +386,7 @@ fn lease_view(slot: &LeaseSlot) -> LeaseView {
     }
 }
 
-fn config_view(state: &ClusterState, config: &ConfigState) -> ConfigView {
+fn config_view(state: &ClusterState, config: &ConfigState, view: &View) -> ConfigView {
     let champion = state.models.get(&config.champion);
     let newest = state.models.get(&config.newest);
     let history = config.history.iter().map(|p| PromotionView {
@@ -392,6 +408,8 @@ fn config_view(state: &ClusterState, config: &ConfigState) -> ConfigView {
         games_since_training: config.games_since_training,
         threshold: config.threshold,
         candidates: config.candidates.clone(),
+        training_paused: pauses(config, view),
+        steering: config.steering.clone(),
         training: lease_view(&config.training),
         evaluation: lease_view(&config.evaluation),
         val_loss: newest.and_then(|model| model.report.as_ref()).map(|report| report.val_loss),

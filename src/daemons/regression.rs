@@ -1,0 +1,1 @@
+//! RegressionDetector: a sequential test of the champion against its own past.

@@ -81,6 +81,7 @@ pub(crate) struct Service {
     links: HashMap<PeerId, Link>,
     pending: [HashMap<OutboundRequestId, Pending>; Class::ALL.len()],
     bootstraps: Vec<Bootstrap>,
+    direct_topics: Vec<String>,
     bootstrap_dials: HashMap<ConnectionId, usize>,
     lookups: JoinSet<(usize, io::Result<Vec<Multiaddr>>)>,
     announce_at: Instant,
@@ -92,17 +93,18 @@ impl Service {
         swarm: Swarm<Behaviour>,
         boot: u64,
         bootstraps: Vec<Bootstrap>,
+        direct_topics: Vec<String>,
         outlets: Outlets,
     ) -> Self {
         let own = *swarm.local_peer_id();
         Self {
             swarm,
-
             boot,
             book: Book::new(own),
             links: HashMap::new(),
             pending: Default::default(),
             bootstraps,
+            direct_topics,
             bootstrap_dials: HashMap::new(),
             lookups: JoinSet::new(),
             announce_at: Instant::now() + ANNOUNCE_INTERVAL,

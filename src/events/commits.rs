@@ -42,15 +42,17 @@ impl Commits {
         Self { connection: Mutex::new(connection), subscriptions, recent: Mutex::default() }
     }
 
+    /// Runs one transaction. Says as well whether a handler got something to do.
     pub(super) fn write<T>(
         &self,
         run: impl FnOnce(&Writer<'_>) -> Result<T, LogError>,
-    ) -> Result<T, LogError> {
+    ) -> Result<(T, bool), LogError> {
         let mut connection = lock(&self.connection);
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let now_ms = i64::try_from(now_ms()).unwrap_or(i64::MAX);
-        let writer = Writer { connection: &tx, subscriptions: &self.subscriptions, now_ms };
+        let writer = Writer::new(&tx, &self.subscriptions, now_ms);
         let result = run(&writer)?;
+        let due = writer.due.get();
         let position = tx
             .prepare_cached("SELECT MAX(position) FROM event_log")?
             .query_row([], |row| row.get::<_, Option<i64>>(0))?;
@@ -64,11 +66,67 @@ impl Commits {
                 recent.push_back(Commit { position, at_us: now_us() });
             }
         }
-        Ok(result)
+        Ok((result, due))
     }
 
     /// The commits that added events after `position`, oldest first.
     pub(super) fn since(&self, position: i64) -> Vec<Commit> {
         lock(&self.recent).iter().filter(|commit| commit.position > position).copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::events::{
+        Event, HostOnline,
+        log::{EventLog, Subscriptions},
+    };
+    use p2p::Signer;
+
+    fn online(n: u32) -> Event {
+        Event::HostOnline(HostOnline { node_id: format!("node-{n}"), host: "h".into(), timestamp: 1.5 })
+    }
+
+    #[test]
+    fn every_event_has_a_commit_that_is_not_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let signer = Signer::load(&folder.path().join("key")).unwrap();
+        let log = EventLog::open(&folder.path().join("db"), signer, Subscriptions::default()).unwrap();
+        assert_eq!(log.commits(0), []);
+        let began = crate::clock::now_us();
+        for n in 0..3 {
+            log.emit(online(n)).unwrap();
+        }
+        log.emit_all((3..6).map(|n| online(n).into()).collect()).unwrap();
+        log.maintain().unwrap();
+        let commits = log.commits(0);
+        assert_eq!(commits.iter().map(|commit| commit.position).collect::<Vec<_>>(), [1, 2, 3, 6]);
+        assert!(commits.iter().map(|commit| commit.at_us).is_sorted());
+        assert!(commits.iter().all(|commit| commit.at_us >= began));
+        assert_eq!(log.commits(3), commits[3..]);
+        assert_eq!(log.commits(6), []);
+    }
+
+    #[test]
+    fn handlers_are_woken_by_what_is_for_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let signer = Signer::load(&folder.path().join("key")).unwrap();
+        let subscriptions = Subscriptions::new([("HOST_ONLINE", "health")]);
+        let log = EventLog::open(&folder.path().join("db"), signer, subscriptions).unwrap();
+        let mut changes = log.changes();
+        log.maintain().unwrap();
+        assert!(!changes.has_changed().unwrap());
+        log.emit(online(1)).unwrap();
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
+        let other = Event::LeaderElected(crate::events::LeaderElected {
+            leader_id: "node-1".into(),
+            node_id: "node-1".into(),
+            term: 1,
+            previous_leader_id: None,
+            timestamp: 1.5,
+        });
+        log.emit(other).unwrap();
+        assert!(!changes.has_changed().unwrap());
     }
 }

@@ -203,7 +203,7 @@ impl EventLog {
         })
     }
 
-    /// Follows the log: a value whenever there may be something new.
+    /// Follows the log: a value whenever there may be something new for a handler.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
@@ -229,8 +229,10 @@ impl EventLog {
     }
 
     fn write<T>(&self, run: impl FnOnce(&Writer<'_>) -> Result<T, LogError>) -> Result<T, LogError> {
-        let result = self.commits.write(run)?;
-        self.touch();
+        let (result, due) = self.commits.write(run)?;
+        if due {
+            self.touch();
+        }
         Ok(result)
     }
 

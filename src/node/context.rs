@@ -35,6 +35,8 @@ use wire::Hash;
 
 /// The gossip topic of events.
 pub const EVENTS_TOPIC: &str = "ringrift/events/1";
+/// The same, told to every peer and passed on by none.
+pub(super) const EVENTS_DIRECT_TOPIC: &str = "ringrift/events/1/direct";
 /// Largest content of ours: a model.
 const CONTENT_BYTES_MAX: u64 = kernels::CHECKPOINT_BYTES_MAX as u64;
 /// How long a fetch may take before it is tried again; what arrived is kept.
@@ -144,13 +146,20 @@ impl Node {
         if !self.config.events.gossip {
             return Ok(());
         }
+        let topic = if self.reaches_everybody() { EVENTS_DIRECT_TOPIC } else { EVENTS_TOPIC };
         for signed in signed {
             // Without peers there is nobody to tell; the log has it.
-            if let Err(error) = self.p2p.publish(EVENTS_TOPIC, signed.encode()?) {
+            if let Err(error) = self.p2p.publish(topic, signed.encode()?) {
                 tracing::debug!(%error, "an event was not gossiped");
             }
         }
         Ok(())
+    }
+
+    /// Whether this node is connected to every node that the cluster counts as online.
+    fn reaches_everybody(&self) -> bool {
+        let state = self.raft.local();
+        state.online().all(|node| node.id == self.id || self.p2p.is_connected(&node.peer_id))
     }
 
     /// Peer ids of online nodes among `nodes`, other than this one.

@@ -24,6 +24,8 @@ use tokio::sync::{Notify, mpsc, watch};
 const EVERY: Duration = Duration::from_millis(500);
 /// How long a peer may take to answer.
 const WAIT: Duration = Duration::from_secs(5);
+/// How long what is missing before an event may still come by itself.
+const GRACE: Duration = Duration::from_millis(30);
 /// Most gossiped events that are kept in one transaction.
 const BATCH: usize = 256;
 /// Between rounds of upkeep.
@@ -173,7 +175,8 @@ pub(super) async fn repair(node: Context, gap: Arc<Notify>) {
         let pause = EVERY.mul_f64(rand::random_range(0.7..1.3));
         tokio::select! {
             () = node.shutdown.cancelled() => return,
-            () = gap.notified() => {}
+            // What overtook something on its way is mostly followed by it.
+            () = gap.notified() => tokio::time::sleep(GRACE).await,
             changed = peers.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(pause) => {}
         }

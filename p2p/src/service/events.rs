@@ -143,12 +143,14 @@ impl Service {
                 return MessageAcceptance::Reject;
             };
             self.book.learn(author, &addrs, false, false, Instant::now());
-        } else {
-            let message = GossipMessage { topic, from: author.to_string(), bytes: message.data };
-            if self.outlets.gossip.try_send(message).is_err() {
-                tracing::debug!("gossip inbox full: message lost");
-            }
+            return MessageAcceptance::Accept;
         }
-        MessageAcceptance::Accept
+        let direct = self.direct_topics.contains(&topic);
+        let message = GossipMessage { topic, from: author.to_string(), bytes: message.data };
+        if self.outlets.gossip.try_send(message).is_err() {
+            tracing::debug!("gossip inbox full: message lost");
+        }
+        // Ignored is not passed on.
+        if direct { MessageAcceptance::Ignore } else { MessageAcceptance::Accept }
     }
 }

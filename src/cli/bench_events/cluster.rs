@@ -26,7 +26,7 @@ use std::{
 };
 
 /// An event that no daemon handles, so that nothing but its delivery is measured.
-pub(super) const EVENT: &str = "WORK_QUEUED";
+const EVENT: &str = "MODEL_DISTRIBUTION_STARTED";
 /// Configurations of the events: as many flows.
 const CONFIGS: [&str; 4] = ["hex8_2p", "square8_2p", "square19_3p", "hexagonal_4p"];
 /// How long the cluster may take to be whole.
@@ -297,8 +297,9 @@ fn side_by_side(
 fn injection(number: u64, at_us: i64) -> Injection {
     let payload = serde_json::json!({
         "config_key": CONFIGS[(number % CONFIGS.len() as u64) as usize],
-        "work_id": format!("bench:{number:09}"),
-        "work_type": "training",
+        "model_id": "0".repeat(64),
+        "model_path": format!("bench/{number:09}"),
+        "target_hosts": [],
         "timestamp": at_us as f64 / 1e6,
     });
     Injection { event: EVENT.to_owned(), payload }
@@ -307,7 +308,7 @@ fn injection(number: u64, at_us: i64) -> Injection {
 /// The number of an event of ours.
 fn number(logged: &Logged) -> Option<u64> {
     match &logged.event {
-        Event::WorkQueued(work) => work.work_id.strip_prefix("bench:")?.parse().ok(),
+        Event::ModelDistributionStarted(started) => started.model_path.strip_prefix("bench/")?.parse().ok(),
         #[allow(clippy::wildcard_enum_match_arm, reason = "every other event is somebody else's")]
         _ => None,
     }
@@ -323,10 +324,10 @@ mod tests {
         assert!(registry::pairs().iter().all(|(event, _)| *event != EVENT), "choose another event");
         let Injection { event, payload } = injection(41, 1_700_000_000_123_456);
         let event = Event::from_operator(&event, payload, "node-1", 1.0).unwrap();
-        let Event::WorkQueued(work) = &event else { panic!("{event:?}") };
+        let Event::ModelDistributionStarted(started) = event else { panic!("{event:?}") };
         assert_eq!(
-            ((work.timestamp * 1e6).round() as i64, work.work_id.as_str()),
-            (1_700_000_000_123_456, "bench:000000041")
+            ((started.timestamp * 1e6).round() as i64, started.model_path.as_str()),
+            (1_700_000_000_123_456, "bench/000000041")
         );
     }
 }

@@ -6,7 +6,7 @@ use crate::{
         dlq::DeadLetter,
         log::{Commit, Logged},
     },
-    http::{Audit, Injection, Letters, Trouble},
+    http::{Audit, Drill, Drilled, Injection, Letters, Trouble},
     node::{
         letters::Told,
         status::{LeaderReport, Status},
@@ -22,8 +22,8 @@ use std::{
 
 /// How long a node may take to answer.
 const WAIT: Duration = Duration::from_secs(4);
-/// A batch of events is signed and synced.
-const BATCH: Duration = Duration::from_secs(30);
+/// A drill takes its time.
+const DRILL: Duration = Duration::from_secs(60);
 /// An audit reads everything.
 const AUDIT: Duration = Duration::from_secs(120);
 /// A replay runs handlers, here and elsewhere.
@@ -129,12 +129,12 @@ impl Client {
         self.post("/v1/events", injection, WAIT)
     }
 
-    /// Emits events as an operator, at most 1000, all or none; their number.
+    /// Has the node emit events of a drill, and returns once it has.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub fn emit_batch(&self, injections: &[Injection]) -> Result<usize, ClientError> {
-        self.post("/v1/events/batch", &injections, BATCH)
+    pub fn drill(&self, drill: &Drill) -> Result<Vec<Drilled>, ClientError> {
+        self.post("/v1/events/drill", drill, DRILL)
     }
 
     /// When the node had events after a position of its log synced, as far as it remembers.

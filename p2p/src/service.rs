@@ -201,7 +201,10 @@ impl Service {
     }
 
     fn publish(&mut self, topic: &str, bytes: Vec<u8>) {
-        if let Err(error) = self.swarm.behaviour_mut().gossip.publish(IdentTopic::new(topic), bytes) {
+        let direct = self.direct_topics.iter().any(|known| known == topic);
+        let behaviour = self.swarm.behaviour_mut();
+        let gossip = if direct { &mut behaviour.direct } else { &mut behaviour.gossip };
+        if let Err(error) = gossip.publish(IdentTopic::new(topic), bytes) {
             tracing::trace!(topic, %error, "gossip not sent"); // gossip is a hint: see P2pHandle::publish
         }
     }

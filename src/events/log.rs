@@ -33,6 +33,8 @@ const KEPT: i64 = 200_000;
 const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most rows that one round of pruning removes.
 const PRUNED_MAX: i64 = 20_000;
+/// Pages of the write-ahead log, 4 KiB each, at which it is copied into the database.
+const WAL_PAGES: i64 = 4096;
 /// Most events of one answer.
 const PAGE_MAX: usize = 1_000;
 
@@ -188,6 +190,8 @@ impl EventLog {
 
     fn at(path: &Path, signer: Signer, subscriptions: Subscriptions) -> Result<Self, rusqlite::Error> {
         let writer = connect(path)?;
+        // A checkpoint holds up a commit: seldom, then, since most pages are written again and again.
+        writer.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
         writer.execute_batch(SCHEMA)?;
         let epoch = i64::from(rand::random::<u32>());
         writer.execute("INSERT OR IGNORE INTO event_emitter VALUES (1, ?, 0)", [epoch])?;

@@ -2,7 +2,10 @@
 //!
 //! Invariant: what changes something needs the token of the node's data folder.
 
-use super::{Front, Refused, Shared};
+use super::{
+    Front, Refused, Shared,
+    drill::{Drill, Drilled},
+};
 use crate::{
     clock::now_ms,
     events::{
@@ -29,16 +32,13 @@ use std::sync::Arc;
 pub(super) fn router() -> Router<Arc<Front>> {
     Router::new()
         .route("/v1/events", get(list).post(emit))
-        .route("/v1/events/batch", post(emit_batch))
+        .route("/v1/events/drill", post(drill))
         .route("/v1/events/commits", get(commits))
         .route("/v1/dlq", get(dead_letters))
         .route("/v1/dlq/{id}", get(dead_letter))
         .route("/v1/dlq/replay", post(replay))
         .route("/v1/dlq/purge", post(purge))
 }
-
-/// Most events of one batch.
-pub(crate) const BATCH_MAX: usize = 1000;
 
 /// An event that an operator emits.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -116,42 +116,28 @@ async fn list(
 
 async fn emit(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<Json<Event>, Refused> {
     let node = allowed(&front, &headers)?;
-    let event = event(node, parse(&body)?)?;
-    inject(node, vec![event.clone()]).await?;
-    tracing::info!(event = event.name(), "an operator emitted an event");
-    Ok(Json(event))
-}
-
-/// All of them or none, in one synced transaction; answers with their number.
-async fn emit_batch(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<Json<usize>, Refused> {
-    let node = allowed(&front, &headers)?;
-    let injections: Vec<Injection> = parse(&body)?;
-    if injections.len() > BATCH_MAX {
-        let why = format!("{} events are more than {BATCH_MAX}", injections.len());
-        return Err(Refused(StatusCode::PAYLOAD_TOO_LARGE, why));
-    }
-    let events =
-        injections.into_iter().map(|injection| event(node, injection)).collect::<Result<Vec<_>, _>>()?;
-    let count = events.len();
-    inject(node, events).await?;
-    tracing::debug!(count, "an operator emitted a batch of events");
-    Ok(Json(count))
-}
-
-fn event(node: &Context, Injection { event, payload }: Injection) -> Result<Event, Refused> {
-    Event::from_operator(&event, payload, &node.name(), caused::seconds(now_ms()))
-        .map_err(|error| Refused(StatusCode::BAD_REQUEST, error.to_string()))
-}
-
-async fn inject(node: &Context, events: Vec<Event>) -> Result<(), Refused> {
-    let emission = |event| Emission { event, causes: Vec::new(), injected: true };
-    match node.emit_all(events.into_iter().map(emission).collect()).await {
-        Ok(()) => Ok(()),
+    let Injection { event, payload } = parse(&body)?;
+    let at = caused::seconds(now_ms());
+    let event = Event::from_operator(&event, payload, &node.name(), at)
+        .map_err(|error| Refused(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let emission = Emission { event: event.clone(), causes: Vec::new(), injected: true };
+    match node.emit_as(emission).await {
+        Ok(()) => {
+            tracing::info!(event = event.name(), "an operator emitted an event");
+            Ok(Json(event))
+        }
         Err(WorkError::Log(error @ LogError::Wire(_))) => {
             Err(Refused(StatusCode::PAYLOAD_TOO_LARGE, format!("{error}: it is too large")))
         }
         Err(error) => Err(internal(error)),
     }
+}
+
+async fn drill(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<Json<Vec<Drilled>>, Refused> {
+    let node = allowed(&front, &headers)?;
+    let drill: Drill = parse(&body)?;
+    drill.check().map_err(|why| Refused(StatusCode::BAD_REQUEST, why.to_owned()))?;
+    drill.run(node).await.map(Json).map_err(internal)
 }
 
 async fn commits(

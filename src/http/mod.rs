@@ -4,10 +4,11 @@
 //! every question is answered with why not.
 
 mod audit;
+mod drill;
 mod events;
 
 pub use audit::{Audit, AuditedModel};
-pub(crate) use events::BATCH_MAX;
+pub use drill::{Drill, Drilled, event as drill_event, number as drill_number};
 pub use events::{Injection, Letters};
 
 use crate::node::{Context, status};

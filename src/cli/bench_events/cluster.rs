@@ -9,8 +9,7 @@ use crate::{
     client::{Client, ClientError},
     clock::now_us,
     config::{Config, EventsConfig, SelfplayConfig},
-    events::{Event, log::Logged},
-    http::{BATCH_MAX, Injection},
+    http::{Drill, Drilled, drill_number},
     node::status::Status,
 };
 use anyhow::{Context as _, bail};
@@ -25,15 +24,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// An event that no daemon handles, so that nothing but its delivery is measured.
-const EVENT: &str = "MODEL_DISTRIBUTION_STARTED";
-/// Configurations of the events: as many flows.
-const CONFIGS: [&str; 4] = ["hex8_2p", "square8_2p", "square19_3p", "hexagonal_4p"];
+/// Events asked for at once.
+const PAGE: usize = 1000;
+/// How long after it is asked for a run of events begins: time to ask every peer.
+const AHEAD_US: i64 = 200_000;
+/// Seconds of one request.
+const PIECE_SECONDS: u64 = 2;
 /// How long the cluster may take to be whole.
 const WHOLE: Duration = Duration::from_secs(120);
 /// Between questions to peers that are not measured.
 const POLL: Duration = Duration::from_millis(100);
-/// Events of one request when as many as possible shall be emitted.
+/// Events of one transaction when as many as possible shall be emitted.
 const BULK: u64 = 500;
 
 pub(super) struct Cluster {
@@ -51,8 +52,17 @@ pub(super) struct Emitted {
     pub(super) at: StoredAt,
     /// From emit to acknowledged by its emitter, which has synced it.
     pub(super) acknowledged_us: Vec<i64>,
-    /// How far off the planned moment it was at worst.
-    pub(super) late_us_max: i64,
+}
+
+impl Emitted {
+    fn add(&mut self, done: &[Drilled], drill: &Drill, bar: &ProgressBar) {
+        for one in done {
+            let numbers = (0..u64::from(one.count)).map(|i| one.first + i * drill.step);
+            self.at.extend(numbers.map(|number| (number, one.at_us)));
+            self.acknowledged_us.push(one.synced_us - one.at_us);
+            bar.inc(one.count.into());
+        }
+    }
 }
 
 impl Cluster {
@@ -130,7 +140,7 @@ impl Cluster {
     pub(super) fn ends(&self) -> anyhow::Result<Vec<i64>> {
         let end = |client: Client| -> anyhow::Result<i64> {
             let mut position = 0;
-            while let Some(last) = client.events(position, BATCH_MAX)?.last() {
+            while let Some(last) = client.events(position, PAGE)?.last() {
                 position = last.position;
             }
             Ok(position)
@@ -138,34 +148,32 @@ impl Cluster {
         self.clients()?.into_iter().map(end).collect()
     }
 
-    /// Emits `rate` events a second for `seconds`, in turn at every running peer, each with a request of its own.
-    pub(super) fn emit(&self, rate: u32, seconds: f64, bar: &ProgressBar) -> anyhow::Result<Emitted> {
+    /// Emits `rate` events a second for `seconds`, in turn at every running peer.
+    pub(super) fn emit(&self, rate: u32, seconds: u32, bar: &ProgressBar) -> anyhow::Result<Emitted> {
         let clients = self.clients()?;
-        let total = (f64::from(rate) * seconds) as u64;
+        let peers = clients.len() as u64;
+        let total = u64::from(rate) * u64::from(seconds);
         let first = self.next.fetch_add(total, Ordering::Relaxed);
-        let began = Instant::now();
         bar.set_length(total);
         bar.set_position(0);
+        let begin_us = now_us() + AHEAD_US;
+        let due_us = |number: u64| begin_us + (number * 1_000_000 / u64::from(rate)).cast_signed();
+        // In pieces, so that an interrupt does not wait for the end.
+        let piece = (u64::from(rate) * PIECE_SECONDS).div_ceil(peers).max(1);
         let emit = |index: usize, client: &Client| -> anyhow::Result<Emitted> {
             let mut emitted = Emitted::default();
-            for number in (index as u64..total).step_by(clients.len()) {
+            for from in (index as u64..total).step_by((piece * peers) as usize) {
                 self.check()?;
-                let due = Duration::from_secs_f64(number as f64 / f64::from(rate));
-                let late = match due.checked_sub(began.elapsed()) {
-                    // Whoever was waiting for the last answer when this one was due has made it wait as well.
-                    None => began.elapsed().saturating_sub(due),
-                    Some(early) => {
-                        thread::sleep(early);
-                        Duration::ZERO
-                    }
+                let count = (total - from).div_ceil(peers).min(piece);
+                let drill = Drill {
+                    first: first + from,
+                    step: peers,
+                    count: u32::try_from(count)?,
+                    batch: 1,
+                    begin_us: due_us(from),
+                    interval_us: peers * 1_000_000 / u64::from(rate),
                 };
-                let late_us = late.as_micros() as i64;
-                let at_us = now_us() - late_us;
-                client.emit_batch(&[injection(first + number, at_us)])?;
-                emitted.acknowledged_us.push(now_us() - at_us);
-                emitted.at.insert(first + number, at_us);
-                emitted.late_us_max = emitted.late_us_max.max(late_us);
-                bar.inc(1);
+                emitted.add(&client.drill(&drill)?, &drill, bar);
             }
             Ok(emitted)
         };
@@ -184,16 +192,13 @@ impl Cluster {
             loop {
                 self.check()?;
                 let from = taken.fetch_add(BULK, Ordering::Relaxed);
-                if from >= total {
+                let count = u32::try_from(total.saturating_sub(from).min(BULK))?;
+                if count == 0 {
                     return Ok(emitted);
                 }
-                let at_us = now_us();
-                let numbers = first + from..first + total.min(from + BULK);
-                let batch: Vec<Injection> = numbers.clone().map(|number| injection(number, at_us)).collect();
-                client.emit_batch(&batch)?;
-                bar.inc(batch.len() as u64);
-                emitted.acknowledged_us.push(now_us() - at_us);
-                emitted.at.extend(numbers.map(|number| (number, at_us)));
+                let first = first + from;
+                let drill = Drill { first, step: 1, count, batch: count, begin_us: 0, interval_us: 0 };
+                emitted.add(&client.drill(&drill)?, &drill, bar);
             }
         };
         side_by_side(&clients, emit)
@@ -228,11 +233,13 @@ impl Cluster {
         let (mut positions, mut end) = (Vec::new(), since);
         loop {
             self.check()?;
-            let page = client.events(end, BATCH_MAX)?;
+            let page = client.events(end, PAGE)?;
             end = page.last().map_or(end, |last| last.position);
             let before = positions.len();
             let known = |number: &u64| emitted.at.contains_key(number);
-            positions.extend(page.iter().filter_map(|e| Some((number(e).filter(known)?, e.position))));
+            positions.extend(
+                page.iter().filter_map(|e| Some((drill_number(&e.event).filter(known)?, e.position))),
+            );
             bar.inc((positions.len() - before) as u64);
             if positions.len() >= emitted.at.len() || Instant::now() >= deadline {
                 return Ok(stored_at(&positions, &client.commits(since)?));
@@ -283,7 +290,6 @@ fn side_by_side(
                     (Ok(all), Ok(one)) => {
                         all.at.extend(one.at);
                         all.acknowledged_us.extend(one.acknowledged_us);
-                        all.late_us_max = all.late_us_max.max(one.late_us_max);
                     }
                     (all @ Ok(_), Err(error)) => *all = Err(error),
                     (Err(_), _) => {}
@@ -292,42 +298,4 @@ fn side_by_side(
         }
     });
     all.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn injection(number: u64, at_us: i64) -> Injection {
-    let payload = serde_json::json!({
-        "config_key": CONFIGS[(number % CONFIGS.len() as u64) as usize],
-        "model_id": "0".repeat(64),
-        "model_path": format!("bench/{number:09}"),
-        "target_hosts": [],
-        "timestamp": at_us as f64 / 1e6,
-    });
-    Injection { event: EVENT.to_owned(), payload }
-}
-
-/// The number of an event of ours.
-fn number(logged: &Logged) -> Option<u64> {
-    match &logged.event {
-        Event::ModelDistributionStarted(started) => started.model_path.strip_prefix("bench/")?.parse().ok(),
-        #[allow(clippy::wildcard_enum_match_arm, reason = "every other event is somebody else's")]
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::events::registry;
-
-    #[test]
-    fn the_event_is_valid_and_nobody_handles_it() {
-        assert!(registry::pairs().iter().all(|(event, _)| *event != EVENT), "choose another event");
-        let Injection { event, payload } = injection(41, 1_700_000_000_123_456);
-        let event = Event::from_operator(&event, payload, "node-1", 1.0).unwrap();
-        let Event::ModelDistributionStarted(started) = event else { panic!("{event:?}") };
-        assert_eq!(
-            ((started.timestamp * 1e6).round() as i64, started.model_path.as_str()),
-            (1_700_000_000_123_456, "bench/000000041")
-        );
-    }
 }

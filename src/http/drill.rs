@@ -21,7 +21,7 @@ const CONFIGS: [&str; 4] = ["hex8_2p", "square8_2p", "square19_3p", "hexagonal_4
 const PREFIX: &str = "drill/";
 
 /// Which events shall be emitted, and when.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Drill {
     /// The number of the first.
@@ -143,12 +143,12 @@ mod tests {
     fn a_drill_is_bounded() {
         let good = Drill { first: 0, step: 8, count: 100, batch: 1, begin_us: now_us(), interval_us: 16_000 };
         let check = |drill: Drill, expected: bool| assert_eq!(drill.check().is_ok(), expected, "{drill:?}");
-        check(good.clone(), true);
-        check(Drill { count: EVENTS_MAX + 1, interval_us: 0, ..good.clone() }, false);
-        check(Drill { batch: 0, ..good.clone() }, false);
-        check(Drill { batch: 1001, ..good.clone() }, false);
-        check(Drill { interval_us: 1_000_000, ..good.clone() }, false);
-        check(Drill { begin_us: i64::MAX, ..good.clone() }, false);
+        check(good, true);
+        check(Drill { count: EVENTS_MAX + 1, interval_us: 0, ..good }, false);
+        check(Drill { batch: 0, ..good }, false);
+        check(Drill { batch: 1001, ..good }, false);
+        check(Drill { interval_us: 1_000_000, ..good }, false);
+        check(Drill { begin_us: i64::MAX, ..good }, false);
         check(Drill { first: u64::MAX, ..good }, false);
     }
 }

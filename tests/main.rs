@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 
 mod command_line;
+mod cycle;
 mod damage;
 mod delivery;
 mod demo;
@@ -10,6 +11,7 @@ mod effects;
 mod engine;
 mod failover;
 mod formation;
+mod health;
 mod learning;
 mod map;
 mod refusals;

@@ -62,6 +62,8 @@ pub enum Response {
         /// Every online node holds the model already.
         distributed: bool,
     },
+    /// The event behind the command counts as heard, and asks for nothing that is not so already.
+    Noted,
 }
 
 /// A champion that every online node holds.

@@ -7,6 +7,7 @@ use crate::{
     error::ReadError,
     response::{Refusal, Response},
     rpc::{NodeInfo, Reply, Request, SnapshotPiece},
+    state::Promotion,
     types::{Entry, LogId, Member, Membership, TypeConfig, Vote},
 };
 use openraft::{
@@ -269,6 +270,27 @@ pub(crate) fn replies() -> Vec<Reply> {
         Reply::ReadFailed(ReadError::NoLeader),
         Reply::Refused("r".into()),
         Reply::Failed("f".into()),
+    ]
+}
+
+/// The answers that no reply above carries and that came after the first version.
+pub(crate) fn responses() -> Vec<Response> {
+    let promotion = Promotion {
+        generation: 1,
+        model: hash(1),
+        previous: hash(2),
+        previous_elo: 3.0,
+        new_elo: 2.0,
+        elo_delta: -1.0,
+        reason: "r".into(),
+        at_ms: 4,
+        log_index: 5,
+    };
+    vec![
+        Response::RolledBack { promotion, versions: (2, 1), distributed: true },
+        Response::Noted,
+        Response::Refused(Refusal::NothingBefore),
+        Response::Refused(Refusal::Draining(1)),
     ]
 }
 

@@ -6,6 +6,7 @@
 use crate::{
     command::{Evidence, Feedback, LeaseKind, ModelInfo, NodeId, SelfplayTarget, Severity, TrainingReport},
     shards::Shards,
+    state_machine::ROLLED_BACK,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -118,6 +119,14 @@ pub struct Promotion {
     pub at_ms: u64,
     /// Where in the log.
     pub log_index: u64,
+}
+
+impl Promotion {
+    /// Whether an earlier champion came back.
+    #[must_use]
+    pub fn is_rollback(&self) -> bool {
+        self.reason.starts_with(ROLLED_BACK)
+    }
 }
 
 /// A champion that plays worse than it did.
@@ -238,6 +247,8 @@ pub struct ConfigState {
     pub games_total: u64,
     /// Self-play games since the last crossing.
     pub games_since_training: u64,
+    /// Self-play games registered that the present champion played.
+    pub champion_games: u64,
     /// Games that cause a training.
     pub threshold: u64,
     /// Times that the threshold was crossed.
@@ -260,11 +271,25 @@ pub struct ConfigState {
 }
 
 impl ConfigState {
-    /// What a rollback would bring back: the champion that the present one replaced when it first became champion.
+    /// What a rollback would bring back: the champion that the present one replaced when its reign began. A rollback
+    /// undoes the last promotion that is not undone yet, so that one after the other ends at the seeded network.
     #[must_use]
     pub fn fallback(&self) -> Option<Fallback> {
-        let first = self.history.iter().find(|promotion| promotion.model == self.champion)?;
-        Some(Fallback { model: first.previous, generation: first.generation - 1, elo: first.previous_elo })
+        let mut undone = 0u64;
+        for promotion in self.history.iter().rev() {
+            match (promotion.is_rollback(), undone) {
+                (true, _) => undone += 1,
+                (false, 0) => {
+                    return Some(Fallback {
+                        model: promotion.previous,
+                        generation: promotion.generation.saturating_sub(1),
+                        elo: promotion.previous_elo,
+                    });
+                }
+                (false, _) => undone -= 1,
+            }
+        }
+        None
     }
 
     /// The lease slot of `kind`.

@@ -244,6 +244,7 @@ fn init_config(
         newest: model.hash,
         games_total: 0,
         games_since_training: 0,
+        champion_games: 0,
         threshold,
         crossings: 0,
         consumed: 0,
@@ -299,6 +300,8 @@ fn register_segment(state: &mut ClusterState, hash: Hash, segment: Segment) -> O
     if segment.source == SELFPLAY_SOURCE {
         config.games_total = config.games_total.saturating_add(segment.games);
         config.games_since_training = config.games_since_training.saturating_add(segment.games);
+        let its = if segment.model == config.champion { segment.games } else { 0 };
+        config.champion_games = config.champion_games.saturating_add(its);
     }
     let answer = Response::Segment {
         games_total: config.games_total,

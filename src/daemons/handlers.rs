@@ -36,6 +36,8 @@ pub struct Merge {
 pub struct Wakes {
     /// The leader's turn.
     pub leader: Notify,
+    /// This node's look at the hosts.
+    pub health: Notify,
     /// Copies of segments.
     pub replication: Notify,
     /// Models.
@@ -51,6 +53,7 @@ impl Default for Wakes {
         let (merges, merging) = mpsc::channel(MERGES_MAX);
         Self {
             leader: Notify::new(),
+            health: Notify::new(),
             replication: Notify::new(),
             distribution: Notify::new(),
             merges,

@@ -22,6 +22,7 @@ pub mod idle_shutdown;
 pub mod leader;
 pub mod lease;
 pub mod node_monitor;
+mod outbox;
 pub mod promotion;
 pub mod queue;
 pub mod regression;

@@ -10,7 +10,7 @@ use super::{
     TrainingCompleted, TrainingFailed, TrainingRollbackNeeded, TrainingStarted, TrainingThresholdReached,
     Work,
 };
-use crate::store::paths;
+use crate::{learner::evaluation::WATCH_GAMES, store::paths};
 use raft::{ClusterState, Command, Lease, LeaseKind, NodeId, Promotion, Response, Severity};
 use wire::Hash;
 
@@ -113,7 +113,11 @@ pub fn caused(
                     job_id,
                     model_id: subject.unwrap_or_else(|| Hash::of(b"")),
                     model_path: paths::candidate(config_key),
-                    games_planned,
+                    games_planned: if *subject == state.config(config_key).map(|config| config.champion) {
+                        WATCH_GAMES
+                    } else {
+                        games_planned
+                    },
                     timestamp,
                 }),
             };

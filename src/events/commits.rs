@@ -6,7 +6,7 @@ use super::{
     log::LogError,
     tables::{Subscriptions, Writer},
 };
-use crate::clock::{now_ms, now_us};
+use crate::clock::now_us;
 use rusqlite::{Connection, TransactionBehavior};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -42,14 +42,14 @@ impl Commits {
         Self { connection: Mutex::new(connection), subscriptions, recent: Mutex::default() }
     }
 
-    /// Runs one transaction. Says as well whether a handler got something to do.
+    /// Runs one transaction at `now_ms`, milliseconds since the epoch. Says as well whether a handler got something to do.
     pub(super) fn write<T>(
         &self,
+        now_ms: i64,
         run: impl FnOnce(&Writer<'_>) -> Result<T, LogError>,
     ) -> Result<(T, bool), LogError> {
         let mut connection = lock(&self.connection);
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let now_ms = i64::try_from(now_ms()).unwrap_or(i64::MAX);
         let writer = Writer::new(&tx, &self.subscriptions, now_ms);
         let result = run(&writer)?;
         let due = writer.due.get();
@@ -67,6 +67,11 @@ impl Commits {
             }
         }
         Ok((result, due))
+    }
+
+    #[cfg(test)]
+    pub(super) fn connection(&self) -> MutexGuard<'_, Connection> {
+        lock(&self.connection)
     }
 
     /// The commits that added events after `position`, oldest first.

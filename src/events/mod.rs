@@ -15,6 +15,7 @@ mod payload;
 pub mod registry;
 pub mod repair;
 pub mod runner;
+mod schema;
 #[cfg(test)]
 mod simulation;
 mod tables;

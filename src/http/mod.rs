@@ -4,12 +4,18 @@
 //! every question is answered with why not.
 
 mod audit;
+mod cluster;
 mod drill;
 mod events;
+mod models;
+mod work;
 
 pub use audit::{Audit, AuditedModel};
+pub use cluster::Drain;
 pub use drill::{Drill, Drilled, event as drill_event, number as drill_number};
 pub use events::{Injection, Letters};
+pub use models::{ModelView, Moved, Verdict};
+pub use work::{Cancellation, Cancelled};
 
 use crate::node::{Context, status};
 use axum::{
@@ -82,6 +88,9 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, shutdown: Cancellat
         .route("/v1/leader", get(get_leader))
         .route("/v1/audit", get(get_audit))
         .merge(events::router())
+        .merge(cluster::router())
+        .merge(work::router())
+        .merge(models::router())
         .with_state(front);
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
     if let Err(error) = served.await {

@@ -3,12 +3,15 @@
 //! Invariant: an event is in the log before anybody hears of it, and bytes are verified and synced before anybody
 //! is told that they are here.
 
-use super::{activity::Activity, control::Control, error::WorkError, supervise::Failures};
+use super::{activity::Activity, control::Control, error::WorkError};
 use crate::{
     clock::now_ms,
     compute::DelayGauge,
     config::Config,
-    daemons::{handlers::Wakes, health::View},
+    daemons::{
+        autoscaler::Recommendation, handlers::Wakes, health::View, idle_shutdown::Hosts,
+        supervisor::Supervisor,
+    },
     events::{
         Event,
         caused::node_name,
@@ -74,8 +77,12 @@ pub struct Node {
     pub cluster: watch::Sender<Arc<View>>,
     /// What goes on here, for people.
     pub activity: Activity,
-    /// Daemons that failed.
-    pub failures: Failures,
+    /// When each host last showed work.
+    pub hosts: Hosts,
+    /// How many peers there should be, as this node sees it; `autoscaler` keeps it.
+    pub recommendation: watch::Sender<Option<Recommendation>>,
+    /// Its daemons.
+    pub supervisor: Supervisor,
     /// How late this node's tasks run.
     pub delay: DelayGauge,
     /// When the state was last known to be the leader's, or changed.
@@ -143,17 +150,22 @@ impl Node {
     pub async fn emit_all(&self, emissions: Vec<Emission>) -> Result<(), WorkError> {
         let log = Arc::clone(&self.events);
         let signed = blocking(move || log.emit_all(emissions)).await??;
-        if !self.config.events.gossip {
-            return Ok(());
-        }
-        let topic = if self.reaches_everybody() { EVENTS_DIRECT_TOPIC } else { EVENTS_TOPIC };
         for signed in signed {
-            // Without peers there is nobody to tell; the log has it.
-            if let Err(error) = self.p2p.publish(topic, signed.encode()?) {
-                tracing::debug!(%error, "an event was not gossiped");
-            }
+            self.gossip(signed.encode()?);
         }
         Ok(())
+    }
+
+    /// Tells the others of an event that is in the log.
+    pub fn gossip(&self, message: Vec<u8>) {
+        if !self.config.events.gossip {
+            return;
+        }
+        let topic = if self.reaches_everybody() { EVENTS_DIRECT_TOPIC } else { EVENTS_TOPIC };
+        // Without peers there is nobody to tell; the log has it.
+        if let Err(error) = self.p2p.publish(topic, message) {
+            tracing::debug!(%error, "an event was not gossiped");
+        }
     }
 
     /// Whether this node is connected to every node that the cluster counts as online.

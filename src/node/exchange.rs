@@ -12,7 +12,7 @@ use crate::{
     clock::now_ms,
     events::{
         envelope::{Refused, Signed},
-        log::{LogError, Received},
+        log::{EventLog, LogError, Received},
         repair::{Answer, Question},
     },
 };
@@ -41,15 +41,24 @@ fn refuse(node: &Context, from: &str, refused: &Refused) {
     }
 }
 
-async fn keep(node: &Context, from: &str, events: Vec<Signed>, live: bool) -> Option<Received> {
+/// Keeps others' events with `receive`, which is told who is a member.
+async fn keep(
+    node: &Context,
+    from: &str,
+    receive: impl FnOnce(&EventLog, &dyn Fn(&str) -> bool) -> Result<Received, LogError> + Send + 'static,
+) -> Option<Received> {
     let (own, from) = (Arc::clone(node), from.to_owned());
-    blocking(move || keep_here(&own, &from, &events, live)).await.ok().flatten()
+    blocking(move || keep_here(&own, &from, receive)).await.ok().flatten()
 }
 
 /// [`keep`], on a thread that may block.
-fn keep_here(node: &Context, from: &str, events: &[Signed], live: bool) -> Option<Received> {
+fn keep_here(
+    node: &Context,
+    from: &str,
+    receive: impl FnOnce(&EventLog, &dyn Fn(&str) -> bool) -> Result<Received, LogError>,
+) -> Option<Received> {
     let state = node.raft.local();
-    match node.events.receive(events, live, |origin| state.node_of_peer(origin).is_some()) {
+    match receive(&node.events, &|origin| state.node_of_peer(origin).is_some()) {
         Ok(received) => {
             received.refused.iter().for_each(|refused| refuse(node, from, refused));
             Some(received)
@@ -80,17 +89,15 @@ fn hear(node: &Context, mut gossip: mpsc::Receiver<GossipMessage>, gap: &Notify)
                 continue;
             }
             match Signed::decode(&message.bytes) {
-                Ok(signed) => events.push(signed),
-                Err(refused) if node.events.count_refused(&refused) => {
-                    tracing::warn!(from = message.from, %refused, "a gossip message was refused");
-                }
-                Err(_) => {}
+                Ok(signed) => events.push((message.from, signed)),
+                Err(refused) => refuse(node, &message.from, &refused),
             }
         }
         if events.is_empty() || !node.config.events.gossip {
             continue;
         }
-        if keep_here(node, "gossip", &events, true).is_some_and(|received| received.gap) {
+        let kept = keep_here(node, "gossip", |log, is_member| log.hear(&events, is_member));
+        if kept.is_some_and(|received| received.gap) {
             gap.notify_one();
         }
     }
@@ -141,17 +148,24 @@ async fn ask(node: &Context, peer: &str) -> bool {
                     return news;
                 }
             };
+        let kept = match events.is_empty() {
+            true => None,
+            false => keep(node, peer, move |log, is_member| log.receive(&events, false, is_member)).await,
+        };
+        // After the events: they prove how far their origins came.
         if !floors.is_empty() {
-            tracing::warn!(peer, ?floors, "missed events are gone; the state has to do");
             let log = Arc::clone(&node.events);
-            if !matches!(blocking(move || log.give_up(&floors)).await, Ok(Ok(()))) {
-                return news;
+            let (given_up, floors) =
+                blocking(move || (log.give_up(&floors), floors)).await.unwrap_or((Ok(0), Vec::new()));
+            match given_up {
+                Ok(0) => {}
+                Ok(_) => tracing::warn!(peer, ?floors, "missed events are gone; the state has to do"),
+                Err(error) => {
+                    tracing::error!(%error, "missed events cannot be given up");
+                    return news;
+                }
             }
         }
-        if events.is_empty() {
-            return news;
-        }
-        let kept = keep(node, peer, events, false).await;
         news |= kept.as_ref().is_some_and(|received| received.new > 0);
         if !more || !kept.is_some_and(|received| received.new > 0 && !received.full) {
             return news;

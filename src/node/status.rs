@@ -3,16 +3,19 @@
 //! Invariant: unless it says `stale`, it is from the leader's state as confirmed by a quorum after it was asked for.
 //! Every key is always present.
 
-use super::{Context, DaemonFailures, Work};
+use super::{Context, Work};
 use crate::{
     clock::now_ms,
     daemons::{
+        autoscaler::Recommendation,
         health::View,
+        idle_shutdown::{Handover, handover},
+        supervisor::DaemonFailures,
         training::{Pause, pauses},
     },
     events::{caused::node_name, runner::HandlerStatus},
 };
-use raft::{ClusterState, ConfigState, LeaseKind, LeaseSlot, Metrics, NodeId, Role, Steering};
+use raft::{ClusterState, ConfigState, LeaseKind, LeaseSlot, Metrics, NodeId, Promotion, Role, Steering};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -113,6 +116,8 @@ pub struct NodeView {
     pub version: String,
     /// It gets no more work: why.
     pub draining: Option<String>,
+    /// What it still has to hand on, if it drains.
+    pub handover: Option<Handover>,
 }
 
 /// Exclusive work.
@@ -145,6 +150,19 @@ pub struct PromotionView {
     pub new_elo: f64,
     /// When, milliseconds since the epoch.
     pub at_ms: u64,
+}
+
+impl From<&Promotion> for PromotionView {
+    fn from(promotion: &Promotion) -> Self {
+        Self {
+            generation: promotion.generation,
+            model: promotion.model,
+            previous: promotion.previous,
+            elo_delta: promotion.elo_delta,
+            new_elo: promotion.new_elo,
+            at_ms: promotion.at_ms,
+        }
+    }
 }
 
 /// One configuration.
@@ -240,6 +258,8 @@ pub struct Status {
     pub events: EventsView,
     /// Hosts and cluster as the answering node sees them.
     pub view: View,
+    /// How many peers there should be, as the answering node sees it.
+    pub recommendation: Option<Recommendation>,
     /// The longest recent delay of its tasks.
     pub delay_ms: u64,
     /// What does not go on, and why.
@@ -282,8 +302,14 @@ pub async fn status(node: &Context, cluster: &str) -> Status {
     let voters_up = metrics.voters.iter().filter(|id| up(id)).count();
     let quorum = metrics.voters.len() / 2 + 1;
     let leader = leader_view(&state, &metrics);
-    let nodes: Vec<NodeView> = state.nodes.values().map(|n| node_view(n, &metrics, up(&n.id))).collect();
-    let all_up = nodes.iter().all(|n| n.online);
+    let view = |known: &Arc<raft::Node>| {
+        let left = || handover(&state, known.id, node.config.segment_copies);
+        let handover = known.draining.is_some().then(left);
+        NodeView { handover, ..node_view(known, &metrics, up(&known.id)) }
+    };
+    let nodes: Vec<NodeView> = state.nodes.values().map(view).collect();
+    // Who drained may go.
+    let all_up = nodes.iter().all(|n| n.online || n.draining.is_some());
     let health = match (stale, all_up) {
         (Some(_), _) => Health::NoQuorum,
         (None, false) => Health::Degraded,
@@ -315,9 +341,10 @@ pub async fn status(node: &Context, cluster: &str) -> Status {
         configs: state.configs.values().map(|config| config_view(&state, config, &seen)).collect(),
         segments: state.segments.len(),
         work,
-        failures: node.failures.get(),
+        failures: node.supervisor.failures(Instant::now()),
         events,
         view: View::clone(&seen),
+        recommendation: node.recommendation.borrow().clone(),
         delay_ms: millis(node.delay.get()),
         blocked,
         uptime_ms: millis(node.started.elapsed()),
@@ -373,6 +400,7 @@ fn node_view(node: &raft::Node, metrics: &Metrics, connected: bool) -> NodeView 
         http: node.http.clone(),
         version: node.version.clone(),
         draining: node.draining.clone(),
+        handover: None,
     }
 }
 
@@ -389,14 +417,7 @@ fn lease_view(slot: &LeaseSlot) -> LeaseView {
 fn config_view(state: &ClusterState, config: &ConfigState, view: &View) -> ConfigView {
     let champion = state.models.get(&config.champion);
     let newest = state.models.get(&config.newest);
-    let history = config.history.iter().map(|p| PromotionView {
-        generation: p.generation,
-        model: p.model,
-        previous: p.previous,
-        elo_delta: p.elo_delta,
-        new_elo: p.new_elo,
-        at_ms: p.at_ms,
-    });
+    let history = config.history.iter().map(|promotion| PromotionView::from(promotion.as_ref()));
     ConfigView {
         config_key: config.config_key.clone(),
         champion: config.champion,

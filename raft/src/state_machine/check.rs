@@ -76,7 +76,11 @@ pub fn check(command: &Command) -> Result<(), Refusal> {
             }
             numbers(&[*elo_drop]).and_then(|()| texts([reason])).and_then(|()| key(config_key))
         }
-        Command::Rollback { config_key, reason, triggered_by, .. } => {
+        Command::Rollback { config_key, expected_champion, reason, triggered_by, trigger, at_ms: _ } => {
+            // It could not be told from a repetition.
+            if expected_champion.is_none() && trigger.is_none() {
+                return Err(Refusal::Invalid("rollback of no champion, for no event".into()));
+            }
             texts([reason, triggered_by]).and_then(|()| key(config_key))
         }
         Command::SetBackpressure { config_key, .. } => key(config_key),

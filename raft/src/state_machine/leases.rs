@@ -206,21 +206,21 @@ pub(super) fn complete_evaluation(
     if held(slot, epoch, node)?.subject != Some(evidence.candidate) {
         return Err(Refusal::WrongSubject);
     }
+    let retired = model.status == ModelStatus::Retired;
     let config = config_mut(state, config_key)?;
     end_well(&mut config.evaluation);
     if evidence.candidate == config.champion {
-        return Ok(watch(config, epoch, evidence, at_ms));
-    }
-    if let Some(model) = state.models.get_mut(&evidence.candidate) {
+        watch(config, epoch, evidence, at_ms);
+    } else if !retired && let Some(model) = state.models.get_mut(&evidence.candidate) {
         model.evidence = Some(evidence.clone());
     }
     Ok(Response::Done)
 }
 
-/// Adds games of the champion against the one before it.
-fn watch(config: &mut ConfigState, epoch: u64, evidence: &Evidence, at_ms: u64) -> Response {
+/// Adds games of the champion against the one before it; those of another pair say nothing.
+fn watch(config: &mut ConfigState, epoch: u64, evidence: &Evidence, at_ms: u64) {
     if config.fallback().is_none_or(|before| before.model != evidence.champion) {
-        return Response::Unchanged; // of another pair: the champion moved meanwhile
+        return;
     }
     let before = config.steering.watch;
     let sum = |count: fn(&Watch) -> u64, more: u32| before.as_ref().map_or(0, count) + u64::from(more);
@@ -233,7 +233,6 @@ fn watch(config: &mut ConfigState, epoch: u64, evidence: &Evidence, at_ms: u64) 
         epoch,
         at_ms,
     });
-    Response::Done
 }
 
 fn config_of<'a>(state: &'a ClusterState, config_key: &str) -> Result<&'a ConfigState, Refusal> {

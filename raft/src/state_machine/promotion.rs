@@ -4,7 +4,7 @@
 //! an operator, so the history of each configuration is linear: every entry's `previous` is the model of the entry before
 //! it.
 
-use super::{EVIDENCE_GAMES_MIN, Outcome, config_mut};
+use super::{EVIDENCE_GAMES_MIN, Outcome, SELFPLAY_SOURCE, config_mut};
 use crate::{
     command::{NodeId, Sprt},
     response::{Distributed, Refusal, Response},
@@ -110,7 +110,9 @@ pub(super) fn enthrone(
     left: ModelStatus,
 ) -> Result<bool, Refusal> {
     let distributed = held_by_all_online(state, &promotion.model);
+    let champion_games = games_by(state, config_key, &promotion.model);
     let config = config_mut(state, config_key)?;
+    config.champion_games = champion_games;
     config.generation = promotion.generation;
     config.champion = promotion.model;
     config.elo = promotion.new_elo;
@@ -123,6 +125,15 @@ pub(super) fn enthrone(
     set_status(state, &promotion.previous, left);
     set_status(state, &promotion.model, ModelStatus::Champion);
     Ok(distributed)
+}
+
+/// Self-play games by a model. A former champion may come back: they count again.
+fn games_by(state: &ClusterState, config_key: &str, model: &Hash) -> u64 {
+    let segments = state.segments.iter().map(|(_, segment)| segment);
+    let its = segments.filter(|segment| {
+        segment.model == *model && segment.config_key == config_key && segment.source == SELFPLAY_SOURCE
+    });
+    its.fold(0, |sum: u64, segment| sum.saturating_add(segment.games))
 }
 
 /// The gain that the evidence shows, if it is good enough.

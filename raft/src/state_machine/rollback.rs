@@ -25,11 +25,13 @@ pub(super) fn rollback(state: &mut ClusterState, index: u64, command: &Command) 
     }
     let left = config.champion;
     if let Some(expected) = expected_champion.filter(|expected| *expected != left) {
-        let gone = config
-            .history
-            .iter()
-            .any(|entry| entry.previous == expected && entry.reason.starts_with(ROLLED_BACK));
+        let gone = config.history.iter().any(|entry| entry.previous == expected && entry.is_rollback());
         return if gone { Ok(Response::Unchanged) } else { Err(Refusal::ChampionMoved(left)) };
+    }
+    // Who names no champion while one settles means the one that is gone.
+    if expected_champion.is_none() && steering::settles(config) {
+        steering::remember(state, trigger);
+        return Ok(Response::Noted);
     }
     let back = config.fallback().ok_or(Refusal::NothingBefore)?;
     let promotion = Promotion {

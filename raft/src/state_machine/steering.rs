@@ -28,6 +28,15 @@ pub(super) fn remember(state: &mut ClusterState, trigger: &Option<Hash>) {
     triggers.push(event);
 }
 
+fn no_news(trigger: &Option<Hash>) -> Response {
+    if trigger.is_some() { Response::Noted } else { Response::Unchanged }
+}
+
+/// Whether the champion is one that came back, and training waits for it to settle.
+pub(super) fn settles(config: &ConfigState) -> bool {
+    config.steering.regression.as_ref().is_some_and(|regression| regression.rolled_back)
+}
+
 pub(super) fn report_regression(state: &mut ClusterState, command: &Command) -> Outcome {
     let Command::ReportRegression {
         config_key,
@@ -49,6 +58,11 @@ pub(super) fn report_regression(state: &mut ClusterState, command: &Command) -> 
     if champion.is_some_and(|champion| champion != config.champion) {
         return Err(Refusal::ChampionMoved(config.champion));
     }
+    // Who names no champion while one settles means the one that is gone.
+    if champion.is_none() && severity.is_some() && settles(config) {
+        remember(state, trigger);
+        return Ok(Response::Noted);
+    }
     let known = config.steering.regression.as_ref().filter(|known| !known.rolled_back);
     let next = severity.map(|severity| Regression {
         champion: config.champion,
@@ -66,7 +80,7 @@ pub(super) fn report_regression(state: &mut ClusterState, command: &Command) -> 
     };
     remember(state, trigger);
     if !news {
-        return Ok(Response::Unchanged);
+        return Ok(no_news(trigger));
     }
     config_mut(state, config_key)?.steering.regression = next;
     Ok(Response::Done)
@@ -85,7 +99,7 @@ pub(super) fn set_backpressure(state: &mut ClusterState, command: &Command) -> O
     }
     remember(state, trigger);
     if same {
-        return Ok(Response::Unchanged);
+        return Ok(no_news(trigger));
     }
     config_mut(state, config_key)?.steering.backpressure = active.then_some(Backpressure {
         depth: *depth,

@@ -134,6 +134,7 @@ impl Babbler {
             cluster: "ringrift/".to_owned(),
             boot: 1,
             topics: vec!["ringrift/events/1".to_owned(), "ringrift/models/1".to_owned()],
+            direct_topics: Vec::new(),
             blob_dir: folder.join("babble"),
         };
         let (handle, tasks) = runtime.block_on(async move {

@@ -4,6 +4,7 @@
 //! wrong arguments as well); a command that says more says so in its help.
 
 mod bench;
+mod bench_events;
 mod bench_learn;
 mod chaos;
 mod cluster;

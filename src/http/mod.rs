@@ -6,6 +6,7 @@
 mod audit;
 mod blobs;
 mod cluster;
+mod drill;
 mod events;
 mod models;
 mod work;
@@ -13,6 +14,7 @@ mod work;
 pub use audit::{Audit, AuditedModel};
 pub use blobs::Pulled;
 pub use cluster::Drain;
+pub use drill::{Drill, Drilled, event as drill_event, number as drill_number};
 pub use events::{Injection, Letters};
 pub use models::{ModelView, Moved, Verdict};
 pub use work::{Cancellation, Cancelled};

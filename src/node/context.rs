@@ -42,6 +42,8 @@ use wire::Hash;
 
 /// The gossip topic of events.
 pub const EVENTS_TOPIC: &str = "ringrift/events/1";
+/// The same, told to every peer and passed on by none.
+pub(super) const EVENTS_DIRECT_TOPIC: &str = "ringrift/events/1/direct";
 /// Largest content of ours: a model.
 const CONTENT_BYTES_MAX: u64 = kernels::CHECKPOINT_BYTES_MAX as u64;
 /// How long a fetch may take before it is tried again; what arrived is kept.
@@ -148,9 +150,19 @@ impl Node {
     /// # Errors
     /// When the log cannot be written; then nobody was told.
     pub async fn emit_as(&self, emission: Emission) -> Result<(), WorkError> {
+        self.emit_all(vec![emission]).await
+    }
+
+    /// Keeps events of this node, all or none, and tells the others.
+    ///
+    /// # Errors
+    /// When the log cannot be written; then nobody was told.
+    pub async fn emit_all(&self, emissions: Vec<Emission>) -> Result<(), WorkError> {
         let log = Arc::clone(&self.events);
-        let message = blocking(move || log.emit(emission)).await??;
-        self.gossip(message);
+        let signed = blocking(move || log.emit_all(emissions)).await??;
+        for signed in signed {
+            self.gossip(signed.encode()?);
+        }
         Ok(())
     }
 
@@ -159,10 +171,17 @@ impl Node {
         if !self.config.events.gossip {
             return;
         }
+        let topic = if self.reaches_everybody() { EVENTS_DIRECT_TOPIC } else { EVENTS_TOPIC };
         // Without peers there is nobody to tell; the log has it.
-        if let Err(error) = self.p2p.publish(EVENTS_TOPIC, message) {
+        if let Err(error) = self.p2p.publish(topic, message) {
             tracing::debug!(%error, "an event was not gossiped");
         }
+    }
+
+    /// Whether this node is connected to every node that the cluster counts as online.
+    fn reaches_everybody(&self) -> bool {
+        let state = self.raft.local();
+        state.online().all(|node| node.id == self.id || self.p2p.is_connected(&node.peer_id))
     }
 
     /// The content, from here or from one of `holders` by whichever way leads to it, verified and kept.

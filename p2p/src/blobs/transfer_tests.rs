@@ -42,6 +42,7 @@ fn config(dir: &Path, bootstrap: &[String]) -> P2pConfig {
         cluster: "transfer".into(),
         boot: 1,
         topics: vec![],
+        direct_topics: vec![],
         blob_dir: dir.join("blobs"),
     }
 }

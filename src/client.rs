@@ -1,11 +1,12 @@
 //! Asks a running node through its HTTP interface, which its data folder names.
 
 use crate::{
+    daemons::queue::Item,
     events::{Event, dlq::DeadLetter, log::Logged},
-    http::{Audit, Injection, Letters, Trouble},
+    http::{Audit, Cancellation, Cancelled, Drain, Injection, Letters, ModelView, Moved, Trouble, Verdict},
     node::{
         letters::Told,
-        status::{LeaderReport, Status},
+        status::{LeaderReport, NodeView, Status},
         token,
     },
     store::{FolderError, Running},
@@ -18,10 +19,14 @@ use std::{
 
 /// How long a node may take to answer.
 const WAIT: Duration = Duration::from_secs(4);
+/// A decision waits for a leader.
+const DECIDE: Duration = Duration::from_secs(20);
 /// An audit reads everything.
 const AUDIT: Duration = Duration::from_secs(120);
 /// A replay runs handlers, here and elsewhere.
 const REPLAY: Duration = Duration::from_secs(40);
+/// A command has to be agreed on, and what it changed be confirmed.
+const DECIDE: Duration = Duration::from_secs(20);
 /// Largest answer.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
@@ -94,6 +99,22 @@ impl Client {
         self.get("/v1/leader", WAIT)
     }
 
+    /// Every member.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn members(&self) -> Result<Vec<NodeView>, ClientError> {
+        self.get("/v1/members", WAIT)
+    }
+
+    /// Drains a node, or has it work again.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if there is no such node.
+    pub fn drain(&self, drain: &Drain) -> Result<Drain, ClientError> {
+        self.post("/v1/drain", drain, DECIDE)
+    }
+
     /// Events after a position of this node's log, oldest first.
     ///
     /// # Errors
@@ -116,6 +137,22 @@ impl Client {
     /// [`ClientError`].
     pub fn emit(&self, injection: &Injection) -> Result<Event, ClientError> {
         self.post("/v1/events", injection, WAIT)
+    }
+
+    /// Exclusive work that waits or goes on, as the node knows it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn work(&self) -> Result<Vec<Item>, ClientError> {
+        self.get("/v1/work", WAIT)
+    }
+
+    /// Stops exclusive work.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if there is none of that kind.
+    pub fn cancel(&self, which: &Cancellation) -> Result<Cancelled, ClientError> {
+        self.post("/v1/work/cancel", which, DECIDE)
     }
 
     /// The node's dead letters, all of them.
@@ -168,6 +205,41 @@ impl Client {
         self.post("/v1/dlq/purge", &which, REPLAY)
     }
 
+    /// Models, the newest first.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn models(&self, config_key: Option<&str>, limit: usize) -> Result<Vec<ModelView>, ClientError> {
+        let mut all: Vec<ModelView> =
+            self.get(&format!("/v1/models?limit={limit}{}", of(config_key)), WAIT)?;
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    /// One model, by the beginning of its name.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if there is no such model.
+    pub fn model(&self, name: &str) -> Result<ModelView, ClientError> {
+        self.get(&format!("/v1/models/{}", plain(name)), WAIT)
+    }
+
+    /// Makes a model champion without evidence.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if the cluster says no.
+    pub fn promote(&self, verdict: &Verdict) -> Result<Moved, ClientError> {
+        self.post("/v1/models/promote", verdict, DECIDE)
+    }
+
+    /// Brings the champion before back.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if the cluster says no.
+    pub fn rollback(&self, verdict: &Verdict) -> Result<Moved, ClientError> {
+        self.post("/v1/models/rollback", verdict, DECIDE)
+    }
+
     fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -192,6 +264,15 @@ impl Client {
         let request = config.http_status_as_error(false).build();
         read(request.call().map_err(failed)?, failed)
     }
+}
+
+fn of(config_key: Option<&str>) -> String {
+    config_key.map(|key| format!("&config_key={}", plain(key))).unwrap_or_default()
+}
+
+/// What may stand in a URL as it is; anything else is no name of ours, and is not found.
+fn plain(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect()
 }
 
 fn read<T: DeserializeOwned>(

@@ -2,6 +2,7 @@
 //!
 //! `Config::default()` < `ringrift.toml` in the data folder < command line.
 
+use crate::daemons::{autoscaler::AutoscalerConfig, idle_shutdown::IdleShutdownConfig};
 use rules::Config as GameConfig;
 use serde::{Deserialize, Serialize};
 use std::{io::ErrorKind, path::Path, time::Duration};
@@ -26,6 +27,10 @@ pub struct Config {
     pub evaluation: EvaluationConfig,
     /// Events.
     pub events: EventsConfig,
+    /// How many peers there should be.
+    pub autoscaler: AutoscalerConfig,
+    /// Whether this host may stop by itself.
+    pub idle_shutdown: IdleShutdownConfig,
 }
 
 /// How events travel.
@@ -54,6 +59,8 @@ pub struct SelfplayConfig {
     pub segment_games: usize,
     /// A segment is closed after this many seconds.
     pub segment_seconds: u64,
+    /// Play at all. A node that does not still trains, evaluates and keeps copies.
+    pub enabled: bool,
 }
 
 /// Training settings.
@@ -90,6 +97,12 @@ pub struct EvaluationConfig {
     pub elo_delta_min: f64,
     /// Share of points against random that a promotion needs.
     pub win_rate_vs_random_min: f64,
+    /// Candidates of all configurations that wait for their evaluation, at which training pauses.
+    pub backpressure_on: u64,
+    /// Training goes on once fewer wait, and have for 15 seconds.
+    pub backpressure_off: u64,
+    /// Seconds between rounds in which a champion plays the one before it, while nothing waits for evaluation.
+    pub watch_seconds: u64,
 }
 
 impl Default for Config {
@@ -103,13 +116,15 @@ impl Default for Config {
             training: TrainingConfig::default(),
             evaluation: EvaluationConfig::default(),
             events: EventsConfig::default(),
+            autoscaler: AutoscalerConfig::default(),
+            idle_shutdown: IdleShutdownConfig::default(),
         }
     }
 }
 
 impl Default for SelfplayConfig {
     fn default() -> Self {
-        Self { simulations: 16, parallel_games: 32, segment_games: 256, segment_seconds: 10 }
+        Self { simulations: 16, parallel_games: 32, segment_games: 256, segment_seconds: 10, enabled: true }
     }
 }
 
@@ -143,6 +158,11 @@ impl Default for EvaluationConfig {
             elo1: 50.0,
             elo_delta_min: 25.0,
             win_rate_vs_random_min: 0.55,
+            // One candidate of a configuration waits at most, so this is about clusters that learn many. An evaluation takes
+            // about as long as a training run: with four in the queue the last has waited for longer than it took to make.
+            backpressure_on: 4,
+            backpressure_off: 2,
+            watch_seconds: 600,
         }
     }
 }
@@ -320,6 +340,49 @@ impl Config {
             "evaluation.win_rate_vs_random_min",
             e.win_rate_vs_random_min.to_string(),
             "0 to 1",
+        )?;
+        let (a, i) = (&self.autoscaler, &self.idle_shutdown);
+        check(
+            1 <= a.nodes_min && a.nodes_min <= a.nodes_max && a.nodes_max <= 1000,
+            "autoscaler.nodes_min, nodes_max",
+            format!("{}, {}", a.nodes_min, a.nodes_max),
+            "1 to 1000, in this order",
+        )?;
+        check(
+            a.command.len() <= 64 && a.command.first().is_none_or(|program| !program.is_empty()),
+            "autoscaler.command",
+            format!("{:?}", a.command),
+            "a program and up to 63 arguments, or nothing",
+        )?;
+        check(
+            (60..=30 * 86_400).contains(&i.seconds),
+            "idle_shutdown.seconds",
+            i.seconds.to_string(),
+            "60 to 2592000",
+        )?;
+        check(
+            (1..=1000).contains(&i.nodes_min),
+            "idle_shutdown.nodes_min",
+            i.nodes_min.to_string(),
+            "1 to 1000",
+        )?;
+        check(
+            (1..=1_000).contains(&e.backpressure_on),
+            "evaluation.backpressure_on",
+            e.backpressure_on.to_string(),
+            "1 to 1000",
+        )?;
+        check(
+            (1..=e.backpressure_on).contains(&e.backpressure_off),
+            "evaluation.backpressure_off",
+            e.backpressure_off.to_string(),
+            "1 to evaluation.backpressure_on",
+        )?;
+        check(
+            (1..=604_800).contains(&e.watch_seconds),
+            "evaluation.watch_seconds",
+            e.watch_seconds.to_string(),
+            "1 to 604800",
         )
     }
 
@@ -369,5 +432,10 @@ mod tests {
         check("[selfplay]\nsimulations = 1", "selfplay.simulations = 1");
         check("[training]\nbacth = 3", "bacth");
         check("[evaluation]\nelo1 = nan", "evaluation.elo1");
+        check("[autoscaler]\nnodes_min = 30", "autoscaler.nodes_min, nodes_max = 30, 20");
+        check("[autoscaler]\ncommand = ['']", "autoscaler.command");
+        check("[idle_shutdown]\nseconds = 1", "idle_shutdown.seconds");
+        check("[evaluation]\nbackpressure_off = 5", "evaluation.backpressure_off = 5");
+        check("[evaluation]\nwatch_seconds = 0", "evaluation.watch_seconds = 0");
     }
 }

@@ -3,13 +3,15 @@
 use crate::support::run;
 use std::{fs, path::Path};
 
-const COMMANDS: [&[&str]; 12] = [
+const COMMANDS: [&[&str]; 14] = [
     &["demo"],
     &["chaos"],
     &["node"],
     &["status"],
     &["cluster"],
     &["cluster", "leader"],
+    &["cluster", "members"],
+    &["cluster", "drain"],
     &["events"],
     &["match"],
     &["engine"],

@@ -1,126 +1,25 @@
-//! Events on three real peers: by hand, to every log and every handler; dead letters; and all of it without gossip.
+//! Events on real peers: by hand, to every log and every handler; dead letters; all of it without gossip; among kills and
+//! stalls; and against a peer that lies.
 
-use super::support::turn;
+mod chaos;
+mod hostile;
+
+use crate::support::{Cluster, Ended, Peer, SOON, run, until, when};
 use ringrift::{
-    client::Client,
-    events::{Event, log::Logged, registry},
+    events::{Event, registry},
     node::status::Status,
 };
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeSet,
-    fs::{self, File},
-    io::Read,
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    thread,
-    time::{Duration, Instant},
+    collections::{BTreeMap, BTreeSet},
+    fs,
 };
 
-const SOON: Duration = Duration::from_secs(90);
+/// Peers that play a little, train never, and gossip as what follows says.
 const SETTINGS: &str = "selfplay_threads = 1\n[selfplay]\nsimulations = 4\nparallel_games = 2\nsegment_games = 8\n\
     segment_seconds = 3600\n[training]\nthreshold_games = 1000000\n[events]\ngossip = ";
 const KEY: &str = "hex8_2p";
 const NOWHERE: &str = "00000000000000000000000000000000000000000000000000000000000000aa";
-
-fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
-    let deadline = Instant::now() + SOON;
-    loop {
-        match look() {
-            Ok(found) => return found,
-            Err(why) => assert!(Instant::now() < deadline, "{what}: {why}"),
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
-}
-
-/// A peer that is killed when this is dropped.
-struct Peer {
-    folder: PathBuf,
-    child: Child,
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Peer {
-    fn start(root: &Path, name: &str, gossip: bool, join: Option<&str>) -> Self {
-        let folder = root.join(name);
-        fs::create_dir_all(&folder).expect("a folder");
-        fs::write(folder.join("ringrift.toml"), format!("{SETTINGS}{gossip}\n")).expect("settings");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringrift"));
-        command.args(["node", "--exit-with-parent", "--name", name, "--data-dir"]).arg(&folder);
-        if let Some(address) = join {
-            command.args(["--bootstrap", address]);
-        }
-        let log =
-            File::options().create(true).append(true).open(root.join(format!("{name}.log"))).expect("a log");
-        let child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("it starts");
-        Self { folder, child }
-    }
-
-    fn client(&self) -> Result<Client, String> {
-        Client::of_folder(&self.folder).map_err(|error| error.to_string())
-    }
-
-    fn address(&self) -> String {
-        until("it listens", || {
-            let mut text = String::new();
-            let file = File::open(self.folder.join("runtime.json"));
-            file.and_then(|mut file| file.read_to_string(&mut text)).map_err(|error| error.to_string())?;
-            let runtime: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-            runtime["p2p"][0].as_str().map(str::to_owned).ok_or(text)
-        })
-    }
-
-    fn status(&self) -> Result<Status, String> {
-        self.client()?.status().map_err(|error| format!("{error:?}"))
-    }
-
-    fn log(&self) -> Result<Vec<Logged>, String> {
-        let mut all: Vec<Logged> = Vec::new();
-        loop {
-            let last = all.last().map_or(0, |logged| logged.position);
-            let page = self.client()?.events(last, 500).map_err(|error| format!("{error:?}"))?;
-            if page.is_empty() {
-                return Ok(all);
-            }
-            all.extend(page);
-        }
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringrift"));
-        command.args(args).arg("--data-dir").arg(&self.folder).output().expect("it runs")
-    }
-
-    fn emit(&self, event: &str, payload: &Value) -> Output {
-        self.run(&["events", "emit", event, "--payload", &payload.to_string()])
-    }
-}
-
-fn cluster(root: &Path, gossip: bool) -> Vec<Peer> {
-    let first = Peer::start(root, "n1", gossip, None);
-    let address = first.address();
-    let mut peers = vec![first];
-    peers.extend(["n2", "n3"].map(|name| Peer::start(root, name, gossip, Some(&address))));
-    for peer in &peers {
-        until("the cluster is whole", || {
-            let status = peer.status()?;
-            let up = status.nodes.iter().filter(|node| node.online && node.connected).count();
-            let whole =
-                up == 3 && !status.stale && status.configs.iter().any(|config| config.config_key == KEY);
-            if whole { Ok(()) } else { Err(format!("{status:?}")) }
-        });
-    }
-    peers
-}
 
 /// A payload for each event: nothing in it exists, so nothing real happens.
 fn payload(event: &str) -> Value {
@@ -150,43 +49,42 @@ fn payload(event: &str) -> Value {
     }
 }
 
-/// Everything injected on `peers[0]` is in every log, and no handler has anything left to do.
-fn settled(peers: &[Peer], expected: &BTreeSet<&str>) {
+/// Everything injected by now is in every log, `each` times, and no handler has anything left to do.
+fn settled(peers: &[Peer], expected: &BTreeSet<&str>, each: usize) {
     for peer in peers {
-        until("every event is everywhere and handled", || {
-            let log = peer.log()?;
-            let injected = log.iter().filter(|logged| logged.injected);
-            let names: BTreeSet<&str> = injected.map(|logged| logged.event.name()).collect();
-            let missing: Vec<_> = expected.difference(&names).collect();
+        until("every event is everywhere and handled", SOON, || {
+            let log = peer.logged()?;
+            let mut missing = expected.clone();
+            missing
+                .retain(|event| log.iter().filter(|l| l.injected && l.event.name() == *event).count() < each);
             let waiting: u64 = peer.status()?.events.handlers.iter().map(|handler| handler.waiting).sum();
-            if missing.is_empty() && waiting == 0 {
-                Ok(())
-            } else {
-                Err(format!("{missing:?}, {waiting} wait"))
-            }
+            when(missing.is_empty() && waiting == 0, (), || format!("{missing:?}, {waiting} wait"))
         });
     }
 }
 
+fn emit(peer: &Peer, event: &str, payload: &Value) -> Ended {
+    peer.read(&["events", "emit", event, "--payload", &payload.to_string()])
+}
+
 #[test]
 fn every_event_injected_reaches_every_log_and_every_handler() {
-    let _turn = turn();
-    let root = tempfile::tempdir().unwrap();
-    let peers = cluster(root.path(), true);
+    let cluster = Cluster::start(3, &format!("{SETTINGS}true\n"));
+    let peers = &cluster.peers;
     for event in Event::NAMES {
-        let output = peers[0].emit(event, &payload(event));
-        assert!(output.status.success(), "{event}: {output:?}");
+        let ended = emit(&peers[0], event, &payload(event));
+        assert_eq!(ended.code, Some(0), "{event}: {ended:?}");
     }
-    settled(&peers, &Event::NAMES.iter().copied().collect());
-    for peer in &peers {
-        let log = peer.log().unwrap();
-        let ids: BTreeSet<_> = log.iter().map(Logged::id).collect();
+    let all = Event::NAMES.iter().copied().collect();
+    settled(peers, &all, 1);
+    for peer in peers {
+        let log = peer.logged().unwrap();
+        let ids: BTreeSet<_> = log.iter().map(|logged| logged.id()).collect();
         assert_eq!(ids.len(), log.len(), "once each");
-        let own: Vec<i64> = log.iter().filter(|l| l.injected).map(|l| l.sequence).collect();
         let in_flow = |flow: &str| -> Vec<i64> {
             log.iter().filter(|l| l.injected && l.flow == flow).map(|l| l.sequence).collect()
         };
-        assert_eq!(own.len(), Event::NAMES.len());
+        assert_eq!(log.iter().filter(|l| l.injected).count(), Event::NAMES.len());
         assert!(in_flow(KEY).is_sorted() && in_flow("cluster").is_sorted());
         let handlers = peer.status().unwrap().events.handlers;
         for daemon in registry::pairs().into_iter().map(|(_, daemon)| daemon).collect::<BTreeSet<_>>() {
@@ -194,11 +92,53 @@ fn every_event_injected_reaches_every_log_and_every_handler() {
             assert!(status.is_some_and(|status| status.handled + status.dead > 0), "{daemon}: {handlers:?}");
         }
     }
+    dead_letters(peers);
+    a_second_emitter_changes_nothing(peers, &all);
+    refusals(&peers[0]);
+}
 
+/// What the cluster has decided, as one peer sees it, without what goes on by itself.
+fn decisions(status: &Status) -> Vec<String> {
+    let decided = status.configs.iter().map(|config| {
+        let leases = [&config.training, &config.evaluation].map(|lease| (lease.epoch, lease.failures));
+        let (key, champion, history) = (&config.config_key, &config.champion, config.history.len());
+        format!("{key} {champion} {} {history} {:?} {leases:?}", config.generation, config.candidates)
+    });
+    decided.collect()
+}
+
+/// Every event once more, from another peer, about the same: whatever can happen once only is passed over by every handler
+/// that is registered for it, and nothing is decided anew.
+fn a_second_emitter_changes_nothing(peers: &[Peer], all: &BTreeSet<&str>) {
+    let before: Vec<Status> = peers.iter().map(|peer| peer.until_status("it answers", |_| true)).collect();
+    for event in Event::NAMES {
+        peers[1].emit(event, payload(event)).unwrap();
+    }
+    settled(peers, all, 2);
+    let mut once: BTreeMap<&str, u64> = BTreeMap::new();
+    for (event, daemon) in registry::pairs() {
+        let event = Event::from_operator(event, payload(event), "node-1", 1.5).unwrap();
+        *once.entry(daemon).or_default() += u64::from(event.once().is_some());
+    }
+    for (peer, before) in peers.iter().zip(before) {
+        let after = peer.until_status("nothing is decided anew", |now| decisions(now) == decisions(&before));
+        for (daemon, once) in &once {
+            let count = |status: &Status| {
+                let mut handlers = status.events.handlers.iter();
+                let found = handlers.find(|handler| handler.handler == *daemon);
+                // What could not be handled the first time cannot the second time.
+                found.map_or(0, |handler| handler.duplicates + handler.dead)
+            };
+            let passed = count(&after) - count(&before);
+            assert!(passed >= *once, "{daemon} at {}: {passed} of {once} passed over", peer.name);
+        }
+    }
+}
+
+fn dead_letters(peers: &[Peer]) {
     // A segment that does not exist cannot be merged: on every node a dead letter, after three attempts.
-    let list = peers[1].run(&["dlq", "list", "--all", "--json"]);
-    assert_eq!(list.status.code(), Some(0), "{list:?}");
-    let told: Value = serde_json::from_slice(&list.stdout).unwrap();
+    let (code, told) = peers[1].ask(&["dlq", "list", "--all"]);
+    assert_eq!(code, Some(0), "{told}");
     assert_eq!(told.as_array().unwrap().len(), 3, "{told}");
     for node in told.as_array().unwrap() {
         let letters = node["letters"].as_array().unwrap();
@@ -210,11 +150,10 @@ fn every_event_injected_reaches_every_log_and_every_handler() {
         assert!(letters[0]["timestamp"].is_i64());
     }
     let id = peers[0].client().unwrap().dead_letters().unwrap()[0].letters[0].id.to_string();
-    assert!(peers[0].run(&["dlq", "show", &id]).status.success());
-    assert_eq!(peers[0].run(&["dlq", "show", "999"]).status.code(), Some(1));
-    let replay = peers[0].run(&["dlq", "replay", "--max-age-hours", "24", "--all", "--json"]);
-    assert_eq!(replay.status.code(), Some(1), "{replay:?}");
-    let told: Value = serde_json::from_slice(&replay.stdout).unwrap();
+    assert_eq!(peers[0].read(&["dlq", "show", &id]).code, Some(0));
+    assert_eq!(peers[0].read(&["dlq", "show", "999"]).code, Some(1));
+    let (code, told) = peers[0].ask(&["dlq", "replay", "--max-age-hours", "24", "--all"]);
+    assert_eq!(code, Some(1), "{told}");
     for node in told.as_array().unwrap() {
         assert_eq!(
             node["replayed"],
@@ -223,59 +162,52 @@ fn every_event_injected_reaches_every_log_and_every_handler() {
         );
     }
     assert_eq!(peers[0].status().unwrap().events.dead_letters, 1);
-    let purge = peers[0].run(&["dlq", "purge", "--all"]);
-    assert_eq!(purge.status.code(), Some(0), "{purge:?}");
-    for peer in &peers {
+    let purge = peers[0].read(&["dlq", "purge", "--all"]);
+    assert_eq!(purge.code, Some(0), "{purge:?}");
+    for peer in peers {
         assert_eq!(peer.status().unwrap().events.dead_letters, 0);
     }
+}
 
+fn refusals(peer: &Peer) {
     let refused = |event: &str, payload: Value, why: &str| {
-        let output = peers[0].emit(event, &payload);
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains(why), "{output:?}");
+        let ended = emit(peer, event, &payload);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains(why), "{ended:?}");
     };
     refused("HOST_GONE", json!({}), "there is no event");
     refused("HOST_OFFLINE", json!({}), "missing field");
     refused("HOST_OFFLINE", json!({"node_id": "x".repeat(20_000)}), "too large");
-    let key = peers[0].folder.join("token");
+    let key = peer.folder.join("token");
     fs::write(&key, "0".repeat(64)).unwrap();
     refused("HOST_OFFLINE", json!({"node_id": "node-99"}), "not allowed");
     fs::remove_file(&key).unwrap();
-    assert_eq!(peers[0].emit("HOST_OFFLINE", &json!({"node_id": "n"})).status.code(), Some(3));
+    assert_eq!(emit(peer, "HOST_OFFLINE", &json!({"node_id": "n"})).code, Some(3));
 }
 
 #[test]
 fn without_gossip_everything_still_arrives_also_at_a_peer_that_was_away() {
-    let _turn = turn();
-    let root = tempfile::tempdir().unwrap();
-    let mut peers = cluster(root.path(), false);
-    let emit = |peers: &[Peer], event: &str| {
-        let output = peers[0].emit(event, &payload(event));
-        assert!(output.status.success(), "{output:?}");
-    };
-    emit(&peers, "REGRESSION_CLEARED");
-    settled(&peers, &BTreeSet::from(["REGRESSION_CLEARED"]));
-    let away = peers.pop().unwrap();
-    let join = peers[0].address();
-    drop(away); // kill -9
-    emit(&peers, "WORK_QUEUED");
-    emit(&peers, "WORK_CANCELLED");
+    let mut cluster = Cluster::start(3, &format!("{SETTINGS}false\n"));
+    let say = |cluster: &Cluster, event: &str| drop(cluster.peers[0].emit(event, payload(event)).unwrap());
+    say(&cluster, "REGRESSION_CLEARED");
+    settled(&cluster.peers, &BTreeSet::from(["REGRESSION_CLEARED"]), 1);
+    cluster.peers[2].kill();
+    say(&cluster, "WORK_QUEUED");
+    say(&cluster, "WORK_CANCELLED");
     let all = BTreeSet::from(["REGRESSION_CLEARED", "WORK_QUEUED", "WORK_CANCELLED"]);
-    settled(&peers, &all);
-    peers.push(Peer::start(root.path(), "n3", false, Some(&join)));
-    until("it is back", || peers[2].status().map(drop));
-    settled(&peers[2..], &all);
+    settled(&cluster.peers[..2], &all, 1);
+    cluster.peers[2].start(None);
+    settled(&cluster.peers[2..], &all, 1);
 }
 
 #[test]
 fn the_map_is_printed_from_the_registry() {
-    let run = |args: &[&str]| Command::new(env!("CARGO_BIN_EXE_ringrift")).args(args).output().unwrap();
     let printed = run(&["events", "--map", "--json"]);
-    assert!(printed.status.success(), "{printed:?}");
-    let entries: Value = serde_json::from_slice(&printed.stdout).unwrap();
+    assert_eq!(printed.code, Some(0), "{printed:?}");
+    let entries: Value = serde_json::from_str(&printed.stdout).unwrap();
     let names: Vec<&str> = entries.as_array().unwrap().iter().map(|e| e["event"].as_str().unwrap()).collect();
     assert_eq!(names, Event::NAMES);
     assert_eq!(entries, serde_json::to_value(registry::entries()).unwrap());
-    let text = String::from_utf8(run(&["events", "--map"]).stdout).unwrap();
+    let text = run(&["events", "--map"]).stdout;
     assert!(text.contains("NEW_GAMES_AVAILABLE <- sync\n    -> consolidation: merges"), "{text}");
 }

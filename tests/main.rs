@@ -3,12 +3,16 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 
 mod command_line;
+mod cycle;
 mod damage;
 mod delivery;
 mod demo;
+mod effects;
 mod engine;
 mod failover;
 mod formation;
+mod health;
 mod learning;
+mod map;
 mod refusals;
 mod support;

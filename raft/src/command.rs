@@ -128,6 +128,34 @@ pub struct Evidence {
     pub segments: Vec<Hash>,
 }
 
+/// How badly a champion regressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Severity {
+    /// It plays somewhat worse than it did.
+    Minor,
+    /// It plays much worse: training stops, and the champion before it comes back.
+    Critical,
+}
+
+/// What feedback asks of training and self-play, as factors of the settings: 1 changes nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Feedback {
+    /// Of the learning rate; training decides whether to follow.
+    pub learning_rate: f64,
+    /// Of the noise and the temperature of self-play.
+    pub exploration: f64,
+    /// Of the simulations of a decision.
+    pub simulations: f64,
+    /// Why, for people.
+    pub reason: String,
+}
+
+impl Default for Feedback {
+    fn default() -> Self {
+        Self { learning_rate: 1.0, exploration: 1.0, simulations: 1.0, reason: String::new() }
+    }
+}
+
 /// A change that the cluster agrees on. Times are milliseconds since the epoch on the proposer's clock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Command {
@@ -350,6 +378,127 @@ pub enum Command {
         /// Proposer's clock.
         at_ms: u64,
     },
+    /// The champion plays worse than it did, or as it did again.
+    ReportRegression {
+        /// Configuration.
+        config_key: String,
+        /// The champion that is meant; none: the present one.
+        champion: Option<Hash>,
+        /// How badly; none: no longer.
+        severity: Option<Severity>,
+        /// Elo points lost.
+        elo_drop: f64,
+        /// Games that show it.
+        games: u64,
+        /// Why.
+        reason: String,
+        /// The event that said so, if one did: it counts once, however often it is reported.
+        trigger: Option<Hash>,
+        /// Proposer's clock.
+        at_ms: u64,
+    },
+    /// The champion before the present one comes back, and training goes on from it.
+    Rollback {
+        /// Configuration.
+        config_key: String,
+        /// The champion to leave; none: the present one.
+        expected_champion: Option<Hash>,
+        /// Why.
+        reason: String,
+        /// What asked for it.
+        triggered_by: String,
+        /// The event that asked for it, if one did: it counts once.
+        trigger: Option<Hash>,
+        /// Proposer's clock.
+        at_ms: u64,
+    },
+    /// More candidates wait than evaluation can take, or no longer.
+    SetBackpressure {
+        /// Configuration.
+        config_key: String,
+        /// Whether it holds from now on.
+        active: bool,
+        /// Candidates that wait.
+        depth: u64,
+        /// Where the pressure begins.
+        threshold: u64,
+        /// Where it ends.
+        release_threshold: u64,
+        /// The event that said so, if one did: it counts once.
+        trigger: Option<Hash>,
+        /// Proposer's clock.
+        at_ms: u64,
+    },
+    /// What feedback asks for.
+    SetFeedback {
+        /// Configuration.
+        config_key: String,
+        /// What.
+        feedback: Feedback,
+        /// Proposer's clock.
+        at_ms: u64,
+    },
+    /// The learning rate of the next training runs. Training alone proposes it.
+    SetLearningRate {
+        /// Configuration.
+        config_key: String,
+        /// As a factor of the setting.
+        scale: f64,
+        /// Why.
+        reason: String,
+        /// Proposer's clock.
+        at_ms: u64,
+    },
+    /// The share of self-play that a configuration deserves.
+    SetCurriculum {
+        /// Configuration.
+        config_key: String,
+        /// Relative to the other configurations.
+        weight: f64,
+        /// Why.
+        reason: String,
+        /// At once, because of a critical regression: everybody is told.
+        emergency: bool,
+        /// Proposer's clock.
+        at_ms: u64,
+    },
+    /// The leader or an operator stops work that is wanted no more. That is no failure of its holder.
+    CancelLease {
+        /// Kind of work.
+        kind: LeaseKind,
+        /// Configuration.
+        config_key: String,
+        /// Epoch of the lease.
+        epoch: u64,
+        /// Why.
+        reason: String,
+        /// Proposer's clock.
+        at_ms: u64,
+    },
+    /// A node shall get no more work and hand on what it holds, or work again.
+    SetDraining {
+        /// Which.
+        node: NodeId,
+        /// From now on?
+        draining: bool,
+        /// Why.
+        reason: String,
+        /// Proposer's clock.
+        at_ms: u64,
+    },
+    /// An operator makes a model champion without evidence.
+    Appoint {
+        /// Configuration.
+        config_key: String,
+        /// The new champion: any model of the configuration.
+        model: Hash,
+        /// The champion that it replaces.
+        expected_champion: Hash,
+        /// Why.
+        reason: String,
+        /// Proposer's clock.
+        at_ms: u64,
+    },
 }
 
 impl Command {
@@ -373,7 +522,16 @@ impl Command {
             | Self::Promote { at_ms, .. }
             | Self::Reject { at_ms, .. }
             | Self::ModelHeld { at_ms, .. }
-            | Self::SetTarget { at_ms, .. } => *at_ms,
+            | Self::SetTarget { at_ms, .. }
+            | Self::ReportRegression { at_ms, .. }
+            | Self::Rollback { at_ms, .. }
+            | Self::SetBackpressure { at_ms, .. }
+            | Self::SetFeedback { at_ms, .. }
+            | Self::SetLearningRate { at_ms, .. }
+            | Self::SetCurriculum { at_ms, .. }
+            | Self::CancelLease { at_ms, .. }
+            | Self::SetDraining { at_ms, .. }
+            | Self::Appoint { at_ms, .. } => *at_ms,
         }
     }
 
@@ -398,6 +556,15 @@ impl Command {
             Self::Reject { .. } => "Reject",
             Self::ModelHeld { .. } => "ModelHeld",
             Self::SetTarget { .. } => "SetTarget",
+            Self::ReportRegression { .. } => "ReportRegression",
+            Self::Rollback { .. } => "Rollback",
+            Self::SetBackpressure { .. } => "SetBackpressure",
+            Self::SetFeedback { .. } => "SetFeedback",
+            Self::SetLearningRate { .. } => "SetLearningRate",
+            Self::SetCurriculum { .. } => "SetCurriculum",
+            Self::CancelLease { .. } => "CancelLease",
+            Self::SetDraining { .. } => "SetDraining",
+            Self::Appoint { .. } => "Appoint",
         }
     }
 }

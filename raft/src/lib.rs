@@ -28,8 +28,8 @@ mod types;
 pub mod voters;
 
 pub use command::{
-    ADDRESSES_MAX, CONFIG_KEY_BYTES_MAX, Command, EVIDENCE_SEGMENTS_MAX, Evidence, HOLDERS_MAX, LeaseKind,
-    ModelInfo, NodeId, SelfplayTarget, Sprt, TEXT_BYTES_MAX, TrainingReport,
+    ADDRESSES_MAX, CONFIG_KEY_BYTES_MAX, Command, EVIDENCE_SEGMENTS_MAX, Evidence, Feedback, HOLDERS_MAX,
+    LeaseKind, ModelInfo, NodeId, SelfplayTarget, Severity, Sprt, TEXT_BYTES_MAX, TrainingReport,
 };
 pub use error::{InitializeError, JoinError, ProposeError, ReadError, StartError, StoreError};
 pub use handle::{RaftConfig, RaftHandle};
@@ -40,8 +40,8 @@ pub use response::{Distributed, Refusal, Response};
 pub use rpc::NodeInfo;
 pub use shards::Shards;
 pub use state::{
-    ClusterState, ConfigState, ELO_INITIAL, Leader, Lease, LeaseSlot, Model, ModelStatus, Node, Promotion,
-    Segment,
+    Backpressure, ClusterState, ConfigState, ELO_INITIAL, Fallback, Leader, Lease, LeaseSlot, Model,
+    ModelStatus, Node, Promotion, Regression, Segment, Steering, Watch,
 };
 pub use timing::Timing;
 pub use transport::{Transport, TransportError};

@@ -53,6 +53,17 @@ pub enum Response {
     Refused(Refusal),
     /// A blank or membership entry: answers no command.
     Internal,
+    /// An earlier champion is back.
+    RolledBack {
+        /// What went into the history.
+        promotion: Promotion,
+        /// Number of the champion that was left, and of the one that is back.
+        versions: (u64, u64),
+        /// Every online node holds the model already.
+        distributed: bool,
+    },
+    /// The event behind the command counts as heard, and asks for nothing that is not so already.
+    Noted,
 }
 
 /// A champion that every online node holds.
@@ -195,4 +206,10 @@ pub enum Refusal {
         /// Required.
         min: f64,
     },
+    /// The seeded network has nothing before it.
+    #[error("there is no champion before the present one")]
+    NothingBefore,
+    /// The node hands on what it has.
+    #[error("node {0} is draining")]
+    Draining(NodeId),
 }

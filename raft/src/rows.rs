@@ -36,6 +36,7 @@ pub(crate) enum RowError {
 struct Meta {
     last_node_id: NodeId,
     leader: Option<Leader>,
+    triggers: Vec<Hash>,
 }
 
 /// Every row of `state`.
@@ -46,8 +47,13 @@ pub(crate) fn rows(state: &ClusterState) -> Result<Vec<Row>, RowError> {
 /// The rows that turn `before` into `after`.
 pub(crate) fn changes(before: &ClusterState, after: &ClusterState) -> Result<Vec<Row>, RowError> {
     let mut rows = Vec::new();
-    if (before.last_node_id, &before.leader) != (after.last_node_id, &after.leader) {
-        let meta = Meta { last_node_id: after.last_node_id, leader: after.leader.clone() };
+    let meta = |state: &ClusterState| (state.last_node_id, state.leader.clone(), Arc::clone(&state.triggers));
+    if meta(before) != meta(after) {
+        let meta = Meta {
+            last_node_id: after.last_node_id,
+            leader: after.leader.clone(),
+            triggers: after.triggers.to_vec(),
+        };
         rows.push(row(kind::META, Vec::new(), &meta)?);
     }
     if !Arc::ptr_eq(&before.nodes, &after.nodes) {
@@ -91,6 +97,7 @@ pub(crate) fn restore(rows: impl IntoIterator<Item = Row>, applied: u64) -> Resu
                 let meta: Meta = value(&row)?;
                 state.last_node_id = meta.last_node_id;
                 state.leader = meta.leader;
+                state.triggers = Arc::new(meta.triggers);
             }
             kind::NODE => {
                 let node: Node = value(&row)?;

@@ -1,10 +1,13 @@
 //! One value of everything that is written or sent, for tests.
 
 use crate::{
-    command::{Command, Evidence, LeaseKind, ModelInfo, SelfplayTarget, Sprt, TrainingReport},
+    command::{
+        Command, Evidence, Feedback, LeaseKind, ModelInfo, SelfplayTarget, Severity, Sprt, TrainingReport,
+    },
     error::ReadError,
     response::{Refusal, Response},
     rpc::{NodeInfo, Reply, Request, SnapshotPiece},
+    state::Promotion,
     types::{Entry, LogId, Member, Membership, TypeConfig, Vote},
 };
 use openraft::{
@@ -133,6 +136,55 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::Reject { config_key: config_key(), candidate: hash(1), reason: "r".into(), at_ms: 2 },
         Command::ModelHeld { model: hash(1), node: 2, at_ms: 3 },
         Command::SetTarget { config_key: config_key(), target: target(), at_ms: 1 },
+        Command::ReportRegression {
+            config_key: config_key(),
+            champion: Some(hash(1)),
+            severity: Some(Severity::Critical),
+            elo_drop: 150.0,
+            games: 2,
+            reason: "r".into(),
+            trigger: Some(hash(3)),
+            at_ms: 4,
+        },
+        Command::Rollback {
+            config_key: config_key(),
+            expected_champion: Some(hash(1)),
+            reason: "r".into(),
+            triggered_by: "t".into(),
+            trigger: None,
+            at_ms: 2,
+        },
+        Command::SetBackpressure {
+            config_key: config_key(),
+            active: true,
+            depth: 1,
+            threshold: 2,
+            release_threshold: 3,
+            trigger: None,
+            at_ms: 4,
+        },
+        Command::SetFeedback {
+            config_key: config_key(),
+            feedback: Feedback { learning_rate: 0.5, exploration: 1.5, simulations: 2.0, reason: "r".into() },
+            at_ms: 1,
+        },
+        Command::SetLearningRate { config_key: config_key(), scale: 0.5, reason: "r".into(), at_ms: 1 },
+        Command::SetCurriculum {
+            config_key: config_key(),
+            weight: 0.5,
+            reason: "r".into(),
+            emergency: true,
+            at_ms: 1,
+        },
+        Command::CancelLease { kind, config_key: config_key(), epoch: 1, reason: "r".into(), at_ms: 2 },
+        Command::SetDraining { node: 1, draining: true, reason: "r".into(), at_ms: 2 },
+        Command::Appoint {
+            config_key: config_key(),
+            model: hash(1),
+            expected_champion: hash(2),
+            reason: "r".into(),
+            at_ms: 3,
+        },
     ]
 }
 
@@ -218,6 +270,27 @@ pub(crate) fn replies() -> Vec<Reply> {
         Reply::ReadFailed(ReadError::NoLeader),
         Reply::Refused("r".into()),
         Reply::Failed("f".into()),
+    ]
+}
+
+/// The answers that no reply above carries and that came after the first version.
+pub(crate) fn responses() -> Vec<Response> {
+    let promotion = Promotion {
+        generation: 1,
+        model: hash(1),
+        previous: hash(2),
+        previous_elo: 3.0,
+        new_elo: 2.0,
+        elo_delta: -1.0,
+        reason: "r".into(),
+        at_ms: 4,
+        log_index: 5,
+    };
+    vec![
+        Response::RolledBack { promotion, versions: (2, 1), distributed: true },
+        Response::Noted,
+        Response::Refused(Refusal::NothingBefore),
+        Response::Refused(Refusal::Draining(1)),
     ]
 }
 

@@ -4,8 +4,9 @@
 //! may keep one for as long as it likes.
 
 use crate::{
-    command::{Evidence, LeaseKind, ModelInfo, NodeId, SelfplayTarget, TrainingReport},
+    command::{Evidence, Feedback, LeaseKind, ModelInfo, NodeId, SelfplayTarget, Severity, TrainingReport},
     shards::Shards,
+    state_machine::ROLLED_BACK,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -42,6 +43,8 @@ pub struct Node {
     pub since_ms: u64,
     /// First registration.
     pub joined_ms: u64,
+    /// It gets no more work and hands on what it holds: why.
+    pub draining: Option<String>,
 }
 
 /// The leader that announced itself last.
@@ -118,6 +121,111 @@ pub struct Promotion {
     pub log_index: u64,
 }
 
+impl Promotion {
+    /// Whether an earlier champion came back.
+    #[must_use]
+    pub fn is_rollback(&self) -> bool {
+        self.reason.starts_with(ROLLED_BACK)
+    }
+}
+
+/// A champion that plays worse than it did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Regression {
+    /// Which champion.
+    pub champion: Hash,
+    /// How badly.
+    pub severity: Severity,
+    /// Elo points lost.
+    pub elo_drop: f64,
+    /// Why.
+    pub reason: String,
+    /// The champion before it is back.
+    pub rolled_back: bool,
+    /// When it was reported, or rolled back.
+    pub since_ms: u64,
+}
+
+/// More candidates wait than evaluation can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backpressure {
+    /// How many waited when it began.
+    pub depth: u64,
+    /// Where it ends.
+    pub release_threshold: u64,
+    /// When it began.
+    pub since_ms: u64,
+}
+
+/// The champion's games against the one before it since its promotion.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Watch {
+    /// The one before.
+    pub opponent: Hash,
+    /// Games.
+    pub games: u64,
+    /// Of these, won by the champion.
+    pub wins: u64,
+    /// Of these, lost.
+    pub losses: u64,
+    /// Evaluations that played them.
+    pub rounds: u32,
+    /// The last one's epoch.
+    pub epoch: u64,
+    /// When the last one ended.
+    pub at_ms: u64,
+}
+
+/// What holds a configuration back or drives it on: written by the leader's daemons, each its own part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Steering {
+    /// Curriculum: the share of self-play it deserves.
+    pub weight: f64,
+    /// Why.
+    pub weight_reason: String,
+    /// The weight is that of an emergency.
+    pub emergency: bool,
+    /// Feedback: what it asks for.
+    pub feedback: Feedback,
+    /// Training: the learning rate as a factor of the setting.
+    pub learning_rate: f64,
+    /// Why.
+    pub learning_rate_reason: String,
+    /// Regression: how the champion fares.
+    pub regression: Option<Regression>,
+    /// Its games since its promotion.
+    pub watch: Option<Watch>,
+    /// Evaluation: it cannot keep up.
+    pub backpressure: Option<Backpressure>,
+}
+
+impl Default for Steering {
+    fn default() -> Self {
+        Self {
+            weight: 1.0,
+            weight_reason: String::new(),
+            emergency: false,
+            feedback: Feedback::default(),
+            learning_rate: 1.0,
+            learning_rate_reason: String::new(),
+            regression: None,
+            watch: None,
+            backpressure: None,
+        }
+    }
+}
+
+/// The champion that a rollback brings back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fallback {
+    /// The model.
+    pub model: Hash,
+    /// Its number when it was champion.
+    pub generation: u64,
+    /// Its rating then.
+    pub elo: f64,
+}
+
 /// One configuration of the game.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConfigState {
@@ -139,6 +247,8 @@ pub struct ConfigState {
     pub games_total: u64,
     /// Self-play games since the last crossing.
     pub games_since_training: u64,
+    /// Self-play games registered that the present champion played.
+    pub champion_games: u64,
     /// Games that cause a training.
     pub threshold: u64,
     /// Times that the threshold was crossed.
@@ -153,12 +263,35 @@ pub struct ConfigState {
     pub candidates: Vec<Hash>,
     /// What self-play shall do.
     pub target: SelfplayTarget,
+    /// What holds it back or drives it on.
+    pub steering: Steering,
     /// Promotions, oldest first. Stored apart from the rest.
     #[serde(skip)]
     pub history: Vec<Arc<Promotion>>,
 }
 
 impl ConfigState {
+    /// What a rollback would bring back: the champion that the present one replaced when its reign began. A rollback
+    /// undoes the last promotion that is not undone yet, so that one after the other ends at the seeded network.
+    #[must_use]
+    pub fn fallback(&self) -> Option<Fallback> {
+        let mut undone = 0u64;
+        for promotion in self.history.iter().rev() {
+            match (promotion.is_rollback(), undone) {
+                (true, _) => undone += 1,
+                (false, 0) => {
+                    return Some(Fallback {
+                        model: promotion.previous,
+                        generation: promotion.generation.saturating_sub(1),
+                        elo: promotion.previous_elo,
+                    });
+                }
+                (false, _) => undone -= 1,
+            }
+        }
+        None
+    }
+
     /// The lease slot of `kind`.
     #[must_use]
     pub fn lease(&self, kind: LeaseKind) -> &LeaseSlot {
@@ -255,6 +388,8 @@ pub struct ClusterState {
     pub segments: Shards<Segment>,
     /// The leader that announced itself last.
     pub leader: Option<Leader>,
+    /// The events that commands were proposed for, oldest first.
+    pub(crate) triggers: Arc<Vec<Hash>>,
 }
 
 impl ClusterState {

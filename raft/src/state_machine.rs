@@ -6,13 +6,19 @@
 mod check;
 mod leases;
 mod promotion;
+mod rollback;
+mod steering;
 
 pub use check::check;
+pub use rollback::ROLLED_BACK;
 
 use crate::{
     command::{Command, HOLDERS_MAX, ModelInfo, NodeId, SelfplayTarget},
     response::{Refusal, Response},
-    state::{ClusterState, ConfigState, ELO_INITIAL, Leader, LeaseSlot, Model, ModelStatus, Node, Segment},
+    state::{
+        ClusterState, ConfigState, ELO_INITIAL, Leader, LeaseSlot, Model, ModelStatus, Node, Segment,
+        Steering,
+    },
 };
 use std::{collections::BTreeSet, sync::Arc};
 use wire::Hash;
@@ -84,8 +90,8 @@ fn dispatch(state: &mut ClusterState, index: u64, command: &Command) -> Outcome 
         Command::CompleteTraining { config_key, epoch, node, model, report, at_ms } => {
             leases::complete_training(state, index, config_key, *epoch, *node, model, report, *at_ms)
         }
-        Command::CompleteEvaluation { config_key, epoch, node, evidence, .. } => {
-            leases::complete_evaluation(state, config_key, *epoch, *node, evidence)
+        Command::CompleteEvaluation { config_key, epoch, node, evidence, at_ms } => {
+            leases::complete_evaluation(state, config_key, *epoch, *node, evidence, *at_ms)
         }
         Command::Promote { config_key, candidate, expected_champion, elo_delta_min, at_ms } => {
             promotion::promote(
@@ -103,6 +109,27 @@ fn dispatch(state: &mut ClusterState, index: u64, command: &Command) -> Outcome 
         }
         Command::ModelHeld { model, node, .. } => promotion::model_held(state, *model, *node),
         Command::SetTarget { config_key, target, .. } => set_target(state, config_key, target),
+        Command::ReportRegression { .. } => steering::report_regression(state, command),
+        Command::Rollback { .. } => rollback::rollback(state, index, command),
+        Command::SetBackpressure { .. } => steering::set_backpressure(state, command),
+        Command::SetFeedback { config_key, feedback, .. } => {
+            steering::set_feedback(state, config_key, feedback)
+        }
+        Command::SetLearningRate { config_key, scale, reason, .. } => {
+            steering::set_learning_rate(state, config_key, *scale, reason)
+        }
+        Command::SetCurriculum { config_key, weight, reason, emergency, .. } => {
+            steering::set_curriculum(state, config_key, *weight, reason, *emergency)
+        }
+        Command::CancelLease { kind, config_key, epoch, reason, .. } => {
+            leases::cancel(state, *kind, config_key, *epoch, reason)
+        }
+        Command::SetDraining { node, draining, reason, .. } => {
+            steering::set_draining(state, *node, *draining, reason)
+        }
+        Command::Appoint { config_key, model, expected_champion, reason, at_ms } => {
+            promotion::appoint(state, index, config_key, *model, *expected_champion, reason, *at_ms)
+        }
     }
 }
 
@@ -135,6 +162,8 @@ fn register_node(state: &mut ClusterState, command: &Command) -> Outcome {
             Some(_) | None => *at_ms,
         },
         joined_ms: known.as_ref().map_or(*at_ms, |n| n.joined_ms),
+        // Whoever starts again means to work.
+        draining: known.as_ref().filter(|_| !came_online).and_then(|n| n.draining.clone()),
     };
     state.last_node_id = state.last_node_id.max(id);
     if known.as_ref() != Some(&node) {
@@ -215,6 +244,7 @@ fn init_config(
         newest: model.hash,
         games_total: 0,
         games_since_training: 0,
+        champion_games: 0,
         threshold,
         crossings: 0,
         consumed: 0,
@@ -222,6 +252,7 @@ fn init_config(
         evaluation: LeaseSlot::default(),
         candidates: Vec::new(),
         target: target.clone(),
+        steering: Steering::default(),
         history: Vec::new(),
     };
     Arc::make_mut(&mut state.configs).insert(config_key.to_owned(), Arc::new(config));
@@ -269,6 +300,8 @@ fn register_segment(state: &mut ClusterState, hash: Hash, segment: Segment) -> O
     if segment.source == SELFPLAY_SOURCE {
         config.games_total = config.games_total.saturating_add(segment.games);
         config.games_since_training = config.games_since_training.saturating_add(segment.games);
+        let its = if segment.model == config.champion { segment.games } else { 0 };
+        config.champion_games = config.champion_games.saturating_add(its);
     }
     let answer = Response::Segment {
         games_total: config.games_total,

@@ -6,16 +6,19 @@
 mod bench;
 mod bench_learn;
 mod chaos;
+mod cluster;
 mod demo;
 mod dlq;
 mod engine;
 mod events;
 mod local;
 mod matches;
+mod model;
 mod node;
 mod players;
 mod rules;
 mod status;
+mod work;
 
 use crate::client::ClientError;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -36,10 +39,12 @@ enum Command {
     Chaos(chaos::Args),
     Node(node::Args),
     Status(status::Args),
-    Cluster(status::ClusterArgs),
+    Cluster(cluster::Args),
     Events(events::Args),
     Dlq(dlq::Args),
+    Work(work::Args),
     Match(matches::Args),
+    Model(model::Args),
     Engine(engine::Args),
     Bench(bench::Args),
     Rules(rules::Args),
@@ -70,11 +75,13 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Chaos(args) => chaos::run(&args),
         Command::Node(args) => node::run(args),
         Command::Status(args) => status::run(&args),
-        Command::Cluster(args) => status::cluster(args),
+        Command::Cluster(args) => cluster::run(&args),
         Command::Events(args) => events::run(&args),
         Command::Dlq(args) => dlq::run(&args),
+        Command::Work(args) => work::run(args),
         Command::Engine(args) => engine::run(&args),
         Command::Match(args) => matches::run(&args),
+        Command::Model(args) => model::run(&args),
         Command::Bench(args) => bench::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Completions { shell } => {

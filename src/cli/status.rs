@@ -1,13 +1,16 @@
-//! `ringrift status` and `ringrift cluster leader`.
+//! `ringrift status`.
 //!
 //! Exit status of `status`: 0 healthy, 1 degraded, 2 no quorum, 3 no answer.
 
 use crate::{
     client::Client,
     clock::now_ms,
+    daemons::{
+        autoscaler::Advice,
+        health::{Host, Standing},
+    },
     node::status::{ConfigView, Health, LeaseView, NodeView, Status},
 };
-use clap::Subcommand;
 use std::{fmt::Write as _, path::PathBuf, process::ExitCode, thread, time::Duration};
 
 /// Ask a running peer how the cluster stands.
@@ -28,31 +31,11 @@ pub(super) struct Args {
     watch: bool,
 }
 
-/// Ask about the cluster as a whole.
-///
-/// Example: ringrift cluster leader --data-dir n3
-#[derive(Debug, clap::Args)]
-pub(super) struct ClusterArgs {
-    #[command(subcommand)]
-    command: ClusterCommand,
-}
-
-#[derive(Debug, Subcommand)]
-enum ClusterCommand {
-    /// Who leads. Exit status: 0 for a confirmed leader, 2 for none or a stale answer, 3 for no answer.
-    ///
-    /// Example: ringrift cluster leader --data-dir n3 --json
-    Leader {
-        /// Data folder of the peer to ask.
-        #[arg(long, value_name = "DIR")]
-        data_dir: PathBuf,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-const UNREACHABLE: u8 = 3;
+/// Exit status for no answer.
+pub(super) const UNREACHABLE: u8 = 3;
+/// Above [`node_line`].
+pub(super) const NODE_HEADER: &str =
+    "NODE     HOST             ROLE     STATE              CONNECTED  VERSION";
 
 /// Runs `ringrift status`.
 ///
@@ -90,32 +73,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Runs `ringrift cluster`.
-///
-/// # Errors
-/// If the answer cannot be written.
-pub(super) fn cluster(args: ClusterArgs) -> anyhow::Result<ExitCode> {
-    let ClusterCommand::Leader { data_dir, json } = args.command;
-    let report = match Client::of_folder(&data_dir).and_then(|client| client.leader()) {
-        Ok(report) => report,
-        Err(error) => {
-            eprintln!("error: {:#}", anyhow::Error::from(error));
-            return Ok(ExitCode::from(UNREACHABLE));
-        }
-    };
-    if json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        let stale = if report.stale { format!("  (stale, {} ms old)", report.age_ms) } else { String::new() };
-        match &report.leader {
-            Some(leader) => println!("{} {} term {}{stale}", leader.node_id, leader.host, leader.term),
-            None => println!("no leader known{stale}"),
-        }
-    }
-    let confirmed = report.leader.is_some() && !report.stale;
-    Ok(if confirmed { ExitCode::SUCCESS } else { ExitCode::from(2) })
-}
-
 /// The report as a table.
 fn render(status: &Status, now_ms: u64) -> String {
     let mut out = String::new();
@@ -145,12 +102,17 @@ fn render(status: &Status, now_ms: u64) -> String {
         "confirmed by a quorum".to_owned()
     };
     let _ = writeln!(out, "leader  {leader}   view of {}: {view}", status.answered_by);
-    out.push_str("\nNODE     HOST             ROLE     STATE              CONNECTED  VERSION\n");
+    out.push_str(&health_lines(status, now_ms));
+    let _ = writeln!(out, "\n{NODE_HEADER}");
     for node in &status.nodes {
         let _ = writeln!(out, "{}", node_line(node, now_ms));
     }
     for config in &status.configs {
         out.push_str(&config_lines(config));
+        for pause in &config.training_paused {
+            let (key, since) = (&config.config_key, ago(pause.since_ms, now_ms));
+            let _ = writeln!(out, "paused  training of {key} for {since}: {}", pause.reason);
+        }
     }
     let work = &status.work;
     let _ = writeln!(
@@ -164,7 +126,11 @@ fn render(status: &Status, now_ms: u64) -> String {
         status.delay_ms
     );
     for failed in &status.failures {
-        let _ = writeln!(out, "failed  {} ({} times): {}", failed.daemon, failed.failures, failed.last_error);
+        let (daemon, times, error) = (&failed.daemon, failed.failures, &failed.last_error);
+        let _ = match times {
+            0 => writeln!(out, "restarted {daemon} ({} times)", failed.restarts),
+            _ => writeln!(out, "failed  {daemon} ({times} times, {} in a row): {error}", failed.in_row),
+        };
     }
     for reason in &status.blocked {
         let _ = writeln!(out, "blocked {reason}");
@@ -172,9 +138,51 @@ fn render(status: &Status, now_ms: u64) -> String {
     out
 }
 
-fn node_line(node: &NodeView, now_ms: u64) -> String {
-    let state = if node.online {
+/// What the answering node sees of the cluster, and what a person should look at.
+fn health_lines(status: &Status, now_ms: u64) -> String {
+    let view = &status.view;
+    let count = |host| view.hosts.values().filter(|it| **it == host).count();
+    let score = view.score.map_or_else(|| "?".to_owned(), |score| format!("{score:.0}"));
+    let standing = match view.standing {
+        Standing::Unknown => "unknown yet",
+        Standing::Healthy => "healthy",
+        Standing::Unhealthy => "UNHEALTHY",
+    };
+    let unknown = match count(Host::Unknown) {
+        0 => String::new(),
+        unknown => format!(", {unknown} unknown"),
+    };
+    let mut out = format!(
+        "health  {standing}, score {score}, {} hosts online, {} offline{unknown}, as {} sees it\n",
+        count(Host::Online),
+        count(Host::Offline),
+        status.answered_by
+    );
+    if let Some(recommendation) = status.recommendation.as_ref().filter(|it| it.advice != Advice::Hold) {
+        let what = match recommendation.advice {
+            Advice::Up(more) => format!("{more} more peers"),
+            Advice::Down(id) => format!("without node-{id}"),
+            Advice::Hold => String::new(),
+        };
+        let _ = writeln!(out, "scale   {what}: {}", recommendation.reason);
+    }
+    for alert in &view.alerts {
+        let _ =
+            writeln!(out, "ALERT   {} for {}: {}", alert.name, ago(alert.since_ms, now_ms), alert.message);
+    }
+    out
+}
+
+pub(super) fn node_line(node: &NodeView, now_ms: u64) -> String {
+    let state = if let Some(left) = node.handover.filter(|_| node.online) {
+        match (left.leases, left.segments, left.models) {
+            (0, 0, 0) => "drained".to_owned(),
+            (leases, segments, models) => format!("drains {leases}/{segments}/{models}"),
+        }
+    } else if node.online {
         "up".to_owned()
+    } else if node.draining.is_some() {
+        format!("left {} ago", ago(node.since_ms, now_ms))
     } else {
         format!("DOWN {} {}", ago(node.since_ms, now_ms), node.reason)
     };

@@ -2,17 +2,20 @@
 //!
 //! The databases are derived: one that is lost or corrupt is made anew from the segments.
 
-use super::handlers::Merge;
+use super::handlers::{Handled, Merge};
 use crate::{
     clock::now_ms,
+    events::{Event, log::Logged, runner::HandlerError},
     node::{Context, WorkError, blocking},
     store::{GamesDb, Segment, paths},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
+use tokio::sync::oneshot;
 use wire::Hash;
 
 /// Between looks at the segments.
@@ -124,6 +127,42 @@ async fn merge(
     .await?;
     databases.insert(key, database);
     merged
+}
+
+/// Merges the segment that an event names, if it belongs here.
+///
+/// # Errors
+/// When the segment is nowhere to be had, or another configuration's.
+pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
+    let (games, acknowledged) = match &logged.event {
+        Event::SelfplayComplete(games) => (games, false),
+        Event::NewGamesAvailable(games) => (games, true),
+        _ => return Ok(None),
+    };
+    let state = node.raft.local();
+    match state.segments.get(&games.segment) {
+        Some(known) if known.config_key != games.config_key => {
+            let (is, said) = (&known.config_key, &games.config_key);
+            return Err(HandlerError::Failed(format!("segment {} is of {is}, not {said}", games.segment)));
+        }
+        Some(known) if !known.holders.contains(&node.id) => return Ok(None), // not here, or not yet
+        Some(_) => {}
+        // Another node's, and not acknowledged yet: NEW_GAMES_AVAILABLE will follow.
+        None if !acknowledged && games.node_id != node.name() => return Ok(None),
+        None if node.stored(games.segment).await?.is_none() => {
+            return Err(HandlerError::Failed(format!("segment {} is nowhere to be had", games.segment)));
+        }
+        // Here and not acknowledged: it may yet be lost, and is merged once it is registered.
+        None => return Ok(None),
+    }
+    let (done, answer) = oneshot::channel();
+    let merge = Merge { segment: games.segment, config_key: games.config_key.clone(), done };
+    let gone = |_| HandlerError::Failed("consolidation is not running".to_owned());
+    node.wakes.merges.send(merge).await.map_err(|_| gone(()))?;
+    match answer.await {
+        Ok(merged) => merged.map(|()| None).map_err(HandlerError::Failed),
+        Err(_) => Err(gone(())),
+    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,21 @@
 //! DataPipelineOrchestrator: counts games, from the replicated counts, and says once when there are enough to train.
+//!
+//! Invariant: counting never stops. While evaluation cannot keep up no threshold is crossed; after that the games that came in
+//! meanwhile cross it once.
 
+use super::handlers::{Handled, decide as decide_now};
+use crate::{events::log::Logged, node::Context};
 use raft::{ClusterState, Command};
+use std::sync::Arc;
 
 /// What the leader proposes.
 #[must_use]
 pub fn decide(state: &ClusterState, at_ms: u64) -> Vec<Command> {
     let due = state.configs.values().filter(|config| {
         // An unused crossing would only be overtaken: the games count towards the next one.
-        config.games_since_training >= config.threshold && config.crossings == config.consumed
+        config.games_since_training >= config.threshold
+            && config.crossings == config.consumed
+            && config.steering.backpressure.is_none()
     });
     due.map(|config| Command::ThresholdReached {
         config_key: config.config_key.clone(),
@@ -15,6 +23,14 @@ pub fn decide(state: &ClusterState, at_ms: u64) -> Vec<Command> {
         at_ms,
     })
     .collect()
+}
+
+/// Has the leader look at the state now.
+///
+/// # Errors
+/// When no leader is known.
+pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
+    decide_now(node).await
 }
 
 #[cfg(test)]
@@ -36,5 +52,19 @@ mod tests {
         assert_eq!(decide(&world.state, 0), [], "the first crossing waits for its training");
         world.train_now("a", 1);
         assert_eq!(decide(&world.state, 0), [crossing(2)]);
+    }
+
+    #[test]
+    fn pressure_holds_the_crossing_back_and_the_games_count_on() {
+        let mut world = World::with_nodes(2);
+        world.press(true);
+        world.play(300);
+        world.play(300);
+        assert_eq!(decide(&world.state, 0), []);
+        assert_eq!(world.state.config(KEY).unwrap().games_since_training, 600);
+        world.press(false);
+        assert_eq!(decide(&world.state, 0).len(), 1);
+        world.cross();
+        assert_eq!(decide(&world.state, 0), []);
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! A candidate is fetched before its verdict, so that a promotion only moves a name.
 
+use super::handlers::Handled;
+use crate::events::log::Logged;
 use crate::{
     clock::now_ms,
     learner,
@@ -10,7 +12,7 @@ use crate::{
 };
 use kernels::Checkpoint;
 use raft::{ClusterState, Command, NodeId};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use wire::Hash;
 
 /// Between looks when nothing is new, and after a failure.
@@ -98,6 +100,15 @@ async fn hold(node: &Context, state: &ClusterState, key: &str, model: Hash) -> R
     blocking(move || Checkpoint::from_bytes(&bytes).map(|_| ())).await??;
     node.propose(Command::ModelHeld { model, node: node.id, at_ms: now_ms() }).await?;
     Ok(())
+}
+
+/// Looks at the state now.
+///
+/// # Errors
+/// None.
+pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
+    node.wakes.distribution.notify_one();
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -1,32 +1,59 @@
-//! EvaluationDaemon, the leader's half: which candidate is evaluated, and by whom. The holder's half is
-//! [`super::gauntlet`].
+//! EvaluationDaemon, the leader's half: when a candidate is evaluated, and by whom; and whether evaluation keeps up. The
+//! holder's half is [`super::gauntlet`].
+//!
+//! Invariant: the depth is that of the replicated table of candidates, over all configurations. Pressure begins at once,
+//! ends only after the depth has been low for a while, and does not begin again soon after. An event that says so begins it
+//! as well; it ends like any other.
 
+use super::feedback_loop;
+use super::handlers::{Handled, decide as decide_now};
 use super::work::{Backoff, LEASE_TTL, choose_worker};
+use crate::{config::EvaluationConfig, events::log::Logged, node::Context};
 use raft::{ClusterState, Command, ConfigState, LeaseKind};
-use wire::Hash;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-/// What the leader remembers.
+/// How long the depth has to be low before pressure ends.
+const STABLE: Duration = Duration::from_secs(15);
+/// How long after its end pressure does not begin again.
+const REST: Duration = Duration::from_secs(30);
+
+/// What the leader remembers, by its own clock. A new leader waits anew before it ends what another began.
 #[derive(Debug, Default)]
-pub struct Evaluation(Backoff);
+pub struct Evaluation {
+    backoff: Backoff,
+    /// Since when the depth has been low, by configuration under pressure.
+    low: BTreeMap<String, u64>,
+    /// When pressure ended, by configuration.
+    released: BTreeMap<String, u64>,
+}
 
-/// The newest candidate without evidence against the present champion.
-fn next(state: &ClusterState, config: &ConfigState) -> Option<Hash> {
-    let newest = *config.candidates.last()?;
-    let evidence = state.models.get(&newest).and_then(|model| model.evidence.as_ref());
-    evidence.is_none_or(|evidence| evidence.champion != config.champion).then_some(newest)
+/// Candidates that wait for evidence against the champion of their configuration. One that is being evaluated waits no more.
+#[must_use]
+pub fn depth(state: &ClusterState) -> u64 {
+    let waiting = |config: &ConfigState| {
+        let busy = config.evaluation.live.as_ref().and_then(|lease| lease.subject);
+        let open = config.candidates.iter().filter(|candidate| {
+            let evidence = state.models.get(candidate).and_then(|model| model.evidence.as_ref());
+            Some(**candidate) != busy && evidence.is_none_or(|evidence| evidence.champion != config.champion)
+        });
+        open.count() as u64
+    };
+    state.configs.values().map(|config| waiting(config)).sum()
 }
 
 impl Evaluation {
     /// What the leader proposes.
-    pub fn decide(&mut self, state: &ClusterState, at_ms: u64) -> Vec<Command> {
-        let mut commands = Vec::new();
+    pub fn decide(&mut self, state: &ClusterState, settings: &EvaluationConfig, at_ms: u64) -> Vec<Command> {
+        let mut commands = self.pressure(state, settings, at_ms);
         for config in state.configs.values() {
             let key = &config.config_key;
             if config.evaluation.live.is_some() {
                 continue;
             }
-            let Some(candidate) = next(state, config) else { continue };
-            if !self.0.allows(key, config.evaluation.failures, at_ms) {
+            let Some(candidate) = feedback_loop::next(state, config, settings.elo_delta_min) else {
+                continue;
+            };
+            if !self.backoff.allows(key, config.evaluation.failures, at_ms) {
                 continue;
             }
             if let Some(node) = choose_worker(state, LeaseKind::Evaluation, key) {
@@ -42,37 +69,170 @@ impl Evaluation {
         }
         commands
     }
+
+    /// Whose backpressure begins or ends. All configurations share the nodes that evaluate, so all are held back.
+    fn pressure(&mut self, state: &ClusterState, settings: &EvaluationConfig, at_ms: u64) -> Vec<Command> {
+        let depth = depth(state);
+        let rested = |released: &u64| at_ms.saturating_sub(*released) >= REST.as_millis() as u64;
+        self.low.retain(|key, _| state.configs.contains_key(key));
+        self.released.retain(|key, released| state.configs.contains_key(key) && !rested(released));
+        let mut commands = Vec::new();
+        for config in state.configs.values() {
+            let key = &config.config_key;
+            let (active, release_threshold) = match &config.steering.backpressure {
+                // A threshold of 0 would never be undercut.
+                Some(pressure) if depth < pressure.release_threshold.max(1) => {
+                    let since = *self.low.entry(key.clone()).or_insert(at_ms);
+                    if at_ms.saturating_sub(since) < STABLE.as_millis() as u64 {
+                        continue;
+                    }
+                    self.released.insert(key.clone(), at_ms);
+                    (false, pressure.release_threshold)
+                }
+                None if depth >= settings.backpressure_on && !self.released.contains_key(key) => {
+                    (true, settings.backpressure_off)
+                }
+                Some(_) | None => {
+                    self.low.remove(key);
+                    continue;
+                }
+            };
+            self.low.remove(key);
+            commands.push(Command::SetBackpressure {
+                config_key: key.clone(),
+                active,
+                depth,
+                threshold: settings.backpressure_on,
+                release_threshold,
+                trigger: None,
+                at_ms,
+            });
+        }
+        commands
+    }
+}
+
+/// Has the leader look at the state now.
+///
+/// # Errors
+/// When no leader is known.
+pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
+    decide_now(node).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemons::fixture::{World, hash};
+    use crate::daemons::fixture::{KEY, World, hash};
+    use wire::Hash;
 
-    fn subject(commands: &[Command]) -> Option<Hash> {
-        match commands {
-            [] => None,
-            [Command::GrantLease { kind: LeaseKind::Evaluation, subject, .. }] => *subject,
+    fn settings() -> EvaluationConfig {
+        EvaluationConfig { backpressure_on: 3, backpressure_off: 2, ..EvaluationConfig::default() }
+    }
+
+    fn granted(commands: &[Command]) -> Vec<Hash> {
+        let subject = |command: &Command| match command {
+            Command::GrantLease { kind: LeaseKind::Evaluation, subject, .. } => *subject,
+            Command::SetBackpressure { .. } => None,
             other => panic!("{other:?}"),
+        };
+        commands.iter().filter_map(subject).collect()
+    }
+
+    fn pressure(commands: &[Command]) -> Vec<(&str, bool, u64)> {
+        let set = |command| match command {
+            &Command::SetBackpressure { ref config_key, active, depth, .. } => {
+                Some((config_key.as_str(), active, depth))
+            }
+            Command::GrantLease { .. } => None,
+            other => panic!("{other:?}"),
+        };
+        commands.iter().filter_map(set).collect()
+    }
+
+    #[test]
+    fn a_candidate_is_evaluated_once_and_again_later_after_a_failure() {
+        let mut world = World::with_nodes(3);
+        let mut evaluation = Evaluation::default();
+        let mut due = |world: &World, at_ms| granted(&evaluation.decide(&world.state, &settings(), at_ms));
+        assert_eq!(due(&world, 0), []);
+        world.train("a", 2);
+        assert_eq!(due(&world, 0), [hash("a")]);
+        world.fail_evaluation("a", 3);
+        assert_eq!(due(&world, 100), []);
+        assert_eq!(due(&world, 1_100), [hash("a")]);
+        world.grant(LeaseKind::Evaluation, 3, Some(hash("a")));
+        assert_eq!(due(&world, 1_100), []);
+    }
+
+    #[test]
+    fn pressure_begins_at_the_threshold_and_ends_when_the_depth_stays_low() {
+        let mut world = World::with_nodes(3);
+        let mut evaluation = Evaluation::default();
+        world.add_config("square8_2p");
+        for name in ["a", "b"] {
+            world.train(name, 2);
+        }
+        let mut step = |world: &mut World, at_ms, expected: &[(&str, bool, u64)]| {
+            let commands = evaluation.decide(&world.state, &settings(), at_ms);
+            assert_eq!(pressure(&commands), expected, "at {at_ms}");
+            for command in commands {
+                if matches!(command, Command::SetBackpressure { .. }) {
+                    world.apply(command);
+                }
+            }
+        };
+        step(&mut world, 0, &[]);
+        world.train("c", 2);
+        let both = |active, depth| [(KEY, active, depth), ("square8_2p", active, depth)];
+        step(&mut world, 0, &both(true, 3));
+        step(&mut world, 50_000, &[]);
+        world.reject("a");
+        step(&mut world, 60_000, &[]); // two wait: between the thresholds
+        world.reject("b");
+        step(&mut world, 90_000, &[]);
+        world.train("d", 2);
+        step(&mut world, 100_000, &[]); // high again: the time counts anew
+        world.reject("d");
+        step(&mut world, 110_000, &[]);
+        step(&mut world, 124_999, &[]);
+        step(&mut world, 125_000, &both(false, 1));
+        for name in ["e", "f"] {
+            world.train(name, 2);
+        }
+        step(&mut world, 154_999, &[]); // it rests
+        step(&mut world, 155_000, &both(true, 3));
+    }
+
+    #[test]
+    fn what_an_event_began_ends_as_well() {
+        let mut world = World::with_nodes(3);
+        let mut evaluation = Evaluation::default();
+        for (release_threshold, threshold) in [(35, 70), (0, 0)] {
+            world.apply(Command::SetBackpressure {
+                config_key: KEY.into(),
+                active: true,
+                depth: 80,
+                threshold,
+                release_threshold,
+                trigger: Some(hash(&format!("event {threshold}"))),
+                at_ms: 0,
+            });
+            assert_eq!(evaluation.decide(&world.state, &settings(), 10_000), []);
+            assert_eq!(evaluation.decide(&world.state, &settings(), 24_000), []);
+            let commands = evaluation.decide(&world.state, &settings(), 25_000);
+            assert_eq!(pressure(&commands), [(KEY, false, 0)]);
+            world.apply(commands[0].clone());
         }
     }
 
     #[test]
-    fn the_newest_candidate_is_evaluated_against_the_present_champion() {
+    fn who_is_evaluated_waits_no_more() {
         let mut world = World::with_nodes(3);
-        let mut evaluation = Evaluation::default();
-        assert_eq!(subject(&evaluation.decide(&world.state, 0)), None);
         world.train("a", 2);
-        assert_eq!(subject(&evaluation.decide(&world.state, 0)), Some(hash("a")));
         world.train("b", 2);
-        assert_eq!(subject(&evaluation.decide(&world.state, 0)), Some(hash("b")));
-        world.evaluate("b", 3, true);
-        assert_eq!(subject(&evaluation.decide(&world.state, 0)), None);
-        world.evaluate("a", 3, true);
-        for node in 1..=3 {
-            world.held("a", node);
-        }
-        world.promote("a");
-        assert_eq!(subject(&evaluation.decide(&world.state, 0)), Some(hash("b")), "the champion moved");
+        assert_eq!(depth(&world.state), 2);
+        world.grant(LeaseKind::Evaluation, 3, Some(hash("b")));
+        assert_eq!(depth(&world.state), 1);
     }
 }

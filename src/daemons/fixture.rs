@@ -1,8 +1,8 @@
 //! A cluster's state for table tests, made by applying commands.
 
 use raft::{
-    ClusterState, Command, Evidence, LeaseKind, ModelInfo, NodeId, Response, SelfplayTarget, Sprt,
-    TrainingReport, state_machine,
+    ClusterState, Command, Evidence, Feedback, LeaseKind, ModelInfo, NodeId, Response, SelfplayTarget,
+    Severity, Sprt, TrainingReport, state_machine,
 };
 use wire::Hash;
 
@@ -10,6 +10,8 @@ use wire::Hash;
 pub(crate) struct World {
     pub(crate) state: ClusterState,
     pub(crate) now: u64,
+    /// What was applied.
+    pub(crate) journal: Vec<Command>,
     index: u64,
     segments: u32,
 }
@@ -23,7 +25,8 @@ pub(crate) fn hash(name: &str) -> Hash {
 
 impl World {
     pub(crate) fn with_nodes(count: u64) -> Self {
-        let mut world = Self { state: ClusterState::default(), now: 1_000_000, index: 0, segments: 0 };
+        let mut world =
+            Self { state: ClusterState::default(), now: 1_000_000, journal: vec![], index: 0, segments: 0 };
         for id in 1..=count {
             world.apply(Command::RegisterNode {
                 peer_id: format!("peer-{id}"),
@@ -35,24 +38,34 @@ impl World {
                 at_ms: world.now,
             });
         }
-        world.apply(Command::InitConfig {
-            config_key: KEY.into(),
-            champion: hash("untrained"),
-            size: 1,
-            threshold: 500,
-            target: SelfplayTarget::default(),
-            at_ms: world.now,
-        });
+        world.init(KEY, "untrained");
         for node in 1..=count {
             world.held("untrained", node);
         }
         world
     }
 
+    fn init(&mut self, key: &str, champion: &str) {
+        self.apply(Command::InitConfig {
+            config_key: key.into(),
+            champion: hash(champion),
+            size: 1,
+            threshold: 500,
+            target: SelfplayTarget::default(),
+            at_ms: self.now,
+        });
+    }
+
+    /// A second configuration.
+    pub(crate) fn add_config(&mut self, key: &str) {
+        self.init(key, &format!("untrained {key}"));
+    }
+
     pub(crate) fn apply(&mut self, command: Command) -> Response {
         self.index += 1;
         let response = state_machine::apply(&mut self.state, self.index, &command);
         assert!(!matches!(response, Response::Refused(_)), "{command:?}: {response:?}");
+        self.journal.push(command);
         response
     }
 
@@ -70,6 +83,10 @@ impl World {
         self.online(node, false);
     }
 
+    pub(crate) fn drain(&mut self, node: NodeId, draining: bool) {
+        self.apply(Command::SetDraining { node, draining, reason: "maintenance".into(), at_ms: self.now });
+    }
+
     /// Registers a segment of `games` on every online node and returns its name.
     pub(crate) fn play(&mut self, games: u64) -> Hash {
         let holders = self.state.online().map(|node| node.id).collect();
@@ -77,15 +94,27 @@ impl World {
     }
 
     pub(crate) fn play_on(&mut self, games: u64, holders: Vec<NodeId>) -> Hash {
+        let champion = self.state.config(KEY).unwrap().champion;
+        self.register(KEY, games, "selfplay", champion, holders)
+    }
+
+    /// [`Self::play`], of another configuration.
+    pub(crate) fn play_in(&mut self, key: &str, games: u64) -> Hash {
+        let holders = self.state.online().map(|node| node.id).collect();
+        let champion = self.state.config(key).unwrap().champion;
+        self.register(key, games, "selfplay", champion, holders)
+    }
+
+    fn register(&mut self, key: &str, games: u64, source: &str, model: Hash, holders: Vec<NodeId>) -> Hash {
         self.segments += 1;
         let hash = hash(&format!("segment {}", self.segments));
         self.apply(Command::RegisterSegment {
             hash,
-            config_key: KEY.into(),
+            config_key: key.into(),
             games,
             samples: games * 50,
-            source: "selfplay".into(),
-            model: self.state.config(KEY).unwrap().champion,
+            source: source.into(),
+            model,
             holders,
             at_ms: self.now,
         });
@@ -93,12 +122,26 @@ impl World {
     }
 
     pub(crate) fn cross(&mut self) {
-        let crossing = self.state.config(KEY).unwrap().crossings + 1;
-        self.apply(Command::ThresholdReached { config_key: KEY.into(), crossing, at_ms: self.now });
+        self.cross_in(KEY);
+    }
+
+    pub(crate) fn cross_in(&mut self, key: &str) {
+        let crossing = self.state.config(key).unwrap().crossings + 1;
+        self.apply(Command::ThresholdReached { config_key: key.into(), crossing, at_ms: self.now });
     }
 
     pub(crate) fn grant(&mut self, kind: LeaseKind, node: NodeId, subject: Option<Hash>) -> u64 {
-        let config_key = KEY.into();
+        self.grant_in(KEY, kind, node, subject)
+    }
+
+    pub(crate) fn grant_in(
+        &mut self,
+        key: &str,
+        kind: LeaseKind,
+        node: NodeId,
+        subject: Option<Hash>,
+    ) -> u64 {
+        let config_key = key.into();
         let grant = Command::GrantLease { kind, config_key, node, subject, ttl_ms: 12_000, at_ms: self.now };
         match self.apply(grant) {
             Response::Lease(lease) => lease.epoch,
@@ -119,12 +162,16 @@ impl World {
 
     /// Trains on what was crossed before.
     pub(crate) fn train_now(&mut self, name: &str, node: NodeId) {
-        let epoch = self.grant(LeaseKind::Training, node, None);
-        let parent = self.state.config(KEY).unwrap().newest;
+        self.train_in(KEY, name, node);
+    }
+
+    pub(crate) fn train_in(&mut self, key: &str, name: &str, node: NodeId) {
+        let epoch = self.grant_in(key, LeaseKind::Training, node, None);
+        let parent = self.state.config(key).unwrap().newest;
         let report =
             TrainingReport { epochs_trained: 1, final_loss: 1.0, val_loss: 1.0, samples: 9, seconds: 1.0 };
         self.apply(Command::CompleteTraining {
-            config_key: KEY.into(),
+            config_key: key.into(),
             epoch,
             node,
             model: ModelInfo { hash: hash(name), size: 1, parent, step: epoch, generation: epoch },
@@ -135,22 +182,51 @@ impl World {
 
     /// An evaluation of `name` that passes, or fails, against the champion.
     pub(crate) fn evaluate(&mut self, name: &str, node: NodeId, passes: bool) {
+        self.evaluated(name, node, |evidence| {
+            if !passes {
+                *evidence = Evidence {
+                    wins: 50,
+                    losses: 50,
+                    elo_delta: 0.0,
+                    sprt: Sprt::Reject,
+                    passed_gauntlet: false,
+                    ..evidence.clone()
+                };
+            }
+        });
+    }
+
+    /// One that runs out of games.
+    pub(crate) fn evaluate_in_vain(&mut self, name: &str, node: NodeId, elo_delta: f64) {
+        let holders = self.state.online().map(|node| node.id).collect();
+        let segment = self.register(KEY, 100, "evaluation", hash(name), holders);
+        self.evaluated(name, node, |evidence| {
+            evidence.segments = vec![segment];
+            evidence.elo_delta = elo_delta;
+            evidence.sprt = Sprt::Inconclusive;
+            evidence.passed_gauntlet = false;
+        });
+    }
+
+    /// An evaluation whose evidence is that of a proven candidate, but for what is changed.
+    pub(crate) fn evaluated(&mut self, name: &str, node: NodeId, change: impl FnOnce(&mut Evidence)) {
         let champion = self.state.config(KEY).unwrap().champion;
         let epoch = self.grant(LeaseKind::Evaluation, node, Some(hash(name)));
-        let evidence = Evidence {
+        let mut evidence = Evidence {
             candidate: hash(name),
             champion,
             games: 100,
-            wins: if passes { 80 } else { 50 },
-            losses: if passes { 20 } else { 50 },
-            elo_delta: if passes { 240.0 } else { 0.0 },
+            wins: 80,
+            losses: 20,
+            elo_delta: 240.0,
             elo_error: 30.0,
-            sprt: if passes { Sprt::Accept } else { Sprt::Reject },
+            sprt: Sprt::Accept,
             win_rate_vs_random: 0.9,
             win_rate_vs_heuristic: 0.5,
-            passed_gauntlet: passes,
+            passed_gauntlet: true,
             segments: vec![],
         };
+        change(&mut evidence);
         let config_key = KEY.into();
         self.apply(Command::CompleteEvaluation { config_key, epoch, node, evidence, at_ms: self.now });
     }
@@ -163,5 +239,71 @@ impl World {
             elo_delta_min: 25.0,
             at_ms: self.now,
         });
+    }
+
+    pub(crate) fn reject(&mut self, name: &str) {
+        let reason = "test".into();
+        self.apply(Command::Reject {
+            config_key: KEY.into(),
+            candidate: hash(name),
+            reason,
+            at_ms: self.now,
+        });
+    }
+
+    /// The champion regressed, or no longer.
+    pub(crate) fn regress(&mut self, severity: Option<Severity>, elo_drop: f64) {
+        self.apply(Command::ReportRegression {
+            config_key: KEY.into(),
+            champion: None,
+            severity,
+            elo_drop,
+            games: 40,
+            reason: "test".into(),
+            trigger: None,
+            at_ms: self.now,
+        });
+    }
+
+    /// An evaluation that its holder gives up.
+    pub(crate) fn fail_evaluation(&mut self, name: &str, node: NodeId) {
+        let epoch = self.grant(LeaseKind::Evaluation, node, Some(hash(name)));
+        self.apply(Command::FailLease {
+            kind: LeaseKind::Evaluation,
+            config_key: KEY.into(),
+            epoch,
+            node,
+            error: "disk full".into(),
+            at_ms: self.now,
+        });
+    }
+
+    /// Evaluation cannot keep up, or does again.
+    pub(crate) fn press(&mut self, active: bool) {
+        self.apply(Command::SetBackpressure {
+            config_key: KEY.into(),
+            active,
+            depth: 9,
+            threshold: 4,
+            release_threshold: 2,
+            trigger: None,
+            at_ms: self.now,
+        });
+    }
+
+    pub(crate) fn weigh(&mut self, key: &str, weight: f64, reason: &str) {
+        let (config_key, reason) = (key.into(), reason.into());
+        self.apply(Command::SetCurriculum { config_key, weight, reason, emergency: false, at_ms: self.now });
+    }
+
+    /// Feedback asks for a deeper search.
+    pub(crate) fn deepen(&mut self, simulations: f64, reason: &str) {
+        let feedback = Feedback { simulations, reason: reason.into(), ..Feedback::default() };
+        self.apply(Command::SetFeedback { config_key: KEY.into(), feedback, at_ms: self.now });
+    }
+
+    pub(crate) fn cancel(&mut self, kind: LeaseKind, epoch: u64, reason: &str) {
+        let (config_key, reason) = (KEY.into(), reason.into());
+        self.apply(Command::CancelLease { kind, config_key, epoch, reason, at_ms: self.now });
     }
 }

@@ -1,4 +1,5 @@
-//! GameGauntlet, the holder's half of an evaluation: plays the candidate's games and keeps them as evidence.
+//! GameGauntlet, the holder's half of an evaluation: plays the candidate's games, or those of a champion that is watched,
+//! and keeps them as evidence.
 
 use crate::{
     clock::now_ms,
@@ -14,10 +15,7 @@ use crate::{
 use kernels::{Checkpoint, CpuEvaluator};
 use raft::{ClusterState, Command, Lease, LeaseKind};
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
@@ -39,8 +37,11 @@ async fn evaluate(node: Context, lease: Lease, cancel: CancellationToken) -> Res
     let key = lease.config_key.clone();
     let game: rules::Config = key.parse().map_err(|_| WorkError::UnknownConfig(key.clone()))?;
     let state = node.raft.local();
-    let champion = state.config(&key).ok_or_else(|| WorkError::UnknownConfig(key.clone()))?.champion;
+    let config = state.config(&key).ok_or_else(|| WorkError::UnknownConfig(key.clone()))?;
     let candidate = lease.subject.ok_or(WorkError::Stopped)?;
+    // A champion is watched: it plays the one before it.
+    let before = config.fallback().filter(|_| candidate == config.champion).map(|before| before.model);
+    let (watched, opponent) = (before.is_some(), before.unwrap_or(config.champion));
     let _shown = Shown::new(&node, &lease);
     let job = Job {
         config: game,
@@ -50,15 +51,21 @@ async fn evaluate(node: Context, lease: Lease, cancel: CancellationToken) -> Res
         node: node.id,
     };
     let load = async {
-        Ok::<_, WorkError>((model(&node, &state, candidate).await?, model(&node, &state, champion).await?))
+        Ok::<_, WorkError>((model(&node, &state, candidate).await?, model(&node, &state, opponent).await?))
     };
     let players = cancel.run_until_cancelled(load).await.ok_or(WorkError::Stopped)??;
-    tracing::info!(config = key, candidate = candidate.short(), champion = champion.short(), "evaluating");
+    tracing::info!(
+        config = key,
+        model = candidate.short(),
+        opponent = opponent.short(),
+        watched,
+        "evaluating"
+    );
     let watcher = Arc::clone(&node);
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
-    let mut done = compute::spawn("gauntlet", move || {
-        evaluation::evaluate(&job, players.0, players.1, &stopped, &mut |progress| {
+    let stop = cancel.clone();
+    let done = compute::spawn("gauntlet", move || {
+        let play = if watched { evaluation::watch } else { evaluation::evaluate };
+        play(&job, players.0, players.1, &|| stop.is_cancelled(), &mut |progress| {
             watcher.activity.update(|work| {
                 if let Some(shown) = &mut work.evaluation {
                     shown.stage = progress.stage.as_str().to_owned();
@@ -69,14 +76,7 @@ async fn evaluate(node: Context, lease: Lease, cancel: CancellationToken) -> Res
         })
     })
     .map_err(|_| WorkError::Stopped)?;
-    let evaluated = tokio::select! {
-        evaluated = &mut done => evaluated,
-        () = cancel.cancelled() => {
-            stop.store(true, Ordering::Relaxed);
-            done.await
-        }
-    };
-    let evaluated = evaluated.map_err(|_| WorkError::Stopped)?.ok_or(WorkError::Stopped)?;
+    let evaluated = done.await.map_err(|_| WorkError::Stopped)?.ok_or(WorkError::Stopped)?;
     let mut evidence = evaluated.evidence;
     evidence.segments = record(&node, &key, candidate, evaluated.games, &cancel).await?;
     Ok(Command::CompleteEvaluation {

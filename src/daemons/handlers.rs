@@ -6,7 +6,7 @@
 
 use crate::{
     events::{
-        Event,
+        envelope::RAFT,
         log::Logged,
         registry,
         runner::{Effect, HandlerError, Handlers, Handling},
@@ -14,11 +14,8 @@ use crate::{
     node::{Context, Node, WorkError},
 };
 use futures::FutureExt;
-use raft::ProposeError;
-use std::{
-    future::Future,
-    sync::{Arc, OnceLock, Weak},
-};
+use raft::{Command, ProposeError};
+use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use wire::Hash;
 
@@ -39,6 +36,8 @@ pub struct Merge {
 pub struct Wakes {
     /// The leader's turn.
     pub leader: Notify,
+    /// This node's look at the hosts.
+    pub health: Notify,
     /// Copies of segments.
     pub replication: Notify,
     /// Models.
@@ -54,6 +53,7 @@ impl Default for Wakes {
         let (merges, merging) = mpsc::channel(MERGES_MAX);
         Self {
             leader: Notify::new(),
+            health: Notify::new(),
             replication: Notify::new(),
             distribution: Notify::new(),
             merges,
@@ -75,7 +75,10 @@ impl From<WorkError> for HandlerError {
 /// task, and its databases with it.
 pub type Late = Arc<OnceLock<Weak<Node>>>;
 
-/// All handlers.
+/// What a handler's work ends with.
+pub type Handled = Result<Option<Effect>, HandlerError>;
+
+/// All handlers: each daemon that handles events has a function `handle`.
 #[must_use]
 pub fn all(node: &Late) -> Handlers {
     let mut handlers = Handlers::default();
@@ -88,41 +91,19 @@ pub fn all(node: &Late) -> Handlers {
             }
         });
     };
-    on("consolidation", |node, logged| done(consolidate(node, logged)));
-    on("sync", |node, logged| {
-        done(async move {
-            if matches!(&logged.event, Event::SelfplayComplete(games) if games.node_id == node.name()) {
-                node.nudge.notify_one();
-            }
-            Ok(())
-        })
-    });
-    on("replication", |node, _| {
-        done(async move {
-            node.wakes.replication.notify_one();
-            Ok(())
-        })
-    });
-    on("distribution", |node, _| {
-        done(async move {
-            node.wakes.distribution.notify_one();
-            Ok(())
-        })
-    });
-    for daemon in
-        ["data_pipeline", "training", "evaluation", "promotion", "scheduler", "roles", "node_monitor"]
-    {
-        on(daemon, |node, _| done(decide(node)));
+    macro_rules! on {
+        ($($daemon:ident)*) => {
+            $(on(stringify!($daemon), |node, logged| super::$daemon::handle(node, logged).boxed());)*
+        };
     }
+    on!(auto_promotion autoscaler cache consolidation curriculum data_pipeline distribution evaluation feedback);
+    on!(feedback_loop health idle_shutdown node_monitor queue replication roles scheduler supervisor sync training);
+    on!(watchdog);
     handlers
 }
 
-fn done(work: impl Future<Output = Result<(), HandlerError>> + Send + 'static) -> Handling {
-    async move { work.await.map(|()| None::<Effect>) }.boxed()
-}
-
 /// Has the leader look at the state now. Every node handles the event; only the leader acts.
-async fn decide(node: Context) -> Result<(), HandlerError> {
+pub(super) async fn decide(node: Context) -> Handled {
     let metrics = node.raft.metrics().borrow().clone();
     if metrics.leader.is_none() {
         return Err(HandlerError::NoQuorum);
@@ -130,39 +111,28 @@ async fn decide(node: Context) -> Result<(), HandlerError> {
     if metrics.is_leader() {
         node.wakes.leader.notify_one();
     }
-    Ok(())
+    Ok(None)
 }
 
-/// Merges the segment that an event names, if it belongs here.
-async fn consolidate(node: Context, logged: Arc<Logged>) -> Result<(), HandlerError> {
-    let (games, acknowledged) = match &logged.event {
-        Event::SelfplayComplete(games) => (games, false),
-        Event::NewGamesAvailable(games) => (games, true),
-        _ => return Ok(()),
-    };
-    let state = node.raft.local();
-    match state.segments.get(&games.segment) {
-        Some(known) if known.config_key != games.config_key => {
-            let (is, said) = (&known.config_key, &games.config_key);
-            return Err(HandlerError::Failed(format!("segment {} is of {is}, not {said}", games.segment)));
+/// What says that an event has been acted upon: hash of its id. Commands that every node proposes for the same event carry
+/// it, and count once. None: the event tells of an applied command, so that there is nothing to propose.
+#[must_use]
+pub fn trigger(logged: &Logged) -> Option<Hash> {
+    let Logged { origin, epoch, sequence, .. } = logged;
+    (origin != RAFT).then(|| Hash::of(format!("{origin}/{epoch}/{sequence}").as_bytes()))
+}
+
+/// Proposes what an event asks for. Every node that handles the event does, so that it is done whoever dies; the state
+/// machine counts it once. A refusal is the cluster's answer, not a failure.
+pub(super) async fn propose(node: &Context, command: Command) -> Handled {
+    let name = command.name();
+    match node.propose(command).await {
+        Ok(_) => Ok(None),
+        Err(ProposeError::Refused(reason)) => {
+            tracing::info!(command = name, %reason, "the cluster disagrees with an event");
+            Ok(None)
         }
-        Some(known) if !known.holders.contains(&node.id) => return Ok(()), // not here, or not yet
-        Some(_) => {}
-        // Another node's, and not acknowledged yet: NEW_GAMES_AVAILABLE will follow.
-        None if !acknowledged && games.node_id != node.name() => return Ok(()),
-        None if node.stored(games.segment).await?.is_none() => {
-            return Err(HandlerError::Failed(format!("segment {} is nowhere to be had", games.segment)));
-        }
-        // Here and not acknowledged: it may yet be lost, and is merged once it is registered.
-        None => return Ok(()),
-    }
-    let (done, answer) = oneshot::channel();
-    let merge = Merge { segment: games.segment, config_key: games.config_key.clone(), done };
-    let gone = |_| HandlerError::Failed("consolidation is not running".to_owned());
-    node.wakes.merges.send(merge).await.map_err(|_| gone(()))?;
-    match answer.await {
-        Ok(merged) => merged.map_err(HandlerError::Failed),
-        Err(_) => Err(gone(())),
+        Err(error) => Err(WorkError::from(error).into()),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: work goes on only while its lease can be renewed. The answer to a completion is Raft's: whoever lost
 //! the lease meanwhile is refused, whatever it did.
 
-use super::work::LEASE_TTL;
+use super::{health::View, work::LEASE_TTL};
 use crate::{
     clock::now_ms,
     node::{Context, WorkError},
@@ -25,33 +25,52 @@ fn next(state: &ClusterState, me: NodeId, kind: LeaseKind, taken: &BTreeMap<Stri
     mine.find(|lease| taken.get(&lease.config_key).is_none_or(|epoch| *epoch < lease.epoch)).cloned()
 }
 
+/// Whether a lease is ours no more, as the cluster's state says: it was cancelled, taken away, or is done.
+fn is_over(state: &ClusterState, lease: &Lease) -> bool {
+    let live = state.config(&lease.config_key).and_then(|config| config.lease(lease.kind).live.as_ref());
+    live.is_none_or(|live| (live.epoch, live.node) != (lease.epoch, lease.node))
+}
+
+/// Whether work of this kind is begun here: no training while the cluster is unhealthy as this node sees it. A lease that
+/// is not taken up expires, and goes to a node that sees things differently.
+fn begins(kind: LeaseKind, view: &View) -> bool {
+    match kind {
+        LeaseKind::Training => view.unhealthy.is_none(),
+        LeaseKind::Evaluation => true,
+    }
+}
+
 /// Takes up one lease of `kind` after the other until the shutdown. `work` gives the command that completes the
-/// lease; it must return soon after its token is cancelled.
+/// lease; it must return soon after its token is cancelled, which also happens when this future is dropped.
 pub async fn follow<F, W>(node: Context, kind: LeaseKind, work: F)
 where
     F: Fn(Context, Lease, CancellationToken) -> W,
     W: Future<Output = Result<Command, WorkError>>,
 {
     let mut state = node.raft.applied();
+    let mut view = node.cluster.subscribe();
     let mut taken = BTreeMap::new();
     loop {
         let lease = next(&state.borrow_and_update(), node.id, kind, &taken);
-        let Some(lease) = lease else {
-            match node.shutdown.run_until_cancelled(state.changed()).await {
-                Some(Ok(())) => continue,
-                Some(Err(_)) | None => return,
+        let Some(lease) = lease.filter(|_| begins(kind, &view.borrow_and_update())) else {
+            tokio::select! {
+                () = node.shutdown.cancelled() => return,
+                changed = state.changed() => if changed.is_err() { return },
+                changed = view.changed() => if changed.is_err() { return },
             }
+            continue;
         };
         taken.insert(lease.config_key.clone(), lease.epoch);
         tracing::info!(%kind, config = lease.config_key, epoch = lease.epoch, "the lease is ours");
         let cancel = node.shutdown.child_token();
+        // Whatever it left running ends as well, also when the daemon itself does.
+        let _ends = cancel.clone().drop_guard();
         let work = Box::pin(work(node.clone(), lease.clone(), cancel.clone()));
         tokio::select! {
             () = finish(&node, &lease, work, &cancel) => {}
             () = renew(&node, &lease, &cancel) => {}
+            () = follow_state(&node, &lease, &cancel) => {}
         }
-        // Whatever it left running ends as well.
-        cancel.cancel();
         if node.shutdown.is_cancelled() {
             return;
         }
@@ -91,6 +110,17 @@ async fn renew(node: &Context, lease: &Lease, cancel: &CancellationToken) {
             Err(error) => tracing::warn!(kind = %lease.kind, %error, "the lease was not renewed"),
         }
     }
+}
+
+/// Cancels the work as soon as the state says that the lease is over, and waits for ever: the work ends by itself.
+async fn follow_state(node: &Context, lease: &Lease, cancel: &CancellationToken) {
+    let mut state = node.raft.applied();
+    // It fails when the node ends, and the shutdown has cancelled everything then.
+    let over = state.wait_for(|state| is_over(state, lease)).await.map(drop);
+    if over.is_ok() {
+        cancel.cancel();
+    }
+    std::future::pending::<()>().await;
 }
 
 /// Gives a lease back.
@@ -185,6 +215,33 @@ mod tests {
         assert_eq!(next(&world.state, 2, LeaseKind::Evaluation, &taken), None);
         taken.insert(KEY.to_owned(), epoch);
         assert_eq!(next(&world.state, 2, LeaseKind::Training, &taken), None);
+    }
+
+    #[test]
+    fn a_lease_is_over_when_the_state_says_so() {
+        let mut world = World::with_nodes(2);
+        world.play(500);
+        world.cross();
+        let epoch = world.grant(LeaseKind::Training, 2, None);
+        let lease = next(&world.state, 2, LeaseKind::Training, &BTreeMap::new()).unwrap();
+        assert!(!is_over(&world.state, &lease));
+        world.apply(Command::CancelLease {
+            kind: LeaseKind::Training,
+            config_key: KEY.into(),
+            epoch,
+            reason: "a drill".into(),
+            at_ms: 0,
+        });
+        assert!(is_over(&world.state, &lease));
+        world.grant(LeaseKind::Training, 2, None);
+        assert!(is_over(&world.state, &lease), "that is another one");
+    }
+
+    #[test]
+    fn an_unhealthy_cluster_is_no_time_to_train() {
+        let ill = View { unhealthy: Some("2 of 3 hosts are away".into()), ..View::default() };
+        let begun = |view: &View| [LeaseKind::Training, LeaseKind::Evaluation].map(|kind| begins(kind, view));
+        assert_eq!((begun(&View::default()), begun(&ill)), ([true, true], [false, true]));
     }
 
     #[test]

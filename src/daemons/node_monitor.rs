@@ -3,14 +3,20 @@
 //! Pure but for its memory: it judges by its own clock since when something has been so, never by another node's clock.
 //! Every node watches; the leader acts.
 
+use super::{
+    handlers::{Handled, decide as decide_now},
+    health::View,
+};
+use crate::{events::log::Logged, node::Context};
 use raft::{ClusterState, Command, LeaseKind, NodeId};
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 /// A node is offline when its connection has been gone for this long: three missed one-second probes.
-const LOST_AFTER: Duration = Duration::from_secs(3);
+pub const LOST_AFTER: Duration = Duration::from_secs(3);
 
 /// What the leader remembers.
 #[derive(Debug, Default)]
@@ -22,17 +28,19 @@ pub struct NodeMonitor {
 }
 
 impl NodeMonitor {
-    /// What to propose, given whom this node is connected to.
+    /// What to propose, given whom this node is connected to. Hosts that are said to be offline lose their leases, too;
+    /// what the state says of them is what the leader sees.
     pub fn decide(
         &mut self,
         state: &ClusterState,
+        view: &View,
         me: NodeId,
         connected: impl Fn(&str) -> bool,
         now: Instant,
         at_ms: u64,
     ) -> Vec<Command> {
         let mut commands = self.nodes(state, me, connected, now, at_ms);
-        commands.extend(self.leases(state, now, at_ms));
+        commands.extend(self.leases(&view.through(state), now, at_ms));
         commands
     }
 
@@ -98,10 +106,21 @@ impl NodeMonitor {
     }
 }
 
+/// Has the leader look at the state now.
+///
+/// # Errors
+/// When no leader is known.
+pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
+    decide_now(node).await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemons::fixture::World;
+    use crate::{
+        daemons::{fixture::World, training::Training},
+        events::{Event, caused},
+    };
 
     fn names(commands: &[Command]) -> Vec<String> {
         commands
@@ -121,7 +140,14 @@ mod tests {
         let start = Instant::now();
         let mut at = |world: &World, connected: &[&str], seconds: u64| {
             let now = start + Duration::from_secs(seconds);
-            names(&monitor.decide(&world.state, 1, |peer| connected.contains(&peer), now, 0))
+            names(&monitor.decide(
+                &world.state,
+                &View::default(),
+                1,
+                |peer| connected.contains(&peer),
+                now,
+                0,
+            ))
         };
         let both: &[&str] = &["peer-2", "peer-3"];
         assert!(at(&world, both, 0).is_empty());
@@ -148,7 +174,7 @@ mod tests {
         let start = Instant::now();
         let mut at = |world: &World, seconds: u64| {
             let now = start + Duration::from_secs(seconds);
-            names(&monitor.decide(&world.state, 1, |_| true, now, 0))
+            names(&monitor.decide(&world.state, &View::default(), 1, |_| true, now, 0))
         };
         assert!(at(&world, 0).is_empty());
         assert!(at(&world, 11).is_empty());
@@ -164,7 +190,55 @@ mod tests {
         assert_eq!(at(&world, 24), ["expire training 1"]);
         world.offline(2);
         let now = start + Duration::from_secs(12);
-        let gone = NodeMonitor::default().decide(&world.state, 1, |peer| peer == "peer-3", now, 0);
+        let gone =
+            NodeMonitor::default().decide(&world.state, &View::default(), 1, |peer| peer == "peer-3", now, 0);
         assert_eq!(names(&gone), ["expire training 1"]);
+    }
+
+    /// Applies commands, and names the events that they are.
+    fn apply(world: &mut World, commands: Vec<Command>) -> Vec<&'static str> {
+        let mut events = Vec::new();
+        for command in commands {
+            let before = world.state.clone();
+            let response = world.apply(command.clone());
+            let told = caused::caused(&command, &response, &before, &world.state, 10);
+            events.extend(told.iter().map(Event::name));
+        }
+        events
+    }
+
+    #[test]
+    fn a_dead_hosts_work_goes_to_another() {
+        let mut world = World::with_nodes(3);
+        world.lead(1, 1);
+        world.play(500);
+        world.cross();
+        world.grant(LeaseKind::Training, 2, None);
+        let (mut monitor, start) = (NodeMonitor::default(), Instant::now());
+        let mut at = |world: &World, seconds: u64| {
+            let now = start + Duration::from_secs(seconds);
+            monitor.decide(&world.state, &View::default(), 1, |peer| peer != "peer-2", now, 0)
+        };
+        assert_eq!(at(&world, 0), []);
+        let lost = at(&world, 3);
+        assert_eq!(apply(&mut world, lost), ["HOST_OFFLINE"]);
+        let taken = at(&world, 3);
+        assert_eq!(apply(&mut world, taken), ["TRAINING_FAILED", "WORK_TIMEOUT"]);
+        let mut training = Training::default();
+        assert_eq!(training.decide(&world.state, &View::default(), 0), [], "a failure waits");
+        let again = training.decide(&world.state, &View::default(), 1000);
+        assert!(matches!(&again[..], [Command::GrantLease { node: 3, .. }]), "{again:?}");
+        assert_eq!(apply(&mut world, again), ["TRAINING_STARTED", "WORK_CLAIMED"]);
+    }
+
+    #[test]
+    fn who_is_said_to_be_offline_loses_its_lease_and_nothing_else() {
+        let mut world = World::with_nodes(3);
+        world.play(500);
+        world.cross();
+        world.grant(LeaseKind::Training, 2, None);
+        let view = View { claimed: [2].into(), ..View::default() };
+        let found = NodeMonitor::default().decide(&world.state, &view, 1, |_| true, Instant::now(), 0);
+        assert_eq!(names(&found), ["expire training 1"]);
     }
 }

@@ -1,74 +1,61 @@
-//! PromotionController and AutoPromotionDaemon: the verdict on an evaluated candidate.
+//! PromotionController: the verdict of the gate becomes a command.
 //!
 //! The state machine checks the same evidence again when it applies `Promote`: this only decides when to ask.
 
-use raft::{ClusterState, Command, ConfigState, Model, Sprt};
+use super::auto_promotion::{Verdict, judge};
+use crate::config::EvaluationConfig;
+use raft::{ClusterState, Command};
+use std::collections::BTreeMap;
 use wire::Hash;
 
-/// What the leader proposes; `elo_delta_min` is the smallest gain that counts.
-#[must_use]
-pub fn decide(state: &ClusterState, elo_delta_min: f64, at_ms: u64) -> Vec<Command> {
-    let mut commands = Vec::new();
-    for config in state.configs.values() {
-        for (position, candidate) in config.candidates.iter().enumerate() {
-            let Some(model) = state.models.get(candidate) else { continue };
-            let newest = position + 1 == config.candidates.len();
-            match judge(state, config, model, newest, elo_delta_min) {
-                Verdict::Wait => {}
-                Verdict::Promote => commands.push(Command::Promote {
-                    config_key: config.config_key.clone(),
-                    candidate: *candidate,
-                    expected_champion: config.champion,
-                    elo_delta_min,
-                    at_ms,
-                }),
-                Verdict::Reject(reason) => commands.push(reject(config, *candidate, reason, at_ms)),
+/// What the leader remembers: why each candidate was passed over when it was last looked at, so that it is said once.
+#[derive(Debug, Default)]
+pub struct Promotion(BTreeMap<Hash, String>);
+
+impl Promotion {
+    /// What the leader proposes.
+    pub fn decide(&mut self, state: &ClusterState, settings: &EvaluationConfig, at_ms: u64) -> Vec<Command> {
+        let mut commands = Vec::new();
+        let mut skipped = BTreeMap::new();
+        for config in state.configs.values() {
+            let config_key = config.config_key.clone();
+            for (position, &candidate) in config.candidates.iter().enumerate() {
+                let Some(model) = state.models.get(&candidate) else { continue };
+                match judge(state, config, model, position, settings) {
+                    Verdict::Wait(reason) => {
+                        if self.0.get(&candidate) != Some(&reason) {
+                            tracing::info!(
+                                config = config_key,
+                                candidate = candidate.short(),
+                                reason,
+                                "not promoted"
+                            );
+                        }
+                        skipped.insert(candidate, reason);
+                    }
+                    Verdict::Promote => commands.push(Command::Promote {
+                        config_key: config_key.clone(),
+                        candidate,
+                        expected_champion: config.champion,
+                        elo_delta_min: settings.elo_delta_min,
+                        at_ms,
+                    }),
+                    Verdict::Reject(reason) => {
+                        tracing::info!(
+                            config = config_key,
+                            candidate = candidate.short(),
+                            reason,
+                            "rejected"
+                        );
+                        let config_key = config_key.clone();
+                        commands.push(Command::Reject { config_key, candidate, reason, at_ms });
+                    }
+                }
             }
         }
+        self.0 = skipped;
+        commands
     }
-    commands
-}
-
-enum Verdict {
-    Wait,
-    Promote,
-    Reject(String),
-}
-
-fn judge(
-    state: &ClusterState,
-    config: &ConfigState,
-    model: &Model,
-    newest: bool,
-    elo_delta_min: f64,
-) -> Verdict {
-    let leased = config.evaluation.live.as_ref().is_some_and(|lease| lease.subject == Some(model.info.hash));
-    let evidence = match &model.evidence {
-        Some(evidence) if evidence.champion == config.champion => evidence,
-        Some(_) | None if newest || leased => return Verdict::Wait,
-        Some(_) | None => return Verdict::Reject("superseded by a newer candidate".to_owned()),
-    };
-    if !evidence.passed_gauntlet {
-        return Verdict::Reject(format!(
-            "gauntlet failed: {:.0} % against random, {:.0} % against the heuristic, Elo {:+.0} ± {:.0}",
-            evidence.win_rate_vs_random * 100.0,
-            evidence.win_rate_vs_heuristic * 100.0,
-            evidence.elo_delta,
-            evidence.elo_error
-        ));
-    }
-    if evidence.sprt != Sprt::Accept || evidence.elo_delta < elo_delta_min {
-        return Verdict::Reject(format!(
-            "not shown to be stronger: Elo {:+.0} ± {:.0} after {} games",
-            evidence.elo_delta, evidence.elo_error, evidence.games
-        ));
-    }
-    let holders = model.holders.iter().filter(|node| state.is_online(**node)).count() as u64;
-    if holders < state.required_model_holders() { Verdict::Wait } else { Verdict::Promote }
-}
-
-fn reject(config: &ConfigState, candidate: Hash, reason: String, at_ms: u64) -> Command {
-    Command::Reject { config_key: config.config_key.clone(), candidate, reason, at_ms }
 }
 
 #[cfg(test)]
@@ -78,7 +65,7 @@ mod tests {
 
     /// What is proposed, as `promote NAME` or `reject NAME`.
     fn check(world: &World, expected: &[(&str, &str)]) {
-        let commands = decide(&world.state, 25.0, 0);
+        let commands = Promotion::default().decide(&world.state, &EvaluationConfig::default(), 0);
         let found: Vec<_> = commands
             .iter()
             .map(|command| match command {

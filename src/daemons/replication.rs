@@ -3,7 +3,9 @@
 //!
 //! Which nodes those are follows from the state alone, so that all nodes agree without talking.
 
+use super::handlers::Handled;
 use super::work::rendezvous;
+use crate::events::log::Logged;
 use crate::{
     clock::now_ms,
     node::{Context, WorkError, blocking},
@@ -12,6 +14,7 @@ use crate::{
 use raft::{ClusterState, Command, NodeId, Segment as Registered};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 use wire::Hash;
@@ -103,6 +106,15 @@ async fn copy(node: &Context, hash: Hash, holders: &BTreeSet<NodeId>) -> Result<
     blocking(move || Segment::open(bytes).map(|_| ())).await??;
     node.propose(Command::AddSegmentHolder { hash, node: node.id, at_ms: now_ms() }).await?;
     Ok(())
+}
+
+/// Looks at the state now.
+///
+/// # Errors
+/// None.
+pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
+    node.wakes.replication.notify_one();
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -1,17 +1,20 @@
 //! SelfplayRunner: plays the champion against itself and closes segments of games.
 //!
 //! Invariant: a finished game is in a closed segment within `segment_seconds`, synced here, and stays listed until the
-//! cluster has acknowledged it. A node that trains or evaluates plays no games: its cores have more urgent work.
+//! cluster has acknowledged it. A node that trains or evaluates plays no games: its cores have more urgent work. One that
+//! sees the cluster unhealthy plays fewer: that is its own view, for without a quorum nobody can tell it to.
 
-use super::gauntlet::store;
+use super::{
+    gauntlet::store,
+    health::{Host, View},
+    scheduler::FairQueue,
+};
 use crate::{
-    clock::now_ms,
     compute,
     config::SelfplayConfig,
-    events::{Event, Games, caused},
     learner::selfplay::Selfplay,
     node::{Context, WorkError, blocking},
-    store::{GameRecord, Player, Source, paths},
+    store::{GameRecord, Player, Source},
 };
 use kernels::{Checkpoint, CpuEvaluator, Network};
 use raft::{ClusterState, LeaseKind, NodeId};
@@ -33,12 +36,30 @@ const GAMES_WAITING_MAX: usize = 64;
 const UNACKNOWLEDGED_MAX: u64 = 8192;
 /// How long a thread stays with a configuration before it looks at the weights again.
 const TURN: Duration = Duration::from_secs(10);
+/// Longest rest of a thread that plays at a reduced rate.
+const REST_MAX: Duration = Duration::from_secs(2);
 
 /// What the threads shall play.
 #[derive(Clone, Default)]
 struct Orders {
     tables: Vec<Table>,
     paused: Option<String>,
+    /// Share of the time to play in; see [`rate`].
+    rate: f64,
+}
+
+/// Least share of the time in which an unhealthy cluster is played for.
+const RATE_MIN: f64 = 0.3;
+
+/// The share of its time in which a node with this view of the cluster plays: all, or while the cluster is unhealthy the
+/// healthy share of the hosts it knows of.
+fn rate(view: &View) -> f64 {
+    if view.unhealthy.is_none() {
+        return 1.0;
+    }
+    let count = |state: Host| view.hosts.values().filter(|host| **host == state).count() as f64;
+    let (online, offline) = (count(Host::Online), count(Host::Offline));
+    if online + offline == 0.0 { 1.0 } else { (online / (online + offline)).max(RATE_MIN) }
 }
 
 #[derive(Clone)]
@@ -46,6 +67,7 @@ struct Table {
     config: rules::Config,
     weight: f64,
     simulations: u32,
+    exploration: f64,
     model: Hash,
     network: Arc<Network>,
 }
@@ -96,12 +118,15 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
 
 async fn give_orders(node: &Context, orders: &watch::Sender<Orders>) -> Result<(), WorkError> {
     let mut state = node.raft.applied();
+    let mut view = node.cluster.subscribe();
     let mut networks: BTreeMap<Hash, Arc<Network>> = BTreeMap::new();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         let current = Arc::clone(&state.borrow_and_update());
         let unacknowledged = node.activity.get(Instant::now()).selfplay.unacknowledged;
-        let paused = pause(&current, node.id, unacknowledged);
+        let off = (!node.config.selfplay.enabled).then(|| "switched off in the settings".to_owned());
+        let paused = off.or_else(|| pause(&current, node.id, unacknowledged));
+        let rate = rate(&view.borrow_and_update());
         let mut tables = Vec::new();
         for config in current.configs.values().filter(|config| !config.target.paused) {
             let Ok(game) = config.config_key.parse() else { continue };
@@ -114,19 +139,23 @@ async fn give_orders(node: &Context, orders: &watch::Sender<Orders>) -> Result<(
                 },
             };
             let (weight, simulations) = (config.target.weight, config.target.simulations);
-            tables.push(Table { config: game, weight, simulations, model, network });
+            let exploration = config.steering.feedback.exploration;
+            tables.push(Table { config: game, weight, simulations, exploration, model, network });
         }
         networks = tables.iter().map(|table| (table.model, Arc::clone(&table.network))).collect();
         let paused = paused.or_else(|| tables.is_empty().then(|| "no model yet".to_owned()));
         node.activity.update(|work| {
             work.selfplay.paused.clone_from(&paused);
+            work.selfplay.rate = rate;
             work.selfplay.configs = tables.iter().map(|table| table.config.key()).collect();
         });
         let key = |orders: &Orders| {
-            let tables = orders.tables.iter().map(|t| (t.config, t.model, t.simulations, t.weight.to_bits()));
-            (tables.collect::<Vec<_>>(), orders.paused.clone())
+            let table =
+                |t: &Table| (t.config, t.model, t.simulations, t.exploration.to_bits(), t.weight.to_bits());
+            let tables: Vec<_> = orders.tables.iter().map(table).collect();
+            (tables, orders.paused.clone(), orders.rate.to_bits())
         };
-        let next = Orders { tables, paused };
+        let next = Orders { tables, paused, rate };
         orders.send_if_modified(|now| {
             let changed = key(now) != key(&next);
             if changed {
@@ -137,6 +166,8 @@ async fn give_orders(node: &Context, orders: &watch::Sender<Orders>) -> Result<(
         tokio::select! {
             () = node.shutdown.cancelled() => return Ok(()),
             changed = state.changed() => if changed.is_err() { return Ok(()) },
+            // The node keeps the sender.
+            _ = view.changed() => {}
             _ = tick.tick() => {}
         }
     }
@@ -168,11 +199,11 @@ struct Runner {
 impl Runner {
     fn play(mut self) {
         let mut boards: BTreeMap<rules::Config, (Hash, u32, Selfplay)> = BTreeMap::new();
-        let mut played: BTreeMap<rules::Config, f64> = BTreeMap::new();
+        let mut turns: FairQueue<rules::Config> = FairQueue::default();
         while !self.stop.is_cancelled() {
             let orders = self.orders.borrow_and_update().clone();
             let table = match &orders.paused {
-                None => next_table(&orders.tables, &played),
+                None => next_table(&orders.tables, &mut turns),
                 Some(_) => None,
             };
             let Some(table) = table else {
@@ -194,27 +225,32 @@ impl Runner {
                 let evaluator = CpuEvaluator::new(Arc::clone(&table.network));
                 game.set_model(table.model, Box::new(evaluator), table.simulations);
             }
+            game.set_exploration(table.exploration as f32);
             while began.elapsed() < TURN && !self.stop.is_cancelled() {
+                let step = Instant::now();
                 for record in game.step() {
                     if self.games.blocking_send(record).is_err() {
                         return;
                     }
                 }
+                if orders.rate < 1.0 {
+                    let rest = step.elapsed().mul_f64(orders.rate.recip() - 1.0).min(REST_MAX);
+                    self.runtime.block_on(self.stop.run_until_cancelled(tokio::time::sleep(rest)));
+                }
                 if self.orders.has_changed().unwrap_or(true) {
                     break;
                 }
             }
-            *played.entry(table.config).or_default() +=
-                began.elapsed().as_secs_f64() / table.weight.max(1e-6);
+            turns.took(table.config, began.elapsed().as_secs_f64(), table.weight);
         }
     }
 }
 
-/// The configuration that got the least of its share.
-fn next_table<'a>(tables: &'a [Table], played: &BTreeMap<rules::Config, f64>) -> Option<&'a Table> {
-    let share = |table: &&Table| played.get(&table.config).copied().unwrap_or_default();
-    let open = tables.iter().filter(|table| table.weight > 0.0);
-    open.min_by(|a, b| share(a).total_cmp(&share(b)))
+/// The configuration whose turn it is.
+fn next_table<'a>(tables: &'a [Table], turns: &mut FairQueue<rules::Config>) -> Option<&'a Table> {
+    let open: Vec<_> = tables.iter().filter(|table| table.weight > 0.0).map(|table| table.config).collect();
+    let next = turns.next(&open)?;
+    tables.iter().find(|table| table.config == next)
 }
 
 /// Gathers finished games into segments and closes them.
@@ -254,20 +290,12 @@ async fn collect(node: &Context, mut finished: mpsc::Receiver<GameRecord>) -> Re
     }
 }
 
+/// Keeps the games and tells of them; then they may be acknowledged.
 async fn close(node: &Context, key: &str, model: Hash, games: Vec<GameRecord>) -> Result<(), WorkError> {
-    let pending = store(node, key, Source::Selfplay, model, games).await?;
+    store(node, key, Source::Selfplay, model, games).await?;
+    super::outbox::tell(node).await?;
     node.nudge.notify_one();
-    let known = node.raft.local().config(key).map_or(0, |config| config.games_total);
-    node.emit(Event::SelfplayComplete(Games {
-        config_key: key.to_owned(),
-        node_id: node.name(),
-        game_count: pending.games,
-        total_games: known + pending.games,
-        db_path: paths::games_db(key),
-        segment: pending.hash,
-        timestamp: caused::seconds(now_ms()),
-    }))
-    .await
+    Ok(())
 }
 
 #[cfg(test)]
@@ -285,5 +313,24 @@ mod tests {
         assert!(pause(&world.state, 1, 0).unwrap().contains("training of hex8_2p"));
         assert_eq!(pause(&world.state, 2, 0), None);
         assert!(pause(&world.state, 2, UNACKNOWLEDGED_MAX).unwrap().contains("acknowledged"));
+    }
+
+    #[test]
+    fn an_unhealthy_cluster_is_played_for_at_the_rate_of_its_healthy_hosts() {
+        let check = |unhealthy: bool, hosts: &[Host], expected: f64| {
+            let view = View {
+                unhealthy: unhealthy.then(|| "2 of 5 hosts".to_owned()),
+                hosts: (1..).zip(hosts.iter().copied()).collect(),
+                ..View::default()
+            };
+            assert!((rate(&view) - expected).abs() < 1e-9, "{hosts:?}: {}", rate(&view));
+        };
+        let (up, down, unknown) = (Host::Online, Host::Offline, Host::Unknown);
+        check(false, &[up, down, down, down], 1.0);
+        check(true, &[up, up, down, down, down], 0.4);
+        check(true, &[up, down, down, down, down], 0.3);
+        check(true, &[up, up, down, unknown], 2.0 / 3.0);
+        check(true, &[unknown], 1.0);
+        check(true, &[], 1.0);
     }
 }

@@ -1,5 +1,8 @@
-//! CoordinationBootstrap: has closed segments acknowledged, also those that an earlier process left behind.
+//! CoordinationBootstrap: has closed segments acknowledged, also those that an earlier process left behind, and those that
+//! an event names and this node holds.
 
+use super::handlers::Handled;
+use crate::events::{Event, log::Logged};
 use crate::{
     node::{Context, WorkError, blocking},
     store::{PendingSegment, Segment, segment::SEGMENT_BYTES_MAX},
@@ -56,6 +59,8 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
     loop {
         let table = Arc::clone(&node.pending);
         let mut waiting = blocking(move || table.pending()).await??;
+        // What is acknowledged leaves the list, and so must have been told before.
+        super::outbox::tell(&node).await?;
         let games = waiting.iter().map(|segment| segment.games).sum();
         node.activity.update(|work| work.selfplay.unacknowledged = games);
         by_failures(&mut waiting, &mut failures);
@@ -88,6 +93,37 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
             () = tokio::time::sleep(PAUSE) => {}
         }
     }
+}
+
+/// Has the segments of this node acknowledged. A batch that is registered nowhere is listed by every node that holds it,
+/// unless whoever played it is there to do so: an operator may name one that came from elsewhere.
+///
+/// # Errors
+/// When the content or the list cannot be read.
+pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
+    let Event::SelfplayComplete(games) = &logged.event else {
+        node.nudge.notify_one();
+        return Ok(None);
+    };
+    if logged.injected && node.raft.local().segments.get(&games.segment).is_none() {
+        adopt(&node, games.segment).await?;
+    }
+    if logged.injected || games.node_id == node.name() {
+        node.nudge.notify_one();
+    }
+    Ok(None)
+}
+
+/// Lists a segment that is here, sound and not listed.
+async fn adopt(node: &Context, hash: Hash) -> Result<(), WorkError> {
+    let Some(content) = node.stored(hash).await? else { return Ok(()) };
+    let table = Arc::clone(&node.pending);
+    blocking(move || match Segment::open(content) {
+        Ok(segment) => table.add_pending(&PendingSegment::from(&segment)).map_err(WorkError::from),
+        // Whoever named it was wrong: that is for consolidation to say.
+        Err(_) => Ok(()),
+    })
+    .await?
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use crate::{
     clock::now_ms,
     compute,
+    config::TrainingConfig,
     events::{Event, TrainingProgress, caused},
     learner::{
         ReplayWindow,
@@ -35,6 +36,8 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
     let state = node.raft.local();
     let config = state.config(&key).ok_or_else(|| WorkError::UnknownConfig(key.clone()))?;
     let origin = origin(config);
+    let scale = config.steering.learning_rate;
+    let why = config.steering.learning_rate_reason.clone();
     let model = state.models.get(&origin).ok_or(WorkError::Missing(origin))?;
     let parent = node.obtain(origin, &model.holders);
     let parent = cancel.run_until_cancelled(parent).await.ok_or(WorkError::Stopped)??;
@@ -80,11 +83,15 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
         segments = chosen.len(),
         new_positions,
         positions = window.training(),
+        learning_rate = scale * f64::from(node.config.training.learning_rate),
+        scale,
+        why,
         "training"
     );
 
     let (reports, mut progress) = mpsc::channel::<Progress>(16);
-    let (settings, seed, stop) = (node.config.training.clone(), lease.id ^ node.config.seed, cancel.clone());
+    let settings = settings(&node.config.training, scale);
+    let (seed, stop) = (lease.id ^ node.config.seed, cancel.clone());
     let mut done = compute::spawn("trainer", move || {
         let job = Job { parent: &parent, settings: &settings, new_positions, data_index, seed };
         // A report that nobody has read yet is superseded by the next.
@@ -113,6 +120,7 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
                     checkpoint_path: paths::candidate(&key),
                     timestamp: caused::seconds(now_ms()),
                 });
+                // It speaks of a run that dies with this process: after a kill there is nothing left to tell.
                 if let Err(error) = node.emit(event).await {
                     tracing::warn!(%error, "progress was not told");
                 }
@@ -150,6 +158,11 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
 /// in a row it is the champion, which every node has, so that training never ends for good.
 fn origin(config: &ConfigState) -> Hash {
     if config.training.failures < PATIENCE { config.newest } else { config.champion }
+}
+
+/// The settings of this run: the cluster has agreed on the learning rate, as a factor of what is set here.
+fn settings(set: &TrainingConfig, scale: f64) -> TrainingConfig {
+    TrainingConfig { learning_rate: set.learning_rate * scale as f32, ..set.clone() }
 }
 
 /// The replay window is this many positions at first and then grows more slowly than the data, as its power of
@@ -229,6 +242,13 @@ mod tests {
                 at_ms: 0,
             });
         }
+    }
+
+    #[test]
+    fn the_agreed_learning_rate_is_a_factor_of_the_setting() {
+        let set = TrainingConfig { learning_rate: 0.002, ..TrainingConfig::default() };
+        assert_eq!(settings(&set, 1.0), set);
+        assert_eq!(settings(&set, 0.5), TrainingConfig { learning_rate: 0.001, ..set });
     }
 
     #[test]

@@ -1,28 +1,186 @@
 //! TrainingCoordinator, the leader's half: who trains, and when. The holder's half is [`super::trainer`].
 
-use super::work::{Backoff, LEASE_TTL, choose_worker};
-use raft::{ClusterState, Command, ConfigState, LeaseKind, state_machine::SELFPLAY_SOURCE};
+use super::handlers::{Handled, decide as decide_now};
+use super::{
+    handlers::{propose, trigger},
+    health::View,
+    work::{Backoff, LEASE_TTL, Seen, choose_worker},
+};
+use crate::{
+    clock::now_ms,
+    events::{EvaluationBackpressure, Event, Regression, log::Logged},
+    node::Context,
+};
+use raft::{ClusterState, Command, ConfigState, LeaseKind, Severity, Steering, TEXT_BYTES_MAX};
+use serde::{Deserialize, Serialize};
+use std::{sync::Arc, time::Duration};
+use wire::Hash;
 
 /// Candidates that may wait for their verdict before training pauses. A second one would learn from games of the same
 /// champion as the first, in time that the verdict needs: on two cores it was trained for longer than all else together,
 /// and rejected.
 pub const CANDIDATES_WAITING_MAX: usize = 1;
 
+/// How long training stays paused after a rollback, or after a critical regression that leaves nothing to go back to: long
+/// enough to be seen, and for the nodes to have loaded the champion that came back.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// What a regression makes of the learning rate: a champion that got worse was trained too far from the one before. Half,
+/// as when a loss plateaus; a critical one is rolled back and pauses training, but whatever trains before is careful too.
+const REGRESSED: f64 = 0.5;
+/// Bounds of the learning rate as a factor of the setting, whatever feedback asks. A tenth still learns; beyond twice the
+/// setting training begins to diverge.
+const SCALE_MIN: f64 = 0.1;
+/// See [`SCALE_MIN`].
+const SCALE_MAX: f64 = 2.0;
+
+/// The learning rate as a factor of the setting, and why: training alone decides it, feedback asks.
+#[must_use]
+pub fn learning_rate(steering: &Steering) -> (f64, String) {
+    let asked = steering.feedback.learning_rate;
+    // Once the champion before is back, nothing has regressed any more.
+    let regressed = steering.regression.as_ref().filter(|regression| !regression.rolled_back);
+    let factor = if regressed.is_some() { REGRESSED } else { 1.0 };
+    let mut reasons = Vec::new();
+    if let Some(regression) = regressed {
+        reasons.push(format!("{} regression: x {REGRESSED}", regression.severity.as_str()));
+    }
+    if asked != 1.0 {
+        reasons.push(format!("feedback asks for x {asked:.2}: {}", steering.feedback.reason));
+    }
+    let wanted = asked * factor;
+    let scale = wanted.clamp(SCALE_MIN, SCALE_MAX);
+    if scale != wanted {
+        reasons.push(format!("held at x {scale}"));
+    }
+    let reason = if reasons.is_empty() { "as set".to_owned() } else { reasons.join(", ") };
+    (scale, clipped(&reason))
+}
+
+/// As much of a text as a command may carry.
+fn clipped(text: &str) -> String {
+    let fits = |end: &usize| text.is_char_boundary(*end);
+    let end = (0..=TEXT_BYTES_MAX.min(text.len())).rev().find(fits).unwrap_or(0);
+    text[..end].to_owned()
+}
+
+/// Why no training starts. Each cause ends by itself, and training goes on when none is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The champion regressed critically, and the one before is not settled yet.
+    RegressionCritical,
+    /// More candidates wait than evaluation can take.
+    EvaluationBackpressure,
+    /// A majority of the hosts cannot be reached from here.
+    ClusterUnhealthy,
+}
+
+/// One cause, with its reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Which.
+    pub cause: Cause,
+    /// For people.
+    pub reason: String,
+    /// Since when, milliseconds since the epoch.
+    pub since_ms: u64,
+}
+
+/// Why no training of a configuration starts, as a node sees it whose view of the cluster is `view`.
+#[must_use]
+pub fn pauses(config: &ConfigState, view: &View) -> Vec<Pause> {
+    let steering = &config.steering;
+    let regression = steering.regression.as_ref().filter(|it| it.severity == Severity::Critical);
+    let regression = regression.map(|it| Pause {
+        cause: Cause::RegressionCritical,
+        reason: it.reason.clone(),
+        since_ms: it.since_ms,
+    });
+    let backpressure = steering.backpressure.map(|it| Pause {
+        cause: Cause::EvaluationBackpressure,
+        reason: format!("{} candidates wait", it.depth),
+        since_ms: it.since_ms,
+    });
+    let unhealthy = view.unhealthy.as_ref().map(|reason| Pause {
+        cause: Cause::ClusterUnhealthy,
+        reason: reason.clone(),
+        since_ms: view.since_ms,
+    });
+    regression.into_iter().chain(backpressure).chain(unhealthy).collect()
+}
+
 /// What the leader remembers.
 #[derive(Debug, Default)]
-pub struct Training(Backoff);
+pub struct Training {
+    backoff: Backoff,
+    regressions: Seen<Option<(Hash, Severity, bool)>>,
+}
 
 impl Training {
+    /// The way out of a critical regression: the running job stops, the champion before comes back, and once that has
+    /// settled training goes on. Also where nothing was before.
+    fn recover(&mut self, config: &ConfigState, at_ms: u64) -> Vec<Command> {
+        let key = &config.config_key;
+        let regression = config.steering.regression.as_ref();
+        let seen = regression.map(|it| (it.champion, it.severity, it.rolled_back));
+        let age_ms = self.regressions.age_ms(key, seen, at_ms);
+        let Some(regression) = regression.filter(|it| it.severity == Severity::Critical) else {
+            return Vec::new();
+        };
+        let mut commands = Vec::new();
+        if let Some(lease) = &config.training.live {
+            commands.push(Command::CancelLease {
+                kind: LeaseKind::Training,
+                config_key: key.clone(),
+                epoch: lease.epoch,
+                reason: "the champion regressed".to_owned(),
+                at_ms,
+            });
+        }
+        if !regression.rolled_back && config.fallback().is_some() {
+            commands.push(Command::Rollback {
+                config_key: key.clone(),
+                expected_champion: Some(regression.champion),
+                reason: regression.reason.clone(),
+                triggered_by: "regression".to_owned(),
+                trigger: None,
+                at_ms,
+            });
+        } else if u128::from(age_ms) >= SETTLE.as_millis() {
+            commands.push(Command::ReportRegression {
+                config_key: key.clone(),
+                champion: Some(config.champion),
+                severity: None,
+                elo_drop: 0.0,
+                games: 0,
+                reason: if regression.rolled_back {
+                    "the champion before has settled".to_owned()
+                } else {
+                    "there is no champion before to go back to".to_owned()
+                },
+                trigger: None,
+                at_ms,
+            });
+        }
+        commands
+    }
+
     /// What the leader proposes.
-    pub fn decide(&mut self, state: &ClusterState, at_ms: u64) -> Vec<Command> {
+    pub fn decide(&mut self, state: &ClusterState, view: &View, at_ms: u64) -> Vec<Command> {
         let mut commands = Vec::new();
         for config in state.configs.values() {
             let key = &config.config_key;
+            commands.extend(adjust(config, at_ms));
+            commands.extend(self.recover(config, at_ms));
             let due = config.crossings > config.consumed
                 && config.training.live.is_none()
                 && config.candidates.len() < CANDIDATES_WAITING_MAX
-                && champion_games(state, config) >= config.threshold;
-            if !due || !self.0.allows(key, config.training.failures, at_ms) {
+                && config.champion_games >= config.threshold;
+            if !due
+                || !pauses(config, view).is_empty()
+                || !self.backoff.allows(key, config.training.failures, at_ms)
+            {
                 continue;
             }
             if let Some(node) = choose_worker(state, LeaseKind::Training, key) {
@@ -40,36 +198,100 @@ impl Training {
     }
 }
 
-/// Self-play games of the present champion. Those of its predecessors teach a candidate little that is new, however many
-/// have come in while it was evaluated.
-fn champion_games(state: &ClusterState, config: &ConfigState) -> u64 {
-    let its = state.segments.iter().map(|(_, segment)| segment).filter(|segment| {
-        segment.model == config.champion
-            && segment.config_key == config.config_key
-            && segment.source == SELFPLAY_SOURCE
-    });
-    its.map(|segment| segment.games).sum()
+/// Moves the learning rate to what it should be.
+fn adjust(config: &ConfigState, at_ms: u64) -> Option<Command> {
+    let (scale, reason) = learning_rate(&config.steering);
+    (scale != config.steering.learning_rate).then(|| Command::SetLearningRate {
+        config_key: config.config_key.clone(),
+        scale,
+        reason,
+        at_ms,
+    })
+}
+
+/// What an event asks for that did not come from an applied command, if it asks for anything that all must agree on.
+fn asked(logged: &Logged, at_ms: u64) -> Option<Command> {
+    let trigger = Some(trigger(logged)?);
+    let regressed = |event: &Regression, severity| Command::ReportRegression {
+        config_key: event.config_key.clone(),
+        champion: event.model_id,
+        severity,
+        elo_drop: event.elo_drop,
+        games: event.games_played,
+        reason: clipped(&told(&event.reason, &event.node_id)),
+        trigger,
+        at_ms,
+    };
+    let pressed = |event: &EvaluationBackpressure, active| Command::SetBackpressure {
+        config_key: event.config_key.clone(),
+        active,
+        depth: event.queue_depth,
+        threshold: event.threshold,
+        release_threshold: event.release_threshold,
+        trigger,
+        at_ms,
+    };
+    let event = &logged.event;
+    if let Event::RegressionDetected(event) = event {
+        Some(regressed(event, Some(Severity::Minor)))
+    } else if let Event::RegressionCritical(event) = event {
+        Some(regressed(event, Some(Severity::Critical)))
+    } else if let Event::RegressionCleared(event) = event {
+        Some(regressed(event, None))
+    } else if let Event::EvaluationBackpressure(event) = event {
+        Some(pressed(event, true))
+    } else if let Event::EvaluationBackpressureReleased(event) = event {
+        Some(pressed(event, false))
+    } else if let Event::TrainingRollbackNeeded(event) = event {
+        Some(Command::Rollback {
+            config_key: event.config_key.clone(),
+            expected_champion: event.model_id,
+            reason: clipped(&told(&event.reason, &event.node_id)),
+            triggered_by: if logged.injected { "operator".to_owned() } else { clipped(&event.node_id) },
+            trigger,
+            at_ms,
+        })
+    } else {
+        None
+    }
+}
+
+/// A reason, or at least who says so.
+fn told(reason: &str, node: &str) -> String {
+    if reason.is_empty() { format!("told by {node}") } else { reason.to_owned() }
+}
+
+/// Proposes what the event asks for, or has the leader look at the state now.
+///
+/// # Errors
+/// When there is no quorum.
+pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
+    match asked(&logged, now_ms()) {
+        Some(command) => propose(&node, command).await,
+        None => decide_now(node).await,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemons::fixture::{KEY, World};
+    use crate::daemons::fixture::{KEY, World, hash};
+    use raft::Feedback;
 
     #[test]
     fn one_node_trains_when_there_is_something_to_train_on() {
         let mut world = World::with_nodes(3);
         let mut training = Training::default();
-        assert_eq!(training.decide(&world.state, 0), []);
+        assert_eq!(training.decide(&world.state, &View::default(), 0), []);
         world.play(500);
         world.cross();
-        let granted = training.decide(&world.state, 0);
+        let granted = training.decide(&world.state, &View::default(), 0);
         assert!(matches!(
             &granted[..],
             [Command::GrantLease { kind: LeaseKind::Training, subject: None, .. }]
         ));
         let epoch = world.grant(LeaseKind::Training, 2, None);
-        assert_eq!(training.decide(&world.state, 0), []);
+        assert_eq!(training.decide(&world.state, &View::default(), 0), []);
         world.apply(Command::FailLease {
             kind: LeaseKind::Training,
             config_key: KEY.into(),
@@ -78,8 +300,8 @@ mod tests {
             error: "disk full".into(),
             at_ms: 0,
         });
-        assert_eq!(training.decide(&world.state, 100), [], "a failure waits");
-        assert_eq!(training.decide(&world.state, 2_000).len(), 1);
+        assert_eq!(training.decide(&world.state, &View::default(), 100), [], "a failure waits");
+        assert_eq!(training.decide(&world.state, &View::default(), 2_000).len(), 1);
     }
 
     #[test]
@@ -88,8 +310,161 @@ mod tests {
         world.train("a", 2);
         world.play(500);
         world.cross();
-        assert_eq!(Training::default().decide(&world.state, 0), []);
+        assert_eq!(Training::default().decide(&world.state, &View::default(), 0), []);
     }
+
+    #[test]
+    fn feedback_asks_and_training_decides() {
+        let table = [
+            (1.0, None, 1.0, "as set"),
+            (1.0, Some(Severity::Minor), 0.5, "minor regression"),
+            (1.0, Some(Severity::Critical), 0.5, "critical regression"),
+            (0.7, None, 0.7, "feedback asks for x 0.70: plateau"),
+            (1.5, Some(Severity::Minor), 0.75, "minor regression: x 0.5, feedback asks for x 1.50"),
+            (0.15, Some(Severity::Minor), SCALE_MIN, "held at x 0.1"),
+            (50.0, None, SCALE_MAX, "held at x 2"),
+        ];
+        for (asked, severity, expected, why) in table {
+            let mut steering = Steering {
+                feedback: Feedback { learning_rate: asked, reason: "plateau".into(), ..Feedback::default() },
+                ..Steering::default()
+            };
+            steering.regression = severity.map(|severity| raft::Regression {
+                champion: hash("a"),
+                severity,
+                elo_drop: 1.0,
+                reason: String::new(),
+                rolled_back: false,
+                since_ms: 0,
+            });
+            let (scale, reason) = learning_rate(&steering);
+            assert!((scale - expected).abs() < 1e-9 && reason.contains(why), "{scale} {reason}");
+            if let Some(regression) = &mut steering.regression {
+                regression.rolled_back = true;
+                assert_eq!(learning_rate(&steering).0, asked, "the one before is back");
+            }
+        }
+        let feedback = Feedback { learning_rate: 0.5, reason: "é".repeat(200), ..Feedback::default() };
+        let (_, reason) = learning_rate(&Steering { feedback, ..Steering::default() });
+        assert!(reason.len() <= TEXT_BYTES_MAX);
+    }
+
+    fn report(world: &mut World, severity: Option<Severity>) {
+        world.apply(Command::ReportRegression {
+            config_key: KEY.into(),
+            champion: None,
+            severity,
+            elo_drop: 90.0,
+            games: 50,
+            reason: "worse".into(),
+            trigger: Some(hash(&format!("event at {}", world.now))),
+            at_ms: world.now + 3_600_000, // by a clock that is an hour ahead
+        });
+    }
+
+    /// Applies what is proposed at this time, and gives the names of it.
+    fn turn(training: &mut Training, world: &mut World, passed_ms: u64) -> Vec<&'static str> {
+        world.now += passed_ms;
+        let commands = training.decide(&world.state, &View::default(), world.now);
+        let names = commands.iter().map(Command::name).collect();
+        commands.into_iter().for_each(|command| drop(world.apply(command)));
+        names
+    }
+
+    #[test]
+    fn the_learning_rate_falls_while_a_champion_is_worse() {
+        let (mut world, mut training) = (World::with_nodes(3), Training::default());
+        let scale = |world: &World| world.state.config(KEY).unwrap().steering.learning_rate;
+        report(&mut world, Some(Severity::Minor));
+        assert_eq!(turn(&mut training, &mut world, 1), ["SetLearningRate"]);
+        assert_eq!((scale(&world), turn(&mut training, &mut world, 10_000).len()), (0.5, 0));
+        report(&mut world, None);
+        assert_eq!(turn(&mut training, &mut world, 1), ["SetLearningRate"]);
+        assert_eq!(scale(&world), 1.0);
+    }
+
+    #[test]
+    fn a_critical_regression_stops_training_and_brings_the_champion_before_back_once() {
+        let (mut world, mut training) = (World::with_nodes(3), Training::default());
+        world.train("a", 2);
+        world.evaluate("a", 3, true);
+        (1..=3).for_each(|node| world.held("a", node));
+        world.promote("a");
+        world.play(500);
+        world.cross();
+        assert_eq!(turn(&mut training, &mut world, 0), ["GrantLease"]);
+        report(&mut world, Some(Severity::Critical));
+        let config = |world: &World| world.state.config(KEY).unwrap().clone();
+        assert_eq!(turn(&mut training, &mut world, 0), ["SetLearningRate", "CancelLease", "Rollback"]);
+        let settling = config(&world);
+        assert_eq!((settling.champion, settling.training.live), (hash("untrained"), None));
+        let paused = |world: &World| pauses(&config(world), &View::default()).len();
+        assert_eq!(turn(&mut training, &mut world, 0), ["SetLearningRate"]);
+        assert_eq!((turn(&mut training, &mut world, 1_999).len(), paused(&world)), (0, 1));
+        // Another leader begins to count anew.
+        let mut training = Training::default();
+        assert_eq!(turn(&mut training, &mut world, 1_000).len(), 0);
+        assert_eq!(turn(&mut training, &mut world, 2_000), ["ReportRegression"]);
+        assert_eq!(paused(&world), 0);
+        // The crossing is still there, and so are the first champion's games.
+        assert_eq!(turn(&mut training, &mut world, 0), ["GrantLease"]);
+        assert_eq!(config(&world).history.len(), 2);
+    }
+
+    #[test]
+    fn where_nothing_was_before_training_goes_on_after_a_while() {
+        let (mut world, mut training) = (World::with_nodes(3), Training::default());
+        report(&mut world, Some(Severity::Critical));
+        assert_eq!(turn(&mut training, &mut world, 0), ["SetLearningRate"]);
+        assert_eq!(turn(&mut training, &mut world, 2_000), ["ReportRegression"]);
+        assert_eq!(turn(&mut training, &mut world, 0), ["SetLearningRate"]);
+        assert!(world.state.config(KEY).unwrap().history.is_empty());
+    }
+
+    #[test]
+    fn events_from_elsewhere_ask_and_those_of_applied_commands_do_not() {
+        let logged = |origin: &str, name: &str, payload: serde_json::Value| Logged {
+            position: 1,
+            origin: origin.into(),
+            epoch: 3,
+            sequence: 4,
+            at_ms: 5,
+            flow: KEY.into(),
+            flow_previous: None,
+            causes: Vec::new(),
+            subject: None,
+            injected: true,
+            event: Event::from_operator(name, payload, "node-1", 1.5).unwrap(),
+        };
+        let worse = || serde_json::json!({"config_key": KEY, "elo_drop": 150, "reason": "é".repeat(300)});
+        let pressed = || serde_json::json!({"config_key": KEY, "queue_depth": 9});
+        let back = || serde_json::json!({"config_key": KEY});
+        let table = [
+            ("REGRESSION_DETECTED", worse(), "ReportRegression"),
+            ("REGRESSION_CRITICAL", worse(), "ReportRegression"),
+            ("REGRESSION_CLEARED", worse(), "ReportRegression"),
+            ("EVALUATION_BACKPRESSURE", pressed(), "SetBackpressure"),
+            ("EVALUATION_BACKPRESSURE_RELEASED", pressed(), "SetBackpressure"),
+            ("TRAINING_ROLLBACK_NEEDED", back(), "Rollback"),
+        ];
+        for (name, payload, expected) in table {
+            let command = asked(&logged("peer", name, payload.clone()), 7).unwrap();
+            assert_eq!(command.name(), expected);
+            assert_eq!(raft::state_machine::check(&command), Ok(()), "{name}");
+            let again = asked(&logged("peer", name, payload.clone()), 8).unwrap();
+            let trigger = |command: &Command| match command {
+                Command::ReportRegression { trigger, .. }
+                | Command::SetBackpressure { trigger, .. }
+                | Command::Rollback { trigger, .. } => *trigger,
+                other => panic!("{other}"),
+            };
+            assert!(trigger(&command).is_some() && trigger(&command) == trigger(&again));
+            assert_eq!(asked(&logged(crate::events::envelope::RAFT, name, payload), 7), None, "{name}");
+        }
+        let other = serde_json::json!({"node_id": "node-2"});
+        assert_eq!(asked(&logged("peer", "HOST_OFFLINE", other), 7), None);
+    }
+
     #[test]
     fn a_new_champion_plays_before_training_goes_on() {
         let mut world = World::with_nodes(3);
@@ -99,7 +474,7 @@ mod tests {
         world.evaluate("a", 3, true);
         (1..=3).for_each(|node| world.held("a", node));
         world.promote("a");
-        let due = |world: &World| Training::default().decide(&world.state, 0).len();
+        let due = |world: &World| Training::default().decide(&world.state, &View::default(), 0).len();
         world.play(499);
         assert_eq!(due(&world), 0, "the 900 games are by its predecessor");
         world.play(1);

@@ -1,7 +1,10 @@
 //! Who does exclusive work, and when to try again after it failed. Pure; shared by the daemons that grant leases.
 
 use raft::{ClusterState, LeaseKind, NodeId};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use wire::Hash;
 
 /// How long the holder of a lease may stay silent; it renews three times as often.
@@ -16,18 +19,35 @@ pub fn rendezvous(thing: &[u8], node: NodeId) -> u64 {
     u64::from_le_bytes(hash.0[..8].try_into().expect("a hash has 32 bytes"))
 }
 
-/// The online node with the least to do; the leader only if there is no other.
+/// The online node with the least to do; the leader only if there is no other. None while every one has a lease of this
+/// kind: work of a kind is done one after the other on a node, and a lease that is not taken up expires.
 #[must_use]
 pub fn choose_worker(state: &ClusterState, kind: LeaseKind, config_key: &str) -> Option<NodeId> {
+    choose_other(state, kind, config_key, &BTreeSet::new())
+}
+
+/// [`choose_worker`] among the nodes that are not `taken`.
+#[must_use]
+pub fn choose_other(
+    state: &ClusterState,
+    kind: LeaseKind,
+    config_key: &str,
+    taken: &BTreeSet<NodeId>,
+) -> Option<NodeId> {
     let busy = |node: NodeId| {
         let slots = state.configs.values().flat_map(|config| [&config.training, &config.evaluation]);
         slots.filter(|slot| slot.live.as_ref().is_some_and(|lease| lease.node == node)).count()
+    };
+    let occupied = |node: NodeId| {
+        let live = state.configs.values().filter_map(|config| config.lease(kind).live.as_ref());
+        live.into_iter().any(|lease| lease.node == node)
     };
     let leader = state.leader.as_ref().map(|leader| leader.node);
     let epoch = state.config(config_key)?.lease(kind).epoch;
     let seed = format!("{kind}:{config_key}:{epoch}");
     state
         .online()
+        .filter(|node| node.draining.is_none() && !occupied(node.id) && !taken.contains(&node.id))
         .map(|node| node.id)
         .min_by_key(|&id| (busy(id), Some(id) == leader, rendezvous(seed.as_bytes(), id)))
 }
@@ -52,6 +72,31 @@ impl Backoff {
     }
 }
 
+/// How long this leader has seen a thing as it is, by its own clock: the times in the state are of other clocks, which
+/// may be wrong.
+#[derive(Debug)]
+pub struct Seen<T>(BTreeMap<String, (T, u64)>);
+
+impl<T> Default for Seen<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T: PartialEq> Seen<T> {
+    /// Milliseconds since it was first seen to be `thing`.
+    pub fn age_ms(&mut self, what: &str, thing: T, now_ms: u64) -> u64 {
+        match self.0.get(what) {
+            // A clock that was set back begins anew.
+            Some((known, since_ms)) if *known == thing && *since_ms <= now_ms => now_ms - since_ms,
+            Some(_) | None => {
+                self.0.insert(what.to_owned(), (thing, now_ms));
+                0
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +115,33 @@ mod tests {
         assert!(second != 1 && second != first);
         world.offline(second);
         assert_eq!(choose_worker(&world.state, LeaseKind::Evaluation, "hex8_2p"), Some(1));
+    }
+
+    #[test]
+    fn none_while_every_one_has_a_lease() {
+        let mut world = World::with_nodes(2);
+        let keys = ["hex8_2p", "hex8_3p", "square8_2p"];
+        keys[1..].iter().for_each(|key| world.add_config(key));
+        for (key, free) in keys.iter().zip([2, 1, 0]) {
+            world.play_in(key, 500);
+            world.cross_in(key);
+            let chosen = choose_worker(&world.state, LeaseKind::Training, key);
+            assert_eq!(chosen.is_some(), free > 0, "{key}");
+            if let Some(node) = chosen {
+                let other = choose_other(&world.state, LeaseKind::Training, key, &[node].into());
+                assert_eq!(other.is_some(), free > 1, "{key}");
+                world.grant_in(key, LeaseKind::Training, node, None);
+            }
+        }
+        assert!(choose_worker(&world.state, LeaseKind::Evaluation, keys[2]).is_some(), "of another kind");
+    }
+
+    #[test]
+    fn a_thing_ages_while_it_stays_as_it_is() {
+        let mut seen = Seen::default();
+        let ages = [(1, 100), (1, 150), (2, 160), (2, 170), (1, 180), (1, 90), (1, 95)];
+        assert_eq!(ages.map(|(thing, now)| seen.age_ms("it", thing, now)), [0, 50, 0, 10, 0, 0, 5]);
+        assert_eq!(seen.age_ms("other", 1, 200), 0);
     }
 
     #[test]

@@ -4,12 +4,14 @@
 //! ever sent. A command that changed nothing is no event.
 
 use super::{
-    EvaluationCompleted, EvaluationFailed, EvaluationStarted, Event, Games, HostOffline, HostOnline,
-    LeaderElected, ModelDistributionComplete, ModelPromoted, PromotionRejected, TrainingCompleted,
-    TrainingFailed, TrainingStarted, TrainingThresholdReached, Work,
+    CurriculumEmergencyUpdate, EvaluationBackpressure, EvaluationCompleted, EvaluationFailed,
+    EvaluationStarted, Event, Games, HostOffline, HostOnline, LeaderElected, ModelDistributionComplete,
+    ModelDistributionStarted, ModelPromoted, PromotionRejected, PromotionRolledBack, Regression,
+    TrainingCompleted, TrainingFailed, TrainingRollbackNeeded, TrainingStarted, TrainingThresholdReached,
+    Work,
 };
-use crate::store::paths;
-use raft::{ClusterState, Command, Lease, LeaseKind, NodeId, Response};
+use crate::{learner::evaluation::WATCH_GAMES, store::paths};
+use raft::{ClusterState, Command, Lease, LeaseKind, NodeId, Promotion, Response, Severity};
 use wire::Hash;
 
 /// What a node is called in events and on screen.
@@ -79,14 +81,15 @@ pub fn caused(
         }
         (Command::ThresholdReached { config_key, crossing, .. }, Response::Done) => {
             let config = before.config(config_key);
-            vec![Event::TrainingThresholdReached(TrainingThresholdReached {
+            let reached = Event::TrainingThresholdReached(TrainingThresholdReached {
                 config_key: config_key.clone(),
                 node_id: leader_name(state),
                 crossing: *crossing,
                 game_count: config.map_or(0, |config| config.games_since_training),
                 threshold: config.map_or(0, |config| config.threshold),
                 timestamp,
-            })]
+            });
+            vec![reached, queued(LeaseKind::Training, config_key, &crossing.to_string(), state, timestamp)]
         }
         // The same grant again is answered with the lease that is live already.
         (Command::GrantLease { kind, config_key, subject, .. }, Response::Lease(lease))
@@ -110,7 +113,11 @@ pub fn caused(
                     job_id,
                     model_id: subject.unwrap_or_else(|| Hash::of(b"")),
                     model_path: paths::candidate(config_key),
-                    games_planned,
+                    games_planned: if *subject == state.config(config_key).map(|config| config.champion) {
+                        WATCH_GAMES
+                    } else {
+                        games_planned
+                    },
                     timestamp,
                 }),
             };
@@ -152,7 +159,9 @@ pub fn caused(
                 elo_estimate: state.config(config_key).map_or(0.0, |config| config.elo),
                 timestamp,
             });
-            with_work(completed, live(before, LeaseKind::Training, config_key), timestamp)
+            let mut events = with_work(completed, live(before, LeaseKind::Training, config_key), timestamp);
+            events.push(queued(LeaseKind::Evaluation, config_key, &model.hash.to_string(), state, timestamp));
+            events
         }
         (Command::CompleteEvaluation { config_key, node, evidence, .. }, Response::Done) => {
             let completed = Event::EvaluationCompleted(EvaluationCompleted {
@@ -171,23 +180,73 @@ pub fn caused(
             with_work(completed, live(before, LeaseKind::Evaluation, config_key), timestamp)
         }
         (Command::Promote { config_key, .. }, Response::Promoted { promotion, distributed }) => {
-            let promoted = Event::ModelPromoted(ModelPromoted {
+            let promoted = Event::ModelPromoted(promoted(state, config_key, promotion, timestamp));
+            with_distribution(promoted, *distributed, before, state, config_key, timestamp)
+        }
+        (Command::Appoint { config_key, .. }, Response::Promoted { promotion, distributed }) => {
+            let promoted = Event::ModelPromoted(promoted(state, config_key, promotion, timestamp));
+            with_distribution(promoted, *distributed, before, state, config_key, timestamp)
+        }
+        (Command::ReportRegression { .. }, Response::Done) => regression(command, before, state),
+        (
+            Command::Rollback { config_key, triggered_by, .. },
+            Response::RolledBack { promotion, versions, distributed },
+        ) => {
+            let rolled_back = Event::PromotionRolledBack(PromotionRolledBack {
                 config_key: config_key.clone(),
                 node_id: leader_name(state),
                 model_id: promotion.model,
-                model_path: paths::canonical(config_key),
-                generation: promotion.generation,
-                previous_elo: promotion.previous_elo,
-                new_elo: promotion.new_elo,
-                elo_delta: promotion.elo_delta,
-                promotion_reason: promotion.reason.clone(),
+                from_version: versions.0,
+                to_version: versions.1,
+                reason: promotion.reason.clone(),
+                triggered_by: triggered_by.clone(),
                 timestamp,
             });
-            let mut events = vec![promoted];
-            if *distributed {
-                events.push(distribution(state, config_key, promotion.model, timestamp));
+            let mut events =
+                with_distribution(rolled_back, *distributed, before, state, config_key, timestamp);
+            for kind in [LeaseKind::Training, LeaseKind::Evaluation] {
+                if let Some(lease) = live(before, kind, config_key) {
+                    events.extend(cancelled(lease, "the champion was rolled back", timestamp));
+                }
             }
             events
+        }
+        (
+            Command::SetBackpressure {
+                config_key, active, depth, threshold, release_threshold, trigger, ..
+            },
+            Response::Done,
+        ) => {
+            let backpressure = EvaluationBackpressure {
+                config_key: config_key.clone(),
+                node_id: leader_name(state),
+                queue_depth: *depth,
+                threshold: *threshold,
+                release_threshold: *release_threshold,
+                backpressure_active: *active,
+                source: "evaluation".to_owned(),
+                timestamp,
+            };
+            match (trigger, active) {
+                (Some(_), _) => Vec::new(), // an event said so already
+                (None, true) => vec![Event::EvaluationBackpressure(backpressure)],
+                (None, false) => vec![Event::EvaluationBackpressureReleased(backpressure)],
+            }
+        }
+        (Command::SetCurriculum { config_key, weight, reason, emergency: true, .. }, Response::Done) => {
+            vec![Event::CurriculumEmergencyUpdate(CurriculumEmergencyUpdate {
+                config_key: config_key.clone(),
+                node_id: leader_name(state),
+                old_weight: before.config(config_key).map_or(0.0, |config| config.steering.weight),
+                new_weight: *weight,
+                reason: reason.clone(),
+                timestamp,
+            })]
+        }
+        (Command::CancelLease { kind, config_key, reason, .. }, Response::Done) => {
+            live(before, *kind, config_key)
+                .map(|lease| cancelled(lease, reason, timestamp).into())
+                .unwrap_or_default()
         }
         (Command::ModelHeld { model, .. }, Response::Held { distributed: true }) => state
             .models
@@ -214,7 +273,9 @@ pub fn follows(command: &Command, before: &ClusterState) -> Option<u64> {
         Command::CompleteEvaluation { config_key, .. } => {
             live(before, LeaseKind::Evaluation, config_key).map(|lease| lease.id)
         }
-        Command::FailLease { kind, config_key, .. } | Command::ExpireLease { kind, config_key, .. } => {
+        Command::FailLease { kind, config_key, .. }
+        | Command::ExpireLease { kind, config_key, .. }
+        | Command::CancelLease { kind, config_key, .. } => {
             live(before, *kind, config_key).map(|lease| lease.id)
         }
         // With it the champion may be everywhere.
@@ -264,6 +325,121 @@ fn failure(lease: &Lease, error: String, timestamp: f64) -> Event {
             timestamp,
         }),
     }
+}
+
+/// Work that waits for a node; `which` tells it from other work of its kind.
+fn queued(kind: LeaseKind, config_key: &str, which: &str, state: &ClusterState, timestamp: f64) -> Event {
+    Event::WorkQueued(Work {
+        config_key: config_key.to_owned(),
+        node_id: leader_name(state),
+        work_id: format!("{kind}:{config_key}:{which}"),
+        work_type: kind.to_string(),
+        error: String::new(),
+        timestamp,
+    })
+}
+
+/// Work that is wanted no more: it was started, so it also ends.
+fn cancelled(lease: &Lease, reason: &str, timestamp: f64) -> [Event; 2] {
+    let error = format!("cancelled: {reason}");
+    [failure(lease, error.clone(), timestamp), Event::WorkCancelled(work(lease, error, timestamp))]
+}
+
+fn promoted(state: &ClusterState, config_key: &str, promotion: &Promotion, timestamp: f64) -> ModelPromoted {
+    ModelPromoted {
+        config_key: config_key.to_owned(),
+        node_id: leader_name(state),
+        model_id: promotion.model,
+        model_path: paths::canonical(config_key),
+        generation: promotion.generation,
+        previous_elo: promotion.previous_elo,
+        new_elo: promotion.new_elo,
+        elo_delta: promotion.elo_delta,
+        promotion_reason: promotion.reason.clone(),
+        timestamp,
+    }
+}
+
+/// The champion moved: it is on its way to those who lack it, or has arrived; what was said against the one before is
+/// settled, unless that one came back for it.
+fn with_distribution(
+    moved: Event,
+    distributed: bool,
+    before: &ClusterState,
+    state: &ClusterState,
+    config_key: &str,
+    timestamp: f64,
+) -> Vec<Event> {
+    let mut events = vec![moved];
+    let Some(config) = state.config(config_key) else { return events };
+    if distributed {
+        events.push(distribution(state, config_key, config.champion, timestamp));
+    } else {
+        events.push(Event::ModelDistributionStarted(ModelDistributionStarted {
+            config_key: config_key.to_owned(),
+            node_id: leader_name(state),
+            model_id: config.champion,
+            model_path: paths::canonical(config_key),
+            target_hosts: state.online().map(|node| node_name(node.id)).collect(),
+            timestamp,
+        }));
+    }
+    let regressed = before.config(config_key).and_then(|config| config.steering.regression.as_ref());
+    if let Some(regressed) = regressed.filter(|_| config.steering.regression.is_none()) {
+        events.push(Event::RegressionCleared(Regression {
+            config_key: config_key.to_owned(),
+            node_id: leader_name(state),
+            elo_drop: 0.0,
+            model_id: Some(regressed.champion),
+            current_elo: None,
+            baseline_elo: None,
+            games_played: 0,
+            reason: "another champion plays".to_owned(),
+            timestamp,
+        }));
+    }
+    events
+}
+
+/// What a report of a regression tells, unless an event told it already, and whether a rollback is due.
+fn regression(command: &Command, before: &ClusterState, state: &ClusterState) -> Vec<Event> {
+    let Command::ReportRegression { config_key, severity, elo_drop, games, reason, trigger, at_ms, .. } =
+        command
+    else {
+        return Vec::new();
+    };
+    let Some(config) = state.config(config_key) else { return Vec::new() };
+    let timestamp = seconds(*at_ms);
+    let regressed = before.config(config_key).and_then(|config| config.steering.regression.as_ref());
+    let told = Regression {
+        config_key: config_key.clone(),
+        node_id: leader_name(state),
+        elo_drop: *elo_drop,
+        model_id: Some(regressed.filter(|_| severity.is_none()).map_or(config.champion, |r| r.champion)),
+        current_elo: Some(config.elo - elo_drop),
+        baseline_elo: Some(config.elo),
+        games_played: *games,
+        reason: reason.clone(),
+        timestamp,
+    };
+    let mut events = Vec::new();
+    if trigger.is_none() {
+        events.push(match severity {
+            Some(Severity::Minor) => Event::RegressionDetected(told),
+            Some(Severity::Critical) => Event::RegressionCritical(told),
+            None => Event::RegressionCleared(told),
+        });
+    }
+    if *severity == Some(Severity::Critical) && config.fallback().is_some() {
+        events.push(Event::TrainingRollbackNeeded(TrainingRollbackNeeded {
+            config_key: config_key.clone(),
+            node_id: leader_name(state),
+            model_id: Some(config.champion),
+            reason: reason.clone(),
+            timestamp,
+        }));
+    }
+    events
 }
 
 fn leader_name(state: &ClusterState) -> String {

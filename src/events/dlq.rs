@@ -4,7 +4,7 @@
 //! is at its bound, which is logged.
 
 use super::{
-    inbox::{Inbox, mark_done},
+    inbox::{Effect, Inbox, apply},
     log::{LogError, Logged},
 };
 use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
@@ -124,16 +124,13 @@ impl Inbox {
     pub(super) fn recovered(
         &self,
         letter: &DeadLetter,
-        effect: Option<super::inbox::Effect>,
+        effect: Option<Effect>,
         at_ms: i64,
     ) -> Result<(), LogError> {
         let mut connection = self.connection();
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if tx.execute("DELETE FROM event_dlq WHERE id = ?", [letter.id])? == 1 {
-            if let Some(effect) = effect {
-                effect(&tx)?;
-            }
-            mark_done(&tx, &letter.handler, &letter.payload, at_ms)?;
+            apply(&tx, &letter.handler, &letter.payload, effect, at_ms)?;
         }
         tx.commit()?;
         Ok(())

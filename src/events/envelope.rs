@@ -86,7 +86,7 @@ pub enum Refused {
     /// A payload that makes no sense.
     #[error(transparent)]
     Event(#[from] EventError),
-    /// Not signed by its origin, or passed on as somebody else's.
+    /// Not signed by its origin.
     #[error("forged: {0} did not sign it")]
     Forged(String),
     /// Its origin is no member.
@@ -95,6 +95,14 @@ pub enum Refused {
     /// Its emitter's clock is absurd.
     #[error("the emitter's clock is off by {} s", .0 / 1000)]
     Clock(i64),
+    /// Published again by somebody else.
+    #[error("an event of {origin} was published by {from}")]
+    Replayed {
+        /// Who emitted it.
+        origin: String,
+        /// Who published it.
+        from: String,
+    },
     /// Another event under the same id.
     #[error("{0} said two things under one number")]
     Conflict(String),
@@ -110,6 +118,7 @@ impl Refused {
             Self::Forged(_) => "forged",
             Self::Stranger(_) => "stranger",
             Self::Clock(_) => "clock",
+            Self::Replayed { .. } => "replayed",
             Self::Conflict(_) => "conflict",
         }
     }

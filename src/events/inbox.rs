@@ -8,9 +8,10 @@ use super::{
     dlq::Dead,
     log::{self, LogError, Logged},
 };
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -129,12 +130,7 @@ impl Inbox {
         effect: Option<Effect>,
         at_ms: i64,
     ) -> Result<(), LogError> {
-        self.finish(lane, logged.position, "handled", |tx| {
-            if let Some(effect) = effect {
-                effect(tx)?;
-            }
-            mark_done(tx, &lane.handler, logged, at_ms)
-        })
+        self.finish(lane, logged.position, "handled", |tx| apply(tx, &lane.handler, logged, effect, at_ms))
     }
 
     /// The event tells what was handled before.
@@ -186,16 +182,33 @@ impl Inbox {
     }
 }
 
-/// Remembers that a thing was handled, if it can happen only once.
-pub(super) fn mark_done(
+/// Makes the change that a handler wants, unless the same thing was handled in the meantime, and remembers it.
+///
+/// # Errors
+/// [`LogError::Effect`] when the change fails, also by a panic: trying the database again would not help.
+pub(super) fn apply(
     tx: &Transaction<'_>,
     handler: &str,
     logged: &Logged,
+    effect: Option<Effect>,
     at_ms: i64,
 ) -> Result<(), LogError> {
     if let Some(key) = logged.event.once() {
         let sql = "INSERT OR IGNORE INTO event_done VALUES (?, ?, ?)";
-        tx.prepare_cached(sql)?.execute(params![handler, key, at_ms])?;
+        if tx.prepare_cached(sql)?.execute(params![handler, key, at_ms])? == 0 {
+            return Ok(());
+        }
     }
-    Ok(())
+    let Some(effect) = effect else { return Ok(()) };
+    match catch_unwind(AssertUnwindSafe(|| effect(tx))) {
+        Ok(Err(error)) if is_busy(&error) => Err(error.into()),
+        Ok(changed) => changed.map_err(|error| LogError::Effect(error.to_string())),
+        Err(_) => Err(LogError::Effect("it panicked".to_owned())),
+    }
+}
+
+/// Another connection holds the database, or the disk is full: nothing that the handler did.
+fn is_busy(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull))
 }

@@ -3,11 +3,16 @@
 //! Invariant: an event is here once, whatever the number of times it arrives: its id is (origin, epoch, sequence). Events
 //! of an applied command are written in the transaction that applies it; others before anybody is told.
 
+mod emit;
+mod receive;
+mod upkeep;
+
 use super::{
     Event,
     envelope::{Envelope, EventId, RAFT, Refused, Signed},
     repair::{ANSWER_BYTES_MAX, ANSWER_EVENTS_MAX, Answer, Floor},
-    tables::{self, SCHEMA, Stored, Writer},
+    schema::SCHEMA,
+    tables::{self, Writer},
     vector::{self, Vector},
 };
 use crate::clock::now_ms;
@@ -17,12 +22,13 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::sync::watch;
 
 pub use super::tables::Subscriptions;
+pub use receive::Received;
 
 /// How long an event waits for what it follows before it goes on without.
 pub const HORIZON: Duration = Duration::from_secs(15 * 60);
@@ -30,6 +36,8 @@ pub const HORIZON: Duration = Duration::from_secs(15 * 60);
 const KEPT: i64 = 200_000;
 /// Events are kept for this long at most.
 const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+/// What is known of events is forgotten after this long; an older one cannot be told from a replay, and is refused.
+const FORGOTTEN: Duration = Duration::from_secs(4 * 7 * 24 * 3600);
 /// Most rows that one round of pruning removes.
 const PRUNED_MAX: i64 = 20_000;
 /// Most events of one answer.
@@ -104,19 +112,6 @@ impl From<Event> for Emission {
     }
 }
 
-/// What became of a batch of others' events.
-#[derive(Debug, Default)]
-pub struct Received {
-    /// Events that were not known before.
-    pub new: usize,
-    /// Something is missing before one of them.
-    pub gap: bool,
-    /// There was no room for all.
-    pub full: bool,
-    /// Refused ones.
-    pub refused: Vec<Refused>,
-}
-
 /// Why an event could not be kept or read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -140,7 +135,13 @@ pub enum LogError {
     /// An event that makes no sense.
     #[error(transparent)]
     Event(#[from] super::EventError),
+    /// A handler's change of the database failed; nothing of it was kept.
+    #[error("the effect failed: {0}")]
+    Effect(String),
 }
+
+/// Milliseconds since the epoch.
+type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 /// This node's log.
 pub struct EventLog {
@@ -152,6 +153,7 @@ pub struct EventLog {
     subscriptions: Subscriptions,
     changed: watch::Sender<()>,
     refused: Mutex<BTreeMap<&'static str, u64>>,
+    clock: Clock,
 }
 
 /// A connection to `node.db` that syncs before it answers.
@@ -182,11 +184,26 @@ impl EventLog {
     /// # Errors
     /// [`LogError`].
     pub fn open(path: &Path, signer: Signer, subscriptions: Subscriptions) -> Result<Self, LogError> {
-        Self::at(path, signer, subscriptions)
+        Self::with_clock(path, signer, subscriptions, Arc::new(clock))
+    }
+
+    /// [`Self::open`] with another clock than the machine's.
+    pub(super) fn with_clock(
+        path: &Path,
+        signer: Signer,
+        subscriptions: Subscriptions,
+        clock: Clock,
+    ) -> Result<Self, LogError> {
+        Self::at(path, signer, subscriptions, clock)
             .map_err(|source| LogError::Open { path: path.to_owned(), source })
     }
 
-    fn at(path: &Path, signer: Signer, subscriptions: Subscriptions) -> Result<Self, rusqlite::Error> {
+    fn at(
+        path: &Path,
+        signer: Signer,
+        subscriptions: Subscriptions,
+        clock: Clock,
+    ) -> Result<Self, rusqlite::Error> {
         let writer = connect(path)?;
         writer.execute_batch(SCHEMA)?;
         let epoch = i64::from(rand::random::<u32>());
@@ -201,6 +218,7 @@ impl EventLog {
             subscriptions,
             changed: watch::Sender::new(()),
             refused: Mutex::default(),
+            clock,
         })
     }
 
@@ -232,107 +250,11 @@ impl EventLog {
     fn write<T>(&self, run: impl FnOnce(&Writer<'_>) -> Result<T, LogError>) -> Result<T, LogError> {
         let mut connection = lock(&self.writer);
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let writer = Writer { connection: &tx, subscriptions: &self.subscriptions, now_ms: clock() };
+        let writer = Writer { connection: &tx, subscriptions: &self.subscriptions, now_ms: (self.clock)() };
         let result = run(&writer)?;
         tx.commit()?;
         self.touch();
         Ok(result)
-    }
-
-    /// Keeps an event of this node and returns the message that tells the others.
-    ///
-    /// # Errors
-    /// [`LogError`]; then nothing was kept.
-    pub fn emit(&self, emission: impl Into<Emission>) -> Result<Vec<u8>, LogError> {
-        let signed = self.emit_all(vec![emission.into()])?;
-        let first = signed.first().ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-        Ok(first.encode()?)
-    }
-
-    /// Keeps events of this node, all or none, in one synced transaction.
-    ///
-    /// # Errors
-    /// [`LogError`]; then nothing was kept.
-    pub fn emit_all(&self, emissions: Vec<Emission>) -> Result<Vec<Signed>, LogError> {
-        emissions.iter().try_for_each(|emission| emission.event.check())?;
-        self.write(|writer| {
-            let emit = |emission| self.emit_one(writer, emission);
-            emissions.into_iter().map(emit).collect()
-        })
-    }
-
-    fn emit_one(&self, writer: &Writer<'_>, emission: Emission) -> Result<Signed, LogError> {
-        let Emission { event, mut causes, injected } = emission;
-        let tail = |origin: &str| {
-            let sql = "SELECT sequence FROM event_tails WHERE origin = ? AND flow = ?";
-            let mut statement = writer.connection.prepare_cached(sql)?;
-            statement.query_row(params![origin, event.flow()], |row| row.get::<_, i64>(0)).optional()
-        };
-        let flow_previous = tail("")?;
-        if let Some(sequence) = tail(RAFT)? {
-            causes.push(EventId { origin: RAFT.to_owned(), epoch: 0, sequence });
-        }
-        causes.sort();
-        causes.dedup();
-        causes.truncate(super::envelope::CAUSES_MAX);
-        let sql = "UPDATE event_emitter SET sequence = sequence + 1 RETURNING sequence";
-        let sequence = writer.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-        let id = EventId { origin: self.origin.clone(), epoch: self.epoch, sequence };
-        let envelope = Envelope { id, at_ms: writer.now_ms, flow_previous, causes, injected, event };
-        let signed = envelope.sign(&self.signer)?;
-        writer.log(&envelope, &signed)?;
-        set_tail(writer.connection, "", &envelope)?;
-        Ok(signed)
-    }
-
-    /// Keeps others' events, in one synced transaction; those that are refused change nothing. `is_member` says which
-    /// origins may speak; `live` that the events come straight from their emitters, and so are new.
-    ///
-    /// # Errors
-    /// [`LogError`]; then nothing was kept.
-    pub fn receive(
-        &self,
-        events: &[Signed],
-        live: bool,
-        is_member: impl Fn(&str) -> bool,
-    ) -> Result<Received, LogError> {
-        let now_ms = clock();
-        let mut received = Received::default();
-        let mut opened = Vec::with_capacity(events.len());
-        for signed in events {
-            let checked = signed.open(now_ms).and_then(|envelope| {
-                let (origin, age) = (&envelope.id.origin, now_ms - envelope.at_ms);
-                if !is_member(origin) {
-                    return Err(Refused::Stranger(origin.clone()));
-                }
-                let stale = live && age > super::envelope::CLOCK_MAX.as_millis() as i64;
-                if stale { Err(Refused::Clock(-age)) } else { Ok(envelope) }
-            });
-            match checked {
-                Ok(envelope) if envelope.id.origin == self.origin && envelope.id.epoch == self.epoch => {}
-                Ok(envelope) => opened.push((envelope, signed)),
-                Err(refused) => received.refused.push(refused),
-            }
-        }
-        if opened.is_empty() {
-            return Ok(received);
-        }
-        self.write(|writer| {
-            for (envelope, signed) in &opened {
-                match writer.store(envelope, signed)? {
-                    Stored::Logged => received.new += 1,
-                    Stored::Parked => {
-                        received.new += 1;
-                        received.gap = true;
-                    }
-                    Stored::Known => {}
-                    Stored::Conflict => received.refused.push(Refused::Conflict(envelope.id.origin.clone())),
-                    Stored::Full => received.full = true,
-                }
-            }
-            Ok(())
-        })?;
-        Ok(received)
     }
 
     /// What this node has of every origin.
@@ -350,7 +272,7 @@ impl EventLog {
     pub fn answer(&self, theirs: &Vector) -> Result<Answer, LogError> {
         let connection = lock(&self.reader);
         let ours = tables::vector(&connection)?;
-        let mut answer = Answer { now_ms: clock(), ..Answer::default() };
+        let mut answer = Answer { now_ms: (self.clock)(), ..Answer::default() };
         let mut bytes = 0;
         // A moment's choice of the origin to begin with, so that none is always last.
         let missing = vector::missing(&ours, theirs);
@@ -388,61 +310,6 @@ impl EventLog {
             }
         }
         Ok(answer)
-    }
-
-    /// A peer has pruned events that are missing here: they are given up, and the state has to do. What this node
-    /// writes itself, it never gives up on a peer's word.
-    ///
-    /// # Errors
-    /// [`LogError`].
-    pub fn give_up(&self, floors: &[Floor]) -> Result<(), LogError> {
-        if floors.is_empty() {
-            return Ok(());
-        }
-        self.write(|writer| {
-            let others = floors
-                .iter()
-                .filter(|f| f.origin != RAFT && (&f.origin, f.epoch) != (&self.origin, self.epoch));
-            for Floor { origin, epoch, lost_to } in others {
-                let id = EventId { origin: origin.clone(), epoch: *epoch, sequence: *lost_to };
-                writer.give_up(&id)?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Lets go on what waited too long, and drops what is too old. Called now and then.
-    ///
-    /// # Errors
-    /// [`LogError`].
-    pub fn maintain(&self) -> Result<(), LogError> {
-        self.maintain_at(clock(), KEPT)
-    }
-
-    fn maintain_at(&self, now_ms: i64, kept: i64) -> Result<(), LogError> {
-        let ago = |duration: Duration| now_ms.saturating_sub(duration.as_millis() as i64);
-        self.write(|writer| {
-            let expired = writer.expire(ago(HORIZON))?;
-            if expired > 0 {
-                tracing::warn!(expired, "events go on without what they follow: it did not come");
-            }
-            // What a handler has not seen yet is kept twice as long, not for ever.
-            let sql = "DELETE FROM event_log WHERE position IN (SELECT position FROM event_log WHERE \
-                       (position <= (SELECT MAX(position) FROM event_log) - ?1 OR received_ms < ?2) AND \
-                       (position NOT IN (SELECT position FROM event_inbox) OR \
-                       position <= (SELECT MAX(position) FROM event_log) - 2 * ?1) ORDER BY position LIMIT ?3)";
-            let pruned = writer.connection.execute(sql, params![kept, ago(KEPT_FOR), PRUNED_MAX])?;
-            if pruned > 0 {
-                let sql = "DELETE FROM event_inbox WHERE position < (SELECT MIN(position) FROM event_log)";
-                let unseen = writer.connection.execute(sql, [])?;
-                tracing::info!(pruned, unseen, "old events were dropped");
-            }
-            let old = ago(KEPT_FOR * 4);
-            writer.connection.execute("DELETE FROM event_done WHERE at_ms < ?", [old])?;
-            let sql = "DELETE FROM event_vector WHERE updated_ms < ? AND origin NOT IN (?, ?)";
-            writer.connection.execute(sql, params![old, RAFT, self.origin])?;
-            Ok(())
-        })
     }
 
     /// Up to `limit` events after `position`, oldest first. One that cannot be read is left out.

@@ -14,6 +14,7 @@ mod payload;
 pub mod registry;
 pub mod repair;
 pub mod runner;
+mod schema;
 #[cfg(test)]
 mod simulation;
 mod tables;

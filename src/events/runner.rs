@@ -30,8 +30,9 @@ pub use super::inbox::{Effect, HandlerStatus};
 pub const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(60);
-/// Handlers that run at once.
-const RUNNING_MAX: usize = 16;
+/// Uses of the database at once. Handlers are as many as they are times the flows, and all of them may run: one that
+/// hangs keeps nobody waiting.
+const DATABASE_MAX: usize = 4;
 /// Between attempts of a parked handler, and of a database that is busy.
 const PARKED: Duration = Duration::from_secs(1);
 /// How long one replay may go on; the rest is for the next one.
@@ -87,7 +88,7 @@ impl Handlers {
 struct Shared {
     inbox: Inbox,
     handlers: Handlers,
-    running: Semaphore,
+    database: Semaphore,
     quorum: watch::Receiver<bool>,
     pauses: [Duration; 2],
     shutdown: CancellationToken,
@@ -99,7 +100,7 @@ pub struct Runner(Arc<Shared>);
 
 /// How one attempt ended.
 enum Outcome {
-    Done(Option<Effect>),
+    Done,
     NoQuorum,
     Failed(String),
     Stopped,
@@ -128,8 +129,8 @@ impl Runner {
         pauses: [Duration; 2],
     ) -> Result<Self, LogError> {
         let inbox = Inbox::open(path)?;
-        let running = Semaphore::new(RUNNING_MAX);
-        Ok(Self(Arc::new(Shared { inbox, handlers, running, quorum, pauses, shutdown })))
+        let database = Semaphore::new(DATABASE_MAX);
+        Ok(Self(Arc::new(Shared { inbox, handlers, database, quorum, pauses, shutdown })))
     }
 
     /// Runs until the shutdown.
@@ -181,6 +182,8 @@ impl Runner {
         run: impl FnOnce(&Inbox) -> Result<T, LogError> + Send + 'static,
     ) -> Result<T, LogError> {
         let shared = Arc::clone(&self.0);
+        // Closed never: the semaphore lives as long as the runner.
+        let _permit = self.0.database.acquire().await;
         let ran = tokio::task::spawn_blocking(move || run(&shared.inbox)).await;
         ran.unwrap_or_else(|_| Err(rusqlite::Error::InvalidQuery.into()))
     }
@@ -220,17 +223,19 @@ impl Runner {
             return Ok(true);
         }
         let logged = Arc::new(logged);
-        match self.attempt(&lane.handler, Arc::clone(&logged)).await {
+        // A change during the attempt is noticed after it.
+        let mut quorum = self.0.quorum.clone();
+        quorum.mark_unchanged();
+        let (done, event) = (lane.clone(), Arc::clone(&logged));
+        let commit = move |inbox: &Inbox, effect| inbox.handled(&done, &event, effect, clock());
+        match self.attempt(&lane.handler, Arc::clone(&logged), commit).await? {
             Outcome::Stopped => return Ok(false),
-            Outcome::Done(effect) => {
-                self.database(move |inbox| inbox.handled(&own, &logged, effect, clock())).await?;
-            }
+            Outcome::Done => {}
             Outcome::NoQuorum => {
                 self.database(move |inbox| inbox.note(&own, position, attempts, true)).await?;
-                let mut quorum = self.0.quorum.clone();
                 tokio::select! {
                     () = self.0.shutdown.cancelled() => {}
-                    _ = quorum.changed() => {}
+                    Ok(()) = quorum.changed() => {}
                     () = tokio::time::sleep(PARKED) => {}
                 }
             }
@@ -257,22 +262,33 @@ impl Runner {
         Ok(true)
     }
 
-    async fn attempt(&self, handler: &str, logged: Arc<Logged>) -> Outcome {
+    /// Runs a handler, and `commit` with the effect that it wants.
+    async fn attempt(
+        &self,
+        handler: &str,
+        logged: Arc<Logged>,
+        commit: impl FnOnce(&Inbox, Option<Effect>) -> Result<(), LogError> + Send + 'static,
+    ) -> Result<Outcome, LogError> {
         let Some(handler) = self.0.handlers.all.get(handler) else {
-            return Outcome::Failed("there is no such handler any more".to_owned());
+            return Ok(Outcome::Failed("there is no such handler any more".to_owned()));
         };
-        // Closed never: the semaphore lives as long as the runner.
-        let _permit = self.0.running.acquire().await;
         // The handler's own first steps may panic as well.
         let handling = async move { handler(logged).await };
         let guarded = tokio::time::timeout(ATTEMPT, AssertUnwindSafe(handling).catch_unwind());
-        match self.0.shutdown.run_until_cancelled(guarded).await {
-            None => Outcome::Stopped,
-            Some(Err(_)) => Outcome::Failed(format!("no end after {ATTEMPT:?}")),
-            Some(Ok(Err(_))) => Outcome::Failed("the handler panicked".to_owned()),
-            Some(Ok(Ok(Err(HandlerError::NoQuorum)))) => Outcome::NoQuorum,
-            Some(Ok(Ok(Err(error)))) => Outcome::Failed(error.to_string()),
-            Some(Ok(Ok(Ok(effect)))) => Outcome::Done(effect),
+        let effect = match self.0.shutdown.run_until_cancelled(guarded).await {
+            None => return Ok(Outcome::Stopped),
+            Some(Err(_)) => return Ok(Outcome::Failed(format!("no end after {ATTEMPT:?}"))),
+            Some(Ok(Err(_))) => return Ok(Outcome::Failed("the handler panicked".to_owned())),
+            Some(Ok(Ok(Err(HandlerError::NoQuorum)))) => return Ok(Outcome::NoQuorum),
+            Some(Ok(Ok(Err(error)))) => return Ok(Outcome::Failed(error.to_string())),
+            Some(Ok(Ok(Ok(effect)))) => effect,
+        };
+        match self.database(move |inbox| commit(inbox, effect)).await {
+            Ok(()) => Ok(Outcome::Done),
+            // The next start tries again.
+            Err(LogError::Effect(_)) if self.0.shutdown.is_cancelled() => Ok(Outcome::Stopped),
+            Err(error @ LogError::Effect(_)) => Ok(Outcome::Failed(error.to_string())),
+            Err(error) => Err(error),
         }
     }
 
@@ -293,16 +309,16 @@ impl Runner {
                 if tokio::time::Instant::now() >= deadline {
                     return Ok(replayed);
                 }
-                let outcome = self.attempt(&letter.handler, Arc::new(letter.payload.clone())).await;
+                let (id, handler) = (letter.id, letter.handler.clone());
+                let event = Arc::new(letter.payload.clone());
+                let commit = move |inbox: &Inbox, effect| inbox.recovered(&letter, effect, clock());
+                let outcome = self.attempt(&handler, event, commit).await?;
                 replayed.replayed += 1;
                 match outcome {
-                    Outcome::Done(effect) => {
-                        replayed.recovered += 1;
-                        self.database(move |inbox| inbox.recovered(&letter, effect, clock())).await?;
-                    }
+                    Outcome::Done => replayed.recovered += 1,
                     Outcome::Failed(error) => {
                         replayed.failed += 1;
-                        self.database(move |inbox| inbox.failed_again(letter.id, &error, clock())).await?;
+                        self.database(move |inbox| inbox.failed_again(id, &error, clock())).await?;
                     }
                     Outcome::NoQuorum => replayed.waiting += 1,
                     Outcome::Stopped => return Ok(replayed),
@@ -353,5 +369,9 @@ fn age(hours: u64) -> i64 {
     clock().saturating_sub(i64::try_from(hours.saturating_mul(3_600_000)).unwrap_or(i64::MAX))
 }
 
+#[cfg(test)]
+mod duplicates;
+#[cfg(test)]
+mod kills;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! The tables of `node.db` that hold events, and how an event gets into them.
+//! How an event gets into the tables of `node.db` ([`super::schema`]).
 //!
 //! Invariant: an event has a position only after everything that it follows has one, so positions are in causal order
 //! on every node. Until then it is parked. With its position it gets one row for every handler that subscribes to it,
@@ -9,96 +9,13 @@ use super::{
     log::LogError,
     vector::{ENTRIES_MAX, Have, RANGES_MAX, Vector},
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Most events that wait for what they follow. One more is not stored, and asked for again.
 const PARKED_MAX: i64 = 10_000;
-
-pub(super) const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS event_log(
-        position    INTEGER PRIMARY KEY AUTOINCREMENT,
-        origin      TEXT NOT NULL,
-        epoch       INTEGER NOT NULL,
-        sequence    INTEGER NOT NULL,
-        name        TEXT NOT NULL,
-        at_ms       INTEGER NOT NULL,
-        received_ms INTEGER NOT NULL,
-        envelope    BLOB NOT NULL,
-        signature   BLOB NOT NULL,
-        UNIQUE(origin, epoch, sequence)
-    ) STRICT;
-    CREATE INDEX IF NOT EXISTS event_names ON event_log(name, position);
-    CREATE TABLE IF NOT EXISTS event_parked(
-        id          INTEGER PRIMARY KEY AUTOINCREMENT,
-        origin      TEXT NOT NULL,
-        epoch       INTEGER NOT NULL,
-        sequence    INTEGER NOT NULL,
-        received_ms INTEGER NOT NULL,
-        envelope    BLOB NOT NULL,
-        signature   BLOB NOT NULL,
-        UNIQUE(origin, epoch, sequence)
-    ) STRICT;
-    CREATE TABLE IF NOT EXISTS event_waits(
-        origin   TEXT NOT NULL,
-        epoch    INTEGER NOT NULL,
-        sequence INTEGER NOT NULL,
-        parked   INTEGER NOT NULL,
-        PRIMARY KEY(origin, epoch, sequence, parked)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX IF NOT EXISTS event_waiting ON event_waits(parked);
-    CREATE TABLE IF NOT EXISTS event_vector(
-        origin     TEXT NOT NULL,
-        epoch      INTEGER NOT NULL,
-        contiguous INTEGER NOT NULL,
-        updated_ms INTEGER NOT NULL,
-        PRIMARY KEY(origin, epoch)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS event_tails(
-        origin   TEXT NOT NULL,
-        flow     TEXT NOT NULL,
-        sequence INTEGER NOT NULL,
-        PRIMARY KEY(origin, flow)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS event_emitter(
-        only     INTEGER PRIMARY KEY CHECK (only = 1),
-        epoch    INTEGER NOT NULL,
-        sequence INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE IF NOT EXISTS event_inbox(
-        handler  TEXT NOT NULL,
-        flow     TEXT NOT NULL,
-        position INTEGER NOT NULL,
-        attempts INTEGER NOT NULL DEFAULT 0,
-        parked   INTEGER NOT NULL DEFAULT 0,
-        PRIMARY KEY(handler, flow, position)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX IF NOT EXISTS event_inbox_positions ON event_inbox(position);
-    CREATE TABLE IF NOT EXISTS event_done(
-        handler  TEXT NOT NULL,
-        key      TEXT NOT NULL,
-        at_ms    INTEGER NOT NULL,
-        PRIMARY KEY(handler, key)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS event_handled(
-        handler    TEXT PRIMARY KEY,
-        handled    INTEGER NOT NULL DEFAULT 0,
-        duplicates INTEGER NOT NULL DEFAULT 0,
-        dead       INTEGER NOT NULL DEFAULT 0
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS event_dlq(
-        id          INTEGER PRIMARY KEY AUTOINCREMENT,
-        handler     TEXT NOT NULL,
-        origin      TEXT NOT NULL,
-        epoch       INTEGER NOT NULL,
-        sequence    INTEGER NOT NULL,
-        name        TEXT NOT NULL,
-        payload     TEXT NOT NULL,
-        error       TEXT NOT NULL,
-        retry_count INTEGER NOT NULL,
-        at_ms       INTEGER NOT NULL,
-        UNIQUE(handler, origin, epoch, sequence)
-    ) STRICT;";
+/// Of these, most of one origin: nobody takes all the room.
+const PARKED_OF_ONE_MAX: i64 = PARKED_MAX / 2;
 
 /// Which handlers an event goes to, by the event's name.
 #[derive(Clone, Debug, Default)]
@@ -162,8 +79,10 @@ impl Writer<'_> {
             self.log(envelope, signed)?;
             return Ok(Stored::Logged);
         }
-        let count = "SELECT count(*) FROM event_parked";
-        if self.connection.prepare_cached(count)?.query_row([], |row| row.get::<_, i64>(0))? >= PARKED_MAX {
+        let sql = "SELECT count(*), COALESCE(SUM(origin = ?), 0) FROM event_parked";
+        let count = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+        let (all, of_one) = self.connection.prepare_cached(sql)?.query_row([&id.origin], count)?;
+        if all >= PARKED_MAX || of_one >= PARKED_OF_ONE_MAX {
             return Ok(Stored::Full);
         }
         let sql = "INSERT INTO event_parked(origin, epoch, sequence, received_ms, envelope, signature) \
@@ -188,10 +107,15 @@ impl Writer<'_> {
         Ok(position)
     }
 
-    /// Whatever waited for events of an origin up to this one waits no more: they will never come.
+    /// Events of an origin up to this one will never come; whatever waited for them waits no more.
     pub(super) fn give_up(&self, up_to: &EventId) -> Result<(), LogError> {
         self.set_contiguous(up_to, up_to.sequence)?;
         self.advance(&EventId { sequence: up_to.sequence + 1, ..up_to.clone() })?;
+        self.wait_no_more(up_to)
+    }
+
+    /// Whatever waits for events of an origin up to this one goes on without those that are not here.
+    pub(super) fn wait_no_more(&self, up_to: &EventId) -> Result<(), LogError> {
         let sql = "SELECT DISTINCT parked FROM event_waits WHERE origin = ? AND epoch = ? AND sequence <= ?";
         let waiting = self.ids(sql, params![up_to.origin, up_to.epoch, up_to.sequence])?;
         // Those that are here but parked themselves are waited for all the same.
@@ -236,16 +160,46 @@ impl Writer<'_> {
         if self.connection.prepare_cached(sql)?.execute(row)? == 0 {
             return Ok(None);
         }
-        let position = self.connection.last_insert_rowid();
+        let (position, flow) = (self.connection.last_insert_rowid(), envelope.event.flow());
         for handler in self.subscriptions.of(name) {
             let sql = "INSERT INTO event_inbox(handler, flow, position) VALUES (?, ?, ?)";
-            self.connection.prepare_cached(sql)?.execute(params![
-                handler,
-                envelope.event.flow(),
-                position
-            ])?;
+            self.connection.prepare_cached(sql)?.execute(params![handler, flow, position])?;
+        }
+        if id.origin != RAFT {
+            let sql = "INSERT OR REPLACE INTO event_heads(flow, origin, epoch, sequence, position) \
+                       VALUES (?, ?, ?, ?, ?)";
+            let row = params![flow, id.origin, id.epoch, id.sequence, position];
+            self.connection.prepare_cached(sql)?.execute(row)?;
         }
         Ok(Some(position))
+    }
+
+    /// What others said in a flow since this node spoke there last, the newest first: its next event follows that.
+    /// What came before, it follows through its own last event.
+    pub(super) fn take_heads(&self, flow: &str, own: (&str, i64)) -> Result<Vec<EventId>, LogError> {
+        let sql = "SELECT origin, epoch, sequence FROM event_heads WHERE flow = ? ORDER BY position DESC";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let heads = statement.query_map([flow], |row| {
+            Ok(EventId { origin: row.get(0)?, epoch: row.get(1)?, sequence: row.get(2)? })
+        })?;
+        let heads: Vec<EventId> = heads.collect::<Result<_, _>>()?;
+        let sql = "DELETE FROM event_heads WHERE flow = ?";
+        self.connection.prepare_cached(sql)?.execute([flow])?;
+        Ok(heads.into_iter().filter(|id| (id.origin.as_str(), id.epoch) != own).collect())
+    }
+
+    /// Remembers that this node tells something. False: it did before.
+    pub(super) fn tell_once(&self, key: &str) -> Result<bool, LogError> {
+        let sql = "INSERT OR IGNORE INTO event_told VALUES (?, ?)";
+        Ok(self.connection.prepare_cached(sql)?.execute(params![key, self.now_ms])? == 1)
+    }
+
+    /// The last event of an origin that is here, logged or parked: its signature proves that the origin came so far.
+    pub(super) fn proven(&self, origin: &str, epoch: i64) -> Result<i64, LogError> {
+        let sql = "SELECT COALESCE(MAX(sequence), 0) FROM (SELECT MAX(sequence) AS sequence FROM event_log WHERE \
+                   origin = ?1 AND epoch = ?2 UNION ALL SELECT MAX(sequence) FROM event_parked WHERE origin = ?1 \
+                   AND epoch = ?2)";
+        Ok(self.connection.prepare_cached(sql)?.query_row(params![origin, epoch], |row| row.get(0))?)
     }
 
     /// Parked events that wait for this one; they wait for it no more.
@@ -325,7 +279,7 @@ impl Writer<'_> {
         Ok(self.connection.prepare_cached(sql)?.exists(key)?)
     }
 
-    fn contiguous(&self, id: &EventId) -> Result<i64, LogError> {
+    pub(super) fn contiguous(&self, id: &EventId) -> Result<i64, LogError> {
         let sql = "SELECT contiguous FROM event_vector WHERE origin = ? AND epoch = ?";
         let mut statement = self.connection.prepare_cached(sql)?;
         let found = statement.query_row(params![id.origin, id.epoch], |row| row.get(0)).optional()?;

@@ -8,6 +8,7 @@ use crate::{
     events::{
         Event, caused,
         dlq::DeadLetter,
+        envelope,
         log::{Emission, LogError, Logged},
     },
     node::{
@@ -82,7 +83,7 @@ fn internal(error: impl std::fmt::Display) -> Refused {
 }
 
 /// The node, for somebody who may change something.
-fn allowed<'a>(front: &'a Front, headers: &HeaderMap) -> Result<&'a Context, Refused> {
+pub(super) fn allowed<'a>(front: &'a Front, headers: &HeaderMap) -> Result<&'a Context, Refused> {
     let node = front.node()?;
     let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     if token::allows(&node.token, header) {
@@ -96,7 +97,7 @@ fn allowed<'a>(front: &'a Front, headers: &HeaderMap) -> Result<&'a Context, Ref
     }
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
     serde_json::from_slice(body).map_err(|error| Refused(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
@@ -109,20 +110,28 @@ async fn list(
     found.map(Json).map_err(internal)
 }
 
+/// Counts and logs what an operator got wrong, as what a peer does.
+fn refused(node: &Context, why: &envelope::Refused) -> Refused {
+    node.events.count_refused(why);
+    tracing::warn!(reason = why.kind(), %why, "an operator's event was refused");
+    Refused(StatusCode::BAD_REQUEST, why.to_string())
+}
+
 async fn emit(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<Json<Event>, Refused> {
     let node = allowed(&front, &headers)?;
     let Injection { event, payload } = parse(&body)?;
     let at = caused::seconds(now_ms());
     let event = Event::from_operator(&event, payload, &node.name(), at)
-        .map_err(|error| Refused(StatusCode::BAD_REQUEST, error.to_string()))?;
+        .map_err(|error| refused(node, &error.into()))?;
     let emission = Emission { event: event.clone(), causes: Vec::new(), injected: true };
     match node.emit_as(emission).await {
         Ok(()) => {
             tracing::info!(event = event.name(), "an operator emitted an event");
             Ok(Json(event))
         }
-        Err(WorkError::Log(error @ LogError::Wire(_))) => {
-            Err(Refused(StatusCode::PAYLOAD_TOO_LARGE, format!("{error}: it is too large")))
+        Err(WorkError::Log(LogError::Wire(error))) => {
+            let told = refused(node, &error.into()).1;
+            Err(Refused(StatusCode::PAYLOAD_TOO_LARGE, format!("{told}: it is too large")))
         }
         Err(error) => Err(internal(error)),
     }

@@ -4,10 +4,16 @@
 //! every question is answered with why not.
 
 mod audit;
+mod cluster;
 mod events;
+mod models;
+mod work;
 
 pub use audit::{Audit, AuditedModel};
+pub use cluster::Drain;
 pub use events::{Injection, Letters};
+pub use models::{ModelView, Moved, Verdict};
+pub use work::{Cancellation, Cancelled};
 
 use crate::node::{Context, status};
 use axum::{
@@ -80,6 +86,9 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, shutdown: Cancellat
         .route("/v1/leader", get(get_leader))
         .route("/v1/audit", get(get_audit))
         .merge(events::router())
+        .merge(cluster::router())
+        .merge(work::router())
+        .merge(models::router())
         .with_state(front);
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
     if let Err(error) = served.await {

@@ -13,7 +13,6 @@ use crate::{
 };
 use raft::{Evidence, Sprt, state_machine::EVIDENCE_GAMES_MIN};
 use rules::Config;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is evaluated how.
 #[derive(Clone, Debug)]
@@ -39,6 +38,8 @@ pub enum Stage {
     Champion,
     /// The one-ply heuristic.
     Heuristic,
+    /// The champion before, for a champion that is watched.
+    Before,
 }
 
 impl Stage {
@@ -49,6 +50,7 @@ impl Stage {
             Self::Random => "against random",
             Self::Champion => "against the champion",
             Self::Heuristic => "against the heuristic",
+            Self::Before => "against the champion before",
         }
     }
 }
@@ -77,17 +79,51 @@ pub struct Evaluated {
     pub games: Vec<GameRecord>,
 }
 
+/// Games of one round in which a champion is watched.
+pub const WATCH_GAMES: u32 = 50;
+
+/// Plays one round of the champion against the one before it; none if cancelled. The evidence has the sums alone: the
+/// verdict is on those of all rounds.
+pub fn watch(
+    job: &Job,
+    champion: Model,
+    before: Model,
+    cancelled: &dyn Fn() -> bool,
+    progress: &mut dyn FnMut(&Progress),
+) -> Option<Evaluated> {
+    let hashes = (champion.hash, before.hash);
+    let mut run = Run { job, cancelled, progress, games: Vec::new() };
+    let (mut player, mut opponent) = (Contestant::Model(champion), Contestant::Model(before));
+    let sets = run.stage(Stage::Before, &mut player, &mut opponent, |_| false)?;
+    let elo = sets.elo();
+    let evidence = Evidence {
+        candidate: hashes.0,
+        champion: hashes.1,
+        games: sets.games(),
+        wins: sets.wins(),
+        losses: sets.losses(),
+        elo_delta: elo.delta,
+        elo_error: elo.error,
+        sprt: Sprt::Inconclusive,
+        win_rate_vs_random: 0.0,
+        win_rate_vs_heuristic: 0.0,
+        passed_gauntlet: false,
+        segments: Vec::new(),
+    };
+    Some(Evaluated { evidence, games: run.games })
+}
+
 /// Plays until the verdict; none if cancelled.
 pub fn evaluate(
     job: &Job,
     candidate: Model,
     champion: Model,
-    cancel: &AtomicBool,
+    cancelled: &dyn Fn() -> bool,
     progress: &mut dyn FnMut(&Progress),
 ) -> Option<Evaluated> {
     let hashes = (candidate.hash, champion.hash);
     let mut player = Contestant::Model(candidate);
-    let mut run = Run { job, cancel, progress, games: Vec::new() };
+    let mut run = Run { job, cancelled, progress, games: Vec::new() };
     let settings = &job.settings;
     let floor = settings.win_rate_vs_random_min;
     let sprt = SprtSettings { elo1: settings.elo1, games_max: settings.games_max, ..SprtSettings::default() };
@@ -132,7 +168,7 @@ pub fn evaluate(
 
 struct Run<'a> {
     job: &'a Job,
-    cancel: &'a AtomicBool,
+    cancelled: &'a dyn Fn() -> bool,
     progress: &'a mut dyn FnMut(&Progress),
     games: Vec<GameRecord>,
 }
@@ -151,6 +187,7 @@ impl Run<'_> {
             Stage::Random => (GameKind::Baseline, settings.baseline_games, 1),
             Stage::Champion => (GameKind::Match, settings.games_max, 2),
             Stage::Heuristic => (GameKind::Baseline, settings.baseline_games, 3),
+            Stage::Before => (GameKind::Match, WATCH_GAMES, 0),
         };
         let arena = ArenaSettings {
             games: games_max,
@@ -163,7 +200,7 @@ impl Run<'_> {
         let mut arena = Arena::new(self.job.config, arena);
         let mut sets = Sets::new(self.job.config.seats);
         while !arena.finished() {
-            if self.cancel.load(Ordering::Relaxed) {
+            if (self.cancelled)() {
                 return None;
             }
             for set in arena.step(player, opponent) {
@@ -186,6 +223,7 @@ mod tests {
     use crate::search::{AnyEvaluator, Uniform, heuristic};
     use kernels::{Evaluation, Evaluator, Query};
     use rules::Topology;
+    use std::cell::Cell;
     use wire::Hash;
 
     /// Plays as the heuristic does, or as its opposite.
@@ -213,7 +251,7 @@ mod tests {
     fn run(job: &Job, candidate: Model, champion: Model) -> (Evaluated, Vec<Stage>) {
         let mut stages = Vec::new();
         let mut games = 0;
-        let evaluated = evaluate(job, candidate, champion, &AtomicBool::new(false), &mut |progress| {
+        let evaluated = evaluate(job, candidate, champion, &|| false, &mut |progress| {
             if stages.last() != Some(&progress.stage) {
                 stages.push(progress.stage);
             }
@@ -261,13 +299,29 @@ mod tests {
 
     #[test]
     fn cancelling_ends_without_evidence() {
-        let cancel = AtomicBool::new(false);
-        let mut calls = 0;
-        let result = evaluate(&job(), model("a", Uniform), model("b", Uniform), &cancel, &mut |_| {
-            calls += 1;
-            cancel.store(true, Ordering::Relaxed);
-        });
-        assert_eq!(result, None);
-        assert!(calls >= 1);
+        let calls = Cell::new(0);
+        let cancelled = || calls.get() > 0;
+        let mut count = |_: &Progress| calls.set(calls.get() + 1);
+        let (a, b) = (|| model("a", Uniform), || model("b", Uniform));
+        assert_eq!(evaluate(&job(), a(), b(), &cancelled, &mut count), None);
+        assert!(calls.replace(0) >= 1);
+        assert_eq!(watch(&job(), a(), b(), &cancelled, &mut count), None);
+        assert!(calls.get() >= 1);
+    }
+
+    #[test]
+    fn a_round_of_a_watch_is_all_its_games() {
+        let mut told = 0;
+        let (strong, weak) = (model("strong", Advised(9.0)), model("weak", Uniform));
+        let round = watch(&job(), strong, weak, &|| false, &mut |progress| told = progress.games).unwrap();
+        let evidence = &round.evidence;
+        assert_eq!((evidence.games, told, round.games.len() as u32), (WATCH_GAMES, WATCH_GAMES, WATCH_GAMES));
+        assert_eq!(evidence.wins + evidence.losses, evidence.games);
+        assert!(evidence.wins > 30 && evidence.elo_delta > 0.0, "{evidence:?}");
+        assert!(round.games.iter().all(|game| game.kind == GameKind::Match));
+        assert!(
+            !evidence.passed_gauntlet && evidence.sprt == Sprt::Inconclusive,
+            "no verdict on a candidate"
+        );
     }
 }

@@ -6,7 +6,7 @@
 use super::game::{Game, GameError};
 use crate::{
     config::SelfplayConfig,
-    search::{AnyEvaluator, Judged, Search, SearchError, SearchSettings, sample, unit},
+    search::{AnyEvaluator, Judged, Search, SearchError, SearchSettings, sample_at, unit},
     store::{GameKind, GameRecord, Player},
 };
 use kernels::Query;
@@ -33,6 +33,7 @@ pub struct Selfplay {
 /// [`Games`] of any board.
 trait Runner: Send {
     fn set_model(&mut self, model: Model);
+    fn set_exploration(&mut self, exploration: f32);
     fn step(&mut self) -> Vec<GameRecord>;
     fn aborted(&self) -> u64;
     fn models(&self) -> Vec<Hash>;
@@ -51,6 +52,12 @@ impl Selfplay {
     /// Games that start from now on are played by this model. Those in flight go on with theirs.
     pub fn set_model(&mut self, hash: Hash, evaluator: Box<dyn AnyEvaluator>, simulations: u32) {
         self.games.set_model(Model { hash, evaluator, simulations });
+    }
+
+    /// Games that start from now on explore this much: a factor of the search's noise and of the temperature at which the
+    /// first decisions are drawn. 1 until told otherwise.
+    pub fn set_exploration(&mut self, exploration: f32) {
+        self.games.set_exploration(exploration);
     }
 
     /// Advances every game by one evaluation and returns those that ended; none without a model.
@@ -86,6 +93,7 @@ struct Slot<T: Judged> {
     simulations: u32,
     /// Decisions still drawn from the policy.
     sampled: usize,
+    exploration: f32,
     /// Whether the running search is a full one.
     full: bool,
 }
@@ -98,6 +106,8 @@ struct Games<T: Judged> {
     /// The last is that of new games.
     models: Vec<Model>,
     slots: Vec<Slot<T>>,
+    /// Of new games.
+    exploration: f32,
     legal: Vec<Move>,
     aborted: u64,
 }
@@ -111,6 +121,7 @@ impl<T: Judged> Games<T> {
             seeds: Choices::new(seed),
             models: Vec::new(),
             slots: Vec::with_capacity(parallel),
+            exploration: 1.0,
             legal: Vec::new(),
             aborted: 0,
         }
@@ -129,6 +140,7 @@ impl<T: Judged> Games<T> {
                 model: model.hash,
                 simulations: model.simulations,
                 sampled: 0,
+                exploration: self.exploration,
                 full: false,
             });
             self.slots.len() - 1
@@ -141,6 +153,8 @@ impl<T: Judged> Games<T> {
         slot.model = model.hash;
         slot.simulations = model.simulations;
         slot.sampled = sampled;
+        slot.exploration = self.exploration;
+        slot.search.set_noise_scale(self.exploration);
         slot.choices = choices;
         // An error here meets the search as well, which reports it.
         let _ = slot.game.open(opening, &mut slot.choices);
@@ -198,7 +212,7 @@ impl<T: Judged> Slot<T> {
         self.game.decided(if self.full { policy } else { &[] });
         let choice = if self.sampled > 0 {
             self.sampled -= 1;
-            sample(policy, &mut self.choices)
+            sample_at(self.exploration, policy, &mut self.choices)
         } else {
             best
         };
@@ -211,6 +225,10 @@ impl<T: Judged> Runner for Games<T> {
     fn set_model(&mut self, model: Model) {
         self.models.retain(|old| old.hash != model.hash);
         self.models.push(model);
+    }
+
+    fn set_exploration(&mut self, exploration: f32) {
+        self.exploration = exploration;
     }
 
     fn step(&mut self) -> Vec<GameRecord> {
@@ -352,6 +370,35 @@ mod tests {
         assert_eq!(first, strip(play("hex8_2p", 3, 4, 12)));
         assert_ne!(first, strip(play("hex8_2p", 4, 4, 12)));
         assert!(first.windows(2).all(|pair| pair[0].moves != pair[1].moves));
+    }
+
+    /// Prefers the first moves.
+    struct Leaning;
+
+    impl<T: Topology> Evaluator<T> for Leaning {
+        fn evaluate(&mut self, queries: &[Query<'_, T>]) -> Vec<Evaluation> {
+            let mut evaluations = Uniform.evaluate(queries);
+            for evaluation in &mut evaluations {
+                (0u8..).zip(&mut evaluation.logits).for_each(|(i, logit)| *logit = -0.5 * f32::from(i % 8));
+            }
+            evaluations
+        }
+    }
+
+    #[test]
+    fn more_exploration_plays_other_openings_and_one_changes_nothing() {
+        let play = |exploration: Option<f32>| {
+            let mut selfplay = Selfplay::new("hex8_2p".parse().unwrap(), &settings(8), 3, 5);
+            exploration.into_iter().for_each(|exploration| selfplay.set_exploration(exploration));
+            selfplay.set_model(Hash::of(b"m"), Box::new(Leaning), 8);
+            let mut records = Vec::new();
+            while records.len() < 12 {
+                records.extend(selfplay.step());
+            }
+            records.into_iter().map(|record| record.moves).collect::<Vec<_>>()
+        };
+        assert!(play(None) == play(Some(1.0)));
+        assert!(play(None) != play(Some(1.5)));
     }
 
     #[test]

@@ -38,6 +38,34 @@ pub fn elo_of_score(score: f64, seats: u8) -> f64 {
     -400.0 * ((1.0 / score - 1.0) / f64::from(seats - 1)).log10()
 }
 
+/// The verdict of Wald's sequential test on a log-likelihood ratio, once there is one: whether the alternative holds.
+#[must_use]
+pub fn wald(llr: f64, alpha: f64, beta: f64) -> Option<bool> {
+    if llr >= ((1.0 - beta) / alpha).ln() {
+        Some(true)
+    } else if llr <= (beta / (1.0 - alpha)).ln() {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+/// Log-likelihood ratio of two Elo differences after games that were counted one by one, each won with the score that
+/// its difference means. Of games in sets only the sums are needed: those of a set vary less together than apart, so the
+/// test errs on the safe side.
+#[must_use]
+pub fn llr_of_games(wins: u64, games: u64, seats: u8, elo0: f64, elo1: f64) -> f64 {
+    let [p0, p1] = [elo0, elo1].map(|elo| expected_score(elo, seats));
+    let others = games.saturating_sub(wins);
+    wins as f64 * (p1 / p0).ln() + others as f64 * ((1.0 - p1) / (1.0 - p0)).ln()
+}
+
+/// The Elo difference that games show; one game shared evenly is added, which keeps it finite.
+#[must_use]
+pub fn elo_of_games(wins: u64, games: u64, seats: u8) -> f64 {
+    elo_of_score((wins as f64 + 1.0 / f64::from(seats)) / (games as f64 + 1.0), seats)
+}
+
 /// An Elo difference and its standard error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Elo {
@@ -120,11 +148,11 @@ impl Sets {
     /// The Elo difference to the opponents. One game shared evenly is added, which keeps it finite.
     #[must_use]
     pub fn elo(&self) -> Elo {
-        let even = 1.0 / f64::from(self.seats);
-        let score = (f64::from(self.wins) + even) / (f64::from(self.games()) + 1.0);
+        let delta = elo_of_games(u64::from(self.wins), u64::from(self.games()), self.seats);
+        let score = expected_score(delta, self.seats);
         let error = (self.variance() / f64::from(self.sets.max(1))).sqrt();
         let slope = 400.0 / std::f64::consts::LN_10 / (score * (1.0 - score));
-        Elo { delta: elo_of_score(score, self.seats), error: error * slope }
+        Elo { delta, error: error * slope }
     }
 
     /// Log-likelihood ratio of the two hypotheses, for scores that are normal around their mean (the generalised
@@ -138,16 +166,13 @@ impl Sets {
     /// The verdict, once there is one.
     #[must_use]
     pub fn sprt(&self, settings: &SprtSettings) -> Option<Sprt> {
-        let llr = self.llr(settings);
         let enough = self.games() >= raft::state_machine::EVIDENCE_GAMES_MIN;
-        if enough && llr >= ((1.0 - settings.beta) / settings.alpha).ln() {
-            Some(Sprt::Accept)
-        } else if enough && llr <= (settings.beta / (1.0 - settings.alpha)).ln() {
-            Some(Sprt::Reject)
-        } else if self.games() + u32::from(self.seats) > settings.games_max {
-            Some(Sprt::Inconclusive)
-        } else {
-            None
+        let verdict = wald(self.llr(settings), settings.alpha, settings.beta).filter(|_| enough);
+        match verdict {
+            Some(true) => Some(Sprt::Accept),
+            Some(false) => Some(Sprt::Reject),
+            None if self.games() + u32::from(self.seats) > settings.games_max => Some(Sprt::Inconclusive),
+            None => None,
         }
     }
 }

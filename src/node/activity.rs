@@ -21,6 +21,8 @@ pub struct SelfplayActivity {
     pub games_per_s: f64,
     /// Why no games are played, if none are.
     pub paused: Option<String>,
+    /// Share of the time in which games are played: less than 1 while this node sees the cluster unhealthy.
+    pub rate: f64,
     /// Games whose segment is not acknowledged yet.
     pub unacknowledged: u64,
 }

@@ -3,12 +3,15 @@
 //! Invariant: an event is in the log before anybody hears of it, and bytes are verified and synced before anybody
 //! is told that they are here.
 
-use super::{activity::Activity, control::Control, error::WorkError, supervise::Failures};
+use super::{activity::Activity, control::Control, error::WorkError};
 use crate::{
     clock::now_ms,
     compute::DelayGauge,
     config::Config,
-    daemons::handlers::Wakes,
+    daemons::{
+        autoscaler::Recommendation, handlers::Wakes, health::View, idle_shutdown::Hosts,
+        supervisor::Supervisor,
+    },
     events::{
         Event,
         caused::node_name,
@@ -68,10 +71,16 @@ pub struct Node {
     pub pending: Arc<PendingSegments>,
     /// Told when there is a new one.
     pub nudge: Notify,
+    /// The cluster as this node sees it; `health` keeps it.
+    pub cluster: watch::Sender<Arc<View>>,
     /// What goes on here, for people.
     pub activity: Activity,
-    /// Daemons that failed.
-    pub failures: Failures,
+    /// When each host last showed work.
+    pub hosts: Hosts,
+    /// How many peers there should be, as this node sees it; `autoscaler` keeps it.
+    pub recommendation: watch::Sender<Option<Recommendation>>,
+    /// Its daemons.
+    pub supervisor: Supervisor,
     /// How late this node's tasks run.
     pub delay: DelayGauge,
     /// When the state was last known to be the leader's, or changed.
@@ -131,14 +140,19 @@ impl Node {
     pub async fn emit_as(&self, emission: Emission) -> Result<(), WorkError> {
         let log = Arc::clone(&self.events);
         let message = blocking(move || log.emit(emission)).await??;
+        self.gossip(message);
+        Ok(())
+    }
+
+    /// Tells the others of an event that is in the log.
+    pub fn gossip(&self, message: Vec<u8>) {
         if !self.config.events.gossip {
-            return Ok(());
+            return;
         }
         // Without peers there is nobody to tell; the log has it.
         if let Err(error) = self.p2p.publish(EVENTS_TOPIC, message) {
             tracing::debug!(%error, "an event was not gossiped");
         }
-        Ok(())
     }
 
     /// Peer ids of online nodes among `nodes`, other than this one.

@@ -11,7 +11,7 @@ use crate::{
     clock::now_ms,
     events::{
         envelope::{Refused, Signed},
-        log::{LogError, Received},
+        log::{EventLog, LogError, Received},
         repair::{Answer, Question},
     },
 };
@@ -36,9 +36,14 @@ fn refuse(node: &Context, from: &str, refused: &Refused) {
     }
 }
 
-async fn keep(node: &Context, from: &str, events: Vec<Signed>, live: bool) -> Option<Received> {
+/// Keeps others' events with `receive`, which is told who is a member.
+async fn keep(
+    node: &Context,
+    from: &str,
+    receive: impl FnOnce(&EventLog, &dyn Fn(&str) -> bool) -> Result<Received, LogError> + Send + 'static,
+) -> Option<Received> {
     let (log, state) = (Arc::clone(&node.events), node.raft.local());
-    let kept = blocking(move || log.receive(&events, live, |origin| state.node_of_peer(origin).is_some()));
+    let kept = blocking(move || receive(&log, &|origin| state.node_of_peer(origin).is_some()));
     match kept.await {
         Ok(Ok(received)) => {
             received.refused.iter().for_each(|refused| refuse(node, from, refused));
@@ -64,17 +69,15 @@ pub(super) async fn listen(node: Context, mut gossip: mpsc::Receiver<GossipMessa
                 continue;
             }
             match Signed::decode(&message.bytes) {
-                Ok(signed) => events.push(signed),
-                Err(refused) if node.events.count_refused(&refused) => {
-                    tracing::warn!(from = message.from, %refused, "a gossip message was refused");
-                }
-                Err(_) => {}
+                Ok(signed) => events.push((message.from, signed)),
+                Err(refused) => refuse(&node, &message.from, &refused),
             }
         }
         if events.is_empty() || !node.config.events.gossip {
             continue;
         }
-        if keep(&node, "gossip", events, true).await.is_some_and(|received| received.gap) {
+        let kept = keep(&node, "gossip", move |log, is_member| log.hear(&events, is_member)).await;
+        if kept.is_some_and(|received| received.gap) {
             gap.notify_one();
         }
     }
@@ -124,17 +127,24 @@ async fn ask(node: &Context, peer: &str) {
                     return;
                 }
             };
+        let kept = match events.is_empty() {
+            true => None,
+            false => keep(node, peer, move |log, is_member| log.receive(&events, false, is_member)).await,
+        };
+        // After the events: they prove how far their origins came.
         if !floors.is_empty() {
-            tracing::warn!(peer, ?floors, "missed events are gone; the state has to do");
             let log = Arc::clone(&node.events);
-            if !matches!(blocking(move || log.give_up(&floors)).await, Ok(Ok(()))) {
-                return;
+            let (given_up, floors) =
+                blocking(move || (log.give_up(&floors), floors)).await.unwrap_or((Ok(0), Vec::new()));
+            match given_up {
+                Ok(0) => {}
+                Ok(_) => tracing::warn!(peer, ?floors, "missed events are gone; the state has to do"),
+                Err(error) => {
+                    tracing::error!(%error, "missed events cannot be given up");
+                    return;
+                }
             }
         }
-        if events.is_empty() {
-            return;
-        }
-        let kept = keep(node, peer, events, false).await;
         if !more || !kept.is_some_and(|received| received.new > 0 && !received.full) {
             return;
         }

@@ -18,7 +18,6 @@ pub mod letters;
 mod membership;
 mod start;
 pub mod status;
-mod supervise;
 pub mod token;
 mod transport;
 
@@ -27,4 +26,3 @@ pub use announce::{MODELS_TOPIC, Manifest, announce};
 pub use context::{Context, EVENTS_TOPIC, Node, blocking};
 pub use error::{NodeError, WorkError};
 pub use start::{Options, Ready, run};
-pub use supervise::{DaemonFailures, Failures};

@@ -9,14 +9,17 @@ use super::{
     error::NodeError,
     exchange,
     membership::{FOUNDER, introduce, membership, node_info},
-    supervise::{Failures, supervise},
     token,
 };
 use crate::{
     clock::now_ms,
     compute::DelayGauge,
     config::Config,
-    daemons::{self, handlers},
+    daemons::{
+        self, handlers,
+        idle_shutdown::Hosts,
+        supervisor::{Supervisor, supervise},
+    },
     events::{log::EventLog, runner::Runner},
     http::{self, Front},
     store::{self, DataFolder, DbError, PendingSegments, Runtime, folder},
@@ -184,8 +187,11 @@ async fn live(
         token,
         pending,
         nudge: Notify::new(),
+        cluster: watch::Sender::new(Arc::default()),
         activity: Activity::default(),
-        failures: Failures::default(),
+        hosts: Hosts::default(),
+        recommendation: watch::Sender::new(None),
+        supervisor: Supervisor::default(),
         delay: DelayGauge::default(),
         fresh: watch::Sender::new(fresh),
         shutdown: shutdown.clone(),
@@ -259,6 +265,7 @@ fn start_daemons(node: &Context, tasks: &mut JoinSet<()>) {
             tasks.spawn(supervise(Arc::clone(node), stringify!($name), daemons::$name::run));
         };
     }
+    daemon!(health);
     daemon!(leader);
     daemon!(selfplay);
     daemon!(sync);
@@ -267,6 +274,8 @@ fn start_daemons(node: &Context, tasks: &mut JoinSet<()>) {
     daemon!(distribution);
     daemon!(trainer);
     daemon!(gauntlet);
+    daemon!(autoscaler);
+    daemon!(idle_shutdown);
 }
 
 /// Returns when the node shall end, or cannot go on.

@@ -3,15 +3,23 @@
 //! Invariant: unless it says `stale`, it is from the leader's state as confirmed by a quorum after it was asked for.
 //! Every key is always present.
 
-use super::{Context, DaemonFailures, Work};
+use super::{Context, Work};
 use crate::{
     clock::now_ms,
+    daemons::{
+        autoscaler::Recommendation,
+        health::View,
+        idle_shutdown::{Handover, handover},
+        supervisor::DaemonFailures,
+        training::{Pause, pauses},
+    },
     events::{caused::node_name, runner::HandlerStatus},
 };
-use raft::{ClusterState, ConfigState, LeaseKind, LeaseSlot, Metrics, NodeId, Role};
+use raft::{ClusterState, ConfigState, LeaseKind, LeaseSlot, Metrics, NodeId, Promotion, Role, Steering};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use wire::Hash;
@@ -106,6 +114,10 @@ pub struct NodeView {
     pub http: String,
     /// Its version.
     pub version: String,
+    /// It gets no more work: why.
+    pub draining: Option<String>,
+    /// What it still has to hand on, if it drains.
+    pub handover: Option<Handover>,
 }
 
 /// Exclusive work.
@@ -140,6 +152,19 @@ pub struct PromotionView {
     pub at_ms: u64,
 }
 
+impl From<&Promotion> for PromotionView {
+    fn from(promotion: &Promotion) -> Self {
+        Self {
+            generation: promotion.generation,
+            model: promotion.model,
+            previous: promotion.previous,
+            elo_delta: promotion.elo_delta,
+            new_elo: promotion.new_elo,
+            at_ms: promotion.at_ms,
+        }
+    }
+}
+
 /// One configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConfigView {
@@ -163,6 +188,10 @@ pub struct ConfigView {
     pub threshold: u64,
     /// Models that wait for a verdict.
     pub candidates: Vec<Hash>,
+    /// Why no training starts, as the answering node sees it: a set of causes, each of which ends by itself.
+    pub training_paused: Vec<Pause>,
+    /// What holds it back or drives it on.
+    pub steering: Steering,
     /// Training.
     pub training: LeaseView,
     /// Evaluation.
@@ -227,6 +256,10 @@ pub struct Status {
     pub failures: Vec<DaemonFailures>,
     /// Events at the answering node.
     pub events: EventsView,
+    /// Hosts and cluster as the answering node sees them.
+    pub view: View,
+    /// How many peers there should be, as the answering node sees it.
+    pub recommendation: Option<Recommendation>,
     /// The longest recent delay of its tasks.
     pub delay_ms: u64,
     /// What does not go on, and why.
@@ -236,7 +269,7 @@ pub struct Status {
 }
 
 /// The state to answer from, and its age if no quorum confirms it.
-async fn view(node: &Context) -> (std::sync::Arc<ClusterState>, Option<Duration>) {
+async fn view(node: &Context) -> (Arc<ClusterState>, Option<Duration>) {
     let known = node.raft.metrics().borrow().leader.is_some();
     if known && let Ok(state) = node.raft.linearizable_within(CONFIRM).await {
         node.fresh.send_replace(Instant::now());
@@ -269,8 +302,14 @@ pub async fn status(node: &Context, cluster: &str) -> Status {
     let voters_up = metrics.voters.iter().filter(|id| up(id)).count();
     let quorum = metrics.voters.len() / 2 + 1;
     let leader = leader_view(&state, &metrics);
-    let nodes: Vec<NodeView> = state.nodes.values().map(|n| node_view(n, &metrics, up(&n.id))).collect();
-    let all_up = nodes.iter().all(|n| n.online);
+    let view = |known: &Arc<raft::Node>| {
+        let left = || handover(&state, known.id, node.config.segment_copies);
+        let handover = known.draining.is_some().then(left);
+        NodeView { handover, ..node_view(known, &metrics, up(&known.id)) }
+    };
+    let nodes: Vec<NodeView> = state.nodes.values().map(view).collect();
+    // Who drained may go.
+    let all_up = nodes.iter().all(|n| n.online || n.draining.is_some());
     let health = match (stale, all_up) {
         (Some(_), _) => Health::NoQuorum,
         (None, false) => Health::Degraded,
@@ -278,6 +317,7 @@ pub async fn status(node: &Context, cluster: &str) -> Status {
     };
     let work = node.activity.get(Instant::now());
     let events = events_view(node).await;
+    let seen = Arc::clone(&node.cluster.borrow());
     let mut blocked = blocked(&state, &metrics, stale.is_some(), (voters_up, quorum), &work);
     if events.dead_letters > 0 {
         let count = events.dead_letters;
@@ -298,11 +338,13 @@ pub async fn status(node: &Context, cluster: &str) -> Status {
         voters_up,
         quorum,
         nodes,
-        configs: state.configs.values().map(|config| config_view(&state, config)).collect(),
+        configs: state.configs.values().map(|config| config_view(&state, config, &seen)).collect(),
         segments: state.segments.len(),
         work,
-        failures: node.failures.get(),
+        failures: node.supervisor.failures(Instant::now()),
         events,
+        view: View::clone(&seen),
+        recommendation: node.recommendation.borrow().clone(),
         delay_ms: millis(node.delay.get()),
         blocked,
         uptime_ms: millis(node.started.elapsed()),
@@ -357,6 +399,8 @@ fn node_view(node: &raft::Node, metrics: &Metrics, connected: bool) -> NodeView 
         addrs: node.addrs.clone(),
         http: node.http.clone(),
         version: node.version.clone(),
+        draining: node.draining.clone(),
+        handover: None,
     }
 }
 
@@ -370,17 +414,10 @@ fn lease_view(slot: &LeaseSlot) -> LeaseView {
     }
 }
 
-fn config_view(state: &ClusterState, config: &ConfigState) -> ConfigView {
+fn config_view(state: &ClusterState, config: &ConfigState, view: &View) -> ConfigView {
     let champion = state.models.get(&config.champion);
     let newest = state.models.get(&config.newest);
-    let history = config.history.iter().map(|p| PromotionView {
-        generation: p.generation,
-        model: p.model,
-        previous: p.previous,
-        elo_delta: p.elo_delta,
-        new_elo: p.new_elo,
-        at_ms: p.at_ms,
-    });
+    let history = config.history.iter().map(|promotion| PromotionView::from(promotion.as_ref()));
     ConfigView {
         config_key: config.config_key.clone(),
         champion: config.champion,
@@ -392,6 +429,8 @@ fn config_view(state: &ClusterState, config: &ConfigState) -> ConfigView {
         games_since_training: config.games_since_training,
         threshold: config.threshold,
         candidates: config.candidates.clone(),
+        training_paused: pauses(config, view),
+        steering: config.steering.clone(),
         training: lease_view(&config.training),
         evaluation: lease_view(&config.evaluation),
         val_loss: newest.and_then(|model| model.report.as_ref()).map(|report| report.val_loss),

@@ -18,11 +18,13 @@ pub struct SearchSettings {
     /// 0.1 and values stretched to 0..1 (100 games each); learning with 0.2 gave a first network that won 10 %, with 1
     /// 41 %.
     pub value_scale: f32,
+    /// Factor of the noise of a search that explores: 1 is the paper's.
+    pub noise_scale: f32,
 }
 
 impl Default for SearchSettings {
     fn default() -> Self {
-        Self { considered: 16, visit_offset: 50.0, value_scale: 1.0 }
+        Self { considered: 16, visit_offset: 50.0, value_scale: 1.0, noise_scale: 1.0 }
     }
 }
 
@@ -201,7 +203,7 @@ mod tests {
 
     #[test]
     fn completed_values_are_those_of_the_paper() {
-        let settings = SearchSettings { considered: 16, visit_offset: 8.0, value_scale: 0.5 };
+        let settings = SearchSettings { visit_offset: 8.0, value_scale: 0.5, ..SearchSettings::default() };
         let arms = [
             Arm { logit: 0.5f32.ln(), visits: 2, sum: 1.6 },
             Arm { logit: 0.3f32.ln(), visits: 1, sum: 0.2 },

@@ -39,6 +39,17 @@ pub fn sample(weights: &[f32], choices: &mut Choices) -> usize {
     last
 }
 
+/// [`sample`] at a temperature: in proportion to the weights to the power of its inverse. 1 changes nothing.
+#[must_use]
+pub fn sample_at(temperature: f32, weights: &[f32], choices: &mut Choices) -> usize {
+    if temperature == 1.0 {
+        return sample(weights, choices);
+    }
+    let power = temperature.recip();
+    let tempered: Vec<f32> = weights.iter().map(|weight| weight.powf(power)).collect();
+    sample(&tempered, choices)
+}
+
 /// Uniform in `[0, 1)`.
 pub(crate) fn unit(choices: &mut Choices) -> f32 {
     (choices.next_u64() >> 40) as f32 / (1u64 << 24) as f32

@@ -67,6 +67,11 @@ impl<T: Topology> Search<T> {
         }
     }
 
+    /// How much the searches that start from now on explore, as a factor of the noise.
+    pub fn set_noise_scale(&mut self, scale: f32) {
+        self.settings.noise_scale = scale;
+    }
+
     /// Forgets every evaluation, as when the evaluator changes.
     pub fn clear(&mut self) {
         self.tree.clear();
@@ -103,7 +108,10 @@ impl<T: Topology> Search<T> {
         }
         self.noise.clear();
         match noise {
-            Some(choices) => self.noise.extend(self.legal.iter().map(|_| gumbel::gumbel(choices))),
+            Some(choices) => {
+                let scale = self.settings.noise_scale;
+                self.noise.extend(self.legal.iter().map(|_| scale * gumbel::gumbel(choices)));
+            }
             None => self.noise.resize(self.legal.len(), 0.0),
         }
         let considered = self.settings.considered.min(self.legal.len()).min(simulations.max(1) as usize);

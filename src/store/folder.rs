@@ -22,7 +22,7 @@ use std::{
 };
 
 /// The layout that this build writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 const FORMAT: &str = "format";
 const LOCK: &str = "lock";

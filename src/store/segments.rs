@@ -14,8 +14,11 @@ use std::{
 };
 use wire::Hash;
 
-const SCHEMA: Schema =
-    Schema { application_id: i32::from_be_bytes(*b"RRsg"), migrations: &[VERSION_1], synchronous: "FULL" };
+const SCHEMA: Schema = Schema {
+    application_id: i32::from_be_bytes(*b"RRsg"),
+    migrations: &[VERSION_1, VERSION_2],
+    synchronous: "FULL",
+};
 
 const VERSION_1: &str = "
     CREATE TABLE pending(
@@ -27,6 +30,8 @@ const VERSION_1: &str = "
         source     TEXT NOT NULL,
         model      BLOB NOT NULL CHECK (length(model) = 32)
     ) STRICT;";
+
+const VERSION_2: &str = "ALTER TABLE pending ADD COLUMN told INTEGER NOT NULL DEFAULT 0;";
 
 /// What a registration says about a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +118,29 @@ impl PendingSegments {
         self.with(|connection| {
             let sql = "SELECT hash, config_key, games, samples, source, model FROM pending ORDER BY position";
             connection.prepare_cached(sql)?.query_map([], read)?.collect()
+        })
+    }
+
+    /// What waits and nobody was told of yet, oldest first.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub fn untold(&self, source: Source) -> Result<Vec<PendingSegment>, DbError> {
+        self.with(|connection| {
+            let sql = "SELECT hash, config_key, games, samples, source, model FROM pending WHERE told = 0 AND source = ? \
+                       ORDER BY position";
+            connection.prepare_cached(sql)?.query_map([source.as_str()], read)?.collect()
+        })
+    }
+
+    /// Remembers that the event of a segment is kept.
+    ///
+    /// # Errors
+    /// [`DbError`]; then it is told again.
+    pub fn told(&self, hash: &Hash) -> Result<(), DbError> {
+        self.with(|connection| {
+            let sql = "UPDATE pending SET told = 1 WHERE hash = ?";
+            connection.prepare_cached(sql)?.execute([hash.0]).map(drop)
         })
     }
 

@@ -5,7 +5,12 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use ringrift::{client::Client, http::Audit, node::status::Status};
+use ringrift::{
+    client::Client,
+    events::{Event, log::Logged},
+    http::{Audit, Injection},
+    node::status::Status,
+};
 use serde_json::Value;
 use std::{
     fs::{self, File},
@@ -115,6 +120,22 @@ impl Peer {
         (began.elapsed(), ended.code())
     }
 
+    /// SIGSTOP: it answers nobody, and its connections stay open.
+    pub(crate) fn stall(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// SIGCONT.
+    pub(crate) fn go_on(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = self.process.as_ref().expect("it runs");
+        let pid = i32::try_from(process.pid()).expect("a pid");
+        kill(Pid::from_raw(pid), signal).expect("it runs");
+    }
+
     pub(crate) fn client(&self) -> Result<Client, String> {
         Client::of_folder(&self.folder).map_err(|error| format!("{}: {error}", self.name))
     }
@@ -148,6 +169,25 @@ impl Peer {
     pub(crate) fn read(&self, command: &[&str]) -> super::Ended {
         let folder = self.folder.to_str().expect("a plain name");
         run(&[command, &["--data-dir", folder]].concat())
+    }
+
+    /// Its whole event log.
+    pub(crate) fn logged(&self) -> Result<Vec<Logged>, String> {
+        let mut all: Vec<Logged> = Vec::new();
+        loop {
+            let last = all.last().map_or(0, |logged| logged.position);
+            let page = self.client()?.events(last, 500).map_err(|error| format!("{}: {error}", self.name))?;
+            if page.is_empty() {
+                return Ok(all);
+            }
+            all.extend(page);
+        }
+    }
+
+    /// Emits an event by hand; acknowledged once this returns without an error.
+    pub(crate) fn emit(&self, event: &str, payload: Value) -> Result<Event, String> {
+        let injection = Injection { event: event.to_owned(), payload };
+        self.client()?.emit(&injection).map_err(|error| format!("{}: {error}", self.name))
     }
 
     /// `ringrift events --json`: name and payload of each, oldest first.

@@ -42,6 +42,7 @@ fn golden_bytes() {
         check_golden("entry", kind::ENTRY, &samples::entries()),
         check_golden("request", kind::REQUEST, &samples::requests()),
         check_golden("reply", kind::REPLY, &samples::replies()),
+        check_golden("response", kind::REPLY, &samples::responses()),
         check_golden("append-answer", kind::REPLY, &answers),
         check_golden("vote", kind::VOTE, &[Vote::new(3, 2), Vote::new_committed(4, 5)]),
     ]
@@ -53,9 +54,9 @@ fn golden_bytes() {
 fn every_variant_has_a_sample_in_order() {
     let variant = |frame: Vec<u8>| u32::from_le_bytes(body(&frame)[..4].try_into().unwrap());
     let commands = samples::commands();
-    assert_eq!(commands.len(), 17);
+    assert_eq!(commands.len(), 26);
     let names: std::collections::BTreeSet<_> = commands.iter().map(Command::name).collect();
-    assert_eq!(names.len(), 17);
+    assert_eq!(names.len(), 26);
     for (i, command) in (0..).zip(&commands) {
         assert_eq!(variant(wire::encode(kind::COMMAND, command, 9999).unwrap()), i, "{command}");
     }

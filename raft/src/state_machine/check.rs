@@ -5,8 +5,8 @@
 
 use crate::{
     command::{
-        ADDRESSES_MAX, CONFIG_KEY_BYTES_MAX, Command, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX, SelfplayTarget,
-        TEXT_BYTES_MAX,
+        ADDRESSES_MAX, CONFIG_KEY_BYTES_MAX, Command, EVIDENCE_SEGMENTS_MAX, Feedback, HOLDERS_MAX,
+        SelfplayTarget, TEXT_BYTES_MAX,
     },
     response::Refusal,
 };
@@ -70,6 +70,43 @@ pub fn check(command: &Command) -> Result<(), Refusal> {
             numbers(&[*elo_delta_min]).and_then(|()| key(config_key))
         }
         Command::SetTarget { config_key, target, .. } => check_target(target).and_then(|()| key(config_key)),
+        Command::ReportRegression { config_key, elo_drop, reason, .. } => {
+            if elo_drop.abs() > ELO_DELTA_MAX {
+                return Err(Refusal::Invalid("elo drop".into()));
+            }
+            numbers(&[*elo_drop]).and_then(|()| texts([reason])).and_then(|()| key(config_key))
+        }
+        Command::Rollback { config_key, expected_champion, reason, triggered_by, trigger, at_ms: _ } => {
+            // It could not be told from a repetition.
+            if expected_champion.is_none() && trigger.is_none() {
+                return Err(Refusal::Invalid("rollback of no champion, for no event".into()));
+            }
+            texts([reason, triggered_by]).and_then(|()| key(config_key))
+        }
+        Command::SetBackpressure { config_key, .. } => key(config_key),
+        Command::SetFeedback { config_key, feedback, .. } => {
+            let Feedback { learning_rate, exploration, simulations, reason } = feedback;
+            factors(&[*learning_rate, *exploration, *simulations])
+                .and_then(|()| texts([reason]))
+                .and_then(|()| key(config_key))
+        }
+        Command::SetLearningRate { config_key, scale: factor, reason, .. }
+        | Command::SetCurriculum { config_key, weight: factor, reason, .. } => {
+            factors(&[*factor]).and_then(|()| texts([reason])).and_then(|()| key(config_key))
+        }
+        Command::CancelLease { config_key, reason, .. } | Command::Appoint { config_key, reason, .. } => {
+            texts([reason]).and_then(|()| key(config_key))
+        }
+        Command::SetDraining { reason, .. } => texts([reason]),
+    }
+}
+
+/// Factors and weights: whatever they multiply stays sensible.
+fn factors(factors: &[f64]) -> Result<(), Refusal> {
+    if factors.iter().all(|factor| (0.01..=100.0).contains(factor)) {
+        Ok(())
+    } else {
+        Err(Refusal::Invalid("factor".into()))
     }
 }
 

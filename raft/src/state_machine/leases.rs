@@ -7,7 +7,7 @@ use super::{CANDIDATES_MAX, MODELS_MAX, Outcome, config_mut};
 use crate::{
     command::{Evidence, LeaseKind, ModelInfo, NodeId, TrainingReport},
     response::{Refusal, Response},
-    state::{ClusterState, ConfigState, Lease, LeaseSlot, Model, ModelStatus},
+    state::{ClusterState, ConfigState, Lease, LeaseSlot, Model, ModelStatus, Watch},
 };
 use std::collections::BTreeSet;
 use wire::Hash;
@@ -23,8 +23,8 @@ pub(super) fn grant(
     ttl_ms: u64,
     at_ms: u64,
 ) -> Outcome {
-    if !state.nodes.contains_key(&node) {
-        return Err(Refusal::UnknownNode(node));
+    if state.nodes.get(&node).ok_or(Refusal::UnknownNode(node))?.draining.is_some() {
+        return Err(Refusal::Draining(node));
     }
     let config = config_of(state, config_key)?;
     let slot = config.lease(kind);
@@ -40,6 +40,8 @@ pub(super) fn grant(
         (LeaseKind::Training, None) if config.crossings > config.consumed => {}
         (LeaseKind::Training, None) => return Err(Refusal::NothingToTrain),
         (LeaseKind::Training, Some(_)) | (LeaseKind::Evaluation, None) => return Err(Refusal::WrongSubject),
+        // The champion is watched: it plays the one before it.
+        (LeaseKind::Evaluation, Some(hash)) if hash == config.champion && config.fallback().is_some() => {}
         (LeaseKind::Evaluation, Some(hash)) if !config.candidates.contains(&hash) => {
             return Err(Refusal::NotCandidate(hash));
         }
@@ -117,6 +119,23 @@ pub(super) fn fail(
     Ok(Response::Done)
 }
 
+pub(super) fn cancel(
+    state: &mut ClusterState,
+    kind: LeaseKind,
+    config_key: &str,
+    epoch: u64,
+    reason: &str,
+) -> Outcome {
+    let slot = config_of(state, config_key)?.lease(kind);
+    match &slot.live {
+        Some(lease) if lease.epoch == epoch => {}
+        None if slot.epoch == epoch => return Ok(Response::Unchanged),
+        Some(_) | None => return Err(stale(slot, epoch)),
+    }
+    end_unwanted(config_mut(state, config_key)?.lease_mut(kind), reason);
+    Ok(Response::Done)
+}
+
 #[allow(clippy::too_many_arguments)] // the fields of one command
 pub(super) fn complete_training(
     state: &mut ClusterState,
@@ -175,20 +194,45 @@ pub(super) fn complete_evaluation(
     epoch: u64,
     node: NodeId,
     evidence: &Evidence,
+    at_ms: u64,
 ) -> Outcome {
     let slot = &config_of(state, config_key)?.evaluation;
     let model = state.models.get(&evidence.candidate).ok_or(Refusal::UnknownModel(evidence.candidate))?;
-    if slot.live.is_none() && slot.epoch == epoch && model.evidence.as_ref() == Some(evidence) {
+    let watched = config_of(state, config_key)?.steering.watch.is_some_and(|watch| watch.epoch == epoch);
+    let known = watched || model.evidence.as_ref() == Some(evidence);
+    if slot.live.is_none() && slot.epoch == epoch && known {
         return Ok(Response::Unchanged);
     }
     if held(slot, epoch, node)?.subject != Some(evidence.candidate) {
         return Err(Refusal::WrongSubject);
     }
-    end_well(&mut config_mut(state, config_key)?.evaluation);
-    if let Some(model) = state.models.get_mut(&evidence.candidate) {
+    let retired = model.status == ModelStatus::Retired;
+    let config = config_mut(state, config_key)?;
+    end_well(&mut config.evaluation);
+    if evidence.candidate == config.champion {
+        watch(config, epoch, evidence, at_ms);
+    } else if !retired && let Some(model) = state.models.get_mut(&evidence.candidate) {
         model.evidence = Some(evidence.clone());
     }
     Ok(Response::Done)
+}
+
+/// Adds games of the champion against the one before it; those of another pair say nothing.
+fn watch(config: &mut ConfigState, epoch: u64, evidence: &Evidence, at_ms: u64) {
+    if config.fallback().is_none_or(|before| before.model != evidence.champion) {
+        return;
+    }
+    let before = config.steering.watch;
+    let sum = |count: fn(&Watch) -> u64, more: u32| before.as_ref().map_or(0, count) + u64::from(more);
+    config.steering.watch = Some(Watch {
+        opponent: evidence.champion,
+        games: sum(|watch| watch.games, evidence.games),
+        wins: sum(|watch| watch.wins, evidence.wins),
+        losses: sum(|watch| watch.losses, evidence.losses),
+        rounds: before.map_or(0, |watch| watch.rounds).saturating_add(1),
+        epoch,
+        at_ms,
+    });
 }
 
 fn config_of<'a>(state: &'a ClusterState, config_key: &str) -> Result<&'a ConfigState, Refusal> {
@@ -211,6 +255,12 @@ fn end_well(slot: &mut LeaseSlot) {
     slot.live = None;
     slot.last_error = None;
     slot.failures = 0;
+}
+
+/// Nobody's fault: it does not count as a failure.
+pub(super) fn end_unwanted(slot: &mut LeaseSlot, reason: &str) {
+    slot.live = None;
+    slot.last_error = Some(format!("cancelled: {reason}"));
 }
 
 fn end_badly(slot: &mut LeaseSlot, error: String) {

@@ -1,9 +1,10 @@
 //! Who is champion, and who holds it.
 //!
-//! Invariant: the champion moves only by a compare-and-swap backed by evidence against that very champion, so the
-//! history of each configuration is linear: every entry's `previous` is the model of the entry before it.
+//! Invariant: the champion moves only by a compare-and-swap, backed by evidence against that very champion or asked for by
+//! an operator, so the history of each configuration is linear: every entry's `previous` is the model of the entry before
+//! it.
 
-use super::{EVIDENCE_GAMES_MIN, Outcome, config_mut};
+use super::{EVIDENCE_GAMES_MIN, Outcome, SELFPLAY_SOURCE, config_mut};
 use crate::{
     command::{NodeId, Sprt},
     response::{Distributed, Refusal, Response},
@@ -46,11 +47,9 @@ pub(super) fn promote(
     if have < need {
         return Err(Refusal::TooFewHolders { have, need });
     }
-    let distributed = held_by_all_online(state, &candidate);
-
-    let config = config_mut(state, config_key)?;
+    let generation = config.generation + 1;
     let promotion = Promotion {
-        generation: config.generation + 1,
+        generation,
         model: candidate,
         previous: config.champion,
         previous_elo: config.elo,
@@ -60,15 +59,81 @@ pub(super) fn promote(
         at_ms,
         log_index: index,
     };
+    let distributed = enthrone(state, config_key, &promotion, ModelStatus::Retired)?;
+    Ok(Response::Promoted { promotion, distributed })
+}
+
+/// An operator's choice: any model of the configuration that enough nodes hold.
+pub(super) fn appoint(
+    state: &mut ClusterState,
+    index: u64,
+    config_key: &str,
+    model: Hash,
+    expected_champion: Hash,
+    reason: &str,
+    at_ms: u64,
+) -> Outcome {
+    let config = state.config(config_key).ok_or_else(|| Refusal::UnknownConfig(config_key.to_owned()))?;
+    let known = state.models.get(&model).filter(|known| known.config_key == config_key);
+    let known = known.ok_or(Refusal::UnknownModel(model))?;
+    if config.champion == model {
+        return Ok(Response::Unchanged);
+    }
+    if config.champion != expected_champion {
+        return Err(Refusal::ChampionMoved(config.champion));
+    }
+    let (have, need) = (state.online_among(&known.holders), state.required_model_holders());
+    if have < need {
+        return Err(Refusal::TooFewHolders { have, need });
+    }
+    let promotion = Promotion {
+        generation: config.generation + 1,
+        model,
+        previous: config.champion,
+        previous_elo: config.elo,
+        // Nothing is known of the difference.
+        new_elo: config.elo,
+        elo_delta: 0.0,
+        reason: format!("operator: {reason}"),
+        at_ms,
+        log_index: index,
+    };
+    let distributed = enthrone(state, config_key, &promotion, ModelStatus::Retired)?;
+    Ok(Response::Promoted { promotion, distributed })
+}
+
+/// Moves the champion, and says whether every online node holds it already. `left` is what becomes of the one before.
+pub(super) fn enthrone(
+    state: &mut ClusterState,
+    config_key: &str,
+    promotion: &Promotion,
+    left: ModelStatus,
+) -> Result<bool, Refusal> {
+    let distributed = held_by_all_online(state, &promotion.model);
+    let champion_games = games_by(state, config_key, &promotion.model);
+    let config = config_mut(state, config_key)?;
+    config.champion_games = champion_games;
     config.generation = promotion.generation;
-    config.champion = candidate;
+    config.champion = promotion.model;
     config.elo = promotion.new_elo;
     config.distributed = distributed;
-    config.candidates.retain(|hash| *hash != candidate);
+    config.candidates.retain(|hash| *hash != promotion.model);
     config.history.push(Arc::new(promotion.clone()));
-    set_status(state, &candidate, ModelStatus::Champion);
-    set_status(state, &expected_champion, ModelStatus::Retired);
-    Ok(Response::Promoted { promotion, distributed })
+    // What was said of the champion was said of the one before.
+    config.steering.regression = None;
+    config.steering.watch = None;
+    set_status(state, &promotion.previous, left);
+    set_status(state, &promotion.model, ModelStatus::Champion);
+    Ok(distributed)
+}
+
+/// Self-play games by a model. A former champion may come back: they count again.
+fn games_by(state: &ClusterState, config_key: &str, model: &Hash) -> u64 {
+    let segments = state.segments.iter().map(|(_, segment)| segment);
+    let its = segments.filter(|segment| {
+        segment.model == *model && segment.config_key == config_key && segment.source == SELFPLAY_SOURCE
+    });
+    its.fold(0, |sum: u64, segment| sum.saturating_add(segment.games))
 }
 
 /// The gain that the evidence shows, if it is good enough.
@@ -150,7 +215,7 @@ fn held_by_all_online(state: &ClusterState, hash: &Hash) -> bool {
     online.peek().is_some() && online.all(|node| model.holders.contains(&node.id))
 }
 
-fn set_status(state: &mut ClusterState, hash: &Hash, status: ModelStatus) {
+pub(super) fn set_status(state: &mut ClusterState, hash: &Hash, status: ModelStatus) {
     if let Some(model) = state.models.get_mut(hash) {
         model.status = status;
     }

@@ -2,12 +2,14 @@
 
 use super::*;
 use crate::{
-    command::{LeaseKind, Sprt},
+    command::{Feedback, LeaseKind, Severity, Sprt},
     rows,
     samples::{CONFIG, commands, evidence, hash, model, register, report, target},
     state::Lease,
 };
 use proptest::prelude::*;
+
+mod steering;
 
 /// A state and its log.
 #[derive(Clone, Default)]
@@ -495,16 +497,24 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
     let kind = if choice.is_multiple_of(2) { LeaseKind::Training } else { LeaseKind::Evaluation };
     let candidate = config.candidates.get(usize::from(n) % config.candidates.len().max(1)).copied();
     let slot = config.lease(kind);
-    match choice % 12 {
+    match choice % 15 {
         0 => register(node, at_ms % 3),
         1 => online(node, !n.is_multiple_of(3), state.nodes.get(&node).map_or(0, |node| node.boot)),
         2 => segment(n, u64::from(n % 16), &[1, 2, node]),
         3 => Command::ThresholdReached { config_key: config_key(), crossing: config.crossings + 1, at_ms },
-        4 | 5 => grant(kind, node, candidate.filter(|_| kind == LeaseKind::Evaluation), at_ms),
+        4 | 5 => {
+            let subject = candidate.or(Some(config.champion)).filter(|_| kind == LeaseKind::Evaluation);
+            grant(kind, node, subject, at_ms)
+        }
         6 | 7 => match (kind, &slot.live) {
             (LeaseKind::Training, Some(lease)) => trained(lease, model(hash(n), config.champion)),
             (LeaseKind::Evaluation, Some(lease)) => {
-                evaluated(lease, evidence(lease.subject.unwrap_or(hash(n)), config.champion))
+                let watched = lease.subject == Some(config.champion);
+                let before = config.fallback().filter(|_| watched).map(|before| before.model);
+                evaluated(
+                    lease,
+                    evidence(lease.subject.unwrap_or(hash(n)), before.unwrap_or(config.champion)),
+                )
             }
             (_, None) => {
                 Command::RenewLease { kind, config_key: config_key(), epoch: slot.epoch, node, at_ms }
@@ -543,6 +553,15 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
             elo_delta_min: 10.0,
             at_ms,
         },
+        11 => regression(choice, n, config),
+        12 => steering_of(choice, n),
+        13 => Command::Appoint {
+            config_key: config_key(),
+            model: candidate.unwrap_or(config.initial),
+            expected_champion: config.champion,
+            reason: "r".into(),
+            at_ms,
+        },
         _ => match n % 4 {
             0 => Command::Reject {
                 config_key: config_key(),
@@ -558,6 +577,59 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
                 at_ms,
             },
         },
+    }
+}
+
+/// A champion that regresses, is rolled back, and settles.
+fn regression(choice: u8, n: u8, config: &ConfigState) -> Command {
+    let (config_key, at_ms) = (CONFIG.to_owned(), u64::from(n));
+    let trigger = n.is_multiple_of(2).then(|| hash(n));
+    let named = trigger.is_none() || n.is_multiple_of(3);
+    let champion = named.then_some(config.champion);
+    match choice % 3 {
+        0 => Command::Rollback {
+            config_key,
+            expected_champion: champion,
+            reason: "r".into(),
+            triggered_by: "t".into(),
+            trigger,
+            at_ms,
+        },
+        _ => Command::ReportRegression {
+            config_key,
+            champion,
+            severity: [Some(Severity::Minor), Some(Severity::Critical), None][usize::from(n % 3)],
+            elo_drop: f64::from(n),
+            games: 50,
+            reason: "r".into(),
+            trigger,
+            at_ms,
+        },
+    }
+}
+
+/// What else the leader's daemons set.
+fn steering_of(choice: u8, n: u8) -> Command {
+    let (config_key, at_ms, reason) = (CONFIG.to_owned(), u64::from(n), "r".to_owned());
+    let factor = 0.5 + f64::from(n % 4);
+    match choice % 5 {
+        0 => Command::SetBackpressure {
+            config_key,
+            active: n.is_multiple_of(2),
+            depth: 3,
+            threshold: 2,
+            release_threshold: 1,
+            trigger: n.is_multiple_of(3).then(|| hash(n)),
+            at_ms,
+        },
+        1 => Command::SetFeedback {
+            config_key,
+            feedback: Feedback { exploration: factor, ..Feedback::default() },
+            at_ms,
+        },
+        2 => Command::SetLearningRate { config_key, scale: factor, reason, at_ms },
+        3 => Command::SetCurriculum { config_key, weight: factor, reason, emergency: n > 200, at_ms },
+        _ => Command::SetDraining { node: 1 + u64::from(n % 4), draining: n > 200, reason, at_ms },
     }
 }
 
@@ -590,6 +662,18 @@ fn invariants(before: &ClusterState, after: &ClusterState) {
         let candidates =
             after.models.iter().filter(|(_, m)| m.config_key == *key && m.status == ModelStatus::Candidate);
         let listed: BTreeSet<Hash> = config.candidates.iter().copied().collect();
+        let played = after.segments.iter().map(|(_, segment)| segment).filter(|segment| {
+            segment.config_key == *key && segment.model == champion && segment.source == SELFPLAY_SOURCE
+        });
+        assert_eq!(config.champion_games, played.map(|segment| segment.games).sum::<u64>());
+        let steering = &config.steering;
+        assert!(steering.regression.as_ref().is_none_or(|regression| regression.champion == champion));
+        let before_it = config.fallback();
+        assert!(before_it.is_none_or(|back| back.model != champion && back.generation < config.generation));
+        assert!(
+            steering.watch.is_none_or(|watch| before_it.is_some_and(|back| back.model == watch.opponent))
+        );
+        assert!(steering.watch.is_none_or(|watch| watch.wins + watch.losses <= watch.games));
         assert_eq!(candidates.map(|(hash, _)| *hash).collect::<BTreeSet<_>>(), listed);
         for kind in [LeaseKind::Training, LeaseKind::Evaluation] {
             let slot = config.lease(kind);
@@ -649,14 +733,16 @@ proptest! {
 fn sequences_get_somewhere() {
     use rand::{RngExt, SeedableRng};
     let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(5);
-    let mut promotions = 0;
+    let (mut promotions, mut rollbacks, mut watched) = (0, 0, 0);
     for _ in 0..40 {
         let mut world = World::default();
         for _ in 0..250 {
             let command = command_of(&world.state, (rng.random_bool(0.9), rng.random(), rng.random()));
-            world.apply(&command);
+            rollbacks += u32::from(matches!(world.apply(&command), Response::RolledBack { .. }));
         }
-        promotions += world.state.config(CONFIG).map_or(0, |config| config.history.len());
+        let config = world.state.config(CONFIG);
+        promotions += config.map_or(0, |config| config.history.len());
+        watched += u32::from(config.is_some_and(|config| config.steering.watch.is_some()));
     }
-    assert!(promotions >= 8, "{promotions}");
+    assert!(promotions >= 8 && rollbacks >= 2 && watched >= 1, "{promotions} {rollbacks} {watched}");
 }

@@ -4,7 +4,9 @@ use super::{
     super::{EvaluationStarted, Event},
     *,
 };
-use raft::{Evidence, ModelInfo, Refusal, SelfplayTarget, Sprt, TrainingReport, state_machine::apply};
+use raft::{
+    Evidence, Feedback, ModelInfo, Refusal, SelfplayTarget, Sprt, TrainingReport, state_machine::apply,
+};
 use std::collections::BTreeSet;
 
 const KEY: &str = "hex8_2p";
@@ -81,7 +83,7 @@ impl Life {
     fn train(&mut self, crossing: u64, candidate: &str) {
         self.segment(&format!("games-{crossing}"), "selfplay", &["NEW_GAMES_AVAILABLE"]);
         let command = Command::ThresholdReached { config_key: KEY.into(), crossing, at_ms: 4_000 };
-        self.check(command, &["TRAINING_THRESHOLD_REACHED"]);
+        self.check(command, &["TRAINING_THRESHOLD_REACHED", "WORK_QUEUED"]);
         let epoch = self.grant(LeaseKind::Training, None, 5_000 + crossing, "TRAINING_STARTED");
         let parent = self.state.config(KEY).unwrap().newest;
         let command = Command::CompleteTraining {
@@ -98,7 +100,7 @@ impl Life {
             },
             at_ms: 6_000,
         };
-        self.check(command, &["TRAINING_COMPLETED", "WORK_COMPLETED"]);
+        self.check(command, &["TRAINING_COMPLETED", "WORK_COMPLETED", "WORK_QUEUED"]);
     }
 
     fn evaluate(&mut self, candidate: &str) {
@@ -162,7 +164,7 @@ fn every_command_causes_its_events_once() {
     // Two leases that end badly, then one that does not.
     life.segment("games-0", "selfplay", &["NEW_GAMES_AVAILABLE"]);
     let command = Command::ThresholdReached { config_key: KEY.into(), crossing: 1, at_ms: 4_000 };
-    life.check(command, &["TRAINING_THRESHOLD_REACHED"]);
+    life.check(command, &["TRAINING_THRESHOLD_REACHED", "WORK_QUEUED"]);
     let kind = LeaseKind::Training;
     let epoch = life.grant(kind, None, 5_000, "TRAINING_STARTED");
     let config_key = || KEY.to_owned();
@@ -189,14 +191,14 @@ fn every_command_causes_its_events_once() {
     life.evaluate("b");
     life.held("b", 1, &[]);
     life.held("b", 3, &[]);
-    life.promote("b", &["MODEL_PROMOTED"]);
+    life.promote("b", &["MODEL_PROMOTED", "MODEL_DISTRIBUTION_STARTED"]);
     life.held("b", 4, &["MODEL_DISTRIBUTION_COMPLETE"]);
     // It lacks the third one too, and goes away.
     life.train(4, "c");
     life.evaluate("c");
     life.held("c", 1, &[]);
     life.held("c", 3, &[]);
-    life.promote("c", &["MODEL_PROMOTED"]);
+    life.promote("c", &["MODEL_PROMOTED", "MODEL_DISTRIBUTION_STARTED"]);
     let online = |online, observed_boot, at_ms| Command::SetOnline {
         node: 4,
         online,
@@ -212,7 +214,19 @@ fn every_command_causes_its_events_once() {
     let command = Command::Reject { config_key: KEY.into(), candidate: hash("d"), reason, at_ms: 1 };
     life.check(command, &["PROMOTION_REJECTED"]);
 
+    steered(&mut life);
+    regressed(&mut life);
+
     let all = BTreeSet::from([
+        "ReportRegression",
+        "Rollback",
+        "SetBackpressure",
+        "SetFeedback",
+        "SetLearningRate",
+        "SetCurriculum",
+        "CancelLease",
+        "SetDraining",
+        "Appoint",
         "RegisterNode",
         "SetOnline",
         "SetLeader",
@@ -232,6 +246,120 @@ fn every_command_causes_its_events_once() {
         "SetTarget",
     ]);
     assert_eq!(life.commands, all);
+}
+
+/// What holds a configuration back or drives it on; an event that asked for it is not told again.
+fn steered(life: &mut Life) {
+    let key = || KEY.to_owned();
+    let reason = || "why".to_owned();
+    let pressure = |active, trigger: Option<&str>| Command::SetBackpressure {
+        config_key: key(),
+        active,
+        depth: 5,
+        threshold: 4,
+        release_threshold: 2,
+        trigger: trigger.map(hash),
+        at_ms: 1,
+    };
+    life.check(pressure(true, None), &["EVALUATION_BACKPRESSURE"]);
+    life.check(pressure(false, None), &["EVALUATION_BACKPRESSURE_RELEASED"]);
+    life.check(pressure(true, Some("event 1")), &[]);
+    life.check(pressure(true, Some("event 2")), &[]);
+    life.check(pressure(false, Some("event 3")), &[]);
+    let feedback = Feedback { learning_rate: 0.5, ..Feedback::default() };
+    life.check(Command::SetFeedback { config_key: key(), feedback, at_ms: 1 }, &[]);
+    let slower = Command::SetLearningRate { config_key: key(), scale: 0.5, reason: reason(), at_ms: 1 };
+    life.check(slower, &[]);
+    let weight = |emergency| Command::SetCurriculum {
+        config_key: key(),
+        weight: 0.25,
+        reason: reason(),
+        emergency,
+        at_ms: 1,
+    };
+    life.check(weight(true), &["CURRICULUM_EMERGENCY_UPDATE"]);
+    life.check(weight(false), &[]);
+    life.check(Command::SetDraining { node: 4, draining: true, reason: reason(), at_ms: 1 }, &[]);
+}
+
+/// `c` is champion, after `b` and `a`: it regresses, and more than once.
+fn regressed(life: &mut Life) {
+    let key = || KEY.to_owned();
+    let report = |champion: Option<&str>, severity, trigger: Option<&str>| Command::ReportRegression {
+        config_key: key(),
+        champion: champion.map(hash),
+        severity,
+        elo_drop: 80.0,
+        games: 50,
+        reason: "worse".into(),
+        trigger: trigger.map(hash),
+        at_ms: 10_000,
+    };
+    let rollback = |expected: Option<&str>, trigger: Option<&str>| Command::Rollback {
+        config_key: key(),
+        expected_champion: expected.map(hash),
+        reason: "worse".into(),
+        triggered_by: "regression".into(),
+        trigger: trigger.map(hash),
+        at_ms: 10_100,
+    };
+    let (minor, critical) = (Some(Severity::Minor), Some(Severity::Critical));
+    life.check(report(Some("c"), minor, None), &["REGRESSION_DETECTED"]);
+    life.check(report(Some("c"), None, None), &["REGRESSION_CLEARED"]);
+    life.check(report(None, minor, Some("event 4")), &[]);
+    life.check(report(Some("c"), critical, None), &["REGRESSION_CRITICAL", "TRAINING_ROLLBACK_NEEDED"]);
+
+    // A rollback ends the work that was going on, which a cancelled lease also does.
+    life.segment("games-6", "selfplay", &["NEW_GAMES_AVAILABLE"]);
+    let command = Command::ThresholdReached { config_key: key(), crossing: 6, at_ms: 4_000 };
+    life.check(command, &["TRAINING_THRESHOLD_REACHED", "WORK_QUEUED"]);
+    let kind = LeaseKind::Training;
+    let epoch = life.grant(kind, None, 10_050, "TRAINING_STARTED");
+    let reason = "a drill".to_owned();
+    let cancel = Command::CancelLease { kind, config_key: key(), epoch, reason, at_ms: 10_060 };
+    let granted = life.state.config(KEY).unwrap().training.live.as_ref().unwrap().id;
+    assert_eq!(follows(&cancel, &life.state), Some(granted));
+    life.check(cancel, &["TRAINING_FAILED", "WORK_CANCELLED"]);
+    life.grant(kind, None, 10_070, "TRAINING_STARTED");
+    // Node 4 lacks the one that comes back.
+    life.check(
+        rollback(Some("c"), None),
+        &["PROMOTION_ROLLED_BACK", "MODEL_DISTRIBUTION_COMPLETE", "TRAINING_FAILED", "WORK_CANCELLED"],
+    );
+    life.check(rollback(Some("c"), Some("event 5")), &[]);
+    life.check(report(None, critical, Some("event 6")), &[]);
+    life.check(report(Some("b"), None, None), &["REGRESSION_CLEARED"]);
+
+    // The champion is watched, which says nothing of candidates.
+    let watch = life.grant(LeaseKind::Evaluation, Some(hash("b")), 10_200, "EVALUATION_STARTED");
+    let evidence = Evidence {
+        candidate: hash("b"),
+        champion: hash("a"),
+        games: 50,
+        wins: 20,
+        losses: 30,
+        elo_delta: -70.0,
+        elo_error: 40.0,
+        sprt: Sprt::Inconclusive,
+        win_rate_vs_random: 0.0,
+        win_rate_vs_heuristic: 0.0,
+        passed_gauntlet: false,
+        segments: vec![],
+    };
+    let command =
+        Command::CompleteEvaluation { config_key: key(), epoch: watch, node: 2, evidence, at_ms: 1 };
+    life.check(command, &["EVALUATION_COMPLETED", "WORK_COMPLETED"]);
+
+    // An injected one: what the event told already is not told again. Another champion settles it.
+    life.check(report(None, critical, Some("event 7")), &["TRAINING_ROLLBACK_NEEDED"]);
+    let appoint = Command::Appoint {
+        config_key: key(),
+        model: hash("c"),
+        expected_champion: hash("b"),
+        reason: "better than it looked".into(),
+        at_ms: 10_300,
+    };
+    life.check(appoint, &["MODEL_PROMOTED", "MODEL_DISTRIBUTION_STARTED", "REGRESSION_CLEARED"]);
 }
 
 #[test]
@@ -287,7 +415,15 @@ fn payloads_say_what_the_state_says() {
         threshold: 500,
         timestamp: 4.0,
     };
-    assert_eq!(events, [Event::TrainingThresholdReached(expected)]);
+    let queued = Work {
+        config_key: KEY.into(),
+        node_id: "node-1".into(),
+        work_id: "training:hex8_2p:1".into(),
+        work_type: "training".into(),
+        error: String::new(),
+        timestamp: 4.0,
+    };
+    assert_eq!(events, [Event::TrainingThresholdReached(expected), Event::WorkQueued(queued)]);
 
     life.train(2, "a");
     let kind = LeaseKind::Evaluation;

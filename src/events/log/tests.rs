@@ -1,7 +1,7 @@
 //! One log, and two that tell each other.
 
 use super::*;
-use crate::events::{EventHook, HostOnline, LeaderElected, Regression};
+use crate::events::{EventHook, HostOnline, LeaderElected, Regression, TrainingProgress};
 use raft::{ApplyHook, ClusterState, Command};
 use tempfile::TempDir;
 
@@ -146,8 +146,9 @@ fn a_node_that_was_away_too_long_goes_on_from_what_is_left() {
     let answer = a.answer(&b.vector().unwrap()).unwrap();
     assert_eq!(answer.floors.iter().map(|floor| floor.lost_to).collect::<Vec<_>>(), [6]);
     assert_eq!(answer.events.len(), 3);
-    b.give_up(&answer.floors).unwrap();
     b.receive(&answer.events, false, |_| true).unwrap();
+    assert_eq!(events(&b), [], "they follow what is gone");
+    assert_eq!(b.give_up(&answer.floors).unwrap(), 1);
     assert_eq!(events(&b), events(&a));
     assert_eq!(receive(&b, &first).new, 0, "a replay of what is gone");
     let answer = a.answer(&b.vector().unwrap()).unwrap();
@@ -164,6 +165,173 @@ fn a_peer_cannot_make_a_node_give_up_its_own_events() {
     let raft = Floor { origin: RAFT.into(), epoch: 0, lost_to: 1000 };
     log.give_up(&[own, raft]).unwrap();
     assert_eq!(log.vector().unwrap(), before);
+}
+
+#[test]
+fn a_peer_cannot_make_a_node_miss_what_is_to_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (open(&folder, "a"), open(&folder, "b"));
+    receive(&b, &emit(&a, online("node-1")));
+    let floor = |lost_to| Floor { origin: a.origin.clone(), epoch: a.epoch, lost_to };
+    assert_eq!(b.give_up(&[floor(1000)]).unwrap(), 0);
+    assert_eq!(b.give_up(&[Floor { origin: "nobody".into(), epoch: 1, lost_to: 1000 }]).unwrap(), 0);
+    assert_eq!(receive(&b, &emit(&a, online("node-2"))).new, 1);
+    assert_eq!(events(&b), [online("node-1"), online("node-2")]);
+    // With the event at hand that comes after them, those before it are given up.
+    emit(&a, online("node-3"));
+    receive(&b, &emit(&a, online("node-4")));
+    assert_eq!(b.give_up(&[floor(1000)]).unwrap(), 1);
+    assert_eq!(events(&b), [online("node-1"), online("node-2"), online("node-4")]);
+}
+
+fn rows(log: &EventLog, sql: &str) -> i64 {
+    lock(&log.reader).query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn what_two_say_of_one_flow_is_in_order_everywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b, c) = (open(&folder, "a"), open(&folder, "b"), open(&folder, "c"));
+    let started = emit(&a, cleared("hex8_2p", 1.0));
+    receive(&b, &started);
+    // Nobody names a cause here.
+    let completed = emit(&b, cleared("hex8_2p", 2.0));
+    let other = emit(&b, cleared("square8_2p", 3.0));
+    assert!(receive(&c, &completed).gap);
+    assert!(!receive(&c, &other).gap, "another flow waits for nothing");
+    receive(&c, &started);
+    let expected = [cleared("square8_2p", 3.0), cleared("hex8_2p", 1.0), cleared("hex8_2p", 2.0)];
+    assert_eq!(events(&c), expected);
+    // What came before a node's own last event is not named again.
+    emit(&b, cleared("hex8_2p", 4.0));
+    let last = b.since(0, 10).unwrap().pop().unwrap();
+    assert_eq!((last.causes, last.flow_previous), (vec![], Some(1)));
+    assert_eq!(rows(&b, "SELECT count(*) FROM event_parked"), 0);
+}
+
+#[test]
+fn what_was_told_is_not_told_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let progress = |epochs_completed| {
+        Event::TrainingProgress(TrainingProgress {
+            config_key: "hex8_2p".into(),
+            node_id: "node-1".into(),
+            job_id: "training:hex8_2p:1".into(),
+            epochs_completed,
+            total_epochs: 2,
+            loss: 0.5,
+            checkpoint_path: String::new(),
+            timestamp: 1.5,
+        })
+    };
+    let log = open(&folder, "a");
+    assert!(log.emit_once(progress(1)).unwrap().is_some());
+    assert!(log.emit_once(progress(1)).unwrap().is_none());
+    assert!(log.emit_once(progress(2)).unwrap().is_some());
+    drop(log);
+    let log = open(&folder, "a");
+    assert!(log.emit_once(progress(2)).unwrap().is_none());
+    for _ in 0..2 {
+        assert!(log.emit_once(online("node-1")).unwrap().is_some(), "it can happen again");
+    }
+    assert_eq!(events(&log).len(), 4);
+}
+
+#[test]
+fn a_replay_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b, c) = (open(&folder, "a"), open(&folder, "b"), open(&folder, "c"));
+    let event = emit(&a, online("node-1"));
+    let hear = |from: &EventLog| b.hear(&[(from.origin.clone(), event.clone())], |_| true).unwrap();
+    assert_eq!(hear(&c).refused[0].kind(), "replayed");
+    assert_eq!(events(&b), [], "whether or not it is known");
+    assert_eq!((hear(&a).new, hear(&a).known), (1, 1));
+    assert_eq!(
+        hear(&c).refused[0].to_string(),
+        format!("an event of {} was published by {}", a.origin, c.origin)
+    );
+    // Where it is forgotten that it was known, it is too old.
+    let old = |ms| Envelope { at_ms: clock() - ms, ..Envelope::decode(&event.envelope).unwrap() };
+    let check = |ms: i64, live, expected: &[&str]| {
+        let mut envelope = old(ms);
+        envelope.id.epoch = ms;
+        let signed = envelope.sign(&a.signer).unwrap();
+        let received = b.receive(&[signed], live, |_| true).unwrap();
+        assert_eq!(
+            received.refused.iter().map(Refused::kind).collect::<Vec<_>>(),
+            expected,
+            "{ms} ms, {live}"
+        );
+    };
+    const HOUR: i64 = 3_600_000;
+    check(HOUR / 2, true, &[]);
+    check(HOUR + 60_000, true, &["clock"]);
+    check(HOUR + 60_001, false, &[]);
+    check(27 * 24 * HOUR, false, &[]);
+    check(29 * 24 * HOUR, false, &["clock"]);
+}
+
+#[test]
+fn old_events_are_dropped_but_not_before_they_are_handled() {
+    let folder = tempfile::tempdir().unwrap();
+    let signer = Signer::load(&folder.path().join("a.key")).unwrap();
+    let subscriptions = Subscriptions::new([("LEADER_ELECTED", "roles")]);
+    let a = EventLog::open(&folder.path().join("a.db"), signer, subscriptions).unwrap();
+    let first = emit(&a, online("node-1"));
+    emit(
+        &a,
+        Event::LeaderElected(LeaderElected {
+            leader_id: "node-1".into(),
+            node_id: "node-1".into(),
+            term: 3,
+            previous_leader_id: None,
+            timestamp: 2.0,
+        }),
+    );
+    let days = |days: i64| clock() + days * 24 * 3_600_000;
+    a.maintain_at(days(6), KEPT).unwrap();
+    assert_eq!(events(&a).len(), 2);
+    a.maintain_at(days(8), KEPT).unwrap();
+    assert_eq!(rows(&a, "SELECT sequence FROM event_log"), 2, "a handler has yet to see it");
+    lock(&a.writer).execute("DELETE FROM event_inbox", []).unwrap();
+    a.maintain_at(days(8), KEPT).unwrap();
+    assert_eq!(events(&a), []);
+    let have = a.vector().unwrap().into_values().next().unwrap();
+    assert_eq!((have.contiguous, have.beyond), (2, vec![]), "it is known that they were here");
+    assert_eq!(receive(&a, &first).new, 0);
+    assert_eq!(rows(&a, "SELECT count(*) FROM event_heads"), 0, "and nobody is asked to wait for them");
+    // By number, whoever has not seen them: handlers that never run do not fill the disk.
+    (0..9).for_each(|_| {
+        lock(&a.writer)
+            .execute(
+                "INSERT INTO event_inbox(handler, flow, position) SELECT 'x', 'y', 1 + \
+            COALESCE(MAX(position), 2) FROM event_log",
+                [],
+            )
+            .unwrap();
+        drop(emit(&a, online("node-2")));
+    });
+    a.maintain_at(clock(), 3).unwrap();
+    assert_eq!((events(&a).len(), rows(&a, "SELECT count(*) FROM event_inbox")), (6, 6));
+}
+
+#[test]
+fn a_snapshot_ends_the_wait_for_commands_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (open(&folder, "a"), open(&folder, "b"));
+    let mut state = ClusterState::default();
+    let response = raft::state_machine::apply(&mut state, 5, &register(1));
+    let mut hook = EventHook::new(400, Subscriptions::default());
+    let mut connection = connect(&folder.path().join("a.db")).unwrap();
+    let tx = connection.transaction().unwrap();
+    hook.on_apply(&tx, 5, &register(1), &response, &state).unwrap();
+    tx.commit().unwrap();
+    assert!(receive(&b, &emit(&a, online("node-9"))).gap);
+    let mut connection = connect(&folder.path().join("b.db")).unwrap();
+    let tx = connection.transaction().unwrap();
+    hook.on_snapshot(&tx, &state).unwrap();
+    tx.commit().unwrap();
+    assert_eq!(events(&b), [online("node-9")]);
 }
 
 #[test]

@@ -12,13 +12,13 @@ use wire::Hash;
 
 const FAST: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(10)];
 
-struct Rig {
-    folder: TempDir,
-    log: Arc<EventLog>,
+pub(super) struct Rig {
+    pub(super) folder: TempDir,
+    pub(super) log: Arc<EventLog>,
 }
 
 impl Rig {
-    fn new(events: &[&'static str]) -> Self {
+    pub(super) fn new(events: &[&'static str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let signer = Signer::load(&folder.path().join("key")).unwrap();
         let subscriptions = Subscriptions::new(events.iter().map(|event| (*event, "h")));
@@ -26,11 +26,11 @@ impl Rig {
         Self { folder, log: Arc::new(log) }
     }
 
-    fn emit(&self, event: Event) {
+    pub(super) fn emit(&self, event: Event) {
         self.log.emit_all(vec![Emission::from(event)]).unwrap();
     }
 
-    fn runner(
+    pub(super) fn runner(
         &self,
         quorum: &watch::Sender<bool>,
         handle: impl Fn(Arc<Logged>) -> Handling + Send + Sync + 'static,
@@ -46,14 +46,14 @@ impl Rig {
     }
 }
 
-struct Running {
-    runner: Runner,
+pub(super) struct Running {
+    pub(super) runner: Runner,
     shutdown: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
-    async fn until(&self, what: impl Fn(&HandlerStatus, u64) -> bool) {
+    pub(super) async fn until(&self, what: impl Fn(&HandlerStatus, u64) -> bool) {
         let met = async {
             loop {
                 let (handlers, dead) = self.runner.status().await.unwrap();
@@ -67,17 +67,17 @@ impl Running {
         assert!(!late, "{:?}", self.runner.status().await.unwrap());
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.shutdown.cancel();
         self.task.await.unwrap();
     }
 }
 
-fn online(node: &str) -> Event {
+pub(super) fn online(node: &str) -> Event {
     Event::HostOnline(HostOnline { node_id: node.into(), host: String::new(), timestamp: 1.5 })
 }
 
-fn offline(node: &str) -> Event {
+pub(super) fn offline(node: &str) -> Event {
     Event::HostOffline(HostOffline {
         node_id: node.into(),
         host: String::new(),
@@ -86,7 +86,7 @@ fn offline(node: &str) -> Event {
     })
 }
 
-fn games(segment: &str, node: &str) -> Event {
+pub(super) fn games(segment: &str, node: &str) -> Event {
     Event::NewGamesAvailable(Games {
         config_key: "hex8_2p".into(),
         node_id: node.into(),
@@ -98,7 +98,7 @@ fn games(segment: &str, node: &str) -> Event {
     })
 }
 
-fn cleared(config_key: &str, number: f64) -> Event {
+pub(super) fn cleared(config_key: &str, number: f64) -> Event {
     Event::RegressionCleared(Regression {
         config_key: config_key.into(),
         node_id: "node-1".into(),
@@ -112,11 +112,11 @@ fn cleared(config_key: &str, number: f64) -> Event {
     })
 }
 
-fn ok() -> Handling {
+pub(super) fn ok() -> Handling {
     async { Ok(None) }.boxed()
 }
 
-fn fail(why: &'static str) -> Handling {
+pub(super) fn fail(why: &'static str) -> Handling {
     async move { Err(HandlerError::Failed(why.to_owned())) }.boxed()
 }
 
@@ -272,4 +272,88 @@ async fn failures_and_kills_do_not_change_the_effects() {
     let sql = "SELECT count(*), count(DISTINCT number) FROM effects";
     let counts: (i64, i64) = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     assert_eq!(counts, (60, 60));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_quorum_a_handler_does_not_spin() {
+    let rig = Rig::new(&["HOST_ONLINE"]);
+    let quorum = watch::Sender::new(true);
+    rig.emit(online("a"));
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&calls);
+    let running = rig.runner(&quorum, move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async { Err(HandlerError::NoQuorum) }.boxed()
+    });
+    quorum.send_replace(false);
+    running.until(|status, _| status.parked == 1).await;
+    let before = calls.load(Ordering::Relaxed);
+    // The next attempt is due after a second.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(calls.load(Ordering::Relaxed) <= before + 1, "{}", calls.load(Ordering::Relaxed));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handlers_that_hang_keep_no_other_waiting() {
+    const HANGING: [&str; 24] = [
+        "a", "b", "c", "d", "e", "f", "g", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t", "u",
+        "v", "w", "x", "y",
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("node.db");
+    let mut handlers = Handlers::default();
+    for name in HANGING {
+        handlers.on(name, &["HOST_ONLINE"], |_| futures::future::pending().boxed());
+    }
+    handlers.on("z", &["HOST_ONLINE"], |_| ok());
+    let signer = Signer::load(&folder.path().join("key")).unwrap();
+    let log = Arc::new(EventLog::open(&path, signer, handlers.subscriptions()).unwrap());
+    let (quorum, shutdown) = (watch::Sender::new(true), CancellationToken::new());
+    let runner = Runner::with_pauses(&path, handlers, quorum.subscribe(), shutdown.clone(), FAST).unwrap();
+    let task = tokio::spawn(runner.clone().run(Arc::clone(&log)));
+    log.emit(online("a")).unwrap();
+    let handled = async {
+        while !runner.status().await.unwrap().0.iter().any(|status| status.handled == 1) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), handled).await.unwrap();
+    shutdown.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_effect_that_fails_is_a_failed_attempt_and_leaves_nothing() {
+    let rig = Rig::new(&["HOST_ONLINE"]);
+    let connection = crate::events::log::connect(&rig.folder.path().join("node.db")).unwrap();
+    connection.execute("CREATE TABLE effects(node TEXT)", []).unwrap();
+    let quorum = watch::Sender::new(true);
+    ["no such table", "panics", "good"].into_iter().for_each(|node| rig.emit(online(node)));
+    let running = rig.runner(&quorum, |logged| {
+        let Event::HostOnline(HostOnline { node_id, .. }) = logged.event.clone() else { return ok() };
+        let effect: Effect = Box::new(move |tx| {
+            tx.execute("INSERT INTO effects VALUES (?)", [&node_id])?;
+            assert_ne!(node_id, "panics");
+            let table = if node_id == "good" { "effects" } else { "absent" };
+            tx.query_row(&format!("SELECT count(*) FROM {table}"), [], |_| Ok(()))
+        });
+        async { Ok(Some(effect)) }.boxed()
+    });
+    running.until(|status, dead| (status.handled, dead, status.waiting) == (1, 2, 0)).await;
+    let letters = running.runner.dead_letters(0).await.unwrap();
+    let errors: Vec<_> = letters.iter().map(|letter| (letter.error.as_str(), letter.retry_count)).collect();
+    assert_eq!(errors[0], ("the effect failed: no such table: absent", 3));
+    assert_eq!(errors[1], ("the effect failed: it panicked", 3));
+    let replayed = running.runner.replay_dlq_events(24).await.unwrap();
+    assert_eq!(replayed, Replayed { replayed: 2, recovered: 0, failed: 2, waiting: 0 });
+    let kept: Vec<String> = connection
+        .prepare("SELECT node FROM effects")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(kept, ["good"]);
+    running.stop().await;
 }

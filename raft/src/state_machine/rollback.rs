@@ -1,0 +1,73 @@
+//! The way back from a champion that regressed.
+//!
+//! Invariant: a rollback happens once for each champion and each event that asks for it, and is an entry of the history
+//! like any other. What was made from the champion that is left goes with it: its candidates, and the work on them.
+
+use super::{Outcome, config_mut, leases::end_unwanted, promotion, steering};
+use crate::{
+    command::{Command, LeaseKind},
+    response::{Refusal, Response},
+    state::{ClusterState, ModelStatus, Promotion, Regression},
+};
+
+/// The start of a rollback's reason, as kept in the history.
+pub const ROLLED_BACK: &str = "rolled back";
+
+pub(super) fn rollback(state: &mut ClusterState, index: u64, command: &Command) -> Outcome {
+    let Command::Rollback { config_key, expected_champion, reason, triggered_by: _, trigger, at_ms } =
+        command
+    else {
+        unreachable!("called for Rollback only");
+    };
+    let config = state.config(config_key).ok_or_else(|| Refusal::UnknownConfig(config_key.clone()))?;
+    if steering::told_before(state, trigger) {
+        return Ok(Response::Unchanged);
+    }
+    let left = config.champion;
+    if let Some(expected) = expected_champion.filter(|expected| *expected != left) {
+        let gone = config.history.iter().any(|entry| entry.previous == expected && entry.is_rollback());
+        return if gone { Ok(Response::Unchanged) } else { Err(Refusal::ChampionMoved(left)) };
+    }
+    // Who names no champion while one settles means the one that is gone.
+    if expected_champion.is_none() && steering::settles(config) {
+        steering::remember(state, trigger);
+        return Ok(Response::Noted);
+    }
+    let back = config.fallback().ok_or(Refusal::NothingBefore)?;
+    let promotion = Promotion {
+        generation: config.generation + 1,
+        model: back.model,
+        previous: left,
+        previous_elo: config.elo,
+        new_elo: back.elo,
+        elo_delta: back.elo - config.elo,
+        reason: format!("{ROLLED_BACK}: {reason}").chars().take(128).collect(),
+        at_ms: *at_ms,
+        log_index: index,
+    };
+    let (from, candidates) = (config.generation, config.candidates.clone());
+    let regression = config.steering.regression.clone();
+    steering::remember(state, trigger);
+    let rejected = ModelStatus::Rejected { reason: promotion.reason.clone() };
+    let distributed = promotion::enthrone(state, config_key, &promotion, rejected)?;
+    for candidate in candidates.iter().filter(|candidate| **candidate != back.model) {
+        let reason = "its champion was rolled back".to_owned();
+        promotion::set_status(state, candidate, ModelStatus::Rejected { reason });
+    }
+    let config = config_mut(state, config_key)?;
+    config.candidates.clear();
+    config.newest = back.model;
+    for kind in [LeaseKind::Training, LeaseKind::Evaluation] {
+        if config.lease(kind).live.is_some() {
+            end_unwanted(config.lease_mut(kind), "the champion was rolled back");
+        }
+    }
+    // Training pauses until the leader has seen the champion settle.
+    config.steering.regression = regression.map(|regression| Regression {
+        champion: back.model,
+        rolled_back: true,
+        since_ms: *at_ms,
+        ..regression
+    });
+    Ok(Response::RolledBack { promotion, versions: (from, back.generation), distributed })
+}

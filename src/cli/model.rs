@@ -1,0 +1,250 @@
+//! `ringrift model`: what became of each model, and an operator's word on who is champion.
+
+use crate::{
+    client::Client,
+    http::{ModelView, Moved, Verdict},
+};
+use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
+
+/// List models, look at one, or say who is champion.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: 0; 1 when there is no such model or the cluster refuses; 2 for wrong arguments; 3 when \
+    the peer does not answer or no quorum decides.\n\n\
+    Examples:\n  ringrift model list --data-dir n1\n  ringrift model show 1f0c22aa --data-dir n1 --json | jq .evidence\n  \
+    ringrift model promote hex8_2p 1f0c22aa --reason 'won the tournament' --data-dir n1\n  \
+    ringrift model rollback hex8_2p --reason 'loses to the one before' --data-dir n1"
+)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// Data folder of the peer to ask.
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// List models, the newest first.
+    List {
+        #[command(flatten)]
+        common: Common,
+        /// Only those of this configuration.
+        #[arg(long, value_name = "CONFIG")]
+        config: Option<String>,
+        /// How many at most.
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: usize,
+    },
+    /// Show one model: where it comes from, how it was evaluated, what became of it.
+    Show {
+        /// The first hex digits of its hash, four or more.
+        #[arg(value_name = "HASH")]
+        model: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Make a model champion without evidence: any model of the configuration that enough peers hold.
+    ///
+    /// It is watched like every champion, against the one that it replaces. Only who can read the data folder may do it.
+    Promote {
+        /// Configuration, as in hex8_2p.
+        config: String,
+        /// The first hex digits of its hash, four or more.
+        #[arg(value_name = "HASH")]
+        model: String,
+        /// Why, for the history.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Bring the champion before back, and have training go on from it.
+    ///
+    /// Candidates of the champion that is left, and the work on them, go with it.
+    Rollback {
+        /// Configuration, as in hex8_2p.
+        config: String,
+        /// Why, for the history.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the answer cannot be written.
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    match act(&args.what) {
+        Ok(text) => {
+            print!("{text}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => super::unanswered(error),
+    }
+}
+
+fn act(what: &What) -> anyhow::Result<String> {
+    let text = match what {
+        What::List { common, config, limit } => {
+            let models = Client::of_folder(&common.data_dir)?.models(config.as_deref(), *limit)?;
+            if common.json { json(&models)? } else { table(&models) }
+        }
+        What::Show { model, common } => {
+            let model = Client::of_folder(&common.data_dir)?.model(model)?;
+            if common.json { json(&model)? } else { details(&model) }
+        }
+        What::Promote { config, model, reason, common } => {
+            let verdict = verdict(config, Some(model), reason);
+            let moved = Client::of_folder(&common.data_dir)?.promote(&verdict)?;
+            if common.json { json(&moved)? } else { outcome(&moved) }
+        }
+        What::Rollback { config, reason, common } => {
+            let moved = Client::of_folder(&common.data_dir)?.rollback(&verdict(config, None, reason))?;
+            if common.json { json(&moved)? } else { outcome(&moved) }
+        }
+    };
+    Ok(text)
+}
+
+fn verdict(config: &str, model: Option<&String>, reason: &str) -> Verdict {
+    Verdict { config_key: config.to_owned(), model: model.cloned(), reason: reason.to_owned() }
+}
+
+fn json(answer: &impl serde::Serialize) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(answer)? + "\n")
+}
+
+/// One line a model: hash, configuration, what became of it, step, gain, holders.
+fn table(models: &[ModelView]) -> String {
+    let mut text = String::new();
+    for model in models {
+        let gain = model.evidence.as_ref();
+        let gain = gain.map_or("-".to_owned(), |e| format!("{:+.0} ± {:.0}", e.elo_delta, e.elo_error));
+        let (short, key, status) = (model.model.short(), &model.config_key, status(model));
+        let (step, holders) = (model.step, model.holders.len());
+        let line = format!("{short}  {key:<14} {status:<18} step {step:<8} Elo {gain:<12} {holders} holders");
+        let _ = writeln!(text, "{line}"); // writing to a string does not fail
+    }
+    if text.is_empty() { "no models\n".to_owned() } else { text }
+}
+
+/// `champion 3`, or `rejected`.
+fn status(model: &ModelView) -> String {
+    match model.generations.last() {
+        Some(generation) => format!("{} {generation}", model.status),
+        None => model.status.clone(),
+    }
+}
+
+fn details(model: &ModelView) -> String {
+    let mut rows = vec![
+        ("model", model.model.to_string()),
+        ("configuration", model.config_key.clone()),
+        ("status", status(model)),
+    ];
+    rows.extend(model.reason.clone().map(|reason| ("because", reason)));
+    let numbers: Vec<String> = model.generations.iter().map(u64::to_string).collect();
+    if !numbers.is_empty() {
+        rows.push(("was champion", numbers.join(", ")));
+    }
+    rows.push(("parent", model.parent.to_string()));
+    rows.push(("trained by", model.trained_by.clone().unwrap_or_else(|| "nobody: it is seeded".to_owned())));
+    if let Some(report) = &model.report {
+        let (loss, val, seconds) = (report.final_loss, report.val_loss, report.seconds);
+        rows.push(("training", format!("loss {loss:.3}, {val:.3} on games set aside, {seconds:.0} s")));
+    }
+    if let Some(e) = &model.evidence {
+        let (champion, games) = (e.champion.short(), e.games);
+        let (delta, error) = (e.elo_delta, e.elo_error);
+        let (random, heuristic) = (e.win_rate_vs_random * 100.0, e.win_rate_vs_heuristic * 100.0);
+        rows.push((
+            "evaluation",
+            format!("Elo {delta:+.0} ± {error:.0} against {champion} in {games} games"),
+        ));
+        rows.push(("", format!("{random:.0} % against random, {heuristic:.0} % against the heuristic")));
+    }
+    rows.push(("holders", model.holders.join(", ")));
+    rows.iter().map(|(name, value)| format!("{name:<14} {value}\n")).collect()
+}
+
+fn outcome(moved: &Moved) -> String {
+    let (champion, key, generation) = (moved.champion.short(), &moved.config_key, moved.generation);
+    match &moved.promotion {
+        Some(step) => {
+            let previous = step.previous.short();
+            format!("{champion} is champion {generation} of {key}, after {previous}\n")
+        }
+        None => format!("{champion} is champion {generation} of {key} already\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::status::PromotionView;
+    use wire::Hash;
+
+    fn model() -> ModelView {
+        ModelView {
+            model: Hash::of(b"a"),
+            config_key: "hex8_2p".into(),
+            status: "rejected".into(),
+            reason: Some("rolled back: worse".into()),
+            generations: vec![1, 4],
+            size: 9,
+            parent: Hash::of(b"b"),
+            step: 120,
+            trained_by: None,
+            holders: vec!["node-1".into(), "node-2".into()],
+            report: None,
+            evidence: None,
+            at_ms: 0,
+        }
+    }
+
+    #[test]
+    fn a_model_is_a_line_or_a_page() {
+        assert_eq!(table(&[]), "no models\n");
+        let line = table(&[model()]);
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let expected =
+            [&*Hash::of(b"a").short(), "hex8_2p", "rejected", "4", "step", "120", "Elo", "-", "2", "holders"];
+        assert_eq!(words, expected);
+        let page = details(&model());
+        for part in ["rejected 4\n", "rolled back: worse", "1, 4\n", "it is seeded", "node-1, node-2"] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+    }
+
+    #[test]
+    fn the_outcome_names_the_champion() {
+        let mut moved = Moved {
+            config_key: "hex8_2p".into(),
+            champion: Hash::of(b"a"),
+            generation: 5,
+            promotion: Some(PromotionView {
+                generation: 5,
+                model: Hash::of(b"a"),
+                previous: Hash::of(b"b"),
+                elo_delta: 0.0,
+                new_elo: 1.0,
+                at_ms: 0,
+            }),
+        };
+        let (a, b) = (Hash::of(b"a").short(), Hash::of(b"b").short());
+        assert_eq!(outcome(&moved), format!("{a} is champion 5 of hex8_2p, after {b}\n"));
+        moved.promotion = None;
+        assert_eq!(outcome(&moved), format!("{a} is champion 5 of hex8_2p already\n"));
+    }
+}

@@ -1,0 +1,131 @@
+//! `ringrift work`: training and evaluation that wait or go on.
+
+use crate::{
+    client::{Client, ClientError},
+    clock::now_ms,
+    daemons::queue::Item,
+    http::Cancellation,
+};
+use std::{path::PathBuf, process::ExitCode};
+
+/// List training and evaluation that wait or go on, or cancel some of it.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: 0; 1 when there is nothing to cancel; 2 for wrong arguments; 3 when the peer does not \
+    answer.\n\n\
+    Examples:\n  ringrift work list --data-dir n1\n  ringrift work cancel training hex8_2p --data-dir n1"
+)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// Data folder of the peer to ask.
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// List it, the most urgent first, with what it waits for.
+    List {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Stop what a node is doing. The leader has it done again after a minute, unless nothing calls for it by then.
+    Cancel {
+        /// Kind of work.
+        #[arg(value_parser = ["training", "evaluation"])]
+        kind: String,
+        /// Configuration, as in hex8_2p.
+        config: String,
+        /// Why, for the others.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the answer cannot be written.
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match act(args.what) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => super::unanswered(error.into()),
+    }
+}
+
+fn act(what: What) -> Result<(), ClientError> {
+    match what {
+        What::List { common } => {
+            let items = Client::of_folder(&common.data_dir)?.work()?;
+            if common.json {
+                println!("{}", serde_json::json!(items));
+            } else if items.is_empty() {
+                println!("no work waits or goes on");
+            } else {
+                items.iter().for_each(|item| println!("{}", line(item, now_ms())));
+            }
+        }
+        What::Cancel { kind, config, reason, common } => {
+            let cancellation = Cancellation { kind, config_key: config, reason };
+            let cancelled = Client::of_folder(&common.data_dir)?.cancel(&cancellation)?;
+            if common.json {
+                println!("{}", serde_json::json!(cancelled));
+            } else {
+                let Cancellation { kind, config_key, .. } = cancellation;
+                println!("cancelled {kind} {} of {config_key} on {}", cancelled.epoch, cancelled.node_id);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Priority, kind, configuration, model, for how long, who or why not.
+fn line(item: &Item, now_ms: u64) -> String {
+    let model = item.subject.map_or_else(|| "-".to_owned(), |hash| hash.short());
+    let seconds = now_ms.saturating_sub(item.since_ms) / 1000;
+    let (node, why) = (item.node_id.as_deref(), item.waits_for.as_deref());
+    let how = match (node, why) {
+        (Some(node), _) => format!("on {node}"),
+        (None, why) => format!("waits for {}", why.unwrap_or("nothing")),
+    };
+    format!(
+        "{:>6.1}  {:<10} {:<14} {model:<8} {seconds:>6} s  {how}",
+        item.priority, item.kind, item.config_key
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_who_does_it_or_what_it_waits_for() {
+        let item = Item {
+            kind: "training".into(),
+            config_key: "hex8_2p".into(),
+            subject: None,
+            priority: 100.0,
+            node_id: Some("node-2".into()),
+            epoch: Some(3),
+            waits_for: None,
+            since_ms: 1_000,
+        };
+        let check = |item: &Item, expected: &str| {
+            let line = line(item, 6_500);
+            assert_eq!(line.split_whitespace().collect::<Vec<_>>().join(" "), expected);
+        };
+        check(&item, "100.0 training hex8_2p - 5 s on node-2");
+        let waiting = Item { node_id: None, epoch: None, waits_for: Some("a free node".into()), ..item };
+        check(&waiting, "100.0 training hex8_2p - 5 s waits for a free node");
+    }
+}

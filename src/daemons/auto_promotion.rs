@@ -1,0 +1,149 @@
+//! AutoPromotionDaemon: the gate on an evaluated candidate.
+//!
+//! Invariant: a pure judgement of one candidate by what its own evaluation against the present champion found: never by
+//! another candidate's results, and by no other way in. Every condition has to hold.
+
+use super::{
+    feedback_loop::deserves_another,
+    handlers::{Handled, decide as decide_now},
+};
+use crate::{config::EvaluationConfig, events::log::Logged, node::Context};
+use raft::{ClusterState, ConfigState, Evidence, Model, Sprt, state_machine::EVIDENCE_GAMES_MIN};
+use std::sync::Arc;
+
+/// What becomes of a candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing yet: why.
+    Wait(String),
+    /// It becomes champion.
+    Promote,
+    /// It will not play: why.
+    Reject(String),
+}
+
+/// Judges the candidate at `position` among those of its configuration.
+#[must_use]
+pub fn judge(
+    state: &ClusterState,
+    config: &ConfigState,
+    model: &Model,
+    position: usize,
+    settings: &EvaluationConfig,
+) -> Verdict {
+    let newest = position + 1 == config.candidates.len();
+    let leased = config.evaluation.live.as_ref().is_some_and(|lease| lease.subject == Some(model.info.hash));
+    let evidence = match &model.evidence {
+        _ if leased => return Verdict::Wait("it is being evaluated".to_owned()),
+        Some(evidence) if evidence.champion == config.champion => evidence,
+        Some(_) | None if newest => return Verdict::Wait("it waits for its evaluation".to_owned()),
+        Some(_) | None => return Verdict::Reject("superseded by a newer candidate".to_owned()),
+    };
+    if newest && deserves_another(state, evidence, settings.elo_delta_min) {
+        return Verdict::Wait(format!("the games ran out at {}: it plays once more", elo(evidence)));
+    }
+    if let Some(reason) = objection(evidence, settings) {
+        return Verdict::Reject(reason);
+    }
+    let have = model.holders.iter().filter(|node| state.is_online(**node)).count() as u64;
+    let need = state.required_model_holders();
+    if have < need {
+        return Verdict::Wait(format!("{have} of the {need} online nodes that it needs hold it"));
+    }
+    Verdict::Promote
+}
+
+fn elo(evidence: &Evidence) -> String {
+    format!("Elo {:+.0} ± {:.0} after {} games", evidence.elo_delta, evidence.elo_error, evidence.games)
+}
+
+/// What speaks against a candidate, if anything does.
+fn objection(evidence: &Evidence, settings: &EvaluationConfig) -> Option<String> {
+    let percent = |rate: f64| format!("{:.0} %", rate * 100.0);
+    let floor = settings.win_rate_vs_random_min;
+    if evidence.win_rate_vs_random < floor {
+        let won = percent(evidence.win_rate_vs_random);
+        return Some(format!("gauntlet failed: {won} against random, {} needed", percent(floor)));
+    }
+    if evidence.games < EVIDENCE_GAMES_MIN {
+        let games = evidence.games;
+        return Some(format!(
+            "gauntlet failed: {games} games against the champion, {EVIDENCE_GAMES_MIN} needed"
+        ));
+    }
+    match evidence.sprt {
+        Sprt::Accept => {}
+        Sprt::Reject => return Some(format!("not stronger: {}", elo(evidence))),
+        Sprt::Inconclusive => return Some(format!("not shown to be stronger: {}", elo(evidence))),
+    }
+    if evidence.elo_delta < settings.elo_delta_min {
+        return Some(format!("not stronger by {:.0}: {}", settings.elo_delta_min, elo(evidence)));
+    }
+    (!evidence.passed_gauntlet).then(|| {
+        let against = [evidence.win_rate_vs_random, evidence.win_rate_vs_heuristic].map(percent);
+        format!("gauntlet failed: {} against random, {} against the heuristic", against[0], against[1])
+    })
+}
+
+/// Has the leader look at the state now.
+///
+/// # Errors
+/// When no leader is known.
+pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
+    decide_now(node).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemons::fixture::{KEY, World, hash};
+
+    fn verdict(world: &World, name: &str) -> Verdict {
+        let config = world.state.config(KEY).unwrap();
+        let position = config.candidates.iter().position(|it| *it == hash(name)).unwrap();
+        let model = world.state.models.get(&hash(name)).unwrap();
+        judge(&world.state, config, model, position, &EvaluationConfig::default())
+    }
+
+    #[test]
+    fn every_condition_has_to_hold() {
+        let check = |change: fn(&mut Evidence), expected: Option<&str>| {
+            let mut world = World::with_nodes(3);
+            world.train("a", 2);
+            world.evaluated("a", 3, change);
+            (1..=3).for_each(|node| world.held("a", node));
+            match (verdict(&world, "a"), expected) {
+                (Verdict::Promote, None) => {}
+                (Verdict::Reject(reason), Some(part)) if reason.contains(part) => {}
+                (other, _) => panic!("{other:?}, expected {expected:?}"),
+            }
+        };
+        check(|_| {}, None);
+        check(|it| it.elo_delta = 25.0, None);
+        check(|it| it.elo_delta = 24.9, Some("not stronger by 25"));
+        check(|it| it.sprt = Sprt::Reject, Some("not stronger: Elo +240 ± 30 after 100 games"));
+        check(|it| it.sprt = Sprt::Inconclusive, Some("not shown to be stronger"));
+        check(|it| it.win_rate_vs_random = 0.54, Some("54 % against random, 55 % needed"));
+        check(|it| (it.games, it.wins, it.losses) = (15, 14, 1), Some("15 games"));
+        check(|it| it.passed_gauntlet = false, Some("gauntlet failed"));
+    }
+
+    #[test]
+    fn what_is_not_settled_waits_and_says_why() {
+        let mut world = World::with_nodes(3);
+        let waits = |world: &World, part: &str| {
+            let Verdict::Wait(reason) = verdict(world, "a") else { panic!("{:?}", verdict(world, "a")) };
+            assert!(reason.contains(part), "{reason}");
+        };
+        world.train("a", 2);
+        waits(&world, "waits for its evaluation");
+        world.evaluate_in_vain("a", 3, 40.0);
+        waits(&world, "plays once more");
+        world.grant(raft::LeaseKind::Evaluation, 3, Some(hash("a")));
+        waits(&world, "being evaluated");
+        let mut world = World::with_nodes(3);
+        world.train("a", 2);
+        world.evaluate("a", 3, true);
+        waits(&world, "1 of the 3 online nodes");
+    }
+}

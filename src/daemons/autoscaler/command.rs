@@ -1,0 +1,132 @@
+//! The operator's command.
+//!
+//! Invariant: a program with arguments from the settings, never a line for a shell; it is told everything in environment
+//! variables, ends in time, and what it says is bounded.
+
+use super::{Advice, Recommendation};
+use raft::ClusterState;
+use std::{io, process::Stdio, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::Command,
+};
+
+/// How long it may take; then it is killed.
+const WAIT: Duration = Duration::from_secs(60);
+/// Most bytes that are kept of what it says.
+const SAID_BYTES_MAX: usize = 4096;
+
+/// Why it was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OrderError {
+    #[error("there is no command")]
+    Nothing,
+    #[error("it does not start or cannot be waited for: {0}")]
+    Start(#[from] io::Error),
+    #[error("it did not end within {WAIT:?}")]
+    Timeout,
+    #[error("it ended with {status}: {said}")]
+    Status { status: std::process::ExitStatus, said: String },
+}
+
+/// What shall be done, as environment variables.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Order(Vec<(&'static str, String)>);
+
+impl Order {
+    pub(super) fn new(state: &ClusterState, recommendation: &Recommendation) -> Self {
+        let (action, count, node) = match recommendation.advice {
+            Advice::Up(count) => ("up", count, None),
+            Advice::Down(id) => ("down", 1, state.nodes.get(&id)),
+            Advice::Hold => ("hold", 0, None),
+        };
+        // Nothing from elsewhere goes on unless it is plain: a variable must not end early or hold a line's end.
+        let plain = |text: &str| text.chars().filter(|c| !c.is_control()).take(200).collect::<String>();
+        Self(vec![
+            ("RINGRIFT_ACTION", action.to_owned()),
+            ("RINGRIFT_COUNT", count.to_string()),
+            ("RINGRIFT_NODE", node.map(|node| format!("node-{}", node.id)).unwrap_or_default()),
+            ("RINGRIFT_HOST", node.map(|node| plain(&node.name)).unwrap_or_default()),
+            ("RINGRIFT_REASON", plain(&recommendation.reason)),
+        ])
+    }
+
+    /// Runs the command to its end; what it said.
+    pub(super) async fn carry_out(&self, command: &[String]) -> Result<String, OrderError> {
+        self.within(command, WAIT).await
+    }
+
+    async fn within(&self, command: &[String], wait: Duration) -> Result<String, OrderError> {
+        let (program, arguments) = command.split_first().ok_or(OrderError::Nothing)?;
+        let mut child = Command::new(program)
+            .args(arguments)
+            .envs(self.0.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let ended = async { tokio::join!(listen(out), listen(err), child.wait()) };
+        let ended = tokio::time::timeout(wait, Box::pin(ended)).await;
+        let (mut said, complaint, status) = ended.map_err(|_| OrderError::Timeout)?;
+        said.extend(complaint);
+        let said = String::from_utf8_lossy(&said).trim().to_owned();
+        let status = status?;
+        if status.success() { Ok(said) } else { Err(OrderError::Status { status, said }) }
+    }
+}
+
+/// Reads to the end, and keeps the beginning.
+async fn listen(pipe: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
+    let (mut kept, mut buffer) = (Vec::new(), [0; 1024]);
+    let Some(mut pipe) = pipe else { return kept };
+    while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
+        let room = (SAID_BYTES_MAX - kept.len()).min(count);
+        kept.extend_from_slice(&buffer[..room]);
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemons::fixture::World;
+    use std::time::Instant;
+
+    fn order(advice: Advice) -> Order {
+        Order::new(&World::with_nodes(3).state, &Recommendation { advice, reason: "many\nwait".into() })
+    }
+
+    fn words(command: &[&str]) -> Vec<String> {
+        command.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn it_is_told_what_to_do_and_heard() {
+        let print = words(&[
+            "/bin/sh",
+            "-c",
+            "echo $RINGRIFT_ACTION $RINGRIFT_COUNT $RINGRIFT_NODE $RINGRIFT_HOST; \
+                             echo \"$RINGRIFT_REASON\" >&2",
+        ]);
+        assert_eq!(order(Advice::Down(2)).carry_out(&print).await.unwrap(), "down 1 node-2 host-2\nmanywait");
+        assert_eq!(order(Advice::Up(3)).carry_out(&print).await.unwrap(), "up 3\nmanywait");
+    }
+
+    #[tokio::test]
+    async fn it_ends_in_time_and_says_only_so_much() {
+        let many = words(&["/bin/sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x"]);
+        assert_eq!(order(Advice::Hold).carry_out(&many).await.unwrap().len(), SAID_BYTES_MAX);
+        let began = Instant::now();
+        let late =
+            order(Advice::Hold).within(&words(&["/bin/sleep", "600"]), Duration::from_millis(50)).await;
+        assert!(matches!(late, Err(OrderError::Timeout)), "{late:?}");
+        assert!(began.elapsed() < Duration::from_secs(30));
+        let failed = order(Advice::Hold).carry_out(&words(&["/bin/sh", "-c", "echo no; exit 3"])).await;
+        assert!(matches!(&failed, Err(OrderError::Status { said, .. }) if said == "no"), "{failed:?}");
+        let missing = order(Advice::Hold).carry_out(&words(&["/no/such/program; echo injected"])).await;
+        assert!(matches!(missing, Err(OrderError::Start(_))), "{missing:?}");
+        assert!(matches!(order(Advice::Hold).carry_out(&[]).await, Err(OrderError::Nothing)));
+    }
+}

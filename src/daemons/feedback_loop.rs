@@ -1,0 +1,152 @@
+//! FeedbackLoopController: a trained candidate gets its verdict, and the loop is closed.
+//!
+//! Invariant: every candidate ends. It is evaluated against the present champion; an evaluation that ran out of games while
+//! the candidate was ahead is repeated once; one that fails is repeated a bounded number of times. After that the candidate
+//! is judged on what there is, or rejected. This decides what is evaluated; [`super::evaluation`] decides when and by whom.
+
+use super::handlers::{Handled, decide as decide_now};
+use crate::{events::log::Logged, node::Context, store::Source};
+use raft::{ClusterState, Command, ConfigState, Evidence, Model, Sprt, state_machine::EVIDENCE_GAMES_MIN};
+use std::{collections::BTreeMap, sync::Arc};
+use wire::Hash;
+
+/// Evaluations of one candidate that may fail or expire in a row before it is given up. The reference has 3; here the death
+/// of a host counts as well, which says nothing of the candidate.
+const ATTEMPTS_MAX: u32 = 5;
+
+/// The candidate to evaluate next: the newest, unless it has its evidence.
+#[must_use]
+pub fn next(state: &ClusterState, config: &ConfigState, elo_delta_min: f64) -> Option<Hash> {
+    let newest = *config.candidates.last()?;
+    let evidence = evidence(config, state.models.get(&newest)?);
+    let open = evidence.is_none_or(|evidence| deserves_another(state, evidence, elo_delta_min));
+    open.then_some(newest)
+}
+
+/// What is known of a candidate against the present champion.
+fn evidence<'a>(config: &ConfigState, model: &'a Model) -> Option<&'a Evidence> {
+    model.evidence.as_ref().filter(|evidence| evidence.champion == config.champion)
+}
+
+/// Whether the games ran out while the candidate was ahead by enough, for the first time. That there was an evaluation before
+/// shows in its games, which the cluster keeps, so a new leader knows as well.
+#[must_use]
+pub fn deserves_another(state: &ClusterState, evidence: &Evidence, elo_delta_min: f64) -> bool {
+    let ahead = evidence.sprt == Sprt::Inconclusive
+        && evidence.games >= EVIDENCE_GAMES_MIN
+        && evidence.elo_delta > 0.0
+        && evidence.elo_delta >= elo_delta_min;
+    ahead && !evidence.segments.is_empty() && {
+        let mut segments = state.segments.iter();
+        !segments.any(|(hash, segment)| {
+            segment.model == evidence.candidate
+                && segment.source == Source::Evaluation.as_str()
+                && !evidence.segments.contains(hash)
+        })
+    }
+}
+
+/// What the leader remembers: by configuration, the candidate and how many evaluations had failed in a row before its first.
+/// A new leader counts anew, so that its candidates get their chances again.
+#[derive(Debug, Default)]
+pub struct FeedbackLoop(BTreeMap<String, (Hash, u32)>);
+
+impl FeedbackLoop {
+    /// What the leader proposes.
+    pub fn decide(&mut self, state: &ClusterState, elo_delta_min: f64, at_ms: u64) -> Vec<Command> {
+        self.0.retain(|key, _| state.configs.contains_key(key));
+        let mut commands = Vec::new();
+        for config in state.configs.values() {
+            let Some(candidate) = next(state, config, elo_delta_min) else {
+                self.0.remove(&config.config_key);
+                continue;
+            };
+            let failures = config.evaluation.failures;
+            let seen = self.0.entry(config.config_key.clone()).or_insert((candidate, failures));
+            if seen.0 != candidate || failures < seen.1 {
+                *seen = (candidate, failures);
+            }
+            let failed = failures - seen.1;
+            // One that has evidence is judged on it by the gate.
+            if failed >= ATTEMPTS_MAX && config.evaluation.live.is_none() {
+                let error = config.evaluation.last_error.as_deref().unwrap_or("no reason given");
+                let reason = format!("its evaluation failed {failed} times: {error}");
+                commands.push(Command::Reject {
+                    config_key: config.config_key.clone(),
+                    candidate,
+                    reason: reason.chars().take(200).collect(),
+                    at_ms,
+                });
+            }
+        }
+        commands
+    }
+}
+
+/// Has the leader look at the state now.
+///
+/// # Errors
+/// When no leader is known.
+pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
+    decide_now(node).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemons::fixture::{KEY, World, hash};
+
+    fn due(world: &World) -> Option<Hash> {
+        next(&world.state, world.state.config(KEY).unwrap(), 25.0)
+    }
+
+    #[test]
+    fn the_newest_candidate_without_evidence_is_next() {
+        let mut world = World::with_nodes(3);
+        assert_eq!(due(&world), None);
+        world.train("a", 2);
+        assert_eq!(due(&world), Some(hash("a")));
+        world.train("b", 2);
+        assert_eq!(due(&world), Some(hash("b")));
+        world.evaluate("b", 3, true);
+        assert_eq!(due(&world), None);
+        world.evaluate("a", 3, true);
+        (1..=3).for_each(|node| world.held("a", node));
+        world.promote("a");
+        assert_eq!(due(&world), Some(hash("b")), "the champion moved");
+    }
+
+    #[test]
+    fn a_candidate_ahead_when_the_games_ran_out_gets_one_more_evaluation() {
+        for (elo_delta, expected) in [(30.0, true), (25.0, true), (24.0, false), (-60.0, false)] {
+            let mut world = World::with_nodes(3);
+            world.train("a", 2);
+            world.evaluate_in_vain("a", 3, elo_delta);
+            assert_eq!(due(&world).is_some(), expected, "{elo_delta}");
+            if expected {
+                world.evaluate_in_vain("a", 3, elo_delta);
+                assert_eq!(due(&world), None, "once");
+            }
+        }
+    }
+
+    #[test]
+    fn a_candidate_whose_evaluation_keeps_failing_is_given_up() {
+        let mut world = World::with_nodes(3);
+        let mut control = FeedbackLoop::default();
+        let mut rejected = |world: &World| control.decide(&world.state, 25.0, 0);
+        world.train("a", 2);
+        for _ in 0..ATTEMPTS_MAX {
+            assert_eq!(rejected(&world), []);
+            world.fail_evaluation("a", 3);
+        }
+        let commands = rejected(&world);
+        assert!(matches!(&commands[..], [Command::Reject { candidate, reason, .. }]
+            if *candidate == hash("a") && reason == "its evaluation failed 5 times: disk full"));
+        world.apply(commands[0].clone());
+        world.train("b", 2);
+        assert_eq!(rejected(&world), [], "the failures were not its own");
+        world.fail_evaluation("b", 3);
+        assert_eq!(rejected(&world), []);
+    }
+}

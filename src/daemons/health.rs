@@ -1,0 +1,303 @@
+//! UnifiedHealthManager: how hosts and the cluster fare, as this node sees it.
+//!
+//! Invariant: a node acts on its own verdict only, which needs no quorum; what others say is information. Only an
+//! operator's event moves it, as a claim that ends by itself. What is not known is neither good nor bad.
+
+mod claims;
+mod observe;
+mod score;
+
+use super::{handlers::Handled, watchdog};
+use crate::{
+    clock::now_ms,
+    events::{ClusterHealth, Event, caused, log::Logged},
+    node::{Context, WorkError, blocking},
+};
+use claims::{Claim, Claims, Word};
+use observe::{Observer, Sight};
+use raft::{ClusterState, NodeId};
+use score::{Alarm, Troubles};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Between looks when nothing changes.
+const TICK: Duration = Duration::from_millis(250);
+/// Between looks at what costs more: dead letters, the disk, the watchdog.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// What this node knows of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Host {
+    /// It can be reached.
+    Online,
+    /// It cannot, or somebody said so.
+    Offline,
+    /// Nothing is known yet: neither good nor bad.
+    Unknown,
+}
+
+/// How the cluster stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Too little was seen to say.
+    #[default]
+    Unknown,
+    /// More than half of the members can be reached.
+    Healthy,
+    /// A majority cannot.
+    Unhealthy,
+}
+
+/// Something that a person should look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alert {
+    /// What about, in one word: the same alert is raised once.
+    pub name: String,
+    /// In a sentence.
+    pub message: String,
+    /// Since when, milliseconds since the epoch.
+    pub since_ms: u64,
+}
+
+/// The cluster as this node sees it. It needs no quorum, and decides nothing that others must agree on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct View {
+    /// How it stands.
+    pub standing: Standing,
+    /// Why the cluster is unhealthy, if so.
+    pub unhealthy: Option<String>,
+    /// Since when it has been as it is, milliseconds since the epoch.
+    pub since_ms: u64,
+    /// 0 to 100; none while too little is known.
+    pub score: Option<f64>,
+    /// Hosts by id.
+    pub hosts: BTreeMap<NodeId, Host>,
+    /// Hosts that an operator says are offline, whatever this node sees of them.
+    pub claimed: BTreeSet<NodeId>,
+    /// What a person should look at.
+    pub alerts: Vec<Alert>,
+}
+
+impl View {
+    /// The state as one should decide by it: hosts that are said to be offline count as offline.
+    #[must_use]
+    pub fn through(&self, state: &ClusterState) -> ClusterState {
+        let mut seen = state.clone();
+        if !self.claimed.is_empty() {
+            let nodes = Arc::make_mut(&mut seen.nodes);
+            let claimed = nodes.iter_mut().filter(|(id, _)| self.claimed.contains(id));
+            claimed.for_each(|(_, node)| Arc::make_mut(node).online = false);
+        }
+        seen
+    }
+}
+
+/// Members that count: all but those that drained and went.
+pub(super) fn members(state: &ClusterState, hosts: &BTreeMap<NodeId, Host>) -> BTreeSet<NodeId> {
+    let left = |node: &raft::Node| node.draining.is_some() && hosts.get(&node.id) != Some(&Host::Online);
+    state.nodes.values().filter(|node| !left(node)).map(|node| node.id).collect()
+}
+
+/// What is looked at every few seconds.
+#[derive(Default)]
+struct Slow {
+    dead_letters: u64,
+    alarms: Vec<Alarm>,
+}
+
+impl Slow {
+    async fn look(
+        node: &Context,
+        state: &ClusterState,
+        view: &View,
+        watchdog: &mut watchdog::Watchdog,
+    ) -> Self {
+        let dead_letters = match node.runner.status().await {
+            Ok((_, count)) => count,
+            Err(error) => {
+                tracing::error!(%error, "dead letters cannot be counted");
+                0
+            }
+        };
+        let now = Instant::now();
+        let limits = watchdog::Limits::from(&node.config);
+        let mut alarms = watchdog.look(state, view, &node.hosts.all(), &limits, now);
+        let folder = node.path("");
+        let space = blocking(move || nix::sys::statvfs::statvfs(&folder)).await;
+        if let Ok(Ok(space)) = space {
+            alarms.extend(score::disk(space.blocks_available().saturating_mul(space.fragment_size())));
+        }
+        Self { dead_letters, alarms }
+    }
+}
+
+/// Keeps the view until the shutdown.
+///
+/// # Errors
+/// When `node.db` cannot be read or written.
+pub async fn run(node: Context) -> Result<(), WorkError> {
+    let path = node.path("node.db");
+    let mut claims = blocking(move || Claims::open(&path)).await??;
+    let mut told = claims.told()?;
+    // What was unhealthy is so until it is seen to be better, also over a restart.
+    let mut observer = Observer::resume(if told { Standing::Unhealthy } else { Standing::Unknown });
+    let (mut watchdog, mut slow, mut looked) = (watchdog::Watchdog::default(), Slow::default(), None);
+    let mut peers = node.p2p.peers();
+    loop {
+        peers.mark_unchanged();
+        let state = node.raft.local();
+        let (kept, current) = blocking(move || {
+            let current = claims.current(now_ms());
+            (claims, current)
+        })
+        .await?;
+        claims = kept;
+        let current = current?;
+        let claimed = claims::hosts(&current, &state);
+        let (hosts, standing) = observer.look(&Sight {
+            state: &state,
+            me: node.id,
+            connected: &|peer| node.p2p.is_connected(peer),
+            claimed: &claimed,
+            now: Instant::now(),
+        });
+        let was = Arc::clone(&node.cluster.borrow());
+        let view = compose(&node, &state, &current, (hosts, standing, claimed), &slow, &was);
+        let turned = was.unhealthy.is_some() != view.unhealthy.is_some();
+        if turned {
+            tracing::warn!(standing = ?view.standing, reason = view.unhealthy, "the cluster as seen from here");
+        }
+        warn_of_new(&was, &view);
+        let view = Arc::new(view);
+        node.cluster.send_if_modified(|seen| {
+            let changed = **seen != *view;
+            *seen = Arc::clone(&view);
+            changed
+        });
+        if turned {
+            node.wakes.leader.notify_one();
+        }
+        // Others are told of this node's own verdict, also without a quorum; of a claim they know.
+        let unhealthy = standing == Standing::Unhealthy;
+        if standing != Standing::Unknown && unhealthy != told {
+            node.emit(verdict(&node, &state, &view, unhealthy)).await?;
+            told = unhealthy;
+            claims.tell(told)?;
+        }
+        if looked.is_none_or(|at: Instant| at.elapsed() >= SLOW) {
+            slow = Slow::look(&node, &state, &view, &mut watchdog).await;
+            looked = Some(Instant::now());
+        }
+        tokio::select! {
+            () = node.shutdown.cancelled() => return Ok(()),
+            changed = peers.changed() => if changed.is_err() { return Ok(()) },
+            () = node.wakes.health.notified() => {}
+            () = tokio::time::sleep(TICK) => {}
+        }
+    }
+}
+
+/// The view from all that is known.
+fn compose(
+    node: &Context,
+    state: &ClusterState,
+    claims: &[Claim],
+    (hosts, standing, claimed): (BTreeMap<NodeId, Host>, Standing, BTreeSet<NodeId>),
+    slow: &Slow,
+    was: &View,
+) -> View {
+    let members = members(state, &hosts);
+    let count = |host| members.iter().filter(|id| hosts.get(id) == Some(&host)).count();
+    let (online, offline) = (count(Host::Online), count(Host::Offline));
+    let own = (standing == Standing::Unhealthy).then(|| match members.len() {
+        all if 2 * offline > all => format!("{offline} of {all} members cannot be reached from here"),
+        all => format!("{online} of {all} members can be reached so far"),
+    });
+    let unhealthy = own.or_else(|| claims.iter().find_map(Claim::unhealthy));
+    let standing = if unhealthy.is_some() { Standing::Unhealthy } else { standing };
+    let since_ms = if standing == was.standing { was.since_ms } else { now_ms() };
+    let troubles = Troubles {
+        online,
+        known: online + offline,
+        members: members.len(),
+        regression: score::worst(state, claims),
+        failures: node.supervisor.recent(Instant::now()),
+        dead_letters: slow.dead_letters,
+    };
+    let failures = node.supervisor.failures(Instant::now());
+    let mut alarms = score::alarms(state, claims, unhealthy.as_deref(), &failures, slow.dead_letters);
+    alarms.extend(slow.alarms.iter().cloned());
+    let alerts = score::alerts(alarms, &was.alerts, now_ms());
+    View { standing, unhealthy, since_ms, score: troubles.score(), hosts, claimed, alerts }
+}
+
+fn warn_of_new(was: &View, view: &View) {
+    for alert in &view.alerts {
+        if !was.alerts.iter().any(|known| known.name == alert.name) {
+            tracing::warn!(alert = alert.name, "{}", alert.message);
+        }
+    }
+}
+
+fn verdict(node: &Context, state: &ClusterState, view: &View, unhealthy: bool) -> Event {
+    let metrics = node.raft.metrics().borrow().clone();
+    let members = members(state, &view.hosts);
+    let reached = |id: &&NodeId| view.hosts.get(id) == Some(&Host::Online);
+    let healthy = members.iter().filter(reached).count();
+    let up = metrics.voters.iter().filter(reached).count();
+    let reason = format!("{healthy} of {} members can be reached from {}", members.len(), node.name());
+    let told = ClusterHealth {
+        node_id: node.name(),
+        node_count: members.len() as u64,
+        healthy_nodes: healthy as u64,
+        quorum_met: up > metrics.voters.len() / 2,
+        leader_id: metrics.leader.as_ref().map(|(id, _)| caused::node_name(*id)),
+        reason,
+        timestamp: caused::seconds(now_ms()),
+    };
+    if unhealthy { Event::P2pClusterUnhealthy(told) } else { Event::P2pClusterHealthy(told) }
+}
+
+/// Takes an operator's word as a claim, and what ends one; everything else only has this node look again.
+///
+/// # Errors
+/// None: what makes no sense is refused with a warning.
+pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
+    node.wakes.health.notify_one();
+    let word = Word::of(&logged, &node.raft.local());
+    Ok(word.map(claims::Word::effect))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemons::fixture::World;
+
+    #[test]
+    fn who_is_said_to_be_offline_counts_as_offline() {
+        let world = World::with_nodes(3);
+        let mut view = View::default();
+        assert_eq!(view.through(&world.state), world.state);
+        view.claimed.insert(2);
+        let seen = view.through(&world.state);
+        assert_eq!(seen.online().map(|node| node.id).collect::<Vec<_>>(), [1, 3]);
+        assert!(world.state.is_online(2), "the state itself is as it was");
+    }
+
+    #[test]
+    fn who_drained_and_went_is_no_member() {
+        let mut world = World::with_nodes(3);
+        let hosts = |third| BTreeMap::from([(1, Host::Online), (2, Host::Online), (3, third)]);
+        world.drain(3, true);
+        assert_eq!(members(&world.state, &hosts(Host::Online)).len(), 3);
+        assert_eq!(members(&world.state, &hosts(Host::Offline)).len(), 2);
+        world.drain(3, false);
+        assert_eq!(members(&world.state, &hosts(Host::Offline)).len(), 3);
+    }
+}

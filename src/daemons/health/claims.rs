@@ -1,0 +1,320 @@
+//! What operators said, until it ends.
+//!
+//! Invariant: the newest word on a thing counts, by the clocks of those who spoke, in whatever order the words arrive, so
+//! that all nodes come to the same; and no word counts for longer than [`LASTS`], so that a forgotten drill ends. A claim is
+//! stored with the handler's cursor, so that a restart keeps it.
+
+use crate::events::{
+    Event,
+    caused::node_name,
+    log::{LogError, Logged, connect},
+    runner::Effect,
+};
+use raft::{ClusterState, NodeId, Severity};
+use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, path::Path, time::Duration};
+use wire::Hash;
+
+/// How long a claim counts unless it is taken back.
+const LASTS: Duration = Duration::from_secs(15 * 60);
+/// How long an ended claim is remembered, so that an older word that comes late changes nothing.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+/// Longest text that is kept of a word.
+const TEXT_CHARS_MAX: usize = 200;
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS health_claims(
+        subject  TEXT PRIMARY KEY,
+        claim    TEXT,
+        at_ms    INTEGER NOT NULL,
+        until_ms INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS health_told(
+        only      INTEGER PRIMARY KEY CHECK (only = 1),
+        unhealthy INTEGER NOT NULL
+    ) STRICT;";
+
+/// Something said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Claim {
+    /// This host is offline.
+    Host(NodeId),
+    /// The cluster is unhealthy: why.
+    Cluster(String),
+    /// The champion of a configuration regressed.
+    Regression { config_key: String, severity: Severity, reason: String },
+    /// A model did not reach every node. The cluster itself says so as well.
+    Distribution { config_key: String, model: Hash, error: String },
+}
+
+impl Claim {
+    pub(super) fn unhealthy(&self) -> Option<String> {
+        match self {
+            Self::Cluster(reason) => Some(reason.clone()),
+            Self::Host(_) | Self::Regression { .. } | Self::Distribution { .. } => None,
+        }
+    }
+}
+
+/// Hosts that are said to be offline.
+pub(super) fn hosts(claims: &[Claim], state: &ClusterState) -> BTreeSet<NodeId> {
+    let said = claims.iter().filter_map(|claim| match claim {
+        Claim::Host(id) => Some(*id),
+        Claim::Cluster(_) | Claim::Regression { .. } | Claim::Distribution { .. } => None,
+    });
+    said.filter(|id| state.nodes.contains_key(id)).collect()
+}
+
+/// What an event says of a thing: a claim, or none any more.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Word {
+    subject: String,
+    claim: Option<Claim>,
+    at_ms: i64,
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(TEXT_CHARS_MAX).collect()
+}
+
+impl Word {
+    /// What an event says, if it counts. A claim is an operator's, or of something that only an event tells; it ends by an
+    /// operator's word or by the real thing.
+    pub(super) fn of(logged: &Logged, state: &ClusterState) -> Option<Self> {
+        let known = |name: &str| {
+            let found = state.nodes.keys().find(|id| node_name(**id) == name).copied();
+            if found.is_none() {
+                tracing::warn!(
+                    host = cut(name),
+                    event = logged.event.name(),
+                    "a word on an unknown host is ignored"
+                );
+            }
+            found
+        };
+        let injected = logged.injected;
+        let regression = |config_key: &String| format!("regression {config_key}");
+        let (subject, claim) = match &logged.event {
+            Event::HostOffline(it) if injected => {
+                let id = known(&it.node_id)?;
+                (format!("host {id}"), Some(Claim::Host(id)))
+            }
+            Event::HostOnline(it) => (format!("host {}", known(&it.node_id)?), None),
+            Event::P2pClusterUnhealthy(it) if injected => {
+                let reason = format!("an operator says so: {}", cut(&it.reason));
+                ("cluster".to_owned(), Some(Claim::Cluster(reason)))
+            }
+            Event::P2pClusterHealthy(_) if injected => ("cluster".to_owned(), None),
+            Event::RegressionDetected(it) if injected => {
+                let (config_key, reason) = (it.config_key.clone(), cut(&it.reason));
+                let claim = Claim::Regression { config_key, severity: Severity::Minor, reason };
+                (regression(&it.config_key), Some(claim))
+            }
+            Event::RegressionCritical(it) if injected => {
+                let (config_key, reason) = (it.config_key.clone(), cut(&it.reason));
+                let claim = Claim::Regression { config_key, severity: Severity::Critical, reason };
+                (regression(&it.config_key), Some(claim))
+            }
+            Event::RegressionCleared(it) => (regression(&it.config_key), None),
+            Event::ModelDistributionFailed(it) => {
+                let claim = Claim::Distribution {
+                    config_key: it.config_key.clone(),
+                    model: it.model_id,
+                    error: cut(&it.error),
+                };
+                (format!("distribution {}", it.config_key), Some(claim))
+            }
+            // Information: the state and this node's own connections say more.
+            Event::SelfplayComplete(_)
+            | Event::NewGamesAvailable(_)
+            | Event::TrainingThresholdReached(_)
+            | Event::TrainingStarted(_)
+            | Event::TrainingProgress(_)
+            | Event::TrainingCompleted(_)
+            | Event::EvaluationStarted(_)
+            | Event::EvaluationCompleted(_)
+            | Event::ModelPromoted(_)
+            | Event::ModelDistributionComplete(_)
+            | Event::HostOffline(_)
+            | Event::LeaderElected(_)
+            | Event::TrainingFailed(_)
+            | Event::EvaluationFailed(_)
+            | Event::EvaluationBackpressure(_)
+            | Event::EvaluationBackpressureReleased(_)
+            | Event::PromotionRejected(_)
+            | Event::PromotionRolledBack(_)
+            | Event::ModelDistributionStarted(_)
+            | Event::RegressionDetected(_)
+            | Event::RegressionCritical(_)
+            | Event::TrainingRollbackNeeded(_)
+            | Event::CurriculumEmergencyUpdate(_)
+            | Event::P2pClusterHealthy(_)
+            | Event::P2pClusterUnhealthy(_)
+            | Event::DataSyncCompleted(_)
+            | Event::DataSyncFailed(_)
+            | Event::WorkQueued(_)
+            | Event::WorkClaimed(_)
+            | Event::WorkCompleted(_)
+            | Event::WorkFailed(_)
+            | Event::WorkTimeout(_)
+            | Event::WorkCancelled(_) => return None,
+        };
+        Some(Self { subject, claim, at_ms: logged.at_ms })
+    }
+
+    /// The word as a change of `node.db`.
+    pub(super) fn effect(self) -> Effect {
+        Box::new(move |tx| {
+            tx.execute_batch(SCHEMA)?;
+            self.write(tx)
+        })
+    }
+
+    fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let lasts = if self.claim.is_some() { LASTS.as_millis() as i64 } else { 0 };
+        let claim = self.claim.as_ref().map(serde_json::to_string).transpose();
+        let claim = claim.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let sql = "INSERT INTO health_claims VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET claim = excluded.claim, \
+                   at_ms = excluded.at_ms, until_ms = excluded.until_ms WHERE excluded.at_ms >= health_claims.at_ms";
+        let row = params![self.subject, claim, self.at_ms, self.at_ms.saturating_add(lasts)];
+        connection.prepare_cached(sql)?.execute(row)?;
+        let sql = "DELETE FROM health_claims WHERE until_ms < ?";
+        connection.prepare_cached(sql)?.execute([self.at_ms.saturating_sub(KEPT.as_millis() as i64)])?;
+        Ok(())
+    }
+}
+
+/// The claims of this node.
+pub(super) struct Claims(Connection);
+
+impl Claims {
+    pub(super) fn open(path: &Path) -> Result<Self, LogError> {
+        let connection = connect(path)?;
+        connection.execute_batch(SCHEMA)?;
+        Ok(Self(connection))
+    }
+
+    /// Those that count at `now_ms`.
+    pub(super) fn current(&self, now_ms: u64) -> Result<Vec<Claim>, LogError> {
+        let sql = "SELECT claim FROM health_claims WHERE claim IS NOT NULL AND until_ms > ? ORDER BY subject";
+        let mut statement = self.0.prepare_cached(sql)?;
+        let rows = statement
+            .query_map([i64::try_from(now_ms).unwrap_or(i64::MAX)], |row| row.get::<_, String>(0))?;
+        let mut found = Vec::new();
+        for text in rows {
+            match serde_json::from_str(&text?) {
+                Ok(claim) => found.push(claim),
+                Err(error) => tracing::warn!(%error, "a stored claim is unreadable"),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the others were last told that the cluster is unhealthy. At first they take it to be healthy.
+    pub(super) fn told(&self) -> Result<bool, LogError> {
+        let sql = "SELECT COALESCE(MAX(unhealthy), 0) FROM health_told";
+        Ok(self.0.query_row(sql, [], |row| row.get(0))?)
+    }
+
+    /// Remembers what the others were told.
+    pub(super) fn tell(&self, unhealthy: bool) -> Result<(), LogError> {
+        self.0.execute("INSERT OR REPLACE INTO health_told VALUES (1, ?)", [unhealthy])?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        daemons::fixture::World,
+        events::{ClusterHealth, HostOffline, HostOnline},
+    };
+
+    fn logged(event: Event, injected: bool, at_ms: i64) -> Logged {
+        Logged {
+            position: 1,
+            origin: "somebody".into(),
+            epoch: 1,
+            sequence: 1,
+            at_ms,
+            flow: "cluster".into(),
+            flow_previous: None,
+            causes: vec![],
+            subject: None,
+            injected,
+            event,
+        }
+    }
+
+    fn offline(node: &str) -> Event {
+        let (node_id, host, reason) = (node.to_owned(), String::new(), String::new());
+        Event::HostOffline(HostOffline { node_id, host, reason, timestamp: 0.0 })
+    }
+
+    fn online(node: &str) -> Event {
+        Event::HostOnline(HostOnline { node_id: node.to_owned(), host: String::new(), timestamp: 0.0 })
+    }
+
+    fn cluster(unhealthy: bool) -> Event {
+        let told = ClusterHealth {
+            node_id: "node-1".into(),
+            node_count: 3,
+            healthy_nodes: 1,
+            quorum_met: true,
+            leader_id: None,
+            reason: "drill".into(),
+            timestamp: 0.0,
+        };
+        if unhealthy { Event::P2pClusterUnhealthy(told) } else { Event::P2pClusterHealthy(told) }
+    }
+
+    /// The claims after words of (event, injected, at), at a time.
+    fn check(words: &[(Event, bool, i64)], at: u64, expected: &[Claim]) {
+        let world = World::with_nodes(3);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.db");
+        let claims = Claims::open(&path).unwrap();
+        for (event, injected, at_ms) in words {
+            if let Some(word) = Word::of(&logged(event.clone(), *injected, *at_ms), &world.state) {
+                word.write(&claims.0).unwrap();
+            }
+        }
+        drop(claims);
+        let reopened = Claims::open(&path).unwrap();
+        assert_eq!(reopened.current(at).unwrap(), expected, "{words:?}");
+    }
+
+    #[test]
+    fn the_newest_word_counts_and_ends() {
+        let lasts = LASTS.as_millis() as u64;
+        let host = [Claim::Host(2)];
+        check(&[(offline("node-2"), true, 10)], 11, &host);
+        check(&[(offline("node-2"), true, 10)], 10 + lasts, &[]);
+        check(&[(offline("node-2"), false, 10)], 11, &[]); // the leader's word: this node sees for itself
+        check(&[(offline("node-9"), true, 10)], 11, &[]); // unknown
+        check(&[(offline("node-2"), true, 10), (online("node-2"), false, 12)], 13, &[]);
+        check(&[(offline("node-2"), true, 10), (online("node-2"), true, 12)], 13, &[]);
+        check(&[(offline("node-2"), true, 10), (online("node-3"), true, 12)], 13, &host);
+        // In the other order of arrival.
+        check(&[(online("node-2"), true, 12), (offline("node-2"), true, 10)], 13, &[]);
+        check(&[(online("node-2"), true, 12), (offline("node-2"), true, 14)], 15, &host);
+        let said = [Claim::Cluster("an operator says so: drill".into())];
+        check(&[(cluster(true), true, 10)], 11, &said);
+        check(&[(cluster(true), false, 10)], 11, &[]); // another node's verdict
+        check(&[(cluster(true), true, 10), (cluster(false), false, 11)], 12, &said);
+        check(&[(cluster(true), true, 10), (cluster(false), true, 11)], 12, &[]);
+    }
+
+    #[test]
+    fn what_was_told_is_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.db");
+        assert!(!Claims::open(&path).unwrap().told().unwrap());
+        Claims::open(&path).unwrap().tell(true).unwrap();
+        assert!(Claims::open(&path).unwrap().told().unwrap());
+        Claims::open(&path).unwrap().tell(false).unwrap();
+        assert!(!Claims::open(&path).unwrap().told().unwrap());
+    }
+}

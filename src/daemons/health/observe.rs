@@ -1,0 +1,187 @@
+//! Which hosts can be reached, and what that says of the cluster.
+//!
+//! Pure but for its memory. Getting worse and getting better are judged by different bars, so that a cluster on the edge
+//! does not flicker.
+
+use super::{Host, Standing, members};
+use raft::{ClusterState, NodeId};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+/// A host is offline when its connection has been gone for this long, as the leader judges it.
+const LOST_AFTER: Duration = crate::daemons::node_monitor::LOST_AFTER;
+/// A host that was never reached is unknown for this long, which is enough to dial it several times.
+const UNSEEN: Duration = Duration::from_secs(10);
+/// More than half must be online for this long before the cluster is healthy again.
+const STABLE: Duration = Duration::from_secs(2);
+
+/// What there is to see.
+pub(super) struct Sight<'a> {
+    pub(super) state: &'a ClusterState,
+    pub(super) me: NodeId,
+    pub(super) connected: &'a dyn Fn(&str) -> bool,
+    /// Hosts that an operator says are offline.
+    pub(super) claimed: &'a BTreeSet<NodeId>,
+    pub(super) now: Instant,
+}
+
+/// How a host was seen.
+#[derive(Clone, Copy, Debug)]
+enum Seen {
+    /// Never in the life of this process; known since then.
+    Never(Instant),
+    Connected,
+    /// Gone since then.
+    Lost(Instant),
+}
+
+/// What this node remembers.
+#[derive(Debug, Default)]
+pub(super) struct Observer {
+    seen: BTreeMap<NodeId, Seen>,
+    standing: Standing,
+    /// Since when more than half have been online.
+    better: Option<Instant>,
+}
+
+impl Observer {
+    /// One that goes on where another left off.
+    pub(super) fn resume(standing: Standing) -> Self {
+        Self { standing, ..Self::default() }
+    }
+
+    /// Hosts and cluster now.
+    pub(super) fn look(&mut self, sight: &Sight<'_>) -> (BTreeMap<NodeId, Host>, Standing) {
+        let now = sight.now;
+        let mut hosts = BTreeMap::new();
+        for node in sight.state.nodes.values() {
+            let connected = node.id == sight.me || (sight.connected)(&node.peer_id);
+            let seen = self.seen.entry(node.id).or_insert(Seen::Never(now));
+            *seen = match (connected, *seen) {
+                (true, _) => Seen::Connected,
+                (false, Seen::Connected) => Seen::Lost(now),
+                (false, gone) => gone,
+            };
+            let host = match *seen {
+                _ if sight.claimed.contains(&node.id) => Host::Offline,
+                Seen::Connected => Host::Online,
+                Seen::Lost(since) if now.duration_since(since) < LOST_AFTER => Host::Online,
+                Seen::Never(since) if now.duration_since(since) < UNSEEN => Host::Unknown,
+                Seen::Lost(_) | Seen::Never(_) => Host::Offline,
+            };
+            hosts.insert(node.id, host);
+        }
+        self.seen.retain(|id, _| hosts.contains_key(id));
+        self.judge(sight.state, &hosts, now);
+        (hosts, self.standing)
+    }
+
+    fn judge(&mut self, state: &ClusterState, hosts: &BTreeMap<NodeId, Host>, now: Instant) {
+        let members = members(state, hosts);
+        let majority =
+            |host| 2 * members.iter().filter(|id| hosts.get(id) == Some(&host)).count() > members.len();
+        if majority(Host::Offline) {
+            self.standing = Standing::Unhealthy;
+        }
+        if !majority(Host::Online) {
+            self.better = None;
+            return;
+        }
+        let since = *self.better.get_or_insert(now);
+        if now.duration_since(since) >= STABLE {
+            self.standing = Standing::Healthy;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemons::fixture::World;
+
+    /// Seconds, members connected to (as well as node 1), claimed offline, the cluster then.
+    type Step<'a> = (f64, &'a [NodeId], &'a [NodeId], Standing);
+
+    fn check(world: &World, steps: &[Step<'_>]) {
+        let (start, mut observer) = (Instant::now(), Observer::default());
+        for (step, (seconds, connected, claimed, expected)) in steps.iter().enumerate() {
+            let connected = |peer: &str| connected.iter().any(|id| peer == format!("peer-{id}"));
+            let sight = Sight {
+                state: &world.state,
+                me: 1,
+                connected: &connected,
+                claimed: &claimed.iter().copied().collect(),
+                now: start + Duration::from_secs_f64(*seconds),
+            };
+            assert_eq!(observer.look(&sight).1, *expected, "step {step}");
+        }
+    }
+
+    #[test]
+    fn a_majority_that_is_offline_is_unhealthy_and_a_stable_one_online_healthy() {
+        use Standing::{Healthy, Unhealthy, Unknown};
+        let world = World::with_nodes(5);
+        check(
+            &world,
+            &[
+                (0.0, &[], &[], Unknown),
+                (1.0, &[2, 3], &[], Unknown), // more than half, but not yet stable
+                (2.9, &[2, 3], &[], Unknown),
+                (3.0, &[2, 3, 4, 5], &[], Healthy),
+                (4.0, &[2], &[], Healthy), // may come back
+                (6.9, &[2], &[], Healthy),
+                (7.0, &[2], &[], Unhealthy),
+                (8.0, &[2, 3], &[], Unhealthy),
+                (9.9, &[2, 3], &[], Unhealthy),
+                (10.0, &[2, 3], &[], Healthy),
+                (11.0, &[2, 3, 4, 5], &[2, 3, 4], Unhealthy), // said so
+                (12.0, &[2, 3, 4, 5], &[2, 3], Unhealthy),
+                (13.0, &[2, 3, 4, 5], &[], Unhealthy),
+                (14.0, &[2, 3, 4, 5], &[], Healthy),
+            ],
+        );
+        // Who never came is unknown at first, and neither good nor bad; then offline.
+        check(&world, &[(0.0, &[], &[], Unknown), (9.9, &[], &[], Unknown), (10.0, &[], &[], Unhealthy)]);
+        // Half is no majority: it stays as it was.
+        let four = World::with_nodes(4);
+        check(
+            &four,
+            &[
+                (0.0, &[2], &[], Unknown),
+                (99.0, &[2], &[], Unknown),
+                (100.0, &[], &[], Unknown),
+                (103.0, &[], &[], Unhealthy),
+            ],
+        );
+        check(
+            &four,
+            &[(0.0, &[2, 3], &[], Unknown), (2.0, &[2, 3], &[], Healthy), (99.0, &[2], &[], Healthy)],
+        );
+        // One alone is the whole cluster.
+        check(&World::with_nodes(1), &[(0.0, &[], &[], Unknown), (2.0, &[], &[], Healthy)]);
+    }
+
+    #[test]
+    fn a_host_is_unknown_then_online_then_offline() {
+        let world = World::with_nodes(2);
+        let (start, mut observer) = (Instant::now(), Observer::default());
+        let mut at = |seconds: u64, connected: bool| {
+            let sight = Sight {
+                state: &world.state,
+                me: 1,
+                connected: &|_| connected,
+                claimed: &BTreeSet::new(),
+                now: start + Duration::from_secs(seconds),
+            };
+            observer.look(&sight).0[&2]
+        };
+        assert_eq!(at(0, false), Host::Unknown);
+        assert_eq!(at(1, true), Host::Online);
+        assert_eq!(at(20, false), Host::Online, "a moment's loss");
+        assert_eq!(at(22, false), Host::Online);
+        assert_eq!(at(23, false), Host::Offline);
+        assert_eq!(at(24, true), Host::Online, "at once");
+    }
+}

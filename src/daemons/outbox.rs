@@ -1,0 +1,130 @@
+//! Tells of segments that this node played: SELFPLAY_COMPLETE, once for each, however often the process is killed.
+//!
+//! Invariant: a segment stays on the list as untold until its event is in the log, and the log does not take the event
+//! twice. The list and the log are two files, so neither order of two writes alone would do.
+
+use crate::{
+    clock::now_ms,
+    events::{Event, Games, caused, log::EventLog},
+    node::{Context, WorkError, blocking},
+    store::{PendingSegment, PendingSegments, Source, paths},
+};
+use std::sync::Arc;
+
+/// Emits what is listed and not told yet. Returns the messages for the others.
+fn tell_all(
+    list: &PendingSegments,
+    log: &EventLog,
+    event: impl Fn(&PendingSegment) -> Event,
+) -> Result<Vec<Vec<u8>>, WorkError> {
+    let mut messages = Vec::new();
+    for segment in list.untold(Source::Selfplay)? {
+        messages.extend(log.emit_once(event(&segment))?);
+        list.told(&segment.hash)?;
+    }
+    Ok(messages)
+}
+
+/// Tells the others of every segment on the list that they were not told of.
+///
+/// # Errors
+/// [`WorkError`] when the list or the log cannot be used; asking again goes on where it ended.
+pub(super) async fn tell(node: &Context) -> Result<(), WorkError> {
+    let (list, log) = (Arc::clone(&node.pending), Arc::clone(&node.events));
+    let (state, name) = (node.raft.local(), node.name());
+    let event = move |segment: &PendingSegment| {
+        let known = state.config(&segment.config_key).map_or(0, |config| config.games_total);
+        Event::SelfplayComplete(Games {
+            config_key: segment.config_key.clone(),
+            node_id: name.clone(),
+            game_count: segment.games,
+            total_games: known + segment.games,
+            db_path: paths::games_db(&segment.config_key),
+            segment: segment.hash,
+            timestamp: caused::seconds(now_ms()),
+        })
+    };
+    for message in blocking(move || tell_all(&list, &log, event)).await?? {
+        node.gossip(message);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        events::log::Subscriptions,
+        store::{Segment, fixture},
+    };
+    use p2p::Signer;
+    use std::path::Path;
+    use wire::Hash;
+
+    /// Both files as a process finds them when it starts.
+    fn start(folder: &Path) -> (PendingSegments, EventLog) {
+        let list = PendingSegments::open(&folder.join("segments.db")).unwrap();
+        let signer = Signer::load(&folder.join("peer.key")).unwrap();
+        (list, EventLog::open(&folder.join("node.db"), signer, Subscriptions::default()).unwrap())
+    }
+
+    fn event(segment: &PendingSegment) -> Event {
+        Event::SelfplayComplete(Games {
+            config_key: segment.config_key.clone(),
+            node_id: "node-1".into(),
+            game_count: segment.games,
+            total_games: segment.games,
+            db_path: String::new(),
+            segment: segment.hash,
+            timestamp: 1.5,
+        })
+    }
+
+    fn told(log: &EventLog) -> Vec<Hash> {
+        let all = log.since(0, 100).unwrap().into_iter();
+        all.map(|logged| match logged.event {
+            Event::SelfplayComplete(games) => games.segment,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+    }
+
+    #[test]
+    fn a_kill_at_any_moment_neither_loses_nor_repeats_the_event() {
+        let folder = tempfile::tempdir().unwrap();
+        let games = vec![fixture::game("hex8_2p", 0)];
+        let segment = Segment::build("hex8_2p", Source::Selfplay, fixture::model(), 1, games).unwrap();
+        let first = PendingSegment::from(&segment);
+        let second = PendingSegment { hash: Hash::of(b"second"), ..first.clone() };
+        let other = PendingSegment { hash: Hash::of(b"other"), source: Source::Evaluation, ..first.clone() };
+
+        // Killed after the segment was listed and before its event was kept.
+        let (list, log) = start(folder.path());
+        [&first, &other].into_iter().for_each(|segment| list.add_pending(segment).unwrap());
+        assert_eq!(told(&log), []);
+        drop((list, log));
+        let (list, log) = start(folder.path());
+        assert_eq!(tell_all(&list, &log, event).unwrap().len(), 1);
+        assert_eq!(told(&log), [first.hash]);
+
+        // Killed after the event was kept and before the list says so.
+        list.add_pending(&second).unwrap();
+        assert!(log.emit_once(event(&second)).unwrap().is_some());
+        drop((list, log));
+        let (list, log) = start(folder.path());
+        assert_eq!(list.untold(Source::Selfplay).unwrap(), std::slice::from_ref(&second));
+        assert_eq!(tell_all(&list, &log, event).unwrap().len(), 0, "the peers have it or will ask for it");
+        assert_eq!(told(&log), [first.hash, second.hash]);
+        drop((list, log));
+
+        let (list, log) = start(folder.path());
+        assert_eq!(tell_all(&list, &log, event).unwrap().len(), 0);
+        assert_eq!(told(&log), [first.hash, second.hash]);
+        assert_eq!(list.pending().unwrap().len(), 3, "told is not acknowledged");
+        // A list that was made anew tells again, which the log knows.
+        let again = PendingSegments::open(&folder.path().join("new.db")).unwrap();
+        again.add_pending(&first).unwrap();
+        assert_eq!(tell_all(&again, &log, event).unwrap().len(), 0);
+        assert_eq!(again.untold(Source::Selfplay).unwrap(), []);
+    }
+}

@@ -1,0 +1,372 @@
+//! RegressionDetector: a sequential test of the champion against its own past.
+//!
+//! Invariant: what is said of a champion rests on stored games against the one before it, summed up in the replicated
+//! state, so that every leader says the same. It is evaluated when nothing else waits for evaluation, and no longer than
+//! its test needs.
+
+use super::work::{Backoff, LEASE_TTL, Seen, choose_worker};
+use crate::learner::{
+    evaluation::WATCH_GAMES,
+    sprt::{elo_of_games, llr_of_games, wald},
+};
+use raft::{ClusterState, Command, ConfigState, LeaseKind, Regression, Severity, Watch};
+use std::time::Duration;
+
+/// Elo differences to the champion before that are told apart, in the order of null hypothesis and alternative. In the
+/// long run whoever is below their middle is found, whoever is above is not: 20 points for a minor regression, 75 for a
+/// critical one.
+const MINOR: (f64, f64) = (0.0, -40.0);
+/// See [`MINOR`].
+const CRITICAL: (f64, f64) = (-20.0, -130.0);
+/// Risk of either error of either test, at its hypotheses.
+const RISK: f64 = 0.05;
+/// Games before anything is said: one round.
+pub const GAMES_MIN: u64 = WATCH_GAMES as u64;
+/// Games after which the question stays open: an equal champion is found sound after 450 on average.
+pub const GAMES_MAX: u64 = 1_000;
+
+/// What the games show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not enough yet.
+    Open,
+    /// It is not worse than the one before.
+    Sound,
+    /// It is worse.
+    Regressed(Severity),
+}
+
+/// The verdict on a champion's games against the one before it.
+#[must_use]
+pub fn judge(watch: &Watch, seats: u8) -> Verdict {
+    let shows = |(elo0, elo1)| wald(llr_of_games(watch.wins, watch.games, seats, elo0, elo1), RISK, RISK);
+    if watch.games < GAMES_MIN {
+        Verdict::Open
+    } else if shows(CRITICAL) == Some(true) {
+        Verdict::Regressed(Severity::Critical)
+    } else {
+        match shows(MINOR) {
+            Some(true) => Verdict::Regressed(Severity::Minor),
+            Some(false) => Verdict::Sound,
+            None => Verdict::Open,
+        }
+    }
+}
+
+/// What the leader reports.
+#[must_use]
+pub fn decide(state: &ClusterState, at_ms: u64) -> Vec<Command> {
+    state.configs.values().filter_map(|config| report(config, at_ms)).collect()
+}
+
+fn report(config: &ConfigState, at_ms: u64) -> Option<Command> {
+    let watch = config.steering.watch?;
+    let seats = seats(config)?;
+    let known = config.steering.regression.as_ref();
+    let severity = match (judge(&watch, seats), known) {
+        (Verdict::Regressed(found), None) => Some(found),
+        (Verdict::Regressed(found), Some(known)) if found > known.severity => Some(found),
+        (Verdict::Sound, Some(known)) if minor(known) && watch.at_ms > known.since_ms => None,
+        (Verdict::Open | Verdict::Sound | Verdict::Regressed(_), _) => return None,
+    };
+    let elo = elo_of_games(watch.wins, watch.games, seats);
+    Some(Command::ReportRegression {
+        config_key: config.config_key.clone(),
+        champion: Some(config.champion),
+        severity,
+        elo_drop: (-elo).max(0.0),
+        games: watch.games,
+        reason: format!("Elo {elo:+.0} against the champion before after {} games", watch.games),
+        trigger: None,
+        at_ms,
+    })
+}
+
+fn seats(config: &ConfigState) -> Option<u8> {
+    config.config_key.parse::<rules::Config>().ok().map(|game| game.seats)
+}
+
+fn minor(regression: &Regression) -> bool {
+    regression.severity == Severity::Minor
+}
+
+/// What the leader remembers: since when it has seen each champion at its last round.
+#[derive(Debug, Default)]
+pub struct Watching {
+    seen: Seen<(u64, u32)>,
+    backoff: Backoff,
+}
+
+impl Watching {
+    /// What the leader has played, every `every`.
+    pub fn decide(&mut self, state: &ClusterState, every: Duration, at_ms: u64) -> Vec<Command> {
+        let mut commands = Vec::new();
+        for config in state.configs.values() {
+            let key = &config.config_key;
+            let rounds = config.steering.watch.map_or(0, |watch| watch.rounds);
+            let age_ms = self.seen.age_ms(key, (config.generation, rounds), at_ms);
+            if !wanted(config)
+                || u128::from(age_ms) < every.as_millis()
+                || !self.backoff.allows(key, config.evaluation.failures, at_ms)
+            {
+                continue;
+            }
+            if let Some(node) = choose_worker(state, LeaseKind::Evaluation, key) {
+                commands.push(Command::GrantLease {
+                    kind: LeaseKind::Evaluation,
+                    config_key: key.clone(),
+                    node,
+                    subject: Some(config.champion),
+                    ttl_ms: LEASE_TTL.as_millis() as u64,
+                    at_ms,
+                });
+            }
+        }
+        commands
+    }
+}
+
+/// Whether another round would tell something, and nothing else waits for evaluation.
+fn wanted(config: &ConfigState) -> bool {
+    let idle = config.evaluation.live.is_none() && config.candidates.is_empty();
+    let steering = &config.steering;
+    let open = match (&steering.watch, seats(config)) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(watch), Some(seats)) => watch.games < GAMES_MAX && judge(watch, seats) != Verdict::Sound,
+    };
+    // What is known to be critical is on its way out. A minor one may turn out to be none, or worse.
+    let known = steering.regression.as_ref();
+    let recovering = known.is_some_and(minor) && steering.watch.is_none_or(|watch| watch.games < GAMES_MAX);
+    idle && config.fallback().is_some() && known.is_none_or(minor) && (open || recovering)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        daemons::fixture::{KEY, World, hash},
+        learner::sprt::expected_score,
+        search::unit,
+    };
+    use raft::Evidence;
+    use rules::playout::Choices;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn watch(wins: u64, games: u64) -> Watch {
+        Watch { opponent: hash("before"), games, wins, losses: games - wins, rounds: 1, epoch: 1, at_ms: 0 }
+    }
+
+    #[test]
+    fn the_verdict_on_sums_of_games() {
+        use Verdict::{Open, Regressed, Sound};
+        let (minor, critical) = (Regressed(Severity::Minor), Regressed(Severity::Critical));
+        let table = [
+            (watch(0, 48), Open, "too few, however clear"),
+            (watch(5, 50), critical, "-382"),
+            (watch(15, 50), critical, "-147: at once"),
+            (watch(17, 50), Open, "-115: not quite"),
+            (watch(25, 50), Open, "equal so far"),
+            (watch(170, 500), critical, "-115"),
+            (watch(195, 500), minor, "-78: critical cannot be told from -20 yet"),
+            (watch(260, 600), minor, "-46"),
+            (watch(300, 600), Sound, "equal"),
+            (watch(70, 100), Sound, "better"),
+            (watch(475, 1000), Open, "-17: neither equal nor clearly worse"),
+        ];
+        for (games, expected, what) in table {
+            assert_eq!(judge(&games, 2), expected, "{what}: {games:?}");
+        }
+        assert_eq!(judge(&watch(4, 60), 4), critical, "a quarter of the games is fair with four seats");
+        assert_eq!(judge(&watch(30, 60), 4), Sound);
+    }
+
+    /// Share of champions of a true difference that are found sound, minor and critical at any time, and games until the
+    /// first word.
+    fn simulate(elo: f64, runs: u32) -> [f64; 4] {
+        let mut choices = Choices::new(7);
+        let mut found = [0.0; 4];
+        for _ in 0..runs {
+            let (mut wins, mut games, mut spoken, mut worst) = (0, 0, false, None);
+            while games < GAMES_MAX {
+                for _ in 0..WATCH_GAMES / 2 {
+                    // The two games of a pair: the opening favours a side by up to 50 points.
+                    let bias = f64::from(unit(&mut choices) - 0.5) * 100.0;
+                    for swing in [bias, -bias] {
+                        wins += u64::from(f64::from(unit(&mut choices)) < expected_score(elo + swing, 2));
+                    }
+                }
+                games += u64::from(WATCH_GAMES);
+                let verdict = judge(&watch(wins, games), 2);
+                if verdict != Verdict::Open && !spoken {
+                    spoken = true;
+                    found[3] += games as f64;
+                }
+                match verdict {
+                    Verdict::Open => {}
+                    Verdict::Sound => {
+                        found[0] += f64::from(worst.is_none());
+                        break;
+                    }
+                    Verdict::Regressed(severity) => worst = worst.max(Some(severity)),
+                }
+                if worst == Some(Severity::Critical) {
+                    break;
+                }
+            }
+            found[3] += if spoken { 0.0 } else { games as f64 };
+            found[1] += f64::from(worst.is_some());
+            found[2] += f64::from(worst == Some(Severity::Critical));
+        }
+        let shares = found.map(|count| count / f64::from(runs));
+        println!(
+            "{elo:+}: {:.3} sound, {:.3} worse, {:.3} critical, {:.0} games",
+            shares[0], shares[1], shares[2], shares[3]
+        );
+        shares
+    }
+
+    #[test]
+    fn errors_are_as_rare_as_they_should_be() {
+        let [sound, worse, critical, games] = simulate(0.0, 1_000);
+        assert!(sound > 0.85 && worse < 0.06 && critical < 0.005 && games < 500.0);
+        let [_, worse, critical, _] = simulate(-20.0, 1_000);
+        assert!((0.2..0.8).contains(&worse) && critical < 0.05);
+        let [_, worse, critical, _] = simulate(-40.0, 1_000);
+        assert!(worse > 0.85 && critical < 0.25);
+        let [_, worse, critical, _] = simulate(-75.0, 1_000);
+        assert!(worse > 0.98 && (0.3..0.9).contains(&critical));
+        let [_, _, critical, games] = simulate(-130.0, 1_000);
+        assert!(critical > 0.95 && games < 100.0);
+        let [_, worse, _, games] = simulate(60.0, 1_000);
+        assert!(worse < 0.01 && games < 200.0, "a better one is left alone soon");
+    }
+
+    /// A second champion, `b`, after `a`, and nothing left to evaluate.
+    fn world() -> World {
+        let mut world = World::with_nodes(3);
+        for name in ["a", "b"] {
+            world.train(name, 2);
+            world.evaluate(name, 3, true);
+            (1..=3).for_each(|node| world.held(name, node));
+            world.promote(name);
+        }
+        world
+    }
+
+    fn round(world: &mut World, wins: u32, losses: u32) {
+        let config = world.state.config(KEY).unwrap();
+        let (champion, before) = (config.champion, config.fallback().unwrap().model);
+        let epoch = world.grant(LeaseKind::Evaluation, 2, Some(champion));
+        let evidence = Evidence {
+            candidate: champion,
+            champion: before,
+            games: wins + losses,
+            wins,
+            losses,
+            elo_delta: 0.0,
+            elo_error: 1.0,
+            sprt: raft::Sprt::Inconclusive,
+            win_rate_vs_random: 0.0,
+            win_rate_vs_heuristic: 0.0,
+            passed_gauntlet: false,
+            segments: vec![],
+        };
+        let (config_key, at_ms) = (KEY.into(), world.now);
+        world.apply(Command::CompleteEvaluation { config_key, epoch, node: 2, evidence, at_ms });
+    }
+
+    /// Applies what is reported, and says what it was.
+    fn reported(world: &mut World) -> Option<Option<Severity>> {
+        let commands = decide(&world.state, world.now);
+        let [command] = &commands[..] else {
+            assert_eq!(commands, []);
+            return None;
+        };
+        let Command::ReportRegression { severity, trigger: None, .. } = command else { panic!() };
+        let severity = *severity;
+        world.apply(command.clone());
+        assert_eq!(decide(&world.state, world.now), [], "once");
+        Some(severity)
+    }
+
+    #[test]
+    fn each_verdict_is_reported_once() {
+        let mut world = world();
+        assert_eq!(reported(&mut world), None);
+        round(&mut world, 25, 25);
+        assert_eq!(reported(&mut world), None);
+        round(&mut world, 185, 265);
+        assert_eq!(reported(&mut world), Some(Some(Severity::Minor)));
+        round(&mut world, 10, 140);
+        assert_eq!(reported(&mut world), Some(Some(Severity::Critical)));
+    }
+
+    #[test]
+    fn a_minor_regression_is_cleared_by_games_after_it() {
+        let mut world = world();
+        round(&mut world, 70, 30);
+        world.apply(Command::ReportRegression {
+            config_key: KEY.into(),
+            champion: None,
+            severity: Some(Severity::Minor),
+            elo_drop: 30.0,
+            games: 0,
+            reason: "a drill".into(),
+            trigger: Some(hash("event")),
+            at_ms: world.now + 1,
+        });
+        assert_eq!(reported(&mut world), None, "the games were before it was said");
+        world.now += 60_000;
+        round(&mut world, 30, 20);
+        assert_eq!(reported(&mut world), Some(None));
+    }
+
+    #[test]
+    fn a_champion_is_watched_while_nothing_else_is_to_evaluate() {
+        let mut world = World::with_nodes(3);
+        let mut watching = Watching::default();
+        let mut granted = |world: &mut World, passed_s: u64| {
+            world.now += passed_s * 1000;
+            let commands = watching.decide(&world.state, MINUTE, world.now);
+            let champion = world.state.config(KEY).unwrap().champion;
+            for command in &commands {
+                assert!(
+                    matches!(command, Command::GrantLease { kind: LeaseKind::Evaluation, subject, .. }
+                        if *subject == Some(champion)),
+                    "{command:?}"
+                );
+            }
+            commands.len()
+        };
+        assert_eq!([granted(&mut world, 0), granted(&mut world, 61)], [0, 0], "nothing was before it");
+        world.train("a", 2);
+        world.evaluate("a", 3, true);
+        (1..=3).for_each(|node| world.held("a", node));
+        world.promote("a");
+        assert_eq!([granted(&mut world, 0), granted(&mut world, 59), granted(&mut world, 1)], [0, 0, 1]);
+        round(&mut world, 25, 25);
+        assert_eq!([granted(&mut world, 59), granted(&mut world, 59), granted(&mut world, 1)], [0, 0, 1]);
+        world.train("b", 2);
+        assert_eq!(granted(&mut world, 61), 0, "a candidate waits");
+        let reason = "weaker".into();
+        world.apply(Command::Reject { config_key: KEY.into(), candidate: hash("b"), reason, at_ms: 0 });
+        assert_eq!(granted(&mut world, 1), 1);
+        let epoch = world.grant(LeaseKind::Evaluation, 2, Some(hash("a")));
+        assert_eq!(granted(&mut world, 61), 0, "it is being played");
+        let (kind, config_key) = (LeaseKind::Evaluation, KEY.to_owned());
+        world.apply(Command::CancelLease { kind, config_key, epoch, reason: String::new(), at_ms: 0 });
+        round(&mut world, 250, 200);
+        assert_eq!([granted(&mut world, 0), granted(&mut world, 61)], [0, 0], "it is sound");
+    }
+
+    #[test]
+    fn the_watch_does_not_touch_a_promotion() {
+        let mut world = world();
+        let evidence = world.state.models.get(&hash("b")).unwrap().evidence.clone();
+        round(&mut world, 1, 49);
+        assert_eq!(crate::daemons::promotion::decide(&world.state, 25.0, 0), []);
+        assert_eq!(world.state.models.get(&hash("b")).unwrap().evidence, evidence);
+    }
+}

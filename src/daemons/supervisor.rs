@@ -1,0 +1,309 @@
+//! DaemonManager: keeps the daemons running.
+//!
+//! Invariant: a daemon that fails or panics is started again, later each time, and every failure is counted and shown. What
+//! the node cannot do without (peers, consensus, the store) is no daemon: it ends the node.
+
+use super::handlers::Handled;
+use crate::{
+    clock::now_ms,
+    events::{Event, log::Logged},
+    node::{Context, WorkError},
+};
+use futures::FutureExt;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Seconds before the first, second, ... restart without a sound run in between; the last one for all that follow. From
+/// five seconds on as the existing system has it; but the first restart is almost at once, for here it is a function that
+/// is called again, and most failures are of a moment. It goes on to the end: there is nobody else to start it.
+const PAUSES: [u64; 8] = [1, 5, 10, 20, 40, 80, 160, 320];
+/// Failures in a row that are a crash loop: as many as the existing system's quick restarts.
+const CRASH_LOOP: u32 = 5;
+/// A daemon that ran this long is sound: twice the longest pause. The existing system has two hours, in which a daemon that
+/// fails once an hour, for some outer reason each time, would be taken for a crash loop.
+const SOUND: Duration = Duration::from_secs(640);
+/// Failures are recent for this long.
+const RECENT: Duration = Duration::from_secs(300);
+/// Failures of a daemon that are remembered with their time.
+const REMEMBERED: usize = 64;
+/// What works with models that a regression calls into question.
+const TRAINING: [&str; 2] = ["trainer", "gauntlet"];
+/// An event that is older restarts nothing: whoever missed it has started since, or has other weights by now.
+const FRESH: Duration = Duration::from_secs(300);
+
+/// How a daemon failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonFailures {
+    /// Which.
+    pub daemon: String,
+    /// How often since the process began.
+    pub failures: u64,
+    /// Without a sound run in between.
+    pub in_row: u32,
+    /// It fails again and again.
+    pub crash_loop: bool,
+    /// How often it was restarted because of an event.
+    pub restarts: u64,
+    /// The last failure.
+    pub last_error: String,
+}
+
+#[derive(Default)]
+struct Record {
+    failures: u64,
+    in_row: u32,
+    restarts: u64,
+    last_error: String,
+    /// When, newest last.
+    recent: VecDeque<Instant>,
+    /// Since when it runs, if it does.
+    began: Option<Instant>,
+    signal: Arc<Notify>,
+}
+
+impl Record {
+    /// Counts a failure after a run of `ran`; how long to wait before the next.
+    fn failed(&mut self, error: &str, ran: Duration, now: Instant) -> Duration {
+        self.failures += 1;
+        self.began = None;
+        self.in_row = if ran >= SOUND { 1 } else { self.in_row.saturating_add(1) };
+        error.clone_into(&mut self.last_error);
+        self.recent.push_back(now);
+        if self.recent.len() > REMEMBERED {
+            self.recent.pop_front();
+        }
+        pause(self.in_row)
+    }
+
+    /// Failures in a row, unless it runs soundly since.
+    fn in_row(&self, now: Instant) -> u32 {
+        let sound = self.began.is_some_and(|at| now.saturating_duration_since(at) >= SOUND);
+        if sound { 0 } else { self.in_row }
+    }
+}
+
+/// The pause after this many failures in a row.
+fn pause(in_row: u32) -> Duration {
+    let last = PAUSES.len() - 1;
+    let index = usize::try_from(in_row.saturating_sub(1)).map_or(last, |index| index.min(last));
+    Duration::from_secs(PAUSES[index])
+}
+
+/// All daemons of this node, by name.
+#[derive(Default)]
+pub struct Supervisor(Mutex<BTreeMap<&'static str, Record>>);
+
+impl Supervisor {
+    fn records(&self) -> MutexGuard<'_, BTreeMap<&'static str, Record>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn signal(&self, daemon: &'static str) -> Arc<Notify> {
+        Arc::clone(&self.records().entry(daemon).or_default().signal)
+    }
+
+    fn began(&self, daemon: &'static str, now: Instant) {
+        self.records().entry(daemon).or_default().began = Some(now);
+    }
+
+    fn failed(&self, daemon: &'static str, error: &str, ran: Duration) -> Duration {
+        self.records().entry(daemon).or_default().failed(error, ran, Instant::now())
+    }
+
+    /// Starts a daemon again, now. False: there is no such daemon.
+    pub fn restart(&self, daemon: &str) -> bool {
+        match self.records().get_mut(daemon) {
+            Some(record) => {
+                record.restarts += 1;
+                record.signal.notify_one();
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Daemons that failed or were restarted, by name.
+    #[must_use]
+    pub fn failures(&self, now: Instant) -> Vec<DaemonFailures> {
+        let records = self.records();
+        let told = records.iter().filter(|(_, record)| record.failures + record.restarts > 0);
+        told.map(|(daemon, record)| DaemonFailures {
+            daemon: (*daemon).to_owned(),
+            failures: record.failures,
+            in_row: record.in_row(now),
+            crash_loop: record.in_row(now) >= CRASH_LOOP,
+            restarts: record.restarts,
+            last_error: record.last_error.clone(),
+        })
+        .collect()
+    }
+
+    /// Failures in the last five minutes.
+    #[must_use]
+    pub fn recent(&self, now: Instant) -> usize {
+        let recent = |at: &&Instant| now.saturating_duration_since(**at) < RECENT;
+        self.records().values().map(|record| record.recent.iter().filter(recent).count()).sum()
+    }
+}
+
+/// Runs a daemon until the shutdown, again and again if need be.
+pub async fn supervise<W>(node: Context, name: &'static str, run: impl Fn(Context) -> W)
+where
+    W: Future<Output = Result<(), WorkError>>,
+{
+    let again = || run(node.clone());
+    keep(&node.supervisor, &node.shutdown, &node.wakes.health, name, again).await;
+}
+
+async fn keep<W>(
+    supervisor: &Supervisor,
+    shutdown: &CancellationToken,
+    told: &Notify,
+    name: &'static str,
+    run: impl Fn() -> W,
+) where
+    W: Future<Output = Result<(), WorkError>>,
+{
+    let signal = supervisor.signal(name);
+    loop {
+        let began = Instant::now();
+        supervisor.began(name, began);
+        let ended = tokio::select! {
+            ended = AssertUnwindSafe(Box::pin(run())).catch_unwind() => ended,
+            () = signal.notified() => {
+                tracing::warn!(daemon = name, "restarted");
+                continue; // its future is dropped, and with it all that it has begun
+            }
+        };
+        if shutdown.is_cancelled() {
+            return;
+        }
+        let error = match ended {
+            Ok(Ok(())) => "ended by itself".to_owned(),
+            Ok(Err(error)) => format!("{:#}", anyhow::Error::from(error)),
+            Err(_) => "panicked".to_owned(),
+        };
+        let pause = supervisor.failed(name, &error, began.elapsed());
+        tracing::error!(daemon = name, error, again_in = ?pause, "a daemon failed");
+        told.notify_one();
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = signal.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Restarts what trains and evaluates here after a critical regression: whatever it has in hand began from weights that
+/// nobody wants any more.
+///
+/// # Errors
+/// None.
+pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
+    let age = now_ms().saturating_sub(logged.at_ms.max(0).unsigned_abs());
+    if matches!(logged.event, Event::RegressionCritical(_)) && u128::from(age) < FRESH.as_millis() {
+        for daemon in TRAINING {
+            node.supervisor.restart(daemon);
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn the_pauses_grow_and_end_after_a_sound_run() {
+        let mut record = Record::default();
+        let now = Instant::now();
+        let mut fail = |ran: u64| record.failed("x", Duration::from_secs(ran), now).as_secs();
+        let first: Vec<u64> = (0..10).map(|_| fail(0)).collect();
+        assert_eq!(first, [1, 5, 10, 20, 40, 80, 160, 320, 320, 320]);
+        assert_eq!(fail(639), 320);
+        assert_eq!(fail(640), 1, "a sound run");
+        assert_eq!(fail(1), 5);
+        assert_eq!((record.failures, record.in_row), (13, 2));
+    }
+
+    #[test]
+    fn a_crash_loop_shows_and_old_failures_are_forgotten() {
+        let (supervisor, now) = (Supervisor::default(), Instant::now());
+        supervisor.signal("sync");
+        assert!(supervisor.failures(now).is_empty(), "it runs");
+        for n in 1..=CRASH_LOOP {
+            supervisor.failed("sync", "no disk", Duration::ZERO);
+            let [shown] = &supervisor.failures(now)[..] else { panic!("one daemon") };
+            assert_eq!((shown.in_row, shown.crash_loop), (n, n >= CRASH_LOOP));
+            assert_eq!(shown.last_error, "no disk");
+        }
+        supervisor.began("sync", now);
+        assert!(supervisor.failures(now)[0].crash_loop);
+        assert!(!supervisor.failures(now + SOUND)[0].crash_loop, "it runs soundly");
+        assert_eq!(supervisor.recent(now), CRASH_LOOP as usize);
+        assert_eq!(supervisor.recent(now + RECENT * 2), 0);
+        for _ in 0..999 {
+            supervisor.failed("sync", "x", Duration::ZERO);
+        }
+        assert_eq!(supervisor.recent(now), REMEMBERED);
+    }
+
+    #[test]
+    fn only_what_runs_can_be_restarted() {
+        let supervisor = Supervisor::default();
+        supervisor.signal("trainer");
+        assert!(supervisor.restart("trainer"));
+        assert!(!supervisor.restart("nobody"));
+        assert_eq!(supervisor.failures(Instant::now())[0].restarts, 1);
+    }
+
+    #[tokio::test]
+    async fn a_daemon_comes_back_after_a_panic_an_error_and_a_signal() {
+        let (supervisor, shutdown, told) = (Supervisor::default(), CancellationToken::new(), Notify::new());
+        let (runs, dropped) = (AtomicU32::new(0), CancellationToken::new());
+        let run = async || match runs.fetch_add(1, Ordering::SeqCst) {
+            0 => panic!("once"),
+            1 => Err(WorkError::Stopped),
+            2 => {
+                let _guard = dropped.clone().drop_guard();
+                std::future::pending().await
+            }
+            _ => {
+                shutdown.cancelled().await;
+                Ok(())
+            }
+        };
+        let kept = keep(&supervisor, &shutdown, &told, "sync", run);
+        let operator = async {
+            for failures in 1..=2 {
+                told.notified().await;
+                assert_eq!(supervisor.failures(Instant::now())[0].failures, failures);
+                assert!(supervisor.restart("sync"), "which ends the pause");
+            }
+            while runs.load(Ordering::SeqCst) < 3 {
+                tokio::task::yield_now().await;
+            }
+            assert!(!dropped.is_cancelled(), "it runs");
+            supervisor.restart("sync");
+            dropped.cancelled().await;
+            while runs.load(Ordering::SeqCst) < 4 {
+                tokio::task::yield_now().await;
+            }
+            shutdown.cancel();
+        };
+        let both = async { tokio::join!(kept, operator) };
+        tokio::time::timeout(Duration::from_secs(30), both).await.unwrap();
+        let [shown] = &supervisor.failures(Instant::now())[..] else { panic!("one daemon") };
+        assert_eq!((shown.failures, shown.in_row, shown.restarts), (2, 2, 3));
+        assert_eq!(shown.last_error, "stopped");
+    }
+}

@@ -1,0 +1,219 @@
+//! ClusterWatchdogDaemon: what goes on for too long, and what does not go on.
+//!
+//! Pure but for its memory; it measures by its own clock how long something has been so. It only says so: nothing starts
+//! work but a lease. Every node looks, so that every node's status shows it.
+
+use super::{
+    handlers::Handled,
+    health::{Host, View},
+    training::pauses,
+};
+use crate::{config::Config, events::log::Logged, node::Context};
+use raft::{ClusterState, LeaseKind, NodeId};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// A host that should play is silent for too long after this. A segment of games is due every few seconds.
+const SILENT: Duration = Duration::from_secs(15 * 60);
+/// A training is due for too long after this: nobody has taken it up, and nothing that is known keeps it.
+const UNTRAINED: Duration = Duration::from_secs(30 * 60);
+/// A training may take this much longer than its settings say: games are fetched first.
+const FETCHING: Duration = Duration::from_secs(15 * 60);
+/// An evaluation takes minutes; its settings bound games, not time.
+const EVALUATION: Duration = Duration::from_secs(2 * 3600);
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    training: Duration,
+    evaluation: Duration,
+}
+
+impl From<&Config> for Limits {
+    fn from(config: &Config) -> Self {
+        let training = Duration::from_secs(config.training.seconds_max) + FETCHING;
+        Self { training, evaluation: EVALUATION }
+    }
+}
+
+/// Something that began.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Thing {
+    Lease(LeaseKind, String, u64),
+    Host(NodeId),
+    Due(String),
+}
+
+/// Since when things have been so.
+#[derive(Debug, Default)]
+pub struct Watchdog(BTreeMap<Thing, Instant>);
+
+impl Watchdog {
+    /// What is wrong, as a name and a sentence each. `busy` says when hosts last showed work.
+    pub fn look(
+        &mut self,
+        state: &ClusterState,
+        view: &View,
+        busy: &BTreeMap<NodeId, Instant>,
+        limits: &Limits,
+        now: Instant,
+    ) -> Vec<(String, String)> {
+        let mut alarms = Vec::new();
+        let mut there = BTreeSet::new();
+        let mut since = |thing: Thing| {
+            let at = *self.0.entry(thing.clone()).or_insert(now);
+            there.insert(thing);
+            now.saturating_duration_since(at)
+        };
+        for config in state.configs.values() {
+            let key = &config.config_key;
+            for (kind, limit) in
+                [(LeaseKind::Training, limits.training), (LeaseKind::Evaluation, limits.evaluation)]
+            {
+                let Some(lease) = &config.lease(kind).live else { continue };
+                let lasts = since(Thing::Lease(kind, key.clone(), lease.epoch));
+                if lasts >= limit {
+                    let text =
+                        format!("node-{} has had the {kind} of {key} for {}", lease.node, minutes(lasts));
+                    alarms.push((format!("long_{kind}:{key}"), text));
+                }
+            }
+            let due = config.crossings > config.consumed
+                && config.training.live.is_none()
+                && config.candidates.is_empty()
+                && pauses(config, view).is_empty();
+            let waits = if due { since(Thing::Due(key.clone())) } else { Duration::ZERO };
+            if waits >= UNTRAINED {
+                let text = format!("{key} has had enough games for {} and nobody trains", minutes(waits));
+                alarms.push((format!("untrained:{key}"), text));
+            }
+        }
+        let playing =
+            state.configs.values().any(|config| !config.target.paused && config.target.weight > 0.0);
+        let holders: BTreeSet<NodeId> = state
+            .configs
+            .values()
+            .flat_map(|config| [&config.training, &config.evaluation])
+            .filter_map(|slot| slot.live.as_ref().map(|lease| lease.node))
+            .collect();
+        for node in state.nodes.values() {
+            let should = playing && node.draining.is_none() && !holders.contains(&node.id);
+            if !should || view.hosts.get(&node.id) != Some(&Host::Online) {
+                continue;
+            }
+            let watched = since(Thing::Host(node.id));
+            let idle =
+                busy.get(&node.id).map_or(watched, |at| now.saturating_duration_since(*at).min(watched));
+            if idle >= SILENT {
+                let text = format!(
+                    "node-{} ({}) should play and has shown no work for {}",
+                    node.id,
+                    node.name,
+                    minutes(idle)
+                );
+                alarms.push((format!("silent:node-{}", node.id), text));
+            }
+        }
+        self.0.retain(|thing, _| there.contains(thing));
+        alarms
+    }
+}
+
+fn minutes(duration: Duration) -> String {
+    format!("{} min", duration.as_secs() / 60)
+}
+
+/// Has this node look at its hosts now.
+///
+/// # Errors
+/// None.
+pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
+    node.wakes.health.notify_one();
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemons::fixture::World;
+
+    const LIMITS: Limits =
+        Limits { training: Duration::from_secs(600), evaluation: Duration::from_secs(3600) };
+
+    /// Minute, world, minutes at which hosts last showed work, names of what is wrong.
+    type Step<'a> = (u64, &'a World, &'a [(NodeId, u64)], &'a [&'a str]);
+
+    fn check(watchdog: &mut Watchdog, start: Instant, steps: &[Step<'_>]) {
+        for (minute, world, busy, expected) in steps {
+            let at = |minute: u64| start + Duration::from_secs(minute * 60);
+            let hosts = world.state.nodes.keys().map(|id| (*id, Host::Online)).collect();
+            let view = View { hosts, ..View::default() };
+            let busy = busy.iter().map(|(id, minute)| (*id, at(*minute))).collect();
+            let alarms = watchdog.look(&world.state, &view, &busy, &LIMITS, at(*minute));
+            let names: Vec<&str> = alarms.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, *expected, "after {minute} min");
+        }
+    }
+
+    #[test]
+    fn a_host_that_shows_no_work_is_silent() {
+        let world = World::with_nodes(2);
+        let both = |minute| [(1, minute), (2, minute)];
+        check(
+            &mut Watchdog::default(),
+            Instant::now(),
+            &[
+                (0, &world, &[], &[]),
+                (14, &world, &[(1, 14)], &[]),
+                (15, &world, &[(1, 14)], &["silent:node-2"]),
+                (16, &world, &both(16), &[]),
+                (31, &world, &both(16), &["silent:node-1", "silent:node-2"]),
+            ],
+        );
+        let mut drained = World::with_nodes(2);
+        drained.drain(2, true);
+        check(
+            &mut Watchdog::default(),
+            Instant::now(),
+            &[(0, &drained, &[], &[]), (60, &drained, &[(1, 60)], &[])],
+        );
+    }
+
+    #[test]
+    fn work_that_is_due_or_goes_on_for_too_long_shows() {
+        let mut due = World::with_nodes(1);
+        due.play(500);
+        due.cross();
+        let mut watchdog = Watchdog::default();
+        let start = Instant::now();
+        check(
+            &mut watchdog,
+            start,
+            &[(0, &due, &[(1, 0)], &[]), (30, &due, &[(1, 30)], &["untrained:hex8_2p"])],
+        );
+        let mut leased = due;
+        leased.grant(LeaseKind::Training, 1, None);
+        check(
+            &mut watchdog,
+            start,
+            &[
+                (31, &leased, &[], &[]),
+                (40, &leased, &[], &[]),
+                (41, &leased, &[], &["long_training:hex8_2p"]), // who works need not play
+            ],
+        );
+        let mut unhealthy = World::with_nodes(1);
+        unhealthy.play(500);
+        unhealthy.cross();
+        let view = View { unhealthy: Some("x".into()), ..View::default() };
+        let mut watchdog = Watchdog::default();
+        for minute in [0, 60] {
+            let now = start + Duration::from_secs(60 * minute);
+            let found = watchdog.look(&unhealthy.state, &view, &BTreeMap::new(), &LIMITS, now);
+            assert_eq!(found, [], "a pause has its reason");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! How this node's own events get into its log.
+//!
+//! Invariant: an event follows everything that this node knew of the same flow when it emitted it: its own last one, the
+//! cluster's last one, and what others have said since. So every node sees them in an order in which they can have
+//! happened, whoever emitted them. Of more than [`CAUSES_MAX`] others, the ones that spoke last are named.
+
+use super::{Emission, EventLog, LogError, set_tail};
+use crate::events::{
+    envelope::{CAUSES_MAX, Envelope, EventId, RAFT, Signed},
+    tables::Writer,
+};
+use rusqlite::{OptionalExtension, params};
+
+impl EventLog {
+    /// Keeps an event of this node and returns the message that tells the others.
+    ///
+    /// # Errors
+    /// [`LogError`]; then nothing was kept.
+    pub fn emit(&self, emission: impl Into<Emission>) -> Result<Vec<u8>, LogError> {
+        let signed = self.emit_all(vec![emission.into()])?;
+        let first = signed.first().ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        Ok(first.encode()?)
+    }
+
+    /// [`Self::emit`], but nothing if this node told the same thing by this before: for an event of a change that is
+    /// not in this database. Whoever made the change asks until it is told, also after a restart in between. An event
+    /// that can happen again ([`crate::events::Event::once`]) is told each time.
+    ///
+    /// # Errors
+    /// [`LogError`]; then nothing was kept.
+    pub fn emit_once(&self, emission: impl Into<Emission>) -> Result<Option<Vec<u8>>, LogError> {
+        let emission = emission.into();
+        emission.event.check()?;
+        let signed = self.write(|writer| match emission.event.once() {
+            Some(key) if !writer.tell_once(&key)? => Ok(None),
+            Some(_) | None => self.emit_one(writer, emission).map(Some),
+        })?;
+        Ok(signed.map(|signed| signed.encode()).transpose()?)
+    }
+
+    /// Keeps events of this node, all or none, in one synced transaction.
+    ///
+    /// # Errors
+    /// [`LogError`]; then nothing was kept.
+    pub fn emit_all(&self, emissions: Vec<Emission>) -> Result<Vec<Signed>, LogError> {
+        emissions.iter().try_for_each(|emission| emission.event.check())?;
+        self.write(|writer| {
+            let emit = |emission| self.emit_one(writer, emission);
+            emissions.into_iter().map(emit).collect()
+        })
+    }
+
+    fn emit_one(&self, writer: &Writer<'_>, emission: Emission) -> Result<Signed, LogError> {
+        let Emission { event, causes: named, injected } = emission;
+        let tail = |origin: &str| {
+            let sql = "SELECT sequence FROM event_tails WHERE origin = ? AND flow = ?";
+            let mut statement = writer.connection.prepare_cached(sql)?;
+            statement.query_row(params![origin, event.flow()], |row| row.get::<_, i64>(0)).optional()
+        };
+        let flow_previous = tail("")?;
+        let decided = tail(RAFT)?.map(|sequence| EventId { origin: RAFT.to_owned(), epoch: 0, sequence });
+        let heard = writer.take_heads(event.flow(), (&self.origin, self.epoch))?;
+        let mut causes: Vec<EventId> = Vec::new();
+        for cause in named.into_iter().chain(decided).chain(heard) {
+            if causes.len() < CAUSES_MAX && !causes.contains(&cause) {
+                causes.push(cause);
+            }
+        }
+        let sql = "UPDATE event_emitter SET sequence = sequence + 1 RETURNING sequence";
+        let sequence = writer.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        let id = EventId { origin: self.origin.clone(), epoch: self.epoch, sequence };
+        let envelope = Envelope { id, at_ms: writer.now_ms, flow_previous, causes, injected, event };
+        let signed = envelope.sign(&self.signer)?;
+        writer.log(&envelope, &signed)?;
+        set_tail(writer.connection, "", &envelope)?;
+        Ok(signed)
+    }
+}

@@ -1,0 +1,54 @@
+//! The cluster's members over HTTP.
+//!
+//! Invariant: what changes something needs the token of the node's data folder.
+
+use super::{Front, Refused, Shared, events::allowed};
+use crate::{clock::now_ms, node::status::NodeView};
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::{get, post},
+};
+use raft::{Command, NodeId, ProposeError};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+pub(super) fn router() -> Router<Arc<Front>> {
+    Router::new().route("/v1/members", get(members)).route("/v1/drain", post(drain))
+}
+
+/// A node that shall hand on what it has, or work again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drain {
+    /// Its id.
+    pub node: NodeId,
+    /// From now on?
+    pub draining: bool,
+    /// Why, for people.
+    #[serde(default)]
+    pub reason: String,
+}
+
+async fn members(State(front): Shared) -> Result<Json<Vec<NodeView>>, Refused> {
+    let node = front.node()?;
+    Ok(Json(crate::node::status::status(node, "").await.nodes))
+}
+
+async fn drain(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<Json<Drain>, Refused> {
+    let node = allowed(&front, &headers)?;
+    let wanted: Drain = super::events::parse(&body)?;
+    let Drain { node: id, draining, reason } = wanted.clone();
+    // An order is told from a host's own wish by its words.
+    let reason = if reason.is_empty() { "ordered".to_owned() } else { format!("ordered: {reason}") };
+    match node.propose(Command::SetDraining { node: id, draining, reason, at_ms: now_ms() }).await {
+        Ok(_) => {
+            tracing::info!(node = id, draining, "an operator drains a node, or no longer");
+            Ok(Json(wanted))
+        }
+        Err(ProposeError::Refused(reason)) => Err(Refused(StatusCode::CONFLICT, reason.to_string())),
+        Err(error) => Err(Refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
+    }
+}

@@ -1,0 +1,313 @@
+//! Models over HTTP: what became of each, and an operator's word on who is champion.
+//!
+//! Invariant: an operator moves the champion as the leader does, by a command that names the champion it replaces; it
+//! needs the token of the node's data folder, and a reason.
+
+use super::{
+    Front, Refused, Shared,
+    events::{allowed, parse},
+};
+use crate::{
+    clock::now_ms,
+    events::caused::node_name,
+    node::{Context, status::PromotionView},
+};
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode},
+    routing::{get, post},
+};
+use raft::{
+    ClusterState, Command, ConfigState, Evidence, Model, ModelStatus, ProposeError, Response, TEXT_BYTES_MAX,
+    TrainingReport,
+};
+use serde::{Deserialize, Serialize};
+use std::{sync::Arc, time::Duration};
+use wire::Hash;
+
+/// How long the leader may take to confirm what is read.
+const CONFIRM: Duration = Duration::from_secs(2);
+/// Hex digits by which a model may be named at least.
+const PREFIX_MIN: usize = 4;
+/// Models of one answer.
+const PAGE_MAX: usize = 1_000;
+
+pub(super) fn router() -> Router<Arc<Front>> {
+    Router::new()
+        .route("/v1/models", get(list))
+        .route("/v1/models/{name}", get(show))
+        .route("/v1/models/promote", post(promote))
+        .route("/v1/models/rollback", post(rollback))
+}
+
+/// A model, and what became of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelView {
+    /// Its content.
+    pub model: Hash,
+    /// Configuration.
+    pub config_key: String,
+    /// `champion`, `candidate`, `retired` or `rejected`.
+    pub status: String,
+    /// Why it was rejected.
+    pub reason: Option<String>,
+    /// Numbers that it had as champion.
+    pub generations: Vec<u64>,
+    /// Bytes.
+    pub size: u64,
+    /// The weights it was trained from.
+    pub parent: Hash,
+    /// Training steps in it.
+    pub step: u64,
+    /// Who trained it; none for the seeded network.
+    pub trained_by: Option<String>,
+    /// Nodes that hold it.
+    pub holders: Vec<String>,
+    /// How training went.
+    pub report: Option<TrainingReport>,
+    /// Its latest evaluation as a candidate.
+    pub evidence: Option<Evidence>,
+    /// When it became known, milliseconds since the epoch.
+    pub at_ms: u64,
+}
+
+/// An operator's word on the champion of a configuration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verdict {
+    /// Configuration.
+    pub config_key: String,
+    /// The model to appoint, or the beginning of its name; none for a rollback.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Why, for the history.
+    pub reason: String,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Moved {
+    /// Configuration.
+    pub config_key: String,
+    /// The champion now.
+    pub champion: Hash,
+    /// Its number.
+    pub generation: u64,
+    /// The step of the history; none if it was champion already.
+    pub promotion: Option<PromotionView>,
+}
+
+/// Which models.
+#[derive(Deserialize)]
+struct Which {
+    #[serde(default)]
+    config_key: Option<String>,
+    #[serde(default = "page")]
+    limit: usize,
+}
+
+fn page() -> usize {
+    50
+}
+
+fn view(state: &ClusterState, hash: Hash, model: &Model) -> ModelView {
+    let (status, reason) = match &model.status {
+        ModelStatus::Candidate => ("candidate", None),
+        ModelStatus::Champion => ("champion", None),
+        ModelStatus::Retired => ("retired", None),
+        ModelStatus::Rejected { reason } => ("rejected", Some(reason.clone())),
+    };
+    let config = state.config(&model.config_key);
+    let first = config.filter(|config| config.initial == hash).map(|_| 0);
+    let later = config.into_iter().flat_map(|config| &config.history).filter(|step| step.model == hash);
+    ModelView {
+        model: hash,
+        config_key: model.config_key.clone(),
+        status: status.to_owned(),
+        reason,
+        generations: first.into_iter().chain(later.map(|step| step.generation)).collect(),
+        size: model.info.size,
+        parent: model.info.parent,
+        step: model.info.step,
+        trained_by: model.trained_by.map(node_name),
+        holders: model.holders.iter().map(|id| node_name(*id)).collect(),
+        report: model.report.clone(),
+        evidence: model.evidence.clone(),
+        at_ms: model.at_ms,
+    }
+}
+
+/// The one model whose name begins so.
+fn named<'a>(state: &'a ClusterState, name: &str) -> Result<(Hash, &'a Model), Refused> {
+    let refused = |status, text: &str| Err(Refused(status, format!("{text} {name:?}")));
+    if name.len() < PREFIX_MIN || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let status = StatusCode::BAD_REQUEST;
+        return refused(status, &format!("a model is named by {PREFIX_MIN} hex digits or more, not by"));
+    }
+    let name = name.to_ascii_lowercase();
+    let mut found = state.models.iter().filter(|(hash, _)| hash.to_string().starts_with(&name));
+    match (found.next(), found.next()) {
+        (Some((hash, model)), None) => Ok((*hash, model)),
+        (None, _) => refused(StatusCode::NOT_FOUND, "there is no model"),
+        (Some(_), Some(_)) => refused(StatusCode::CONFLICT, "more than one model begins with"),
+    }
+}
+
+/// The state that a quorum confirms.
+async fn confirmed(node: &Context) -> Result<Arc<ClusterState>, Refused> {
+    let state = node.raft.linearizable_within(CONFIRM).await;
+    state.map_err(|error| Refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
+}
+
+async fn list(
+    State(front): Shared,
+    Query(Which { config_key, limit }): Query<Which>,
+) -> Result<Json<Vec<ModelView>>, Refused> {
+    let state = front.node()?.raft.local();
+    let ours = |model: &Model| config_key.as_ref().is_none_or(|key| *key == model.config_key);
+    let mut found: Vec<_> = state.models.iter().filter(|(_, model)| ours(model)).collect();
+    found.sort_by_key(|(_, model)| std::cmp::Reverse(model.log_index));
+    found.truncate(limit.min(PAGE_MAX));
+    Ok(Json(found.into_iter().map(|(hash, model)| view(&state, *hash, model)).collect()))
+}
+
+async fn show(State(front): Shared, Path(name): Path<String>) -> Result<Json<ModelView>, Refused> {
+    let state = front.node()?.raft.local();
+    let (hash, model) = named(&state, &name)?;
+    Ok(Json(view(&state, hash, model)))
+}
+
+async fn promote(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<Json<Moved>, Refused> {
+    let node = allowed(&front, &headers)?;
+    let verdict: Verdict = parse(&body)?;
+    let state = confirmed(node).await?;
+    let config = config(&state, &verdict)?;
+    let name = verdict.model.as_deref().unwrap_or_default();
+    let (model, _) = named(&state, name)?;
+    let command = Command::Appoint {
+        config_key: verdict.config_key.clone(),
+        model,
+        expected_champion: config.champion,
+        reason: verdict.reason.clone(),
+        at_ms: now_ms(),
+    };
+    moved(node, &verdict, command).await
+}
+
+async fn rollback(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<Json<Moved>, Refused> {
+    let node = allowed(&front, &headers)?;
+    let verdict: Verdict = parse(&body)?;
+    if verdict.model.is_some() {
+        return Err(Refused(StatusCode::BAD_REQUEST, "a rollback names no model".to_owned()));
+    }
+    let state = confirmed(node).await?;
+    let champion = config(&state, &verdict)?.champion;
+    let command = Command::Rollback {
+        config_key: verdict.config_key.clone(),
+        expected_champion: Some(champion),
+        reason: verdict.reason.clone(),
+        triggered_by: "operator".to_owned(),
+        trigger: None,
+        at_ms: now_ms(),
+    };
+    moved(node, &verdict, command).await
+}
+
+/// The configuration that the verdict is on, if it gives a reason.
+fn config<'a>(state: &'a ClusterState, verdict: &Verdict) -> Result<&'a ConfigState, Refused> {
+    if verdict.reason.trim().is_empty() || verdict.reason.len() > TEXT_BYTES_MAX {
+        let text = format!("a reason of 1 to {TEXT_BYTES_MAX} bytes is needed");
+        return Err(Refused(StatusCode::BAD_REQUEST, text));
+    }
+    let unknown = || format!("there is no configuration {:?}", verdict.config_key);
+    state.config(&verdict.config_key).ok_or_else(|| Refused(StatusCode::NOT_FOUND, unknown()))
+}
+
+/// Proposes it, and says how things stand then.
+async fn moved(node: &Context, verdict: &Verdict, command: Command) -> Result<Json<Moved>, Refused> {
+    let name = command.name();
+    let promotion = match node.propose(command).await {
+        Ok(Response::Promoted { promotion, .. } | Response::RolledBack { promotion, .. }) => Some(promotion),
+        Ok(_) => None, // said before
+        Err(error @ ProposeError::Refused(_)) => {
+            return Err(Refused(StatusCode::CONFLICT, error.to_string()));
+        }
+        Err(error) => return Err(Refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
+    };
+    tracing::info!(
+        command = name,
+        config = verdict.config_key,
+        reason = verdict.reason,
+        "an operator's word"
+    );
+    let state = confirmed(node).await?;
+    let config = config(&state, verdict)?;
+    Ok(Json(Moved {
+        config_key: verdict.config_key.clone(),
+        champion: config.champion,
+        generation: config.generation,
+        promotion: promotion.as_ref().map(PromotionView::from),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemons::fixture::{KEY, World, hash};
+
+    #[test]
+    fn a_model_is_named_by_the_beginning_of_its_name() {
+        let mut world = World::with_nodes(3);
+        world.train("a", 2);
+        let name = hash("a").to_string();
+        let check = |name: &str, expected: Result<Hash, StatusCode>| {
+            let found = named(&world.state, name).map(|(hash, _)| hash).map_err(|refused| refused.0);
+            assert_eq!(found, expected, "{name}");
+        };
+        check(&name, Ok(hash("a")));
+        check(&name[..8].to_uppercase(), Ok(hash("a")));
+        check(&name[..3], Err(StatusCode::BAD_REQUEST));
+        check("../etc", Err(StatusCode::BAD_REQUEST));
+        check("", Err(StatusCode::BAD_REQUEST));
+        check("00000000", Err(StatusCode::NOT_FOUND));
+    }
+
+    #[test]
+    fn a_view_says_what_became_of_a_model() {
+        let mut world = World::with_nodes(3);
+        world.train("a", 2);
+        world.evaluate("a", 3, true);
+        (1..=3).for_each(|node| world.held("a", node));
+        world.promote("a");
+        world.apply(Command::Rollback {
+            config_key: KEY.into(),
+            expected_champion: Some(hash("a")),
+            reason: "worse".into(),
+            triggered_by: "operator".into(),
+            trigger: None,
+            at_ms: 1,
+        });
+        let seen = |name: &str| view(&world.state, hash(name), world.state.models.get(&hash(name)).unwrap());
+        let (untrained, a) = (seen("untrained"), seen("a"));
+        assert_eq!((untrained.status.as_str(), untrained.generations), ("champion", vec![0, 2]));
+        assert_eq!((a.status.as_str(), a.reason.as_deref()), ("rejected", Some("rolled back: worse")));
+        assert_eq!((a.generations, a.trained_by.as_deref()), (vec![1], Some("node-2")));
+        assert!(a.evidence.is_some() && a.report.is_some());
+    }
+
+    #[test]
+    fn a_verdict_needs_a_reason_and_a_known_configuration() {
+        let world = World::with_nodes(1);
+        let check = |key: &str, reason: &str, expected: Option<StatusCode>| {
+            let verdict = Verdict { config_key: key.into(), model: None, reason: reason.into() };
+            let found = config(&world.state, &verdict).err().map(|refused| refused.0);
+            assert_eq!(found, expected, "{key} {reason}");
+        };
+        check(KEY, "it plays badly", None);
+        check(KEY, "  ", Some(StatusCode::BAD_REQUEST));
+        check(KEY, &"x".repeat(257), Some(StatusCode::BAD_REQUEST));
+        check("square8_2p", "why", Some(StatusCode::NOT_FOUND));
+    }
+}

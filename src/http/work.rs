@@ -1,0 +1,77 @@
+//! Exclusive work over HTTP: what there is, and an operator who stops some of it.
+
+use super::{
+    Front, Refused, Shared,
+    events::{allowed, parse},
+};
+use crate::{
+    clock::now_ms,
+    daemons::queue::{Item, OPERATOR, queue},
+};
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::{get, post},
+};
+use raft::{Command, LeaseKind, ProposeError, TEXT_BYTES_MAX};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+pub(super) fn router() -> Router<Arc<Front>> {
+    Router::new().route("/v1/work", get(list)).route("/v1/work/cancel", post(cancel))
+}
+
+/// Work that an operator stops.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cancellation {
+    /// `training` or `evaluation`.
+    pub kind: String,
+    /// Configuration.
+    pub config_key: String,
+    /// Why, for people.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Work that was stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancelled {
+    /// The epoch of the lease that ended.
+    pub epoch: u64,
+    /// Who held it.
+    pub node_id: String,
+}
+
+async fn list(State(front): Shared) -> Result<Json<Vec<Item>>, Refused> {
+    let node = front.node()?;
+    let view = Arc::clone(&node.cluster.borrow());
+    Ok(Json(queue(&node.raft.local(), &view, now_ms())))
+}
+
+async fn cancel(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<Json<Cancelled>, Refused> {
+    let node = allowed(&front, &headers)?;
+    let Cancellation { kind, config_key, reason } = parse(&body)?;
+    let named = [LeaseKind::Training, LeaseKind::Evaluation].into_iter().find(|it| it.to_string() == kind);
+    let kind = named.ok_or_else(|| {
+        let why = format!("there is no work of kind {kind:?}: training or evaluation");
+        Refused(StatusCode::BAD_REQUEST, why)
+    })?;
+    let state = node.raft.local();
+    let live = state.config(&config_key).and_then(|config| config.lease(kind).live.clone());
+    let lease = live.ok_or_else(|| {
+        Refused(StatusCode::NOT_FOUND, format!("there is no {kind} of {config_key} to cancel"))
+    })?;
+    let reason = format!("{OPERATOR}{}", if reason.is_empty() { "no reason given" } else { &reason });
+    if reason.len() > TEXT_BYTES_MAX {
+        return Err(Refused(StatusCode::BAD_REQUEST, "the reason is too long".to_owned()));
+    }
+    let epoch = lease.epoch;
+    match node.propose(Command::CancelLease { kind, config_key, epoch, reason, at_ms: now_ms() }).await {
+        Ok(_) => Ok(Json(Cancelled { epoch, node_id: crate::events::caused::node_name(lease.node) })),
+        Err(ProposeError::Refused(why)) => Err(Refused(StatusCode::CONFLICT, why.to_string())),
+        Err(error) => Err(Refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
+    }
+}

@@ -25,8 +25,6 @@ const DECIDE: Duration = Duration::from_secs(20);
 const AUDIT: Duration = Duration::from_secs(120);
 /// A replay runs handlers, here and elsewhere.
 const REPLAY: Duration = Duration::from_secs(40);
-/// A command has to be agreed on, and what it changed be confirmed.
-const DECIDE: Duration = Duration::from_secs(20);
 /// Largest answer.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 

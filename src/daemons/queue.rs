@@ -102,7 +102,7 @@ pub fn queue(state: &ClusterState, view: &View, now_ms: u64) -> Vec<Item> {
             }
         };
         if config.crossings > config.consumed && config.training.live.is_none() {
-            let reason = training_waits_for(state, config, view);
+            let reason = training_waits_for(config, view);
             let reason = reason.unwrap_or_else(|| free(state, config, LeaseKind::Training));
             items.push(waiting(LeaseKind::Training, None, reason));
         }
@@ -128,7 +128,7 @@ pub fn queue(state: &ClusterState, view: &View, now_ms: u64) -> Vec<Item> {
 }
 
 /// Why a training that is due is not granted, but for nodes.
-fn training_waits_for(state: &ClusterState, config: &ConfigState, view: &View) -> Option<String> {
+fn training_waits_for(config: &ConfigState, view: &View) -> Option<String> {
     if let Some(pause) = pauses(config, view).into_iter().next() {
         return Some(format!("paused: {}", pause.reason));
     }

@@ -144,6 +144,7 @@ fn wanted(config: &ConfigState) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::EvaluationConfig;
     use crate::{
         daemons::fixture::{KEY, World, hash},
         learner::sprt::expected_score,
@@ -366,7 +367,14 @@ mod tests {
         let mut world = world();
         let evidence = world.state.models.get(&hash("b")).unwrap().evidence.clone();
         round(&mut world, 1, 49);
-        assert_eq!(crate::daemons::promotion::decide(&world.state, 25.0, 0), []);
+        assert_eq!(
+            crate::daemons::promotion::Promotion::default().decide(
+                &world.state,
+                &EvaluationConfig::default(),
+                0
+            ),
+            []
+        );
         assert_eq!(world.state.models.get(&hash("b")).unwrap().evidence, evidence);
     }
 }

@@ -36,6 +36,7 @@ async fn node(dir: &Path, tasks: &mut JoinSet<()>) -> P2pHandle {
         cluster: "ways".into(),
         boot: 1,
         topics: vec![],
+        direct_topics: Vec::new(),
         blob_dir: dir.join("blobs"),
     };
     P2p::start(config, tasks, CancellationToken::new()).await.unwrap().0

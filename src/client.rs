@@ -2,8 +2,15 @@
 
 use crate::{
     daemons::queue::Item,
-    events::{Event, dlq::DeadLetter, log::Logged},
-    http::{Audit, Cancellation, Cancelled, Drain, Injection, Letters, ModelView, Moved, Trouble, Verdict},
+    events::{
+        Event,
+        dlq::DeadLetter,
+        log::{Commit, Logged},
+    },
+    http::{
+        Audit, Cancellation, Cancelled, Drain, Drill, Drilled, Injection, Letters, ModelView, Moved, Pulled,
+        Trouble, Verdict,
+    },
     node::{
         letters::Told,
         status::{LeaderReport, NodeView, Status},
@@ -16,15 +23,20 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use wire::Hash;
 
 /// How long a node may take to answer.
 const WAIT: Duration = Duration::from_secs(4);
+/// A drill takes its time.
+const DRILL: Duration = Duration::from_secs(60);
 /// A decision waits for a leader.
 const DECIDE: Duration = Duration::from_secs(20);
 /// An audit reads everything.
 const AUDIT: Duration = Duration::from_secs(120);
 /// A replay runs handlers, here and elsewhere.
 const REPLAY: Duration = Duration::from_secs(40);
+/// A pull tries every way there is.
+const PULL: Duration = Duration::from_secs(400);
 /// Largest answer.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
@@ -66,6 +78,8 @@ pub enum ClientError {
 pub struct Client {
     base: String,
     folder: PathBuf,
+    /// Keeps connections open between questions.
+    agent: ureq::Agent,
 }
 
 impl Client {
@@ -75,7 +89,10 @@ impl Client {
     /// [`ClientError::NotRunning`], or a folder that is none.
     pub fn of_folder(path: &Path) -> Result<Self, ClientError> {
         match Running::find(path)? {
-            Running::Yes(runtime) => Ok(Self { base: runtime.http, folder: path.to_owned() }),
+            Running::Yes(runtime) => {
+                let agent = ureq::Agent::new_with_defaults();
+                Ok(Self { base: runtime.http, folder: path.to_owned(), agent })
+            }
             Running::Starting => Err(ClientError::NotReady("it is starting".to_owned())),
             Running::Stale(_) | Running::No => Err(ClientError::NotRunning(path.display().to_string())),
         }
@@ -129,12 +146,36 @@ impl Client {
         self.get("/v1/audit", AUDIT)
     }
 
+    /// Has a model or a segment brought to the node.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn pull(&self, hash: Hash) -> Result<Pulled, ClientError> {
+        self.post(&format!("/v1/blobs/{hash}/pull"), &(), PULL)
+    }
+
     /// Emits an event as an operator.
     ///
     /// # Errors
     /// [`ClientError`].
     pub fn emit(&self, injection: &Injection) -> Result<Event, ClientError> {
         self.post("/v1/events", injection, WAIT)
+    }
+
+    /// Has the node emit events of a drill, and returns once it has.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn drill(&self, drill: &Drill) -> Result<Vec<Drilled>, ClientError> {
+        self.post("/v1/events/drill", drill, DRILL)
+    }
+
+    /// When the node had events after a position of its log synced, as far as it remembers.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn commits(&self, since: i64) -> Result<Vec<Commit>, ClientError> {
+        self.get(&format!("/v1/events/commits?since={since}"), WAIT)
     }
 
     /// Exclusive work that waits or goes on, as the node knows it.
@@ -248,7 +289,7 @@ impl Client {
             .map_err(|source| ClientError::Token { path: self.folder.clone(), source })?;
         let url = format!("{}{path}", self.base);
         let failed = |source: ureq::Error| ClientError::Http { url: url.clone(), source: Box::new(source) };
-        let request = ureq::post(&url).header("authorization", format!("Bearer {token}"));
+        let request = self.agent.post(&url).header("authorization", format!("Bearer {token}"));
         let config = request.config().proxy(None).timeout_global(Some(wait));
         let request = config.http_status_as_error(false).build();
         read(request.send_json(body).map_err(failed)?, failed)
@@ -258,7 +299,7 @@ impl Client {
         let url = format!("{}{path}", self.base);
         let failed = |source: ureq::Error| ClientError::Http { url: url.clone(), source: Box::new(source) };
         // A proxy of the environment does not know this host's loopback interface.
-        let config = ureq::get(&url).config().proxy(None).timeout_global(Some(wait));
+        let config = self.agent.get(&url).config().proxy(None).timeout_global(Some(wait));
         let request = config.http_status_as_error(false).build();
         read(request.call().map_err(failed)?, failed)
     }

@@ -27,10 +27,32 @@ pub struct Config {
     pub evaluation: EvaluationConfig,
     /// Events.
     pub events: EventsConfig,
+    /// How models and segments get here.
+    pub distribution: DistributionConfig,
     /// How many peers there should be.
     pub autoscaler: AutoscalerConfig,
     /// Whether this host may stop by itself.
     pub idle_shutdown: IdleShutdownConfig,
+}
+
+/// How models and segments get here: the ways are tried in this order, and what arrives is checked the same on each.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DistributionConfig {
+    /// From all peers that hold them.
+    pub swarm: bool,
+    /// Over HTTP from one holder, where the swarm does not deliver: `GET /v1/blobs/HASH`, with ranges.
+    pub http: bool,
+    /// Where that does not deliver either: program and arguments of a command, run without a shell. None unless it is
+    /// given. `{host}` is the holder's host name, `{path}` where the content lies in its data folder, `{hash}` its hash,
+    /// `{target}` the file to write: `rsync = ["rsync", "-a", "{host}:/srv/ringrift/{path}", "{target}"]`.
+    pub rsync: Vec<String>,
+}
+
+impl Default for DistributionConfig {
+    fn default() -> Self {
+        Self { swarm: true, http: true, rsync: Vec::new() }
+    }
 }
 
 /// How events travel.
@@ -116,6 +138,7 @@ impl Default for Config {
             training: TrainingConfig::default(),
             evaluation: EvaluationConfig::default(),
             events: EventsConfig::default(),
+            distribution: DistributionConfig::default(),
             autoscaler: AutoscalerConfig::default(),
             idle_shutdown: IdleShutdownConfig::default(),
         }
@@ -341,6 +364,22 @@ impl Config {
             e.win_rate_vs_random_min.to_string(),
             "0 to 1",
         )?;
+        let d = &self.distribution;
+        check(
+            d.swarm || d.http || !d.rsync.is_empty(),
+            "distribution",
+            "no way".to_owned(),
+            "swarm, http, or a command",
+        )?;
+        let words = d.rsync.iter().all(|word| (1..=1024).contains(&word.len()) && !word.contains('\0'));
+        let program = d.rsync.first().is_none_or(|program| !program.contains('{'));
+        let target = d.rsync.is_empty() || d.rsync.iter().any(|word| word.contains("{target}"));
+        check(
+            words && program && target && d.rsync.len() <= 64,
+            "distribution.rsync",
+            format!("{:?}", d.rsync),
+            "a program and its arguments, one of them with {target}",
+        )?;
         let (a, i) = (&self.autoscaler, &self.idle_shutdown);
         check(
             1 <= a.nodes_min && a.nodes_min <= a.nodes_max && a.nodes_max <= 1000,
@@ -432,6 +471,9 @@ mod tests {
         check("[selfplay]\nsimulations = 1", "selfplay.simulations = 1");
         check("[training]\nbacth = 3", "bacth");
         check("[evaluation]\nelo1 = nan", "evaluation.elo1");
+        check("[distribution]\nswarm = false\nhttp = false", "distribution = no way");
+        check("[distribution]\nrsync = ['rsync', '{host}']", "{target}");
+        check("[distribution]\nrsync = ['{host}', '{target}']", "distribution.rsync");
         check("[autoscaler]\nnodes_min = 30", "autoscaler.nodes_min, nodes_max = 30, 20");
         check("[autoscaler]\ncommand = ['']", "autoscaler.command");
         check("[idle_shutdown]\nseconds = 1", "idle_shutdown.seconds");

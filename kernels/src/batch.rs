@@ -1,6 +1,7 @@
 //! Positions ready for the network, with what training wants to hear about them.
 
 use crate::action::Actions;
+use crate::device::Positions;
 use crate::encode::{CHANNELS, GLOBALS, encode, relative};
 use rules::{Board, Move, State, Topology};
 
@@ -13,9 +14,11 @@ pub struct Target<'a> {
     pub winner: u8,
 }
 
-/// Encoded positions of one board. Reused: clearing keeps the memory.
+/// Positions of one board, encoded for the CPU or packed for a device. Reused: clearing keeps the memory.
 #[derive(Clone, Debug)]
 pub struct Batch {
+    /// Packed positions, in place of everything that is encoded.
+    pub(crate) packed: Option<Positions>,
     pub(crate) board: Board,
     pub(crate) planes: Vec<f32>,
     pub(crate) globals: Vec<f32>,
@@ -29,10 +32,16 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// An empty batch.
+    /// An empty batch for a device, which encodes positions itself.
+    pub(crate) fn packed(board: Board) -> Self {
+        Self { packed: Some(Positions::new(board)), ..Self::new(board) }
+    }
+
+    /// An empty batch for the CPU.
     #[must_use]
     pub fn new(board: Board) -> Self {
         Self {
+            packed: None,
             board,
             planes: Vec::new(),
             globals: Vec::new(),
@@ -47,6 +56,9 @@ impl Batch {
 
     /// Removes all positions.
     pub fn clear(&mut self) {
+        if let Some(packed) = &mut self.packed {
+            packed.clear();
+        }
         self.planes.clear();
         self.globals.clear();
         self.actions.clear();
@@ -72,6 +84,9 @@ impl Batch {
     /// Number of positions with a policy target.
     #[must_use]
     pub fn policies(&self) -> usize {
+        if let Some(packed) = &self.packed {
+            return packed.policies();
+        }
         (0..self.policy_ends.len()).filter(|&position| !self.policy_of(position).is_empty()).count()
     }
 
@@ -81,13 +96,17 @@ impl Batch {
     /// For a position of another board.
     pub fn push<T: Topology>(&mut self, state: &State<T>, legal: &[Move]) {
         assert_eq!(T::BOARD, self.board, "a batch has one board");
+        self.seats.push(state.seats());
+        self.movers.push(state.seat());
+        if let Some(packed) = &mut self.packed {
+            packed.push(state, legal);
+            return;
+        }
         let (planes, globals) = (self.planes.len(), self.globals.len());
         self.planes.resize(planes + T::CELLS * CHANNELS, 0.0);
         self.globals.resize(globals + GLOBALS, 0.0);
         encode(state, &mut self.planes[planes..], &mut self.globals[globals..]);
         self.actions.push(state, legal);
-        self.seats.push(state.seats());
-        self.movers.push(state.seat());
     }
 
     /// Adds a position to learn from. Weights that are not positive and finite or name no legal move are left out.
@@ -97,12 +116,13 @@ impl Batch {
     pub fn push_sample<T: Topology>(&mut self, state: &State<T>, legal: &[Move], target: Target<'_>) {
         assert_eq!(self.winners.len(), self.len(), "all positions of a batch have targets, or none");
         self.push(state, legal);
-        self.winners.push(relative(target.winner % state.seats(), state.seat(), state.seats()) as u8);
-        let kept = |&&(index, weight): &&(u16, f32)| {
-            usize::from(index) < legal.len() && weight > 0.0 && weight.is_finite()
-        };
-        let total: f32 = target.policy.iter().filter(kept).map(|&(_, weight)| weight).sum();
-        self.policy.extend(target.policy.iter().filter(kept).map(|&(index, weight)| (index, weight / total)));
+        let winner = relative(target.winner % state.seats(), state.seat(), state.seats()) as u8;
+        self.winners.push(winner);
+        if let Some(packed) = &mut self.packed {
+            packed.push_target(legal.len(), target.policy, winner);
+            return;
+        }
+        self.policy.extend(normalised(target.policy, legal.len()));
         self.policy_ends.push(self.policy.len());
     }
 
@@ -111,4 +131,14 @@ impl Batch {
         let start = if position == 0 { 0 } else { self.policy_ends[position - 1] };
         &self.policy[start..self.policy_ends[position]]
     }
+}
+
+/// A policy target over `legal` moves without the entries that name none or whose weight is not positive and finite;
+/// the weights sum to one.
+pub(crate) fn normalised(policy: &[(u16, f32)], legal: usize) -> impl Iterator<Item = (u16, f32)> + '_ {
+    let kept = move |&&(index, weight): &&(u16, f32)| {
+        usize::from(index) < legal && weight > 0.0 && weight.is_finite()
+    };
+    let total: f32 = policy.iter().filter(kept).map(|&(_, weight)| weight).sum();
+    policy.iter().filter(kept).map(move |&(index, weight)| (index, weight / total))
 }

@@ -63,7 +63,7 @@ impl<T: Topology> Evaluator<T> for CpuEvaluator {
 }
 
 /// From seats as the mover sees them to seats of the game.
-fn absolute(relative: [f32; SEATS_MAX], mover: u8, seats: u8) -> [f32; SEATS_MAX] {
+pub(crate) fn absolute(relative: [f32; SEATS_MAX], mover: u8, seats: u8) -> [f32; SEATS_MAX] {
     let mut value = [0.0; SEATS_MAX];
     for (at, &share) in relative[..usize::from(seats)].iter().enumerate() {
         value[(usize::from(mover) + at) % usize::from(seats)] = share;
@@ -72,7 +72,7 @@ fn absolute(relative: [f32; SEATS_MAX], mover: u8, seats: u8) -> [f32; SEATS_MAX
 }
 
 /// Replaces what overflowed by no opinion: a stranger's network may have weights that are finite and absurd.
-fn tame(evaluation: &mut Evaluation, seats: u8) {
+pub(crate) fn tame(evaluation: &mut Evaluation, seats: u8) {
     if !evaluation.value.iter().all(|share| share.is_finite()) {
         evaluation.value[..usize::from(seats)].fill(1.0 / f32::from(seats));
     }

@@ -85,17 +85,7 @@ pub fn encode<T: Topology>(state: &State<T>, planes: &mut [f32], globals: &mut [
 fn encode_globals<T: Topology>(state: &State<T>, globals: &mut [f32]) {
     globals.fill(0.0);
     let (mover, seats, config) = (state.seat(), state.seats(), state.config());
-    let phase = match state.phase() {
-        Phase::Place => 0,
-        Phase::Move => 1,
-        Phase::Capture => 2,
-        Phase::Chain => 3,
-        Phase::Line => 4,
-        Phase::Territory => 5,
-        // A finished game is never evaluated.
-        Phase::Forced | Phase::Over => 6,
-    };
-    globals[phase] = 1.0;
+    globals[phase_index(state.phase())] = 1.0;
     for seat in 0..seats {
         let at = relative(seat, mover, seats);
         globals[7 + at] = f32::from(state.hand(seat)) / f32::from(T::BOARD.supply());
@@ -110,20 +100,38 @@ fn encode_globals<T: Topology>(state: &State<T>, globals: &mut [f32]) {
         let rounds = f32::from(lps.rounds.min(3)) / 3.0;
         globals[if alone == mover { 24 } else { 25 }] = rounds;
     }
-    let flags = [
-        state.swap_available(),
-        state.payment_due(),
-        state.recovery_turn(),
-        state.acted(),
-        state.options().victory == Victory::TurnEnd,
-    ];
-    for (global, flag) in globals[26..31].iter_mut().zip(flags) {
+    for (global, flag) in globals[26..31].iter_mut().zip(flags(state)) {
         *global = f32::from(u8::from(flag));
     }
     let taken = (0..seats).fold(state.occupied_bits(), |bits, seat| {
         bits | state.marker_bits(seat) | state.collapsed_bits(seat)
     });
     globals[31] = taken.count() as f32 / T::CELLS as f32;
+}
+
+/// Which global says so that a phase is on.
+pub(crate) const fn phase_index(phase: Phase) -> usize {
+    match phase {
+        Phase::Place => 0,
+        Phase::Move => 1,
+        Phase::Capture => 2,
+        Phase::Chain => 3,
+        Phase::Line => 4,
+        Phase::Territory => 5,
+        // A finished game is never evaluated.
+        Phase::Forced | Phase::Over => 6,
+    }
+}
+
+/// The globals that are yes or no.
+pub(crate) fn flags<T: Topology>(state: &State<T>) -> [bool; 5] {
+    [
+        state.swap_available(),
+        state.payment_due(),
+        state.recovery_turn(),
+        state.acted(),
+        state.options().victory == Victory::TurnEnd,
+    ]
 }
 
 #[cfg(test)]

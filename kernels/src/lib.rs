@@ -9,6 +9,7 @@ mod batch;
 mod checkpoint;
 mod conv;
 mod cpu;
+mod device;
 mod encode;
 mod evaluator;
 #[cfg(test)]
@@ -27,8 +28,17 @@ pub use checkpoint::{
     CHECKPOINT_BYTES_MAX, CHECKPOINT_FORMAT, Checkpoint, CheckpointError, CheckpointHeader,
 };
 pub use cpu::CpuEvaluator;
+pub use device::{Backend, CpuBackend, CudaBackend, DeviceError};
 pub use encode::{CHANNELS, ENCODER_VERSION, GLOBALS, encode, relative};
 pub use evaluator::{Evaluation, Evaluator, Query};
 pub use network::Network;
 pub use optimizer::Optimizer;
-pub use trainer::{Loss, NotFinite, Trainer};
+pub use trainer::{Loss, NotFinite, Train, TrainError, Trainer};
+
+/// The kernels as they are shipped and compiled; for `scripts/build-kernels`.
+pub mod cuda {
+    pub use crate::device::{
+        COMPILER, CompileError, Compiled, Image, Manifest, OPTIONS, TARGETS, Usage, compile,
+        is_compiler_present, source, source_hash,
+    };
+}

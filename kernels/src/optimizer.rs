@@ -24,8 +24,8 @@ impl Default for Optimizer {
     }
 }
 
-const BETA1: f32 = 0.9;
-const BETA2: f32 = 0.95;
+pub(crate) const BETA1: f32 = 0.9;
+pub(crate) const BETA2: f32 = 0.95;
 const EPSILON: f32 = 1e-8;
 /// The lowest rate of a run's last third, as a share of its peak.
 const FLOOR: f64 = 0.1;
@@ -91,10 +91,15 @@ impl Moments {
     }
 }
 
-/// Moves the average towards the weights. Early on, when a fixed rate would remember the seeded weights, it is the
-/// plain mean.
-pub(crate) fn average(average: &mut [f32], weights: &[f32], keep: f32, step: u64) {
-    let keep = keep.min((step as f32 + 1.0) / (step as f32 + 10.0));
+/// What the average keeps of itself in a step. Early on, when a fixed share would remember the seeded weights, it is
+/// that of the plain mean.
+pub(crate) fn keep(most: f32, step: u64) -> f32 {
+    most.min((step as f32 + 1.0) / (step as f32 + 10.0))
+}
+
+/// Moves the average towards the weights.
+pub(crate) fn average(average: &mut [f32], weights: &[f32], most: f32, step: u64) {
+    let keep = keep(most, step);
     for (average, &weight) in average.iter_mut().zip(weights) {
         *average = keep * *average + (1.0 - keep) * weight;
     }

@@ -9,7 +9,7 @@ pub(crate) struct Taps {
     pub(crate) cells: usize,
     pub(crate) taps: usize,
     /// `[cells, taps]`, [`NONE_CELL`] off the board.
-    sources: Vec<u16>,
+    pub(crate) sources: Vec<u16>,
 }
 
 impl Taps {

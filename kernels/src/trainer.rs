@@ -4,6 +4,7 @@ use crate::architecture::Architecture;
 use crate::backward::Gradient;
 use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
+use crate::device::DeviceError;
 use crate::network::Network;
 use crate::optimizer::{Moments, Optimizer, average};
 use crate::tower::{Sums, Workspace};
@@ -25,7 +26,7 @@ impl Loss {
         self.policy + self.value
     }
 
-    fn of(sums: Sums) -> Self {
+    pub(crate) fn of(sums: Sums) -> Self {
         let mean = |sum: f64, count: usize| sum / count.max(1) as f64;
         Self { policy: mean(sums.policy, sums.policies), value: mean(sums.value, sums.values) }
     }
@@ -39,7 +40,54 @@ pub struct NotFinite {
     pub step: u64,
 }
 
-/// Weights in training.
+/// Why a step was not made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TrainError {
+    /// The gradient was not finite, and nothing has changed.
+    #[error(transparent)]
+    NotFinite(#[from] NotFinite),
+    /// The device failed; what it holds is lost.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
+
+/// Weights in training, on any backend.
+pub trait Train: Send {
+    /// One step on a batch of the same backend's, the `of_run`-th of `run` of this training run. Returns the loss before
+    /// it.
+    ///
+    /// # Errors
+    /// [`TrainError`] if it was not made.
+    ///
+    /// # Panics
+    /// If the batch is of another board or another backend, has too many positions, or some without targets.
+    fn step(&mut self, batch: &Batch, of_run: u64, run: u64) -> Result<Loss, TrainError>;
+
+    /// Steps since the seeded network.
+    fn step_count(&self) -> u64;
+
+    /// The averaged weights as a network, if they are finite.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if a device does not give them back.
+    fn network(&self) -> Result<Option<Network>, DeviceError>;
+}
+
+impl Train for Trainer {
+    fn step(&mut self, batch: &Batch, of_run: u64, run: u64) -> Result<Loss, TrainError> {
+        Ok(Self::step(self, batch, of_run, run)?)
+    }
+
+    fn step_count(&self) -> u64 {
+        Self::step_count(self)
+    }
+
+    fn network(&self) -> Result<Option<Network>, DeviceError> {
+        Ok(Self::network(self))
+    }
+}
+
+/// Weights in training, on the CPU.
 pub struct Trainer {
     architecture: Architecture,
     optimizer: Optimizer,
@@ -118,6 +166,7 @@ impl Trainer {
 
     fn check(&self, batch: &Batch) {
         assert!(self.space.is_for(self.architecture, batch.board), "a batch of {}", batch.board);
+        assert!(batch.packed.is_none(), "a batch for a device");
         assert_eq!(batch.winners.len(), batch.len(), "samples have targets");
     }
 

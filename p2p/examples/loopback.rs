@@ -42,6 +42,7 @@ fn config(dir: &Path, bootstrap: &[String]) -> Result<P2pConfig, Box<dyn std::er
         cluster: "loopback".into(),
         boot: 0,
         topics: vec![],
+        direct_topics: vec![],
         blob_dir: dir.join("blobs"),
     })
 }

@@ -15,6 +15,7 @@ use libp2p::{
 use std::time::Duration;
 
 const GOSSIP_OVERHEAD: usize = 16 * 1024;
+const DIRECT_PROTOCOL: &str = "/ringrift/direct";
 const HELLO_PROTOCOL: &str = "/ringrift/hello/1";
 pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -23,6 +24,8 @@ pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Behaviour {
     limits: connection_limits::Behaviour,
     pub(crate) gossip: gossipsub::Behaviour,
+    /// Messages that go no further than from their author to each peer. Not signed: the connection proves the author.
+    pub(crate) direct: gossipsub::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     pub(crate) hello: request_response::Behaviour<RawCodec>,
@@ -32,7 +35,7 @@ pub(crate) struct Behaviour {
 }
 
 impl Behaviour {
-    pub(crate) fn new(key: &Keypair, topics: &[String]) -> Result<Self, P2pError> {
+    pub(crate) fn new(key: &Keypair, topics: &[String], direct_topics: &[String]) -> Result<Self, P2pError> {
         let limits = ConnectionLimits::default()
             .with_max_pending_incoming(Some(64))
             .with_max_pending_outgoing(Some(128))
@@ -46,6 +49,7 @@ impl Behaviour {
         Ok(Self {
             limits: connection_limits::Behaviour::new(limits),
             gossip: gossip(key, topics)?,
+            direct: direct(key, direct_topics)?,
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping),
             hello: requests(RawCodec::new(HELLO_BYTES_MAX), HELLO_PROTOCOL, HELLO_TIMEOUT, 8),
@@ -86,8 +90,21 @@ fn requests(
     request_response::Behaviour::with_codec(codec, protocols, config)
 }
 
+fn setup(error: &dyn std::fmt::Display) -> P2pError {
+    P2pError::Setup(error.to_string())
+}
+
+fn subscribe<'a>(
+    mut gossip: gossipsub::Behaviour,
+    topics: impl IntoIterator<Item = &'a str>,
+) -> Result<gossipsub::Behaviour, P2pError> {
+    for topic in topics {
+        gossip.subscribe(&gossipsub::IdentTopic::new(topic)).map_err(|e| setup(&e))?;
+    }
+    Ok(gossip)
+}
+
 fn gossip(key: &Keypair, topics: &[String]) -> Result<gossipsub::Behaviour, P2pError> {
-    let setup = |error: &dyn std::fmt::Display| P2pError::Setup(error.to_string());
     let config = gossipsub::ConfigBuilder::default()
         .validation_mode(gossipsub::ValidationMode::Strict)
         .validate_messages()
@@ -99,10 +116,27 @@ fn gossip(key: &Keypair, topics: &[String]) -> Result<gossipsub::Behaviour, P2pE
         .flood_publish(true)
         .build()
         .map_err(|e| setup(&e))?;
-    let mut gossip = gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Signed(key.clone()), config)
+    let gossip = gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Signed(key.clone()), config)
         .map_err(|e| setup(&e))?;
-    for topic in topics.iter().map(String::as_str).chain([PEERS_TOPIC]) {
-        gossip.subscribe(&gossipsub::IdentTopic::new(topic)).map_err(|e| setup(&e))?;
-    }
-    Ok(gossip)
+    subscribe(gossip, topics.iter().map(String::as_str).chain([PEERS_TOPIC]))
+}
+
+fn direct(key: &Keypair, topics: &[String]) -> Result<gossipsub::Behaviour, P2pError> {
+    let config = gossipsub::ConfigBuilder::default()
+        .protocol_id_prefix(DIRECT_PROTOCOL)
+        .validation_mode(gossipsub::ValidationMode::Permissive)
+        .validate_messages()
+        .max_transmit_size(GOSSIP_BYTES_MAX + GOSSIP_OVERHEAD)
+        // Nothing is offered again and no mesh is used, so there is little to look after.
+        .gossip_lazy(0)
+        .gossip_factor(0.0)
+        .heartbeat_interval(Duration::from_secs(5))
+        .duplicate_cache_time(Duration::from_secs(10))
+        .connection_handler_queue_len(2000)
+        .flood_publish(true)
+        .build()
+        .map_err(|e| setup(&e))?;
+    let author = gossipsub::MessageAuthenticity::Author(key.public().to_peer_id());
+    let direct = gossipsub::Behaviour::new(author, config).map_err(|e| setup(&e))?;
+    subscribe(direct, topics.iter().map(String::as_str))
 }

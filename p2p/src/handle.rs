@@ -43,7 +43,7 @@ pub struct BootstrapStatus {
 pub struct GossipMessage {
     /// One of the configured topics.
     pub topic: String,
-    /// The author, whose signature was checked; not necessarily who passed it on.
+    /// The author, proved by a signature or, on a direct topic, by the connection; not necessarily who passed it on.
     pub from: String,
     /// At most [`GOSSIP_BYTES_MAX`].
     pub bytes: Vec<u8>,
@@ -206,7 +206,7 @@ impl P2pHandle {
         }
     }
 
-    /// Gossips `bytes` to every peer subscribed to `topic`.
+    /// Gossips `bytes` to every peer subscribed to `topic`; on a direct topic, to those that are connected to this node.
     ///
     /// Publishing is not delivery. Success says that the message was queued; a peer may miss it while it connects,
     /// while queues are full, or for good. Whatever must arrive needs a record and a repair of its own.

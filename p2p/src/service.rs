@@ -81,6 +81,7 @@ pub(crate) struct Service {
     links: HashMap<PeerId, Link>,
     pending: [HashMap<OutboundRequestId, Pending>; Class::ALL.len()],
     bootstraps: Vec<Bootstrap>,
+    direct_topics: Vec<String>,
     bootstrap_dials: HashMap<ConnectionId, usize>,
     lookups: JoinSet<(usize, io::Result<Vec<Multiaddr>>)>,
     announce_at: Instant,
@@ -92,17 +93,18 @@ impl Service {
         swarm: Swarm<Behaviour>,
         boot: u64,
         bootstraps: Vec<Bootstrap>,
+        direct_topics: Vec<String>,
         outlets: Outlets,
     ) -> Self {
         let own = *swarm.local_peer_id();
         Self {
             swarm,
-
             boot,
             book: Book::new(own),
             links: HashMap::new(),
             pending: Default::default(),
             bootstraps,
+            direct_topics,
             bootstrap_dials: HashMap::new(),
             lookups: JoinSet::new(),
             announce_at: Instant::now() + ANNOUNCE_INTERVAL,
@@ -199,7 +201,10 @@ impl Service {
     }
 
     fn publish(&mut self, topic: &str, bytes: Vec<u8>) {
-        if let Err(error) = self.swarm.behaviour_mut().gossip.publish(IdentTopic::new(topic), bytes) {
+        let direct = self.direct_topics.iter().any(|known| known == topic);
+        let behaviour = self.swarm.behaviour_mut();
+        let gossip = if direct { &mut behaviour.direct } else { &mut behaviour.gossip };
+        if let Err(error) = gossip.publish(IdentTopic::new(topic), bytes) {
             tracing::trace!(topic, %error, "gossip not sent"); // gossip is a hint: see P2pHandle::publish
         }
     }

@@ -51,6 +51,9 @@ pub struct P2pConfig {
     pub boot: u64,
     /// The gossip topics of this cluster; every peer names the same.
     pub topics: Vec<String>,
+    /// More of them, for authors that are connected to everybody: whoever hears a message passes it on to none. In the
+    /// others' mesh it would cross most connections, with a signature to be checked each time.
+    pub direct_topics: Vec<String>,
     /// Where content is kept.
     pub blob_dir: PathBuf,
 }
@@ -76,7 +79,8 @@ impl P2p {
         shutdown: CancellationToken,
     ) -> Result<(P2pHandle, Inbox), P2pError> {
         let launched = Self::launch(config, tasks, shutdown.clone()).await?;
-        tasks.spawn(blobs::serve(launched.handle.blobs().clone(), launched.blob_inbox, shutdown));
+        let sharing = launched.handle.0.fetcher.sharing.clone();
+        tasks.spawn(blobs::serve(launched.handle.blobs().clone(), sharing, launched.blob_inbox, shutdown));
         Ok((launched.handle, launched.inbox))
     }
 
@@ -98,7 +102,8 @@ impl P2p {
         let bootstraps = bootstraps.collect::<Result<Vec<_>, _>>()?;
         let transport =
             transport::build(&key, &config.cluster).map_err(|e| P2pError::Setup(e.to_string()))?;
-        let behaviour = Behaviour::new(&key, &config.topics)?;
+        let behaviour = Behaviour::new(&key, &config.topics, &config.direct_topics)?;
+        let topics = [config.topics, config.direct_topics.clone()].concat();
         let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
         let mut swarm = Swarm::new(transport, behaviour, own, swarm_config);
         let addrs = listen(&mut swarm, &config.listen).await?;
@@ -111,12 +116,12 @@ impl P2p {
         let (peers, peers_watch) = watch::channel(Vec::new());
         let (bootstrap, bootstrap_watch) = watch::channel(bootstraps.iter().map(Bootstrap::status).collect());
         let outlets = Outlets { requests: [raft, control, blob], gossip, listen, peers, bootstrap };
-        let service = Service::new(swarm, config.boot, bootstraps, outlets);
+        let service = Service::new(swarm, config.boot, bootstraps, config.direct_topics, outlets);
         tasks.spawn(service.run(command_queue, shutdown));
 
         let shared = Shared {
             peer_id: own,
-            topics: config.topics,
+            topics,
             listen: listen_watch,
             peers: peers_watch,
             bootstrap: bootstrap_watch,

@@ -12,7 +12,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use support::{Node, Options, SOON, TOPIC, until_gossip};
+use support::{DIRECT_TOPIC, Node, Options, SOON, TOPIC, until_gossip, until_gossip_on};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -336,4 +336,18 @@ async fn a_killed_peer_comes_back_under_its_id() {
     a.handle.publish(TOPIC, largest.clone()).unwrap();
     let heard = async { while b.inbox.gossip.recv().await.unwrap().bytes != largest {} };
     timeout(SOON, heard).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_direct_message_reaches_every_peer_that_its_author_is_connected_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = Node::start(&dir.path().join("a"), &[]).await;
+    let mut b = Node::start(&dir.path().join("b"), &[a.addr()]).await;
+    let mut c = Node::start(&dir.path().join("c"), &[a.addr()]).await;
+    a.until_peers(|peers| peers.len() == 2).await;
+    until_gossip_on(DIRECT_TOPIC, &a, &mut b).await;
+    until_gossip_on(DIRECT_TOPIC, &a, &mut c).await;
+    for node in [a, b, c] {
+        node.stop().await;
+    }
 }

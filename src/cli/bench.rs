@@ -25,6 +25,7 @@ enum Command {
     /// Example: ringrift bench rules --seconds 5 --json
     Rules(RulesArgs),
     Learn(super::bench_learn::Args),
+    Events(super::bench_events::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -57,6 +58,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Rules(args) => bench_rules(&args).context("cannot write the figures")?,
         Command::Learn(args) => super::bench_learn::run(&args)?,
+        Command::Events(args) => return super::bench_events::run(&args),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,6 +4,7 @@
 //! wrong arguments as well); a command that says more says so in its help.
 
 mod bench;
+mod bench_events;
 mod bench_learn;
 mod chaos;
 mod cluster;
@@ -16,6 +17,7 @@ mod matches;
 mod model;
 mod node;
 mod players;
+mod pull;
 mod rules;
 mod status;
 mod work;

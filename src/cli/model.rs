@@ -1,18 +1,20 @@
 //! `ringrift model`: what became of each model, and an operator's word on who is champion.
 
+use super::pull;
 use crate::{
     client::Client,
     http::{ModelView, Moved, Verdict},
 };
 use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
 
-/// List models, look at one, or say who is champion.
+/// List models, look at one, have one brought here, or say who is champion.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0; 1 when there is no such model or the cluster refuses; 2 for wrong arguments; 3 when \
     the peer does not answer or no quorum decides.\n\n\
     Examples:\n  ringrift model list --data-dir n1\n  ringrift model show 1f0c22aa --data-dir n1 --json | jq .evidence\n  \
     ringrift model promote hex8_2p 1f0c22aa --reason 'won the tournament' --data-dir n1\n  \
+    ringrift model pull 1f0c22aa --out champion.safetensors --data-dir n1\n  \
     ringrift model rollback hex8_2p --reason 'loses to the one before' --data-dir n1"
 )]
 pub(super) struct Args {
@@ -66,6 +68,15 @@ enum What {
         #[command(flatten)]
         common: Common,
     },
+    /// Have a model, or a segment of games, brought to the peer: from the swarm, over HTTP, or by the operator's command.
+    ///
+    /// Says in which file it is; its content was checked.
+    Pull {
+        #[command(flatten)]
+        what: pull::What,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Bring the champion before back, and have training go on from it.
     ///
     /// Candidates of the champion that is left, and the work on them, go with it.
@@ -112,6 +123,10 @@ fn act(what: &What) -> anyhow::Result<String> {
         What::Rollback { config, reason, common } => {
             let moved = Client::of_folder(&common.data_dir)?.rollback(&verdict(config, None, reason))?;
             if common.json { json(&moved)? } else { outcome(&moved) }
+        }
+        What::Pull { what, common } => {
+            let pulled = pull::pull(&common.data_dir, what)?;
+            if common.json { json(&pulled)? } else { pull::told(&pulled, what) }
         }
     };
     Ok(text)

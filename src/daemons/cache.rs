@@ -1,13 +1,236 @@
-//! CacheCoordinationOrchestrator: drops loaded models that play no more.
+//! CacheCoordinationOrchestrator: the networks that are loaded here, shared by whatever plays.
+//!
+//! Invariant: a network is kept by the hash of its checkpoint, so it is never the wrong one; what a configuration's new
+//! champion makes useless is dropped, and no other configuration's.
 
-use super::handlers::{Handled, decide as decide_now};
-use crate::{events::log::Logged, node::Context};
-use std::sync::Arc;
+use super::handlers::Handled;
+use crate::{
+    events::log::Logged,
+    node::{Context, WorkError, blocking},
+};
+use kernels::{Checkpoint, Network};
+use raft::{ConfigState, NodeId};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use wire::Hash;
 
-/// Has the leader look at the state now.
+/// Networks that are kept: more than the champions and the candidates in play of all twelve configurations.
+const LOADED_MAX: usize = 32;
+
+/// How the cache does, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheActivity {
+    /// Networks that are loaded.
+    pub loaded: usize,
+    /// Times that one was there.
+    pub hits: u64,
+    /// Times that one had to be loaded.
+    pub misses: u64,
+    /// Networks that were dropped because they play no more.
+    pub invalidated: u64,
+}
+
+/// A loaded thing.
+struct Entry<V> {
+    config_key: String,
+    value: Arc<V>,
+    /// When it was used last, counted in uses.
+    used: u64,
+}
+
+struct Shelf<V> {
+    entries: BTreeMap<Hash, Entry<V>>,
+    uses: u64,
+    seen: CacheActivity,
+}
+
+impl<V> Default for Shelf<V> {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), uses: 0, seen: CacheActivity::default() }
+    }
+}
+
+impl<V> Shelf<V> {
+    fn get(&mut self, model: Hash) -> Option<Arc<V>> {
+        self.uses += 1;
+        let found = self.entries.get_mut(&model).map(|entry| {
+            entry.used = self.uses;
+            Arc::clone(&entry.value)
+        });
+        *(if found.is_some() { &mut self.seen.hits } else { &mut self.seen.misses }) += 1;
+        found
+    }
+
+    fn put(&mut self, config_key: &str, model: Hash, value: Arc<V>) {
+        self.uses += 1;
+        let entry = Entry { config_key: config_key.to_owned(), value, used: self.uses };
+        self.entries.insert(model, entry);
+        let used = self.entries.iter().map(|(model, entry)| (entry.used, *model)).collect();
+        for model in surplus(used, LOADED_MAX) {
+            self.entries.remove(&model);
+        }
+    }
+
+    fn invalidate(&mut self, config: &ConfigState) {
+        let loaded = self.entries.iter().map(|(model, entry)| (*model, entry.config_key.as_str()));
+        for model in outdated(loaded, config) {
+            self.entries.remove(&model);
+            self.seen.invalidated += 1;
+        }
+    }
+}
+
+/// Of things and when they were used last, those to drop so that at most `most` stay: the longest unused.
+fn surplus(mut used: Vec<(u64, Hash)>, most: usize) -> Vec<Hash> {
+    used.sort_unstable();
+    let count = used.len().saturating_sub(most);
+    used.into_iter().take(count).map(|(_, model)| model).collect()
+}
+
+/// Of loaded models, those that this configuration plays no more: neither champion, nor candidate, nor the opponent that
+/// the champion is watched against. Other configurations' are none of them.
+fn outdated<'a>(loaded: impl Iterator<Item = (Hash, &'a str)>, config: &ConfigState) -> Vec<Hash> {
+    let watched = config.steering.watch.as_ref().map(|watch| watch.opponent);
+    let plays = |model: &Hash| {
+        *model == config.champion || config.candidates.contains(model) || watched == Some(*model)
+    };
+    loaded.filter(|(model, key)| *key == config.config_key && !plays(model)).map(|(model, _)| model).collect()
+}
+
+/// The loaded networks.
+#[derive(Default)]
+pub struct Networks(Mutex<Shelf<Network>>);
+
+impl Networks {
+    fn shelf(&self) -> MutexGuard<'_, Shelf<Network>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the cache does.
+    #[must_use]
+    pub fn activity(&self) -> CacheActivity {
+        let shelf = self.shelf();
+        CacheActivity { loaded: shelf.entries.len(), ..shelf.seen.clone() }
+    }
+}
+
+/// The network of a model if it is here; none while it is on its way.
 ///
 /// # Errors
-/// When no leader is known.
-pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
-    decide_now(node).await
+/// When the disk fails, or the model does not load.
+pub async fn stored(
+    node: &Context,
+    config_key: &str,
+    model: Hash,
+) -> Result<Option<Arc<Network>>, WorkError> {
+    let known = node.networks.shelf().get(model);
+    let network = match known {
+        Some(network) => Some(network),
+        None => match node.stored(model).await? {
+            Some(bytes) => Some(load(node, config_key, model, bytes).await?),
+            None => None,
+        },
+    };
+    node.activity.update(|work| work.cache = node.networks.activity());
+    Ok(network)
+}
+
+/// The network of a model, from here or from one of `holders`.
+///
+/// # Errors
+/// When nobody who can be reached has it, or it does not load.
+pub async fn obtain(
+    node: &Context,
+    config_key: &str,
+    model: Hash,
+    holders: &BTreeSet<NodeId>,
+) -> Result<Arc<Network>, WorkError> {
+    if let Some(network) = stored(node, config_key, model).await? {
+        return Ok(network);
+    }
+    let bytes = node.obtain(model, holders).await?;
+    load(node, config_key, model, bytes).await
+}
+
+async fn load(
+    node: &Context,
+    config_key: &str,
+    model: Hash,
+    bytes: Vec<u8>,
+) -> Result<Arc<Network>, WorkError> {
+    let network = Arc::new(blocking(move || Checkpoint::from_bytes(&bytes)).await??.network);
+    node.networks.shelf().put(config_key, model, Arc::clone(&network));
+    Ok(network)
+}
+
+/// Drops the networks that the event's configuration plays no more.
+///
+/// # Errors
+/// None.
+pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
+    if let Some(config) = node.raft.local().config(logged.event.flow()) {
+        node.networks.shelf().invalidate(config);
+        node.activity.update(|work| work.cache = node.networks.activity());
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemons::fixture::{KEY, World, hash};
+
+    #[test]
+    fn the_longest_unused_are_dropped() {
+        let used = |uses: &[u64]| uses.iter().map(|use_| (*use_, hash(&use_.to_string()))).collect();
+        let check = |uses: &[u64], most, expected: &[u64]| {
+            let expected: Vec<Hash> = expected.iter().map(|use_| hash(&use_.to_string())).collect();
+            assert_eq!(surplus(used(uses), most), expected);
+        };
+        check(&[], 2, &[]);
+        check(&[5, 3], 2, &[]);
+        check(&[5, 3, 9, 1], 2, &[1, 3]);
+        check(&[1, 2], 0, &[1, 2]);
+    }
+
+    #[test]
+    fn a_promotion_drops_what_plays_no_more_in_its_configuration_alone() {
+        let mut world = World::with_nodes(1);
+        world.train("a", 1);
+        world.train("b", 1);
+        let mut shelf: Shelf<u8> = Shelf::default();
+        for (key, model) in
+            [(KEY, "untrained"), (KEY, "a"), (KEY, "b"), (KEY, "gone"), ("square8_2p", "other")]
+        {
+            shelf.put(key, hash(model), Arc::new(0));
+        }
+        shelf.invalidate(world.state.config(KEY).unwrap());
+        let loaded = |shelf: &Shelf<u8>| shelf.entries.keys().copied().collect::<BTreeSet<_>>();
+        let of = |names: &[&str]| names.iter().map(|name| hash(name)).collect::<BTreeSet<_>>();
+        assert_eq!(loaded(&shelf), of(&["untrained", "a", "b", "other"]));
+        world.evaluate("a", 1, true);
+        world.promote("a");
+        shelf.invalidate(world.state.config(KEY).unwrap());
+        assert_eq!(loaded(&shelf), of(&["a", "b", "other"]));
+        assert_eq!(shelf.seen.invalidated, 2);
+    }
+
+    #[test]
+    fn it_is_bounded_and_counts() {
+        let mut shelf: Shelf<usize> = Shelf::default();
+        let name = |number: usize| hash(&number.to_string());
+        shelf.put(KEY, name(0), Arc::new(0));
+        for number in 1..=LOADED_MAX {
+            assert_eq!(shelf.get(name(0)).as_deref(), Some(&0), "in use, so it stays");
+            assert!(shelf.get(name(number)).is_none());
+            shelf.put(KEY, name(number), Arc::new(number));
+        }
+        assert_eq!(shelf.entries.len(), LOADED_MAX);
+        assert!(shelf.get(name(0)).is_some() && shelf.get(name(1)).is_none());
+        let most = LOADED_MAX as u64;
+        assert_eq!((shelf.seen.hits, shelf.seen.misses), (most + 1, most + 1));
+    }
 }

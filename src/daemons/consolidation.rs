@@ -1,6 +1,8 @@
 //! DataConsolidationDaemon: merges the segments that are here into the canonical database of their configuration.
 //!
-//! The databases are derived: one that is lost or corrupt is made anew from the segments.
+//! The databases are derived: one that is lost or corrupt is made anew from the segments. What a database holds depends on
+//! which segments were merged, not on their order or how often. A segment is never removed for having been merged: its
+//! bytes stay in the content folder for as long as the cluster knows it.
 
 use super::handlers::{Handled, Merge};
 use crate::{
@@ -58,11 +60,7 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
     loop {
         let state = node.raft.local();
         for key in state.configs.keys() {
-            if !databases.contains_key(key) {
-                let Ok(config) = key.parse() else { continue }; // of a newer program
-                let path = node.path(&paths::games_db(key));
-                databases.insert(key.clone(), blocking(move || Canonical::open(path, config)).await??);
-            }
+            open(&node, &mut databases, key).await?;
         }
         let ours = state.segments.iter().filter(|(_, segment)| segment.holders.contains(&node.id));
         let missing: Vec<(Hash, String)> = ours
@@ -96,6 +94,21 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
     }
 }
 
+/// Opens a configuration's database unless it is open, or is one of a newer program.
+async fn open(
+    node: &Context,
+    databases: &mut BTreeMap<String, Canonical>,
+    key: &str,
+) -> Result<(), WorkError> {
+    if !databases.contains_key(key)
+        && let Ok(config) = key.parse()
+    {
+        let path = node.path(&paths::games_db(key));
+        databases.insert(key.to_owned(), blocking(move || Canonical::open(path, config)).await??);
+    }
+    Ok(())
+}
+
 /// Merges one segment that an event told of.
 async fn merge_now(
     node: &Context,
@@ -103,6 +116,9 @@ async fn merge_now(
     key: String,
     hash: Hash,
 ) -> Result<(), WorkError> {
+    if node.raft.local().config(&key).is_some() {
+        open(node, databases, &key).await?; // it may be new
+    }
     match databases.get(&key) {
         None => Err(WorkError::UnknownConfig(key)),
         Some(database) if database.merged.contains(&hash) => Ok(()),
@@ -168,7 +184,8 @@ pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Source, fixture};
+    use crate::store::{GameKind, GameRecord, Source, fixture};
+    use proptest::{prelude::*, test_runner::TestRunner};
 
     #[test]
     fn a_segment_that_is_refused_keeps_no_other_waiting() {
@@ -185,5 +202,69 @@ mod tests {
         assert_eq!(canonical.merged, BTreeSet::from([bad, hash]));
         drop(canonical);
         assert_eq!(Canonical::open(path, config).unwrap().merged, BTreeSet::from([hash]));
+    }
+    fn segments() -> Vec<(Hash, Vec<u8>)> {
+        // Seeds of the games: some are in several segments, as after a restart in the middle of closing one.
+        let parts: [&[u64]; 5] = [&[0, 1, 2], &[2, 3], &[4], &[1, 2], &[5, 0, 6]];
+        let build = |seeds: &&[u64]| {
+            let games = seeds.iter().map(|seed| fixture::game("hex8_2p", *seed)).collect();
+            let segment = Segment::build("hex8_2p", Source::Selfplay, fixture::model(), 1, games).unwrap();
+            (segment.hash(), segment.into_bytes())
+        };
+        parts.iter().map(build).collect()
+    }
+
+    /// What a database holds: its segments and every game, whole.
+    fn content(canonical: &Canonical) -> (Vec<Hash>, Vec<GameRecord>) {
+        canonical.games.integrity().unwrap();
+        let games = canonical.games.newest(GameKind::Selfplay, 1000).unwrap();
+        (canonical.games.segments().unwrap(), games)
+    }
+
+    #[test]
+    fn any_order_and_repetition_of_segments_gives_the_same_database() {
+        let (segments, config) = (segments(), "hex8_2p".parse().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let open = |name: &str| Canonical::open(folder.path().join(name), config).unwrap();
+        let mut plain = open("plain.db");
+        segments.iter().for_each(|(hash, bytes)| plain.merge(*hash, bytes.clone()).unwrap());
+        let expected = content(&plain);
+        assert_eq!(expected.0.len(), segments.len());
+        let order = prop::collection::vec(0..segments.len(), 0..20);
+        let mut runner = TestRunner::new(ProptestConfig { cases: 24, ..ProptestConfig::default() });
+        let number = std::cell::Cell::new(0);
+        let same = runner.run(&order, |order| {
+            number.set(number.get() + 1);
+            let path = format!("{}.db", number.get());
+            let mut mixed = open(&path);
+            // In this order, begun anew half-way as after a kill, and at the end whatever is missing.
+            for (step, index) in order.iter().copied().chain(0..segments.len()).enumerate() {
+                if step == order.len() / 2 {
+                    drop(mixed);
+                    mixed = open(&path);
+                }
+                let (hash, bytes) = &segments[index];
+                mixed.merge(*hash, bytes.clone()).unwrap();
+            }
+            prop_assert!(content(&mixed) == expected, "order {order:?}");
+            Ok(())
+        });
+        same.unwrap();
+    }
+
+    #[test]
+    fn a_merge_leaves_its_source_and_the_receipt_is_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = p2p::blobs::BlobStore::open(&folder.path().join("blobs")).unwrap();
+        let path = folder.path().join("games.db");
+        let config = "hex8_2p".parse().unwrap();
+        let mut canonical = Canonical::open(path.clone(), config).unwrap();
+        for (hash, bytes) in segments() {
+            blobs.put(&bytes).unwrap();
+            canonical.merge(hash, bytes).unwrap();
+            let second = Canonical::open(path.clone(), config).unwrap();
+            assert!(second.merged.contains(&hash), "another process finds it merged");
+            assert!(blobs.get(hash).unwrap().is_some());
+        }
     }
 }

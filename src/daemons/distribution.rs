@@ -1,40 +1,111 @@
 //! UnifiedDistributionDaemon: has every champion and candidate here, verified, and says so.
 //!
-//! A candidate is fetched before its verdict, so that a promotion only moves a name.
+//! A candidate is fetched before its verdict, so that a promotion only moves a name. What cannot be had is tried again,
+//! later each time, and at once when somebody connects or an event speaks of models; a champion that cannot be had by any
+//! way is reported once until it is here.
 
 use super::handlers::Handled;
-use crate::events::log::Logged;
+use crate::events::{Event, ModelDistributionFailed, TrainingProgress, caused, log::Logged};
 use crate::{
     clock::now_ms,
     learner,
     node::{Context, WorkError, blocking},
     store::{self, paths},
 };
+use futures::StreamExt;
 use kernels::Checkpoint;
 use raft::{ClusterState, Command, NodeId};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use wire::Hash;
 
-/// Between looks when nothing is new, and after a failure.
+/// Between looks when nothing is new.
 const PAUSE: Duration = Duration::from_secs(2);
+/// Between attempts at a model: at first, and at most.
+const AGAIN_MIN: Duration = Duration::from_secs(2);
+const AGAIN_MAX: Duration = Duration::from_secs(60);
+/// Attempts at a champion after which it is reported: about half a minute.
+const ATTEMPTS_TOLD: u32 = 5;
+/// Models fetched at once.
+const AT_ONCE: usize = 3;
+/// Share of a training run after which its candidate is prepared for.
+const PREFETCH_AT: f64 = 0.8;
 
-/// Models that node `me` should hold and does not, or is not known to: with the configuration of each, champions first.
-fn wanted(state: &ClusterState, me: NodeId, here: impl Fn(Hash) -> bool) -> Vec<(String, Hash)> {
+/// A model that should be here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wanted {
+    config_key: String,
+    model: Hash,
+    champion: bool,
+}
+
+/// Models that node `me` should hold and does not, or is not known to: champions first.
+fn wanted(state: &ClusterState, me: NodeId, here: impl Fn(Hash) -> bool) -> Vec<Wanted> {
     let champions = state.configs.values().map(|config| (config, config.champion));
     let others = state.configs.values().flat_map(|config| {
         let candidates = config.candidates.iter().rev().copied();
         candidates.chain([config.newest]).map(move |model| (config, model))
     });
-    let mut found = Vec::new();
+    let mut found: Vec<Wanted> = Vec::new();
     for (config, model) in champions.chain(others) {
         let known = state.models.get(&model);
         let missing = known.is_some_and(|known| !known.holders.contains(&me) || !here(model));
-        let want = (config.config_key.clone(), model);
-        if missing && !found.contains(&want) {
-            found.push(want);
+        let again = found.iter().any(|want| want.model == model && want.config_key == config.config_key);
+        if missing && !again {
+            let champion = model == config.champion;
+            found.push(Wanted { config_key: config.config_key.clone(), model, champion });
         }
     }
     found
+}
+
+/// How often models could not be had. Pure: time comes in as an argument.
+#[derive(Debug, Default)]
+struct Attempts(BTreeMap<Hash, Failed>);
+
+#[derive(Debug)]
+struct Failed {
+    attempts: u32,
+    again: Instant,
+    told: bool,
+}
+
+impl Attempts {
+    fn allows(&self, model: Hash, now: Instant) -> bool {
+        self.0.get(&model).is_none_or(|failed| failed.again <= now)
+    }
+
+    /// Counts a failure. Says whether it is to be reported.
+    fn failed(&mut self, want: &Wanted, now: Instant) -> bool {
+        let failed = self.0.entry(want.model).or_insert(Failed { attempts: 0, again: now, told: false });
+        failed.attempts += 1;
+        let pause = AGAIN_MIN.saturating_mul(1 << (failed.attempts - 1).min(6)).min(AGAIN_MAX);
+        failed.again = now + pause;
+        let tell = want.champion && failed.attempts >= ATTEMPTS_TOLD && !failed.told;
+        failed.told |= tell;
+        tell
+    }
+
+    /// It may go better now.
+    fn retry(&mut self, now: Instant) {
+        self.0.values_mut().for_each(|failed| failed.again = now);
+    }
+
+    /// Forgets what is here, or wanted no more.
+    fn retain(&mut self, wanted: &[Wanted]) {
+        self.0.retain(|model, _| wanted.iter().any(|want| want.model == *model));
+    }
+}
+
+/// The trainer whose candidate node `me` is to prepare for: its run is live and nearly done.
+fn nearly_done(state: &ClusterState, me: NodeId, progress: &TrainingProgress) -> Option<NodeId> {
+    let done = f64::from(progress.epochs_completed) / f64::from(progress.total_epochs);
+    let lease = state.config(&progress.config_key)?.training.live.as_ref()?;
+    let job_id = caused::job_id(lease.kind, &lease.config_key, lease.epoch);
+    (done >= PREFETCH_AT && job_id == progress.job_id && lease.node != me).then_some(lease.node)
 }
 
 /// Runs until the shutdown.
@@ -43,70 +114,133 @@ fn wanted(state: &ClusterState, me: NodeId, here: impl Fn(Hash) -> bool) -> Vec<
 /// When the disk fails.
 pub async fn run(node: Context) -> Result<(), WorkError> {
     let mut state = node.raft.applied();
+    let mut peers = node.p2p.peers();
+    let mut connected = BTreeSet::new();
+    let mut attempts = Attempts::default();
     // Which model is in the files that events name.
     let mut named: BTreeMap<String, Hash> = BTreeMap::new();
     loop {
         let current = state.borrow_and_update().clone();
-        for (key, model) in wanted(&current, node.id, |model| node.blobs.has(model)) {
-            let held = node.shutdown.run_until_cancelled(hold(&node, &current, &key, model)).await;
-            match held {
-                None => return Ok(()),
-                Some(Ok(())) => {}
-                Some(Err(error)) => {
-                    tracing::info!(model = model.short(), %error, "a model is not here yet");
-                }
+        let now_connected: BTreeSet<String> =
+            peers.borrow_and_update().iter().map(|peer| peer.peer_id.clone()).collect();
+        if !now_connected.is_subset(&connected) {
+            attempts.retry(Instant::now());
+        }
+        connected = now_connected;
+        let all = wanted(&current, node.id, |model| node.blobs.has(model));
+        attempts.retain(&all);
+        let now = Instant::now();
+        let due = all.into_iter().filter(|want| attempts.allows(want.model, now));
+        let due: Vec<Wanted> = due.collect();
+        let fetches = futures::stream::iter(due.into_iter().map(|want| async {
+            let held = Box::pin(hold(&node, &current, &want)).await;
+            (want, held)
+        }));
+        let fetched = fetches.buffer_unordered(AT_ONCE).collect::<Vec<_>>();
+        let Some(fetched) = node.shutdown.run_until_cancelled(fetched).await else { return Ok(()) };
+        for (want, held) in fetched {
+            let Err(error) = held else { continue };
+            tracing::info!(model = want.model.short(), %error, "a model is not here yet");
+            // Without a leader it cannot be said to be here.
+            let here = matches!(error, WorkError::Propose(_));
+            if !here && attempts.failed(&want, Instant::now()) {
+                report(&node, &want, &error).await?;
             }
         }
-        for config in current.configs.values() {
-            let key = &config.config_key;
-            let champion = (paths::canonical(key), config.champion);
-            // Before the first training there is no candidate.
-            let newest = (config.newest != config.initial).then(|| (paths::candidate(key), config.newest));
-            for (name, model) in [champion].into_iter().chain(newest) {
-                if named.get(&name) == Some(&model) {
-                    continue;
-                }
-                if let Some(bytes) = node.stored(model).await? {
-                    let path = node.path(&name);
-                    blocking(move || {
-                        store::write_atomic(&path, &bytes).map_err(|source| WorkError::File { path, source })
-                    })
-                    .await??;
-                    named.insert(name, model);
-                }
-            }
-        }
+        name_files(&node, &current, &mut named).await?;
         tokio::select! {
             () = node.shutdown.cancelled() => return Ok(()),
             changed = state.changed() => if changed.is_err() { return Ok(()) },
-            () = node.wakes.distribution.notified() => {}
+            changed = peers.changed() => if changed.is_err() { return Ok(()) },
+            () = node.wakes.distribution.notified() => attempts.retry(Instant::now()),
             () = tokio::time::sleep(PAUSE) => {}
         }
     }
 }
 
-/// Gets a model from its holders, or makes it if it is the seeded network; loads it; tells the cluster.
-async fn hold(node: &Context, state: &ClusterState, key: &str, model: Hash) -> Result<(), WorkError> {
-    let known = state.models.get(&model).ok_or(WorkError::Missing(model))?;
-    let game: rules::Config = key.parse().map_err(|_| WorkError::UnknownConfig(key.to_owned()))?;
-    if known.trained_by.is_none() && node.stored(model).await?.is_none() {
-        let seeded = blocking(move || learner::seeded(game)).await?;
-        if Hash::of(&seeded) == model {
-            node.keep(seeded).await?;
+/// Writes champions and newest candidates into the files that events name.
+async fn name_files(
+    node: &Context,
+    state: &ClusterState,
+    named: &mut BTreeMap<String, Hash>,
+) -> Result<(), WorkError> {
+    for config in state.configs.values() {
+        let key = &config.config_key;
+        let champion = (paths::canonical(key), config.champion);
+        // Before the first training there is no candidate.
+        let newest = (config.newest != config.initial).then(|| (paths::candidate(key), config.newest));
+        for (name, model) in [champion].into_iter().chain(newest) {
+            if named.get(&name) == Some(&model) {
+                continue;
+            }
+            if let Some(bytes) = node.stored(model).await? {
+                let path = node.path(&name);
+                blocking(move || {
+                    store::write_atomic(&path, &bytes).map_err(|source| WorkError::File { path, source })
+                })
+                .await??;
+                named.insert(name, model);
+            }
         }
     }
-    let bytes = node.obtain(model, &known.holders).await?;
-    // What does not load is not held.
-    blocking(move || Checkpoint::from_bytes(&bytes).map(|_| ())).await??;
-    node.propose(Command::ModelHeld { model, node: node.id, at_ms: now_ms() }).await?;
     Ok(())
 }
 
-/// Looks at the state now.
+async fn report(node: &Context, want: &Wanted, error: &WorkError) -> Result<(), WorkError> {
+    tracing::warn!(model = %want.model, config = want.config_key, %error, "a champion cannot be had");
+    node.emit(Event::ModelDistributionFailed(ModelDistributionFailed {
+        config_key: want.config_key.clone(),
+        node_id: node.name(),
+        model_id: want.model,
+        error: error.to_string().chars().take(500).collect(),
+        failed_nodes: vec![node.name()],
+        timestamp: caused::seconds(now_ms()),
+    }))
+    .await
+}
+
+/// Gets a model from its holders, or makes it if it is the seeded network; loads it; tells the cluster.
+async fn hold(node: &Context, state: &ClusterState, want: &Wanted) -> Result<(), WorkError> {
+    let Wanted { config_key: key, model, .. } = want;
+    let known = state.models.get(model).ok_or(WorkError::Missing(*model))?;
+    let game: rules::Config = key.parse().map_err(|_| WorkError::UnknownConfig(key.to_owned()))?;
+    if known.trained_by.is_none() && node.stored(*model).await?.is_none() {
+        let seeded = blocking(move || learner::seeded(game)).await?;
+        if Hash::of(&seeded) == *model {
+            node.keep(seeded).await?;
+        }
+    }
+    let bytes = node.obtain(*model, &known.holders).await?;
+    // What does not load is not held.
+    blocking(move || Checkpoint::from_bytes(&bytes).map(|_| ())).await??;
+    node.propose(Command::ModelHeld { model: *model, node: node.id, at_ms: now_ms() }).await?;
+    Ok(())
+}
+
+/// Looks at the state now. When a training run is nearly done, also sees to it that its candidate will get here without
+/// delay: a connection to the trainer, and whatever is missing of the models that the candidate will play against.
 ///
 /// # Errors
 /// None.
-pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
+pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
+    if let Event::TrainingProgress(progress) = &logged.event {
+        let state = node.raft.local();
+        let trainer = nearly_done(&state, node.id, progress).and_then(|id| state.nodes.get(&id));
+        let Some(trainer) = trainer else { return Ok(None) };
+        let (key, job) = (progress.config_key.clone(), progress.job_id.clone());
+        let mut news = false;
+        node.activity.update(|work| {
+            news = work.prefetched.insert(key, job.clone()).as_ref() != Some(&job);
+        });
+        if !news {
+            return Ok(None);
+        }
+        let connected = node.p2p.is_connected(&trainer.peer_id);
+        if !connected {
+            node.p2p.add_peer(&trainer.peer_id, &trainer.addrs).await;
+        }
+        tracing::info!(job, trainer = trainer.name, connected, "preparing for a candidate");
+    }
     node.wakes.distribution.notify_one();
     Ok(None)
 }
@@ -115,14 +249,15 @@ pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World, hash};
+    use raft::{LeaseKind, Response};
 
     #[test]
     fn champions_and_candidates_are_wanted_everywhere() {
         let mut world = World::with_nodes(3);
         let want = |world: &World, node| -> Vec<Hash> {
             let found = wanted(&world.state, node, |model| model != hash("corrupt"));
-            assert!(found.iter().all(|(key, _)| key == KEY));
-            found.into_iter().map(|(_, model)| model).collect()
+            assert!(found.iter().all(|want| want.config_key == KEY && !want.champion));
+            found.into_iter().map(|want| want.model).collect()
         };
         assert_eq!(want(&world, 1), []);
         world.train("a", 2);
@@ -134,5 +269,149 @@ mod tests {
         assert_eq!(want(&world, 1), [hash("a")]);
         world.train("corrupt", 2);
         assert_eq!(want(&world, 2), [hash("corrupt")], "set aside since");
+        let all = wanted(&world.state, 1, |_| false);
+        assert_eq!(all.iter().map(|want| want.champion).collect::<Vec<_>>(), [true, false, false, false]);
+    }
+
+    #[test]
+    fn a_champion_that_cannot_be_had_is_reported_once_until_it_is_here() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let of = |name: &str, champion| Wanted { config_key: KEY.into(), model: hash(name), champion };
+        let (champion, candidate) = (of("champion", true), of("candidate", false));
+        let mut attempts = Attempts::default();
+        let mut told = Vec::new();
+        for second in 0..600 {
+            for want in [&champion, &candidate] {
+                if attempts.allows(want.model, at(second)) && attempts.failed(want, at(second)) {
+                    told.push((want.champion, second));
+                }
+            }
+        }
+        assert_eq!(told, [(true, 30)], "at 0, 2, 6, 14 and 30 s");
+        let tried = attempts.0[&champion.model].attempts;
+        assert!((12..20).contains(&tried), "later each time: {tried}");
+        assert!(!attempts.allows(champion.model, at(600)));
+        attempts.retry(at(600));
+        assert!(attempts.allows(champion.model, at(600)), "somebody connected");
+        attempts.retain(std::slice::from_ref(&candidate));
+        for attempt in 1..=ATTEMPTS_TOLD {
+            assert_eq!(attempts.failed(&champion, at(700)), attempt == ATTEMPTS_TOLD, "lost again");
+        }
+    }
+
+    #[test]
+    fn a_candidate_is_prepared_for_from_80_percent_on() {
+        let mut world = World::with_nodes(2);
+        world.play(500);
+        world.cross();
+        let epoch = world.grant(LeaseKind::Training, 2, None);
+        let job = format!("training:{KEY}:{epoch}");
+        let check = |me, job_id: &str, done, of, expected| {
+            let progress = TrainingProgress {
+                config_key: KEY.into(),
+                node_id: "node-2".into(),
+                job_id: job_id.into(),
+                epochs_completed: done,
+                total_epochs: of,
+                loss: 1.0,
+                checkpoint_path: String::new(),
+                timestamp: 0.0,
+            };
+            assert_eq!(nearly_done(&world.state, me, &progress), expected, "{done} of {of} at {me}");
+        };
+        check(1, &job, 7, 10, None);
+        check(1, &job, 8, 10, Some(2));
+        check(1, &job, 10, 10, Some(2));
+        check(1, &job, 4, 5, Some(2));
+        check(2, &job, 9, 10, None); // its own
+        check(1, "training:hex8_2p:99", 9, 10, None); // not the live one
+        check(1, &job, 0, 0, None);
+    }
+
+    /// Applies a command to the world and returns what it caused.
+    fn caused_by(world: &mut World, command: Command) -> Vec<Event> {
+        let before = world.state.clone();
+        let response: Response = world.apply(command.clone());
+        caused::caused(&command, &response, &before, &world.state, 1)
+    }
+
+    fn held(model: &str, node: NodeId) -> Command {
+        Command::ModelHeld { model: hash(model), node, at_ms: 1 }
+    }
+
+    fn appoint(world: &World, model: &str) -> Command {
+        Command::Appoint {
+            config_key: KEY.into(),
+            model: hash(model),
+            expected_champion: world.state.config(KEY).unwrap().champion,
+            reason: "drill".into(),
+            at_ms: 1,
+        }
+    }
+
+    /// Names of the events about distribution; of each completion the hosts that hold the model and those that are away.
+    fn told(events: &[Event]) -> Vec<String> {
+        let tell = |event: &Event| match event {
+            Event::ModelDistributionStarted(it) => Some(format!("started {}", it.target_hosts.len())),
+            Event::ModelDistributionComplete(it) => {
+                Some(format!("complete {} away {}", it.target_hosts.join(" "), it.offline_hosts.join(" ")))
+            }
+            _ => None,
+        };
+        events.iter().filter_map(tell).collect()
+    }
+
+    #[test]
+    fn distribution_is_complete_once_for_each_champion_when_every_live_member_holds_it() {
+        let mut world = World::with_nodes(5);
+        world.train("a", 1);
+        for node in [2, 3] {
+            assert_eq!(told(&caused_by(&mut world, held("a", node))), [""; 0], "a candidate");
+        }
+        // Appointed while two lack it.
+        let command = appoint(&world, "a");
+        assert_eq!(told(&caused_by(&mut world, command)), ["started 5"]);
+        assert_eq!(told(&caused_by(&mut world, held("a", 4))), [""; 0]);
+        let observed_boot = world.state.nodes[&5].boot;
+        let away = Command::SetOnline { node: 5, online: false, reason: "x".into(), observed_boot, at_ms: 1 };
+        let all = "complete node-1 node-2 node-3 node-4 away node-5";
+        assert_eq!(told(&caused_by(&mut world, away)), [all], "the last that lacked it is away");
+        world.online(5, true);
+        assert_eq!(told(&caused_by(&mut world, held("a", 5))), [""; 0], "once");
+
+        // Back to what everybody holds: complete at once, and once.
+        let rollback = |world: &World| Command::Rollback {
+            config_key: KEY.into(),
+            expected_champion: Some(world.state.config(KEY).unwrap().champion),
+            reason: "drill".into(),
+            triggered_by: "test".into(),
+            trigger: None,
+            at_ms: 1,
+        };
+        let command = rollback(&world);
+        let everybody = "complete node-1 node-2 node-3 node-4 node-5 away ";
+        assert_eq!(told(&caused_by(&mut world, command)), [everybody]);
+        assert_eq!(told(&caused_by(&mut world, held("untrained", 5))), [""; 0]);
+
+        // Back to a champion that a member lacks, because it joined since.
+        world.train("b", 1);
+        (2..=4).for_each(|node| world.held("b", node));
+        let command = appoint(&world, "b");
+        assert_eq!(told(&caused_by(&mut world, command)), ["started 5"]);
+        assert_eq!(told(&caused_by(&mut world, held("b", 5))), [everybody]);
+        world.apply(Command::RegisterNode {
+            peer_id: "peer-6".into(),
+            name: "host-6".into(),
+            addrs: vec![],
+            http: String::new(),
+            version: "0".into(),
+            boot: 6,
+            at_ms: 1,
+        });
+        let command = rollback(&world);
+        assert_eq!(told(&caused_by(&mut world, command)), ["started 6"]);
+        let six = "complete node-1 node-2 node-3 node-4 node-5 node-6 away ";
+        assert_eq!(told(&caused_by(&mut world, held("untrained", 6))), [six]);
     }
 }

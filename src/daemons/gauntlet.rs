@@ -1,6 +1,7 @@
 //! GameGauntlet, the holder's half of an evaluation: plays the candidate's games, or those of a champion that is watched,
 //! and keeps them as evidence.
 
+use super::cache;
 use crate::{
     clock::now_ms,
     compute,
@@ -12,7 +13,7 @@ use crate::{
     node::{Context, EvaluationActivity, WorkError, blocking},
     store::{GameRecord, PendingSegment, SEGMENT_GAMES_MAX, Segment, Source},
 };
-use kernels::{Checkpoint, CpuEvaluator};
+use kernels::CpuEvaluator;
 use raft::{ClusterState, Command, Lease, LeaseKind};
 use std::{
     sync::Arc,
@@ -90,9 +91,8 @@ async fn evaluate(node: Context, lease: Lease, cancel: CancellationToken) -> Res
 
 async fn model(node: &Context, state: &ClusterState, hash: Hash) -> Result<Model, WorkError> {
     let model = state.models.get(&hash).ok_or(WorkError::Missing(hash))?;
-    let bytes = node.obtain(hash, &model.holders).await?;
-    let network = blocking(move || Checkpoint::from_bytes(&bytes)).await??.network;
-    Ok(Model { hash, evaluator: Box::new(CpuEvaluator::new(Arc::new(network))) })
+    let network = cache::obtain(node, &model.config_key, hash, &model.holders).await?;
+    Ok(Model { hash, evaluator: Box::new(CpuEvaluator::new(network)) })
 }
 
 /// Keeps the games and has them acknowledged: the verdict names only what cannot be lost.

@@ -6,6 +6,7 @@
 pub mod auto_promotion;
 pub mod autoscaler;
 pub mod cache;
+pub mod collection;
 pub mod consolidation;
 pub mod curriculum;
 pub mod data_pipeline;

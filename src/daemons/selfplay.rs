@@ -5,6 +5,7 @@
 //! sees the cluster unhealthy plays fewer: that is its own view, for without a quorum nobody can tell it to.
 
 use super::{
+    cache,
     gauntlet::store,
     health::{Host, View},
     scheduler::FairQueue,
@@ -13,10 +14,10 @@ use crate::{
     compute,
     config::SelfplayConfig,
     learner::selfplay::Selfplay,
-    node::{Context, WorkError, blocking},
+    node::{Context, WorkError},
     store::{GameRecord, Player, Source},
 };
-use kernels::{Checkpoint, CpuEvaluator, Network};
+use kernels::{CpuEvaluator, Network};
 use raft::{ClusterState, LeaseKind, NodeId};
 use std::{
     collections::BTreeMap,
@@ -119,7 +120,6 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
 async fn give_orders(node: &Context, orders: &watch::Sender<Orders>) -> Result<(), WorkError> {
     let mut state = node.raft.applied();
     let mut view = node.cluster.subscribe();
-    let mut networks: BTreeMap<Hash, Arc<Network>> = BTreeMap::new();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         let current = Arc::clone(&state.borrow_and_update());
@@ -131,18 +131,11 @@ async fn give_orders(node: &Context, orders: &watch::Sender<Orders>) -> Result<(
         for config in current.configs.values().filter(|config| !config.target.paused) {
             let Ok(game) = config.config_key.parse() else { continue };
             let model = config.champion;
-            let network = match networks.get(&model) {
-                Some(network) => Arc::clone(network),
-                None => match load(node, model).await? {
-                    Some(network) => network,
-                    None => continue,
-                },
-            };
+            let Some(network) = load(node, &config.config_key, model).await? else { continue };
             let (weight, simulations) = (config.target.weight, config.target.simulations);
             let exploration = config.steering.feedback.exploration;
             tables.push(Table { config: game, weight, simulations, exploration, model, network });
         }
-        networks = tables.iter().map(|table| (table.model, Arc::clone(&table.network))).collect();
         let paused = paused.or_else(|| tables.is_empty().then(|| "no model yet".to_owned()));
         node.activity.update(|work| {
             work.selfplay.paused.clone_from(&paused);
@@ -174,14 +167,13 @@ async fn give_orders(node: &Context, orders: &watch::Sender<Orders>) -> Result<(
 }
 
 /// The network if it is here; none while it is on its way. One that does not load costs its configuration, not all.
-async fn load(node: &Context, model: Hash) -> Result<Option<Arc<Network>>, WorkError> {
-    let Some(bytes) = node.stored(model).await? else { return Ok(None) };
-    match blocking(move || Checkpoint::from_bytes(&bytes)).await? {
-        Ok(checkpoint) => Ok(Some(Arc::new(checkpoint.network))),
-        Err(error) => {
+async fn load(node: &Context, key: &str, model: Hash) -> Result<Option<Arc<Network>>, WorkError> {
+    match cache::stored(node, key, model).await {
+        Err(WorkError::Checkpoint(error)) => {
             tracing::error!(model = model.short(), %error, "the champion does not load here");
             Ok(None)
         }
+        outcome => outcome,
     }
 }
 

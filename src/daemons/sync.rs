@@ -2,13 +2,17 @@
 //! an event names and this node holds.
 
 use super::handlers::Handled;
-use crate::events::{Event, log::Logged};
+use crate::events::{Event, caused::node_name, log::Logged};
 use crate::{
     node::{Context, WorkError, blocking},
     store::{PendingSegment, Segment, segment::SEGMENT_BYTES_MAX},
 };
-use raft::NodeId;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use raft::{ClusterState, NodeId};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use wire::Hash;
 
 /// Between looks when nothing is new, and after a failure.
@@ -95,21 +99,61 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
     }
 }
 
-/// Has the segments of this node acknowledged. A batch that is registered nowhere is listed by every node that holds it,
-/// unless whoever played it is there to do so: an operator may name one that came from elsewhere.
+/// What an event asks of this node.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    /// Have the segments that wait here acknowledged now.
+    Acknowledge,
+    /// Try a segment again, but later.
+    HoldBack(Hash, u32),
+    /// Be there for a node that could not get a segment from here.
+    Connect(NodeId),
+}
+
+fn asked(state: &ClusterState, me: NodeId, event: &Event) -> Option<Asked> {
+    let name = node_name(me);
+    match event {
+        Event::SelfplayComplete(games) => (games.node_id == name).then_some(Asked::Acknowledge),
+        // The verdict shall count every game, and the next training use it.
+        Event::EvaluationStarted(_) => Some(Asked::Acknowledge),
+        Event::DataSyncFailed(it) if it.node_id == name => Some(Asked::HoldBack(it.segment, it.retry_count)),
+        Event::DataSyncFailed(it) => {
+            let held = state.segments.get(&it.segment)?.holders.contains(&me);
+            let other = state.nodes.values().find(|node| node_name(node.id) == it.node_id)?;
+            held.then_some(Asked::Connect(other.id))
+        }
+        _ => None,
+    }
+}
+
+/// Has the segments of this node acknowledged; holds back a copy that failed, and is there for others' that did. A batch
+/// that is registered nowhere is listed by every node that holds it, unless whoever played it is there to do so: an operator
+/// may name one that came from elsewhere.
 ///
 /// # Errors
 /// When the content or the list cannot be read.
 pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
-    let Event::SelfplayComplete(games) = &logged.event else {
+    let state = node.raft.local();
+    if let Event::SelfplayComplete(games) = &logged.event
+        && logged.injected
+    {
+        if state.segments.get(&games.segment).is_none() {
+            adopt(&node, games.segment).await?;
+        }
         node.nudge.notify_one();
-        return Ok(None);
-    };
-    if logged.injected && node.raft.local().segments.get(&games.segment).is_none() {
-        adopt(&node, games.segment).await?;
     }
-    if logged.injected || games.node_id == node.name() {
-        node.nudge.notify_one();
+    match asked(&state, node.id, &logged.event) {
+        Some(Asked::Acknowledge) => node.nudge.notify_one(),
+        Some(Asked::HoldBack(segment, attempts)) => {
+            node.retries.told(segment, attempts.max(1), Instant::now());
+        }
+        Some(Asked::Connect(other)) => {
+            let other = state.nodes.get(&other).filter(|other| !node.p2p.is_connected(&other.peer_id));
+            if let Some(other) = other {
+                node.p2p.add_peer(&other.peer_id, &other.addrs).await;
+            }
+        }
+        None => {}
     }
     Ok(None)
 }
@@ -129,7 +173,11 @@ async fn adopt(node: &Context, hash: Hash) -> Result<(), WorkError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Source, fixture};
+    use crate::{
+        daemons::fixture::{KEY, World},
+        events::{DataSyncFailed, EvaluationStarted, Games},
+        store::{Source, fixture},
+    };
 
     #[test]
     fn only_own_and_sound_segments_are_reclaimed() {
@@ -141,6 +189,53 @@ mod tests {
         assert_eq!(played_by(2, content.clone()), None);
         assert_eq!(played_by(1, content[..content.len() - 1].to_vec()), None);
         assert_eq!(played_by(1, b"a model".to_vec()), None);
+    }
+
+    #[test]
+    fn what_events_ask_for() {
+        let mut world = World::with_nodes(3);
+        let segment = world.play_on(10, vec![1, 2]);
+        let failed = |node: &str, segment, retry_count| {
+            Event::DataSyncFailed(DataSyncFailed {
+                config_key: KEY.into(),
+                node_id: node.into(),
+                segment,
+                error: "x".into(),
+                retry_count,
+                timestamp: 1.0,
+            })
+        };
+        let games = |node: &str| {
+            Event::SelfplayComplete(Games {
+                config_key: KEY.into(),
+                node_id: node.into(),
+                game_count: 1,
+                total_games: 1,
+                db_path: String::new(),
+                segment,
+                timestamp: 1.0,
+            })
+        };
+        let evaluation = Event::EvaluationStarted(EvaluationStarted {
+            config_key: KEY.into(),
+            node_id: "node-2".into(),
+            job_id: "evaluation:hex8_2p:1".into(),
+            model_id: segment,
+            model_path: String::new(),
+            games_planned: 1,
+            timestamp: 1.0,
+        });
+        let check =
+            |me, event: &Event, expected| assert_eq!(asked(&world.state, me, event), expected, "{event:?}");
+        check(1, &games("node-1"), Some(Asked::Acknowledge));
+        check(2, &games("node-1"), None);
+        check(1, &evaluation, Some(Asked::Acknowledge));
+        check(3, &failed("node-3", segment, 4), Some(Asked::HoldBack(segment, 4)));
+        check(1, &failed("node-3", segment, 4), Some(Asked::Connect(3)));
+        check(1, &failed("node-3", Hash::of(b"unknown"), 1), None);
+        check(1, &failed("node-77", segment, 1), None);
+        let elsewhere = asked(&world.state, 3, &failed("node-2", segment, 1));
+        assert_eq!(elsewhere, None, "not here either");
     }
 
     #[test]

@@ -24,7 +24,7 @@ impl EventHook {
     }
 
     fn writer<'a>(&'a self, connection: &'a rusqlite::Connection) -> Result<Writer<'a>, HookError> {
-        Ok(Writer { connection, subscriptions: &self.subscriptions, now_ms: i64::try_from(now_ms())? })
+        Ok(Writer::new(connection, &self.subscriptions, i64::try_from(now_ms())?))
     }
 }
 

@@ -9,6 +9,7 @@ mod upkeep;
 
 use super::{
     Event,
+    commits::Commits,
     envelope::{Envelope, EventId, RAFT, Refused, Signed},
     repair::{ANSWER_BYTES_MAX, ANSWER_EVENTS_MAX, Answer, Floor},
     schema::SCHEMA,
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::clock::now_ms;
 use p2p::Signer;
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -27,7 +28,7 @@ use std::{
 };
 use tokio::sync::watch;
 
-pub use super::tables::Subscriptions;
+pub use super::{commits::Commit, tables::Subscriptions};
 pub use receive::Received;
 
 /// How long an event waits for what it follows before it goes on without.
@@ -40,6 +41,8 @@ const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 const FORGOTTEN: Duration = Duration::from_secs(4 * 7 * 24 * 3600);
 /// Most rows that one round of pruning removes.
 const PRUNED_MAX: i64 = 20_000;
+/// Pages of the write-ahead log, 4 KiB each, at which it is copied into the database.
+const WAL_PAGES: i64 = 4096;
 /// Most events of one answer.
 const PAGE_MAX: usize = 1_000;
 
@@ -145,12 +148,11 @@ type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 /// This node's log.
 pub struct EventLog {
-    writer: Mutex<Connection>,
+    commits: Commits,
     reader: Mutex<Connection>,
     signer: Signer,
     origin: String,
     epoch: i64,
-    subscriptions: Subscriptions,
     changed: watch::Sender<()>,
     refused: Mutex<BTreeMap<&'static str, u64>>,
     clock: Clock,
@@ -205,24 +207,25 @@ impl EventLog {
         clock: Clock,
     ) -> Result<Self, rusqlite::Error> {
         let writer = connect(path)?;
+        // A checkpoint holds up a commit: seldom, then, since most pages are written again and again.
+        writer.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
         writer.execute_batch(SCHEMA)?;
         let epoch = i64::from(rand::random::<u32>());
         writer.execute("INSERT OR IGNORE INTO event_emitter VALUES (1, ?, 0)", [epoch])?;
         let epoch = writer.query_row("SELECT epoch FROM event_emitter", [], |row| row.get(0))?;
         Ok(Self {
-            writer: Mutex::new(writer),
+            commits: Commits::new(writer, subscriptions),
             reader: Mutex::new(connect(path)?),
             origin: signer.peer_id(),
             signer,
             epoch,
-            subscriptions,
             changed: watch::Sender::new(()),
             refused: Mutex::default(),
             clock,
         })
     }
 
-    /// Follows the log: a value whenever there may be something new.
+    /// Follows the log: a value whenever there may be something new for a handler.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
@@ -248,13 +251,17 @@ impl EventLog {
     }
 
     fn write<T>(&self, run: impl FnOnce(&Writer<'_>) -> Result<T, LogError>) -> Result<T, LogError> {
-        let mut connection = lock(&self.writer);
-        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let writer = Writer { connection: &tx, subscriptions: &self.subscriptions, now_ms: (self.clock)() };
-        let result = run(&writer)?;
-        tx.commit()?;
-        self.touch();
+        let (result, due) = self.commits.write((self.clock)(), run)?;
+        if due {
+            self.touch();
+        }
         Ok(result)
+    }
+
+    /// When events after `position` were synced here, as far as that is remembered: of this process, the newest ones.
+    #[must_use]
+    pub fn commits(&self, position: i64) -> Vec<Commit> {
+        self.commits.since(position)
     }
 
     /// What this node has of every origin.

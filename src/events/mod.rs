@@ -2,6 +2,7 @@
 //! them ([`log`]), how logs are made equal ([`repair`]), and how handlers go through them ([`runner`]).
 
 pub mod caused;
+mod commits;
 pub mod dlq;
 pub mod envelope;
 mod event;

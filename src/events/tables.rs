@@ -10,7 +10,7 @@ use super::{
     vector::{ENTRIES_MAX, Have, RANGES_MAX, Vector},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, sync::Arc};
 
 /// Most events that wait for what they follow. One more is not stored, and asked for again.
 const PARKED_MAX: i64 = 10_000;
@@ -56,16 +56,27 @@ pub(super) struct Writer<'a> {
     pub(super) connection: &'a Connection,
     pub(super) subscriptions: &'a Subscriptions,
     pub(super) now_ms: i64,
+    /// A handler got something to do.
+    pub(super) due: Cell<bool>,
+    /// Whether anything is parked, once somebody looked.
+    parked: Cell<Option<bool>>,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    pub(super) fn new(connection: &'a Connection, subscriptions: &'a Subscriptions, now_ms: i64) -> Self {
+        Self { connection, subscriptions, now_ms, due: Cell::new(false), parked: Cell::new(None) }
+    }
+
     /// Stores an event of another node: at once, or once what it follows is here.
     pub(super) fn store(&self, envelope: &Envelope, signed: &Signed) -> Result<Stored, LogError> {
         let id = &envelope.id;
-        if let Some(known) = self.bytes(id)? {
+        let contiguous = self.contiguous(id)?;
+        if (id.sequence <= contiguous || self.is_here(id)?)
+            && let Some(known) = self.bytes(id)?
+        {
             return Ok(if known == signed.envelope { Stored::Known } else { Stored::Conflict });
         }
-        if id.sequence <= self.contiguous(id)? {
+        if id.sequence <= contiguous {
             return Ok(Stored::Known); // pruned
         }
         let mut missing = Vec::new();
@@ -90,6 +101,7 @@ impl Writer<'_> {
         let row = params![id.origin, id.epoch, id.sequence, self.now_ms, signed.envelope, signed.signature];
         self.connection.prepare_cached(sql)?.execute(row)?;
         let parked = self.connection.last_insert_rowid();
+        self.parked.set(Some(true));
         for needed in missing {
             let sql = "INSERT OR IGNORE INTO event_waits VALUES (?, ?, ?, ?)";
             let row = params![needed.origin, needed.epoch, needed.sequence, parked];
@@ -162,6 +174,7 @@ impl Writer<'_> {
         }
         let (position, flow) = (self.connection.last_insert_rowid(), envelope.event.flow());
         for handler in self.subscriptions.of(name) {
+            self.due.set(true);
             let sql = "INSERT INTO event_inbox(handler, flow, position) VALUES (?, ?, ?)";
             self.connection.prepare_cached(sql)?.execute(params![handler, flow, position])?;
         }
@@ -204,6 +217,9 @@ impl Writer<'_> {
 
     /// Parked events that wait for this one; they wait for it no more.
     fn awaiting(&self, id: &EventId) -> Result<Vec<i64>, LogError> {
+        if !self.any_parked()? {
+            return Ok(Vec::new());
+        }
         // Later entries of the Raft log prove that no earlier one will come.
         let (find, strike) = if id.origin == RAFT {
             (
@@ -263,7 +279,27 @@ impl Writer<'_> {
         Ok(None)
     }
 
+    /// Whether anything is parked at all: mostly not, and then much need not be looked for.
+    fn any_parked(&self) -> Result<bool, LogError> {
+        if let Some(any) = self.parked.get() {
+            return Ok(any);
+        }
+        let any = self.connection.prepare_cached("SELECT 1 FROM event_parked LIMIT 1")?.exists([])?;
+        self.parked.set(Some(any));
+        Ok(any)
+    }
+
+    /// Whether an event is here, logged or parked.
+    fn is_here(&self, id: &EventId) -> Result<bool, LogError> {
+        let sql = "SELECT 1 FROM event_log WHERE origin = ? AND epoch = ? AND sequence = ?";
+        let key = params![id.origin, id.epoch, id.sequence];
+        Ok(self.connection.prepare_cached(sql)?.exists(key)? || self.is_parked(id)?)
+    }
+
     fn is_parked(&self, id: &EventId) -> Result<bool, LogError> {
+        if !self.any_parked()? {
+            return Ok(false);
+        }
         let sql = "SELECT 1 FROM event_parked WHERE origin = ? AND epoch = ? AND sequence = ?";
         let key = params![id.origin, id.epoch, id.sequence];
         Ok(self.connection.prepare_cached(sql)?.exists(key)?)
@@ -308,7 +344,7 @@ impl Writer<'_> {
         if id.sequence != next.sequence {
             return if contiguous == 0 { self.set_contiguous(id, 0) } else { Ok(()) };
         }
-        while self.bytes(&next)?.is_some() {
+        while self.is_here(&next)? {
             next.sequence += 1;
         }
         self.set_contiguous(id, next.sequence - 1)

@@ -2,14 +2,17 @@
 //!
 //! Invariant: what changes something needs the token of the node's data folder.
 
-use super::{Front, Refused, Shared};
+use super::{
+    Front, Refused, Shared,
+    drill::{Drill, Drilled},
+};
 use crate::{
     clock::now_ms,
     events::{
         Event, caused,
         dlq::DeadLetter,
         envelope,
-        log::{Emission, LogError, Logged},
+        log::{Commit, Emission, LogError, Logged},
     },
     node::{
         Context, WorkError,
@@ -30,6 +33,8 @@ use std::sync::Arc;
 pub(super) fn router() -> Router<Arc<Front>> {
     Router::new()
         .route("/v1/events", get(list).post(emit))
+        .route("/v1/events/drill", post(drill))
+        .route("/v1/events/commits", get(commits))
         .route("/v1/dlq", get(dead_letters))
         .route("/v1/dlq/{id}", get(dead_letter))
         .route("/v1/dlq/replay", post(replay))
@@ -135,6 +140,20 @@ async fn emit(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<J
         }
         Err(error) => Err(internal(error)),
     }
+}
+
+async fn drill(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<Json<Vec<Drilled>>, Refused> {
+    let node = allowed(&front, &headers)?;
+    let drill: Drill = parse(&body)?;
+    drill.check().map_err(|why| Refused(StatusCode::BAD_REQUEST, why.to_owned()))?;
+    drill.run(node).await.map(Json).map_err(internal)
+}
+
+async fn commits(
+    State(front): Shared,
+    Query(Since { since, .. }): Query<Since>,
+) -> Result<Json<Vec<Commit>>, Refused> {
+    Ok(Json(front.node()?.events.commits(since)))
 }
 
 async fn ask(node: &Context, ask: Ask, all: bool) -> Json<Vec<Told>> {

@@ -4,13 +4,17 @@
 //! every question is answered with why not.
 
 mod audit;
+mod blobs;
 mod cluster;
+mod drill;
 mod events;
 mod models;
 mod work;
 
 pub use audit::{Audit, AuditedModel};
+pub use blobs::Pulled;
 pub use cluster::Drain;
+pub use drill::{Drill, Drilled, event as drill_event, number as drill_number};
 pub use events::{Injection, Letters};
 pub use models::{ModelView, Moved, Verdict};
 pub use work::{Cancellation, Cancelled};
@@ -35,6 +39,7 @@ pub struct Front {
     node: OnceLock<Context>,
     /// One at a time: an audit reads everything.
     auditing: Semaphore,
+    transfers: Arc<blobs::Transfers>,
 }
 
 /// An answer that is no answer.
@@ -49,7 +54,8 @@ impl Front {
     #[must_use]
     pub fn new(cluster: String) -> Self {
         let waiting = Mutex::new("starting".to_owned());
-        Self { cluster, waiting, node: OnceLock::new(), auditing: Semaphore::new(1) }
+        let (auditing, transfers) = (Semaphore::new(1), Arc::default());
+        Self { cluster, waiting, node: OnceLock::new(), auditing, transfers }
     }
 
     /// Says what the node waits for.
@@ -85,6 +91,7 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, shutdown: Cancellat
         .route("/v1/status", get(get_status))
         .route("/v1/leader", get(get_leader))
         .route("/v1/audit", get(get_audit))
+        .merge(blobs::router())
         .merge(events::router())
         .merge(cluster::router())
         .merge(work::router())

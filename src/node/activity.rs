@@ -1,8 +1,10 @@
 //! What this node is doing right now, for people. Nothing is decided by it.
 
+use super::TransferActivity;
+use crate::daemons::cache::CacheActivity;
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -66,6 +68,14 @@ pub struct Work {
     pub training: Option<TrainingActivity>,
     /// Evaluation, while it runs.
     pub evaluation: Option<EvaluationActivity>,
+    /// Content that came here.
+    pub transfers: TransferActivity,
+    /// Loaded networks.
+    pub cache: CacheActivity,
+    /// By configuration, the training run whose candidate was last prepared for.
+    pub prefetched: BTreeMap<String, String>,
+    /// Contents removed because the cluster does not know them.
+    pub collected: u64,
 }
 
 #[derive(Default)]

@@ -1,7 +1,11 @@
 //! p2p and Raft, on the runtime of their own.
 
 use super::{
-    addresses, announce::MODELS_TOPIC, context::EVENTS_TOPIC, error::NodeError, start::Options,
+    addresses,
+    announce::MODELS_TOPIC,
+    context::{EVENTS_DIRECT_TOPIC, EVENTS_TOPIC},
+    error::NodeError,
+    start::Options,
     transport::PeerTransport,
 };
 use crate::{
@@ -35,6 +39,7 @@ pub(super) async fn start_p2p(
         bootstrap: parse(&options.bootstrap)?,
         cluster: options.cluster.clone(),
         topics: vec![EVENTS_TOPIC.to_owned(), MODELS_TOPIC.to_owned()],
+        direct_topics: vec![EVENTS_DIRECT_TOPIC.to_owned()],
         boot,
         blob_dir: folder.join("blobs"),
     };

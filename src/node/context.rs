@@ -3,14 +3,18 @@
 //! Invariant: an event is in the log before anybody hears of it, and bytes are verified and synced before anybody
 //! is told that they are here.
 
-use super::{activity::Activity, control::Control, error::WorkError};
+use super::{
+    activity::Activity,
+    control::{Control, Strays},
+    error::WorkError,
+};
 use crate::{
     clock::now_ms,
     compute::DelayGauge,
     config::Config,
     daemons::{
-        autoscaler::Recommendation, handlers::Wakes, health::View, idle_shutdown::Hosts,
-        supervisor::Supervisor,
+        autoscaler::Recommendation, cache::Networks, handlers::Wakes, health::View, idle_shutdown::Hosts,
+        replication::Retries, supervisor::Supervisor,
     },
     events::{
         Event,
@@ -38,6 +42,8 @@ use wire::Hash;
 
 /// The gossip topic of events.
 pub const EVENTS_TOPIC: &str = "ringrift/events/1";
+/// The same, told to every peer and passed on by none.
+pub(super) const EVENTS_DIRECT_TOPIC: &str = "ringrift/events/1/direct";
 /// Largest content of ours: a model.
 const CONTENT_BYTES_MAX: u64 = kernels::CHECKPOINT_BYTES_MAX as u64;
 /// How long a fetch may take before it is tried again; what arrived is kept.
@@ -71,6 +77,12 @@ pub struct Node {
     pub pending: Arc<PendingSegments>,
     /// Told when there is a new one.
     pub nudge: Notify,
+    /// Networks that are loaded.
+    pub networks: Networks,
+    /// Segments that could not be copied.
+    pub retries: Retries,
+    /// What others had this node keep and the cluster does not know.
+    pub(super) strays: Strays,
     /// The cluster as this node sees it; `health` keeps it.
     pub cluster: watch::Sender<Arc<View>>,
     /// What goes on here, for people.
@@ -138,9 +150,19 @@ impl Node {
     /// # Errors
     /// When the log cannot be written; then nobody was told.
     pub async fn emit_as(&self, emission: Emission) -> Result<(), WorkError> {
+        self.emit_all(vec![emission]).await
+    }
+
+    /// Keeps events of this node, all or none, and tells the others.
+    ///
+    /// # Errors
+    /// When the log cannot be written; then nobody was told.
+    pub async fn emit_all(&self, emissions: Vec<Emission>) -> Result<(), WorkError> {
         let log = Arc::clone(&self.events);
-        let message = blocking(move || log.emit(emission)).await??;
-        self.gossip(message);
+        let signed = blocking(move || log.emit_all(emissions)).await??;
+        for signed in signed {
+            self.gossip(signed.encode()?);
+        }
         Ok(())
     }
 
@@ -149,21 +171,20 @@ impl Node {
         if !self.config.events.gossip {
             return;
         }
+        let topic = if self.reaches_everybody() { EVENTS_DIRECT_TOPIC } else { EVENTS_TOPIC };
         // Without peers there is nobody to tell; the log has it.
-        if let Err(error) = self.p2p.publish(EVENTS_TOPIC, message) {
+        if let Err(error) = self.p2p.publish(topic, message) {
             tracing::debug!(%error, "an event was not gossiped");
         }
     }
 
-    /// Peer ids of online nodes among `nodes`, other than this one.
-    #[must_use]
-    pub fn peers_of(&self, state: &ClusterState, nodes: &BTreeSet<NodeId>) -> Vec<String> {
-        let others = nodes.iter().filter(|id| **id != self.id);
-        let known = others.filter_map(|id| state.nodes.get(id));
-        known.map(|node| node.peer_id.clone()).filter(|peer| self.p2p.is_connected(peer)).collect()
+    /// Whether this node is connected to every node that the cluster counts as online.
+    fn reaches_everybody(&self) -> bool {
+        let state = self.raft.local();
+        state.online().all(|node| node.id == self.id || self.p2p.is_connected(&node.peer_id))
     }
 
-    /// The content, from here or from one of `holders`, verified and kept.
+    /// The content, from here or from one of `holders` by whichever way leads to it, verified and kept.
     ///
     /// # Errors
     /// [`WorkError`] when nobody who can be reached has it.
@@ -171,12 +192,12 @@ impl Node {
         if let Some(bytes) = self.stored(hash).await? {
             return Ok(bytes);
         }
-        let peers = self.peers_of(&self.raft.local(), holders);
-        self.fetch(hash, None, peers).await?;
+        let size = self.raft.local().models.get(&hash).map(|model| model.info.size);
+        self.bring(hash, size, CONTENT_BYTES_MAX, holders).await?;
         self.stored(hash).await?.ok_or(WorkError::Missing(hash))
     }
 
-    /// Fetches content into the store.
+    /// Fetches content from the swarm into the store.
     ///
     /// # Errors
     /// [`WorkError::Fetch`].
@@ -236,15 +257,16 @@ impl Node {
         Ok(())
     }
 
-    /// Asks the other online nodes in the order of their ids, from this one on, until one has synced the content.
+    /// Asks the other online nodes in the order of their ids, from this one on, until one has synced the content. Those
+    /// that drain are asked last.
     async fn keep_elsewhere(&self, state: &ClusterState, hash: Hash) -> Result<NodeId, WorkError> {
-        let order: BTreeMap<(bool, NodeId), &str> = state
+        let order: BTreeMap<(bool, bool, NodeId), &str> = state
             .online()
             .filter(|node| node.id != self.id && self.p2p.is_connected(&node.peer_id))
-            .map(|node| ((node.id < self.id, node.id), node.peer_id.as_str()))
+            .map(|node| ((node.draining.is_some(), node.id < self.id, node.id), node.peer_id.as_str()))
             .collect();
         let mut trouble = "no other node is connected".to_owned();
-        for ((_, id), peer) in order {
+        for ((_, _, id), peer) in order {
             let request = Control::Keep { hash }.encode()?;
             match self.p2p.request(Class::Control, peer, request, KEEP).await {
                 Ok(answer) => match Control::read_kept(&answer) {

@@ -3,10 +3,13 @@
 //! Invariant: a request is answered with `Kept` only after the segment passed the rules and is synced here.
 
 use super::{context::Context, error::WorkError, exchange, letters};
-use crate::store::Segment;
+use crate::store::{Segment, segment::SEGMENT_BYTES_MAX};
 use p2p::IncomingRequest;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
@@ -18,6 +21,9 @@ const REQUEST: u8 = 0x51;
 const ANSWER: u8 = 0x52;
 /// Largest request or answer.
 const BYTES_MAX: usize = 4096;
+/// Of what the cluster does not know, this many bytes and contents are kept for each member.
+const STRAY_BYTES_MAX: u64 = 512 << 20;
+const STRAYS_MAX: usize = 1024;
 /// Requests served at once.
 const SERVED_MAX: usize = 8;
 
@@ -115,24 +121,65 @@ fn reply(request: IncomingRequest, answer: Answer) {
     }
 }
 
+/// What peers had this node keep that the cluster did not know at the time: a bound on what each may ask. What this
+/// process does not remember, it collects when it is old.
+#[derive(Default)]
+pub(super) struct Strays(Mutex<BTreeMap<String, BTreeMap<Hash, u64>>>);
+
+impl Strays {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<Hash, u64>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes that a peer may have us keep now. What is `known` by now counts no more.
+    pub(super) fn room(&self, peer: &str, known: impl Fn(&Hash) -> bool) -> u64 {
+        let mut all = self.lock();
+        let Some(kept) = all.get_mut(peer) else { return STRAY_BYTES_MAX };
+        kept.retain(|hash, _| !known(hash));
+        if kept.len() >= STRAYS_MAX {
+            return 0;
+        }
+        STRAY_BYTES_MAX.saturating_sub(kept.values().sum())
+    }
+
+    pub(super) fn keep(&self, peer: &str, hash: Hash, size: u64) {
+        self.lock().entry(peer.to_owned()).or_default().insert(hash, size);
+    }
+
+    fn gone(&self, peer: &str, hash: &Hash) {
+        if let Some(kept) = self.lock().get_mut(peer) {
+            kept.remove(hash);
+        }
+    }
+}
+
 async fn keep(node: &Context, from: &str, hash: Hash) -> Result<(), WorkError> {
     let state = node.raft.local();
-    if state.node_of_peer(from).is_none() {
-        return Err(WorkError::Stranger(from.to_owned()));
-    }
+    let owner = state.node_of_peer(from).ok_or_else(|| WorkError::Stranger(from.to_owned()))?.id;
+    // From now on it is not old, so that it is not collected before it is registered.
+    let blobs = node.blobs.clone();
+    super::context::blocking(move || blobs.touch(hash)).await??;
     let stored = node.stored(hash).await?;
     // What was here before, or is known by that name, is not ours to remove: it may be a model.
     let ours = stored.is_none() && !state.models.contains_key(&hash) && state.segments.get(&hash).is_none();
     let bytes = match stored {
         Some(bytes) => bytes,
         None => {
-            node.fetch(hash, None, vec![from.to_owned()]).await?;
-            node.stored(hash).await?.ok_or(WorkError::Missing(hash))?
+            let known = |hash: &Hash| state.models.contains_key(hash) || state.segments.get(hash).is_some();
+            let room = node.strays.room(from, known).min(SEGMENT_BYTES_MAX as u64);
+            if room == 0 {
+                return Err(WorkError::TooMuch(from.to_owned()));
+            }
+            node.bring(hash, None, room, &BTreeSet::from([owner])).await?;
+            let bytes = node.stored(hash).await?.ok_or(WorkError::Missing(hash))?;
+            node.strays.keep(from, hash, bytes.len() as u64);
+            bytes
         }
     };
     let checked = super::context::blocking(move || Segment::open(bytes).map(|_| ())).await?;
     if let Err(error) = checked {
         if ours {
+            node.strays.gone(from, &hash);
             let blobs = node.blobs.clone();
             super::context::blocking(move || blobs.remove(hash)).await??;
         }
@@ -157,5 +204,23 @@ mod tests {
         assert_eq!(Control::read_kept(&refused), Err("full".into()));
         assert!(Control::read_kept(&request).is_err());
         assert!(Control::read_kept(&[]).is_err());
+    }
+
+    #[test]
+    fn a_member_can_have_only_so_much_kept_that_nobody_knows() {
+        let strays = Strays::default();
+        let name = |number: usize| Hash::of(&number.to_le_bytes());
+        let room = |peer, known: &[Hash]| strays.room(peer, |hash| known.contains(hash));
+        assert_eq!(room("a", &[]), STRAY_BYTES_MAX);
+        strays.keep("a", name(1), STRAY_BYTES_MAX - 10);
+        strays.keep("a", name(2), 4);
+        assert_eq!(room("a", &[]), 6);
+        strays.keep("a", name(3), 60);
+        assert_eq!((room("a", &[]), room("b", &[])), (0, STRAY_BYTES_MAX));
+        assert_eq!(room("a", &[name(1), name(2)]), STRAY_BYTES_MAX - 60, "registered since");
+        strays.gone("a", &name(3));
+        assert_eq!(room("a", &[]), STRAY_BYTES_MAX);
+        (0..STRAYS_MAX).for_each(|number| strays.keep("a", name(number), 0));
+        assert_eq!(room("a", &[]), 0);
     }
 }

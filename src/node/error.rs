@@ -1,5 +1,6 @@
 //! What can go wrong in a node.
 
+use super::transfer::TransferError;
 use crate::{
     config::ConfigError,
     events::log::LogError,
@@ -27,6 +28,9 @@ pub enum WorkError {
     /// Somebody who is no member asks.
     #[error("peer {0} is no member")]
     Stranger(String),
+    /// It has this node keep too much that the cluster does not know.
+    #[error("peer {0} has had enough kept that is not registered")]
+    TooMuch(String),
     /// The node is stopping, or the work was taken away.
     #[error("stopped")]
     Stopped,
@@ -44,9 +48,12 @@ pub enum WorkError {
     /// A message.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// A transfer.
+    /// A head start.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// A transfer, by every way there is.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
     /// The content store.
     #[error(transparent)]
     Blob(#[from] BlobError),

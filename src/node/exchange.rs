@@ -1,7 +1,8 @@
 //! Keeps this node's event log equal to the others': takes in what is gossiped, and asks for what is missing.
 //!
-//! Invariant: gossip only makes it fast. With gossip off every event still arrives, because each node asks another one
-//! what it lacks twice a second, and at once when a peer connects or something is missing before what just came.
+//! Invariant: gossip only makes it fast. With gossip off every event still arrives, because each node asks the others in
+//! turn what it lacks: twice a second, more often while that brings news, and at once when a peer connects or something
+//! is missing before what just came.
 
 use super::{
     announce::{Follower, MODELS_TOPIC},
@@ -22,8 +23,12 @@ use tokio::sync::{Notify, mpsc, watch};
 
 /// Between questions, give or take 30 %, so that nodes do not ask in step.
 const EVERY: Duration = Duration::from_millis(500);
+/// The same after an answer with news: gossip did not bring it, so there may be more.
+const SOON: Duration = Duration::from_millis(200);
 /// How long a peer may take to answer.
 const WAIT: Duration = Duration::from_secs(5);
+/// How long what is missing before an event may still come by itself.
+const GRACE: Duration = Duration::from_millis(30);
 /// Most gossiped events that are kept in one transaction.
 const BATCH: usize = 256;
 /// Between rounds of upkeep.
@@ -42,41 +47,56 @@ async fn keep(
     from: &str,
     receive: impl FnOnce(&EventLog, &dyn Fn(&str) -> bool) -> Result<Received, LogError> + Send + 'static,
 ) -> Option<Received> {
-    let (log, state) = (Arc::clone(&node.events), node.raft.local());
-    let kept = blocking(move || receive(&log, &|origin| state.node_of_peer(origin).is_some()));
-    match kept.await {
-        Ok(Ok(received)) => {
+    let (own, from) = (Arc::clone(node), from.to_owned());
+    blocking(move || keep_here(&own, &from, receive)).await.ok().flatten()
+}
+
+/// [`keep`], on a thread that may block.
+fn keep_here(
+    node: &Context,
+    from: &str,
+    receive: impl FnOnce(&EventLog, &dyn Fn(&str) -> bool) -> Result<Received, LogError>,
+) -> Option<Received> {
+    let state = node.raft.local();
+    match receive(&node.events, &|origin| state.node_of_peer(origin).is_some()) {
+        Ok(received) => {
             received.refused.iter().for_each(|refused| refuse(node, from, refused));
             Some(received)
         }
-        Ok(Err(error)) => {
+        Err(error) => {
             tracing::error!(%error, "others' events cannot be kept");
             None
         }
-        Err(_) => None,
     }
 }
 
-/// Keeps what is gossiped; `gap` is told when something is missing before it.
-pub(super) async fn listen(node: Context, mut gossip: mpsc::Receiver<GossipMessage>, gap: Arc<Notify>) {
+/// Keeps what is gossiped; `gap` is told when something is missing before it. Ends with the peers.
+pub(super) async fn listen(node: Context, gossip: mpsc::Receiver<GossipMessage>, gap: Arc<Notify>) {
+    // It mostly waits for the disk: on a thread of its own, an event is there without a detour.
+    if let Err(error) = tokio::task::spawn_blocking(move || hear(&node, gossip, &gap)).await {
+        tracing::error!(%error, "gossip is not heard any more");
+    }
+}
+
+fn hear(node: &Context, mut gossip: mpsc::Receiver<GossipMessage>, gap: &Notify) {
     let mut follower = Follower::new();
     let mut messages = Vec::with_capacity(BATCH);
-    while let Some(1..) = node.shutdown.run_until_cancelled(gossip.recv_many(&mut messages, BATCH)).await {
+    while gossip.blocking_recv_many(&mut messages, BATCH) > 0 {
         let mut events = Vec::with_capacity(messages.len());
         for message in messages.drain(..) {
             if message.topic == MODELS_TOPIC {
-                follower.hear(&node, message.from, &message.bytes);
+                follower.hear(node, message.from, &message.bytes);
                 continue;
             }
             match Signed::decode(&message.bytes) {
                 Ok(signed) => events.push((message.from, signed)),
-                Err(refused) => refuse(&node, &message.from, &refused),
+                Err(refused) => refuse(node, &message.from, &refused),
             }
         }
         if events.is_empty() || !node.config.events.gossip {
             continue;
         }
-        let kept = keep(&node, "gossip", move |log, is_member| log.hear(&events, is_member)).await;
+        let kept = keep_here(node, "gossip", |log, is_member| log.hear(&events, is_member));
         if kept.is_some_and(|received| received.gap) {
             gap.notify_one();
         }
@@ -105,18 +125,19 @@ pub(super) async fn answer(node: &Context, from: &str, question: &[u8]) -> Optio
     }
 }
 
-/// Asks one peer until it has nothing more to tell.
-async fn ask(node: &Context, peer: &str) {
+/// Asks one peer until it has nothing more to tell. Whether it told any news.
+async fn ask(node: &Context, peer: &str) -> bool {
+    let mut news = false;
     loop {
         let log = Arc::clone(&node.events);
         let question =
             blocking(move || -> Result<_, LogError> { Ok(Question { vector: log.vector()? }.encode()?) });
-        let Ok(Ok(question)) = question.await else { return };
+        let Ok(Ok(question)) = question.await else { return news };
         let answer = match node.p2p.request(Class::Control, peer, question, WAIT).await {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::debug!(peer, %error, "no answer about events");
-                return;
+                return news;
             }
         };
         let Answer { events, floors, more, .. } =
@@ -124,7 +145,7 @@ async fn ask(node: &Context, peer: &str) {
                 Ok(answer) => answer,
                 Err(refused) => {
                     refuse(node, peer, &refused);
-                    return;
+                    return news;
                 }
             };
         let kept = match events.is_empty() {
@@ -141,33 +162,41 @@ async fn ask(node: &Context, peer: &str) {
                 Ok(_) => tracing::warn!(peer, ?floors, "missed events are gone; the state has to do"),
                 Err(error) => {
                     tracing::error!(%error, "missed events cannot be given up");
-                    return;
+                    return news;
                 }
             }
         }
+        news |= kept.as_ref().is_some_and(|received| received.new > 0);
         if !more || !kept.is_some_and(|received| received.new > 0 && !received.full) {
-            return;
+            return news;
         }
     }
 }
 
-/// Asks one random peer at a time, until the shutdown.
+/// Asks one peer at a time, all of them in a random order and then again, until the shutdown.
 pub(super) async fn repair(node: Context, gap: Arc<Notify>) {
     let mut peers = node.p2p.peers();
     let mut known: BTreeSet<(String, u64)> = BTreeSet::new();
+    let mut asked: BTreeSet<String> = BTreeSet::new();
     let mut upkeep = tokio::time::Instant::now() + UPKEEP;
     loop {
         let connected: Vec<(String, u64)> =
             peers.borrow_and_update().iter().map(|peer| (peer.peer_id.clone(), peer.boot)).collect();
-        // One that just came first, then any.
+        // One that just came first, then any that was not asked in this round.
+        if connected.iter().all(|(peer, _)| asked.contains(peer)) {
+            asked.clear();
+        }
+        let due: Vec<&(String, u64)> = connected.iter().filter(|(peer, _)| !asked.contains(peer)).collect();
         let fresh = connected.iter().find(|peer| !known.contains(*peer));
-        let chosen = fresh.or_else(|| connected.choose(&mut rand::rng())).cloned();
+        let chosen = fresh.or_else(|| due.choose(&mut rand::rng()).copied()).cloned();
         known.retain(|peer| connected.contains(peer));
-        let mut came = false;
+        let (mut came, mut news) = (false, false);
         if let Some(peer) = chosen {
-            if node.shutdown.run_until_cancelled(ask(&node, &peer.0)).await.is_none() {
-                return;
+            match node.shutdown.run_until_cancelled(ask(&node, &peer.0)).await {
+                Some(told) => news = told,
+                None => return,
             }
+            asked.insert(peer.0.clone());
             came = known.insert(peer) && known.len() < connected.len();
         }
         if tokio::time::Instant::now() >= upkeep {
@@ -180,10 +209,11 @@ pub(super) async fn repair(node: Context, gap: Arc<Notify>) {
         if came {
             continue;
         }
-        let pause = EVERY.mul_f64(rand::random_range(0.7..1.3));
+        let pause = if news { SOON } else { EVERY }.mul_f64(rand::random_range(0.7..1.3));
         tokio::select! {
             () = node.shutdown.cancelled() => return,
-            () = gap.notified() => {}
+            // What overtook something on its way is mostly followed by it.
+            () = gap.notified() => tokio::time::sleep(GRACE).await,
             changed = peers.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(pause) => {}
         }

@@ -19,6 +19,7 @@ mod membership;
 mod start;
 pub mod status;
 pub mod token;
+mod transfer;
 mod transport;
 
 pub use activity::{Activity, EvaluationActivity, SelfplayActivity, TrainingActivity, Work};
@@ -26,3 +27,4 @@ pub use announce::{MODELS_TOPIC, Manifest, announce};
 pub use context::{Context, EVENTS_TOPIC, Node, blocking};
 pub use error::{NodeError, WorkError};
 pub use start::{Options, Ready, run};
+pub use transfer::{TransferActivity, TransferError, Way};

@@ -16,8 +16,11 @@ use crate::{
     compute::DelayGauge,
     config::Config,
     daemons::{
-        self, handlers,
+        self,
+        cache::Networks,
+        handlers,
         idle_shutdown::Hosts,
+        replication::Retries,
         supervisor::{Supervisor, supervise},
     },
     events::{log::EventLog, runner::Runner},
@@ -187,6 +190,9 @@ async fn live(
         token,
         pending,
         nudge: Notify::new(),
+        networks: Networks::default(),
+        retries: Retries::default(),
+        strays: control::Strays::default(),
         cluster: watch::Sender::new(Arc::default()),
         activity: Activity::default(),
         hosts: Hosts::default(),
@@ -274,6 +280,7 @@ fn start_daemons(node: &Context, tasks: &mut JoinSet<()>) {
     daemon!(distribution);
     daemon!(trainer);
     daemon!(gauntlet);
+    daemon!(collection);
     daemon!(autoscaler);
     daemon!(idle_shutdown);
 }

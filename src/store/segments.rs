@@ -121,6 +121,16 @@ impl PendingSegments {
         })
     }
 
+    /// Whether a segment waits.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub fn lists(&self, hash: &Hash) -> Result<bool, DbError> {
+        self.with(|connection| {
+            connection.prepare_cached("SELECT 1 FROM pending WHERE hash = ?")?.exists([hash.0])
+        })
+    }
+
     /// What waits and nobody was told of yet, oldest first.
     ///
     /// # Errors
@@ -192,6 +202,7 @@ mod tests {
         drop(list);
         let list = PendingSegments::open(&path).unwrap();
         assert_eq!(list.pending().unwrap(), [first.clone(), second.clone()]);
+        assert!(list.lists(&first.hash).unwrap() && !list.lists(&Hash::of(b"other")).unwrap());
         assert!(list.acknowledged(&first.hash).unwrap());
         assert!(!list.acknowledged(&first.hash).unwrap());
         assert_eq!(list.pending().unwrap(), [second]);

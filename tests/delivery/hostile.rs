@@ -129,6 +129,7 @@ async fn impersonate(
         cluster: "ringrift/".to_owned(),
         boot: 4711,
         topics: vec![EVENTS_TOPIC.to_owned(), ringrift::node::MODELS_TOPIC.to_owned()],
+        direct_topics: Vec::new(),
         blob_dir: scratch.join("blobs"),
     };
     P2p::start(config, tasks, shutdown.clone()).await.unwrap()

@@ -1,7 +1,8 @@
 //! Fetches content from several holders at once.
 //!
 //! Invariant: a piece counts only once its hash was checked. A holder that delivers a wrong one is dropped, and so
-//! is one that fails again and again; the others go on. What arrived stays on disk for the next attempt.
+//! is one that fails again and again; the others go on. What arrived stays on disk for the next attempt, and is served
+//! to others from the moment it was checked.
 
 mod attempt;
 mod work;
@@ -11,6 +12,7 @@ use crate::{
     blobs::{
         outline::BLOB_BYTES_MAX,
         protocol::{Answer, Ask},
+        sharing::Sharing,
         store::{BlobStore, StoreError},
     },
 };
@@ -105,16 +107,18 @@ pub enum FetchError {
 #[derive(Debug)]
 pub(crate) struct Fetcher {
     pub(crate) store: BlobStore,
+    /// What fetches under way have, for others.
+    pub(crate) sharing: Arc<Sharing>,
     /// Fetches under way, so that two of one content do not write one file.
     active: Mutex<HashMap<Hash, Weak<tokio::sync::Mutex<()>>>>,
 }
 
 impl Fetcher {
     pub(crate) fn new(store: BlobStore) -> Self {
-        Self { store, active: Mutex::default() }
+        Self { store, sharing: Arc::default(), active: Mutex::default() }
     }
 
-    fn turn(&self, hash: Hash) -> Arc<tokio::sync::Mutex<()>> {
+    pub(crate) fn turn(&self, hash: Hash) -> Arc<tokio::sync::Mutex<()>> {
         let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
         active.retain(|_, turn| turn.strong_count() > 0);
         if let Some(turn) = active.get(&hash).and_then(Weak::upgrade) {
@@ -126,7 +130,7 @@ impl Fetcher {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match spawn_blocking(work).await {
         Ok(value) => value,
         Err(error) => std::panic::resume_unwind(error.into_panic()), // it cannot be cancelled: we await it
@@ -175,9 +179,9 @@ impl P2pHandle {
         holders
     }
 
-    /// Fetches content from `holders` (or, if none is named or they do not suffice, from whoever has it) into this
-    /// node's store, from which it is served to others from then on. Goes on where an earlier attempt stopped.
-    /// Dropping the future stops the fetch. `size_hint`: a holder that claims another size is not believed.
+    /// Fetches content into this node's store: from `holders`, and from connected peers that are fetching it
+    /// themselves, as soon as each has something; if those do not suffice, from whoever has it. What has arrived is
+    /// served to others at once. Goes on where an earlier attempt stopped. Dropping the future stops the fetch. `size_hint`: a holder that claims another size is not believed.
     ///
     /// # Errors
     /// [`FetchError`]; then nothing is under the name.

@@ -8,10 +8,12 @@
 //! a peer that lies is known by its first bad piece.
 
 mod fetch;
+mod intake;
 mod outline;
 mod partial;
 mod protocol;
 mod serve;
+mod sharing;
 mod store;
 mod tracker;
 #[cfg(test)]
@@ -19,6 +21,7 @@ mod transfer_tests;
 
 pub(crate) use fetch::Fetcher;
 pub use fetch::{FetchError, FetchLimits, FetchReport};
-pub use outline::{BLOB_BYTES_MAX, Outline, PIECE_BYTES};
+pub use intake::Intake;
+pub use outline::{BLOB_BYTES_MAX, OUTLINE_BYTES_MAX, Outline, PIECE_BYTES};
 pub(crate) use serve::serve;
 pub use store::{BlobStore, StoreError};

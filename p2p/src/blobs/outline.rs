@@ -11,8 +11,8 @@ pub const PIECE_BYTES: usize = 1024 * 1024;
 pub const BLOB_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
 const OUTLINE: u8 = 0x43;
-/// 32 bytes per piece, and the lengths.
-pub(crate) const OUTLINE_BYTES_MAX: usize = (BLOB_BYTES_MAX / PIECE_BYTES as u64) as usize * 32 + 64;
+/// Largest encoded outline: 32 bytes per piece, and the lengths.
+pub const OUTLINE_BYTES_MAX: usize = (BLOB_BYTES_MAX / PIECE_BYTES as u64) as usize * 32 + 64;
 
 /// The hashes of a content's pieces, in order. Consistent with one content name: see [`Outline::is_of`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,12 +105,17 @@ impl Outline {
         bytes.len() == length && hash() == self.pieces[index]
     }
 
-    pub(crate) fn encode(&self) -> Result<Vec<u8>, WireError> {
+    /// As bytes, for [`Self::decode`].
+    ///
+    /// # Errors
+    /// [`WireError`], which an outline of a content that can be kept never is.
+    pub fn encode(&self) -> Result<Vec<u8>, WireError> {
         wire::encode(OUTLINE, self, OUTLINE_BYTES_MAX)
     }
 
-    /// Anything that decodes, checked against the name it is for.
-    pub(crate) fn decode(bytes: &[u8], hash: Hash) -> Option<Self> {
+    /// The outline of content `hash`, from bytes of whoever. `None`: they are something else.
+    #[must_use]
+    pub fn decode(bytes: &[u8], hash: Hash) -> Option<Self> {
         let outline: Self = wire::decode::<_, OUTLINE_BYTES_MAX>(OUTLINE, bytes).ok()?;
         outline.is_of(hash).then_some(outline)
     }

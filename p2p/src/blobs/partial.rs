@@ -75,6 +75,14 @@ impl Partial {
         self.file.write_all_at(piece, begin).map_err(at(&self.path))
     }
 
+    /// Reads a piece that was written, and checks it again. `None`: it is not there any more.
+    pub(crate) fn read(&self, index: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some((begin, length)) = self.outline.range(index) else { return Ok(None) };
+        let mut piece = vec![0; length];
+        self.file.read_exact_at(&mut piece, begin).map_err(at(&self.path))?;
+        Ok(self.outline.is_piece(index, &piece).then_some(piece))
+    }
+
     /// All pieces are there: the file gets its name.
     pub(crate) fn finish(&self) -> Result<(), StoreError> {
         self.store.adopt(&self.path, self.hash)?;

@@ -13,6 +13,8 @@ pub(crate) enum Ask {
     Has(Hash),
     Outline(Hash),
     Piece(Hash, u32),
+    /// Which pieces are there of a content that may not be there whole.
+    Pieces(Hash),
 }
 
 impl Ask {
@@ -33,6 +35,8 @@ pub(crate) enum Answer {
     /// An encoded outline.
     Outline(Vec<u8>),
     Piece(Vec<u8>),
+    /// A bit for each piece.
+    Pieces(Vec<u8>),
 }
 
 impl Answer {
@@ -42,6 +46,7 @@ impl Answer {
             Self::Yes => (1, Vec::new()),
             Self::Outline(bytes) => (2, bytes),
             Self::Piece(bytes) => (3, bytes),
+            Self::Pieces(bits) => (4, bits),
         };
         body.push(tag); // at the end, where it costs no copy
         body
@@ -53,6 +58,7 @@ impl Answer {
             (1, true) => Some(Self::Yes),
             (2, _) => Some(Self::Outline(bytes)),
             (3, _) => Some(Self::Piece(bytes)),
+            (4, _) => Some(Self::Pieces(bytes)),
             _ => None,
         }
     }
@@ -71,15 +77,17 @@ mod tests {
         assert_eq!(text[24..88], *"01".repeat(32));
         assert_eq!(text[88..96], *"02010000");
         assert_eq!(Answer::Piece(vec![9, 8]).encode(), [9, 8, 3]);
+        assert_eq!(Answer::Pieces(vec![5]).encode(), [5, 4]);
+        assert_eq!(Ask::Pieces(Hash([1; 32])).encode()[8..12], [3, 0, 0, 0]);
     }
 
     proptest! {
         #[test]
         fn round_trip_and_hostile_bytes(bytes in prop::collection::vec(any::<u8>(), 0..100), hash in any::<[u8; 32]>(), index in any::<u32>()) {
-            for ask in [Ask::Has(Hash(hash)), Ask::Outline(Hash(hash)), Ask::Piece(Hash(hash), index)] {
+            for ask in [Ask::Has(Hash(hash)), Ask::Outline(Hash(hash)), Ask::Piece(Hash(hash), index), Ask::Pieces(Hash(hash))] {
                 prop_assert_eq!(Ask::decode(&ask.encode()), Some(ask));
             }
-            for answer in [Answer::No, Answer::Yes, Answer::Outline(bytes.clone()), Answer::Piece(bytes.clone())] {
+            for answer in [Answer::No, Answer::Yes, Answer::Outline(bytes.clone()), Answer::Piece(bytes.clone()), Answer::Pieces(bytes.clone())] {
                 prop_assert_eq!(Answer::decode(answer.clone().encode()), Some(answer));
             }
             prop_assert_eq!(Ask::decode(&bytes), None);

@@ -7,14 +7,12 @@ use crate::{
     blobs::{
         outline::Outline,
         protocol::{Answer, Ask},
+        sharing::{Sharing, pack},
         store::{BlobStore, StoreError},
     },
     handle::IncomingRequest,
 };
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 use tokio::{
     sync::{Semaphore, mpsc},
     task::{JoinSet, spawn_blocking},
@@ -23,14 +21,14 @@ use tokio_util::sync::CancellationToken;
 use wire::Hash;
 
 const UPLOADS_MAX: usize = 16;
-const OUTLINES_MAX: usize = 64;
 
 pub(crate) async fn serve(
     store: BlobStore,
+    sharing: Arc<Sharing>,
     mut inbox: mpsc::Receiver<IncomingRequest>,
     shutdown: CancellationToken,
 ) {
-    let server = Arc::new(Server { store, outlines: Mutex::default(), outlining: Mutex::default() });
+    let server = Arc::new(Server { store, sharing });
     let permits = Arc::new(Semaphore::new(UPLOADS_MAX));
     let mut uploads = JoinSet::new();
     let work = async {
@@ -53,10 +51,7 @@ pub(crate) async fn serve(
 
 struct Server {
     store: BlobStore,
-    /// The outlines asked for last; making one reads the whole content.
-    outlines: Mutex<VecDeque<(Hash, Arc<Outline>)>>,
-    /// One outline is made at a time.
-    outlining: Mutex<()>,
+    sharing: Arc<Sharing>,
 }
 
 impl Server {
@@ -67,6 +62,8 @@ impl Server {
                 let frame = outline?.encode().expect("an outline is bounded");
                 Some(Answer::Outline(frame))
             }),
+            Some(Ask::Pieces(hash)) if self.store.has(hash) => Ok(Some(Answer::Yes)),
+            Some(Ask::Pieces(hash)) => Ok(self.sharing.had(hash).map(|had| Answer::Pieces(pack(&had)))),
             Some(Ask::Piece(hash, index)) => self.piece(hash, index as usize),
             None => Ok(None),
         };
@@ -79,35 +76,29 @@ impl Server {
         }
     }
 
-    fn piece(&self, hash: Hash, index: usize) -> Result<Option<Answer>, StoreError> {
-        let Some(outline) = self.outline(hash)? else { return Ok(None) };
-        Ok(self.store.piece(hash, &outline, index)?.map(Answer::Piece))
-    }
-
     fn outline(&self, hash: Hash) -> Result<Option<Arc<Outline>>, StoreError> {
-        if let Some(known) = self.known(hash) {
-            return Ok(Some(known));
-        }
-        let _one_at_a_time = self.outlining.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = self.known(hash) {
-            return Ok(Some(known));
-        }
-        let Some(outline) = self.store.outline(hash)?.map(Arc::new) else { return Ok(None) };
-        let mut outlines = self.outlines.lock().unwrap_or_else(PoisonError::into_inner);
-        outlines.truncate(OUTLINES_MAX - 1);
-        outlines.push_front((hash, outline.clone()));
-        Ok(Some(outline))
+        let whole = self.store.known_outline(hash)?;
+        Ok(whole.or_else(|| self.sharing.outline(hash).map(Arc::new)))
     }
 
-    fn known(&self, hash: Hash) -> Option<Arc<Outline>> {
-        let outlines = self.outlines.lock().unwrap_or_else(PoisonError::into_inner);
-        outlines.iter().find(|(known, _)| *known == hash).map(|(_, outline)| outline.clone())
+    fn piece(&self, hash: Hash, index: usize) -> Result<Option<Answer>, StoreError> {
+        let whole = match self.store.known_outline(hash)? {
+            Some(outline) => self.store.piece(hash, &outline, index)?,
+            None => None,
+        };
+        let piece = match whole {
+            Some(piece) => Some(piece),
+            None => self.sharing.piece(hash, index)?,
+        };
+        Ok(piece.map(Answer::Piece))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blobs::{outline::PIECE_BYTES, partial::Partial, tracker::Tracker};
+    use std::sync::Mutex;
 
     #[test]
     fn answers_what_is_asked() {
@@ -115,11 +106,13 @@ mod tests {
         let store = BlobStore::open(dir.path()).unwrap();
         let hash = store.put(b"content").unwrap();
         let other = Hash::of(b"other");
-        let server = Server { store, outlines: Mutex::default(), outlining: Mutex::default() };
+        let server = Server { store, sharing: Arc::default() };
         let outline = server.store.outline(hash).unwrap().unwrap().encode().unwrap();
         let check = |ask: Ask, expected: Answer| assert_eq!(server.answer(&ask.encode()), expected);
         check(Ask::Has(hash), Answer::Yes);
         check(Ask::Has(other), Answer::No);
+        check(Ask::Pieces(hash), Answer::Yes);
+        check(Ask::Pieces(other), Answer::No);
         check(Ask::Outline(hash), Answer::Outline(outline));
         check(Ask::Outline(other), Answer::No);
         check(Ask::Piece(hash, 0), Answer::Piece(b"content".to_vec()));
@@ -131,5 +124,34 @@ mod tests {
         std::fs::write(server.store.path(hash), b"damaged").unwrap();
         check(Ask::Piece(hash, 0), Answer::No);
         check(Ask::Has(hash), Answer::No);
+    }
+    #[test]
+    fn what_is_there_of_an_unfinished_fetch_is_served() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(dir.path()).unwrap();
+        let content: Vec<u8> = (0..2 * PIECE_BYTES + 100).map(|i| (i / 1000) as u8).collect();
+        let (hash, outline) = (Hash::of(&content), Outline::read(&content[..], 0).unwrap());
+        let partial = Arc::new(Partial::begin(&store, hash, outline.clone()).unwrap());
+        let tracker = Arc::new(Mutex::new(Tracker::new(&[false; 3], 1)));
+        let server = Server { store, sharing: Arc::default() };
+        let check =
+            |ask: Ask, expected: Answer| assert_eq!(server.answer(&ask.encode()), expected, "{ask:?}");
+        check(Ask::Pieces(hash), Answer::No);
+        let guard = server.sharing.share(hash, Arc::clone(&partial), Arc::clone(&tracker));
+        check(Ask::Pieces(hash), Answer::Pieces(vec![0]));
+        check(Ask::Outline(hash), Answer::Outline(outline.encode().unwrap()));
+        let last = content[2 * PIECE_BYTES..].to_vec();
+        partial.write(2, &last).unwrap();
+        check(Ask::Piece(hash, 2), Answer::No); // it may be half written
+        tracker.lock().unwrap().got(2);
+        check(Ask::Piece(hash, 2), Answer::Piece(last));
+        check(Ask::Piece(hash, 0), Answer::No);
+        check(Ask::Piece(hash, 9), Answer::No);
+        check(Ask::Pieces(hash), Answer::Pieces(vec![4]));
+        check(Ask::Has(hash), Answer::No);
+        partial.write(2, &[7; 100]).unwrap(); // as if the disk had failed
+        check(Ask::Piece(hash, 2), Answer::No);
+        drop(guard);
+        check(Ask::Pieces(hash), Answer::No);
     }
 }

@@ -2,13 +2,15 @@
 
 use crate::blobs::outline::{BLOB_BYTES_MAX, Outline};
 use std::{
+    collections::VecDeque,
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::SystemTime,
 };
 use wire::Hash;
 
@@ -36,6 +38,9 @@ pub enum StoreError {
     TooLarge(u64),
 }
 
+/// Outlines that are remembered.
+const OUTLINES_MAX: usize = 64;
+
 /// A folder of content. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct BlobStore(Arc<Folders>);
@@ -48,6 +53,12 @@ struct Folders {
     /// Files that were not what their names said.
     corrupt: PathBuf,
     temporaries: AtomicU64,
+    /// The outlines asked for last; making one reads the whole content.
+    outlines: Mutex<VecDeque<(Hash, Arc<Outline>)>>,
+    /// One outline is made at a time.
+    outlining: Mutex<()>,
+    /// Nothing is touched between the look at its age and its removal.
+    removing: Mutex<()>,
 }
 
 impl BlobStore {
@@ -67,7 +78,15 @@ impl BlobStore {
                 fs::remove_file(&path).map_err(at(&path))?;
             }
         }
-        let folders = Folders { root: dir.to_owned(), partial, corrupt, temporaries: AtomicU64::new(0) };
+        let folders = Folders {
+            root: dir.to_owned(),
+            partial,
+            corrupt,
+            temporaries: AtomicU64::new(0),
+            outlines: Mutex::default(),
+            outlining: Mutex::default(),
+            removing: Mutex::default(),
+        };
         Ok(Self(Arc::new(folders)))
     }
 
@@ -83,8 +102,8 @@ impl BlobStore {
         }
         let hash = Hash::of(content);
         match self.outline(hash) {
-            Ok(Some(_)) => return Ok(hash),
-            Ok(None) | Err(StoreError::Corrupt { .. }) => {}
+            Ok(Some(_)) if self.touch(hash)? => return Ok(hash),
+            Ok(_) | Err(StoreError::Corrupt { .. }) => {}
             Err(error) => return Err(error),
         }
         let number = self.0.temporaries.fetch_add(1, Ordering::Relaxed);
@@ -130,6 +149,33 @@ impl BlobStore {
         }
         let outline = Outline::read(file, size).map_err(at(&path))?;
         if outline.is_of(hash) { Ok(Some(outline)) } else { Err(self.set_aside(hash)) }
+    }
+
+    /// [`Self::outline`], made once for content that is asked for again. What it lists may have been damaged since:
+    /// [`Self::piece`] notices.
+    ///
+    /// # Errors
+    /// As [`BlobStore::get`].
+    pub fn known_outline(&self, hash: Hash) -> Result<Option<Arc<Outline>>, StoreError> {
+        let known = || {
+            let outlines = self.0.outlines.lock().unwrap_or_else(PoisonError::into_inner);
+            outlines.iter().find(|(known, _)| *known == hash).map(|(_, outline)| outline.clone())
+        };
+        if !self.has(hash) {
+            return Ok(None);
+        }
+        if let Some(known) = known() {
+            return Ok(Some(known));
+        }
+        let _one_at_a_time = self.0.outlining.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known() {
+            return Ok(Some(known));
+        }
+        let Some(outline) = self.outline(hash)?.map(Arc::new) else { return Ok(None) };
+        let mut outlines = self.0.outlines.lock().unwrap_or_else(PoisonError::into_inner);
+        outlines.truncate(OUTLINES_MAX - 1);
+        outlines.push_front((hash, outline.clone()));
+        Ok(Some(outline))
     }
 
     /// One piece of a content, checked. `None` if the content is not here or has no such piece.
@@ -194,6 +240,66 @@ impl BlobStore {
             }
         }
         Ok(found)
+    }
+
+    /// Content that nobody has touched since `before`, with sizes, in no order.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn untouched(&self, before: SystemTime) -> Result<Vec<(Hash, u64)>, StoreError> {
+        let mut found = self.list()?;
+        found.retain(|(hash, _)| {
+            let touched = fs::metadata(self.path(*hash)).and_then(|metadata| metadata.modified());
+            touched.is_ok_and(|touched| touched < before)
+        });
+        Ok(found)
+    }
+
+    /// Removes a content unless somebody has touched it since `before`. Says whether it is gone now that was here.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn remove_untouched(&self, hash: Hash, before: SystemTime) -> Result<bool, StoreError> {
+        let _removing = self.0.removing.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.path(hash);
+        let touched = fs::metadata(&path).and_then(|metadata| metadata.modified());
+        if touched.is_ok_and(|touched| touched < before) {
+            fs::remove_file(&path).map_err(at(&path))?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Content counts as touched now. Says whether it is here.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn touch(&self, hash: Hash) -> Result<bool, StoreError> {
+        let _removing = self.0.removing.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.path(hash);
+        match OpenOptions::new().write(true).open(&path) {
+            Ok(file) => file.set_modified(SystemTime::now()).map(|()| true).map_err(at(&path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(at(&path)(error)),
+        }
+    }
+
+    /// Removes unfinished fetches and files set aside that nobody has touched since `before`; how many files that were.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn clear_leftovers(&self, before: SystemTime) -> Result<usize, StoreError> {
+        let mut removed = 0;
+        for folder in [&self.0.partial, &self.0.corrupt] {
+            for entry in fs::read_dir(folder).map_err(at(folder))? {
+                let path = entry.map_err(at(folder))?.path();
+                let touched = fs::symlink_metadata(&path).and_then(|metadata| metadata.modified());
+                if touched.is_ok_and(|touched| touched < before) && fs::remove_file(&path).is_ok() {
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
     }
 
     pub(crate) fn partial_path(&self, hash: Hash, kind: &str) -> PathBuf {
@@ -279,6 +385,34 @@ mod tests {
         fs::write(store.path(hash), b"damaged").unwrap();
         assert_eq!(store.put(&content).unwrap(), hash, "put mends");
         assert_eq!(store.get(hash).unwrap(), Some(content));
+    }
+
+    #[test]
+    fn what_nobody_touched_is_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(dir.path()).unwrap();
+        let (old, new) = (store.put(b"old").unwrap(), store.put(b"new").unwrap());
+        let partial = store.partial_path(old, "part");
+        fs::write(&partial, "x").unwrap();
+        let hour = std::time::Duration::from_secs(3600);
+        let (now, then) = (SystemTime::now(), SystemTime::now() - 2 * hour);
+        for path in [store.path(old), partial.clone()] {
+            File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
+        }
+        let untouched = |before| store.untouched(before).unwrap().into_iter().map(|(hash, _)| hash);
+        assert_eq!(untouched(now - hour).collect::<Vec<_>>(), [old]);
+        assert_eq!(untouched(now - 3 * hour).count(), 0);
+        assert_eq!(store.clear_leftovers(now - 3 * hour).unwrap(), 0);
+        assert_eq!(store.clear_leftovers(now - hour).unwrap(), 1);
+        assert!(!partial.exists());
+        assert!(!store.remove_untouched(new, now - hour).unwrap());
+        assert!(store.touch(old).unwrap());
+        assert!(!store.remove_untouched(old, now - hour).unwrap() && store.has(old));
+        assert_eq!(untouched(now - hour).count(), 0);
+        assert!(!store.touch(Hash::of(b"none")).unwrap());
+        assert!(store.has(new));
+        assert!(store.remove_untouched(new, now + hour).unwrap() && !store.has(new));
+        assert!(!store.remove_untouched(new, now + hour).unwrap());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Which piece is asked of whom next. Pure: time comes in as an argument.
 //!
 //! Invariant: every piece is missing, asked for, or had, and a piece that was asked for in vain is missing again.
-//! A piece is asked of at most two holders at once, of the second only when the first is slow.
+//! A piece is asked only of holders that offer it, the rarest first (BitTorrent's rule: what few have is what the others
+//! will want), and of at most two at once, of the second only when the first is slow.
 
 use std::time::{Duration, Instant};
 
@@ -20,25 +21,78 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     Ask(usize),
-    /// Others are at work on all that is left; look again then.
+    /// Others are at work on all that is left, or it has nothing that is; look again then.
     Wait(Instant),
     Done,
+}
+
+/// What a holder can deliver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    All,
+    /// By piece.
+    Some(Vec<bool>),
+    Nothing,
+}
+
+impl Offer {
+    fn has(&self, index: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(pieces) => pieces.get(index).copied().unwrap_or(false),
+            Self::Nothing => false,
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(crate) struct Tracker {
     pieces: Vec<State>,
     left: usize,
-    /// No missing piece lies before this.
-    from: usize,
+    offers: Vec<Offer>,
+    /// By piece, how many holders offer it.
+    copies: Vec<u32>,
+    /// Odd; which of equally rare pieces comes first, differently at each node, so that they get different ones.
+    seed: u64,
 }
 
 impl Tracker {
     /// `had[i]`: piece i is there already.
-    pub(crate) fn new(had: &[bool]) -> Self {
+    pub(crate) fn new(had: &[bool], seed: u64) -> Self {
         let pieces: Vec<_> = had.iter().map(|had| if *had { State::Had } else { State::Missing }).collect();
         let left = had.iter().filter(|had| !**had).count();
-        Self { pieces, left, from: 0 }
+        Self { pieces, left, offers: Vec::new(), copies: vec![0; had.len()], seed: seed | 1 }
+    }
+
+    /// Begins anew with other holders; nothing is asked of the former ones any more.
+    pub(crate) fn begin(&mut self, offers: Vec<Offer>) {
+        for state in &mut self.pieces {
+            if matches!(state, State::Asked(_)) {
+                *state = State::Missing;
+            }
+        }
+        self.offers = offers;
+        let copies = (0..self.pieces.len()).map(|index| self.count(index)).collect();
+        self.copies = copies;
+    }
+
+    fn count(&self, index: usize) -> u32 {
+        self.offers.iter().filter(|offer| offer.has(index)).count() as u32
+    }
+
+    /// What a holder offers from now on. Says whether that is news.
+    pub(crate) fn offer(&mut self, holder: usize, offer: Offer) -> bool {
+        match self.offers.get_mut(holder) {
+            Some(known) if *known != offer => {
+                let before = std::mem::replace(known, offer);
+                let now = &self.offers[holder];
+                for (index, copies) in self.copies.iter_mut().enumerate() {
+                    *copies = *copies + u32::from(now.has(index)) - u32::from(before.has(index));
+                }
+                true
+            }
+            Some(_) | None => false,
+        }
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -49,22 +103,45 @@ impl Tracker {
         self.left
     }
 
+    /// Which pieces are there, for others to ask for.
+    pub(crate) fn had(&self) -> Vec<bool> {
+        self.pieces.iter().map(|state| *state == State::Had).collect()
+    }
+
+    pub(crate) fn has(&self, index: usize) -> bool {
+        self.pieces.get(index) == Some(&State::Had)
+    }
+
+    /// Nothing that is left is offered by anybody, or under way.
+    pub(crate) fn is_stuck(&self) -> bool {
+        let mut pieces = self.pieces.iter().zip(&self.copies);
+        self.left > 0
+            && pieces.all(|(state, copies)| match state {
+                State::Missing => *copies == 0,
+                State::Asked(_) => false,
+                State::Had => true,
+            })
+    }
+
     pub(crate) fn next(&mut self, holder: usize, now: Instant) -> Next {
         if self.left == 0 {
             return Next::Done;
         }
-        while let Some(state) = self.pieces.get_mut(self.from) {
-            if *state == State::Missing {
-                *state = State::Asked(vec![(holder, now)]);
-                return Next::Ask(self.from);
-            }
-            self.from += 1;
-        }
         let mut wait = now + SLOW;
+        let Some(offer) = self.offers.get(holder) else { return Next::Wait(wait) };
+        let missing = self.pieces.iter().enumerate().filter(|(_, state)| **state == State::Missing);
+        let offered = missing.map(|(index, _)| index).filter(|index| offer.has(*index));
+        let seed = self.seed;
+        let order = |index: &usize| (self.copies[*index], (*index as u64).wrapping_mul(seed));
+        if let Some(index) = offered.min_by_key(order) {
+            self.pieces[index] = State::Asked(vec![(holder, now)]);
+            return Next::Ask(index);
+        }
         for (index, state) in self.pieces.iter_mut().enumerate() {
             if let State::Asked(asked) = state
                 && let [(other, since)] = asked[..]
                 && other != holder
+                && offer.has(index)
             {
                 if since + SLOW <= now {
                     asked.push((holder, now));
@@ -96,7 +173,6 @@ impl Tracker {
             asked.retain(|(other, _)| *other != holder);
             if asked.is_empty() {
                 *state = State::Missing;
-                self.from = self.from.min(index);
             }
         }
     }
@@ -108,10 +184,16 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::{HashMap, HashSet};
 
+    fn complete(had: &[bool], holders: usize) -> Tracker {
+        let mut tracker = Tracker::new(had, 0);
+        tracker.begin(vec![Offer::All; holders]);
+        tracker
+    }
+
     #[test]
     fn slow_pieces_are_asked_of_one_more() {
         let now = Instant::now();
-        let mut tracker = Tracker::new(&[true, false, false]);
+        let mut tracker = complete(&[true, false, false], 4);
         assert_eq!(tracker.next(0, now), Next::Ask(1));
         assert_eq!(tracker.next(1, now), Next::Ask(2));
         assert_eq!(tracker.next(1, now), Next::Wait(now + SLOW));
@@ -129,18 +211,71 @@ mod tests {
         assert_eq!(tracker.next(1, later), Next::Done);
     }
 
+    #[test]
+    fn the_rarest_piece_that_is_offered_comes_first() {
+        let now = Instant::now();
+        let mut tracker = Tracker::new(&[false; 4], 0);
+        let some = |pieces: [usize; 2]| Offer::Some((0..4).map(|index| pieces.contains(&index)).collect());
+        tracker.begin(vec![Offer::All, some([0, 1]), some([0, 3]), Offer::Nothing]);
+        assert_eq!(tracker.next(0, now), Next::Ask(2), "nobody else has it");
+        assert_eq!(tracker.next(0, now), Next::Ask(1));
+        assert_eq!(tracker.next(1, now), Next::Ask(0), "all that it has and is missing");
+        assert_eq!(tracker.next(3, now), Next::Wait(now + SLOW));
+        assert!(tracker.offer(3, some([3, 3])) && !tracker.offer(3, some([3, 3])));
+        assert_eq!(tracker.next(3, now), Next::Ask(3));
+        // Everybody who has a piece is gone.
+        for (index, holder) in [(2, 0), (1, 0), (0, 1), (3, 3)] {
+            tracker.failed(index, holder);
+        }
+        for holder in [0, 1, 2] {
+            assert!(!tracker.is_stuck());
+            tracker.offer(holder, Offer::Nothing);
+        }
+        assert!(!tracker.is_stuck(), "holder 3 has one");
+        assert_eq!(tracker.next(3, now), Next::Ask(3));
+        assert!(!tracker.is_stuck(), "it is under way");
+        assert!(tracker.got(3));
+        assert!(tracker.is_stuck());
+        assert_eq!(tracker.had(), [false, false, false, true]);
+    }
+
+    #[test]
+    fn nodes_with_other_seeds_begin_with_other_pieces() {
+        let first = |seed| {
+            let mut tracker = Tracker::new(&[false; 64], seed);
+            tracker.begin(vec![Offer::All]);
+            let next = (0..4).map(|_| match tracker.next(0, Instant::now()) {
+                Next::Ask(index) => index,
+                other => panic!("{other:?}"),
+            });
+            next.collect::<HashSet<_>>()
+        };
+        let mut all = HashSet::new();
+        for seed in [0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03, 0x94d0_49bb_1331_11eb] {
+            all.extend(first(seed));
+        }
+        assert!(all.len() >= 8, "{all:?}");
+    }
+
     proptest! {
         /// However holders fail, a piece is never asked of more than two, or twice of one, and one good holder ends it.
         #[test]
-        fn always_ends(had in prop::collection::vec(any::<bool>(), 1..40), steps in prop::collection::vec((0usize..4, any::<bool>(), 0u64..3000), 0..300)) {
-            let mut tracker = Tracker::new(&had);
+        fn always_ends(had in prop::collection::vec(any::<bool>(), 1..40), steps in prop::collection::vec((0usize..4, any::<bool>(), 0u64..3000, 0u32..9), 0..300), seed in any::<u64>()) {
+            let mut tracker = Tracker::new(&had, seed);
+            tracker.begin(vec![Offer::All; 10]);
             let mut now = Instant::now();
             let mut asked: HashMap<usize, HashSet<usize>> = HashMap::new();
-            for (holder, good, millis) in steps {
+            for (holder, good, millis, change) in steps {
                 now += Duration::from_millis(millis);
+                let offer = match change {
+                    0 => Offer::Nothing,
+                    1 => Offer::Some((0..had.len()).map(|index| (index as u64 + millis).is_multiple_of(3)).collect()),
+                    _ => Offer::All,
+                };
+                tracker.offer(holder, offer.clone());
                 match tracker.next(holder, now) {
                     Next::Ask(index) => {
-                        prop_assert!(!had[index]);
+                        prop_assert!(!had[index] && offer.has(index));
                         prop_assert!(asked.entry(index).or_default().insert(holder));
                         prop_assert!(asked[&index].len() <= 2);
                         if millis % 2 == 0 { continue; } // it stays under way
@@ -155,7 +290,9 @@ mod tests {
                     Next::Wait(until) => prop_assert!(until > now),
                     Next::Done => break,
                 }
+                for index in 0..had.len() { prop_assert_eq!(tracker.copies[index], tracker.count(index)); }
             }
+            prop_assert!(!tracker.is_stuck(), "holder 9 has all");
             for (index, holders) in asked {
                 for holder in holders { tracker.failed(index, holder); }
             }

@@ -42,6 +42,7 @@ fn config(dir: &Path, bootstrap: &[String]) -> P2pConfig {
         cluster: "transfer".into(),
         boot: 1,
         topics: vec![],
+        direct_topics: vec![],
         blob_dir: dir.join("blobs"),
     }
 }
@@ -80,7 +81,7 @@ async fn holder(
         let mut served = 0;
         while let Some(request) = blob_inbox.recv().await {
             let answer = match Ask::decode(&request.bytes).unwrap() {
-                Ask::Has(_) => Answer::Yes,
+                Ask::Has(_) | Ask::Pieces(_) => Answer::Yes,
                 Ask::Outline(_) => Answer::Outline(outline.encode().unwrap()),
                 Ask::Piece(_, index) => {
                     let (begin, length) = outline.range(index as usize).unwrap();
@@ -138,7 +139,9 @@ async fn from_three_holders_of_which_one_dies() {
     let next = Node::start(&dir.path().join("n"), &bootstrap).await;
     next.until_peers(3).await;
     let report = next.handle.fetch(hash, None, vec![fetcher.handle.peer_id()], FetchLimits::default()).await;
-    assert_eq!(report.unwrap().fetched, [(fetcher.handle.peer_id(), 32)]);
+    let fetched = report.unwrap().fetched;
+    assert_eq!(fetched.iter().map(|(_, n)| n).sum::<usize>(), 32);
+    assert!(fetched.iter().any(|(peer, n)| *peer == fetcher.handle.peer_id() && *n > 0), "{fetched:?}");
     let again = next.handle.fetch(hash, None, vec![], FetchLimits::default()).await.unwrap();
     assert_eq!(again.fetched, []);
 }
@@ -262,4 +265,53 @@ async fn a_disk_that_refuses_is_an_error() {
     std::fs::remove_file(&part).unwrap();
     fetcher.handle.fetch(hash, None, vec![], FetchLimits::default()).await.unwrap();
     assert!(fetcher.handle.get_blob(hash).await.unwrap() == Some(bytes));
+}
+
+/// One seeder that needs a while for each piece, and receivers that begin together: how many pieces the seeder served, and
+/// how long it took until the last had all.
+async fn from_one_seeder(receivers: usize, pieces: usize) -> (usize, Duration) {
+    const EACH: Duration = Duration::from_millis(20);
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = content(pieces);
+    let hash = Hash::of(&bytes);
+    let served = Arc::new(AtomicUsize::new(0));
+    let count = served.clone();
+    // Its answers are made one after the other: a link of so many pieces each second.
+    let seeder = holder(&dir.path().join("s"), &[], &bytes, move |n, answer| {
+        count.store(n, Ordering::SeqCst);
+        std::thread::sleep(EACH);
+        answer
+    })
+    .await;
+    let bootstrap = seeder.handle.listen_addrs();
+    let mut nodes = Vec::new();
+    for number in 0..receivers {
+        nodes.push(Node::start(&dir.path().join(format!("r{number}")), &bootstrap).await);
+    }
+    for node in &nodes {
+        node.until_peers(receivers).await;
+    }
+    let began = std::time::Instant::now();
+    let mut fetches = JoinSet::new();
+    for node in &nodes {
+        let (handle, holders) = (node.handle.clone(), vec![seeder.handle.peer_id()]);
+        fetches.spawn(async move {
+            handle.fetch(hash, None, holders, FetchLimits::default()).await.unwrap();
+            assert_eq!(handle.get_blob(hash).await.unwrap().map(|bytes| Hash::of(&bytes)), Some(hash));
+        });
+    }
+    timeout(DEADLINE, fetches.join_all()).await.unwrap();
+    let took = began.elapsed();
+    (served.load(Ordering::SeqCst), took)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receivers_get_pieces_from_each_other() {
+    const PIECES: usize = 32;
+    let (alone, one) = from_one_seeder(1, PIECES).await;
+    let (served, four) = from_one_seeder(4, PIECES).await;
+    println!("{PIECES} pieces: one receiver {one:?}, four {four:?} with {served} pieces from the seeder");
+    assert_eq!(alone, PIECES);
+    // From the seeder alone it would be four times as many, in four times as long.
+    assert!((PIECES..3 * PIECES).contains(&served), "{served} pieces came from the seeder");
 }

@@ -105,7 +105,13 @@ impl Service {
                 let gossip = &mut self.swarm.behaviour_mut().gossip;
                 gossip.report_message_validation_result(&message_id, &propagation_source, acceptance);
             }
-            BehaviourEvent::Gossip(gossipsub::Event::SlowPeer { peer_id, .. }) => {
+            BehaviourEvent::Direct(gossipsub::Event::Message { propagation_source, message_id, message }) => {
+                let acceptance = self.on_direct(propagation_source, message);
+                let direct = &mut self.swarm.behaviour_mut().direct;
+                direct.report_message_validation_result(&message_id, &propagation_source, acceptance);
+            }
+            BehaviourEvent::Gossip(gossipsub::Event::SlowPeer { peer_id, .. })
+            | BehaviourEvent::Direct(gossipsub::Event::SlowPeer { peer_id, .. }) => {
                 tracing::debug!(peer = %peer_id, "gossip to a slow peer was dropped");
             }
             BehaviourEvent::Ping(ping::Event { peer, result, .. }) => match result {
@@ -129,7 +135,23 @@ impl Service {
             BehaviourEvent::Raft(event) => self.on_request_event(Class::Raft, event),
             BehaviourEvent::Control(event) => self.on_request_event(Class::Control, event),
             BehaviourEvent::Blob(event) => self.on_request_event(Class::Blob, event),
-            BehaviourEvent::Gossip(_) | BehaviourEvent::Identify(_) => {}
+            BehaviourEvent::Gossip(_) | BehaviourEvent::Direct(_) | BehaviourEvent::Identify(_) => {}
+        }
+    }
+
+    /// A message that its author sends to each peer: from anybody else it is forged.
+    fn on_direct(&mut self, from: PeerId, message: gossipsub::Message) -> MessageAcceptance {
+        if message.source != Some(from) || message.data.len() > GOSSIP_BYTES_MAX {
+            return MessageAcceptance::Reject;
+        }
+        self.hear(message.topic.into_string(), from, message.data);
+        MessageAcceptance::Ignore // which does not pass it on
+    }
+
+    fn hear(&self, topic: String, author: PeerId, bytes: Vec<u8>) {
+        let message = GossipMessage { topic, from: author.to_string(), bytes };
+        if self.outlets.gossip.try_send(message).is_err() {
+            tracing::debug!("gossip inbox full: message lost");
         }
     }
 
@@ -143,12 +165,9 @@ impl Service {
                 return MessageAcceptance::Reject;
             };
             self.book.learn(author, &addrs, false, false, Instant::now());
-        } else {
-            let message = GossipMessage { topic, from: author.to_string(), bytes: message.data };
-            if self.outlets.gossip.try_send(message).is_err() {
-                tracing::debug!("gossip inbox full: message lost");
-            }
+            return MessageAcceptance::Accept;
         }
+        self.hear(topic, author, message.data);
         MessageAcceptance::Accept
     }
 }

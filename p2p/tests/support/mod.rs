@@ -10,6 +10,7 @@ use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const TOPIC: &str = "test";
+pub(crate) const DIRECT_TOPIC: &str = "test/direct";
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 pub(crate) struct Node {
@@ -42,6 +43,7 @@ impl Node {
             cluster: options.cluster.into(),
             boot: BOOT.fetch_add(1, Ordering::Relaxed),
             topics: vec![TOPIC.into()],
+            direct_topics: vec![DIRECT_TOPIC.into()],
             blob_dir: dir.join("blobs"),
         };
         let (mut tasks, shutdown) = (JoinSet::new(), CancellationToken::new());
@@ -81,6 +83,10 @@ impl Node {
 
 /// `from` publishes until `to` hears a message that was published after this call. Gossip may be lost, so it is repeated.
 pub(crate) async fn until_gossip(from: &Node, to: &mut Node) {
+    until_gossip_on(TOPIC, from, to).await;
+}
+
+pub(crate) async fn until_gossip_on(topic: &str, from: &Node, to: &mut Node) {
     static MARK: AtomicU64 = AtomicU64::new(0);
     let first = MARK.fetch_add(1, Ordering::Relaxed) << 32;
     let author = from.id();
@@ -91,13 +97,13 @@ pub(crate) async fn until_gossip(from: &Node, to: &mut Node) {
             tokio::select! {
                 _ = tick.tick() => {
                     number += 1;
-                    from.handle.publish(TOPIC, number.to_be_bytes().to_vec()).unwrap();
+                    from.handle.publish(topic, number.to_be_bytes().to_vec()).unwrap();
                 }
                 message = to.inbox.gossip.recv() => {
                     let message = message.unwrap();
                     let Ok(bytes) = message.bytes.as_slice().try_into() else { continue };
                     let mark = u64::from_be_bytes(bytes);
-                    if message.from == author && mark > first && mark <= number {
+                    if message.topic == topic && message.from == author && mark > first && mark <= number {
                         return;
                     }
                 }

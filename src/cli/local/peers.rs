@@ -89,6 +89,11 @@ impl Peer {
         }
     }
 
+    /// The process, if it runs.
+    pub(in crate::cli) fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     pub(in crate::cli) fn is_running(&self) -> bool {
         self.child.is_some()
     }

@@ -293,7 +293,7 @@ fn old_events_are_dropped_but_not_before_they_are_handled() {
     assert_eq!(events(&a).len(), 2);
     a.maintain_at(days(8), KEPT).unwrap();
     assert_eq!(rows(&a, "SELECT sequence FROM event_log"), 2, "a handler has yet to see it");
-    lock(&a.writer).execute("DELETE FROM event_inbox", []).unwrap();
+    a.commits.connection().execute("DELETE FROM event_inbox", []).unwrap();
     a.maintain_at(days(8), KEPT).unwrap();
     assert_eq!(events(&a), []);
     let have = a.vector().unwrap().into_values().next().unwrap();
@@ -302,7 +302,8 @@ fn old_events_are_dropped_but_not_before_they_are_handled() {
     assert_eq!(rows(&a, "SELECT count(*) FROM event_heads"), 0, "and nobody is asked to wait for them");
     // By number, whoever has not seen them: handlers that never run do not fill the disk.
     (0..9).for_each(|_| {
-        lock(&a.writer)
+        a.commits
+            .connection()
             .execute(
                 "INSERT INTO event_inbox(handler, flow, position) SELECT 'x', 'y', 1 + \
             COALESCE(MAX(position), 2) FROM event_log",

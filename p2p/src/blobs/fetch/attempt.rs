@@ -2,7 +2,7 @@
 
 use super::{
     FetchError, FetchLimits, FetchReport, blocking,
-    work::{Patience, Work, lock},
+    work::{Member, Patience, Work, lock},
 };
 use crate::{
     Class, P2pHandle,
@@ -11,15 +11,23 @@ use crate::{
         partial::Partial,
         protocol::{Answer, Ask},
         store::StoreError,
-        tracker::Tracker,
+        tracker::{Offer, Tracker},
     },
 };
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 use tokio::task::JoinSet;
 use wire::Hash;
 
 /// Searches for further holders when those named do not suffice.
 const SEARCHES_MAX: u32 = 3;
+/// Connected peers beside the holders that are asked whether they are fetching the content, too.
+const COMPANIONS_MAX: usize = 16;
+/// So long a fetch waits for companions to get what no holder delivers.
+const STUCK: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(250);
 
 pub(super) struct Attempt<'a> {
     handle: &'a P2pHandle,
@@ -49,6 +57,7 @@ impl<'a> Attempt<'a> {
         }
         holders.retain(|holder| *holder != self.handle.peer_id());
         let mut download = None;
+        let mut _shared = None;
         for search in 0..=SEARCHES_MAX {
             if holders.is_empty() || search > 0 {
                 holders = self.handle.who_has(hash).await;
@@ -60,7 +69,11 @@ impl<'a> Attempt<'a> {
             }
             if let Some((partial, had)) = found.take() {
                 self.report.size = partial.outline().size();
-                download = Some((Arc::new(partial), Arc::new(Mutex::new(Tracker::new(&had)))));
+                let (partial, seed) = (Arc::new(partial), rand::random());
+                let tracker = Arc::new(Mutex::new(Tracker::new(&had, seed)));
+                let sharing = &self.handle.0.fetcher.sharing;
+                _shared = Some(sharing.share(hash, Arc::clone(&partial), Arc::clone(&tracker)));
+                download = Some((partial, tracker));
             }
             if let Some((partial, tracker)) = &download {
                 self.download(partial, tracker, &holders).await?;
@@ -118,7 +131,7 @@ impl<'a> Attempt<'a> {
         let outline = match answer {
             Answer::Outline(bytes) => Outline::decode(&bytes, self.hash),
             Answer::No => return Err("does not have it".into()),
-            Answer::Yes | Answer::Piece(_) => None,
+            Answer::Yes | Answer::Piece(_) | Answer::Pieces(_) => None,
         };
         let outline = outline.ok_or("sent a wrong outline")?;
         if self.size_hint.is_some_and(|size| size != outline.size()) {
@@ -159,32 +172,59 @@ impl<'a> Attempt<'a> {
         tracker: &Arc<Mutex<Tracker>>,
         holders: &[String],
     ) -> Result<(), FetchError> {
+        let mut members: Vec<Member> = holders.iter().map(|peer| Member::holder(peer)).collect();
+        let others = self.handle.peers().borrow().iter().map(|peer| peer.peer_id.clone()).collect::<Vec<_>>();
+        let others = others.into_iter().filter(|peer| !self.tried.contains(peer) && !holders.contains(peer));
+        members.extend(others.take(COMPANIONS_MAX).map(|peer| Member::companion(&peer)));
+        let offers =
+            members.iter().map(|member| if member.is_companion() { Offer::Nothing } else { Offer::All });
+        lock(tracker).begin(offers.collect());
         let work = Arc::new(Work::new(
             self.handle.clone(),
             self.hash,
             self.limits.piece_timeout,
             partial.clone(),
             tracker.clone(),
-            holders,
+            members,
         ));
         let mut workers = JoinSet::new();
-        for index in 0..holders.len() {
+        for (index, member) in work.members().iter().enumerate() {
             for _ in 0..self.limits.in_flight.clamp(1, 8) {
                 workers.spawn(work.clone().take_pieces(index));
             }
-        }
-        while let Some(result) = workers.join_next().await {
-            match result {
-                Ok(result) => result?,
-                Err(error) => std::panic::resume_unwind(error.into_panic()), // nobody aborts them
+            if member.is_companion() {
+                workers.spawn(work.clone().follow(index));
             }
-            if lock(tracker).is_done() {
+        }
+        let mut stuck: Option<Instant> = None;
+        loop {
+            let ended = tokio::select! {
+                ended = workers.join_next() => ended,
+                () = tokio::time::sleep(LOOK) => {
+                    let since = lock(tracker).is_stuck().then(|| stuck.unwrap_or_else(Instant::now));
+                    stuck = since;
+                    if stuck.is_some_and(|since| since.elapsed() >= STUCK) {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            match ended {
+                None => break,
+                Some(Ok(result)) => result?,
+                Some(Err(error)) => std::panic::resume_unwind(error.into_panic()), // nobody aborts them
+            }
+            // Without holders that are left, companions that have nothing will get nothing.
+            if lock(tracker).is_done() || work.is_over() {
                 break; // the rest wait for holders that are no longer needed; the set's end stops them
             }
         }
         drop(workers);
         self.report.duplicates += work.duplicates();
-        for holder in work.holders() {
+        for holder in work.members() {
+            if holder.is_companion() && holder.fetched() == 0 && holder.reason().is_none() {
+                continue;
+            }
             match self.report.fetched.iter_mut().find(|(peer, _)| peer == holder.peer()) {
                 Some((_, count)) => *count += holder.fetched(),
                 None => self.report.fetched.push((holder.peer().to_owned(), holder.fetched())),

@@ -6,8 +6,9 @@ use crate::{
     blobs::{
         partial::Partial,
         protocol::{Answer, Ask},
+        sharing::unpack,
         store::StoreError,
-        tracker::{Next, Tracker},
+        tracker::{Next, Offer, Tracker},
     },
 };
 use std::{
@@ -26,6 +27,8 @@ const FAILURES_MAX: u32 = 3;
 const BUSY_MAX: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(250);
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// Between questions to a companion what it has by now.
+const FOLLOW: Duration = Duration::from_millis(150);
 
 /// How often a holder may fail in a row.
 #[derive(Default)]
@@ -47,18 +50,33 @@ impl Patience {
     }
 }
 
-pub(super) struct Holder {
+/// A peer that takes part: a holder of the whole, or a companion that may be fetching it, too.
+pub(super) struct Member {
     peer: String,
+    companion: bool,
     dropped: AtomicBool,
     reason: Mutex<Option<String>>,
     failures: AtomicU32,
     fetched: AtomicUsize,
 }
 
-impl Holder {
-    fn new(peer: &str) -> Self {
+impl Member {
+    pub(super) fn holder(peer: &str) -> Self {
+        Self::new(peer, false)
+    }
+
+    pub(super) fn companion(peer: &str) -> Self {
+        Self::new(peer, true)
+    }
+
+    pub(super) fn is_companion(&self) -> bool {
+        self.companion
+    }
+
+    fn new(peer: &str, companion: bool) -> Self {
         Self {
             peer: peer.to_owned(),
+            companion,
             dropped: AtomicBool::new(false),
             reason: Mutex::default(),
             failures: AtomicU32::new(0),
@@ -91,7 +109,7 @@ pub(super) struct Work {
     /// A piece arrived or is free again.
     changed: Notify,
     duplicates: AtomicUsize,
-    holders: Vec<Holder>,
+    members: Vec<Member>,
 }
 
 pub(super) fn lock(tracker: &Mutex<Tracker>) -> MutexGuard<'_, Tracker> {
@@ -110,7 +128,7 @@ impl Work {
         piece_timeout: Duration,
         partial: Arc<Partial>,
         tracker: Arc<Mutex<Tracker>>,
-        holders: &[String],
+        members: Vec<Member>,
     ) -> Self {
         Self {
             handle,
@@ -120,12 +138,42 @@ impl Work {
             tracker,
             changed: Notify::new(),
             duplicates: AtomicUsize::new(0),
-            holders: holders.iter().map(|peer| Holder::new(peer)).collect(),
+            members,
         }
     }
 
-    pub(super) fn holders(&self) -> &[Holder] {
-        &self.holders
+    pub(super) fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Every holder was dropped, and no companion offers anything that is left.
+    pub(super) fn is_over(&self) -> bool {
+        let left = self.members.iter().filter(|member| !member.dropped.load(Ordering::Relaxed));
+        left.filter(|member| !member.companion).count() == 0 && lock(&self.tracker).is_stuck()
+    }
+
+    /// Learns what a companion has, again and again, until nothing is left or it has all or is dropped.
+    pub(super) async fn follow(self: Arc<Self>, index: usize) -> Result<(), StoreError> {
+        let companion = &self.members[index];
+        let ask = Ask::Pieces(self.hash).encode();
+        while !companion.dropped.load(Ordering::Relaxed) && !lock(&self.tracker).is_done() {
+            let answer =
+                self.handle.request(Class::Blob, &companion.peer, ask.clone(), self.piece_timeout).await;
+            let offer = match answer.ok().and_then(Answer::decode) {
+                Some(Answer::Yes) => Offer::All,
+                Some(Answer::Pieces(bits)) => unpack(&bits, self.partial.outline().count()),
+                Some(Answer::No | Answer::Outline(_) | Answer::Piece(_)) | None => Offer::Nothing,
+            };
+            let whole = offer == Offer::All;
+            if lock(&self.tracker).offer(index, offer) {
+                self.changed.notify_waiters();
+            }
+            if whole {
+                break;
+            }
+            tokio::time::sleep(FOLLOW).await;
+        }
+        Ok(())
     }
 
     /// Pieces that arrived though they were there already.
@@ -135,7 +183,7 @@ impl Work {
 
     /// One request at a time to one holder, until nothing is left or the holder is dropped.
     pub(super) async fn take_pieces(self: Arc<Self>, index: usize) -> Result<(), StoreError> {
-        let holder = &self.holders[index];
+        let holder = &self.members[index];
         let mut patience = Patience::default();
         while !holder.dropped.load(Ordering::Relaxed) {
             let changed = self.changed.notified();
@@ -165,6 +213,12 @@ impl Work {
                 }
                 Ok(Delivery::Wrong) => self.give_up(index, piece, "sent a wrong piece".into()),
                 Err(Failure::Store(error)) => return Err(error),
+                Err(Failure::Gone) if holder.companion => {
+                    // It began anew; it will say what it has.
+                    lock(&self.tracker).failed(piece, index);
+                    lock(&self.tracker).offer(index, Offer::Nothing);
+                    self.changed.notify_waiters();
+                }
                 Err(Failure::Gone) => self.give_up(index, piece, "no longer has it".into()),
                 Err(Failure::Request(error)) => {
                     let worn_out = holder.failures.fetch_add(1, Ordering::Relaxed) >= 4 * FAILURES_MAX;
@@ -183,21 +237,22 @@ impl Work {
     }
 
     fn give_up(&self, index: usize, piece: usize, reason: String) {
-        let holder = &self.holders[index];
+        let holder = &self.members[index];
         lock(&self.tracker).failed(piece, index);
+        lock(&self.tracker).offer(index, Offer::Nothing);
         if !holder.dropped.swap(true, Ordering::Relaxed) {
             *holder.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
         }
         self.changed.notify_waiters();
     }
 
-    async fn take_piece(&self, holder: &Holder, index: usize) -> Result<Delivery, Failure> {
+    async fn take_piece(&self, holder: &Member, index: usize) -> Result<Delivery, Failure> {
         let ask = Ask::Piece(self.hash, index as u32).encode();
         let answer = self.handle.request(Class::Blob, &holder.peer, ask, self.piece_timeout).await;
         let piece = match answer.map_err(Failure::Request).map(Answer::decode)? {
             Some(Answer::Piece(piece)) => piece,
             Some(Answer::No) => return Err(Failure::Gone),
-            Some(Answer::Yes | Answer::Outline(_)) | None => return Ok(Delivery::Wrong),
+            Some(Answer::Yes | Answer::Outline(_) | Answer::Pieces(_)) | None => return Ok(Delivery::Wrong),
         };
         let partial = self.partial.clone();
         blocking(move || {

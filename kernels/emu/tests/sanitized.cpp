@@ -1,0 +1,94 @@
+// Kernels under AddressSanitizer and UndefinedBehaviorSanitizer, with arrays that are exactly as long as they need.
+// Exits 0 if all is well; with an argument, runs a kernel with a planted mistake, which the sanitizer must report.
+#include <cmath>
+#include <cstddef>
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+extern "C" void emu_launch(const char* name, unsigned grid_x, unsigned grid_y, unsigned threads, unsigned shared_bytes,
+                           void* const* arguments, const unsigned* sizes, unsigned count, unsigned long long seed,
+                           char* error, size_t error_bytes);
+
+namespace {
+
+// A launch's arguments, collected one by one.
+struct Call {
+    std::vector<unsigned long long> values;
+    std::vector<unsigned> sizes;
+
+    template <class T> Call& array(std::vector<T>& v) { return add(reinterpret_cast<unsigned long long>(v.data()), 8); }
+    Call& absent() { return add(0, 8); }
+    Call& number(int v) { return add(static_cast<unsigned>(v), 4); }
+    Call& add(unsigned long long value, unsigned size) {
+        values.push_back(value);
+        sizes.push_back(size);
+        return *this;
+    }
+
+    // Whether the kernel fails.
+    bool fails(const char* name, unsigned blocks_x, unsigned blocks_y, unsigned threads, unsigned shared, unsigned long long seed) {
+        std::vector<void*> pointers;
+        for (auto& value : values) pointers.push_back(&value);
+        char error[512];
+        emu_launch(name, blocks_x, blocks_y, threads, shared, pointers.data(), sizes.data(), static_cast<unsigned>(sizes.size()), seed,
+                   error, sizeof error);
+        return error[0] != 0;
+    }
+};
+
+constexpr unsigned short ONE = 0x3f80, NO_CELL = 511;
+
+bool convolutions(unsigned long long seed) {
+    constexpr int BOARDS = 3, CELLS = 61, TAPS = 7, WIDTH = 32, ROWS = BOARDS * CELLS;
+    std::vector<unsigned short> x(ROWS * WIDTH, ONE), w(TAPS * WIDTH * WIDTH, ONE), sources(CELLS * TAPS), y(ROWS * WIDTH);
+    std::vector<float> partial(TAPS * WIDTH * WIDTH);
+    for (int i = 0; i < CELLS * TAPS; i++) sources[i] = i % 3 ? static_cast<unsigned short>(i % CELLS) : NO_CELL;
+    bool failed = false;
+    for (const char* name : {"conv_32", "conv_back_32"}) {
+        Call call;
+        call.array(x).array(w).array(sources).array(y);
+        for (int i = 0; i < 7; i++) call.absent();
+        call.number(ROWS).number(CELLS).number(TAPS).number(WIDTH).number(0);
+        failed |= call.fails(name, 2, 1, 128, 6 * (128 * 40 + 32 * 40), seed);
+    }
+    Call call;
+    call.array(x).array(y).array(sources).array(partial).number(ROWS).number(CELLS).number(TAPS).number(WIDTH).number(1024);
+    return failed | call.fails("weights_back_32", TAPS, 1, 32, 6 * 32 * (40 + 40), seed);
+}
+
+bool towers(unsigned long long seed) {
+    constexpr int BOARDS = 5, CELLS = 61, TAPS = 7, WIDTH = 32, LAYERS = 3;
+    constexpr unsigned STEM = TAPS * 48 * WIDTH, LAYER = TAPS * WIDTH * WIDTH, REST = STEM + 2 * LAYER;
+    std::vector<unsigned short> planes(BOARDS * CELLS * 48, ONE), weights16(REST + 4096, 0x3c00), sources(CELLS * TAPS);
+    std::vector<unsigned short> x(BOARDS * CELLS * WIDTH);
+    std::vector<float> globals(BOARDS * 32, 1.0f), weights32(REST + 4096, 0.01f), pooled(BOARDS * 2 * WIDTH);
+    // Biases, globals and pooling weights come behind the convolutions; the first block pools.
+    std::vector<unsigned> layers = {0, REST, REST + 32, STEM, REST, REST + 2048, STEM + LAYER, REST, 0xffffffffu};
+    for (int i = 0; i < CELLS * TAPS; i++) sources[i] = i % 3 ? static_cast<unsigned short>(i % CELLS) : NO_CELL;
+    Call call;
+    call.array(planes).array(globals).array(weights16).array(weights32).array(layers).array(sources).array(x).array(pooled);
+    call.number(BOARDS).number(CELLS).number(TAPS).number(LAYERS);
+    unsigned shared = 2 * (2 * (4 * 64 + 1) * 56 + 3 * 32 * 40) + 4 * 4 * 3 * 32 + 9 * 64;
+    if (call.fails("tower_32", 2, 1, 256, shared, seed)) return true;
+    for (float value : pooled)
+        if (!std::isfinite(value)) return true;
+    return false;
+}
+
+} // namespace
+
+int main(int count, char**) {
+    std::vector<float> out(64);
+    if (count > 1) {
+        Call().array(out).number(64).fails("planted_store_behind_the_end", 1, 1, 64, 0, 1);
+        return 0;
+    }
+    for (unsigned long long seed = 0; seed < 4; seed++) {
+        if (convolutions(seed) || towers(seed)) return 1;
+        // A block that fails leaves its fibers where they are; the next one takes up their stacks.
+        Call call;
+        if (!call.array(out).fails("planted_divergent_shuffle", 1, 1, 64, 0, seed)) return 2;
+    }
+    return 0;
+}

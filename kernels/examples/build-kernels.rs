@@ -1,0 +1,114 @@
+//! Compiles the kernels into `kernels/dist`, or checks that what is there is what would be compiled. Run by
+//! `scripts/build-kernels [--check]`, which fetches the compiler.
+
+use flate2::{Compression, write::GzEncoder};
+use kernels::cuda::{COMPILER, Image, Manifest, OPTIONS, TARGETS, Usage, compile, source, source_hash};
+use std::io::Write as _;
+use std::path::Path;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    let check = match std::env::args().nth(1).as_deref() {
+        None => false,
+        Some("--check") => true,
+        Some(other) => return Err(format!("unknown argument {other}").into()),
+    };
+    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist");
+    let source = source();
+    let mut manifest = Manifest {
+        compiler: COMPILER.into(),
+        options: OPTIONS.map(String::from).to_vec(),
+        source: source_hash(),
+        images: Vec::new(),
+    };
+    let compiled = std::thread::scope(|scope| -> Result<Vec<_>, Failure> {
+        let jobs = TARGETS.map(|target| {
+            let source = &source;
+            scope.spawn(move || compile(source, target))
+        });
+        let mut compiled = Vec::new();
+        for job in jobs {
+            compiled.push(job.join().map_err(|_| "a compiler thread panicked")??);
+        }
+        Ok(compiled)
+    })?;
+    for (target, compiled) in TARGETS.into_iter().zip(&compiled) {
+        let kernels = usage(&compiled.log)?;
+        report(target, &kernels);
+        manifest.images.push(Image {
+            target: target.into(),
+            hash: blake3::hash(&compiled.image).to_hex().to_string(),
+            bytes: compiled.image.len(),
+            kernels,
+        });
+    }
+    let spills: Vec<_> = manifest
+        .images
+        .iter()
+        .flat_map(|image| image.kernels.iter().map(move |usage| (&image.target, usage)))
+        .filter(|(_, usage)| usage.spill_stores + usage.spill_loads > 0)
+        .map(|(target, usage)| format!("{} on {target}", usage.kernel))
+        .collect();
+    if !spills.is_empty() {
+        return Err(format!("registers spill: {}", spills.join(", ")).into());
+    }
+    if check {
+        let kept: Manifest = serde_json::from_slice(&std::fs::read(dist.join("manifest.json"))?)?;
+        if kept != manifest {
+            return Err("kernels/dist is not what these sources compile to: run scripts/build-kernels".into());
+        }
+        println!("kernels/dist is up to date");
+        return Ok(());
+    }
+    std::fs::create_dir_all(&dist)?;
+    for (target, compiled) in TARGETS.into_iter().zip(&compiled) {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(&compiled.image)?;
+        std::fs::write(dist.join(format!("{target}.gz")), encoder.finish()?)?;
+    }
+    let mut text = serde_json::to_string_pretty(&manifest)?;
+    text.push('\n');
+    std::fs::write(dist.join("manifest.json"), text)?;
+    Ok(())
+}
+
+/// One line for each kernel that holds many registers.
+fn report(target: &str, kernels: &[Usage]) {
+    for usage in kernels.iter().filter(|usage| usage.registers > 64) {
+        println!("{target} {}: {} registers", usage.kernel, usage.registers);
+    }
+}
+
+/// Reads the assembler's report.
+fn usage(log: &str) -> Result<Vec<Usage>, Failure> {
+    let mut kernels: Vec<Usage> = Vec::new();
+    for line in log.lines() {
+        if let Some(rest) = line.split_once("Compiling entry function '") {
+            let kernel = rest.1.split('\'').next().unwrap_or_default().to_owned();
+            kernels.push(Usage { kernel, registers: 0, spill_stores: 0, spill_loads: 0, shared_bytes: 0 });
+        }
+        let Some(last) = kernels.last_mut() else { continue };
+        let before = |what: &str| -> Option<u32> {
+            line.split(what)
+                .next()
+                .filter(|rest| rest.len() < line.len())?
+                .split_whitespace()
+                .last()?
+                .parse()
+                .ok()
+        };
+        if let Some(bytes) = before(" bytes spill stores") {
+            last.spill_stores = bytes;
+            last.spill_loads = before(" bytes spill loads").ok_or("a report without spill loads")?;
+        }
+        if let Some(registers) = before(" registers") {
+            last.registers = registers;
+            last.shared_bytes = before(" bytes smem").unwrap_or(0);
+        }
+    }
+    if kernels.iter().any(|usage| usage.registers == 0) {
+        return Err("the assembler's report was not understood".into());
+    }
+    Ok(kernels)
+}

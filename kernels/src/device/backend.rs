@@ -1,0 +1,124 @@
+//! Where networks are evaluated and trained: the CPU, a card; in tests, emulation.
+
+use super::DeviceError;
+use super::cuda::{self, Cuda};
+use super::evaluator::DeviceEvaluator;
+use super::train::DeviceTrainer;
+use crate::batch::Batch;
+use crate::checkpoint::Checkpoint;
+use crate::cpu::CpuEvaluator;
+use crate::evaluator::Evaluator;
+use crate::network::Network;
+use crate::optimizer::Optimizer;
+use crate::trainer::{Train, Trainer};
+use rules::{Board, Topology};
+use std::sync::Arc;
+
+/// Makes evaluators and trainers. The CPU is the reference; the others agree with it up to the rounding of bf16.
+pub trait Backend {
+    /// For a person: which processor this is.
+    fn describe(&self) -> String;
+
+    /// An evaluator of a network.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the network cannot be evaluated here; the CPU evaluates all.
+    fn evaluator<T: Topology>(&self, network: Arc<Network>) -> Result<Box<dyn Evaluator<T>>, DeviceError>;
+
+    /// An empty batch for [`Self::trainer`].
+    fn batch(&self, board: Board) -> Batch;
+
+    /// Goes on training from the raw weights of a checkpoint, on a board, with batches of up to so many positions.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the network cannot be trained here; the CPU trains all.
+    ///
+    /// # Panics
+    /// If the network does not play on the board.
+    fn trainer(
+        &self,
+        parent: &Checkpoint,
+        board: Board,
+        optimizer: Optimizer,
+        positions_max: usize,
+    ) -> Result<Box<dyn Train>, DeviceError>;
+}
+
+/// The CPU, on the calling thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuBackend;
+
+impl Backend for CpuBackend {
+    fn describe(&self) -> String {
+        "CPU".to_owned()
+    }
+
+    fn evaluator<T: Topology>(&self, network: Arc<Network>) -> Result<Box<dyn Evaluator<T>>, DeviceError> {
+        Ok(Box::new(CpuEvaluator::new(network)))
+    }
+
+    fn batch(&self, board: Board) -> Batch {
+        Batch::new(board)
+    }
+
+    fn trainer(
+        &self,
+        parent: &Checkpoint,
+        board: Board,
+        optimizer: Optimizer,
+        _positions_max: usize,
+    ) -> Result<Box<dyn Train>, DeviceError> {
+        Ok(Box::new(Trainer::new(parent, board, optimizer)))
+    }
+}
+
+/// A CUDA card.
+#[derive(Clone, Debug)]
+pub struct CudaBackend {
+    ordinal: usize,
+    description: String,
+}
+
+impl CudaBackend {
+    /// How many cards there are.
+    ///
+    /// # Errors
+    /// [`DeviceError::Absent`] or [`DeviceError::Unsupported`] if there is no driver that our kernels can be loaded with.
+    pub fn count() -> Result<usize, DeviceError> {
+        cuda::count()
+    }
+
+    /// The card of a number, once its kernels were loaded on trial.
+    ///
+    /// # Errors
+    /// [`DeviceError`] says why it cannot be used.
+    pub fn open(ordinal: usize) -> Result<Self, DeviceError> {
+        let description = format!("cuda:{ordinal} {}", Cuda::open(ordinal)?.describe());
+        Ok(Self { ordinal, description })
+    }
+}
+
+impl Backend for CudaBackend {
+    fn describe(&self) -> String {
+        self.description.clone()
+    }
+
+    fn evaluator<T: Topology>(&self, network: Arc<Network>) -> Result<Box<dyn Evaluator<T>>, DeviceError> {
+        Ok(Box::new(DeviceEvaluator::new(Cuda::open(self.ordinal)?, network)?))
+    }
+
+    fn batch(&self, board: Board) -> Batch {
+        Batch::packed(board)
+    }
+
+    fn trainer(
+        &self,
+        parent: &Checkpoint,
+        board: Board,
+        optimizer: Optimizer,
+        positions_max: usize,
+    ) -> Result<Box<dyn Train>, DeviceError> {
+        let device = Cuda::open(self.ordinal)?;
+        Ok(Box::new(DeviceTrainer::new(device, parent, board, optimizer, positions_max)?))
+    }
+}

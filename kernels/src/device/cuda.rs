@@ -1,0 +1,275 @@
+//! A CUDA card, through the driver alone: no toolkit to build, and no panic where there is no driver.
+
+use super::image::{candidates, image, manifest, source, source_hash};
+use super::ops::{SHARED_BYTES_MAX, WIDTHS, tower_shared_bytes};
+use super::{Argument, Device, DeviceError, Grid, KERNELS, KernelName, compile};
+use cudarc::driver::{CudaContext, DriverError, result, sys};
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::sync::Arc;
+
+/// The oldest driver that takes our cubins: CUDA 13.0.
+const DRIVER_VERSION_MIN: i32 = 13_000;
+
+/// A card with the kernels loaded. Belongs to one thread at a time.
+pub(crate) struct Cuda {
+    context: Arc<CudaContext>,
+    module: sys::CUmodule,
+    functions: HashMap<KernelName, sys::CUfunction>,
+    name: String,
+    /// Which image was loaded.
+    image: String,
+    shared_bytes_max: usize,
+}
+
+// SAFETY: handles of the driver may be used from any thread that the context is bound to, which every method does first.
+#[allow(unsafe_code, reason = "handles are pointers")]
+unsafe impl Send for Cuda {}
+
+/// Memory of a card.
+pub(crate) struct Memory {
+    address: sys::CUdeviceptr,
+    context: Arc<CudaContext>,
+}
+
+// SAFETY: as for `Cuda`.
+#[allow(unsafe_code, reason = "see Cuda")]
+unsafe impl Send for Memory {}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // A context that is gone has taken its memory with it.
+        if self.context.bind_to_thread().is_ok() {
+            // SAFETY: allocated once, freed once.
+            #[allow(unsafe_code, reason = "the interface of the driver")]
+            let freed = unsafe { result::free_sync(self.address) };
+            if let Err(error) = freed {
+                tracing::warn!(%error, "device memory was not freed");
+            }
+        }
+    }
+}
+
+fn driver(call: &'static str) -> impl Fn(DriverError) -> DeviceError {
+    move |error| DeviceError::Driver { call, reason: error.to_string() }
+}
+
+/// How many cards there are.
+///
+/// # Errors
+/// [`DeviceError::Absent`] or [`DeviceError::Unsupported`] if there is no driver that our kernels can be loaded with.
+pub(crate) fn count() -> Result<usize, DeviceError> {
+    // SAFETY: opens a library of the system; the calls below need it and an initialised driver, in this order.
+    #[allow(unsafe_code, reason = "loads a library, and asks it for its version")]
+    unsafe {
+        if !sys::is_culib_present() {
+            return Err(DeviceError::Absent("no driver".into()));
+        }
+        result::init().map_err(|error| DeviceError::Absent(error.to_string()))?;
+        let mut version = 0;
+        sys::cuDriverGetVersion(&raw mut version).result().map_err(driver("cuDriverGetVersion"))?;
+        if version < DRIVER_VERSION_MIN {
+            let (major, minor) = (version / 1000, version % 1000 / 10);
+            return Err(DeviceError::Unsupported(format!(
+                "a driver for CUDA {major}.{minor}, 13.0 is needed"
+            )));
+        }
+    }
+    let count = result::device::get_count().map_err(driver("cuDeviceGetCount"))?;
+    usize::try_from(count).map_err(|error| DeviceError::Absent(error.to_string()))
+}
+
+impl Cuda {
+    /// Opens a card and loads the kernels: its own cubin, an older one of its major version, the PTX; compiled afresh
+    /// where the sources differ from what was compiled.
+    ///
+    /// # Errors
+    /// [`DeviceError`] says why it cannot be used.
+    pub(crate) fn open(ordinal: usize) -> Result<Self, DeviceError> {
+        let cards = count()?;
+        if ordinal >= cards {
+            return Err(DeviceError::Absent(format!("number {ordinal} of {cards}")));
+        }
+        let context = CudaContext::new(ordinal).map_err(driver("cuDevicePrimaryCtxRetain"))?;
+        let capability = context.compute_capability().map_err(driver("cuDeviceGetAttribute"))?;
+        let capability = (capability.0.unsigned_abs(), capability.1.unsigned_abs());
+        let name = context.name().map_err(driver("cuDeviceGetName"))?;
+        let shared = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
+        let shared = context.attribute(shared).map_err(driver("cuDeviceGetAttribute"))?;
+        let (image, module) = load(capability, &name)?;
+        let mut cuda = Self {
+            context,
+            module,
+            functions: HashMap::new(),
+            name,
+            image,
+            shared_bytes_max: usize::try_from(shared).unwrap_or(0),
+        };
+        cuda.find_functions()?;
+        Ok(cuda)
+    }
+
+    /// The card and which of our images it runs.
+    pub(crate) fn describe(&self) -> String {
+        format!("{} ({})", self.name, self.image)
+    }
+
+    fn find_functions(&mut self) -> Result<(), DeviceError> {
+        let shared = WIDTHS.map(tower_shared_bytes).into_iter().max().unwrap_or(0).max(SHARED_BYTES_MAX);
+        let shared = shared.min(self.shared_bytes_max);
+        for kernel in KERNELS {
+            let name = CString::new(kernel).expect("names of kernels have no zero");
+            // SAFETY: the module is loaded until `self` is dropped.
+            #[allow(unsafe_code, reason = "the interface of the driver")]
+            let function = unsafe {
+                let function = result::module::get_function(self.module, name);
+                let function = function.map_err(driver("cuModuleGetFunction"))?;
+                let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+                let set = result::function::set_function_attribute(function, attribute, shared as i32);
+                set.map_err(driver("cuFuncSetAttribute"))?;
+                function
+            };
+            self.functions.insert(kernel, function);
+        }
+        Ok(())
+    }
+
+    fn bind(&self) -> Result<(), DeviceError> {
+        self.context.bind_to_thread().map_err(driver("cuCtxSetCurrent"))
+    }
+}
+
+impl Drop for Cuda {
+    fn drop(&mut self) {
+        if self.bind().is_ok() {
+            // SAFETY: loaded once, unloaded once.
+            #[allow(unsafe_code, reason = "the interface of the driver")]
+            let unloaded = unsafe { result::module::unload(self.module) };
+            if let Err(error) = unloaded {
+                tracing::warn!(%error, "a module was not unloaded");
+            }
+        }
+    }
+}
+
+/// Loads the best image that the driver takes.
+fn load(capability: (u32, u32), name: &str) -> Result<(String, sys::CUmodule), DeviceError> {
+    let targets = candidates(capability);
+    let (major, minor) = capability;
+    if targets.is_empty() {
+        return Err(DeviceError::Unsupported(format!(
+            "{name}: compute capability {major}.{minor}, 8.0 is needed"
+        )));
+    }
+    if manifest()?.source != source_hash() {
+        let target = targets[0];
+        let compiled = compile::compile(&source(), target).map_err(|error| {
+            DeviceError::Unsupported(format!(
+                "the kernels' sources were changed, scripts/build-kernels was not run: {error}"
+            ))
+        })?;
+        let module = load_image(&compiled.image)?;
+        return Ok((format!("{target}, compiled now"), module));
+    }
+    let mut reason = DeviceError::Unsupported(name.to_owned());
+    for target in targets {
+        match image(target).and_then(|image| load_image(&image)) {
+            Ok(module) => return Ok((target.to_owned(), module)),
+            Err(error) => reason = error,
+        }
+    }
+    Err(reason)
+}
+
+fn load_image(image: &[u8]) -> Result<sys::CUmodule, DeviceError> {
+    // SAFETY: a cubin says how long it is, and PTX ends in a zero; both were made by the compiler.
+    #[allow(unsafe_code, reason = "the interface of the driver")]
+    unsafe { result::module::load_data(image.as_ptr().cast()) }.map_err(driver("cuModuleLoadData"))
+}
+
+impl Device for Cuda {
+    type Memory = Memory;
+
+    fn allocate(&self, bytes: usize) -> Result<Memory, DeviceError> {
+        self.bind()?;
+        // SAFETY: the context is bound.
+        #[allow(unsafe_code, reason = "the interface of the driver")]
+        let address = unsafe { result::malloc_sync(bytes) }.map_err(|_| DeviceError::Memory { bytes })?;
+        Ok(Memory { address, context: Arc::clone(&self.context) })
+    }
+
+    fn address(&self, memory: &Memory) -> u64 {
+        memory.address
+    }
+
+    fn upload(&self, memory: &Memory, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.bind()?;
+        // SAFETY: the memory is live and no shorter than `bytes`; the copy is done when the call returns.
+        #[allow(unsafe_code, reason = "the interface of the driver")]
+        unsafe { result::memcpy_htod_sync(memory.address, bytes) }.map_err(driver("cuMemcpyHtoD"))
+    }
+
+    fn download(&self, memory: &Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        self.bind()?;
+        // SAFETY: as above; kernels and copies are all in the default stream, so the copy waits for them.
+        #[allow(unsafe_code, reason = "the interface of the driver")]
+        unsafe { result::memcpy_dtoh_sync(bytes, memory.address) }.map_err(driver("cuMemcpyDtoH"))
+    }
+
+    #[allow(unsafe_code, reason = "kernels trust their arguments")]
+    unsafe fn launch(
+        &self,
+        kernel: KernelName,
+        grid: Grid,
+        arguments: &[Argument],
+    ) -> Result<(), DeviceError> {
+        let failed = |reason: String| DeviceError::Kernel { kernel, reason };
+        self.bind()?;
+        let function = *self.functions.get(kernel).ok_or_else(|| failed("there is no such kernel".into()))?;
+        if grid.shared_bytes as usize > self.shared_bytes_max {
+            return Err(failed(format!("{} bytes of shared memory", grid.shared_bytes)));
+        }
+        let mut values: Vec<u64> = arguments
+            .iter()
+            .map(|argument| match *argument {
+                Argument::Address(address) => address,
+                Argument::Int(value) => u64::from(value as u32),
+                Argument::Float(value) => u64::from(value.to_bits()),
+            })
+            .collect();
+        let mut pointers: Vec<_> = values.iter_mut().map(|value| std::ptr::from_mut(value).cast()).collect();
+        // SAFETY: values of four bytes lie in the low half of a little-endian u64; the driver copies them before it
+        // returns; the caller vouches for the rest.
+        let launched = unsafe {
+            result::launch_kernel(
+                function,
+                (grid.blocks.0, grid.blocks.1, 1),
+                (grid.threads, 1, 1),
+                grid.shared_bytes,
+                std::ptr::null_mut(),
+                &mut pointers,
+            )
+        };
+        launched.map_err(|error| failed(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_without_a_card_is_told_so() {
+        match Cuda::open(0) {
+            Ok(card) => println!("found {}", card.describe()),
+            Err(error) => {
+                println!("skipped: {error}");
+                assert!(matches!(
+                    error,
+                    DeviceError::Absent(_) | DeviceError::Unsupported(_) | DeviceError::Driver { .. }
+                ));
+            }
+        }
+        assert!(Cuda::open(usize::MAX).is_err());
+    }
+}

@@ -1,0 +1,109 @@
+//! Evaluation on a device.
+
+use super::forward::{Space, Weights};
+use super::positions::Positions;
+use super::{Device, DeviceError};
+use crate::cpu::{CpuEvaluator, absolute, tame};
+use crate::evaluator::{Evaluation, Evaluator, Query};
+use crate::heads::softmax;
+use crate::network::Network;
+use rules::{Board, SEATS_MAX, Topology};
+use std::sync::Arc;
+
+/// Most positions of a pass; more are evaluated in several.
+const POSITIONS_MAX: usize = 4096;
+
+/// Evaluates with a network on a device. If the device fails, that is logged and the CPU goes on.
+pub(crate) struct DeviceEvaluator<D: Device> {
+    device: D,
+    network: Arc<Network>,
+    weights: Weights<D>,
+    /// For the last board and number of positions.
+    space: Option<Space<D>>,
+    positions: Positions,
+    /// Once the device has failed.
+    fallback: Option<CpuEvaluator>,
+}
+
+impl<D: Device> DeviceEvaluator<D> {
+    /// # Errors
+    /// [`DeviceError::Architecture`] if there are no kernels for the network, [`DeviceError::Memory`] if it does not
+    /// fit.
+    pub(crate) fn new(device: D, network: Arc<Network>) -> Result<Self, DeviceError> {
+        let weights = Weights::new(&device, network.architecture(), network.weights())?;
+        let positions = Positions::new(Board::Hex8);
+        Ok(Self { device, network, weights, space: None, positions, fallback: None })
+    }
+
+    /// Evaluates, or says why the device could not.
+    pub(crate) fn try_evaluate<T: Topology>(
+        &mut self,
+        queries: &[Query<'_, T>],
+    ) -> Result<Vec<Evaluation>, DeviceError> {
+        let mut evaluations = Vec::with_capacity(queries.len());
+        for queries in queries.chunks(POSITIONS_MAX) {
+            self.pass(queries, &mut evaluations)?;
+        }
+        Ok(evaluations)
+    }
+
+    fn pass<T: Topology>(
+        &mut self,
+        queries: &[Query<'_, T>],
+        evaluations: &mut Vec<Evaluation>,
+    ) -> Result<(), DeviceError> {
+        let Self { device, weights, positions, .. } = self;
+        if positions.board == T::BOARD {
+            positions.clear();
+        } else {
+            *positions = Positions::new(T::BOARD);
+        }
+        for query in queries {
+            positions.push(query.state, query.legal);
+        }
+        let fits = |space: &Space<D>| space.board == T::BOARD && space.positions_max >= queries.len();
+        let space = match self.space.take().filter(fits) {
+            Some(space) => self.space.insert(space),
+            None => {
+                let room = queries.len().next_power_of_two();
+                self.space.insert(Space::new(device, weights.architecture, T::BOARD, room, false)?)
+            }
+        };
+        space.load(device, positions)?;
+        space.forward(device, weights, positions, true)?;
+        let logits = space.logits.read(device, positions.moves())?;
+        let values = space.value.read(device, positions.len() * SEATS_MAX)?;
+        let mut start = 0;
+        for (i, value) in values.chunks_exact(SEATS_MAX).enumerate() {
+            let (seats, end) = (positions.seats[i], positions.ends[i] as usize);
+            let mut relative = [0.0; SEATS_MAX];
+            relative.copy_from_slice(value);
+            softmax(&mut relative[..usize::from(seats)]);
+            let value = absolute(relative, positions.movers[i], seats);
+            let mut evaluation = Evaluation { logits: logits[start..end].to_vec(), value };
+            tame(&mut evaluation, seats);
+            evaluations.push(evaluation);
+            start = end;
+        }
+        Ok(())
+    }
+}
+
+impl<T: Topology, D: Device + Send> Evaluator<T> for DeviceEvaluator<D>
+where
+    D::Memory: Send,
+{
+    /// # Panics
+    /// If the network does not play on the board: see [`crate::Architecture::fits`].
+    fn evaluate(&mut self, queries: &[Query<'_, T>]) -> Vec<Evaluation> {
+        assert!(self.network.architecture().fits(T::BOARD), "a network for {}", T::BOARD);
+        if self.fallback.is_none() {
+            match self.try_evaluate(queries) {
+                Ok(evaluations) => return evaluations,
+                Err(error) => tracing::error!(%error, "the device failed, evaluation goes on on the CPU"),
+            }
+        }
+        let network = &self.network;
+        self.fallback.get_or_insert_with(|| CpuEvaluator::new(Arc::clone(network))).evaluate(queries)
+    }
+}

@@ -1,0 +1,117 @@
+//! The network on a processor with its own memory: a CUDA card, or its emulation in tests.
+//!
+//! Invariant: a kernel is launched only by the functions of [`ops`], which check that every array is as long as the
+//! kernel needs; the kernels themselves trust their arguments. Everything above [`Device`] is the same code for a card
+//! and for emulation, so what tests prove without a card is what a card runs.
+
+mod array;
+mod backend;
+mod compile;
+mod cuda;
+mod error;
+mod evaluator;
+mod forward;
+mod image;
+mod ops;
+mod ops_back;
+mod positions;
+#[cfg(test)]
+mod tests;
+mod train;
+
+pub(crate) use array::{Array, Bf16};
+pub use backend::{Backend, CpuBackend, CudaBackend};
+pub use compile::{CompileError, Compiled, compile, is_compiler_present};
+pub use error::DeviceError;
+pub use image::{COMPILER, Image, Manifest, OPTIONS, TARGETS, Usage, source, source_hash};
+pub(crate) use positions::Positions;
+
+/// A kernel's name in `cuda/`.
+pub(crate) type KernelName = &'static str;
+
+/// All kernels.
+pub(crate) const KERNELS: [KernelName; 32] = [
+    "expand_positions",
+    "conv_32",
+    "conv_64",
+    "conv_96",
+    "conv_128",
+    "conv_back_32",
+    "conv_back_64",
+    "conv_back_96",
+    "conv_back_128",
+    "tower_32",
+    "tower_64",
+    "tower_96",
+    "tower_128",
+    "pool",
+    "pool_back",
+    "board_sums",
+    "column_sums",
+    "dense",
+    "dense_back",
+    "dense_weights",
+    "policy_logits",
+    "policy_losses",
+    "policy_back",
+    "weights_back_32",
+    "weights_back_64",
+    "weights_back_96",
+    "weights_back_128",
+    "sum_partials",
+    "gradient_norm",
+    "gradient_scale",
+    "adamw",
+    "pack_head",
+];
+
+/// The size of a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grid {
+    /// Blocks, in two dimensions.
+    pub(crate) blocks: (u32, u32),
+    /// Threads of a block.
+    pub(crate) threads: u32,
+    /// Bytes of dynamic shared memory of a block.
+    pub(crate) shared_bytes: u32,
+}
+
+/// An argument of a kernel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Argument {
+    /// Device memory; 0 for an array that is absent.
+    Address(u64),
+    Int(i32),
+    Float(f32),
+}
+
+/// Runs kernels, one after the other in the order of the launches.
+pub(crate) trait Device {
+    /// Memory of the device, freed when dropped. Like a `Cell`, it is written through shared references.
+    type Memory;
+
+    /// Memory with undefined contents, at an address that is a multiple of 256.
+    fn allocate(&self, bytes: usize) -> Result<Self::Memory, DeviceError>;
+
+    /// Where memory is.
+    fn address(&self, memory: &Self::Memory) -> u64;
+
+    /// Writes the first bytes of memory. `bytes` are no more than it has.
+    fn upload(&self, memory: &Self::Memory, bytes: &[u8]) -> Result<(), DeviceError>;
+
+    /// Reads the first bytes of memory, after everything launched so far. `bytes` are no more than it has.
+    fn download(&self, memory: &Self::Memory, bytes: &mut [u8]) -> Result<(), DeviceError>;
+
+    /// Launches a kernel.
+    ///
+    /// # Safety
+    /// The arguments are those of the kernel in number, order and type, and addresses are of memory of this device as
+    /// large as the kernel reads and writes for them.
+    #[allow(unsafe_code, reason = "kernels trust their arguments")]
+    unsafe fn launch(
+        &self,
+        kernel: KernelName,
+        grid: Grid,
+        arguments: &[Argument],
+    ) -> Result<(), DeviceError>;
+}

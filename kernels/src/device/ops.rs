@@ -1,0 +1,371 @@
+//! The kernels' launches: shapes are checked, then the kernel is called. What each computes is said in its `.cu` file.
+
+use super::positions::{ACTION_WORDS, HEADER, READS};
+use super::{Argument, Array, Bf16, Device, DeviceError, Grid, KernelName};
+use crate::action::{KINDS, PAIRS, RAYS};
+use crate::architecture::KEY;
+use crate::encode::{CHANNELS, GLOBALS};
+use rules::{NONE_CELL, SEATS_MAX};
+
+/// Columns of the policy head on a device: [`crate::architecture::HEAD`] and zeros.
+pub(crate) const HEAD_COLUMNS: usize = 96;
+/// Sums that the policy head's derivative leaves for each block.
+pub(crate) const POLICY_PARTIAL: usize = PAIRS * KEY + RAYS;
+/// A layer that has no third tensor.
+pub(crate) const NO_TENSOR: u32 = u32::MAX;
+
+/// Widths that kernels are compiled for.
+pub(crate) const WIDTHS: [usize; 4] = [32, 64, 96, 128];
+
+/// What a convolution is over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) boards: usize,
+    pub(crate) cells: usize,
+    pub(crate) taps: usize,
+}
+
+impl Shape {
+    pub(crate) fn rows(&self) -> usize {
+        self.boards * self.cells
+    }
+}
+
+/// Cells of boards, and what is added there.
+pub(crate) type Most<'a, D> = (&'a Array<D, u16>, &'a Array<D, f32>);
+
+/// What comes after a convolution; see `cuda/conv.cu`. Absent by default.
+pub(crate) struct After<'a, D: Device> {
+    pub(crate) y: Option<&'a Array<D, Bf16>>,
+    pub(crate) y32: Option<&'a Array<D, f32>>,
+    /// The bias's array and where in it the bias begins.
+    pub(crate) bias: Option<(&'a Array<D, f32>, usize)>,
+    pub(crate) by_board: Option<&'a Array<D, f32>>,
+    pub(crate) residual: Option<&'a Array<D, Bf16>>,
+    pub(crate) mask: Option<&'a Array<D, Bf16>>,
+    pub(crate) most: Option<Most<'a, D>>,
+    pub(crate) relu: bool,
+}
+
+impl<D: Device> Default for After<'_, D> {
+    fn default() -> Self {
+        Self {
+            y: None,
+            y32: None,
+            bias: None,
+            by_board: None,
+            residual: None,
+            mask: None,
+            most: None,
+            relu: false,
+        }
+    }
+}
+
+/// The moves of positions, on the device.
+pub(crate) struct Moves<'a, D: Device> {
+    pub(crate) reads: &'a Array<D, u8>,
+    pub(crate) actions: &'a Array<D, u32>,
+    pub(crate) many: &'a Array<D, u16>,
+    pub(crate) ends: &'a Array<D, u32>,
+    /// How many there are.
+    pub(crate) count: usize,
+}
+
+/// A part of an array, from an element on.
+pub(crate) type Part<'a, D, T> = (&'a Array<D, T>, usize);
+
+/// Launches kernels on a device.
+pub(crate) struct Ops<'a, D: Device>(pub(crate) &'a D);
+
+/// The arguments of a launch, collected with a check of every array.
+pub(super) struct Call {
+    kernel: KernelName,
+    arguments: Vec<Argument>,
+}
+
+impl Call {
+    pub(super) fn new(kernel: KernelName) -> Self {
+        Self { kernel, arguments: Vec::with_capacity(16) }
+    }
+
+    /// An array from element `start` on, of which the kernel uses `len`.
+    pub(super) fn part<D: Device, T: super::array::Plain>(
+        mut self,
+        (array, start): Part<'_, D, T>,
+        len: usize,
+    ) -> Self {
+        assert!(start + len <= array.len(), "{}: {start} + {len} of {}", self.kernel, array.len());
+        self.arguments.push(Argument::Address(array.address() + (start * size_of::<T>()) as u64));
+        self
+    }
+
+    pub(super) fn array<D: Device, T: super::array::Plain>(self, array: &Array<D, T>, len: usize) -> Self {
+        self.part((array, 0), len)
+    }
+
+    pub(super) fn optional<D: Device, T: super::array::Plain>(
+        mut self,
+        array: Option<&Array<D, T>>,
+        len: usize,
+    ) -> Self {
+        match array {
+            Some(array) => self.array(array, len),
+            None => {
+                self.arguments.push(Argument::Address(0));
+                self
+            }
+        }
+    }
+
+    pub(super) fn int(mut self, value: usize) -> Self {
+        self.arguments.push(Argument::Int(i32::try_from(value).expect("sizes are checked to be small")));
+        self
+    }
+
+    pub(super) fn float(mut self, value: f32) -> Self {
+        self.arguments.push(Argument::Float(value));
+        self
+    }
+
+    pub(super) fn launch<D: Device>(
+        self,
+        device: &D,
+        blocks: (usize, usize),
+        threads: u32,
+        shared: usize,
+    ) -> Result<(), DeviceError> {
+        if blocks.0 * blocks.1 == 0 {
+            return Ok(());
+        }
+        let grid = Grid { blocks: (blocks.0 as u32, blocks.1 as u32), threads, shared_bytes: shared as u32 };
+        // SAFETY: each function below lists the arguments of its kernel in order, and every array was found to be as
+        // long as the kernel's description says.
+        #[allow(unsafe_code, reason = "the one place where kernels are called")]
+        unsafe {
+            device.launch(self.kernel, grid, &self.arguments)
+        }
+    }
+}
+
+/// The kernel of a family for a width; the family's architecture was checked before.
+pub(super) fn of_width(names: [KernelName; 4], width: usize) -> KernelName {
+    let at = WIDTHS.iter().position(|&w| w == width).expect("a width that kernels are compiled for");
+    names[at]
+}
+
+impl<D: Device> Ops<'_, D> {
+    /// `expand_positions`.
+    pub(crate) fn expand(
+        &self,
+        stacks: &Array<D, u64>,
+        ground: &Array<D, u8>,
+        headers: &Array<D, u16>,
+        planes: &Array<D, Bf16>,
+        globals: &Array<D, f32>,
+        shape: Shape,
+    ) -> Result<(), DeviceError> {
+        let rows = shape.rows();
+        Call::new("expand_positions")
+            .array(stacks, rows)
+            .array(ground, rows)
+            .array(headers, shape.boards * HEADER)
+            .array(planes, rows * CHANNELS)
+            .array(globals, shape.boards * GLOBALS)
+            .int(shape.cells)
+            .launch(self.0, (shape.boards, 1), 128, 0)
+    }
+
+    /// `conv_*`: from `k` to `n` channels; one tap is a plain product.
+    pub(crate) fn conv(
+        &self,
+        x: &Array<D, Bf16>,
+        w: Part<'_, D, Bf16>,
+        sources: &Array<D, u16>,
+        shape: Shape,
+        (k, n): (usize, usize),
+        after: &After<'_, D>,
+    ) -> Result<(), DeviceError> {
+        let kernel = of_width(["conv_32", "conv_64", "conv_96", "conv_128"], n);
+        self.conv_any(kernel, x, w, sources, shape, (k, n), after, 32 * (n + 8))
+    }
+
+    /// `conv_back_*`: the derivative of the former by its input; `k` are its outputs and `n` its inputs.
+    pub(crate) fn conv_back(
+        &self,
+        x: &Array<D, Bf16>,
+        w: Part<'_, D, Bf16>,
+        sources: &Array<D, u16>,
+        shape: Shape,
+        (k, n): (usize, usize),
+        after: &After<'_, D>,
+    ) -> Result<(), DeviceError> {
+        let kernel = of_width(["conv_back_32", "conv_back_64", "conv_back_96", "conv_back_128"], n);
+        self.conv_any(kernel, x, w, sources, shape, (k, n), after, n * 40)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "what two kernels have in common")]
+    fn conv_any(
+        &self,
+        kernel: KernelName,
+        x: &Array<D, Bf16>,
+        w: Part<'_, D, Bf16>,
+        sources: &Array<D, u16>,
+        shape: Shape,
+        (k, n): (usize, usize),
+        after: &After<'_, D>,
+        w_tile: usize,
+    ) -> Result<(), DeviceError> {
+        assert!(k.is_multiple_of(16) && w.1.is_multiple_of(8), "{kernel}: {k} inputs, weights at {}", w.1);
+        let (rows, boards) = (shape.rows(), shape.boards);
+        let call = Call::new(kernel)
+            .array(x, rows * k)
+            .part(w, shape.taps * k * n)
+            .array(sources, shape.cells * shape.taps)
+            .optional(after.y, rows * n)
+            .optional(after.y32, rows * n);
+        let call = match after.bias {
+            Some(bias) => call.part(bias, n),
+            None => call.optional::<D, f32>(None, 0),
+        };
+        call.optional(after.by_board, boards * n)
+            .optional(after.residual, rows * n)
+            .optional(after.mask, rows * n)
+            .optional(after.most.map(|(most, _)| most), boards * n)
+            .optional(after.most.map(|(_, at_most)| at_most), boards * n)
+            .int(rows)
+            .int(shape.cells)
+            .int(shape.taps)
+            .int(k)
+            .int(usize::from(after.relu))
+            .launch(self.0, (rows.div_ceil(128), 1), 128, 3 * 2 * (128 * 40 + w_tile))
+    }
+
+    /// `tower_*`. `layers`: as many triples as there are layers, whose tensors lie within the weights.
+    #[allow(clippy::too_many_arguments, reason = "as many as the kernel has")]
+    pub(crate) fn tower(
+        &self,
+        planes: &Array<D, Bf16>,
+        globals: &Array<D, f32>,
+        weights: (&Array<D, Bf16>, &Array<D, f32>),
+        layers: &Array<D, u32>,
+        sources: &Array<D, u16>,
+        (x, pooled): (&Array<D, Bf16>, &Array<D, f32>),
+        shape: Shape,
+        width: usize,
+    ) -> Result<(), DeviceError> {
+        let kernel = of_width(["tower_32", "tower_64", "tower_96", "tower_128"], width);
+        assert!(tower_fits(shape), "{kernel}: {shape:?}");
+        let boards = tower_boards(width);
+        let layer_count = layers.len() / 3;
+        Call::new(kernel)
+            .array(planes, shape.rows() * CHANNELS)
+            .array(globals, shape.boards * GLOBALS)
+            .array(weights.0, weights.0.len())
+            .array(weights.1, weights.0.len())
+            .array(layers, layer_count * 3)
+            .array(sources, shape.cells * shape.taps)
+            .array(x, shape.rows() * width)
+            .array(pooled, shape.boards * 2 * width)
+            .int(shape.boards)
+            .int(shape.cells)
+            .int(shape.taps)
+            .int(layer_count)
+            .launch(
+                self.0,
+                (shape.boards.div_ceil(boards), 1),
+                (boards * 64) as u32,
+                tower_shared_bytes(width),
+            )
+    }
+
+    /// `pool`.
+    pub(crate) fn pool(
+        &self,
+        x: &Array<D, Bf16>,
+        pooled: &Array<D, f32>,
+        most: Option<&Array<D, u16>>,
+        shape: Shape,
+        width: usize,
+    ) -> Result<(), DeviceError> {
+        assert!(width <= 128, "a thread for each of {width} channels");
+        Call::new("pool")
+            .array(x, shape.rows() * width)
+            .array(pooled, shape.boards * 2 * width)
+            .optional(most, shape.boards * width)
+            .int(shape.cells)
+            .int(width)
+            .launch(self.0, (shape.boards, 1), 128, 0)
+    }
+
+    /// `dense`: `rows` vectors of `inputs` to `outputs` numbers.
+    pub(crate) fn dense(
+        &self,
+        x: &Array<D, f32>,
+        w: Part<'_, D, f32>,
+        bias: Option<Part<'_, D, f32>>,
+        y: &Array<D, f32>,
+        (rows, inputs, outputs): (usize, usize, usize),
+        relu: bool,
+    ) -> Result<(), DeviceError> {
+        let call = Call::new("dense").array(x, rows * inputs).part(w, inputs * outputs);
+        let call = match bias {
+            Some(bias) => call.part(bias, outputs),
+            None => call.optional::<D, f32>(None, 0),
+        };
+        call.array(y, rows * outputs).int(rows).int(inputs).int(outputs).int(usize::from(relu)).launch(
+            self.0,
+            ((rows * outputs).div_ceil(128), 1),
+            128,
+            0,
+        )
+    }
+
+    /// `policy_logits`.
+    pub(crate) fn logits(
+        &self,
+        head: &Array<D, f32>,
+        kinds: &Array<D, f32>,
+        (weights, pairs, rays): (&Array<D, f32>, usize, usize),
+        moves: &Moves<'_, D>,
+        logits: &Array<D, f32>,
+        shape: Shape,
+    ) -> Result<(), DeviceError> {
+        Call::new("policy_logits")
+            .array(head, shape.rows() * HEAD_COLUMNS)
+            .array(kinds, shape.boards * KINDS)
+            .part((weights, pairs), PAIRS * KEY)
+            .part((weights, rays), RAYS)
+            .array(moves.reads, KINDS * READS)
+            .array(moves.actions, moves.count * ACTION_WORDS)
+            .array(moves.many, moves.many.len())
+            .array(moves.ends, shape.boards)
+            .array(logits, moves.count)
+            .int(shape.boards)
+            .int(shape.cells)
+            .int(KINDS)
+            .launch(self.0, (shape.boards.div_ceil(4), 1), 128, 0)
+    }
+}
+
+/// Whether a board is small enough for the fused tower.
+pub(crate) fn tower_fits(shape: Shape) -> bool {
+    shape.cells <= 64 && shape.taps <= 9
+}
+
+/// Boards of a block of the fused tower.
+fn tower_boards(width: usize) -> usize {
+    if width <= 64 { 4 } else { 2 }
+}
+
+/// Shared memory of a block of the fused tower.
+pub(crate) fn tower_shared_bytes(width: usize) -> usize {
+    let boards = tower_boards(width);
+    let trunk = (boards * 64 + 1) * (width.max(CHANNELS) + 8);
+    2 * (2 * trunk + 3 * 32 * (width + 8)) + 4 * boards * 3 * width + 9 * 64
+}
+
+/// Shared memory of a block of the other kernels, at most.
+pub(crate) const SHARED_BYTES_MAX: usize = 3 * 2 * (128 * 40 + 128 * 40);
+
+const _: () = assert!(SEATS_MAX == 4 && NONE_CELL == 511, "what the kernels take for granted");

@@ -1,0 +1,356 @@
+//! The launches that only training needs; see [`super::ops`].
+
+use super::ops::{Call, HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, Part, Shape, of_width};
+use super::positions::{ACTION_WORDS, READS};
+use super::{Array, Bf16, Device, DeviceError};
+use crate::action::{KINDS, PAIRS};
+use crate::architecture::{HEAD, KEY};
+use rules::SEATS_MAX;
+
+/// Positions that a block of `policy_back` takes.
+const POSITIONS_OF_BLOCK: usize = 16;
+/// Splits of a sum over rows, at most.
+const SPLITS_MAX: usize = 64;
+/// Rows of a split, at least.
+const SPLIT_ROWS_MIN: usize = 1024;
+/// Numbers that a block of `gradient_norm` takes.
+const NORM_PIECE: usize = 8192;
+
+/// Blocks of `policy_back`.
+pub(crate) fn policy_blocks(boards: usize) -> usize {
+    boards.div_ceil(POSITIONS_OF_BLOCK)
+}
+
+/// Rows of a split, and how many splits there are. Depends on nothing but the rows, so a sum is the same on every card.
+fn splits(rows: usize) -> (usize, usize) {
+    let of_split = rows.div_ceil(SPLITS_MAX).next_multiple_of(32).max(SPLIT_ROWS_MIN);
+    (of_split, rows.div_ceil(of_split))
+}
+
+/// Most splits of up to so many rows.
+pub(crate) fn splits_max(rows: usize) -> usize {
+    rows.div_ceil(SPLIT_ROWS_MIN).min(SPLITS_MAX)
+}
+
+/// Squares that `gradient_norm` leaves.
+pub(crate) fn norm_blocks(count: usize) -> usize {
+    count.div_ceil(NORM_PIECE)
+}
+
+/// What positions have to teach, on the device.
+pub(crate) struct Targets<'a, D: Device> {
+    pub(crate) index: &'a Array<D, u32>,
+    pub(crate) weight: &'a Array<D, f32>,
+    pub(crate) ends: &'a Array<D, u32>,
+    pub(crate) seats: &'a Array<D, u8>,
+    pub(crate) winners: &'a Array<D, u8>,
+}
+
+/// What the optimiser changes.
+pub(crate) struct State<'a, D: Device> {
+    pub(crate) weights: &'a Array<D, f32>,
+    pub(crate) weights16: &'a Array<D, Bf16>,
+    pub(crate) average: &'a Array<D, f32>,
+    pub(crate) first: &'a Array<D, f32>,
+    pub(crate) second: &'a Array<D, f32>,
+}
+
+/// The numbers of a step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rates {
+    pub(crate) rate: f32,
+    pub(crate) weight_decay: f32,
+    pub(crate) first_correction: f32,
+    pub(crate) second_correction: f32,
+    pub(crate) keep: f32,
+}
+
+impl<D: Device> Ops<'_, D> {
+    /// `pool_back`.
+    pub(crate) fn pool_back(
+        &self,
+        dpooled: &Array<D, f32>,
+        (to_all, to_most): (&Array<D, f32>, &Array<D, f32>),
+        shape: Shape,
+        width: usize,
+    ) -> Result<(), DeviceError> {
+        let count = shape.boards * width;
+        Call::new("pool_back")
+            .array(dpooled, 2 * count)
+            .array(to_all, count)
+            .array(to_most, count)
+            .int(shape.boards)
+            .int(shape.cells)
+            .int(width)
+            .launch(self.0, (count.div_ceil(128), 1), 128, 0)
+    }
+
+    /// `board_sums`.
+    pub(crate) fn board_sums(
+        &self,
+        x: &Array<D, Bf16>,
+        sums: &Array<D, f32>,
+        shape: Shape,
+        width: usize,
+    ) -> Result<(), DeviceError> {
+        assert!(width <= 128, "a thread for each of {width} channels");
+        Call::new("board_sums")
+            .array(x, shape.rows() * width)
+            .array(sums, shape.boards * width)
+            .int(shape.cells)
+            .int(width)
+            .launch(self.0, (shape.boards, 1), 128, 0)
+    }
+
+    /// `column_sums` of the first `columns` of `width`.
+    pub(crate) fn column_sums(
+        &self,
+        x: &Array<D, f32>,
+        sums: Part<'_, D, f32>,
+        (rows, width, columns): (usize, usize, usize),
+    ) -> Result<(), DeviceError> {
+        assert!(columns <= width, "{columns} of {width}");
+        Call::new("column_sums").array(x, rows * width).part(sums, columns).int(rows).int(width).launch(
+            self.0,
+            (columns, 1),
+            128,
+            16,
+        )
+    }
+
+    /// `dense_back`.
+    pub(crate) fn dense_back(
+        &self,
+        dy: &Array<D, f32>,
+        w: Part<'_, D, f32>,
+        mask: Option<&Array<D, f32>>,
+        dx: &Array<D, f32>,
+        (rows, inputs, outputs): (usize, usize, usize),
+        add: bool,
+    ) -> Result<(), DeviceError> {
+        Call::new("dense_back")
+            .array(dy, rows * outputs)
+            .part(w, inputs * outputs)
+            .optional(mask, rows * inputs)
+            .array(dx, rows * inputs)
+            .int(rows)
+            .int(inputs)
+            .int(outputs)
+            .int(usize::from(add))
+            .launch(self.0, ((rows * inputs).div_ceil(128), 1), 128, 0)
+    }
+
+    /// `dense_weights`; without `x`, for a bias, `inputs` is 1.
+    pub(crate) fn dense_weights(
+        &self,
+        x: Option<&Array<D, f32>>,
+        dy: &Array<D, f32>,
+        dw: Part<'_, D, f32>,
+        (rows, inputs, outputs): (usize, usize, usize),
+    ) -> Result<(), DeviceError> {
+        Call::new("dense_weights")
+            .optional(x, rows * inputs)
+            .array(dy, rows * outputs)
+            .part(dw, inputs * outputs)
+            .int(rows)
+            .int(inputs)
+            .int(outputs)
+            .launch(self.0, ((inputs * outputs).div_ceil(128), 1), 128, 0)
+    }
+
+    /// `policy_losses`: logits and values become derivatives.
+    #[allow(clippy::too_many_arguments, reason = "as many as the kernel has")]
+    pub(crate) fn losses(
+        &self,
+        logits: &Array<D, f32>,
+        moves: &Moves<'_, D>,
+        targets: &Targets<'_, D>,
+        values: &Array<D, f32>,
+        losses: &Array<D, f32>,
+        boards: usize,
+        (per_policy, per_value): (f32, f32),
+    ) -> Result<(), DeviceError> {
+        Call::new("policy_losses")
+            .array(logits, moves.count)
+            .array(moves.ends, boards)
+            .array(targets.index, targets.index.len())
+            .array(targets.weight, targets.index.len())
+            .array(targets.ends, boards)
+            .array(values, boards * SEATS_MAX)
+            .array(targets.seats, boards)
+            .array(targets.winners, boards)
+            .array(losses, boards * 2)
+            .int(boards)
+            .float(per_policy)
+            .float(per_value)
+            .launch(self.0, (boards.div_ceil(4), 1), 128, 0)
+    }
+
+    /// `policy_back`; `partial` has room for [`policy_blocks`] times [`POLICY_PARTIAL`].
+    #[allow(clippy::too_many_arguments, reason = "as many as the kernel has")]
+    pub(crate) fn policy_back(
+        &self,
+        head: &Array<D, f32>,
+        pairs: Part<'_, D, f32>,
+        moves: &Moves<'_, D>,
+        dlogits: &Array<D, f32>,
+        (sums, dhead): (&Array<D, f32>, &Array<D, Bf16>),
+        dkinds: &Array<D, f32>,
+        partial: &Array<D, f32>,
+        shape: Shape,
+    ) -> Result<(), DeviceError> {
+        let (cells, blocks) = (shape.rows() * HEAD_COLUMNS, policy_blocks(shape.boards));
+        Call::new("policy_back")
+            .array(head, cells)
+            .part(pairs, PAIRS * KEY)
+            .array(moves.reads, KINDS * READS)
+            .array(moves.actions, moves.count * ACTION_WORDS)
+            .array(moves.many, moves.many.len())
+            .array(moves.ends, shape.boards)
+            .array(dlogits, moves.count)
+            .array(sums, cells)
+            .array(dhead, cells)
+            .array(dkinds, shape.boards * KINDS)
+            .array(partial, blocks * POLICY_PARTIAL)
+            .int(shape.boards)
+            .int(shape.cells)
+            .int(KINDS)
+            .int(POSITIONS_OF_BLOCK)
+            .launch(self.0, (blocks, 1), 32, 4 * (POLICY_PARTIAL + KINDS))
+    }
+
+    /// `weights_back_*` and `sum_partials`: the derivative by the weights, of whose `n` columns `columns` are kept.
+    #[allow(clippy::too_many_arguments, reason = "as many as the kernels have")]
+    pub(crate) fn weights_back(
+        &self,
+        x: &Array<D, Bf16>,
+        dy: &Array<D, Bf16>,
+        sources: &Array<D, u16>,
+        partial: &Array<D, f32>,
+        dw: Part<'_, D, f32>,
+        shape: Shape,
+        (k, n, columns): (usize, usize, usize),
+    ) -> Result<(), DeviceError> {
+        let names = ["weights_back_32", "weights_back_64", "weights_back_96", "weights_back_128"];
+        let kernel = of_width(names, n);
+        assert!(k.is_multiple_of(16) && k <= 128, "{kernel}: {k} inputs");
+        let rows = shape.rows();
+        let (of_split, splits) = splits(rows);
+        let (count, threads) = (shape.taps * k * n, k.next_multiple_of(32));
+        Call::new(kernel)
+            .array(x, rows * k)
+            .array(dy, rows * n)
+            .array(sources, shape.cells * shape.taps)
+            .array(partial, splits * count)
+            .int(rows)
+            .int(shape.cells)
+            .int(shape.taps)
+            .int(k)
+            .int(of_split)
+            .launch(self.0, (shape.taps, splits), threads as u32, 3 * 2 * 32 * (threads + 8 + n + 8))?;
+        self.sum_partials(partial, dw, splits, (count, n, columns))
+    }
+
+    /// `sum_partials`.
+    pub(crate) fn sum_partials(
+        &self,
+        partial: &Array<D, f32>,
+        out: Part<'_, D, f32>,
+        splits: usize,
+        (count, n, columns): (usize, usize, usize),
+    ) -> Result<(), DeviceError> {
+        Call::new("sum_partials")
+            .array(partial, splits * count)
+            .part(out, count / n * columns)
+            .int(splits)
+            .int(count)
+            .int(n)
+            .int(columns)
+            .launch(self.0, (count.div_ceil(128), 1), 128, 0)
+    }
+
+    /// `gradient_norm` and `gradient_scale`.
+    pub(crate) fn scale(
+        &self,
+        gradient: &Array<D, f32>,
+        squares: &Array<D, f64>,
+        scale: &Array<D, f32>,
+        clip: f32,
+    ) -> Result<(), DeviceError> {
+        let (count, blocks) = (gradient.len(), norm_blocks(gradient.len()));
+        Call::new("gradient_norm").array(gradient, count).array(squares, blocks).int(count).launch(
+            self.0,
+            (blocks, 1),
+            128,
+            32,
+        )?;
+        Call::new("gradient_scale").array(squares, blocks).array(scale, 2).int(blocks).float(clip).launch(
+            self.0,
+            (1, 1),
+            128,
+            32,
+        )
+    }
+
+    /// `adamw`.
+    pub(crate) fn adamw(
+        &self,
+        state: &State<'_, D>,
+        gradient: &Array<D, f32>,
+        decays: &Array<D, u8>,
+        scale: &Array<D, f32>,
+        rates: Rates,
+    ) -> Result<(), DeviceError> {
+        let count = gradient.len();
+        Call::new("adamw")
+            .array(state.weights, count)
+            .array(state.average, count)
+            .array(state.first, count)
+            .array(state.second, count)
+            .array(gradient, count)
+            .array(decays, count)
+            .array(scale, 2)
+            .array(state.weights16, count)
+            .int(count)
+            .float(rates.rate)
+            .float(rates.weight_decay)
+            .float(rates.first_correction)
+            .float(rates.second_correction)
+            .float(rates.keep)
+            .launch(self.0, (count.div_ceil(128), 1), 128, 0)
+    }
+
+    /// `pack_head`.
+    pub(crate) fn pack_head(
+        &self,
+        w: Part<'_, D, f32>,
+        bias: Part<'_, D, f32>,
+        head16: &Array<D, Bf16>,
+        head_bias: &Array<D, f32>,
+        width: usize,
+    ) -> Result<(), DeviceError> {
+        let count = width * HEAD_COLUMNS;
+        Call::new("pack_head")
+            .part(w, width * HEAD)
+            .part(bias, HEAD)
+            .array(head16, count)
+            .array(head_bias, HEAD_COLUMNS)
+            .int(width)
+            .int(HEAD)
+            .launch(self.0, (count.div_ceil(128), 1), 128, 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_cover_the_rows_and_have_room() {
+        for rows in (1..200_000).step_by(997).chain([1024, 1025, 65_536, 65_537, 16_384 * 469]) {
+            let (of_split, count) = splits(rows);
+            assert!(of_split * count >= rows && of_split * (count - 1) < rows);
+            assert!(count <= splits_max(rows) && splits_max(rows) <= splits_max(rows + 70_000));
+        }
+    }
+}

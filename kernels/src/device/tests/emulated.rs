@@ -1,0 +1,144 @@
+//! Emulation as a device: memory with red zones, launches under a seeded schedule.
+
+use crate::device::{Argument, Device, DeviceError, Grid, KernelName};
+use std::alloc::{Layout, alloc, dealloc};
+use std::sync::{Arc, Mutex};
+
+/// Bytes before and behind an allocation that nobody may write.
+const RED_ZONE: usize = 256;
+const RED: u8 = 0xa5;
+/// What memory holds before it is written: as a number of any kind, not one.
+const UNWRITTEN: u8 = 0xff;
+
+/// A device that runs kernels on the CPU.
+pub(super) struct Emulated {
+    seed: u64,
+    live: Arc<Mutex<Vec<Block>>>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+struct Block {
+    /// Its address.
+    start: usize,
+    bytes: usize,
+}
+
+impl Block {
+    fn at(self) -> *mut u8 {
+        std::ptr::with_exposed_provenance_mut(self.start)
+    }
+
+    fn layout(bytes: usize) -> Layout {
+        Layout::from_size_align(bytes + 2 * RED_ZONE, 256).unwrap()
+    }
+
+    fn intact(self) -> bool {
+        // SAFETY: the red zones of a live allocation.
+        #[allow(unsafe_code, reason = "memory that kernels write is raw")]
+        let zones = unsafe {
+            [
+                std::slice::from_raw_parts(self.at().sub(RED_ZONE), RED_ZONE),
+                std::slice::from_raw_parts(self.at().add(self.bytes), RED_ZONE),
+            ]
+        };
+        zones.into_iter().flatten().all(|&byte| byte == RED)
+    }
+}
+
+/// Memory of the emulated device.
+pub(super) struct Memory {
+    block: Block,
+    live: Arc<Mutex<Vec<Block>>>,
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.live.lock().unwrap().retain(|block| *block != self.block);
+        // SAFETY: allocated in `allocate` with this layout.
+        #[allow(unsafe_code, reason = "memory that kernels write is raw")]
+        unsafe {
+            dealloc(self.block.at().sub(RED_ZONE), Block::layout(self.block.bytes));
+        }
+    }
+}
+
+impl Emulated {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { seed, live: Arc::default() }
+    }
+
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
+    }
+}
+
+impl Device for Emulated {
+    type Memory = Memory;
+
+    fn allocate(&self, bytes: usize) -> Result<Memory, DeviceError> {
+        // SAFETY: the layout is not empty, and the pointers stay within it.
+        #[allow(unsafe_code, reason = "memory that kernels write is raw")]
+        let block = unsafe {
+            let start = alloc(Block::layout(bytes));
+            assert!(!start.is_null(), "out of memory");
+            start.write_bytes(RED, bytes + 2 * RED_ZONE);
+            start.add(RED_ZONE).write_bytes(UNWRITTEN, bytes);
+            Block { start: start.add(RED_ZONE).expose_provenance(), bytes }
+        };
+        self.live.lock().unwrap().push(block);
+        Ok(Memory { block, live: Arc::clone(&self.live) })
+    }
+
+    fn address(&self, memory: &Memory) -> u64 {
+        memory.block.start as u64
+    }
+
+    fn upload(&self, memory: &Memory, bytes: &[u8]) -> Result<(), DeviceError> {
+        assert!(bytes.len() <= memory.block.bytes);
+        // SAFETY: both ranges are live, and a borrowed slice does not overlap device memory.
+        #[allow(unsafe_code, reason = "memory that kernels write is raw")]
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), memory.block.at(), bytes.len());
+        }
+        Ok(())
+    }
+
+    fn download(&self, memory: &Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        assert!(bytes.len() <= memory.block.bytes);
+        // SAFETY: as in `upload`.
+        #[allow(unsafe_code, reason = "memory that kernels write is raw")]
+        unsafe {
+            std::ptr::copy_nonoverlapping(memory.block.at(), bytes.as_mut_ptr(), bytes.len());
+        }
+        Ok(())
+    }
+
+    #[allow(unsafe_code, reason = "kernels trust their arguments")]
+    unsafe fn launch(
+        &self,
+        kernel: KernelName,
+        grid: Grid,
+        arguments: &[Argument],
+    ) -> Result<(), DeviceError> {
+        let arguments: Vec<emu::Argument> = arguments
+            .iter()
+            .map(|argument| match *argument {
+                Argument::Address(address) => (address, 8),
+                Argument::Int(value) => (u64::from(value as u32), 4),
+                Argument::Float(value) => (u64::from(value.to_bits()), 4),
+            })
+            .collect();
+        let Grid { blocks, threads, shared_bytes } = grid;
+        let failed = |reason: String| DeviceError::Kernel { kernel, reason };
+        // SAFETY: the caller's promise is what emulation asks for.
+        let done = unsafe {
+            emu::launch(kernel, emu::Grid { blocks, threads, shared_bytes }, &arguments, self.seed)
+        };
+        done.map_err(failed)?;
+        if self.live.lock().unwrap().iter().all(|block| block.intact()) {
+            Ok(())
+        } else {
+            Err(failed("wrote outside of its arrays".into()))
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The kernels in emulation against the CPU, under several schedules.
+
+mod backend;
+mod conv;
+mod emulated;
+mod forward;
+mod planted;
+mod small;
+mod training;
+
+use super::{Array, Bf16, Device};
+use crate::Network;
+use crate::architecture::Architecture;
+use crate::batch::{Batch, Target};
+use crate::taps::Taps;
+use emulated::Emulated;
+use rules::playout::{self, Choices};
+use rules::{Board, Move, MoveKind, Options, State, Topology};
+
+/// Every kernel is run under so many schedules.
+const SCHEDULES: u64 = 8;
+
+/// Runs a test under every schedule; a failure names its seed.
+fn under_schedules(test: impl Fn(&Emulated)) {
+    for seed in 1..=SCHEDULES {
+        let device = Emulated::new(seed);
+        test(&device);
+    }
+}
+
+/// `|got - want| <= absolute + relative * |want|` everywhere.
+fn assert_close(what: &str, got: &[f32], want: &[f32], absolute: f32, relative: f32) {
+    assert_eq!(got.len(), want.len(), "{what}");
+    for (i, (&g, &w)) in got.iter().zip(want).enumerate() {
+        assert!((g - w).abs() <= absolute + relative * w.abs(), "{what} [{i}]: {g} but {w}");
+    }
+}
+
+/// The difference is no longer than `share` of what is wanted, or next to nothing.
+fn assert_similar(what: &str, got: &[f32], want: &[f32], share: f64) {
+    let length =
+        |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+    let difference = length(&mut got.iter().zip(want).map(|(g, w)| g - w));
+    let whole = length(&mut want.iter().copied());
+    assert!(difference <= share * whole + 2e-3, "{what}: {difference} of {whole}");
+}
+
+/// Numbers between -1 and 1 that are exact in bf16, some of them zero.
+fn numbers(len: usize, seed: u64) -> Vec<f32> {
+    let mut choices = Choices::new(seed);
+    let mut number = || match choices.below(9) {
+        0 => 0.0,
+        _ => (choices.below(257) as f32 - 128.0) / 128.0,
+    };
+    (0..len).map(|_| number()).collect()
+}
+
+fn bf16(values: &[f32]) -> Vec<Bf16> {
+    values.iter().map(|&value| Bf16::of(value)).collect()
+}
+
+fn f32s(values: &[Bf16]) -> Vec<f32> {
+    values.iter().map(|value| value.to_f32()).collect()
+}
+
+fn sources<D: Device>(device: &D, board: Board) -> Array<D, u16> {
+    Array::from_slice(device, &Taps::of(board).sources).unwrap()
+}
+
+/// A network of small random weights, none of whose tensors is zero.
+fn network(architecture: Architecture, seed: u64) -> Network {
+    let seeded = Network::seeded(architecture, seed);
+    let mut choices = Choices::new(seed);
+    let noise = |weight: &f32| weight + (choices.below(2001) as f32 - 1000.0) * 3e-5;
+    Network::from_weights(architecture, seeded.weights().iter().map(noise).collect()).unwrap()
+}
+
+/// Positions of random games: one for every kind of move that occurs, then any. The last of several has no policy target.
+/// For the CPU and packed.
+fn samples<T: Topology>(seats: u8, count: usize) -> (Batch, Batch) {
+    let mut all: Vec<(State<T>, Vec<Move>)> = Vec::new();
+    let mut choices = Choices::new(u64::from(seats));
+    for _ in 0..if T::CELLS < 100 { 12 } else { 1 } {
+        let start = State::<T>::new(seats, Options { swap: seats == 2, ..Options::default() });
+        playout::play(start, &mut choices, &mut Vec::new(), |state, legal| {
+            all.push((*state, legal.to_vec()))
+        });
+    }
+    let has = |kind: MoveKind| {
+        all.iter().position(|(_, legal)| legal.len() > 1 && legal.iter().any(|mv| mv.kind() == kind))
+    };
+    let mut chosen: Vec<usize> = MoveKind::ALL.into_iter().rev().filter_map(has).collect();
+    chosen.extend((0..count).map(|_| choices.below(all.len())));
+    chosen.truncate(count);
+    let (mut batch, mut packed) = (Batch::new(T::BOARD), Batch::packed(T::BOARD));
+    for (i, &at) in chosen.iter().enumerate() {
+        let (state, legal) = &all[at];
+        let mut policy: Vec<(u16, f32)> =
+            (0..legal.len().min(3)).map(|k| ((k * legal.len() / 3) as u16, 1.0 + k as f32)).collect();
+        policy.dedup_by_key(|entry| entry.0);
+        if i > 0 && i + 1 == chosen.len() {
+            policy.clear();
+        }
+        let target = Target { policy: &policy, winner: choices.below(usize::from(seats)) as u8 };
+        batch.push_sample(state, legal, target);
+        packed.push_sample(state, legal, target);
+    }
+    assert_eq!((batch.len(), batch.policies()), (packed.len(), packed.policies()));
+    (batch, packed)
+}

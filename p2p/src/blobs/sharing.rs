@@ -1,0 +1,114 @@
+//! Pieces of contents that are still being fetched, for others to ask for.
+//!
+//! Invariant: a piece is given only after it was checked and written here, and is checked again when it is read.
+
+use crate::blobs::{
+    outline::Outline,
+    partial::Partial,
+    store::StoreError,
+    tracker::{Offer, Tracker},
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use wire::Hash;
+
+type Shared = HashMap<Hash, (Arc<Partial>, Arc<Mutex<Tracker>>)>;
+
+/// The fetches under way.
+#[derive(Debug, Default)]
+pub(crate) struct Sharing(Mutex<Shared>);
+
+impl Sharing {
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives what a fetch has, until the guard is dropped.
+    pub(crate) fn share(
+        self: &Arc<Self>,
+        hash: Hash,
+        partial: Arc<Partial>,
+        tracker: Arc<Mutex<Tracker>>,
+    ) -> SharingGuard {
+        self.lock().insert(hash, (partial, tracker));
+        SharingGuard { all: Arc::clone(self), hash }
+    }
+
+    fn of(&self, hash: Hash) -> Option<(Arc<Partial>, Arc<Mutex<Tracker>>)> {
+        self.lock().get(&hash).cloned()
+    }
+
+    /// Which pieces are here.
+    pub(crate) fn had(&self, hash: Hash) -> Option<Vec<bool>> {
+        let (_, tracker) = self.of(hash)?;
+        let had = tracker.lock().unwrap_or_else(PoisonError::into_inner).had();
+        Some(had)
+    }
+
+    pub(crate) fn outline(&self, hash: Hash) -> Option<Outline> {
+        self.of(hash).map(|(partial, _)| partial.outline().clone())
+    }
+
+    /// A piece, if it is here.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn piece(&self, hash: Hash, index: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some((partial, tracker)) = self.of(hash) else { return Ok(None) };
+        let here = tracker.lock().unwrap_or_else(PoisonError::into_inner).has(index);
+        if here { partial.read(index) } else { Ok(None) }
+    }
+}
+
+/// While it lives, a fetch is shared.
+#[derive(Debug)]
+pub(crate) struct SharingGuard {
+    all: Arc<Sharing>,
+    hash: Hash,
+}
+
+impl Drop for SharingGuard {
+    fn drop(&mut self) {
+        self.all.lock().remove(&self.hash);
+    }
+}
+
+/// Pieces as a peer tells of them: a bit each, the first piece in the lowest bit of the first byte.
+pub(crate) fn pack(had: &[bool]) -> Vec<u8> {
+    let byte = |eight: &[bool]| eight.iter().rev().fold(0, |byte, had| byte << 1 | u8::from(*had));
+    had.chunks(8).map(byte).collect()
+}
+
+/// The reverse, for a content of `count` pieces; what is missing or too much counts as nothing.
+pub(crate) fn unpack(bytes: &[u8], count: usize) -> Offer {
+    if bytes.len() != count.div_ceil(8) {
+        return Offer::Nothing;
+    }
+    Offer::Some((0..count).map(|index| bytes[index / 8] >> (index % 8) & 1 == 1).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn pieces_are_told_and_read_back(had in prop::collection::vec(any::<bool>(), 1..100), more in any::<u8>()) {
+            let mut bytes = pack(&had);
+            prop_assert_eq!(unpack(&bytes, had.len()), Offer::Some(had.clone()));
+            bytes.push(more);
+            prop_assert_eq!(unpack(&bytes, had.len()), Offer::Nothing);
+            prop_assert_eq!(unpack(&[], had.len()), Offer::Nothing);
+        }
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let mut had = [false; 10];
+        (had[0], had[3], had[9]) = (true, true, true);
+        assert_eq!(pack(&had), [0b0000_1001, 0b0000_0010]);
+    }
+}

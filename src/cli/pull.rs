@@ -1,0 +1,45 @@
+//! `ringrift model pull`: has a model, or a segment of games, brought to a peer.
+
+use crate::{client::Client, http::Pulled, store::write_atomic};
+use anyhow::{Context, ensure};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+use wire::Hash;
+
+/// What to bring, and where to.
+#[derive(Debug, clap::Args)]
+pub(super) struct What {
+    /// The first hex digits of a model's hash, four or more; or the whole hash of a segment.
+    hash: String,
+    /// Also copy it to this file.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Has it brought to the peer of a data folder, and copied if asked for.
+///
+/// # Errors
+/// The peer's refusal, or a file that cannot be written.
+pub(super) fn pull(data_dir: &Path, what: &What) -> anyhow::Result<Pulled> {
+    let client = Client::of_folder(data_dir)?;
+    let hash = match what.hash.parse::<Hash>() {
+        Ok(hash) => hash,
+        Err(_) => client.model(&what.hash)?.model,
+    };
+    let pulled = client.pull(hash)?;
+    if let Some(out) = &what.out {
+        let bytes =
+            fs::read(&pulled.path).with_context(|| format!("cannot read {}", pulled.path.display()))?;
+        ensure!(Hash::of(&bytes) == pulled.hash, "{} was changed meanwhile", pulled.path.display());
+        write_atomic(out, &bytes).with_context(|| format!("cannot write {}", out.display()))?;
+    }
+    Ok(pulled)
+}
+
+/// For people.
+pub(super) fn told(pulled: &Pulled, what: &What) -> String {
+    let file = what.out.as_ref().unwrap_or(&pulled.path).display();
+    format!("{} of {}, {} bytes, checked: {file}\n", pulled.kind, pulled.config_key, pulled.size)
+}

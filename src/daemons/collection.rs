@@ -1,0 +1,103 @@
+//! Removes content that the cluster does not know: sent here and never registered, or left by a transfer that nobody goes
+//! on with. Not of the event-flow map: housekeeping of the content folder.
+//!
+//! Invariant: nothing is removed that is a model or a registered segment, that this node waits to have acknowledged, or
+//! that somebody touched within the last day. What the cluster knows is asked of a quorum, not of a state that may be old.
+
+use crate::node::{Context, WorkError, blocking};
+use raft::ClusterState;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
+use wire::Hash;
+
+/// Between rounds.
+const EVERY: Duration = Duration::from_secs(3600);
+/// What was touched within this long stays.
+const AGE: Duration = Duration::from_secs(24 * 3600);
+/// How long a quorum may take to confirm the state.
+const CONFIRM: Duration = Duration::from_secs(5);
+/// Files removed in one round.
+const REMOVED_MAX: usize = 10_000;
+
+/// Of content that nobody has touched for long, what is known to nobody.
+fn garbage(untouched: &[(Hash, u64)], state: &ClusterState, pending: &BTreeSet<Hash>) -> Vec<(Hash, u64)> {
+    let known = |hash: &Hash| {
+        pending.contains(hash)
+            || state.models.contains_key(hash)
+            || state.segments.get(hash).is_some()
+            || state.configs.values().any(|config| {
+                config.initial == *hash
+                    || config.champion == *hash
+                    || config.newest == *hash
+                    || config.history.iter().any(|promotion| promotion.model == *hash)
+            })
+    };
+    untouched.iter().filter(|(hash, _)| !known(hash)).take(REMOVED_MAX).copied().collect()
+}
+
+/// Runs until the shutdown.
+///
+/// # Errors
+/// When the disk fails.
+pub async fn run(node: Context) -> Result<(), WorkError> {
+    loop {
+        let round = node.shutdown.run_until_cancelled(collect(&node, SystemTime::now() - AGE)).await;
+        match round {
+            None => return Ok(()),
+            Some(outcome) => outcome?,
+        }
+        if node.shutdown.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+async fn collect(node: &Context, before: SystemTime) -> Result<(), WorkError> {
+    let blobs = node.blobs.clone();
+    let untouched = blocking(move || blobs.untouched(before)).await??;
+    // After the listing: what is registered until now is known.
+    let Ok(state) = node.raft.linearizable_within(CONFIRM).await else { return Ok(()) };
+    let (blobs, table) = (node.blobs.clone(), node.pending.clone());
+    let (removed, bytes, leftovers) = blocking(move || {
+        let pending = table.pending()?.into_iter().map(|segment| segment.hash).collect();
+        let (mut removed, mut bytes) = (0u64, 0);
+        for (hash, size) in garbage(&untouched, &state, &pending) {
+            if blobs.remove_untouched(hash, before)? {
+                (removed, bytes) = (removed + 1, bytes + size);
+            }
+        }
+        Ok::<_, WorkError>((removed, bytes, blobs.clear_leftovers(before)?))
+    })
+    .await??;
+    if removed > 0 || leftovers > 0 {
+        tracing::info!(removed, bytes, leftovers, "content that nobody knows was removed");
+    }
+    node.activity.update(|work| work.collected += removed);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemons::fixture::{World, hash};
+
+    #[test]
+    fn only_what_nobody_knows_is_garbage() {
+        let mut world = World::with_nodes(2);
+        world.train("candidate", 1);
+        world.held("candidate", 2);
+        world.evaluate("candidate", 1, true);
+        world.promote("candidate");
+        world.train("rejected", 1);
+        let segment = world.play_on(10, vec![1, 2]);
+        let (stray, pending) = (hash("stray"), hash("pending"));
+        let models = ["untrained", "candidate", "rejected"].map(hash);
+        let all: Vec<(Hash, u64)> =
+            models.into_iter().chain([segment, stray, pending]).map(|hash| (hash, 1)).collect();
+        assert_eq!(garbage(&all, &world.state, &BTreeSet::from([pending])), [(stray, 1)]);
+        assert_eq!(garbage(&all, &ClusterState::default(), &BTreeSet::new()).len(), all.len());
+        assert_eq!(garbage(&[], &world.state, &BTreeSet::new()), []);
+    }
+}

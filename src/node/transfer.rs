@@ -1,0 +1,210 @@
+//! How content gets here: from the swarm, else over HTTP from a holder, else by a command of the operator.
+//!
+//! Invariant: by whichever way it came, content gets its name only after its hash was checked and it was synced. Pieces
+//! that arrived one way are not asked for again the next.
+
+mod http;
+mod operator;
+
+use super::{Node, WorkError};
+use crate::config::DistributionConfig;
+use p2p::{
+    P2pHandle,
+    blobs::{FetchError, FetchLimits, StoreError},
+};
+use raft::{ClusterState, NodeId};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+use wire::Hash;
+
+/// How long one way may take; what arrived is kept.
+const FETCH: Duration = Duration::from_secs(120);
+/// Holders tried one after the other, by HTTP and by the operator's command.
+const HOLDERS_MAX: usize = 4;
+
+/// A way to get content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Pieces from several peers at once.
+    Swarm,
+    /// Range requests to one holder.
+    Http,
+    /// The operator's command.
+    Operator,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Swarm => "swarm",
+            Self::Http => "http",
+            Self::Operator => "rsync",
+        })
+    }
+}
+
+/// What came here since the process began, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferActivity {
+    /// Contents from the swarm.
+    pub swarm: u64,
+    /// Contents over HTTP.
+    pub http: u64,
+    /// Contents by the operator's command.
+    pub rsync: u64,
+    /// Contents that could not be had by any way.
+    pub failed: u64,
+}
+
+impl TransferActivity {
+    fn count(&mut self, way: Way) {
+        match way {
+            Way::Swarm => self.swarm += 1,
+            Way::Http => self.http += 1,
+            Way::Operator => self.rsync += 1,
+        }
+    }
+}
+
+/// A node that is said to hold the content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Holder {
+    /// libp2p peer id.
+    pub(super) peer: String,
+    /// Host name.
+    pub(super) host: String,
+    /// HTTP interface; none if it is of no use to others.
+    pub(super) http: Option<SocketAddr>,
+}
+
+/// What is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) hash: Hash,
+    /// Its bytes, if known.
+    pub(super) size: Option<u64>,
+    /// More is not taken.
+    pub(super) bytes_max: u64,
+}
+
+/// Why no way led to the content: each that was tried, and what was wrong there.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// All failed.
+    #[error("{hash} cannot be had: {}", reasons.join("; "))]
+    NoWay {
+        /// The content.
+        hash: Hash,
+        /// Way and reason.
+        reasons: Vec<String>,
+    },
+    /// This node's own disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The holders as the replicated state knows them, those that are online first; without node `me`.
+pub(super) fn holders(state: &ClusterState, me: NodeId, ids: &BTreeSet<NodeId>) -> Vec<Holder> {
+    let known = ids.iter().filter(|id| **id != me).filter_map(|id| state.nodes.get(id));
+    let mut known: Vec<_> = known.collect();
+    known.sort_by_key(|node| !node.online);
+    let holder = |node: &raft::Node| Holder {
+        peer: node.peer_id.clone(),
+        host: node.name.clone(),
+        http: http::reachable(&node.http, &node.addrs),
+    };
+    known.into_iter().map(|node| holder(node)).collect()
+}
+
+/// Gets content into the store by the first way that leads to it. `None`: it is here.
+pub(super) async fn bring(
+    p2p: &P2pHandle,
+    settings: &DistributionConfig,
+    wanted: Wanted,
+    holders: &[Holder],
+) -> Result<Option<Way>, TransferError> {
+    let hash = wanted.hash;
+    if p2p.blobs().has(hash) {
+        return Ok(None);
+    }
+    let mut reasons = Vec::new();
+    if settings.swarm {
+        let connected = holders.iter().map(|holder| holder.peer.clone());
+        let connected = connected.filter(|peer| p2p.is_connected(peer)).collect();
+        let limits = FetchLimits { bytes_max: wanted.bytes_max, timeout: FETCH, ..FetchLimits::default() };
+        match Box::pin(p2p.fetch(hash, wanted.size, connected, limits)).await {
+            Ok(_) => return Ok(Some(Way::Swarm)),
+            Err(FetchError::Store(error)) => return Err(error.into()),
+            Err(error) => reasons.push(format!("{}: {error}", Way::Swarm)),
+        }
+    }
+    let holders = &holders[..holders.len().min(HOLDERS_MAX)];
+    if settings.http {
+        let deadline = Instant::now() + FETCH;
+        for holder in holders {
+            let Some(address) = holder.http else { continue };
+            match http::fetch(p2p, wanted, address, deadline).await? {
+                Ok(()) => return Ok(Some(Way::Http)),
+                Err(error) => {
+                    if error.is_lie() {
+                        tracing::warn!(%hash, %address, %error, "a holder sent wrong content over http");
+                    }
+                    reasons.push(format!("{} {address}: {error}", Way::Http));
+                }
+            }
+        }
+    }
+    if !settings.rsync.is_empty() {
+        for holder in holders {
+            match operator::fetch(p2p, &settings.rsync, wanted, &holder.host, FETCH).await? {
+                Ok(()) => return Ok(Some(Way::Operator)),
+                Err(error) => {
+                    if error.is_lie() {
+                        tracing::warn!(%hash, host = holder.host, "the operator's command brought wrong content");
+                    }
+                    reasons.push(format!("{} {}: {error}", Way::Operator, holder.host));
+                }
+            }
+        }
+    }
+    if reasons.is_empty() {
+        reasons.push("no holder is known".to_owned());
+    }
+    Err(TransferError::NoWay { hash, reasons })
+}
+
+impl Node {
+    /// Gets content from `ids` into the store, verified and synced, by whichever way leads to it.
+    ///
+    /// # Errors
+    /// [`WorkError::Transfer`].
+    pub(super) async fn bring(
+        &self,
+        hash: Hash,
+        size: Option<u64>,
+        bytes_max: u64,
+        ids: &BTreeSet<NodeId>,
+    ) -> Result<(), WorkError> {
+        let holders = holders(&self.raft.local(), self.id, ids);
+        let wanted = Wanted { hash, size, bytes_max };
+        let outcome = Box::pin(bring(&self.p2p, &self.config.distribution, wanted, &holders)).await;
+        match &outcome {
+            Ok(None) => {}
+            Ok(Some(way)) => {
+                tracing::debug!(%hash, %way, "content is here");
+                self.activity.update(|work| work.transfers.count(*way));
+            }
+            Err(_) => self.activity.update(|work| work.transfers.failed += 1),
+        }
+        outcome?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

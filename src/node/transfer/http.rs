@@ -1,0 +1,238 @@
+//! Range requests to a holder's HTTP interface.
+//!
+//! Invariant: a holder's list of pieces must hash to the content's name and every piece to the list, so a holder that lies
+//! is known by its first wrong piece. A transfer that breaks goes on at the piece where it broke.
+
+use super::Wanted;
+use p2p::{
+    P2pHandle,
+    blobs::{Intake, OUTLINE_BYTES_MAX, Outline, StoreError},
+};
+use std::{
+    io::{self, Read},
+    net::{IpAddr, SocketAddr},
+    ops::Range,
+    time::{Duration, Instant},
+};
+use tokio_util::sync::CancellationToken;
+use ureq::http::StatusCode;
+
+const CONNECT: Duration = Duration::from_secs(3);
+/// For the first byte of an answer, and between two reads of one: making the list of pieces reads the whole content.
+const STALL: Duration = Duration::from_secs(10);
+/// Pieces asked for in one request.
+const RUN_MAX: usize = 16;
+/// Broken requests in a row that brought nothing, after which a holder is given up.
+const FAILURES_MAX: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Why a holder did not deliver.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HttpError {
+    #[error("it answers {0}")]
+    Status(StatusCode),
+    #[error("it sent a wrong {0}")]
+    Wrong(&'static str),
+    #[error("{0} bytes are too many")]
+    TooLarge(u64),
+    #[error("the transfer broke: {0}")]
+    Broken(String),
+    #[error("not in time")]
+    Timeout,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl HttpError {
+    /// The holder sent something else than the content.
+    pub(super) fn is_lie(&self) -> bool {
+        match self {
+            Self::Wrong(_) => true,
+            Self::Status(_) | Self::TooLarge(_) | Self::Broken(_) | Self::Timeout | Self::Store(_) => false,
+        }
+    }
+}
+
+/// Where others can reach an HTTP interface that a node says is at `url`. One that listens everywhere is reached where
+/// the node's peers reach it. What is no plain address is not followed.
+pub(super) fn reachable(url: &str, addrs: &[String]) -> Option<SocketAddr> {
+    let address: SocketAddr = url.strip_prefix("http://")?.trim_end_matches('/').parse().ok()?;
+    if !address.ip().is_unspecified() {
+        return Some(address);
+    }
+    let ip = addrs.iter().find_map(|addr| addr.split('/').nth(2)?.parse::<IpAddr>().ok())?;
+    Some(SocketAddr::new(ip, address.port()))
+}
+
+/// Gets content from one holder. The outer error is this node's disk.
+pub(super) async fn fetch(
+    p2p: &P2pHandle,
+    wanted: Wanted,
+    address: SocketAddr,
+    deadline: Instant,
+) -> Result<Result<(), HttpError>, StoreError> {
+    let Some(intake) = p2p.intake(wanted.hash).await? else { return Ok(Ok(())) };
+    let stop = CancellationToken::new();
+    // Whoever awaits this may give up; the thread then ends at the next piece.
+    let _stop = stop.clone().drop_guard();
+    let work = move || Download { wanted, base: format!("http://{address}"), deadline, stop }.run(intake);
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Err(HttpError::Store(error))) => Err(error),
+        Ok(outcome) => Ok(outcome),
+        Err(_) => Ok(Err(HttpError::Broken("stopped".to_owned()))),
+    }
+}
+
+struct Download {
+    wanted: Wanted,
+    base: String,
+    deadline: Instant,
+    stop: CancellationToken,
+}
+
+impl Download {
+    fn run(&self, mut intake: Intake) -> Result<(), HttpError> {
+        let mut failures = 0;
+        loop {
+            let before = intake.missing().map(|missing| missing.start);
+            let outcome = if intake.outline().is_none() {
+                self.begin(&mut intake)
+            } else if let Some(missing) = intake.missing() {
+                let end = missing.end.min(missing.start + RUN_MAX);
+                self.take(&mut intake, missing.start..end)
+            } else {
+                intake.finish()?;
+                return Ok(());
+            };
+            match outcome {
+                Ok(()) => failures = 0,
+                Err(HttpError::Broken(_)) if before != intake.missing().map(|missing| missing.start) => {
+                    failures = 0;
+                }
+                Err(HttpError::Broken(reason)) => {
+                    failures += 1;
+                    if failures >= FAILURES_MAX {
+                        return Err(HttpError::Broken(reason));
+                    }
+                    std::thread::sleep(PAUSE);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The list of pieces, and the last of them, which proves the size.
+    fn begin(&self, intake: &mut Intake) -> Result<(), HttpError> {
+        let mut answer = self.get("/outline", None)?;
+        if answer.status() != StatusCode::OK {
+            return Err(HttpError::Status(answer.status()));
+        }
+        let body = answer.body_mut().with_config().limit(OUTLINE_BYTES_MAX as u64).read_to_vec();
+        let body = body.map_err(|error| HttpError::Broken(error.to_string()))?;
+        let outline = Outline::decode(&body, self.wanted.hash).ok_or(HttpError::Wrong("list of pieces"))?;
+        if self.wanted.size.is_some_and(|size| size != outline.size()) {
+            return Err(HttpError::Wrong("size"));
+        }
+        if outline.size() > self.wanted.bytes_max {
+            return Err(HttpError::TooLarge(outline.size()));
+        }
+        let last = outline.count() - 1;
+        let mut piece = Vec::new();
+        self.pieces(&outline, last..last + 1, |_, bytes| {
+            piece = bytes;
+            Ok(())
+        })?;
+        if intake.begin(outline, &piece)? { Ok(()) } else { Err(HttpError::Wrong("last piece")) }
+    }
+
+    fn take(&self, intake: &mut Intake, run: Range<usize>) -> Result<(), HttpError> {
+        let Some(outline) = intake.outline().cloned() else { return Ok(()) };
+        self.pieces(&outline, run, |index, piece| {
+            if intake.put(index, &piece)? { Ok(()) } else { Err(HttpError::Wrong("piece")) }
+        })
+    }
+
+    /// Asks for pieces in a row and hands them on as they come.
+    fn pieces(
+        &self,
+        outline: &Outline,
+        run: Range<usize>,
+        mut each: impl FnMut(usize, Vec<u8>) -> Result<(), HttpError>,
+    ) -> Result<(), HttpError> {
+        let ranges: Vec<(u64, usize)> = run.clone().filter_map(|index| outline.range(index)).collect();
+        let (Some((begin, _)), Some((last, length))) = (ranges.first(), ranges.last()) else { return Ok(()) };
+        let end = last + *length as u64;
+        // An empty content has one empty piece, and no byte to ask for.
+        if *begin == end {
+            return each(run.start, Vec::new());
+        }
+        let answer = self.get("", Some(*begin..end))?;
+        let whole = *begin == 0 && end == outline.size();
+        match answer.status() {
+            StatusCode::PARTIAL_CONTENT => {}
+            StatusCode::OK if whole => {}
+            status => return Err(HttpError::Status(status)),
+        }
+        let mut body = answer.into_body().into_with_config().limit(end - begin).reader();
+        for (index, (_, length)) in run.zip(ranges) {
+            self.check()?;
+            let mut piece = vec![0; length];
+            body.read_exact(&mut piece).map_err(|error: io::Error| HttpError::Broken(error.to_string()))?;
+            each(index, piece)?;
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), HttpError> {
+        let late = self.stop.is_cancelled() || Instant::now() >= self.deadline;
+        if late { Err(HttpError::Timeout) } else { Ok(()) }
+    }
+
+    fn get(
+        &self,
+        more: &str,
+        range: Option<Range<u64>>,
+    ) -> Result<ureq::http::Response<ureq::Body>, HttpError> {
+        self.check()?;
+        let mut request = ureq::get(format!("{}/v1/blobs/{}{more}", self.base, self.wanted.hash));
+        if let Some(range) = range {
+            request = request.header("range", format!("bytes={}-{}", range.start, range.end - 1));
+        }
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let request = request
+            .config()
+            .proxy(None)
+            .max_redirects(0)
+            .http_status_as_error(false)
+            .timeout_connect(Some(CONNECT))
+            .timeout_recv_response(Some(STALL))
+            .timeout_per_read(Some(STALL))
+            .timeout_global(Some(left))
+            .build();
+        request.call().map_err(|error| HttpError::Broken(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_addresses_are_followed() {
+        let check = |url: &str, addrs: &[&str], expected: Option<&str>| {
+            let addrs: Vec<String> = addrs.iter().map(|addr| (*addr).to_owned()).collect();
+            assert_eq!(reachable(url, &addrs), expected.map(|address| address.parse().unwrap()), "{url}");
+        };
+        let addr = "/ip4/192.0.2.7/tcp/4001/p2p/12D3";
+        check("http://127.0.0.1:80", &[], Some("127.0.0.1:80"));
+        check("http://192.0.2.1:8080/", &[], Some("192.0.2.1:8080"));
+        check("http://[2001:db8::1]:8080", &[], Some("[2001:db8::1]:8080"));
+        check("http://0.0.0.0:80", &[addr], Some("192.0.2.7:80"));
+        check("http://0.0.0.0:80", &["/dns4/x/tcp/1"], None);
+        check("http://0.0.0.0:80", &[], None);
+        check("https://127.0.0.1:80", &[], None);
+        check("http://example.com/x", &[], None);
+        check("http://127.0.0.1:80@example.com", &[], None);
+        check("", &[], None);
+    }
+}

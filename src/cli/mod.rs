@@ -25,7 +25,18 @@ mod work;
 use crate::client::ClientError;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use std::{io, process::ExitCode};
+use std::{io, path::PathBuf, process::ExitCode};
+
+/// What every question to a running peer may be told.
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// Data folder of the peer to ask.
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
 
 /// A peer-to-peer cluster that teaches itself to play RingRift.
 #[derive(Debug, Parser)]

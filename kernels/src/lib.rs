@@ -18,6 +18,7 @@ mod heads;
 mod network;
 mod optimizer;
 mod real;
+pub mod roofline;
 mod taps;
 mod tower;
 mod trainer;

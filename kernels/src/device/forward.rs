@@ -167,7 +167,12 @@ impl<D: Device> Space<D> {
         grow(device, &mut self.logits, moves)?;
         self.actions.write(device, &positions.actions)?;
         self.many.write(device, &positions.many)?;
-        let shape = self.shape(positions.len());
+        self.expand(device, positions.len())
+    }
+
+    /// Expands the first positions that were copied.
+    pub(crate) fn expand(&self, device: &D, boards: usize) -> Result<(), DeviceError> {
+        let shape = self.shape(boards);
         Ops(device).expand(&self.stacks, &self.ground, &self.headers, &self.planes, &self.globals, shape)
     }
 

@@ -143,12 +143,18 @@ pub(crate) fn image(target: &str) -> Result<Vec<u8>, DeviceError> {
     Ok(image)
 }
 
+/// The compute capability that a real architecture is for.
+pub(crate) fn capability_of(target: &str) -> Option<(u32, u32)> {
+    let number: u32 = target.strip_prefix("sm_")?.trim_end_matches('a').parse().ok()?;
+    Some((number / 10, number % 10))
+}
+
 /// Which images a card of a compute capability takes, best first: its own, those of an older minor version of the same
 /// major one, and the PTX.
 pub(crate) fn candidates((major, minor): (u32, u32)) -> Vec<&'static str> {
     let of = |target: &&'static str| {
-        let number: u32 = target.strip_prefix("sm_")?.trim_end_matches('a').parse().ok()?;
-        Some((*target, number / 10, number % 10, target.ends_with('a')))
+        let (of_major, of_minor) = capability_of(target)?;
+        Some((*target, of_major, of_minor, target.ends_with('a')))
     };
     let mut cubins: Vec<_> = TARGETS.iter().filter_map(of).collect();
     // A cubin with a letter runs on that very version only.

@@ -10,14 +10,15 @@ mod compile;
 mod cuda;
 mod error;
 mod evaluator;
-mod forward;
-mod image;
+pub(crate) mod forward;
+pub(crate) mod image;
 mod ops;
 mod ops_back;
 mod positions;
+pub(crate) mod proof;
 #[cfg(test)]
 mod tests;
-mod train;
+pub(crate) mod train;
 
 pub(crate) use array::{Array, Bf16};
 pub use backend::{Backend, CpuBackend, CudaBackend};

@@ -108,7 +108,7 @@ fn payload(event: &str, matters: &Value) -> Value {
         "generation": 9, "previous_elo": 1.0, "new_elo": 2.0, "promotion_reason": "x", "target_hosts": [],
         "offline_hosts": [], "reason": "drill", "from_version": 2, "to_version": 1, "new_weight": 0.5,
         "elo_drop": 1.0, "work_id": "training:hex8_2p:99", "work_type": "training", "leader_id": "node-1", "term": 0,
-        "node_count": 3, "healthy_nodes": 1
+        "node_count": 3, "healthy_nodes": 1, "error": "x"
     }"#;
     let all: Value = serde_json::from_str(&all.replace("NOTHING", nothing)).expect("JSON");
     let mut fields: Map<String, Value> = all.as_object().expect("an object").clone();

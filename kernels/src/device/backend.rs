@@ -3,6 +3,7 @@
 use super::DeviceError;
 use super::cuda::{self, Cuda};
 use super::evaluator::DeviceEvaluator;
+use super::referee::{self, CheckError, Checked, Referee};
 use super::train::DeviceTrainer;
 use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
@@ -11,7 +12,7 @@ use crate::evaluator::Evaluator;
 use crate::network::Network;
 use crate::optimizer::Optimizer;
 use crate::trainer::{Train, Trainer};
-use rules::{Board, Topology};
+use rules::{Board, Config, Topology, with_board};
 use std::sync::Arc;
 
 /// Makes evaluators and trainers. The CPU is the reference; the others agree with it up to the rounding of bf16.
@@ -95,6 +96,32 @@ impl CudaBackend {
     pub fn open(ordinal: usize) -> Result<Self, DeviceError> {
         let description = format!("cuda:{ordinal} {}", Cuda::open(ordinal)?.describe());
         Ok(Self { ordinal, description })
+    }
+}
+
+impl CudaBackend {
+    /// Compares the rules on the card with those of the crate `rules` over random games of a configuration: whole games,
+    /// and every step of the first `stepped`.
+    ///
+    /// # Errors
+    /// [`CheckError`] names the first difference.
+    pub fn check_rules(
+        &self,
+        config: Config,
+        (games, stepped): (u32, u32),
+        seed: u64,
+    ) -> Result<Checked, CheckError> {
+        let card = Cuda::open(self.ordinal)?;
+        with_board!(config.board, T => Referee::<_, T>::new(&card, seed).random_games(config, games, stepped))
+    }
+
+    /// Plays random games to their end on the card, all at once, and says how many steps they took in all.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the card cannot play so many.
+    pub fn random_games(&self, config: Config, games: usize, seed: u64) -> Result<u64, DeviceError> {
+        let card = Cuda::open(self.ordinal)?;
+        with_board!(config.board, T => referee::steps_of_random_games::<_, T>(&card, config, games, seed))
     }
 }
 

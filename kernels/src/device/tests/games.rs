@@ -6,7 +6,7 @@ use super::emulated::Emulated;
 use super::under_schedules;
 use crate::device::referee::{Checked, Referee};
 use flate2::read::MultiGzDecoder;
-use rules::{Config, Hex8, Options, State, Topology, Victory, with_board};
+use rules::{Config, Hex8, Hexagonal, Options, Square8, Square19, State, Topology, Victory, with_board};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -112,4 +112,57 @@ fn a_playout_is_the_same_under_every_schedule() {
         referee.games(&starts, 9, 0).unwrap_or_else(|error| panic!("seed {}: {error}", device.seed()));
         assert_eq!(referee.finish().unwrap(), Checked { games: 3, steps: 0 });
     });
+}
+
+/// Compares all legal moves of a position, and of the positions they lead to.
+fn explore<T: Topology>(referee: &mut Referee<'_, Emulated, T>, state: &State<T>, depth: u32) {
+    let mut legal = Vec::new();
+    state.legal(&mut legal);
+    for &mv in &legal {
+        referee.step(state, mv).unwrap_or_else(|error| panic!("{error}"));
+        let mut next = *state;
+        next.apply(mv);
+        if depth > 1 {
+            explore(referee, &next, depth - 1);
+        }
+    }
+}
+
+fn explore_from<T: Topology>(seats: u8, depth: u32, turn: &str, rest: &str) {
+    let device = Emulated::new(1);
+    let counters = "|h0e0t0".repeat(usize::from(seats));
+    let text = format!("{turn}{counters}|{rest}|L f=1 m=1- x=0 n=0");
+    let state = State::<T>::parse(seats, Options::default(), &text).unwrap();
+    let mut referee = Referee::<_, T>::new(&device, 3);
+    explore(&mut referee, &state, depth);
+    referee.games(&[state; 4], 0, 0).unwrap_or_else(|error| panic!("{text}: {error}"));
+    assert!(referee.finish().unwrap_or_else(|error| panic!("{text}: {error}")).steps > 0);
+}
+
+#[test]
+fn rare_positions_are_played_by_the_same_rules() {
+    // Recovery: the run found first and the longest one differ; a slide that is listed and then rejected.
+    let runs = "S 7,7:12|M 1,3:1 2,2:1 2,3:1 3,4:1 3,5:1 3,6:1|C ";
+    explore_from::<Square8>(2, 2, "move p=1", runs);
+    explore_from::<Square8>(3, 2, "move p=1", runs);
+    explore_from::<Hex8>(3, 1, "move p=1", "S 4,-4:12|M 0,0:1 1,0:1 2,1:1|C ");
+    // Strikes that expose or free the striker's own ring; a region in such a turn is paid with a buried one.
+    explore_from::<Square8>(2, 2, "move p=1", "S 4,4:12 6,2:122|M 3,3:1|C ");
+    explore_from::<Square8>(2, 3, "territory p=1 acted=1 rec=1", "S 0,0:2 4,4:1 6,2:12|M 0,1:1 1,0:1|C ");
+    // Two seats lose their last ring one after the other, in either order, and rank by that.
+    let corners = "S 0,0:2 4,4:1 4,6:1 7,7:3|M 0,1:1 1,0:1 6,7:1 7,6:1|C ";
+    explore_from::<Square8>(3, 4, "territory p=1 acted=1", corners);
+    // Borders of every colour, linked or not; the wall of collapsed cells alone; the open board as a region.
+    let ring = "M -1,0:1 -1,1:1 0,-1:1 0,1:1 1,-1:1 1,0:1 2,1:2 3,1:2|C ";
+    explore_from::<Hex8>(2, 2, "territory p=1 acted=1", &format!("S -4,4:1 4,-4:2|{ring}"));
+    explore_from::<Hexagonal>(2, 2, "territory p=1 acted=1", &format!("S -4,4:1 4,-4:2|{ring}"));
+    explore_from::<Square19>(4, 2, "territory p=1 acted=1", "S 0,0:1 6,6:2|M 0,1:1 1,0:1|C ");
+    // Lines: all lengths and both ways to collapse them, paid and free.
+    let line = "S -4,0:2 -4,4:1|M 0,0:1 0,1:1 0,2:1 0,3:1 1,0:1 2,0:1 3,0:1|C ";
+    explore_from::<Hex8>(2, 3, "line p=1 acted=1", line);
+    explore_from::<Hex8>(3, 3, "line p=1 acted=1", line);
+    explore_from::<Square8>(4, 3, "line p=1 acted=1", "S 7,7:1|M 0,0:1 1,1:1 2,2:1 3,1:1 3,3:1 4,0:1|C ");
+    // The tallest stacks that are held.
+    let tall = "1".repeat(29);
+    explore_from::<Hexagonal>(2, 1, "move p=1", &format!("S -12,0:12 -11,0:2 0,0:{tall} 0,5:{tall}|M |C "));
 }

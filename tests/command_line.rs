@@ -1,7 +1,7 @@
 //! Commands that need no cluster.
 
 use crate::support::run;
-use std::{fs, path::Path};
+use std::{fs, os::unix::process::ExitStatusExt, path::Path, process::Command};
 
 const COMMANDS: [&[&str]; 14] = [
     &["demo"],
@@ -19,6 +19,16 @@ const COMMANDS: [&[&str]; 14] = [
     &["rules", "check"],
     &["completions"],
 ];
+
+#[test]
+fn what_nobody_reads_ends_without_a_word() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringrift"));
+    let ended = command.args(["completions", "bash"]).stdout(writer).output().unwrap();
+    assert_eq!(ended.status.signal(), Some(13), "SIGPIPE: {ended:?}");
+    assert!(ended.stderr.is_empty(), "{ended:?}");
+}
 
 #[test]
 fn recorded_games_replay() {

@@ -159,6 +159,7 @@ fn rolled_back(cluster: &Cluster, from: Hash, to: Hash) {
         let order =
             ["REGRESSION_CRITICAL", "TRAINING_ROLLBACK_NEEDED", "PROMOTION_ROLLED_BACK"].map(position);
         assert!(order.is_sorted() && order[0].is_some(), "{}: {order:?} {names:?}", peer.name);
+        assert!(names.contains(&"CURRICULUM_EMERGENCY_UPDATE"), "{}: {names:?}", peer.name);
         let back = events.iter().filter_map(|it| rollback(&it.event));
         let back: Vec<_> = back.filter(|back| back.model_id == to).collect();
         assert_eq!(back.len(), 1, "{}: {back:?}", peer.name);

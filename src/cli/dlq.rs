@@ -1,12 +1,13 @@
 //! `ringrift dlq`: events that a handler could not handle.
 
+use super::Common;
 use crate::{
     client::{Client, ClientError},
     events::dlq::DeadLetter,
     http::Letters,
     node::letters::Told,
 };
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 /// Look at, replay or drop events that a handler could not handle.
 #[derive(Debug, clap::Args)]
@@ -18,16 +19,6 @@ use std::{path::PathBuf, process::ExitCode};
 pub(super) struct Args {
     #[command(subcommand)]
     what: What,
-}
-
-#[derive(Debug, clap::Args)]
-struct Common {
-    /// Data folder of the peer to ask.
-    #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]

@@ -25,7 +25,18 @@ mod work;
 use crate::client::ClientError;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use std::{io, process::ExitCode};
+use std::{io, path::PathBuf, process::ExitCode};
+
+/// What every question to a running peer may be told.
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// Data folder of the peer to ask.
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
 
 /// A peer-to-peer cluster that teaches itself to play RingRift.
 #[derive(Debug, Parser)]
@@ -71,7 +82,34 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Ends this process without a word once nobody reads what it prints, as with `ringrift dlq show 1 | head`: for
+/// commands that print an answer and start no other process.
+#[allow(unsafe_code)]
+fn end_with_the_reader() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: no handler is installed, only the default action restored, before there is another thread.
+    if let Err(error) = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) } {
+        tracing::debug!(%error, "a closed pipe stays an error");
+    }
+}
+
 fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        Command::Status(_)
+        | Command::Cluster(_)
+        | Command::Dlq(_)
+        | Command::Work(_)
+        | Command::Model(_)
+        | Command::Completions { .. } => end_with_the_reader(),
+        Command::Demo(_)
+        | Command::Chaos(_)
+        | Command::Node(_)
+        | Command::Events(_) // it may follow for ever, and ends well
+        | Command::Engine(_)
+        | Command::Match(_)
+        | Command::Bench(_)
+        | Command::Rules(_) => {}
+    }
     match args.command {
         Command::Demo(args) => demo::run(args),
         Command::Chaos(args) => chaos::run(&args),

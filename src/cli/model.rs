@@ -1,11 +1,11 @@
 //! `ringrift model`: what became of each model, and an operator's word on who is champion.
 
-use super::pull;
+use super::{Common, pull};
 use crate::{
     client::Client,
     http::{ModelView, Moved, Verdict},
 };
-use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
+use std::{fmt::Write as _, process::ExitCode};
 
 /// List models, look at one, have one brought here, or say who is champion.
 #[derive(Debug, clap::Args)]
@@ -20,16 +20,6 @@ use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
 pub(super) struct Args {
     #[command(subcommand)]
     what: What,
-}
-
-#[derive(Debug, clap::Args)]
-struct Common {
-    /// Data folder of the peer to ask.
-    #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]

@@ -1,12 +1,13 @@
 //! `ringrift work`: training and evaluation that wait or go on.
 
+use super::Common;
 use crate::{
     client::{Client, ClientError},
     clock::now_ms,
     daemons::queue::Item,
     http::Cancellation,
 };
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 /// List training and evaluation that wait or go on, or cancel some of it.
 #[derive(Debug, clap::Args)]
@@ -18,16 +19,6 @@ use std::{path::PathBuf, process::ExitCode};
 pub(super) struct Args {
     #[command(subcommand)]
     what: What,
-}
-
-#[derive(Debug, clap::Args)]
-struct Common {
-    /// Data folder of the peer to ask.
-    #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]

@@ -132,7 +132,7 @@ fn emitters(event: &str) -> &'static [&'static str] {
         "NEW_GAMES_AVAILABLE" => &["sync"],
         "TRAINING_THRESHOLD_REACHED" => &["data_pipeline"],
         "TRAINING_STARTED" | "TRAINING_PROGRESS" | "TRAINING_COMPLETED" | "TRAINING_FAILED" => &["training"],
-        "EVALUATION_STARTED" => &["evaluation", "feedback_loop"],
+        "EVALUATION_STARTED" => &["evaluation", "feedback_loop", "regression"],
         "EVALUATION_COMPLETED" | "EVALUATION_FAILED" => &["evaluation"],
         "EVALUATION_BACKPRESSURE" | "EVALUATION_BACKPRESSURE_RELEASED" => &["evaluation"],
         "MODEL_PROMOTED" | "PROMOTION_REJECTED" => &["auto_promotion", "promotion"],

@@ -8,10 +8,10 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::HeaderMap,
     routing::{get, post},
 };
-use raft::{Command, NodeId, ProposeError};
+use raft::{Command, NodeId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -43,12 +43,7 @@ async fn drain(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<
     let Drain { node: id, draining, reason } = wanted.clone();
     // An order is told from a host's own wish by its words.
     let reason = if reason.is_empty() { "ordered".to_owned() } else { format!("ordered: {reason}") };
-    match node.propose(Command::SetDraining { node: id, draining, reason, at_ms: now_ms() }).await {
-        Ok(_) => {
-            tracing::info!(node = id, draining, "an operator drains a node, or no longer");
-            Ok(Json(wanted))
-        }
-        Err(ProposeError::Refused(reason)) => Err(Refused(StatusCode::CONFLICT, reason.to_string())),
-        Err(error) => Err(Refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
-    }
+    node.propose(Command::SetDraining { node: id, draining, reason, at_ms: now_ms() }).await?;
+    tracing::info!(node = id, draining, "an operator drains a node, or no longer");
+    Ok(Json(wanted))
 }

@@ -27,6 +27,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use raft::ProposeError;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::{net::TcpListener, sync::Semaphore};
@@ -78,6 +79,18 @@ impl Front {
 }
 
 struct Refused(StatusCode, String);
+
+/// What an operator asked for was not decided: the cluster said no, or nobody can decide.
+impl From<ProposeError> for Refused {
+    fn from(error: ProposeError) -> Self {
+        match error {
+            ProposeError::Refused(reason) => Self(StatusCode::CONFLICT, reason.to_string()),
+            error @ (ProposeError::NoLeader | ProposeError::Timeout | ProposeError::Stopped(_)) => {
+                Self(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
+        }
+    }
+}
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {

@@ -20,7 +20,7 @@ use axum::{
     routing::{get, post},
 };
 use raft::{
-    ClusterState, Command, ConfigState, Evidence, Model, ModelStatus, ProposeError, Response, TEXT_BYTES_MAX,
+    ClusterState, Command, ConfigState, Evidence, Model, ModelStatus, Response, TEXT_BYTES_MAX,
     TrainingReport,
 };
 use serde::{Deserialize, Serialize};
@@ -228,13 +228,9 @@ fn config<'a>(state: &'a ClusterState, verdict: &Verdict) -> Result<&'a ConfigSt
 /// Proposes it, and says how things stand then.
 async fn moved(node: &Context, verdict: &Verdict, command: Command) -> Result<Json<Moved>, Refused> {
     let name = command.name();
-    let promotion = match node.propose(command).await {
-        Ok(Response::Promoted { promotion, .. } | Response::RolledBack { promotion, .. }) => Some(promotion),
-        Ok(_) => None, // said before
-        Err(error @ ProposeError::Refused(_)) => {
-            return Err(Refused(StatusCode::CONFLICT, error.to_string()));
-        }
-        Err(error) => return Err(Refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
+    let promotion = match node.propose(command).await? {
+        Response::Promoted { promotion, .. } | Response::RolledBack { promotion, .. } => Some(promotion),
+        _ => None, // said before
     };
     tracing::info!(
         command = name,

@@ -15,7 +15,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::{get, post},
 };
-use raft::{Command, LeaseKind, ProposeError, TEXT_BYTES_MAX};
+use raft::{Command, LeaseKind, TEXT_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -69,9 +69,6 @@ async fn cancel(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result
         return Err(Refused(StatusCode::BAD_REQUEST, "the reason is too long".to_owned()));
     }
     let epoch = lease.epoch;
-    match node.propose(Command::CancelLease { kind, config_key, epoch, reason, at_ms: now_ms() }).await {
-        Ok(_) => Ok(Json(Cancelled { epoch, node_id: crate::events::caused::node_name(lease.node) })),
-        Err(ProposeError::Refused(why)) => Err(Refused(StatusCode::CONFLICT, why.to_string())),
-        Err(error) => Err(Refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
-    }
+    node.propose(Command::CancelLease { kind, config_key, epoch, reason, at_ms: now_ms() }).await?;
+    Ok(Json(Cancelled { epoch, node_id: crate::events::caused::node_name(lease.node) }))
 }

@@ -4,7 +4,7 @@
 // Work: a warp has one game, in its slice of the block's shared memory (rules/state.cuh). A set of cells is a row a
 // lane, so a neighbour is a shift and one shuffle away, a flood fill iterates until a ballot is empty, and whether
 // there is anything is one ballot. Moves along rays are found a ray a lane. No recursion, no allocation, no host:
-// everything a game needs is Table<B>, 1.6 kB on the small boards and 7 kB on the largest.
+// everything a game needs is Table<B>, 1.4 kB on the small boards and 7 kB on the largest.
 #pragma once
 
 #include "rules/geometry.cuh"

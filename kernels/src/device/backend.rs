@@ -3,7 +3,8 @@
 use super::DeviceError;
 use super::cuda::{self, Cuda};
 use super::evaluator::DeviceEvaluator;
-use super::referee::{self, CheckError, Checked, Referee};
+use super::playouts::{PlayoutReport, playouts};
+use super::referee::{CheckError, Checked, Referee};
 use super::train::DeviceTrainer;
 use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
@@ -100,28 +101,23 @@ impl CudaBackend {
 }
 
 impl CudaBackend {
-    /// Compares the rules on the card with those of the crate `rules` over random games of a configuration: whole games,
-    /// and every step of the first `stepped`.
+    /// Compares the rules on the card with those of the crate `rules` over random games of a configuration: the legal
+    /// moves and the effect of one at every step, and the games that the card plays on its own.
     ///
     /// # Errors
     /// [`CheckError`] names the first difference.
-    pub fn check_rules(
-        &self,
-        config: Config,
-        (games, stepped): (u32, u32),
-        seed: u64,
-    ) -> Result<Checked, CheckError> {
+    pub fn check_rules(&self, config: Config, games: u32, seed: u64) -> Result<Checked, CheckError> {
         let card = Cuda::open(self.ordinal)?;
-        with_board!(config.board, T => Referee::<_, T>::new(&card, seed).random_games(config, games, stepped))
+        with_board!(config.board, T => Referee::<_, T>::new(&card, seed).random_games(config, games))
     }
 
-    /// Plays random games to their end on the card, all at once, and says how many steps they took in all.
+    /// Plays random games from the empty board to their end on the card, all at once, and times them.
     ///
     /// # Errors
     /// [`DeviceError`] if the card cannot play so many.
-    pub fn random_games(&self, config: Config, games: usize, seed: u64) -> Result<u64, DeviceError> {
+    pub fn playouts(&self, config: Config, games: u32, seed: u64) -> Result<PlayoutReport, DeviceError> {
         let card = Cuda::open(self.ordinal)?;
-        with_board!(config.board, T => referee::steps_of_random_games::<_, T>(&card, config, games, seed))
+        with_board!(config.board, T => playouts::<_, T>(&card, config, games, seed))
     }
 }
 

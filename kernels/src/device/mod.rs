@@ -15,6 +15,7 @@ mod games;
 mod image;
 mod ops;
 mod ops_back;
+mod playouts;
 mod positions;
 mod referee;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use backend::{Backend, CpuBackend, CudaBackend};
 pub use compile::{CompileError, Compiled, compile, is_compiler_present};
 pub use error::DeviceError;
 pub use image::{COMPILER, Image, Manifest, OPTIONS, TARGETS, Usage, source, source_hash};
+pub use playouts::PlayoutReport;
 pub(crate) use positions::Positions;
 pub use referee::{CheckError, Checked};
 

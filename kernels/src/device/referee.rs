@@ -82,23 +82,6 @@ fn options(config: Config, game: u32) -> Options {
     Options { swap: config.seats == 2 && game.is_multiple_of(2), victory }
 }
 
-/// Plays random games from the empty board, all at once; the steps they took in all.
-pub(crate) fn steps_of_random_games<D: Device, T: Topology>(
-    device: &D,
-    config: Config,
-    games: usize,
-    seed: u64,
-) -> Result<u64, DeviceError> {
-    let mut start = Vec::new();
-    pack(&State::<T>::new(config.seats, options(config, 0)), &mut start);
-    let starts = Array::from_slice(device, &start)?;
-    let results = Array::new(device, games * RESULT)?;
-    let playouts = Playouts { starts: &starts, start_count: 1, games, seed, first: 0, steps_max: u32::MAX };
-    Rules(device).playouts::<T>(&playouts, &results, None)?;
-    let results: Vec<u32> = results.read(device, games * RESULT)?;
-    Ok(results.chunks_exact(RESULT).map(|result| u64::from(result[1])).sum())
-}
-
 /// A game as the host played it.
 struct Played<T: Topology> {
     end: State<T>,
@@ -125,19 +108,13 @@ impl<'a, D: Device, T: Topology> Referee<'a, D, T> {
         Ok(self.checked)
     }
 
-    /// Random games from the empty board, every step of the first `stepped`.
-    pub(crate) fn random_games(
-        mut self,
-        config: Config,
-        games: u32,
-        stepped: u32,
-    ) -> Result<Checked, CheckError> {
+    /// Random games from the empty board, every step of them.
+    pub(crate) fn random_games(mut self, config: Config, games: u32) -> Result<Checked, CheckError> {
         for first in (0..games).step_by(GAMES_AT_ONCE as usize) {
             let numbers = first..games.min(first + GAMES_AT_ONCE);
             let starts: Vec<_> =
                 numbers.map(|game| State::new(config.seats, options(config, game))).collect();
-            let stepped = stepped.saturating_sub(first) as usize;
-            self.games(&starts, first, stepped)?;
+            self.games(&starts, first, starts.len())?;
         }
         self.finish()
     }

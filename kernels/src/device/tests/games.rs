@@ -4,6 +4,7 @@
 
 use super::emulated::Emulated;
 use super::under_schedules;
+use crate::device::playouts::{PlayoutReport, playouts};
 use crate::device::referee::{Checked, Referee};
 use flate2::read::MultiGzDecoder;
 use rules::{Config, Hex8, Hexagonal, Options, Square8, Square19, State, Topology, Victory, with_board};
@@ -11,6 +12,7 @@ use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Random games of a small configuration, and of a large one, unless the environment says how many of all twelve.
 const GAMES: (u32, u32) = (20, 1);
@@ -37,7 +39,7 @@ fn random_games_are_played_by_the_same_rules() {
     for config in Config::all() {
         let games = games(config);
         let checked = with_board!(config.board, T => {
-            Referee::<_, T>::new(&device, 1).random_games(config, games, games)
+            Referee::<_, T>::new(&device, 1).random_games(config, games)
         });
         let checked = checked.unwrap_or_else(|error| panic!("{config}: {error}"));
         assert_eq!(checked.games, u64::from(games));
@@ -101,6 +103,27 @@ fn recorded_games_are_played_by_the_same_rules() {
         }
         assert!(games > 0 && steps > 0);
         println!("{}: {games} games, {steps} steps", path.display());
+    }
+}
+
+#[test]
+fn a_report_of_playouts_tells_of_every_game() {
+    let device = Emulated::new(1);
+    for (config, games) in [("hex8_2p", 30), ("square8_4p", 20), ("hex8_3p", 0)] {
+        let config: Config = config.parse().unwrap();
+        let play = |seed| {
+            let report =
+                with_board!(config.board, T => playouts::<_, T>(&device, config, games, seed)).unwrap();
+            PlayoutReport { elapsed: Duration::ZERO, ..report }
+        };
+        let report = play(1);
+        assert_eq!(report.games, u64::from(games));
+        assert_eq!(report.wins.iter().sum::<u64>(), report.games);
+        assert_eq!(report, play(1));
+        assert_eq!(report == play(2), games == 0);
+        let each = usize::from(config.seats);
+        assert!(report.wins[..each].iter().all(|&wins| (wins > 0) == (games > 0)), "{report:?}");
+        assert!((50 * report.games..=500 * report.games).contains(&report.steps), "{report:?}");
     }
 }
 

@@ -20,7 +20,7 @@ pub const COMPILER: &str = "nvidia-cuda-nvrtc 13.0.88";
 /// Bytes of an image, unpacked, at most.
 const IMAGE_BYTES_MAX: u64 = 64 << 20;
 
-const SOURCES: [(&str, &str); 26] = [
+const SOURCES: [(&str, &str); 27] = [
     ("all.cu", include_str!("../../cuda/all.cu")),
     ("prims.cuh", include_str!("../../cuda/prims.cuh")),
     ("tile.cuh", include_str!("../../cuda/tile.cuh")),
@@ -33,6 +33,7 @@ const SOURCES: [(&str, &str); 26] = [
     ("train.cu", include_str!("../../cuda/train.cu")),
     ("legal.cu", include_str!("../../cuda/legal.cu")),
     ("playout.cu", include_str!("../../cuda/playout.cu")),
+    ("probe.cu", include_str!("../../cuda/probe.cu")),
     ("rules.cuh", include_str!("../../cuda/rules.cuh")),
     ("rules/geometry.cuh", include_str!("../../cuda/rules/geometry.cuh")),
     ("rules/stack.cuh", include_str!("../../cuda/rules/stack.cuh")),

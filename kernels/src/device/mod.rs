@@ -36,7 +36,7 @@ pub use referee::{CheckError, Checked};
 pub(crate) type KernelName = &'static str;
 
 /// All kernels.
-pub(crate) const KERNELS: [KernelName; 44] = [
+pub(crate) const KERNELS: [KernelName; 56] = [
     "expand_positions",
     "conv_32",
     "conv_64",
@@ -81,6 +81,18 @@ pub(crate) const KERNELS: [KernelName; 44] = [
     "playout_square8",
     "playout_square19",
     "playout_hexagonal",
+    "probe_ids",
+    "probe_load_matrices",
+    "probe_multiply_add",
+    "probe_copy_async",
+    "probe_shuffles",
+    "probe_ballot",
+    "probe_bits",
+    "probe_bf16",
+    "probe_sums",
+    "probe_arithmetic",
+    "probe_exp_log",
+    "probe_random",
 ];
 
 /// The size of a launch.

@@ -5,6 +5,7 @@ mod conv;
 mod emulated;
 mod forward;
 mod games;
+mod golden;
 mod planted;
 mod small;
 mod training;

@@ -43,3 +43,10 @@ pub mod cuda {
         is_compiler_present, source, source_hash,
     };
 }
+
+/// What proves a card; for `ringrift gpu-check`.
+pub mod proof {
+    pub use crate::device::proof::{
+        Card, CardEvaluator, Comparison, Effort, Evaluated, Speed, Tolerance, Vector,
+    };
+}

@@ -3,6 +3,7 @@
 use super::image::{candidates, image, manifest, source, source_hash};
 use super::ops::{SHARED_BYTES_MAX, WIDTHS, tower_shared_bytes};
 use super::{Argument, Device, DeviceError, Grid, KERNELS, KernelName, compile};
+use crate::roofline::Properties;
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -112,6 +113,32 @@ impl Cuda {
     /// The card and which of our images it runs.
     pub(crate) fn describe(&self) -> String {
         format!("{} ({})", self.name, self.image)
+    }
+
+    /// The card as the driver describes it.
+    pub(crate) fn properties(&self) -> Result<Properties, DeviceError> {
+        use sys::CUdevice_attribute as Attribute;
+        let attribute = |of: Attribute| self.context.attribute(of).map_err(driver("cuDeviceGetAttribute"));
+        let kilohertz = |of: Attribute| attribute(of).map(|value| f64::from(value) * 1e3);
+        let capability = self.context.compute_capability().map_err(driver("cuDeviceGetAttribute"))?;
+        let mut version = 0;
+        // SAFETY: writes one number.
+        #[allow(unsafe_code, reason = "the interface of the driver")]
+        unsafe { sys::cuDriverGetVersion(&raw mut version).result() }
+            .map_err(driver("cuDriverGetVersion"))?;
+        let memory = self.context.total_mem().map_err(driver("cuDeviceTotalMem"))?;
+        Ok(Properties {
+            name: self.name.clone(),
+            capability: (capability.0.unsigned_abs(), capability.1.unsigned_abs()),
+            multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?.unsigned_abs(),
+            clock_hz: kilohertz(Attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE)?,
+            memory_clock_hz: kilohertz(Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE)?,
+            memory_bus_bits: attribute(Attribute::CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH)?
+                .unsigned_abs(),
+            memory_bytes: memory as u64,
+            driver: format!("{}.{}", version / 1000, version % 1000 / 10),
+            image: self.image.clone(),
+        })
     }
 
     fn find_functions(&mut self) -> Result<(), DeviceError> {

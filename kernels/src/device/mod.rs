@@ -15,7 +15,7 @@ mod games;
 pub(crate) mod image;
 mod ops;
 mod ops_back;
-mod playouts;
+pub(crate) mod playouts;
 mod positions;
 pub(crate) mod proof;
 mod referee;

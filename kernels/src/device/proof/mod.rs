@@ -1,13 +1,17 @@
 //! What proves a card: comparisons with the CPU and with golden vectors, and measurements.
 //!
-//! Invariant: everything here is generic over the device, so that tests prove in emulation what then proves a card; and
-//! nothing goes on on the CPU when a device fails.
+//! Invariant: everything but [`Card`] is generic over the device, so that tests prove in emulation what then proves a card;
+//! and nothing goes on on the CPU when a device fails.
 
+mod card;
+pub(crate) mod check;
 mod comparison;
-mod golden;
+pub(crate) mod golden;
 mod inputs;
 pub(crate) mod samples;
+pub(crate) mod timing;
 
+pub use card::{Card, CardEvaluator, Evaluated};
 pub use comparison::{Comparison, Tolerance};
-pub(crate) use golden::PROBES;
 pub use golden::Vector;
+pub use timing::{Effort, Speed};

@@ -1,7 +1,7 @@
 //! Emulation makes the golden vectors that are kept; with `WRITE_GOLDEN=1` they are written anew.
 
 use super::{SCHEDULES, emulated::Emulated};
-use crate::device::proof::PROBES;
+use crate::device::proof::golden::PROBES;
 use std::path::Path;
 
 const SOURCE: &str = "emulation";

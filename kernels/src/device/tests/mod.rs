@@ -7,6 +7,7 @@ mod forward;
 mod games;
 mod golden;
 mod planted;
+mod proof;
 mod small;
 mod training;
 

@@ -1,0 +1,47 @@
+//! What proves a card proves emulation too.
+
+use super::emulated::Emulated;
+use crate::device::DeviceError;
+use crate::device::proof::{Comparison, Effort, check, timing};
+use crate::roofline::sizes;
+use rules::{Board, Config};
+use std::time::Duration;
+
+fn open() -> Result<Emulated, DeviceError> {
+    Ok(Emulated::new(1))
+}
+
+fn assert_agree(found: &[Comparison]) {
+    assert!(!found.is_empty());
+    for comparison in found {
+        assert!(comparison.agrees() && comparison.compared > 0, "{comparison:?}");
+        assert!(comparison.worst.is_some_and(|worst| worst > 0.0), "bf16 is not f32: {comparison:?}");
+    }
+}
+
+#[test]
+fn evaluations_of_emulation_agree_with_the_cpu() {
+    for (board, seats) in [(Board::Hex8, 2), (Board::Square8, 3)] {
+        assert_agree(&check::evaluations(open, Config { board, seats }, (4, 32), &[1, 5]).unwrap());
+    }
+    let config = Config { board: Board::Hexagonal, seats: 2 };
+    assert_agree(&check::evaluations(open, config, (3, 32), &[1]).unwrap());
+}
+
+#[test]
+fn training_steps_of_emulation_agree_with_the_cpu() {
+    let config = Config { board: Board::Hex8, seats: 2 };
+    assert_agree(&check::training(open, config, (3, 32), (3, 2)).unwrap());
+}
+
+#[test]
+fn emulation_is_timed() {
+    let config = Config { board: Board::Hex8, seats: 2 };
+    let effort = Effort { repeats: 2, at_least: Duration::from_millis(1) };
+    let [small, ..] = sizes(config.board);
+    let forward = timing::forward(&Emulated::new(0), config, small, 1, effort).unwrap();
+    let training = timing::training(Emulated::new(0), config, small, 1, effort).unwrap();
+    for speed in [forward, training] {
+        assert!(speed.median > 0.0 && speed.repeats == 2, "{speed:?}");
+    }
+}

@@ -3,7 +3,7 @@
 use crate::support::run;
 use std::{fs, os::unix::process::ExitStatusExt, path::Path, process::Command};
 
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 15] = [
     &["demo"],
     &["chaos"],
     &["node"],
@@ -16,6 +16,7 @@ const COMMANDS: [&[&str]; 14] = [
     &["match"],
     &["engine"],
     &["bench", "rules"],
+    &["gpu-check"],
     &["rules", "check"],
     &["completions"],
 ];

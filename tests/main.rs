@@ -12,6 +12,7 @@ mod effects;
 mod engine;
 mod failover;
 mod formation;
+mod gpu_check;
 mod health;
 mod learning;
 mod map;

@@ -46,6 +46,25 @@ pub mod cuda {
 
 /// What proves a card; for `ringrift gpu-check`.
 pub mod proof {
+    use rules::Board;
+
+    /// Which cells a convolution reads on a board: taps of a cell, and `[cells, taps]`, [`rules::NONE_CELL`] off the board.
+    #[must_use]
+    pub fn neighbours(board: Board) -> (usize, &'static [u16]) {
+        let taps = crate::taps::Taps::of(board);
+        (taps.taps, &taps.sources)
+    }
+
+    /// Legal moves of a position on average, of the positions that are measured with.
+    #[must_use]
+    pub fn mean_moves(board: Board) -> usize {
+        let positions = 256;
+        let moves: usize = rules::with_board!(board, T => {
+            crate::device::proof::samples::positions::<T>(2, positions).iter().map(|(_, legal)| legal.len()).sum()
+        });
+        moves / positions
+    }
+
     pub use crate::device::proof::{
         Card, CardEvaluator, Comparison, Effort, Evaluated, Speed, Tolerance, Vector,
     };

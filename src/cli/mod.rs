@@ -12,6 +12,7 @@ mod demo;
 mod dlq;
 mod engine;
 mod events;
+mod gpu_check;
 mod local;
 mod matches;
 mod model;
@@ -60,6 +61,7 @@ enum Command {
     Model(model::Args),
     Engine(engine::Args),
     Bench(bench::Args),
+    GpuCheck(gpu_check::Args),
     Rules(rules::Args),
     /// Print the completion script of a shell.
     ///
@@ -108,6 +110,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         | Command::Engine(_)
         | Command::Match(_)
         | Command::Bench(_)
+        | Command::GpuCheck(_) // it starts other programs
         | Command::Rules(_) => {}
     }
     match args.command {
@@ -123,6 +126,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Match(args) => matches::run(&args),
         Command::Model(args) => model::run(&args),
         Command::Bench(args) => bench::run(args),
+        Command::GpuCheck(args) => gpu_check::run(&args),
         Command::Rules(args) => rules::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "ringrift", &mut io::stdout());

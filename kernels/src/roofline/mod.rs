@@ -7,6 +7,7 @@
 mod card;
 mod games;
 mod occupancy;
+mod prediction;
 mod recorder;
 mod time;
 mod work;
@@ -14,6 +15,7 @@ mod work;
 pub use card::{Peaks, Properties};
 pub use games::{GamesRate, games_rate};
 pub use occupancy::{Limit, Occupancy};
+pub use prediction::{PREDICTION_VERSION, Prediction, batches, games_at_once};
 pub use time::Bound;
 
 use crate::architecture::Architecture;

@@ -28,12 +28,12 @@ pub use checkpoint::{
     CHECKPOINT_BYTES_MAX, CHECKPOINT_FORMAT, Checkpoint, CheckpointError, CheckpointHeader,
 };
 pub use cpu::CpuEvaluator;
-pub use device::{Backend, CpuBackend, CudaBackend, DeviceError};
+pub use device::{AnyBackend, Backend, CpuBackend, CudaBackend, DeviceError, Failures};
 pub use encode::{CHANNELS, ENCODER_VERSION, GLOBALS, encode, relative};
-pub use evaluator::{Evaluation, Evaluator, Query};
+pub use evaluator::{AnyEvaluator, Evaluation, Evaluator, Query};
 pub use network::Network;
 pub use optimizer::Optimizer;
-pub use trainer::{Loss, NotFinite, Train, TrainError, Trainer};
+pub use trainer::{Loss, NotFinite, Progress, Train, TrainError, Trainer};
 
 /// The kernels as they are shipped and compiled; for `scripts/build-kernels`.
 pub mod cuda {

@@ -18,7 +18,7 @@ use crate::{
 };
 use ::rules::Config;
 use anyhow::Context as _;
-use kernels::{Checkpoint, CpuEvaluator};
+use kernels::{Checkpoint, CpuBackend, CpuEvaluator};
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
 use std::{
@@ -231,7 +231,7 @@ impl<'a> Learner<'a> {
             data_index: u64::from(generation),
             seed: self.args.seed ^ u64::from(generation) << 16,
         };
-        let trained = train::run(&mut self.window, job, &|| false, &mut |_| ())?;
+        let trained = train::run(&CpuBackend, &mut self.window, job, &|| false, &mut |_| ())?;
         let end = cpu_seconds()?;
         self.cpu_seconds += end - began;
         let previous = std::mem::replace(&mut self.newest, trained.bytes);

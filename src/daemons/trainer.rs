@@ -12,7 +12,7 @@ use crate::{
     node::{Context, Manifest, TrainingActivity, WorkError, announce, blocking},
     store::{Segment, paths},
 };
-use kernels::Checkpoint;
+use kernels::{Checkpoint, CpuBackend};
 use raft::{
     ClusterState, Command, ConfigState, Lease, LeaseKind, ModelInfo, Segment as Registered, TrainingReport,
 };
@@ -97,7 +97,7 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
         let mut report = |progress| {
             let _ = reports.try_send(progress);
         };
-        train::run(&mut window, job, &|| stop.is_cancelled(), &mut report)
+        train::run(&CpuBackend, &mut window, job, &|| stop.is_cancelled(), &mut report)
     })
     .map_err(|_| WorkError::Stopped)?;
     let trained = loop {

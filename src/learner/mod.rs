@@ -30,7 +30,7 @@ mod tests {
         *,
     };
     use crate::config::{SelfplayConfig, TrainingConfig};
-    use kernels::CpuEvaluator;
+    use kernels::{CpuBackend, CpuEvaluator};
     use std::sync::Arc;
     use wire::Hash;
 
@@ -58,7 +58,7 @@ mod tests {
         }
         let settings = TrainingConfig { batch: 16, reuse: 1.0, ..TrainingConfig::default() };
         let job = Job { parent: &parent, settings: &settings, new_positions: 32, data_index: 5, seed: 1 };
-        let trained = train::run(&mut window, job, &|| false, &mut |_| {}).unwrap();
+        let trained = train::run(&CpuBackend, &mut window, job, &|| false, &mut |_| {}).unwrap();
         let child = Checkpoint::for_config(&trained.bytes, config).unwrap();
         assert_eq!(child.header.parent, Some(Hash::of(&parent)));
         assert_eq!((child.header.step, child.header.generation, child.header.data_index), (2, 1, 5));

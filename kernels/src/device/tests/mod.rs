@@ -5,6 +5,7 @@ mod conv;
 mod emulated;
 mod forward;
 mod planted;
+mod product;
 mod small;
 mod training;
 

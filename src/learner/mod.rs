@@ -29,7 +29,7 @@ mod tests {
         train::{self, Job},
         *,
     };
-    use crate::config::{SelfplayConfig, TrainingConfig};
+    use crate::config::TrainingConfig;
     use kernels::{CpuBackend, CpuEvaluator};
     use std::sync::Arc;
     use wire::Hash;
@@ -38,8 +38,7 @@ mod tests {
     fn check(config: Config) {
         let parent = seeded(config);
         let network = Checkpoint::for_config(&parent, config).unwrap().network;
-        let settings = SelfplayConfig { parallel_games: 2, ..SelfplayConfig::default() };
-        let mut play = Selfplay::new(config, &settings, 1, 1);
+        let mut play = Selfplay::new(config, 2, 1, 1);
         play.set_model(Hash::of(&parent), Box::new(CpuEvaluator::new(Arc::new(network))), 2);
         let games = loop {
             let games = play.step();

@@ -23,6 +23,7 @@ use std::{
 pub(crate) struct Peer {
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
+    environment: Vec<(String, PathBuf)>,
     process: Option<Process>,
 }
 
@@ -30,7 +31,7 @@ impl Peer {
     pub(crate) fn new(root: &Path, name: &str, settings: &str) -> Self {
         let folder = root.join(name);
         fs::create_dir(&folder).expect("a new folder");
-        let peer = Self { name: name.to_owned(), folder, process: None };
+        let peer = Self { name: name.to_owned(), folder, environment: Vec::new(), process: None };
         peer.configure(settings);
         peer
     }
@@ -38,6 +39,11 @@ impl Peer {
     /// Takes effect at the next start.
     pub(crate) fn configure(&self, settings: &str) {
         fs::write(self.folder.join("ringrift.toml"), settings).expect("settings are written");
+    }
+
+    /// Sets an environment variable for the starts to come.
+    pub(crate) fn environment(&mut self, name: &str, value: impl Into<PathBuf>) {
+        self.environment.push((name.to_owned(), value.into()));
     }
 
     /// Starts the process without waiting for anything. `join` is a line that another peer printed.
@@ -49,6 +55,7 @@ impl Peer {
         let out = File::create(self.file("out")).expect("a file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringrift"));
         command.args(words).args(["--exit-with-parent", "--name", &self.name]).args(more);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(out).stderr(log);
         self.process = Some(Process::spawn(&mut command));
     }

@@ -110,7 +110,7 @@ impl CudaBackend {
         trial(Cuda::open(self.ordinal)?)
     }
 
-    /// For a person: which driver it has.
+    /// Which CUDA its driver is for, as in `CUDA 13.0`.
     #[must_use]
     pub fn driver(&self) -> &str {
         &self.driver

@@ -66,7 +66,7 @@ pub(crate) fn count() -> Result<usize, DeviceError> {
     usize::try_from(count).map_err(|error| DeviceError::Absent(error.to_string()))
 }
 
-/// The driver, for a person, once it is initialised.
+/// Which CUDA the driver is for, as in `CUDA 13.0`, once it is initialised.
 ///
 /// # Errors
 /// As [`count`].
@@ -82,9 +82,9 @@ pub(crate) fn driver() -> Result<String, DeviceError> {
         sys::cuDriverGetVersion(&raw mut version).result().map_err(failure("cuDriverGetVersion"))?;
         version
     };
-    let driver = format!("a driver for CUDA {}.{}", version / 1000, version % 1000 / 10);
+    let driver = format!("CUDA {}.{}", version / 1000, version % 1000 / 10);
     if version < DRIVER_VERSION_MIN {
-        return Err(DeviceError::Unsupported(format!("{driver}, 13.0 is needed")));
+        return Err(DeviceError::Unsupported(format!("a driver for {driver}, 13.0 is needed")));
     }
     Ok(driver)
 }

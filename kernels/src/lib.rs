@@ -28,7 +28,9 @@ pub use checkpoint::{
     CHECKPOINT_BYTES_MAX, CHECKPOINT_FORMAT, Checkpoint, CheckpointError, CheckpointHeader,
 };
 pub use cpu::CpuEvaluator;
-pub use device::{AnyBackend, Backend, CpuBackend, CudaBackend, DeviceError, Failures};
+pub use device::{
+    AnyBackend, Backend, CheckError, Checked, CpuBackend, CudaBackend, DeviceError, Failures, PlayoutReport,
+};
 pub use encode::{CHANNELS, ENCODER_VERSION, GLOBALS, encode, relative};
 pub use evaluator::{AnyEvaluator, Evaluation, Evaluator, Query};
 pub use network::Network;

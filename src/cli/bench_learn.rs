@@ -295,7 +295,8 @@ impl<'a> Learner<'a> {
         });
         let games = games.map_err(|_| anyhow::anyhow!("a thread of self-play has failed"))?;
         anyhow::ensure!(self.tables.iter().all(|table| table.aborted() == 0), "a game ended in an error");
-        Ok(games.into_iter().flatten().collect())
+        // Which games are set aside follows from all that a record says, so it must not say when it was played.
+        Ok(games.into_iter().flatten().map(|game| GameRecord { created_ms: 0, ..game }).collect())
     }
 
     fn compare(&self, mut a: Contestant, mut b: Contestant) -> anyhow::Result<Rate> {

@@ -57,7 +57,7 @@ struct Folders {
     outlines: Mutex<VecDeque<(Hash, Arc<Outline>)>>,
     /// One outline is made at a time.
     outlining: Mutex<()>,
-    /// Nothing is touched between the look at its age and its removal.
+    /// Nothing is touched or replaced between the look at it and its removal.
     removing: Mutex<()>,
 }
 
@@ -120,7 +120,10 @@ impl BlobStore {
     pub(crate) fn adopt(&self, file: &Path, hash: Hash) -> Result<(), StoreError> {
         let path = self.path(hash);
         OpenOptions::new().write(true).open(file).and_then(|f| f.sync_all()).map_err(at(file))?;
-        fs::rename(file, &path).map_err(at(&path))?;
+        {
+            let _removing = self.0.removing.lock().unwrap_or_else(PoisonError::into_inner);
+            fs::rename(file, &path).map_err(at(&path))?;
+        }
         File::open(&self.0.root).and_then(|folder| folder.sync_all()).map_err(at(&self.0.root))
     }
 
@@ -306,10 +309,21 @@ impl BlobStore {
         self.0.partial.join(format!("{hash}.{kind}"))
     }
 
+    /// Moves a file that was found damaged out of the way, unless another reader of it has done so, and a sound one may
+    /// even be in its place.
     fn set_aside(&self, hash: Hash) -> StoreError {
-        let aside = self.0.corrupt.join(hash.to_string());
-        let path = self.path(hash);
-        match fs::rename(&path, &aside) {
+        let (path, aside) = (self.path(hash), self.0.corrupt.join(hash.to_string()));
+        let _removing = self.0.removing.lock().unwrap_or_else(PoisonError::into_inner);
+        let sound = |file: File| {
+            let size = file.metadata()?.len();
+            Ok(size <= BLOB_BYTES_MAX && Outline::read(file, size)?.is_of(hash))
+        };
+        let moved = match File::open(&path) {
+            Ok(file) => sound(file).and_then(|sound| if sound { Ok(()) } else { fs::rename(&path, &aside) }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        };
+        match moved {
             Ok(()) => StoreError::Corrupt { hash, aside },
             Err(source) => StoreError::Io { path, source },
         }
@@ -385,6 +399,29 @@ mod tests {
         fs::write(store.path(hash), b"damaged").unwrap();
         assert_eq!(store.put(&content).unwrap(), hash, "put mends");
         assert_eq!(store.get(hash).unwrap(), Some(content));
+    }
+
+    #[test]
+    fn many_readers_of_a_damaged_file_set_it_aside_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(dir.path()).unwrap();
+        let content = vec![7; 100_000];
+        let hash = store.put(&content).unwrap();
+        for _ in 0..50 {
+            fs::write(store.path(hash), [8; 100_000]).unwrap();
+            let together = std::sync::Barrier::new(8);
+            let read = |mends: bool| {
+                together.wait();
+                let read = store.get(hash);
+                assert!(matches!(read, Ok(_) | Err(StoreError::Corrupt { .. })), "{read:?}");
+                if mends {
+                    store.put(&content).unwrap();
+                }
+            };
+            let read = &read;
+            std::thread::scope(|scope| (0..8).for_each(|i| drop(scope.spawn(move || read(i == 0)))));
+            assert_eq!(store.get(hash).unwrap().as_ref(), Some(&content), "a sound copy is not set aside");
+        }
     }
 
     #[test]

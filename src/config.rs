@@ -81,7 +81,7 @@ impl Default for EventsConfig {
 pub struct SelfplayConfig {
     /// Simulations of a fully searched decision.
     pub simulations: u32,
-    /// Games played side by side in one thread: the batch of the network. 0 means 32, and with a card 256.
+    /// Games played side by side in one thread: the batch of the network. 0 means 32, and with a card 128.
     pub parallel_games: usize,
     /// A segment is closed at this many games.
     pub segment_games: usize,

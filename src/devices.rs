@@ -271,12 +271,13 @@ fn threads(set: usize, cores: usize, card: bool) -> usize {
     }
 }
 
-/// Games side by side: what is set; without that 32 on the CPU, and with a card 256: a launch takes as long for a few
-/// positions as for hundreds of a small network. This is reasoned, not measured.
+/// Games side by side: what is set; without that 32 on the CPU, and with a card 128: a launch takes as long for a few
+/// positions as for hundreds of a small network. More would also mean more games that are still in play when there is a new
+/// champion, and learn from an old one. This is reasoned, not measured.
 fn parallel_games(set: usize, card: bool) -> usize {
     match (set, card) {
         (0, false) => 32,
-        (0, true) => 256,
+        (0, true) => 128,
         (set, _) => set,
     }
 }
@@ -371,7 +372,7 @@ mod tests {
         check(3, 8, true, 3);
         check(3, 8, false, 3);
         let games = |set| [parallel_games(set, false), parallel_games(set, true)];
-        assert_eq!((games(0), games(32), games(7)), ([32, 256], [32, 32], [7, 7]));
+        assert_eq!((games(0), games(32), games(7)), ([32, 128], [32, 32], [7, 7]));
     }
 
     #[test]

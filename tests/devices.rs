@@ -97,7 +97,7 @@ fn a_peer_without_the_card_that_it_was_told_to_use_computes_on_the_cpu_and_says_
         println!("found {names:?}");
         assert!(names.iter().all(|name| name.starts_with("cuda:") && told.1.contains(name)), "{told:?}");
         assert!(names.iter().all(|name| told.2.contains(name)), "{told:?}");
-        assert_eq!(told.0.parallel_games, 256);
+        assert_eq!(told.0.parallel_games, 128);
     }
     // There is no such card anywhere.
     on_the_cpu(&computing(&mut peer, "cuda:9999"), "CUDA device");

@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(why(&world, 1, 1, 0), plays(&[]));
         world.grant(LeaseKind::Training, 1, None);
         let training = "this node has the training of hex8_2p".to_owned();
-        assert_eq!(why(&world, 1, 1, 0), (training.clone(), vec![0]));
+        assert_eq!(why(&world, 1, 1, 0), (training, vec![0]));
         assert_eq!(why(&world, 2, 1, 0), plays(&[]));
         assert!(why(&world, 2, 1, UNACKNOWLEDGED_MAX).0.contains("acknowledged"));
         // With more cards than work, the others play on.

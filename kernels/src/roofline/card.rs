@@ -41,7 +41,7 @@ pub struct Properties {
     pub memory_bus_bits: u32,
     /// Memory, in bytes.
     pub memory_bytes: u64,
-    /// The driver's CUDA version, as `13.0`.
+    /// Which CUDA the driver is for, as `CUDA 13.0`.
     pub driver: String,
     /// Which of our images it runs.
     pub image: String,

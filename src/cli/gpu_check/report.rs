@@ -47,7 +47,7 @@ pub(super) struct CardReport {
     multiprocessors: u32,
     clock_hz: f64,
     memory_bytes: u64,
-    /// The driver's CUDA version.
+    /// Which CUDA the driver is for.
     driver: String,
     /// Which image of our kernels it runs.
     image: String,
@@ -187,7 +187,7 @@ impl Report {
         };
         writeln!(
             out,
-            "{} (capability {}, {} multiprocessors), driver for CUDA {}, kernels {} of {}",
+            "{} (capability {}, {} multiprocessors), driver for {}, kernels {} of {}",
             card.name,
             card.capability,
             card.multiprocessors,

@@ -1,6 +1,6 @@
 //! Games of a network against itself, as the product plays them, with a card that evaluates.
 
-use crate::{config::SelfplayConfig, learner::selfplay::Selfplay};
+use crate::learner::selfplay::Selfplay;
 use anyhow::Context as _;
 use kernels::{Architecture, Network, proof::Card};
 use rules::Config;
@@ -89,8 +89,7 @@ fn play(
     seed: u64,
     length: Duration,
 ) -> anyhow::Result<Counted> {
-    let settings = SelfplayConfig { parallel_games: PARALLEL, ..SelfplayConfig::default() };
-    let mut games = Selfplay::new(config, &settings, seed, 0);
+    let mut games = Selfplay::new(config, PARALLEL, seed, 0);
     let evaluator = card.evaluator(network)?;
     let report = evaluator.report();
     games.set_model(Hash::of(b"gpu-check"), Box::new(evaluator), SIMULATIONS);

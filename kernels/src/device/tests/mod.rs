@@ -7,6 +7,7 @@ mod forward;
 mod games;
 mod golden;
 mod planted;
+mod product;
 mod proof;
 mod small;
 mod training;

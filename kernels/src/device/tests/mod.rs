@@ -5,7 +5,9 @@ mod conv;
 mod emulated;
 mod forward;
 mod planted;
+mod rounded;
 mod small;
+mod steps;
 mod training;
 
 use super::{Array, Bf16, Device};
@@ -75,8 +77,8 @@ fn network(architecture: Architecture, seed: u64) -> Network {
     Network::from_weights(architecture, seeded.weights().iter().map(noise).collect()).unwrap()
 }
 
-/// Positions of random games: one for every kind of move that occurs, then any. The last of several has no policy target.
-/// For the CPU and packed.
+/// Positions of random games: one with moves along rays, one for every kind of move that occurs, then any. The last of
+/// several has no policy target. For the CPU and packed.
 fn samples<T: Topology>(seats: u8, count: usize) -> (Batch, Batch) {
     let mut all: Vec<(State<T>, Vec<Move>)> = Vec::new();
     let mut choices = Choices::new(u64::from(seats));
@@ -89,7 +91,8 @@ fn samples<T: Topology>(seats: u8, count: usize) -> (Batch, Batch) {
     let has = |kind: MoveKind| {
         all.iter().position(|(_, legal)| legal.len() > 1 && legal.iter().any(|mv| mv.kind() == kind))
     };
-    let mut chosen: Vec<usize> = MoveKind::ALL.into_iter().rev().filter_map(has).collect();
+    let kinds = std::iter::once(MoveKind::Move).chain(MoveKind::ALL.into_iter().rev());
+    let mut chosen: Vec<usize> = kinds.filter_map(has).collect();
     chosen.extend((0..count).map(|_| choices.below(all.len())));
     chosen.truncate(count);
     let (mut batch, mut packed) = (Batch::new(T::BOARD), Batch::packed(T::BOARD));

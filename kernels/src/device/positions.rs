@@ -151,7 +151,7 @@ fn header<T: Topology>(state: &State<T>) -> [u16; HEADER] {
     header
 }
 
-fn words(action: &Action, many_before: u32) -> [u32; ACTION_WORDS] {
+pub(super) fn words(action: &Action, many_before: u32) -> [u32; ACTION_WORDS] {
     let pair = |low: u16, high: u16| u32::from(low) | u32::from(high) << 16;
     let [from, to, aux] = action.cells;
     let (start, end) = action.many;

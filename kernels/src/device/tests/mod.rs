@@ -4,12 +4,16 @@ mod backend;
 mod conv;
 mod emulated;
 mod forward;
+mod losses;
 mod planted;
 mod rounded;
 mod small;
 mod steps;
 mod training;
+mod update;
 
+use super::array::Plain;
+use super::ops::Part;
 use super::{Array, Bf16, Device};
 use crate::Network;
 use crate::architecture::Architecture;
@@ -55,6 +59,47 @@ fn numbers(len: usize, seed: u64) -> Vec<f32> {
         _ => (choices.below(257) as f32 - 128.0) / 128.0,
     };
     (0..len).map(|_| number()).collect()
+}
+
+/// An array as long as a kernel needs, so that its red zones guard it, with its length.
+struct Exact<T>(Array<Emulated, T>);
+
+impl<T: Plain> Exact<T> {
+    fn new(device: &Emulated, len: usize) -> Self {
+        Self(Array::new(device, len).unwrap())
+    }
+
+    fn of(device: &Emulated, values: &[T]) -> Self {
+        Self(Array::from_slice(device, values).unwrap())
+    }
+
+    fn read(&self, device: &Emulated) -> Vec<T> {
+        self.0.read(device, self.0.len()).unwrap()
+    }
+}
+
+/// A part of an array: what is before and behind it stays unwritten.
+struct Inside(Array<Emulated, f32>);
+
+impl Inside {
+    const MARGIN: usize = 5;
+
+    fn new(device: &Emulated, len: usize) -> Self {
+        Self(Array::new(device, len + 2 * Self::MARGIN).unwrap())
+    }
+
+    fn part(&self) -> Part<'_, Emulated, f32> {
+        (&self.0, Self::MARGIN)
+    }
+
+    fn read(&self, device: &Emulated) -> Vec<f32> {
+        let mut all = self.0.read(device, self.0.len()).unwrap();
+        let len = all.len() - 2 * Self::MARGIN;
+        let behind = all.split_off(Self::MARGIN + len);
+        let values = all.split_off(Self::MARGIN);
+        assert!(all.iter().chain(&behind).all(|v| v.is_nan()), "wrote beside its part");
+        values
+    }
 }
 
 fn bf16(values: &[f32]) -> Vec<Bf16> {

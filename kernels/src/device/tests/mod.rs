@@ -9,6 +9,7 @@ mod planted;
 mod rounded;
 mod small;
 mod steps;
+mod tower;
 mod training;
 mod update;
 

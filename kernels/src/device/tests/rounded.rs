@@ -72,7 +72,7 @@ struct Trunk {
 impl Rounded<'_> {
     fn round(&self, mut values: Vec<f64>) -> Vec<f64> {
         if self.rounds {
-            values.iter_mut().for_each(|v| *v = f64::from(Bf16::of(*v as f32).to_f32()));
+            values.iter_mut().for_each(round);
         }
         values
     }
@@ -219,17 +219,22 @@ impl Rounded<'_> {
     }
 }
 
-fn wide(values: &[f32]) -> Vec<f64> {
+/// To bf16.
+pub(super) fn round(value: &mut f64) {
+    *value = f64::from(Bf16::of(*value as f32).to_f32());
+}
+
+pub(super) fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| f64::from(v)).collect()
 }
 
 /// The convolutions of [`crate::conv`] to `c` channels, by definition.
-struct Conv {
-    taps: &'static Taps,
-    c: usize,
+pub(super) struct Conv<'a> {
+    pub(super) taps: &'a Taps,
+    pub(super) c: usize,
 }
 
-impl Conv {
+impl Conv<'_> {
     /// Calls with row, tap and the row that the tap reads.
     fn each(&self, rows: usize, mut f: impl FnMut(usize, usize, usize)) {
         let Taps { cells, taps, sources } = self.taps;
@@ -243,7 +248,7 @@ impl Conv {
         }
     }
 
-    fn forward(&self, x: &[f64], k: usize, w: &[f64]) -> Vec<f64> {
+    pub(super) fn forward(&self, x: &[f64], k: usize, w: &[f64]) -> Vec<f64> {
         let (c, rows) = (self.c, x.len() / k);
         let mut y = vec![0.0; rows * c];
         self.each(rows, |row, tap, source| {
@@ -280,7 +285,7 @@ impl Conv {
     }
 }
 
-fn dense(x: &[f64], k: usize, w: &[f64], bias: Option<&[f64]>, n: usize) -> Vec<f64> {
+pub(super) fn dense(x: &[f64], k: usize, w: &[f64], bias: Option<&[f64]>, n: usize) -> Vec<f64> {
     let row = |x: &[f64]| {
         let mut y = bias.map_or_else(|| vec![0.0; n], <[f64]>::to_vec);
         for (x, w) in x.iter().zip(w.chunks_exact(n)) {
@@ -319,7 +324,7 @@ fn board_sums(x: &[f64], cells: usize, width: usize) -> Vec<f64> {
     x.chunks_exact(cells * width).flat_map(|board| sums_of(board, width)).collect()
 }
 
-fn add_biases(y: &mut [f64], bias: &[f64], by_board: Option<&[f64]>, cells: usize) {
+pub(super) fn add_biases(y: &mut [f64], bias: &[f64], by_board: Option<&[f64]>, cells: usize) {
     let width = bias.len();
     for (row, y) in y.chunks_exact_mut(width).enumerate() {
         for (channel, y) in y.iter_mut().enumerate() {
@@ -328,7 +333,7 @@ fn add_biases(y: &mut [f64], bias: &[f64], by_board: Option<&[f64]>, cells: usiz
     }
 }
 
-fn relu(y: &mut [f64], forced: Option<&[bool]>) -> Vec<bool> {
+pub(super) fn relu(y: &mut [f64], forced: Option<&[bool]>) -> Vec<bool> {
     let on = forced.map_or_else(|| y.iter().map(|&y| y > 0.0).collect(), <[bool]>::to_vec);
     mask(y, &on);
     on
@@ -340,7 +345,12 @@ fn mask(y: &mut [f64], on: &[bool]) {
 }
 
 /// The cells of the maxima; means and maxima.
-fn pool(x: &[f64], cells: usize, width: usize, forced: Option<&[usize]>) -> (Vec<usize>, Vec<f64>) {
+pub(super) fn pool(
+    x: &[f64],
+    cells: usize,
+    width: usize,
+    forced: Option<&[usize]>,
+) -> (Vec<usize>, Vec<f64>) {
     let (mut most, mut pooled) = (Vec::new(), Vec::new());
     for (board, x) in x.chunks_exact(cells * width).enumerate() {
         pooled.extend(sums_of(x, width).into_iter().map(|sum| sum / cells as f64));

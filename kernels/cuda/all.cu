@@ -6,3 +6,5 @@
 #include "dense.cu"
 #include "policy.cu"
 #include "train.cu"
+#include "legal.cu"
+#include "playout.cu"

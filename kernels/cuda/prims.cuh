@@ -15,6 +15,8 @@ typedef u16 bf16;
 #ifdef __CUDACC__
 
 #define DEVICE __device__ __forceinline__
+// A function that is called, where it is long or has many callers.
+#define CALLED __device__ __noinline__
 #define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads, 1)
 #define UNROLL _Pragma("unroll")
 #define ROLLED _Pragma("unroll 1")
@@ -35,11 +37,20 @@ DEVICE void sync_block() { __syncthreads(); }
 DEVICE void sync_warp() { __syncwarp(); }
 DEVICE float shuffle_xor(float value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
 DEVICE double shuffle_xor(double value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
+DEVICE int shuffle_xor(int value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
+DEVICE u32 shuffle_xor(u32 value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
+DEVICE u64 shuffle_xor(u64 value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
+// The value of a lane, which may be another one for each.
+DEVICE u32 shuffle(u32 value, int from) { return __shfl_sync(0xffffffffu, value, from); }
 DEVICE u32 ballot(bool value) { return __ballot_sync(0xffffffffu, value); }
 
 DEVICE u32 bits_of(float value) { return __float_as_uint(value); }
 DEVICE float float_of(u32 bits) { return __uint_as_float(bits); }
 DEVICE int count_bits(u64 bits) { return __popcll(bits); }
+DEVICE int count_bits(u32 bits) { return __popc(bits); }
+// Of bits that are not all zero.
+DEVICE int lowest_bit(u32 bits) { return __ffs(bits) - 1; }
+DEVICE int highest_bit(u64 bits) { return 63 - __clzll(bits); }
 // Two values as bf16, rounded to nearest even: `low` in the lower half.
 DEVICE u32 pack(float low, float high) {
     u32 both;
@@ -88,6 +99,7 @@ template <int PENDING> DEVICE void copy_async_wait() { asm volatile("cp.async.wa
 #include <cstring>
 
 #define DEVICE inline
+#define CALLED inline
 #define KERNEL(threads) static void
 #define UNROLL
 #define ROLLED
@@ -116,6 +128,19 @@ template <class T> DEVICE T shuffle_xor_any(T value, int mask, int line) {
 }
 DEVICE float shuffle_xor(float value, int mask, int line = __builtin_LINE()) { return shuffle_xor_any(value, mask, line); }
 DEVICE double shuffle_xor(double value, int mask, int line = __builtin_LINE()) { return shuffle_xor_any(value, mask, line); }
+DEVICE int shuffle_xor(int value, int mask, int line = __builtin_LINE()) { return shuffle_xor_any(value, mask, line); }
+DEVICE u32 shuffle_xor(u32 value, int mask, int line = __builtin_LINE()) { return shuffle_xor_any(value, mask, line); }
+DEVICE u64 shuffle_xor(u64 value, int mask, int line = __builtin_LINE()) { return shuffle_xor_any(value, mask, line); }
+DEVICE u32 shuffle(u32 value, int from, int line = __builtin_LINE()) {
+    struct Operand { u32 value; int from; u32 result; } mine = {value, from, 0};
+    emu::meet([](void* const* operands) {
+        for (unsigned lane = 0; lane < emu::LANES; lane++) {
+            Operand* to = static_cast<Operand*>(operands[lane]);
+            to->result = static_cast<Operand*>(operands[static_cast<unsigned>(to->from) % emu::LANES])->value;
+        }
+    }, &mine, line);
+    return mine.result;
+}
 DEVICE u32 ballot(bool value, int line = __builtin_LINE()) {
     struct Operand { bool value; u32 result; } mine = {value, 0};
     emu::meet([](void* const* operands) {
@@ -138,6 +163,9 @@ DEVICE float float_of(u32 bits) {
     return value;
 }
 DEVICE int count_bits(u64 bits) { return __builtin_popcountll(bits); }
+DEVICE int count_bits(u32 bits) { return __builtin_popcount(bits); }
+DEVICE int lowest_bit(u32 bits) { return __builtin_ctz(bits); }
+DEVICE int highest_bit(u64 bits) { return 63 - __builtin_clzll(bits); }
 DEVICE u32 round_to_bf16(float value) {
     u32 bits = bits_of(value);
     if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fff; // the NaN that the GPU makes

@@ -99,8 +99,10 @@ fn usage(log: &str) -> Result<Vec<Usage>, Failure> {
                 .ok()
         };
         if let Some(bytes) = before(" bytes spill stores") {
-            last.spill_stores = bytes;
-            last.spill_loads = before(" bytes spill loads").ok_or("a report without spill loads")?;
+            // Functions that a kernel calls are told after it.
+            let loads = before(" bytes spill loads").ok_or("a report without spill loads")?;
+            last.spill_stores = last.spill_stores.max(bytes);
+            last.spill_loads = last.spill_loads.max(loads);
         }
         if let Some(registers) = before(" registers") {
             last.registers = registers;

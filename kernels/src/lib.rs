@@ -28,7 +28,7 @@ pub use checkpoint::{
     CHECKPOINT_BYTES_MAX, CHECKPOINT_FORMAT, Checkpoint, CheckpointError, CheckpointHeader,
 };
 pub use cpu::CpuEvaluator;
-pub use device::{Backend, CpuBackend, CudaBackend, DeviceError};
+pub use device::{Backend, CheckError, Checked, CpuBackend, CudaBackend, DeviceError, PlayoutReport};
 pub use encode::{CHANNELS, ENCODER_VERSION, GLOBALS, encode, relative};
 pub use evaluator::{Evaluation, Evaluator, Query};
 pub use network::Network;

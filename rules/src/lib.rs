@@ -41,7 +41,7 @@ pub use notation::MoveError;
 pub use outcome::{Outcome, Reason};
 pub use parse::NotationError;
 pub use stack::{HEIGHT_MAX, Stack};
-pub use state::{Lps, Phase, State};
+pub use state::{Ledger, Lps, Phase, State};
 pub use symmetry::Symmetry;
 pub use topology::{Hex8, Hexagonal, Square8, Square19, Tables, Topology};
 pub use turn::IllegalMove;

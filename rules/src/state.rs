@@ -75,6 +75,17 @@ pub struct Lps {
     pub rounds: u16,
 }
 
+/// What the rules count of a seat that no other question answers in full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ledger {
+    /// Rings in hand; below zero in constructed positions with more rings on the board than there are.
+    pub hand: i16,
+    /// Eliminated rings credited to the seat; below zero in such positions.
+    pub eliminated: i16,
+    /// The step at which the seat lost its last ring.
+    pub lost_at: Option<u32>,
+}
+
 /// A step count that no game reaches.
 pub(crate) const NEVER: u32 = u32::MAX;
 
@@ -222,6 +233,11 @@ impl<T: Topology> State<T> {
         self.swap_open && self.seat == 1 && self.phase == Phase::Place
     }
 
+    /// Whether the pie rule may still be used: it is on, and seat 2 has not recorded a step.
+    pub fn swap_open(&self) -> bool {
+        self.swap_open
+    }
+
     /// Steps since this state was made or parsed.
     pub fn ply(&self) -> u32 {
         self.ply
@@ -277,6 +293,13 @@ impl<T: Topology> State<T> {
     /// Eliminated rings credited to a seat, whatever their colour.
     pub fn eliminated(&self, seat: u8) -> u16 {
         self.eliminated[usize::from(seat)].max(0) as u16
+    }
+
+    /// A seat's counters as they are kept.
+    pub fn ledger(&self, seat: u8) -> Ledger {
+        let seat = usize::from(seat);
+        let lost_at = (self.lost_at[seat] != NEVER).then_some(self.lost_at[seat]);
+        Ledger { hand: self.hand[seat], eliminated: self.eliminated[seat], lost_at }
     }
 
     /// Collapsed cells of a seat.

@@ -42,6 +42,7 @@ template <class Kernel> Entry entry(const char* name, Kernel kernel) {
 
 #define ENTRY(name) entry(#name, &name)
 #define WIDTHS(name) ENTRY(name##_32), ENTRY(name##_64), ENTRY(name##_96), ENTRY(name##_128)
+#define BOARDS(name) ENTRY(name##_hex8), ENTRY(name##_square8), ENTRY(name##_square19), ENTRY(name##_hexagonal)
 
 const Entry ENTRIES[] = {
     ENTRY(expand_positions),
@@ -64,6 +65,9 @@ const Entry ENTRIES[] = {
     ENTRY(gradient_scale),
     ENTRY(adamw),
     ENTRY(pack_head),
+    BOARDS(legal),
+    BOARDS(apply),
+    BOARDS(playout),
     entry("planted_divergent_shuffle", &planted::divergent_shuffle),
     entry("planted_divergent_barrier", &planted::divergent_barrier),
     entry("planted_store_behind_the_end", &planted::store_behind_the_end),

@@ -3,6 +3,8 @@
 use super::DeviceError;
 use super::cuda::{self, Cuda};
 use super::evaluator::DeviceEvaluator;
+use super::playouts::{PlayoutReport, playouts};
+use super::referee::{CheckError, Checked, Referee};
 use super::train::DeviceTrainer;
 use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
@@ -11,7 +13,7 @@ use crate::evaluator::Evaluator;
 use crate::network::Network;
 use crate::optimizer::Optimizer;
 use crate::trainer::{Train, Trainer};
-use rules::{Board, Topology};
+use rules::{Board, Config, Topology, with_board};
 use std::sync::Arc;
 
 /// Makes evaluators and trainers. The CPU is the reference; the others agree with it up to the rounding of bf16.
@@ -95,6 +97,27 @@ impl CudaBackend {
     pub fn open(ordinal: usize) -> Result<Self, DeviceError> {
         let description = format!("cuda:{ordinal} {}", Cuda::open(ordinal)?.describe());
         Ok(Self { ordinal, description })
+    }
+}
+
+impl CudaBackend {
+    /// Compares the rules on the card with those of the crate `rules` over random games of a configuration: the legal
+    /// moves and the effect of one at every step, and the games that the card plays on its own.
+    ///
+    /// # Errors
+    /// [`CheckError`] names the first difference.
+    pub fn check_rules(&self, config: Config, games: u32, seed: u64) -> Result<Checked, CheckError> {
+        let card = Cuda::open(self.ordinal)?;
+        with_board!(config.board, T => Referee::<_, T>::new(&card, seed).random_games(config, games))
+    }
+
+    /// Plays random games from the empty board to their end on the card, all at once, and times them.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the card cannot play so many.
+    pub fn playouts(&self, config: Config, games: u32, seed: u64) -> Result<PlayoutReport, DeviceError> {
+        let card = Cuda::open(self.ordinal)?;
+        with_board!(config.board, T => playouts::<_, T>(&card, config, games, seed))
     }
 }
 

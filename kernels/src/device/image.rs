@@ -20,7 +20,7 @@ pub const COMPILER: &str = "nvidia-cuda-nvrtc 13.0.88";
 /// Bytes of an image, unpacked, at most.
 const IMAGE_BYTES_MAX: u64 = 64 << 20;
 
-const SOURCES: [(&str, &str); 10] = [
+const SOURCES: [(&str, &str); 26] = [
     ("all.cu", include_str!("../../cuda/all.cu")),
     ("prims.cuh", include_str!("../../cuda/prims.cuh")),
     ("tile.cuh", include_str!("../../cuda/tile.cuh")),
@@ -31,6 +31,22 @@ const SOURCES: [(&str, &str); 10] = [
     ("dense.cu", include_str!("../../cuda/dense.cu")),
     ("policy.cu", include_str!("../../cuda/policy.cu")),
     ("train.cu", include_str!("../../cuda/train.cu")),
+    ("legal.cu", include_str!("../../cuda/legal.cu")),
+    ("playout.cu", include_str!("../../cuda/playout.cu")),
+    ("rules.cuh", include_str!("../../cuda/rules.cuh")),
+    ("rules/geometry.cuh", include_str!("../../cuda/rules/geometry.cuh")),
+    ("rules/stack.cuh", include_str!("../../cuda/rules/stack.cuh")),
+    ("rules/state.cuh", include_str!("../../cuda/rules/state.cuh")),
+    ("rules/moves.cuh", include_str!("../../cuda/rules/moves.cuh")),
+    ("rules/rows.cuh", include_str!("../../cuda/rules/rows.cuh")),
+    ("rules/movement.cuh", include_str!("../../cuda/rules/movement.cuh")),
+    ("rules/placement.cuh", include_str!("../../cuda/rules/placement.cuh")),
+    ("rules/lines.cuh", include_str!("../../cuda/rules/lines.cuh")),
+    ("rules/territory.cuh", include_str!("../../cuda/rules/territory.cuh")),
+    ("rules/recovery.cuh", include_str!("../../cuda/rules/recovery.cuh")),
+    ("rules/outcome.cuh", include_str!("../../cuda/rules/outcome.cuh")),
+    ("rules/turn.cuh", include_str!("../../cuda/rules/turn.cuh")),
+    ("rules/random.cuh", include_str!("../../cuda/rules/random.cuh")),
 ];
 
 const MANIFEST: &str = include_str!("../../dist/manifest.json");

@@ -11,10 +11,13 @@ mod cuda;
 mod error;
 mod evaluator;
 mod forward;
+mod games;
 mod image;
 mod ops;
 mod ops_back;
+mod playouts;
 mod positions;
+mod referee;
 #[cfg(test)]
 mod tests;
 mod train;
@@ -24,13 +27,15 @@ pub use backend::{Backend, CpuBackend, CudaBackend};
 pub use compile::{CompileError, Compiled, compile, is_compiler_present};
 pub use error::DeviceError;
 pub use image::{COMPILER, Image, Manifest, OPTIONS, TARGETS, Usage, source, source_hash};
+pub use playouts::PlayoutReport;
 pub(crate) use positions::Positions;
+pub use referee::{CheckError, Checked};
 
 /// A kernel's name in `cuda/`.
 pub(crate) type KernelName = &'static str;
 
 /// All kernels.
-pub(crate) const KERNELS: [KernelName; 32] = [
+pub(crate) const KERNELS: [KernelName; 44] = [
     "expand_positions",
     "conv_32",
     "conv_64",
@@ -63,6 +68,18 @@ pub(crate) const KERNELS: [KernelName; 32] = [
     "gradient_scale",
     "adamw",
     "pack_head",
+    "legal_hex8",
+    "legal_square8",
+    "legal_square19",
+    "legal_hexagonal",
+    "apply_hex8",
+    "apply_square8",
+    "apply_square19",
+    "apply_hexagonal",
+    "playout_hex8",
+    "playout_square8",
+    "playout_square19",
+    "playout_hexagonal",
 ];
 
 /// The size of a launch.

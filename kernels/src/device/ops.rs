@@ -123,6 +123,11 @@ impl Call {
         self
     }
 
+    pub(super) fn word(mut self, value: u32) -> Self {
+        self.arguments.push(Argument::Int(value as i32));
+        self
+    }
+
     pub(super) fn float(mut self, value: f32) -> Self {
         self.arguments.push(Argument::Float(value));
         self

@@ -121,7 +121,7 @@ impl Positions {
 }
 
 /// Two bits a ring from the bottom, the height from bit 58 on.
-fn packed_stack<T: Topology>(state: &State<T>, cell: Cell) -> u64 {
+pub(super) fn packed_stack<T: Topology>(state: &State<T>, cell: Cell) -> u64 {
     let stack = state.stack(cell);
     let height = stack.height();
     (0..height).fold(u64::from(height) << 58, |word, i| word | u64::from(stack.ring(i)) << (2 * i))

@@ -4,6 +4,7 @@ mod backend;
 mod conv;
 mod emulated;
 mod forward;
+mod games;
 mod losses;
 mod planted;
 mod rounded;

@@ -1,0 +1,56 @@
+//! Random games on a device: how fast it plays by the rules alone.
+
+use super::games::{Playouts, RESULT, Rules, pack};
+use super::{Array, Device, DeviceError};
+use rules::{Config, Options, SEATS_MAX, State, Topology};
+use std::time::{Duration, Instant};
+
+/// What random games came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlayoutReport {
+    /// Games that were played to their end.
+    pub games: u64,
+    /// Steps of all games, null steps included.
+    pub steps: u64,
+    /// Games that each seat won.
+    pub wins: [u64; SEATS_MAX],
+    /// From the launch until the results were on the host; the kernel was loaded before.
+    pub elapsed: Duration,
+}
+
+/// Plays random games from the empty board, all at once. The pie rule is on with two seats.
+pub(crate) fn playouts<D: Device, T: Topology>(
+    device: &D,
+    config: Config,
+    games: u32,
+    seed: u64,
+) -> Result<PlayoutReport, DeviceError> {
+    let mut report = PlayoutReport { games: 0, steps: 0, wins: [0; SEATS_MAX], elapsed: Duration::ZERO };
+    if games == 0 {
+        return Ok(report);
+    }
+    let options = Options { swap: config.seats == 2, ..Options::default() };
+    let mut start = Vec::new();
+    pack(&State::<T>::new(config.seats, options), &mut start);
+    let starts = Array::from_slice(device, &start)?;
+    let results = Array::new(device, games as usize * RESULT)?;
+    let play = |games: usize| {
+        let playouts =
+            Playouts { starts: &starts, start_count: 1, games, seed, first: 0, steps_max: u32::MAX };
+        Rules(device).playouts::<T>(&playouts, &results, None)?;
+        results.read(device, games * RESULT)
+    };
+    // The driver loads a kernel at its first launch.
+    play(1)?;
+    let began = Instant::now();
+    let results = play(games as usize)?;
+    report.elapsed = began.elapsed();
+    for result in results.chunks_exact(RESULT) {
+        // Winner, reason, whether the game is over: a byte each.
+        let [winner, _, over, _] = result[0].to_le_bytes();
+        report.games += u64::from(over);
+        report.steps += u64::from(result[1]);
+        report.wins[usize::from(winner) % SEATS_MAX] += u64::from(over);
+    }
+    Ok(report)
+}

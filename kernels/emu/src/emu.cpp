@@ -371,12 +371,12 @@ void check_shared(const void* address, size_t bytes, size_t alignment) {
 
 void run(const Launch& launch, char* error, size_t error_bytes) {
     unsigned blocks = launch.grid_x * launch.grid_y;
-    std::atomic<unsigned> next_block{0};
+    std::atomic<unsigned> next_block{launch.first_block};
     std::mutex first;
     auto work = [&] {
         for (unsigned i = next_block++; i < blocks; i = next_block++) {
             // Blocks come in no particular order either.
-            unsigned index = launch.seed % 2 == 0 ? i : blocks - 1 - i;
+            unsigned index = launch.seed % 2 == 0 ? i : blocks - 1 - i + launch.first_block;
             char message[320] = {};
             run_block(launch, index, message, sizeof message);
             if (message[0] != 0) {
@@ -386,7 +386,7 @@ void run(const Launch& launch, char* error, size_t error_bytes) {
         }
     };
     unsigned workers = std::thread::hardware_concurrency();
-    if (workers > blocks) workers = blocks;
+    if (launch.first_block + workers > blocks) workers = blocks - launch.first_block;
     if (workers <= 1) {
         work();
         return;

@@ -80,9 +80,9 @@ const Entry ENTRIES[] = {
 
 // Runs a kernel like cuLaunchKernel: `arguments` point to values, whose sizes are checked. Writes what went wrong to
 // `error`, or an empty string.
-extern "C" void emu_launch(const char* name, unsigned grid_x, unsigned grid_y, unsigned threads, unsigned shared_bytes,
-                           void* const* arguments, const unsigned* sizes, unsigned count, unsigned long long seed,
-                           char* error, size_t error_bytes) {
+extern "C" void emu_launch(const char* name, unsigned grid_x, unsigned grid_y, unsigned first_block, unsigned threads,
+                           unsigned shared_bytes, void* const* arguments, const unsigned* sizes, unsigned count,
+                           unsigned long long seed, char* error, size_t error_bytes) {
     error[0] = 0;
     for (const Entry& entry : ENTRIES) {
         if (strcmp(entry.name, name) != 0) continue;
@@ -92,8 +92,12 @@ extern "C" void emu_launch(const char* name, unsigned grid_x, unsigned grid_y, u
             snprintf(error, error_bytes, "the arguments do not fit the kernel");
             return;
         }
+        if (first_block >= grid_x * grid_y) {
+            snprintf(error, error_bytes, "there are no blocks");
+            return;
+        }
         Call call = {entry.kernel, arguments};
-        emu::Launch launch = {grid_x, grid_y, threads, shared_bytes, seed, entry.body, &call};
+        emu::Launch launch = {grid_x, grid_y, first_block, threads, shared_bytes, seed, entry.body, &call};
         emu::run(launch, error, error_bytes);
         return;
     }

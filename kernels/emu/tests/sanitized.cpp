@@ -9,9 +9,9 @@
 
 #include "rules.cuh"
 
-extern "C" void emu_launch(const char* name, unsigned grid_x, unsigned grid_y, unsigned threads, unsigned shared_bytes,
-                           void* const* arguments, const unsigned* sizes, unsigned count, unsigned long long seed,
-                           char* error, size_t error_bytes);
+extern "C" void emu_launch(const char* name, unsigned grid_x, unsigned grid_y, unsigned first_block, unsigned threads,
+                           unsigned shared_bytes, void* const* arguments, const unsigned* sizes, unsigned count,
+                           unsigned long long seed, char* error, size_t error_bytes);
 
 namespace {
 
@@ -34,7 +34,7 @@ struct Call {
         std::vector<void*> pointers;
         for (auto& value : values) pointers.push_back(&value);
         char error[512];
-        emu_launch(name, blocks_x, blocks_y, threads, shared, pointers.data(), sizes.data(), static_cast<unsigned>(sizes.size()), seed,
+        emu_launch(name, blocks_x, blocks_y, 0, threads, shared, pointers.data(), sizes.data(), static_cast<unsigned>(sizes.size()), seed,
                    error, sizeof error);
         return error[0] != 0;
     }

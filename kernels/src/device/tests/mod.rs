@@ -5,6 +5,7 @@ mod conv;
 mod emulated;
 mod forward;
 mod games;
+mod largest;
 mod losses;
 mod planted;
 mod rounded;

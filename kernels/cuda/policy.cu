@@ -90,7 +90,7 @@ policy_losses(float* logits, const u32* ends, const u32* target_index, const flo
         loss = most + logf(sum) - picked;
         sync_warp(); // everyone has read the logits
         for (int i = start + lane; i < end; i += 32) logits[i] = expf(logits[i] - most) / sum * per_policy;
-        sync_warp();
+        sync_warp(); // everyone's derivatives are there
         if (lane == 0)
             for (int i = target; i < target_end; i++) logits[start + target_index[i]] -= target_weight[i] * per_policy;
     }

@@ -240,6 +240,9 @@ void run_block(const Launch& launch, unsigned index, char* error, size_t error_b
     std::vector<unsigned char> memory(launch.shared_bytes + RED_ZONE + 128, UNWRITTEN);
     b.shared = reinterpret_cast<unsigned char*>((reinterpret_cast<uintptr_t>(memory.data()) + 127) & ~uintptr_t(127));
     memset(b.shared + launch.shared_bytes, RED, RED_ZONE);
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_poison_memory_region(b.shared + launch.shared_bytes, RED_ZONE);
+#endif
     b.warps.resize((launch.threads + LANES - 1) / LANES);
     b.fibers.resize(launch.threads);
     for (Warp& warp : b.warps) warp.priority = static_cast<unsigned>(draw());
@@ -267,6 +270,9 @@ void run_block(const Launch& launch, unsigned index, char* error, size_t error_b
         }
         to_fiber(static_cast<unsigned>(thread));
     }
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(b.shared + launch.shared_bytes, RED_ZONE);
+#endif
     for (size_t i = 0; b.error[0] == 0 && i < RED_ZONE; i++)
         if (b.shared[launch.shared_bytes + i] != RED)
             snprintf(b.error, sizeof b.error, "wrote %zu bytes behind the end of shared memory", i);

@@ -1,6 +1,11 @@
 // The kernels compiled for the host, by name, and the planted mistakes that emulation must find.
 #include "all.cu"
 #include "planted.cpp"
+#ifdef EMU_MUTANTS
+#include "mutants.cpp"
+#else
+#define MUTANTS
+#endif
 
 #include <cstdio>
 #include <cstring>
@@ -72,11 +77,15 @@ const Entry ENTRIES[] = {
     entry("planted_divergent_barrier", &planted::divergent_barrier),
     entry("planted_store_behind_the_end", &planted::store_behind_the_end),
     entry("planted_reverse", &planted::reverse),
-    entry("planted_conv_without_barrier", &planted::without_barrier::conv_32),
-    entry("planted_conv_without_wait", &planted::without_wait::conv_32),
+    MUTANTS
 };
 
 } // namespace
+
+// The name of the i-th kernel, or null.
+extern "C" const char* emu_kernel(unsigned i) {
+    return i < sizeof ENTRIES / sizeof ENTRIES[0] ? ENTRIES[i].name : nullptr;
+}
 
 // Runs a kernel like cuLaunchKernel: `arguments` point to values, whose sizes are checked. Writes what went wrong to
 // `error`, or an empty string.

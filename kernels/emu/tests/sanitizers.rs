@@ -15,6 +15,7 @@ fn build() -> PathBuf {
         "-I../cuda",
         "src/emu.cpp",
         "src/kernels.cpp",
+        "-Itests",
         "tests/sanitized.cpp",
         "-o",
     ]);

@@ -18,6 +18,8 @@ pub(super) struct Emulated {
     /// Only so many blocks of a launch are run, the last ones, and memory is zeros that take no room until they are
     /// touched: for arrays of gigabytes.
     last_blocks: Option<u32>,
+    /// A copy with a planted mistake, launched in place of a kernel.
+    mutant: Option<(KernelName, KernelName)>,
     live: Arc<Mutex<Vec<Block>>>,
 }
 
@@ -71,12 +73,22 @@ impl Drop for Memory {
 
 impl Emulated {
     pub(super) fn new(seed: u64) -> Self {
-        Self { seed, last_blocks: None, live: Arc::default() }
+        Self { seed, last_blocks: None, mutant: None, live: Arc::default() }
     }
 
     /// Runs only the last so many blocks of every launch, on memory that may be larger than what there is.
     pub(super) fn vast(seed: u64, last_blocks: u32) -> Self {
         Self { last_blocks: Some(last_blocks), ..Self::new(seed) }
+    }
+
+    /// Launches a copy with a planted mistake in place of a kernel.
+    pub(super) fn with_mutant(seed: u64, kernel: KernelName, mutant: KernelName) -> Self {
+        Self { mutant: Some((kernel, mutant)), ..Self::new(seed) }
+    }
+
+    /// Another of the same, with memory of its own.
+    pub(super) fn again(&self) -> Self {
+        Self { live: Arc::default(), ..*self }
     }
 
     /// Writes bytes from an address on.
@@ -175,6 +187,10 @@ impl Device for Emulated {
         let Grid { blocks, threads, shared_bytes } = grid;
         let first_block = self.last_blocks.map_or(0, |last| (blocks.0 * blocks.1).saturating_sub(last));
         let grid = emu::Grid { blocks, first_block, threads, shared_bytes };
+        let kernel = match self.mutant {
+            Some((of, mutant)) if of == kernel => mutant,
+            Some(_) | None => kernel,
+        };
         let failed = |reason: String| DeviceError::Kernel { kernel, reason };
         // SAFETY: the caller's promise is what emulation asks for.
         let done = unsafe { emu::launch(kernel, grid, &arguments, self.seed) };

@@ -17,14 +17,13 @@ mod update;
 
 use super::array::Plain;
 use super::ops::Part;
-use super::{Array, Bf16, Device};
+use super::{Array, Bf16};
 use crate::Network;
 use crate::architecture::Architecture;
 use crate::batch::{Batch, Target};
-use crate::taps::Taps;
 use emulated::Emulated;
 use rules::playout::{self, Choices};
-use rules::{Board, Move, MoveKind, Options, State, Topology};
+use rules::{Move, MoveKind, Options, State, Topology};
 
 /// Every kernel is run under so many schedules.
 const SCHEDULES: u64 = 8;
@@ -111,10 +110,6 @@ fn bf16(values: &[f32]) -> Vec<Bf16> {
 
 fn f32s(values: &[Bf16]) -> Vec<f32> {
     values.iter().map(|value| value.to_f32()).collect()
-}
-
-fn sources<D: Device>(device: &D, board: Board) -> Array<D, u16> {
-    Array::from_slice(device, &Taps::of(board).sources).unwrap()
 }
 
 /// A network of small random weights, none of whose tensors is zero.

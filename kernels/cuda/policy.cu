@@ -5,6 +5,9 @@
 // the mean and one of which the sum is taken; 255 where nothing is. actions: [moves, 4] u32: kind | ray << 16,
 // cell | cell << 16, cell | number of further cells << 16, where those begin in many. ends: where each position's moves end.
 //
+// Trusted: kinds, rays and cells are within their arrays wherever a kind of move reads them, ends rise up to the number of
+// moves, targets name moves of their position, winners are seats of theirs.
+//
 // Work: a warp has one position and goes through its moves one by one; lane i has the i-th number of queries and keys.
 // policy_back has one warp a block, which takes `share` positions in a row and keeps the sums over them in shared memory:
 // partial: [blocks, 7 * 32 + 7 * 8 * 24] f32, to be summed over the blocks.

@@ -13,6 +13,9 @@ pub(crate) const ACTION_WORDS: usize = 4;
 pub(crate) const READS: usize = 6;
 
 /// Packed positions of one board, with their legal moves. Reused: clearing keeps the memory.
+///
+/// Kernels trust these: cells are of the board or [`NONE_CELL`] where a kind reads none, kinds and rays are within their
+/// tables, further cells within `many`, ends rise, targets name legal moves, and winners sit at the table.
 #[derive(Clone, Debug)]
 pub(crate) struct Positions {
     pub(crate) board: Board,

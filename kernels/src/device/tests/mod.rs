@@ -1,5 +1,6 @@
 //! The kernels in emulation against the CPU, under several schedules.
 
+mod arguments;
 mod backend;
 mod conv;
 mod emulated;

@@ -77,6 +77,7 @@ const Entry ENTRIES[] = {
     entry("planted_divergent_barrier", &planted::divergent_barrier),
     entry("planted_store_behind_the_end", &planted::store_behind_the_end),
     entry("planted_reverse", &planted::reverse),
+    entry("planted_read_behind_shared_memory", &planted::read_behind_shared_memory),
     MUTANTS
 };
 

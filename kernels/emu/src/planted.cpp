@@ -33,4 +33,12 @@ KERNEL(64) store_behind_the_end(float* out, int count) {
     for (int i = thread_id(); i <= count; i += 64) out[i] = 1.0f;
 }
 
+// Reads shared memory, and four bytes behind it: of consequence for nobody, but the sanitizer.
+KERNEL(64) read_behind_shared_memory(float* out) {
+    float* scratch = (float*)shared_memory();
+    scratch[thread_id()] = 1.0f;
+    sync_block();
+    out[thread_id()] = scratch[thread_id() + 1];
+}
+
 } // namespace planted

@@ -1,5 +1,6 @@
 // Every kernel under AddressSanitizer and UndefinedBehaviorSanitizer, with arrays that are exactly as long as they need.
-// Exits 0 if all is well; with an argument, runs a kernel with a planted mistake, which the sanitizer must report.
+// Exits 0 if all is well; with an argument, "store" or "read", runs a kernel with a planted mistake, which the sanitizer
+// must report.
 #include <cmath>
 #include <cstddef>
 #include <cstdio>
@@ -12,10 +13,16 @@
 // The name of the i-th kernel, or null.
 extern "C" const char* emu_kernel(unsigned i);
 
-int main(int count, char**) {
+int main(int count, char** arguments) {
     std::vector<float> out(64);
     if (count > 1) {
-        Call().array(out).number(64).fails("planted_store_behind_the_end", 1, 1, 64, 0, 1);
+        Call call;
+        call.array(out);
+        if (strcmp(arguments[1], "store") == 0) {
+            call.number(64).fails("planted_store_behind_the_end", 1, 1, 64, 0, 1);
+        } else {
+            call.fails("planted_read_behind_shared_memory", 1, 1, 64, 64 * sizeof(float), 1);
+        }
         return 0;
     }
     for (unsigned long long seed = 0; seed < 4; seed++) {

@@ -10,8 +10,9 @@ mod work;
 
 use rules::{Move, playout::Choices};
 
-pub use evaluator::{AnyEvaluator, Judged, Uniform};
+pub use evaluator::{Judged, Uniform};
 pub use gumbel::SearchSettings;
+pub use kernels::AnyEvaluator;
 pub use work::{Search, SearchError};
 
 /// Index of a uniformly random legal move.

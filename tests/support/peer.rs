@@ -23,6 +23,7 @@ use std::{
 pub(crate) struct Peer {
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
+    environment: Vec<(String, PathBuf)>,
     process: Option<Process>,
     /// Where it is if not on this host's loopback interface.
     pub(super) place: Option<Place>,
@@ -32,7 +33,8 @@ impl Peer {
     pub(crate) fn new(root: &Path, name: &str, settings: &str) -> Self {
         let folder = root.join(name);
         fs::create_dir(&folder).expect("a new folder");
-        let peer = Self { name: name.to_owned(), folder, process: None, place: None };
+        let name = name.to_owned();
+        let peer = Self { name, folder, environment: Vec::new(), process: None, place: None };
         peer.configure(settings);
         peer
     }
@@ -40,6 +42,11 @@ impl Peer {
     /// Takes effect at the next start.
     pub(crate) fn configure(&self, settings: &str) {
         fs::write(self.folder.join("ringrift.toml"), settings).expect("settings are written");
+    }
+
+    /// Sets an environment variable for the starts to come.
+    pub(crate) fn environment(&mut self, name: &str, value: impl Into<PathBuf>) {
+        self.environment.push((name.to_owned(), value.into()));
     }
 
     /// Starts the process without waiting for anything. `join` is a line that another peer printed.
@@ -57,6 +64,7 @@ impl Peer {
         }
         let words = words.skip(usize::from(self.place.is_some()));
         command.args(words).args(["--exit-with-parent", "--name", &self.name]).args(more);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(out).stderr(log);
         self.process = Some(Process::spawn(&mut command));
     }

@@ -4,6 +4,7 @@
 //! kernel needs; the kernels themselves trust their arguments. Everything above [`Device`] is the same code for a card
 //! and for emulation, so what tests prove without a card is what a card runs.
 
+mod any;
 mod array;
 mod backend;
 mod compile;
@@ -18,10 +19,13 @@ mod ops_back;
 mod playouts;
 mod positions;
 mod referee;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod train;
+mod trial;
 
+pub use any::{AnyBackend, Failures};
 pub(crate) use array::{Array, Bf16};
 pub use backend::{Backend, CpuBackend, CudaBackend};
 pub use compile::{CompileError, Compiled, compile, is_compiler_present};

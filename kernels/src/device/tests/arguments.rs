@@ -8,8 +8,9 @@ use crate::device::array::Plain;
 use crate::device::ops::{
     After, HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, SHARED_BYTES_MAX, Shape, tower_shared_bytes,
 };
-use crate::device::ops_back::{Rates, State, Targets};
+use crate::device::ops_back::{Rates, State};
 use crate::device::positions::{ACTION_WORDS, HEADER, READS};
+use crate::device::targets::Targets;
 use crate::device::train::DeviceTrainer;
 use crate::device::{Argument, Array, Bf16, Device, DeviceError, Grid, KERNELS, KernelName};
 use crate::encode::{CHANNELS, GLOBALS};
@@ -185,11 +186,11 @@ fn short_arrays_of_the_way_back_are_refused() {
             count: 70,
         };
         let targets = Targets {
-            index: &Array::new(&a.device, 8)?,
-            weight: &a.of(8),
-            ends: &a.of(BOARDS),
-            seats: &a.of(BOARDS),
-            winners: &a.of(BOARDS),
+            index: Array::new(&a.device, 8)?,
+            weight: a.of(8),
+            ends: a.of(BOARDS),
+            seats: a.of(BOARDS),
+            winners: a.of(BOARDS),
         };
         let (values, losses) = (a.of(BOARDS * SEATS_MAX), a.of(2 * BOARDS));
         a.ops().losses(&a.of(70), &moves, &targets, &values, &losses, BOARDS, (1.0, 1.0))

@@ -8,8 +8,9 @@ use crate::action::KINDS;
 use crate::architecture::{Architecture, Layout};
 use crate::device::array::Plain;
 use crate::device::ops::{After, HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, Shape};
-use crate::device::ops_back::{Targets, policy_blocks, splits_max};
+use crate::device::ops_back::{policy_blocks, splits_max};
 use crate::device::positions::{ACTION_WORDS, HEADER, Positions, reads_table};
+use crate::device::targets::Targets;
 use crate::device::tests::emulated::Emulated;
 use crate::device::{Array, Bf16};
 use crate::encode::{CHANNELS, GLOBALS};
@@ -230,11 +231,11 @@ fn policies() {
         let mut target_ends = vec![0; boards];
         target_ends[boards - 1] = positions.target_index.len() as u32;
         let targets = Targets {
-            index: &Array::from_slice(device, &positions.target_index).unwrap(),
-            weight: &Array::from_slice(device, &positions.target_weight).unwrap(),
-            ends: &Array::from_slice(device, &target_ends).unwrap(),
-            seats: &Array::from_slice(device, &vec![2; boards]).unwrap(),
-            winners: &Array::from_slice(device, &vec![1; boards]).unwrap(),
+            index: Array::from_slice(device, &positions.target_index).unwrap(),
+            weight: Array::from_slice(device, &positions.target_weight).unwrap(),
+            ends: Array::from_slice(device, &target_ends).unwrap(),
+            seats: Array::from_slice(device, &vec![2; boards]).unwrap(),
+            winners: Array::from_slice(device, &vec![1; boards]).unwrap(),
         };
         let (values, losses) = (ending(device, boards * SEATS_MAX, &value), empty::<f32>(device, 2 * boards));
         ops.losses(&logits, &on, &targets, &values, &losses, boards, (1.0, 1.0)).unwrap();

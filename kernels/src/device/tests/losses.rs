@@ -4,8 +4,9 @@ use super::{Exact, Inside, assert_close, bf16, f32s, numbers, under_schedules};
 use crate::action::{Action, Actions, KINDS, RAYS, reads, used};
 use crate::architecture::{Architecture, HEAD, Layout};
 use crate::device::ops::{HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, Shape};
-use crate::device::ops_back::{Targets, policy_blocks};
+use crate::device::ops_back::policy_blocks;
 use crate::device::positions::{ACTION_WORDS, reads_table, words};
+use crate::device::targets::Targets;
 use crate::device::tests::emulated::Emulated;
 use crate::device::{Array, Bf16};
 use crate::heads::{Policy, PolicyGradient, cross_entropy, kinds_of};
@@ -210,11 +211,11 @@ fn check_losses(boards: usize, scale: f32, same: bool) {
         let count = actions.actions.len();
         let moves = Moves { reads: &nothing, actions: &words, many: &many, ends: &ends, count };
         let targets = Targets {
-            index: &Array::from_slice(device, &index).unwrap(),
-            weight: &Array::from_slice(device, &weight).unwrap(),
-            ends: &Array::from_slice(device, &target_ends).unwrap(),
-            seats: &Array::from_slice(device, &seats).unwrap(),
-            winners: &Array::from_slice(device, &winners).unwrap(),
+            index: Array::from_slice(device, &index).unwrap(),
+            weight: Array::from_slice(device, &weight).unwrap(),
+            ends: Array::from_slice(device, &target_ends).unwrap(),
+            seats: Array::from_slice(device, &seats).unwrap(),
+            winners: Array::from_slice(device, &winners).unwrap(),
         };
         let ops = Ops(device);
         let per = (per_policy, per_value);
@@ -255,11 +256,11 @@ fn a_logit_that_is_no_number_is_not_hidden() {
             let (words, many) = (Array::new(device, 0).unwrap(), Array::new(device, 0).unwrap());
             let moves = Moves { reads: &nothing, actions: &words, many: &many, ends: &ends, count: 40 };
             let targets = Targets {
-                index: &Array::from_slice(device, &[3]).unwrap(),
-                weight: &Array::from_slice(device, &[1.0]).unwrap(),
-                ends: &Array::from_slice(device, &[1]).unwrap(),
-                seats: &Array::from_slice(device, &[2]).unwrap(),
-                winners: &Array::from_slice(device, &[1]).unwrap(),
+                index: Array::from_slice(device, &[3]).unwrap(),
+                weight: Array::from_slice(device, &[1.0]).unwrap(),
+                ends: Array::from_slice(device, &[1]).unwrap(),
+                seats: Array::from_slice(device, &[2]).unwrap(),
+                winners: Array::from_slice(device, &[1]).unwrap(),
             };
             let values = Array::from_slice(device, &[odd, 0.0, 0.0, 0.0]).unwrap();
             let losses = Array::<_, f32>::new(device, 2).unwrap();

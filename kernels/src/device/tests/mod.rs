@@ -9,6 +9,7 @@ mod games;
 mod largest;
 mod losses;
 mod planted;
+mod product;
 mod rounded;
 mod small;
 mod steps;

@@ -33,10 +33,13 @@ int main(int count, char** arguments) {
         Call call;
         if (!call.array(out).fails("planted_divergent_shuffle", 1, 1, 64, 0, seed)) return 2;
     }
-    for (unsigned i = 0; const char* name = emu_kernel(i); i++)
-        if (strncmp(name, "planted_", 8) != 0 && Call::done().count(name) == 0) {
+    // Planted mistakes and probes of single primitives are no part of the product.
+    for (unsigned i = 0; const char* name = emu_kernel(i); i++) {
+        bool shipped = strncmp(name, "planted_", 8) != 0 && strncmp(name, "probe_", 6) != 0;
+        if (shipped && Call::done().count(name) == 0) {
             fprintf(stderr, "%s was not run\n", name);
             return 3;
         }
+    }
     return 0;
 }

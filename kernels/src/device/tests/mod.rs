@@ -8,6 +8,7 @@ mod forward;
 mod games;
 mod largest;
 mod losses;
+mod plain;
 mod planted;
 mod product;
 mod rounded;

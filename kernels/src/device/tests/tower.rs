@@ -1,7 +1,7 @@
 //! The fused tower of every width on odd graphs, a stem and a block that pools, against the rounded reference.
 
 use super::conv::graph;
-use super::rounded::{Conv, add_biases, dense, pool, relu, round, wide};
+use super::plain::{Conv, add_biases, dense, pool, relu, round, wide};
 use super::{Exact, assert_close, assert_similar, bf16, f32s, numbers, under_schedules};
 use crate::device::ops::{NO_TENSOR, Ops, Shape};
 use crate::device::{Array, Bf16};

@@ -8,3 +8,4 @@
 #include "train.cu"
 #include "legal.cu"
 #include "playout.cu"
+#include "wave.cu"

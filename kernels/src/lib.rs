@@ -2,6 +2,10 @@
 //!
 //! Knows the rules and nothing else. Search asks for an [`Evaluator`]; the networks here are evaluators.
 
+// The node's search, which tests compile here, names this crate.
+#[cfg(test)]
+extern crate self as kernels;
+
 mod action;
 mod architecture;
 mod backward;
@@ -28,7 +32,10 @@ pub use checkpoint::{
     CHECKPOINT_BYTES_MAX, CHECKPOINT_FORMAT, Checkpoint, CheckpointError, CheckpointHeader,
 };
 pub use cpu::CpuEvaluator;
-pub use device::{Backend, CheckError, Checked, CpuBackend, CudaBackend, DeviceError, PlayoutReport};
+pub use device::{
+    Backend, CheckError, Checked, CpuBackend, CudaBackend, DeviceError, PlayWaves, PlayoutReport, WaveCounts,
+    WaveDecision, WaveGame, WaveSettings,
+};
 pub use encode::{CHANNELS, ENCODER_VERSION, GLOBALS, encode, relative};
 pub use evaluator::{Evaluation, Evaluator, Query};
 pub use network::Network;

@@ -68,6 +68,8 @@ const Entry ENTRIES[] = {
     BOARDS(legal),
     BOARDS(apply),
     BOARDS(playout),
+    BOARDS(wave),
+    ENTRY(wave_collect),
     entry("planted_divergent_shuffle", &planted::divergent_shuffle),
     entry("planted_divergent_barrier", &planted::divergent_barrier),
     entry("planted_store_behind_the_end", &planted::store_behind_the_end),

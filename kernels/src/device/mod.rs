@@ -21,6 +21,7 @@ mod referee;
 #[cfg(test)]
 mod tests;
 mod train;
+mod wave;
 
 pub(crate) use array::{Array, Bf16};
 pub use backend::{Backend, CpuBackend, CudaBackend};
@@ -30,12 +31,13 @@ pub use image::{COMPILER, Image, Manifest, OPTIONS, TARGETS, Usage, source, sour
 pub use playouts::PlayoutReport;
 pub(crate) use positions::Positions;
 pub use referee::{CheckError, Checked};
+pub use wave::{PlayWaves, WaveCounts, WaveDecision, WaveGame, WaveSettings};
 
 /// A kernel's name in `cuda/`.
 pub(crate) type KernelName = &'static str;
 
 /// All kernels.
-pub(crate) const KERNELS: [KernelName; 44] = [
+pub(crate) const KERNELS: [KernelName; 49] = [
     "expand_positions",
     "conv_32",
     "conv_64",
@@ -80,6 +82,11 @@ pub(crate) const KERNELS: [KernelName; 44] = [
     "playout_square8",
     "playout_square19",
     "playout_hexagonal",
+    "wave_hex8",
+    "wave_square8",
+    "wave_square19",
+    "wave_hexagonal",
+    "wave_collect",
 ];
 
 /// The size of a launch.

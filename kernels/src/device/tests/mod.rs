@@ -6,8 +6,10 @@ mod emulated;
 mod forward;
 mod games;
 mod planted;
+mod search;
 mod small;
 mod training;
+mod wave;
 
 use super::{Array, Bf16, Device};
 use crate::Network;

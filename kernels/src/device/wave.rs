@@ -1,0 +1,338 @@
+//! Self-play with the search on a device; see `cuda/wave.cu`. The host launches, and reads finished games.
+//!
+//! Invariant: a game is played by one network from its first move to its last: a wave has one, and another network is
+//! another wave.
+
+use super::forward::{Space, Weights};
+use super::games::{BLOCKS_MAX, of_board, table_bytes, words};
+use super::ops::{Call, HEAD_COLUMNS};
+use super::positions::{HEADER, READS, header};
+use super::{Array, Device, DeviceError};
+use crate::action::{KINDS, PAIRS, RAYS};
+use crate::architecture::KEY;
+use crate::network::Network;
+use rules::{Config, Options, SEATS_MAX, State, Topology};
+use std::marker::PhantomData;
+
+/// Words of `Slot`, `Node`, `Step`, `Edge` and of a record's header in `cuda/wave/slot.cuh`.
+const SLOT: usize = 24;
+const NODE: usize = 12;
+const STEP: usize = 2;
+const EDGE: usize = 8;
+const RECORD: usize = 8;
+/// Where a slot counts the games that were begun in it, and those dropped, and where it says what comes next.
+const SLOT_GAMES: usize = 4;
+const SLOT_DROPPED: usize = 5;
+const SLOT_MODE: usize = 6;
+/// The mode of a slot without a game.
+const TO_BEGIN: u32 = 0;
+/// Legal moves of a position, on average over a tree, that there is room for: on boards of up to 64 cells, and on others.
+const MOVES: (usize, usize) = (256, 1536);
+/// Steps of a game that there is room for, likewise.
+const GAME: (usize, usize) = (2048, 16 << 10);
+/// Words of policies of a game that there is room for, likewise.
+const POLICY: (usize, usize) = (16 << 10, 256 << 10);
+/// Words of finished games that are collected at once.
+const OUTBOX: usize = 4 << 20;
+
+/// How games are played on a device.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WaveSettings {
+    /// Games side by side.
+    pub slots: usize,
+    /// Every game's own seed follows from this one.
+    pub seed: u64,
+    /// Whether the pie rule is on; for two seats.
+    pub swap: bool,
+    /// Simulations of a search whose policy is recorded; at least 1.
+    pub full: u32,
+    /// Simulations of any other search; at least 1, and no more than `full`.
+    pub quick: u32,
+    /// Share of searches of the first kind.
+    pub full_share: f32,
+    /// This many first decisions of a game are drawn from the improved policy,
+    pub sampled: u32,
+    /// or up to one less than this more; at least 1.
+    pub sampled_spread: u32,
+    /// Share of games that open with random moves,
+    pub opening_share: f32,
+    /// and with how many at most; at least 1.
+    pub opening_max: u32,
+    /// Factor of the search's noise, and temperature of what is drawn; above zero.
+    pub exploration: f32,
+    /// Root moves that sequential halving starts with, at most; at least 1.
+    pub considered: u32,
+    /// Visits that the scale of values starts with.
+    pub visit_offset: f32,
+    /// Logits per visit and unit of value.
+    pub value_scale: f32,
+}
+
+/// A finished game from the empty board.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaveGame {
+    /// All its choices follow from this seed and the network.
+    pub seed: u64,
+    /// Every step as [`rules::Move::code`].
+    pub moves: Vec<u32>,
+    /// The searched steps, by ascending number.
+    pub decisions: Vec<WaveDecision>,
+    /// The seat that won.
+    pub winner: u8,
+}
+
+/// What a search found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaveDecision {
+    /// Number of the step, from 0.
+    pub step: u32,
+    /// Index into the legal moves and weight of those with one, by ascending index; a certainty weighs 65535. Empty
+    /// where the search was a quick one.
+    pub policy: Vec<(u16, u16)>,
+}
+
+/// What became of the games of a wave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaveCounts {
+    /// Games begun so far.
+    pub begun: u64,
+    /// Of them, games that were dropped because their memory did not suffice.
+    pub dropped: u64,
+    /// Games under way.
+    pub playing: u64,
+}
+
+/// Games of one network, played on a card.
+pub trait PlayWaves: Send {
+    /// Every game goes on through so many evaluations. Returns the games that have ended since the last call; a slot
+    /// holds two of them and then waits.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the card fails; the games under way are lost.
+    fn play(&mut self, evaluations: u32) -> Result<Vec<WaveGame>, DeviceError>;
+
+    /// No game begins any more; those under way go on to their end.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the card fails.
+    fn retire(&mut self) -> Result<(), DeviceError>;
+
+    /// What became of the games so far.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the card fails.
+    fn counts(&self) -> Result<WaveCounts, DeviceError>;
+}
+
+/// Memory of a slot, in elements.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rooms {
+    pub(super) nodes: usize,
+    pub(super) edges: usize,
+    pub(super) moves: usize,
+    pub(super) policy: usize,
+}
+
+impl Rooms {
+    /// For searches as long as the longest, and what they keep of the one before.
+    pub(super) fn new(cells: usize, full: u32) -> Self {
+        let of = |(small, large): (usize, usize)| if cells <= 64 { small } else { large };
+        let nodes = 3 * full as usize + 2;
+        Self { nodes, edges: nodes * of(MOVES), moves: of(GAME), policy: of(POLICY) }
+    }
+
+    fn record(&self) -> usize {
+        RECORD + self.moves + self.policy
+    }
+}
+
+/// Games of one network on a device.
+pub(crate) struct Wave<D: Device, T: Topology> {
+    device: D,
+    config: Config,
+    settings: WaveSettings,
+    rooms: Rooms,
+    weights: Weights<D>,
+    pub(super) space: Space<D>,
+    uploaded: Array<D, u32>,
+    slots: Array<D, u32>,
+    positions: Array<D, u32>,
+    nodes: Array<D, u32>,
+    paths: Array<D, u32>,
+    edges: Array<D, u32>,
+    records: Array<D, u32>,
+    ready: Array<D, u32>,
+    outbox: Array<D, u32>,
+    board: PhantomData<fn() -> T>,
+}
+
+impl<D: Device, T: Topology> Wave<D, T> {
+    /// Games that have not begun.
+    ///
+    /// # Errors
+    /// [`DeviceError::Architecture`] if there are no kernels for the network, [`DeviceError::Memory`] if so many games
+    /// do not fit.
+    ///
+    /// # Panics
+    /// If the network does not play on the board, or a setting is outside of its limits.
+    pub(crate) fn new(
+        device: D,
+        config: Config,
+        network: &Network,
+        settings: WaveSettings,
+    ) -> Result<Self, DeviceError> {
+        let rooms = Rooms::new(T::CELLS, settings.full);
+        Self::with_rooms(device, config, network, settings, rooms)
+    }
+
+    pub(super) fn with_rooms(
+        device: D,
+        config: Config,
+        network: &Network,
+        settings: WaveSettings,
+        rooms: Rooms,
+    ) -> Result<Self, DeviceError> {
+        assert!(network.architecture().fits(T::BOARD) && config.board == T::BOARD, "a network for {config}");
+        let WaveSettings { slots, full, quick, sampled_spread, opening_max, considered, .. } = settings;
+        assert!((1..=full).contains(&quick), "{quick} of {full} simulations");
+        assert!(slots.min(sampled_spread as usize).min(opening_max as usize).min(considered as usize) > 0);
+        let weights = Weights::new(&device, network.architecture(), network.weights())?;
+        let space = Space::new(&device, network.architecture(), T::BOARD, slots, false)?;
+        // A slot without a question is evaluated all the same: as the empty board.
+        let start = State::<T>::new(config.seats, Options { swap: settings.swap, ..Options::default() });
+        space.stacks.write(&device, &vec![0; slots * T::CELLS])?;
+        space.ground.write(&device, &vec![0; slots * T::CELLS])?;
+        space.headers.write(&device, &header(&start).repeat(slots))?;
+        let outbox = OUTBOX.min(2 * slots * rooms.record()).max(rooms.record()) + 1;
+        let wave = Self {
+            config,
+            settings,
+            rooms,
+            weights,
+            space,
+            uploaded: Array::from_slice(&device, &words_of(config, &settings, rooms, true))?,
+            slots: Array::from_slice(&device, &vec![0; slots * SLOT])?,
+            positions: Array::new(&device, slots * rooms.nodes * words::<T>())?,
+            nodes: Array::new(&device, slots * rooms.nodes * NODE)?,
+            paths: Array::new(&device, slots * rooms.nodes * STEP)?,
+            edges: Array::new(&device, slots * rooms.edges * EDGE)?,
+            records: Array::new(&device, 2 * slots * rooms.record())?,
+            ready: Array::from_slice(&device, &vec![0; 2 * slots])?,
+            outbox: Array::new(&device, outbox)?,
+            board: PhantomData,
+            device,
+        };
+        Ok(wave)
+    }
+
+    /// The network computes what it has to say of every question.
+    pub(super) fn evaluate(&self) -> Result<(), DeviceError> {
+        self.space.expand(&self.device, self.settings.slots)?;
+        self.space.judge(&self.device, &self.weights, self.settings.slots, true)
+    }
+
+    /// Every game goes on to its next question, with what was computed of the last one.
+    pub(super) fn search(&self) -> Result<(), DeviceError> {
+        let Self { space, rooms, weights, .. } = self;
+        let slots = self.settings.slots;
+        let (cells, layout) = (slots * T::CELLS, &weights.layout);
+        let blocks = slots.min(BLOCKS_MAX);
+        Call::new(of_board(T::BOARD, ["wave_hex8", "wave_square8", "wave_square19", "wave_hexagonal"]))
+            .array(&self.uploaded, self.uploaded.len())
+            .array(&self.slots, slots * SLOT)
+            .array(&self.positions, slots * rooms.nodes * words::<T>())
+            .array(&self.nodes, slots * rooms.nodes * NODE)
+            .array(&self.paths, slots * rooms.nodes * STEP)
+            .array(&self.edges, slots * rooms.edges * EDGE)
+            .array(&self.records, 2 * slots * rooms.record())
+            .array(&self.ready, 2 * slots)
+            .array(&space.stacks, cells)
+            .array(&space.ground, cells)
+            .array(&space.headers, slots * HEADER)
+            .array(&space.head, cells * HEAD_COLUMNS)
+            .array(&space.kinds, slots * KINDS)
+            .array(&space.value, slots * SEATS_MAX)
+            .part((&weights.all32, layout.policy_pairs.start), PAIRS * KEY)
+            .part((&weights.all32, layout.policy_rays.start), RAYS)
+            .array(&space.reads, KINDS * READS)
+            .int(slots)
+            .int(blocks)
+            .launch(&self.device, (blocks, 1), 32, table_bytes::<T>())
+    }
+
+    /// The games that have ended since the last call.
+    pub(super) fn finished(&self) -> Result<Vec<WaveGame>, DeviceError> {
+        let (rooms, slots) = (self.rooms, self.settings.slots);
+        Call::new("wave_collect")
+            .array(&self.records, 2 * slots * rooms.record())
+            .array(&self.ready, 2 * slots)
+            .array(&self.outbox, self.outbox.len())
+            .int(2 * slots)
+            .int(rooms.moves)
+            .int(rooms.policy)
+            .int(self.outbox.len())
+            .launch(&self.device, (1, 1), 32, 0)?;
+        let used = self.outbox.read(&self.device, 1)?[0] as usize;
+        let words = self.outbox.read(&self.device, used.clamp(1, self.outbox.len()))?;
+        let mut games = Vec::new();
+        let mut rest = &words[1..];
+        while let Some((game, behind)) = game_of(rest) {
+            games.push(game);
+            rest = behind;
+        }
+        Ok(games)
+    }
+}
+
+impl<D: Device + Send, T: Topology> PlayWaves for Wave<D, T>
+where
+    D::Memory: Send,
+{
+    fn play(&mut self, evaluations: u32) -> Result<Vec<WaveGame>, DeviceError> {
+        for _ in 0..evaluations {
+            self.search()?;
+            self.evaluate()?;
+        }
+        self.finished()
+    }
+
+    fn retire(&mut self) -> Result<(), DeviceError> {
+        self.uploaded.write(&self.device, &words_of(self.config, &self.settings, self.rooms, false))
+    }
+
+    fn counts(&self) -> Result<WaveCounts, DeviceError> {
+        let words = self.slots.read(&self.device, self.slots.len())?;
+        let slots = words.chunks_exact(SLOT);
+        let sum = |at: usize| slots.clone().map(|slot| u64::from(slot[at])).sum();
+        let playing = slots.clone().filter(|slot| slot[SLOT_MODE] != TO_BEGIN).count();
+        Ok(WaveCounts { begun: sum(SLOT_GAMES), dropped: sum(SLOT_DROPPED), playing: playing as u64 })
+    }
+}
+
+/// `Settings` in `cuda/wave/slot.cuh`.
+fn words_of(config: Config, settings: &WaveSettings, rooms: Rooms, begins: bool) -> Vec<u32> {
+    let mut words = vec![settings.seed as u32, (settings.seed >> 32) as u32, u32::from(begins)];
+    words.extend([u32::from(config.seats), u32::from(settings.swap), settings.full, settings.quick]);
+    words.extend([settings.full_share.to_bits(), settings.sampled, settings.sampled_spread]);
+    words.extend([settings.opening_share.to_bits(), settings.opening_max, settings.exploration.to_bits()]);
+    words.extend([settings.considered, settings.visit_offset.to_bits(), settings.value_scale.to_bits()]);
+    words.extend([rooms.nodes, rooms.edges, rooms.moves, rooms.policy].map(|room| room as u32));
+    words
+}
+
+/// The first of the collected games, and what lies behind it.
+fn game_of(words: &[u32]) -> Option<(WaveGame, &[u32])> {
+    let (header, rest) = words.split_first_chunk::<RECORD>()?;
+    let [low, high, moves, policy, winner, ..] = *header;
+    let (moves, rest) = rest.split_at_checked(moves as usize)?;
+    let (mut policy, rest) = rest.split_at_checked(policy as usize)?;
+    let mut decisions = Vec::new();
+    while let Some((&[step, weights], behind)) = policy.split_first_chunk::<2>() {
+        let (weights, behind) = behind.split_at_checked(weights as usize)?;
+        let policy_of = weights.iter().map(|&entry| (entry as u16, (entry >> 16) as u16)).collect();
+        decisions.push(WaveDecision { step, policy: policy_of });
+        policy = behind;
+    }
+    let seed = u64::from(low) | u64::from(high) << 32;
+    Some((WaveGame { seed, moves: moves.to_vec(), decisions, winner: winner as u8 }, rest))
+}

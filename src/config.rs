@@ -2,7 +2,10 @@
 //!
 //! `Config::default()` < `ringrift.toml` in the data folder < command line.
 
-use crate::daemons::{autoscaler::AutoscalerConfig, idle_shutdown::IdleShutdownConfig};
+use crate::{
+    daemons::{autoscaler::AutoscalerConfig, idle_shutdown::IdleShutdownConfig},
+    devices::Wanted,
+};
 use rules::Config as GameConfig;
 use serde::{Deserialize, Serialize};
 use std::{io::ErrorKind, path::Path, time::Duration};
@@ -13,7 +16,10 @@ use std::{io::ErrorKind, path::Path, time::Duration};
 pub struct Config {
     /// Configurations to learn, as in `hex8_2p`.
     pub configs: Vec<String>,
-    /// Compute threads for self-play; 0 means one fewer than there are cores, at least one.
+    /// What to compute on: `auto`, `cpu`, `cuda` or `cuda:N`.
+    pub device: Wanted,
+    /// Compute threads for self-play; 0 means one fewer than there are cores, at least one, and with a card two for each
+    /// core.
     pub selfplay_threads: usize,
     /// Seed of everything random in self-play; mixed with the node id and the time unless `reproducible`.
     pub seed: u64,
@@ -75,7 +81,7 @@ impl Default for EventsConfig {
 pub struct SelfplayConfig {
     /// Simulations of a fully searched decision.
     pub simulations: u32,
-    /// Games played side by side in one thread: the batch of the network.
+    /// Games played side by side in one thread: the batch of the network. 0 means 32, and with a card 128.
     pub parallel_games: usize,
     /// A segment is closed at this many games.
     pub segment_games: usize,
@@ -131,6 +137,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             configs: vec!["hex8_2p".to_owned()],
+            device: Wanted::Auto,
             selfplay_threads: 0,
             seed: 0,
             segment_copies: 3,
@@ -147,7 +154,7 @@ impl Default for Config {
 
 impl Default for SelfplayConfig {
     fn default() -> Self {
-        Self { simulations: 16, parallel_games: 32, segment_games: 256, segment_seconds: 10, enabled: true }
+        Self { simulations: 16, parallel_games: 0, segment_games: 256, segment_seconds: 10, enabled: true }
     }
 }
 
@@ -280,10 +287,10 @@ impl Config {
             "2 to 4096",
         )?;
         check(
-            (1..=1024).contains(&s.parallel_games),
+            s.parallel_games <= 1024,
             "selfplay.parallel_games",
             s.parallel_games.to_string(),
-            "1 to 1024",
+            "0 to 1024",
         )?;
         check(
             (1..=256).contains(&s.segment_games),
@@ -431,13 +438,6 @@ impl Config {
         self.configs.iter().filter_map(|key| key.parse().ok()).collect()
     }
 
-    /// Threads for self-play on this machine.
-    #[must_use]
-    pub fn threads(&self) -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        if self.selfplay_threads > 0 { self.selfplay_threads } else { cores.saturating_sub(1).max(1) }
-    }
-
     /// How long a segment may stay open.
     #[must_use]
     pub fn segment_age_max(&self) -> Duration {
@@ -470,6 +470,9 @@ mod tests {
         check("configs = []", "1 to 12");
         check("[selfplay]\nsimulations = 1", "selfplay.simulations = 1");
         check("[training]\nbacth = 3", "bacth");
+        check("device = 'gpu'", "\"gpu\" is no device");
+        check("device = 'cuda:x'", "cuda:N");
+        check("[selfplay]\nparallel_games = 2000", "selfplay.parallel_games = 2000");
         check("[evaluation]\nelo1 = nan", "evaluation.elo1");
         check("[distribution]\nswarm = false\nhttp = false", "distribution = no way");
         check("[distribution]\nrsync = ['rsync', '{host}']", "{target}");

@@ -1,6 +1,6 @@
 //! A peer-to-peer cluster that teaches itself to play RingRift.
 //!
-//! Where to look: [`cli`] is what people run, [`node`] puts a peer together, [`daemons`] do its work, [`events`] are what
+//! Where to look: [`cli`] is what people run, [`node`] puts a peer together, [`daemons`] do its work, [`devices`] say where it computes, [`events`] are what
 //! happened, [`search`] is how a move is chosen, [`learner`] how a model is made and measured, [`store`] what is kept on
 //! disk. The game is the crate `rules`, the network `kernels`, peers `p2p`, consensus `raft`.
 
@@ -10,6 +10,7 @@ pub mod clock;
 pub mod compute;
 pub mod config;
 pub mod daemons;
+pub mod devices;
 pub mod events;
 pub mod http;
 pub mod learner;

@@ -89,7 +89,7 @@ fn shells_can_complete() {
     for shell in ["bash", "zsh", "fish"] {
         let ended = run(&["completions", shell]);
         assert_eq!(ended.code, Some(0), "{shell}");
-        for word in ["node", "data-dir", "bootstrap", "leader"] {
+        for word in ["node", "data-dir", "bootstrap", "leader", "device", "cuda"] {
             assert!(ended.stdout.contains(word), "{shell} does not know {word}");
         }
     }

@@ -1,8 +1,9 @@
-//! Events on real peers: by hand, to every log and every handler; dead letters; all of it without gossip; among kills and
-//! stalls; and against a peer that lies.
+//! Events on real peers: by hand, to every log and every handler; dead letters; all of it without gossip; among kills,
+//! stalls and cuts of the network; and against a peer that lies.
 
 mod chaos;
 mod hostile;
+mod partition;
 
 use crate::support::{Cluster, Ended, Peer, SOON, run, until, when};
 use ringrift::{

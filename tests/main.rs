@@ -7,6 +7,7 @@ mod cycle;
 mod damage;
 mod delivery;
 mod demo;
+mod devices;
 mod distribution;
 mod effects;
 mod engine;

@@ -5,10 +5,11 @@
 //! so that a stranger's bytes cost no more than their own length.
 
 use crate::architecture::{Architecture, Layout};
+use crate::device::DeviceError;
 use crate::encode::ENCODER_VERSION;
 use crate::network::Network;
 use crate::optimizer::Moments;
-use crate::trainer::Trainer;
+use crate::trainer::{Progress, Train};
 use rules::{Config, RULES_VERSION};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
@@ -151,15 +152,21 @@ impl Checkpoint {
         Self { header, raw: network.weights().to_vec(), network, moments: None }
     }
 
-    /// What a trainer has reached, as a child of the checkpoint `parent` with the hash `hash`, on data up to
-    /// `data_index`; none if training has diverged.
-    #[must_use]
-    pub fn trained(trainer: &Trainer, parent: &Self, hash: Hash, data_index: u64) -> Option<Self> {
-        let (raw, moments) = trainer.parts();
-        let values = [raw, &moments.first, &moments.second];
-        if !values.into_iter().flatten().all(|value| value.is_finite()) {
-            return None;
-        }
+    /// What a trainer has reached on any backend, as a child of the checkpoint `parent` with the hash `hash`, on data up
+    /// to `data_index`; none if training has diverged.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if a device does not give the weights back.
+    pub fn trained(
+        trainer: &dyn Train,
+        parent: &Self,
+        hash: Hash,
+        data_index: u64,
+    ) -> Result<Option<Self>, DeviceError> {
+        let Progress { raw, moments } = trainer.progress()?;
+        let values = [&raw, &moments.first, &moments.second];
+        let finite = values.into_iter().flatten().all(|value| value.is_finite());
+        let Some(network) = trainer.network()?.filter(|_| finite) else { return Ok(None) };
         let header = CheckpointHeader {
             parent: Some(hash),
             step: trainer.step_count(),
@@ -167,7 +174,7 @@ impl Checkpoint {
             data_index,
             ..parent.header.clone()
         };
-        Some(Self { header, network: trainer.network()?, raw: raw.to_vec(), moments: Some(moments.clone()) })
+        Ok(Some(Self { header, network, raw, moments: Some(moments) }))
     }
 
     fn sections(&self) -> Vec<&[f32]> {
@@ -320,6 +327,7 @@ fn read_tensors(
 mod tests {
     use super::*;
     use crate::optimizer::Optimizer;
+    use crate::trainer::Trainer;
     use crate::{Batch, Target};
     use proptest::prelude::*;
     use rules::{Board, Hex8, Options, State};
@@ -342,7 +350,7 @@ mod tests {
         state.legal(&mut legal);
         batch.push_sample(&state, &legal, Target { policy: &[(0, 1.0)], winner: 0 });
         trainer.step(&batch, 0, 1).unwrap();
-        let child = Checkpoint::trained(&trainer, &parent, Hash::of(&parent.to_bytes()), 9).unwrap();
+        let child = Checkpoint::trained(&trainer, &parent, Hash::of(&parent.to_bytes()), 9).unwrap().unwrap();
         (parent, child)
     }
 

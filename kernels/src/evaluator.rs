@@ -3,7 +3,7 @@
 //! Invariant: an answer has one logit per legal move, in the order of the moves, and values of the seats in the game
 //! that are not negative and sum to one.
 
-use rules::{Move, SEATS_MAX, State, Topology};
+use rules::{Hex8, Hexagonal, Move, SEATS_MAX, Square8, Square19, State, Topology};
 
 /// An unfinished position.
 #[derive(Clone, Copy)]
@@ -27,4 +27,15 @@ pub struct Evaluation {
 pub trait Evaluator<T: Topology>: Send {
     /// One evaluation per query, in order.
     fn evaluate(&mut self, queries: &[Query<'_, T>]) -> Vec<Evaluation>;
+}
+
+/// An evaluator of every board, as a value.
+pub trait AnyEvaluator:
+    Evaluator<Hex8> + Evaluator<Square8> + Evaluator<Square19> + Evaluator<Hexagonal>
+{
+}
+
+impl<E> AnyEvaluator for E where
+    E: Evaluator<Hex8> + Evaluator<Square8> + Evaluator<Square19> + Evaluator<Hexagonal>
+{
 }

@@ -33,14 +33,14 @@ pub use checkpoint::{
 };
 pub use cpu::CpuEvaluator;
 pub use device::{
-    Backend, CheckError, Checked, CpuBackend, CudaBackend, DeviceError, PlayWaves, PlayoutReport, WaveCounts,
-    WaveDecision, WaveGame, WaveSettings,
+    AnyBackend, Backend, CheckError, Checked, CpuBackend, CudaBackend, DeviceError, Failures, PlayWaves,
+    PlayoutReport, WaveCounts, WaveDecision, WaveGame, WaveSettings,
 };
 pub use encode::{CHANNELS, ENCODER_VERSION, GLOBALS, encode, relative};
-pub use evaluator::{Evaluation, Evaluator, Query};
+pub use evaluator::{AnyEvaluator, Evaluation, Evaluator, Query};
 pub use network::Network;
 pub use optimizer::Optimizer;
-pub use trainer::{Loss, NotFinite, Train, TrainError, Trainer};
+pub use trainer::{Loss, NotFinite, Progress, Train, TrainError, Trainer};
 
 /// The kernels as they are shipped and compiled; for `scripts/build-kernels`.
 pub mod cuda {

@@ -63,6 +63,15 @@ pub trait Train: Send {
     /// If the batch is of another board or another backend, has too many positions, or some without targets.
     fn step(&mut self, batch: &Batch, of_run: u64, run: u64) -> Result<Loss, TrainError>;
 
+    /// The loss of the averaged weights, which are what is played, on a batch; without learning from it.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the device failed.
+    ///
+    /// # Panics
+    /// As [`Self::step`] does.
+    fn evaluate(&mut self, batch: &Batch) -> Result<Loss, DeviceError>;
+
     /// Steps since the seeded network.
     fn step_count(&self) -> u64;
 
@@ -71,11 +80,30 @@ pub trait Train: Send {
     /// # Errors
     /// [`DeviceError`] if a device does not give them back.
     fn network(&self) -> Result<Option<Network>, DeviceError>;
+
+    /// What a later run goes on from, besides the averaged weights.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if a device does not give it back.
+    fn progress(&self) -> Result<Progress, DeviceError>;
+}
+
+/// What training goes on from, for a checkpoint to keep.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// The weights that steps change.
+    pub(crate) raw: Vec<f32>,
+    /// The optimiser's moments.
+    pub(crate) moments: Moments,
 }
 
 impl Train for Trainer {
     fn step(&mut self, batch: &Batch, of_run: u64, run: u64) -> Result<Loss, TrainError> {
         Ok(Self::step(self, batch, of_run, run)?)
+    }
+
+    fn evaluate(&mut self, batch: &Batch) -> Result<Loss, DeviceError> {
+        Ok(Self::evaluate(self, [batch]))
     }
 
     fn step_count(&self) -> u64 {
@@ -84,6 +112,10 @@ impl Train for Trainer {
 
     fn network(&self) -> Result<Option<Network>, DeviceError> {
         Ok(Self::network(self))
+    }
+
+    fn progress(&self) -> Result<Progress, DeviceError> {
+        Ok(Progress { raw: self.weights.clone(), moments: self.moments.clone() })
     }
 }
 
@@ -177,6 +209,7 @@ impl Trainer {
     }
 
     /// The raw weights and the state of the optimiser.
+    #[cfg(test)]
     pub(crate) fn parts(&self) -> (&[f32], &Moments) {
         (&self.weights, &self.moments)
     }

@@ -1,11 +1,14 @@
 //! `ringrift bench learn`: how fast the learner learns, on one machine and without a cluster.
 //!
-//! Invariant: games, samples and seeds are fixed and clocks decide nothing, so that two runs with the same settings and
-//! the same number of threads give the same networks however busy the machine is. Time is measured as CPU time.
+//! Invariant: games, samples and seeds are fixed and clocks decide nothing, so that two runs with the same settings,
+//! the same device and the same number of threads give the same networks however busy the machine is. Time is measured as
+//! CPU time; what a card does in the meantime is not in it.
 
+use super::device::{DEVICES, DeviceParser};
 use crate::{
     config::Config as Settings,
     daemons::scheduler,
+    devices::{Devices, Wanted},
     learner::{
         ReplayWindow,
         arena::{Arena, ArenaSettings, Contestant, Model},
@@ -18,8 +21,9 @@ use crate::{
 };
 use ::rules::Config;
 use anyhow::Context as _;
-use kernels::{Checkpoint, CpuEvaluator};
+use kernels::{AnyBackend, Checkpoint};
 use nix::sys::resource::{UsageWho, getrusage};
+use raft::LeaseKind;
 use serde::Serialize;
 use std::{
     io::{Write, stdout},
@@ -31,9 +35,9 @@ use wire::Hash;
 /// The learner's progress, generation by generation: self-play, training, matches, again and again.
 ///
 /// Every generation plays the games that start a training run (`training.threshold_games`), trains on them as the settings
-/// say, without their time limit, and is then measured. CPU seconds leave the matches out.
+/// say, without their time limit, and is then measured. CPU seconds leave the matches out, and what a card computes.
 ///
-/// Example: ringrift bench learn --generations 4
+/// Example: ringrift bench learn --generations 4 --device cpu
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Board and number of seats.
@@ -51,6 +55,10 @@ pub(super) struct Args {
     /// Seed of games, training and matches.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// What to compute on: auto (every card that can be used, otherwise the CPU), cpu, cuda (every card), or cuda:N (that
+    /// card). Without it: `device` in the settings, or auto.
+    #[arg(long, value_name = DEVICES, value_parser = DeviceParser, hide_possible_values = true)]
+    device: Option<Wanted>,
     /// Settings in the format of `ringrift.toml`.
     #[arg(long)]
     settings: Option<PathBuf>,
@@ -66,6 +74,8 @@ pub(super) struct Args {
 #[derive(Debug, Serialize)]
 struct Generation {
     generation: u32,
+    /// What has computed.
+    devices: Vec<String>,
     simulations: u32,
     games: usize,
     /// Decisions a game.
@@ -102,9 +112,9 @@ fn cpu_seconds() -> anyhow::Result<f64> {
     Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
 }
 
-fn model(bytes: &[u8], config: Config) -> anyhow::Result<Model> {
+fn model(bytes: &[u8], config: Config, backend: &AnyBackend) -> anyhow::Result<Model> {
     let network = Arc::new(Checkpoint::for_config(bytes, config)?.network);
-    Ok(Model { hash: Hash::of(bytes), evaluator: Box::new(CpuEvaluator::new(network)) })
+    Ok(Model { hash: Hash::of(bytes), evaluator: backend.any_evaluator(network) })
 }
 
 /// Runs the command.
@@ -117,8 +127,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(folder) = &args.save {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
+    let devices = Devices::find_now(args.device.unwrap_or(settings.device));
     let mut out = stdout().lock();
     if !args.json {
+        writeln!(out, "on {}", devices.summary())?;
         writeln!(
             out,
             "{:>4} {:>5} {:>6} {:>5} {:>8}  {:>11}  {:>11}  {:>7} {:>7} {:>7}  {:>18} {:>18} {:>18}",
@@ -138,7 +150,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         )?;
         out.flush()?;
     }
-    let mut learner = Learner::new(args, settings)?;
+    let mut learner = Learner::new(args, settings, devices);
     for generation in 1..=args.generations {
         let figures = learner.generation(generation)?;
         if let Some(folder) = &args.save {
@@ -190,6 +202,7 @@ fn print(out: &mut impl Write, figures: &Generation) -> std::io::Result<()> {
 struct Learner<'a> {
     args: &'a Args,
     settings: Settings,
+    devices: Devices,
     tables: Vec<Selfplay>,
     window: ReplayWindow,
     newest: Vec<u8>,
@@ -197,17 +210,20 @@ struct Learner<'a> {
 }
 
 impl<'a> Learner<'a> {
-    fn new(args: &'a Args, mut settings: Settings) -> anyhow::Result<Self> {
+    fn new(args: &'a Args, mut settings: Settings, devices: Devices) -> Self {
         settings.training.seconds_max = u64::from(u32::MAX);
-        let table = |i| Selfplay::new(args.config, &settings.selfplay, args.seed ^ u64::from(i) << 32, 0);
-        Ok(Self {
+        settings.selfplay.parallel_games = devices.parallel_games(&settings);
+        let parallel = settings.selfplay.parallel_games;
+        let table = |i| Selfplay::new(args.config, parallel, args.seed ^ u64::from(i) << 32, 0);
+        Self {
             args,
             tables: (0..args.threads).map(table).collect(),
             window: ReplayWindow::new(args.config, settings.training.window_positions),
             newest: seeded(args.config),
             cpu_seconds: 0.0,
             settings,
-        })
+            devices,
+        }
     }
 
     fn generation(&mut self, generation: u32) -> anyhow::Result<Generation> {
@@ -231,13 +247,16 @@ impl<'a> Learner<'a> {
             data_index: u64::from(generation),
             seed: self.args.seed ^ u64::from(generation) << 16,
         };
-        let trained = train::run(&mut self.window, job, &|| false, &mut |_| ())?;
+        let backend = self.devices.of(LeaseKind::Training);
+        let trained = train::run(&backend, &mut self.window, job, &|| false, &mut |_| ())?;
         let end = cpu_seconds()?;
         self.cpu_seconds += end - began;
         let previous = std::mem::replace(&mut self.newest, trained.bytes);
-        let newest = || model(&self.newest, config).map(Contestant::Model);
+        let judge = self.devices.of(LeaseKind::Evaluation);
+        let newest = || model(&self.newest, config, &judge).map(Contestant::Model);
         Ok(Generation {
             generation,
+            devices: self.devices.names(),
             simulations,
             games,
             decisions: decisions as f64 / games.max(1) as f64,
@@ -251,15 +270,15 @@ impl<'a> Learner<'a> {
             cpu_seconds: self.cpu_seconds,
             random: self.compare(newest()?, Contestant::Random)?,
             heuristic: self.compare(newest()?, Contestant::Heuristic)?,
-            previous: self.compare(newest()?, Contestant::Model(model(&previous, config)?))?,
+            previous: self.compare(newest()?, Contestant::Model(model(&previous, config, &judge)?))?,
         })
     }
 
     /// Games of the newest network against itself, in an order that follows from the seed.
     fn play(&mut self, simulations: u32) -> anyhow::Result<Vec<GameRecord>> {
         let quota = (self.settings.training.threshold_games as usize).div_ceil(self.tables.len());
-        for table in &mut self.tables {
-            let Model { hash, evaluator } = model(&self.newest, self.args.config)?;
+        for (number, table) in self.tables.iter_mut().enumerate() {
+            let Model { hash, evaluator } = model(&self.newest, self.args.config, &self.devices.get(number))?;
             table.set_model(hash, evaluator, simulations);
         }
         let play = |table: &mut Selfplay| {
@@ -276,7 +295,8 @@ impl<'a> Learner<'a> {
         });
         let games = games.map_err(|_| anyhow::anyhow!("a thread of self-play has failed"))?;
         anyhow::ensure!(self.tables.iter().all(|table| table.aborted() == 0), "a game ended in an error");
-        Ok(games.into_iter().flatten().collect())
+        // Which games are set aside follows from all that a record says, so it must not say when it was played.
+        Ok(games.into_iter().flatten().map(|game| GameRecord { created_ms: 0, ..game }).collect())
     }
 
     fn compare(&self, mut a: Contestant, mut b: Contestant) -> anyhow::Result<Rate> {

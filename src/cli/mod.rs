@@ -9,6 +9,7 @@ mod bench_learn;
 mod chaos;
 mod cluster;
 mod demo;
+mod device;
 mod dlq;
 mod engine;
 mod events;

@@ -1,7 +1,9 @@
 //! `ringrift node`: one peer, until it is told to stop.
 
+use super::device::{DEVICES, DeviceParser};
 use crate::{
     config::Config,
+    devices::Wanted,
     node::{self, Options, Ready},
 };
 use anyhow::Context as _;
@@ -22,7 +24,8 @@ const LINGER: Duration = Duration::from_secs(2);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  ringrift node --data-dir n1\n  \
     ringrift node --data-dir n2 --bootstrap /ip4/127.0.0.1/tcp/40123/p2p/12D3KooW...\n  \
-    ringrift node --data-dir /var/lib/ringrift --listen 0.0.0.0:7400 --secret-file /etc/ringrift/secret\n\n\
+    ringrift node --data-dir /var/lib/ringrift --listen 0.0.0.0:7400 --secret-file /etc/ringrift/secret\n  \
+    ringrift node --data-dir n3 --device cuda:1\n\n\
     Exit status: 0 when told to stop, 2 when it cannot start or go on.")]
 pub(super) struct Args {
     /// Where everything of this peer is kept; made if it does not exist.
@@ -46,6 +49,11 @@ pub(super) struct Args {
     /// This host's name, for people. Without it: the host name.
     #[arg(long)]
     name: Option<String>,
+    /// What to compute on: auto (every card that can be used, otherwise the CPU), cpu, cuda (every card), or cuda:N (that
+    /// card). Where a card cannot be used the CPU computes, and `ringrift status` says why. Without it: `device` in
+    /// ringrift.toml, or auto.
+    #[arg(long, value_name = DEVICES, value_parser = DeviceParser, hide_possible_values = true)]
+    device: Option<Wanted>,
     /// Write the log as JSON lines.
     #[arg(long)]
     log_json: bool,
@@ -71,7 +79,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
             .context("cannot follow the parent process")?;
     }
     let settings = args.data_dir.join("ringrift.toml");
-    let config = Config::load(&settings)?;
+    let mut config = Config::load(&settings)?;
+    config.device = args.device.unwrap_or(config.device);
     config.validate().with_context(|| format!("correct {}", settings.display()))?;
     let secret = match &args.secret_file {
         Some(path) => {

@@ -9,6 +9,7 @@ use crate::{
         autoscaler::Advice,
         health::{Host, Standing},
     },
+    devices::{DevicesView, Wanted},
     node::status::{ConfigView, Health, LeaseView, NodeView, Status},
 };
 use std::{fmt::Write as _, path::PathBuf, process::ExitCode, thread, time::Duration};
@@ -125,6 +126,7 @@ fn render(status: &Status, now_ms: u64) -> String {
         status.segments,
         status.delay_ms
     );
+    out.push_str(&device_lines(&status.devices));
     for failed in &status.failures {
         let (daemon, times, error) = (&failed.daemon, failed.failures, &failed.last_error);
         let _ = match times {
@@ -134,6 +136,31 @@ fn render(status: &Status, now_ms: u64) -> String {
     }
     for reason in &status.blocked {
         let _ = writeln!(out, "blocked {reason}");
+    }
+    out
+}
+
+/// Where the answering node computes, and what has failed there.
+fn device_lines(devices: &DevicesView) -> String {
+    let mut out = String::new();
+    let why = devices.message.as_deref();
+    for device in &devices.in_use {
+        let more = match (&device.driver, why, devices.wanted) {
+            (Some(cuda), _, _) => format!(", driver for {cuda}"),
+            (None, Some(why), Wanted::Auto | Wanted::Cpu) => format!(": {why}"),
+            (None, Some(why), wanted @ (Wanted::Cuda | Wanted::Card(_))) => {
+                format!(" in place of {wanted}: {why}")
+            }
+            (None, None, _) => String::new(),
+        };
+        let _ = writeln!(out, "device  {}{more}", device.name);
+        if let Some(error) = &device.last_failure {
+            let times = device.failures;
+            let _ = writeln!(out, "failed  {} ({times} times, the CPU went on): {error}", device.name);
+        }
+    }
+    if let Some(why) = why.filter(|_| devices.in_use.iter().any(|device| device.driver.is_some())) {
+        let _ = writeln!(out, "device  not used: {why}");
     }
     out
 }
@@ -230,6 +257,34 @@ fn seconds(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::devices::DeviceView;
+
+    #[test]
+    fn devices_for_people() {
+        let check = |devices: &DevicesView, expected: &str| assert_eq!(device_lines(devices), expected);
+        let cpu = DeviceView { name: "CPU".into(), ..DeviceView::default() };
+        let mut devices = DevicesView { in_use: vec![cpu], ..DevicesView::default() };
+        check(&devices, "device  CPU\n");
+        devices.message = Some("no CUDA device: no driver".into());
+        check(&devices, "device  CPU: no CUDA device: no driver\n");
+        devices.wanted = Wanted::Card(1);
+        check(&devices, "device  CPU in place of cuda:1: no CUDA device: no driver\n");
+        let card = DeviceView {
+            name: "cuda:0 NVIDIA H200 (sm_90a)".into(),
+            driver: Some("CUDA 13.0".into()),
+            failures: 2,
+            last_failure: Some("no 512 bytes of device memory".into()),
+        };
+        devices = DevicesView { in_use: vec![card], ..DevicesView::default() };
+        check(
+            &devices,
+            "device  cuda:0 NVIDIA H200 (sm_90a), driver for CUDA 13.0\n\
+             failed  cuda:0 NVIDIA H200 (sm_90a) (2 times, the CPU went on): no 512 bytes of device memory\n",
+        );
+        devices.message = Some("cuda:1: no 512 bytes of device memory".into());
+        let lines = device_lines(&devices);
+        assert!(lines.ends_with("\ndevice  not used: cuda:1: no 512 bytes of device memory\n"), "{lines}");
+    }
 
     #[test]
     fn durations_for_people() {

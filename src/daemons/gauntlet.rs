@@ -13,7 +13,7 @@ use crate::{
     node::{Context, EvaluationActivity, WorkError, blocking},
     store::{GameRecord, PendingSegment, SEGMENT_GAMES_MAX, Segment, Source},
 };
-use kernels::CpuEvaluator;
+use kernels::{Backend as _, Network};
 use raft::{ClusterState, Command, Lease, LeaseKind};
 use std::{
     sync::Arc,
@@ -22,8 +22,10 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use wire::Hash;
 
-/// Games side by side.
+/// Games side by side: on the CPU, and on a card, which answers hundreds of questions as fast as a few. More would be
+/// played than a verdict needs.
 const PARALLEL: usize = 32;
+const PARALLEL_ON_A_CARD: usize = 128;
 /// How long the games may take to be acknowledged, and between attempts.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(1);
@@ -44,21 +46,24 @@ async fn evaluate(node: Context, lease: Lease, cancel: CancellationToken) -> Res
     let before = config.fallback().filter(|_| candidate == config.champion).map(|before| before.model);
     let (watched, opponent) = (before.is_some(), before.unwrap_or(config.champion));
     let _shown = Shown::new(&node, &lease);
+    let backend = node.devices.of(LeaseKind::Evaluation);
     let job = Job {
         config: game,
         settings: node.config.evaluation.clone(),
-        parallel: PARALLEL,
+        parallel: if backend.is_card() { PARALLEL_ON_A_CARD } else { PARALLEL },
         seed: lease.id ^ node.config.seed,
         node: node.id,
     };
     let load = async {
-        Ok::<_, WorkError>((model(&node, &state, candidate).await?, model(&node, &state, opponent).await?))
+        let candidate = network(&node, &state, candidate).await?;
+        Ok::<_, WorkError>((candidate, network(&node, &state, opponent).await?))
     };
     let players = cancel.run_until_cancelled(load).await.ok_or(WorkError::Stopped)??;
     tracing::info!(
         config = key,
         model = candidate.short(),
         opponent = opponent.short(),
+        on = backend.describe(),
         watched,
         "evaluating"
     );
@@ -66,6 +71,8 @@ async fn evaluate(node: Context, lease: Lease, cancel: CancellationToken) -> Res
     let stop = cancel.clone();
     let done = compute::spawn("gauntlet", move || {
         let play = if watched { evaluation::watch } else { evaluation::evaluate };
+        let model = |hash, network| Model { hash, evaluator: backend.any_evaluator(network) };
+        let players = (model(candidate, players.0), model(opponent, players.1));
         play(&job, players.0, players.1, &|| stop.is_cancelled(), &mut |progress| {
             watcher.activity.update(|work| {
                 if let Some(shown) = &mut work.evaluation {
@@ -89,10 +96,9 @@ async fn evaluate(node: Context, lease: Lease, cancel: CancellationToken) -> Res
     })
 }
 
-async fn model(node: &Context, state: &ClusterState, hash: Hash) -> Result<Model, WorkError> {
+async fn network(node: &Context, state: &ClusterState, hash: Hash) -> Result<Arc<Network>, WorkError> {
     let model = state.models.get(&hash).ok_or(WorkError::Missing(hash))?;
-    let network = cache::obtain(node, &model.config_key, hash, &model.holders).await?;
-    Ok(Model { hash, evaluator: Box::new(CpuEvaluator::new(network)) })
+    cache::obtain(node, &model.config_key, hash, &model.holders).await
 }
 
 /// Keeps the games and has them acknowledged: the verdict names only what cannot be lost.

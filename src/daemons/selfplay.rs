@@ -1,8 +1,9 @@
 //! SelfplayRunner: plays the champion against itself and closes segments of games.
 //!
 //! Invariant: a finished game is in a closed segment within `segment_seconds`, synced here, and stays listed until the
-//! cluster has acknowledged it. A node that trains or evaluates plays no games: its cores have more urgent work. One that
-//! sees the cluster unhealthy plays fewer: that is its own view, for without a quorum nobody can tell it to.
+//! cluster has acknowledged it. A node that trains or evaluates plays no games there: its cores, or the card that does it,
+//! have more urgent work; on other cards it plays on. One that sees the cluster unhealthy plays fewer: that is its own view,
+//! for without a quorum nobody can tell it to.
 
 use super::{
     cache,
@@ -12,12 +13,12 @@ use super::{
 };
 use crate::{
     compute,
-    config::SelfplayConfig,
+    devices::number_of,
     learner::selfplay::Selfplay,
     node::{Context, WorkError},
     store::{GameRecord, Player, Source},
 };
-use kernels::{CpuEvaluator, Network};
+use kernels::{AnyBackend, Network};
 use raft::{ClusterState, LeaseKind, NodeId};
 use std::{
     collections::BTreeMap,
@@ -45,6 +46,8 @@ const REST_MAX: Duration = Duration::from_secs(2);
 struct Orders {
     tables: Vec<Table>,
     paused: Option<String>,
+    /// Devices, by their numbers, on which none are played.
+    occupied: BTreeMap<usize, String>,
     /// Share of the time to play in; see [`rate`].
     rate: f64,
 }
@@ -73,14 +76,24 @@ struct Table {
     network: Arc<Network>,
 }
 
-/// Why this node plays no games, if so.
-fn pause(state: &ClusterState, me: NodeId, unacknowledged: u64) -> Option<String> {
+/// Of this node's devices, by their numbers, those that its other work has; and what work that is.
+fn occupied(state: &ClusterState, me: NodeId, devices: usize) -> BTreeMap<usize, String> {
+    let mut found = BTreeMap::new();
     for config in state.configs.values() {
         for kind in [LeaseKind::Training, LeaseKind::Evaluation] {
             if config.lease(kind).live.as_ref().is_some_and(|lease| lease.node == me) {
-                return Some(format!("this node has the {kind} of {}", config.config_key));
+                let work = || format!("this node has the {kind} of {}", config.config_key);
+                found.entry(number_of(kind, devices)).or_insert_with(work);
             }
         }
+    }
+    found
+}
+
+/// Why this node plays no games, if so.
+fn pause(occupied: &BTreeMap<usize, String>, devices: usize, unacknowledged: u64) -> Option<String> {
+    if occupied.len() >= devices {
+        return occupied.values().next().cloned();
     }
     if unacknowledged >= UNACKNOWLEDGED_MAX {
         return Some(format!("{unacknowledged} games wait to be acknowledged"));
@@ -95,9 +108,12 @@ fn pause(state: &ClusterState, me: NodeId, unacknowledged: u64) -> Option<String
 pub async fn run(node: Context) -> Result<(), WorkError> {
     let (orders, follow) = watch::channel(Orders::default());
     let (games, finished) = mpsc::channel(GAMES_WAITING_MAX);
-    for index in 0..node.config.threads() {
+    let devices = &node.devices;
+    for index in 0..devices.selfplay_threads(&node.config) {
         let runner = Runner {
-            settings: node.config.selfplay.clone(),
+            backend: devices.get(index),
+            device: index % devices.count(),
+            parallel: devices.parallel_games(&node.config),
             seed: node.config.seed ^ node.boot.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (index as u64) << 32,
             node: node.id,
             orders: follow.clone(),
@@ -125,7 +141,9 @@ async fn give_orders(node: &Context, orders: &watch::Sender<Orders>) -> Result<(
         let current = Arc::clone(&state.borrow_and_update());
         let unacknowledged = node.activity.get(Instant::now()).selfplay.unacknowledged;
         let off = (!node.config.selfplay.enabled).then(|| "switched off in the settings".to_owned());
-        let paused = off.or_else(|| pause(&current, node.id, unacknowledged));
+        let devices = node.devices.count();
+        let occupied = occupied(&current, node.id, devices);
+        let paused = off.or_else(|| pause(&occupied, devices, unacknowledged));
         let rate = rate(&view.borrow_and_update());
         let mut tables = Vec::new();
         for config in current.configs.values().filter(|config| !config.target.paused) {
@@ -146,9 +164,9 @@ async fn give_orders(node: &Context, orders: &watch::Sender<Orders>) -> Result<(
             let table =
                 |t: &Table| (t.config, t.model, t.simulations, t.exploration.to_bits(), t.weight.to_bits());
             let tables: Vec<_> = orders.tables.iter().map(table).collect();
-            (tables, orders.paused.clone(), orders.rate.to_bits())
+            (tables, orders.paused.clone(), orders.occupied.clone(), orders.rate.to_bits())
         };
-        let next = Orders { tables, paused, rate };
+        let next = Orders { tables, paused, occupied, rate };
         orders.send_if_modified(|now| {
             let changed = key(now) != key(&next);
             if changed {
@@ -179,7 +197,11 @@ async fn load(node: &Context, key: &str, model: Hash) -> Result<Option<Arc<Netwo
 
 /// One compute thread.
 struct Runner {
-    settings: SelfplayConfig,
+    backend: AnyBackend,
+    /// Its number.
+    device: usize,
+    /// Games side by side.
+    parallel: usize,
     seed: u64,
     node: NodeId,
     orders: watch::Receiver<Orders>,
@@ -194,10 +216,8 @@ impl Runner {
         let mut turns: FairQueue<rules::Config> = FairQueue::default();
         while !self.stop.is_cancelled() {
             let orders = self.orders.borrow_and_update().clone();
-            let table = match &orders.paused {
-                None => next_table(&orders.tables, &mut turns),
-                Some(_) => None,
-            };
+            let rests = orders.paused.is_some() || orders.occupied.contains_key(&self.device);
+            let table = if rests { None } else { next_table(&orders.tables, &mut turns) };
             let Some(table) = table else {
                 let (stop, orders) = (&self.stop, &mut self.orders);
                 let changed = self.runtime.block_on(stop.run_until_cancelled(orders.changed()));
@@ -208,14 +228,14 @@ impl Runner {
             };
             let began = Instant::now();
             let seed = self.seed ^ u64::from(table.config.seats);
-            let settings = &self.settings;
+            let parallel = self.parallel;
             let (model, simulations, game) = boards.entry(table.config).or_insert_with(|| {
-                (Hash([0; 32]), 0, Selfplay::new(table.config, settings, seed, self.node))
+                (Hash([0; 32]), 0, Selfplay::new(table.config, parallel, seed, self.node))
             });
             if (*model, *simulations) != (table.model, table.simulations) {
                 (*model, *simulations) = (table.model, table.simulations);
-                let evaluator = CpuEvaluator::new(Arc::clone(&table.network));
-                game.set_model(table.model, Box::new(evaluator), table.simulations);
+                let evaluator = self.backend.any_evaluator(Arc::clone(&table.network));
+                game.set_model(table.model, evaluator, table.simulations);
             }
             game.set_exploration(table.exploration as f32);
             while began.elapsed() < TURN && !self.stop.is_cancelled() {
@@ -298,13 +318,23 @@ mod tests {
     #[test]
     fn a_node_with_a_lease_plays_no_games() {
         let mut world = World::with_nodes(2);
+        let why = |world: &World, me, devices, unacknowledged| {
+            let occupied = occupied(&world.state, me, devices);
+            let numbers: Vec<usize> = occupied.keys().copied().collect();
+            (pause(&occupied, devices, unacknowledged).unwrap_or_default(), numbers)
+        };
+        let plays = |numbers: &[usize]| (String::new(), numbers.to_vec());
         world.play(500);
         world.cross();
-        assert_eq!(pause(&world.state, 1, 0), None);
+        assert_eq!(why(&world, 1, 1, 0), plays(&[]));
         world.grant(LeaseKind::Training, 1, None);
-        assert!(pause(&world.state, 1, 0).unwrap().contains("training of hex8_2p"));
-        assert_eq!(pause(&world.state, 2, 0), None);
-        assert!(pause(&world.state, 2, UNACKNOWLEDGED_MAX).unwrap().contains("acknowledged"));
+        let training = "this node has the training of hex8_2p".to_owned();
+        assert_eq!(why(&world, 1, 1, 0), (training, vec![0]));
+        assert_eq!(why(&world, 2, 1, 0), plays(&[]));
+        assert!(why(&world, 2, 1, UNACKNOWLEDGED_MAX).0.contains("acknowledged"));
+        // With more cards than work, the others play on.
+        assert_eq!(why(&world, 1, 2, 0), plays(&[0]));
+        assert!(why(&world, 1, 2, UNACKNOWLEDGED_MAX).0.contains("acknowledged"));
     }
 
     #[test]

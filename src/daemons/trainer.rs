@@ -12,7 +12,7 @@ use crate::{
     node::{Context, Manifest, TrainingActivity, WorkError, announce, blocking},
     store::{Segment, paths},
 };
-use kernels::Checkpoint;
+use kernels::{Backend as _, Checkpoint, DeviceError};
 use raft::{
     ClusterState, Command, ConfigState, Lease, LeaseKind, ModelInfo, Segment as Registered, TrainingReport,
 };
@@ -79,12 +79,14 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
         }
     }
     let settings = settings(&node.config.training, scale);
+    let backend = node.devices.of(LeaseKind::Training);
     tracing::info!(
         config = key,
         segments = chosen.len(),
         new_positions,
         positions = window.training(),
         learning_rate = settings.learning_rate,
+        on = backend.describe(),
         why,
         "training"
     );
@@ -97,7 +99,12 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
         let mut report = |progress| {
             let _ = reports.try_send(progress);
         };
-        train::run(&mut window, job, &|| stop.is_cancelled(), &mut report)
+        let mut failed = |error: &DeviceError| {
+            tracing::error!(%error, on = backend.describe(), "training begins again on the CPU");
+            backend.failed(error);
+        };
+        let cancelled = || stop.is_cancelled();
+        train::run_or_on_the_cpu(&backend, &mut window, job, &cancelled, &mut report, &mut failed)
     })
     .map_err(|_| WorkError::Stopped)?;
     let trained = loop {

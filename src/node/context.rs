@@ -16,6 +16,7 @@ use crate::{
         autoscaler::Recommendation, cache::Networks, handlers::Wakes, health::View, idle_shutdown::Hosts,
         replication::Retries, supervisor::Supervisor,
     },
+    devices::Devices,
     events::{
         Event,
         caused::node_name,
@@ -57,6 +58,8 @@ pub struct Node {
     pub id: NodeId,
     /// Its settings.
     pub config: Config,
+    /// Where it computes.
+    pub devices: Devices,
     /// Its data folder.
     pub folder: Arc<DataFolder>,
     /// Consensus.

@@ -23,6 +23,7 @@ use crate::{
         replication::Retries,
         supervisor::{Supervisor, supervise},
     },
+    devices::Devices,
     events::{log::EventLog, runner::Runner},
     http::{self, Front},
     store::{self, DataFolder, DbError, PendingSegments, Runtime, folder},
@@ -177,9 +178,11 @@ async fn live(
         }
     }
     let fresh = last_known(&events)?;
+    let devices = Devices::find(options.config.device).await;
     let node: Context = Arc::new(Node {
         id,
         config: options.config.clone(),
+        devices,
         folder,
         raft,
         blobs: p2p.blobs().clone(),

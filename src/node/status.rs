@@ -13,6 +13,7 @@ use crate::{
         supervisor::DaemonFailures,
         training::{Pause, pauses},
     },
+    devices::DevicesView,
     events::{caused::node_name, runner::HandlerStatus},
 };
 use raft::{ClusterState, ConfigState, LeaseKind, LeaseSlot, Metrics, NodeId, Promotion, Role, Steering};
@@ -250,6 +251,8 @@ pub struct Status {
     pub configs: Vec<ConfigView>,
     /// Acknowledged segments.
     pub segments: usize,
+    /// Where the answering node computes.
+    pub devices: DevicesView,
     /// What the answering node does.
     pub work: Work,
     /// Its daemons that failed.
@@ -340,6 +343,7 @@ pub async fn status(node: &Context, cluster: &str) -> Status {
         nodes,
         configs: state.configs.values().map(|config| config_view(&state, config, &seen)).collect(),
         segments: state.segments.len(),
+        devices: node.devices.view(&node.config),
         work,
         failures: node.supervisor.failures(Instant::now()),
         events,

@@ -1,18 +1,7 @@
 //! Evaluators of any board, and the one that knows nothing.
 
-use kernels::{Evaluation, Evaluator, Query};
+use kernels::{AnyEvaluator, Evaluation, Evaluator, Query};
 use rules::{Hex8, Hexagonal, SEATS_MAX, Square8, Square19, Topology};
-
-/// An evaluator of every board, as a value.
-pub trait AnyEvaluator:
-    Evaluator<Hex8> + Evaluator<Square8> + Evaluator<Square19> + Evaluator<Hexagonal>
-{
-}
-
-impl<E> AnyEvaluator for E where
-    E: Evaluator<Hex8> + Evaluator<Square8> + Evaluator<Square19> + Evaluator<Hexagonal>
-{
-}
 
 /// A board whose positions an [`AnyEvaluator`] can judge: all of them.
 pub trait Judged: Topology {

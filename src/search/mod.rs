@@ -11,8 +11,9 @@ mod work;
 
 pub(crate) use choose::unit;
 pub use choose::{random, sample, sample_at};
-pub use evaluator::{AnyEvaluator, Judged, Uniform};
+pub use evaluator::{Judged, Uniform};
 pub use gumbel::SearchSettings;
+pub use kernels::AnyEvaluator;
 pub use work::{Search, SearchError};
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! causal order, and every handler is past it. `RINGRIFT_SEED=7` chooses another course of things.
 
 use super::SETTINGS;
-use crate::support::{Cluster, Peer, SOON, until, when};
+use crate::support::{Cluster, Network, Peer, SOON, until, when};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use ringrift::{
@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const PEERS: usize = 5;
+pub(super) const PEERS: usize = 5;
 /// How long things go wrong.
 const STORM: Duration = Duration::from_secs(20);
 const PAIRS: [(&str, &str); 3] = [
@@ -76,12 +76,13 @@ fn places(log: &[Logged]) -> Places {
     found
 }
 
-struct Storm {
-    cluster: Cluster,
+pub(super) struct Storm {
+    pub(super) cluster: Cluster,
+    seed: u64,
     random: Pcg64Mcg,
     told: BTreeMap<(usize, usize), Told>,
     jobs: usize,
-    acknowledged: usize,
+    pub(super) acknowledged: usize,
     failed: usize,
     kills: usize,
     stalls: usize,
@@ -90,6 +91,24 @@ struct Storm {
 }
 
 impl Storm {
+    /// Five peers, in a network of namespaces or not, that are well.
+    pub(super) fn new(network: Option<Network>) -> Self {
+        let seed = std::env::var("RINGRIFT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+        let settings = SETTINGS.replace("segment_seconds = 3600", "segment_seconds = 1");
+        Self {
+            cluster: Cluster::start_in(network, PEERS, &format!("{settings}true\n")),
+            seed,
+            random: Pcg64Mcg::seed_from_u64(seed),
+            told: BTreeMap::new(),
+            jobs: 0,
+            acknowledged: 0,
+            failed: 0,
+            kills: 0,
+            stalls: 0,
+            down: HashMap::new(),
+        }
+    }
+
     fn up(&mut self) -> usize {
         loop {
             let peer = self.random.random_range(0..PEERS);
@@ -156,50 +175,49 @@ impl Storm {
             }
         }
     }
+
+    /// Events, kills and stalls until then.
+    pub(super) fn blow(&mut self, end: Instant) {
+        while Instant::now() < end {
+            for _ in 0..self.random.random_range(4..16) {
+                self.emit();
+            }
+            self.harm();
+            self.mend(Instant::now());
+            thread::sleep(Duration::from_millis(50)); // a pace, not a wait
+        }
+    }
+
+    /// Brings everybody back, waits until every event that was acknowledged is everywhere and handled, and says how long
+    /// that took.
+    pub(super) fn calm(mut self) {
+        self.mend(Instant::now() + Duration::from_secs(3600));
+        let calm = Instant::now();
+        self.cluster.whole();
+        let whole = calm.elapsed();
+        for peer in &self.cluster.peers {
+            until(&format!("everything is at {} and handled", peer.name), SOON, || {
+                complete(peer, &self.told)
+            });
+        }
+        let batches = batches(&self.cluster.peers[0].logged().unwrap()).unwrap();
+        let Self { seed, acknowledged, failed, kills, stalls, .. } = self;
+        println!(
+            "seed {seed}: {acknowledged} events acknowledged, {failed} not; {batches} batches of games; {kills} peers \
+             killed, {stalls} stalled; the cluster is whole {:.1} s after the last came back, and everything everywhere \
+             and handled {:.1} s later",
+            whole.as_secs_f64(),
+            (calm.elapsed() - whole).as_secs_f64()
+        );
+        assert!(acknowledged > 50 && kills >= 2 && stalls >= 1, "too kind");
+    }
 }
 
 #[test]
 fn peers_that_are_killed_and_stalled_lose_nothing() {
-    let seed = std::env::var("RINGRIFT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    let mut storm = Storm {
-        cluster: Cluster::start(
-            PEERS,
-            &format!("{}true\n", SETTINGS.replace("segment_seconds = 3600", "segment_seconds = 1")),
-        ),
-        random: Pcg64Mcg::seed_from_u64(seed),
-        told: BTreeMap::new(),
-        jobs: 0,
-        acknowledged: 0,
-        failed: 0,
-        kills: 0,
-        stalls: 0,
-        down: HashMap::new(),
-    };
-    let end = Instant::now() + STORM;
-    while Instant::now() < end {
-        for _ in 0..storm.random.random_range(4..16) {
-            storm.emit();
-        }
-        storm.harm();
-        storm.mend(Instant::now());
-        thread::sleep(Duration::from_millis(50)); // a pace, not a wait
-    }
-    storm.mend(Instant::now() + Duration::from_secs(3600));
-    let calm = Instant::now();
-    storm.cluster.whole();
-    let whole = calm.elapsed();
-    for peer in &storm.cluster.peers {
-        until(&format!("everything is at {} and handled", peer.name), SOON, || complete(peer, &storm.told));
-    }
-    let batches = batches(&storm.cluster.peers[0].logged().unwrap()).unwrap();
-    let Storm { acknowledged, failed, kills, stalls, .. } = storm;
-    println!(
-        "seed {seed}: {acknowledged} events acknowledged, {failed} not; {batches} batches of games; {kills} peers killed, {stalls} stalled; the \
-         cluster is whole {:.1} s after the last came back, and everything everywhere and handled {:.1} s later",
-        whole.as_secs_f64(),
-        (calm.elapsed() - whole).as_secs_f64()
-    );
-    assert!(acknowledged > 50 && kills >= 2 && stalls >= 1, "too kind");
+    let mut storm = Storm::new(None);
+    storm.blow(Instant::now() + STORM);
+    storm.calm();
 }
 
 /// Whether a peer has everything that was acknowledged, and its handlers are past it; what is there must be in order.

@@ -1,6 +1,6 @@
 //! A few peers that know each other.
 
-use super::{Peer, SOON, until, when};
+use super::{Network, Peer, Place, SOON, until, when};
 use ringrift::node::status::Status;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tempfile::TempDir;
@@ -17,22 +17,32 @@ pub(crate) fn turn() -> MutexGuard<'static, ()> {
 pub(crate) struct Cluster {
     pub(crate) peers: Vec<Peer>,
     pub(crate) root: TempDir,
+    /// Where they are if not on this host's loopback interface.
+    pub(crate) network: Option<Network>,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Cluster {
     /// The first peer founds the cluster, the others join with the line that it prints.
     pub(crate) fn start(count: usize, settings: &str) -> Self {
+        Self::start_in(None, count, settings)
+    }
+
+    /// [`Self::start`] in a network of namespaces, or not.
+    pub(crate) fn start_in(network: Option<Network>, count: usize, settings: &str) -> Self {
         let turn = turn();
         let root = tempfile::tempdir().expect("a folder");
         let mut peers: Vec<Peer> =
             (1..=count).map(|n| Peer::new(root.path(), &format!("n{n}"), settings)).collect();
+        for (index, peer) in peers.iter_mut().enumerate() {
+            peer.place = network.as_ref().map(|_| Place::of(index));
+        }
         peers[0].start(None);
         let join = peers[0].join_line();
         for peer in &mut peers[1..] {
             peer.start(Some(&join));
         }
-        let cluster = Self { peers, root, _turn: turn };
+        let cluster = Self { peers, root, network, _turn: turn };
         cluster.whole();
         cluster
     }

@@ -1,12 +1,12 @@
 //! One peer.
 
-use super::{Process, SOON, run, until, when};
+use super::{Place, Process, SOON, run, until, when};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use ringrift::{
-    client::Client,
+    client::{Client, ClientError},
     events::{Event, log::Logged},
     http::{Audit, Injection},
     node::status::Status,
@@ -23,14 +23,18 @@ use std::{
 pub(crate) struct Peer {
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
+    environment: Vec<(String, PathBuf)>,
     process: Option<Process>,
+    /// Where it is if not on this host's loopback interface.
+    pub(super) place: Option<Place>,
 }
 
 impl Peer {
     pub(crate) fn new(root: &Path, name: &str, settings: &str) -> Self {
         let folder = root.join(name);
         fs::create_dir(&folder).expect("a new folder");
-        let peer = Self { name: name.to_owned(), folder, process: None };
+        let name = name.to_owned();
+        let peer = Self { name, folder, environment: Vec::new(), process: None, place: None };
         peer.configure(settings);
         peer
     }
@@ -40,6 +44,11 @@ impl Peer {
         fs::write(self.folder.join("ringrift.toml"), settings).expect("settings are written");
     }
 
+    /// Sets an environment variable for the starts to come.
+    pub(crate) fn environment(&mut self, name: &str, value: impl Into<PathBuf>) {
+        self.environment.push((name.to_owned(), value.into()));
+    }
+
     /// Starts the process without waiting for anything. `join` is a line that another peer printed.
     pub(crate) fn spawn(&mut self, join: Option<&str>, more: &[&str]) {
         let words = join.unwrap_or("ringrift node --data-dir DIR").split_whitespace().skip(1);
@@ -47,8 +56,15 @@ impl Peer {
         let words = words.map(|word| if word == "DIR" { folder } else { word });
         let log = File::options().create(true).append(true).open(self.file("log")).expect("a log");
         let out = File::create(self.file("out")).expect("a file");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringrift"));
+        let program = env!("CARGO_BIN_EXE_ringrift");
+        let mut command =
+            self.place.as_ref().map_or_else(|| Command::new(program), |place| place.command(program));
+        if let Some(place) = &self.place {
+            command.args(words.clone().take(1)).args(["--listen", &place.socket()]);
+        }
+        let words = words.skip(usize::from(self.place.is_some()));
         command.args(words).args(["--exit-with-parent", "--name", &self.name]).args(more);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(out).stderr(log);
         self.process = Some(Process::spawn(&mut command));
     }
@@ -140,8 +156,21 @@ impl Peer {
         Client::of_folder(&self.folder).map_err(|error| format!("{}: {error}", self.name))
     }
 
+    /// Asks it from where it is.
+    fn asked<R: Send>(
+        &self,
+        ask: impl FnOnce(&Client) -> Result<R, ClientError> + Send,
+    ) -> Result<R, String> {
+        let client = self.client()?;
+        let answer = match &self.place {
+            Some(place) => place.run(|| ask(&client)),
+            None => ask(&client),
+        };
+        answer.map_err(|error| format!("{}: {error}", self.name))
+    }
+
     pub(crate) fn status(&self) -> Result<Status, String> {
-        self.client()?.status().map_err(|error| format!("{}: {error}", self.name))
+        self.asked(Client::status)
     }
 
     /// The status once a quorum confirms it and `good` says yes.
@@ -154,7 +183,7 @@ impl Peer {
     }
 
     pub(crate) fn audit(&self) -> Audit {
-        until("an audit", SOON, || self.client()?.audit().map_err(|error| error.to_string()))
+        until("an audit", SOON, || self.asked(Client::audit))
     }
 
     /// `ringrift COMMAND --data-dir ... --json`: exit status and answer.
@@ -176,7 +205,7 @@ impl Peer {
         let mut all: Vec<Logged> = Vec::new();
         loop {
             let last = all.last().map_or(0, |logged| logged.position);
-            let page = self.client()?.events(last, 500).map_err(|error| format!("{}: {error}", self.name))?;
+            let page = self.asked(|client| client.events(last, 500))?;
             if page.is_empty() {
                 return Ok(all);
             }
@@ -187,7 +216,7 @@ impl Peer {
     /// Emits an event by hand; acknowledged once this returns without an error.
     pub(crate) fn emit(&self, event: &str, payload: Value) -> Result<Event, String> {
         let injection = Injection { event: event.to_owned(), payload };
-        self.client()?.emit(&injection).map_err(|error| format!("{}: {error}", self.name))
+        self.asked(|client| client.emit(&injection))
     }
 
     /// `ringrift events --json`: name and payload of each, oldest first.

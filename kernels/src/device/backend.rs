@@ -1,11 +1,13 @@
 //! Where networks are evaluated and trained: the CPU, a card; in tests, emulation.
 
 use super::DeviceError;
+use super::any::Tally;
 use super::cuda::{self, Cuda};
 use super::evaluator::DeviceEvaluator;
 use super::playouts::{PlayoutReport, playouts};
 use super::referee::{CheckError, Checked, Referee};
 use super::train::DeviceTrainer;
+use super::trial::trial;
 use super::wave::{PlayWaves, Wave, WaveSettings};
 use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
@@ -79,7 +81,9 @@ impl Backend for CpuBackend {
 #[derive(Clone, Debug)]
 pub struct CudaBackend {
     ordinal: usize,
-    description: String,
+    description: Arc<str>,
+    driver: Arc<str>,
+    tally: Tally,
 }
 
 impl CudaBackend {
@@ -96,8 +100,35 @@ impl CudaBackend {
     /// # Errors
     /// [`DeviceError`] says why it cannot be used.
     pub fn open(ordinal: usize) -> Result<Self, DeviceError> {
-        let description = format!("cuda:{ordinal} {}", Cuda::open(ordinal)?.describe());
-        Ok(Self { ordinal, description })
+        let card = Cuda::open(ordinal)?;
+        let description = format!("cuda:{ordinal} {}", card.describe()).into();
+        Ok(Self { ordinal, description, driver: cuda::driver()?.into(), tally: Tally::default() })
+    }
+
+    /// Has it evaluate some positions and compares the answers with those of the CPU.
+    ///
+    /// # Errors
+    /// [`DeviceError`] says why it is not to be trusted.
+    pub fn try_out(&self) -> Result<(), DeviceError> {
+        trial(Cuda::open(self.ordinal)?)
+    }
+
+    /// Which CUDA its driver is for, as in `CUDA 13.0`.
+    #[must_use]
+    pub fn driver(&self) -> &str {
+        &self.driver
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// An evaluator with a stream of its own.
+    pub(crate) fn device_evaluator(
+        &self,
+        network: Arc<Network>,
+    ) -> Result<DeviceEvaluator<Cuda>, DeviceError> {
+        Ok(DeviceEvaluator::new(Cuda::open(self.ordinal)?, network)?.counting(self.tally.clone()))
     }
 }
 
@@ -142,11 +173,11 @@ impl CudaBackend {
 
 impl Backend for CudaBackend {
     fn describe(&self) -> String {
-        self.description.clone()
+        self.description.to_string()
     }
 
     fn evaluator<T: Topology>(&self, network: Arc<Network>) -> Result<Box<dyn Evaluator<T>>, DeviceError> {
-        Ok(Box::new(DeviceEvaluator::new(Cuda::open(self.ordinal)?, network)?))
+        Ok(Box::new(self.device_evaluator(network)?))
     }
 
     fn batch(&self, board: Board) -> Batch {

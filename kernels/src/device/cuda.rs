@@ -2,8 +2,8 @@
 
 use super::image::{candidates, image, manifest, source, source_hash};
 use super::ops::{SHARED_BYTES_MAX, WIDTHS, tower_shared_bytes};
-use super::{Argument, Device, DeviceError, Grid, KERNELS, KernelName, compile};
-use cudarc::driver::{CudaContext, DriverError, result, sys};
+use super::{Argument, Device, DeviceError, Grid, KERNELS, KernelName, Replay, compile};
+use cudarc::driver::{CudaContext, CudaGraph, CudaStream, DriverError, result, sys};
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::sync::Arc;
@@ -11,9 +11,11 @@ use std::sync::Arc;
 /// The oldest driver that takes our cubins: CUDA 13.0.
 const DRIVER_VERSION_MIN: i32 = 13_000;
 
-/// A card with the kernels loaded. Belongs to one thread at a time.
+/// A card with the kernels loaded, and a stream in which everything asked of it is done in order. Belongs to one thread
+/// at a time; others have others, whose streams run beside this one.
 pub(crate) struct Cuda {
     context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
     module: sys::CUmodule,
     functions: HashMap<KernelName, sys::CUfunction>,
     name: String,
@@ -29,7 +31,7 @@ unsafe impl Send for Cuda {}
 /// Memory of a card.
 pub(crate) struct Memory {
     address: sys::CUdeviceptr,
-    context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
 }
 
 // SAFETY: as for `Cuda`.
@@ -38,9 +40,9 @@ unsafe impl Send for Memory {}
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // A context that is gone has taken its memory with it.
-        if self.context.bind_to_thread().is_ok() {
-            // SAFETY: allocated once, freed once.
+        // Kernels may still work with it. A context that is gone has taken its memory with it.
+        if self.stream.synchronize().is_ok() {
+            // SAFETY: allocated once, freed once, and the context was bound to wait for the stream.
             #[allow(unsafe_code, reason = "the interface of the driver")]
             let freed = unsafe { result::free_sync(self.address) };
             if let Err(error) = freed {
@@ -50,7 +52,7 @@ impl Drop for Memory {
     }
 }
 
-fn driver(call: &'static str) -> impl Fn(DriverError) -> DeviceError {
+fn failure(call: &'static str) -> impl Fn(DriverError) -> DeviceError {
     move |error| DeviceError::Driver { call, reason: error.to_string() }
 }
 
@@ -59,24 +61,32 @@ fn driver(call: &'static str) -> impl Fn(DriverError) -> DeviceError {
 /// # Errors
 /// [`DeviceError::Absent`] or [`DeviceError::Unsupported`] if there is no driver that our kernels can be loaded with.
 pub(crate) fn count() -> Result<usize, DeviceError> {
+    driver()?;
+    let count = result::device::get_count().map_err(failure("cuDeviceGetCount"))?;
+    usize::try_from(count).map_err(|error| DeviceError::Absent(error.to_string()))
+}
+
+/// Which CUDA the driver is for, as in `CUDA 13.0`, once it is initialised.
+///
+/// # Errors
+/// As [`count`].
+pub(crate) fn driver() -> Result<String, DeviceError> {
     // SAFETY: opens a library of the system; the calls below need it and an initialised driver, in this order.
     #[allow(unsafe_code, reason = "loads a library, and asks it for its version")]
-    unsafe {
+    let version = unsafe {
         if !sys::is_culib_present() {
             return Err(DeviceError::Absent("no driver".into()));
         }
         result::init().map_err(|error| DeviceError::Absent(error.to_string()))?;
         let mut version = 0;
-        sys::cuDriverGetVersion(&raw mut version).result().map_err(driver("cuDriverGetVersion"))?;
-        if version < DRIVER_VERSION_MIN {
-            let (major, minor) = (version / 1000, version % 1000 / 10);
-            return Err(DeviceError::Unsupported(format!(
-                "a driver for CUDA {major}.{minor}, 13.0 is needed"
-            )));
-        }
+        sys::cuDriverGetVersion(&raw mut version).result().map_err(failure("cuDriverGetVersion"))?;
+        version
+    };
+    let driver = format!("CUDA {}.{}", version / 1000, version % 1000 / 10);
+    if version < DRIVER_VERSION_MIN {
+        return Err(DeviceError::Unsupported(format!("a driver for {driver}, 13.0 is needed")));
     }
-    let count = result::device::get_count().map_err(driver("cuDeviceGetCount"))?;
-    usize::try_from(count).map_err(|error| DeviceError::Absent(error.to_string()))
+    Ok(driver)
 }
 
 impl Cuda {
@@ -90,15 +100,19 @@ impl Cuda {
         if ordinal >= cards {
             return Err(DeviceError::Absent(format!("number {ordinal} of {cards}")));
         }
-        let context = CudaContext::new(ordinal).map_err(driver("cuDevicePrimaryCtxRetain"))?;
-        let capability = context.compute_capability().map_err(driver("cuDeviceGetAttribute"))?;
+        let context = CudaContext::new(ordinal).map_err(failure("cuDevicePrimaryCtxRetain"))?;
+        let capability = context.compute_capability().map_err(failure("cuDeviceGetAttribute"))?;
         let capability = (capability.0.unsigned_abs(), capability.1.unsigned_abs());
-        let name = context.name().map_err(driver("cuDeviceGetName"))?;
+        let name = context.name().map_err(failure("cuDeviceGetName"))?;
         let shared = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
-        let shared = context.attribute(shared).map_err(driver("cuDeviceGetAttribute"))?;
+        let shared = context.attribute(shared).map_err(failure("cuDeviceGetAttribute"))?;
+        // Threads that wait for the card leave their core to others: there are more of them than cores.
+        context.set_blocking_synchronize().map_err(failure("cuCtxSetFlags"))?;
+        let stream = context.new_stream().map_err(failure("cuStreamCreate"))?;
         let (image, module) = load(capability, &name)?;
         let mut cuda = Self {
             context,
+            stream,
             module,
             functions: HashMap::new(),
             name,
@@ -123,10 +137,10 @@ impl Cuda {
             #[allow(unsafe_code, reason = "the interface of the driver")]
             let function = unsafe {
                 let function = result::module::get_function(self.module, name);
-                let function = function.map_err(driver("cuModuleGetFunction"))?;
+                let function = function.map_err(failure("cuModuleGetFunction"))?;
                 let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
                 let set = result::function::set_function_attribute(function, attribute, shared as i32);
-                set.map_err(driver("cuFuncSetAttribute"))?;
+                set.map_err(failure("cuFuncSetAttribute"))?;
                 function
             };
             self.functions.insert(kernel, function);
@@ -135,14 +149,14 @@ impl Cuda {
     }
 
     fn bind(&self) -> Result<(), DeviceError> {
-        self.context.bind_to_thread().map_err(driver("cuCtxSetCurrent"))
+        self.context.bind_to_thread().map_err(failure("cuCtxSetCurrent"))
     }
 }
 
 impl Drop for Cuda {
     fn drop(&mut self) {
-        if self.bind().is_ok() {
-            // SAFETY: loaded once, unloaded once.
+        if self.stream.synchronize().is_ok() {
+            // SAFETY: loaded once, unloaded once, and none of its kernels runs any more.
             #[allow(unsafe_code, reason = "the interface of the driver")]
             let unloaded = unsafe { result::module::unload(self.module) };
             if let Err(error) = unloaded {
@@ -184,7 +198,7 @@ fn load(capability: (u32, u32), name: &str) -> Result<(String, sys::CUmodule), D
 fn load_image(image: &[u8]) -> Result<sys::CUmodule, DeviceError> {
     // SAFETY: a cubin says how long it is, and PTX ends in a zero; both were made by the compiler.
     #[allow(unsafe_code, reason = "the interface of the driver")]
-    unsafe { result::module::load_data(image.as_ptr().cast()) }.map_err(driver("cuModuleLoadData"))
+    unsafe { result::module::load_data(image.as_ptr().cast()) }.map_err(failure("cuModuleLoadData"))
 }
 
 impl Device for Cuda {
@@ -195,7 +209,7 @@ impl Device for Cuda {
         // SAFETY: the context is bound.
         #[allow(unsafe_code, reason = "the interface of the driver")]
         let address = unsafe { result::malloc_sync(bytes) }.map_err(|_| DeviceError::Memory { bytes })?;
-        Ok(Memory { address, context: Arc::clone(&self.context) })
+        Ok(Memory { address, stream: Arc::clone(&self.stream) })
     }
 
     fn address(&self, memory: &Memory) -> u64 {
@@ -204,16 +218,21 @@ impl Device for Cuda {
 
     fn upload(&self, memory: &Memory, bytes: &[u8]) -> Result<(), DeviceError> {
         self.bind()?;
-        // SAFETY: the memory is live and no shorter than `bytes`; the copy is done when the call returns.
+        // SAFETY: the memory is live and no shorter than `bytes`. They are pageable, and such the driver has copied
+        // elsewhere when the call returns.
         #[allow(unsafe_code, reason = "the interface of the driver")]
-        unsafe { result::memcpy_htod_sync(memory.address, bytes) }.map_err(driver("cuMemcpyHtoD"))
+        let copied = unsafe { result::memcpy_htod_async(memory.address, bytes, self.stream.cu_stream()) };
+        copied.map_err(failure("cuMemcpyHtoDAsync"))
     }
 
     fn download(&self, memory: &Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {
-        self.bind()?;
-        // SAFETY: as above; kernels and copies are all in the default stream, so the copy waits for them.
+        // Binds the context, too.
+        self.stream.synchronize().map_err(failure("cuStreamSynchronize"))?;
+        // SAFETY: as above; the copy is done when the stream has come to its end, and before the borrow ends.
         #[allow(unsafe_code, reason = "the interface of the driver")]
-        unsafe { result::memcpy_dtoh_sync(bytes, memory.address) }.map_err(driver("cuMemcpyDtoH"))
+        let copied = unsafe { result::memcpy_dtoh_async(bytes, memory.address, self.stream.cu_stream()) };
+        copied.map_err(failure("cuMemcpyDtoHAsync"))?;
+        self.stream.synchronize().map_err(failure("cuStreamSynchronize"))
     }
 
     #[allow(unsafe_code, reason = "kernels trust their arguments")]
@@ -246,11 +265,39 @@ impl Device for Cuda {
                 (grid.blocks.0, grid.blocks.1, 1),
                 (grid.threads, 1, 1),
                 grid.shared_bytes,
-                std::ptr::null_mut(),
+                self.stream.cu_stream(),
                 &mut pointers,
             )
         };
         launched.map_err(|error| failed(error.to_string()))
+    }
+}
+
+/// A CUDA graph.
+pub(crate) struct Recording(CudaGraph);
+
+// SAFETY: as for `Cuda`; a graph is used by one thread at a time, the one that has the card.
+#[allow(unsafe_code, reason = "see Cuda")]
+unsafe impl Send for Recording {}
+
+impl Replay for Cuda {
+    type Recording = Recording;
+
+    fn record(&self, launches: impl FnOnce() -> Result<(), DeviceError>) -> Result<Recording, DeviceError> {
+        let begun = self.stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
+        begun.map_err(failure("cuStreamBeginCapture"))?;
+        let launched = launches();
+        // In any case, lest the stream goes on noting.
+        let flags = sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
+        let graph = self.stream.end_capture(flags).map_err(failure("cuStreamEndCapture"));
+        launched?;
+        let none = || DeviceError::Driver { call: "cuStreamEndCapture", reason: "no graph".into() };
+        graph?.map(Recording).ok_or_else(none)
+    }
+
+    #[allow(unsafe_code, reason = "addresses were noted")]
+    unsafe fn replay(&self, recording: &Recording) -> Result<(), DeviceError> {
+        recording.0.launch().map_err(failure("cuGraphLaunch"))
     }
 }
 

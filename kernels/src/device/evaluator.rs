@@ -1,5 +1,6 @@
 //! Evaluation on a device.
 
+use super::any::Tally;
 use super::forward::{Space, Weights};
 use super::positions::Positions;
 use super::{Device, DeviceError};
@@ -13,7 +14,7 @@ use std::sync::Arc;
 /// Most positions of a pass; more are evaluated in several.
 const POSITIONS_MAX: usize = 4096;
 
-/// Evaluates with a network on a device. If the device fails, that is logged and the CPU goes on.
+/// Evaluates with a network on a device. If the device fails, that is logged and counted, and the CPU goes on.
 pub(crate) struct DeviceEvaluator<D: Device> {
     device: D,
     network: Arc<Network>,
@@ -21,6 +22,8 @@ pub(crate) struct DeviceEvaluator<D: Device> {
     /// For the last board and number of positions.
     space: Option<Space<D>>,
     positions: Positions,
+    /// Where a failure is counted.
+    tally: Tally,
     /// Once the device has failed.
     fallback: Option<CpuEvaluator>,
 }
@@ -32,7 +35,13 @@ impl<D: Device> DeviceEvaluator<D> {
     pub(crate) fn new(device: D, network: Arc<Network>) -> Result<Self, DeviceError> {
         let weights = Weights::new(&device, network.architecture(), network.weights())?;
         let positions = Positions::new(Board::Hex8);
-        Ok(Self { device, network, weights, space: None, positions, fallback: None })
+        let tally = Tally::default();
+        Ok(Self { device, network, weights, space: None, positions, tally, fallback: None })
+    }
+
+    /// Counts failures there.
+    pub(crate) fn counting(self, tally: Tally) -> Self {
+        Self { tally, ..self }
     }
 
     /// Evaluates, or says why the device could not.
@@ -100,7 +109,10 @@ where
         if self.fallback.is_none() {
             match self.try_evaluate(queries) {
                 Ok(evaluations) => return evaluations,
-                Err(error) => tracing::error!(%error, "the device failed, evaluation goes on on the CPU"),
+                Err(error) => {
+                    tracing::error!(%error, "the device failed, evaluation goes on on the CPU");
+                    self.tally.count(&error);
+                }
             }
         }
         let network = &self.network;

@@ -306,7 +306,7 @@ fn arrays<D: Device, T: super::array::Plain>(
 }
 
 /// Makes room for `len` elements; what was there is lost.
-fn grow<D: Device, T: super::array::Plain>(
+pub(crate) fn grow<D: Device, T: super::array::Plain>(
     device: &D,
     array: &mut Array<D, T>,
     len: usize,

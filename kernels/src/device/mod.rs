@@ -4,6 +4,7 @@
 //! kernel needs; the kernels themselves trust their arguments. Everything above [`Device`] is the same code for a card
 //! and for emulation, so what tests prove without a card is what a card runs.
 
+mod any;
 mod array;
 mod backend;
 mod compile;
@@ -18,11 +19,14 @@ mod ops_back;
 mod playouts;
 mod positions;
 mod referee;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod train;
+mod trial;
 mod wave;
 
+pub use any::{AnyBackend, Failures};
 pub(crate) use array::{Array, Bf16};
 pub use backend::{Backend, CpuBackend, CudaBackend};
 pub use compile::{CompileError, Compiled, compile, is_compiler_present};
@@ -138,4 +142,23 @@ pub(crate) trait Device {
         grid: Grid,
         arguments: &[Argument],
     ) -> Result<(), DeviceError>;
+}
+
+/// A device that repeats a sequence of launches as a whole.
+pub(crate) trait Replay: Device {
+    /// Launches with their arguments.
+    type Recording;
+
+    /// Notes what is launched, instead of doing it. Nothing but launches may be asked of the device meanwhile.
+    fn record(
+        &self,
+        launches: impl FnOnce() -> Result<(), DeviceError>,
+    ) -> Result<Self::Recording, DeviceError>;
+
+    /// Launches what was noted.
+    ///
+    /// # Safety
+    /// The memory that it was launched with is still there.
+    #[allow(unsafe_code, reason = "addresses were noted")]
+    unsafe fn replay(&self, recording: &Self::Recording) -> Result<(), DeviceError>;
 }

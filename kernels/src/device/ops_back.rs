@@ -2,6 +2,7 @@
 
 use super::ops::{Call, HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, Part, Shape, of_width};
 use super::positions::{ACTION_WORDS, READS};
+use super::targets::Targets;
 use super::{Array, Bf16, Device, DeviceError};
 use crate::action::{KINDS, PAIRS};
 use crate::architecture::{HEAD, KEY};
@@ -35,15 +36,6 @@ pub(crate) fn splits_max(rows: usize) -> usize {
 /// Squares that `gradient_norm` leaves.
 pub(crate) fn norm_blocks(count: usize) -> usize {
     count.div_ceil(NORM_PIECE)
-}
-
-/// What positions have to teach, on the device.
-pub(crate) struct Targets<'a, D: Device> {
-    pub(crate) index: &'a Array<D, u32>,
-    pub(crate) weight: &'a Array<D, f32>,
-    pub(crate) ends: &'a Array<D, u32>,
-    pub(crate) seats: &'a Array<D, u8>,
-    pub(crate) winners: &'a Array<D, u8>,
 }
 
 /// What the optimiser changes.
@@ -164,7 +156,7 @@ impl<D: Device> Ops<'_, D> {
         &self,
         logits: &Array<D, f32>,
         moves: &Moves<'_, D>,
-        targets: &Targets<'_, D>,
+        targets: &Targets<D>,
         values: &Array<D, f32>,
         losses: &Array<D, f32>,
         boards: usize,
@@ -173,12 +165,12 @@ impl<D: Device> Ops<'_, D> {
         Call::new("policy_losses")
             .array(logits, moves.count)
             .array(moves.ends, boards)
-            .array(targets.index, targets.index.len())
-            .array(targets.weight, targets.index.len())
-            .array(targets.ends, boards)
+            .array(&targets.index, targets.index.len())
+            .array(&targets.weight, targets.index.len())
+            .array(&targets.ends, boards)
             .array(values, boards * SEATS_MAX)
-            .array(targets.seats, boards)
-            .array(targets.winners, boards)
+            .array(&targets.seats, boards)
+            .array(&targets.winners, boards)
             .array(losses, boards * 2)
             .int(boards)
             .float(per_policy)

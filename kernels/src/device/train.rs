@@ -2,8 +2,9 @@
 
 use super::forward::{Space, Weights};
 use super::ops::{After, HEAD_COLUMNS, Ops, POLICY_PARTIAL, Shape};
-use super::ops_back::{Rates, State, Targets, norm_blocks, policy_blocks, splits_max};
+use super::ops_back::{Rates, State, norm_blocks, policy_blocks, splits_max};
 use super::positions::Positions;
+use super::targets::Targets;
 use super::{Array, Bf16, Device, DeviceError};
 use crate::action::KINDS;
 use crate::architecture::{HEAD, Layout, Span, VALUE_HIDDEN};
@@ -11,9 +12,9 @@ use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
 use crate::encode::{CHANNELS, GLOBALS};
 use crate::network::Network;
-use crate::optimizer::{BETA1, BETA2, Optimizer, keep};
+use crate::optimizer::{BETA1, BETA2, Moments, Optimizer, keep};
 use crate::tower::Sums;
-use crate::trainer::{Loss, NotFinite, Train, TrainError};
+use crate::trainer::{Loss, NotFinite, Progress, Train, TrainError};
 use rules::{Board, SEATS_MAX};
 
 /// Weights in training, on a device.
@@ -27,6 +28,8 @@ pub(crate) struct DeviceTrainer<D: Device> {
     decays: Array<D, u8>,
     space: Space<D>,
     back: Back<D>,
+    /// The average of the last step, to evaluate with; none until that is asked for.
+    averaged: Option<Weights<D>>,
     /// Steps in the moments.
     moments: u64,
     step: u64,
@@ -34,6 +37,7 @@ pub(crate) struct DeviceTrainer<D: Device> {
 
 /// What backward works with.
 struct Back<D: Device> {
+    targets: Targets<D>,
     gradient: Array<D, f32>,
     /// Derivatives by the trunk, which take turns.
     g: [Array<D, Bf16>; 2],
@@ -59,6 +63,7 @@ impl<D: Device> Back<D> {
         let trunk = || Array::new(device, rows * width);
         let widest = (shape.taps * CHANNELS.max(width) * width).max(width * HEAD_COLUMNS);
         Ok(Self {
+            targets: Targets::new(device, n)?,
             gradient: Array::new(device, layout.total)?,
             g: [trunk()?, trunk()?],
             dh: trunk()?,
@@ -109,6 +114,7 @@ impl<D: Device> DeviceTrainer<D> {
             weights,
             space,
             back,
+            averaged: None,
             moments,
             step: parent.header.step,
             device,
@@ -116,6 +122,7 @@ impl<D: Device> DeviceTrainer<D> {
     }
 
     fn make_step(&mut self, samples: &Positions, of_run: u64, run: u64) -> Result<Loss, TrainError> {
+        self.averaged = None;
         let sums = self.gradient(samples)?;
         let rate = self.optimizer.rate(self.step, of_run, run);
         let moments = self.moments.saturating_add(1);
@@ -156,27 +163,30 @@ impl<D: Device> DeviceTrainer<D> {
 
     /// Forward, losses, backward: leaves the derivative of the mean loss by every weight.
     fn gradient(&mut self, samples: &Positions) -> Result<Sums, DeviceError> {
-        let n = samples.len();
-        assert_eq!(samples.winners.len(), n, "samples have targets");
         self.space.load(&self.device, samples)?;
         self.space.forward(&self.device, &self.weights, samples, false)?;
+        self.losses(samples)?;
+        let shape = self.space.shape(samples.len());
+        self.backward_heads(shape, samples.moves())?;
+        self.backward_trunk(shape)?;
+        self.sums(samples)
+    }
+
+    /// The losses of what forward has left, and their derivatives in its place.
+    fn losses(&mut self, samples: &Positions) -> Result<(), DeviceError> {
+        let n = samples.len();
+        self.back.targets.write(&self.device, samples)?;
         let (device, space, back) = (&self.device, &self.space, &self.back);
         let share = |count: usize| 1.0 / count.max(1) as f32;
         let (per_policy, per_value) = (share(samples.policies()), share(n));
-        let targets = Targets {
-            index: &Array::from_slice(device, &samples.target_index)?,
-            weight: &Array::from_slice(device, &samples.target_weight)?,
-            ends: &Array::from_slice(device, &samples.target_ends)?,
-            seats: &Array::from_slice(device, &samples.seats)?,
-            winners: &Array::from_slice(device, &samples.winners)?,
-        };
         let moves = space.moves(samples.moves());
         let per = (per_policy, per_value);
-        Ops(device).losses(&space.logits, &moves, &targets, &space.value, &back.losses, n, per)?;
-        let shape = space.shape(n);
-        self.backward_heads(shape, samples.moves())?;
-        self.backward_trunk(shape)?;
-        let losses = back.losses.read(device, 2 * n)?;
+        Ops(device).losses(&space.logits, &moves, &back.targets, &space.value, &back.losses, n, per)
+    }
+
+    fn sums(&self, samples: &Positions) -> Result<Sums, DeviceError> {
+        let n = samples.len();
+        let losses = self.back.losses.read(&self.device, 2 * n)?;
         let sum = |from: usize| losses.iter().skip(from).step_by(2).map(|&loss| f64::from(loss)).sum();
         Ok(Sums { policy: sum(0), policies: samples.policies(), value: sum(1), values: n })
     }
@@ -288,6 +298,21 @@ where
         self.make_step(samples, of_run, run)
     }
 
+    fn evaluate(&mut self, batch: &Batch) -> Result<Loss, DeviceError> {
+        let samples = batch.packed.as_ref().expect("a batch of the backend that trains");
+        self.space.load(&self.device, samples)?;
+        let averaged = match self.averaged.take() {
+            Some(averaged) => averaged,
+            None => {
+                let average = self.average.read(&self.device, self.weights.layout.total)?;
+                Weights::new(&self.device, self.weights.architecture, &average)?
+            }
+        };
+        self.space.forward(&self.device, self.averaged.insert(averaged), samples, true)?;
+        self.losses(samples)?;
+        self.sums(samples).map(Loss::of)
+    }
+
     fn step_count(&self) -> u64 {
         self.step
     }
@@ -295,6 +320,12 @@ where
     fn network(&self) -> Result<Option<Network>, DeviceError> {
         let average = self.average.read(&self.device, self.weights.layout.total)?;
         Ok(Network::from_weights(self.weights.architecture, average))
+    }
+
+    fn progress(&self) -> Result<Progress, DeviceError> {
+        let read = |array: &Array<D, f32>| array.read(&self.device, self.weights.layout.total);
+        let moments = Moments { first: read(&self.first)?, second: read(&self.second)?, steps: self.moments };
+        Ok(Progress { raw: read(&self.weights.all32)?, moments })
     }
 }
 

@@ -7,7 +7,7 @@ use super::forward::{Space, Weights};
 use super::games::{BLOCKS_MAX, of_board, table_bytes, words};
 use super::ops::{Call, HEAD_COLUMNS};
 use super::positions::{HEADER, READS, header};
-use super::{Array, Device, DeviceError};
+use super::{Array, DeviceError, Replay};
 use crate::action::{KINDS, PAIRS, RAYS};
 use crate::architecture::KEY;
 use crate::network::Network;
@@ -146,8 +146,19 @@ impl Rooms {
     }
 }
 
+/// How a device goes from one evaluation to the next.
+enum Course<R> {
+    /// It has not launched anything: what it loads first, it cannot record.
+    New,
+    /// By replaying this.
+    Replayed(R),
+    /// Launch by launch, because it would not record.
+    Launched,
+}
+
 /// Games of one network on a device.
-pub(crate) struct Wave<D: Device, T: Topology> {
+pub(crate) struct Wave<D: Replay, T: Topology> {
+    course: Course<D::Recording>,
     device: D,
     config: Config,
     settings: WaveSettings,
@@ -166,7 +177,7 @@ pub(crate) struct Wave<D: Device, T: Topology> {
     board: PhantomData<fn() -> T>,
 }
 
-impl<D: Device, T: Topology> Wave<D, T> {
+impl<D: Replay, T: Topology> Wave<D, T> {
     /// Games that have not begun.
     ///
     /// # Errors
@@ -205,6 +216,7 @@ impl<D: Device, T: Topology> Wave<D, T> {
         space.headers.write(&device, &header(&start).repeat(slots))?;
         let outbox = OUTBOX.min(2 * slots * rooms.record()).max(rooms.record()) + 1;
         let wave = Self {
+            course: Course::New,
             config,
             settings,
             rooms,
@@ -223,6 +235,31 @@ impl<D: Device, T: Topology> Wave<D, T> {
             device,
         };
         Ok(wave)
+    }
+
+    /// Every game goes on to its next question, which the network answers.
+    fn step(&mut self) -> Result<(), DeviceError> {
+        if let Course::Replayed(recording) = &self.course {
+            // SAFETY: it was recorded with the arrays of `self`, none of which is ever replaced.
+            #[allow(unsafe_code, reason = "the arrays are known to be there")]
+            return unsafe { self.device.replay(recording) };
+        }
+        self.search()?;
+        self.evaluate()?;
+        if let Course::New = self.course {
+            let recorded = self.device.record(|| {
+                self.search()?;
+                self.evaluate()
+            });
+            self.course = match recorded {
+                Ok(recording) => Course::Replayed(recording),
+                Err(error) => {
+                    tracing::warn!(%error, "launches are not replayed as one");
+                    Course::Launched
+                }
+            };
+        }
+        Ok(())
     }
 
     /// The network computes what it has to say of every question.
@@ -284,14 +321,14 @@ impl<D: Device, T: Topology> Wave<D, T> {
     }
 }
 
-impl<D: Device + Send, T: Topology> PlayWaves for Wave<D, T>
+impl<D: Replay + Send, T: Topology> PlayWaves for Wave<D, T>
 where
     D::Memory: Send,
+    D::Recording: Send,
 {
     fn play(&mut self, evaluations: u32) -> Result<Vec<WaveGame>, DeviceError> {
         for _ in 0..evaluations {
-            self.search()?;
-            self.evaluate()?;
+            self.step()?;
         }
         self.finished()
     }

@@ -141,7 +141,7 @@ impl Service {
 
     /// A message that its author sends to each peer: from anybody else it is forged.
     fn on_direct(&mut self, from: PeerId, message: gossipsub::Message) -> MessageAcceptance {
-        if message.source != Some(from) || message.data.len() > GOSSIP_BYTES_MAX {
+        if !is_authors_own(from, &message) {
             return MessageAcceptance::Reject;
         }
         self.hear(message.topic.into_string(), from, message.data);
@@ -169,5 +169,29 @@ impl Service {
         }
         self.hear(topic, author, message.data);
         MessageAcceptance::Accept
+    }
+}
+
+/// Whether a direct message comes from the peer that it names as its author, and is no larger than may be.
+fn is_authors_own(from: PeerId, message: &gossipsub::Message) -> bool {
+    message.source == Some(from) && message.data.len() <= GOSSIP_BYTES_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_direct_message_is_its_authors_own() {
+        let [one, other] = [PeerId::random(), PeerId::random()];
+        let own = |source, bytes| {
+            let topic = gossipsub::IdentTopic::new("events").hash();
+            let message = gossipsub::Message { source, data: vec![0; bytes], sequence_number: None, topic };
+            is_authors_own(one, &message)
+        };
+        assert!(own(Some(one), 0) && own(Some(one), GOSSIP_BYTES_MAX));
+        assert!(!own(Some(other), 5), "said in the name of another");
+        assert!(!own(None, 5), "nobody's");
+        assert!(!own(Some(one), GOSSIP_BYTES_MAX + 1), "too large");
     }
 }

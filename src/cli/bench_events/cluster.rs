@@ -9,6 +9,7 @@ use crate::{
     client::{Client, ClientError},
     clock::now_us,
     config::{Config, EventsConfig, SelfplayConfig},
+    devices::Wanted,
     http::{Drill, Drilled, drill_number},
     node::status::Status,
 };
@@ -74,6 +75,8 @@ impl Cluster {
     /// Starts the first `count` peers and waits until they are one cluster.
     pub(super) fn start(&mut self, count: usize, gossip: bool) -> anyhow::Result<()> {
         let settings = Config {
+            // They compute nothing.
+            device: Wanted::Cpu,
             selfplay: SelfplayConfig { enabled: false, ..SelfplayConfig::default() },
             events: EventsConfig { gossip },
             ..Config::default()

@@ -3,10 +3,12 @@
 mod screen;
 mod summary;
 
+use super::device::{DEVICES, DeviceParser};
 use super::local::{Acknowledged, Interrupted, Peer, disagreements, lost, silent, stop_all, watch_signals};
 use super::players::load_model;
 use crate::{
     config::Config,
+    devices::Wanted,
     learner::{
         arena::{Arena, ArenaSettings, Contestant},
         sprt::wilson,
@@ -53,7 +55,8 @@ const RANDOM_GAMES: u32 = 400;
 #[command(
     after_help = "Exit status: 0 if every peer agrees on the champion and its history and nothing acknowledged was \
     lost; 1 if not; 2 if the demo could not run; 130 when interrupted.\n\n\
-    Examples:\n  ringrift demo\n  ringrift demo --minutes 10 --json summary.json --keep"
+    Examples:\n  ringrift demo\n  ringrift demo --minutes 10 --json summary.json --keep\n  \
+    ringrift demo --device cpu"
 )]
 pub(super) struct Args {
     /// Peers.
@@ -68,6 +71,10 @@ pub(super) struct Args {
     /// Seed of self-play, training and evaluation.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// What the peers compute on: auto (every card that can be used, otherwise the CPU), cpu, cuda (every card), or
+    /// cuda:N (that card). They share the cards.
+    #[arg(long, value_name = DEVICES, value_parser = DeviceParser, hide_possible_values = true, default_value_t)]
+    device: Wanted,
     /// Keep the data and the logs.
     #[arg(long)]
     keep: bool,
@@ -133,7 +140,12 @@ struct Demo {
 
 impl Demo {
     fn new(args: &Args, root: &Path, interrupted: Arc<AtomicBool>) -> anyhow::Result<Self> {
-        let settings = Config { configs: vec![args.config.clone()], seed: args.seed, ..Config::default() };
+        let settings = Config {
+            configs: vec![args.config.clone()],
+            device: args.device,
+            seed: args.seed,
+            ..Config::default()
+        };
         let settings = toml::to_string(&settings).context("the settings")?;
         let peers: Result<Vec<Peer>, _> =
             (1..=usize::from(args.peers)).map(|number| Peer::new(root, number, &settings)).collect();

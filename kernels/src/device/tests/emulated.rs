@@ -1,6 +1,6 @@
 //! Emulation as a device: memory with red zones, launches under a seeded schedule.
 
-use crate::device::{Argument, Device, DeviceError, Grid, KernelName};
+use crate::device::{Argument, Device, DeviceError, Grid, KernelName, Replay};
 use std::alloc::{Layout, alloc, dealloc};
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +14,11 @@ const UNWRITTEN: u8 = 0xff;
 pub(super) struct Emulated {
     seed: u64,
     live: Arc<Mutex<Vec<Block>>>,
+    /// Launches that are noted instead of being done.
+    noted: Mutex<Option<Vec<Launch>>>,
 }
+
+type Launch = (KernelName, Grid, Vec<Argument>);
 
 #[derive(Clone, Copy, PartialEq)]
 struct Block {
@@ -64,7 +68,7 @@ impl Drop for Memory {
 
 impl Emulated {
     pub(super) fn new(seed: u64) -> Self {
-        Self { seed, live: Arc::default() }
+        Self { seed, live: Arc::default(), noted: Mutex::default() }
     }
 
     pub(super) fn seed(&self) -> u64 {
@@ -120,6 +124,10 @@ impl Device for Emulated {
         grid: Grid,
         arguments: &[Argument],
     ) -> Result<(), DeviceError> {
+        if let Some(noted) = self.noted.lock().unwrap().as_mut() {
+            noted.push((kernel, grid, arguments.to_vec()));
+            return Ok(());
+        }
         let arguments: Vec<emu::Argument> = arguments
             .iter()
             .map(|argument| match *argument {
@@ -140,5 +148,26 @@ impl Device for Emulated {
         } else {
             Err(failed("wrote outside of its arrays".into()))
         }
+    }
+}
+
+impl Replay for Emulated {
+    type Recording = Vec<Launch>;
+
+    fn record(&self, launches: impl FnOnce() -> Result<(), DeviceError>) -> Result<Vec<Launch>, DeviceError> {
+        *self.noted.lock().unwrap() = Some(Vec::new());
+        let launched = launches();
+        let noted = self.noted.lock().unwrap().take();
+        launched?;
+        Ok(noted.unwrap())
+    }
+
+    #[allow(unsafe_code, reason = "addresses were noted")]
+    unsafe fn replay(&self, recording: &Vec<Launch>) -> Result<(), DeviceError> {
+        for (kernel, grid, arguments) in recording {
+            // SAFETY: they were launched like this when they were noted, and the memory is still there.
+            unsafe { self.launch(kernel, *grid, arguments)? };
+        }
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@ mod emulated;
 mod forward;
 mod games;
 mod planted;
+mod product;
 mod search;
 mod small;
 mod training;

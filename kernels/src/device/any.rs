@@ -1,0 +1,165 @@
+//! Any processor there is, as a value: what self-play, training and evaluation are given.
+//!
+//! Invariant: there is always an evaluator. A card that cannot evaluate a network, or no longer, leaves it to the CPU, and
+//! that is counted.
+
+use super::{Backend, CpuBackend, CudaBackend, DeviceError};
+use crate::batch::Batch;
+use crate::checkpoint::Checkpoint;
+use crate::cpu::CpuEvaluator;
+use crate::evaluator::{AnyEvaluator, Evaluator};
+use crate::network::Network;
+use crate::optimizer::Optimizer;
+use crate::trainer::Train;
+use rules::{Board, Topology};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What has failed on a card since the process began; the CPU went on each time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// How often.
+    pub count: u64,
+    /// The latest.
+    pub last: Option<DeviceError>,
+}
+
+/// Where everybody who uses a card counts its failures.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally(Arc<Mutex<Failures>>);
+
+impl Tally {
+    pub(crate) fn count(&self, error: &DeviceError) {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.count = failures.count.saturating_add(1);
+        failures.last = Some(error.clone());
+    }
+
+    pub(crate) fn get(&self) -> Failures {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The CPU or a card; cheap to clone. Clones of a card count its failures together.
+#[derive(Clone, Debug, Default)]
+pub enum AnyBackend {
+    /// The calling thread.
+    #[default]
+    Cpu,
+    /// A card.
+    Cuda(CudaBackend),
+}
+
+impl AnyBackend {
+    /// Whether it is a card.
+    #[must_use]
+    pub fn is_card(&self) -> bool {
+        match self {
+            Self::Cpu => false,
+            Self::Cuda(_) => true,
+        }
+    }
+
+    /// An evaluator of a network for positions of any board that it plays on. It goes on on the CPU if the card fails, now
+    /// or later.
+    #[must_use]
+    pub fn any_evaluator(&self, network: Arc<Network>) -> Box<dyn AnyEvaluator> {
+        let card = match self {
+            Self::Cpu => return Box::new(CpuEvaluator::new(network)),
+            Self::Cuda(card) => card,
+        };
+        match card.device_evaluator(Arc::clone(&network)) {
+            Ok(evaluator) => Box::new(evaluator),
+            Err(error) => {
+                tracing::error!(%error, card = card.describe(), "the CPU evaluates in place of the card");
+                self.failed(&error);
+                Box::new(CpuEvaluator::new(network))
+            }
+        }
+    }
+
+    /// Counts a failure that the caller makes good on the CPU.
+    pub fn failed(&self, error: &DeviceError) {
+        match self {
+            Self::Cpu => {}
+            Self::Cuda(card) => card.tally().count(error),
+        }
+    }
+
+    /// What has failed on it.
+    #[must_use]
+    pub fn failures(&self) -> Failures {
+        match self {
+            Self::Cpu => Failures::default(),
+            Self::Cuda(card) => card.tally().get(),
+        }
+    }
+}
+
+impl Backend for AnyBackend {
+    fn describe(&self) -> String {
+        match self {
+            Self::Cpu => CpuBackend.describe(),
+            Self::Cuda(card) => card.describe(),
+        }
+    }
+
+    fn evaluator<T: Topology>(&self, network: Arc<Network>) -> Result<Box<dyn Evaluator<T>>, DeviceError> {
+        match self {
+            Self::Cpu => CpuBackend.evaluator(network),
+            Self::Cuda(card) => card.evaluator(network),
+        }
+    }
+
+    fn batch(&self, board: Board) -> Batch {
+        match self {
+            Self::Cpu => CpuBackend.batch(board),
+            Self::Cuda(card) => card.batch(board),
+        }
+    }
+
+    fn trainer(
+        &self,
+        parent: &Checkpoint,
+        board: Board,
+        optimizer: Optimizer,
+        positions_max: usize,
+    ) -> Result<Box<dyn Train>, DeviceError> {
+        match self {
+            Self::Cpu => CpuBackend.trainer(parent, board, optimizer, positions_max),
+            Self::Cuda(card) => card.trainer(parent, board, optimizer, positions_max),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Architecture, Query};
+    use rules::{Hex8, Options, State};
+
+    #[test]
+    fn failures_are_counted_over_clones() {
+        let tally = Tally::default();
+        assert_eq!(tally.get(), Failures::default());
+        let errors = [DeviceError::Memory { bytes: 1 }, DeviceError::Absent("gone".into())];
+        errors.iter().for_each(|error| tally.clone().count(error));
+        assert_eq!(tally.get(), Failures { count: 2, last: Some(errors[1].clone()) });
+    }
+
+    #[test]
+    fn the_cpu_is_a_backend_like_any_other() {
+        let backend = AnyBackend::default();
+        assert_eq!((backend.describe().as_str(), backend.is_card()), ("CPU", false));
+        backend.failed(&DeviceError::Memory { bytes: 1 });
+        assert_eq!(backend.failures(), Failures::default());
+        // Of a width that no card has kernels for.
+        let odd = Architecture { channels: 36, ..Architecture::small(Board::Hex8) };
+        let network = Arc::new(Network::seeded(odd, 1));
+        let (state, mut legal) = (State::<Hex8>::new(2, Options::default()), Vec::new());
+        state.legal(&mut legal);
+        let query = [Query { state: &state, legal: &legal }];
+        let mut any = backend.any_evaluator(Arc::clone(&network));
+        let any: &mut dyn Evaluator<Hex8> = &mut *any;
+        assert_eq!(any.evaluate(&query), CpuEvaluator::new(network).evaluate(&query));
+    }
+}

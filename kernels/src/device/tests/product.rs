@@ -1,0 +1,175 @@
+//! What the product rests on: full checkpoints from a device, and devices that fail or lie.
+
+use super::{assert_close, network, samples};
+use crate::device::any::Tally;
+use crate::device::evaluator::DeviceEvaluator;
+use crate::device::tests::emulated::{Emulated, Memory};
+use crate::device::train::DeviceTrainer;
+use crate::device::trial::trial;
+use crate::device::{Argument, Device, DeviceError, Grid, KernelName};
+use crate::trainer::Trainer;
+use crate::{Architecture, Checkpoint, CpuEvaluator, Evaluator, Optimizer, Query, Train};
+use rules::{Board, Config, Hex8, Options, State};
+use std::cell::Cell;
+use std::sync::Arc;
+use wire::Hash;
+
+/// What goes wrong with a device.
+#[derive(Clone, Copy)]
+enum Fault {
+    /// This many launches are done, and no more.
+    After(u32),
+    /// One kernel is not run, and nobody is told.
+    Skips(KernelName),
+}
+
+/// Emulation with a fault.
+struct Faulty {
+    device: Emulated,
+    fault: Fault,
+    launches: Cell<u32>,
+}
+
+impl Faulty {
+    fn new(fault: Fault) -> Self {
+        Self { device: Emulated::new(1), fault, launches: Cell::new(0) }
+    }
+}
+
+impl Device for Faulty {
+    type Memory = Memory;
+
+    fn allocate(&self, bytes: usize) -> Result<Memory, DeviceError> {
+        self.device.allocate(bytes)
+    }
+
+    fn address(&self, memory: &Memory) -> u64 {
+        self.device.address(memory)
+    }
+
+    fn upload(&self, memory: &Memory, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.device.upload(memory, bytes)
+    }
+
+    fn download(&self, memory: &Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        self.device.download(memory, bytes)
+    }
+
+    #[allow(unsafe_code, reason = "passes a launch on")]
+    unsafe fn launch(
+        &self,
+        kernel: KernelName,
+        grid: Grid,
+        arguments: &[Argument],
+    ) -> Result<(), DeviceError> {
+        match self.fault {
+            Fault::After(count) if self.launches.get() >= count => {
+                return Err(DeviceError::Kernel { kernel, reason: "as the test wants it".into() });
+            }
+            Fault::Skips(skipped) if skipped == kernel => return Ok(()),
+            Fault::After(_) | Fault::Skips(_) => {}
+        }
+        self.launches.set(self.launches.get() + 1);
+        // SAFETY: the caller's promise.
+        unsafe { self.device.launch(kernel, grid, arguments) }
+    }
+}
+
+fn small() -> Architecture {
+    Architecture { blocks: 1, channels: 32, ..Architecture::small(Board::Hex8) }
+}
+
+fn parent() -> Checkpoint {
+    Checkpoint::seeded(Config { board: Board::Hex8, seats: 2 }, small(), 1)
+}
+
+#[test]
+fn a_device_is_tried_out() {
+    assert_eq!(trial(Emulated::new(2)), Ok(()));
+    let failed = trial(Faulty::new(Fault::After(3)));
+    assert!(matches!(failed, Err(DeviceError::Kernel { .. })), "{failed:?}");
+    for kernel in ["tower_32", "policy_logits"] {
+        let wrong = trial(Faulty::new(Fault::Skips(kernel)));
+        assert!(matches!(wrong, Err(DeviceError::Unsupported(_))), "without {kernel}: {wrong:?}");
+    }
+}
+
+#[test]
+fn an_evaluator_that_fails_goes_on_on_the_cpu_and_is_counted_once() {
+    let network = Arc::new(network(small(), 1));
+    let (state, mut legal) = (State::<Hex8>::new(2, Options::default()), Vec::new());
+    state.legal(&mut legal);
+    let query = [Query { state: &state, legal: &legal }];
+    let want = CpuEvaluator::new(Arc::clone(&network)).evaluate(&query);
+    let tally = Tally::default();
+    let device = Faulty::new(Fault::After(0));
+    let mut evaluator = DeviceEvaluator::new(device, network).unwrap().counting(tally.clone());
+    for _ in 0..3 {
+        assert_eq!(evaluator.evaluate(&query), want);
+        let failures = tally.get();
+        assert_eq!(failures.count, 1);
+        assert!(matches!(failures.last, Some(DeviceError::Kernel { .. })), "{failures:?}");
+    }
+}
+
+#[test]
+fn a_run_on_a_device_leaves_a_checkpoint_that_any_backend_goes_on_from() {
+    let (batch, packed) = samples::<Hex8>(2, 4);
+    let parent = parent();
+    let optimizer = Optimizer::default();
+    let hash = Hash::of(&parent.to_bytes());
+    let on_device = |from: &Checkpoint| {
+        let mut trainer = DeviceTrainer::new(Emulated::new(1), from, Board::Hex8, optimizer, 4).unwrap();
+        trainer.step(&packed, 0, 2).unwrap();
+        trainer.step(&packed, 1, 2).unwrap();
+        Checkpoint::trained(&trainer, from, hash, 9).unwrap().unwrap()
+    };
+    let on_cpu = |from: &Checkpoint| {
+        let mut trainer = Trainer::new(from, Board::Hex8, optimizer);
+        trainer.step(&batch, 0, 2).unwrap();
+        trainer.step(&batch, 1, 2).unwrap();
+        Checkpoint::trained(&trainer, from, hash, 9).unwrap().unwrap()
+    };
+    let (child, reference) = (on_device(&parent), on_cpu(&parent));
+    assert_eq!(child.header, reference.header);
+    assert_eq!((child.header.step, child.header.generation, child.header.parent), (2, 1, Some(hash)));
+    assert_eq!(child.moments.as_ref().unwrap().steps, 2);
+    assert_close("raw", &child.raw, &reference.raw, 1e-3, 0.0);
+    assert_close("average", child.network.weights(), reference.network.weights(), 1e-3, 0.0);
+    assert_ne!(child.raw, parent.raw);
+    assert_ne!(child.raw, child.network.weights(), "the average is not the raw weights");
+    assert_eq!(Checkpoint::from_bytes(&child.to_bytes()).unwrap(), child);
+    for (grandchild, what) in [(on_device(&child), "device"), (on_cpu(&child), "CPU")] {
+        let moments = grandchild.moments.as_ref().unwrap();
+        assert_eq!((grandchild.header.step, moments.steps), (4, 4), "{what}");
+    }
+}
+
+#[test]
+fn the_average_is_evaluated_as_on_the_cpu() {
+    let (batch, packed) = samples::<Hex8>(2, 5);
+    let optimizer = Optimizer { learning_rate: 0.01, warmup: 1, average: 0.5, ..Optimizer::default() };
+    let mut trainer = DeviceTrainer::new(Emulated::new(1), &parent(), Board::Hex8, optimizer, 5).unwrap();
+    let mut losses = Vec::new();
+    for step in 0..3 {
+        let got = [trainer.evaluate(&packed).unwrap(), trainer.evaluate(&packed).unwrap()];
+        assert_eq!(got[0], got[1], "evaluation changes nothing");
+        let child = Checkpoint::trained(&trainer, &parent(), Hash([0; 32]), 0).unwrap().unwrap();
+        let want = Trainer::new(&child, Board::Hex8, optimizer).evaluate([&batch]);
+        let parts = |loss: crate::Loss| [loss.policy as f32, loss.value as f32];
+        assert_close(&format!("after {step} steps"), &parts(got[0]), &parts(want), 0.02, 0.02);
+        losses.push(got[0].total());
+        trainer.step(&packed, step, 3).unwrap();
+    }
+    assert!(losses[2] < losses[0] && losses[1] != losses[0], "{losses:?}");
+}
+
+#[test]
+fn a_run_that_fails_is_an_error() {
+    let (_, packed) = samples::<Hex8>(2, 2);
+    let device = Faulty::new(Fault::After(40));
+    let mut trainer = DeviceTrainer::new(device, &parent(), Board::Hex8, Optimizer::default(), 2).unwrap();
+    let failed = (0..9).find_map(|step| trainer.step(&packed, step, 9).err());
+    assert!(matches!(failed, Some(crate::TrainError::Device(DeviceError::Kernel { .. }))), "{failed:?}");
+    assert!(trainer.evaluate(&packed).is_err());
+}

@@ -1,0 +1,399 @@
+//! Where a node computes: what it was told to use, what there is, and what each kind of work gets of it.
+//!
+//! Invariant: a driver, or a card, that cannot be used costs a message and never the node: the CPU computes then. Every
+//! thread that plays has its own evaluator, and with it a stream of its own on its card.
+
+use crate::config::Config;
+use kernels::{AnyBackend, Backend as _, CudaBackend, DeviceError};
+use raft::LeaseKind;
+use serde::{Deserialize, Serialize};
+use std::{fmt, num::NonZero, panic, str::FromStr, time::Duration};
+
+/// How long the driver may take to say what there is.
+const PROBE: Duration = Duration::from_secs(60);
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Wanted {
+    /// All cards that can be used, otherwise the CPU.
+    #[default]
+    Auto,
+    /// The CPU, whatever there is.
+    Cpu,
+    /// All cards.
+    Cuda,
+    /// The card of this number.
+    Card(u16),
+}
+
+/// What names no device.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no device: expected auto, cpu, cuda or cuda:N, as in cuda:0")]
+pub struct UnknownDevice(String);
+
+impl FromStr for Wanted {
+    type Err = UnknownDevice;
+
+    fn from_str(text: &str) -> Result<Self, UnknownDevice> {
+        let number =
+            |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+        match (text, text.strip_prefix("cuda:").and_then(number)) {
+            ("auto", _) => Ok(Self::Auto),
+            ("cpu", _) => Ok(Self::Cpu),
+            ("cuda", _) => Ok(Self::Cuda),
+            (_, Some(card)) => Ok(Self::Card(card)),
+            _ => Err(UnknownDevice(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for Wanted {
+    type Error = UnknownDevice;
+
+    fn try_from(text: String) -> Result<Self, UnknownDevice> {
+        text.parse()
+    }
+}
+
+impl From<Wanted> for String {
+    fn from(wanted: Wanted) -> Self {
+        wanted.to_string()
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda => f.write_str("cuda"),
+            Self::Card(number) => write!(f, "cuda:{number}"),
+        }
+    }
+}
+
+/// What the driver says: each card by its number, or why it cannot be used; or why there is none.
+type Found<C> = Result<Vec<(usize, Result<C, DeviceError>)>, DeviceError>;
+
+/// The cards to use, none for the CPU; and why there are none, or not as many as could be expected.
+fn choose<C>(wanted: Wanted, found: Found<C>) -> (Vec<C>, Option<String>) {
+    let among = match (wanted, found) {
+        (Wanted::Cpu, _) => return (Vec::new(), None),
+        (Wanted::Auto | Wanted::Cuda | Wanted::Card(_), Err(error)) => {
+            return (Vec::new(), Some(error.to_string()));
+        }
+        (Wanted::Auto | Wanted::Cuda, Ok(among)) => among,
+        (Wanted::Card(card), Ok(mut among)) => {
+            among.retain(|(number, _)| *number == usize::from(card));
+            among
+        }
+    };
+    let mut reasons = Vec::new();
+    if among.is_empty() {
+        reasons.push(DeviceError::Absent("the driver knows none".to_owned()).to_string());
+    }
+    let mut cards = Vec::new();
+    for (number, card) in among {
+        match card {
+            Ok(card) => cards.push(card),
+            Err(error) => reasons.push(format!("cuda:{number}: {error}")),
+        }
+    }
+    (cards, (!reasons.is_empty()).then(|| reasons.join("; ")))
+}
+
+/// Opens and tries out the cards that may be meant.
+fn probe(wanted: Wanted) -> Found<CudaBackend> {
+    let numbers = match wanted {
+        Wanted::Cpu => return Ok(Vec::new()),
+        Wanted::Auto | Wanted::Cuda => 0..CudaBackend::count()?,
+        Wanted::Card(card) => {
+            CudaBackend::count()?;
+            usize::from(card)..usize::from(card) + 1
+        }
+    };
+    let open = |number| {
+        let card = CudaBackend::open(number)?;
+        card.try_out()?;
+        Ok(card)
+    };
+    Ok(numbers.map(|number| (number, open(number))).collect())
+}
+
+/// [`probe`], also where the library of the driver is not what it says: what it lacks would be a panic.
+fn ask(wanted: Wanted) -> Found<CudaBackend> {
+    let library = || DeviceError::Absent("the library of the driver is incomplete".to_owned());
+    panic::catch_unwind(|| probe(wanted)).unwrap_or_else(|_| Err(library()))
+}
+
+/// What a node computes on.
+#[derive(Debug, Default)]
+pub struct Devices {
+    wanted: Wanted,
+    cards: Vec<CudaBackend>,
+    message: Option<String>,
+}
+
+impl Devices {
+    /// What there is of what is wanted, and says so in the log. Whatever the driver does, this returns within a minute.
+    pub async fn find(wanted: Wanted) -> Self {
+        let probing = tokio::task::spawn_blocking(move || ask(wanted));
+        let found = match tokio::time::timeout(PROBE, probing).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(_)) => Err(DeviceError::Absent("stopped".to_owned())),
+            Err(_) => {
+                Err(DeviceError::Absent(format!("the driver did not answer within {} s", PROBE.as_secs())))
+            }
+        };
+        Self::chosen(wanted, found)
+    }
+
+    /// [`Self::find`] on the calling thread, for as long as the driver takes.
+    #[must_use]
+    pub fn find_now(wanted: Wanted) -> Self {
+        Self::chosen(wanted, ask(wanted))
+    }
+
+    fn chosen(wanted: Wanted, found: Found<CudaBackend>) -> Self {
+        let (cards, message) = choose(wanted, found);
+        let devices = Self { wanted, cards, message };
+        let on = devices.names().join(", ");
+        match (&devices.message, wanted) {
+            (None, _) => tracing::info!(%wanted, on, "computing"),
+            (Some(why), Wanted::Auto) => tracing::info!(%wanted, on, why, "computing"),
+            (Some(why), Wanted::Cpu | Wanted::Cuda | Wanted::Card(_)) => {
+                tracing::warn!(%wanted, on, why, "computing, but not on all that was asked for");
+            }
+        }
+        devices
+    }
+
+    /// How many there are: the cards, or the CPU.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.cards.len().max(1)
+    }
+
+    /// The device of a number, one after the other and again from the first.
+    #[must_use]
+    pub fn get(&self, number: usize) -> AnyBackend {
+        match self.cards.get(number % self.count()) {
+            Some(card) => AnyBackend::Cuda(card.clone()),
+            None => AnyBackend::Cpu,
+        }
+    }
+
+    /// Which one a training run or an evaluation has.
+    #[must_use]
+    pub fn number_of(&self, kind: LeaseKind) -> usize {
+        number_of(kind, self.count())
+    }
+
+    /// What a training run or an evaluation is given.
+    #[must_use]
+    pub fn of(&self, kind: LeaseKind) -> AnyBackend {
+        self.get(self.number_of(kind))
+    }
+
+    /// Threads that play.
+    #[must_use]
+    pub fn selfplay_threads(&self, config: &Config) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        threads(config.selfplay_threads, cores, self.has_cards())
+    }
+
+    /// Games that such a thread plays side by side.
+    #[must_use]
+    pub fn parallel_games(&self, config: &Config) -> usize {
+        parallel_games(config.selfplay.parallel_games, self.has_cards())
+    }
+
+    fn has_cards(&self) -> bool {
+        !self.cards.is_empty()
+    }
+
+    /// For people: each device.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        (0..self.count()).map(|number| self.get(number).describe()).collect()
+    }
+
+    /// For people, in one line: the devices, and why not others.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let names = self.names().join(", ");
+        match &self.message {
+            Some(why) => format!("{names} ({why})"),
+            None => names,
+        }
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn view(&self, config: &Config) -> DevicesView {
+        let view = |number| {
+            let backend = self.get(number);
+            let failures = backend.failures();
+            DeviceView {
+                name: backend.describe(),
+                driver: self.cards.get(number).map(|card| card.driver().to_owned()),
+                failures: failures.count,
+                last_failure: failures.last.map(|error| error.to_string()),
+            }
+        };
+        DevicesView {
+            wanted: self.wanted,
+            in_use: (0..self.count()).map(view).collect(),
+            message: self.message.clone(),
+            selfplay_threads: self.selfplay_threads(config),
+            parallel_games: self.parallel_games(config),
+        }
+    }
+}
+
+/// Of so many devices, the one for a kind of work: the first trains, the last evaluates.
+#[must_use]
+pub fn number_of(kind: LeaseKind, devices: usize) -> usize {
+    match kind {
+        LeaseKind::Training => 0,
+        LeaseKind::Evaluation => devices.saturating_sub(1),
+    }
+}
+
+/// Threads that play: what is set; without that, on the CPU one fewer than there are cores. With a card two for each core,
+/// of which one searches while another waits for the card; this is reasoned, not measured.
+fn threads(set: usize, cores: usize, card: bool) -> usize {
+    match (set, card) {
+        (0, false) => cores.saturating_sub(1).max(1),
+        (0, true) => 2 * cores,
+        (set, _) => set,
+    }
+}
+
+/// Games side by side: what is set; without that 32 on the CPU, and with a card 128: a launch takes as long for a few
+/// positions as for hundreds of a small network. More would also mean more games that are still in play when there is a new
+/// champion, and learn from an old one. This is reasoned, not measured.
+fn parallel_games(set: usize, card: bool) -> usize {
+    match (set, card) {
+        (0, false) => 32,
+        (0, true) => 128,
+        (set, _) => set,
+    }
+}
+
+/// One device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceView {
+    /// Which, for a person.
+    pub name: String,
+    /// The version of CUDA that a card's driver is for.
+    pub driver: Option<String>,
+    /// How often it has failed since the process began; the CPU went on each time.
+    pub failures: u64,
+    /// The latest failure.
+    pub last_failure: Option<String>,
+}
+
+/// Where a node computes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DevicesView {
+    /// What was asked for.
+    pub wanted: Wanted,
+    /// The cards that are used, or the CPU.
+    pub in_use: Vec<DeviceView>,
+    /// Why no card is used, or why some are not.
+    pub message: Option<String>,
+    /// Threads that play.
+    pub selfplay_threads: usize,
+    /// Games that each of them plays side by side.
+    pub parallel_games: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_have_names() {
+        for (text, wanted) in [
+            ("auto", Wanted::Auto),
+            ("cpu", Wanted::Cpu),
+            ("cuda", Wanted::Cuda),
+            ("cuda:0", Wanted::Card(0)),
+            ("cuda:12", Wanted::Card(12)),
+        ] {
+            assert_eq!((text.parse(), wanted.to_string().as_str()), (Ok(wanted), text));
+        }
+        for text in
+            ["", "gpu", "CUDA", "cuda:", "cuda:x", "cuda:-1", "cuda:+1", "cuda: 1", "cuda:99999", "cuda:0,1"]
+        {
+            let error = text.parse::<Wanted>().unwrap_err().to_string();
+            assert!(error.contains("cuda:N"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_choice() {
+        let no_driver = || Err(DeviceError::Absent("no driver".into()));
+        let too_old = || Err(DeviceError::Unsupported("a driver for CUDA 12.4, 13.0 is needed".into()));
+        let full = || Err(DeviceError::Memory { bytes: 512 });
+        let check = |wanted: &str, found: Found<&'static str>, cards: &[&str], message: Option<&str>| {
+            let (chosen, why) = choose(wanted.parse().unwrap(), found);
+            assert_eq!((chosen.as_slice(), why.as_deref()), (cards, message), "{wanted}");
+        };
+        let two = || Ok(vec![(0, Ok("a")), (1, Ok("b"))]);
+        let one_of_two = || Ok(vec![(0, full()), (1, Ok("b"))]);
+        let full_message = "cuda:0: no 512 bytes of device memory";
+        for all in ["auto", "cuda"] {
+            check(all, two(), &["a", "b"], None);
+            check(all, one_of_two(), &["b"], Some(full_message));
+            check(all, Ok(vec![(0, full())]), &[], Some(full_message));
+            check(all, Ok(vec![]), &[], Some("no CUDA device: the driver knows none"));
+            check(all, no_driver(), &[], Some("no CUDA device: no driver"));
+            let message = "unsupported CUDA device: a driver for CUDA 12.4, 13.0 is needed";
+            check(all, too_old(), &[], Some(message));
+        }
+        check("cuda:1", two(), &["b"], None);
+        check("cuda:1", one_of_two(), &["b"], None);
+        check("cuda:0", one_of_two(), &[], Some(full_message));
+        check("cuda:7", two(), &[], Some("no CUDA device: the driver knows none"));
+        check("cuda:0", no_driver(), &[], Some("no CUDA device: no driver"));
+        check("cpu", two(), &[], None);
+        check("cpu", no_driver(), &[], None);
+    }
+
+    #[test]
+    fn a_setting_wins_over_what_suits_the_device() {
+        let check = |set, cores, card, expected| assert_eq!(threads(set, cores, card), expected);
+        check(0, 8, false, 7);
+        check(0, 1, false, 1);
+        check(0, 8, true, 16);
+        check(3, 8, true, 3);
+        check(3, 8, false, 3);
+        let games = |set| [parallel_games(set, false), parallel_games(set, true)];
+        assert_eq!((games(0), games(32), games(7)), ([32, 128], [32, 32], [7, 7]));
+    }
+
+    #[test]
+    fn training_and_evaluation_share_a_device_only_if_there_is_one() {
+        let check = |devices, expected| {
+            let numbers = [LeaseKind::Training, LeaseKind::Evaluation].map(|kind| number_of(kind, devices));
+            assert_eq!(numbers, expected, "{devices}");
+        };
+        check(1, [0, 0]);
+        check(2, [0, 1]);
+        check(8, [0, 7]);
+    }
+
+    #[test]
+    fn the_cpu_needs_no_driver() {
+        let devices = Devices::find_now(Wanted::Cpu);
+        assert_eq!((devices.count(), devices.names()), (1, vec!["CPU".to_owned()]));
+        assert!(!devices.get(3).is_card() && !devices.of(LeaseKind::Evaluation).is_card());
+        let config = Config { selfplay_threads: 3, ..Config::default() };
+        let view = devices.view(&config);
+        assert_eq!((view.message, view.selfplay_threads, view.parallel_games), (None, 3, 32));
+        assert_eq!(view.in_use, [DeviceView { name: "CPU".into(), ..DeviceView::default() }]);
+    }
+}

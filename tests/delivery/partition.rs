@@ -1,0 +1,74 @@
+//! Five real peers on a network that is cut, with the leader on the smaller side, while they are killed and stalled and all
+//! of them emit: the greater side goes on under another leader, the smaller one knows that it does not know, and afterwards
+//! every event that either side acknowledged is everywhere, once and in causal order. `RINGRIFT_CUT_SECONDS=60` chooses how
+//! long the cut lasts, `RINGRIFT_SEED=7` the course of things.
+
+use super::chaos::{PEERS, Storm};
+use crate::support::{Network, SOON, turn, until, when};
+use std::time::{Duration, Instant};
+
+/// How long the cut lasts, unless the environment says otherwise.
+const CUT_SECONDS: u64 = 15;
+/// How long things go wrong after it.
+const AFTER: Duration = Duration::from_secs(4);
+
+#[test]
+fn peers_that_are_cut_off_lose_nothing() {
+    let Some(network) = in_turn() else { return };
+    let asked = std::env::var("RINGRIFT_CUT_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    let cut = Duration::from_secs(asked.unwrap_or(CUT_SECONDS));
+    let mut storm = Storm::new(Some(network));
+    let away = smaller_side(&storm);
+    let network = storm.cluster.network.as_ref().expect("it is in one");
+    network.cut(&away);
+    let began = Instant::now();
+    let leader = another_leads(&storm, &away);
+    println!(
+        "{leader} leads {:.1} s after the leader and one more were cut off",
+        began.elapsed().as_secs_f64()
+    );
+    let before = storm.acknowledged;
+    storm.blow(began + cut);
+    assert!(storm.acknowledged > before + 50, "both sides go on");
+    println!("{} events acknowledged within {cut:?} of a cut", storm.acknowledged - before);
+    storm.cluster.network.as_ref().expect("it is in one").mend();
+    storm.blow(Instant::now() + AFTER);
+    storm.calm();
+}
+
+/// The network, once no other test runs a cluster; the test that runs inside has the turn of the one that waits for it.
+fn in_turn() -> Option<Network> {
+    let _turn = turn();
+    Network::enter("delivery::partition::peers_that_are_cut_off_lose_nothing", PEERS)
+}
+
+/// The leader, and one that does not vote: the other side has the quorum.
+fn smaller_side(storm: &Storm) -> [usize; 2] {
+    let leader = storm.cluster.leader();
+    let status = storm.cluster.peers[leader].until_status("it leads", |_| true);
+    let host = |index: usize| &storm.cluster.peers[index].name;
+    let votes = |index: usize| {
+        status.nodes.iter().any(|node| node.host == *host(index) && status.voters.contains(&node.id))
+    };
+    let other = (0..PEERS).find(|index| *index != leader && !votes(*index)).expect("three of five vote");
+    [leader, other]
+}
+
+/// Waits until the others have a new leader and those who are cut off say that what they know may be old.
+fn another_leads(storm: &Storm, away: &[usize]) -> String {
+    let peers = &storm.cluster.peers;
+    let here = (0..PEERS).find(|index| !away.contains(index)).expect("three are left");
+    let old = &peers[away[0]].name;
+    let leader = until("another peer leads", SOON, || {
+        let status = peers[here].status()?;
+        let leader = status.leader.map(|leader| leader.host).ok_or("nobody leads")?;
+        when(!status.stale && leader != *old, leader.clone(), || format!("{leader} leads"))
+    });
+    for index in away {
+        until("who is cut off knows that it is", SOON, || {
+            let status = peers[*index].status()?;
+            when(status.stale, (), || format!("{} says it is up to date", peers[*index].name))
+        });
+    }
+    leader
+}

@@ -34,7 +34,7 @@ pub use checkpoint::{
 pub use cpu::CpuEvaluator;
 pub use device::{
     AnyBackend, Backend, CheckError, Checked, CpuBackend, CudaBackend, DeviceError, Failures, PlayWaves,
-    PlayoutReport, WaveCounts, WaveDecision, WaveGame, WaveSettings,
+    PlayoutReport, WaveDecision, WaveGame, WaveReport, WaveSettings,
 };
 pub use encode::{CHANNELS, ENCODER_VERSION, GLOBALS, encode, relative};
 pub use evaluator::{AnyEvaluator, Evaluation, Evaluator, Query};

@@ -6,6 +6,7 @@ mod game;
 pub mod selfplay;
 pub mod sprt;
 pub mod train;
+pub mod waves;
 pub mod window;
 
 pub use window::{ReplayWindow, WindowError};
@@ -29,8 +30,8 @@ mod tests {
         train::{self, Job},
         *,
     };
-    use crate::config::{SelfplayConfig, TrainingConfig};
-    use kernels::CpuEvaluator;
+    use crate::config::TrainingConfig;
+    use kernels::{CpuBackend, CpuEvaluator};
     use std::sync::Arc;
     use wire::Hash;
 
@@ -38,8 +39,7 @@ mod tests {
     fn check(config: Config) {
         let parent = seeded(config);
         let network = Checkpoint::for_config(&parent, config).unwrap().network;
-        let settings = SelfplayConfig { parallel_games: 2, ..SelfplayConfig::default() };
-        let mut play = Selfplay::new(config, &settings, 1, 1);
+        let mut play = Selfplay::new(config, 2, 1, 1);
         play.set_model(Hash::of(&parent), Box::new(CpuEvaluator::new(Arc::new(network))), 2);
         let games = loop {
             let games = play.step();
@@ -58,7 +58,7 @@ mod tests {
         }
         let settings = TrainingConfig { batch: 16, reuse: 1.0, ..TrainingConfig::default() };
         let job = Job { parent: &parent, settings: &settings, new_positions: 32, data_index: 5, seed: 1 };
-        let trained = train::run(&mut window, job, &|| false, &mut |_| {}).unwrap();
+        let trained = train::run(&CpuBackend, &mut window, job, &|| false, &mut |_| {}).unwrap();
         let child = Checkpoint::for_config(&trained.bytes, config).unwrap();
         assert_eq!(child.header.parent, Some(Hash::of(&parent)));
         assert_eq!((child.header.step, child.header.generation, child.header.data_index), (2, 1, 5));

@@ -5,7 +5,6 @@
 
 use super::game::{Game, GameError};
 use crate::{
-    config::SelfplayConfig,
     search::{AnyEvaluator, Judged, Search, SearchError, SearchSettings, sample_at, unit},
     store::{GameKind, GameRecord, Player},
 };
@@ -16,14 +15,15 @@ use wire::Hash;
 /// Share of decisions that are searched in full and train the policy; the others are searched with a quarter of the
 /// simulations and train the value only (playout cap randomisation, *Wu 2019, Accelerating self-play learning in
 /// Go*).
-const FULL_SHARE: f32 = 0.25;
+pub(super) const FULL_SHARE: f32 = 0.25;
 /// What a quick search gets of the simulations, and at least.
-const QUICK: (u32, u32) = (4, 2);
-/// This many decisions of a game, or up to two more, are drawn from the improved policy.
-const SAMPLED: usize = 8;
+pub(super) const QUICK: (u32, u32) = (4, 2);
+/// This many decisions of a game, or up to one less than the spread more, are drawn from the improved policy.
+pub(super) const SAMPLED: usize = 8;
+pub(super) const SAMPLED_SPREAD: usize = 3;
 /// Share of games that open with random moves, and at most how many choices.
-const RANDOM_SHARE: f32 = 0.075;
-const RANDOM_MAX: usize = 12;
+pub(super) const RANDOM_SHARE: f32 = 0.075;
+pub(super) const RANDOM_MAX: usize = 12;
 
 /// Self-play of one configuration on one thread.
 pub struct Selfplay {
@@ -40,10 +40,10 @@ trait Runner: Send {
 }
 
 impl Selfplay {
-    /// Self-play that has no model yet. Its games follow from the seed and the evaluators.
+    /// Self-play of so many games side by side, that has no model yet. Its games follow from the seed and the evaluators.
     #[must_use]
-    pub fn new(config: Config, settings: &SelfplayConfig, seed: u64, node: u64) -> Self {
-        let parallel = settings.parallel_games.max(1);
+    pub fn new(config: Config, parallel: usize, seed: u64, node: u64) -> Self {
+        let parallel = parallel.max(1);
         let games: Box<dyn Runner> =
             with_board!(config.board, T => Box::new(Games::<T>::new(config, parallel, seed, node)));
         Self { games }
@@ -145,7 +145,7 @@ impl<T: Judged> Games<T> {
             });
             self.slots.len() - 1
         });
-        let sampled = SAMPLED + choices.below(3);
+        let sampled = SAMPLED + choices.below(SAMPLED_SPREAD);
         let opening = if unit(&mut choices) < RANDOM_SHARE { 1 + choices.below(RANDOM_MAX) } else { 0 };
         let slot = &mut self.slots[slot];
         slot.game = Game::new(self.config, seed);
@@ -300,12 +300,8 @@ mod tests {
     use kernels::{Evaluation, Evaluator};
     use rules::{State, Topology};
 
-    fn settings(parallel_games: usize) -> SelfplayConfig {
-        SelfplayConfig { parallel_games, ..SelfplayConfig::default() }
-    }
-
     fn play(key: &str, seed: u64, simulations: u32, games: usize) -> Vec<GameRecord> {
-        let mut selfplay = Selfplay::new(key.parse().unwrap(), &settings(8), seed, 5);
+        let mut selfplay = Selfplay::new(key.parse().unwrap(), 8, seed, 5);
         assert!(selfplay.step().is_empty(), "no model yet");
         selfplay.set_model(Hash::of(b"m"), Box::new(Uniform), simulations);
         let mut records = Vec::new();
@@ -388,7 +384,7 @@ mod tests {
     #[test]
     fn more_exploration_plays_other_openings_and_one_changes_nothing() {
         let play = |exploration: Option<f32>| {
-            let mut selfplay = Selfplay::new("hex8_2p".parse().unwrap(), &settings(8), 3, 5);
+            let mut selfplay = Selfplay::new("hex8_2p".parse().unwrap(), 8, 3, 5);
             exploration.into_iter().for_each(|exploration| selfplay.set_exploration(exploration));
             selfplay.set_model(Hash::of(b"m"), Box::new(Leaning), 8);
             let mut records = Vec::new();
@@ -404,7 +400,7 @@ mod tests {
     #[test]
     fn a_game_has_one_model() {
         let [old, new] = [Hash::of(b"old"), Hash::of(b"new")];
-        let mut selfplay = Selfplay::new("hex8_2p".parse().unwrap(), &settings(8), 9, 0);
+        let mut selfplay = Selfplay::new("hex8_2p".parse().unwrap(), 8, 9, 0);
         selfplay.set_model(old, Box::new(Uniform), 4);
         for _ in 0..50 {
             let _ = selfplay.step();
@@ -439,7 +435,7 @@ mod tests {
 
     #[test]
     fn an_error_drops_the_game() {
-        let mut selfplay = Selfplay::new("hex8_2p".parse().unwrap(), &settings(4), 9, 0);
+        let mut selfplay = Selfplay::new("hex8_2p".parse().unwrap(), 4, 9, 0);
         selfplay.set_model(Hash::of(b"m"), Box::new(Broken(0)), 4);
         for step in 1..=100 {
             for record in selfplay.step() {

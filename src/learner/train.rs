@@ -1,11 +1,14 @@
 //! One training run: a parent and the replay window in, a child out. On the calling thread, which the caller gives a
-//! low priority.
+//! low priority, or on a card that it waits for.
 //!
-//! Invariant: without a time limit that binds, the child's bytes follow from parent, window, settings and seed. With
-//! one, the run is shortened as a whole, so that the learning rate still comes down at its end.
+//! Invariant: without a time limit that binds, the child's bytes follow from parent, window, settings, seed and backend.
+//! With one, the run is shortened as a whole, so that the learning rate still comes down at its end.
 
 use crate::{config::TrainingConfig, learner::window::ReplayWindow};
-use kernels::{Batch, Checkpoint, CheckpointError, CheckpointHeader, Loss, NotFinite, Optimizer, Trainer};
+use kernels::{
+    Backend, Batch, Checkpoint, CheckpointError, CheckpointHeader, CpuBackend, DeviceError, Loss, NotFinite,
+    Optimizer, Train,
+};
 use rules::playout::Choices;
 use std::time::{Duration, Instant};
 use wire::Hash;
@@ -91,6 +94,18 @@ pub enum TrainError {
     /// The averaged weights, or what training would go on from, are not finite.
     #[error("training has left weights that are not finite")]
     Weights,
+    /// The card failed. The CPU does not.
+    #[error("the device has failed")]
+    Device(#[from] DeviceError),
+}
+
+impl From<kernels::TrainError> for TrainError {
+    fn from(error: kernels::TrainError) -> Self {
+        match error {
+            kernels::TrainError::NotFinite(error) => Self::Diverged(error),
+            kernels::TrainError::Device(error) => Self::Device(error),
+        }
+    }
 }
 
 /// Walks through the positions in random order, again and again.
@@ -131,11 +146,33 @@ impl Recent {
     }
 }
 
+/// Trains as [`run`] does, and should the backend fail, from the beginning again on the CPU; `failed` hears why first.
+///
+/// # Errors
+/// [`TrainError`], but that of a device.
+pub fn run_or_on_the_cpu(
+    backend: &impl Backend,
+    window: &mut ReplayWindow,
+    job: Job<'_>,
+    cancelled: &dyn Fn() -> bool,
+    progress: &mut dyn FnMut(Progress),
+    failed: &mut dyn FnMut(&DeviceError),
+) -> Result<Trained, TrainError> {
+    match run(backend, window, job, cancelled, progress) {
+        Err(TrainError::Device(error)) => {
+            failed(&error);
+            run(&CpuBackend, window, job, cancelled, progress)
+        }
+        outcome => outcome,
+    }
+}
+
 /// Trains. `progress` is told about every few steps; `cancelled` is asked before each.
 ///
 /// # Errors
 /// [`TrainError`]; nothing of a failed run is kept.
 pub fn run(
+    backend: &impl Backend,
     window: &mut ReplayWindow,
     job: Job<'_>,
     cancelled: &dyn Fn() -> bool,
@@ -152,10 +189,10 @@ pub fn run(
     let planned = (wanted as u64).max(1);
     let epochs_of = |steps: u64| (steps * batch_size as u64).div_ceil(positions as u64).max(1) as u32;
     let optimizer = Optimizer { learning_rate: job.settings.learning_rate, ..Optimizer::default() };
-    let mut trainer = Trainer::new(&parent, window.board(), optimizer);
+    let mut trainer = backend.trainer(&parent, window.board(), optimizer, batch_size)?;
     let mut choices = Choices::new(job.seed);
     let mut order = Shuffled::new(positions);
-    let mut batch = Batch::new(window.board());
+    let mut batch = backend.batch(window.board());
     let mut recent = Recent::default();
     let limit = job.settings.seconds_max as f64 * STEPS_SHARE;
     let (mut steps, mut total) = (0u64, planned);
@@ -185,9 +222,9 @@ pub fn run(
             });
         }
     }
-    let validation = validate(window, &mut trainer, &mut batch, batch_size);
+    let validation = validate(window, &mut *trainer, &mut batch, batch_size)?;
     let hash = Hash::of(job.parent);
-    let child = Checkpoint::trained(&trainer, &parent, hash, job.data_index).ok_or(TrainError::Weights)?;
+    let child = Checkpoint::trained(&*trainer, &parent, hash, job.data_index)?.ok_or(TrainError::Weights)?;
     let bytes = child.to_bytes();
     Ok(Trained {
         hash: Hash::of(&bytes),
@@ -205,10 +242,10 @@ pub fn run(
 /// The loss on positions spread evenly over all that are set aside.
 fn validate(
     window: &mut ReplayWindow,
-    trainer: &mut Trainer,
+    trainer: &mut dyn Train,
     batch: &mut Batch,
     batch_size: usize,
-) -> Option<Loss> {
+) -> Result<Option<Loss>, DeviceError> {
     let all = window.validation();
     let measured = all.min(VALIDATION_MAX);
     let (mut policy, mut policies, mut value) = (0.0, 0, 0.0);
@@ -217,20 +254,22 @@ fn validate(
         for i in start..measured.min(start + batch_size) {
             window.push_validation(batch, i * all / measured);
         }
-        let loss = trainer.evaluate([&*batch]);
+        let loss = trainer.evaluate(batch)?;
         policy += loss.policy * batch.policies() as f64;
         policies += batch.policies();
         value += loss.value * batch.len() as f64;
     }
-    (measured > 0).then(|| Loss { policy: policy / policies.max(1) as f64, value: value / measured as f64 })
+    let mean = || Loss { policy: policy / policies.max(1) as f64, value: value / measured as f64 };
+    Ok((measured > 0).then(mean))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::learner::window::tests::random_game;
-    use kernels::Architecture;
-    use rules::Config;
+    use kernels::{Architecture, Evaluator, Network};
+    use rules::{Board, Config, Topology};
+    use std::sync::Arc;
 
     fn config() -> Config {
         "hex8_2p".parse().unwrap()
@@ -265,7 +304,8 @@ mod tests {
         let mut seen: Vec<Progress> = Vec::new();
         let new = window.training();
         let trained =
-            run(&mut window, job(&parent, &settings, new), &|| false, &mut |p| seen.push(p)).unwrap();
+            run(&CpuBackend, &mut window, job(&parent, &settings, new), &|| false, &mut |p| seen.push(p))
+                .unwrap();
         let (first, last) = (seen[0].loss, trained.final_loss);
         assert!(last.policy < first.policy - 0.5, "{first:?} {last:?}");
         assert!(last.value < first.value - 0.02, "{first:?} {last:?}");
@@ -287,7 +327,7 @@ mod tests {
         let parent = parent(1, 8);
         let train = |parent: &[u8], seed| {
             let job = Job { seed, ..job(parent, &settings, 40) };
-            run(&mut window(12), job, &|| false, &mut |_| ()).unwrap()
+            run(&CpuBackend, &mut window(12), job, &|| false, &mut |_| ()).unwrap()
         };
         let (one, again, other) = (train(&parent, 1), train(&parent, 1), train(&parent, 2));
         assert_eq!(one.bytes, again.bytes);
@@ -302,7 +342,8 @@ mod tests {
     fn a_time_limit_shortens_the_run() {
         let settings = TrainingConfig { batch: 64, reuse: 1e6, seconds_max: 1, ..TrainingConfig::default() };
         let parent = parent(1, 8);
-        let trained = run(&mut window(4), job(&parent, &settings, 1000), &|| false, &mut |_| ()).unwrap();
+        let trained =
+            run(&CpuBackend, &mut window(4), job(&parent, &settings, 1000), &|| false, &mut |_| ()).unwrap();
         assert!(trained.shortened && trained.samples >= 64, "{} samples", trained.samples);
         assert!(trained.elapsed < Duration::from_secs(20));
     }
@@ -313,14 +354,102 @@ mod tests {
         let parent = parent(1, 8);
         let job = job(&parent, &settings, 100);
         let mut quiet = |_| ();
-        let empty = run(&mut ReplayWindow::new(config(), 100), job, &|| false, &mut quiet);
+        let empty = run(&CpuBackend, &mut ReplayWindow::new(config(), 100), job, &|| false, &mut quiet);
         assert!(matches!(empty, Err(TrainError::Empty)));
-        let cancelled = run(&mut window(3), job, &|| true, &mut quiet);
+        let cancelled = run(&CpuBackend, &mut window(3), job, &|| true, &mut quiet);
         assert!(matches!(cancelled, Err(TrainError::Cancelled { steps: 0 })));
-        let corrupt = run(&mut window(3), Job { parent: b"no", ..job }, &|| false, &mut quiet);
+        let corrupt = run(&CpuBackend, &mut window(3), Job { parent: b"no", ..job }, &|| false, &mut quiet);
         assert!(matches!(corrupt, Err(TrainError::Parent(_))));
         let mut other = ReplayWindow::new("hex8_3p".parse().unwrap(), 100);
-        let foreign = run(&mut other, job, &|| false, &mut quiet);
+        let foreign = run(&CpuBackend, &mut other, job, &|| false, &mut quiet);
         assert!(matches!(foreign, Err(TrainError::Parent(CheckpointError::Config { .. }))));
+    }
+
+    /// The CPU, whose steps fail from some step on.
+    struct Failing {
+        from: u64,
+    }
+
+    struct FailingTrainer {
+        trainer: Box<dyn Train>,
+        left: u64,
+    }
+
+    impl Failing {
+        fn error() -> DeviceError {
+            DeviceError::Kernel { kernel: "conv_32", reason: "as the test wants it".to_owned() }
+        }
+    }
+
+    impl Backend for Failing {
+        fn describe(&self) -> String {
+            "failing".to_owned()
+        }
+
+        fn evaluator<T: Topology>(&self, _: Arc<Network>) -> Result<Box<dyn Evaluator<T>>, DeviceError> {
+            Err(Self::error())
+        }
+
+        fn batch(&self, board: Board) -> Batch {
+            CpuBackend.batch(board)
+        }
+
+        fn trainer(
+            &self,
+            parent: &Checkpoint,
+            board: Board,
+            optimizer: Optimizer,
+            positions_max: usize,
+        ) -> Result<Box<dyn Train>, DeviceError> {
+            let left = self.from.checked_sub(1).ok_or_else(Self::error)?;
+            let trainer = CpuBackend.trainer(parent, board, optimizer, positions_max)?;
+            Ok(Box::new(FailingTrainer { trainer, left }))
+        }
+    }
+
+    impl Train for FailingTrainer {
+        fn step(&mut self, batch: &Batch, of_run: u64, run: u64) -> Result<Loss, kernels::TrainError> {
+            self.left = self.left.checked_sub(1).ok_or_else(Failing::error)?;
+            self.trainer.step(batch, of_run, run)
+        }
+
+        fn evaluate(&mut self, _: &Batch) -> Result<Loss, DeviceError> {
+            Err(Failing::error())
+        }
+
+        fn step_count(&self) -> u64 {
+            self.trainer.step_count()
+        }
+
+        fn network(&self) -> Result<Option<Network>, DeviceError> {
+            self.trainer.network()
+        }
+
+        fn progress(&self) -> Result<kernels::Progress, DeviceError> {
+            self.trainer.progress()
+        }
+    }
+
+    #[test]
+    fn a_device_that_fails_leaves_the_run_to_the_cpu() {
+        let settings =
+            TrainingConfig { batch: 32, reuse: 4.0, seconds_max: 600, ..TrainingConfig::default() };
+        let parent = parent(1, 8);
+        let job = job(&parent, &settings, 40);
+        let want = run(&CpuBackend, &mut window(40), job, &|| false, &mut |_| ()).unwrap();
+        assert!(want.validation.is_some(), "a game is set aside");
+        // Cannot begin, fails at the third step, fails in validation.
+        for from in [0, 3, 6] {
+            let backend = Failing { from };
+            let failed = run(&backend, &mut window(40), job, &|| false, &mut |_| ());
+            assert!(matches!(failed, Err(TrainError::Device(_))), "{from}: {failed:?}");
+            let mut told = Vec::new();
+            let mut tell = |error: &DeviceError| told.push(error.clone());
+            let (never, mut quiet) = (|| false, |_| ());
+            let got =
+                run_or_on_the_cpu(&backend, &mut window(40), job, &never, &mut quiet, &mut tell).unwrap();
+            assert_eq!(got.bytes, want.bytes, "{from}");
+            assert_eq!(told, [Failing::error()], "{from}");
+        }
     }
 }

@@ -35,7 +35,7 @@ pub use image::{COMPILER, Image, Manifest, OPTIONS, TARGETS, Usage, source, sour
 pub use playouts::PlayoutReport;
 pub(crate) use positions::Positions;
 pub use referee::{CheckError, Checked};
-pub use wave::{PlayWaves, WaveCounts, WaveDecision, WaveGame, WaveSettings};
+pub use wave::{PlayWaves, WaveDecision, WaveGame, WaveReport, WaveSettings};
 
 /// A kernel's name in `cuda/`.
 pub(crate) type KernelName = &'static str;

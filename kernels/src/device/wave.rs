@@ -91,9 +91,11 @@ pub struct WaveDecision {
     pub policy: Vec<(u16, u16)>,
 }
 
-/// What became of the games of a wave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WaveCounts {
+/// What a wave has come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaveReport {
+    /// The games that have ended since the last report.
+    pub games: Vec<WaveGame>,
     /// Games begun so far.
     pub begun: u64,
     /// Of them, games that were dropped because their memory did not suffice.
@@ -104,24 +106,19 @@ pub struct WaveCounts {
 
 /// Games of one network, played on a card.
 pub trait PlayWaves: Send {
-    /// Every game goes on through so many evaluations. Returns the games that have ended since the last call; a slot
-    /// holds two of them and then waits.
+    /// Every game goes on through so many evaluations, and the card then through as many again while the caller looks at
+    /// the report: they count for the next call. A slot holds two finished games that no report has told of, and then
+    /// waits.
     ///
     /// # Errors
     /// [`DeviceError`] if the card fails; the games under way are lost.
-    fn play(&mut self, evaluations: u32) -> Result<Vec<WaveGame>, DeviceError>;
+    fn play(&mut self, evaluations: u32) -> Result<WaveReport, DeviceError>;
 
     /// No game begins any more; those under way go on to their end.
     ///
     /// # Errors
     /// [`DeviceError`] if the card fails.
     fn retire(&mut self) -> Result<(), DeviceError>;
-
-    /// What became of the games so far.
-    ///
-    /// # Errors
-    /// [`DeviceError`] if the card fails.
-    fn counts(&self) -> Result<WaveCounts, DeviceError>;
 }
 
 /// Memory of a slot, in elements.
@@ -159,6 +156,8 @@ enum Course<R> {
 /// Games of one network on a device.
 pub(crate) struct Wave<D: Replay, T: Topology> {
     course: Course<D::Recording>,
+    /// Evaluations that have been launched for the next call.
+    ahead: u32,
     device: D,
     config: Config,
     settings: WaveSettings,
@@ -217,6 +216,7 @@ impl<D: Replay, T: Topology> Wave<D, T> {
         let outbox = OUTBOX.min(2 * slots * rooms.record()).max(rooms.record()) + 1;
         let wave = Self {
             course: Course::New,
+            ahead: 0,
             config,
             settings,
             rooms,
@@ -297,8 +297,18 @@ impl<D: Replay, T: Topology> Wave<D, T> {
             .launch(&self.device, (blocks, 1), 32, table_bytes::<T>())
     }
 
+    /// What the games have come to.
+    pub(super) fn report(&self) -> Result<WaveReport, DeviceError> {
+        let words = self.slots.read(&self.device, self.slots.len())?;
+        let slots = words.chunks_exact(SLOT);
+        let sum = |at: usize| slots.clone().map(|slot| u64::from(slot[at])).sum();
+        let (begun, dropped) = (sum(SLOT_GAMES), sum(SLOT_DROPPED));
+        let playing = slots.filter(|slot| slot[SLOT_MODE] != TO_BEGIN).count() as u64;
+        Ok(WaveReport { games: self.finished()?, begun, dropped, playing })
+    }
+
     /// The games that have ended since the last call.
-    pub(super) fn finished(&self) -> Result<Vec<WaveGame>, DeviceError> {
+    fn finished(&self) -> Result<Vec<WaveGame>, DeviceError> {
         let (rooms, slots) = (self.rooms, self.settings.slots);
         Call::new("wave_collect")
             .array(&self.records, 2 * slots * rooms.record())
@@ -326,23 +336,21 @@ where
     D::Memory: Send,
     D::Recording: Send,
 {
-    fn play(&mut self, evaluations: u32) -> Result<Vec<WaveGame>, DeviceError> {
-        for _ in 0..evaluations {
+    fn play(&mut self, evaluations: u32) -> Result<WaveReport, DeviceError> {
+        for _ in self.ahead..evaluations {
             self.step()?;
         }
-        self.finished()
+        self.ahead = 0;
+        let report = self.report()?;
+        while report.playing > 0 && self.ahead < evaluations {
+            self.step()?;
+            self.ahead += 1;
+        }
+        Ok(report)
     }
 
     fn retire(&mut self) -> Result<(), DeviceError> {
         self.uploaded.write(&self.device, &words_of(self.config, &self.settings, self.rooms, false))
-    }
-
-    fn counts(&self) -> Result<WaveCounts, DeviceError> {
-        let words = self.slots.read(&self.device, self.slots.len())?;
-        let slots = words.chunks_exact(SLOT);
-        let sum = |at: usize| slots.clone().map(|slot| u64::from(slot[at])).sum();
-        let playing = slots.clone().filter(|slot| slot[SLOT_MODE] != TO_BEGIN).count();
-        Ok(WaveCounts { begun: sum(SLOT_GAMES), dropped: sum(SLOT_DROPPED), playing: playing as u64 })
     }
 }
 

@@ -12,7 +12,7 @@ use crate::cpu::{absolute, tame};
 use crate::device::evaluator::DeviceEvaluator;
 use crate::device::ops::HEAD_COLUMNS;
 use crate::device::positions::{HEADER, Positions};
-use crate::device::wave::{PlayWaves, Rooms, Wave, WaveDecision, WaveGame, WaveSettings};
+use crate::device::wave::{PlayWaves, Rooms, Wave, WaveDecision, WaveGame, WaveReport, WaveSettings};
 use crate::heads::{Policy, softmax};
 use crate::{Evaluation, Evaluator, Network, Query};
 use rules::playout::Choices;
@@ -263,11 +263,11 @@ fn compare_invented<T: Topology>(
     let next = || {
         wave.search().unwrap();
         invent(&device, &wave, settings.slots, uniform);
-        wave.finished().unwrap()
+        wave.report().unwrap().games
     };
     // A mean over cells is summed in another order.
     compare::<T>((config, &settings), games, 1, next, &mut Inventor { network, uniform });
-    assert_eq!(wave.counts().unwrap().dropped, 0);
+    assert_eq!(wave.report().unwrap().dropped, 0);
 }
 
 #[test]
@@ -319,8 +319,8 @@ fn games_of_a_network_are_those_of_the_host_with_the_same_kernels() {
         with_board!(config.board, T => {
             let mut wave = Wave::<_, T>::new(Emulated::new(i), config, &network, settings).unwrap();
             let mut evaluator = DeviceEvaluator::new(Emulated::new(i), network).unwrap();
-            compare::<T>((config, &settings), 1, 0, || wave.play(5).unwrap(), &mut evaluator);
-            assert_eq!(wave.counts().unwrap().dropped, 0);
+            compare::<T>((config, &settings), 1, 0, || wave.play(5).unwrap().games, &mut evaluator);
+            assert_eq!(wave.report().unwrap().dropped, 0);
         });
     }
 }
@@ -333,7 +333,7 @@ fn run(wave: &Wave<Emulated, Hex8>, slots: usize, steps: usize, collects: bool) 
         wave.search().unwrap();
         invent(&device, wave, slots, true);
         if collects {
-            games.extend(wave.finished().unwrap());
+            games.extend(wave.report().unwrap().games);
         }
     }
     games
@@ -344,18 +344,18 @@ fn a_slot_keeps_two_games_and_a_retired_wave_comes_to_its_end() {
     let config: Config = "hex8_2p".parse().unwrap();
     let settings = settings(3, (2, 1));
     let mut wave = Wave::new(Emulated::new(1), config, &little_network(config), settings).unwrap();
+    let counts = |report: &WaveReport| (report.begun, report.dropped, report.playing);
     // A game of so few simulations is far shorter than this.
     run(&wave, 3, 600, false);
-    let counts = wave.counts().unwrap();
-    assert_eq!((counts.begun, counts.dropped, counts.playing), (6, 0, 0));
-    let mut seeds: Vec<u64> = wave.finished().unwrap().iter().map(|game| game.seed).collect();
-    assert_eq!(wave.finished().unwrap(), []);
-    run(&wave, 3, 5, true);
-    assert_eq!(wave.counts().unwrap().playing, 3);
+    let report = wave.report().unwrap();
+    assert_eq!(counts(&report), (6, 0, 0));
+    let mut seeds: Vec<u64> = report.games.iter().map(|game| game.seed).collect();
+    assert_eq!(wave.report().unwrap().games, []);
+    seeds.extend(run(&wave, 3, 5, true).iter().map(|game| game.seed));
+    assert_eq!(counts(&wave.report().unwrap()), (9, 0, 3));
     wave.retire().unwrap();
     seeds.extend(run(&wave, 3, 300, true).iter().map(|game| game.seed));
-    let counts = wave.counts().unwrap();
-    assert_eq!((counts.begun, counts.dropped, counts.playing), (9, 0, 0));
+    assert_eq!(counts(&wave.report().unwrap()), (9, 0, 0));
     seeds.sort_unstable();
     seeds.dedup();
     assert_eq!(seeds.len(), 9);
@@ -370,7 +370,7 @@ fn games_for_which_there_is_no_room_are_dropped() {
         let network = little_network(config);
         let wave = Wave::with_rooms(Emulated::new(1), config, &network, settings, rooms).unwrap();
         let games = run(&wave, 2, 300, true);
-        (games.len() as u64, wave.counts().unwrap())
+        (games.len(), wave.report().unwrap())
     };
     for rooms in [
         Rooms { edges: 150, ..enough },
@@ -378,12 +378,12 @@ fn games_for_which_there_is_no_room_are_dropped() {
         Rooms { policy: 20, ..enough },
         Rooms { nodes: 1, ..enough },
     ] {
-        let (games, counts) = play(rooms);
+        let (games, report) = play(rooms);
         assert_eq!(games, 0, "{rooms:?}");
-        assert!(counts.dropped > 2 && counts.begun <= counts.dropped + 2, "{rooms:?}: {counts:?}");
+        assert!(report.dropped > 2 && report.begun <= report.dropped + 2, "{rooms:?}: {report:?}");
     }
     // Less than what a search may keep: nothing is kept, and nothing lost.
-    let (games, counts) = play(Rooms { edges: 800, nodes: 4, ..enough });
+    let (games, report) = play(Rooms { edges: 800, nodes: 4, ..enough });
     assert!(games > 2);
-    assert_eq!(counts.dropped, 0);
+    assert_eq!(report.dropped, 0);
 }

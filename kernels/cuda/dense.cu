@@ -5,7 +5,11 @@
 //                mask may be absent
 // dense_weights: dw[i, o] = sum over r of x[r, i] * dy[r, o], x may be absent: ones
 //
-// Work: a thread has one element of the result. The sums are in order, so results do not depend on the schedule.
+// Everything is f32 and row-major: x, dx, mask: [rows, inputs]; w, dw: [inputs, outputs]; bias: [outputs]; y, dy:
+// [rows, outputs].
+//
+// Work: a block has 128 threads, a thread one element of the result. The sums are in order, so results do not depend on the
+// schedule.
 #include "prims.cuh"
 
 KERNEL(128) dense(const float* x, const float* w, const float* bias, float* y, int rows, int inputs, int outputs, int with_relu) {

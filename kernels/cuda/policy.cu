@@ -5,6 +5,9 @@
 // the mean and one of which the sum is taken; 255 where nothing is. actions: [moves, 4] u32: kind | ray << 16,
 // cell | cell << 16, cell | number of further cells << 16, where those begin in many. ends: where each position's moves end.
 //
+// Trusted: kinds, rays and cells are within their arrays wherever a kind of move reads them, ends rise up to the number of
+// moves, targets name moves of their position, winners are seats of theirs.
+//
 // Work: a warp has one position and goes through its moves one by one; lane i has the i-th number of queries and keys.
 // policy_back has one warp a block, which takes `share` positions in a row and keeps the sums over them in shared memory:
 // partial: [blocks, 7 * 32 + 7 * 8 * 24] f32, to be summed over the blocks.
@@ -68,7 +71,7 @@ policy_losses(float* logits, const u32* ends, const u32* target_index, const flo
         loss = most + logf(sum) - picked;
         sync_warp(); // everyone has read the logits
         for (int i = start + lane; i < end; i += 32) logits[i] = expf(logits[i] - most) / sum * per_policy;
-        sync_warp();
+        sync_warp(); // everyone's derivatives are there
         if (lane == 0)
             for (int i = target; i < target_end; i++) logits[start + target_index[i]] -= target_weight[i] * per_policy;
     }

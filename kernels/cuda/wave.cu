@@ -9,6 +9,10 @@
 // settings, slots ... headers: wave/slot.cuh. head: [slots * cells, 96] f32, kinds: [slots, 27] f32, value: [slots, 4]
 // f32 of the positions asked about; pairs, rays, reads as in policy.cu.
 //
+// Trusted: rooms are those of the arrays and seats those of the board, simulations, considered, sampled_spread and opening_max
+// are at least 1, quick is no more than full, nodes_room exceeds it by what the first evaluation needs; slots were zeros
+// before the first launch, and ready likewise.
+//
 // wave_collect: copies records that are ready to the outbox, [room] u32, as far as they fit, without what is unused of them,
 // one behind the other from its second word on; the first becomes the number of words. Those copied may be written anew.
 //

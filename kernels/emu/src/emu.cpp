@@ -240,6 +240,9 @@ void run_block(const Launch& launch, unsigned index, char* error, size_t error_b
     std::vector<unsigned char> memory(launch.shared_bytes + RED_ZONE + 128, UNWRITTEN);
     b.shared = reinterpret_cast<unsigned char*>((reinterpret_cast<uintptr_t>(memory.data()) + 127) & ~uintptr_t(127));
     memset(b.shared + launch.shared_bytes, RED, RED_ZONE);
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_poison_memory_region(b.shared + launch.shared_bytes, RED_ZONE);
+#endif
     b.warps.resize((launch.threads + LANES - 1) / LANES);
     b.fibers.resize(launch.threads);
     for (Warp& warp : b.warps) warp.priority = static_cast<unsigned>(draw());
@@ -267,6 +270,9 @@ void run_block(const Launch& launch, unsigned index, char* error, size_t error_b
         }
         to_fiber(static_cast<unsigned>(thread));
     }
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(b.shared + launch.shared_bytes, RED_ZONE);
+#endif
     for (size_t i = 0; b.error[0] == 0 && i < RED_ZONE; i++)
         if (b.shared[launch.shared_bytes + i] != RED)
             snprintf(b.error, sizeof b.error, "wrote %zu bytes behind the end of shared memory", i);
@@ -371,12 +377,12 @@ void check_shared(const void* address, size_t bytes, size_t alignment) {
 
 void run(const Launch& launch, char* error, size_t error_bytes) {
     unsigned blocks = launch.grid_x * launch.grid_y;
-    std::atomic<unsigned> next_block{0};
+    std::atomic<unsigned> next_block{launch.first_block};
     std::mutex first;
     auto work = [&] {
         for (unsigned i = next_block++; i < blocks; i = next_block++) {
             // Blocks come in no particular order either.
-            unsigned index = launch.seed % 2 == 0 ? i : blocks - 1 - i;
+            unsigned index = launch.seed % 2 == 0 ? i : blocks - 1 - i + launch.first_block;
             char message[320] = {};
             run_block(launch, index, message, sizeof message);
             if (message[0] != 0) {
@@ -386,7 +392,7 @@ void run(const Launch& launch, char* error, size_t error_bytes) {
         }
     };
     unsigned workers = std::thread::hardware_concurrency();
-    if (workers > blocks) workers = blocks;
+    if (launch.first_block + workers > blocks) workers = blocks - launch.first_block;
     if (workers <= 1) {
         work();
         return;

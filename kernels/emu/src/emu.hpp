@@ -82,9 +82,9 @@ void copy_wait(unsigned pending);
 // Ends the block unless `bytes` at `address` lie in shared memory, aligned to `alignment`.
 void check_shared(const void* address, size_t bytes, size_t alignment);
 
-// Runs one block of a kernel; an empty string or what went wrong.
+// Runs the blocks of a kernel from `first_block` on; an empty string or what went wrong.
 struct Launch {
-    unsigned grid_x, grid_y, threads, shared_bytes;
+    unsigned grid_x, grid_y, first_block, threads, shared_bytes;
     uint64_t seed;
     void (*body)(const void*);
     const void* argument;

@@ -1,6 +1,11 @@
 // The kernels compiled for the host, by name, and the planted mistakes that emulation must find.
 #include "all.cu"
 #include "planted.cpp"
+#ifdef EMU_MUTANTS
+#include "mutants.cpp"
+#else
+#define MUTANTS
+#endif
 
 #include <cstdio>
 #include <cstring>
@@ -74,17 +79,22 @@ const Entry ENTRIES[] = {
     entry("planted_divergent_barrier", &planted::divergent_barrier),
     entry("planted_store_behind_the_end", &planted::store_behind_the_end),
     entry("planted_reverse", &planted::reverse),
-    entry("planted_conv_without_barrier", &planted::without_barrier::conv_32),
-    entry("planted_conv_without_wait", &planted::without_wait::conv_32),
+    entry("planted_read_behind_shared_memory", &planted::read_behind_shared_memory),
+    MUTANTS
 };
 
 } // namespace
 
+// The name of the i-th kernel, or null.
+extern "C" const char* emu_kernel(unsigned i) {
+    return i < sizeof ENTRIES / sizeof ENTRIES[0] ? ENTRIES[i].name : nullptr;
+}
+
 // Runs a kernel like cuLaunchKernel: `arguments` point to values, whose sizes are checked. Writes what went wrong to
 // `error`, or an empty string.
-extern "C" void emu_launch(const char* name, unsigned grid_x, unsigned grid_y, unsigned threads, unsigned shared_bytes,
-                           void* const* arguments, const unsigned* sizes, unsigned count, unsigned long long seed,
-                           char* error, size_t error_bytes) {
+extern "C" void emu_launch(const char* name, unsigned grid_x, unsigned grid_y, unsigned first_block, unsigned threads,
+                           unsigned shared_bytes, void* const* arguments, const unsigned* sizes, unsigned count,
+                           unsigned long long seed, char* error, size_t error_bytes) {
     error[0] = 0;
     for (const Entry& entry : ENTRIES) {
         if (strcmp(entry.name, name) != 0) continue;
@@ -94,8 +104,12 @@ extern "C" void emu_launch(const char* name, unsigned grid_x, unsigned grid_y, u
             snprintf(error, error_bytes, "the arguments do not fit the kernel");
             return;
         }
+        if (first_block >= grid_x * grid_y) {
+            snprintf(error, error_bytes, "there are no blocks");
+            return;
+        }
         Call call = {entry.kernel, arguments};
-        emu::Launch launch = {grid_x, grid_y, threads, shared_bytes, seed, entry.body, &call};
+        emu::Launch launch = {grid_x, grid_y, first_block, threads, shared_bytes, seed, entry.body, &call};
         emu::run(launch, error, error_bytes);
         return;
     }

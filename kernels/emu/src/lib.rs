@@ -11,6 +11,7 @@ unsafe extern "C" {
         name: *const c_char,
         grid_x: c_uint,
         grid_y: c_uint,
+        first_block: c_uint,
         threads: c_uint,
         shared_bytes: c_uint,
         arguments: *const *mut c_void,
@@ -27,6 +28,8 @@ unsafe extern "C" {
 pub struct Grid {
     /// Blocks, in two dimensions.
     pub blocks: (u32, u32),
+    /// How many blocks are left out; row by row. Not 0 only to see what the last ones of many do.
+    pub first_block: u32,
     /// Threads of a block.
     pub threads: u32,
     /// Bytes of dynamic shared memory of a block.
@@ -59,6 +62,7 @@ pub unsafe fn launch(name: &str, grid: Grid, arguments: &[Argument], seed: u64) 
             name.as_ptr(),
             grid.blocks.0,
             grid.blocks.1,
+            grid.first_block,
             grid.threads,
             grid.shared_bytes,
             pointers.as_ptr(),

@@ -1,6 +1,5 @@
-// Kernels with the mistakes that emulation is there to find.
+// Small kernels with the mistakes that emulation is there to find. Copies of real ones: see build/mutants.rs.
 #include "prims.cuh"
-#include "tile.cuh"
 
 namespace planted {
 
@@ -34,15 +33,12 @@ KERNEL(64) store_behind_the_end(float* out, int count) {
     for (int i = thread_id(); i <= count; i += 64) out[i] = 1.0f;
 }
 
-// The real convolution with one primitive broken: names in the namespace are found first.
-namespace without_barrier {
-DEVICE void sync_block() {}
-#include "conv.cu"
-} // namespace without_barrier
-
-namespace without_wait {
-template <int PENDING> DEVICE void copy_async_wait() { if (PENDING == 0) emu::copy_wait(0); }
-#include "conv.cu"
-} // namespace without_wait
+// Reads shared memory, and four bytes behind it: of consequence for nobody, but the sanitizer.
+KERNEL(64) read_behind_shared_memory(float* out) {
+    float* scratch = (float*)shared_memory();
+    scratch[thread_id()] = 1.0f;
+    sync_block();
+    out[thread_id()] = scratch[thread_id() + 1];
+}
 
 } // namespace planted

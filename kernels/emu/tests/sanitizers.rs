@@ -15,6 +15,7 @@ fn build() -> PathBuf {
         "-I../cuda",
         "src/emu.cpp",
         "src/kernels.cpp",
+        "-Itests",
         "tests/sanitized.cpp",
         "-o",
     ]);
@@ -35,11 +36,16 @@ fn run(program: &Path, arguments: &[&str]) -> (Output, String) {
 }
 
 #[test]
-fn kernels_are_clean_and_a_planted_store_is_reported() {
+fn kernels_are_clean_and_planted_mistakes_are_reported() {
     let program = build();
     let (clean, errors) = run(&program, &[]);
     assert!(clean.status.success() && errors.is_empty(), "{:?}\n{errors}", clean.status);
-    let (planted, errors) = run(&program, &["planted"]);
-    assert!(!planted.status.success());
-    assert!(errors.contains("heap-buffer-overflow") && errors.contains("store_behind_the_end"), "{errors}");
+    for (planted, error, kernel) in [
+        ("store", "heap-buffer-overflow", "store_behind_the_end"),
+        ("read", "use-after-poison", "read_behind_shared_memory"),
+    ] {
+        let (output, errors) = run(&program, &[planted]);
+        assert!(!output.status.success());
+        assert!(errors.contains(error) && errors.contains(kernel), "{errors}");
+    }
 }

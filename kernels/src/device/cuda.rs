@@ -106,8 +106,11 @@ impl Cuda {
         let name = context.name().map_err(failure("cuDeviceGetName"))?;
         let shared = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
         let shared = context.attribute(shared).map_err(failure("cuDeviceGetAttribute"))?;
-        // Threads that wait for the card leave their core to others: there are more of them than cores.
-        context.set_blocking_synchronize().map_err(failure("cuCtxSetFlags"))?;
+        // Threads that wait for the card shall leave their core to others, for there are more of them than cores. Those that
+        // do not are right all the same.
+        if let Err(error) = context.set_blocking_synchronize() {
+            tracing::warn!(%error, "threads that wait for the card keep their cores busy");
+        }
         let stream = context.new_stream().map_err(failure("cuStreamCreate"))?;
         let (image, module) = load(capability, &name)?;
         let mut cuda = Self {

@@ -58,7 +58,8 @@ impl<D: Device> Weights<D> {
     }
 }
 
-/// Where each layer's weights, bias and third tensor are; see `cuda/tower.cu`.
+/// Where each layer's weights, bias and third tensor are; see `cuda/tower.cu`. Tensors of the trunk are as long as a
+/// multiple of the width, so each begins at a multiple of 16 bytes, in bf16 too.
 fn layers_of(layout: &Layout) -> Vec<u32> {
     let mut layers = vec![layout.stem_w.start, layout.stem_b.start, layout.stem_globals.start];
     for block in &layout.blocks {
@@ -66,6 +67,10 @@ fn layers_of(layout: &Layout) -> Vec<u32> {
         layers.extend([block.w1.start, block.b1.start, pool]);
         layers.extend([block.w2.start, block.b2.start, NO_TENSOR as usize]);
     }
+    assert!(
+        layers.iter().step_by(3).all(|at| at.is_multiple_of(8)),
+        "weights that cannot be copied 16 bytes at a time"
+    );
     layers.into_iter().map(|at| at as u32).collect()
 }
 

@@ -1,4 +1,8 @@
 //! The kernels' launches: shapes are checked, then the kernel is called. What each computes is said in its `.cu` file.
+//!
+//! Lengths are checked here at every launch. What arrays hold is not looked at: cells that are read and where layers and
+//! moves lie come from [`crate::taps::Taps`], [`crate::architecture::Layout`] and [`super::positions::Positions`], which
+//! make nothing that points outside.
 
 use super::positions::{ACTION_WORDS, HEADER, READS};
 use super::{Argument, Array, Bf16, Device, DeviceError, Grid, KernelName};
@@ -78,6 +82,9 @@ pub(crate) type Part<'a, D, T> = (&'a Array<D, T>, usize);
 /// Launches kernels on a device.
 pub(crate) struct Ops<'a, D: Device>(pub(crate) &'a D);
 
+/// Numbers and threads of a launch are at most so many: a kernel may add the threads of a block without overflow.
+pub(super) const COUNT_MAX: usize = 1 << 30;
+
 /// The arguments of a launch, collected with a check of every array.
 pub(super) struct Call {
     kernel: KernelName,
@@ -95,7 +102,8 @@ impl Call {
         (array, start): Part<'_, D, T>,
         len: usize,
     ) -> Self {
-        assert!(start + len <= array.len(), "{}: {start} + {len} of {}", self.kernel, array.len());
+        let fits = start.checked_add(len).is_some_and(|end| end <= array.len());
+        assert!(fits, "{}: {start} + {len} of {}", self.kernel, array.len());
         self.arguments.push(Argument::Address(array.address() + (start * size_of::<T>()) as u64));
         self
     }
@@ -118,8 +126,11 @@ impl Call {
         }
     }
 
+    /// # Panics
+    /// If the value is larger than kernels count.
     pub(super) fn int(mut self, value: usize) -> Self {
-        self.arguments.push(Argument::Int(i32::try_from(value).expect("sizes are checked to be small")));
+        assert!(value <= COUNT_MAX, "{}: {value} is more than kernels count", self.kernel);
+        self.arguments.push(Argument::Int(value as i32));
         self
     }
 
@@ -133,6 +144,12 @@ impl Call {
         self
     }
 
+    /// Launches a thread for each of `count` elements, in blocks of 128.
+    pub(super) fn each<D: Device>(self, device: &D, count: usize) -> Result<(), DeviceError> {
+        assert!(count <= COUNT_MAX, "{}: {count} elements are more than kernels count", self.kernel);
+        self.launch(device, (count.div_ceil(128), 1), 128, 0)
+    }
+
     pub(super) fn launch<D: Device>(
         self,
         device: &D,
@@ -143,9 +160,11 @@ impl Call {
         if blocks.0 * blocks.1 == 0 {
             return Ok(());
         }
+        assert!(blocks.0 <= COUNT_MAX && blocks.1 <= 0xffff, "{}: a grid of {blocks:?}", self.kernel);
         let grid = Grid { blocks: (blocks.0 as u32, blocks.1 as u32), threads, shared_bytes: shared as u32 };
-        // SAFETY: each function below lists the arguments of its kernel in order, and every array was found to be as
-        // long as the kernel's description says.
+        // SAFETY: each caller lists the arguments of its kernel in order; every array was found to be of this device and
+        // as long as the kernel's description says, and is borrowed until the launch is queued, behind which the device
+        // frees nothing before it is done; what indices are in arrays point into those (see the top of this file).
         #[allow(unsafe_code, reason = "the one place where kernels are called")]
         unsafe {
             device.launch(self.kernel, grid, &self.arguments)
@@ -263,6 +282,7 @@ impl<D: Device> Ops<'_, D> {
         assert!(tower_fits(shape), "{kernel}: {shape:?}");
         let boards = tower_boards(width);
         let layer_count = layers.len() / 3;
+        assert!(layer_count % 2 == 1, "{kernel}: {layer_count} layers are no stem and blocks");
         Call::new(kernel)
             .array(planes, shape.rows() * CHANNELS)
             .array(globals, shape.boards * GLOBALS)
@@ -318,12 +338,12 @@ impl<D: Device> Ops<'_, D> {
             Some(bias) => call.part(bias, outputs),
             None => call.optional::<D, f32>(None, 0),
         };
-        call.array(y, rows * outputs).int(rows).int(inputs).int(outputs).int(usize::from(relu)).launch(
-            self.0,
-            ((rows * outputs).div_ceil(128), 1),
-            128,
-            0,
-        )
+        call.array(y, rows * outputs)
+            .int(rows)
+            .int(inputs)
+            .int(outputs)
+            .int(usize::from(relu))
+            .each(self.0, rows * outputs)
     }
 
     /// `policy_logits`.
@@ -336,6 +356,7 @@ impl<D: Device> Ops<'_, D> {
         logits: &Array<D, f32>,
         shape: Shape,
     ) -> Result<(), DeviceError> {
+        assert!(moves.count.max(moves.many.len()) <= COUNT_MAX, "{} moves", moves.count);
         Call::new("policy_logits")
             .array(head, shape.rows() * HEAD_COLUMNS)
             .array(kinds, shape.boards * KINDS)
@@ -355,7 +376,7 @@ impl<D: Device> Ops<'_, D> {
 
 /// Whether a board is small enough for the fused tower.
 pub(crate) fn tower_fits(shape: Shape) -> bool {
-    shape.cells <= 64 && shape.taps <= 9
+    (1..=64).contains(&shape.cells) && shape.taps <= 9
 }
 
 /// Boards of a block of the fused tower.

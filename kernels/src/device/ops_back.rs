@@ -1,6 +1,6 @@
 //! The launches that only training needs; see [`super::ops`].
 
-use super::ops::{Call, HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, Part, Shape, of_width};
+use super::ops::{COUNT_MAX, Call, HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, Part, Shape, of_width};
 use super::positions::{ACTION_WORDS, READS};
 use super::targets::Targets;
 use super::{Array, Bf16, Device, DeviceError};
@@ -74,7 +74,7 @@ impl<D: Device> Ops<'_, D> {
             .int(shape.boards)
             .int(shape.cells)
             .int(width)
-            .launch(self.0, (count.div_ceil(128), 1), 128, 0)
+            .each(self.0, count)
     }
 
     /// `board_sums`.
@@ -129,7 +129,7 @@ impl<D: Device> Ops<'_, D> {
             .int(inputs)
             .int(outputs)
             .int(usize::from(add))
-            .launch(self.0, ((rows * inputs).div_ceil(128), 1), 128, 0)
+            .each(self.0, rows * inputs)
     }
 
     /// `dense_weights`; without `x`, for a bias, `inputs` is 1.
@@ -140,6 +140,7 @@ impl<D: Device> Ops<'_, D> {
         dw: Part<'_, D, f32>,
         (rows, inputs, outputs): (usize, usize, usize),
     ) -> Result<(), DeviceError> {
+        assert!(x.is_some() || inputs == 1, "{inputs} inputs of a bias");
         Call::new("dense_weights")
             .optional(x, rows * inputs)
             .array(dy, rows * outputs)
@@ -147,7 +148,7 @@ impl<D: Device> Ops<'_, D> {
             .int(rows)
             .int(inputs)
             .int(outputs)
-            .launch(self.0, ((inputs * outputs).div_ceil(128), 1), 128, 0)
+            .each(self.0, inputs * outputs)
     }
 
     /// `policy_losses`: logits and values become derivatives.
@@ -162,6 +163,7 @@ impl<D: Device> Ops<'_, D> {
         boards: usize,
         (per_policy, per_value): (f32, f32),
     ) -> Result<(), DeviceError> {
+        assert!(moves.count.max(targets.index.len()) <= COUNT_MAX, "{} moves", moves.count);
         Call::new("policy_losses")
             .array(logits, moves.count)
             .array(moves.ends, boards)
@@ -191,6 +193,7 @@ impl<D: Device> Ops<'_, D> {
         partial: &Array<D, f32>,
         shape: Shape,
     ) -> Result<(), DeviceError> {
+        assert!(moves.count.max(moves.many.len()) <= COUNT_MAX, "{} moves", moves.count);
         let (cells, blocks) = (shape.rows() * HEAD_COLUMNS, policy_blocks(shape.boards));
         Call::new("policy_back")
             .array(head, cells)
@@ -251,6 +254,7 @@ impl<D: Device> Ops<'_, D> {
         splits: usize,
         (count, n, columns): (usize, usize, usize),
     ) -> Result<(), DeviceError> {
+        assert!(columns <= n && n > 0 && count % n == 0, "{columns} of {n} columns of {count}");
         Call::new("sum_partials")
             .array(partial, splits * count)
             .part(out, count / n * columns)
@@ -258,7 +262,7 @@ impl<D: Device> Ops<'_, D> {
             .int(count)
             .int(n)
             .int(columns)
-            .launch(self.0, (count.div_ceil(128), 1), 128, 0)
+            .each(self.0, count)
     }
 
     /// `gradient_norm` and `gradient_scale`.
@@ -270,6 +274,7 @@ impl<D: Device> Ops<'_, D> {
         clip: f32,
     ) -> Result<(), DeviceError> {
         let (count, blocks) = (gradient.len(), norm_blocks(gradient.len()));
+        assert!(count > 0, "no gradient");
         Call::new("gradient_norm").array(gradient, count).array(squares, blocks).int(count).launch(
             self.0,
             (blocks, 1),
@@ -309,7 +314,7 @@ impl<D: Device> Ops<'_, D> {
             .float(rates.first_correction)
             .float(rates.second_correction)
             .float(rates.keep)
-            .launch(self.0, (count.div_ceil(128), 1), 128, 0)
+            .each(self.0, count)
     }
 
     /// `pack_head`.
@@ -329,7 +334,7 @@ impl<D: Device> Ops<'_, D> {
             .array(head_bias, HEAD_COLUMNS)
             .int(width)
             .int(HEAD)
-            .launch(self.0, (count.div_ceil(128), 1), 128, 0)
+            .each(self.0, count)
     }
 }
 

@@ -13,6 +13,9 @@ pub(crate) const ACTION_WORDS: usize = 4;
 pub(crate) const READS: usize = 6;
 
 /// Packed positions of one board, with their legal moves. Reused: clearing keeps the memory.
+///
+/// Kernels trust these: cells are of the board or [`NONE_CELL`] where a kind reads none, kinds and rays are within their
+/// tables, further cells within `many`, ends rise, targets name legal moves, and winners sit at the table.
 #[derive(Clone, Debug)]
 pub(crate) struct Positions {
     pub(crate) board: Board,
@@ -151,7 +154,7 @@ pub(super) fn header<T: Topology>(state: &State<T>) -> [u16; HEADER] {
     header
 }
 
-fn words(action: &Action, many_before: u32) -> [u32; ACTION_WORDS] {
+pub(super) fn words(action: &Action, many_before: u32) -> [u32; ACTION_WORDS] {
     let pair = |low: u16, high: u16| u32::from(low) | u32::from(high) << 16;
     let [from, to, aux] = action.cells;
     let (start, end) = action.many;

@@ -1,18 +1,25 @@
 //! Emulation as a device: memory with red zones, launches under a seeded schedule.
 
 use crate::device::{Argument, Device, DeviceError, Grid, KernelName, Replay};
-use std::alloc::{Layout, alloc, dealloc};
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::sync::{Arc, Mutex};
 
 /// Bytes before and behind an allocation that nobody may write.
 const RED_ZONE: usize = 256;
 const RED: u8 = 0xa5;
+/// Of addresses.
+const ALIGNMENT: usize = 256;
 /// What memory holds before it is written: as a number of any kind, not one.
 const UNWRITTEN: u8 = 0xff;
 
 /// A device that runs kernels on the CPU.
 pub(super) struct Emulated {
     seed: u64,
+    /// Only so many blocks of a launch are run, the last ones, and memory is zeros that take no room until they are
+    /// touched: for arrays of gigabytes.
+    last_blocks: Option<u32>,
+    /// A copy with a planted mistake, launched in place of a kernel.
+    mutant: Option<(KernelName, KernelName)>,
     live: Arc<Mutex<Vec<Block>>>,
     /// Launches that are noted instead of being done.
     noted: Mutex<Option<Vec<Launch>>>,
@@ -22,6 +29,8 @@ type Launch = (KernelName, Grid, Vec<Argument>);
 
 #[derive(Clone, Copy, PartialEq)]
 struct Block {
+    /// Where the allocation begins, before the red zone.
+    base: usize,
     /// Its address.
     start: usize,
     bytes: usize,
@@ -33,7 +42,7 @@ impl Block {
     }
 
     fn layout(bytes: usize) -> Layout {
-        Layout::from_size_align(bytes + 2 * RED_ZONE, 256).unwrap()
+        Layout::from_size_align(bytes + 2 * RED_ZONE + ALIGNMENT, 16).unwrap()
     }
 
     fn intact(self) -> bool {
@@ -61,14 +70,55 @@ impl Drop for Memory {
         // SAFETY: allocated in `allocate` with this layout.
         #[allow(unsafe_code, reason = "memory that kernels write is raw")]
         unsafe {
-            dealloc(self.block.at().sub(RED_ZONE), Block::layout(self.block.bytes));
+            dealloc(std::ptr::with_exposed_provenance_mut(self.block.base), Block::layout(self.block.bytes));
         }
     }
 }
 
 impl Emulated {
     pub(super) fn new(seed: u64) -> Self {
-        Self { seed, live: Arc::default(), noted: Mutex::default() }
+        Self { seed, last_blocks: None, mutant: None, live: Arc::default(), noted: Mutex::default() }
+    }
+
+    /// Runs only the last so many blocks of every launch, on memory that may be larger than what there is.
+    pub(super) fn vast(seed: u64, last_blocks: u32) -> Self {
+        Self { last_blocks: Some(last_blocks), ..Self::new(seed) }
+    }
+
+    /// Launches a copy with a planted mistake in place of a kernel.
+    pub(super) fn with_mutant(seed: u64, kernel: KernelName, mutant: KernelName) -> Self {
+        Self { mutant: Some((kernel, mutant)), ..Self::new(seed) }
+    }
+
+    /// Another of the same, with memory of its own.
+    pub(super) fn again(&self) -> Self {
+        Self { last_blocks: self.last_blocks, mutant: self.mutant, ..Self::new(self.seed) }
+    }
+
+    /// Writes bytes from an address on.
+    pub(super) fn poke(&self, address: u64, bytes: &[u8]) {
+        let at = self.within(address as usize, bytes.len());
+        // SAFETY: within a live allocation, which no borrowed slice overlaps.
+        #[allow(unsafe_code, reason = "memory that kernels write is raw")]
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), at, bytes.len());
+        }
+    }
+
+    /// Reads bytes from an address on.
+    pub(super) fn peek(&self, address: u64, bytes: &mut [u8]) {
+        let at = self.within(address as usize, bytes.len());
+        // SAFETY: as in `poke`.
+        #[allow(unsafe_code, reason = "memory that kernels write is raw")]
+        unsafe {
+            std::ptr::copy_nonoverlapping(at, bytes.as_mut_ptr(), bytes.len());
+        }
+    }
+
+    fn within(&self, at: usize, len: usize) -> *mut u8 {
+        let holds = |block: &Block| at >= block.start && at + len <= block.start + block.bytes;
+        assert!(self.live.lock().unwrap().iter().any(holds), "no memory at {at:x}");
+        std::ptr::with_exposed_provenance_mut(at)
     }
 
     pub(super) fn seed(&self) -> u64 {
@@ -83,11 +133,17 @@ impl Device for Emulated {
         // SAFETY: the layout is not empty, and the pointers stay within it.
         #[allow(unsafe_code, reason = "memory that kernels write is raw")]
         let block = unsafe {
-            let start = alloc(Block::layout(bytes));
-            assert!(!start.is_null(), "out of memory");
-            start.write_bytes(RED, bytes + 2 * RED_ZONE);
-            start.add(RED_ZONE).write_bytes(UNWRITTEN, bytes);
-            Block { start: start.add(RED_ZONE).expose_provenance(), bytes }
+            let layout = Block::layout(bytes);
+            let base = if self.last_blocks.is_some() { alloc_zeroed(layout) } else { alloc(layout) };
+            assert!(!base.is_null(), "out of memory");
+            let before = base.add(base.addr().wrapping_neg() % ALIGNMENT);
+            let start = before.add(RED_ZONE);
+            before.write_bytes(RED, RED_ZONE);
+            start.add(bytes).write_bytes(RED, RED_ZONE);
+            if self.last_blocks.is_none() {
+                start.write_bytes(UNWRITTEN, bytes);
+            }
+            Block { base: base.expose_provenance(), start: start.expose_provenance(), bytes }
         };
         self.live.lock().unwrap().push(block);
         Ok(Memory { block, live: Arc::clone(&self.live) })
@@ -137,11 +193,15 @@ impl Device for Emulated {
             })
             .collect();
         let Grid { blocks, threads, shared_bytes } = grid;
+        let first_block = self.last_blocks.map_or(0, |last| (blocks.0 * blocks.1).saturating_sub(last));
+        let grid = emu::Grid { blocks, first_block, threads, shared_bytes };
+        let kernel = match self.mutant {
+            Some((of, mutant)) if of == kernel => mutant,
+            Some(_) | None => kernel,
+        };
         let failed = |reason: String| DeviceError::Kernel { kernel, reason };
         // SAFETY: the caller's promise is what emulation asks for.
-        let done = unsafe {
-            emu::launch(kernel, emu::Grid { blocks, threads, shared_bytes }, &arguments, self.seed)
-        };
+        let done = unsafe { emu::launch(kernel, grid, &arguments, self.seed) };
         done.map_err(failed)?;
         if self.live.lock().unwrap().iter().all(|block| block.intact()) {
             Ok(())

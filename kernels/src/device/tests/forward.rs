@@ -1,41 +1,28 @@
-//! Whole networks, fused and layer by layer, against the CPU.
+//! Whole networks, fused and layer by layer, against the rounded reference.
 
+use super::rounded::{Pass, Rounded};
 use super::{assert_close, assert_similar, f32s, network, samples, under_schedules};
 use crate::architecture::Architecture;
 use crate::device::forward::{Space, Weights};
 use crate::device::positions::Positions;
 use crate::device::tests::emulated::Emulated;
-use crate::tower::Workspace;
-use rules::{Board, SEATS_MAX, with_board};
+use rules::{Board, with_board};
 
-/// A network and positions, with what the CPU makes of them.
+/// A network and positions, with what the reference makes of them.
 struct Case {
     architecture: Architecture,
     board: Board,
     weights: Vec<f32>,
     positions: Positions,
-    x: Vec<f32>,
-    logits: Vec<f32>,
-    value: Vec<f32>,
+    want: Pass,
 }
 
 fn case(board: Board, (blocks, channels): (u32, u32), seats: u8, count: usize) -> Case {
     let architecture = Architecture { blocks, channels, ..Architecture::small(board) };
     let (batch, packed) = with_board!(board, T => samples::<T>(seats, count));
-    let positions = packed.packed.unwrap();
     let weights = network(architecture, 1).weights().to_vec();
-    let mut space = Workspace::<f32>::new(architecture, board);
-    let (mut x, mut logits, mut value) = (Vec::new(), Vec::new(), Vec::new());
-    for chunk in space.chunks(batch.len()) {
-        space.forward(&weights, &batch, chunk.clone());
-        let rows = chunk.len() * board.cells();
-        x.extend_from_slice(&space.x[blocks as usize][..rows * channels as usize]);
-        value.extend_from_slice(&space.value[..chunk.len() * SEATS_MAX]);
-        for i in 0..chunk.len() {
-            logits.extend(space.logits(&weights, &batch, &chunk, i));
-        }
-    }
-    Case { architecture, board, weights, positions, x, logits, value }
+    let want = Rounded { architecture, weights: &weights, rounds: true }.pass(&batch, None);
+    Case { architecture, board, weights, positions: packed.packed.unwrap(), want }
 }
 
 impl Case {
@@ -45,20 +32,22 @@ impl Case {
         let mut space = Space::new(device, self.architecture, self.board, n, false).unwrap();
         space.load(device, &self.positions).unwrap();
         space.forward(device, &weights, &self.positions, fused).unwrap();
-        let last = self.architecture.blocks as usize;
-        let what = |what: &str| {
+        let check = |what: &str, got: &[f32], want: &[f64]| {
             let Self { architecture, board, .. } = self;
-            format!("{what}, {architecture} on {board}, fused {fused}, seed {}", device.seed())
+            let what = format!("{what}, {architecture} on {board}, fused {fused}, seed {}", device.seed());
+            let want: Vec<f32> = want.iter().map(|&v| v as f32).collect();
+            // A tie of the rounding may fall on the other side: one number is a 256th off, and a few layers later some
+            // others are. The first three blocks agree bit for bit, nearly always.
+            let (absolute, share) = if architecture.blocks <= 4 { (0.004, 0.001) } else { (0.08, 0.01) };
+            assert_close(&what, got, &want, absolute, 0.01);
+            assert_similar(&what, got, &want, share);
         };
-        let x = f32s(&space.x(last).read(device, self.x.len()).unwrap());
-        // Each layer rounds the trunk to eight bits once more.
-        assert_close(&what("trunk"), &x, &self.x, 0.06, 0.03);
-        assert_similar(&what("trunk"), &x, &self.x, 0.01);
-        let logits = space.logits.read(device, self.logits.len()).unwrap();
-        assert_close(&what("logits"), &logits, &self.logits, 0.03, 0.03);
-        assert_similar(&what("logits"), &logits, &self.logits, 0.02);
-        let value = space.value.read(device, self.value.len()).unwrap();
-        assert_close(&what("value"), &value, &self.value, 0.02, 0.02);
+        let last = self.architecture.blocks as usize;
+        check("trunk", &f32s(&space.x(last).read(device, self.want.x.len()).unwrap()), &self.want.x);
+        let logits = space.logits.read(device, self.want.logits.len()).unwrap();
+        check("logits", &logits, &self.want.logits);
+        let value = space.value.read(device, self.want.value.len()).unwrap();
+        check("value", &value, &self.want.value);
     }
 }
 

@@ -1,25 +1,34 @@
 //! The kernels in emulation against the CPU, under several schedules.
 
+mod arguments;
 mod backend;
 mod conv;
 mod emulated;
 mod forward;
 mod games;
+mod largest;
+mod losses;
+mod plain;
 mod planted;
 mod product;
+mod rounded;
 mod search;
 mod small;
+mod steps;
+mod tower;
 mod training;
+mod update;
 mod wave;
 
-use super::{Array, Bf16, Device};
+use super::array::Plain;
+use super::ops::Part;
+use super::{Array, Bf16};
 use crate::Network;
 use crate::architecture::Architecture;
 use crate::batch::{Batch, Target};
-use crate::taps::Taps;
 use emulated::Emulated;
 use rules::playout::{self, Choices};
-use rules::{Board, Move, MoveKind, Options, State, Topology};
+use rules::{Move, MoveKind, Options, State, Topology};
 
 /// Every kernel is run under so many schedules.
 const SCHEDULES: u64 = 8;
@@ -59,16 +68,53 @@ fn numbers(len: usize, seed: u64) -> Vec<f32> {
     (0..len).map(|_| number()).collect()
 }
 
+/// An array as long as a kernel needs, so that its red zones guard it, with its length.
+struct Exact<T>(Array<Emulated, T>);
+
+impl<T: Plain> Exact<T> {
+    fn new(device: &Emulated, len: usize) -> Self {
+        Self(Array::new(device, len).unwrap())
+    }
+
+    fn of(device: &Emulated, values: &[T]) -> Self {
+        Self(Array::from_slice(device, values).unwrap())
+    }
+
+    fn read(&self, device: &Emulated) -> Vec<T> {
+        self.0.read(device, self.0.len()).unwrap()
+    }
+}
+
+/// A part of an array: what is before and behind it stays unwritten.
+struct Inside(Array<Emulated, f32>);
+
+impl Inside {
+    const MARGIN: usize = 5;
+
+    fn new(device: &Emulated, len: usize) -> Self {
+        Self(Array::new(device, len + 2 * Self::MARGIN).unwrap())
+    }
+
+    fn part(&self) -> Part<'_, Emulated, f32> {
+        (&self.0, Self::MARGIN)
+    }
+
+    fn read(&self, device: &Emulated) -> Vec<f32> {
+        let mut all = self.0.read(device, self.0.len()).unwrap();
+        let len = all.len() - 2 * Self::MARGIN;
+        let behind = all.split_off(Self::MARGIN + len);
+        let values = all.split_off(Self::MARGIN);
+        assert!(all.iter().chain(&behind).all(|v| v.is_nan()), "wrote beside its part");
+        values
+    }
+}
+
 fn bf16(values: &[f32]) -> Vec<Bf16> {
     values.iter().map(|&value| Bf16::of(value)).collect()
 }
 
 fn f32s(values: &[Bf16]) -> Vec<f32> {
     values.iter().map(|value| value.to_f32()).collect()
-}
-
-fn sources<D: Device>(device: &D, board: Board) -> Array<D, u16> {
-    Array::from_slice(device, &Taps::of(board).sources).unwrap()
 }
 
 /// A network of small random weights, none of whose tensors is zero.
@@ -79,8 +125,8 @@ fn network(architecture: Architecture, seed: u64) -> Network {
     Network::from_weights(architecture, seeded.weights().iter().map(noise).collect()).unwrap()
 }
 
-/// Positions of random games: one for every kind of move that occurs, then any. The last of several has no policy target.
-/// For the CPU and packed.
+/// Positions of random games: one with moves along rays, one for every kind of move that occurs, then any. The last of
+/// several has no policy target. For the CPU and packed.
 fn samples<T: Topology>(seats: u8, count: usize) -> (Batch, Batch) {
     let mut all: Vec<(State<T>, Vec<Move>)> = Vec::new();
     let mut choices = Choices::new(u64::from(seats));
@@ -93,7 +139,8 @@ fn samples<T: Topology>(seats: u8, count: usize) -> (Batch, Batch) {
     let has = |kind: MoveKind| {
         all.iter().position(|(_, legal)| legal.len() > 1 && legal.iter().any(|mv| mv.kind() == kind))
     };
-    let mut chosen: Vec<usize> = MoveKind::ALL.into_iter().rev().filter_map(has).collect();
+    let kinds = std::iter::once(MoveKind::Move).chain(MoveKind::ALL.into_iter().rev());
+    let mut chosen: Vec<usize> = kinds.filter_map(has).collect();
     chosen.extend((0..count).map(|_| choices.below(all.len())));
     chosen.truncate(count);
     let (mut batch, mut packed) = (Batch::new(T::BOARD), Batch::packed(T::BOARD));

@@ -1,10 +1,16 @@
 //! The harness finds the mistakes it is there for.
 
-use super::{SCHEDULES, bf16, f32s, numbers, sources};
+use super::conv::graph;
+use super::training::parent;
+use super::{SCHEDULES, bf16, numbers, samples};
+use crate::device::forward::{Space, Weights};
+use crate::device::ops::{After, Ops, Shape};
 use crate::device::tests::emulated::Emulated;
-use crate::device::{Argument, Array, Bf16, Device, DeviceError, Grid, KernelName};
-use crate::taps::Taps;
-use rules::Board;
+use crate::device::train::DeviceTrainer;
+use crate::device::{Argument, Array, Device, DeviceError, Grid, KernelName};
+use crate::optimizer::Optimizer;
+use crate::trainer::{Train as _, TrainError};
+use rules::{Board, Hex8};
 
 /// What a planted kernel of 64 threads leaves in 64 numbers, or its error.
 fn run(kernel: KernelName, seed: u64, extra: Option<i32>) -> Result<Vec<f32>, DeviceError> {
@@ -56,36 +62,136 @@ fn a_missing_barrier_shows() {
     }
 }
 
-/// Under how many schedules the convolution gives another result than the right one.
-fn wrong_results(kernel: KernelName) -> u64 {
-    let taps = Taps::of(Board::Hex8);
-    let (rows, k, n) = (taps.cells, 32, 32);
-    let (x, w) = (bf16(&numbers(rows * k, 1)), bf16(&numbers(taps.taps * k * n, 2)));
-    let result = |kernel: KernelName, seed: u64| {
-        let device = Emulated::new(seed);
-        let (x, w) = (Array::from_slice(&device, &x).unwrap(), Array::from_slice(&device, &w).unwrap());
-        let (sources, y) = (sources(&device, Board::Hex8), Array::<_, Bf16>::new(&device, rows * n).unwrap());
-        let mut arguments = vec![x.address(), w.address(), sources.address(), y.address()];
-        arguments.resize(11, 0);
-        let mut arguments: Vec<_> = arguments.into_iter().map(Argument::Address).collect();
-        arguments.extend([rows, rows, taps.taps, k, 0].map(|value| Argument::Int(value as i32)));
-        let grid = Grid { blocks: (1, 1), threads: 128, shared_bytes: 6 * (128 * 40 + 32 * 40) };
-        // SAFETY: the arguments of `conv_32` for one board.
-        #[allow(unsafe_code, reason = "launches a kernel with a planted mistake")]
-        unsafe {
-            device.launch(kernel, grid, &arguments).unwrap();
-        }
-        f32s(&y.read(&device, rows * n).unwrap())
-    };
-    let right = result("conv_32", 0);
-    assert!(right.iter().all(|v| v.is_finite()));
-    let wrong = |got: &[f32]| got.iter().zip(&right).any(|(a, b)| a.to_bits() != b.to_bits());
-    (1..=SCHEDULES).filter(|&seed| wrong(&result(kernel, seed))).count() as u64
+/// Under how many schedules a kernel's copy with a mistake is found out: it fails, or leaves something else.
+fn found(
+    kernel: KernelName,
+    mutant: KernelName,
+    run: impl Fn(&Emulated) -> Result<Vec<f32>, DeviceError>,
+) -> u64 {
+    let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+    let right = bits(run(&Emulated::new(0)).unwrap());
+    let mut found = 0;
+    for seed in 1..=SCHEDULES {
+        assert!(bits(run(&Emulated::new(seed)).unwrap()) == right, "{kernel}, seed {seed}");
+        let result = run(&Emulated::with_mutant(seed, kernel, mutant));
+        found += u64::from(result.map_or(true, |values| bits(values) != right));
+    }
+    found
+}
+
+/// A convolution of 32 channels on a graph of fewer cells than a block has rows.
+fn convolve(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
+    let taps = graph(61, 7);
+    let shape = Shape { boards: 1, cells: 61, taps: 7 };
+    let (x, w) = (bf16(&numbers(61 * 32, 1)), bf16(&numbers(7 * 32 * 32, 2)));
+    let (x, w) = (Array::from_slice(device, &x)?, Array::from_slice(device, &w)?);
+    let sources = Array::from_slice(device, &taps.sources)?;
+    let y = Array::<_, f32>::new(device, 61 * 32)?;
+    let after = After { y32: Some(&y), ..After::default() };
+    Ops(device).conv(&x, (&w, 0), &sources, shape, (32, 32), &after)?;
+    y.read(device, 61 * 32)
+}
+
+/// Of 96 inputs, so that a block has several warps.
+fn derive_by_weights(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
+    let (taps, count) = (graph(200, 3), 3 * 96 * 32);
+    let shape = Shape { boards: 1, cells: 200, taps: 3 };
+    let (x, dy) = (bf16(&numbers(200 * 96, 1)), bf16(&numbers(200 * 32, 2)));
+    let (x, dy) = (Array::from_slice(device, &x)?, Array::from_slice(device, &dy)?);
+    let sources = Array::from_slice(device, &taps.sources)?;
+    let (partial, dw) = (Array::new(device, count)?, Array::<_, f32>::new(device, count)?);
+    Ops(device).weights_back(&x, &dy, &sources, &partial, (&dw, 0), shape, (96, 32, 32))?;
+    dw.read(device, count)
+}
+
+fn scale(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
+    let gradient = Array::from_slice(device, &numbers(1000, 1))?;
+    let (squares, scale) = (Array::new(device, 1)?, Array::<_, f32>::new(device, 2)?);
+    Ops(device).scale(&gradient, &squares, &scale, 1e-3)?;
+    scale.read(device, 2)
+}
+
+fn layer(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
+    let (x, w) = (Array::from_slice(device, &numbers(6, 1))?, Array::from_slice(device, &numbers(15, 2))?);
+    let y = Array::<_, f32>::new(device, 10)?;
+    Ops(device).dense(&x, (&w, 0), None, &y, (2, 3, 5), false)?;
+    y.read(device, 10)
+}
+
+/// A step of training of a small network on a few positions; what it leaves of everything.
+fn step(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
+    let parent = parent(Board::Hex8, (1, 32), 2);
+    let (_, positions) = samples::<Hex8>(2, 3);
+    let mut trainer = DeviceTrainer::new(device.again(), &parent, Board::Hex8, Optimizer::default(), 3)?;
+    match trainer.step(&positions, 0, 1) {
+        Ok(_) | Err(TrainError::NotFinite(_)) => Ok(trainer.state()?.concat()),
+        Err(TrainError::Device(error)) => Err(error),
+    }
+}
+
+/// An evaluation of positions by a network whose third block pools.
+fn evaluate(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
+    let parent = parent(Board::Hex8, (3, 32), 2);
+    let (_, packed) = samples::<Hex8>(2, 3);
+    let positions = packed.packed.unwrap();
+    let weights = Weights::new(device, parent.header.architecture, &parent.raw)?;
+    let mut space = Space::new(device, parent.header.architecture, Board::Hex8, 3, false)?;
+    space.load(device, &positions)?;
+    space.forward(device, &weights, &positions, true)?;
+    space.logits.read(device, positions.moves())
+}
+
+type Run = fn(&Emulated) -> Result<Vec<f32>, DeviceError>;
+
+/// Every barrier of the kernels whose absence can change a result. Not here: those that keep apart what the same lanes
+/// write and read, or that stand behind a shuffle, at which emulated lanes meet anyway.
+#[test]
+fn a_missing_barrier_in_a_kernel_shows() {
+    let cases: [(KernelName, KernelName, Run); 13] = [
+        ("conv_32", "mutant_conv_without_barrier", convolve),
+        ("weights_back_32", "mutant_weights_back_without_barrier", derive_by_weights),
+        ("tower_32", "mutant_tower_without_barrier_before_the_pool", evaluate),
+        ("policy_losses", "mutant_losses_without_barrier_of_the_warp", step),
+        ("tower_32", "mutant_tower_without_barrier_of_the_weights", evaluate),
+        ("tower_32", "mutant_tower_without_barrier_before_the_stem", evaluate),
+        ("tower_32", "mutant_tower_without_barrier_behind_the_pool", evaluate),
+        ("tower_32", "mutant_tower_without_barrier_behind_the_bias", evaluate),
+        ("tower_32", "mutant_tower_without_barrier_at_the_end", evaluate),
+        ("tower_32", "mutant_tower_without_barrier_of_what_is_pooled", evaluate),
+        ("conv_32", "mutant_conv_without_barrier_of_a_warp", convolve),
+        ("conv_32", "mutant_conv_without_second_barrier_of_a_warp", convolve),
+        ("policy_back", "mutant_policy_back_without_barrier_of_the_warp", step),
+    ];
+    for (kernel, mutant, run) in cases {
+        assert_eq!(found(kernel, mutant, run), SCHEDULES, "{mutant}");
+    }
+    // At a place that is passed once, not every schedule has a thread ahead of the others.
+    assert!(found("conv_32", "mutant_conv_without_last_barrier", convolve) >= 3);
+    assert!(found("gradient_norm", "mutant_norm_without_barrier", scale) >= 3);
 }
 
 #[test]
-fn a_convolution_without_its_barriers_or_waits_goes_wrong() {
-    assert_eq!(wrong_results("conv_32"), 0);
-    assert_eq!(wrong_results("planted_conv_without_barrier"), SCHEDULES);
-    assert_eq!(wrong_results("planted_conv_without_wait"), SCHEDULES);
+fn a_copy_that_is_not_awaited_shows_under_every_schedule() {
+    let found = [
+        found("conv_32", "mutant_conv_with_unawaited_copy", convolve),
+        found("tower_32", "mutant_tower_with_unawaited_weights", evaluate),
+    ];
+    assert_eq!(found, [SCHEDULES; 2]);
+}
+
+#[test]
+fn a_store_too_many_and_a_divergent_shuffle_in_a_kernel_are_errors() {
+    let cases: [(KernelName, KernelName, Run, &str); 4] = [
+        ("conv_32", "mutant_conv_with_a_row_too_many", convolve, "wrote outside"),
+        ("dense", "mutant_dense_with_a_store_too_many", layer, "wrote outside"),
+        ("adamw", "mutant_adamw_with_a_store_too_many", step, "wrote outside"),
+        ("policy_logits", "mutant_logits_with_divergent_shuffle", evaluate, "deadlock"),
+    ];
+    for (kernel, mutant, run, reason) in cases {
+        run(&Emulated::new(0)).unwrap();
+        for seed in 0..=SCHEDULES {
+            let error = run(&Emulated::with_mutant(seed, kernel, mutant)).unwrap_err().to_string();
+            assert!(error.contains(reason) && error.contains(mutant), "seed {seed}: {error}");
+        }
+    }
 }

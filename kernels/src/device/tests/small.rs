@@ -1,6 +1,6 @@
-//! Expansion, pooling, small layers.
+//! Expansion, pooling, sums, small layers and their derivatives.
 
-use super::{assert_close, bf16, f32s, numbers, samples, under_schedules};
+use super::{Exact, Inside, assert_close, bf16, f32s, numbers, samples, under_schedules};
 use crate::architecture::Architecture;
 use crate::conv;
 use crate::device::forward::Space;
@@ -26,51 +26,190 @@ fn expansion_is_encoding_bit_for_bit() {
     }
 }
 
+/// Odd numbers of boards, cells and channels, around a warp and a block; the boards that there are.
+const POOLS: [(usize, usize, usize); 8] = [
+    (1, 1, 1),
+    (3, 31, 33),
+    (5, 33, 65),
+    (2, 64, 127),
+    (1, 61, 32),
+    (3, 64, 96),
+    (1, 361, 128),
+    (1, 469, 31),
+];
+
+/// Means, maxima and where those are, of what is made for each element.
+fn check_pool((boards, cells, width): (usize, usize, usize), x: &[f32]) {
+    let shape = Shape { boards, cells, taps: 1 };
+    let mut want = vec![0.0; boards * 2 * width];
+    conv::pool(x, cells, width, &mut want);
+    under_schedules(|device| {
+        let (x16, ops) = (Array::from_slice(device, &bf16(x)).unwrap(), Ops(device));
+        let pooled = Exact::<f32>::new(device, want.len());
+        let most = Exact::<u16>::new(device, boards * width);
+        ops.pool(&x16, &pooled.0, Some(&most.0), shape, width).unwrap();
+        let got = pooled.read(device);
+        assert_close("pooled", &got, &want, 1e-6, 1e-5);
+        for (i, most) in most.read(device).into_iter().enumerate() {
+            let (board, channel) = (i / width, i % width);
+            let at = |cell: usize| x[(board * cells + cell) * width + channel];
+            let maximum = want[board * 2 * width + width + channel];
+            assert_eq!(got[board * 2 * width + width + channel], maximum, "a maximum is exact");
+            let first = (0..cells).find(|&cell| at(cell) == maximum);
+            assert_eq!(Some(usize::from(most)), first);
+        }
+        // Where nobody asks for the cells.
+        ops.pool(&x16, &pooled.0, None, shape, width).unwrap();
+        assert_eq!(pooled.read(device), got);
+    });
+}
+
 #[test]
 fn pools_agree_with_the_definition() {
-    for (boards, cells, width) in [(1, 61, 32), (3, 64, 96), (2, 361, 128)] {
+    for sizes in POOLS {
+        let (boards, cells, width) = sizes;
+        check_pool(sizes, &numbers(boards * cells * width, 4));
+    }
+}
+
+#[test]
+fn of_equal_maxima_the_first_counts() {
+    for value in [0.0, 1.5, -2.0, 3e36] {
+        check_pool((3, 61, 33), &vec![f32s(&bf16(&[value]))[0]; 3 * 61 * 33]);
+    }
+    // The same maximum twice, at the ends.
+    let mut x = numbers(61 * 33, 4);
+    x[..33].fill(2.0);
+    x[60 * 33..].fill(2.0);
+    check_pool((1, 61, 33), &x);
+    x[..33].fill(1.0);
+    check_pool((1, 61, 33), &x);
+}
+
+#[test]
+fn sums_and_the_way_back_from_a_pool_agree_with_the_definition() {
+    for (boards, cells, width) in POOLS {
         let shape = Shape { boards, cells, taps: 1 };
-        let x = numbers(boards * cells * width, 4);
-        let mut want = vec![0.0; boards * 2 * width];
-        conv::pool(&x, cells, width, &mut want);
+        let (x, dpooled) = (numbers(boards * cells * width, 4), numbers(boards * 2 * width, 5));
+        let of_board = |i: usize| {
+            let (board, channel) = (i / width, i % width);
+            (0..cells).map(|cell| f64::from(x[(board * cells + cell) * width + channel])).sum::<f64>() as f32
+        };
+        let sums: Vec<f32> = (0..boards * width).map(of_board).collect();
+        let halves = |half: usize| -> Vec<f32> {
+            dpooled.chunks_exact(2 * width).flat_map(|d| &d[half * width..][..width]).copied().collect()
+        };
+        let to_all: Vec<f32> = halves(0).into_iter().map(|d| d / cells as f32).collect();
         under_schedules(|device| {
-            let (x16, ops) = (Array::from_slice(device, &bf16(&x)).unwrap(), Ops(device));
-            let pooled = Array::<_, f32>::new(device, want.len()).unwrap();
-            let most = Array::<_, u16>::new(device, boards * width).unwrap();
-            ops.pool(&x16, &pooled, Some(&most), shape, width).unwrap();
-            assert_close("pooled", &pooled.read(device, want.len()).unwrap(), &want, 1e-6, 1e-5);
-            for (i, most) in most.read(device, boards * width).unwrap().into_iter().enumerate() {
-                let (board, channel) = (i / width, i % width);
-                let at = |cell: usize| x[(board * cells + cell) * width + channel];
-                let first = (0..cells).find(|&cell| at(cell) == want[board * 2 * width + width + channel]);
-                assert_eq!(Some(usize::from(most)), first);
-            }
+            let ops = Ops(device);
+            let got = Exact::<f32>::new(device, boards * width);
+            ops.board_sums(&Exact::of(device, &bf16(&x)).0, &got.0, shape, width).unwrap();
+            assert_close("sums", &got.read(device), &sums, 1e-4, 1e-5);
+            let (all, most) =
+                (Exact::<f32>::new(device, boards * width), Exact::<f32>::new(device, boards * width));
+            ops.pool_back(&Exact::of(device, &dpooled).0, (&all.0, &most.0), shape, width).unwrap();
+            assert_close("to all", &all.read(device), &to_all, 1e-7, 1e-6);
+            assert_eq!(most.read(device), halves(1));
         });
     }
 }
 
 #[test]
-fn small_layers_agree_with_the_definition() {
-    for (rows, inputs, outputs) in [(1, 1, 1), (3, 64, 27), (130, 5, 4)] {
-        let (x, w, bias) = (numbers(rows * inputs, 1), numbers(inputs * outputs, 2), numbers(outputs, 3));
-        let product = |i: usize| -> f32 {
-            (0..inputs).map(|k| x[i / outputs * inputs + k] * w[k * outputs + i % outputs]).sum()
-        };
+fn sums_of_columns_agree_with_the_definition() {
+    for (rows, width, columns) in [
+        (0, 3, 3),
+        (1, 1, 1),
+        (31, 27, 27),
+        (33, 4, 4),
+        (65, 96, 84),
+        (127, 33, 1),
+        (129, 2, 2),
+        (1000, 5, 5),
+    ] {
+        let x = numbers(rows * width, 6);
+        let sum = |column: usize| (0..rows).map(|row| f64::from(x[row * width + column])).sum::<f64>() as f32;
+        let want: Vec<f32> = (0..columns).map(sum).collect();
         under_schedules(|device| {
-            let upload = |values: &[f32]| Array::from_slice(device, values).unwrap();
-            let (x, w, bias) = (upload(&x), upload(&w), upload(&bias));
-            let y = Array::<_, f32>::new(device, rows * outputs).unwrap();
-            let sizes = (rows, inputs, outputs);
-            for (with_bias, relu) in [(false, false), (true, true)] {
-                let part = with_bias.then_some((&bias, 0));
-                Ops(device).dense(&x, (&w, 0), part, &y, sizes, relu).unwrap();
-                let bias = bias.read(device, outputs).unwrap();
+            let (x, sums) = (Exact::of(device, &x), Inside::new(device, columns));
+            Ops(device).column_sums(&x.0, sums.part(), (rows, width, columns)).unwrap();
+            assert_close("column sums", &sums.read(device), &want, 1e-4, 1e-5);
+        });
+    }
+}
+
+/// Rows, inputs, outputs.
+const LAYERS: [(usize, usize, usize); 7] =
+    [(1, 1, 1), (3, 64, 27), (130, 5, 4), (31, 33, 65), (65, 31, 1), (1, 256, 64), (33, 1, 129)];
+
+#[test]
+fn small_layers_agree_with_the_definition() {
+    for (rows, inputs, outputs) in LAYERS {
+        for scale in [1.0, 1e15, 1e-15] {
+            let scaled = |len, seed| numbers(len, seed).iter().map(|v| v * scale).collect::<Vec<f32>>();
+            let (x, bias) = (scaled(rows * inputs, 1), scaled(outputs, 3));
+            let w = numbers(inputs * outputs, 2);
+            let product = |i: usize| -> f64 {
+                let (row, output) = (i / outputs, i % outputs);
+                (0..inputs).map(|k| f64::from(x[row * inputs + k]) * f64::from(w[k * outputs + output])).sum()
+            };
+            for (with_bias, relu) in [(false, false), (true, false), (true, true)] {
                 let want: Vec<f32> = (0..rows * outputs)
-                    .map(|i| product(i) + if with_bias { bias[i % outputs] } else { 0.0 })
+                    .map(|i| (product(i) + if with_bias { f64::from(bias[i % outputs]) } else { 0.0 }) as f32)
                     .map(|v| if relu { v.max(0.0) } else { v })
                     .collect();
-                assert_close("dense", &y.read(device, want.len()).unwrap(), &want, 1e-5, 1e-5);
+                under_schedules(|device| {
+                    let (x, w, bias) =
+                        (Exact::of(device, &x), Exact::of(device, &w), Exact::of(device, &bias));
+                    let y = Exact::<f32>::new(device, rows * outputs);
+                    let part = with_bias.then_some((&bias.0, 0));
+                    Ops(device).dense(&x.0, (&w.0, 0), part, &y.0, (rows, inputs, outputs), relu).unwrap();
+                    assert_close("dense", &y.read(device), &want, 2e-5 * scale, 1e-5);
+                });
             }
+        }
+    }
+}
+
+#[test]
+fn derivatives_of_small_layers_agree_with_the_definition() {
+    for (rows, inputs, outputs) in LAYERS {
+        let (x, dy) = (numbers(rows * inputs, 1), numbers(rows * outputs, 2));
+        let (w, mask, before) =
+            (numbers(inputs * outputs, 3), numbers(rows * inputs, 4), numbers(rows * inputs, 5));
+        let by_x = |i: usize| -> f64 {
+            let (row, input) = (i / inputs, i % inputs);
+            (0..outputs).map(|o| f64::from(dy[row * outputs + o]) * f64::from(w[input * outputs + o])).sum()
+        };
+        let by_w = |x: &dyn Fn(usize, usize) -> f32, i: usize| -> f32 {
+            let (input, output) = (i / outputs, i % outputs);
+            let each = (0..rows).map(|row| f64::from(x(row, input)) * f64::from(dy[row * outputs + output]));
+            each.sum::<f64>() as f32
+        };
+        let dw: Vec<f32> =
+            (0..inputs * outputs).map(|i| by_w(&|row, input| x[row * inputs + input], i)).collect();
+        let db: Vec<f32> = (0..outputs).map(|i| by_w(&|_, _| 1.0, i)).collect();
+        under_schedules(|device| {
+            let ops = Ops(device);
+            let (x, dy_on, w) = (Exact::of(device, &x), Exact::of(device, &dy), Exact::of(device, &w));
+            let mask_on = Exact::of(device, &mask);
+            let sizes = (rows, inputs, outputs);
+            for (masked, add) in [(false, false), (true, false), (false, true), (true, true)] {
+                let dx = if add { Exact::of(device, &before) } else { Exact::new(device, rows * inputs) };
+                let given = masked.then_some(&mask_on.0);
+                ops.dense_back(&dy_on.0, (&w.0, 0), given, &dx.0, sizes, add).unwrap();
+                let want: Vec<f32> = (0..rows * inputs)
+                    .map(|i| (by_x(i) + if add { f64::from(before[i]) } else { 0.0 }) as f32)
+                    .zip(&mask)
+                    .map(|(d, &m)| if masked && m <= 0.0 { 0.0 } else { d })
+                    .collect();
+                assert_close("dx", &dx.read(device), &want, 2e-5, 1e-5);
+            }
+            let out = Inside::new(device, inputs * outputs);
+            ops.dense_weights(Some(&x.0), &dy_on.0, out.part(), sizes).unwrap();
+            assert_close("dw", &out.read(device), &dw, 2e-5, 1e-5);
+            let out = Inside::new(device, outputs);
+            ops.dense_weights(None, &dy_on.0, out.part(), (rows, 1, outputs)).unwrap();
+            assert_close("db", &out.read(device), &db, 2e-5, 1e-5);
         });
     }
 }

@@ -1,55 +1,133 @@
-//! Gradients and whole training steps against the CPU.
+//! Derivatives by every weight: tightly against the rounded reference, and that against the CPU.
 
-use super::{assert_close, assert_similar, network, samples, under_schedules};
-use crate::architecture::Architecture;
+use super::rounded::Rounded;
+use super::{SCHEDULES, assert_close, network, samples};
+use crate::architecture::{Architecture, Layout};
 use crate::backward::Gradient;
+use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
 use crate::device::Bf16;
 use crate::device::tests::emulated::Emulated;
 use crate::device::train::DeviceTrainer;
 use crate::optimizer::Optimizer;
 use crate::tower::Workspace;
-use crate::trainer::{Loss, Train as _, TrainError, Trainer};
+use crate::trainer::Loss;
 use rules::{Board, Config, with_board};
 
-fn parent(board: Board, (blocks, channels): (u32, u32), seats: u8) -> Checkpoint {
+pub(super) fn parent(board: Board, (blocks, channels): (u32, u32), seats: u8) -> Checkpoint {
     let architecture = Architecture { blocks, channels, ..Architecture::small(board) };
     let mut checkpoint = Checkpoint::seeded(Config { board, seats }, architecture, 1);
     let network = network(architecture, 1);
-    // Exact in bf16: what remains is the rounding of activations.
+    // Exact in bf16, so that the CPU computes with the same weights.
     checkpoint.raw = network.weights().iter().map(|&weight| Bf16::of(weight).to_f32()).collect();
     checkpoint.network = network;
     checkpoint
 }
 
-/// How far a derivative by the trunk's weights may be off: with activations in bf16 a maximum of the pooling can move to
-/// another cell and a ReLU can flip, which changes more than rounding does. The kernels are compared one by one, tightly.
-const SHARE: f64 = 0.2;
-/// By the heads' weights, which no such choice lies before.
-const HEAD_SHARE: f64 = 0.02;
+pub(super) fn rounded(parent: &Checkpoint, rounds: bool) -> Rounded<'_> {
+    Rounded { architecture: parent.header.architecture, weights: &parent.raw, rounds }
+}
+
+/// What the CPU computes, in f64.
+fn of_cpu(parent: &Checkpoint, board: Board, batch: &Batch) -> (Loss, Vec<f64>) {
+    let weights: Vec<f64> = parent.raw.iter().map(|&w| f64::from(w)).collect();
+    let mut space = Workspace::<f64>::new(parent.header.architecture, board);
+    let mut gradient = Gradient::new(&space);
+    let loss = Loss::of(gradient.of_batch(&mut space, &weights, batch));
+    (loss, gradient.weights)
+}
+
+pub(super) fn length(values: impl Iterator<Item = f64>) -> f64 {
+    values.map(|v| v * v).sum::<f64>().sqrt()
+}
+
+/// What is next to nothing. Two tensors are sums over what the policy head rounds to bf16, where one tie weighs the more:
+/// a 256th of the largest of them.
+fn absolute(tensor: &str) -> f64 {
+    if tensor.starts_with("policy.cells") { 2e-3 } else { 1e-5 }
+}
+
+/// Each tensor's difference is at most `share` of what is wanted, or next to nothing.
+fn assert_tensors(what: &str, layout: &Layout, got: &[f64], want: &[f64], share: f64) {
+    for tensor in &layout.tensors {
+        let (got, want) = (tensor.span.of(got), tensor.span.of(want));
+        let difference = length(got.iter().zip(want).map(|(g, w)| g - w));
+        let whole = length(want.iter().copied());
+        assert!(
+            difference <= share * whole + absolute(&tensor.name),
+            "{what}: {}: {difference} of {whole}",
+            tensor.name
+        );
+    }
+}
+
+#[test]
+fn without_rounding_the_reference_is_the_cpu() {
+    for (board, seats, count) in [(Board::Hex8, 2, 20), (Board::Square8, 4, 5), (Board::Hexagonal, 3, 1)] {
+        let parent = parent(board, (3, 32), seats);
+        let (batch, _) = with_board!(board, T => samples::<T>(seats, count));
+        let (loss, want) = of_cpu(&parent, board, &batch);
+        let got = rounded(&parent, false).pass(&batch, None);
+        assert!((got.loss.total() - loss.total()).abs() < 1e-9);
+        assert_tensors("f64", &Layout::new(parent.header.architecture), &got.gradient, &want, 1e-9);
+        assert!(want.iter().all(|d| d.is_finite()));
+    }
+}
+
+/// Why derivatives with bf16 are up to a fifth away from those of the CPU: rounding moves a few ReLUs and maxima to the
+/// other side. With the sides of the CPU, the rest is the rounding of eight bits.
+#[test]
+fn rounding_alone_changes_little() {
+    for (board, seats) in [(Board::Hex8, 2), (Board::Square8, 3)] {
+        let parent = parent(board, (3, 32), seats);
+        let (batch, _) = with_board!(board, T => samples::<T>(seats, 16));
+        let (loss, want) = of_cpu(&parent, board, &batch);
+        let exact = rounded(&parent, false).pass(&batch, None);
+        let forced = rounded(&parent, true).pass(&batch, Some(&exact.sides));
+        let own = rounded(&parent, true).pass(&batch, None);
+        let layout = Layout::new(parent.header.architecture);
+        assert_tensors("with the CPU's sides", &layout, &forced.gradient, &want, 0.015);
+        assert!((own.loss.total() - loss.total()).abs() < 0.002, "{:?} {loss:?}", own.loss);
+        let (all, moved) = own.sides.differing(&exact.sides);
+        assert!(moved > 0 && moved < all / 500, "{moved} of {all}");
+        assert_tensors("with its own sides", &layout, &own.gradient, &want, 0.2);
+    }
+}
+
+/// Of what the rounded reference says, in the norm of a tensor. Where f32 and f64 fall on two sides of a tie between
+/// neighbours in bf16 one number differs by a 256th, and now and then a ReLU; most tensors agree to a ten-thousandth.
+const SHARE: f64 = 0.01;
+/// Each number: a hundredth, and what is this share of the tensor's mean square.
+const EACH: f64 = 0.1;
 
 /// Every tensor's derivative, on one device.
 fn check(device: Emulated, board: Board, size: (u32, u32), seats: u8, count: usize) {
     let parent = parent(board, size, seats);
     let (batch, packed) = with_board!(board, T => samples::<T>(seats, count));
-    let mut space = Workspace::<f32>::new(parent.header.architecture, board);
-    let mut gradient = Gradient::new(&space);
-    let want = Loss::of(gradient.of_batch(&mut space, &parent.raw, &batch));
+    let want = rounded(&parent, true).pass(&batch, None);
+    let layout = Layout::new(parent.header.architecture);
     let what = format!("{} on {board}, seed {}", parent.header.architecture, device.seed());
     let mut trainer = DeviceTrainer::new(device, &parent, board, Optimizer::default(), count + 1).unwrap();
     let (loss, got) = trainer.gradient_of(packed.packed.as_ref().unwrap()).unwrap();
-    assert_close(&what, &[loss.policy as f32], &[want.policy as f32], 0.0, 0.01);
-    assert_close(&what, &[loss.value as f32], &[want.value as f32], 0.0, 0.01);
-    for tensor in &space.layout().tensors {
-        let (got, want) = (tensor.span.of(&got), tensor.span.of(&gradient.weights));
-        let share = if tensor.span.start < space.layout().policy_w.start { SHARE } else { HEAD_SHARE };
-        assert_similar(&format!("{what}: {}", tensor.name), got, want, share);
+    assert_close(&what, &[loss.policy as f32], &[want.loss.policy as f32], 1e-4, 1e-4);
+    assert_close(&what, &[loss.value as f32], &[want.loss.value as f32], 1e-4, 1e-4);
+    let got: Vec<f64> = got.into_iter().map(f64::from).collect();
+    assert_tensors(&what, &layout, &got, &want.gradient, SHARE);
+    for tensor in &layout.tensors {
+        let (got, want) = (tensor.span.of(&got), tensor.span.of(&want.gradient));
+        let mean = length(want.iter().copied()) / (want.len() as f64).sqrt();
+        for (i, (g, w)) in got.iter().zip(want).enumerate() {
+            let close = (g - w).abs() <= absolute(&tensor.name) + EACH * mean + 0.01 * w.abs();
+            assert!(close, "{what}: {} [{i}]: {g} but {w}, {mean} on average", tensor.name);
+        }
+        // Only what no move of these positions reads has no derivative.
+        assert!(mean > 1e-5 || tensor.name.starts_with("policy"), "{what}: {} says nothing", tensor.name);
     }
 }
 
 #[test]
 fn derivatives_of_the_small_network() {
-    for seed in 1..=super::SCHEDULES {
+    for seed in 1..=SCHEDULES {
         check(Emulated::new(seed), Board::Hex8, (3, 32), 2, 5);
         check(Emulated::new(seed), Board::Square8, (3, 32), 3, 2);
     }
@@ -64,53 +142,7 @@ fn derivatives_on_large_boards() {
 #[test]
 fn derivatives_of_every_width() {
     check(Emulated::new(1), Board::Hex8, (1, 64), 2, 17);
-    check(Emulated::new(2), Board::Square8, (3, 96), 2, 1);
-    check(Emulated::new(3), Board::Hex8, (3, 128), 2, 1);
-}
-
-#[test]
-fn ten_steps_agree_with_the_cpu_and_do_not_depend_on_the_schedule() {
-    let board = Board::Hex8;
-    let (batch, positions) = with_board!(board, T => samples::<T>(2, 4));
-    let parent = parent(board, (3, 32), 2);
-    let optimizer = Optimizer { warmup: 2, ..Optimizer::default() };
-    let mut reference = Trainer::new(&parent, board, optimizer);
-    let mut losses = Vec::new();
-    for step in 0..10 {
-        losses.push(reference.step(&batch, step, 10).unwrap());
-    }
-    let mut states = Vec::new();
-    for seed in [1, 2] {
-        let mut trainer = DeviceTrainer::new(Emulated::new(seed), &parent, board, optimizer, 4).unwrap();
-        for (step, want) in losses.iter().enumerate() {
-            let got = trainer.step(&positions, step as u64, 10).unwrap();
-            let what = format!("step {step}, seed {seed}");
-            assert_close(&what, &[got.policy as f32], &[want.policy as f32], 0.02, 0.02);
-            assert_close(&what, &[got.value as f32], &[want.value as f32], 0.02, 0.02);
-        }
-        states.push(trainer.state().unwrap());
-    }
-    assert_eq!(states[0], states[1]);
-    assert!(losses[9].total() < 0.9 * losses[0].total(), "{losses:?}");
-    let moved = |from: &[f32], to: &[f32]| from.iter().zip(to).map(|(a, b)| b - a).collect::<Vec<_>>();
-    let (weights, _) = reference.parts();
-    let [got, average, ..] = &states[0];
-    assert_similar("weights", &moved(&parent.raw, got), &moved(&parent.raw, weights), 0.35);
-    let network = reference.network().unwrap();
-    assert_similar("average", average, network.weights(), 0.02);
-}
-
-#[test]
-fn a_gradient_that_is_not_finite_changes_nothing() {
-    let board = Board::Hex8;
-    let mut parent = parent(board, (1, 32), 2);
-    parent.raw.fill(1e30);
-    let (_, positions) = with_board!(board, T => samples::<T>(2, 2));
-    under_schedules(|device| {
-        let device = Emulated::new(device.seed());
-        let mut trainer = DeviceTrainer::new(device, &parent, board, Optimizer::default(), 2).unwrap();
-        let before = trainer.state().unwrap();
-        assert!(matches!(trainer.step(&positions, 0, 1), Err(TrainError::NotFinite(_))));
-        assert_eq!(trainer.state().unwrap(), before);
-    });
+    check(Emulated::new(2), Board::Square8, (3, 96), 2, 2);
+    check(Emulated::new(3), Board::Hex8, (3, 128), 2, 2);
+    check(Emulated::new(4), Board::Hexagonal, (1, 128), 2, 1);
 }

@@ -1,0 +1,140 @@
+//! The fused tower of every width on odd graphs, a stem and a block that pools, against the rounded reference.
+
+use super::conv::graph;
+use super::plain::{Conv, add_biases, dense, pool, relu, round, wide};
+use super::{Exact, assert_close, assert_similar, bf16, f32s, numbers, under_schedules};
+use crate::device::ops::{NO_TENSOR, Ops, Shape};
+use crate::device::{Array, Bf16};
+use crate::encode::{CHANNELS, GLOBALS};
+use crate::taps::Taps;
+use rules::Board;
+
+/// Where the tensors of a stem and blocks begin, three for each layer, and how long they are; see `cuda/tower.cu`.
+struct Layers {
+    starts: Vec<u32>,
+    lens: Vec<usize>,
+    total: usize,
+}
+
+fn layers(taps: usize, c: usize, pools: &[bool]) -> Layers {
+    let mut layers = Layers { starts: Vec::new(), lens: Vec::new(), total: 0 };
+    let mut add = |len: usize| {
+        layers.starts.push(if len == 0 { NO_TENSOR } else { layers.total as u32 });
+        layers.lens.push(len);
+        layers.total += len;
+    };
+    for len in [taps * CHANNELS * c, c, GLOBALS * c] {
+        add(len);
+    }
+    for &pools in pools {
+        for len in [taps * c * c, c, if pools { 2 * c * c } else { 0 }, taps * c * c, c, 0] {
+            add(len);
+        }
+    }
+    layers
+}
+
+struct Case {
+    layers: Layers,
+    weights: Vec<f32>,
+    planes: Vec<f32>,
+    globals: Vec<f32>,
+}
+
+impl Case {
+    fn new(taps: &Taps, boards: usize, c: usize, pools: &[bool]) -> Self {
+        let layers = layers(taps.taps, c, pools);
+        // As large as keeps activations near one.
+        let deviation = (3.0 / (taps.taps * c) as f32).sqrt();
+        let weights: Vec<f32> = numbers(layers.total, 1).iter().map(|w| w * deviation).collect();
+        Self {
+            layers,
+            weights,
+            planes: numbers(boards * taps.cells * CHANNELS, 2),
+            globals: numbers(boards * GLOBALS, 3),
+        }
+    }
+
+    fn tensor(&self, i: usize) -> Vec<f64> {
+        wide(&self.weights[self.layers.starts[i] as usize..][..self.layers.lens[i]])
+    }
+
+    fn rounded(&self, i: usize) -> Vec<f64> {
+        let mut tensor = self.tensor(i);
+        tensor.iter_mut().for_each(round);
+        tensor
+    }
+
+    /// The trunk, its means and maxima.
+    fn expected(&self, taps: &Taps, c: usize) -> (Vec<f32>, Vec<f32>) {
+        let (conv, cells) = (Conv { taps, c }, taps.cells);
+        let finish = |y: &mut Vec<f64>| {
+            relu(y, None);
+            y.iter_mut().for_each(round);
+        };
+        let mut x = conv.forward(&wide(&self.planes), CHANNELS, &self.rounded(0));
+        let by_board = dense(&wide(&self.globals), GLOBALS, &self.tensor(2), None, c);
+        add_biases(&mut x, &self.tensor(1), Some(&by_board), cells);
+        finish(&mut x);
+        for i in (3..self.layers.lens.len()).step_by(6) {
+            let mut h = conv.forward(&x, c, &self.rounded(i));
+            let by_board = (self.layers.lens[i + 2] > 0)
+                .then(|| dense(&pool(&x, cells, c, None).1, 2 * c, &self.tensor(i + 2), None, c));
+            add_biases(&mut h, &self.tensor(i + 1), by_board.as_deref(), cells);
+            finish(&mut h);
+            let mut y = conv.forward(&h, c, &self.rounded(i + 3));
+            add_biases(&mut y, &self.tensor(i + 4), None, cells);
+            y.iter_mut().zip(&x).for_each(|(y, x)| *y += x);
+            finish(&mut y);
+            x = y;
+        }
+        let narrow = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect();
+        let pooled = narrow(pool(&x, cells, c, None).1);
+        (narrow(x), pooled)
+    }
+}
+
+fn check(taps: &Taps, boards: usize, c: usize, pools: &[bool]) {
+    let shape = Shape { boards, cells: taps.cells, taps: taps.taps };
+    let case = Case::new(taps, boards, c, pools);
+    let (want, want_pooled) = case.expected(taps, c);
+    under_schedules(|device| {
+        let (planes, globals) = (Exact::of(device, &bf16(&case.planes)), Exact::of(device, &case.globals));
+        let (all16, all32) = (Exact::of(device, &bf16(&case.weights)), Exact::of(device, &case.weights));
+        let layers = Array::from_slice(device, &case.layers.starts).unwrap();
+        let sources = Array::from_slice(device, &taps.sources).unwrap();
+        let x = Exact::<Bf16>::new(device, shape.rows() * c);
+        let pooled = Exact::<f32>::new(device, boards * 2 * c);
+        let weights = (&all16.0, &all32.0);
+        let out = (&x.0, &pooled.0);
+        Ops(device).tower(&planes.0, &globals.0, weights, &layers, &sources, out, shape, c).unwrap();
+        let what = format!("{boards} times {}, width {c}, seed {}", taps.cells, device.seed());
+        let got = f32s(&x.read(device));
+        // A tie of the rounding may fall on the other side.
+        assert_close(&what, &got, &want, 0.004, 0.01);
+        assert_similar(&what, &got, &want, 0.001);
+        assert_close(&what, &pooled.read(device), &want_pooled, 0.004, 0.01);
+    });
+}
+
+#[test]
+fn narrow_towers() {
+    for (cells, boards, taps) in [(1, 1, 1), (31, 5, 3), (33, 3, 9), (61, 4, 7), (64, 1, 5)] {
+        check(&graph(cells, taps), boards, 32, &[true, false]);
+    }
+}
+
+/// A block of the wide ones has two boards, of the others four.
+#[test]
+fn wide_towers() {
+    check(&graph(31, 3), 5, 64, &[false, true]);
+    check(&graph(33, 3), 3, 96, &[true]);
+    check(&graph(61, 3), 3, 128, &[true]);
+}
+
+#[test]
+fn wide_towers_on_boards() {
+    check(Taps::of(Board::Square8), 1, 64, &[true]);
+    check(Taps::of(Board::Hex8), 1, 96, &[true]);
+    check(Taps::of(Board::Hex8), 1, 128, &[true]);
+}

@@ -25,6 +25,7 @@ mod tests;
 mod train;
 mod trial;
 mod wave;
+mod wave_games;
 
 pub use any::{AnyBackend, Failures};
 pub(crate) use array::{Array, Bf16};
@@ -35,7 +36,7 @@ pub use image::{COMPILER, Image, Manifest, OPTIONS, TARGETS, Usage, source, sour
 pub use playouts::PlayoutReport;
 pub(crate) use positions::Positions;
 pub use referee::{CheckError, Checked};
-pub use wave::{PlayWaves, WaveDecision, WaveGame, WaveReport, WaveSettings};
+pub use wave_games::{PlayWaves, WaveDecision, WaveGame, WaveReport, WaveSettings};
 
 /// A kernel's name in `cuda/`.
 pub(crate) type KernelName = &'static str;

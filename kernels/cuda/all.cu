@@ -9,3 +9,4 @@
 #include "legal.cu"
 #include "playout.cu"
 #include "probe.cu"
+#include "wave.cu"

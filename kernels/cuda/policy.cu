@@ -11,27 +11,22 @@
 // Work: a warp has one position and goes through its moves one by one; lane i has the i-th number of queries and keys.
 // policy_back has one warp a block, which takes `share` positions in a row and keeps the sums over them in shared memory:
 // partial: [blocks, 7 * 32 + 7 * 8 * 24] f32, to be summed over the blocks.
-#include "prims.cuh"
+#include "policy.cuh"
 
 namespace policy {
 
-constexpr int KEY = 32, PLANES = 64, STRIDE = 96, SEATS_MAX = 4, NOTHING = 255;
-constexpr int PAIRS = 7, RAYS = PAIRS * 8 * 24, PARTIAL = PAIRS * KEY + RAYS;
-// One over the square root of KEY, and what the sum over a region is multiplied by.
-constexpr float PAIR_SCALE = 0.17677669f, SUM_SCALE = 1.0f / 32.0f;
-
-struct Action {
-    int kind, ray, cells[3], many, many_start;
+// What is stored of a move, with where its further cells begin.
+struct Stored {
+    Action action;
+    int many_start;
 };
 
-DEVICE Action action_at(const u32* actions, int i) {
+DEVICE Stored stored_at(const u32* actions, int i) {
     const u32* words = actions + (size_t)i * 4;
     u32 a = words[0], b = words[1], c = words[2];
-    return {(int)(a & 0xffff), (int)(a >> 16), {(int)(b & 0xffff), (int)(b >> 16), (int)(c & 0xffff)}, (int)(c >> 16),
+    return {{(int)(a & 0xffff), (int)(a >> 16), {(int)(b & 0xffff), (int)(b >> 16), (int)(c & 0xffff)}, (int)(c >> 16)},
             (int)words[3]};
 }
-
-DEVICE float factor_of(bool mean, int many) { return mean ? 1.0f / (float)(many > 1 ? many : 1) : SUM_SCALE; }
 
 } // namespace policy
 
@@ -41,28 +36,11 @@ policy_logits(const float* head, const float* kinds, const float* pairs, const f
     using namespace policy;
     int board = block_x() * 4 + warp_id(), lane = lane_id();
     if (board >= boards) return;
-    head += (size_t)board * cells * STRIDE;
+    Heads heads = {head + (size_t)board * cells * STRIDE, kinds + board * kind_count, pairs, rays, reads};
     int end = (int)ends[board];
     for (int i = board == 0 ? 0 : (int)ends[board - 1]; i < end; i++) {
-        Action action = action_at(actions, i);
-        const u8* read = reads + action.kind * 6;
-        // Each lane adds its part: a product, a plane, some of the further cells.
-        float part = 0.0f;
-        if (read[0] != NOTHING) {
-            float q = head[action.cells[0] * STRIDE + lane], k = head[action.cells[1] * STRIDE + KEY + lane];
-            part = q * k * pairs[read[0] * KEY + lane] * PAIR_SCALE;
-            if (lane == 3) part += rays[action.ray];
-        }
-        if (lane == 4) part += kinds[board * kind_count + action.kind];
-        for (int j = 0; j < 3; j++)
-            if (lane == j && read[1 + j] != NOTHING) part += head[action.cells[j] * STRIDE + PLANES + read[1 + j]];
-        for (int j = 0; j < 2; j++)
-            if (read[4 + j] != NOTHING) {
-                float factor = factor_of(j == 0, action.many);
-                for (int m = lane; m < action.many; m += 32)
-                    part += head[many[action.many_start + m] * STRIDE + PLANES + read[4 + j]] * factor;
-            }
-        float logit = warp_sum(part);
+        Stored stored = stored_at(actions, i);
+        float logit = logit_of(heads, stored.action, [&](int m) { return (int)many[stored.many_start + m]; });
         if (lane == 0) logits[i] = logit;
     }
 }
@@ -129,7 +107,8 @@ policy_back(const float* head, const float* pairs, const u8* reads, const u32* a
         int end = (int)ends[board];
         for (int i = board == 0 ? 0 : (int)ends[board - 1]; i < end; i++) {
             // No number is added to by two lanes: queries, keys and pairs by the lane of their index, the rest so too.
-            Action action = action_at(actions, i);
+            Stored stored = stored_at(actions, i);
+            const Action& action = stored.action;
             const u8* read = reads + action.kind * 6;
             float d = dlogits[i];
             if (lane == action.kind % 32) dkind[action.kind] += d;
@@ -146,7 +125,7 @@ policy_back(const float* head, const float* pairs, const u8* reads, const u32* a
             for (int j = 0; j < 2; j++)
                 if (lane == read[4 + j])
                     for (int m = 0; m < action.many; m++)
-                        sum[many[action.many_start + m] * STRIDE + PLANES + lane] += d * factor_of(j == 0, action.many);
+                        sum[many[stored.many_start + m] * STRIDE + PLANES + lane] += d * factor_of(j == 0, action.many);
         }
         sync_warp();
         bf16* out = dhead + (size_t)board * cells * STRIDE;

@@ -2,6 +2,10 @@
 //!
 //! Knows the rules and nothing else. Search asks for an [`Evaluator`]; the networks here are evaluators.
 
+// The node's search, which tests compile here, names this crate.
+#[cfg(test)]
+extern crate self as kernels;
+
 mod action;
 mod architecture;
 mod backward;
@@ -30,7 +34,8 @@ pub use checkpoint::{
 };
 pub use cpu::CpuEvaluator;
 pub use device::{
-    AnyBackend, Backend, CheckError, Checked, CpuBackend, CudaBackend, DeviceError, Failures, PlayoutReport,
+    AnyBackend, Backend, CheckError, Checked, CpuBackend, CudaBackend, DeviceError, Failures, PlayWaves,
+    PlayoutReport, WaveDecision, WaveGame, WaveReport, WaveSettings,
 };
 pub use encode::{CHANNELS, ENCODER_VERSION, GLOBALS, encode, relative};
 pub use evaluator::{AnyEvaluator, Evaluation, Evaluator, Query};

@@ -6,6 +6,7 @@ mod game;
 pub mod selfplay;
 pub mod sprt;
 pub mod train;
+pub mod waves;
 pub mod window;
 
 pub use window::{ReplayWindow, WindowError};

@@ -15,14 +15,15 @@ use wire::Hash;
 /// Share of decisions that are searched in full and train the policy; the others are searched with a quarter of the
 /// simulations and train the value only (playout cap randomisation, *Wu 2019, Accelerating self-play learning in
 /// Go*).
-const FULL_SHARE: f32 = 0.25;
+pub(super) const FULL_SHARE: f32 = 0.25;
 /// What a quick search gets of the simulations, and at least.
-const QUICK: (u32, u32) = (4, 2);
-/// This many decisions of a game, or up to two more, are drawn from the improved policy.
-const SAMPLED: usize = 8;
+pub(super) const QUICK: (u32, u32) = (4, 2);
+/// This many decisions of a game, or up to one less than the spread more, are drawn from the improved policy.
+pub(super) const SAMPLED: usize = 8;
+pub(super) const SAMPLED_SPREAD: usize = 3;
 /// Share of games that open with random moves, and at most how many choices.
-const RANDOM_SHARE: f32 = 0.075;
-const RANDOM_MAX: usize = 12;
+pub(super) const RANDOM_SHARE: f32 = 0.075;
+pub(super) const RANDOM_MAX: usize = 12;
 
 /// Self-play of one configuration on one thread.
 pub struct Selfplay {
@@ -144,7 +145,7 @@ impl<T: Judged> Games<T> {
             });
             self.slots.len() - 1
         });
-        let sampled = SAMPLED + choices.below(3);
+        let sampled = SAMPLED + choices.below(SAMPLED_SPREAD);
         let opening = if unit(&mut choices) < RANDOM_SHARE { 1 + choices.below(RANDOM_MAX) } else { 0 };
         let slot = &mut self.slots[slot];
         slot.game = Game::new(self.config, seed);

@@ -2,59 +2,19 @@
 //!
 //! Invariant: a choice follows from the position, the evaluator's answers and the seed alone; there is no clock.
 
+mod choose;
 mod evaluator;
 mod gumbel;
 pub mod heuristic;
 mod tree;
 mod work;
 
-use rules::{Move, playout::Choices};
-
+pub(crate) use choose::unit;
+pub use choose::{random, sample, sample_at};
 pub use evaluator::{Judged, Uniform};
 pub use gumbel::SearchSettings;
 pub use kernels::AnyEvaluator;
 pub use work::{Search, SearchError};
-
-/// Index of a uniformly random legal move.
-///
-/// # Panics
-/// Without a legal move.
-#[must_use]
-pub fn random(legal: &[Move], choices: &mut Choices) -> usize {
-    assert!(!legal.is_empty(), "an unfinished game has legal moves");
-    choices.below(legal.len())
-}
-
-/// Index drawn in proportion to weights that are not negative; the last positive one if rounding eats the rest.
-#[must_use]
-pub fn sample(weights: &[f32], choices: &mut Choices) -> usize {
-    let mut left = unit(choices) * weights.iter().sum::<f32>();
-    let mut last = 0;
-    for (i, &weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
-        last = i;
-        left -= weight;
-        if left < 0.0 {
-            break;
-        }
-    }
-    last
-}
-
-/// [`sample`] at a temperature: in proportion to the weights to the power of its inverse. 1 changes nothing.
-#[must_use]
-pub fn sample_at(temperature: f32, weights: &[f32], choices: &mut Choices) -> usize {
-    if temperature == 1.0 {
-        return sample(weights, choices);
-    }
-    let power = temperature.recip();
-    let tempered: Vec<f32> = weights.iter().map(|weight| weight.powf(power)).collect();
-    sample(&tempered, choices)
-}
-
-/// Uniform in `[0, 1)`.
-pub(crate) fn unit(choices: &mut Choices) -> f32 {
-    (choices.next_u64() >> 40) as f32 / (1u64 << 24) as f32
-}
 
 #[cfg(test)]
 mod tests;

@@ -69,8 +69,8 @@ const MUTANTS: &[Mutant] = &[
         name: "logits_with_divergent_shuffle",
         file: "policy.cu",
         kernel: "policy_logits",
-        from: "float logit = warp_sum(part);",
-        to: "float logit = lane < 16 ? warp_sum(part) : part;",
+        from: "return warp_sum(part);",
+        to: "return lane < 16 ? warp_sum(part) : part;",
     },
     Mutant {
         name: "losses_without_barrier_of_the_warp",

@@ -85,6 +85,8 @@ const Entry ENTRIES[] = {
     ENTRY(probe_arithmetic),
     ENTRY(probe_exp_log),
     ENTRY(probe_random),
+    BOARDS(wave),
+    ENTRY(wave_collect),
     entry("planted_divergent_shuffle", &planted::divergent_shuffle),
     entry("planted_divergent_barrier", &planted::divergent_barrier),
     entry("planted_store_behind_the_end", &planted::store_behind_the_end),

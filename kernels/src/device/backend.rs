@@ -8,6 +8,8 @@ use super::playouts::{PlayoutReport, playouts};
 use super::referee::{CheckError, Checked, Referee};
 use super::train::DeviceTrainer;
 use super::trial::trial;
+use super::wave::Wave;
+use super::wave_games::{PlayWaves, WaveSettings};
 use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
 use crate::cpu::CpuEvaluator;
@@ -149,6 +151,24 @@ impl CudaBackend {
     pub fn playouts(&self, config: Config, games: u32, seed: u64) -> Result<PlayoutReport, DeviceError> {
         let card = Cuda::open(self.ordinal)?;
         with_board!(config.board, T => playouts::<_, T>(&card, config, games, seed))
+    }
+
+    /// Plays games of a network against itself on the card, search included.
+    ///
+    /// # Errors
+    /// [`DeviceError::Architecture`] if there are no kernels for the network, [`DeviceError::Memory`] if so many games
+    /// do not fit.
+    ///
+    /// # Panics
+    /// If the network does not play on the board, or a setting is outside of its limits.
+    pub fn waves(
+        &self,
+        config: Config,
+        network: &Network,
+        settings: WaveSettings,
+    ) -> Result<Box<dyn PlayWaves>, DeviceError> {
+        let card = Cuda::open(self.ordinal)?;
+        Ok(with_board!(config.board, T => Box::new(Wave::<_, T>::new(card, config, network, settings)?)))
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::image::{candidates, image, manifest, source, source_hash};
 use super::ops::{SHARED_BYTES_MAX, WIDTHS, tower_shared_bytes};
-use super::{Argument, Device, DeviceError, Grid, KERNELS, KernelName, compile};
+use super::{Argument, Device, DeviceError, Grid, KERNELS, KernelName, Replay, compile};
 use crate::roofline::Properties;
-use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
+use cudarc::driver::{CudaContext, CudaGraph, CudaStream, DriverError, result, sys};
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::sync::Arc;
@@ -295,6 +295,34 @@ impl Device for Cuda {
             )
         };
         launched.map_err(|error| failed(error.to_string()))
+    }
+}
+
+/// A CUDA graph.
+pub(crate) struct Recording(CudaGraph);
+
+// SAFETY: as for `Cuda`; a graph is used by one thread at a time, the one that has the card.
+#[allow(unsafe_code, reason = "see Cuda")]
+unsafe impl Send for Recording {}
+
+impl Replay for Cuda {
+    type Recording = Recording;
+
+    fn record(&self, launches: impl FnOnce() -> Result<(), DeviceError>) -> Result<Recording, DeviceError> {
+        let begun = self.stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
+        begun.map_err(failure("cuStreamBeginCapture"))?;
+        let launched = launches();
+        // In any case, lest the stream goes on noting.
+        let flags = sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
+        let graph = self.stream.end_capture(flags).map_err(failure("cuStreamEndCapture"));
+        launched?;
+        let none = || DeviceError::Driver { call: "cuStreamEndCapture", reason: "no graph".into() };
+        graph?.map(Recording).ok_or_else(none)
+    }
+
+    #[allow(unsafe_code, reason = "addresses were noted")]
+    unsafe fn replay(&self, recording: &Recording) -> Result<(), DeviceError> {
+        recording.0.launch().map_err(failure("cuGraphLaunch"))
     }
 }
 

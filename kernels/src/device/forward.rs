@@ -81,10 +81,10 @@ pub(crate) struct Space<D: Device> {
     pub(crate) sources: Array<D, u16>,
     /// The sources of a plain product: each cell itself.
     pub(crate) own: Array<D, u16>,
-    reads: Array<D, u8>,
-    stacks: Array<D, u64>,
-    ground: Array<D, u8>,
-    headers: Array<D, u16>,
+    pub(crate) reads: Array<D, u8>,
+    pub(crate) stacks: Array<D, u64>,
+    pub(crate) ground: Array<D, u8>,
+    pub(crate) headers: Array<D, u16>,
     pub(crate) planes: Array<D, Bf16>,
     pub(crate) globals: Array<D, f32>,
     /// A bias for each board.
@@ -175,7 +175,7 @@ impl<D: Device> Space<D> {
         self.expand(device, positions.len())
     }
 
-    /// Expands the first positions that were copied.
+    /// Expands the first `boards` packed positions, which are on the device.
     pub(crate) fn expand(&self, device: &D, boards: usize) -> Result<(), DeviceError> {
         let shape = self.shape(boards);
         Ops(device).expand(&self.stacks, &self.ground, &self.headers, &self.planes, &self.globals, shape)
@@ -207,7 +207,22 @@ impl<D: Device> Space<D> {
         positions: &Positions,
         fused: bool,
     ) -> Result<(), DeviceError> {
+        self.judge(device, weights, positions.len(), fused)?;
+        let (layout, moves) = (&weights.layout, positions.moves());
+        let tables = (&weights.all32, layout.policy_pairs.start, layout.policy_rays.start);
         let shape = self.shape(positions.len());
+        Ops(device).logits(&self.head, &self.kinds, tables, &self.moves(moves), &self.logits, shape)
+    }
+
+    /// [`Self::forward`] up to what logits of moves are computed from: `head`, `kinds`, and `value`.
+    pub(crate) fn judge(
+        &self,
+        device: &D,
+        weights: &Weights<D>,
+        boards: usize,
+        fused: bool,
+    ) -> Result<(), DeviceError> {
+        let shape = self.shape(boards);
         let blocks = weights.layout.blocks.len();
         if fused && tower_fits(shape) {
             Ops(device).tower(
@@ -223,7 +238,7 @@ impl<D: Device> Space<D> {
         } else {
             self.trunk(device, weights, shape)?;
         }
-        self.heads(device, weights, shape, positions.moves())
+        self.heads(device, weights, shape)
     }
 
     fn trunk(&self, device: &D, weights: &Weights<D>, shape: Shape) -> Result<(), DeviceError> {
@@ -270,7 +285,7 @@ impl<D: Device> Space<D> {
         ops.pool(self.x(last), self.pooled(last), self.most(last), shape, width)
     }
 
-    fn heads(&self, device: &D, weights: &Weights<D>, shape: Shape, moves: usize) -> Result<(), DeviceError> {
+    fn heads(&self, device: &D, weights: &Weights<D>, shape: Shape) -> Result<(), DeviceError> {
         let (ops, layout, width) = (Ops(device), &weights.layout, weights.architecture.width());
         let (all32, last, n) = (&weights.all32, layout.blocks.len(), shape.boards);
         let cells = After { y32: Some(&self.head), bias: Some((&weights.head_bias, 0)), ..After::default() };
@@ -283,9 +298,7 @@ impl<D: Device> Space<D> {
         let hidden = (part(layout.value_w1), Some(part(layout.value_b1)));
         ops.dense(pooled, hidden.0, hidden.1, &self.hidden, (n, 2 * width, VALUE_HIDDEN), true)?;
         let value = (part(layout.value_w2), Some(part(layout.value_b2)));
-        ops.dense(&self.hidden, value.0, value.1, &self.value, (n, VALUE_HIDDEN, SEATS_MAX), false)?;
-        let tables = (all32, layout.policy_pairs.start, layout.policy_rays.start);
-        ops.logits(&self.head, &self.kinds, tables, &self.moves(moves), &self.logits, shape)
+        ops.dense(&self.hidden, value.0, value.1, &self.value, (n, VALUE_HIDDEN, SEATS_MAX), false)
     }
 }
 

@@ -8,7 +8,7 @@ use rules::{Bits, Board, Cell, NONE_CELL, Phase, Reason, SEATS_MAX, State, Topol
 /// Games of a block: one a warp.
 const WARPS: usize = 4;
 /// Blocks of a launch at most; their warps take more games one after the other.
-const BLOCKS_MAX: usize = 1 << 14;
+pub(super) const BLOCKS_MAX: usize = 1 << 14;
 /// Words before the sets of cells.
 const COUNTERS: usize = 44;
 /// Words that a playout leaves of each game.
@@ -25,10 +25,10 @@ pub(crate) fn words<T: Topology>() -> usize {
     COUNTERS + 3 * SEATS_MAX * rows::<T>() + 2 * T::CELLS
 }
 
-/// Shared memory of a block: what `Table<B>` takes, for each of its warps.
-fn shared_bytes<T: Topology>() -> usize {
+/// Shared memory of a warp: what `Table<B>` takes.
+pub(super) fn table_bytes<T: Topology>() -> usize {
     let scratch = 2 * 4 * (rows::<T>() + 2) + 2 * 2 * T::CELLS;
-    WARPS * (4 * words::<T>() + scratch).next_multiple_of(8)
+    (4 * words::<T>() + scratch).next_multiple_of(8)
 }
 
 /// Appends a position as `Game<B>` has it.
@@ -104,7 +104,7 @@ pub(crate) fn reason_index(reason: Reason) -> u32 {
 }
 
 /// Picks a kernel by board: hex8, square8, square19, hexagonal.
-fn of_board(board: Board, kernels: [KernelName; 4]) -> KernelName {
+pub(super) fn of_board(board: Board, kernels: [KernelName; 4]) -> KernelName {
     let [hex8, square8, square19, hexagonal] = kernels;
     match board {
         Board::Hex8 => hex8,
@@ -133,7 +133,7 @@ pub(crate) struct Rules<'a, D: Device>(pub(crate) &'a D);
 impl<D: Device> Rules<'_, D> {
     fn run<T: Topology>(&self, call: Call, games: usize) -> Result<(), DeviceError> {
         let blocks = games.div_ceil(WARPS).min(BLOCKS_MAX);
-        call.int(blocks).launch(self.0, (blocks, 1), 32 * WARPS as u32, shared_bytes::<T>())
+        call.int(blocks).launch(self.0, (blocks, 1), 32 * WARPS as u32, WARPS * table_bytes::<T>())
     }
 
     /// Lists the legal moves of packed positions: `codes` has `room` for each, `numbers` says how many there are.

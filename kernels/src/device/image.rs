@@ -20,7 +20,7 @@ pub const COMPILER: &str = "nvidia-cuda-nvrtc 13.0.88";
 /// Bytes of an image, unpacked, at most.
 const IMAGE_BYTES_MAX: u64 = 64 << 20;
 
-const SOURCES: [(&str, &str); 27] = [
+const SOURCES: [(&str, &str); 38] = [
     ("all.cu", include_str!("../../cuda/all.cu")),
     ("prims.cuh", include_str!("../../cuda/prims.cuh")),
     ("tile.cuh", include_str!("../../cuda/tile.cuh")),
@@ -29,11 +29,22 @@ const SOURCES: [(&str, &str); 27] = [
     ("tower.cu", include_str!("../../cuda/tower.cu")),
     ("pool.cu", include_str!("../../cuda/pool.cu")),
     ("dense.cu", include_str!("../../cuda/dense.cu")),
+    ("policy.cuh", include_str!("../../cuda/policy.cuh")),
     ("policy.cu", include_str!("../../cuda/policy.cu")),
     ("train.cu", include_str!("../../cuda/train.cu")),
     ("legal.cu", include_str!("../../cuda/legal.cu")),
     ("playout.cu", include_str!("../../cuda/playout.cu")),
     ("probe.cu", include_str!("../../cuda/probe.cu")),
+    ("wave.cu", include_str!("../../cuda/wave.cu")),
+    ("wave/slot.cuh", include_str!("../../cuda/wave/slot.cuh")),
+    ("wave/choices.cuh", include_str!("../../cuda/wave/choices.cuh")),
+    ("wave/order.cuh", include_str!("../../cuda/wave/order.cuh")),
+    ("wave/gumbel.cuh", include_str!("../../cuda/wave/gumbel.cuh")),
+    ("wave/record.cuh", include_str!("../../cuda/wave/record.cuh")),
+    ("wave/tree.cuh", include_str!("../../cuda/wave/tree.cuh")),
+    ("wave/query.cuh", include_str!("../../cuda/wave/query.cuh")),
+    ("wave/search.cuh", include_str!("../../cuda/wave/search.cuh")),
+    ("wave/game.cuh", include_str!("../../cuda/wave/game.cuh")),
     ("rules.cuh", include_str!("../../cuda/rules.cuh")),
     ("rules/geometry.cuh", include_str!("../../cuda/rules/geometry.cuh")),
     ("rules/stack.cuh", include_str!("../../cuda/rules/stack.cuh")),

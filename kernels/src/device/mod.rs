@@ -25,6 +25,8 @@ mod targets;
 mod tests;
 pub(crate) mod train;
 mod trial;
+mod wave;
+mod wave_games;
 
 pub use any::{AnyBackend, Failures};
 pub(crate) use array::{Array, Bf16};
@@ -35,12 +37,13 @@ pub use image::{COMPILER, Image, Manifest, OPTIONS, TARGETS, Usage, source, sour
 pub use playouts::PlayoutReport;
 pub(crate) use positions::Positions;
 pub use referee::{CheckError, Checked};
+pub use wave_games::{PlayWaves, WaveDecision, WaveGame, WaveReport, WaveSettings};
 
 /// A kernel's name in `cuda/`.
 pub(crate) type KernelName = &'static str;
 
 /// All kernels.
-pub(crate) const KERNELS: [KernelName; 56] = [
+pub(crate) const KERNELS: [KernelName; 61] = [
     "expand_positions",
     "conv_32",
     "conv_64",
@@ -97,6 +100,11 @@ pub(crate) const KERNELS: [KernelName; 56] = [
     "probe_arithmetic",
     "probe_exp_log",
     "probe_random",
+    "wave_hex8",
+    "wave_square8",
+    "wave_square19",
+    "wave_hexagonal",
+    "wave_collect",
 ];
 
 /// The size of a launch.
@@ -148,4 +156,23 @@ pub(crate) trait Device {
         grid: Grid,
         arguments: &[Argument],
     ) -> Result<(), DeviceError>;
+}
+
+/// A device that repeats a sequence of launches as a whole.
+pub(crate) trait Replay: Device {
+    /// Launches with their arguments.
+    type Recording;
+
+    /// Notes what is launched, instead of doing it. Nothing but launches may be asked of the device meanwhile.
+    fn record(
+        &self,
+        launches: impl FnOnce() -> Result<(), DeviceError>,
+    ) -> Result<Self::Recording, DeviceError>;
+
+    /// Launches what was noted.
+    ///
+    /// # Safety
+    /// The memory that it was launched with is still there.
+    #[allow(unsafe_code, reason = "addresses were noted")]
+    unsafe fn replay(&self, recording: &Self::Recording) -> Result<(), DeviceError>;
 }

@@ -130,7 +130,7 @@ pub(super) fn packed_stack<T: Topology>(state: &State<T>, cell: Cell) -> u64 {
     (0..height).fold(u64::from(height) << 58, |word, i| word | u64::from(stack.ring(i)) << (2 * i))
 }
 
-fn header<T: Topology>(state: &State<T>) -> [u16; HEADER] {
+pub(super) fn header<T: Topology>(state: &State<T>) -> [u16; HEADER] {
     let (config, lps) = (state.config(), state.lps());
     let mut header = [0; HEADER];
     header[0] = u16::from(state.seats());

@@ -1,6 +1,6 @@
 //! Emulation as a device: memory with red zones, launches under a seeded schedule.
 
-use crate::device::{Argument, Device, DeviceError, Grid, KernelName};
+use crate::device::{Argument, Device, DeviceError, Grid, KernelName, Replay};
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::sync::{Arc, Mutex};
 
@@ -21,7 +21,11 @@ pub(super) struct Emulated {
     /// A copy with a planted mistake, launched in place of a kernel.
     mutant: Option<(KernelName, KernelName)>,
     live: Arc<Mutex<Vec<Block>>>,
+    /// Launches that are noted instead of being done.
+    noted: Mutex<Option<Vec<Launch>>>,
 }
+
+type Launch = (KernelName, Grid, Vec<Argument>);
 
 #[derive(Clone, Copy, PartialEq)]
 struct Block {
@@ -73,7 +77,7 @@ impl Drop for Memory {
 
 impl Emulated {
     pub(super) fn new(seed: u64) -> Self {
-        Self { seed, last_blocks: None, mutant: None, live: Arc::default() }
+        Self { seed, last_blocks: None, mutant: None, live: Arc::default(), noted: Mutex::default() }
     }
 
     /// Runs only the last so many blocks of every launch, on memory that may be larger than what there is.
@@ -88,7 +92,7 @@ impl Emulated {
 
     /// Another of the same, with memory of its own.
     pub(super) fn again(&self) -> Self {
-        Self { live: Arc::default(), ..*self }
+        Self { last_blocks: self.last_blocks, mutant: self.mutant, ..Self::new(self.seed) }
     }
 
     /// Writes bytes from an address on.
@@ -176,6 +180,10 @@ impl Device for Emulated {
         grid: Grid,
         arguments: &[Argument],
     ) -> Result<(), DeviceError> {
+        if let Some(noted) = self.noted.lock().unwrap().as_mut() {
+            noted.push((kernel, grid, arguments.to_vec()));
+            return Ok(());
+        }
         let arguments: Vec<emu::Argument> = arguments
             .iter()
             .map(|argument| match *argument {
@@ -200,5 +208,26 @@ impl Device for Emulated {
         } else {
             Err(failed("wrote outside of its arrays".into()))
         }
+    }
+}
+
+impl Replay for Emulated {
+    type Recording = Vec<Launch>;
+
+    fn record(&self, launches: impl FnOnce() -> Result<(), DeviceError>) -> Result<Vec<Launch>, DeviceError> {
+        *self.noted.lock().unwrap() = Some(Vec::new());
+        let launched = launches();
+        let noted = self.noted.lock().unwrap().take();
+        launched?;
+        Ok(noted.unwrap())
+    }
+
+    #[allow(unsafe_code, reason = "addresses were noted")]
+    unsafe fn replay(&self, recording: &Vec<Launch>) -> Result<(), DeviceError> {
+        for (kernel, grid, arguments) in recording {
+            // SAFETY: they were launched like this when they were noted, and the memory is still there.
+            unsafe { self.launch(kernel, *grid, arguments)? };
+        }
+        Ok(())
     }
 }

@@ -14,11 +14,13 @@ mod planted;
 mod product;
 mod proof;
 mod rounded;
+mod search;
 mod small;
 mod steps;
 mod tower;
 mod training;
 mod update;
+mod wave;
 
 use super::array::Plain;
 use super::ops::Part;

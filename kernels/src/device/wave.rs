@@ -1,0 +1,280 @@
+//! Self-play with the search on a device; see `cuda/wave.cu`. The host launches, and reads finished games.
+//!
+//! Invariant: a game is played by one network from its first move to its last: a wave has one, and another network is
+//! another wave.
+
+use super::forward::{Space, Weights};
+use super::games::{BLOCKS_MAX, of_board, table_bytes, words};
+use super::ops::{Call, HEAD_COLUMNS};
+use super::positions::{HEADER, READS, header};
+use super::wave_games::{PlayWaves, RECORD, WaveGame, WaveReport, WaveSettings, game_of};
+use super::{Array, DeviceError, Replay};
+use crate::action::{KINDS, PAIRS, RAYS};
+use crate::architecture::KEY;
+use crate::network::Network;
+use rules::{Config, Options, SEATS_MAX, State, Topology};
+use std::marker::PhantomData;
+
+/// Words of `Slot`, `Node`, `Step` and `Edge` in `cuda/wave/slot.cuh`.
+const SLOT: usize = 24;
+const NODE: usize = 12;
+const STEP: usize = 2;
+const EDGE: usize = 8;
+/// Where a slot counts the games that were begun in it, and those dropped, and where it says what comes next.
+const SLOT_GAMES: usize = 4;
+const SLOT_DROPPED: usize = 5;
+const SLOT_MODE: usize = 6;
+/// The mode of a slot without a game.
+const TO_BEGIN: u32 = 0;
+/// Legal moves of a position, on average over a tree, that there is room for: on boards of up to 64 cells, and on others.
+const MOVES: (usize, usize) = (256, 1536);
+/// Steps of a game that there is room for, likewise.
+const GAME: (usize, usize) = (2048, 16 << 10);
+/// Words of policies of a game that there is room for, likewise.
+const POLICY: (usize, usize) = (16 << 10, 256 << 10);
+/// Words of finished games that are collected at once.
+const OUTBOX: usize = 4 << 20;
+
+/// Memory of a slot, in elements.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rooms {
+    pub(super) nodes: usize,
+    pub(super) edges: usize,
+    pub(super) moves: usize,
+    pub(super) policy: usize,
+}
+
+impl Rooms {
+    /// For searches as long as the longest, and what they keep of the one before.
+    pub(super) fn new(cells: usize, full: u32) -> Self {
+        let of = |(small, large): (usize, usize)| if cells <= 64 { small } else { large };
+        let nodes = 3 * full as usize + 2;
+        Self { nodes, edges: nodes * of(MOVES), moves: of(GAME), policy: of(POLICY) }
+    }
+
+    fn record(&self) -> usize {
+        RECORD + self.moves + self.policy
+    }
+}
+
+/// How a device goes from one evaluation to the next.
+enum Course<R> {
+    /// It has not launched anything: what it loads first, it cannot record.
+    New,
+    /// By replaying this.
+    Replayed(R),
+    /// Launch by launch, because it would not record.
+    Launched,
+}
+
+/// Games of one network on a device.
+pub(crate) struct Wave<D: Replay, T: Topology> {
+    course: Course<D::Recording>,
+    /// Evaluations that have been launched for the next call.
+    ahead: u32,
+    device: D,
+    config: Config,
+    settings: WaveSettings,
+    rooms: Rooms,
+    weights: Weights<D>,
+    pub(super) space: Space<D>,
+    uploaded: Array<D, u32>,
+    slots: Array<D, u32>,
+    positions: Array<D, u32>,
+    nodes: Array<D, u32>,
+    paths: Array<D, u32>,
+    edges: Array<D, u32>,
+    records: Array<D, u32>,
+    ready: Array<D, u32>,
+    outbox: Array<D, u32>,
+    board: PhantomData<fn() -> T>,
+}
+
+impl<D: Replay, T: Topology> Wave<D, T> {
+    /// Games that have not begun.
+    ///
+    /// # Errors
+    /// [`DeviceError::Architecture`] if there are no kernels for the network, [`DeviceError::Memory`] if so many games
+    /// do not fit.
+    ///
+    /// # Panics
+    /// If the network does not play on the board, or a setting is outside of its limits.
+    pub(crate) fn new(
+        device: D,
+        config: Config,
+        network: &Network,
+        settings: WaveSettings,
+    ) -> Result<Self, DeviceError> {
+        let rooms = Rooms::new(T::CELLS, settings.full);
+        Self::with_rooms(device, config, network, settings, rooms)
+    }
+
+    pub(super) fn with_rooms(
+        device: D,
+        config: Config,
+        network: &Network,
+        settings: WaveSettings,
+        rooms: Rooms,
+    ) -> Result<Self, DeviceError> {
+        assert!(network.architecture().fits(T::BOARD) && config.board == T::BOARD, "a network for {config}");
+        let WaveSettings { slots, full, quick, sampled_spread, opening_max, considered, .. } = settings;
+        assert!((1..=full).contains(&quick), "{quick} of {full} simulations");
+        assert!(slots.min(sampled_spread as usize).min(opening_max as usize).min(considered as usize) > 0);
+        let weights = Weights::new(&device, network.architecture(), network.weights())?;
+        let space = Space::new(&device, network.architecture(), T::BOARD, slots, false)?;
+        // A slot without a question is evaluated all the same: as the empty board.
+        let start = State::<T>::new(config.seats, Options { swap: settings.swap, ..Options::default() });
+        space.stacks.write(&device, &vec![0; slots * T::CELLS])?;
+        space.ground.write(&device, &vec![0; slots * T::CELLS])?;
+        space.headers.write(&device, &header(&start).repeat(slots))?;
+        let outbox = OUTBOX.min(2 * slots * rooms.record()).max(rooms.record()) + 1;
+        let wave = Self {
+            course: Course::New,
+            ahead: 0,
+            config,
+            settings,
+            rooms,
+            weights,
+            space,
+            uploaded: Array::from_slice(&device, &words_of(config, &settings, rooms, true))?,
+            slots: Array::from_slice(&device, &vec![0; slots * SLOT])?,
+            positions: Array::new(&device, slots * rooms.nodes * words::<T>())?,
+            nodes: Array::new(&device, slots * rooms.nodes * NODE)?,
+            paths: Array::new(&device, slots * rooms.nodes * STEP)?,
+            edges: Array::new(&device, slots * rooms.edges * EDGE)?,
+            records: Array::new(&device, 2 * slots * rooms.record())?,
+            ready: Array::from_slice(&device, &vec![0; 2 * slots])?,
+            outbox: Array::new(&device, outbox)?,
+            board: PhantomData,
+            device,
+        };
+        Ok(wave)
+    }
+
+    /// Every game goes on to its next question, which the network answers.
+    fn step(&mut self) -> Result<(), DeviceError> {
+        if let Course::Replayed(recording) = &self.course {
+            // SAFETY: it was recorded with the arrays of `self`, none of which is ever replaced.
+            #[allow(unsafe_code, reason = "the arrays are known to be there")]
+            return unsafe { self.device.replay(recording) };
+        }
+        self.search()?;
+        self.evaluate()?;
+        if let Course::New = self.course {
+            let recorded = self.device.record(|| {
+                self.search()?;
+                self.evaluate()
+            });
+            self.course = match recorded {
+                Ok(recording) => Course::Replayed(recording),
+                Err(error) => {
+                    tracing::warn!(%error, "launches are not replayed as one");
+                    Course::Launched
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// The network computes what it has to say of every question.
+    pub(super) fn evaluate(&self) -> Result<(), DeviceError> {
+        self.space.expand(&self.device, self.settings.slots)?;
+        self.space.judge(&self.device, &self.weights, self.settings.slots, true)
+    }
+
+    /// Every game goes on to its next question, with what was computed of the last one.
+    pub(super) fn search(&self) -> Result<(), DeviceError> {
+        let Self { space, rooms, weights, .. } = self;
+        let slots = self.settings.slots;
+        let (cells, layout) = (slots * T::CELLS, &weights.layout);
+        let blocks = slots.min(BLOCKS_MAX);
+        Call::new(of_board(T::BOARD, ["wave_hex8", "wave_square8", "wave_square19", "wave_hexagonal"]))
+            .array(&self.uploaded, self.uploaded.len())
+            .array(&self.slots, slots * SLOT)
+            .array(&self.positions, slots * rooms.nodes * words::<T>())
+            .array(&self.nodes, slots * rooms.nodes * NODE)
+            .array(&self.paths, slots * rooms.nodes * STEP)
+            .array(&self.edges, slots * rooms.edges * EDGE)
+            .array(&self.records, 2 * slots * rooms.record())
+            .array(&self.ready, 2 * slots)
+            .array(&space.stacks, cells)
+            .array(&space.ground, cells)
+            .array(&space.headers, slots * HEADER)
+            .array(&space.head, cells * HEAD_COLUMNS)
+            .array(&space.kinds, slots * KINDS)
+            .array(&space.value, slots * SEATS_MAX)
+            .part((&weights.all32, layout.policy_pairs.start), PAIRS * KEY)
+            .part((&weights.all32, layout.policy_rays.start), RAYS)
+            .array(&space.reads, KINDS * READS)
+            .int(slots)
+            .int(blocks)
+            .launch(&self.device, (blocks, 1), 32, table_bytes::<T>())
+    }
+
+    /// What the games have come to.
+    pub(super) fn report(&self) -> Result<WaveReport, DeviceError> {
+        let words = self.slots.read(&self.device, self.slots.len())?;
+        let slots = words.chunks_exact(SLOT);
+        let sum = |at: usize| slots.clone().map(|slot| u64::from(slot[at])).sum();
+        let (begun, dropped) = (sum(SLOT_GAMES), sum(SLOT_DROPPED));
+        let playing = slots.filter(|slot| slot[SLOT_MODE] != TO_BEGIN).count() as u64;
+        Ok(WaveReport { games: self.finished()?, begun, dropped, playing })
+    }
+
+    /// The games that have ended since the last call.
+    fn finished(&self) -> Result<Vec<WaveGame>, DeviceError> {
+        let (rooms, slots) = (self.rooms, self.settings.slots);
+        Call::new("wave_collect")
+            .array(&self.records, 2 * slots * rooms.record())
+            .array(&self.ready, 2 * slots)
+            .array(&self.outbox, self.outbox.len())
+            .int(2 * slots)
+            .int(rooms.moves)
+            .int(rooms.policy)
+            .int(self.outbox.len())
+            .launch(&self.device, (1, 1), 32, 0)?;
+        let used = self.outbox.read(&self.device, 1)?[0] as usize;
+        let words = self.outbox.read(&self.device, used.clamp(1, self.outbox.len()))?;
+        let mut games = Vec::new();
+        let mut rest = &words[1..];
+        while let Some((game, behind)) = game_of(rest) {
+            games.push(game);
+            rest = behind;
+        }
+        Ok(games)
+    }
+}
+
+impl<D: Replay + Send, T: Topology> PlayWaves for Wave<D, T>
+where
+    D::Memory: Send,
+    D::Recording: Send,
+{
+    fn play(&mut self, evaluations: u32) -> Result<WaveReport, DeviceError> {
+        for _ in self.ahead..evaluations {
+            self.step()?;
+        }
+        self.ahead = 0;
+        let report = self.report()?;
+        while report.playing > 0 && self.ahead < evaluations {
+            self.step()?;
+            self.ahead += 1;
+        }
+        Ok(report)
+    }
+
+    fn retire(&mut self) -> Result<(), DeviceError> {
+        self.uploaded.write(&self.device, &words_of(self.config, &self.settings, self.rooms, false))
+    }
+}
+
+/// `Settings` in `cuda/wave/slot.cuh`.
+fn words_of(config: Config, settings: &WaveSettings, rooms: Rooms, begins: bool) -> Vec<u32> {
+    let mut words = vec![settings.seed as u32, (settings.seed >> 32) as u32, u32::from(begins)];
+    words.extend([u32::from(config.seats), u32::from(settings.swap), settings.full, settings.quick]);
+    words.extend([settings.full_share.to_bits(), settings.sampled, settings.sampled_spread]);
+    words.extend([settings.opening_share.to_bits(), settings.opening_max, settings.exploration.to_bits()]);
+    words.extend([settings.considered, settings.visit_offset.to_bits(), settings.value_scale.to_bits()]);
+    words.extend([rooms.nodes, rooms.edges, rooms.moves, rooms.policy].map(|room| room as u32));
+    words
+}

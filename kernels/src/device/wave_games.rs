@@ -1,0 +1,109 @@
+//! Self-play with the search on a device, as callers see it: settings in, finished games out.
+
+use super::DeviceError;
+
+/// Words of a record's header in `cuda/wave/slot.cuh`.
+pub(super) const RECORD: usize = 8;
+
+/// How games are played on a device.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WaveSettings {
+    /// Games side by side.
+    pub slots: usize,
+    /// Every game's own seed follows from this one.
+    pub seed: u64,
+    /// Whether the pie rule is on; for two seats.
+    pub swap: bool,
+    /// Simulations of a search whose policy is recorded; at least 1.
+    pub full: u32,
+    /// Simulations of any other search; at least 1, and no more than `full`.
+    pub quick: u32,
+    /// Share of searches of the first kind.
+    pub full_share: f32,
+    /// This many first decisions of a game are drawn from the improved policy,
+    pub sampled: u32,
+    /// or up to one less than this more; at least 1.
+    pub sampled_spread: u32,
+    /// Share of games that open with random moves,
+    pub opening_share: f32,
+    /// and with how many at most; at least 1.
+    pub opening_max: u32,
+    /// Factor of the search's noise, and temperature of what is drawn; above zero.
+    pub exploration: f32,
+    /// Root moves that sequential halving starts with, at most; at least 1.
+    pub considered: u32,
+    /// Visits that the scale of values starts with.
+    pub visit_offset: f32,
+    /// Logits per visit and unit of value.
+    pub value_scale: f32,
+}
+
+/// A finished game from the empty board.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaveGame {
+    /// All its choices follow from this seed and the network.
+    pub seed: u64,
+    /// Every step as [`rules::Move::code`].
+    pub moves: Vec<u32>,
+    /// The searched steps, by ascending number.
+    pub decisions: Vec<WaveDecision>,
+    /// The seat that won.
+    pub winner: u8,
+}
+
+/// What a search found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaveDecision {
+    /// Number of the step, from 0.
+    pub step: u32,
+    /// Index into the legal moves and weight of those with one, by ascending index; a certainty weighs 65535. Empty
+    /// where the search was a quick one.
+    pub policy: Vec<(u16, u16)>,
+}
+
+/// What a wave has come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaveReport {
+    /// The games that have ended since the last report.
+    pub games: Vec<WaveGame>,
+    /// Games begun so far.
+    pub begun: u64,
+    /// Of them, games that were dropped because their memory did not suffice.
+    pub dropped: u64,
+    /// Games under way.
+    pub playing: u64,
+}
+
+/// Games of one network, played on a card.
+pub trait PlayWaves: Send {
+    /// Every game goes on through so many evaluations, and the card then through as many again while the caller looks at
+    /// the report: they count for the next call. A slot holds two finished games that no report has told of, and then
+    /// waits.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the card fails; the games under way are lost.
+    fn play(&mut self, evaluations: u32) -> Result<WaveReport, DeviceError>;
+
+    /// No game begins any more; those under way go on to their end.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the card fails.
+    fn retire(&mut self) -> Result<(), DeviceError>;
+}
+
+/// The first of the collected games, and what lies behind it.
+pub(super) fn game_of(words: &[u32]) -> Option<(WaveGame, &[u32])> {
+    let (header, rest) = words.split_first_chunk::<RECORD>()?;
+    let [low, high, moves, policy, winner, ..] = *header;
+    let (moves, rest) = rest.split_at_checked(moves as usize)?;
+    let (mut policy, rest) = rest.split_at_checked(policy as usize)?;
+    let mut decisions = Vec::new();
+    while let Some((&[step, weights], behind)) = policy.split_first_chunk::<2>() {
+        let (weights, behind) = behind.split_at_checked(weights as usize)?;
+        let policy_of = weights.iter().map(|&entry| (entry as u16, (entry >> 16) as u16)).collect();
+        decisions.push(WaveDecision { step, policy: policy_of });
+        policy = behind;
+    }
+    let seed = u64::from(low) | u64::from(high) << 32;
+    Some((WaveGame { seed, moves: moves.to_vec(), decisions, winner: winner as u8 }, rest))
+}

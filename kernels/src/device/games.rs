@@ -26,7 +26,7 @@ pub(crate) fn words<T: Topology>() -> usize {
 }
 
 /// Shared memory of a warp: what `Table<B>` takes.
-pub(super) fn table_bytes<T: Topology>() -> usize {
+pub(crate) fn table_bytes<T: Topology>() -> usize {
     let scratch = 2 * 4 * (rows::<T>() + 2) + 2 * 2 * T::CELLS;
     (4 * words::<T>() + scratch).next_multiple_of(8)
 }

@@ -12,7 +12,7 @@ mod cuda;
 mod error;
 mod evaluator;
 pub(crate) mod forward;
-mod games;
+pub(crate) mod games;
 pub(crate) mod image;
 mod ops;
 mod ops_back;
@@ -25,7 +25,7 @@ mod targets;
 mod tests;
 pub(crate) mod train;
 mod trial;
-mod wave;
+pub(crate) mod wave;
 mod wave_games;
 
 pub use any::{AnyBackend, Failures};

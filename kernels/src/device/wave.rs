@@ -15,6 +15,8 @@ use crate::network::Network;
 use rules::{Config, Options, SEATS_MAX, State, Topology};
 use std::marker::PhantomData;
 
+/// Threads of a block: one warp.
+pub(crate) const THREADS: u32 = 32;
 /// Words of `Slot`, `Node`, `Step` and `Edge` in `cuda/wave/slot.cuh`.
 const SLOT: usize = 24;
 const NODE: usize = 12;
@@ -208,7 +210,7 @@ impl<D: Replay, T: Topology> Wave<D, T> {
             .array(&space.reads, KINDS * READS)
             .int(slots)
             .int(blocks)
-            .launch(&self.device, (blocks, 1), 32, table_bytes::<T>())
+            .launch(&self.device, (blocks, 1), THREADS, table_bytes::<T>())
     }
 
     /// What the games have come to.
@@ -232,7 +234,7 @@ impl<D: Replay, T: Topology> Wave<D, T> {
             .int(rooms.moves)
             .int(rooms.policy)
             .int(self.outbox.len())
-            .launch(&self.device, (1, 1), 32, 0)?;
+            .launch(&self.device, (1, 1), THREADS, 0)?;
         let used = self.outbox.read(&self.device, 1)?[0] as usize;
         let words = self.outbox.read(&self.device, used.clamp(1, self.outbox.len()))?;
         let mut games = Vec::new();

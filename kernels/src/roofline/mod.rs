@@ -21,9 +21,10 @@ pub use time::Bound;
 use crate::architecture::Architecture;
 use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
+use crate::device::games::table_bytes;
 use crate::device::playouts::playouts;
 use crate::device::proof::samples;
-use crate::device::{DeviceError, Image, forward, image, train};
+use crate::device::{DeviceError, Grid, Image, forward, image, train, wave};
 use crate::optimizer::Optimizer;
 use crate::trainer::{Train as _, TrainError};
 use recorder::{Launch, Recorded, Recorder};
@@ -263,6 +264,20 @@ const RULES: [(Board, [&str; 3]); 4] = [
     (Board::Hexagonal, ["legal_hexagonal", "apply_hexagonal", "playout_hexagonal"]),
 ];
 
+/// The kernels of the search, by board.
+const WAVES: [(Board, &str); 4] = [
+    (Board::Hex8, "wave_hex8"),
+    (Board::Square8, "wave_square8"),
+    (Board::Square19, "wave_square19"),
+    (Board::Hexagonal, "wave_hexagonal"),
+];
+
+/// A block of the search, which is a warp.
+fn of_warp(kernel: &'static str, shared_bytes: usize) -> (&'static str, Launch) {
+    let grid = Grid { blocks: (1, 1), threads: wave::THREADS, shared_bytes: shared_bytes as u32 };
+    (kernel, Launch { kernel, grid, ints: Vec::new(), arrays: Vec::new() })
+}
+
 /// How full multiprocessors are with each kernel that the product launches, for every target.
 ///
 /// # Errors
@@ -293,6 +308,9 @@ pub fn occupancies() -> Result<Vec<KernelOccupancy>, TrainError> {
             launches.extend(kernels.map(|kernel| (kernel, Launch { kernel, ..launch.clone() })));
         }
     }
+    launches
+        .extend(WAVES.map(|(board, kernel)| of_warp(kernel, with_board!(board, T => table_bytes::<T>()))));
+    launches.extend([of_warp("wave_collect", 0)]);
     let mut found = Vec::new();
     for image in image::manifest()?.images {
         let Some(capability) = image::capability_of(&image.target) else { continue };

@@ -73,6 +73,6 @@ pub mod proof {
     }
 
     pub use crate::device::proof::{
-        Card, CardEvaluator, Comparison, Effort, Evaluated, Speed, Tolerance, Vector,
+        Card, CardEvaluator, Comparison, Effort, Evaluated, Speed, Tolerance, Vector, Waves,
     };
 }

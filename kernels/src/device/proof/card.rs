@@ -3,6 +3,7 @@
 use super::comparison::Comparison;
 use super::golden::{PROBES, Vector};
 use super::timing::{Effort, Speed};
+use super::waves::{self, Waves};
 use super::{check, timing};
 use crate::architecture::Architecture;
 use crate::device::cuda::Cuda;
@@ -107,6 +108,40 @@ impl Card {
             }
             Err(error) => Comparison::failed(what, &error),
         })
+    }
+
+    /// Plays games of a network of so many blocks and channels with the search on the card, twice: the crate `rules`
+    /// replays every one, and both times they are the same.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the card fails.
+    ///
+    /// # Panics
+    /// If there are to be no slots or no simulations.
+    pub fn waves(
+        self,
+        config: Config,
+        size: (u32, u32),
+        waves: Waves,
+    ) -> Result<Vec<Comparison>, DeviceError> {
+        waves::games(|| self.cuda(), config, size, waves)
+    }
+
+    /// Games per second of a network against itself with the search on the card.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the card fails, or drops games.
+    ///
+    /// # Panics
+    /// As [`Self::waves`].
+    pub fn waves_speed(
+        self,
+        config: Config,
+        architecture: Architecture,
+        waves: Waves,
+        effort: Effort,
+    ) -> Result<Speed, DeviceError> {
+        waves::speed(self.cuda()?, config, architecture, waves, effort)
     }
 
     /// Positions per second from packed positions on the card to logits and values on the card.

@@ -10,8 +10,10 @@ pub(crate) mod golden;
 mod inputs;
 pub(crate) mod samples;
 pub(crate) mod timing;
+pub(crate) mod waves;
 
 pub use card::{Card, CardEvaluator, Evaluated};
 pub use comparison::{Comparison, Tolerance};
 pub use golden::Vector;
 pub use timing::{Effort, Speed};
+pub use waves::Waves;

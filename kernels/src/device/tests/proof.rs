@@ -2,9 +2,10 @@
 
 use super::emulated::Emulated;
 use crate::device::DeviceError;
-use crate::device::proof::{Comparison, Effort, check, timing};
+use crate::device::proof::{Comparison, Effort, Waves, check, timing, waves};
 use crate::roofline::sizes;
 use rules::{Board, Config};
+use std::cell::Cell;
 use std::time::Duration;
 
 fn open() -> Result<Emulated, DeviceError> {
@@ -41,7 +42,30 @@ fn emulation_is_timed() {
     let [small, ..] = sizes(config.board);
     let forward = timing::forward(&Emulated::new(0), config, small, 1, effort).unwrap();
     let training = timing::training(Emulated::new(0), config, small, 1, effort).unwrap();
-    for speed in [forward, training] {
+    let few = Waves { slots: 2, games: 1, simulations: 2 };
+    let games = waves::speed(Emulated::new(0), config, small, few, effort).unwrap();
+    for speed in [forward, training, games] {
         assert!(speed.median > 0.0 && speed.repeats == 2, "{speed:?}");
+    }
+}
+
+#[test]
+fn games_with_the_search_in_emulation_are_games() {
+    for (config, waves) in [
+        ("hex8_2p", Waves { slots: 2, games: 3, simulations: 3 }),
+        ("square8_3p", Waves { slots: 2, games: 1, simulations: 2 }),
+    ] {
+        // The second time under another schedule.
+        let schedule = Cell::new(0);
+        let open = || {
+            schedule.set(schedule.get() + 1);
+            Ok(Emulated::new(schedule.get()))
+        };
+        let found = waves::games(open, config.parse().unwrap(), (1, 32), waves).unwrap();
+        assert_eq!((found.len(), schedule.get()), (2, 2));
+        for comparison in &found {
+            assert!(comparison.agrees() && comparison.compared >= waves.slots, "{comparison:?}");
+        }
+        assert!(found[0].compared > 50 * waves.slots, "{found:?}");
     }
 }

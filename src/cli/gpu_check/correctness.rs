@@ -1,7 +1,7 @@
 //! A card against the CPU.
 
 use super::progress;
-use kernels::proof::{Card, Comparison};
+use kernels::proof::{Card, Comparison, Waves};
 use kernels::roofline::sizes;
 use rules::{Board, Config};
 use std::fmt::Display;
@@ -10,6 +10,10 @@ use std::fmt::Display;
 const COUNTS_SMALL: [usize; 4] = [1, 5, 33, 257];
 const COUNTS_LARGE: [usize; 3] = [1, 3, 17];
 const SEED: u64 = 1;
+
+/// The boards, each with another number of seats or the pie rule.
+const BOARDS: [(Board, u8); 4] =
+    [(Board::Hex8, 2), (Board::Square8, 3), (Board::Square19, 2), (Board::Hexagonal, 4)];
 
 /// Adds what was compared; whatever fails is among it.
 pub(super) fn run(card: Card, quick: bool, found: &mut Vec<Comparison>) {
@@ -27,11 +31,25 @@ pub(super) fn run(card: Card, quick: bool, found: &mut Vec<Comparison>) {
         progress(&format!("rules: {games} random games of {config}"));
         add(found, "rules", card.rules(config, games, SEED).map(|one| vec![one]));
     }
+    searched(card, quick, found);
+}
+
+/// Self-play with the search on the card; more games than slots, so that slots begin again.
+fn searched(card: Card, quick: bool, found: &mut Vec<Comparison>) {
+    for (board, seats) in BOARDS {
+        let config = Config { board, seats };
+        let (waves, size) = match (quick, board.cells() < 100) {
+            (true, true) => (Waves { slots: 8, games: 9, simulations: 4 }, (1, 32)),
+            (true, false) => (Waves { slots: 1, games: 1, simulations: 2 }, (1, 32)),
+            (false, true | false) => (Waves { slots: 64, games: 65, simulations: 16 }, (4, 32)),
+        };
+        progress(&format!("search on the card: {} games of {config} at once", waves.slots));
+        add(found, "search on the card", card.waves(config, size, waves));
+    }
 }
 
 fn networks(card: Card, quick: bool, found: &mut Vec<Comparison>) {
-    for (board, seats) in [(Board::Hex8, 2), (Board::Square8, 3), (Board::Square19, 2), (Board::Hexagonal, 4)]
-    {
+    for (board, seats) in BOARDS {
         let config = Config { board, seats };
         let small = board.cells() < 100;
         for architecture in sizes(board) {

@@ -163,6 +163,43 @@ const MUTANTS: &[Mutant] = &[
         from: "dkind[i] = 0.0f;\n        sync_warp();",
         to: "dkind[i] = 0.0f;",
     },
+    Mutant {
+        name: "load_without_last_barrier",
+        file: "playout.cu",
+        kernel: "playout_hex8",
+        from: "to[i] = words[i];\n    sync_warp();",
+        to: "to[i] = words[i];",
+    },
+    Mutant {
+        name: "look_without_last_barrier",
+        file: "playout.cu",
+        kernel: "playout_hex8",
+        from: "t.stacked[0] = t.stacked[B::ROWS + 1] = 0;\n    }\n    sync_warp();",
+        to: "t.stacked[0] = t.stacked[B::ROWS + 1] = 0;\n    }",
+    },
+    Mutant {
+        name: "sort_without_barrier",
+        file: "wave.cu",
+        kernel: "wave_hex8",
+        from: "edges[other].code = code;\n            }\n            sync_warp();",
+        to: "edges[other].code = code;\n            }",
+    },
+    Mutant {
+        name: "cut_down_without_barrier_before_the_store",
+        file: "wave.cu",
+        kernel: "wave_hex8",
+        from: "sync_warp();\n            if (k < node.count) d.edges[edges + k] = edge;",
+        to: "if (k < node.count) d.edges[edges + k] = edge;",
+    },
+];
+
+/// Macros that make the kernels of a family, and what the kernels' names begin with before what they are given.
+const FAMILIES: &[(&str, &str)] = &[
+    ("CONV(", ""),
+    ("TOWER(", ""),
+    ("WEIGHTS_BACK(", ""),
+    ("PLAYOUT_KERNEL(", "playout_"),
+    ("WAVE_KERNEL(", "wave_"),
 ];
 
 /// All copies, each in a namespace with everything that it is written in, and a macro that lists them.
@@ -189,13 +226,17 @@ fn flatten(folder: &Path, mutant: &Mutant, file: &str, done: &mut Vec<String>, o
     let text = std::fs::read_to_string(folder.join(file)).expect("a source that is included");
     for line in text.lines() {
         let included = line.strip_prefix("#include \"").and_then(|rest| rest.strip_suffix('"'));
-        let of_family = ["CONV(", "TOWER(", "WEIGHTS_BACK("].iter().any(|family| line.starts_with(family));
+        let family = FAMILIES.iter().find(|(family, _)| line.starts_with(family));
+        let another = family.is_some_and(|(family, prefix)| {
+            let asked = mutant.kernel.strip_prefix(prefix).unwrap_or(mutant.kernel);
+            !line.starts_with(&format!("{family}{asked},"))
+        });
         match included {
             // The host's own header knows nothing of kernels.
             Some("emu.hpp") => {}
             Some(name) => flatten(folder, mutant, name, done, out),
             None if line == "#pragma once" || line.starts_with("#include <") => {}
-            None if of_family && !line.contains(&format!("({},", mutant.kernel)) => {}
+            None if another => {}
             None => {
                 out.push_str(line);
                 out.push('\n');

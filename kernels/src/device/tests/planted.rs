@@ -2,15 +2,17 @@
 
 use super::conv::graph;
 use super::training::parent;
+use super::wave::questions;
 use super::{SCHEDULES, bf16, numbers, samples};
 use crate::device::forward::{Space, Weights};
+use crate::device::games::{Playouts, RESULT, Rules, pack};
 use crate::device::ops::{After, Ops, Shape};
 use crate::device::tests::emulated::Emulated;
 use crate::device::train::DeviceTrainer;
 use crate::device::{Argument, Array, Device, DeviceError, Grid, KernelName};
 use crate::optimizer::Optimizer;
 use crate::trainer::{Train as _, TrainError};
-use rules::{Board, Hex8};
+use rules::{Board, Hex8, Options, State};
 
 /// What a planted kernel of 64 threads leaves in 64 numbers, or its error.
 fn run(kernel: KernelName, seed: u64, extra: Option<i32>) -> Result<Vec<f32>, DeviceError> {
@@ -141,9 +143,27 @@ fn evaluate(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
     space.logits.read(device, positions.moves())
 }
 
+/// Random games from the empty board: how they end, and where.
+fn play(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
+    const GAMES: usize = 5;
+    let mut start = Vec::new();
+    pack(&State::<Hex8>::new(2, Options::default()), &mut start);
+    let starts = Array::from_slice(device, &start)?;
+    let results = Array::new(device, GAMES * RESULT)?;
+    let playouts =
+        Playouts { starts: &starts, start_count: 1, games: GAMES, seed: 1, first: 0, steps_max: 40 };
+    Rules(device).playouts::<Hex8>(&playouts, &results, None)?;
+    Ok(results.read(device, GAMES * RESULT)?.into_iter().map(f32::from_bits).collect())
+}
+
+/// Searches from the empty board on.
+fn search(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
+    questions(device, 150)
+}
+
 type Run = fn(&Emulated) -> Result<Vec<f32>, DeviceError>;
 
-/// Every barrier of the kernels whose absence can change a result. Not here: those that keep apart what the same lanes
+/// Every barrier of the network's kernels whose absence can change a result. Not here: those that keep apart what the same lanes
 /// write and read, or that stand behind a shuffle, at which emulated lanes meet anyway.
 #[test]
 fn a_missing_barrier_in_a_kernel_shows() {
@@ -168,6 +188,23 @@ fn a_missing_barrier_in_a_kernel_shows() {
     // At a place that is passed once, not every schedule has a thread ahead of the others.
     assert!(found("conv_32", "mutant_conv_without_last_barrier", convolve) >= 3);
     assert!(found("gradient_norm", "mutant_norm_without_barrier", scale) >= 3);
+}
+
+/// Of the rules and the search, one barrier of each kind: behind a load, behind what one lane notes for all, between the
+/// passes of a sort, before memory that was read is written anew. Not here: that of `gather`, without which a lane reads
+/// what is no place, and then outside of all memory; and that behind each piece of `cut_down`, where what is read next lies
+/// behind all that is being written.
+#[test]
+fn a_missing_barrier_in_a_game_shows() {
+    let cases: [(KernelName, KernelName, Run); 4] = [
+        ("playout_hex8", "mutant_load_without_last_barrier", play),
+        ("playout_hex8", "mutant_look_without_last_barrier", play),
+        ("wave_hex8", "mutant_sort_without_barrier", search),
+        ("wave_hex8", "mutant_cut_down_without_barrier_before_the_store", search),
+    ];
+    for (kernel, mutant, run) in cases {
+        assert_eq!(found(kernel, mutant, run), SCHEDULES, "{mutant}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::{SCHEDULES, network};
 use crate::action::{Actions, KINDS};
 use crate::architecture::{Architecture, HEAD, Layout};
 use crate::cpu::{absolute, tame};
+use crate::device::DeviceError;
 use crate::device::evaluator::DeviceEvaluator;
 use crate::device::ops::HEAD_COLUMNS;
 use crate::device::positions::{HEADER, Positions};
@@ -207,6 +208,24 @@ fn invent<T: Topology>(device: &Emulated, wave: &Wave<Emulated, T>, slots: usize
     space.head.write(device, &head).unwrap();
     space.kinds.write(device, &kinds).unwrap();
     space.value.write(device, &value).unwrap();
+}
+
+/// What the search asks in its first steps, as words, of a game whose evaluations are invented: long enough for it to come
+/// to positions with few moves, below which a tree that is cut down is moved by less than a warp's width.
+pub(super) fn questions(device: &Emulated, steps: usize) -> Result<Vec<f32>, DeviceError> {
+    let config = Config { board: Hex8::BOARD, seats: 2 };
+    let settings = WaveSettings { opening_share: 0.0, ..settings(1, (2, 2)) };
+    let wave = Wave::<_, Hex8>::new(device.again(), config, &little_network(config), settings)?;
+    let mut asked = Vec::new();
+    for _ in 0..steps {
+        wave.search()?;
+        let stacks = wave.space.stacks.read(device, Hex8::CELLS)?;
+        asked.extend(
+            stacks.iter().flat_map(|&stack| [stack as u32, (stack >> 32) as u32]).map(f32::from_bits),
+        );
+        invent(device, &wave, 1, false);
+    }
+    Ok(asked)
 }
 
 fn little_network(config: Config) -> Network {

@@ -3,8 +3,9 @@
 // Between two launches the network evaluates what the slots asked: stacks, ground and headers go through
 // expand_positions and the layers to head, kinds and value, which the next launch reads. So search, rules and network
 // take turns without the host; it reads records of finished games whenever it likes (wave/record.cuh). A slot's game
-// follows from its seed and the network alone, choice by choice what the host's self-play (learner/selfplay.rs with
-// search/) makes of the same seed.
+// follows from its seed and the network alone, in emulation choice by choice what the host's self-play
+// (learner/selfplay.rs with search/) makes of the same seed. A card fuses products with sums and rounds expf, logf and powf in
+// its own way, so of moves that are nearly as good it may take another one than the host.
 //
 // settings, slots ... headers: wave/slot.cuh. head: [slots * cells, 96] f32, kinds: [slots, 27] f32, value: [slots, 4]
 // f32 of the positions asked about; pairs, rays, reads as in policy.cu.

@@ -1,4 +1,5 @@
-// The games of a slot, one after the other: learner/selfplay.rs, choice by choice.
+// The games of a slot, one after the other: learner/selfplay.rs, choice by choice as far as the numbers are the same
+// (wave/gumbel.cuh).
 #pragma once
 
 #include "wave/query.cuh"

@@ -1,4 +1,5 @@
-// The mathematics of Gumbel AlphaZero, as the host computes it (search/gumbel.rs), number by number.
+// The mathematics of Gumbel AlphaZero, as the host computes it (search/gumbel.rs): in emulation number by number, on a card
+// but for the rounding of fused products, expf and logf.
 //
 // Sums are in the order of the moves, the same in every lane; what is summed is computed a move a lane before.
 #pragma once

@@ -1,4 +1,5 @@
-// One search of a slot, which goes on until the network is needed: search/work.rs, decision by decision.
+// One search of a slot, which goes on until the network is needed: search/work.rs, decision by decision as
+// far as the numbers are the same (wave/gumbel.cuh).
 #pragma once
 
 #include "wave/choices.cuh"

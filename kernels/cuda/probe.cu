@@ -1,11 +1,12 @@
-// Each primitive of prims.cuh and each function that kernels call, once and by itself: what emulation makes of it is kept
-// as golden vectors, which a card is compared with.
+// Each primitive of prims.cuh, each function of a mathematical library that kernels call and each source of random numbers,
+// once and by itself: what emulation makes of it is kept as golden vectors, which a card is compared with.
 //
 // All take in: u32 words, out: u32 words, count: how many pieces of input there are; what a piece is stands at each.
 //
 // Work: one block of 32, 64 or 128 threads, but for probe_ids; numbers are as small as they can be, for nothing is timed.
 #include "prims.cuh"
 #include "rules/random.cuh"
+#include "wave/choices.cuh"
 
 // out: [blocks, threads]: where a thread is. No input.
 KERNEL(64) probe_ids(const u32*, u32* out, int count) {
@@ -177,6 +178,17 @@ KERNEL(128) probe_exp_log(const u32* in, u32* out, int count) {
         float value = float_of(in[i]);
         out[2 * i] = bits_of(expf(value));
         out[2 * i + 1] = bits_of(logf(value));
+    }
+}
+
+// A piece: two words. out: [pieces, 3]: the one as f32 to the power of the other; the logarithm in f64 (rounded) of a number
+// between 0 and 1 that both make; the sample of the Gumbel distribution that they make.
+KERNEL(128) probe_pow_log(const u32* in, u32* out, int count) {
+    for (int i = thread_id(); i < count; i += thread_count()) {
+        u64 number = (u64)in[2 * i + 1] << 32 | in[2 * i];
+        out[3 * i] = bits_of(powf(float_of(in[2 * i]), float_of(in[2 * i + 1])));
+        out[3 * i + 1] = bits_of((float)log(wave::between_0_and_1(number)));
+        out[3 * i + 2] = bits_of(wave::gumbel(number));
     }
 }
 

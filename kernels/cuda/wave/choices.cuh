@@ -27,10 +27,10 @@ DEVICE int below(u64& choices, int count) { return (int)((next(choices) >> 32) *
 // Uniform in [0, 1).
 DEVICE float unit(u64& choices) { return (float)(next(choices) >> 40) / 16777216.0f; }
 
+// Uniform, and neither 0 nor 1.
+DEVICE double between_0_and_1(u64 number) { return ((double)(number >> 12) + 0.5) / 4503599627370496.0; }
+
 // A sample of the standard Gumbel distribution. In double precision: the logarithm of the logarithm needs both ends.
-DEVICE float gumbel(u64 number) {
-    double uniform = ((double)(number >> 12) + 0.5) / 4503599627370496.0;
-    return (float)-log(-log(uniform));
-}
+DEVICE float gumbel(u64 number) { return (float)-log(-log(between_0_and_1(number))); }
 
 } // namespace wave

@@ -84,6 +84,7 @@ const Entry ENTRIES[] = {
     ENTRY(probe_sums),
     ENTRY(probe_arithmetic),
     ENTRY(probe_exp_log),
+    ENTRY(probe_pow_log),
     ENTRY(probe_random),
     BOARDS(wave),
     ENTRY(wave_collect),

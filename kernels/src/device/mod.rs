@@ -43,7 +43,7 @@ pub use wave_games::{PlayWaves, WaveDecision, WaveGame, WaveReport, WaveSettings
 pub(crate) type KernelName = &'static str;
 
 /// All kernels.
-pub(crate) const KERNELS: [KernelName; 61] = [
+pub(crate) const KERNELS: [KernelName; 62] = [
     "expand_positions",
     "conv_32",
     "conv_64",
@@ -99,6 +99,7 @@ pub(crate) const KERNELS: [KernelName; 61] = [
     "probe_sums",
     "probe_arithmetic",
     "probe_exp_log",
+    "probe_pow_log",
     "probe_random",
     "wave_hex8",
     "wave_square8",

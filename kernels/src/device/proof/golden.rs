@@ -59,6 +59,9 @@ const PRODUCTS: Agreement = Agreement::Floats(Tolerance { absolute: 3e-5, relati
 const SPECIAL: Agreement = Agreement::Floats(Tolerance { absolute: 0.0, relative: 2.4e-7 });
 /// The CUDA C++ Programming Guide, "Mathematical Functions": expf errs by at most 2 units of the last place, logf by 1.
 const FUNCTIONS: Agreement = Agreement::Floats(Tolerance { absolute: 3e-45, relative: 4e-7 });
+/// Likewise: powf errs by at most 4 units of the last place, a logarithm in f64 by 1 of its own, which no rounding to f32
+/// makes more than 1. The host's powf errs by less than 1.
+const POWERS: Agreement = Agreement::Floats(Tolerance { absolute: 7.1e-45, relative: 6e-7 });
 
 macro_rules! probe {
     ($name:literal, $kernel:literal, $words:expr, $threads:literal, $shared:literal, $agreement:expr, $inputs:expr) => {
@@ -77,7 +80,7 @@ macro_rules! probe {
 }
 
 /// All probes.
-pub(crate) const PROBES: [Probe; 14] = [
+pub(crate) const PROBES: [Probe; 15] = [
     Probe { blocks: (3, 2), ..probe!("ids", "probe_ids", (1, 128), 64, 0, Agreement::Words, || vec![0; 3]) },
     probe!("load_matrices", "probe_load_matrices", (160, 256), 32, 512, Agreement::Words, inputs::matrices),
     probe!("products_exact", "probe_multiply_add", (320, 128), 32, 0, EXACT, inputs::products_exact),
@@ -91,6 +94,7 @@ pub(crate) const PROBES: [Probe; 14] = [
     probe!("sums", "probe_sums", (128, 768), 128, 32, Agreement::Words, inputs::sums),
     probe!("arithmetic", "probe_arithmetic", (2, 6), 128, 0, EXACT, inputs::pairs),
     probe!("exp_log", "probe_exp_log", (1, 2), 128, 0, FUNCTIONS, inputs::exponents),
+    probe!("pow_log", "probe_pow_log", (2, 3), 128, 0, POWERS, inputs::powers),
     probe!("random", "probe_random", (7, 5), 128, 0, Agreement::Words, inputs::counters),
 ];
 

@@ -180,6 +180,20 @@ pub(super) fn exponents() -> Vec<u32> {
     steps.map(f32::to_bits).chain(SPECIAL).collect()
 }
 
+/// Probabilities and the exponents of a search's temperature, the ends of what 52 bits say, and pairs of special numbers.
+pub(super) fn powers() -> Vec<u32> {
+    let exponents = [1.0f32, 0.5, 2.0, 1.0 / 1.2, 1.0 / 1.5];
+    let mut choices = Choices::new(12);
+    let mut out = vec![0, 0, u32::MAX, u32::MAX, 0x1000, 0];
+    for i in 0..120 {
+        let share = choices.below(1 << 24) as f32 / (1 << 24) as f32;
+        let share = share * f32::exp2(-(choices.below(30) as f32));
+        out.extend([share, exponents[i % exponents.len()]].map(f32::to_bits));
+    }
+    out.extend(pairs());
+    out
+}
+
 /// The published counters and keys of Philox4x32-10, and random ones.
 pub(super) fn counters() -> Vec<u32> {
     let mut out = vec![0; 7];

@@ -97,19 +97,20 @@ struct Best {
     }
 };
 
+constexpr int NO_EDGE = 1 << 30;
+
+// The best of all lanes; the first move if no lane has been offered a number.
 DEVICE int best_of(Best best) {
     for (int mask = 16; mask > 0; mask /= 2) best.offer(shuffle_xor(best.value, mask), shuffle_xor(best.edge, mask));
-    return best.edge;
+    return best.edge == NO_EDGE ? 0 : best.edge;
 }
-constexpr int NO_EDGE = 1 << 30;
 
 // Of the root moves with so many visits, the one with the highest noise + score; the first move if there is none.
 DEVICE int best_with(const Edge* edges, int count, int visits) {
     Best best = {minus_infinity(), NO_EDGE};
     for (int i = lane_id(); i < count; i += 32)
         if (edges[i].visits == visits) best.offer(edges[i].score + edges[i].noise, i);
-    int edge = best_of(best);
-    return edge == NO_EDGE ? 0 : edge;
+    return best_of(best);
 }
 
 // The move below the root whose share of the visits is furthest behind its probability (equation 14).

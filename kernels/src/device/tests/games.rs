@@ -19,14 +19,15 @@ const GAMES: (u32, u32) = (20, 1);
 /// Recorded games of each file, unless the environment names a folder.
 const RECORDED: usize = 3;
 
-/// How many random games of a configuration. Those on the large boards take far longer, and get a tenth of the share.
+/// How many random games of a configuration, at least one. Those on the large boards take far longer, and get a tenth of the
+/// share.
 fn games(config: Config) -> u32 {
     let small = config.board.cells() < 100;
     let (of_small, of_large) = match std::env::var("DEVICE_RULES_GAMES") {
         Ok(asked) => {
             let all: u32 = asked.parse().unwrap();
-            let large = all.div_ceil(120);
-            (all.saturating_sub(6 * large).div_ceil(6), large)
+            let large = all.div_ceil(120).max(1);
+            (all.saturating_sub(6 * large).div_ceil(6).max(1), large)
         }
         Err(_) => GAMES,
     };

@@ -1,6 +1,7 @@
 // A launch, its arguments collected one by one; keeps the names of all kernels that were run.
 #pragma once
 #include <cstdio>
+#include <cstring>
 #include <set>
 #include <string>
 #include <vector>

@@ -2,7 +2,7 @@
 //
 // Between two launches the network evaluates what the slots asked: stacks, ground and headers go through
 // expand_positions and the layers to head, kinds and value, which the next launch reads. So search, rules and network
-// take turns without the host; it reads records of finished games whenever it likes (wave/record.cuh). A slot's game
+// take turns without the host; records of finished games wait until wave_collect has taken them (wave/record.cuh). A slot's game
 // follows from its seed and the network alone, in emulation choice by choice what the host's self-play
 // (learner/selfplay.rs with search/) makes of the same seed. A card fuses products with sums and rounds expf, logf and powf in
 // its own way, so of moves that are nearly as good it may take another one than the host.
@@ -11,8 +11,8 @@
 // f32 of the positions asked about; pairs, rays, reads as in policy.cu.
 //
 // Trusted: rooms are those of the arrays and seats those of the board, simulations, considered, sampled_spread and opening_max
-// are at least 1, quick is no more than full, nodes_room exceeds it by what the first evaluation needs; slots were zeros
-// before the first launch, and ready likewise.
+// are at least 1, quick is no more than full, nodes_room is above full; slots were zeros before the first launch, and ready
+// likewise.
 //
 // wave_collect: copies records that are ready to the outbox, [room] u32, as far as they fit, without what is unused of them,
 // one behind the other from its second word on; the first becomes the number of words. Those copied may be written anew.

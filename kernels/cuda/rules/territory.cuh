@@ -50,8 +50,8 @@ template <class B> DEVICE u32 region_payers(const Game<B>& game) {
     return game.recovery ? stacks_holding<B>(game, true) : own<B>(game.controlled[game.seat]);
 }
 
-// Visits each region that the seat to move may claim, from lane 0, until the visitor has had enough; returns whether
-// there is any.
+// Visits the regions that the seat to move may claim, from lane 0: all of them, or only the first; returns whether there is
+// any.
 template <class B, class Visit> DEVICE bool list_regions(const Table<B>& t, bool all, Visit& visit) {
     const Game<B>& game = t.game;
     u32 payers = region_payers<B>(game), active = active_colours<B>(game);

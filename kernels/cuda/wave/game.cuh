@@ -28,7 +28,7 @@ template <class B> DEVICE void set_up(Table<B>& t, int seats, bool swap) {
     sync_warp();
 }
 
-// Begins a game, unless none is to begin or the host has not read the one before the last.
+// Begins a game, unless none is to begin or wave_collect has not taken the one before the last.
 template <class B> DEVICE bool begin_game(Desk<B>& d, int slot) {
     Slot& s = d.s;
     const Settings& set = d.set;

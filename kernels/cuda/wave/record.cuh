@@ -1,6 +1,7 @@
 // Records: what a finished game leaves for the host.
 //
-// A slot writes one of its two records while the host may read the other. Behind the header come the codes of all
+// A slot writes one of its two records while the other waits until wave_collect has taken it, between two launches of the
+// search; what wave_collect has copied is what the host reads. Behind the header come the codes of all
 // steps, then for each searched step: its number, how many moves have a weight, and these as index | weight << 16.
 #pragma once
 

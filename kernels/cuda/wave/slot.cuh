@@ -93,7 +93,7 @@ struct Memory {
     Step* paths;    // [slots, nodes_room]
     Edge* edges;    // [slots, edges_room]
     u32* records;   // [slots, 2, RECORD_HEADER + moves_room + policy_room]
-    u32* ready;     // [slots, 2] whether the host is to read the record
+    u32* ready;     // [slots, 2] 1 until wave_collect has taken the record
     u64* stacks;    // [slots, cells]
     u8* ground;     // [slots, cells]
     u16* headers;   // [slots, 32]

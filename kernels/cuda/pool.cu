@@ -5,8 +5,8 @@
 // x: [rows, width] f32 -> sums: [width] f32. pool_back: the derivative by pooled, [boards, 2 * width] f32, -> what it adds to
 // every cell of a board and what to the cell of the maximum, both [boards, width] f32.
 //
-// Work: pool and board_sums, a block a board and a thread a channel, of which there are at most 128; pool_back, a thread an element; column_sums, a block a
-// column, whose threads take every 128th row and then add up in a fixed order.
+// Work: pool and board_sums, a block a board and a thread a channel, of which there are at most 128; pool_back, a thread an
+// element; column_sums, a block a column, whose threads take every 128th row and then add up in a fixed order.
 #include "prims.cuh"
 
 KERNEL(128) pool(const bf16* x, float* pooled, u16* most, int cells, int width) {

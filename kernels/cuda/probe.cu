@@ -10,8 +10,8 @@
 
 // out: [blocks, threads]: where a thread is. No input.
 KERNEL(64) probe_ids(const u32*, u32* out, int count) {
-    int block = block_y() * count + block_x();
-    out[block * thread_count() + thread_id()] = (u32)(warp_id() << 24 | lane_id() << 16 | block_y() << 12 | block_x() << 8 | thread_count());
+    int block = block_y() * count + block_x(), of_block = block_y() << 12 | block_x() << 8 | thread_count();
+    out[block * thread_count() + thread_id()] = (u32)(warp_id() << 24 | lane_id() << 16 | of_block);
 }
 
 // A piece: 32 rows of 4 words, then which row each lane names. out: [pieces, 32, 8], four words plain and four transposed.

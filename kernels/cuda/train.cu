@@ -4,12 +4,13 @@
 // as in conv.cu. The rows are split: partial: [splits, taps, k, N] f32. Work: a block has one tap and one split, a warp 32 of
 // the inputs by all N outputs; rows come 32 at a time through three stages of cp.async.
 //
-// sum_partials: adds up the splits in order and leaves out columns that only pad. gradient_norm: the square of the norm in
-// f64, a block a piece; gradient_scale: what clipping multiplies by, and whether the gradient is finite. adamw: one step of
-// AdamW (Loshchilov & Hutter 2019, algorithm 2), the average of the weights, and the weights in bf16; nothing changes where
-// the gradient is not finite. pack_head: the policy head's weights and bias with columns up to 96. Weights, their average, both
-// moments and the gradient are [count] f32, decays: [count] u8, weights16: [count] bf16. Work: a thread an element; for the
-// norm a block 8192 numbers, whose sum is made in a fixed order, and one block for the sum of those.
+// sum_partials: adds up the splits in order and leaves out columns that only pad. gradient_norm: the square of the norm,
+// squares: [blocks] f64, a block a piece; gradient_scale: what clipping multiplies by, and whether the gradient is finite,
+// scale: [2] f32. adamw: one step of AdamW (Loshchilov & Hutter 2019, algorithm 2), the average of the weights, and the
+// weights in bf16; nothing changes where the gradient is not finite. pack_head: the policy head's weights and bias with
+// columns up to 96. Weights, their average, both moments and the gradient are [count] f32, decays: [count] u8, weights16:
+// [count] bf16. Work: a thread an element; for the norm a block 8192 numbers, whose sum is made in a fixed order, and one
+// block for the sum of those.
 #include "tile.cuh"
 
 namespace train {

@@ -2,10 +2,10 @@
 //
 // Between two launches the network evaluates what the slots asked: stacks, ground and headers go through
 // expand_positions and the layers to head, kinds and value, which the next launch reads. So search, rules and network
-// take turns without the host; records of finished games wait until wave_collect has taken them (wave/record.cuh). A slot's game
-// follows from its seed and the network alone, in emulation choice by choice what the host's self-play
-// (learner/selfplay.rs with search/) makes of the same seed. A card fuses products with sums and rounds expf, logf and powf in
-// its own way, so of moves that are nearly as good it may take another one than the host.
+// take turns without the host; records of finished games wait until wave_collect has taken them (wave/record.cuh). A
+// slot's game follows from its seed and the network alone, in emulation choice by choice what the host's self-play
+// (learner/selfplay.rs with search/) makes of the same seed. A card fuses products with sums and rounds expf, logf and
+// powf in its own way, so of moves that are nearly as good it may take another one than the host.
 //
 // settings, slots ... headers: wave/slot.cuh. head: [slots * cells, 96] f32, kinds: [slots, 27] f32, value: [slots, 4]
 // f32 of the positions asked about; pairs, rays, reads as in policy.cu.
@@ -68,14 +68,13 @@ DEVICE void collect(const u32* records, u32* ready, u32* outbox, int count, int 
 
 } // namespace wave
 
-#define WAVE_KERNEL(name, board)                                                                                       \
-    KERNEL(32) wave_##name(const wave::Settings* settings, wave::Slot* slots, u32* positions,                          \
-                                       wave::Node* nodes, wave::Step* paths, wave::Edge* edges, u32* records, u32* ready,  \
-                                       u64* stacks, u8* ground, u16* headers, const float* head, const float* kinds,   \
-                                       const float* value, const float* pairs, const float* rays, const u8* reads,     \
-                                       int count, int blocks) {                                                        \
-        wave::Memory memory = {slots, positions, nodes, paths, edges, records, ready, stacks, ground, headers};        \
-        wave::wave<rules::board>(settings, memory, {head, kinds, pairs, rays, reads}, value, count, blocks);           \
+#define WAVE_KERNEL(name, board)                                                                                        \
+    KERNEL(32) wave_##name(const wave::Settings* settings, wave::Slot* slots, u32* positions, wave::Node* nodes,        \
+                           wave::Step* paths, wave::Edge* edges, u32* records, u32* ready, u64* stacks, u8* ground,     \
+                           u16* headers, const float* head, const float* kinds, const float* value, const float* pairs, \
+                           const float* rays, const u8* reads, int count, int blocks) {                                 \
+        wave::Memory memory = {slots, positions, nodes, paths, edges, records, ready, stacks, ground, headers};         \
+        wave::wave<rules::board>(settings, memory, {head, kinds, pairs, rays, reads}, value, count, blocks);            \
     }
 
 WAVE_KERNEL(square8, Square8)

@@ -31,8 +31,8 @@ template <class B> bool waves(const char* board, int seats, int evaluations, boo
     // Every kind reads a pair, or planes, or cells, as far as it has them.
     for (int kind = 0; kind < 27; kind++) {
         bool line = kind >= 16 && kind <= 18, region = kind == 21, ray = kind == 6 || kind == 7 || (kind >= 9 && kind <= 13);
-        unsigned char read[6] = {ray ? static_cast<unsigned char>(0) : static_cast<unsigned char>(255), 255, 255, 255, 255, 255};
-        if (ray) read[1] = read[2] = 7;
+        unsigned char read[6] = {255, 255, 255, 255, 255, 255};
+        if (ray) read[0] = 0, read[1] = read[2] = 7;
         if (line || region) read[4] = read[5] = 18;
         memcpy(&reads[kind * 6], read, 6);
     }
@@ -40,7 +40,8 @@ template <class B> bool waves(const char* board, int seats, int evaluations, boo
     for (int i = 0; i < evaluations && outbox[0] < 2; i++) {
         Call step;
         step.array(uploaded).array(slots).array(positions).array(nodes).array(paths).array(edges).array(records).array(ready);
-        step.array(stacks).array(ground).array(headers).array(head).array(kinds).array(value).array(pairs).array(rays).array(reads);
+        step.array(stacks).array(ground).array(headers).array(head).array(kinds).array(value).array(pairs).array(rays);
+        step.array(reads);
         if (step.number(SLOTS).number(1).fails(kernel.c_str(), 1, 1, 32, sizeof(rules::Table<B>), seed)) return true;
         Call collect;
         collect.array(records).array(ready).array(outbox).number(2 * SLOTS).number(MOVES).number(POLICY).number(1 + RECORD);

@@ -5,9 +5,11 @@
 // planes: [boards * cells, 48] bf16 (every value is exact in bf16); globals: [boards, 32] f32.
 //
 // Work: a block has one board. A thread writes two neighbouring channels of a cell at a time; warp 0 does the globals.
-#include "prims.cuh"
+#include "rules/stack.cuh"
 
 namespace expand {
+
+using rules::height_of;
 
 constexpr int THREADS = 128, CHANNELS = 48, GLOBALS = 32, SEATS_MAX = 4, HEADER = 32;
 
@@ -23,20 +25,7 @@ enum Channel {
     MUST_MOVE = 42, ATTACKER = 43, BURIED = 44
 };
 
-DEVICE int height_of(u64 stack) { return (int)(stack >> 58); }
 DEVICE int ring(u64 stack, int i) { return (int)(stack >> (2 * i)) & 3; }
-
-// A one in the low bit of each pair that is a ring of the seat.
-DEVICE u64 rings_of(u64 stack, int seat) {
-    u64 pairs = 0x5555555555555555ull, differing = stack ^ (pairs * (u64)seat);
-    return ~(differing | differing >> 1) & pairs & (((u64)1 << (2 * height_of(stack))) - 1);
-}
-
-DEVICE int cap_of(u64 stack) {
-    int height = height_of(stack), cap = height > 0;
-    while (cap < height && ring(stack, height - 1 - cap) == ring(stack, height - 1)) cap++;
-    return cap;
-}
 
 DEVICE float channel(u64 stack, int ground, const u16* header, int cell, int channel) {
     int seats = header[SEATS], seat = header[SEAT], height = height_of(stack);
@@ -55,7 +44,7 @@ DEVICE float channel(u64 stack, int ground, const u16* header, int cell, int cha
     }
     if (channel == HEIGHT) return (float)height / 8.0f;
     if (channel < RINGS) {
-        int cap = cap_of(stack);
+        int cap = rules::cap_of(stack);
         if (channel == CAP) return (float)cap / 8.0f;
         if (channel < CAP_IS) return (height < 4 ? height : 4) == channel - HEIGHT_IS + 1;
         if (channel < BELOW) return (cap < 3 ? cap : 3) == channel - CAP_IS + 1;
@@ -65,9 +54,8 @@ DEVICE float channel(u64 stack, int ground, const u16* header, int cell, int cha
     int at = (channel - RINGS) % SEATS_MAX;
     if (channel >= BURIED) at = channel - BURIED;
     if (at >= seats) return 0.0f;
-    u64 rings = rings_of(stack, absolute(at));
-    if (channel < MARKER) return (float)count_bits(rings) / 8.0f;
-    return (rings & (((u64)1 << (2 * (height - 1))) - 1)) != 0;
+    if (channel < MARKER) return (float)rules::ring_count(stack, absolute(at)) / 8.0f;
+    return rules::buries(stack, absolute(at));
 }
 
 DEVICE float global(const u16* header, int taken, int cells, int global) {

@@ -1,23 +1,18 @@
 // Packed positions to the network's input, all relative to the seat to move: what `encode` does on the CPU, bit for bit.
 //
-// stacks: [boards, cells] u64, two bits a ring from the bottom, the height from bit 58 on; ground: [boards, cells] u8, 0,
-// 1 + seat for a marker, 5 + seat for territory; headers: [boards, 32] u16, see the enum.
+// stacks: [boards, cells] u64 (rules/stack.cuh); ground: [boards, cells] u8 and headers: [boards, 32] u16 (position.cuh).
 // planes: [boards * cells, 48] bf16 (every value is exact in bf16); globals: [boards, 32] f32.
 //
 // Work: a block has one board. A thread writes two neighbouring channels of a cell at a time; warp 0 does the globals.
+#include "position.cuh"
 #include "rules/stack.cuh"
 
 namespace expand {
 
+using namespace position;
 using rules::height_of;
 
-constexpr int THREADS = 128, CHANNELS = 48, GLOBALS = 32, SEATS_MAX = 4, HEADER = 32;
-
-enum Header {
-    SEATS, SEAT, PHASE, MUST, ATTACK, FLAGS, ALONE, ROUNDS, // alone: 0 or 1 + seat
-    HAND, ELIMINATED = HAND + SEATS_MAX, TERRITORY = ELIMINATED + SEATS_MAX,
-    SUPPLY = TERRITORY + SEATS_MAX, ELIMINATION_THRESHOLD, TERRITORY_MINIMUM, LINE_OF_THREE
-};
+constexpr int THREADS = 128, CHANNELS = 48, GLOBALS = 32;
 
 // Channels as in encode.rs.
 enum Channel {
@@ -32,7 +27,7 @@ DEVICE float channel(u64 stack, int ground, const u16* header, int cell, int cha
     auto absolute = [&](int relative) { return (relative + seat) % seats; };
     if (channel == 0) return 1.0f;
     if (channel >= MARKER && channel < MUST_MOVE) {
-        int at = (channel - MARKER) % SEATS_MAX, base = channel < COLLAPSED ? 1 : 5;
+        int at = (channel - MARKER) % SEATS_MAX, base = channel < COLLAPSED ? MARKED_BY : COLLAPSED_TO;
         return at < seats && ground == base + absolute(at);
     }
     if (channel == MUST_MOVE) return header[MUST] == cell;

@@ -1,47 +1,46 @@
-// Questions and answers: the position that waits, as the network reads it (expand.cu), and what the network says of it.
+// Questions and answers: the position that waits, as the network reads it (position.cuh), and what the network says of it.
 #pragma once
 
 #include "policy.cuh"
+#include "position.cuh"
 #include "wave/gumbel.cuh"
 #include "wave/order.cuh"
 
 namespace wave {
 
-// The numbers of a header as in expand.cu.
-constexpr int HEADER = 32;
-
 template <class B> DEVICE u16 header_of(const Game<B>& game, int i) {
     int seat = i % SEATS, seats = game.seats;
-    if (i >= 8 && i < 20) {
+    if (i >= position::HAND && i < position::SUPPLY) {
         if (seat >= seats) return 0;
-        return (u16)(i < 12 ? game.hand[seat] : i < 16 ? game.eliminated[seat] : game.territory[seat]);
+        int held = i < position::ELIMINATED ? game.hand[seat] : game.eliminated[seat];
+        return (u16)(i < position::TERRITORY ? held : game.territory[seat]);
     }
     switch (i) {
-    case 0:
+    case position::SEATS:
         return (u16)seats;
-    case 1:
+    case position::SEAT:
         return (u16)game.seat;
-    case 2:
+    case position::PHASE:
         return (u16)game.phase;
-    case 3:
+    case position::MUST:
         return (u16)game.must;
-    case 4:
+    case position::ATTACK:
         return (u16)game.attack;
-    case 5: {
+    case position::FLAGS: {
         int swap = game.swap_open && game.seat == 1 && game.phase == PLACE;
         return (u16)(swap | game.due << 1 | game.recovery << 2 | game.acted << 3 | game.turn_end << 4);
     }
-    case 6:
+    case position::ALONE:
         return (u16)(game.lps_alone + 1);
-    case 7:
+    case position::ROUNDS:
         return (u16)game.lps_rounds;
-    case 20:
+    case position::SUPPLY:
         return B::SUPPLY;
-    case 21:
+    case position::ELIMINATION_THRESHOLD:
         return (u16)elimination_threshold<B>(seats);
-    case 22:
+    case position::TERRITORY_MINIMUM:
         return (u16)territory_minimum<B>(seats);
-    case 23:
+    case position::LINE_OF_THREE:
         return line_length<B>(seats) == 3;
     default:
         return 0;
@@ -54,8 +53,8 @@ template <class B> DEVICE void ask(const Desk<B>& d) {
     for (int cell = lane_id(); cell < B::CELLS; cell += 32) {
         int place = place_alone<B>(cell), ground = 0;
         for (int seat = 0; seat < SEATS; seat++) {
-            if (game.markers[seat][row_of(place)] >> column_of(place) & 1) ground = 1 + seat;
-            if (game.collapsed[seat][row_of(place)] >> column_of(place) & 1) ground = 5 + seat;
+            if (game.markers[seat][row_of(place)] >> column_of(place) & 1) ground = position::MARKED_BY + seat;
+            if (game.collapsed[seat][row_of(place)] >> column_of(place) & 1) ground = position::COLLAPSED_TO + seat;
         }
         d.stacks[cell] = game.stacks[cell];
         d.ground[cell] = (u8)ground;

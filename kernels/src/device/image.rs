@@ -20,10 +20,11 @@ pub const COMPILER: &str = "nvidia-cuda-nvrtc 13.0.88";
 /// Bytes of an image, unpacked, at most.
 const IMAGE_BYTES_MAX: u64 = 64 << 20;
 
-const SOURCES: [(&str, &str); 38] = [
+const SOURCES: [(&str, &str); 39] = [
     ("all.cu", include_str!("../../cuda/all.cu")),
     ("prims.cuh", include_str!("../../cuda/prims.cuh")),
     ("tile.cuh", include_str!("../../cuda/tile.cuh")),
+    ("position.cuh", include_str!("../../cuda/position.cuh")),
     ("expand.cu", include_str!("../../cuda/expand.cu")),
     ("conv.cu", include_str!("../../cuda/conv.cu")),
     ("tower.cu", include_str!("../../cuda/tower.cu")),

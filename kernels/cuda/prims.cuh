@@ -247,9 +247,9 @@ template <class T> DEVICE T warp_sum(T value) {
     for (int mask = 16; mask > 0; mask /= 2) value += shuffle_xor(value, mask);
     return value;
 }
-DEVICE float warp_max(float value) {
+template <class T> DEVICE T warp_max(T value) {
     for (int mask = 16; mask > 0; mask /= 2) {
-        float other = shuffle_xor(value, mask);
+        T other = shuffle_xor(value, mask);
         value = other > value ? other : value;
     }
     return value;

@@ -46,13 +46,6 @@ struct Choice {
 };
 
 // The move chosen among those of all lanes; 0 if there was none.
-DEVICE u32 chosen(const Choice& choice) {
-    u64 best = choice.best;
-    for (int mask = 16; mask > 0; mask /= 2) {
-        u64 other = shuffle_xor(best, mask);
-        if (other > best) best = other;
-    }
-    return (u32)best;
-}
+DEVICE u32 chosen(const Choice& choice) { return (u32)warp_max(choice.best); }
 
 } // namespace rules

@@ -99,12 +99,8 @@ template <class B> DEVICE bool decide(Desk<B>& d, int count, int wins, int& reus
     } else {
         int most = 0;
         for (int i = lane_id(); i < count; i += 32) most = edges[i].visits > most ? edges[i].visits : most;
-        for (int mask = 16; mask > 0; mask /= 2) {
-            int other = shuffle_xor(most, mask);
-            most = other > most ? other : most;
-        }
         score(d, 0);
-        choice = best_with(edges, count, most);
+        choice = best_with(edges, count, warp_max(most));
         softmax(edges, count);
     }
     sync_warp();

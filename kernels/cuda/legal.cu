@@ -4,32 +4,18 @@
 // depends on the position alone; numbers: [count] how many there are, which may be more than the room, then the rest is
 // left out. apply_*: codes: [count] u32, one legal move each; the positions are replaced by the next ones.
 //
-// Work: a warp takes the positions w, w + warps, ...; `blocks` is the size of the grid. Moves are listed twice, first to
-// count those of each lane, then to write them where they belong.
+// Work: a warp takes the positions w, w + warps, ...; `blocks` is the size of the grid.
 #include "rules.cuh"
 
 namespace rules {
-
-// A visitor that writes moves, or only counts them where there is no room.
-struct Write {
-    u32* codes;
-    int at, room;
-    DEVICE void operator()(u32 code) {
-        if (at < room) codes[at] = code;
-        at++;
-    }
-};
 
 template <class B> DEVICE void list(const u32* games, u32* codes, int* numbers, int count, int room, int blocks) {
     Table<B>& t = own_table<B>();
     for_own_games(count, blocks, [&](int i) {
         load(t, games + (size_t)i * game_words<B>());
-        Write counted = {codes, 0, 0};
-        list_legal(t, counted);
-        int end = lanes_up_to(counted.at);
-        Write write = {codes + (size_t)i * room, end - counted.at, room};
-        list_legal(t, write);
-        if (lane_id() == 31) numbers[i] = end;
+        u32* own = codes + (size_t)i * room;
+        int found = list_into(t, room, [own](int at, u32 code) { own[at] = code; });
+        if (lane_id() == 0) numbers[i] = found;
     });
 }
 

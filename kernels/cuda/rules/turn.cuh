@@ -67,6 +67,30 @@ template <class B, class Visit> CALLED void list_legal(Table<B>& t, Visit& visit
     if (bare >= 0 && lane_id() == 0) visit(bare_code(bare));
 }
 
+// A visitor that puts the moves of its lane, numbered from `at` on, as far as there is room, and counts them.
+template <class Put> struct Listing {
+    Put put;
+    int at, room;
+    DEVICE void operator()(u32 code) {
+        if (at < room) put(at, code);
+        at++;
+    }
+};
+
+// Calls put(i, code) with the legal moves, each from a single lane, in an order that depends on the position alone, and
+// returns their number; those that there is no room for are left out. They are listed twice: to count those of each lane,
+// then to put them where they belong.
+template <class B, class Put> DEVICE int list_into(Table<B>& t, int room, Put put) {
+    Listing<Put> counted = {put, 0, 0};
+    list_legal(t, counted);
+    int end = lanes_up_to(counted.at), count = (int)shuffle((u32)end, 31);
+    sync_warp(); // what was there has been read
+    Listing<Put> listed = {put, end - counted.at, room};
+    list_legal(t, listed);
+    sync_warp();
+    return count;
+}
+
 // What the move does to the board and the counters.
 template <class B> DEVICE void perform(Table<B>& t, Move move) {
     Game<B>& game = t.game;

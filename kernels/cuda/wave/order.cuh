@@ -73,16 +73,6 @@ template <class B> DEVICE u32 rank_of(u32 code) {
     }
 }
 
-// A visitor that writes moves into edges, as far as there is room, and counts them.
-struct Collect {
-    Edge* edges;
-    int at, room;
-    DEVICE void operator()(u32 code) {
-        if (at < room) edges[at].code = code;
-        at++;
-    }
-};
-
 // Sorts by rank: a bitonic network whose wires beyond `count` carry what is never smaller.
 DEVICE void sort(Edge* edges, int count) {
     for (int size = 2; size < 2 * count; size *= 2)
@@ -103,13 +93,7 @@ DEVICE void sort(Edge* edges, int count) {
 
 // Writes the codes of all legal moves and returns their number; if that is more than the room, they are of no use.
 template <class B> CALLED int list_in_order(Table<B>& t, Edge* edges, int room) {
-    Collect counted = {edges, 0, 0};
-    list_legal(t, counted);
-    int end = lanes_up_to(counted.at), count = (int)shuffle((u32)end, 31);
-    sync_warp(); // what was there has been read
-    Collect written = {edges, end - counted.at, room};
-    list_legal(t, written);
-    sync_warp();
+    int count = list_into(t, room, [edges](int at, u32 code) { edges[at].code = code; });
     if (count < 2 || count > room) return count;
     for (int i = lane_id(); i < count; i += 32) edges[i].rank = rank_of<B>(edges[i].code);
     sync_warp();

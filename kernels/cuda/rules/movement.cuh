@@ -13,7 +13,7 @@ namespace rules {
 // Notes what ends a ray, for all that follows until the game changes.
 template <class B> CALLED void look(Table<B>& t) {
     int lane = lane_id();
-    u32 occupied = own_any<B>(t.game.controlled), open = row_mask<B>(lane) & ~(occupied | own_any<B>(t.game.collapsed));
+    u32 occupied = own_any<B>(t.game.controlled), open = open_cells<B>(t.game);
     sync_warp();
     if (lane < B::ROWS) {
         t.closed[lane + 1] = ~(open << 1);

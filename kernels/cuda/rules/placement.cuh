@@ -50,8 +50,7 @@ template <class B> CALLED u32 capturing(const Table<B>& t, u32 cells, int count)
 template <class B> CALLED bool can_place(Table<B>& t, int seat) {
     const Game<B>& game = t.game;
     if (placeable<B>(game, seat) == 0) return false;
-    u32 occupied = own_any<B>(game.controlled);
-    u32 open = row_mask<B>(lane_id()) & ~(occupied | own_any<B>(game.collapsed));
+    u32 occupied = own_any<B>(game.controlled), open = open_cells<B>(game);
     u32 free = open & ~own_any<B>(game.markers), near = 0;
     UNROLL
     for (int direction = 0; direction < B::DIRECTIONS; direction++) near |= before<B>(open, direction);
@@ -68,8 +67,7 @@ template <class B, class Visit> DEVICE bool list_rings(Table<B>& t, Visit& visit
     const Game<B>& game = t.game;
     int most = placeable<B>(game, game.seat);
     if (most == 0) return false;
-    u32 occupied = own_any<B>(game.controlled);
-    u32 open = row_mask<B>(lane_id()) & ~(occupied | own_any<B>(game.collapsed));
+    u32 occupied = own_any<B>(game.controlled), open = open_cells<B>(game);
     u32 candidates = open & ~own_any<B>(game.markers);
     Reach reached = reach<B>(open);
     bool found = false;

@@ -90,6 +90,10 @@ template <class B> DEVICE u32 own_any(const u32 (&sets)[SEATS][B::ROWS]) {
         for (int seat = 0; seat < SEATS; seat++) any |= sets[seat][lane_id()];
     return any;
 }
+// The cells that a stack may come to stand on or pass: neither stacks nor collapsed.
+template <class B> DEVICE u32 open_cells(const Game<B>& game) {
+    return row_mask<B>(lane_id()) & ~(own_any<B>(game.controlled) | own_any<B>(game.collapsed));
+}
 DEVICE bool any(bool value) { return ballot(value) != 0; }
 
 // Whether the seat has a ring in hand or in any stack.

@@ -85,9 +85,8 @@ template <class B> DEVICE bool open(Desk<B>& d, int count) {
 }
 
 // Plays what the search found, or what wins on the spot; the table then holds the position. False if the record is
-// full. `wins`: how many moves do, their scores are 1. `reusable`: becomes the node that is reached if its evaluation
-// is known, else -1.
-template <class B> DEVICE bool decide(Desk<B>& d, int count, int wins, int& reusable) {
+// full. `wins`: how many moves do, their scores are 1.
+template <class B> DEVICE bool decide(Desk<B>& d, int count, int wins) {
     Edge* edges = d.edges;
     int choice = 0;
     if (wins > 0) {
@@ -112,24 +111,24 @@ template <class B> DEVICE bool decide(Desk<B>& d, int count, int wins, int& reus
     u32 code = edges[choice].code;
     if (wins == 0) {
         int child = edges[choice].child;
-        reusable = child >= 0 && d.nodes[child].known == ESTIMATE ? child : -1;
+        d.reusable = child >= 0 && d.nodes[child].known == ESTIMATE ? child : -1;
         load(*d.table, d.position(0));
     }
     return play(d, code);
 }
 
 // Takes up the next decision of the game in the table: after what is forced, an opening move, a move that wins, or the
-// beginning of a search. `reusable` as decide() left it.
-template <class B> DEVICE bool move_on(Desk<B>& d, int reusable) {
+// beginning of a search.
+template <class B> DEVICE bool move_on(Desk<B>& d) {
     Slot& s = d.s;
     const Settings& set = d.set;
     // What was searched before is kept where there is room for as much again.
-    if (reusable < 0 || s.edges > set.edges_room / 2 || s.nodes + set.full >= set.nodes_room) {
-        reusable = -1;
+    if (d.reusable < 0 || s.edges > set.edges_room / 2 || s.nodes + set.full >= set.nodes_room) {
+        d.reusable = -1;
         s.nodes = s.edges = 0;
     }
     for (;;) {
-        int count = settle(d), wins = 0, none = -1;
+        int count = settle(d);
         if (count < 0) return false;
         if (count == 0) {
             hand_over(d);
@@ -142,8 +141,8 @@ template <class B> DEVICE bool move_on(Desk<B>& d, int reusable) {
         }
         s.full = unit(s.choices) < set.full_share;
         s.simulations = s.full ? set.full : set.quick;
-        if (reusable >= 0) {
-            cut_down(d, reusable);
+        if (d.reusable >= 0) {
+            cut_down(d, d.reusable);
             begin_search(d);
             back_up(d, 0);
             s.mode = TO_SEARCH;
@@ -151,7 +150,7 @@ template <class B> DEVICE bool move_on(Desk<B>& d, int reusable) {
         }
         store(*d.table, d.position(0));
         sync_warp();
-        wins = count_wins(*d.table, d.position(0), d.edges, count, true);
+        int wins = count_wins(*d.table, d.position(0), d.edges, count, true);
         if (wins == 0) {
             add_node(d, NOTHING, -1, count, -1);
             begin_search(d);
@@ -160,14 +159,13 @@ template <class B> DEVICE bool move_on(Desk<B>& d, int reusable) {
             return true;
         }
         sync_warp();
-        if (!decide(d, count, wins, none)) return false;
+        if (!decide(d, count, wins)) return false;
     }
 }
 
 // Goes on with a slot until its next question; without one there is no game.
 template <class B> DEVICE void go_on(Desk<B>& d, int slot, const Answer& answer) {
     Slot& s = d.s;
-    int reusable = -1;
     if (s.mode == TO_EVALUATE) {
         take_answer(d, s.waiting, answer);
         back_up(d, s.waiting);
@@ -178,14 +176,14 @@ template <class B> DEVICE void go_on(Desk<B>& d, int slot, const Answer& answer)
         bool fine = true;
         if (s.mode == TO_BEGIN) {
             if (!begin_game(d, slot)) return;
-            reusable = -1;
+            d.reusable = -1;
         } else if (s.mode == TO_MOVE) {
-            fine = move_on(d, reusable);
+            fine = move_on(d);
         } else if (s.mode == TO_SEARCH) {
             Found found = simulate(d);
             fine = found != NO_ROOM;
             s.mode = found == QUESTION ? TO_EVALUATE : TO_MOVE;
-            if (found == ENOUGH) fine = decide(d, d.nodes[0].count, 0, reusable);
+            if (found == ENOUGH) fine = decide(d, d.nodes[0].count, 0);
         } else {
             return ask(d);
         }

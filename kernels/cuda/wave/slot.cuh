@@ -113,6 +113,7 @@ template <class B> struct Desk {
     u64* stacks;
     u8* ground;
     u16* header;
+    int reusable; // the node that the last move has led to, if its evaluation is known, else -1
 
     DEVICE u32* position(int node) const { return positions + (size_t)node * game_words<B>(); }
     DEVICE Edge* edges_of(int node) const { return edges + nodes[node].first; }
@@ -137,7 +138,8 @@ template <class B> DEVICE Desk<B> sit_down(const Settings* settings, const Memor
             memory.ready + slot * 2,
             memory.stacks + slot * B::CELLS,
             memory.ground + slot * B::CELLS,
-            memory.headers + slot * 32};
+            memory.headers + slot * 32,
+            -1};
 }
 
 } // namespace wave

@@ -26,7 +26,7 @@ namespace wave {
 
 constexpr int KIND_COUNT = FORCED_ELIMINATION + 1;
 
-static_assert(sizeof(Settings) == 80 && sizeof(Slot) == 96 && sizeof(Node) == 48 && sizeof(Edge) == 32 &&
+static_assert(sizeof(Settings) == 80 && sizeof(Slot) == 80 && sizeof(Node) == 44 && sizeof(Edge) == 32 &&
                   sizeof(Record) == 4 * RECORD_HEADER,
               "the host allocates them");
 

@@ -90,7 +90,7 @@ template <class B> DEVICE float logit_of(Desk<B>& d, const policy::Heads& heads,
 }
 
 // Writes the probability that each seat wins, by seat of the game: the same for all if the network's are no numbers.
-template <class B> DEVICE void judge(Node& node, const float* logits, int seats) {
+DEVICE void judge(Node& node, const float* logits, int seats) {
     float share[SEATS], most = logits[0], sum = 0.0f;
     for (int i = 1; i < seats; i++) most = logits[i] > most ? logits[i] : most;
     for (int i = 0; i < seats; i++) {
@@ -120,7 +120,7 @@ template <class B> DEVICE void take_answer(Desk<B>& d, int id, const Answer& ans
     normalise(edges, count);
     if (lane_id() == 0) {
         node.known = ESTIMATE;
-        judge<B>(node, answer.value, d.table->game.seats);
+        judge(node, answer.value, d.table->game.seats);
     }
     sync_warp();
 }

@@ -47,7 +47,6 @@ struct Slot {
     int waiting; // the node that waits for its evaluation
     int depth;   // edges of the path to it
     int nodes, edges;
-    int unused[4];
 };
 
 enum Known { NOTHING, ESTIMATE, EXACTLY };
@@ -59,7 +58,6 @@ struct Node {
     int visits;
     int parent; // in the tree: parents come before their children
     int moved;  // its number after the tree is cut down, or -1
-    int unused;
     float value[SEATS]; // as evaluated, or as it is
 };
 

@@ -41,7 +41,7 @@ template <class B> CALLED int count_wins(Table<B>& t, const u32* position, Edge*
 
 // Adds a node with the `count` moves that were listed behind the last edge. The position was stored before.
 template <class B> DEVICE int add_node(Desk<B>& d, int known, int winner, int count, int parent) {
-    Node node = {known, d.table->game.seat, d.s.edges, count, 0, parent, -1, 0, {0.0f, 0.0f, 0.0f, 0.0f}};
+    Node node = {known, d.table->game.seat, d.s.edges, count, 0, parent, -1, {0.0f, 0.0f, 0.0f, 0.0f}};
     for (int seat = 0; seat < SEATS; seat++) node.value[seat] = known == EXACTLY && seat == winner;
     int id = d.s.nodes++;
     if (lane_id() == 0) d.nodes[id] = node;

@@ -18,8 +18,8 @@ use std::marker::PhantomData;
 /// Threads of a block: one warp.
 pub(crate) const THREADS: u32 = 32;
 /// Words of `Slot`, `Node`, `Step` and `Edge` in `cuda/wave/slot.cuh`.
-const SLOT: usize = 24;
-const NODE: usize = 12;
+const SLOT: usize = 20;
+const NODE: usize = 11;
 const STEP: usize = 2;
 const EDGE: usize = 8;
 /// Where a slot counts the games that were begun in it, and those dropped, and where it says what comes next.

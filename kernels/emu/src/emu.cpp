@@ -189,6 +189,19 @@ void enter() {
     abort(); // nobody resumes it
 }
 
+#if defined(EMU_WAYS)
+// A hash of the return addresses from the caller down to where the fiber began: which calls led there.
+__attribute__((noinline)) uint64_t way() {
+    uint64_t hash = 0;
+    // A frame begins with the address of the caller's and the return address; the first has none before it.
+    for (void** frame = static_cast<void**>(__builtin_frame_address(0)); frame; frame = static_cast<void**>(frame[0]))
+        hash = (hash ^ reinterpret_cast<uint64_t>(frame[1])) * 0x9e3779b97f4a7c15ull;
+    return hash;
+}
+#else
+uint64_t way() { return 0; }
+#endif
+
 // The next thread to run: of the warp with the highest priority, any. Priorities change now and then, so a warp may
 // run far ahead of the others or lag behind them.
 int next() {
@@ -297,9 +310,13 @@ void fail(const char* format, ...) {
 
 void barrier(int line) {
     Block& b = *block;
+    uint64_t here = way();
     if (b.at_barrier > 0 && b.barrier_line != line)
         fail("divergent barrier: thread %u at line %d, others at line %d", b.current, line, b.barrier_line);
+    if (b.at_barrier > 0 && b.barrier_way != here)
+        fail("divergent barrier: thread %u came to line %d by other calls than others", b.current, line);
     b.barrier_line = line;
+    b.barrier_way = here;
     b.at_barrier++;
     unsigned thread = b.current;
     b.waiting.push_back(thread);
@@ -311,12 +328,16 @@ void meet(Operation operation, void* operand, int line) {
     Block& b = *block;
     unsigned thread = b.current, lane = thread % LANES;
     Warp& warp = b.warps[thread / LANES];
+    uint64_t here = way();
     if (warp.arrived == 0) {
         warp.operation = operation;
         warp.line = line;
+        warp.way = here;
         warp.lanes = 0;
     } else if (warp.operation != operation || warp.line != line) {
         fail("divergent warp operation: thread %u at line %d, its warp at line %d", thread, line, warp.line);
+    } else if (warp.way != here) {
+        fail("divergent warp operation: thread %u came to line %d by other calls than its warp", thread, line);
     }
     warp.operands[lane] = operand;
     warp.lanes |= 1u << lane;

@@ -3,7 +3,9 @@
 // Invariant: a fiber runs until it waits for others, so between two waits it is alone; which fiber goes on is drawn
 // from the launch's seed, so a seed is a schedule and a failure can be repeated. Warp operations meet: the last of the
 // 32 lanes to arrive carries the operation out for all of them. Whoever waits for lanes that never come, or comes to
-// another operation than the rest of the warp, ends the block with an error.
+// another operation than the rest of the warp, ends the block with an error. Operations are told apart by what they do and
+// by their line, so lanes that call one helper at two places meet in it unnoticed; but with EMU_WAYS, which wants
+// every function to have a frame of its own, they are told apart by all calls that led there.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -38,6 +40,7 @@ struct Warp {
     // The operation at which lanes are waiting.
     Operation operation = nullptr;
     int line = 0;
+    uint64_t way = 0;
     unsigned arrived = 0, lanes = 0;
     void* operands[LANES] = {};
 };
@@ -49,6 +52,7 @@ struct Block {
     unsigned current = 0, live = 0;
     unsigned at_barrier = 0;
     int barrier_line = 0;
+    uint64_t barrier_way = 0;
     std::vector<Fiber> fibers;
     std::vector<Warp> warps;
     std::vector<unsigned> waiting; // threads at the block's barrier

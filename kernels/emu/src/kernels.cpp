@@ -89,6 +89,8 @@ const Entry ENTRIES[] = {
     BOARDS(wave),
     ENTRY(wave_collect),
     entry("planted_divergent_shuffle", &planted::divergent_shuffle),
+    entry("planted_divergent_any", &planted::divergent_any),
+    entry("planted_divergent_sum", &planted::divergent_sum),
     entry("planted_divergent_barrier", &planted::divergent_barrier),
     entry("planted_store_behind_the_end", &planted::store_behind_the_end),
     entry("planted_reverse", &planted::reverse),

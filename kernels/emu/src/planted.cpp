@@ -1,5 +1,6 @@
 // Small kernels with the mistakes that emulation is there to find. Copies of real ones: see build/mutants.rs.
 #include "prims.cuh"
+#include "rules/state.cuh"
 
 namespace planted {
 
@@ -8,6 +9,23 @@ KERNEL(64) divergent_shuffle(float* out) {
     float value = (float)thread_id();
     if (lane_id() < 16) value = shuffle_xor(value, 1);
     out[thread_id()] = value;
+}
+
+// Half of a warp asks one thing, the other half another, and both ask with the same function.
+KERNEL(64) divergent_any(float* out) {
+    bool found;
+    if (lane_id() < 16)
+        found = rules::any(lane_id() == 3);
+    else
+        found = rules::any(lane_id() == 40);
+    out[thread_id()] = found;
+}
+
+// The same of a block, half of whose warps add up something else.
+KERNEL(64) divergent_sum(float* out) {
+    float* scratch = (float*)shared_memory();
+    float sum = warp_id() == 0 ? block_sum(1.0f, scratch) : block_sum(2.0f, scratch);
+    out[thread_id()] = sum;
 }
 
 // One thread waits for the others at another barrier.

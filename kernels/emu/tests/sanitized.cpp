@@ -1,4 +1,5 @@
-// Every kernel under AddressSanitizer and UndefinedBehaviorSanitizer, with arrays that are exactly as long as they need.
+// Every kernel under AddressSanitizer and UndefinedBehaviorSanitizer, with arrays that are exactly as long as they need, and
+// with operations that are told apart by the calls that led there.
 // Exits 0 if all is well; with an argument, "store" or "read", runs a kernel with a planted mistake, which the sanitizer
 // must report.
 #include <cmath>
@@ -31,8 +32,8 @@ int main(int count, char** arguments) {
         if (convolutions(32, seed) || convolutions(width, seed) || towers(width, seed)) return 1;
         if (vectors(seed) || policies(seed) || updates(seed) || all_games(seed) || all_waves(seed)) return 1;
         // A block that fails leaves its fibers where they are; the next one takes up their stacks.
-        Call call;
-        if (!call.array(out).fails("planted_divergent_shuffle", 1, 1, 64, 0, seed)) return 2;
+        for (const char* name : {"planted_divergent_shuffle", "planted_divergent_any", "planted_divergent_sum"})
+            if (!Call().array(out).fails(name, 1, 1, 64, 2 * sizeof(float), seed)) return 2;
     }
     // Planted mistakes and probes of single primitives are no part of the product.
     for (unsigned i = 0; const char* name = emu_kernel(i); i++) {

@@ -7,7 +7,14 @@ fn build() -> PathBuf {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sanitized");
     let mut compiler = Command::new(std::env::var_os("CXX").unwrap_or_else(|| "c++".into()));
     compiler.current_dir(env!("CARGO_MANIFEST_DIR"));
-    compiler.args(["-std=c++17", "-O0", "-DEMU_WAYS", "-g", "-fno-omit-frame-pointer", "-fno-strict-aliasing"]);
+    compiler.args([
+        "-std=c++17",
+        "-O0",
+        "-DEMU_WAYS",
+        "-g",
+        "-fno-omit-frame-pointer",
+        "-fno-strict-aliasing",
+    ]);
     compiler.args(["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-pthread"]);
     compiler.args([
         "-w",

@@ -1,6 +1,7 @@
 //! How fast a card is, beside what it could be at most and what was predicted.
 
 use super::{progress, report::Figure, selfplay};
+use crate::config::SelfplayConfig;
 use kernels::proof::{Card, Effort, Speed, Waves};
 use kernels::roofline::{
     Peaks, Rate, batches, forward_rate, games_at_once, games_rate, sizes, training_rate,
@@ -41,7 +42,7 @@ pub(super) fn run(card: Card, peaks: &Peaks, quick: bool, figures: &mut Vec<Figu
             progress(&format!("self-play, {architecture}, {config}"));
             figures.push(self_play(card, config, architecture, peaks, quick));
             progress(&format!("self-play with the search on the card, {architecture}, {config}"));
-            figures.push(self_play_on_the_card(card, config, architecture, quick));
+            figures.push(self_play_on_the_card(card, config, architecture, peaks, quick));
         }
     }
 }
@@ -97,17 +98,18 @@ fn self_play(
     figure
 }
 
-/// The same games with the search on the card; the host only reads them when they are over.
+/// Self-play with the search on the card; the host only reads them when they are over.
 fn self_play_on_the_card(
     card: Card,
     config: Config,
     architecture: kernels::Architecture,
+    peaks: &Peaks,
     quick: bool,
 ) -> Figure {
     let slots = if quick { 1024 } else { 4096 };
-    let waves = Waves { slots, games: slots as u64, simulations: selfplay::SIMULATIONS };
+    let waves = Waves { slots, games: slots as u64, simulations: SelfplayConfig::default().simulations };
     let effort = Effort { repeats: 3, at_least: Duration::from_secs(if quick { 2 } else { 10 }) };
     let network = format!("b{}c{}", architecture.blocks, architecture.channels);
     let measured = card.waves_speed(config, architecture, waves, effort);
-    Figure::new("waves", "games/s", config.key(), Some(network), slots).measured(measured)
+    Figure::new("waves", "games/s", config.key(), Some(network), slots).measured(measured, peaks)
 }

@@ -15,6 +15,8 @@ use std::time::Instant;
 
 /// Evaluations between two looks at what has ended.
 const EVALUATIONS: u32 = 64;
+/// Games that open with random moves where they are timed, as a node plays them; more where they are checked.
+const OPENING_SHARE: f32 = 0.075;
 /// What a certainty weighs in a record.
 const CERTAINTY: u32 = 65535;
 
@@ -228,7 +230,8 @@ where
     D::Memory: Send,
     D::Recording: Send,
 {
-    let (network, settings) = (samples::network(architecture), settings(config, waves));
+    let network = samples::network(architecture);
+    let settings = WaveSettings { opening_share: OPENING_SHARE, ..settings(config, waves) };
     let mut wave: Box<dyn PlayWaves> = with_board!(config.board, T => {
         Box::new(Wave::<D, T>::new(device, config, &network, settings)?)
     });
@@ -263,6 +266,8 @@ mod tests {
     use rules::playout::Choices;
     use rules::{Hex8, Move};
 
+    type Spoil<'a> = &'a dyn Fn(&mut WaveGame);
+
     const WAVES: Waves = Waves { slots: 1, games: 1, simulations: 4 };
 
     /// A random game, every choice of which was searched, every third time in full.
@@ -274,7 +279,7 @@ mod tests {
             state.legal(&mut legal);
             if legal.len() > 1 {
                 let even = (CERTAINTY / legal.len() as u32) as u16;
-                let full = game.decisions.len() % 3 == 0;
+                let full = game.decisions.len().is_multiple_of(3);
                 let policy = (0..legal.len() as u16).filter(|_| full).map(|i| (i, even)).collect();
                 game.decisions.push(WaveDecision { step: game.moves.len() as u32, policy });
             }
@@ -298,7 +303,7 @@ mod tests {
         opened.decisions.drain(..6);
         assert_eq!(check(&opened), Ok(right.moves.len()));
         let place = Move::from_code(right.moves[0]).unwrap().code();
-        let wrong: [(&str, &dyn Fn(&mut WaveGame)); 11] = [
+        let wrong: [(&str, Spoil); 11] = [
             ("has won", &|game| game.winner ^= 1),
             ("ends in", &|game| drop((game.moves.pop(), game.decisions.pop()))),
             ("is not legal", &|game| game.moves.push(place)),
@@ -336,10 +341,11 @@ mod tests {
         ] {
             assert!(unsound(games, begun, dropped, playing).is_some());
         }
-        let mut other = game.clone();
-        other.moves[3] ^= 1;
-        assert_eq!(difference(&[game.clone()], &[game.clone()]), None);
-        assert!(difference(&[game.clone()], &[other]).is_some_and(|found| found.contains("step Some(3)")));
-        assert!(difference(&[game.clone()], &[game.clone(), game]).is_some());
+        let (once, twice) = (vec![game.clone()], vec![game; 2]);
+        let mut other = once.clone();
+        other[0].moves[3] ^= 1;
+        assert_eq!(difference(&once, &once), None);
+        assert!(difference(&once, &other).is_some_and(|found| found.contains("step Some(3)")));
+        assert!(difference(&once, &twice).is_some());
     }
 }

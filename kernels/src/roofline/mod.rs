@@ -167,16 +167,16 @@ fn record_training(board: Board, architecture: Architecture, batch: usize) -> Re
     Ok(Pass { recorded: recorder.take(), moves: Moves { count, each: count / batch as f64 }, batch })
 }
 
-/// The image that a card of a compute capability runs, as the compiler reported it; of PTX, that of the nearest cubin.
+/// The image that a card of a compute capability runs, as the compiler reported it. What the driver would make of the PTX
+/// nobody knows; the last cubin of the manifest stands for it.
 fn image_of(capability: (u32, u32)) -> Result<Image, DeviceError> {
-    let targets = image::candidates(capability);
     let mut images = image::manifest()?.images;
     images.retain(|image| !image.kernels.is_empty());
-    let at = images.iter().position(|image| targets.contains(&image.target.as_str()));
-    let at = at.unwrap_or(images.len().saturating_sub(1));
     if images.is_empty() {
         return Err(DeviceError::Unsupported("the manifest of the kernels is empty".into()));
     }
+    let of = |target: &&str| images.iter().position(|image| image.target == *target);
+    let at = image::candidates(capability).iter().find_map(of).unwrap_or(images.len() - 1);
     Ok(images.swap_remove(at))
 }
 
@@ -343,6 +343,22 @@ mod tests {
         let (cells, taps) = (board.cells(), Layout::new(architecture).stem_w.len / 48 / architecture.width());
         let (c, blocks) = (architecture.width(), architecture.blocks as usize);
         (2 * cells * (taps * 48 * c + 2 * blocks * taps * c * c + c * 96)) as f64
+    }
+
+    #[test]
+    fn a_card_is_predicted_with_the_image_that_it_runs() {
+        for (capability, expected) in [
+            ((8, 0), "sm_80"),
+            ((8, 6), "sm_86"),
+            ((8, 7), "sm_86"),
+            ((8, 9), "sm_89"),
+            ((9, 0), "sm_90a"),
+            ((10, 3), "sm_100"),
+            // PTX, which has no figures of its own.
+            ((11, 0), "sm_120"),
+        ] {
+            assert_eq!(image_of(capability).unwrap().target, expected, "{capability:?}");
+        }
     }
 
     #[test]

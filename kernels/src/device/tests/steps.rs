@@ -43,7 +43,7 @@ impl Reference {
 }
 
 /// The difference is at most `share` of the way from `start` to `want`.
-fn assert_moved(what: &str, got: &[f32], want: &[f32], start: &[f32], share: f64) {
+pub(super) fn assert_moved(what: &str, got: &[f32], want: &[f32], start: &[f32], share: f64) {
     let distance = |a: &[f32], b: &[f32]| length(a.iter().zip(b).map(|(&a, &b)| f64::from(a) - f64::from(b)));
     let (difference, way) = (distance(got, want), distance(want, start));
     assert!(difference <= share * way, "{what}: {difference} of {way}");

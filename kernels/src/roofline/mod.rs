@@ -8,7 +8,7 @@ mod card;
 mod games;
 mod occupancy;
 mod prediction;
-mod recorder;
+pub(crate) mod recorder;
 mod time;
 mod work;
 
@@ -22,7 +22,7 @@ use crate::architecture::Architecture;
 use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
 use crate::device::games::table_bytes;
-use crate::device::playouts::playouts;
+use crate::device::playouts::results_of;
 use crate::device::proof::samples;
 use crate::device::{DeviceError, Grid, Image, forward, image, train, wave};
 use crate::optimizer::Optimizer;
@@ -302,7 +302,7 @@ pub fn occupancies() -> Result<Vec<KernelOccupancy>, TrainError> {
     for (board, kernels) in RULES {
         let recorder = Recorder::default();
         let config = Config { board, seats: seats() };
-        with_board!(board, T => playouts::<_, T>(&recorder, config, 1, 1))?;
+        with_board!(board, T => results_of::<_, T>(&recorder, config, 1, 1))?;
         // What lists and plays moves is launched as what plays games.
         if let Some(launch) = recorder.take().launches.pop() {
             launches.extend(kernels.map(|kernel| (kernel, Launch { kernel, ..launch.clone() })));

@@ -233,6 +233,9 @@ fn assert_same(game: &WaveGame, expected: &WaveGame, rounding: u16) {
     }
 }
 
+/// Far more calls of `next` than any comparison takes.
+const CALLS_MAX: usize = 20_000;
+
 /// Has `next` play on the device until so many games have ended, and plays each of them on the host.
 fn compare<T: Topology>(
     (config, settings): (Config, &WaveSettings),
@@ -242,13 +245,17 @@ fn compare<T: Topology>(
     evaluator: &mut dyn Evaluator<T>,
 ) {
     let mut compared = 0;
-    while compared < games {
+    for _ in 0..CALLS_MAX {
         for game in next() {
             let expected = Host::<T>::play(config, settings, game.seed, evaluator);
             assert_same(&game, &expected, rounding);
             compared += 1;
         }
+        if compared >= games {
+            return;
+        }
     }
+    panic!("{compared} of {games} games of {config} with seed {} after {CALLS_MAX} calls", settings.seed);
 }
 
 fn compare_invented<T: Topology>(

@@ -5,9 +5,9 @@
 
 use super::forward::{Space, Weights};
 use super::games::{BLOCKS_MAX, of_board, table_bytes, words};
-use super::ops::{Call, HEAD_COLUMNS};
+use super::ops::{COUNT_MAX, Call, HEAD_COLUMNS};
 use super::positions::{HEADER, READS, header};
-use super::wave_games::{PlayWaves, RECORD, WaveGame, WaveReport, WaveSettings, game_of};
+use super::wave_games::{PlayWaves, RECORD, WaveGame, WaveReport, WaveSettings, games_of};
 use super::{Array, DeviceError, Replay};
 use crate::action::{KINDS, PAIRS, RAYS};
 use crate::architecture::KEY;
@@ -236,14 +236,15 @@ impl<D: Replay, T: Topology> Wave<D, T> {
             .int(self.outbox.len())
             .launch(&self.device, (1, 1), THREADS, 0)?;
         let used = self.outbox.read(&self.device, 1)?[0] as usize;
-        let words = self.outbox.read(&self.device, used.clamp(1, self.outbox.len()))?;
-        let mut games = Vec::new();
-        let mut rest = &words[1..];
-        while let Some((game, behind)) = game_of(rest) {
-            games.push(game);
-            rest = behind;
+        let broken = || DeviceError::Kernel {
+            kernel: "wave_collect",
+            reason: format!("{used} words of {} are no games", self.outbox.len()),
+        };
+        if !(1..=self.outbox.len()).contains(&used) {
+            return Err(broken());
         }
-        Ok(games)
+        let words = self.outbox.read(&self.device, used)?;
+        games_of(&words[1..]).ok_or_else(broken)
     }
 }
 

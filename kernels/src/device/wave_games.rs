@@ -91,19 +91,63 @@ pub trait PlayWaves: Send {
     fn retire(&mut self) -> Result<(), DeviceError>;
 }
 
+/// The collected games; none at all if the words are not those of so many whole ones.
+pub(super) fn games_of(mut words: &[u32]) -> Option<Vec<WaveGame>> {
+    let mut games = Vec::new();
+    while !words.is_empty() {
+        let (game, behind) = game_of(words)?;
+        games.push(game);
+        words = behind;
+    }
+    Some(games)
+}
+
 /// The first of the collected games, and what lies behind it.
-pub(super) fn game_of(words: &[u32]) -> Option<(WaveGame, &[u32])> {
+fn game_of(words: &[u32]) -> Option<(WaveGame, &[u32])> {
     let (header, rest) = words.split_first_chunk::<RECORD>()?;
     let [low, high, moves, policy, winner, ..] = *header;
     let (moves, rest) = rest.split_at_checked(moves as usize)?;
     let (mut policy, rest) = rest.split_at_checked(policy as usize)?;
     let mut decisions = Vec::new();
-    while let Some((&[step, weights], behind)) = policy.split_first_chunk::<2>() {
+    while !policy.is_empty() {
+        let (&[step, weights], behind) = policy.split_first_chunk::<2>()?;
         let (weights, behind) = behind.split_at_checked(weights as usize)?;
         let policy_of = weights.iter().map(|&entry| (entry as u16, (entry >> 16) as u16)).collect();
         decisions.push(WaveDecision { step, policy: policy_of });
         policy = behind;
     }
     let seed = u64::from(low) | u64::from(high) << 32;
-    Some((WaveGame { seed, moves: moves.to_vec(), decisions, winner: winner as u8 }, rest))
+    let winner = u8::try_from(winner).ok()?;
+    Some((WaveGame { seed, moves: moves.to_vec(), decisions, winner }, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_whole_games_or_nothing() {
+        let decisions = vec![
+            WaveDecision { step: 1, policy: vec![(2, 3), (4, u16::MAX)] },
+            WaveDecision { step: 2, policy: Vec::new() },
+        ];
+        let first = WaveGame { seed: 7 << 32 | 9, moves: vec![11, 12, 13], decisions, winner: 2 };
+        let second = WaveGame { seed: 1, moves: vec![14], decisions: Vec::new(), winner: 0 };
+        let whole = [9, 7, 3, 6, 2, 0, 0, 0, 11, 12, 13, 1, 2, 2 | 3 << 16, 4 | 0xffff << 16, 2, 0];
+        let both = [&whole[..], &[1, 0, 1, 0, 0, 0, 0, 0, 14]].concat();
+        assert_eq!(games_of(&[]), Some(vec![]));
+        assert_eq!(games_of(&whole), Some(vec![first.clone()]));
+        assert_eq!(games_of(&both), Some(vec![first, second]));
+        for len in (1..both.len()).filter(|&len| len != whole.len()) {
+            assert_eq!(games_of(&both[..len]), None, "cut off behind {len}");
+        }
+        // Moves and policies that are too long or too short, a seat that is none.
+        for (at, word) in
+            [(2, 4), (2, 99), (3, 5), (3, 7), (3, 1), (4, 256), (12, 3), (12, 1), (16, 1), (16, u32::MAX)]
+        {
+            let mut wrong = whole;
+            wrong[at] = word;
+            assert_eq!(games_of(&wrong), None, "{word} at {at}");
+        }
+    }
 }

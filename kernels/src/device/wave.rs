@@ -54,6 +54,15 @@ impl Rooms {
         Self { nodes, edges: nodes * of(MOVES), moves: of(GAME), policy: of(POLICY) }
     }
 
+    /// # Panics
+    /// If one is larger than kernels count.
+    fn check(&self) {
+        let Self { nodes, edges, moves, policy } = *self;
+        for (what, room) in [("nodes", nodes), ("edges", edges), ("moves", moves), ("policies", policy)] {
+            assert!(room <= COUNT_MAX, "room for {room} {what} is more than kernels count");
+        }
+    }
+
     fn record(&self) -> usize {
         RECORD + self.moves + self.policy
     }
@@ -119,9 +128,9 @@ impl<D: Replay, T: Topology> Wave<D, T> {
         rooms: Rooms,
     ) -> Result<Self, DeviceError> {
         assert!(network.architecture().fits(T::BOARD) && config.board == T::BOARD, "a network for {config}");
-        let WaveSettings { slots, full, quick, sampled_spread, opening_max, considered, .. } = settings;
-        assert!((1..=full).contains(&quick), "{quick} of {full} simulations");
-        assert!(slots.min(sampled_spread as usize).min(opening_max as usize).min(considered as usize) > 0);
+        settings.check();
+        rooms.check();
+        let slots = settings.slots;
         let weights = Weights::new(&device, network.architecture(), network.weights())?;
         let space = Space::new(&device, network.architecture(), T::BOARD, slots, false)?;
         // A slot without a question is evaluated all the same: as the empty board.

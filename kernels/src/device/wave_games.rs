@@ -1,6 +1,7 @@
 //! Self-play with the search on a device, as callers see it: settings in, finished games out.
 
 use super::DeviceError;
+use super::ops::COUNT_MAX;
 
 /// Words of a record's header in `cuda/wave/slot.cuh`.
 pub(super) const RECORD: usize = 8;
@@ -32,10 +33,43 @@ pub struct WaveSettings {
     pub exploration: f32,
     /// Root moves that sequential halving starts with, at most; at least 1.
     pub considered: u32,
-    /// Visits that the scale of values starts with.
+    /// Visits that the scale of values starts with; finite.
     pub visit_offset: f32,
-    /// Logits per visit and unit of value.
+    /// Logits per visit and unit of value; finite.
     pub value_scale: f32,
+}
+
+impl WaveSettings {
+    /// # Panics
+    /// If one is outside of its limits.
+    pub(super) fn check(&self) {
+        let counts = [
+            ("slots", self.slots, 1),
+            ("full", self.full as usize, 1),
+            ("quick", self.quick as usize, 1),
+            ("sampled", self.sampled as usize, 0),
+            ("sampled_spread", self.sampled_spread as usize, 1),
+            ("opening_max", self.opening_max as usize, 1),
+            ("considered", self.considered as usize, 1),
+        ];
+        for (what, count, least) in counts {
+            assert!((least..=COUNT_MAX).contains(&count), "{what}: {count} is not in {least}..={COUNT_MAX}");
+        }
+        assert!(self.quick <= self.full, "quick: {} of {} simulations", self.quick, self.full);
+        for (what, share) in [("full_share", self.full_share), ("opening_share", self.opening_share)] {
+            assert!((0.0..=1.0).contains(&share), "{what}: {share} is no share");
+        }
+        let exploration = self.exploration;
+        assert!(exploration > 0.0, "exploration: {exploration} is not above zero");
+        let numbers = [
+            ("exploration", exploration),
+            ("visit_offset", self.visit_offset),
+            ("value_scale", self.value_scale),
+        ];
+        for (what, number) in numbers {
+            assert!(number.is_finite(), "{what}: {number} is not finite");
+        }
+    }
 }
 
 /// A finished game from the empty board.
@@ -124,6 +158,53 @@ fn game_of(words: &[u32]) -> Option<(WaveGame, &[u32])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[allow(clippy::type_complexity, reason = "a table")]
+    fn a_setting_outside_of_its_limits_is_named() {
+        let settings = WaveSettings {
+            slots: 1,
+            seed: 0,
+            swap: false,
+            full: 2,
+            quick: 1,
+            full_share: 1.0,
+            sampled: 0,
+            sampled_spread: 1,
+            opening_share: 0.0,
+            opening_max: 1,
+            exploration: 1.0,
+            considered: 1,
+            visit_offset: 0.0,
+            value_scale: 0.0,
+        };
+        settings.check();
+        let table: [(&str, fn(&mut WaveSettings)); 16] = [
+            ("slots: 0 ", |s| s.slots = 0),
+            ("slots: 1073741825 ", |s| s.slots = COUNT_MAX + 1),
+            ("full: 4294967295 ", |s| s.full = u32::MAX),
+            ("quick: 0 ", |s| s.quick = 0),
+            ("quick: 3 of 2 simulations", |s| s.quick = 3),
+            ("sampled: 4294967295 ", |s| s.sampled = u32::MAX),
+            ("sampled_spread: 0 ", |s| s.sampled_spread = 0),
+            ("opening_max: 0 ", |s| s.opening_max = 0),
+            ("considered: 0 ", |s| s.considered = 0),
+            ("full_share: 1.1 ", |s| s.full_share = 1.1),
+            ("opening_share: NaN ", |s| s.opening_share = f32::NAN),
+            ("exploration: 0 ", |s| s.exploration = 0.0),
+            ("exploration: NaN ", |s| s.exploration = f32::NAN),
+            ("exploration: inf ", |s| s.exploration = f32::INFINITY),
+            ("visit_offset: inf ", |s| s.visit_offset = f32::INFINITY),
+            ("value_scale: NaN ", |s| s.value_scale = f32::NAN),
+        ];
+        for (expected, change) in table {
+            let mut wrong = settings;
+            change(&mut wrong);
+            let panic = std::panic::catch_unwind(|| wrong.check()).unwrap_err();
+            let message = panic.downcast_ref::<String>().unwrap();
+            assert!(message.starts_with(expected), "{expected}: {message}");
+        }
+    }
 
     #[test]
     fn words_are_whole_games_or_nothing() {

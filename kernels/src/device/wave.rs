@@ -83,6 +83,8 @@ pub(crate) struct Wave<D: Replay, T: Topology> {
     course: Course<D::Recording>,
     /// Evaluations that have been launched for the next call.
     ahead: u32,
+    /// Why no more of them could be launched: games of which only a part went on are lost.
+    failed: Option<DeviceError>,
     device: D,
     config: Config,
     settings: WaveSettings,
@@ -142,6 +144,7 @@ impl<D: Replay, T: Topology> Wave<D, T> {
         let wave = Self {
             course: Course::New,
             ahead: 0,
+            failed: None,
             config,
             settings,
             rooms,
@@ -263,14 +266,20 @@ where
     D::Recording: Send,
 {
     fn play(&mut self, evaluations: u32) -> Result<WaveReport, DeviceError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
         for _ in self.ahead..evaluations {
             self.step()?;
         }
         self.ahead = 0;
         let report = self.report()?;
-        while report.playing > 0 && self.ahead < evaluations {
-            self.step()?;
-            self.ahead += 1;
+        // A report that was read is given: what fails behind it is for the next call.
+        while report.playing > 0 && self.ahead < evaluations && self.failed.is_none() {
+            match self.step() {
+                Ok(()) => self.ahead += 1,
+                Err(error) => self.failed = Some(error),
+            }
         }
         Ok(report)
     }

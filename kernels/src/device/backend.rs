@@ -2,7 +2,7 @@
 
 use super::DeviceError;
 use super::any::Tally;
-use super::cuda::{self, Cuda};
+use super::cuda::{self, Cuda, Loaded};
 use super::evaluator::DeviceEvaluator;
 use super::playouts::{PlayoutReport, playouts};
 use super::referee::{CheckError, Checked, Referee};
@@ -78,10 +78,10 @@ impl Backend for CpuBackend {
     }
 }
 
-/// A CUDA card.
+/// A CUDA card; clones and what they make share the loaded kernels.
 #[derive(Clone, Debug)]
 pub struct CudaBackend {
-    ordinal: usize,
+    loaded: Arc<Loaded>,
     description: Arc<str>,
     driver: Arc<str>,
     tally: Tally,
@@ -96,14 +96,14 @@ impl CudaBackend {
         cuda::count()
     }
 
-    /// The card of a number, once its kernels were loaded on trial.
+    /// The card of a number, with its kernels loaded: they stay so until the last of what uses them is gone.
     ///
     /// # Errors
     /// [`DeviceError`] says why it cannot be used.
     pub fn open(ordinal: usize) -> Result<Self, DeviceError> {
-        let card = Cuda::open(ordinal)?;
-        let description = format!("cuda:{ordinal} {}", card.describe()).into();
-        Ok(Self { ordinal, description, driver: cuda::driver()?.into(), tally: Tally::default() })
+        let loaded = Arc::new(Loaded::open(ordinal)?);
+        let description = format!("cuda:{ordinal} {}", loaded.describe()).into();
+        Ok(Self { loaded, description, driver: cuda::driver()?.into(), tally: Tally::default() })
     }
 
     /// Has it evaluate some positions and compares the answers with those of the CPU.
@@ -111,7 +111,7 @@ impl CudaBackend {
     /// # Errors
     /// [`DeviceError`] says why it is not to be trusted.
     pub fn try_out(&self) -> Result<(), DeviceError> {
-        trial(Cuda::open(self.ordinal)?)
+        trial(Cuda::new(&self.loaded)?)
     }
 
     /// Which CUDA its driver is for, as in `CUDA 13.0`.
@@ -129,7 +129,7 @@ impl CudaBackend {
         &self,
         network: Arc<Network>,
     ) -> Result<DeviceEvaluator<Cuda>, DeviceError> {
-        Ok(DeviceEvaluator::new(Cuda::open(self.ordinal)?, network)?.counting(self.tally.clone()))
+        Ok(DeviceEvaluator::new(Cuda::new(&self.loaded)?, network)?.counting(self.tally.clone()))
     }
 }
 
@@ -140,7 +140,7 @@ impl CudaBackend {
     /// # Errors
     /// [`CheckError`] names the first difference.
     pub fn check_rules(&self, config: Config, games: u32, seed: u64) -> Result<Checked, CheckError> {
-        let card = Cuda::open(self.ordinal)?;
+        let card = Cuda::new(&self.loaded)?;
         with_board!(config.board, T => Referee::<_, T>::new(&card, seed).random_games(config, games))
     }
 
@@ -149,7 +149,7 @@ impl CudaBackend {
     /// # Errors
     /// [`DeviceError`] if the card cannot play so many.
     pub fn playouts(&self, config: Config, games: u32, seed: u64) -> Result<PlayoutReport, DeviceError> {
-        let card = Cuda::open(self.ordinal)?;
+        let card = Cuda::new(&self.loaded)?;
         with_board!(config.board, T => playouts::<_, T>(&card, config, games, seed))
     }
 
@@ -167,7 +167,7 @@ impl CudaBackend {
         network: &Network,
         settings: WaveSettings,
     ) -> Result<Box<dyn PlayWaves>, DeviceError> {
-        let card = Cuda::open(self.ordinal)?;
+        let card = Cuda::new(&self.loaded)?;
         Ok(with_board!(config.board, T => Box::new(Wave::<_, T>::new(card, config, network, settings)?)))
     }
 }
@@ -192,7 +192,7 @@ impl Backend for CudaBackend {
         optimizer: Optimizer,
         positions_max: usize,
     ) -> Result<Box<dyn Train>, DeviceError> {
-        let device = Cuda::open(self.ordinal)?;
+        let device = Cuda::new(&self.loaded)?;
         Ok(Box::new(DeviceTrainer::new(device, parent, board, optimizer, positions_max)?))
     }
 }

@@ -7,16 +7,15 @@ use crate::roofline::Properties;
 use cudarc::driver::{CudaContext, CudaGraph, CudaStream, DriverError, result, sys};
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::fmt;
 use std::sync::Arc;
 
 /// The oldest driver that takes our cubins: CUDA 13.0.
 const DRIVER_VERSION_MIN: i32 = 13_000;
 
-/// A card with the kernels loaded, and a stream in which everything asked of it is done in order. Belongs to one thread
-/// at a time; others have others, whose streams run beside this one.
-pub(crate) struct Cuda {
+/// A card with the kernels loaded, for all who use it.
+pub(crate) struct Loaded {
     context: Arc<CudaContext>,
-    stream: Arc<CudaStream>,
     module: sys::CUmodule,
     functions: HashMap<KernelName, sys::CUfunction>,
     name: String,
@@ -25,9 +24,26 @@ pub(crate) struct Cuda {
     shared_bytes_max: usize,
 }
 
-// SAFETY: handles of the driver may be used from any thread that the context is bound to, which every method does first.
+// SAFETY: handles of the driver may be used from any thread that the context is bound to, which every method does first,
+// and from several at once; nothing is changed once everything is loaded.
 #[allow(unsafe_code, reason = "handles are pointers")]
-unsafe impl Send for Cuda {}
+unsafe impl Send for Loaded {}
+// SAFETY: as above.
+#[allow(unsafe_code, reason = "handles are pointers")]
+unsafe impl Sync for Loaded {}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded").field("name", &self.name).field("image", &self.image).finish_non_exhaustive()
+    }
+}
+
+/// A card with a stream in which everything asked of it is done in order. Belongs to one thread at a time; others have
+/// others, whose streams run beside this one.
+pub(crate) struct Cuda {
+    loaded: Arc<Loaded>,
+    stream: Arc<CudaStream>,
+}
 
 /// Memory of a card.
 pub(crate) struct Memory {
@@ -35,8 +51,8 @@ pub(crate) struct Memory {
     stream: Arc<CudaStream>,
 }
 
-// SAFETY: as for `Cuda`.
-#[allow(unsafe_code, reason = "see Cuda")]
+// SAFETY: as for `Loaded`.
+#[allow(unsafe_code, reason = "see Loaded")]
 unsafe impl Send for Memory {}
 
 impl Drop for Memory {
@@ -90,7 +106,7 @@ pub(crate) fn driver() -> Result<String, DeviceError> {
     Ok(driver)
 }
 
-impl Cuda {
+impl Loaded {
     /// Opens a card and loads the kernels: its own cubin, an older one of its major version, the PTX; compiled afresh
     /// where the sources differ from what was compiled.
     ///
@@ -105,26 +121,26 @@ impl Cuda {
         let capability = context.compute_capability().map_err(failure("cuDeviceGetAttribute"))?;
         let capability = (capability.0.unsigned_abs(), capability.1.unsigned_abs());
         let name = context.name().map_err(failure("cuDeviceGetName"))?;
-        let shared = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
-        let shared = context.attribute(shared).map_err(failure("cuDeviceGetAttribute"))?;
+        let attribute = |of| context.attribute(of).map_err(failure("cuDeviceGetAttribute"));
+        let shared =
+            attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
         // Threads that wait for the card shall leave their core to others, for there are more of them than cores. Those that
         // do not are right all the same.
         if let Err(error) = context.set_blocking_synchronize() {
             tracing::warn!(%error, "threads that wait for the card keep their cores busy");
         }
-        let stream = context.new_stream().map_err(failure("cuStreamCreate"))?;
+        context.bind_to_thread().map_err(failure("cuCtxSetCurrent"))?;
         let (image, module) = load(capability, &name)?;
-        let mut cuda = Self {
+        let mut loaded = Self {
             context,
-            stream,
             module,
             functions: HashMap::new(),
             name,
             image,
             shared_bytes_max: usize::try_from(shared).unwrap_or(0),
         };
-        cuda.find_functions()?;
-        Ok(cuda)
+        loaded.find_functions()?;
+        Ok(loaded)
     }
 
     /// The card and which of our images it runs.
@@ -132,8 +148,7 @@ impl Cuda {
         format!("{} ({})", self.name, self.image)
     }
 
-    /// The card as the driver describes it.
-    pub(crate) fn properties(&self) -> Result<Properties, DeviceError> {
+    fn properties(&self) -> Result<Properties, DeviceError> {
         use sys::CUdevice_attribute as Attribute;
         let attribute = |of: Attribute| self.context.attribute(of).map_err(failure("cuDeviceGetAttribute"));
         let kilohertz = |of: Attribute| attribute(of).map(|value| f64::from(value) * 1e3);
@@ -172,21 +187,62 @@ impl Cuda {
         }
         Ok(())
     }
-
-    fn bind(&self) -> Result<(), DeviceError> {
-        self.context.bind_to_thread().map_err(failure("cuCtxSetCurrent"))
-    }
 }
 
-impl Drop for Cuda {
+impl Drop for Loaded {
     fn drop(&mut self) {
-        if self.stream.synchronize().is_ok() {
-            // SAFETY: loaded once, unloaded once, and none of its kernels runs any more.
+        if self.context.bind_to_thread().is_ok() {
+            // SAFETY: loaded once, unloaded once, and none of its kernels runs any more: whoever launched them held on to
+            // this until they were done.
             #[allow(unsafe_code, reason = "the interface of the driver")]
             let unloaded = unsafe { result::module::unload(self.module) };
             if let Err(error) = unloaded {
                 tracing::warn!(%error, "a module was not unloaded");
             }
+        }
+    }
+}
+
+impl Cuda {
+    /// A new stream on a card of its own.
+    ///
+    /// # Errors
+    /// As [`Loaded::open`].
+    pub(crate) fn open(ordinal: usize) -> Result<Self, DeviceError> {
+        Self::new(&Arc::new(Loaded::open(ordinal)?))
+    }
+
+    /// A new stream on a card that may have others.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the driver has none.
+    pub(crate) fn new(loaded: &Arc<Loaded>) -> Result<Self, DeviceError> {
+        let stream = loaded.context.new_stream().map_err(failure("cuStreamCreate"))?;
+        Ok(Self { loaded: Arc::clone(loaded), stream })
+    }
+
+    /// The card as the driver describes it.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if it does not answer.
+    pub(crate) fn properties(&self) -> Result<Properties, DeviceError> {
+        self.loaded.properties()
+    }
+
+    fn bind(&self) -> Result<(), DeviceError> {
+        self.loaded.context.bind_to_thread().map_err(failure("cuCtxSetCurrent"))
+    }
+
+    fn wait(&self) -> Result<(), DeviceError> {
+        self.stream.synchronize().map_err(failure("cuStreamSynchronize"))
+    }
+}
+
+impl Drop for Cuda {
+    fn drop(&mut self) {
+        // The kernels are unloaded when nobody has them any more.
+        if let Err(error) = self.wait() {
+            tracing::warn!(%error, "a stream did not come to its end");
         }
     }
 }
@@ -252,12 +308,11 @@ impl Device for Cuda {
 
     fn download(&self, memory: &Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {
         // Binds the context, too.
-        self.stream.synchronize().map_err(failure("cuStreamSynchronize"))?;
+        self.wait()?;
         // SAFETY: as above; the copy is done when the stream has come to its end, and before the borrow ends.
         #[allow(unsafe_code, reason = "the interface of the driver")]
         let copied = unsafe { result::memcpy_dtoh_async(bytes, memory.address, self.stream.cu_stream()) };
-        copied.map_err(failure("cuMemcpyDtoHAsync"))?;
-        self.stream.synchronize().map_err(failure("cuStreamSynchronize"))
+        copied.map_err(failure("cuMemcpyDtoHAsync")).and(self.wait())
     }
 
     #[allow(unsafe_code, reason = "kernels trust their arguments")]
@@ -269,8 +324,9 @@ impl Device for Cuda {
     ) -> Result<(), DeviceError> {
         let failed = |reason: String| DeviceError::Kernel { kernel, reason };
         self.bind()?;
-        let function = *self.functions.get(kernel).ok_or_else(|| failed("there is no such kernel".into()))?;
-        if grid.shared_bytes as usize > self.shared_bytes_max {
+        let function =
+            *self.loaded.functions.get(kernel).ok_or_else(|| failed("there is no such kernel".into()))?;
+        if grid.shared_bytes as usize > self.loaded.shared_bytes_max {
             return Err(failed(format!("{} bytes of shared memory", grid.shared_bytes)));
         }
         let mut values: Vec<u64> = arguments
@@ -301,8 +357,8 @@ impl Device for Cuda {
 /// A CUDA graph.
 pub(crate) struct Recording(CudaGraph);
 
-// SAFETY: as for `Cuda`; a graph is used by one thread at a time, the one that has the card.
-#[allow(unsafe_code, reason = "see Cuda")]
+// SAFETY: as for `Loaded`; a graph is used by one thread at a time, the one that has the card.
+#[allow(unsafe_code, reason = "see Loaded")]
 unsafe impl Send for Recording {}
 
 impl Replay for Cuda {
@@ -333,7 +389,7 @@ mod tests {
     #[test]
     fn a_host_without_a_card_is_told_so() {
         match Cuda::open(0) {
-            Ok(card) => println!("found {}", card.describe()),
+            Ok(card) => println!("found {}", card.loaded.describe()),
             Err(error) => {
                 println!("skipped: {error}");
                 assert!(matches!(

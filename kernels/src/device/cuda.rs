@@ -22,6 +22,8 @@ pub(crate) struct Loaded {
     /// Which image was loaded.
     image: String,
     shared_bytes_max: usize,
+    /// Whether the card reaches the host's pageable memory by itself, so that the driver need not copy it elsewhere first.
+    reaches_host: bool,
 }
 
 // SAFETY: handles of the driver may be used from any thread that the context is bound to, which every method does first,
@@ -124,6 +126,8 @@ impl Loaded {
         let attribute = |of| context.attribute(of).map_err(failure("cuDeviceGetAttribute"));
         let shared =
             attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
+        let reaches_host =
+            attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS)? != 0;
         // Threads that wait for the card shall leave their core to others, for there are more of them than cores. Those that
         // do not are right all the same.
         if let Err(error) = context.set_blocking_synchronize() {
@@ -138,6 +142,7 @@ impl Loaded {
             name,
             image,
             shared_bytes_max: usize::try_from(shared).unwrap_or(0),
+            reaches_host,
         };
         loaded.find_functions()?;
         Ok(loaded)
@@ -300,10 +305,11 @@ impl Device for Cuda {
     fn upload(&self, memory: &Memory, bytes: &[u8]) -> Result<(), DeviceError> {
         self.bind()?;
         // SAFETY: the memory is live and no shorter than `bytes`. They are pageable, and such the driver has copied
-        // elsewhere when the call returns.
+        // elsewhere when the call returns; where it need not do that, the copy is waited for before the borrow ends.
         #[allow(unsafe_code, reason = "the interface of the driver")]
         let copied = unsafe { result::memcpy_htod_async(memory.address, bytes, self.stream.cu_stream()) };
-        copied.map_err(failure("cuMemcpyHtoDAsync"))
+        let waited = if self.loaded.reaches_host { self.wait() } else { Ok(()) };
+        copied.map_err(failure("cuMemcpyHtoDAsync")).and(waited)
     }
 
     fn download(&self, memory: &Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {

@@ -7,7 +7,7 @@ use crate::config::Config;
 use kernels::{AnyBackend, Backend as _, CudaBackend, DeviceError};
 use raft::LeaseKind;
 use serde::{Deserialize, Serialize};
-use std::{fmt, num::NonZero, panic, str::FromStr, time::Duration};
+use std::{fmt, num::NonZero, str::FromStr, time::Duration};
 
 /// How long the driver may take to say what there is.
 const PROBE: Duration = Duration::from_secs(60);
@@ -121,12 +121,6 @@ fn probe(wanted: Wanted) -> Found<CudaBackend> {
     Ok(numbers.map(|number| (number, open(number))).collect())
 }
 
-/// [`probe`], also where the library of the driver is not what it says: what it lacks would be a panic.
-fn ask(wanted: Wanted) -> Found<CudaBackend> {
-    let library = || DeviceError::Absent("the library of the driver is incomplete".to_owned());
-    panic::catch_unwind(|| probe(wanted)).unwrap_or_else(|_| Err(library()))
-}
-
 /// What a node computes on.
 #[derive(Debug, Default)]
 pub struct Devices {
@@ -138,7 +132,7 @@ pub struct Devices {
 impl Devices {
     /// What there is of what is wanted, and says so in the log. Whatever the driver does, this returns within a minute.
     pub async fn find(wanted: Wanted) -> Self {
-        let probing = tokio::task::spawn_blocking(move || ask(wanted));
+        let probing = tokio::task::spawn_blocking(move || probe(wanted));
         let found = match tokio::time::timeout(PROBE, probing).await {
             Ok(Ok(found)) => found,
             Ok(Err(_)) => Err(DeviceError::Absent("stopped".to_owned())),
@@ -152,7 +146,7 @@ impl Devices {
     /// [`Self::find`] on the calling thread, for as long as the driver takes.
     #[must_use]
     pub fn find_now(wanted: Wanted) -> Self {
-        Self::chosen(wanted, ask(wanted))
+        Self::chosen(wanted, probe(wanted))
     }
 
     fn chosen(wanted: Wanted, found: Found<CudaBackend>) -> Self {

@@ -111,7 +111,7 @@ impl CudaBackend {
     /// # Errors
     /// [`DeviceError`] says why it is not to be trusted.
     pub fn try_out(&self) -> Result<(), DeviceError> {
-        trial(Cuda::new(&self.loaded)?)
+        cuda::guarded(|| trial(Cuda::new(&self.loaded)?))
     }
 
     /// Which CUDA its driver is for, as in `CUDA 13.0`.

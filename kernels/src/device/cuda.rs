@@ -1,4 +1,4 @@
-//! A CUDA card, through the driver alone: no toolkit to build, and no panic where there is no driver.
+//! A CUDA card, through the driver alone: no toolkit to build, and no panic where there is no driver or only a part of it.
 
 use super::image::{candidates, image, manifest, source, source_hash};
 use super::ops::{SHARED_BYTES_MAX, WIDTHS, tower_shared_bytes};
@@ -8,6 +8,7 @@ use cudarc::driver::{CudaContext, CudaGraph, CudaStream, DriverError, result, sy
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 /// The oldest driver that takes our cubins: CUDA 13.0.
@@ -75,14 +76,26 @@ fn failure(call: &'static str) -> impl Fn(DriverError) -> DeviceError {
     move |error| DeviceError::Driver { call, reason: error.to_string() }
 }
 
+/// Asks something of the driver. A library of the driver that lacks what it should have is a panic of what loads it; here
+/// that is an error like every other reason why a card cannot be used.
+pub(crate) fn guarded<R>(ask: impl FnOnce() -> Result<R, DeviceError>) -> Result<R, DeviceError> {
+    panic::catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+        Err(DeviceError::Unsupported(format!("asking the driver: {text}")))
+    })
+}
+
 /// How many cards there are.
 ///
 /// # Errors
 /// [`DeviceError::Absent`] or [`DeviceError::Unsupported`] if there is no driver that our kernels can be loaded with.
 pub(crate) fn count() -> Result<usize, DeviceError> {
-    driver()?;
-    let count = result::device::get_count().map_err(failure("cuDeviceGetCount"))?;
-    usize::try_from(count).map_err(|error| DeviceError::Absent(error.to_string()))
+    guarded(|| {
+        driver()?;
+        let count = result::device::get_count().map_err(failure("cuDeviceGetCount"))?;
+        usize::try_from(count).map_err(|error| DeviceError::Absent(error.to_string()))
+    })
 }
 
 /// Which CUDA the driver is for, as in `CUDA 13.0`, once it is initialised.
@@ -115,6 +128,11 @@ impl Loaded {
     /// # Errors
     /// [`DeviceError`] says why it cannot be used.
     pub(crate) fn open(ordinal: usize) -> Result<Self, DeviceError> {
+        guarded(|| Self::open_trusting(ordinal))
+    }
+
+    /// [`Self::open`] for a library of the driver that has everything.
+    fn open_trusting(ordinal: usize) -> Result<Self, DeviceError> {
         let cards = count()?;
         if ordinal >= cards {
             return Err(DeviceError::Absent(format!("number {ordinal} of {cards}")));
@@ -405,5 +423,17 @@ mod tests {
             }
         }
         assert!(Cuda::open(usize::MAX).is_err());
+    }
+
+    #[test]
+    fn what_the_library_lacks_is_an_error() {
+        let symbol = "cuNothing";
+        let lacking = || panic!("Missing symbol {symbol}");
+        let found: Result<(), DeviceError> = guarded(lacking);
+        let expected = "asking the driver: Missing symbol cuNothing".to_owned();
+        assert_eq!(found, Err(DeviceError::Unsupported(expected)));
+        assert_eq!(guarded(|| Ok(1)), Ok(1));
+        let error = DeviceError::Memory { bytes: 1 };
+        assert_eq!(guarded(|| Err::<(), _>(error.clone())), Err(error));
     }
 }

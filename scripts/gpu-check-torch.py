@@ -226,7 +226,7 @@ def main():
     for board, blocks, channels, batch, what, layout, mode in cases(request):
         result = {
             "what": what,
-            "board": board["name"],
+            "config": board["config"],
             "network": f"b{blocks}c{channels}",
             "batch": batch,
             "mode": mode,
@@ -236,7 +236,7 @@ def main():
             "most": None,
             "error": None,
         }
-        print(what, board["name"], result["network"], batch, layout, mode, file=sys.stderr)
+        print(what, board["config"], result["network"], batch, layout, mode, file=sys.stderr)
         try:
             torch.manual_seed(1)
             torch._dynamo.reset()

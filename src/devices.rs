@@ -122,25 +122,31 @@ fn probe(wanted: Wanted) -> Found<CudaBackend> {
 }
 
 /// What a node computes on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Devices {
     wanted: Wanted,
     cards: Vec<CudaBackend>,
     message: Option<String>,
+    /// Of this machine.
+    cores: usize,
 }
 
 impl Devices {
-    /// What there is of what is wanted, and says so in the log. Whatever the driver does, this returns within a minute.
-    pub async fn find(wanted: Wanted) -> Self {
-        let probing = tokio::task::spawn_blocking(move || probe(wanted));
-        let found = match tokio::time::timeout(PROBE, probing).await {
-            Ok(Ok(found)) => found,
-            Ok(Err(_)) => Err(DeviceError::Absent("stopped".to_owned())),
-            Err(_) => {
-                Err(DeviceError::Absent(format!("the driver did not answer within {} s", PROBE.as_secs())))
-            }
-        };
-        Self::chosen(wanted, found)
+    /// What there is of what is wanted, and says so in the log. The driver is asked at once, by a thread; whatever it does,
+    /// the answer is there within a minute.
+    pub fn find(wanted: Wanted) -> impl Future<Output = Self> {
+        let probing = tokio::time::timeout(PROBE, tokio::task::spawn_blocking(move || probe(wanted)));
+        async move {
+            let found = match probing.await {
+                Ok(Ok(found)) => found,
+                Ok(Err(_)) => Err(DeviceError::Absent("stopped".to_owned())),
+                Err(_) => {
+                    let late = format!("the driver did not answer within {} s", PROBE.as_secs());
+                    Err(DeviceError::Absent(late))
+                }
+            };
+            Self::chosen(wanted, found)
+        }
     }
 
     /// [`Self::find`] on the calling thread, for as long as the driver takes.
@@ -151,7 +157,7 @@ impl Devices {
 
     fn chosen(wanted: Wanted, found: Found<CudaBackend>) -> Self {
         let (cards, message) = choose(wanted, found);
-        let devices = Self { wanted, cards, message };
+        let devices = Self { wanted, cards, message, cores: cores() };
         let on = devices.names().join(", ");
         match (&devices.message, wanted) {
             (None, _) => tracing::info!(%wanted, on, "computing"),
@@ -178,23 +184,16 @@ impl Devices {
         }
     }
 
-    /// Which one a training run or an evaluation has.
-    #[must_use]
-    pub fn number_of(&self, kind: LeaseKind) -> usize {
-        number_of(kind, self.count())
-    }
-
     /// What a training run or an evaluation is given.
     #[must_use]
     pub fn of(&self, kind: LeaseKind) -> AnyBackend {
-        self.get(self.number_of(kind))
+        self.get(number_of(kind, self.count()))
     }
 
     /// Threads that play.
     #[must_use]
     pub fn selfplay_threads(&self, config: &Config) -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        threads(config.selfplay_threads, cores, self.has_cards())
+        threads(config.selfplay_threads, self.cores, self.has_cards())
     }
 
     /// Games that such a thread plays side by side.
@@ -246,6 +245,11 @@ impl Devices {
     }
 }
 
+/// How many cores this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
 /// Of so many devices, the one for a kind of work: the first trains, the last evaluates.
 #[must_use]
 pub fn number_of(kind: LeaseKind, devices: usize) -> usize {
@@ -257,7 +261,7 @@ pub fn number_of(kind: LeaseKind, devices: usize) -> usize {
 
 /// Threads that play: what is set; without that, on the CPU one fewer than there are cores. With a card two for each core,
 /// of which one searches while another waits for the card; this is reasoned, not measured.
-fn threads(set: usize, cores: usize, card: bool) -> usize {
+pub(crate) fn threads(set: usize, cores: usize, card: bool) -> usize {
     match (set, card) {
         (0, false) => cores.saturating_sub(1).max(1),
         (0, true) => 2 * cores,
@@ -268,7 +272,7 @@ fn threads(set: usize, cores: usize, card: bool) -> usize {
 /// Games side by side: what is set; without that 32 on the CPU, and with a card 128: a launch takes as long for a few
 /// positions as for hundreds of a small network. More would also mean more games that are still in play when there is a new
 /// champion, and learn from an old one. This is reasoned, not measured.
-fn parallel_games(set: usize, card: bool) -> usize {
+pub(crate) fn parallel_games(set: usize, card: bool) -> usize {
     match (set, card) {
         (0, false) => 32,
         (0, true) => 128,

@@ -1,8 +1,9 @@
 //! A peer-to-peer cluster that teaches itself to play RingRift.
 //!
-//! Where to look: [`cli`] is what people run, [`node`] puts a peer together, [`daemons`] do its work, [`devices`] say where it computes, [`events`] are what
-//! happened, [`search`] is how a move is chosen, [`learner`] how a model is made and measured, [`store`] what is kept on
-//! disk. The game is the crate `rules`, the network `kernels`, peers `p2p`, consensus `raft`.
+//! Where to look: [`cli`] is what people run, [`node`] puts a peer together, [`daemons`] do its work, [`devices`] says where
+//! it computes, [`events`] are what happened, [`search`] is how a move is chosen, [`learner`] how a model is made and
+//! measured, [`store`] what is kept on disk. The game is the crate `rules`, the network `kernels`, peers `p2p`, consensus
+//! `raft`.
 
 pub mod cli;
 pub mod client;
@@ -15,5 +16,6 @@ pub mod events;
 pub mod http;
 pub mod learner;
 pub mod node;
+mod process;
 pub mod search;
 pub mod store;

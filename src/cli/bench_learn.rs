@@ -4,11 +4,11 @@
 //! the same device and the same number of threads give the same networks however busy the machine is. Time is measured as
 //! CPU time; what a card does in the meantime is not in it.
 
-use super::device::{DEVICES, DeviceParser};
+use super::device::DeviceArgs;
 use crate::{
     config::Config as Settings,
     daemons::scheduler,
-    devices::{Devices, Wanted},
+    devices::Devices,
     learner::{
         ReplayWindow,
         arena::{Arena, ArenaSettings, Contestant, Model},
@@ -55,10 +55,8 @@ pub(super) struct Args {
     /// Seed of games, training and matches.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// What to compute on: auto (every card that can be used, otherwise the CPU), cpu, cuda (every card), or cuda:N (that
-    /// card). Without it: `device` in the settings, or auto.
-    #[arg(long, value_name = DEVICES, value_parser = DeviceParser, hide_possible_values = true)]
-    device: Option<Wanted>,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Settings in the format of `ringrift.toml`.
     #[arg(long)]
     settings: Option<PathBuf>,
@@ -127,7 +125,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(folder) = &args.save {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    let devices = Devices::find_now(args.device.unwrap_or(settings.device));
+    let devices = Devices::find_now(args.device.device.unwrap_or(settings.device));
     let mut out = stdout().lock();
     if !args.json {
         writeln!(out, "on {}", devices.summary())?;
@@ -254,7 +252,7 @@ impl<'a> Learner<'a> {
         let previous = std::mem::replace(&mut self.newest, trained.bytes);
         let judge = self.devices.of(LeaseKind::Evaluation);
         let newest = || model(&self.newest, config, &judge).map(Contestant::Model);
-        Ok(Generation {
+        let figures = Generation {
             generation,
             devices: self.devices.names(),
             simulations,
@@ -271,7 +269,16 @@ impl<'a> Learner<'a> {
             random: self.compare(newest()?, Contestant::Random)?,
             heuristic: self.compare(newest()?, Contestant::Heuristic)?,
             previous: self.compare(newest()?, Contestant::Model(model(&previous, config, &judge)?))?,
-        })
+        };
+        for number in 0..self.devices.count() {
+            let failures = self.devices.get(number).failures();
+            anyhow::ensure!(
+                failures.count == 0,
+                "a card has failed, and the CPU went on: {:?}",
+                failures.last
+            );
+        }
+        Ok(figures)
     }
 
     /// Games of the newest network against itself, in an order that follows from the seed.

@@ -1,9 +1,8 @@
 //! `ringrift node`: one peer, until it is told to stop.
 
-use super::device::{DEVICES, DeviceParser};
+use super::device::DeviceArgs;
 use crate::{
     config::Config,
-    devices::Wanted,
     node::{self, Options, Ready},
 };
 use anyhow::Context as _;
@@ -49,11 +48,8 @@ pub(super) struct Args {
     /// This host's name, for people. Without it: the host name.
     #[arg(long)]
     name: Option<String>,
-    /// What to compute on: auto (every card that can be used, otherwise the CPU), cpu, cuda (every card), or cuda:N (that
-    /// card). Where a card cannot be used the CPU computes, and `ringrift status` says why. Without it: `device` in
-    /// ringrift.toml, or auto.
-    #[arg(long, value_name = DEVICES, value_parser = DeviceParser, hide_possible_values = true)]
-    device: Option<Wanted>,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Write the log as JSON lines.
     #[arg(long)]
     log_json: bool,
@@ -80,7 +76,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let settings = args.data_dir.join("ringrift.toml");
     let mut config = Config::load(&settings)?;
-    config.device = args.device.unwrap_or(config.device);
+    config.device = args.device.device.unwrap_or(config.device);
     config.validate().with_context(|| format!("correct {}", settings.display()))?;
     let secret = match &args.secret_file {
         Some(path) => {

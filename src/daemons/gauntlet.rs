@@ -5,6 +5,7 @@ use super::cache;
 use crate::{
     clock::now_ms,
     compute,
+    devices::parallel_games,
     events::caused,
     learner::{
         arena::Model,
@@ -22,10 +23,6 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use wire::Hash;
 
-/// Games side by side: on the CPU, and on a card, which answers hundreds of questions as fast as a few. More would be
-/// played than a verdict needs.
-const PARALLEL: usize = 32;
-const PARALLEL_ON_A_CARD: usize = 128;
 /// How long the games may take to be acknowledged, and between attempts.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(1);
@@ -50,7 +47,8 @@ async fn evaluate(node: Context, lease: Lease, cancel: CancellationToken) -> Res
     let job = Job {
         config: game,
         settings: node.config.evaluation.clone(),
-        parallel: if backend.is_card() { PARALLEL_ON_A_CARD } else { PARALLEL },
+        // As many as self-play has unless told otherwise. More would be played than a verdict needs.
+        parallel: parallel_games(0, backend.is_card()),
         seed: lease.id ^ node.config.seed,
         node: node.id,
     };

@@ -21,7 +21,7 @@ use crate::{
 use kernels::{AnyBackend, Network};
 use raft::{ClusterState, LeaseKind, NodeId};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -47,7 +47,7 @@ struct Orders {
     tables: Vec<Table>,
     paused: Option<String>,
     /// Devices, by their numbers, on which none are played.
-    occupied: BTreeMap<usize, String>,
+    occupied: BTreeSet<usize>,
     /// Share of the time to play in; see [`rate`].
     rate: f64,
 }
@@ -90,10 +90,11 @@ fn occupied(state: &ClusterState, me: NodeId, devices: usize) -> BTreeMap<usize,
     found
 }
 
-/// Why this node plays no games, if so.
+/// Why this node plays no games, if so. It plays on the first `devices` of its devices.
 fn pause(occupied: &BTreeMap<usize, String>, devices: usize, unacknowledged: u64) -> Option<String> {
-    if occupied.len() >= devices {
-        return occupied.values().next().cloned();
+    let mut used = occupied.range(..devices);
+    if used.clone().count() >= devices {
+        return used.next().map(|(_, work)| work.clone());
     }
     if unacknowledged >= UNACKNOWLEDGED_MAX {
         return Some(format!("{unacknowledged} games wait to be acknowledged"));
@@ -143,7 +144,9 @@ async fn give_orders(node: &Context, orders: &watch::Sender<Orders>) -> Result<(
         let off = (!node.config.selfplay.enabled).then(|| "switched off in the settings".to_owned());
         let devices = node.devices.count();
         let occupied = occupied(&current, node.id, devices);
-        let paused = off.or_else(|| pause(&occupied, devices, unacknowledged));
+        let used = devices.min(node.devices.selfplay_threads(&node.config));
+        let paused = off.or_else(|| pause(&occupied, used, unacknowledged));
+        let occupied: BTreeSet<usize> = occupied.into_keys().collect();
         let rate = rate(&view.borrow_and_update());
         let mut tables = Vec::new();
         for config in current.configs.values().filter(|config| !config.target.paused) {
@@ -216,7 +219,7 @@ impl Runner {
         let mut turns: FairQueue<rules::Config> = FairQueue::default();
         while !self.stop.is_cancelled() {
             let orders = self.orders.borrow_and_update().clone();
-            let rests = orders.paused.is_some() || orders.occupied.contains_key(&self.device);
+            let rests = orders.paused.is_some() || orders.occupied.contains(&self.device);
             let table = if rests { None } else { next_table(&orders.tables, &mut turns) };
             let Some(table) = table else {
                 let (stop, orders) = (&self.stop, &mut self.orders);
@@ -335,6 +338,8 @@ mod tests {
         // With more cards than work, the others play on.
         assert_eq!(why(&world, 1, 2, 0), plays(&[0]));
         assert!(why(&world, 1, 2, UNACKNOWLEDGED_MAX).0.contains("acknowledged"));
+        // Unless there are too few threads to play there.
+        assert!(pause(&occupied(&world.state, 1, 2), 1, 0).is_some_and(|why| why.contains("training")));
     }
 
     #[test]

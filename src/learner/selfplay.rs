@@ -16,14 +16,17 @@ use wire::Hash;
 /// simulations and train the value only (playout cap randomisation, *Wu 2019, Accelerating self-play learning in
 /// Go*).
 pub(super) const FULL_SHARE: f32 = 0.25;
-/// What a quick search gets of the simulations, and at least.
-pub(super) const QUICK: (u32, u32) = (4, 2);
 /// This many decisions of a game, or up to one less than the spread more, are drawn from the improved policy.
 pub(super) const SAMPLED: usize = 8;
 pub(super) const SAMPLED_SPREAD: usize = 3;
 /// Share of games that open with random moves, and at most how many choices.
 pub(super) const RANDOM_SHARE: f32 = 0.075;
 pub(super) const RANDOM_MAX: usize = 12;
+
+/// What a quick search gets of the simulations: a quarter, at least two, and no more than there are.
+pub(super) fn quick(simulations: u32) -> u32 {
+    (simulations / 4).max(2).min(simulations)
+}
 
 /// Self-play of one configuration on one thread.
 pub struct Selfplay {
@@ -195,8 +198,7 @@ impl<T: Judged> Slot<T> {
                 return Ok(false);
             }
             self.full = unit(&mut self.choices) < FULL_SHARE;
-            let (part, least) = QUICK;
-            let simulations = if self.full { self.simulations } else { (self.simulations / part).max(least) };
+            let simulations = if self.full { self.simulations } else { quick(self.simulations) };
             self.search.start(&self.game.state, simulations, Some(&mut self.choices))?;
             if self.search.query().is_none() {
                 self.decide()?;

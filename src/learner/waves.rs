@@ -5,7 +5,7 @@
 
 use super::{
     game::options,
-    selfplay::{FULL_SHARE, QUICK, RANDOM_MAX, RANDOM_SHARE, SAMPLED, SAMPLED_SPREAD},
+    selfplay::{FULL_SHARE, RANDOM_MAX, RANDOM_SHARE, SAMPLED, SAMPLED_SPREAD, quick},
 };
 use crate::{
     clock,
@@ -48,14 +48,13 @@ struct Table {
 /// The settings of [`super::selfplay`], for a card.
 fn settings(config: Config, slots: usize, simulations: u32, exploration: f32, seed: u64) -> WaveSettings {
     let search = SearchSettings::default();
-    let (part, least) = QUICK;
     let full = simulations.max(1);
     WaveSettings {
         slots: slots.max(1),
         seed,
         swap: options(config).swap,
         full,
-        quick: (full / part).max(least).min(full),
+        quick: quick(full),
         full_share: FULL_SHARE,
         sampled: SAMPLED as u32,
         sampled_spread: SAMPLED_SPREAD as u32,

@@ -132,6 +132,7 @@ async fn live(
     tasks: &mut JoinSet<()>,
 ) -> Result<(), NodeError> {
     let boot: u64 = rand::random();
+    let devices = Devices::find(options.config.device);
     let (p2p, mut inbox) = start_p2p(&options, core, &folder, boot, shutdown, core_tasks).await?;
     let me = Ready { peer_id: p2p.peer_id(), addrs: p2p.listen_addrs(), http };
     folder.claim(&me.peer_id)?;
@@ -164,6 +165,8 @@ async fn live(
     let runner = Runner::open(&state_path, registered, has_quorum, shutdown.clone())?;
     let token = token::create(&folder)?;
     let pending = Arc::new(open_pending(&folder.join("segments.db"))?);
+    // Nobody waits for a node that waits for its driver: it is no member that answers yet.
+    let Some(devices) = shutdown.run_until_cancelled(devices).await else { return Ok(()) };
     let raft = start_raft(&options, core, &folder, &p2p, id, subscriptions, shutdown, core_tasks).await?;
     serve_raft(core, core_tasks, raft.clone(), &mut inbox, shutdown);
     let info = node_info(&options, &me, &p2p, boot);
@@ -178,7 +181,6 @@ async fn live(
         }
     }
     let fresh = last_known(&events)?;
-    let devices = Devices::find(options.config.device).await;
     let node: Context = Arc::new(Node {
         id,
         config: options.config.clone(),

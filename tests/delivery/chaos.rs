@@ -82,7 +82,8 @@ pub(super) struct Storm {
     random: Pcg64Mcg,
     told: BTreeMap<(usize, usize), Told>,
     jobs: usize,
-    pub(super) acknowledged: usize,
+    /// By each peer.
+    pub(super) acknowledged: [usize; PEERS],
     failed: usize,
     kills: usize,
     stalls: usize,
@@ -101,7 +102,7 @@ impl Storm {
             random: Pcg64Mcg::seed_from_u64(seed),
             told: BTreeMap::new(),
             jobs: 0,
-            acknowledged: 0,
+            acknowledged: [0; PEERS],
             failed: 0,
             kills: 0,
             stalls: 0,
@@ -137,7 +138,7 @@ impl Storm {
         };
         match self.cluster.peers[peer].emit(event, payload(event, job)) {
             Ok(_) => {
-                self.acknowledged += 1;
+                self.acknowledged[peer] += 1;
                 let told = self.told.entry((kind, job)).or_default();
                 if heard.is_some() { told.ended = true } else { told.begun = true }
             }
@@ -201,7 +202,8 @@ impl Storm {
             });
         }
         let batches = batches(&self.cluster.peers[0].logged().unwrap()).unwrap();
-        let Self { seed, acknowledged, failed, kills, stalls, .. } = self;
+        let Self { seed, failed, kills, stalls, .. } = self;
+        let acknowledged: usize = self.acknowledged.iter().sum();
         println!(
             "seed {seed}: {acknowledged} events acknowledged, {failed} not; {batches} batches of games; {kills} peers \
              killed, {stalls} stalled; the cluster is whole {:.1} s after the last came back, and everything everywhere \

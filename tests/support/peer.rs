@@ -59,11 +59,11 @@ impl Peer {
         let program = env!("CARGO_BIN_EXE_ringrift");
         let mut command =
             self.place.as_ref().map_or_else(|| Command::new(program), |place| place.command(program));
+        command.args(words);
         if let Some(place) = &self.place {
-            command.args(words.clone().take(1)).args(["--listen", &place.socket()]);
+            command.args(["--listen", &place.socket()]);
         }
-        let words = words.skip(usize::from(self.place.is_some()));
-        command.args(words).args(["--exit-with-parent", "--name", &self.name]).args(more);
+        command.args(["--exit-with-parent", "--name", &self.name]).args(more);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(out).stderr(log);
         self.process = Some(Process::spawn(&mut command));

@@ -135,8 +135,8 @@ impl BlobStore {
         let path = self.path(hash);
         let Some(file) = open(&path)? else { return Ok(None) };
         let mut content = Vec::new();
-        file.take(BLOB_BYTES_MAX + 1).read_to_end(&mut content).map_err(at(&path))?;
-        if Hash::of(&content) == hash { Ok(Some(content)) } else { Err(self.set_aside(hash)) }
+        (&file).take(BLOB_BYTES_MAX + 1).read_to_end(&mut content).map_err(at(&path))?;
+        if Hash::of(&content) == hash { Ok(Some(content)) } else { Err(self.set_aside(hash, &file)) }
     }
 
     /// The content's outline, by reading and checking all of it. `None` if it is not here.
@@ -148,10 +148,10 @@ impl BlobStore {
         let Some(file) = open(&path)? else { return Ok(None) };
         let size = file.metadata().map_err(at(&path))?.len();
         if size > BLOB_BYTES_MAX {
-            return Err(self.set_aside(hash));
+            return Err(self.set_aside(hash, &file));
         }
-        let outline = Outline::read(file, size).map_err(at(&path))?;
-        if outline.is_of(hash) { Ok(Some(outline)) } else { Err(self.set_aside(hash)) }
+        let outline = Outline::read(&file, size).map_err(at(&path))?;
+        if outline.is_of(hash) { Ok(Some(outline)) } else { Err(self.set_aside(hash, &file)) }
     }
 
     /// [`Self::outline`], made once for content that is asked for again. What it lists may have been damaged since:
@@ -194,8 +194,8 @@ impl BlobStore {
         let mut piece = vec![0; length];
         match file.read_exact_at(&mut piece, begin) {
             Ok(()) if outline.is_piece(index, &piece) => Ok(Some(piece)),
-            Ok(()) => Err(self.set_aside(hash)),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.set_aside(hash)),
+            Ok(()) => Err(self.set_aside(hash, &file)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.set_aside(hash, &file)),
             Err(error) => Err(at(&path)(error)),
         }
     }
@@ -309,22 +309,17 @@ impl BlobStore {
         self.0.partial.join(format!("{hash}.{kind}"))
     }
 
-    /// Moves a file that was found damaged out of the way, unless another reader of it has done so, and a sound one may
-    /// even be in its place.
-    fn set_aside(&self, hash: Hash) -> StoreError {
+    /// Moves a file that was found damaged out of the way, unless another reader of it has done so: then nothing is under
+    /// its name, or what replaced it.
+    fn set_aside(&self, hash: Hash, damaged: &File) -> StoreError {
+        use std::os::unix::fs::MetadataExt;
         let (path, aside) = (self.path(hash), self.0.corrupt.join(hash.to_string()));
         let _removing = self.0.removing.lock().unwrap_or_else(PoisonError::into_inner);
-        let sound = |file: File| {
-            let size = file.metadata()?.len();
-            Ok(size <= BLOB_BYTES_MAX && Outline::read(file, size)?.is_of(hash))
-        };
-        let moved = match File::open(&path) {
-            Ok(file) => sound(file).and_then(|sound| if sound { Ok(()) } else { fs::rename(&path, &aside) }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        };
-        match moved {
+        let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let same = || Ok(inode(fs::metadata(&path)?) == inode(damaged.metadata()?));
+        match same().and_then(|same| if same { fs::rename(&path, &aside) } else { Ok(()) }) {
             Ok(()) => StoreError::Corrupt { hash, aside },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => StoreError::Corrupt { hash, aside },
             Err(source) => StoreError::Io { path, source },
         }
     }

@@ -3,12 +3,11 @@
 mod screen;
 mod summary;
 
-use super::device::{DEVICES, DeviceParser};
+use super::device::DeviceArgs;
 use super::local::{Acknowledged, Interrupted, Peer, disagreements, lost, silent, stop_all, watch_signals};
 use super::players::load_model;
 use crate::{
     config::Config,
-    devices::Wanted,
     learner::{
         arena::{Arena, ArenaSettings, Contestant},
         sprt::wilson,
@@ -71,10 +70,8 @@ pub(super) struct Args {
     /// Seed of self-play, training and evaluation.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// What the peers compute on: auto (every card that can be used, otherwise the CPU), cpu, cuda (every card), or
-    /// cuda:N (that card). They share the cards.
-    #[arg(long, value_name = DEVICES, value_parser = DeviceParser, hide_possible_values = true, default_value_t)]
-    device: Wanted,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Keep the data and the logs.
     #[arg(long)]
     keep: bool,
@@ -142,7 +139,7 @@ impl Demo {
     fn new(args: &Args, root: &Path, interrupted: Arc<AtomicBool>) -> anyhow::Result<Self> {
         let settings = Config {
             configs: vec![args.config.clone()],
-            device: args.device,
+            device: args.device.device.unwrap_or_default(),
             seed: args.seed,
             ..Config::default()
         };

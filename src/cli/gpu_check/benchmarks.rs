@@ -33,7 +33,7 @@ pub(super) fn run(card: Card, peaks: &Peaks, quick: bool, figures: &mut Vec<Figu
         let measured = card.games_speed(config, at_once, repeats);
         let mut figure = Figure::new("random games", "games/s", config.key(), None, at_once as usize);
         figure.predicted_per_s = games_rate(config, at_once, peaks).ok().map(|rate| rate.predicted_per_s);
-        figures.push(figure.measured(measured));
+        figures.push(figure.measured(measured, peaks));
     }
     for board in [Board::Hex8, Board::Square8] {
         let config = Config { board, seats: 2 };
@@ -66,11 +66,7 @@ fn network<P: Display, M: Display>(
     figure.predicted_per_s = Some(rate.predicted_per_s);
     figure.flops = Some(rate.flops);
     figure.memory_bytes = Some(rate.memory_bytes);
-    let mut figure = figure.measured(measured);
-    let median = figure.measured.as_ref().map(|speed| speed.median);
-    figure.share_of_roofline = median.map(|median| median / rate.roofline_per_s);
-    figure.share_of_tensor_peak = median.map(|median| median * rate.flops / peaks.tensor_flops);
-    figure
+    figure.measured(measured, peaks)
 }
 
 fn self_play(
@@ -91,8 +87,8 @@ fn self_play(
             let of_game = found.decisions_per_game * found.evaluations_per_decision;
             let rate = forward_rate(config.board, architecture, figure.batch.max(1), peaks).ok();
             figure.roofline_per_s = rate.map(|rate| rate.roofline_per_s / of_game.max(1.0));
-            figure.share_of_roofline = figure.roofline_per_s.map(|most| found.games_per_s / most);
-            figure.measured = Speed::of(vec![found.games_per_s]);
+            let speed = Speed::of(vec![found.games_per_s]).ok_or("no game ended");
+            figure = figure.measured(speed, peaks);
             figure.selfplay = Some(found);
         }
     }

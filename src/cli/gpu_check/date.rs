@@ -1,10 +1,10 @@
 //! The date of a report.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use crate::clock;
 
 /// Now, as `2026-01-31T12:00:00Z`.
 pub(super) fn now() -> String {
-    text(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    text(clock::now_ms() / 1000)
 }
 
 /// A time in seconds since 1970.

@@ -28,7 +28,7 @@ use std::{
 /// games; the same under compute-sanitizer, where it is installed; benchmarks with their share of what the card can do; the
 /// same network in PyTorch, where `python3` has it. Without a usable card it says why and succeeds.
 ///
-/// Exit status: 0 if all is well or there is no card, 1 if something is wrong or a card was required.
+/// Exit status: 0 if all is well or there is no card, 1 if something is wrong or a card was required, 2 if a report cannot be written.
 ///
 /// Example: ringrift gpu-check --out measured
 /// Example: ringrift gpu-check --predict --json

@@ -4,6 +4,7 @@ use super::{
     progress,
     report::{Figure, short},
 };
+use crate::process::listen;
 use kernels::{
     proof::{mean_moves, neighbours},
     roofline::{batches, sizes},
@@ -15,13 +16,11 @@ use nix::{
 use rules::{Board, Cell, Config, Topology, with_board};
 use serde::{Deserialize, Serialize};
 use std::{
-    io::{self, Read, Write},
-    os::unix::process::CommandExt as _,
-    process::{Command, Stdio},
-    sync::mpsc,
-    thread,
+    io::{self, Write},
+    process::{Command, ExitStatus, Stdio},
     time::Duration,
 };
+use tokio::{io::AsyncWriteExt as _, runtime::Builder};
 
 const TOOLS: [&str; 3] = ["memcheck", "racecheck", "synccheck"];
 /// The exit status that compute-sanitizer is asked for when it has found something.
@@ -29,7 +28,7 @@ const FOUND: i32 = 86;
 const SANITIZER_MAX: Duration = Duration::from_secs(1800);
 const TORCH_MAX: Duration = Duration::from_secs(2400);
 /// What another program may print.
-const OUTPUT_MAX: u64 = 16 << 20;
+const OUTPUT_MAX: usize = 16 << 20;
 /// What is kept of it.
 const TAIL: usize = 2000;
 
@@ -39,44 +38,53 @@ const TORCH: &str = include_str!("../../../scripts/gpu-check-torch.py");
 /// What a program came to.
 #[derive(Debug)]
 enum Outcome {
-    Ended { code: Option<i32>, output: String },
+    Ended {
+        code: Option<i32>,
+        output: String,
+    },
     TimedOut,
     Absent,
+    /// It is there, but it cannot be run or waited for.
+    Failed(io::Error),
 }
 
 /// Runs a program to its end, or until it has taken too long.
-fn run(command: &mut Command, input: &str, limit: Duration) -> Outcome {
+fn run(command: Command, input: &str, limit: Duration) -> Outcome {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let ended = runtime.and_then(|runtime| runtime.block_on(end(command, input, limit)));
+    match ended {
+        Ok(Some((status, output))) => {
+            Outcome::Ended { code: status.code(), output: String::from_utf8_lossy(&output).into_owned() }
+        }
+        Ok(None) => Outcome::TimedOut,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Outcome::Absent,
+        Err(error) => Outcome::Failed(error),
+    }
+}
+
+/// How it ended and the beginning of what it said; none if it was not done in time.
+async fn end(command: Command, input: &str, limit: Duration) -> io::Result<Option<(ExitStatus, Vec<u8>)>> {
+    let mut command = tokio::process::Command::from(command);
     // A group of its own, so that what it starts ends with it.
-    command.process_group(0);
-    let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
-    let Ok(mut child) = spawned else { return Outcome::Absent };
-    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-    let (sender, ended) = mpsc::channel();
-    let input = input.to_owned();
-    // The pipes end with the child, and the threads with the pipes.
-    let talking = thread::spawn(move || {
+    command.process_group(0).kill_on_drop(true);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
+    let (stdin, stdout, group) = (child.stdin.take(), child.stdout.take(), child.id());
+    let tell = async {
         if let Some(mut stdin) = stdin {
             // A program that does not read has its reasons.
-            let _ = stdin.write_all(input.as_bytes());
+            let _ = stdin.write_all(input.as_bytes()).await;
         }
-        let mut output = Vec::new();
-        if let Some(stdout) = stdout {
-            let _ = stdout.take(OUTPUT_MAX).read_to_end(&mut output);
-        }
-        // Nobody waits any more after a time-out.
-        let _ = sender.send(String::from_utf8_lossy(&output).into_owned());
-    });
-    let output = ended.recv_timeout(limit);
-    if output.is_err() {
+    };
+    let ended = async { tokio::join!(tell, listen(stdout, OUTPUT_MAX), child.wait()) };
+    if let Ok(((), output, status)) = tokio::time::timeout(limit, Box::pin(ended)).await {
+        return Ok(Some((status?, output)));
+    }
+    if let Some(group) = group {
         // It may have ended just now.
-        let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
+        let _ = killpg(Pid::from_raw(group as i32), Signal::SIGKILL);
     }
-    let status = child.wait();
-    let _ = talking.join();
-    match (output, status) {
-        (Ok(output), Ok(status)) => Outcome::Ended { code: status.code(), output },
-        _ => Outcome::TimedOut,
-    }
+    child.wait().await?;
+    Ok(None)
 }
 
 /// A run of compute-sanitizer over the correctness part.
@@ -126,7 +134,7 @@ impl SanitizerRun {
 }
 
 fn tail(output: &str) -> String {
-    let start = output.char_indices().rev().nth(TAIL).map_or(0, |(at, _)| at);
+    let start = output.char_indices().rev().nth(TAIL - 1).map_or(0, |(at, _)| at);
     output[start..].to_owned()
 }
 
@@ -134,7 +142,7 @@ fn verdict(outcome: &Outcome) -> Verdict {
     match outcome {
         Outcome::Ended { code: Some(0), .. } => Verdict::Clean,
         Outcome::Ended { code: Some(FOUND), .. } => Verdict::Found,
-        Outcome::Ended { .. } => Verdict::Failed,
+        Outcome::Ended { .. } | Outcome::Failed(_) => Verdict::Failed,
         Outcome::TimedOut => Verdict::TimedOut,
         Outcome::Absent => Verdict::Skipped,
     }
@@ -148,18 +156,19 @@ pub(super) fn sanitize(card: usize) -> Vec<SanitizerRun> {
         .map(|tool| {
             progress(&format!("compute-sanitizer {tool}"));
             let outcome = match &program {
-                Err(_) => Outcome::Absent,
+                Err(error) => Outcome::Failed(io::Error::new(error.kind(), error.to_string())),
                 Ok(program) => {
                     let mut command = Command::new("compute-sanitizer");
                     command.args(["--tool", tool, "--error-exitcode", &FOUND.to_string()]).arg(program);
                     command.args(["gpu-check", "--only", "correctness", "--quick", "--require-gpu"]);
                     command.args(["--card", &card.to_string()]);
-                    run(&mut command, "", SANITIZER_MAX)
+                    run(command, "", SANITIZER_MAX)
                 }
             };
             let verdict = verdict(&outcome);
             let said = match &outcome {
                 Outcome::Ended { output, .. } if verdict != Verdict::Clean => Some(tail(output)),
+                Outcome::Failed(error) => Some(error.to_string()),
                 Outcome::Ended { .. } | Outcome::TimedOut | Outcome::Absent => None,
             };
             let run = SanitizerRun { tool, verdict, said };
@@ -181,7 +190,7 @@ struct Request {
 
 #[derive(Serialize)]
 struct BoardRequest {
-    name: String,
+    config: String,
     taps: usize,
     /// `[cells, taps]`, 511 off the board.
     sources: Vec<u16>,
@@ -213,7 +222,7 @@ pub(super) struct TorchAnswer {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct TorchFigure {
     what: String,
-    board: String,
+    config: String,
     network: String,
     batch: usize,
     /// `eager` or `compile`.
@@ -241,7 +250,7 @@ fn request(card: usize, quick: bool) -> Request {
         });
         let batches = batches(board);
         BoardRequest {
-            name: board.to_string(),
+            config: Config { board, seats: 2 }.key(),
             taps,
             sources: sources.to_vec(),
             coordinates,
@@ -274,9 +283,12 @@ fn torch_answer(card: usize, quick: bool) -> TorchReport {
         Ok(input) => input,
         Err(error) => return skipped(error.to_string()),
     };
-    match run(Command::new("python3").arg("-c").arg(TORCH), &input, TORCH_MAX) {
+    let mut python = Command::new("python3");
+    python.args(["-c", TORCH]);
+    match run(python, &input, TORCH_MAX) {
         Outcome::Absent => skipped("there is no python3".into()),
         Outcome::TimedOut => skipped("not done in time".into()),
+        Outcome::Failed(error) => skipped(error.to_string()),
         Outcome::Ended { code: Some(0), output } => match serde_json::from_str(&output) {
             Ok(answer) => TorchReport { skipped: None, answer: Some(answer) },
             Err(error) => skipped(format!("its answer was not understood: {error}")),
@@ -300,11 +312,9 @@ impl TorchReport {
         };
         writeln!(out, "PyTorch {} on {}", answer.torch, answer.device)?;
         for theirs in &answer.results {
-            let config =
-                theirs.board.parse().map(|board| Config { board, seats: 2 }.key()).unwrap_or_default();
             let same = |figure: &&Figure| {
                 figure.what == theirs.what
-                    && figure.config == config
+                    && figure.config == theirs.config
                     && figure.network.as_deref() == Some(theirs.network.as_str())
                     && figure.batch == theirs.batch
             };
@@ -314,7 +324,7 @@ impl TorchReport {
                 out,
                 "{:<13}{:<13}{:<9}{:>7}  {:<8}{:<7}{:>13}  ours is {} times as fast{}",
                 theirs.what,
-                theirs.board,
+                theirs.config,
                 theirs.network,
                 theirs.batch,
                 theirs.mode,
@@ -333,7 +343,9 @@ mod tests {
     use super::*;
 
     fn shell(script: &str, input: &str, limit: Duration) -> Outcome {
-        run(Command::new("sh").args(["-c", script]), input, limit)
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        run(command, input, limit)
     }
 
     #[test]
@@ -344,7 +356,15 @@ mod tests {
             other => panic!("{other:?}"),
         }
         assert!(matches!(shell("sleep 600 & sleep 600", "", Duration::from_millis(50)), Outcome::TimedOut));
-        assert!(matches!(run(&mut Command::new("no-such-program-here"), "", long), Outcome::Absent));
+        // It says more than is kept, and what it started outlives it no longer than its group.
+        let many = format!("head -c {} /dev/zero; exec >&-; sleep 600", OUTPUT_MAX + 1_000_000);
+        assert!(matches!(shell(&many, "", Duration::from_secs(3)), Outcome::TimedOut));
+        match shell(&format!("head -c {} /dev/zero", OUTPUT_MAX + 1_000_000), "", long) {
+            Outcome::Ended { code, output } => assert_eq!((code, output.len()), (Some(0), OUTPUT_MAX)),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(run(Command::new("no-such-program-here"), "", long), Outcome::Absent));
+        assert!(matches!(run(Command::new("/"), "", long), Outcome::Failed(_)));
     }
 
     #[test]
@@ -357,11 +377,12 @@ mod tests {
             (ended(None), Verdict::Failed, true),
             (Outcome::TimedOut, Verdict::TimedOut, true),
             (Outcome::Absent, Verdict::Skipped, false),
+            (Outcome::Failed(io::Error::other("no")), Verdict::Failed, true),
         ] {
             let run = SanitizerRun { tool: "memcheck", verdict: verdict(&outcome), said: None };
             assert_eq!((run.verdict, run.is_fault()), (expected, fault), "{outcome:?}");
         }
-        assert_eq!(tail(&"ä".repeat(5000)).chars().count(), TAIL + 1);
+        assert_eq!(tail(&"ä".repeat(5000)).chars().count(), TAIL);
     }
 
     #[test]
@@ -370,7 +391,7 @@ mod tests {
         assert_eq!(request.boards.len(), 3);
         for board in &request.boards {
             assert_eq!(board.sources.len(), board.coordinates.len() * board.taps);
-            assert!(board.moves > 5 && !board.batches.is_empty(), "{}: {}", board.name, board.moves);
+            assert!(board.moves > 5 && !board.batches.is_empty(), "{}: {}", board.config, board.moves);
         }
     }
 }

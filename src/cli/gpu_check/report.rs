@@ -102,10 +102,14 @@ impl Figure {
         }
     }
 
-    /// With what was measured.
-    pub(super) fn measured<E: Display>(mut self, measured: Result<Speed, E>) -> Self {
+    /// With what was measured, and its shares of what `roofline_per_s` and `flops` allow on a card with these peaks.
+    pub(super) fn measured<E: Display>(mut self, measured: Result<Speed, E>, peaks: &Peaks) -> Self {
         match measured {
-            Ok(speed) => self.measured = Some(speed),
+            Ok(speed) => {
+                self.share_of_roofline = self.roofline_per_s.map(|most| speed.median / most);
+                self.share_of_tensor_peak = self.flops.map(|flops| speed.median * flops / peaks.tensor_flops);
+                self.measured = Some(speed);
+            }
             Err(error) => self.error = Some(error.to_string()),
         }
         self
@@ -322,7 +326,7 @@ mod tests {
         assert!(!found.ok && text(&found).contains("WRONG a: b is c"), "{}", text(&found));
         let mut failed = report();
         let figure = Figure::new("forward", "positions/s", "hex8_2p".into(), Some("b6c96".into()), 256);
-        failed.benchmarks.push(figure.measured(Err("no memory")));
+        failed.benchmarks.push(figure.measured(Err("no memory"), &Properties::h200().peaks()));
         failed.judge();
         assert!(!failed.ok && text(&failed).contains("FAILED: no memory"));
     }
@@ -333,11 +337,12 @@ mod tests {
         let mut figure = Figure::new("forward", "positions/s", "hex8_2p".into(), Some("b6c96".into()), 4096);
         figure.predicted_per_s = Some(4e6);
         figure.roofline_per_s = Some(8e6);
-        figure.share_of_roofline = Some(0.375);
-        found.benchmarks.push(figure.measured(Ok::<_, &str>(Speed::of(vec![3e6]).unwrap())));
+        let peaks = Properties::h200().peaks();
+        figure.flops = Some(peaks.tensor_flops / 12e6);
+        found.benchmarks.push(figure.measured(Ok::<_, &str>(Speed::of(vec![3e6]).unwrap()), &peaks));
         found.judge();
         let line = text(&found);
-        for part in ["3.00 M", "8.00 M", "37.5 %", "4.00 M", "0.75"] {
+        for part in ["3.00 M", "8.00 M", "37.5 %", "25.0 %", "4.00 M", "0.75"] {
             assert!(line.contains(part), "{part} in {line}");
         }
         let json: serde_json::Value = serde_json::from_str(&serde_json::to_string(&found).unwrap()).unwrap();

@@ -4,12 +4,10 @@
 //! variables, ends in time, and what it says is bounded.
 
 use super::{Advice, Recommendation};
+use crate::process::listen;
 use raft::ClusterState;
 use std::{io, process::Stdio, time::Duration};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt},
-    process::Command,
-};
+use tokio::process::Command;
 
 /// How long it may take; then it is killed.
 const WAIT: Duration = Duration::from_secs(60);
@@ -67,7 +65,8 @@ impl Order {
             .kill_on_drop(true)
             .spawn()?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
-        let ended = async { tokio::join!(listen(out), listen(err), child.wait()) };
+        let ended =
+            async { tokio::join!(listen(out, SAID_BYTES_MAX), listen(err, SAID_BYTES_MAX), child.wait()) };
         let ended = tokio::time::timeout(wait, Box::pin(ended)).await;
         let (mut said, complaint, status) = ended.map_err(|_| OrderError::Timeout)?;
         said.extend(complaint);
@@ -75,17 +74,6 @@ impl Order {
         let status = status?;
         if status.success() { Ok(said) } else { Err(OrderError::Status { status, said }) }
     }
-}
-
-/// Reads to the end, and keeps the beginning.
-async fn listen(pipe: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
-    let (mut kept, mut buffer) = (Vec::new(), [0; 1024]);
-    let Some(mut pipe) = pipe else { return kept };
-    while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
-        let room = (SAID_BYTES_MAX - kept.len()).min(count);
-        kept.extend_from_slice(&buffer[..room]);
-    }
-    kept
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! argument. What it leaves is believed no more than what a peer sends.
 
 use super::Wanted;
+use crate::process::listen;
 use p2p::{P2pHandle, blobs::StoreError};
 use std::{
     fs,
@@ -11,7 +12,7 @@ use std::{
     process::Stdio,
     time::{Duration, Instant},
 };
-use tokio::{io::AsyncReadExt, process::Command};
+use tokio::process::Command;
 
 /// Between looks at what it has written.
 const LOOK: Duration = Duration::from_millis(200);
@@ -101,16 +102,6 @@ async fn run(words: &[String], target: &Path, bytes_max: u64, limit: Duration) -
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.kill_on_drop(true).spawn()?;
     let said = child.stderr.take();
-    let listen = async {
-        let mut words = Vec::new();
-        let Some(mut said) = said else { return words };
-        let mut part = [0; 512];
-        while let Ok(count @ 1..) = said.read(&mut part).await {
-            let room = WORDS_MAX.saturating_sub(words.len()).min(count);
-            words.extend_from_slice(&part[..room]);
-        }
-        words
-    };
     let watch = async {
         loop {
             if Instant::now() >= deadline {
@@ -123,7 +114,7 @@ async fn run(words: &[String], target: &Path, bytes_max: u64, limit: Duration) -
         }
     };
     tokio::select! {
-        (ended, said) = async { tokio::join!(child.wait(), listen) } => {
+        (ended, said) = async { tokio::join!(child.wait(), listen(said, WORDS_MAX)) } => {
             let ended = ended?;
             let said = String::from_utf8_lossy(&said).trim().to_owned();
             if ended.success() { Ok(()) } else { Err(OperatorError::Failed(format!("{ended} {said}"))) }

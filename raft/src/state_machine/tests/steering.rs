@@ -298,7 +298,7 @@ fn the_memory_of_events_is_bounded() {
     let mut world = World::three();
     for n in 0..400u32 {
         let Command::SetBackpressure { config_key, depth, threshold, release_threshold, .. } =
-            steering_of(0, 0)
+            super::sequences::steering_of(0, 0)
         else {
             panic!()
         };

@@ -1,0 +1,105 @@
+//! What is refused before it is looked at.
+
+use super::*;
+
+#[test]
+fn what_is_too_large_or_senseless_is_refused_unseen() {
+    let world = World::three();
+    let long = "x".repeat(TEXT_MAX + 1);
+    let cases: Vec<Command> = vec![
+        Command::InitConfig {
+            config_key: String::new(),
+            champion: hash(2),
+            size: 1,
+            threshold: 1,
+            target: target(),
+            at_ms: 1,
+        },
+        Command::InitConfig {
+            config_key: "Hex8".into(),
+            champion: hash(2),
+            size: 1,
+            threshold: 1,
+            target: target(),
+            at_ms: 1,
+        },
+        Command::InitConfig {
+            config_key: "x".repeat(33),
+            champion: hash(2),
+            size: 1,
+            threshold: 1,
+            target: target(),
+            at_ms: 1,
+        },
+        Command::InitConfig {
+            config_key: "x".into(),
+            champion: hash(2),
+            size: 1,
+            threshold: 0,
+            target: target(),
+            at_ms: 1,
+        },
+        Command::SetTarget {
+            config_key: CONFIG.into(),
+            target: SelfplayTarget { weight: -1.0, ..target() },
+            at_ms: 1,
+        },
+        Command::SetTarget {
+            config_key: CONFIG.into(),
+            target: SelfplayTarget { weight: f64::INFINITY, ..target() },
+            at_ms: 1,
+        },
+        Command::SetTarget {
+            config_key: CONFIG.into(),
+            target: SelfplayTarget { reason: long.clone(), ..target() },
+            at_ms: 1,
+        },
+        Command::SetOnline { node: 1, online: false, reason: long.clone(), observed_boot: 1, at_ms: 1 },
+        Command::Reject { config_key: CONFIG.into(), candidate: hash(1), reason: long, at_ms: 1 },
+        segment(60, 1, &[1; 65]),
+        Command::CompleteEvaluation {
+            config_key: CONFIG.into(),
+            epoch: 1,
+            node: 1,
+            evidence: crate::Evidence { wins: 41, ..evidence(hash(2), hash(1)) },
+            at_ms: 1,
+        },
+        Command::CompleteEvaluation {
+            config_key: CONFIG.into(),
+            epoch: 1,
+            node: 1,
+            evidence: crate::Evidence { elo_delta: 1e6, ..evidence(hash(2), hash(1)) },
+            at_ms: 1,
+        },
+        Command::CompleteEvaluation {
+            config_key: CONFIG.into(),
+            epoch: 1,
+            node: 1,
+            evidence: crate::Evidence { elo_error: f64::NAN, ..evidence(hash(2), hash(1)) },
+            at_ms: 1,
+        },
+        Command::CompleteEvaluation {
+            config_key: CONFIG.into(),
+            epoch: 1,
+            node: 1,
+            evidence: crate::Evidence { segments: vec![hash(1); 257], ..evidence(hash(2), hash(1)) },
+            at_ms: 1,
+        },
+        Command::CompleteTraining {
+            config_key: CONFIG.into(),
+            epoch: 1,
+            node: 1,
+            model: model(hash(3), hash(1)),
+            report: crate::TrainingReport { val_loss: f64::NAN, ..report() },
+            at_ms: 1,
+        },
+    ];
+    for command in cases {
+        let mut after = world.clone();
+        let response = after.apply(&command);
+        assert!(matches!(response, Response::Refused(Refusal::Invalid(_))), "{command:?}: {response:?}");
+        after.state.applied = world.state.applied;
+        assert_eq!(after.state, world.state);
+    }
+    assert!(commands().iter().all(|command| check(command).is_ok()));
+}

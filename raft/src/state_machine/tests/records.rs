@@ -1,0 +1,110 @@
+//! What the cluster keeps of nodes, configurations and segments.
+
+use super::*;
+
+#[test]
+fn nodes() {
+    let mut world = World::three();
+    // The same start again is no news; another one is, and keeps the id.
+    assert_eq!(world.accept(register(2, 2)), Response::Node { id: 2, came_online: false });
+    assert_eq!(world.accept(register(2, 9)), Response::Node { id: 2, came_online: true });
+    assert_eq!(world.accept(online(2, true, 9)), Response::Unchanged);
+    assert_eq!(world.accept(online(2, false, 9)), Response::Online { distributed: vec![] });
+    assert_eq!(world.state.online().count(), 2);
+    assert_eq!(world.accept(register(2, 9)), Response::Node { id: 2, came_online: true });
+    world.refuse(online(2, false, 2), &Refusal::StaleBoot { current: 9, observed: 2 });
+    world.refuse(online(7, false, 2), &Refusal::UnknownNode(7));
+    let leader = |node, term| Command::SetLeader { node, term, at_ms: 1 };
+    assert_eq!(world.accept(leader(1, 5)), Response::Done);
+    assert_eq!(world.accept(leader(1, 5)), Response::Unchanged);
+    world.refuse(leader(2, 5), &Refusal::StaleTerm { current: 5, term: 5 });
+    world.refuse(leader(2, 4), &Refusal::StaleTerm { current: 5, term: 4 });
+    world.refuse(leader(9, 6), &Refusal::UnknownNode(9));
+    assert_eq!(world.accept(leader(2, 6)), Response::Done);
+    assert_eq!(world.state.leader.as_ref().unwrap().elections, 2);
+    for n in 4..=NODES_MAX as u64 {
+        world.accept(register(n, 1));
+    }
+    world.refuse(register(5000, 1), &Refusal::Full("nodes".into()));
+}
+
+#[test]
+fn configurations_and_targets() {
+    let mut world = World::three();
+    assert_eq!(world.accept(init(hash(1))), Response::Unchanged);
+    world.refuse(init(hash(2)), &Refusal::ConfigExists(hash(1)));
+    let other = |key: &str, champion| Command::InitConfig {
+        config_key: key.into(),
+        champion,
+        size: 1,
+        threshold: 1,
+        target: target(),
+        at_ms: 1,
+    };
+    world.refuse(other("square8_2p", hash(1)), &Refusal::ModelExists(hash(1)));
+    let aim = |key: &str, target| Command::SetTarget { config_key: key.into(), target, at_ms: 1 };
+    assert_eq!(world.accept(aim(CONFIG, target())), Response::Unchanged);
+    assert_eq!(world.accept(aim(CONFIG, SelfplayTarget::default())), Response::Done);
+    world.refuse(aim("square8_2p", target()), &Refusal::UnknownConfig("square8_2p".into()));
+    for n in 1..CONFIGS_MAX {
+        world.accept(other(&format!("c{n}"), Hash::of(&n.to_le_bytes())));
+    }
+    world.refuse(other("more", hash(200)), &Refusal::Full("configurations".into()));
+}
+
+#[test]
+fn segments_and_thresholds() {
+    let mut world = World::three();
+    let counts = |total, since| Response::Segment { games_total: total, games_since_training: since };
+    assert_eq!(world.accept(segment(50, 6, &[1, 2])), counts(6, 6));
+    assert_eq!(world.accept(segment(50, 6, &[3])), Response::Duplicate);
+    assert_eq!(world.state.segments.get(&hash(50)).unwrap().holders, BTreeSet::from([1, 2, 3]));
+    let Command::RegisterSegment { config_key, games, samples, model, holders, at_ms, .. } =
+        segment(51, 5, &[1, 2])
+    else {
+        panic!()
+    };
+    let evaluation = Command::RegisterSegment {
+        hash: hash(51),
+        config_key,
+        games,
+        samples,
+        source: "evaluation".into(),
+        model,
+        holders,
+        at_ms,
+    };
+    assert_eq!(world.accept(evaluation), counts(6, 6));
+    world.refuse(segment(52, 1, &[1]), &Refusal::TooFewHolders { have: 1, need: 2 });
+    world.refuse(segment(52, 1, &[]), &Refusal::TooFewHolders { have: 0, need: 2 });
+    world.refuse(segment(52, 1, &[1, 9]), &Refusal::UnknownNode(9));
+    world.refuse(segment(52, 0, &[1, 2]), &Refusal::Invalid("segment".into()));
+    world.accept(online(2, false, 2));
+    world.refuse(segment(52, 1, &[1, 2]), &Refusal::TooFewHolders { have: 1, need: 2 });
+    world.accept(online(3, false, 3));
+    assert_eq!(world.accept(segment(52, 1, &[1])), counts(7, 7)); // alone, one is enough
+    let add = |n, node| Command::AddSegmentHolder { hash: hash(n), node, at_ms: 1 };
+    assert_eq!(world.accept(add(52, 2)), Response::Done);
+    assert_eq!(world.accept(add(52, 2)), Response::Unchanged);
+    world.refuse(add(52, 9), &Refusal::UnknownNode(9));
+    world.refuse(add(99, 1), &Refusal::UnknownSegment(hash(99)));
+    let reached = |crossing| Command::ThresholdReached { config_key: CONFIG.into(), crossing, at_ms: 1 };
+    world.refuse(reached(1), &Refusal::BelowThreshold { games: 7, threshold: 10 });
+    world.refuse(reached(2), &Refusal::WrongCrossing { expected: 1, given: 2 });
+    world.refuse(reached(0), &Refusal::WrongCrossing { expected: 1, given: 0 });
+    assert_eq!(world.accept(segment(53, u64::MAX, &[1])), counts(u64::MAX, u64::MAX)); // no overflow
+    assert_eq!(world.accept(reached(1)), Response::Done);
+    assert_eq!(world.accept(reached(1)), Response::Unchanged);
+    assert_eq!((world.config().games_since_training, world.config().crossings), (0, 1));
+    // Holders are bounded, so that a row is.
+    for n in 4..=100 {
+        world.accept(register(n, 1));
+    }
+    for node in 3..=64 {
+        world.accept(add(52, node));
+    }
+    world.refuse(add(52, 65), &Refusal::Full("holders".into()));
+    let many: Vec<NodeId> = (30..=90).collect();
+    assert_eq!(world.accept(segment(50, 6, &many)), Response::Duplicate);
+    assert_eq!(world.state.segments.get(&hash(50)).unwrap().holders.len(), HOLDERS_MAX);
+}

@@ -1,0 +1,265 @@
+//! Any sequence of commands, sensible or not, keeps the invariants.
+
+use super::*;
+use proptest::prelude::*;
+
+/// A command that fits the state more or less, so that sequences of them get somewhere.
+fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
+    let config_key = || CONFIG.to_owned();
+    let node = 1 + u64::from(n % 4);
+    let at_ms = u64::from(n);
+    let Some(config) = state.config(CONFIG) else {
+        return if choice.is_multiple_of(2) { init(hash(1)) } else { register(node, at_ms % 3) };
+    };
+    let kind = if choice.is_multiple_of(2) { LeaseKind::Training } else { LeaseKind::Evaluation };
+    let candidate = config.candidates.get(usize::from(n) % config.candidates.len().max(1)).copied();
+    let slot = config.lease(kind);
+    match choice % 15 {
+        0 => register(node, at_ms % 3),
+        1 => online(node, !n.is_multiple_of(3), state.nodes.get(&node).map_or(0, |node| node.boot)),
+        2 => segment(n, u64::from(n % 16), &[1, 2, node]),
+        3 => Command::ThresholdReached { config_key: config_key(), crossing: config.crossings + 1, at_ms },
+        4 | 5 => {
+            let subject = candidate.or(Some(config.champion)).filter(|_| kind == LeaseKind::Evaluation);
+            grant(kind, node, subject, at_ms)
+        }
+        6 | 7 => match (kind, &slot.live) {
+            (LeaseKind::Training, Some(lease)) => trained(lease, model(hash(n), config.champion)),
+            (LeaseKind::Evaluation, Some(lease)) => {
+                let watched = lease.subject == Some(config.champion);
+                let before = config.fallback().filter(|_| watched).map(|before| before.model);
+                evaluated(
+                    lease,
+                    evidence(lease.subject.unwrap_or(hash(n)), before.unwrap_or(config.champion)),
+                )
+            }
+            (_, None) => {
+                Command::RenewLease { kind, config_key: config_key(), epoch: slot.epoch, node, at_ms }
+            }
+        },
+        8 => match &slot.live {
+            Some(lease) if n.is_multiple_of(2) => Command::ExpireLease {
+                kind,
+                config_key: config_key(),
+                epoch: lease.epoch,
+                last_renewed_ms: lease.renewed_ms,
+                reason: "r".into(),
+                at_ms,
+            },
+            Some(lease) => Command::RenewLease {
+                kind,
+                config_key: config_key(),
+                epoch: lease.epoch,
+                node: lease.node,
+                at_ms,
+            },
+            None => Command::FailLease {
+                kind,
+                config_key: config_key(),
+                epoch: slot.epoch,
+                node,
+                error: "e".into(),
+                at_ms,
+            },
+        },
+        9 => Command::ModelHeld { model: candidate.unwrap_or(config.champion), node, at_ms },
+        10 => Command::Promote {
+            config_key: config_key(),
+            candidate: candidate.unwrap_or(hash(n)),
+            expected_champion: config.champion,
+            elo_delta_min: 10.0,
+            at_ms,
+        },
+        11 => regression(choice, n, config),
+        12 => steering_of(choice, n),
+        13 => Command::Appoint {
+            config_key: config_key(),
+            model: candidate.unwrap_or(config.initial),
+            expected_champion: config.champion,
+            reason: "r".into(),
+            at_ms,
+        },
+        _ => match n % 4 {
+            0 => Command::Reject {
+                config_key: config_key(),
+                candidate: candidate.unwrap_or(hash(n)),
+                reason: "r".into(),
+                at_ms,
+            },
+            1 => Command::SetLeader { node, term: at_ms, at_ms },
+            2 => Command::AddSegmentHolder { hash: hash(n), node, at_ms },
+            _ => Command::SetTarget {
+                config_key: config_key(),
+                target: SelfplayTarget { weight: f64::from(n), ..target() },
+                at_ms,
+            },
+        },
+    }
+}
+
+/// A champion that regresses, is rolled back, and settles.
+fn regression(choice: u8, n: u8, config: &ConfigState) -> Command {
+    let (config_key, at_ms) = (CONFIG.to_owned(), u64::from(n));
+    let trigger = n.is_multiple_of(2).then(|| hash(n));
+    let named = trigger.is_none() || n.is_multiple_of(3);
+    let champion = named.then_some(config.champion);
+    match choice % 3 {
+        0 => Command::Rollback {
+            config_key,
+            expected_champion: champion,
+            reason: "r".into(),
+            triggered_by: "t".into(),
+            trigger,
+            at_ms,
+        },
+        _ => Command::ReportRegression {
+            config_key,
+            champion,
+            severity: [Some(Severity::Minor), Some(Severity::Critical), None][usize::from(n % 3)],
+            elo_drop: f64::from(n),
+            games: 50,
+            reason: "r".into(),
+            trigger,
+            at_ms,
+        },
+    }
+}
+
+/// What else the leader's daemons set.
+pub(super) fn steering_of(choice: u8, n: u8) -> Command {
+    let (config_key, at_ms, reason) = (CONFIG.to_owned(), u64::from(n), "r".to_owned());
+    let factor = 0.5 + f64::from(n % 4);
+    match choice % 5 {
+        0 => Command::SetBackpressure {
+            config_key,
+            active: n.is_multiple_of(2),
+            depth: 3,
+            threshold: 2,
+            release_threshold: 1,
+            trigger: n.is_multiple_of(3).then(|| hash(n)),
+            at_ms,
+        },
+        1 => Command::SetFeedback {
+            config_key,
+            feedback: Feedback { exploration: factor, ..Feedback::default() },
+            at_ms,
+        },
+        2 => Command::SetLearningRate { config_key, scale: factor, reason, at_ms },
+        3 => Command::SetCurriculum { config_key, weight: factor, reason, emergency: n > 200, at_ms },
+        _ => Command::SetDraining { node: 1 + u64::from(n % 4), draining: n > 200, reason, at_ms },
+    }
+}
+
+/// Steps of a sequence: mostly sensible commands, some from nowhere.
+fn steps() -> impl Strategy<Value = Vec<(bool, u8, u8)>> {
+    prop::collection::vec((prop::bool::weighted(0.9), any::<u8>(), any::<u8>()), 0..250)
+}
+
+fn command_of(state: &ClusterState, (fits, choice, n): (bool, u8, u8)) -> Command {
+    let samples = commands();
+    if fits { sensible(state, choice, n) } else { samples[usize::from(choice) % samples.len()].clone() }
+}
+
+/// What holds in every state, and between a state and the next.
+fn invariants(before: &ClusterState, after: &ClusterState) {
+    assert!(after.last_node_id >= before.last_node_id && after.nodes.len() as u64 == after.last_node_id);
+    for (key, config) in after.configs.iter() {
+        let mut champion = config.initial;
+        let mut elo = ELO_INITIAL;
+        for (generation, promotion) in (1..).zip(&config.history) {
+            assert_eq!((promotion.generation, promotion.previous), (generation, champion));
+            assert_eq!(promotion.previous_elo.to_bits(), elo.to_bits());
+            (champion, elo) = (promotion.model, promotion.new_elo);
+        }
+        assert_eq!((config.champion, config.generation), (champion, config.history.len() as u64));
+        assert!(config.consumed <= config.crossings && config.games_since_training <= config.games_total);
+        let champions =
+            after.models.iter().filter(|(_, m)| m.config_key == *key && m.status == ModelStatus::Champion);
+        assert_eq!(champions.map(|(hash, _)| *hash).collect::<Vec<_>>(), [champion]);
+        let candidates =
+            after.models.iter().filter(|(_, m)| m.config_key == *key && m.status == ModelStatus::Candidate);
+        let listed: BTreeSet<Hash> = config.candidates.iter().copied().collect();
+        let played = after.segments.iter().map(|(_, segment)| segment).filter(|segment| {
+            segment.config_key == *key && segment.model == champion && segment.source == SELFPLAY_SOURCE
+        });
+        assert_eq!(config.champion_games, played.map(|segment| segment.games).sum::<u64>());
+        let steering = &config.steering;
+        assert!(steering.regression.as_ref().is_none_or(|regression| regression.champion == champion));
+        let before_it = config.fallback();
+        assert!(before_it.is_none_or(|back| back.model != champion && back.generation < config.generation));
+        assert!(
+            steering.watch.is_none_or(|watch| before_it.is_some_and(|back| back.model == watch.opponent))
+        );
+        assert!(steering.watch.is_none_or(|watch| watch.wins + watch.losses <= watch.games));
+        assert_eq!(candidates.map(|(hash, _)| *hash).collect::<BTreeSet<_>>(), listed);
+        for kind in [LeaseKind::Training, LeaseKind::Evaluation] {
+            let slot = config.lease(kind);
+            assert!(slot.live.as_ref().is_none_or(|lease| lease.epoch == slot.epoch && lease.kind == kind));
+        }
+        if let Some(old) = before.configs.get(key) {
+            for kind in [LeaseKind::Training, LeaseKind::Evaluation] {
+                let (old, new) = (old.lease(kind), config.lease(kind));
+                assert!(new.epoch == old.epoch || (new.epoch == old.epoch + 1 && old.live.is_none()));
+            }
+            assert!(config.crossings >= old.crossings && config.games_total >= old.games_total);
+            assert!(config.history.starts_with(&old.history), "history was rewritten");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_sequence(steps in steps()) {
+        let mut world = World::default();
+        let mut kept = std::collections::BTreeMap::new();
+        for step in steps {
+            let command = command_of(&world.state, step);
+            let before = world.clone();
+            let mut twin = world.clone();
+            let response = world.apply(&command);
+            prop_assert_eq!(&twin.apply(&command), &response, "not deterministic: {:?}", command);
+            prop_assert_eq!(&twin.state, &world.state);
+            invariants(&before.state, &world.state);
+            // What changed is what is written; a refusal writes nothing.
+            let changes = rows::changes(&before.state, &world.state).unwrap();
+            if matches!(response, Response::Refused(_) | Response::Unchanged) {
+                twin.state.applied = before.state.applied;
+                prop_assert_eq!(&twin.state, &before.state, "{:?} changed something", command);
+                prop_assert!(changes.is_empty(), "{:?} wrote {:?}", command, changes);
+            }
+            for row in changes {
+                kept.insert((row.kind, row.key.clone()), row);
+            }
+            // Said twice, done once.
+            let mut again = world.clone();
+            again.apply(&command);
+            again.state.applied = world.state.applied;
+            prop_assert_eq!(&again.state, &world.state, "{:?} is not idempotent", command);
+        }
+        let restored = rows::restore(kept.into_values(), world.state.applied).unwrap();
+        prop_assert_eq!(&restored, &world.state);
+        let all = rows::rows(&world.state).unwrap();
+        prop_assert_eq!(&rows::restore(all, world.state.applied).unwrap(), &world.state);
+    }
+}
+
+/// The sequences above are worth something: they reach promotions.
+#[test]
+fn sequences_get_somewhere() {
+    use rand::{RngExt, SeedableRng};
+    let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(5);
+    let (mut promotions, mut rollbacks, mut watched) = (0, 0, 0);
+    for _ in 0..40 {
+        let mut world = World::default();
+        for _ in 0..250 {
+            let command = command_of(&world.state, (rng.random_bool(0.9), rng.random(), rng.random()));
+            rollbacks += u32::from(matches!(world.apply(&command), Response::RolledBack { .. }));
+        }
+        let config = world.state.config(CONFIG);
+        promotions += config.map_or(0, |config| config.history.len());
+        watched += u32::from(config.is_some_and(|config| config.steering.watch.is_some()));
+    }
+    assert!(promotions >= 8 && rollbacks >= 2 && watched >= 1, "{promotions} {rollbacks} {watched}");
+}

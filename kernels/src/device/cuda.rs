@@ -263,9 +263,10 @@ impl Cuda {
 
 impl Drop for Cuda {
     fn drop(&mut self) {
-        // The kernels are unloaded when nobody has them any more.
+        // The kernels are unloaded when nobody has them any more, and never if one of them may still run.
         if let Err(error) = self.wait() {
             tracing::warn!(%error, "a stream did not come to its end");
+            std::mem::forget(Arc::clone(&self.loaded));
         }
     }
 }

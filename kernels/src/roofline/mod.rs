@@ -392,6 +392,15 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_read_before_a_training_step_is_launched() {
+        let [small, ..] = sizes(Board::Hex8);
+        let recorded = record_training(Board::Hex8, small, 3).unwrap().recorded;
+        let launches = recorded.launches.len();
+        assert!(launches > 10);
+        assert_eq!(recorded.reads_after, [launches; 2], "the losses, and whether the gradient is finite");
+    }
+
+    #[test]
     fn every_kernel_but_the_probes_fits_on_every_target() {
         let found = occupancies().unwrap();
         let kernels: std::collections::BTreeSet<_> = found.iter().map(|of| of.kernel.as_str()).collect();

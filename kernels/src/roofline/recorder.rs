@@ -22,7 +22,8 @@ pub(crate) struct Recorder(Arc<Mutex<Recorded>>);
 pub(crate) struct Recorded {
     pub(crate) launches: Vec<Launch>,
     pub(crate) bytes_up: usize,
-    pub(crate) bytes_down: usize,
+    /// How many launches there were before each read.
+    pub(crate) reads_after: Vec<usize>,
     next: u64,
 }
 
@@ -64,7 +65,7 @@ impl Device for Recorder {
 
     /// Ones, as f32: every number is finite.
     fn download(&self, _memory: &u64, bytes: &mut [u8]) -> Result<(), DeviceError> {
-        self.with(|recorded| recorded.bytes_down += bytes.len());
+        self.with(|recorded| recorded.reads_after.push(recorded.launches.len()));
         bytes.chunks_exact_mut(4).for_each(|word| word.copy_from_slice(&1.0f32.to_le_bytes()));
         Ok(())
     }

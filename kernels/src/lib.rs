@@ -34,8 +34,8 @@ pub use checkpoint::{
 };
 pub use cpu::CpuEvaluator;
 pub use device::{
-    AnyBackend, Backend, CheckError, Checked, CpuBackend, CudaBackend, DeviceError, Failures, PlayWaves,
-    PlayoutReport, WaveDecision, WaveGame, WaveReport, WaveSettings,
+    AnyBackend, Backend, CpuBackend, CudaBackend, DeviceError, Failures, PlayWaves, WaveDecision, WaveGame,
+    WaveReport, WaveSettings,
 };
 pub use encode::{CHANNELS, ENCODER_VERSION, GLOBALS, encode, relative};
 pub use evaluator::{AnyEvaluator, Evaluation, Evaluator, Query};

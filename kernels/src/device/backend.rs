@@ -4,8 +4,6 @@ use super::DeviceError;
 use super::any::Tally;
 use super::cuda::{self, Cuda, Loaded};
 use super::evaluator::DeviceEvaluator;
-use super::playouts::{PlayoutReport, playouts};
-use super::referee::{CheckError, Checked, Referee};
 use super::train::DeviceTrainer;
 use super::trial::trial;
 use super::wave::Wave;
@@ -134,25 +132,6 @@ impl CudaBackend {
 }
 
 impl CudaBackend {
-    /// Compares the rules on the card with those of the crate `rules` over random games of a configuration: the legal
-    /// moves and the effect of one at every step, and the games that the card plays on its own.
-    ///
-    /// # Errors
-    /// [`CheckError`] names the first difference.
-    pub fn check_rules(&self, config: Config, games: u32, seed: u64) -> Result<Checked, CheckError> {
-        let card = Cuda::new(&self.loaded)?;
-        with_board!(config.board, T => Referee::<_, T>::new(&card, seed).random_games(config, games))
-    }
-
-    /// Plays random games from the empty board to their end on the card, all at once, and times them.
-    ///
-    /// # Errors
-    /// [`DeviceError`] if the card cannot play so many.
-    pub fn playouts(&self, config: Config, games: u32, seed: u64) -> Result<PlayoutReport, DeviceError> {
-        let card = Cuda::new(&self.loaded)?;
-        with_board!(config.board, T => playouts::<_, T>(&card, config, games, seed))
-    }
-
     /// Plays games of a network against itself on the card, search included.
     ///
     /// # Errors

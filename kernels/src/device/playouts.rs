@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 /// What random games came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PlayoutReport {
+pub(crate) struct PlayoutReport {
     /// Games that were played to their end.
-    pub games: u64,
+    pub(crate) games: u64,
     /// Steps of all games, null steps included.
-    pub steps: u64,
+    pub(crate) steps: u64,
     /// Games that each seat won.
-    pub wins: [u64; SEATS_MAX],
+    pub(crate) wins: [u64; SEATS_MAX],
     /// From the launch until the results were on the host; the first launch also loads the kernel.
-    pub elapsed: Duration,
+    pub(crate) elapsed: Duration,
 }
 
 /// Plays random games from the empty board, all at once. The pie rule is on with two seats.

@@ -14,7 +14,7 @@ const GAMES_AT_ONCE: u32 = 256;
 
 /// Why a check of the rules did not pass.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CheckError {
+pub(crate) enum CheckError {
     /// The device did not do what it was asked.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -32,11 +32,11 @@ pub enum CheckError {
 
 /// What was compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Checked {
+pub(crate) struct Checked {
     /// Games that the device played from their start to their end.
-    pub games: u64,
+    pub(crate) games: u64,
     /// Positions with their legal moves, and a move in each.
-    pub steps: u64,
+    pub(crate) steps: u64,
 }
 
 /// Philox4x32-10 (*Salmon et al. 2011*).

@@ -11,11 +11,11 @@ use super::wave_games::{PlayWaves, WaveSettings};
 use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
 use crate::cpu::CpuEvaluator;
-use crate::evaluator::Evaluator;
+use crate::evaluator::AnyEvaluator;
 use crate::network::Network;
 use crate::optimizer::Optimizer;
 use crate::trainer::{Train, Trainer};
-use rules::{Board, Config, Topology, with_board};
+use rules::{Board, Config, with_board};
 use std::sync::Arc;
 
 /// Makes evaluators and trainers. The CPU is the reference; the others agree with it up to the rounding of bf16.
@@ -23,11 +23,11 @@ pub trait Backend {
     /// For a person: which processor this is.
     fn describe(&self) -> String;
 
-    /// An evaluator of a network.
+    /// An evaluator of a network, for positions of any board that it plays on.
     ///
     /// # Errors
     /// [`DeviceError`] if the network cannot be evaluated here; the CPU evaluates all.
-    fn evaluator<T: Topology>(&self, network: Arc<Network>) -> Result<Box<dyn Evaluator<T>>, DeviceError>;
+    fn evaluator(&self, network: Arc<Network>) -> Result<Box<dyn AnyEvaluator>, DeviceError>;
 
     /// An empty batch for [`Self::trainer`].
     fn batch(&self, board: Board) -> Batch;
@@ -57,7 +57,7 @@ impl Backend for CpuBackend {
         "CPU".to_owned()
     }
 
-    fn evaluator<T: Topology>(&self, network: Arc<Network>) -> Result<Box<dyn Evaluator<T>>, DeviceError> {
+    fn evaluator(&self, network: Arc<Network>) -> Result<Box<dyn AnyEvaluator>, DeviceError> {
         Ok(Box::new(CpuEvaluator::new(network)))
     }
 
@@ -121,14 +121,6 @@ impl CudaBackend {
     pub(crate) fn tally(&self) -> &Tally {
         &self.tally
     }
-
-    /// An evaluator with a stream of its own.
-    pub(crate) fn device_evaluator(
-        &self,
-        network: Arc<Network>,
-    ) -> Result<DeviceEvaluator<Cuda>, DeviceError> {
-        Ok(DeviceEvaluator::new(Cuda::new(&self.loaded)?, network)?.counting(self.tally.clone()))
-    }
 }
 
 impl CudaBackend {
@@ -156,8 +148,9 @@ impl Backend for CudaBackend {
         self.description.to_string()
     }
 
-    fn evaluator<T: Topology>(&self, network: Arc<Network>) -> Result<Box<dyn Evaluator<T>>, DeviceError> {
-        Ok(Box::new(self.device_evaluator(network)?))
+    fn evaluator(&self, network: Arc<Network>) -> Result<Box<dyn AnyEvaluator>, DeviceError> {
+        let evaluator = DeviceEvaluator::new(Cuda::new(&self.loaded)?, network)?;
+        Ok(Box::new(evaluator.counting(self.tally.clone())))
     }
 
     fn batch(&self, board: Board) -> Batch {

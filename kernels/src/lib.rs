@@ -62,17 +62,7 @@ pub mod proof {
         (taps.taps, &taps.sources)
     }
 
-    /// Legal moves of a position on average, of the positions that are measured with.
-    #[must_use]
-    pub fn mean_moves(board: Board) -> usize {
-        let positions = 256;
-        let moves: usize = rules::with_board!(board, T => {
-            crate::device::proof::samples::positions::<T>(2, positions).iter().map(|(_, legal)| legal.len()).sum()
-        });
-        moves / positions
-    }
-
     pub use crate::device::proof::{
-        Card, CardEvaluator, Comparison, Effort, Evaluated, Speed, Tolerance, Vector,
+        Card, CardEvaluator, Comparison, Effort, Evaluated, Speed, Tolerance, Vector, mean_moves,
     };
 }

@@ -394,8 +394,8 @@ impl Replay for Cuda {
         begun.map_err(failure("cuStreamBeginCapture"))?;
         let launched = launches();
         // In any case, lest the stream goes on noting.
-        let flags = sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
-        let graph = self.stream.end_capture(flags).map_err(failure("cuStreamEndCapture"));
+        let graph =
+            self.stream.end_capture(sys::CUgraphInstantiate_flags(0)).map_err(failure("cuStreamEndCapture"));
         launched?;
         let none = || DeviceError::Driver { call: "cuStreamEndCapture", reason: "no graph".into() };
         graph?.map(Recording).ok_or_else(none)

@@ -130,15 +130,14 @@ struct Pass {
     batch: usize,
 }
 
-fn seats() -> u8 {
-    2
-}
+/// Of the games that positions are taken from.
+const SEATS: u8 = 2;
 
 fn record_forward(board: Board, architecture: Architecture, batch: usize) -> Result<Pass, DeviceError> {
     let recorder = Recorder::default();
     let mut packed = Batch::packed(board);
     with_board!(board, T => {
-        for (state, legal) in &samples::positions::<T>(seats(), batch) {
+        for (state, legal) in &samples::positions::<T>(SEATS, batch) {
             packed.push(state, legal);
         }
     });
@@ -157,8 +156,8 @@ fn record_forward(board: Board, architecture: Architecture, batch: usize) -> Res
 fn record_training(board: Board, architecture: Architecture, batch: usize) -> Result<Pass, TrainError> {
     let recorder = Recorder::default();
     let mut packed = Batch::packed(board);
-    with_board!(board, T => samples::fill(&mut packed, &samples::positions::<T>(seats(), batch)));
-    let parent = Checkpoint::seeded(Config { board, seats: seats() }, architecture, 1);
+    with_board!(board, T => samples::fill(&mut packed, &samples::positions::<T>(SEATS, batch)));
+    let parent = Checkpoint::seeded(Config { board, seats: SEATS }, architecture, 1);
     let mut trainer =
         train::DeviceTrainer::new(recorder.clone(), &parent, board, Optimizer::default(), batch)?;
     recorder.take();
@@ -193,7 +192,7 @@ impl Pass {
         let mut parts: BTreeMap<&str, (f64, f64, Bound)> = BTreeMap::new();
         for launch in &self.recorded.launches {
             let work = work(launch, self.moves);
-            let (found, _) = predict(launch, usage_of(image, launch.kernel), &work, peaks);
+            let found = predict(launch, usage_of(image, launch.kernel), &work, peaks);
             ideal += roofline(&work, peaks);
             seconds += found.seconds;
             sum.useful_flops += work.useful_flops;
@@ -301,7 +300,7 @@ pub fn occupancies() -> Result<Vec<KernelOccupancy>, TrainError> {
     }
     for (board, kernels) in RULES {
         let recorder = Recorder::default();
-        let config = Config { board, seats: seats() };
+        let config = Config { board, seats: SEATS };
         with_board!(board, T => results_of::<_, T>(&recorder, config, 1, 1))?;
         // What lists and plays moves is launched as what plays games.
         if let Some(launch) = recorder.take().launches.pop() {

@@ -14,4 +14,5 @@ pub(crate) mod timing;
 pub use card::{Card, CardEvaluator, Evaluated};
 pub use comparison::{Comparison, Tolerance};
 pub use golden::Vector;
+pub use samples::mean_moves;
 pub use timing::{Effort, Speed};

@@ -4,7 +4,7 @@ use crate::architecture::Architecture;
 use crate::batch::{Batch, Target};
 use crate::network::Network;
 use rules::playout::{self, Choices};
-use rules::{Move, Options, State, Topology};
+use rules::{Board, Move, Options, State, Topology, with_board};
 
 /// One in so many positions of a random game is taken.
 const EVERY: usize = 4;
@@ -24,6 +24,16 @@ pub(crate) fn positions<T: Topology>(seats: u8, count: usize) -> Vec<(State<T>, 
         });
     }
     chosen
+}
+
+/// Legal moves of a position on average, of the positions that are measured with.
+#[must_use]
+pub fn mean_moves(board: Board) -> usize {
+    let count = 256;
+    let moves: usize = with_board!(board, T => {
+        positions::<T>(2, count).iter().map(|(_, legal)| legal.len()).sum()
+    });
+    moves / count
 }
 
 /// Adds positions as samples: a policy over up to three moves, some seat that won; the last has no policy to teach.

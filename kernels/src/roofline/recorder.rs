@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) struct Launch {
     pub(crate) kernel: KernelName,
     pub(crate) grid: Grid,
-    /// The numbers among the arguments.
+    /// The numbers among the arguments; negative ones are larger than any other.
     pub(crate) ints: Vec<usize>,
     /// Which of the arrays among the arguments are there.
     pub(crate) arrays: Vec<bool>,
@@ -24,7 +24,8 @@ pub(crate) struct Recorded {
     pub(crate) bytes_up: usize,
     /// How many launches there were before each read.
     pub(crate) reads_after: Vec<usize>,
-    next: u64,
+    /// The first address that was never given out.
+    pub(crate) next: u64,
 }
 
 impl Recorder {

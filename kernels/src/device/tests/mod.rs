@@ -24,9 +24,8 @@ mod wave;
 
 use super::array::Plain;
 use super::ops::Part;
+use super::proof::samples::{network_of as network, policy};
 use super::{Array, Bf16};
-use crate::Network;
-use crate::architecture::Architecture;
 use crate::batch::{Batch, Target};
 use emulated::Emulated;
 use rules::playout::{self, Choices};
@@ -119,14 +118,6 @@ fn f32s(values: &[Bf16]) -> Vec<f32> {
     values.iter().map(|value| value.to_f32()).collect()
 }
 
-/// A network of small random weights, none of whose tensors is zero.
-fn network(architecture: Architecture, seed: u64) -> Network {
-    let seeded = Network::seeded(architecture, seed);
-    let mut choices = Choices::new(seed);
-    let noise = |weight: &f32| weight + (choices.below(2001) as f32 - 1000.0) * 3e-5;
-    Network::from_weights(architecture, seeded.weights().iter().map(noise).collect()).unwrap()
-}
-
 /// Positions of random games: one with moves along rays, one for every kind of move that occurs, then any. The last of
 /// several has no policy target. For the CPU and packed.
 fn samples<T: Topology>(seats: u8, count: usize) -> (Batch, Batch) {
@@ -148,12 +139,8 @@ fn samples<T: Topology>(seats: u8, count: usize) -> (Batch, Batch) {
     let (mut batch, mut packed) = (Batch::new(T::BOARD), Batch::packed(T::BOARD));
     for (i, &at) in chosen.iter().enumerate() {
         let (state, legal) = &all[at];
-        let mut policy: Vec<(u16, f32)> =
-            (0..legal.len().min(3)).map(|k| ((k * legal.len() / 3) as u16, 1.0 + k as f32)).collect();
-        policy.dedup_by_key(|entry| entry.0);
-        if i > 0 && i + 1 == chosen.len() {
-            policy.clear();
-        }
+        let teaches = i == 0 || i + 1 < chosen.len();
+        let policy = if teaches { policy(legal.len()) } else { Vec::new() };
         let target = Target { policy: &policy, winner: choices.below(usize::from(seats)) as u8 };
         batch.push_sample(state, legal, target);
         packed.push_sample(state, legal, target);

@@ -1,6 +1,6 @@
 //! A device against the CPU: evaluations and training steps.
 
-use super::comparison::{Comparison, Tolerance};
+use super::comparison::{Comparison, Tolerance, apart};
 use super::samples;
 use crate::architecture::Architecture;
 use crate::batch::Batch;
@@ -114,31 +114,35 @@ where
     Ok(vec![losses, weights, way])
 }
 
-/// The length of the difference of two vectors, each number scaled by another.
-fn apart(a: &[f32], b: &[f32], scales: impl Iterator<Item = f64>) -> f64 {
-    let differences = a.iter().zip(b).map(|(&a, &b)| f64::from(a) - f64::from(b));
-    differences.zip(scales).map(|(difference, scale)| (difference * scale).powi(2)).sum::<f64>().sqrt()
-}
-
 /// Compares the length of the difference with the length of what is wanted.
 fn similar(what: String, got: &[f32], wanted: &[f32]) -> Comparison {
-    let length = wanted.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>().sqrt();
-    let difference = apart(got, wanted, std::iter::repeat(1.0));
-    within(what, (got.len(), wanted.len()), difference / length, WEIGHTS)
+    let share = || {
+        let (difference, whole) = apart(got, wanted);
+        difference / whole
+    };
+    within(what, (got.len(), wanted.len()), share, WEIGHTS)
 }
 
 /// Compares the length of the difference with that of the way from where the steps began, both scaled by the derivatives.
 fn led_there(what: String, got: &[f32], wanted: &[f32], start: &[f32], derivatives: &[f32]) -> Comparison {
-    let scales = || derivatives.iter().map(|&d| f64::from(d));
-    let share = apart(got, wanted, scales()) / apart(wanted, start, scales());
+    let scaled = |values: &[f32]| -> Vec<f64> {
+        values.iter().zip(derivatives).map(|(&v, &d)| f64::from(v) * f64::from(d)).collect()
+    };
+    let share = || apart(&scaled(got), &scaled(wanted)).0 / apart(&scaled(wanted), &scaled(start)).0;
     within(what, (got.len(), wanted.len()), share, WAY)
 }
 
 /// Whether the difference of so many numbers from as many is a share that is allowed.
-fn within(what: String, (got, wanted): (usize, usize), share: f64, allowed: f64) -> Comparison {
+fn within(
+    what: String,
+    (got, wanted): (usize, usize),
+    share: impl FnOnce() -> f64,
+    allowed: f64,
+) -> Comparison {
     let tolerance = Some(Tolerance { absolute: 0.0, relative: allowed });
-    let close = got == wanted && got > 0 && share <= allowed;
-    let wrong = (!close).then(|| format!("they differ by {share}, {allowed} is allowed"));
+    let share = if got == wanted && got > 0 { share() } else { f64::NAN };
+    let wrong =
+        (share.is_nan() || share > allowed).then(|| format!("they differ by {share}, {allowed} is allowed"));
     let worst = share.is_finite().then_some(share / allowed);
     Comparison { what, compared: wanted, tolerance, worst, wrong }
 }

@@ -83,6 +83,21 @@ impl Comparison {
     }
 }
 
+/// The length of a vector.
+pub(crate) fn length<T: Copy + Into<f64>>(values: &[T]) -> f64 {
+    values.iter().map(|&v| v.into().powi(2)).sum::<f64>().sqrt()
+}
+
+/// The length of the difference of two vectors, and that of the second.
+///
+/// # Panics
+/// If one has more numbers than the other.
+pub(crate) fn apart<T: Copy + Into<f64>>(got: &[T], wanted: &[T]) -> (f64, f64) {
+    assert_eq!(got.len(), wanted.len(), "numbers of two vectors");
+    let difference: Vec<f64> = got.iter().zip(wanted).map(|(&g, &w)| g.into() - w.into()).collect();
+    (length(&difference), length(wanted))
+}
+
 fn lengths(got: usize, wanted: usize) -> Option<String> {
     (got != wanted).then(|| format!("{got} numbers, not {wanted}"))
 }

@@ -5,7 +5,7 @@
 
 mod card;
 pub(crate) mod check;
-mod comparison;
+pub(crate) mod comparison;
 pub(crate) mod golden;
 mod inputs;
 pub(crate) mod samples;

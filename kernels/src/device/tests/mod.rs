@@ -24,6 +24,7 @@ mod wave;
 
 use super::array::Plain;
 use super::ops::Part;
+use super::proof::comparison::apart;
 use super::proof::samples::{network_of as network, policy};
 use super::{Array, Bf16};
 use crate::batch::{Batch, Target};
@@ -52,10 +53,7 @@ fn assert_close(what: &str, got: &[f32], want: &[f32], absolute: f32, relative: 
 
 /// The difference is no longer than `share` of what is wanted, or next to nothing.
 fn assert_similar(what: &str, got: &[f32], want: &[f32], share: f64) {
-    let length =
-        |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
-    let difference = length(&mut got.iter().zip(want).map(|(g, w)| g - w));
-    let whole = length(&mut want.iter().copied());
+    let (difference, whole) = apart(got, want);
     assert!(difference <= share * whole + 2e-3, "{what}: {difference} of {whole}");
 }
 

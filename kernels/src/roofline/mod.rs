@@ -19,7 +19,6 @@ pub use prediction::{PREDICTION_VERSION, Prediction, batches, games_at_once};
 pub use time::Bound;
 
 use crate::architecture::Architecture;
-use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
 use crate::device::games::table_bytes;
 use crate::device::playouts::results_of;
@@ -135,12 +134,7 @@ const SEATS: u8 = 2;
 
 fn record_forward(board: Board, architecture: Architecture, batch: usize) -> Result<Pass, DeviceError> {
     let recorder = Recorder::default();
-    let mut packed = Batch::packed(board);
-    with_board!(board, T => {
-        for (state, legal) in &samples::positions::<T>(SEATS, batch) {
-            packed.push(state, legal);
-        }
-    });
+    let packed = samples::packed(Config { board, seats: SEATS }, batch);
     let positions = packed.packed.as_ref().expect("a batch for a device");
     let network = samples::network(architecture);
     let weights = forward::Weights::new(&recorder, architecture, network.weights())?;
@@ -155,9 +149,9 @@ fn record_forward(board: Board, architecture: Architecture, batch: usize) -> Res
 
 fn record_training(board: Board, architecture: Architecture, batch: usize) -> Result<Pass, TrainError> {
     let recorder = Recorder::default();
-    let mut packed = Batch::packed(board);
-    with_board!(board, T => samples::fill(&mut packed, &samples::positions::<T>(SEATS, batch)));
-    let parent = Checkpoint::seeded(Config { board, seats: SEATS }, architecture, 1);
+    let config = Config { board, seats: SEATS };
+    let packed = samples::filled(config, batch);
+    let parent = Checkpoint::seeded(config, architecture, 1);
     let mut trainer =
         train::DeviceTrainer::new(recorder.clone(), &parent, board, Optimizer::default(), batch)?;
     recorder.take();

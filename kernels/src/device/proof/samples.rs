@@ -4,7 +4,7 @@ use crate::architecture::Architecture;
 use crate::batch::{Batch, Target};
 use crate::network::Network;
 use rules::playout::{self, Choices};
-use rules::{Board, Move, Options, State, Topology, with_board};
+use rules::{Board, Config, Move, Options, State, Topology, with_board};
 
 /// One in so many positions of a random game is taken.
 const EVERY: usize = 4;
@@ -53,6 +53,22 @@ pub(crate) fn fill<T: Topology>(batch: &mut Batch, positions: &[(State<T>, Vec<M
         let winner = choices.below(usize::from(state.seats())) as u8;
         batch.push_sample(state, legal, Target { policy: &policy, winner });
     }
+}
+
+/// Positions as a device is given them to evaluate.
+pub(crate) fn packed(config: Config, count: usize) -> Batch {
+    let mut batch = Batch::packed(config.board);
+    with_board!(config.board, T => {
+        positions::<T>(config.seats, count).iter().for_each(|(state, legal)| batch.push(state, legal));
+    });
+    batch
+}
+
+/// Positions as a device is given them to learn from.
+pub(crate) fn filled(config: Config, count: usize) -> Batch {
+    let mut batch = Batch::packed(config.board);
+    with_board!(config.board, T => fill(&mut batch, &positions::<T>(config.seats, count)));
+    batch
 }
 
 /// A network none of whose tensors is zero.

@@ -1,5 +1,6 @@
 //! Logits of moves, the losses and the way back into the heads: against the CPU's heads in f64.
 
+use super::plain::{narrow, wide};
 use super::{Exact, Inside, assert_close, bf16, f32s, numbers, under_schedules};
 use crate::action::{Action, Actions, KINDS, RAYS, reads, used};
 use crate::architecture::{Architecture, HEAD, Layout};
@@ -105,14 +106,6 @@ impl Uploaded {
         let Self { reads, actions, many, ends, .. } = self;
         Moves { reads, actions, many, ends, count: case.count() }
     }
-}
-
-fn wide(values: &[f32]) -> Vec<f64> {
-    values.iter().map(|&v| f64::from(v)).collect()
-}
-
-fn narrow(values: &[f64]) -> Vec<f32> {
-    values.iter().map(|&v| v as f32).collect()
 }
 
 #[test]

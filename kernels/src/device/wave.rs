@@ -4,7 +4,7 @@
 //! another wave.
 
 use super::forward::{Space, Weights};
-use super::games::{BLOCKS_MAX, of_board, table_bytes, words};
+use super::games::{BLOCKS_MAX, WAVE, of_board, table_bytes, words};
 use super::ops::{COUNT_MAX, Call, HEAD_COLUMNS};
 use super::positions::{HEADER, READS, header};
 use super::wave_games::{PlayWaves, RECORD, WaveGame, WaveReport, WaveSettings, games_of};
@@ -202,7 +202,7 @@ impl<D: Replay, T: Topology> Wave<D, T> {
         let slots = self.settings.slots;
         let (cells, layout) = (slots * T::CELLS, &weights.layout);
         let blocks = slots.min(BLOCKS_MAX);
-        Call::new(of_board(T::BOARD, ["wave_hex8", "wave_square8", "wave_square19", "wave_hexagonal"]))
+        Call::new(of_board(T::BOARD, WAVE))
             .array(&self.uploaded, self.uploaded.len())
             .array(&self.slots, slots * SLOT)
             .array(&self.positions, slots * rooms.nodes * words::<T>())

@@ -20,7 +20,7 @@ pub use time::Bound;
 
 use crate::architecture::Architecture;
 use crate::checkpoint::Checkpoint;
-use crate::device::games::table_bytes;
+use crate::device::games::{APPLY, LEGAL, PLAYOUT, WAVE, of_board, table_bytes};
 use crate::device::playouts::results_of;
 use crate::device::proof::samples;
 use crate::device::{DeviceError, Grid, Image, forward, image, train, wave};
@@ -105,11 +105,6 @@ pub struct KernelOccupancy {
     pub shared_bytes: u32,
     /// How many fit.
     pub occupancy: Occupancy,
-}
-
-/// A network as people call it.
-fn name(architecture: Architecture) -> String {
-    format!("b{}c{}", architecture.blocks, architecture.channels)
 }
 
 /// A network of a board, of the sizes that kernels are compiled for.
@@ -207,7 +202,7 @@ impl Pass {
         let n = self.batch as f64;
         Rate {
             board: board.to_string(),
-            network: name(architecture),
+            network: architecture.size(),
             batch: self.batch,
             launches: self.recorded.launches.len(),
             flops: sum.useful_flops / n,
@@ -249,22 +244,6 @@ pub fn training_rate(
     Ok(record_training(board, architecture, batch)?.rate(board, architecture, peaks, &image))
 }
 
-/// The kernels of the rules, by board.
-const RULES: [(Board, [&str; 3]); 4] = [
-    (Board::Hex8, ["legal_hex8", "apply_hex8", "playout_hex8"]),
-    (Board::Square8, ["legal_square8", "apply_square8", "playout_square8"]),
-    (Board::Square19, ["legal_square19", "apply_square19", "playout_square19"]),
-    (Board::Hexagonal, ["legal_hexagonal", "apply_hexagonal", "playout_hexagonal"]),
-];
-
-/// The kernels of the search, by board.
-const WAVES: [(Board, &str); 4] = [
-    (Board::Hex8, "wave_hex8"),
-    (Board::Square8, "wave_square8"),
-    (Board::Square19, "wave_square19"),
-    (Board::Hexagonal, "wave_hexagonal"),
-];
-
 /// A block of the search, which is a warp.
 fn of_warp(kernel: &'static str, shared_bytes: usize) -> (&'static str, Launch) {
     let grid = Grid { blocks: (1, 1), threads: wave::THREADS, shared_bytes: shared_bytes as u32 };
@@ -292,17 +271,20 @@ pub fn occupancies() -> Result<Vec<KernelOccupancy>, TrainError> {
             add(record_training(board, architecture, 1)?.recorded);
         }
     }
-    for (board, kernels) in RULES {
+    for board in Board::ALL {
         let recorder = Recorder::default();
         let config = Config { board, seats: SEATS };
-        with_board!(board, T => results_of::<_, T>(&recorder, config, 1, 1))?;
+        let table = with_board!(board, T => {
+            results_of::<_, T>(&recorder, config, 1, 1)?;
+            table_bytes::<T>()
+        });
+        launches.extend([of_warp(of_board(board, WAVE), table)]);
         // What lists and plays moves is launched as what plays games.
         if let Some(launch) = recorder.take().launches.pop() {
+            let kernels = [LEGAL, APPLY, PLAYOUT].map(|names| of_board(board, names));
             launches.extend(kernels.map(|kernel| (kernel, Launch { kernel, ..launch.clone() })));
         }
     }
-    launches
-        .extend(WAVES.map(|(board, kernel)| of_warp(kernel, with_board!(board, T => table_bytes::<T>()))));
     launches.extend([of_warp("wave_collect", 0)]);
     let mut found = Vec::new();
     for image in image::manifest()?.images {

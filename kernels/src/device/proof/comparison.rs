@@ -1,6 +1,7 @@
 //! How what a device computed is held against what it should have.
 
 use serde::Serialize;
+use std::fmt;
 
 /// How close numbers have to be: `|got - wanted| <= absolute + relative * |wanted|`; anything that is no number is equal
 /// to anything else that is none.
@@ -72,7 +73,7 @@ impl Comparison {
     }
 
     /// One that could not be made.
-    pub(crate) fn failed(what: String, error: &dyn std::error::Error) -> Self {
+    pub(crate) fn failed(what: String, error: &dyn fmt::Display) -> Self {
         Self { what, compared: 0, tolerance: None, worst: None, wrong: Some(error.to_string()) }
     }
 

@@ -41,6 +41,27 @@ impl Arrays {
     }
 }
 
+/// The arrays of 70 moves.
+struct MoveArrays {
+    reads: Array<Recorder, u8>,
+    actions: Array<Recorder, u32>,
+    many: Array<Recorder, u16>,
+    ends: Array<Recorder, u32>,
+}
+
+impl MoveArrays {
+    fn new(a: &Arrays) -> Self {
+        // How many cells there are in the third is in the second: no launch knows.
+        let many = Array::new(&a.device, 9).unwrap();
+        Self { reads: a.of(KINDS * READS), actions: a.of(70 * ACTION_WORDS), many, ends: a.of(BOARDS) }
+    }
+
+    fn moves(&self) -> Moves<'_, Recorder> {
+        let Self { reads, actions, many, ends } = self;
+        Moves { reads, actions, many, ends, count: 70 }
+    }
+}
+
 /// The launch is made with arrays that are as long as they must be, and with none that is shorter.
 fn refuses_short_arrays(what: &str, launch: impl Fn(&Arrays) -> Result<(), DeviceError>) {
     let run = |cut: Option<usize>| {
@@ -105,14 +126,8 @@ fn short_arrays_of_a_pass_forward_are_refused() {
     refuses_short_arrays("logits", |a| {
         let (head, kinds) = (a.of(ROWS * HEAD_COLUMNS), a.of(BOARDS * KINDS));
         let tables = a.of(PAIRS * KEY + RAYS);
-        let moves = Moves {
-            reads: &a.of(KINDS * READS),
-            actions: &a.of(70 * ACTION_WORDS),
-            many: &Array::new(&a.device, 9)?,
-            ends: &a.of(BOARDS),
-            count: 70,
-        };
-        a.ops().logits(&head, &kinds, (&tables, 0, PAIRS * KEY), &moves, &a.of(70), SHAPE)
+        let moves = MoveArrays::new(a);
+        a.ops().logits(&head, &kinds, (&tables, 0, PAIRS * KEY), &moves.moves(), &a.of(70), SHAPE)
     });
 }
 
@@ -156,17 +171,11 @@ fn short_arrays_of_the_way_back_are_refused() {
         a.ops().losses(&a.of(70), &moves, &targets, &values, &losses, BOARDS, (1.0, 1.0))
     });
     refuses_short_arrays("policy_back", |a| {
-        let moves = Moves {
-            reads: &a.of(KINDS * READS),
-            actions: &a.of(70 * ACTION_WORDS),
-            many: &Array::new(&a.device, 9)?,
-            ends: &a.of(BOARDS),
-            count: 70,
-        };
+        let moves = MoveArrays::new(a);
         let (head, pairs) = (a.of(ROWS * HEAD_COLUMNS), a.of(PAIRS * KEY));
         let out = (&a.of(ROWS * HEAD_COLUMNS), &a.of(ROWS * HEAD_COLUMNS));
         let (dkinds, partial) = (a.of(BOARDS * KINDS), a.of(POLICY_PARTIAL));
-        a.ops().policy_back(&head, (&pairs, 0), &moves, &a.of(70), out, &dkinds, &partial, SHAPE)
+        a.ops().policy_back(&head, (&pairs, 0), &moves.moves(), &a.of(70), out, &dkinds, &partial, SHAPE)
     });
     refuses_short_arrays("weights_back", |a| {
         let (x, dy, sources) = (a.of(ROWS * 48), a.of(ROWS * 96), a.of(CELLS * 7));

@@ -2,8 +2,9 @@
 
 use super::DeviceError;
 use super::any::Tally;
-use super::cuda::{self, Cuda, Loaded};
+use super::cuda::Cuda;
 use super::evaluator::DeviceEvaluator;
+use super::loaded::{self, Loaded};
 use super::train::DeviceTrainer;
 use super::trial::trial;
 use super::wave::Wave;
@@ -91,7 +92,7 @@ impl CudaBackend {
     /// # Errors
     /// [`DeviceError::Absent`] or [`DeviceError::Unsupported`] if there is no driver that our kernels can be loaded with.
     pub fn count() -> Result<usize, DeviceError> {
-        cuda::count()
+        loaded::count()
     }
 
     /// The card of a number, with its kernels loaded: they stay so until the last of what uses them is gone.
@@ -101,7 +102,7 @@ impl CudaBackend {
     pub fn open(ordinal: usize) -> Result<Self, DeviceError> {
         let loaded = Arc::new(Loaded::open(ordinal)?);
         let description = format!("cuda:{ordinal} {}", loaded.describe()).into();
-        Ok(Self { loaded, description, driver: cuda::driver()?.into(), tally: Tally::default() })
+        Ok(Self { loaded, description, driver: loaded::driver()?.into(), tally: Tally::default() })
     }
 
     /// Has it evaluate some positions and compares the answers with those of the CPU.
@@ -109,7 +110,7 @@ impl CudaBackend {
     /// # Errors
     /// [`DeviceError`] says why it is not to be trusted.
     pub fn try_out(&self) -> Result<(), DeviceError> {
-        cuda::guarded(|| trial(Cuda::new(&self.loaded)?))
+        loaded::guarded(|| trial(Cuda::new(&self.loaded)?))
     }
 
     /// Which CUDA its driver is for, as in `CUDA 13.0`.

@@ -14,6 +14,7 @@ mod evaluator;
 pub(crate) mod forward;
 pub(crate) mod games;
 pub(crate) mod image;
+mod loaded;
 mod ops;
 mod ops_back;
 pub(crate) mod playouts;

@@ -7,7 +7,7 @@ use crate::config::Config;
 use kernels::{AnyBackend, Backend as _, CudaBackend, DeviceError};
 use raft::LeaseKind;
 use serde::{Deserialize, Serialize};
-use std::{fmt, num::NonZero, panic, str::FromStr, time::Duration};
+use std::{fmt, num::NonZero, str::FromStr, time::Duration};
 
 /// How long the driver may take to say what there is.
 const PROBE: Duration = Duration::from_secs(60);
@@ -121,12 +121,6 @@ fn probe(wanted: Wanted) -> Found<CudaBackend> {
     Ok(numbers.map(|number| (number, open(number))).collect())
 }
 
-/// [`probe`], also where the library of the driver is not what it says: what it lacks would be a panic.
-fn ask(wanted: Wanted) -> Found<CudaBackend> {
-    let library = || DeviceError::Absent("the library of the driver is incomplete".to_owned());
-    panic::catch_unwind(|| probe(wanted)).unwrap_or_else(|_| Err(library()))
-}
-
 /// What a node computes on.
 #[derive(Debug)]
 pub struct Devices {
@@ -141,7 +135,7 @@ impl Devices {
     /// What there is of what is wanted, and says so in the log. The driver is asked at once, by a thread; whatever it does,
     /// the answer is there within a minute.
     pub fn find(wanted: Wanted) -> impl Future<Output = Self> {
-        let probing = tokio::time::timeout(PROBE, tokio::task::spawn_blocking(move || ask(wanted)));
+        let probing = tokio::time::timeout(PROBE, tokio::task::spawn_blocking(move || probe(wanted)));
         async move {
             let found = match probing.await {
                 Ok(Ok(found)) => found,
@@ -158,7 +152,7 @@ impl Devices {
     /// [`Self::find`] on the calling thread, for as long as the driver takes.
     #[must_use]
     pub fn find_now(wanted: Wanted) -> Self {
-        Self::chosen(wanted, ask(wanted))
+        Self::chosen(wanted, probe(wanted))
     }
 
     fn chosen(wanted: Wanted, found: Found<CudaBackend>) -> Self {

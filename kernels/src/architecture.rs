@@ -93,6 +93,12 @@ impl Architecture {
         self.channels as usize
     }
 
+    /// Blocks and channels as people call a network, as in `b6c96`.
+    #[must_use]
+    pub fn size(&self) -> String {
+        format!("b{}c{}", self.blocks, self.channels)
+    }
+
     /// Whether a block adds a bias from the pooled trunk.
     pub(crate) const fn pools(block: usize) -> bool {
         block % 3 == 2
@@ -105,7 +111,7 @@ impl fmt::Display for Architecture {
             Grid::Hex => "hex",
             Grid::Square => "square",
         };
-        write!(f, "b{}c{}-{grid}", self.blocks, self.channels)
+        write!(f, "{}-{grid}", self.size())
     }
 }
 

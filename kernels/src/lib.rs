@@ -34,8 +34,8 @@ pub use checkpoint::{
 };
 pub use cpu::CpuEvaluator;
 pub use device::{
-    AnyBackend, Backend, CheckError, Checked, CpuBackend, CudaBackend, DeviceError, Failures, PlayWaves,
-    PlayoutReport, WaveDecision, WaveGame, WaveReport, WaveSettings,
+    AnyBackend, Backend, CpuBackend, CudaBackend, DeviceError, Failures, PlayWaves, WaveDecision, WaveGame,
+    WaveReport, WaveSettings,
 };
 pub use encode::{CHANNELS, ENCODER_VERSION, GLOBALS, encode, relative};
 pub use evaluator::{AnyEvaluator, Evaluation, Evaluator, Query};
@@ -62,17 +62,7 @@ pub mod proof {
         (taps.taps, &taps.sources)
     }
 
-    /// Legal moves of a position on average, of the positions that are measured with.
-    #[must_use]
-    pub fn mean_moves(board: Board) -> usize {
-        let positions = 256;
-        let moves: usize = rules::with_board!(board, T => {
-            crate::device::proof::samples::positions::<T>(2, positions).iter().map(|(_, legal)| legal.len()).sum()
-        });
-        moves / positions
-    }
-
     pub use crate::device::proof::{
-        Card, CardEvaluator, Comparison, Effort, Evaluated, Speed, Tolerance, Vector, Waves,
+        Card, CardEvaluator, Comparison, Effort, Evaluated, Speed, Tolerance, Vector, Waves, mean_moves,
     };
 }

@@ -267,8 +267,8 @@ fn validate(
 mod tests {
     use super::*;
     use crate::learner::window::tests::random_game;
-    use kernels::{Architecture, Evaluator, Network};
-    use rules::{Board, Config, Topology};
+    use kernels::{AnyEvaluator, Architecture, Network};
+    use rules::{Board, Config};
     use std::sync::Arc;
 
     fn config() -> Config {
@@ -386,7 +386,7 @@ mod tests {
             "failing".to_owned()
         }
 
-        fn evaluator<T: Topology>(&self, _: Arc<Network>) -> Result<Box<dyn Evaluator<T>>, DeviceError> {
+        fn evaluator(&self, _: Arc<Network>) -> Result<Box<dyn AnyEvaluator>, DeviceError> {
             Err(Self::error())
         }
 

@@ -34,6 +34,8 @@ pub struct Waves {
     /// The last is that of new games.
     tables: Vec<Table>,
     aborted: u64,
+    /// Why a table failed after others had given records, which were returned first.
+    failed: Option<DeviceError>,
 }
 
 struct Table {
@@ -70,7 +72,8 @@ impl Waves {
     #[must_use]
     pub fn new(config: Config, slots: usize, seed: u64, node: u64, begin: Box<Begin>) -> Self {
         let seeds = Choices::new(seed);
-        Self { config, slots, node, seeds, exploration: 1.0, begin, tables: Vec::new(), aborted: 0 }
+        let tables = Vec::new();
+        Self { config, slots, node, seeds, exploration: 1.0, begin, tables, aborted: 0, failed: None }
     }
 
     /// Games that start from now on are played by this model. Those in flight go on with theirs.
@@ -96,13 +99,23 @@ impl Waves {
     /// Advances every game by some evaluations and returns those that ended; none without a model.
     ///
     /// # Errors
-    /// [`DeviceError`] if the card fails; the games in flight are lost.
+    /// [`DeviceError`] if the card fails, or did when there were records to return; the games in flight are lost.
     pub fn step(&mut self) -> Result<Vec<GameRecord>, DeviceError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let mut records = Vec::new();
         let newest = self.tables.len().saturating_sub(1);
         let mut over = Vec::new();
         for (i, table) in self.tables.iter_mut().enumerate() {
-            let report = table.waves.play(EVALUATIONS)?;
+            let report = match table.waves.play(EVALUATIONS) {
+                Ok(report) => report,
+                Err(error) if records.is_empty() => return Err(error),
+                Err(error) => {
+                    self.failed = Some(error);
+                    break;
+                }
+            };
             if i < newest && report.playing == 0 && report.games.is_empty() {
                 over.push(i);
             }
@@ -270,6 +283,39 @@ mod tests {
         assert!(waves.set_model(Hash::of(b"new"), &network, 8).is_err());
         assert_eq!(waves.models(), [Hash::of(b"old")]);
         assert!(!waves.step().unwrap().is_empty());
+    }
+
+    /// A card that has nothing to report but its failure.
+    struct Broken;
+
+    impl PlayWaves for Broken {
+        fn play(&mut self, _: u32) -> Result<WaveReport, DeviceError> {
+            Err(DeviceError::Absent("gone".into()))
+        }
+
+        fn retire(&mut self) -> Result<(), DeviceError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn records_of_one_model_outlive_the_failure_of_another() {
+        let config: Config = "hex8_2p".parse().unwrap();
+        let network = Network::seeded(Architecture::small(config.board), 0);
+        let begin = |config: Config, network: &Network, settings: WaveSettings| {
+            if settings.exploration > 1.0 {
+                Ok(Box::new(Broken) as _)
+            } else {
+                pretended(config, network, settings)
+            }
+        };
+        let mut waves = Waves::new(config, 3, 1, 77, Box::new(begin));
+        waves.set_model(Hash::of(b"old"), &network, 8).unwrap();
+        waves.set_exploration(1.5);
+        waves.set_model(Hash::of(b"new"), &network, 8).unwrap();
+        assert!(!waves.step().unwrap().is_empty());
+        let failure = DeviceError::Absent("gone".into());
+        assert_eq!(waves.step(), Err(failure));
     }
 
     #[test]

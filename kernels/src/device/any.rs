@@ -7,11 +7,11 @@ use super::{Backend, CpuBackend, CudaBackend, DeviceError};
 use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
 use crate::cpu::CpuEvaluator;
-use crate::evaluator::{AnyEvaluator, Evaluator};
+use crate::evaluator::AnyEvaluator;
 use crate::network::Network;
 use crate::optimizer::Optimizer;
 use crate::trainer::Train;
-use rules::{Board, Topology};
+use rules::Board;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What has failed on a card since the process began; the CPU went on each time.
@@ -59,22 +59,14 @@ impl AnyBackend {
         }
     }
 
-    /// An evaluator of a network for positions of any board that it plays on. It goes on on the CPU if the card fails, now
-    /// or later.
+    /// [`Backend::evaluator`], which goes on on the CPU if the card fails, now or later.
     #[must_use]
     pub fn any_evaluator(&self, network: Arc<Network>) -> Box<dyn AnyEvaluator> {
-        let card = match self {
-            Self::Cpu => return Box::new(CpuEvaluator::new(network)),
-            Self::Cuda(card) => card,
-        };
-        match card.device_evaluator(Arc::clone(&network)) {
-            Ok(evaluator) => Box::new(evaluator),
-            Err(error) => {
-                tracing::error!(%error, card = card.describe(), "the CPU evaluates in place of the card");
-                self.failed(&error);
-                Box::new(CpuEvaluator::new(network))
-            }
-        }
+        self.evaluator(Arc::clone(&network)).unwrap_or_else(|error| {
+            tracing::error!(%error, card = self.describe(), "the CPU evaluates in place of the card");
+            self.failed(&error);
+            Box::new(CpuEvaluator::new(network))
+        })
     }
 
     /// Counts a failure that the caller makes good on the CPU.
@@ -103,7 +95,7 @@ impl Backend for AnyBackend {
         }
     }
 
-    fn evaluator<T: Topology>(&self, network: Arc<Network>) -> Result<Box<dyn Evaluator<T>>, DeviceError> {
+    fn evaluator(&self, network: Arc<Network>) -> Result<Box<dyn AnyEvaluator>, DeviceError> {
         match self {
             Self::Cpu => CpuBackend.evaluator(network),
             Self::Cuda(card) => card.evaluator(network),
@@ -134,7 +126,7 @@ impl Backend for AnyBackend {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Architecture, Query};
+    use crate::{Architecture, Evaluator, Query};
     use rules::{Hex8, Options, State};
 
     #[test]

@@ -2,10 +2,9 @@
 
 use super::DeviceError;
 use super::any::Tally;
-use super::cuda::{self, Cuda};
+use super::cuda::Cuda;
 use super::evaluator::DeviceEvaluator;
-use super::playouts::{PlayoutReport, playouts};
-use super::referee::{CheckError, Checked, Referee};
+use super::loaded::{self, Loaded};
 use super::train::DeviceTrainer;
 use super::trial::trial;
 use super::wave::Wave;
@@ -13,11 +12,11 @@ use super::wave_games::{PlayWaves, WaveSettings};
 use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
 use crate::cpu::CpuEvaluator;
-use crate::evaluator::Evaluator;
+use crate::evaluator::AnyEvaluator;
 use crate::network::Network;
 use crate::optimizer::Optimizer;
 use crate::trainer::{Train, Trainer};
-use rules::{Board, Config, Topology, with_board};
+use rules::{Board, Config, with_board};
 use std::sync::Arc;
 
 /// Makes evaluators and trainers. The CPU is the reference; the others agree with it up to the rounding of bf16.
@@ -25,11 +24,11 @@ pub trait Backend {
     /// For a person: which processor this is.
     fn describe(&self) -> String;
 
-    /// An evaluator of a network.
+    /// An evaluator of a network, for positions of any board that it plays on.
     ///
     /// # Errors
     /// [`DeviceError`] if the network cannot be evaluated here; the CPU evaluates all.
-    fn evaluator<T: Topology>(&self, network: Arc<Network>) -> Result<Box<dyn Evaluator<T>>, DeviceError>;
+    fn evaluator(&self, network: Arc<Network>) -> Result<Box<dyn AnyEvaluator>, DeviceError>;
 
     /// An empty batch for [`Self::trainer`].
     fn batch(&self, board: Board) -> Batch;
@@ -59,7 +58,7 @@ impl Backend for CpuBackend {
         "CPU".to_owned()
     }
 
-    fn evaluator<T: Topology>(&self, network: Arc<Network>) -> Result<Box<dyn Evaluator<T>>, DeviceError> {
+    fn evaluator(&self, network: Arc<Network>) -> Result<Box<dyn AnyEvaluator>, DeviceError> {
         Ok(Box::new(CpuEvaluator::new(network)))
     }
 
@@ -78,10 +77,10 @@ impl Backend for CpuBackend {
     }
 }
 
-/// A CUDA card.
+/// A CUDA card; clones and what they make share the loaded kernels.
 #[derive(Clone, Debug)]
 pub struct CudaBackend {
-    ordinal: usize,
+    loaded: Arc<Loaded>,
     description: Arc<str>,
     driver: Arc<str>,
     tally: Tally,
@@ -93,17 +92,17 @@ impl CudaBackend {
     /// # Errors
     /// [`DeviceError::Absent`] or [`DeviceError::Unsupported`] if there is no driver that our kernels can be loaded with.
     pub fn count() -> Result<usize, DeviceError> {
-        cuda::count()
+        loaded::count()
     }
 
-    /// The card of a number, once its kernels were loaded on trial.
+    /// The card of a number, with its kernels loaded: they stay so until the last of what uses them is gone.
     ///
     /// # Errors
     /// [`DeviceError`] says why it cannot be used.
     pub fn open(ordinal: usize) -> Result<Self, DeviceError> {
-        let card = Cuda::open(ordinal)?;
-        let description = format!("cuda:{ordinal} {}", card.describe()).into();
-        Ok(Self { ordinal, description, driver: cuda::driver()?.into(), tally: Tally::default() })
+        let loaded = Arc::new(Loaded::open(ordinal)?);
+        let description = format!("cuda:{ordinal} {}", loaded.describe()).into();
+        Ok(Self { loaded, description, driver: loaded::driver()?.into(), tally: Tally::default() })
     }
 
     /// Has it evaluate some positions and compares the answers with those of the CPU.
@@ -111,7 +110,7 @@ impl CudaBackend {
     /// # Errors
     /// [`DeviceError`] says why it is not to be trusted.
     pub fn try_out(&self) -> Result<(), DeviceError> {
-        trial(Cuda::open(self.ordinal)?)
+        loaded::guarded(|| trial(Cuda::new(&self.loaded)?))
     }
 
     /// Which CUDA its driver is for, as in `CUDA 13.0`.
@@ -123,36 +122,9 @@ impl CudaBackend {
     pub(crate) fn tally(&self) -> &Tally {
         &self.tally
     }
-
-    /// An evaluator with a stream of its own.
-    pub(crate) fn device_evaluator(
-        &self,
-        network: Arc<Network>,
-    ) -> Result<DeviceEvaluator<Cuda>, DeviceError> {
-        Ok(DeviceEvaluator::new(Cuda::open(self.ordinal)?, network)?.counting(self.tally.clone()))
-    }
 }
 
 impl CudaBackend {
-    /// Compares the rules on the card with those of the crate `rules` over random games of a configuration: the legal
-    /// moves and the effect of one at every step, and the games that the card plays on its own.
-    ///
-    /// # Errors
-    /// [`CheckError`] names the first difference.
-    pub fn check_rules(&self, config: Config, games: u32, seed: u64) -> Result<Checked, CheckError> {
-        let card = Cuda::open(self.ordinal)?;
-        with_board!(config.board, T => Referee::<_, T>::new(&card, seed).random_games(config, games))
-    }
-
-    /// Plays random games from the empty board to their end on the card, all at once, and times them.
-    ///
-    /// # Errors
-    /// [`DeviceError`] if the card cannot play so many.
-    pub fn playouts(&self, config: Config, games: u32, seed: u64) -> Result<PlayoutReport, DeviceError> {
-        let card = Cuda::open(self.ordinal)?;
-        with_board!(config.board, T => playouts::<_, T>(&card, config, games, seed))
-    }
-
     /// Plays games of a network against itself on the card, search included.
     ///
     /// # Errors
@@ -167,7 +139,7 @@ impl CudaBackend {
         network: &Network,
         settings: WaveSettings,
     ) -> Result<Box<dyn PlayWaves>, DeviceError> {
-        let card = Cuda::open(self.ordinal)?;
+        let card = Cuda::new(&self.loaded)?;
         Ok(with_board!(config.board, T => Box::new(Wave::<_, T>::new(card, config, network, settings)?)))
     }
 }
@@ -177,8 +149,9 @@ impl Backend for CudaBackend {
         self.description.to_string()
     }
 
-    fn evaluator<T: Topology>(&self, network: Arc<Network>) -> Result<Box<dyn Evaluator<T>>, DeviceError> {
-        Ok(Box::new(self.device_evaluator(network)?))
+    fn evaluator(&self, network: Arc<Network>) -> Result<Box<dyn AnyEvaluator>, DeviceError> {
+        let evaluator = DeviceEvaluator::new(Cuda::new(&self.loaded)?, network)?;
+        Ok(Box::new(evaluator.counting(self.tally.clone())))
     }
 
     fn batch(&self, board: Board) -> Batch {
@@ -192,7 +165,7 @@ impl Backend for CudaBackend {
         optimizer: Optimizer,
         positions_max: usize,
     ) -> Result<Box<dyn Train>, DeviceError> {
-        let device = Cuda::open(self.ordinal)?;
+        let device = Cuda::new(&self.loaded)?;
         Ok(Box::new(DeviceTrainer::new(device, parent, board, optimizer, positions_max)?))
     }
 }

@@ -1,33 +1,17 @@
-//! A CUDA card, through the driver alone: no toolkit to build, and no panic where there is no driver.
+//! A CUDA card, through the driver alone: no toolkit to build, and no panic where there is no driver or only a part of it.
 
-use super::image::{candidates, image, manifest, source, source_hash};
-use super::ops::{SHARED_BYTES_MAX, WIDTHS, tower_shared_bytes};
-use super::{Argument, Device, DeviceError, Grid, KERNELS, KernelName, Replay, compile};
+use super::loaded::{Loaded, failure};
+use super::{Argument, Device, DeviceError, Grid, KernelName, Replay};
 use crate::roofline::Properties;
-use cudarc::driver::{CudaContext, CudaGraph, CudaStream, DriverError, result, sys};
-use std::collections::HashMap;
-use std::ffi::CString;
+use cudarc::driver::{CudaGraph, CudaStream, result, sys};
 use std::sync::Arc;
 
-/// The oldest driver that takes our cubins: CUDA 13.0.
-const DRIVER_VERSION_MIN: i32 = 13_000;
-
-/// A card with the kernels loaded, and a stream in which everything asked of it is done in order. Belongs to one thread
-/// at a time; others have others, whose streams run beside this one.
+/// A card with a stream in which everything asked of it is done in order. Belongs to one thread at a time; others have
+/// others, whose streams run beside this one.
 pub(crate) struct Cuda {
-    context: Arc<CudaContext>,
+    loaded: Arc<Loaded>,
     stream: Arc<CudaStream>,
-    module: sys::CUmodule,
-    functions: HashMap<KernelName, sys::CUfunction>,
-    name: String,
-    /// Which image was loaded.
-    image: String,
-    shared_bytes_max: usize,
 }
-
-// SAFETY: handles of the driver may be used from any thread that the context is bound to, which every method does first.
-#[allow(unsafe_code, reason = "handles are pointers")]
-unsafe impl Send for Cuda {}
 
 /// Memory of a card.
 pub(crate) struct Memory {
@@ -35,8 +19,8 @@ pub(crate) struct Memory {
     stream: Arc<CudaStream>,
 }
 
-// SAFETY: as for `Cuda`.
-#[allow(unsafe_code, reason = "see Cuda")]
+// SAFETY: as for `Loaded`.
+#[allow(unsafe_code, reason = "see Loaded")]
 unsafe impl Send for Memory {}
 
 impl Drop for Memory {
@@ -53,177 +37,49 @@ impl Drop for Memory {
     }
 }
 
-fn failure(call: &'static str) -> impl Fn(DriverError) -> DeviceError {
-    move |error| DeviceError::Driver { call, reason: error.to_string() }
-}
-
-/// How many cards there are.
-///
-/// # Errors
-/// [`DeviceError::Absent`] or [`DeviceError::Unsupported`] if there is no driver that our kernels can be loaded with.
-pub(crate) fn count() -> Result<usize, DeviceError> {
-    driver()?;
-    let count = result::device::get_count().map_err(failure("cuDeviceGetCount"))?;
-    usize::try_from(count).map_err(|error| DeviceError::Absent(error.to_string()))
-}
-
-/// Which CUDA the driver is for, as in `CUDA 13.0`, once it is initialised.
-///
-/// # Errors
-/// As [`count`].
-pub(crate) fn driver() -> Result<String, DeviceError> {
-    // SAFETY: opens a library of the system; the calls below need it and an initialised driver, in this order.
-    #[allow(unsafe_code, reason = "loads a library, and asks it for its version")]
-    let version = unsafe {
-        if !sys::is_culib_present() {
-            return Err(DeviceError::Absent("no driver".into()));
-        }
-        result::init().map_err(|error| DeviceError::Absent(error.to_string()))?;
-        let mut version = 0;
-        sys::cuDriverGetVersion(&raw mut version).result().map_err(failure("cuDriverGetVersion"))?;
-        version
-    };
-    let driver = format!("CUDA {}.{}", version / 1000, version % 1000 / 10);
-    if version < DRIVER_VERSION_MIN {
-        return Err(DeviceError::Unsupported(format!("a driver for {driver}, 13.0 is needed")));
-    }
-    Ok(driver)
-}
-
 impl Cuda {
-    /// Opens a card and loads the kernels: its own cubin, an older one of its major version, the PTX; compiled afresh
-    /// where the sources differ from what was compiled.
+    /// A new stream on a card of its own.
     ///
     /// # Errors
-    /// [`DeviceError`] says why it cannot be used.
+    /// As [`Loaded::open`].
     pub(crate) fn open(ordinal: usize) -> Result<Self, DeviceError> {
-        let cards = count()?;
-        if ordinal >= cards {
-            return Err(DeviceError::Absent(format!("number {ordinal} of {cards}")));
-        }
-        let context = CudaContext::new(ordinal).map_err(failure("cuDevicePrimaryCtxRetain"))?;
-        let capability = context.compute_capability().map_err(failure("cuDeviceGetAttribute"))?;
-        let capability = (capability.0.unsigned_abs(), capability.1.unsigned_abs());
-        let name = context.name().map_err(failure("cuDeviceGetName"))?;
-        let shared = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
-        let shared = context.attribute(shared).map_err(failure("cuDeviceGetAttribute"))?;
-        // Threads that wait for the card shall leave their core to others, for there are more of them than cores. Those that
-        // do not are right all the same.
-        if let Err(error) = context.set_blocking_synchronize() {
-            tracing::warn!(%error, "threads that wait for the card keep their cores busy");
-        }
-        let stream = context.new_stream().map_err(failure("cuStreamCreate"))?;
-        let (image, module) = load(capability, &name)?;
-        let mut cuda = Self {
-            context,
-            stream,
-            module,
-            functions: HashMap::new(),
-            name,
-            image,
-            shared_bytes_max: usize::try_from(shared).unwrap_or(0),
-        };
-        cuda.find_functions()?;
-        Ok(cuda)
+        Self::new(&Arc::new(Loaded::open(ordinal)?))
     }
 
-    /// The card and which of our images it runs.
-    pub(crate) fn describe(&self) -> String {
-        format!("{} ({})", self.name, self.image)
+    /// A new stream on a card that may have others.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the driver has none.
+    pub(crate) fn new(loaded: &Arc<Loaded>) -> Result<Self, DeviceError> {
+        let stream = loaded.context.new_stream().map_err(failure("cuStreamCreate"))?;
+        Ok(Self { loaded: Arc::clone(loaded), stream })
     }
 
     /// The card as the driver describes it.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if it does not answer.
     pub(crate) fn properties(&self) -> Result<Properties, DeviceError> {
-        use sys::CUdevice_attribute as Attribute;
-        let attribute = |of: Attribute| self.context.attribute(of).map_err(failure("cuDeviceGetAttribute"));
-        let kilohertz = |of: Attribute| attribute(of).map(|value| f64::from(value) * 1e3);
-        let capability = self.context.compute_capability().map_err(failure("cuDeviceGetAttribute"))?;
-        let memory = self.context.total_mem().map_err(failure("cuDeviceTotalMem"))?;
-        Ok(Properties {
-            name: self.name.clone(),
-            capability: (capability.0.unsigned_abs(), capability.1.unsigned_abs()),
-            multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?.unsigned_abs(),
-            clock_hz: kilohertz(Attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE)?,
-            memory_clock_hz: kilohertz(Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE)?,
-            memory_bus_bits: attribute(Attribute::CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH)?
-                .unsigned_abs(),
-            memory_bytes: memory as u64,
-            driver: driver()?,
-            image: self.image.clone(),
-        })
-    }
-
-    fn find_functions(&mut self) -> Result<(), DeviceError> {
-        let shared = WIDTHS.map(tower_shared_bytes).into_iter().max().unwrap_or(0).max(SHARED_BYTES_MAX);
-        let shared = shared.min(self.shared_bytes_max);
-        for kernel in KERNELS {
-            let name = CString::new(kernel).expect("names of kernels have no zero");
-            // SAFETY: the module is loaded until `self` is dropped.
-            #[allow(unsafe_code, reason = "the interface of the driver")]
-            let function = unsafe {
-                let function = result::module::get_function(self.module, name);
-                let function = function.map_err(failure("cuModuleGetFunction"))?;
-                let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-                let set = result::function::set_function_attribute(function, attribute, shared as i32);
-                set.map_err(failure("cuFuncSetAttribute"))?;
-                function
-            };
-            self.functions.insert(kernel, function);
-        }
-        Ok(())
+        self.loaded.properties()
     }
 
     fn bind(&self) -> Result<(), DeviceError> {
-        self.context.bind_to_thread().map_err(failure("cuCtxSetCurrent"))
+        self.loaded.context.bind_to_thread().map_err(failure("cuCtxSetCurrent"))
+    }
+
+    fn wait(&self) -> Result<(), DeviceError> {
+        self.stream.synchronize().map_err(failure("cuStreamSynchronize"))
     }
 }
 
 impl Drop for Cuda {
     fn drop(&mut self) {
-        if self.stream.synchronize().is_ok() {
-            // SAFETY: loaded once, unloaded once, and none of its kernels runs any more.
-            #[allow(unsafe_code, reason = "the interface of the driver")]
-            let unloaded = unsafe { result::module::unload(self.module) };
-            if let Err(error) = unloaded {
-                tracing::warn!(%error, "a module was not unloaded");
-            }
+        // The kernels are unloaded when nobody has them any more, and never if one of them may still run.
+        if let Err(error) = self.wait() {
+            tracing::warn!(%error, "a stream did not come to its end");
+            std::mem::forget(Arc::clone(&self.loaded));
         }
     }
-}
-
-/// Loads the best image that the driver takes.
-fn load(capability: (u32, u32), name: &str) -> Result<(String, sys::CUmodule), DeviceError> {
-    let targets = candidates(capability);
-    let (major, minor) = capability;
-    if targets.is_empty() {
-        return Err(DeviceError::Unsupported(format!(
-            "{name}: compute capability {major}.{minor}, 8.0 is needed"
-        )));
-    }
-    if manifest()?.source != source_hash() {
-        let target = targets[0];
-        let compiled = compile::compile(&source(), target).map_err(|error| {
-            DeviceError::Unsupported(format!(
-                "the kernels' sources were changed, scripts/build-kernels was not run: {error}"
-            ))
-        })?;
-        let module = load_image(&compiled.image)?;
-        return Ok((format!("{target}, compiled now"), module));
-    }
-    let mut reason = DeviceError::Unsupported(name.to_owned());
-    for target in targets {
-        match image(target).and_then(|image| load_image(&image)) {
-            Ok(module) => return Ok((target.to_owned(), module)),
-            Err(error) => reason = error,
-        }
-    }
-    Err(reason)
-}
-
-fn load_image(image: &[u8]) -> Result<sys::CUmodule, DeviceError> {
-    // SAFETY: a cubin says how long it is, and PTX ends in a zero; both were made by the compiler.
-    #[allow(unsafe_code, reason = "the interface of the driver")]
-    unsafe { result::module::load_data(image.as_ptr().cast()) }.map_err(failure("cuModuleLoadData"))
 }
 
 impl Device for Cuda {
@@ -244,20 +100,20 @@ impl Device for Cuda {
     fn upload(&self, memory: &Memory, bytes: &[u8]) -> Result<(), DeviceError> {
         self.bind()?;
         // SAFETY: the memory is live and no shorter than `bytes`. They are pageable, and such the driver has copied
-        // elsewhere when the call returns.
+        // elsewhere when the call returns; where it need not do that, the copy is waited for before the borrow ends.
         #[allow(unsafe_code, reason = "the interface of the driver")]
         let copied = unsafe { result::memcpy_htod_async(memory.address, bytes, self.stream.cu_stream()) };
-        copied.map_err(failure("cuMemcpyHtoDAsync"))
+        let waited = if self.loaded.reaches_host { self.wait() } else { Ok(()) };
+        copied.map_err(failure("cuMemcpyHtoDAsync")).and(waited)
     }
 
     fn download(&self, memory: &Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {
         // Binds the context, too.
-        self.stream.synchronize().map_err(failure("cuStreamSynchronize"))?;
+        self.wait()?;
         // SAFETY: as above; the copy is done when the stream has come to its end, and before the borrow ends.
         #[allow(unsafe_code, reason = "the interface of the driver")]
         let copied = unsafe { result::memcpy_dtoh_async(bytes, memory.address, self.stream.cu_stream()) };
-        copied.map_err(failure("cuMemcpyDtoHAsync"))?;
-        self.stream.synchronize().map_err(failure("cuStreamSynchronize"))
+        copied.map_err(failure("cuMemcpyDtoHAsync")).and(self.wait())
     }
 
     #[allow(unsafe_code, reason = "kernels trust their arguments")]
@@ -269,8 +125,9 @@ impl Device for Cuda {
     ) -> Result<(), DeviceError> {
         let failed = |reason: String| DeviceError::Kernel { kernel, reason };
         self.bind()?;
-        let function = *self.functions.get(kernel).ok_or_else(|| failed("there is no such kernel".into()))?;
-        if grid.shared_bytes as usize > self.shared_bytes_max {
+        let function =
+            *self.loaded.functions.get(kernel).ok_or_else(|| failed("there is no such kernel".into()))?;
+        if grid.shared_bytes as usize > self.loaded.shared_bytes_max {
             return Err(failed(format!("{} bytes of shared memory", grid.shared_bytes)));
         }
         let mut values: Vec<u64> = arguments
@@ -301,8 +158,8 @@ impl Device for Cuda {
 /// A CUDA graph.
 pub(crate) struct Recording(CudaGraph);
 
-// SAFETY: as for `Cuda`; a graph is used by one thread at a time, the one that has the card.
-#[allow(unsafe_code, reason = "see Cuda")]
+// SAFETY: as for `Loaded`; a graph is used by one thread at a time, the one that has the card.
+#[allow(unsafe_code, reason = "see Loaded")]
 unsafe impl Send for Recording {}
 
 impl Replay for Cuda {
@@ -313,8 +170,8 @@ impl Replay for Cuda {
         begun.map_err(failure("cuStreamBeginCapture"))?;
         let launched = launches();
         // In any case, lest the stream goes on noting.
-        let flags = sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
-        let graph = self.stream.end_capture(flags).map_err(failure("cuStreamEndCapture"));
+        let graph =
+            self.stream.end_capture(sys::CUgraphInstantiate_flags(0)).map_err(failure("cuStreamEndCapture"));
         launched?;
         let none = || DeviceError::Driver { call: "cuStreamEndCapture", reason: "no graph".into() };
         graph?.map(Recording).ok_or_else(none)
@@ -333,7 +190,7 @@ mod tests {
     #[test]
     fn a_host_without_a_card_is_told_so() {
         match Cuda::open(0) {
-            Ok(card) => println!("found {}", card.describe()),
+            Ok(card) => println!("found {}", card.loaded.describe()),
             Err(error) => {
                 println!("skipped: {error}");
                 assert!(matches!(

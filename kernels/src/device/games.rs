@@ -5,6 +5,18 @@ use super::ops::Call;
 use super::{Array, Device, DeviceError, KernelName};
 use rules::{Bits, Board, Cell, NONE_CELL, Phase, Reason, SEATS_MAX, State, Topology};
 
+/// What lists legal moves, by board; see [`of_board`].
+pub(crate) const LEGAL: [KernelName; 4] =
+    ["legal_hex8", "legal_square8", "legal_square19", "legal_hexagonal"];
+/// What plays a move, by board.
+pub(crate) const APPLY: [KernelName; 4] =
+    ["apply_hex8", "apply_square8", "apply_square19", "apply_hexagonal"];
+/// What plays random games, by board.
+pub(crate) const PLAYOUT: [KernelName; 4] =
+    ["playout_hex8", "playout_square8", "playout_square19", "playout_hexagonal"];
+/// What plays games with the search, by board.
+pub(crate) const WAVE: [KernelName; 4] = ["wave_hex8", "wave_square8", "wave_square19", "wave_hexagonal"];
+
 /// Games of a block: one a warp.
 const WARPS: usize = 4;
 /// Blocks of a launch at most; their warps take more games one after the other.
@@ -104,7 +116,7 @@ pub(crate) fn reason_index(reason: Reason) -> u32 {
 }
 
 /// Picks a kernel by board: hex8, square8, square19, hexagonal.
-pub(super) fn of_board(board: Board, kernels: [KernelName; 4]) -> KernelName {
+pub(crate) fn of_board(board: Board, kernels: [KernelName; 4]) -> KernelName {
     let [hex8, square8, square19, hexagonal] = kernels;
     match board {
         Board::Hex8 => hex8,
@@ -144,8 +156,7 @@ impl<D: Device> Rules<'_, D> {
         numbers: &Array<D, u32>,
         (count, room): (usize, usize),
     ) -> Result<(), DeviceError> {
-        let kernels = ["legal_hex8", "legal_square8", "legal_square19", "legal_hexagonal"];
-        let call = Call::new(of_board(T::BOARD, kernels))
+        let call = Call::new(of_board(T::BOARD, LEGAL))
             .array(games, count * words::<T>())
             .array(codes, count * room)
             .array(numbers, count)
@@ -161,8 +172,7 @@ impl<D: Device> Rules<'_, D> {
         codes: &Array<D, u32>,
         count: usize,
     ) -> Result<(), DeviceError> {
-        let kernels = ["apply_hex8", "apply_square8", "apply_square19", "apply_hexagonal"];
-        let call = Call::new(of_board(T::BOARD, kernels))
+        let call = Call::new(of_board(T::BOARD, APPLY))
             .array(games, count * words::<T>())
             .array(codes, count)
             .int(count);
@@ -177,8 +187,7 @@ impl<D: Device> Rules<'_, D> {
         ends: Option<&Array<D, u32>>,
     ) -> Result<(), DeviceError> {
         assert!(playouts.start_count > 0, "games start somewhere");
-        let kernels = ["playout_hex8", "playout_square8", "playout_square19", "playout_hexagonal"];
-        let call = Call::new(of_board(T::BOARD, kernels))
+        let call = Call::new(of_board(T::BOARD, PLAYOUT))
             .array(playouts.starts, playouts.start_count * words::<T>())
             .int(playouts.start_count)
             .array(results, playouts.games * RESULT)

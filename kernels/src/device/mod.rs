@@ -14,6 +14,7 @@ mod evaluator;
 pub(crate) mod forward;
 pub(crate) mod games;
 pub(crate) mod image;
+mod loaded;
 mod ops;
 mod ops_back;
 pub(crate) mod playouts;
@@ -34,9 +35,7 @@ pub use backend::{Backend, CpuBackend, CudaBackend};
 pub use compile::{CompileError, Compiled, compile, is_compiler_present};
 pub use error::DeviceError;
 pub use image::{COMPILER, Image, Manifest, OPTIONS, TARGETS, Usage, source, source_hash};
-pub use playouts::PlayoutReport;
 pub(crate) use positions::Positions;
-pub use referee::{CheckError, Checked};
 pub use wave_games::{PlayWaves, WaveDecision, WaveGame, WaveReport, WaveSettings};
 
 /// A kernel's name in `cuda/`.

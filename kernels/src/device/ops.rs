@@ -162,9 +162,10 @@ impl Call {
         }
         assert!(blocks.0 <= COUNT_MAX && blocks.1 <= 0xffff, "{}: a grid of {blocks:?}", self.kernel);
         let grid = Grid { blocks: (blocks.0 as u32, blocks.1 as u32), threads, shared_bytes: shared as u32 };
-        // SAFETY: each caller lists the arguments of its kernel in order; every array was found to be of this device and
-        // as long as the kernel's description says, and is borrowed until the launch is queued, behind which the device
-        // frees nothing before it is done; what indices are in arrays point into those (see the top of this file).
+        // SAFETY: each caller lists the arguments of its kernel in order, with arrays that it made on this device; every
+        // array was found to be as long as the kernel's description says, and is borrowed until the launch is queued,
+        // behind which the device frees nothing before it is done; what indices are in arrays point into those (see the
+        // top of this file).
         #[allow(unsafe_code, reason = "the one place where kernels are called")]
         unsafe {
             device.launch(self.kernel, grid, &self.arguments)

@@ -14,7 +14,7 @@ const GAMES_AT_ONCE: u32 = 256;
 
 /// Why a check of the rules did not pass.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CheckError {
+pub(crate) enum CheckError {
     /// The device did not do what it was asked.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -32,11 +32,11 @@ pub enum CheckError {
 
 /// What was compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Checked {
+pub(crate) struct Checked {
     /// Games that the device played from their start to their end.
-    pub games: u64,
+    pub(crate) games: u64,
     /// Positions with their legal moves, and a move in each.
-    pub steps: u64,
+    pub(crate) steps: u64,
 }
 
 /// Philox4x32-10 (*Salmon et al. 2011*).
@@ -88,18 +88,37 @@ struct Played<T: Topology> {
     steps: u32,
 }
 
+/// A step of a game as the host played it.
+struct Step<T: Topology> {
+    state: State<T>,
+    /// The codes of its legal moves, ascending.
+    legal: Vec<u32>,
+    mv: Move,
+    next: State<T>,
+}
+
+impl<T: Topology> Step<T> {
+    fn new(state: &State<T>, legal: &[Move], mv: Move) -> Self {
+        let mut next = *state;
+        next.apply(mv);
+        let mut legal: Vec<u32> = legal.iter().map(|mv| mv.code()).collect();
+        legal.sort_unstable();
+        Self { state: *state, legal, mv, next }
+    }
+}
+
 /// Compares the rules on a device with those of the host.
 pub(crate) struct Referee<'a, D: Device, T: Topology> {
     device: &'a D,
     seed: u64,
-    positions: Vec<(State<T>, Move)>,
+    steps: Vec<Step<T>>,
     checked: Checked,
 }
 
 impl<'a, D: Device, T: Topology> Referee<'a, D, T> {
     /// Nothing compared yet; `seed` is that of the random games.
     pub(crate) fn new(device: &'a D, seed: u64) -> Self {
-        Self { device, seed, positions: Vec::new(), checked: Checked::default() }
+        Self { device, seed, steps: Vec::new(), checked: Checked::default() }
     }
 
     /// Compares what is left, and says how much was compared in all.
@@ -120,9 +139,17 @@ impl<'a, D: Device, T: Topology> Referee<'a, D, T> {
     }
 
     /// Compares the legal moves of a position and what one of them does, now or later.
+    #[cfg(test)]
     pub(crate) fn step(&mut self, state: &State<T>, mv: Move) -> Result<(), CheckError> {
-        self.positions.push((*state, mv));
-        if self.positions.len() < BATCH { Ok(()) } else { self.compare_steps() }
+        let mut legal = Vec::new();
+        state.legal(&mut legal);
+        self.take(Step::new(state, &legal, mv))
+    }
+
+    /// Compares a step, now or later.
+    fn take(&mut self, step: Step<T>) -> Result<(), CheckError> {
+        self.steps.push(step);
+        if self.steps.len() < BATCH { Ok(()) } else { self.compare_steps() }
     }
 
     /// A random game from each of the positions, the first with the number `first`: every step of the first `stepped`, and
@@ -150,27 +177,22 @@ impl<'a, D: Device, T: Topology> Referee<'a, D, T> {
                 return Ok(Played { end: state, steps });
             };
             if compare {
-                self.step(&state, mv)?;
+                let step = Step::new(&state, &legal, mv);
+                state = step.next;
+                self.take(step)?;
+            } else {
+                state.apply(mv);
             }
-            state.apply(mv);
             steps += 1;
         }
     }
 
     fn compare_steps(&mut self) -> Result<(), CheckError> {
-        let (device, count) = (self.device, self.positions.len());
+        let (device, count) = (self.device, self.steps.len());
         let mut packed = Vec::with_capacity(count * words::<T>());
-        let mut legal: Vec<Vec<u32>> = Vec::with_capacity(count);
-        let mut moves = Vec::new();
-        for (state, _) in &self.positions {
-            pack(state, &mut packed);
-            state.legal(&mut moves);
-            let mut codes: Vec<u32> = moves.iter().map(|mv| mv.code()).collect();
-            codes.sort_unstable();
-            legal.push(codes);
-        }
-        let room = legal.iter().map(Vec::len).max().unwrap_or(0);
-        let played: Vec<u32> = self.positions.iter().map(|(_, mv)| mv.code()).collect();
+        self.steps.iter().for_each(|step| pack(&step.state, &mut packed));
+        let room = self.steps.iter().map(|step| step.legal.len()).max().unwrap_or(0);
+        let played: Vec<u32> = self.steps.iter().map(|step| step.mv.code()).collect();
         let games = Array::from_slice(device, &packed)?;
         let (codes, numbers) = (Array::new(device, count * room)?, Array::new(device, count)?);
         Rules(device).legal::<T>(&games, &codes, &numbers, (count, room))?;
@@ -178,17 +200,15 @@ impl<'a, D: Device, T: Topology> Referee<'a, D, T> {
         let (codes, numbers) = (codes.read(device, count * room)?, numbers.read(device, count)?);
         let after = games.read(device, packed.len())?;
         let mut expected = Vec::with_capacity(words::<T>());
-        for (i, (state, mv)) in self.positions.iter().enumerate() {
+        for (i, Step { state, legal, mv, next }) in self.steps.iter().enumerate() {
             let number = numbers[i] as usize;
             let mut found = codes[i * room..][..room.min(number)].to_vec();
             found.sort_unstable();
-            if found != legal[i] || number != found.len() {
-                return Err(legal_moves_differ(state, &legal[i], &found, number));
+            if found != *legal || number != found.len() {
+                return Err(legal_moves_differ(state, legal, &found, number));
             }
-            let mut next = *state;
-            next.apply(*mv);
             expected.clear();
-            pack(&next, &mut expected);
+            pack(next, &mut expected);
             compare_words(
                 "positions",
                 state,
@@ -198,7 +218,7 @@ impl<'a, D: Device, T: Topology> Referee<'a, D, T> {
             )?;
         }
         self.checked.steps += count as u64;
-        self.positions.clear();
+        self.steps.clear();
         Ok(())
     }
 

@@ -123,7 +123,7 @@ impl<D: Device> DeviceTrainer<D> {
 
     fn make_step(&mut self, samples: &Positions, of_run: u64, run: u64) -> Result<Loss, TrainError> {
         self.averaged = None;
-        let sums = self.gradient(samples)?;
+        self.gradient(samples)?;
         let rate = self.optimizer.rate(self.step, of_run, run);
         let moments = self.moments.saturating_add(1);
         let correction = |beta: f32| 1.0 - beta.powi(moments.min(10_000) as i32);
@@ -153,6 +153,8 @@ impl<D: Device> DeviceTrainer<D> {
             &weights.head_bias,
             width,
         )?;
+        // Nothing is read before all is launched: the device has no reason to wait.
+        let sums = self.sums(samples)?;
         if back.scale.read(&self.device, 2)?[1] == 0.0 {
             return Err(NotFinite { step: self.step }.into());
         }
@@ -162,20 +164,24 @@ impl<D: Device> DeviceTrainer<D> {
     }
 
     /// Forward, losses, backward: leaves the derivative of the mean loss by every weight.
-    fn gradient(&mut self, samples: &Positions) -> Result<Sums, DeviceError> {
-        self.space.load(&self.device, samples)?;
+    fn gradient(&mut self, samples: &Positions) -> Result<(), DeviceError> {
+        self.load(samples)?;
         self.space.forward(&self.device, &self.weights, samples, false)?;
         self.losses(samples)?;
         let shape = self.space.shape(samples.len());
         self.backward_heads(shape, samples.moves())?;
-        self.backward_trunk(shape)?;
-        self.sums(samples)
+        self.backward_trunk(shape)
+    }
+
+    /// Copies samples to the device, with what they have to teach.
+    fn load(&mut self, samples: &Positions) -> Result<(), DeviceError> {
+        self.space.load(&self.device, samples)?;
+        self.back.targets.write(&self.device, samples)
     }
 
     /// The losses of what forward has left, and their derivatives in its place.
-    fn losses(&mut self, samples: &Positions) -> Result<(), DeviceError> {
+    fn losses(&self, samples: &Positions) -> Result<(), DeviceError> {
         let n = samples.len();
-        self.back.targets.write(&self.device, samples)?;
         let (device, space, back) = (&self.device, &self.space, &self.back);
         let share = |count: usize| 1.0 / count.max(1) as f32;
         let (per_policy, per_value) = (share(samples.policies()), share(n));
@@ -300,7 +306,7 @@ where
 
     fn evaluate(&mut self, batch: &Batch) -> Result<Loss, DeviceError> {
         let samples = batch.packed.as_ref().expect("a batch of the backend that trains");
-        self.space.load(&self.device, samples)?;
+        self.load(samples)?;
         let averaged = match self.averaged.take() {
             Some(averaged) => averaged,
             None => {
@@ -333,8 +339,8 @@ where
 impl<D: Device> DeviceTrainer<D> {
     /// The losses, and the derivative by every weight.
     pub(super) fn gradient_of(&mut self, samples: &Positions) -> Result<(Loss, Vec<f32>), DeviceError> {
-        let sums = self.gradient(samples)?;
-        Ok((Loss::of(sums), self.back.gradient.read(&self.device, self.weights.layout.total)?))
+        self.gradient(samples)?;
+        Ok((Loss::of(self.sums(samples)?), self.back.gradient.read(&self.device, self.weights.layout.total)?))
     }
 
     /// The weights, their average and the moments.

@@ -4,10 +4,10 @@
 //! another wave.
 
 use super::forward::{Space, Weights};
-use super::games::{BLOCKS_MAX, of_board, table_bytes, words};
-use super::ops::{Call, HEAD_COLUMNS};
+use super::games::{BLOCKS_MAX, WAVE, of_board, table_bytes, words};
+use super::ops::{COUNT_MAX, Call, HEAD_COLUMNS};
 use super::positions::{HEADER, READS, header};
-use super::wave_games::{PlayWaves, RECORD, WaveGame, WaveReport, WaveSettings, game_of};
+use super::wave_games::{PlayWaves, RECORD, WaveGame, WaveReport, WaveSettings, games_of};
 use super::{Array, DeviceError, Replay};
 use crate::action::{KINDS, PAIRS, RAYS};
 use crate::architecture::KEY;
@@ -54,6 +54,15 @@ impl Rooms {
         Self { nodes, edges: nodes * of(MOVES), moves: of(GAME), policy: of(POLICY) }
     }
 
+    /// # Panics
+    /// If one is larger than kernels count.
+    fn check(&self) {
+        let Self { nodes, edges, moves, policy } = *self;
+        for (what, room) in [("nodes", nodes), ("edges", edges), ("moves", moves), ("policies", policy)] {
+            assert!(room <= COUNT_MAX, "room for {room} {what} is more than kernels count");
+        }
+    }
+
     fn record(&self) -> usize {
         RECORD + self.moves + self.policy
     }
@@ -74,6 +83,8 @@ pub(crate) struct Wave<D: Replay, T: Topology> {
     course: Course<D::Recording>,
     /// Evaluations that have been launched for the next call.
     ahead: u32,
+    /// Why no more of them could be launched: games of which only a part went on are lost.
+    failed: Option<DeviceError>,
     device: D,
     config: Config,
     settings: WaveSettings,
@@ -119,9 +130,9 @@ impl<D: Replay, T: Topology> Wave<D, T> {
         rooms: Rooms,
     ) -> Result<Self, DeviceError> {
         assert!(network.architecture().fits(T::BOARD) && config.board == T::BOARD, "a network for {config}");
-        let WaveSettings { slots, full, quick, sampled_spread, opening_max, considered, .. } = settings;
-        assert!((1..=full).contains(&quick), "{quick} of {full} simulations");
-        assert!(slots.min(sampled_spread as usize).min(opening_max as usize).min(considered as usize) > 0);
+        settings.check();
+        rooms.check();
+        let slots = settings.slots;
         let weights = Weights::new(&device, network.architecture(), network.weights())?;
         let space = Space::new(&device, network.architecture(), T::BOARD, slots, false)?;
         // A slot without a question is evaluated all the same: as the empty board.
@@ -133,6 +144,7 @@ impl<D: Replay, T: Topology> Wave<D, T> {
         let wave = Self {
             course: Course::New,
             ahead: 0,
+            failed: None,
             config,
             settings,
             rooms,
@@ -190,7 +202,7 @@ impl<D: Replay, T: Topology> Wave<D, T> {
         let slots = self.settings.slots;
         let (cells, layout) = (slots * T::CELLS, &weights.layout);
         let blocks = slots.min(BLOCKS_MAX);
-        Call::new(of_board(T::BOARD, ["wave_hex8", "wave_square8", "wave_square19", "wave_hexagonal"]))
+        Call::new(of_board(T::BOARD, WAVE))
             .array(&self.uploaded, self.uploaded.len())
             .array(&self.slots, slots * SLOT)
             .array(&self.positions, slots * rooms.nodes * words::<T>())
@@ -236,14 +248,15 @@ impl<D: Replay, T: Topology> Wave<D, T> {
             .int(self.outbox.len())
             .launch(&self.device, (1, 1), THREADS, 0)?;
         let used = self.outbox.read(&self.device, 1)?[0] as usize;
-        let words = self.outbox.read(&self.device, used.clamp(1, self.outbox.len()))?;
-        let mut games = Vec::new();
-        let mut rest = &words[1..];
-        while let Some((game, behind)) = game_of(rest) {
-            games.push(game);
-            rest = behind;
+        let broken = || DeviceError::Kernel {
+            kernel: "wave_collect",
+            reason: format!("{used} words of {} are no games", self.outbox.len()),
+        };
+        if !(1..=self.outbox.len()).contains(&used) {
+            return Err(broken());
         }
-        Ok(games)
+        let words = self.outbox.read(&self.device, used)?;
+        games_of(&words[1..]).ok_or_else(broken)
     }
 }
 
@@ -253,14 +266,20 @@ where
     D::Recording: Send,
 {
     fn play(&mut self, evaluations: u32) -> Result<WaveReport, DeviceError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
         for _ in self.ahead..evaluations {
             self.step()?;
         }
         self.ahead = 0;
         let report = self.report()?;
-        while report.playing > 0 && self.ahead < evaluations {
-            self.step()?;
-            self.ahead += 1;
+        // A report that was read is given: what fails behind it is for the next call.
+        while report.playing > 0 && self.ahead < evaluations && self.failed.is_none() {
+            match self.step() {
+                Ok(()) => self.ahead += 1,
+                Err(error) => self.failed = Some(error),
+            }
         }
         Ok(report)
     }

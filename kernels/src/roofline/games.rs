@@ -5,7 +5,7 @@ use super::occupancy::{LANES, Resources};
 use super::recorder::Recorder;
 use super::{image_of, usage_of};
 use crate::device::DeviceError;
-use crate::device::playouts::playouts;
+use crate::device::playouts::results_of;
 use rules::playout::{self, Choices};
 use rules::{Board, Config, Options, State, with_board};
 use serde::Serialize;
@@ -61,7 +61,7 @@ fn steps(config: Config) -> f64 {
 /// [`DeviceError`] if the manifest of the kernels cannot be read.
 pub fn games_rate(config: Config, at_once: u32, peaks: &Peaks) -> Result<GamesRate, DeviceError> {
     let recorder = Recorder::default();
-    with_board!(config.board, T => playouts::<_, T>(&recorder, config, at_once, 1))?;
+    with_board!(config.board, T => results_of::<_, T>(&recorder, config, at_once, 1))?;
     let launches = recorder.take().launches;
     let launch = launches.last().ok_or_else(|| DeviceError::Unsupported("no games".into()))?;
     let (registers, shared_bytes) = usage_of(&image_of(peaks.capability)?, launch.kernel);

@@ -8,7 +8,7 @@ mod card;
 mod games;
 mod occupancy;
 mod prediction;
-mod recorder;
+pub(crate) mod recorder;
 mod time;
 mod work;
 
@@ -19,10 +19,9 @@ pub use prediction::{PREDICTION_VERSION, Prediction, batches, games_at_once};
 pub use time::Bound;
 
 use crate::architecture::Architecture;
-use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
-use crate::device::games::table_bytes;
-use crate::device::playouts::playouts;
+use crate::device::games::{APPLY, LEGAL, PLAYOUT, WAVE, of_board, table_bytes};
+use crate::device::playouts::results_of;
 use crate::device::proof::samples;
 use crate::device::{DeviceError, Grid, Image, forward, image, train, wave};
 use crate::optimizer::Optimizer;
@@ -108,11 +107,6 @@ pub struct KernelOccupancy {
     pub occupancy: Occupancy,
 }
 
-/// A network as people call it.
-fn name(architecture: Architecture) -> String {
-    format!("b{}c{}", architecture.blocks, architecture.channels)
-}
-
 /// A network of a board, of the sizes that kernels are compiled for.
 #[must_use]
 pub fn sizes(board: Board) -> [Architecture; 4] {
@@ -130,18 +124,12 @@ struct Pass {
     batch: usize,
 }
 
-fn seats() -> u8 {
-    2
-}
+/// Of the games that positions are taken from.
+const SEATS: u8 = 2;
 
 fn record_forward(board: Board, architecture: Architecture, batch: usize) -> Result<Pass, DeviceError> {
     let recorder = Recorder::default();
-    let mut packed = Batch::packed(board);
-    with_board!(board, T => {
-        for (state, legal) in &samples::positions::<T>(seats(), batch) {
-            packed.push(state, legal);
-        }
-    });
+    let packed = samples::packed(Config { board, seats: SEATS }, batch);
     let positions = packed.packed.as_ref().expect("a batch for a device");
     let network = samples::network(architecture);
     let weights = forward::Weights::new(&recorder, architecture, network.weights())?;
@@ -156,9 +144,9 @@ fn record_forward(board: Board, architecture: Architecture, batch: usize) -> Res
 
 fn record_training(board: Board, architecture: Architecture, batch: usize) -> Result<Pass, TrainError> {
     let recorder = Recorder::default();
-    let mut packed = Batch::packed(board);
-    with_board!(board, T => samples::fill(&mut packed, &samples::positions::<T>(seats(), batch)));
-    let parent = Checkpoint::seeded(Config { board, seats: seats() }, architecture, 1);
+    let config = Config { board, seats: SEATS };
+    let packed = samples::filled(config, batch);
+    let parent = Checkpoint::seeded(config, architecture, 1);
     let mut trainer =
         train::DeviceTrainer::new(recorder.clone(), &parent, board, Optimizer::default(), batch)?;
     recorder.take();
@@ -167,16 +155,16 @@ fn record_training(board: Board, architecture: Architecture, batch: usize) -> Re
     Ok(Pass { recorded: recorder.take(), moves: Moves { count, each: count / batch as f64 }, batch })
 }
 
-/// The image that a card of a compute capability runs, as the compiler reported it; of PTX, that of the nearest cubin.
+/// The image that a card of a compute capability runs, as the compiler reported it. What the driver would make of the PTX
+/// nobody knows; the last cubin of the manifest stands for it.
 fn image_of(capability: (u32, u32)) -> Result<Image, DeviceError> {
-    let targets = image::candidates(capability);
     let mut images = image::manifest()?.images;
     images.retain(|image| !image.kernels.is_empty());
-    let at = images.iter().position(|image| targets.contains(&image.target.as_str()));
-    let at = at.unwrap_or(images.len().saturating_sub(1));
     if images.is_empty() {
         return Err(DeviceError::Unsupported("the manifest of the kernels is empty".into()));
     }
+    let of = |target: &&str| images.iter().position(|image| image.target == *target);
+    let at = image::candidates(capability).iter().find_map(of).unwrap_or(images.len() - 1);
     Ok(images.swap_remove(at))
 }
 
@@ -193,7 +181,7 @@ impl Pass {
         let mut parts: BTreeMap<&str, (f64, f64, Bound)> = BTreeMap::new();
         for launch in &self.recorded.launches {
             let work = work(launch, self.moves);
-            let (found, _) = predict(launch, usage_of(image, launch.kernel), &work, peaks);
+            let found = predict(launch, usage_of(image, launch.kernel), &work, peaks);
             ideal += roofline(&work, peaks);
             seconds += found.seconds;
             sum.useful_flops += work.useful_flops;
@@ -214,7 +202,7 @@ impl Pass {
         let n = self.batch as f64;
         Rate {
             board: board.to_string(),
-            network: name(architecture),
+            network: architecture.size(),
             batch: self.batch,
             launches: self.recorded.launches.len(),
             flops: sum.useful_flops / n,
@@ -256,22 +244,6 @@ pub fn training_rate(
     Ok(record_training(board, architecture, batch)?.rate(board, architecture, peaks, &image))
 }
 
-/// The kernels of the rules, by board.
-const RULES: [(Board, [&str; 3]); 4] = [
-    (Board::Hex8, ["legal_hex8", "apply_hex8", "playout_hex8"]),
-    (Board::Square8, ["legal_square8", "apply_square8", "playout_square8"]),
-    (Board::Square19, ["legal_square19", "apply_square19", "playout_square19"]),
-    (Board::Hexagonal, ["legal_hexagonal", "apply_hexagonal", "playout_hexagonal"]),
-];
-
-/// The kernels of the search, by board.
-const WAVES: [(Board, &str); 4] = [
-    (Board::Hex8, "wave_hex8"),
-    (Board::Square8, "wave_square8"),
-    (Board::Square19, "wave_square19"),
-    (Board::Hexagonal, "wave_hexagonal"),
-];
-
 /// A block of the search, which is a warp.
 fn of_warp(kernel: &'static str, shared_bytes: usize) -> (&'static str, Launch) {
     let grid = Grid { blocks: (1, 1), threads: wave::THREADS, shared_bytes: shared_bytes as u32 };
@@ -299,17 +271,20 @@ pub fn occupancies() -> Result<Vec<KernelOccupancy>, TrainError> {
             add(record_training(board, architecture, 1)?.recorded);
         }
     }
-    for (board, kernels) in RULES {
+    for board in Board::ALL {
         let recorder = Recorder::default();
-        let config = Config { board, seats: seats() };
-        with_board!(board, T => playouts::<_, T>(&recorder, config, 1, 1))?;
+        let config = Config { board, seats: SEATS };
+        let table = with_board!(board, T => {
+            results_of::<_, T>(&recorder, config, 1, 1)?;
+            table_bytes::<T>()
+        });
+        launches.extend([of_warp(of_board(board, WAVE), table)]);
         // What lists and plays moves is launched as what plays games.
         if let Some(launch) = recorder.take().launches.pop() {
+            let kernels = [LEGAL, APPLY, PLAYOUT].map(|names| of_board(board, names));
             launches.extend(kernels.map(|kernel| (kernel, Launch { kernel, ..launch.clone() })));
         }
     }
-    launches
-        .extend(WAVES.map(|(board, kernel)| of_warp(kernel, with_board!(board, T => table_bytes::<T>()))));
     launches.extend([of_warp("wave_collect", 0)]);
     let mut found = Vec::new();
     for image in image::manifest()?.images {
@@ -346,6 +321,22 @@ mod tests {
     }
 
     #[test]
+    fn a_card_is_predicted_with_the_image_that_it_runs() {
+        for (capability, expected) in [
+            ((8, 0), "sm_80"),
+            ((8, 6), "sm_86"),
+            ((8, 7), "sm_86"),
+            ((8, 9), "sm_89"),
+            ((9, 0), "sm_90a"),
+            ((10, 3), "sm_100"),
+            // PTX, which has no figures of its own.
+            ((11, 0), "sm_120"),
+        ] {
+            assert_eq!(image_of(capability).unwrap().target, expected, "{capability:?}");
+        }
+    }
+
+    #[test]
     fn a_forward_pass_is_counted_as_it_is() {
         let peaks = Properties::h200().peaks();
         for board in Board::ALL {
@@ -373,6 +364,15 @@ mod tests {
             assert!((rate.flops / expected - 1.0).abs() < 1e-9, "{} of {expected}", rate.flops);
             assert!(rate.predicted_per_s < rate.roofline_per_s);
         }
+    }
+
+    #[test]
+    fn nothing_is_read_before_a_training_step_is_launched() {
+        let [small, ..] = sizes(Board::Hex8);
+        let recorded = record_training(Board::Hex8, small, 3).unwrap().recorded;
+        let launches = recorded.launches.len();
+        assert!(launches > 10);
+        assert_eq!(recorded.reads_after, [launches; 2], "the losses, and whether the gradient is finite");
     }
 
     #[test]

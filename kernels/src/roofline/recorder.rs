@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) struct Launch {
     pub(crate) kernel: KernelName,
     pub(crate) grid: Grid,
-    /// The numbers among the arguments.
+    /// The numbers among the arguments; negative ones are larger than any other.
     pub(crate) ints: Vec<usize>,
     /// Which of the arrays among the arguments are there.
     pub(crate) arrays: Vec<bool>,
@@ -22,8 +22,10 @@ pub(crate) struct Recorder(Arc<Mutex<Recorded>>);
 pub(crate) struct Recorded {
     pub(crate) launches: Vec<Launch>,
     pub(crate) bytes_up: usize,
-    pub(crate) bytes_down: usize,
-    next: u64,
+    /// How many launches there were before each read.
+    pub(crate) reads_after: Vec<usize>,
+    /// The first address that was never given out.
+    pub(crate) next: u64,
 }
 
 impl Recorder {
@@ -64,7 +66,7 @@ impl Device for Recorder {
 
     /// Ones, as f32: every number is finite.
     fn download(&self, _memory: &u64, bytes: &mut [u8]) -> Result<(), DeviceError> {
-        self.with(|recorded| recorded.bytes_down += bytes.len());
+        self.with(|recorded| recorded.reads_after.push(recorded.launches.len()));
         bytes.chunks_exact_mut(4).for_each(|word| word.copy_from_slice(&1.0f32.to_le_bytes()));
         Ok(())
     }

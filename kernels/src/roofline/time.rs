@@ -1,7 +1,7 @@
 //! From work to time: what a launch takes at the card's peaks, and what it is predicted to take.
 
 use super::card::{Peaks, tensor_flops_per_cycle};
-use super::occupancy::{Occupancy, Resources};
+use super::occupancy::Resources;
 use super::recorder::Launch;
 use super::work::Work;
 use serde::Serialize;
@@ -40,7 +40,7 @@ fn hidden(warps: f64) -> f64 {
 }
 
 /// What decides how long a launch takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
     /// Tensor cores, or shared memory that feeds them.
@@ -76,7 +76,7 @@ pub(crate) fn predict(
     (registers, shared_bytes): (u32, u32),
     work: &Work,
     peaks: &Peaks,
-) -> (Predicted, Occupancy) {
+) -> Predicted {
     let grid = launch.grid;
     let shared_bytes = shared_bytes + grid.shared_bytes;
     let resources = Resources { threads: grid.threads, registers, shared_bytes };
@@ -105,7 +105,7 @@ pub(crate) fn predict(
         (LAUNCH, Bound::Launch),
     ];
     let (seconds, bound) = parts.into_iter().max_by(|a, b| a.0.total_cmp(&b.0)).expect("six parts");
-    (Predicted { seconds, bound }, occupancy)
+    Predicted { seconds, bound }
 }
 
 #[cfg(test)]
@@ -133,7 +133,7 @@ mod tests {
             arrays: Vec::new(),
         };
         let check = |blocks: u32, work: Work, seconds: f64, bound: Bound| {
-            let (found, _) = predict(&launch(blocks), (32, 0), &work, &peaks);
+            let found = predict(&launch(blocks), (32, 0), &work, &peaks);
             assert!((found.seconds / seconds - 1.0).abs() < 1e-6, "{found:?}");
             assert_eq!(found.bound, bound);
         };

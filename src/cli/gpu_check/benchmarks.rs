@@ -80,7 +80,7 @@ fn self_play(
     quick: bool,
 ) -> Figure {
     let length = Duration::from_secs(if quick { 5 } else { 30 });
-    let network = format!("b{}c{}", architecture.blocks, architecture.channels);
+    let network = architecture.size();
     let mut figure = Figure::new("self-play", "games/s", config.key(), Some(network), 0);
     match selfplay::run(card, config, architecture, length) {
         Err(error) => figure.error = Some(format!("{error:#}")),

@@ -82,7 +82,7 @@ pub(super) fn run(
     let (positions, seconds) = (sum(|one| one.positions as f64), length.as_secs_f64());
     Ok(SelfplayFigures {
         config: config.key(),
-        network: format!("b{}c{}", architecture.blocks, architecture.channels),
+        network: architecture.size(),
         threads,
         parallel_games: parallel,
         seconds,

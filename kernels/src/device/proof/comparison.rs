@@ -1,6 +1,7 @@
 //! How what a device computed is held against what it should have.
 
 use serde::Serialize;
+use std::fmt;
 
 /// How close numbers have to be: `|got - wanted| <= absolute + relative * |wanted|`; anything that is no number is equal
 /// to anything else that is none.
@@ -72,7 +73,7 @@ impl Comparison {
     }
 
     /// One that could not be made.
-    pub(crate) fn failed(what: String, error: &dyn std::error::Error) -> Self {
+    pub(crate) fn failed(what: String, error: &dyn fmt::Display) -> Self {
         Self { what, compared: 0, tolerance: None, worst: None, wrong: Some(error.to_string()) }
     }
 
@@ -81,6 +82,21 @@ impl Comparison {
     pub fn agrees(&self) -> bool {
         self.wrong.is_none()
     }
+}
+
+/// The length of a vector.
+pub(crate) fn length<T: Copy + Into<f64>>(values: &[T]) -> f64 {
+    values.iter().map(|&v| v.into().powi(2)).sum::<f64>().sqrt()
+}
+
+/// The length of the difference of two vectors, and that of the second.
+///
+/// # Panics
+/// If one has more numbers than the other.
+pub(crate) fn apart<T: Copy + Into<f64>>(got: &[T], wanted: &[T]) -> (f64, f64) {
+    assert_eq!(got.len(), wanted.len(), "numbers of two vectors");
+    let difference: Vec<f64> = got.iter().zip(wanted).map(|(&g, &w)| g.into() - w.into()).collect();
+    (length(&difference), length(wanted))
 }
 
 fn lengths(got: usize, wanted: usize) -> Option<String> {

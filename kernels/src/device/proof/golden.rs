@@ -160,9 +160,8 @@ impl Probe {
         let (source, kept) = match self.kept() {
             Ok(kept) => kept,
             Err(wrong) => {
-                let wrong = Some(format!("the golden vector {wrong}"));
                 let what = format!("{} against its golden vector", self.name);
-                return Comparison { what, compared: 0, tolerance: None, worst: None, wrong };
+                return Comparison::failed(what, &format_args!("the golden vector {wrong}"));
             }
         };
         let what = format!("{} against {source}", self.name);

@@ -5,7 +5,7 @@
 
 mod card;
 pub(crate) mod check;
-mod comparison;
+pub(crate) mod comparison;
 pub(crate) mod golden;
 mod inputs;
 pub(crate) mod samples;
@@ -15,5 +15,6 @@ pub(crate) mod waves;
 pub use card::{Card, CardEvaluator, Evaluated};
 pub use comparison::{Comparison, Tolerance};
 pub use golden::Vector;
+pub use samples::mean_moves;
 pub use timing::{Effort, Speed};
 pub use waves::Waves;

@@ -2,14 +2,13 @@
 
 use super::samples;
 use crate::architecture::Architecture;
-use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
 use crate::device::forward::{Space, Weights};
 use crate::device::train::DeviceTrainer;
 use crate::device::{Device, DeviceError};
 use crate::optimizer::Optimizer;
 use crate::trainer::{Train as _, TrainError};
-use rules::{Config, with_board};
+use rules::Config;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -88,12 +87,7 @@ pub(crate) fn forward<D: Device>(
     effort: Effort,
 ) -> Result<Speed, DeviceError> {
     let board = config.board;
-    let mut packed = Batch::packed(board);
-    with_board!(board, T => {
-        for (state, legal) in &samples::positions::<T>(config.seats, batch) {
-            packed.push(state, legal);
-        }
-    });
+    let packed = samples::packed(config, batch);
     let positions = packed.packed.as_ref().expect("a batch for a device");
     let weights = Weights::new(device, architecture, samples::network(architecture).weights())?;
     let mut space = Space::new(device, architecture, board, batch, false)?;
@@ -117,8 +111,7 @@ where
     D::Memory: Send,
 {
     let board = config.board;
-    let mut packed = Batch::packed(board);
-    with_board!(board, T => samples::fill(&mut packed, &samples::positions::<T>(config.seats, batch)));
+    let packed = samples::filled(config, batch);
     let parent = Checkpoint::seeded(config, architecture, 1);
     let mut trainer = DeviceTrainer::new(device, &parent, board, Optimizer::default(), batch)?;
     // A step returns when its loss is on the host.

@@ -12,79 +12,60 @@ use crate::device::ops_back::{Rates, State};
 use crate::device::positions::{ACTION_WORDS, HEADER, READS};
 use crate::device::targets::Targets;
 use crate::device::train::DeviceTrainer;
-use crate::device::{Argument, Array, Bf16, Device, DeviceError, Grid, KERNELS, KernelName};
+use crate::device::{Array, Bf16, DeviceError, KERNELS};
 use crate::encode::{CHANNELS, GLOBALS};
 use crate::optimizer::Optimizer;
+use crate::roofline::recorder::{Launch, Recorder};
 use crate::trainer::Train as _;
 use crate::{Batch, Target};
 use rules::playout::{self, Choices};
 use rules::{Board, Hexagonal, Move, SEATS_MAX, State as Position};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
-
-/// Remembers launches. Memory is a number of bytes at an address; what is read is all the same.
-#[derive(Clone, Default)]
-struct Idle(Arc<Mutex<Seen>>);
-
-#[derive(Default)]
-struct Seen {
-    next: u64,
-    launches: Vec<(KernelName, Grid, Vec<Argument>)>,
-}
-
-impl Device for Idle {
-    type Memory = u64;
-
-    fn allocate(&self, bytes: usize) -> Result<u64, DeviceError> {
-        let mut seen = self.0.lock().unwrap();
-        let at = seen.next + 256;
-        seen.next = (at + bytes as u64).next_multiple_of(256);
-        Ok(at)
-    }
-
-    fn address(&self, memory: &u64) -> u64 {
-        *memory
-    }
-
-    fn upload(&self, _: &u64, _: &[u8]) -> Result<(), DeviceError> {
-        Ok(())
-    }
-
-    fn download(&self, _: &u64, bytes: &mut [u8]) -> Result<(), DeviceError> {
-        bytes.fill(0x3f); // as f32 a number, and not zero
-        Ok(())
-    }
-
-    #[allow(unsafe_code, reason = "kernels trust their arguments")]
-    unsafe fn launch(&self, kernel: KernelName, grid: Grid, given: &[Argument]) -> Result<(), DeviceError> {
-        self.0.lock().unwrap().launches.push((kernel, grid, given.to_vec()));
-        Ok(())
-    }
-}
 
 /// Makes the arrays of a launch; the one at `cut` too short by an element.
 struct Arrays {
-    device: Idle,
+    device: Recorder,
     cut: Option<usize>,
     made: Cell<usize>,
 }
 
 impl Arrays {
-    fn of<T: Plain>(&self, len: usize) -> Array<Idle, T> {
+    fn of<T: Plain>(&self, len: usize) -> Array<Recorder, T> {
         let at = self.made.replace(self.made.get() + 1);
         Array::new(&self.device, if self.cut == Some(at) { len - 1 } else { len }).unwrap()
     }
 
-    fn ops(&self) -> Ops<'_, Idle> {
+    fn ops(&self) -> Ops<'_, Recorder> {
         Ops(&self.device)
+    }
+}
+
+/// The arrays of 70 moves.
+struct MoveArrays {
+    reads: Array<Recorder, u8>,
+    actions: Array<Recorder, u32>,
+    many: Array<Recorder, u16>,
+    ends: Array<Recorder, u32>,
+}
+
+impl MoveArrays {
+    fn new(a: &Arrays) -> Self {
+        // How many cells there are in the third is in the second: no launch knows.
+        let many = Array::new(&a.device, 9).unwrap();
+        Self { reads: a.of(KINDS * READS), actions: a.of(70 * ACTION_WORDS), many, ends: a.of(BOARDS) }
+    }
+
+    fn moves(&self) -> Moves<'_, Recorder> {
+        let Self { reads, actions, many, ends } = self;
+        Moves { reads, actions, many, ends, count: 70 }
     }
 }
 
 /// The launch is made with arrays that are as long as they must be, and with none that is shorter.
 fn refuses_short_arrays(what: &str, launch: impl Fn(&Arrays) -> Result<(), DeviceError>) {
     let run = |cut: Option<usize>| {
-        let arrays = Arrays { device: Idle::default(), cut, made: Cell::new(0) };
+        let arrays = Arrays { device: Recorder::default(), cut, made: Cell::new(0) };
         let panics = catch_unwind(AssertUnwindSafe(|| launch(&arrays).unwrap())).is_err();
         (panics, arrays.made.get())
     };
@@ -145,14 +126,8 @@ fn short_arrays_of_a_pass_forward_are_refused() {
     refuses_short_arrays("logits", |a| {
         let (head, kinds) = (a.of(ROWS * HEAD_COLUMNS), a.of(BOARDS * KINDS));
         let tables = a.of(PAIRS * KEY + RAYS);
-        let moves = Moves {
-            reads: &a.of(KINDS * READS),
-            actions: &a.of(70 * ACTION_WORDS),
-            many: &Array::new(&a.device, 9)?,
-            ends: &a.of(BOARDS),
-            count: 70,
-        };
-        a.ops().logits(&head, &kinds, (&tables, 0, PAIRS * KEY), &moves, &a.of(70), SHAPE)
+        let moves = MoveArrays::new(a);
+        a.ops().logits(&head, &kinds, (&tables, 0, PAIRS * KEY), &moves.moves(), &a.of(70), SHAPE)
     });
 }
 
@@ -196,17 +171,11 @@ fn short_arrays_of_the_way_back_are_refused() {
         a.ops().losses(&a.of(70), &moves, &targets, &values, &losses, BOARDS, (1.0, 1.0))
     });
     refuses_short_arrays("policy_back", |a| {
-        let moves = Moves {
-            reads: &a.of(KINDS * READS),
-            actions: &a.of(70 * ACTION_WORDS),
-            many: &Array::new(&a.device, 9)?,
-            ends: &a.of(BOARDS),
-            count: 70,
-        };
+        let moves = MoveArrays::new(a);
         let (head, pairs) = (a.of(ROWS * HEAD_COLUMNS), a.of(PAIRS * KEY));
         let out = (&a.of(ROWS * HEAD_COLUMNS), &a.of(ROWS * HEAD_COLUMNS));
         let (dkinds, partial) = (a.of(BOARDS * KINDS), a.of(POLICY_PARTIAL));
-        a.ops().policy_back(&head, (&pairs, 0), &moves, &a.of(70), out, &dkinds, &partial, SHAPE)
+        a.ops().policy_back(&head, (&pairs, 0), &moves.moves(), &a.of(70), out, &dkinds, &partial, SHAPE)
     });
     refuses_short_arrays("weights_back", |a| {
         let (x, dy, sources) = (a.of(ROWS * 48), a.of(ROWS * 96), a.of(CELLS * 7));
@@ -243,7 +212,7 @@ fn short_arrays_of_the_optimiser_are_refused() {
 
 #[test]
 fn shapes_that_no_kernel_takes_are_refused() {
-    let device = Idle::default();
+    let device = Recorder::default();
     let ops = Ops(&device);
     let array = || Array::<_, f32>::new(&device, 1 << 20).unwrap();
     let (x, w) =
@@ -282,7 +251,7 @@ fn shapes_that_no_kernel_takes_are_refused() {
 fn the_largest_batch_stays_within_what_cards_launch() {
     let (blocks, channels, positions) = (10, 128, 16_384);
     let parent = parent(Board::Hexagonal, (blocks, channels), 2);
-    let device = Idle::default();
+    let device = Recorder::default();
     let board = Board::Hexagonal;
     let mut trainer =
         DeviceTrainer::new(device.clone(), &parent, board, Optimizer::default(), positions).unwrap();
@@ -297,22 +266,17 @@ fn the_largest_batch_stays_within_what_cards_launch() {
         batch.push_sample(&most.0, &most.1, Target { policy: &[(0, 1.0)], winner: 0 });
     }
     trainer.step(&batch, 0, 1).unwrap();
-    let seen = device.0.lock().unwrap();
+    let seen = device.take();
     let shared_max = tower_shared_bytes(128).max(SHARED_BYTES_MAX) as u32;
-    for (kernel, grid, arguments) in &seen.launches {
+    for Launch { kernel, grid, ints, .. } in &seen.launches {
         assert!(KERNELS.contains(kernel));
         assert!(
             grid.blocks.0 < 1 << 31 && grid.blocks.1 <= 0xffff && grid.threads <= 256,
             "{kernel}: {grid:?}"
         );
         assert!(grid.shared_bytes <= shared_max, "{kernel}: {grid:?}");
-        for argument in arguments {
-            match *argument {
-                Argument::Int(value) => assert!((0..=1 << 30).contains(&value), "{kernel}: {value}"),
-                Argument::Address(_) | Argument::Float(_) => {}
-            }
-        }
+        assert!(ints.iter().all(|&value| value <= 1 << 30), "{kernel}: {ints:?}");
     }
-    let kernels: std::collections::HashSet<_> = seen.launches.iter().map(|launch| launch.0).collect();
+    let kernels: std::collections::HashSet<_> = seen.launches.iter().map(|launch| launch.kernel).collect();
     assert!(kernels.len() > 15 && seen.next > 50 << 30, "{kernels:?}, {} bytes", seen.next);
 }

@@ -1,5 +1,6 @@
 //! Convolution and its derivative, with everything that can come after them.
 
+use super::plain::{Conv, narrow, wide};
 use super::{Exact, Inside, assert_close, bf16, f32s, numbers, under_schedules};
 use crate::device::ops::{After, Ops, Shape, WIDTHS};
 use crate::device::ops_back::splits_max;
@@ -8,8 +9,8 @@ use crate::taps::Taps;
 use rules::playout::Choices;
 use rules::{Board, NONE_CELL};
 
-/// The product alone, in f64.
-fn expected(taps: &Taps, x: &[f32], w: &[f32], rows: usize, (k, n): (usize, usize), back: bool) -> Vec<f32> {
+/// The product with mirrored taps and weights that are turned round, in f64.
+fn expected_back(taps: &Taps, x: &[f32], w: &[f32], rows: usize, (k, n): (usize, usize)) -> Vec<f32> {
     let mut y = vec![0.0; rows * n];
     for (row, y) in y.chunks_exact_mut(n).enumerate() {
         for tap in 0..taps.taps {
@@ -18,15 +19,13 @@ fn expected(taps: &Taps, x: &[f32], w: &[f32], rows: usize, (k, n): (usize, usiz
                 continue;
             }
             let x = &x[(row / taps.cells * taps.cells + usize::from(source)) * k..][..k];
-            let w = &w[if back { taps.mirror(tap) } else { tap } * k * n..][..k * n];
+            let w = &w[taps.mirror(tap) * k * n..][..k * n];
             for (i, &x) in x.iter().enumerate() {
-                for (o, y) in y.iter_mut().enumerate() {
-                    *y += f64::from(x) * f64::from(if back { w[o * k + i] } else { w[i * n + o] });
-                }
+                y.iter_mut().enumerate().for_each(|(o, y)| *y += f64::from(x) * f64::from(w[o * k + i]));
             }
         }
     }
-    y.into_iter().map(|v| v as f32).collect()
+    narrow(&y)
 }
 
 /// Cells that read any others, and often none.
@@ -48,7 +47,11 @@ fn check(taps: &Taps, boards: usize, (k, n): (usize, usize), scale: f32) {
     let (mask, at_most) = (numbers(rows * n, 6), scaled(numbers(boards * n, 7)));
     let most: Vec<u16> = (0..boards * n).map(|i| (i * 7 % taps.cells) as u16).collect();
     for back in [false, true] {
-        let plain = expected(taps, &x, &w, rows, (k, n), back);
+        let plain = if back {
+            expected_back(taps, &x, &w, rows, (k, n))
+        } else {
+            narrow(&Conv { taps, c: n }.forward(&wide(&x), k, &wide(&w)))
+        };
         let finished = |i: usize, relu: bool| {
             let (board, column) = (i / n / taps.cells, i % n);
             let mut v = plain[i] + bias[column] + by_board[board * n + column] + residual[i];
@@ -143,20 +146,7 @@ fn check_weights(taps: &Taps, boards: usize, (k, n, columns): (usize, usize, usi
     let shape = Shape { boards, cells: taps.cells, taps: taps.taps };
     let rows = shape.rows();
     let (x, dy) = (numbers(rows * k, 1), numbers(rows * n, 2));
-    let mut dw = vec![0.0; taps.taps * k * n];
-    for row in 0..rows {
-        for tap in 0..taps.taps {
-            let source = taps.sources[row % taps.cells * taps.taps + tap];
-            if source == NONE_CELL {
-                continue;
-            }
-            let x = &x[(row / taps.cells * taps.cells + usize::from(source)) * k..][..k];
-            for (i, &x) in x.iter().enumerate() {
-                let dw = &mut dw[(tap * k + i) * n..][..n];
-                dw.iter_mut().zip(&dy[row * n..]).for_each(|(w, &d)| *w += f64::from(x) * f64::from(d));
-            }
-        }
-    }
+    let dw = Conv { taps, c: n }.weights(&wide(&x), k, &wide(&dy));
     let kept = dw.chunks_exact(n).flat_map(|row| &row[..columns]);
     let want: Vec<f32> = kept.map(|&v| v as f32).collect();
     under_schedules(|device| {

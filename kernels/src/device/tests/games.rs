@@ -3,9 +3,12 @@
 //! `scripts/check-device-rules` runs the same tests over more games and over recorded ones.
 
 use super::emulated::Emulated;
+use super::product::{Fault, Faulty};
 use super::under_schedules;
+use crate::device::DeviceError;
 use crate::device::playouts::{PlayoutReport, playouts};
 use crate::device::referee::{Checked, Referee};
+use crate::roofline::recorder::Recorder;
 use flate2::read::MultiGzDecoder;
 use rules::{Config, Hex8, Hexagonal, Options, Square8, Square19, State, Topology, Victory, with_board};
 use serde_json::Value;
@@ -125,6 +128,16 @@ fn a_report_of_playouts_tells_of_every_game() {
         let each = usize::from(config.seats);
         assert!(report.wins[..each].iter().all(|&wins| (wins > 0) == (games > 0)), "{report:?}");
         assert!((50 * report.games..=500 * report.games).contains(&report.steps), "{report:?}");
+    }
+}
+
+#[test]
+fn outcomes_that_are_none_are_errors() {
+    let config: Config = "hex8_2p".parse().unwrap();
+    let zeros = playouts::<_, Hex8>(&Faulty::new(Fault::Zeros), config, 3, 1);
+    let ones = playouts::<_, Hex8>(&Recorder::default(), config, 3, 1);
+    for found in [zeros, ones] {
+        assert!(matches!(found, Err(DeviceError::Kernel { .. })), "{found:?}");
     }
 }
 

@@ -24,9 +24,9 @@ mod wave;
 
 use super::array::Plain;
 use super::ops::Part;
+use super::proof::comparison::apart;
+use super::proof::samples::{network_of as network, policy};
 use super::{Array, Bf16};
-use crate::Network;
-use crate::architecture::Architecture;
 use crate::batch::{Batch, Target};
 use emulated::Emulated;
 use rules::playout::{self, Choices};
@@ -53,10 +53,7 @@ fn assert_close(what: &str, got: &[f32], want: &[f32], absolute: f32, relative: 
 
 /// The difference is no longer than `share` of what is wanted, or next to nothing.
 fn assert_similar(what: &str, got: &[f32], want: &[f32], share: f64) {
-    let length =
-        |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
-    let difference = length(&mut got.iter().zip(want).map(|(g, w)| g - w));
-    let whole = length(&mut want.iter().copied());
+    let (difference, whole) = apart(got, want);
     assert!(difference <= share * whole + 2e-3, "{what}: {difference} of {whole}");
 }
 
@@ -119,14 +116,6 @@ fn f32s(values: &[Bf16]) -> Vec<f32> {
     values.iter().map(|value| value.to_f32()).collect()
 }
 
-/// A network of small random weights, none of whose tensors is zero.
-fn network(architecture: Architecture, seed: u64) -> Network {
-    let seeded = Network::seeded(architecture, seed);
-    let mut choices = Choices::new(seed);
-    let noise = |weight: &f32| weight + (choices.below(2001) as f32 - 1000.0) * 3e-5;
-    Network::from_weights(architecture, seeded.weights().iter().map(noise).collect()).unwrap()
-}
-
 /// Positions of random games: one with moves along rays, one for every kind of move that occurs, then any. The last of
 /// several has no policy target. For the CPU and packed.
 fn samples<T: Topology>(seats: u8, count: usize) -> (Batch, Batch) {
@@ -148,12 +137,8 @@ fn samples<T: Topology>(seats: u8, count: usize) -> (Batch, Batch) {
     let (mut batch, mut packed) = (Batch::new(T::BOARD), Batch::packed(T::BOARD));
     for (i, &at) in chosen.iter().enumerate() {
         let (state, legal) = &all[at];
-        let mut policy: Vec<(u16, f32)> =
-            (0..legal.len().min(3)).map(|k| ((k * legal.len() / 3) as u16, 1.0 + k as f32)).collect();
-        policy.dedup_by_key(|entry| entry.0);
-        if i > 0 && i + 1 == chosen.len() {
-            policy.clear();
-        }
+        let teaches = i == 0 || i + 1 < chosen.len();
+        let policy = if teaches { policy(legal.len()) } else { Vec::new() };
         let target = Target { policy: &policy, winner: choices.below(usize::from(seats)) as u8 };
         batch.push_sample(state, legal, target);
         packed.push_sample(state, legal, target);

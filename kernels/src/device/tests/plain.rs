@@ -13,6 +13,10 @@ pub(super) fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| f64::from(v)).collect()
 }
 
+pub(super) fn narrow(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&v| v as f32).collect()
+}
+
 /// The convolutions of [`crate::conv`] to `c` channels, by definition.
 pub(super) struct Conv<'a> {
     pub(super) taps: &'a Taps,

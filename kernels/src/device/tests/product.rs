@@ -1,12 +1,14 @@
 //! What the product rests on: full checkpoints from a device, and devices that fail or lie.
 
+use super::steps::assert_moved;
 use super::{assert_close, network, samples};
 use crate::device::any::Tally;
 use crate::device::evaluator::DeviceEvaluator;
+use crate::device::proof::check;
 use crate::device::tests::emulated::{Emulated, Memory};
 use crate::device::train::DeviceTrainer;
 use crate::device::trial::trial;
-use crate::device::{Argument, Device, DeviceError, Grid, KernelName};
+use crate::device::{Argument, Device, DeviceError, Grid, KernelName, Replay};
 use crate::trainer::Trainer;
 use crate::{Architecture, Checkpoint, CpuEvaluator, Evaluator, Optimizer, Query, Train};
 use rules::{Board, Config, Hex8, Options, State};
@@ -16,22 +18,24 @@ use wire::Hash;
 
 /// What goes wrong with a device.
 #[derive(Clone, Copy)]
-enum Fault {
+pub(super) enum Fault {
     /// This many launches are done, and no more.
     After(u32),
     /// One kernel is not run, and nobody is told.
     Skips(KernelName),
+    /// All that comes back is zeros.
+    Zeros,
 }
 
 /// Emulation with a fault.
-struct Faulty {
+pub(super) struct Faulty {
     device: Emulated,
     fault: Fault,
     launches: Cell<u32>,
 }
 
 impl Faulty {
-    fn new(fault: Fault) -> Self {
+    pub(super) fn new(fault: Fault) -> Self {
         Self { device: Emulated::new(1), fault, launches: Cell::new(0) }
     }
 }
@@ -52,7 +56,11 @@ impl Device for Faulty {
     }
 
     fn download(&self, memory: &Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {
-        self.device.download(memory, bytes)
+        self.device.download(memory, bytes)?;
+        if let Fault::Zeros = self.fault {
+            bytes.fill(0);
+        }
+        Ok(())
     }
 
     #[allow(unsafe_code, reason = "passes a launch on")]
@@ -67,11 +75,25 @@ impl Device for Faulty {
                 return Err(DeviceError::Kernel { kernel, reason: "as the test wants it".into() });
             }
             Fault::Skips(skipped) if skipped == kernel => return Ok(()),
-            Fault::After(_) | Fault::Skips(_) => {}
+            Fault::After(_) | Fault::Skips(_) | Fault::Zeros => {}
         }
         self.launches.set(self.launches.get() + 1);
         // SAFETY: the caller's promise.
         unsafe { self.device.launch(kernel, grid, arguments) }
+    }
+}
+
+/// Nothing can be recorded on it.
+impl Replay for Faulty {
+    type Recording = ();
+
+    fn record(&self, _launches: impl FnOnce() -> Result<(), DeviceError>) -> Result<(), DeviceError> {
+        Err(DeviceError::Unsupported("as the test wants it".into()))
+    }
+
+    #[allow(unsafe_code, reason = "part of the trait")]
+    unsafe fn replay(&self, _recording: &()) -> Result<(), DeviceError> {
+        Err(DeviceError::Unsupported("there is no recording".into()))
     }
 }
 
@@ -91,6 +113,22 @@ fn a_device_is_tried_out() {
     for kernel in ["tower_32", "policy_logits"] {
         let wrong = trial(Faulty::new(Fault::Skips(kernel)));
         assert!(matches!(wrong, Err(DeviceError::Unsupported(_))), "without {kernel}: {wrong:?}");
+    }
+    let wrong = trial(Faulty::new(Fault::Zeros)).unwrap_err().to_string();
+    assert!(
+        wrong.starts_with("unsupported CUDA device: logits of 32 positions, b4c32-hex on hex8: "),
+        "{wrong}"
+    );
+}
+
+/// To say of every position that it is even, and of every move that it is as good as any, is wrong twice.
+#[test]
+fn a_device_that_says_nothing_is_found_out_by_logits_and_by_values() {
+    let config = Config { board: Board::Hex8, seats: 2 };
+    let found = check::evaluations(|| Ok(Faulty::new(Fault::Zeros)), config, (4, 32), &[32]).unwrap();
+    assert_eq!(found.len(), 2);
+    for one in found {
+        assert!(!one.agrees(), "{one:?}");
     }
 }
 
@@ -116,7 +154,7 @@ fn an_evaluator_that_fails_goes_on_on_the_cpu_and_is_counted_once() {
 fn a_run_on_a_device_leaves_a_checkpoint_that_any_backend_goes_on_from() {
     let (batch, packed) = samples::<Hex8>(2, 4);
     let parent = parent();
-    let optimizer = Optimizer::default();
+    let optimizer = Optimizer { warmup: 1, ..Optimizer::default() };
     let hash = Hash::of(&parent.to_bytes());
     let on_device = |from: &Checkpoint| {
         let mut trainer = DeviceTrainer::new(Emulated::new(1), from, Board::Hex8, optimizer, 4).unwrap();
@@ -134,8 +172,9 @@ fn a_run_on_a_device_leaves_a_checkpoint_that_any_backend_goes_on_from() {
     assert_eq!(child.header, reference.header);
     assert_eq!((child.header.step, child.header.generation, child.header.parent), (2, 1, Some(hash)));
     assert_eq!(child.moments.as_ref().unwrap().steps, 2);
-    assert_close("raw", &child.raw, &reference.raw, 1e-3, 0.0);
-    assert_close("average", child.network.weights(), reference.network.weights(), 1e-3, 0.0);
+    assert_moved("raw", &child.raw, &reference.raw, &parent.raw, 0.3);
+    let [average, wanted, start] = [&child, &reference, &parent].map(|of| of.network.weights());
+    assert_moved("average", average, wanted, start, 0.3);
     assert_ne!(child.raw, parent.raw);
     assert_ne!(child.raw, child.network.weights(), "the average is not the raw weights");
     assert_eq!(Checkpoint::from_bytes(&child.to_bytes()).unwrap(), child);

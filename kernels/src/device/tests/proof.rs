@@ -1,6 +1,7 @@
 //! What proves a card proves emulation too.
 
 use super::emulated::Emulated;
+use super::product::{Fault, Faulty};
 use crate::device::DeviceError;
 use crate::device::proof::{Comparison, Effort, Waves, check, timing, waves};
 use crate::roofline::sizes;
@@ -33,6 +34,15 @@ fn evaluations_of_emulation_agree_with_the_cpu() {
 fn training_steps_of_emulation_agree_with_the_cpu() {
     let config = Config { board: Board::Hex8, seats: 2 };
     assert_agree(&check::training(open, config, (3, 32), (3, 2)).unwrap());
+}
+
+#[test]
+fn a_device_that_never_changes_a_weight_is_found_out() {
+    let config = Config { board: Board::Hex8, seats: 2 };
+    let open = || Ok(Faulty::new(Fault::Skips("adamw")));
+    let found = check::training(open, config, (3, 32), (3, 2)).unwrap();
+    let wrong: Vec<_> = found.iter().filter(|one| !one.agrees()).map(|one| one.what.as_str()).collect();
+    assert_eq!(wrong, ["the way of averaged weights of 2 steps on 3 positions, b3c32-hex on hex8"]);
 }
 
 #[test]

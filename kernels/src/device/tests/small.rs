@@ -1,5 +1,6 @@
 //! Expansion, pooling, sums, small layers and their derivatives.
 
+use super::plain::{self, narrow, wide};
 use super::{Exact, Inside, assert_close, bf16, f32s, numbers, samples, under_schedules};
 use crate::architecture::Architecture;
 use crate::conv;
@@ -91,11 +92,7 @@ fn sums_and_the_way_back_from_a_pool_agree_with_the_definition() {
     for (boards, cells, width) in POOLS {
         let shape = Shape { boards, cells, taps: 1 };
         let (x, dpooled) = (numbers(boards * cells * width, 4), numbers(boards * 2 * width, 5));
-        let of_board = |i: usize| {
-            let (board, channel) = (i / width, i % width);
-            (0..cells).map(|cell| f64::from(x[(board * cells + cell) * width + channel])).sum::<f64>() as f32
-        };
-        let sums: Vec<f32> = (0..boards * width).map(of_board).collect();
+        let sums = narrow(&plain::board_sums(&wide(&x), cells, width));
         let halves = |half: usize| -> Vec<f32> {
             dpooled.chunks_exact(2 * width).flat_map(|d| &d[half * width..][..width]).copied().collect()
         };
@@ -127,8 +124,7 @@ fn sums_of_columns_agree_with_the_definition() {
         (1000, 5, 5),
     ] {
         let x = numbers(rows * width, 6);
-        let sum = |column: usize| (0..rows).map(|row| f64::from(x[row * width + column])).sum::<f64>() as f32;
-        let want: Vec<f32> = (0..columns).map(sum).collect();
+        let want = narrow(&plain::sums_of(&wide(&x), width)[..columns]);
         under_schedules(|device| {
             let (x, sums) = (Exact::of(device, &x), Inside::new(device, columns));
             Ops(device).column_sums(&x.0, sums.part(), (rows, width, columns)).unwrap();
@@ -148,15 +144,13 @@ fn small_layers_agree_with_the_definition() {
             let scaled = |len, seed| numbers(len, seed).iter().map(|v| v * scale).collect::<Vec<f32>>();
             let (x, bias) = (scaled(rows * inputs, 1), scaled(outputs, 3));
             let w = numbers(inputs * outputs, 2);
-            let product = |i: usize| -> f64 {
-                let (row, output) = (i / outputs, i % outputs);
-                (0..inputs).map(|k| f64::from(x[row * inputs + k]) * f64::from(w[k * outputs + output])).sum()
-            };
             for (with_bias, relu) in [(false, false), (true, false), (true, true)] {
-                let want: Vec<f32> = (0..rows * outputs)
-                    .map(|i| (product(i) + if with_bias { f64::from(bias[i % outputs]) } else { 0.0 }) as f32)
-                    .map(|v| if relu { v.max(0.0) } else { v })
-                    .collect();
+                let added = with_bias.then(|| wide(&bias));
+                let mut want = plain::dense(&wide(&x), inputs, &wide(&w), added.as_deref(), outputs);
+                if relu {
+                    plain::relu(&mut want, None);
+                }
+                let want = narrow(&want);
                 under_schedules(|device| {
                     let (x, w, bias) =
                         (Exact::of(device, &x), Exact::of(device, &w), Exact::of(device, &bias));
@@ -176,18 +170,9 @@ fn derivatives_of_small_layers_agree_with_the_definition() {
         let (x, dy) = (numbers(rows * inputs, 1), numbers(rows * outputs, 2));
         let (w, mask, before) =
             (numbers(inputs * outputs, 3), numbers(rows * inputs, 4), numbers(rows * inputs, 5));
-        let by_x = |i: usize| -> f64 {
-            let (row, input) = (i / inputs, i % inputs);
-            (0..outputs).map(|o| f64::from(dy[row * outputs + o]) * f64::from(w[input * outputs + o])).sum()
-        };
-        let by_w = |x: &dyn Fn(usize, usize) -> f32, i: usize| -> f32 {
-            let (input, output) = (i / outputs, i % outputs);
-            let each = (0..rows).map(|row| f64::from(x(row, input)) * f64::from(dy[row * outputs + output]));
-            each.sum::<f64>() as f32
-        };
-        let dw: Vec<f32> =
-            (0..inputs * outputs).map(|i| by_w(&|row, input| x[row * inputs + input], i)).collect();
-        let db: Vec<f32> = (0..outputs).map(|i| by_w(&|_, _| 1.0, i)).collect();
+        let by_x = plain::dense_back(&wide(&dy), outputs, &wide(&w), inputs);
+        let dw = narrow(&plain::dense_weights(&wide(&x), inputs, &wide(&dy), outputs));
+        let db = narrow(&plain::sums_of(&wide(&dy), outputs));
         under_schedules(|device| {
             let ops = Ops(device);
             let (x, dy_on, w) = (Exact::of(device, &x), Exact::of(device, &dy), Exact::of(device, &w));
@@ -198,7 +183,7 @@ fn derivatives_of_small_layers_agree_with_the_definition() {
                 let given = masked.then_some(&mask_on.0);
                 ops.dense_back(&dy_on.0, (&w.0, 0), given, &dx.0, sizes, add).unwrap();
                 let want: Vec<f32> = (0..rows * inputs)
-                    .map(|i| (by_x(i) + if add { f64::from(before[i]) } else { 0.0 }) as f32)
+                    .map(|i| (by_x[i] + if add { f64::from(before[i]) } else { 0.0 }) as f32)
                     .zip(&mask)
                     .map(|(d, &m)| if masked && m <= 0.0 { 0.0 } else { d })
                     .collect();

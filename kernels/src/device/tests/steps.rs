@@ -1,11 +1,12 @@
 //! Whole training steps, ten in a row: against the rounded reference, against the CPU, and bit for bit the same under
 //! every schedule.
 
-use super::training::{length, parent, rounded};
+use super::training::{parent, rounded};
 use super::{SCHEDULES, assert_close, samples, under_schedules};
 use crate::architecture::Layout;
 use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
+use crate::device::proof::comparison::apart;
 use crate::device::tests::emulated::Emulated;
 use crate::device::train::DeviceTrainer;
 use crate::optimizer::{Moments, Optimizer, average};
@@ -43,9 +44,8 @@ impl Reference {
 }
 
 /// The difference is at most `share` of the way from `start` to `want`.
-fn assert_moved(what: &str, got: &[f32], want: &[f32], start: &[f32], share: f64) {
-    let distance = |a: &[f32], b: &[f32]| length(a.iter().zip(b).map(|(&a, &b)| f64::from(a) - f64::from(b)));
-    let (difference, way) = (distance(got, want), distance(want, start));
+pub(super) fn assert_moved(what: &str, got: &[f32], want: &[f32], start: &[f32], share: f64) {
+    let (difference, way) = (apart(got, want).0, apart(want, start).0);
     assert!(difference <= share * way, "{what}: {difference} of {way}");
 }
 

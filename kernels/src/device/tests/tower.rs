@@ -1,7 +1,7 @@
 //! The fused tower of every width on odd graphs, a stem and a block that pools, against the rounded reference.
 
 use super::conv::graph;
-use super::plain::{Conv, add_biases, dense, pool, relu, round, wide};
+use super::plain::{Conv, add_biases, dense, narrow, pool, relu, round, wide};
 use super::{Exact, assert_close, assert_similar, bf16, f32s, numbers, under_schedules};
 use crate::device::ops::{NO_TENSOR, Ops, Shape};
 use crate::device::{Array, Bf16};
@@ -88,9 +88,8 @@ impl Case {
             finish(&mut y);
             x = y;
         }
-        let narrow = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect();
-        let pooled = narrow(pool(&x, cells, c, None).1);
-        (narrow(x), pooled)
+        let pooled = narrow(&pool(&x, cells, c, None).1);
+        (narrow(&x), pooled)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::backward::Gradient;
 use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
 use crate::device::Bf16;
+use crate::device::proof::comparison::{apart, length};
 use crate::device::tests::emulated::Emulated;
 use crate::device::train::DeviceTrainer;
 use crate::optimizer::Optimizer;
@@ -37,10 +38,6 @@ fn of_cpu(parent: &Checkpoint, board: Board, batch: &Batch) -> (Loss, Vec<f64>) 
     (loss, gradient.weights)
 }
 
-pub(super) fn length(values: impl Iterator<Item = f64>) -> f64 {
-    values.map(|v| v * v).sum::<f64>().sqrt()
-}
-
 /// What is next to nothing. Two tensors are sums over what the policy head rounds to bf16, where one tie weighs the more:
 /// a 256th of the largest of them.
 fn absolute(tensor: &str) -> f64 {
@@ -51,8 +48,7 @@ fn absolute(tensor: &str) -> f64 {
 fn assert_tensors(what: &str, layout: &Layout, got: &[f64], want: &[f64], share: f64) {
     for tensor in &layout.tensors {
         let (got, want) = (tensor.span.of(got), tensor.span.of(want));
-        let difference = length(got.iter().zip(want).map(|(g, w)| g - w));
-        let whole = length(want.iter().copied());
+        let (difference, whole) = apart(got, want);
         assert!(
             difference <= share * whole + absolute(&tensor.name),
             "{what}: {}: {difference} of {whole}",
@@ -115,7 +111,7 @@ fn check(device: Emulated, board: Board, size: (u32, u32), seats: u8, count: usi
     assert_tensors(&what, &layout, &got, &want.gradient, SHARE);
     for tensor in &layout.tensors {
         let (got, want) = (tensor.span.of(&got), tensor.span.of(&want.gradient));
-        let mean = length(want.iter().copied()) / (want.len() as f64).sqrt();
+        let mean = length(want) / (want.len() as f64).sqrt();
         for (i, (g, w)) in got.iter().zip(want).enumerate() {
             let close = (g - w).abs() <= absolute(&tensor.name) + EACH * mean + 0.01 * w.abs();
             assert!(close, "{what}: {} [{i}]: {g} but {w}, {mean} on average", tensor.name);

@@ -40,7 +40,6 @@ fn scale_of(device: &Emulated, gradient: &[f32], clip: f32) -> [f32; 2] {
     let scale = Exact::<f32>::new(device, 2);
     let gradient = Array::from_slice(device, gradient).unwrap();
     Ops(device).scale(&gradient, &squares.0, &scale.0, clip).unwrap();
-    squares.read(device);
     scale.read(device).try_into().unwrap()
 }
 

@@ -4,6 +4,7 @@
 //! seeds that the device gives to games.
 
 use super::emulated::Emulated;
+use super::product::{Fault, Faulty};
 use super::search::{Search, SearchSettings, random, sample_at, unit};
 use super::{SCHEDULES, network};
 use crate::action::{Actions, KINDS};
@@ -252,6 +253,9 @@ fn assert_same(game: &WaveGame, expected: &WaveGame, rounding: u16) {
     }
 }
 
+/// Far more calls of `next` than any comparison takes.
+const CALLS_MAX: usize = 20_000;
+
 /// Has `next` play on the device until so many games have ended, and plays each of them on the host.
 fn compare<T: Topology>(
     (config, settings): (Config, &WaveSettings),
@@ -261,13 +265,17 @@ fn compare<T: Topology>(
     evaluator: &mut dyn Evaluator<T>,
 ) {
     let mut compared = 0;
-    while compared < games {
+    for _ in 0..CALLS_MAX {
         for game in next() {
             let expected = Host::<T>::play(config, settings, game.seed, evaluator);
             assert_same(&game, &expected, rounding);
             compared += 1;
         }
+        if compared >= games {
+            return;
+        }
     }
+    panic!("{compared} of {games} games of {config} with seed {} after {CALLS_MAX} calls", settings.seed);
 }
 
 fn compare_invented<T: Topology>(
@@ -379,6 +387,35 @@ fn a_slot_keeps_two_games_and_a_retired_wave_comes_to_its_end() {
     seeds.sort_unstable();
     seeds.dedup();
     assert_eq!(seeds.len(), 9);
+}
+
+/// However many launches the device makes before it fails: a report is given or an error, and then errors alone.
+#[test]
+fn a_failure_behind_a_report_is_for_the_next_call() {
+    let config: Config = "hex8_2p".parse().unwrap();
+    let play = |launches: u32| {
+        let (device, network) = (Faulty::new(Fault::After(launches)), little_network(config));
+        let mut wave = Wave::<_, Hex8>::new(device, config, &network, settings(1, (2, 1))).unwrap();
+        [0; 3].map(|_| wave.play(2).map(|report| report.begun))
+    };
+    let failed = |result: &Result<u64, DeviceError>| match result {
+        Err(DeviceError::Kernel { kernel, .. }) => Some(*kernel),
+        Ok(_) | Err(_) => None,
+    };
+    let mut seen: Vec<usize> = Vec::new();
+    for launches in 0.. {
+        let found = play(launches);
+        let good = found.iter().take_while(|result| **result == Ok(1)).count();
+        assert!(found[good..].iter().all(|result| failed(result).is_some()), "after {launches}: {found:?}");
+        if good == 1 && seen.last() == Some(&0) {
+            assert_eq!(failed(&found[1]), Some("wave_hex8"), "the first launch behind the report");
+        }
+        seen.push(good);
+        if good == 2 {
+            break;
+        }
+    }
+    assert!(seen.is_sorted() && [0, 1].iter().all(|good| seen.contains(good)), "{seen:?}");
 }
 
 #[test]

@@ -24,9 +24,9 @@ use std::{
 
 /// Check a CUDA card against the CPU and measure it, or predict what one would do.
 ///
-/// In order: every primitive against its golden vector, networks and training steps against the CPU, the rules over random
-/// games; the same under compute-sanitizer, where it is installed; benchmarks with their share of what the card can do; the
-/// same network in PyTorch, where `python3` has it. Without a usable card it says why and succeeds.
+/// In order: every primitive against its golden vector, networks and training steps against the CPU, the rules and the search
+/// over games; the same under compute-sanitizer, where it is installed; benchmarks with their share of what the card can do;
+/// the same network in PyTorch, where `python3` has it. Without a usable card it says why and succeeds.
 ///
 /// Exit status: 0 if all is well or there is no card, 1 if something is wrong or a card was required, 2 if a report cannot be written.
 ///

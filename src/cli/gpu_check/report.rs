@@ -5,7 +5,7 @@ use super::{
     selfplay::SelfplayFigures,
 };
 use kernels::{
-    proof::{Card, Comparison, Speed},
+    proof::{Comparison, Speed},
     roofline::{Peaks, Properties},
 };
 use serde::Serialize;
@@ -152,7 +152,7 @@ impl Report {
             ok: true,
             date,
             program: env!("CARGO_PKG_VERSION"),
-            kernels: Card::source_hash(),
+            kernels: kernels::cuda::source_hash(),
             card: None,
             unavailable: None,
             peaks: None,

@@ -6,11 +6,11 @@ use super::timing::{Effort, Speed};
 use super::waves::{self, Waves};
 use super::{check, timing};
 use crate::architecture::Architecture;
+use crate::device::DeviceError;
 use crate::device::cuda::Cuda;
 use crate::device::evaluator::DeviceEvaluator;
 use crate::device::playouts::playouts;
 use crate::device::referee::Referee;
-use crate::device::{DeviceError, image};
 use crate::evaluator::{Evaluation, Evaluator, Query};
 use crate::network::Network;
 use crate::roofline::Properties;
@@ -195,12 +195,6 @@ impl Card {
     /// [`DeviceError`] if there are no kernels for the network.
     pub fn evaluator(self, network: Arc<Network>) -> Result<CardEvaluator, DeviceError> {
         Ok(CardEvaluator { inner: DeviceEvaluator::new(self.cuda()?, network)?, evaluated: Arc::default() })
-    }
-
-    /// BLAKE3 of the sources that its kernels were compiled from.
-    #[must_use]
-    pub fn source_hash() -> String {
-        image::source_hash()
     }
 }
 

@@ -117,7 +117,7 @@ fn a_driver_that_is_out_of_order_costs_no_more_than_a_message() {
         ("empty", "the driver knows none"),
         ("full", "cuda:0: cuDevicePrimaryCtxRetain failed"),
         ("turing", "cuda:0: unsupported CUDA device: Card: compute capability 7.5, 8.0 is needed"),
-        ("incomplete", "the library of the driver is incomplete"),
+        ("incomplete", "the library of the driver cannot be used: Missing symbol"),
     ];
     for (name, why) in cases {
         let mut peer = Peer::new(root.path(), &name.replace(' ', "-"), IDLE);

@@ -54,7 +54,7 @@ pub(super) fn guarded<R>(ask: impl FnOnce() -> Result<R, DeviceError>) -> Result
     panic::catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
-        Err(DeviceError::Unsupported(format!("asking the driver: {text}")))
+        Err(DeviceError::Unsupported(format!("the library of the driver cannot be used: {text}")))
     })
 }
 
@@ -246,7 +246,7 @@ mod tests {
         let symbol = "cuNothing";
         let lacking = || panic!("Missing symbol {symbol}");
         let found: Result<(), DeviceError> = guarded(lacking);
-        let expected = "asking the driver: Missing symbol cuNothing".to_owned();
+        let expected = "the library of the driver cannot be used: Missing symbol cuNothing".to_owned();
         assert_eq!(found, Err(DeviceError::Unsupported(expected)));
         assert_eq!(guarded(|| Ok(1)), Ok(1));
         let error = DeviceError::Memory { bytes: 1 };

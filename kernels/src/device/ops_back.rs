@@ -1,6 +1,6 @@
 //! The launches that only training needs; see [`super::ops`].
 
-use super::ops::{COUNT_MAX, Call, HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, Part, Shape, of_width};
+use super::ops::{COUNT_MAX, Call, HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, Part, Shape};
 use super::positions::{ACTION_WORDS, READS};
 use super::targets::Targets;
 use super::{Array, Bf16, Device, DeviceError};
@@ -10,27 +10,12 @@ use rules::SEATS_MAX;
 
 /// Positions that a block of `policy_back` takes.
 const POSITIONS_OF_BLOCK: usize = 16;
-/// Splits of a sum over rows, at most.
-const SPLITS_MAX: usize = 64;
-/// Rows of a split, at least.
-const SPLIT_ROWS_MIN: usize = 1024;
 /// Numbers that a block of `gradient_norm` takes.
 const NORM_PIECE: usize = 8192;
 
 /// Blocks of `policy_back`.
 pub(crate) fn policy_blocks(boards: usize) -> usize {
     boards.div_ceil(POSITIONS_OF_BLOCK)
-}
-
-/// Rows of a split, and how many splits there are. Depends on nothing but the rows, so a sum is the same on every card.
-fn splits(rows: usize) -> (usize, usize) {
-    let of_split = rows.div_ceil(SPLITS_MAX).next_multiple_of(32).max(SPLIT_ROWS_MIN);
-    (of_split, rows.div_ceil(of_split))
-}
-
-/// Most splits of up to so many rows.
-pub(crate) fn splits_max(rows: usize) -> usize {
-    rows.div_ceil(SPLIT_ROWS_MIN).min(SPLITS_MAX)
 }
 
 /// Squares that `gradient_norm` leaves.
@@ -214,38 +199,6 @@ impl<D: Device> Ops<'_, D> {
             .launch(self.0, (blocks, 1), 32, 4 * (POLICY_PARTIAL + KINDS))
     }
 
-    /// `weights_back_*` and `sum_partials`: the derivative by the weights, of whose `n` columns `columns` are kept.
-    #[allow(clippy::too_many_arguments, reason = "as many as the kernels have")]
-    pub(crate) fn weights_back(
-        &self,
-        x: &Array<D, Bf16>,
-        dy: &Array<D, Bf16>,
-        sources: &Array<D, u16>,
-        partial: &Array<D, f32>,
-        dw: Part<'_, D, f32>,
-        shape: Shape,
-        (k, n, columns): (usize, usize, usize),
-    ) -> Result<(), DeviceError> {
-        let names = ["weights_back_32", "weights_back_64", "weights_back_96", "weights_back_128"];
-        let kernel = of_width(names, n);
-        assert!(k.is_multiple_of(16) && k <= 128, "{kernel}: {k} inputs");
-        let rows = shape.rows();
-        let (of_split, splits) = splits(rows);
-        let (count, threads) = (shape.taps * k * n, k.next_multiple_of(32));
-        Call::new(kernel)
-            .array(x, rows * k)
-            .array(dy, rows * n)
-            .array(sources, shape.cells * shape.taps)
-            .array(partial, splits * count)
-            .int(rows)
-            .int(shape.cells)
-            .int(shape.taps)
-            .int(k)
-            .int(of_split)
-            .launch(self.0, (shape.taps, splits), threads as u32, 3 * 2 * 32 * (threads + 8 + n + 8))?;
-        self.sum_partials(partial, dw, splits, (count, n, columns))
-    }
-
     /// `sum_partials`.
     pub(crate) fn sum_partials(
         &self,
@@ -335,19 +288,5 @@ impl<D: Device> Ops<'_, D> {
             .int(width)
             .int(HEAD)
             .each(self.0, count)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn splits_cover_the_rows_and_have_room() {
-        for rows in (1..200_000).step_by(997).chain([1024, 1025, 65_536, 65_537, 16_384 * 469]) {
-            let (of_split, count) = splits(rows);
-            assert!(of_split * count >= rows && of_split * (count - 1) < rows);
-            assert!(count <= splits_max(rows) && splits_max(rows) <= splits_max(rows + 70_000));
-        }
     }
 }

@@ -1,8 +1,9 @@
 //! Training steps on a device: forward, losses, backward, optimiser; nothing but the losses comes back.
 
 use super::forward::{Space, Weights};
-use super::ops::{After, HEAD_COLUMNS, Ops, POLICY_PARTIAL, Shape};
-use super::ops_back::{Rates, State, norm_blocks, policy_blocks, splits_max};
+use super::ops::{HEAD_COLUMNS, Ops, POLICY_PARTIAL, Shape};
+use super::ops_back::{Rates, State, norm_blocks, policy_blocks};
+use super::ops_conv::{After, partial_len};
 use super::positions::Positions;
 use super::targets::Targets;
 use super::{Array, Bf16, Device, DeviceError};
@@ -61,7 +62,9 @@ impl<D: Device> Back<D> {
     fn new(device: &D, layout: &Layout, shape: Shape, width: usize) -> Result<Self, DeviceError> {
         let (rows, n) = (shape.rows(), shape.boards);
         let trunk = || Array::new(device, rows * width);
-        let widest = (shape.taps * CHANNELS.max(width) * width).max(width * HEAD_COLUMNS);
+        let stem = partial_len(shape, (CHANNELS, width));
+        let partial = stem.max(partial_len(shape, (width, width)));
+        let partial = partial.max(partial_len(shape.product(), (width, HEAD_COLUMNS)));
         Ok(Self {
             targets: Targets::new(device, n)?,
             gradient: Array::new(device, layout.total)?,
@@ -76,7 +79,7 @@ impl<D: Device> Back<D> {
             to_most: Array::new(device, n * width)?,
             sums: Array::new(device, n * width.max(HEAD_COLUMNS))?,
             // Enough for every smaller batch too.
-            partial: Array::new(device, splits_max(rows) * widest)?,
+            partial: Array::new(device, partial)?,
             policy_partial: Array::new(device, policy_blocks(n) * POLICY_PARTIAL)?,
             losses: Array::new(device, n * 2)?,
             squares: Array::new(device, norm_blocks(layout.total))?,
@@ -237,7 +240,7 @@ impl<D: Device> DeviceTrainer<D> {
         ops.dense_back(&back.dkinds, of(layout.policy_kinds_w), None, dpooled, sizes, true)?;
         ops.pool_back(dpooled, (&back.to_all, &back.to_most), shape, width)?;
 
-        let product = Shape { taps: 1, ..shape };
+        let product = shape.product();
         let sizes = (width, HEAD_COLUMNS, HEAD);
         let dw = into(layout.policy_w);
         ops.weights_back(x, &back.dhead, &space.own, &back.partial, dw, product, sizes)?;

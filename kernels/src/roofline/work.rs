@@ -73,18 +73,22 @@ pub(crate) fn work(launch: &Launch, moves: Moves) -> Work {
         }
         "conv_32" | "conv_64" | "conv_96" | "conv_128" | "conv_back_32" | "conv_back_64" | "conv_back_96"
         | "conv_back_128" => {
-            let (rows, taps, k) = (int(0), int(2), int(3));
-            let steps = taps * (k / 32.0).ceil();
-            let tiles = blocks * steps * 2.0 * (128.0 + n) * 32.0;
+            let (rows, taps, k, reach) = (int(0), int(2), int(3), int(4));
+            // Rows of a block with those around them, once; all weights.
+            let copied = blocks * 2.0 * k * (threads + 2.0 * reach + taps * n);
+            let sources = blocks * threads * taps * 2.0;
             // y, y32, residual, mask: arrays 3, 4, 7, 8.
             let after = rows * n * (2.0 * there(3) + 4.0 * there(4) + 2.0 * there(7) + 2.0 * there(8));
             Work {
                 useful_flops: 2.0 * rows * taps * k * n,
-                tensor_flops: 2.0 * blocks * 128.0 * steps * 32.0 * n,
-                shared_bytes: tiles + tile_bytes(blocks * 4.0 * steps * 2.0, n) + blocks * 128.0 * n * 8.0,
-                cache_bytes: tiles + after,
+                tensor_flops: 2.0 * blocks * threads * taps * k * n,
+                shared_bytes: copied
+                    + 2.0 * sources
+                    + tile_bytes(blocks * threads / 32.0 * taps * k / 16.0, n)
+                    + blocks * threads * n * 8.0,
+                cache_bytes: copied + sources + after,
                 memory_bytes: rows * k * 2.0 + after + 2.0 * taps * k * n,
-                chain: 2.0 * MEMORY,
+                chain: 2.0 * MEMORY + taps / AHEAD * CACHE,
                 ..Work::default()
             }
         }
@@ -193,18 +197,27 @@ pub(crate) fn work(launch: &Launch, moves: Moves) -> Work {
             }
         }
         "weights_back_32" | "weights_back_64" | "weights_back_96" | "weights_back_128" => {
-            let (rows, taps, k, of_split) = (int(0), int(2), int(3), int(4));
+            let (rows, cells, taps, k, of_split, reach) = (int(0), int(1), int(2), int(3), int(4), int(5));
             let splits = f64::from(launch.grid.blocks.1);
             let steps = (of_split / 32.0).ceil();
-            let tiles = blocks * steps * 2.0 * (threads + n) * 32.0;
+            // Rows of a split with those around them, once for all taps; dy for each block that shares the inputs.
+            let around = steps * 32.0 + 2.0 * reach;
+            let dy = blocks * steps * 32.0 * n * 2.0;
+            let sources = blocks * cells * taps * 2.0;
+            // Every lane of a warp looks up which row it names.
+            let lookups = blocks * threads * steps * 2.0 * 2.0;
             let partial = splits * taps * k * n * 4.0;
             Work {
                 useful_flops: 2.0 * rows * taps * k * n,
                 tensor_flops: 2.0 * blocks * steps * 32.0 * threads * n,
-                shared_bytes: tiles + tile_bytes(blocks * threads / 32.0 * steps * 2.0, n),
-                cache_bytes: tiles + partial,
+                shared_bytes: dy
+                    + blocks * around * threads / taps * 2.0
+                    + sources
+                    + lookups
+                    + tile_bytes(blocks * threads / 32.0 * steps * 2.0, n),
+                cache_bytes: dy + splits * around * k * 2.0 + sources + partial,
                 memory_bytes: rows * (k + n) * 2.0 + partial,
-                chain: 2.0 * MEMORY,
+                chain: 2.0 * MEMORY + cells * taps / threads / AHEAD * CACHE,
                 ..Work::default()
             }
         }

@@ -6,9 +6,10 @@ use crate::action::{KINDS, PAIRS, RAYS};
 use crate::architecture::{HEAD, KEY};
 use crate::device::array::Plain;
 use crate::device::ops::{
-    After, HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, SHARED_BYTES_MAX, Shape, tower_shared_bytes,
+    HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, SHARED_BYTES_MAX, Shape, tower_shared_bytes,
 };
 use crate::device::ops_back::{Rates, State};
+use crate::device::ops_conv::After;
 use crate::device::positions::{ACTION_WORDS, HEADER, READS};
 use crate::device::targets::Targets;
 use crate::device::train::DeviceTrainer;
@@ -79,7 +80,7 @@ fn refuses_short_arrays(what: &str, launch: impl Fn(&Arrays) -> Result<(), Devic
 const BOARDS: usize = 3;
 const CELLS: usize = 61;
 const ROWS: usize = BOARDS * CELLS;
-const SHAPE: Shape = Shape { boards: BOARDS, cells: CELLS, taps: 7 };
+const SHAPE: Shape = Shape { boards: BOARDS, cells: CELLS, taps: 7, reach: 9 };
 
 #[test]
 fn short_arrays_of_a_pass_forward_are_refused() {
@@ -271,7 +272,7 @@ fn the_largest_batch_stays_within_what_cards_launch() {
     for Launch { kernel, grid, ints, .. } in &seen.launches {
         assert!(KERNELS.contains(kernel));
         assert!(
-            grid.blocks.0 < 1 << 31 && grid.blocks.1 <= 0xffff && grid.threads <= 256,
+            grid.blocks.0 < 1 << 31 && grid.blocks.1 <= 0xffff && grid.threads <= 288,
             "{kernel}: {grid:?}"
         );
         assert!(grid.shared_bytes <= shared_max, "{kernel}: {grid:?}");

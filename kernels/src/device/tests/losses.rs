@@ -59,7 +59,7 @@ fn case(boards: usize, cells: usize, seed: u64) -> Case {
     Case {
         weights: numbers(layout.total, seed),
         layout,
-        shape: Shape { boards, cells, taps: 1 },
+        shape: Shape { boards, cells, taps: 1, reach: 0 },
         actions: moves(boards, cells, &mut Choices::new(seed)),
         head: numbers(boards * cells * HEAD, seed + 1),
         kinds: numbers(boards * KINDS, seed + 2),

@@ -41,7 +41,7 @@ const POOLS: [(usize, usize, usize); 8] = [
 
 /// Means, maxima and where those are, of what is made for each element.
 fn check_pool((boards, cells, width): (usize, usize, usize), x: &[f32]) {
-    let shape = Shape { boards, cells, taps: 1 };
+    let shape = Shape { boards, cells, taps: 1, reach: 0 };
     let mut want = vec![0.0; boards * 2 * width];
     conv::pool(x, cells, width, &mut want);
     under_schedules(|device| {
@@ -90,7 +90,7 @@ fn of_equal_maxima_the_first_counts() {
 #[test]
 fn sums_and_the_way_back_from_a_pool_agree_with_the_definition() {
     for (boards, cells, width) in POOLS {
-        let shape = Shape { boards, cells, taps: 1 };
+        let shape = Shape { boards, cells, taps: 1, reach: 0 };
         let (x, dpooled) = (numbers(boards * cells * width, 4), numbers(boards * 2 * width, 5));
         let sums = narrow(&plain::board_sums(&wide(&x), cells, width));
         let halves = |half: usize| -> Vec<f32> {

@@ -16,6 +16,9 @@ use rules::{NONE_CELL, SEATS_MAX};
 pub(crate) const HEAD_COLUMNS: usize = 96;
 /// Sums that the policy head's derivative leaves for each block.
 pub(crate) const POLICY_PARTIAL: usize = PAIRS * KEY + RAYS;
+/// Rows and columns of a block of the small layers, and their shared memory.
+pub(super) const DENSE_SIDE: usize = 32;
+pub(super) const DENSE_SHARED_BYTES: usize = 2 * 4 * DENSE_SIDE * (DENSE_SIDE + 1);
 /// A layer that has no third tensor.
 pub(crate) const NO_TENSOR: u32 = u32::MAX;
 
@@ -255,12 +258,12 @@ impl<D: Device> Ops<'_, D> {
             Some(bias) => call.part(bias, outputs),
             None => call.optional::<D, f32>(None, 0),
         };
-        call.array(y, rows * outputs)
-            .int(rows)
-            .int(inputs)
-            .int(outputs)
-            .int(usize::from(relu))
-            .each(self.0, rows * outputs)
+        call.array(y, rows * outputs).int(rows).int(inputs).int(outputs).int(usize::from(relu)).launch(
+            self.0,
+            (rows.div_ceil(DENSE_SIDE), outputs.div_ceil(DENSE_SIDE)),
+            128,
+            DENSE_SHARED_BYTES,
+        )
     }
 
     /// `policy_logits`.

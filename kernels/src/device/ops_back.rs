@@ -1,6 +1,8 @@
 //! The launches that only training needs; see [`super::ops`].
 
-use super::ops::{COUNT_MAX, Call, HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, Part, Shape};
+use super::ops::{
+    COUNT_MAX, Call, DENSE_SHARED_BYTES, DENSE_SIDE, HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, Part, Shape,
+};
 use super::positions::{ACTION_WORDS, READS};
 use super::targets::Targets;
 use super::{Array, Bf16, Device, DeviceError};
@@ -8,14 +10,32 @@ use crate::action::{KINDS, PAIRS};
 use crate::architecture::{HEAD, KEY};
 use rules::SEATS_MAX;
 
-/// Positions that a block of `policy_back` takes.
-const POSITIONS_OF_BLOCK: usize = 16;
+/// Blocks of `policy_back` that positions are divided among; a block takes one after the other, up to so many.
+const POLICY_BLOCKS: usize = 512;
+const POSITIONS_OF_BLOCK_MAX: usize = 16;
+/// Rows that a block of `dense_weights` takes.
+const DENSE_SPLIT_ROWS: usize = 256;
 /// Numbers that a block of `gradient_norm` takes.
 const NORM_PIECE: usize = 8192;
 
+/// Positions of a block of `policy_back`. Every block leaves sums to be added up, so there are not as many as positions.
+fn policy_share(boards: usize) -> usize {
+    boards.div_ceil(POLICY_BLOCKS).clamp(1, POSITIONS_OF_BLOCK_MAX)
+}
+
 /// Blocks of `policy_back`.
 pub(crate) fn policy_blocks(boards: usize) -> usize {
-    boards.div_ceil(POSITIONS_OF_BLOCK)
+    boards.div_ceil(policy_share(boards))
+}
+
+/// Blocks of `policy_back`, at most, with up to so many boards.
+pub(crate) fn policy_blocks_max(boards: usize) -> usize {
+    boards.min(POLICY_BLOCKS).max(boards.div_ceil(POSITIONS_OF_BLOCK_MAX))
+}
+
+/// Numbers of partial sums that [`Ops::dense_weights`] leaves.
+pub(crate) fn dense_partial_len((rows, inputs, outputs): (usize, usize, usize)) -> usize {
+    rows.div_ceil(DENSE_SPLIT_ROWS) * inputs * outputs
 }
 
 /// Squares that `gradient_norm` leaves.
@@ -114,26 +134,32 @@ impl<D: Device> Ops<'_, D> {
             .int(inputs)
             .int(outputs)
             .int(usize::from(add))
-            .each(self.0, rows * inputs)
+            .launch(self.0, (rows.div_ceil(DENSE_SIDE), inputs.div_ceil(DENSE_SIDE)), 128, DENSE_SHARED_BYTES)
     }
 
-    /// `dense_weights`; without `x`, for a bias, `inputs` is 1.
+    /// `dense_weights` and `sum_partials`; without `x`, for a bias, `inputs` is 1. `partial` has room for
+    /// [`dense_partial_len`].
     pub(crate) fn dense_weights(
         &self,
         x: Option<&Array<D, f32>>,
         dy: &Array<D, f32>,
+        partial: &Array<D, f32>,
         dw: Part<'_, D, f32>,
         (rows, inputs, outputs): (usize, usize, usize),
     ) -> Result<(), DeviceError> {
         assert!(x.is_some() || inputs == 1, "{inputs} inputs of a bias");
+        let (count, splits) = (inputs * outputs, rows.div_ceil(DENSE_SPLIT_ROWS));
+        let pieces = inputs.div_ceil(DENSE_SIDE) * outputs.div_ceil(DENSE_SIDE);
         Call::new("dense_weights")
             .optional(x, rows * inputs)
             .array(dy, rows * outputs)
-            .part(dw, inputs * outputs)
+            .array(partial, splits * count)
             .int(rows)
             .int(inputs)
             .int(outputs)
-            .each(self.0, inputs * outputs)
+            .int(DENSE_SPLIT_ROWS)
+            .launch(self.0, (pieces, splits), 128, DENSE_SHARED_BYTES)?;
+        self.sum_partials(partial, dw, splits, (count, outputs, outputs))
     }
 
     /// `policy_losses`: logits and values become derivatives.
@@ -195,7 +221,7 @@ impl<D: Device> Ops<'_, D> {
             .int(shape.boards)
             .int(shape.cells)
             .int(KINDS)
-            .int(POSITIONS_OF_BLOCK)
+            .int(policy_share(shape.boards))
             .launch(self.0, (blocks, 1), 32, 4 * (POLICY_PARTIAL + KINDS))
     }
 
@@ -288,5 +314,21 @@ impl<D: Device> Ops<'_, D> {
             .int(width)
             .int(HEAD)
             .each(self.0, count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_cover_the_positions_and_have_room() {
+        let mut room = 0;
+        for boards in 1..=16_384 {
+            let (share, blocks) = (policy_share(boards), policy_blocks(boards));
+            assert!(share * blocks >= boards && share * (blocks - 1) < boards, "{boards}");
+            assert!(blocks <= policy_blocks_max(boards) && room <= policy_blocks_max(boards), "{boards}");
+            room = policy_blocks_max(boards);
+        }
     }
 }

@@ -56,9 +56,8 @@ impl<D: Device> Default for After<'_, D> {
 /// there are rows enough to keep a card busy with them: so large that registers still leave room for as many warps.
 fn rows_of_block(rows: usize, n: usize) -> usize {
     match n {
-        _ if rows < LARGE_BLOCKS_ROWS => 128,
-        ..=64 => 256,
-        ..=96 => 192,
+        ..=64 if rows >= LARGE_BLOCKS_ROWS => 256,
+        65..=96 if rows >= LARGE_BLOCKS_ROWS => 192,
         _ => 128,
     }
 }

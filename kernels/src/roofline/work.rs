@@ -51,6 +51,21 @@ fn tile_bytes(warp_steps: f64, n: f64) -> f64 {
     warp_steps * (2.0 + n / 16.0) * 512.0
 }
 
+/// Blocks of the small layers, of 32 by 32 sums over so much of an inner dimension, 32 at a time: both factors are copied to
+/// shared memory, where a warp reads nine words for eight sums of each lane.
+fn dense(blocks: f64, inner: f64) -> Work {
+    let steps = (inner / 32.0).ceil();
+    let copied = 2.0 * 32.0 * 32.0 * 4.0;
+    Work {
+        shared_bytes: blocks * (steps * copied + inner * 4.0 * 9.0 * 128.0),
+        cache_bytes: blocks * (steps * copied + 32.0 * 32.0 * 4.0),
+        // Seventeen instructions of four warps, of which a multiprocessor issues four a cycle; a line for each copied.
+        lines: blocks * (steps * 64.0 + inner * 17.0),
+        chain: steps * 2.0 * CACHE + inner * (NEAR / AHEAD + 17.0),
+        ..Work::default()
+    }
+}
+
 /// Which kernel it is decides what its numbers mean; one that is not known has no work.
 pub(crate) fn work(launch: &Launch, moves: Moves) -> Work {
     let blocks = f64::from(launch.grid.blocks.0) * f64::from(launch.grid.blocks.1);
@@ -142,34 +157,21 @@ pub(crate) fn work(launch: &Launch, moves: Moves) -> Work {
         }
         "dense" => {
             let (rows, inputs, outputs) = (int(0), int(1), int(2));
-            Work {
-                memory_bytes: (rows * (inputs + outputs) + inputs * outputs) * 4.0,
-                cache_bytes: rows * inputs * 4.0 + blocks * inputs * outputs.min(threads) * 4.0,
-                lines: rows * outputs * inputs / 32.0 * 2.0,
-                chain: inputs / AHEAD * CACHE,
-                ..Work::default()
-            }
+            let memory_bytes = (rows * (inputs + outputs) + inputs * outputs) * 4.0;
+            Work { memory_bytes, ..dense(blocks, inputs) }
         }
         "dense_back" => {
             let (rows, inputs, outputs) = (int(0), int(1), int(2));
-            Work {
-                memory_bytes: (rows * (inputs + outputs) + inputs * outputs) * 4.0,
-                cache_bytes: rows * outputs * 4.0 + blocks * threads.min(inputs) * outputs * 4.0,
-                // Each lane reads a row of the weights of its own.
-                lines: rows * inputs * outputs,
-                chain: outputs / AHEAD * CACHE,
-                ..Work::default()
-            }
+            // What is added to, and the mask.
+            let more = rows * inputs * (int(3) + there(2)) * 4.0;
+            let memory_bytes = (rows * (inputs + outputs) + inputs * outputs) * 4.0 + more;
+            Work { memory_bytes, ..dense(blocks, outputs) }
         }
         "dense_weights" => {
-            let (rows, inputs, outputs) = (int(0), int(1), int(2));
-            Work {
-                memory_bytes: (rows * (inputs + outputs) + inputs * outputs) * 4.0,
-                cache_bytes: blocks * rows * (outputs.min(threads) + threads / outputs) * 4.0,
-                lines: rows * inputs * outputs / 32.0 * 2.0,
-                chain: rows / AHEAD * CACHE,
-                ..Work::default()
-            }
+            let (rows, inputs, outputs, of_split) = (int(0), int(1), int(2), int(3));
+            let splits = f64::from(launch.grid.blocks.1);
+            let memory_bytes = (rows * (inputs + outputs) + splits * inputs * outputs) * 4.0;
+            Work { memory_bytes, ..dense(blocks, of_split.min(rows)) }
         }
         "policy_logits" => Work {
             memory_bytes: moves.count * 20.0 + int(0) * int(1) * 96.0 * 4.0,

@@ -150,8 +150,8 @@ fn short_arrays_of_the_way_back_are_refused() {
         a.ops().dense_back(&a.of(3 * 9), (&w, 4), Some(&mask), &a.of(3 * 5), (3, 5, 9), true)
     });
     refuses_short_arrays("dense_weights", |a| {
-        let dw = a.of(1 + 5 * 9);
-        a.ops().dense_weights(Some(&a.of(3 * 5)), &a.of(3 * 9), (&dw, 1), (3, 5, 9))
+        let (partial, dw) = (a.of(5 * 9), a.of(1 + 5 * 9));
+        a.ops().dense_weights(Some(&a.of(3 * 5)), &a.of(3 * 9), &partial, (&dw, 1), (3, 5, 9))
     });
     refuses_short_arrays("losses", |a| {
         let moves = Moves {
@@ -175,7 +175,7 @@ fn short_arrays_of_the_way_back_are_refused() {
         let moves = MoveArrays::new(a);
         let (head, pairs) = (a.of(ROWS * HEAD_COLUMNS), a.of(PAIRS * KEY));
         let out = (&a.of(ROWS * HEAD_COLUMNS), &a.of(ROWS * HEAD_COLUMNS));
-        let (dkinds, partial) = (a.of(BOARDS * KINDS), a.of(POLICY_PARTIAL));
+        let (dkinds, partial) = (a.of(BOARDS * KINDS), a.of(BOARDS * POLICY_PARTIAL));
         a.ops().policy_back(&head, (&pairs, 0), &moves.moves(), &a.of(70), out, &dkinds, &partial, SHAPE)
     });
     refuses_short_arrays("weights_back", |a| {
@@ -232,7 +232,9 @@ fn shapes_that_no_kernel_takes_are_refused() {
     refused("more channels than threads", &|| ops.pool(&x, &array(), None, SHAPE, 129).unwrap());
     refused("more channels than threads", &|| ops.board_sums(&x, &array(), SHAPE, 129).unwrap());
     refused("more columns than there are", &|| ops.column_sums(&array(), (&array(), 0), (3, 4, 5)).unwrap());
-    refused("inputs of a bias", &|| ops.dense_weights(None, &array(), (&array(), 0), (3, 4, 5)).unwrap());
+    refused("inputs of a bias", &|| {
+        ops.dense_weights(None, &array(), &array(), (&array(), 0), (3, 4, 5)).unwrap()
+    });
     refused("more columns kept than there are", &|| {
         ops.sum_partials(&array(), (&array(), 0), 2, (12, 4, 5)).unwrap();
     });

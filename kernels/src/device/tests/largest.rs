@@ -8,7 +8,7 @@ use crate::action::KINDS;
 use crate::architecture::{Architecture, Layout};
 use crate::device::array::Plain;
 use crate::device::ops::{HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, Shape};
-use crate::device::ops_back::policy_blocks;
+use crate::device::ops_back::{dense_partial_len, policy_blocks};
 use crate::device::ops_conv::{After, partial_len};
 use crate::device::positions::{ACTION_WORDS, HEADER, Positions, reads_table};
 use crate::device::targets::Targets;
@@ -154,7 +154,7 @@ fn expansion_pools_and_small_layers() {
     let (_, packed) = with_board!(Board::Hexagonal, T => samples::<T>(2, 1));
     let positions = packed.packed.unwrap();
     let x = bf16(&numbers(cells * N, 1));
-    let (vector, w) = (numbers(2 * N, 2), numbers(2 * N * 64, 3));
+    let (vector, w) = (numbers(2 * N, 2), numbers(2 * N * 32, 3));
     same_at_the_end(1, |device, boards| {
         let (ops, shape) = (Ops(device), Shape { boards, cells, taps: 1, reach: 0 });
         let rows = shape.rows();
@@ -174,14 +174,15 @@ fn expansion_pools_and_small_layers() {
         let (to_all, to_most) = (empty::<f32>(device, boards * N), empty::<f32>(device, boards * N));
         ops.pool_back(&vector, (&to_all, &to_most), shape, N).unwrap();
         let w = Array::from_slice(device, &w).unwrap();
-        let (y, dx) = (empty::<f32>(device, boards * 64), empty::<f32>(device, boards * 2 * N));
-        let sizes = (boards, 2 * N, 64);
+        let (y, dx) = (empty::<f32>(device, boards * 32), empty::<f32>(device, boards * 2 * N));
+        let sizes = (boards, 2 * N, 32);
         ops.dense(&vector, (&w, 0), None, &y, sizes, false).unwrap();
         ops.dense_back(&y, (&w, 0), None, &dx, sizes, false).unwrap();
-        let dw = empty::<f32>(device, 2 * N * 64);
-        ops.dense_weights(Some(&vector), &y, (&dw, 0), sizes).unwrap();
-        let columns = empty::<f32>(device, 64);
-        ops.column_sums(&y, (&columns, 0), (boards, 64, 64)).unwrap();
+        let dw = empty::<f32>(device, 2 * N * 32);
+        let partial = empty::<f32>(device, dense_partial_len(sizes));
+        ops.dense_weights(Some(&vector), &y, &partial, (&dw, 0), sizes).unwrap();
+        let columns = empty::<f32>(device, 32);
+        ops.column_sums(&y, (&columns, 0), (boards, 32, 32)).unwrap();
         vec![
             f32s(&end(device, &planes, cells * CHANNELS)),
             end(device, &globals, GLOBALS),
@@ -190,9 +191,9 @@ fn expansion_pools_and_small_layers() {
             end(device, &most, N).into_iter().map(f32::from).collect(),
             end(device, &to_all, N),
             end(device, &to_most, N),
-            // Of the threads of the last block.
-            end(device, &y, 64),
-            end(device, &dx, 128),
+            // Of the last block, or of its threads.
+            end(device, &y, 32),
+            end(device, &dx, 32),
             end(device, &dw, 128),
             end(device, &columns, 1),
         ]

@@ -152,10 +152,11 @@ fn scale(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
 }
 
 fn layer(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
-    let (x, w) = (Array::from_slice(device, &numbers(6, 1))?, Array::from_slice(device, &numbers(15, 2))?);
-    let y = Array::<_, f32>::new(device, 10)?;
-    Ops(device).dense(&x, (&w, 0), None, &y, (2, 3, 5), false)?;
-    y.read(device, 10)
+    let (x, w) =
+        (Array::from_slice(device, &numbers(31 * 70, 1))?, Array::from_slice(device, &numbers(70 * 5, 2))?);
+    let y = Array::<_, f32>::new(device, 31 * 5)?;
+    Ops(device).dense(&x, (&w, 0), None, &y, (31, 70, 5), false)?;
+    y.read(device, 31 * 5)
 }
 
 /// A step of training of a small network on a few positions; what it leaves of everything.
@@ -205,7 +206,7 @@ type Run = fn(&Emulated) -> Result<Vec<f32>, DeviceError>;
 /// write and read, or that stand behind a shuffle, at which emulated lanes meet anyway.
 #[test]
 fn a_missing_barrier_in_a_kernel_shows() {
-    let cases: [(KernelName, KernelName, Run); 13] = [
+    let cases: [(KernelName, KernelName, Run); 15] = [
         ("conv_32", "mutant_conv_without_barrier", convolve),
         ("weights_back_32", "mutant_weights_back_without_barrier", derive_by_weights),
         ("tower_32", "mutant_tower_without_barrier_before_the_pool", evaluate),
@@ -219,6 +220,8 @@ fn a_missing_barrier_in_a_kernel_shows() {
         ("conv_32", "mutant_conv_without_barrier_of_a_warp", convolve),
         ("conv_32", "mutant_conv_without_second_barrier_of_a_warp", convolve),
         ("policy_back", "mutant_policy_back_without_barrier_of_the_warp", step),
+        ("dense", "mutant_dense_without_barrier", layer),
+        ("dense", "mutant_dense_without_second_barrier", layer),
     ];
     for (kernel, mutant, run) in cases {
         assert_eq!(found(kernel, mutant, run), SCHEDULES, "{mutant}");

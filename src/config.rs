@@ -81,8 +81,14 @@ impl Default for EventsConfig {
 pub struct SelfplayConfig {
     /// Simulations of a fully searched decision.
     pub simulations: u32,
-    /// Games played side by side in one thread: the batch of the network. 0 means 32, and with a card 128.
+    /// Games played side by side in one thread, where the host searches: the batch of the network. 0 means 32, and with a
+    /// card 128.
     pub parallel_games: usize,
+    /// Whether a card searches as well; what it cannot search, the host does. Without it cards only evaluate.
+    pub card_search: bool,
+    /// Games played side by side on each card that searches; fewer if its memory is short. 0 means 4096, and 1024 on boards
+    /// of more than 64 cells.
+    pub card_games: usize,
     /// A segment is closed at this many games.
     pub segment_games: usize,
     /// A segment is closed after this many seconds.
@@ -154,7 +160,15 @@ impl Default for Config {
 
 impl Default for SelfplayConfig {
     fn default() -> Self {
-        Self { simulations: 16, parallel_games: 0, segment_games: 256, segment_seconds: 10, enabled: true }
+        Self {
+            simulations: 16,
+            parallel_games: 0,
+            card_search: true,
+            card_games: 0,
+            segment_games: 256,
+            segment_seconds: 10,
+            enabled: true,
+        }
     }
 }
 
@@ -292,6 +306,7 @@ impl Config {
             s.parallel_games.to_string(),
             "0 to 1024",
         )?;
+        check(s.card_games <= 16_384, "selfplay.card_games", s.card_games.to_string(), "0 to 16384")?;
         check(
             (1..=256).contains(&s.segment_games),
             "selfplay.segment_games",
@@ -473,6 +488,7 @@ mod tests {
         check("device = 'gpu'", "\"gpu\" is no device");
         check("device = 'cuda:x'", "cuda:N");
         check("[selfplay]\nparallel_games = 2000", "selfplay.parallel_games = 2000");
+        check("[selfplay]\ncard_games = 20000", "selfplay.card_games = 20000");
         check("[evaluation]\nelo1 = nan", "evaluation.elo1");
         check("[distribution]\nswarm = false\nhttp = false", "distribution = no way");
         check("[distribution]\nrsync = ['rsync', '{host}']", "{target}");

@@ -202,6 +202,12 @@ impl Devices {
         parallel_games(config.selfplay.parallel_games, self.has_cards())
     }
 
+    /// Whether the cards are to search as well.
+    #[must_use]
+    pub fn card_search(&self, config: &Config) -> bool {
+        self.has_cards() && config.selfplay.card_search
+    }
+
     fn has_cards(&self) -> bool {
         !self.cards.is_empty()
     }

@@ -127,6 +127,9 @@ fn render(status: &Status, now_ms: u64) -> String {
         status.delay_ms
     );
     out.push_str(&device_lines(&status.devices));
+    if !work.selfplay.on_cards.is_empty() {
+        let _ = writeln!(out, "search  of {}: on the cards", work.selfplay.on_cards.join(", "));
+    }
     for failed in &status.failures {
         let (daemon, times, error) = (&failed.daemon, failed.failures, &failed.last_error);
         let _ = match times {

@@ -5,20 +5,23 @@
 //! have more urgent work; on other cards it plays on. One that sees the cluster unhealthy plays fewer: that is its own view,
 //! for without a quorum nobody can tell it to.
 
+mod runner;
+
+use self::runner::{OnHost, Runner, Searcher};
 use super::{
     cache,
     gauntlet::store,
     health::{Host, View},
-    scheduler::FairQueue,
 };
 use crate::{
     compute,
     devices::number_of,
-    learner::selfplay::Selfplay,
+    learner::waves,
     node::{Context, WorkError},
     store::{GameRecord, Player, Source},
 };
-use kernels::{AnyBackend, Network};
+use futures::future::try_join_all;
+use kernels::Network;
 use raft::{ClusterState, LeaseKind, NodeId};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,7 +32,6 @@ use tokio::{
     runtime::Handle,
     sync::{mpsc, watch},
 };
-use tokio_util::sync::CancellationToken;
 use wire::Hash;
 
 /// Finished games that may wait for the collector.
@@ -38,8 +40,6 @@ const GAMES_WAITING_MAX: usize = 64;
 const UNACKNOWLEDGED_MAX: u64 = 8192;
 /// How long a thread stays with a configuration before it looks at the weights again.
 const TURN: Duration = Duration::from_secs(10);
-/// Longest rest of a thread that plays at a reduced rate.
-const REST_MAX: Duration = Duration::from_secs(2);
 
 /// What the threads shall play.
 #[derive(Clone, Default)]
@@ -110,10 +110,28 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
     let (orders, follow) = watch::channel(Orders::default());
     let (games, finished) = mpsc::channel(GAMES_WAITING_MAX);
     let devices = &node.devices;
+    let cards = if devices.card_search(&node.config) { devices.count() } else { 0 };
+    let on_host: Vec<OnHost> = (0..cards).map(|_| watch::Sender::default()).collect();
+    let mut threads = Vec::new();
     for index in 0..devices.selfplay_threads(&node.config) {
+        let (backend, device) = (devices.get(index), index % devices.count());
+        let searcher = match (on_host.get(device), index < cards) {
+            (None, _) => Searcher::Host,
+            (Some(on_host), false) => Searcher::Beside(on_host.subscribe()),
+            (Some(on_host), true) => {
+                let (card, set) = (backend.clone(), node.config.selfplay.card_games);
+                let begin = move |config, network: &_, settings| card.waves(config, network, settings);
+                Searcher::Card {
+                    begin: Arc::new(begin),
+                    games: Box::new(move |config| card_games(set, config)),
+                    on_host: on_host.clone(),
+                }
+            }
+        };
         let runner = Runner {
-            backend: devices.get(index),
-            device: index % devices.count(),
+            backend,
+            device,
+            searcher,
             parallel: devices.parallel_games(&node.config),
             seed: node.config.seed ^ node.boot.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (index as u64) << 32,
             node: node.id,
@@ -122,19 +140,41 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
             stop: node.shutdown.clone(),
             runtime: Handle::current(),
         };
-        // Its end shows by the closed channel.
-        drop(
+        threads.push(
             compute::spawn(&format!("selfplay-{index}"), move || runner.play())
                 .map_err(|source| WorkError::File { path: "thread".into(), source })?,
         );
     }
     drop((games, follow));
-    // Neither is of use without the other: whichever fails ends both, and with them the threads.
-    tokio::try_join!(give_orders(&node, &orders), collect(&node, finished))?;
+    // A thread alone may be the one that a card needs, so it is missed. None of these is of use without the others:
+    // whichever fails ends all, and with them the threads.
+    let ended = async { try_join_all(threads).await.map_err(|_| WorkError::Panicked("self-play")) };
+    tokio::try_join!(give_orders(&node, &orders, &on_host), collect(&node, finished), ended)?;
     Ok(())
 }
 
-async fn give_orders(node: &Context, orders: &watch::Sender<Orders>) -> Result<(), WorkError> {
+/// Games side by side on a card: what is set, or what suits the board.
+fn card_games(set: usize, config: rules::Config) -> usize {
+    if set == 0 { waves::slots(config) } else { set }
+}
+
+/// The configurations of these tables that every card of the node searches.
+fn on_cards(tables: &[Table], on_host: &[OnHost]) -> Vec<String> {
+    let everywhere = |table: &&Table| {
+        on_host.iter().all(|on_host| on_host.borrow().get(&table.config) != Some(&table.model))
+    };
+    if on_host.is_empty() {
+        Vec::new()
+    } else {
+        tables.iter().filter(everywhere).map(|table| table.config.key()).collect()
+    }
+}
+
+async fn give_orders(
+    node: &Context,
+    orders: &watch::Sender<Orders>,
+    on_host: &[OnHost],
+) -> Result<(), WorkError> {
     let mut state = node.raft.applied();
     let mut view = node.cluster.subscribe();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
@@ -162,6 +202,7 @@ async fn give_orders(node: &Context, orders: &watch::Sender<Orders>) -> Result<(
             work.selfplay.paused.clone_from(&paused);
             work.selfplay.rate = rate;
             work.selfplay.configs = tables.iter().map(|table| table.config.key()).collect();
+            work.selfplay.on_cards = on_cards(&tables, on_host);
         });
         let key = |orders: &Orders| {
             let table =
@@ -196,76 +237,6 @@ async fn load(node: &Context, key: &str, model: Hash) -> Result<Option<Arc<Netwo
         }
         outcome => outcome,
     }
-}
-
-/// One compute thread.
-struct Runner {
-    backend: AnyBackend,
-    /// Its number.
-    device: usize,
-    /// Games side by side.
-    parallel: usize,
-    seed: u64,
-    node: NodeId,
-    orders: watch::Receiver<Orders>,
-    games: mpsc::Sender<GameRecord>,
-    stop: CancellationToken,
-    runtime: Handle,
-}
-
-impl Runner {
-    fn play(mut self) {
-        let mut boards: BTreeMap<rules::Config, (Hash, u32, Selfplay)> = BTreeMap::new();
-        let mut turns: FairQueue<rules::Config> = FairQueue::default();
-        while !self.stop.is_cancelled() {
-            let orders = self.orders.borrow_and_update().clone();
-            let rests = orders.paused.is_some() || orders.occupied.contains(&self.device);
-            let table = if rests { None } else { next_table(&orders.tables, &mut turns) };
-            let Some(table) = table else {
-                let (stop, orders) = (&self.stop, &mut self.orders);
-                let changed = self.runtime.block_on(stop.run_until_cancelled(orders.changed()));
-                if matches!(changed, None | Some(Err(_))) {
-                    return;
-                }
-                continue;
-            };
-            let began = Instant::now();
-            let seed = self.seed ^ u64::from(table.config.seats);
-            let parallel = self.parallel;
-            let (model, simulations, game) = boards.entry(table.config).or_insert_with(|| {
-                (Hash([0; 32]), 0, Selfplay::new(table.config, parallel, seed, self.node))
-            });
-            if (*model, *simulations) != (table.model, table.simulations) {
-                (*model, *simulations) = (table.model, table.simulations);
-                let evaluator = self.backend.any_evaluator(Arc::clone(&table.network));
-                game.set_model(table.model, evaluator, table.simulations);
-            }
-            game.set_exploration(table.exploration as f32);
-            while began.elapsed() < TURN && !self.stop.is_cancelled() {
-                let step = Instant::now();
-                for record in game.step() {
-                    if self.games.blocking_send(record).is_err() {
-                        return;
-                    }
-                }
-                if orders.rate < 1.0 {
-                    let rest = step.elapsed().mul_f64(orders.rate.recip() - 1.0).min(REST_MAX);
-                    self.runtime.block_on(self.stop.run_until_cancelled(tokio::time::sleep(rest)));
-                }
-                if self.orders.has_changed().unwrap_or(true) {
-                    break;
-                }
-            }
-            turns.took(table.config, began.elapsed().as_secs_f64(), table.weight);
-        }
-    }
-}
-
-/// The configuration whose turn it is.
-fn next_table<'a>(tables: &'a [Table], turns: &mut FairQueue<rules::Config>) -> Option<&'a Table> {
-    let open: Vec<_> = tables.iter().filter(|table| table.weight > 0.0).map(|table| table.config).collect();
-    let next = turns.next(&open)?;
-    tables.iter().find(|table| table.config == next)
 }
 
 /// Gathers finished games into segments and closes them.

@@ -1,7 +1,7 @@
 //! Games of models against themselves with the search on a card, as the same records that [`super::selfplay`] makes.
 //!
 //! Invariant: a game is played by one model from its first move to its last, and one that is no valid game by the rules
-//! of this host is dropped, never recorded.
+//! of this host is dropped, never recorded. A card that makes many such games has failed.
 
 use super::{
     game::options,
@@ -14,10 +14,23 @@ use crate::{
 };
 use kernels::{DeviceError, Network, PlayWaves, WaveGame, WaveSettings};
 use rules::{Config, RULES_VERSION, playout::Choices};
+use std::sync::Arc;
 use wire::Hash;
 
 /// Evaluations of every game between two looks at what has ended: fewer than a game takes.
 const EVALUATIONS: u32 = 64;
+/// Games side by side at the least; a card that has no memory for so many is left to other work.
+const SLOTS_MIN: usize = 16;
+/// Of so many games and more, the share of those that were dropped at which a card is not to be trusted.
+const JUDGED: u64 = 256;
+const DROPPED_SHARE: f64 = 0.05;
+
+/// Games side by side on a card unless told otherwise, for boards of up to 64 cells and for others: about four boards for
+/// each of an H200's processors and kernel in flight, and a few GB. Reasoned, not measured.
+#[must_use]
+pub fn slots(config: Config) -> usize {
+    if config.board.cells() <= 64 { 4096 } else { 1024 }
+}
 
 /// Begins games on a card; [`kernels::CudaBackend::waves`] does.
 pub type Begin =
@@ -29,10 +42,10 @@ pub struct Waves {
     slots: usize,
     node: u64,
     seeds: Choices,
-    exploration: f32,
-    begin: Box<Begin>,
+    begin: Arc<Begin>,
     /// The last is that of new games.
     tables: Vec<Table>,
+    recorded: u64,
     aborted: u64,
     /// Why a table failed after others had given records, which were returned first.
     failed: Option<DeviceError>,
@@ -70,20 +83,35 @@ fn settings(config: Config, slots: usize, simulations: u32, exploration: f32, se
 impl Waves {
     /// Self-play of so many games side by side that has no model yet. Its games follow from the seed and the models.
     #[must_use]
-    pub fn new(config: Config, slots: usize, seed: u64, node: u64, begin: Box<Begin>) -> Self {
-        let seeds = Choices::new(seed);
-        let tables = Vec::new();
-        Self { config, slots, node, seeds, exploration: 1.0, begin, tables, aborted: 0, failed: None }
+    pub fn new(config: Config, slots: usize, seed: u64, node: u64, begin: Arc<Begin>) -> Self {
+        let (seeds, tables) = (Choices::new(seed), Vec::new());
+        Self { config, slots, node, seeds, begin, tables, recorded: 0, aborted: 0, failed: None }
     }
 
-    /// Games that start from now on are played by this model. Those in flight go on with theirs.
+    /// Games that start from now on are played by this model, and explore as much as
+    /// [`super::selfplay::Selfplay::set_exploration`] says. Those in flight go on with theirs. Where the card has no memory
+    /// for as many games as wished it plays half as many, or a quarter, and so on.
     ///
     /// # Errors
     /// [`DeviceError`] if the card does not take it; all is as before.
-    pub fn set_model(&mut self, model: Hash, network: &Network, simulations: u32) -> Result<(), DeviceError> {
+    pub fn set_model(
+        &mut self,
+        model: Hash,
+        network: &Network,
+        simulations: u32,
+        exploration: f32,
+    ) -> Result<(), DeviceError> {
         let seed = self.seeds.next_u64();
-        let settings = settings(self.config, self.slots, simulations, self.exploration, seed);
-        let waves = (self.begin)(self.config, network, settings)?;
+        let mut settings = settings(self.config, self.slots, simulations, exploration, seed);
+        let waves = loop {
+            match (self.begin)(self.config, network, settings) {
+                Err(DeviceError::Memory { .. }) if settings.slots / 2 >= SLOTS_MIN => settings.slots /= 2,
+                outcome => break outcome?,
+            }
+        };
+        if settings.slots < self.slots {
+            tracing::warn!(config = %self.config, games = settings.slots, wanted = self.slots, "the card has memory for fewer games");
+        }
         if let Some(old) = self.tables.last_mut() {
             old.waves.retire()?;
         }
@@ -91,15 +119,11 @@ impl Waves {
         Ok(())
     }
 
-    /// Games of models that are set from now on explore this much; see [`super::selfplay::Selfplay::set_exploration`].
-    pub fn set_exploration(&mut self, exploration: f32) {
-        self.exploration = exploration;
-    }
-
     /// Advances every game by some evaluations and returns those that ended; none without a model.
     ///
     /// # Errors
-    /// [`DeviceError`] if the card fails, or did when there were records to return; the games in flight are lost.
+    /// [`DeviceError`] if the card fails, or did when there were records to return, or makes games that are none; the games
+    /// in flight are lost.
     pub fn step(&mut self) -> Result<Vec<GameRecord>, DeviceError> {
         if let Some(error) = self.failed.take() {
             return Err(error);
@@ -124,7 +148,10 @@ impl Waves {
             for game in report.games {
                 let record = record(self.config, game, table.model, self.node);
                 match record.validate() {
-                    Ok(_) => records.push(record),
+                    Ok(_) => {
+                        self.recorded += 1;
+                        records.push(record);
+                    }
                     Err(error) => {
                         self.aborted += 1;
                         tracing::error!(%error, seed = record.seed, config = %self.config, "game dropped");
@@ -135,7 +162,18 @@ impl Waves {
         for i in over.into_iter().rev() {
             self.tables.remove(i);
         }
+        self.failed = self.failed.take().or_else(|| self.unsound());
         Ok(records)
+    }
+
+    /// Why the card is not to be trusted.
+    fn unsound(&self) -> Option<DeviceError> {
+        let (all, dropped) = (self.recorded + self.aborted, self.aborted);
+        let many = all >= JUDGED && dropped as f64 > DROPPED_SHARE * all as f64;
+        many.then(|| DeviceError::Kernel {
+            kernel: "wave",
+            reason: format!("{dropped} of {all} games were dropped"),
+        })
     }
 
     /// Games dropped because of an error.
@@ -174,7 +212,7 @@ mod tests {
     use super::*;
     use crate::{learner::selfplay::Selfplay, search::Uniform};
     use kernels::{Architecture, WaveDecision, WaveReport};
-    use std::collections::HashMap;
+    use std::{collections::HashMap, sync::Mutex};
 
     /// A card whose games the host plays: so many, then none; every fifth ends with a wrong winner.
     struct Pretended {
@@ -238,10 +276,10 @@ mod tests {
     fn games_become_valid_records_of_the_model_they_began_with() {
         let config: Config = "hex8_2p".parse().unwrap();
         let network = Network::seeded(Architecture::small(config.board), 0);
-        let mut waves = Waves::new(config, 3, 1, 77, Box::new(pretended));
+        let mut waves = Waves::new(config, 3, 1, 77, Arc::new(pretended));
         assert_eq!(waves.step().unwrap(), []);
         let [old, new] = [Hash::of(b"old"), Hash::of(b"new")];
-        waves.set_model(old, &network, 8).unwrap();
+        waves.set_model(old, &network, 8, 1.0).unwrap();
         let mut games: HashMap<Player, u64> = HashMap::new();
         let mut count = |records: Vec<GameRecord>| {
             for record in records {
@@ -256,7 +294,7 @@ mod tests {
             count(waves.step().unwrap());
         }
         assert_eq!(waves.models(), [old]);
-        waves.set_model(new, &network, 8).unwrap();
+        waves.set_model(new, &network, 8, 1.0).unwrap();
         assert_eq!(waves.models(), [old, new]);
         for _ in 0..20 {
             count(waves.step().unwrap());
@@ -277,12 +315,62 @@ mod tests {
                 pretended(config, network, settings)
             }
         };
-        let mut waves = Waves::new(config, 3, 1, 77, Box::new(begin));
-        waves.set_model(Hash::of(b"old"), &network, 8).unwrap();
-        waves.set_exploration(1.5);
-        assert!(waves.set_model(Hash::of(b"new"), &network, 8).is_err());
+        let mut waves = Waves::new(config, 3, 1, 77, Arc::new(begin));
+        waves.set_model(Hash::of(b"old"), &network, 8, 1.0).unwrap();
+        assert!(waves.set_model(Hash::of(b"new"), &network, 8, 1.5).is_err());
         assert_eq!(waves.models(), [Hash::of(b"old")]);
         assert!(!waves.step().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_card_with_little_memory_plays_fewer_games() {
+        let config: Config = "hex8_2p".parse().unwrap();
+        let network = Network::seeded(Architecture::small(config.board), 0);
+        let room = |room: usize| {
+            let tried = Arc::new(Mutex::new(Vec::new()));
+            let begin = {
+                let tried = Arc::clone(&tried);
+                move |_: Config, _: &Network, settings: WaveSettings| {
+                    tried.lock().unwrap().push(settings.slots);
+                    let fits = settings.slots <= room;
+                    if fits { Ok(Box::new(Broken) as _) } else { Err(DeviceError::Memory { bytes: 1 }) }
+                }
+            };
+            let mut waves = Waves::new(config, 100, 1, 77, Arc::new(begin));
+            let set = waves.set_model(Hash::of(b"m"), &network, 8, 1.0);
+            (set, tried.lock().unwrap().clone())
+        };
+        assert_eq!(room(100), (Ok(()), vec![100]));
+        assert_eq!(room(30), (Ok(()), vec![100, 50, 25]));
+        assert_eq!(room(20), (Err(DeviceError::Memory { bytes: 1 }), vec![100, 50, 25]));
+    }
+
+    #[test]
+    fn a_card_that_makes_many_games_that_are_none_has_failed() {
+        let config: Config = "hex8_2p".parse().unwrap();
+        let network = Network::seeded(Architecture::small(config.board), 0);
+        // Of these, every fifth is none.
+        let mut waves = Waves::new(config, 3, 1, 77, Arc::new(pretended));
+        waves.set_model(Hash::of(b"m"), &network, 8, 1.0).unwrap();
+        let mut recorded = 0;
+        let error = loop {
+            match waves.step() {
+                Ok(records) => recorded += records.len() as u64,
+                Err(error) => break error,
+            }
+        };
+        let all = recorded + waves.aborted();
+        assert!((JUDGED..JUDGED + 8).contains(&all), "{recorded} recorded, {} dropped", waves.aborted());
+        assert!(error.to_string().contains("games were dropped"), "{error}");
+    }
+
+    #[test]
+    fn small_boards_have_more_games_side_by_side() {
+        let of = |key: &str| slots(key.parse().unwrap());
+        assert_eq!(
+            ["hex8_2p", "square8_4p", "hexagonal_2p", "square19_3p"].map(of),
+            [4096, 4096, 1024, 1024]
+        );
     }
 
     /// A card that has nothing to report but its failure.
@@ -309,10 +397,9 @@ mod tests {
                 pretended(config, network, settings)
             }
         };
-        let mut waves = Waves::new(config, 3, 1, 77, Box::new(begin));
-        waves.set_model(Hash::of(b"old"), &network, 8).unwrap();
-        waves.set_exploration(1.5);
-        waves.set_model(Hash::of(b"new"), &network, 8).unwrap();
+        let mut waves = Waves::new(config, 3, 1, 77, Arc::new(begin));
+        waves.set_model(Hash::of(b"old"), &network, 8, 1.0).unwrap();
+        waves.set_model(Hash::of(b"new"), &network, 8, 1.5).unwrap();
         assert!(!waves.step().unwrap().is_empty());
         let failure = DeviceError::Absent("gone".into());
         assert_eq!(waves.step(), Err(failure));

@@ -17,6 +17,9 @@ const SPAN: Duration = Duration::from_secs(10);
 pub struct SelfplayActivity {
     /// Configurations in play.
     pub configs: Vec<String>,
+    /// Those of them whose games are searched on the cards of this node, and not by the host.
+    #[serde(default)]
+    pub on_cards: Vec<String>,
     /// Games finished since the process began.
     pub games: u64,
     /// Games per second over the last 10 s.

@@ -3,6 +3,7 @@
 //! Invariant: there is always an evaluator. A card that cannot evaluate a network, or no longer, leaves it to the CPU, and
 //! that is counted.
 
+use super::wave_games::{PlayWaves, WaveSettings};
 use super::{Backend, CpuBackend, CudaBackend, DeviceError};
 use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
@@ -11,7 +12,7 @@ use crate::evaluator::AnyEvaluator;
 use crate::network::Network;
 use crate::optimizer::Optimizer;
 use crate::trainer::Train;
-use rules::Board;
+use rules::{Board, Config};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What has failed on a card since the process began; the CPU went on each time.
@@ -67,6 +68,25 @@ impl AnyBackend {
             self.failed(&error);
             Box::new(CpuEvaluator::new(network))
         })
+    }
+
+    /// [`CudaBackend::waves`].
+    ///
+    /// # Errors
+    /// [`DeviceError::Absent`] on the CPU, which has no search of its own; otherwise as the card.
+    ///
+    /// # Panics
+    /// As the card.
+    pub fn waves(
+        &self,
+        config: Config,
+        network: &Network,
+        settings: WaveSettings,
+    ) -> Result<Box<dyn PlayWaves>, DeviceError> {
+        match self {
+            Self::Cpu => Err(DeviceError::Absent("games are searched by the host".to_owned())),
+            Self::Cuda(card) => card.waves(config, network, settings),
+        }
     }
 
     /// Counts a failure that the caller makes good on the CPU.

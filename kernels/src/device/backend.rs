@@ -125,7 +125,8 @@ impl CudaBackend {
 }
 
 impl CudaBackend {
-    /// Plays games of a network against itself on the card, search included.
+    /// Plays games of a network against itself on the card, search included. They take no more than half of the memory
+    /// that is free: training and the games of the next network want some as well.
     ///
     /// # Errors
     /// [`DeviceError::Architecture`] if there are no kernels for the network, [`DeviceError::Memory`] if so many games
@@ -140,6 +141,10 @@ impl CudaBackend {
         settings: WaveSettings,
     ) -> Result<Box<dyn PlayWaves>, DeviceError> {
         let card = Cuda::new(&self.loaded)?;
+        let bytes = with_board!(config.board, T => Wave::<Cuda, T>::bytes(&settings));
+        if bytes > card.free_bytes()? / 2 {
+            return Err(DeviceError::Memory { bytes });
+        }
         Ok(with_board!(config.board, T => Box::new(Wave::<_, T>::new(card, config, network, settings)?)))
     }
 }

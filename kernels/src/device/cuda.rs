@@ -63,6 +63,15 @@ impl Cuda {
         self.loaded.properties()
     }
 
+    /// Memory that nobody has.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the driver does not answer.
+    pub(crate) fn free_bytes(&self) -> Result<usize, DeviceError> {
+        self.bind()?;
+        result::mem_get_info().map(|(free, _)| free).map_err(failure("cuMemGetInfo"))
+    }
+
     fn bind(&self) -> Result<(), DeviceError> {
         self.loaded.context.bind_to_thread().map_err(failure("cuCtxSetCurrent"))
     }

@@ -66,6 +66,13 @@ impl Rooms {
     fn record(&self) -> usize {
         RECORD + self.moves + self.policy
     }
+
+    /// Words of the arrays of so many slots: positions, nodes, paths, edges and records.
+    fn lengths<T: Topology>(&self, slots: usize) -> [usize; 5] {
+        let Self { nodes, edges, .. } = *self;
+        [nodes * words::<T>(), nodes * NODE, nodes * STEP, edges * EDGE, 2 * self.record()]
+            .map(|words| words.saturating_mul(slots))
+    }
 }
 
 /// How a device goes from one evaluation to the next.
@@ -108,7 +115,7 @@ impl<D: Replay, T: Topology> Wave<D, T> {
     ///
     /// # Errors
     /// [`DeviceError::Architecture`] if there are no kernels for the network, [`DeviceError::Memory`] if so many games
-    /// do not fit.
+    /// do not fit, or are more than kernels count.
     ///
     /// # Panics
     /// If the network does not play on the board, or a setting is outside of its limits.
@@ -133,6 +140,12 @@ impl<D: Replay, T: Topology> Wave<D, T> {
         settings.check();
         rooms.check();
         let slots = settings.slots;
+        let lengths = rooms.lengths::<T>(slots);
+        let longest = lengths.into_iter().fold(0, usize::max);
+        if longest > COUNT_MAX {
+            return Err(DeviceError::Memory { bytes: longest.saturating_mul(size_of::<u32>()) });
+        }
+        let [positions, nodes, paths, edges, records] = lengths;
         let weights = Weights::new(&device, network.architecture(), network.weights())?;
         let space = Space::new(&device, network.architecture(), T::BOARD, slots, false)?;
         // A slot without a question is evaluated all the same: as the empty board.
@@ -152,17 +165,23 @@ impl<D: Replay, T: Topology> Wave<D, T> {
             space,
             uploaded: Array::from_slice(&device, &words_of(config, &settings, rooms, true))?,
             slots: Array::from_slice(&device, &vec![0; slots * SLOT])?,
-            positions: Array::new(&device, slots * rooms.nodes * words::<T>())?,
-            nodes: Array::new(&device, slots * rooms.nodes * NODE)?,
-            paths: Array::new(&device, slots * rooms.nodes * STEP)?,
-            edges: Array::new(&device, slots * rooms.edges * EDGE)?,
-            records: Array::new(&device, 2 * slots * rooms.record())?,
+            positions: Array::new(&device, positions)?,
+            nodes: Array::new(&device, nodes)?,
+            paths: Array::new(&device, paths)?,
+            edges: Array::new(&device, edges)?,
+            records: Array::new(&device, records)?,
             ready: Array::from_slice(&device, &vec![0; 2 * slots])?,
             outbox: Array::new(&device, outbox)?,
             board: PhantomData,
             device,
         };
         Ok(wave)
+    }
+
+    /// Bytes that the games take, without what the network takes to evaluate them.
+    pub(super) fn bytes(settings: &WaveSettings) -> usize {
+        let lengths = Rooms::new(T::CELLS, settings.full).lengths::<T>(settings.slots);
+        lengths.into_iter().fold(0, usize::saturating_add).saturating_mul(size_of::<u32>())
     }
 
     /// Every game goes on to its next question, which the network answers.
@@ -201,15 +220,16 @@ impl<D: Replay, T: Topology> Wave<D, T> {
         let Self { space, rooms, weights, .. } = self;
         let slots = self.settings.slots;
         let (cells, layout) = (slots * T::CELLS, &weights.layout);
+        let [positions, nodes, paths, edges, records] = rooms.lengths::<T>(slots);
         let blocks = slots.min(BLOCKS_MAX);
         Call::new(of_board(T::BOARD, WAVE))
             .array(&self.uploaded, self.uploaded.len())
             .array(&self.slots, slots * SLOT)
-            .array(&self.positions, slots * rooms.nodes * words::<T>())
-            .array(&self.nodes, slots * rooms.nodes * NODE)
-            .array(&self.paths, slots * rooms.nodes * STEP)
-            .array(&self.edges, slots * rooms.edges * EDGE)
-            .array(&self.records, 2 * slots * rooms.record())
+            .array(&self.positions, positions)
+            .array(&self.nodes, nodes)
+            .array(&self.paths, paths)
+            .array(&self.edges, edges)
+            .array(&self.records, records)
             .array(&self.ready, 2 * slots)
             .array(&space.stacks, cells)
             .array(&space.ground, cells)

@@ -19,7 +19,7 @@ use crate::device::wave_games::{PlayWaves, WaveDecision, WaveGame, WaveReport, W
 use crate::heads::{Policy, softmax};
 use crate::{Evaluation, Evaluator, Network, Query};
 use rules::playout::Choices;
-use rules::{Config, Hex8, Move, MoveKind, Options, SEATS_MAX, State, Topology, with_board};
+use rules::{Config, Hex8, Move, MoveKind, Options, SEATS_MAX, Square19, State, Topology, with_board};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -416,6 +416,17 @@ fn a_failure_behind_a_report_is_for_the_next_call() {
         }
     }
     assert!(seen.is_sorted() && [0, 1].iter().all(|good| seen.contains(good)), "{seen:?}");
+}
+
+#[test]
+fn more_games_than_kernels_count_are_refused() {
+    let config: Config = "square19_2p".parse().unwrap();
+    let settings = settings(100_000, (800, 200));
+    let bytes = Wave::<Emulated, Square19>::bytes(&settings);
+    let edges = 100_000 * (3 * 800 + 2) * 1536 * 32;
+    assert!((edges..edges + edges / 8).contains(&bytes), "{bytes}");
+    let wave = Wave::<_, Square19>::new(Emulated::new(1), config, &little_network(config), settings);
+    assert_eq!(wave.err(), Some(DeviceError::Memory { bytes: edges }));
 }
 
 #[test]

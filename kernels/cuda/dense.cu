@@ -1,15 +1,14 @@
 // Small layers on one vector a board, in f32: the head of the values, biases from pooled or global numbers.
 //
-// dense:         y[r, o] = f(sum over i of x[r, i] * w[i, o] + bias[o]), f the ReLU if asked, bias may be absent
-// dense_back:    dx[r, i] = sum over o of dy[r, o] * w[i, o] (+ dx[r, i] if asked), zero where mask[r, i] is not above zero;
-//                mask may be absent
-// dense_weights: dw[i, o] = sum over r of x[r, i] * dy[r, o], x may be absent: ones
+// dense:         y[r, o] = f(sum over i of x[r, i] * w[i, o] + bias[o]), f the ReLU if with_relu is not 0; bias may be null
+// dense_back:    dx[r, i] = sum over o of dy[r, o] * w[i, o], added to what is there if add is not 0; then zero where
+//                mask[r, i] is not above zero; mask may be null
+// dense_weights: dw[i, o] = sum over r of x[r, i] * dy[r, o]; x may be null: ones
 //
-// Everything is f32 and row-major: x, dx, mask: [rows, inputs]; w, dw: [inputs, outputs]; bias: [outputs]; y, dy:
-// [rows, outputs].
+// x, dx, mask: [rows, inputs] f32; w, dw: [inputs, outputs] f32; bias: [outputs] f32; y, dy: [rows, outputs] f32.
 //
-// Work: a block has 128 threads, a thread one element of the result. The sums are in order, so results do not depend on the
-// schedule.
+// Work: a block has 128 threads, a thread one element of the result, of which the last block may have fewer; warps and lanes
+// share nothing. The sums are in order, so results do not depend on the schedule.
 #include "prims.cuh"
 
 KERNEL(128) dense(const float* x, const float* w, const float* bias, float* y, int rows, int inputs, int outputs, int with_relu) {

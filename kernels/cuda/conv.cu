@@ -6,8 +6,9 @@
 // x: [rows, k] bf16, w: [taps, k, N] (conv_back: [taps, N, k]) bf16, y: [rows, N] bf16 and f32, either may be absent.
 // Rows are cells of boards, one board behind the other; sources: [cells, taps], NO_CELL off the board: zeros. One tap is
 // a plain matrix product. f adds whatever is given of: bias[o], by_board[board, o], residual[r, o], and at_most[board, o]
-// in the cell most[board, o]; applies the ReLU if asked; and puts zero where `mask` is not above zero. Sources lie at most
-// `reach` rows from the row that reads them.
+// in the cell most[board, o]; applies the ReLU if asked; and puts zero where `mask` is not above zero. bias, by_board and
+// at_most are f32, residual and mask: [rows, N] bf16, most: [boards, N] u16. Sources lie at most `reach` rows from the row
+// that reads them.
 //
 // Work: a block has as many rows as threads, a warp 32 of them by all N columns. The block's rows and `reach` more on both
 // sides, its slab, are copied to shared memory once and all taps read them there: which row of the slab a lane names to

@@ -91,25 +91,55 @@ fn of_equal_maxima_the_first_counts() {
 #[test]
 fn sums_and_the_way_back_from_a_pool_agree_with_the_definition() {
     for (boards, cells, width) in POOLS {
-        let shape = Shape { boards, cells, taps: 1, reach: 0 };
-        let (x, dpooled) = (numbers(boards * cells * width, 4), numbers(boards * 2 * width, 5));
-        let sums = narrow(&plain::board_sums(&wide(&x), cells, width));
-        let halves = |half: usize| -> Vec<f32> {
-            dpooled.chunks_exact(2 * width).flat_map(|d| &d[half * width..][..width]).copied().collect()
-        };
-        let to_all: Vec<f32> = halves(0).into_iter().map(|d| d / cells as f32).collect();
-        under_schedules(|device| {
-            let ops = Ops(device);
-            let got = Exact::<f32>::new(device, boards * width);
-            ops.board_sums(&Exact::of(device, &bf16(&x)).0, &got.0, shape, width).unwrap();
-            assert_close("sums", &got.read(device), &sums, 1e-4, 1e-5);
-            let (all, most) =
-                (Exact::<f32>::new(device, boards * width), Exact::<f32>::new(device, boards * width));
-            ops.pool_back(&Exact::of(device, &dpooled).0, (&all.0, &most.0), shape, width).unwrap();
-            assert_close("to all", &all.read(device), &to_all, 1e-7, 1e-6);
-            assert_eq!(most.read(device), halves(1));
-        });
+        for scale in [1.0, 2f32.powi(100), 2f32.powi(-100)] {
+            let shape = Shape { boards, cells, taps: 1, reach: 0 };
+            let scaled = |len, seed| numbers(len, seed).iter().map(|v| v * scale).collect::<Vec<f32>>();
+            let (x, dpooled) = (scaled(boards * cells * width, 4), scaled(boards * 2 * width, 5));
+            let sums = narrow(&plain::board_sums(&wide(&x), cells, width));
+            let halves = |half: usize| -> Vec<f32> {
+                dpooled.chunks_exact(2 * width).flat_map(|d| &d[half * width..][..width]).copied().collect()
+            };
+            let to_all: Vec<f32> = halves(0).into_iter().map(|d| d / cells as f32).collect();
+            under_schedules(|device| {
+                let ops = Ops(device);
+                let got = Exact::<f32>::new(device, boards * width);
+                ops.board_sums(&Exact::of(device, &bf16(&x)).0, &got.0, shape, width).unwrap();
+                assert_close("sums", &got.read(device), &sums, 1e-4 * scale, 1e-5);
+                let (all, most) =
+                    (Exact::<f32>::new(device, boards * width), Exact::<f32>::new(device, boards * width));
+                ops.pool_back(&Exact::of(device, &dpooled).0, (&all.0, &most.0), shape, width).unwrap();
+                assert_close("to all", &all.read(device), &to_all, 1e-7 * scale, 1e-6);
+                assert_eq!(most.read(device), halves(1));
+            });
+        }
     }
+}
+
+/// Sums of what is too large, infinite or no number: none is hidden, and none comes into another channel or board.
+#[test]
+fn sums_of_what_is_not_finite_are_not() {
+    let (boards, cells, width) = (3, 61, 33);
+    let shape = Shape { boards, cells, taps: 1, reach: 0 };
+    let mut x = numbers(boards * cells * width, 4);
+    let mut put = |board: usize, cell: usize, channel: usize, value: f32| {
+        x[(board * cells + cell) * width + channel] = value;
+    };
+    put(0, 7, 3, f32::INFINITY);
+    put(0, 60, 4, f32::NEG_INFINITY);
+    put(1, 0, 32, f32::NAN);
+    put(2, 1, 0, f32::INFINITY);
+    put(2, 2, 0, f32::NEG_INFINITY);
+    (0..cells).for_each(|cell| put(2, cell, 31, 3e38));
+    let want = narrow(&plain::board_sums(&wide(&f32s(&bf16(&x))), cells, width));
+    assert_eq!(want.iter().filter(|sum| !sum.is_finite()).count(), 5);
+    under_schedules(|device| {
+        let sums = Exact::<f32>::new(device, boards * width);
+        Ops(device).board_sums(&Exact::of(device, &bf16(&x)).0, &sums.0, shape, width).unwrap();
+        for (i, (got, &want)) in sums.read(device).into_iter().zip(&want).enumerate() {
+            let same = (got.is_nan() && want.is_nan()) || got == want || (got - want).abs() <= 1e-4;
+            assert!(same, "{i}: {got} but {want}");
+        }
+    });
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::device::proof::recorded;
 use crate::device::referee::{Checked, Referee};
 use crate::roofline::recorder::Recorder;
 use flate2::read::MultiGzDecoder;
-use rules::{Config, Hex8, Hexagonal, Options, Square8, Square19, State, Topology, Victory, with_board};
+use rules::{Config, Hex8, Hexagonal, Options, Square8, Square19, State, Topology, with_board};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};

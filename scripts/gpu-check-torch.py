@@ -1,16 +1,20 @@
 """The network of kernels/src/architecture.rs in PyTorch, eager and compiled, in bf16: how fast are the same sums there?
 
-Reads from standard input what `ringrift gpu-check` asks for (boards with their neighbours, sizes, batches) and prints what
-it measured, both as JSON. `--cpu` measures on the CPU, to try the script out.
+Reads from standard input what `ringrift gpu-check` asks for, as JSON: boards with their neighbours, and cases (network, batch,
+mode) in the order in which they matter. Prints a line of JSON about itself and then one for each case, as soon as it is
+measured, so that nothing is lost with whatever ends it. `--cpu` measures on the CPU, to try the script out.
 
 The same: planes of 48 channels and 32 globals in; stem, residual blocks of two neighbour convolutions, every third with a
 bias from the pooled trunk; the policy's cells, queries and keys of every legal move's two ends, planes, rays and kinds; the
 value's two layers; for training the cross-entropies, AdamW with clipping, and an average of the weights. Neighbours off the
 board are zeros.
 
+In bf16: a forward pass has weights and all that follows from them in bf16, so nothing is converted while it is measured; training
+has weights in f32 and goes through autocast, as is usual.
+
 Different: positions come expanded (ours are packed, and expanded in the time that is measured); every position has the mean
-number of legal moves, each with two ends and three planes (ours: as many and what the kind of move reads); convolutions'
-biases and pooled biases are bf16 by autocast; `conv2d` computes a hexagonal board as a masked square with two of nine taps
+number of legal moves, each with two ends and three planes (ours: as many and what the kind of move reads); all that is
+no convolution is bf16 too in a forward pass, and mostly under autocast (ours: f32); `conv2d` computes a hexagonal board as a masked square with two of nine taps
 zero, which is more arithmetic, and is there because it is what people would write.
 """
 
@@ -165,11 +169,13 @@ def rates(step, batch, request, device):
 
 
 def forward(net, data, mode):
+    net, (planes, globals, moves) = net.to(torch.bfloat16), data
+    globals = globals.to(torch.bfloat16)
     run = torch.compile(net) if mode == "compile" else net
 
     def step():
-        with torch.no_grad(), torch.autocast(data[0].device.type, torch.bfloat16):
-            run(*data)
+        with torch.no_grad():
+            run(planes, globals, moves)
 
     return step
 
@@ -202,14 +208,38 @@ def training(net, data, mode):
     return step
 
 
-def cases(request):
-    for board in request["boards"]:
-        for blocks, channels in request["sizes"]:
-            for batch in board["batches"]:
-                for what in ("forward", "training"):
-                    for layout in ("gather", "conv2d"):
-                        for mode in ("eager", "compile"):
-                            yield board, blocks, channels, batch, what, layout, mode
+def measured(board, case, request, device):
+    """What a case comes to; an error of its own leaves the others alone."""
+    result = {
+        "what": case["what"],
+        "config": case["config"],
+        "network": f"b{case['blocks']}c{case['channels']}",
+        "batch": case["batch"],
+        "mode": case["mode"],
+        "layout": case["layout"],
+        "median": None,
+        "least": None,
+        "most": None,
+        "error": None,
+    }
+    try:
+        torch.manual_seed(1)
+        if case["mode"] == "compile":
+            torch._dynamo.reset()
+        net = Net(board, case["blocks"], case["channels"], case["layout"]).to(device)
+        if case["layout"] == "conv2d":
+            net = net.to(memory_format=torch.channels_last)
+        data = inputs(board, case["batch"], device)
+        step = (forward if case["what"] == "forward" else training)(net, data, case["mode"])
+        result.update(rates(step, case["batch"], request, device))
+    except Exception as error:  # out of memory, or no compiler
+        lines = str(error).splitlines() or [""]
+        result["error"] = f"{type(error).__name__}: {lines[0]}"[:300]
+    return result
+
+
+def say(message):
+    print(json.dumps(message), flush=True)
 
 
 def main():
@@ -222,36 +252,11 @@ def main():
     else:
         print(f"PyTorch {torch.__version__} finds no card")
         sys.exit(1)
-    results = []
-    for board, blocks, channels, batch, what, layout, mode in cases(request):
-        result = {
-            "what": what,
-            "config": board["config"],
-            "network": f"b{blocks}c{channels}",
-            "batch": batch,
-            "mode": mode,
-            "layout": layout,
-            "median": None,
-            "least": None,
-            "most": None,
-            "error": None,
-        }
-        print(what, board["config"], result["network"], batch, layout, mode, file=sys.stderr)
-        try:
-            torch.manual_seed(1)
-            torch._dynamo.reset()
-            net = Net(board, blocks, channels, layout).to(device)
-            if layout == "conv2d":
-                net = net.to(memory_format=torch.channels_last)
-            data = inputs(board, batch, device)
-            step = (forward if what == "forward" else training)(net, data, mode)
-            result.update(rates(step, batch, request, device))
-        except Exception as error:  # out of memory, or no compiler: the others still count
-            result["error"] = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        results.append(result)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    answer = {"torch": torch.__version__, "cuda": torch.version.cuda, "device": name, "results": results}
-    json.dump(answer, sys.stdout)
+    say({"torch": torch.__version__, "cuda": torch.version.cuda, "device": name})
+    boards = {board["config"]: board for board in request["boards"]}
+    for case in request["cases"]:
+        say(measured(boards[case["config"]], case, request, device))
 
 
 if __name__ == "__main__":

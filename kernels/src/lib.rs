@@ -63,6 +63,7 @@ pub mod proof {
     }
 
     pub use crate::device::proof::{
-        Card, CardEvaluator, Comparison, Effort, Evaluated, Speed, Tolerance, Vector, Waves, mean_moves,
+        Card, CardEvaluator, Comparison, Effort, Evaluated, Speed, Tolerance, Vector, Waves, WavesSpeed,
+        mean_moves,
     };
 }

@@ -3,7 +3,7 @@
 use super::loaded::{Loaded, failure};
 use super::{Argument, Device, DeviceError, Grid, KernelName, Replay};
 use crate::roofline::Properties;
-use cudarc::driver::{CudaGraph, CudaStream, result, sys};
+use cudarc::driver::{CudaGraph, CudaStream, DriverError, result, sys};
 use std::sync::Arc;
 
 /// A card with a stream in which everything asked of it is done in order. Belongs to one thread at a time; others have
@@ -91,6 +91,11 @@ impl Drop for Cuda {
     }
 }
 
+/// Whether nothing but memory is missing. After a kernel has failed, every later call fails with its error.
+fn is_full(error: DriverError) -> bool {
+    error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY
+}
+
 impl Device for Cuda {
     type Memory = Memory;
 
@@ -98,7 +103,11 @@ impl Device for Cuda {
         self.bind()?;
         // SAFETY: the context is bound.
         #[allow(unsafe_code, reason = "the interface of the driver")]
-        let address = unsafe { result::malloc_sync(bytes) }.map_err(|_| DeviceError::Memory { bytes })?;
+        let allocated = unsafe { result::malloc_sync(bytes) };
+        let address = allocated.map_err(|error| match is_full(error) {
+            true => DeviceError::Memory { bytes },
+            false => failure("cuMemAlloc")(error),
+        })?;
         Ok(Memory { address, stream: Arc::clone(&self.stream) })
     }
 
@@ -195,6 +204,21 @@ impl Replay for Cuda {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_card_is_full_only_if_the_driver_says_so() {
+        use sys::CUresult as Code;
+        for (code, full) in [
+            (Code::CUDA_ERROR_OUT_OF_MEMORY, true),
+            (Code::CUDA_ERROR_ILLEGAL_ADDRESS, false),
+            (Code::CUDA_ERROR_LAUNCH_FAILED, false),
+            (Code::CUDA_ERROR_INVALID_VALUE, false),
+            (Code::CUDA_ERROR_ECC_UNCORRECTABLE, false),
+        ] {
+            // The driver, which is not there, has the names of errors.
+            assert_eq!(is_full(DriverError(code)), full, "{}", code as u32);
+        }
+    }
 
     #[test]
     fn a_host_without_a_card_is_told_so() {

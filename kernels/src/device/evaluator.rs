@@ -11,7 +11,7 @@ use crate::network::Network;
 use rules::{Board, SEATS_MAX, Topology};
 use std::sync::Arc;
 
-/// Most positions of a pass; more are evaluated in several.
+/// Most positions of a pass unless told otherwise; more are evaluated in several.
 const POSITIONS_MAX: usize = 4096;
 
 /// Evaluates with a network on a device. If the device fails, that is logged and counted, and the CPU goes on.
@@ -22,6 +22,8 @@ pub(crate) struct DeviceEvaluator<D: Device> {
     /// For the last board and number of positions.
     space: Option<Space<D>>,
     positions: Positions,
+    /// Most positions of a pass.
+    positions_max: usize,
     /// Where a failure is counted.
     tally: Tally,
     /// Once the device has failed.
@@ -36,12 +38,26 @@ impl<D: Device> DeviceEvaluator<D> {
         let weights = Weights::new(&device, network.architecture(), network.weights())?;
         let positions = Positions::new(Board::Hex8);
         let tally = Tally::default();
-        Ok(Self { device, network, weights, space: None, positions, tally, fallback: None })
+        Ok(Self {
+            device,
+            network,
+            weights,
+            space: None,
+            positions,
+            positions_max: POSITIONS_MAX,
+            tally,
+            fallback: None,
+        })
     }
 
     /// Counts failures there.
     pub(crate) fn counting(self, tally: Tally) -> Self {
         Self { tally, ..self }
+    }
+
+    /// Evaluates up to so many positions, at least one, in one pass.
+    pub(crate) fn in_passes_of(self, positions_max: usize) -> Self {
+        Self { positions_max, ..self }
     }
 
     /// Evaluates, or says why the device could not.
@@ -50,7 +66,7 @@ impl<D: Device> DeviceEvaluator<D> {
         queries: &[Query<'_, T>],
     ) -> Result<Vec<Evaluation>, DeviceError> {
         let mut evaluations = Vec::with_capacity(queries.len());
-        for queries in queries.chunks(POSITIONS_MAX) {
+        for queries in queries.chunks(self.positions_max) {
             self.pass(queries, &mut evaluations)?;
         }
         Ok(evaluations)

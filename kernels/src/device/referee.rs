@@ -139,7 +139,6 @@ impl<'a, D: Device, T: Topology> Referee<'a, D, T> {
     }
 
     /// Compares the legal moves of a position and what one of them does, now or later.
-    #[cfg(test)]
     pub(crate) fn step(&mut self, state: &State<T>, mv: Move) -> Result<(), CheckError> {
         let mut legal = Vec::new();
         state.legal(&mut legal);

@@ -13,6 +13,8 @@ use serde::Serialize;
 /// Cycles from one operation of a warp to the next in the rules: what lies between them are walks along rays and over
 /// stacks, a ray a lane, and the longest decides.
 pub(super) const CYCLES_PER_OPERATION: f64 = 400.0;
+/// Instructions of warps that a multiprocessor begins in a cycle, one for each of its schedulers.
+const ISSUED_PER_CYCLE: f64 = 4.0;
 /// Games that are played to find out how long they are.
 const GAMES: u64 = 20;
 
@@ -29,6 +31,8 @@ pub struct GamesRate {
     pub steps: f64,
     /// Operations of a warp that a step takes, as counted in emulation.
     pub operations: f64,
+    /// What the card's peaks allow, if it did nothing but these operations and waited for none.
+    pub roofline_per_s: f64,
     /// Games per second.
     pub predicted_per_s: f64,
 }
@@ -79,6 +83,7 @@ pub fn games_rate(config: Config, at_once: u32, peaks: &Peaks) -> Result<GamesRa
         warps,
         steps,
         operations,
+        roofline_per_s: ISSUED_PER_CYCLE * peaks.cycles_per_s() / (steps * operations),
         predicted_per_s: f64::from(at_once) / seconds,
     })
 }
@@ -97,6 +102,7 @@ mod tests {
         assert_eq!(few.warps, 64);
         assert!(many.warps > 132 * 16 && many.warps <= 132 * 64, "{many:?}");
         assert!(many.predicted_per_s > 10.0 * few.predicted_per_s);
+        assert!(many.predicted_per_s < many.roofline_per_s && few.roofline_per_s == many.roofline_per_s);
         assert!(many.steps > 50.0 && many.steps < 400.0, "{many:?}");
     }
 }

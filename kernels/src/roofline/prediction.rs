@@ -10,7 +10,7 @@ use rules::{Board, Config};
 use serde::Serialize;
 
 /// Changes whenever the document is made up in another way.
-pub const PREDICTION_VERSION: u32 = 1;
+pub const PREDICTION_VERSION: u32 = 2;
 
 /// What a card is predicted to do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -75,5 +75,19 @@ impl Prediction {
             training,
             random_games,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_was_predicted_of_these_kernels() {
+        let kept: serde_json::Value =
+            serde_json::from_str(include_str!("../../measured/prediction-h200.json")).unwrap();
+        let anew = "anew: ringrift gpu-check --predict --json kernels/measured/prediction-h200.json";
+        assert_eq!(kept["kernels"].as_str(), Some(image::source_hash().as_str()), "{anew}");
+        assert_eq!(kept["version"].as_u64(), Some(u64::from(PREDICTION_VERSION)), "{anew}");
     }
 }

@@ -1,83 +1,171 @@
 //! A card against the CPU.
 
-use super::progress;
-use kernels::proof::{Card, Comparison, Waves};
-use kernels::roofline::sizes;
+use super::{kept::Kept, progress, scope::Scope};
+use flate2::bufread::MultiGzDecoder;
+use kernels::{
+    proof::{Card, Comparison, Waves},
+    roofline::{batches, sizes},
+};
 use rules::{Board, Config};
-use std::fmt::Display;
+use std::{
+    fmt::Display,
+    fs::File,
+    io::{self, BufRead, BufReader},
+    path::{Path, PathBuf},
+};
 
 /// Positions of a batch: one, and odd ones that leave blocks partly empty.
 const COUNTS_SMALL: [usize; 4] = [1, 5, 33, 257];
 const COUNTS_LARGE: [usize; 3] = [1, 3, 17];
+/// Positions that come again and again in a large batch, on small boards and on others.
+const DISTINCT: (usize, usize) = (33, 17);
+/// Samples of a large batch of training, which the CPU has to go through as well, and its steps.
+const SAMPLES: (usize, u64) = (4096, 2);
 const SEED: u64 = 1;
+/// Games of a recorded file where little is wanted.
+const RECORDED_QUICK: usize = 3;
 
 /// The boards, each with another number of seats or the pie rule.
 const BOARDS: [(Board, u8); 4] =
     [(Board::Hex8, 2), (Board::Square8, 3), (Board::Square19, 2), (Board::Hexagonal, 4)];
 
-/// Adds what was compared; whatever fails is among it.
-pub(super) fn run(card: Card, quick: bool, found: &mut Vec<Comparison>) {
+/// Adds what was compared, one after the other; whatever fails is among it. `traces`: a folder of recorded games.
+pub(super) fn run(card: Card, scope: &Scope, traces: Option<&Path>, kept: &mut Kept) {
     progress("golden vectors");
-    add(found, "golden vectors", card.golden());
-    networks(card, quick, found);
-    for config in Config::all() {
-        let small = config.board.cells() < 100;
-        let games = match (quick, small) {
-            (true, true) => 8,
-            (true, false) => 1,
-            (false, true) => 300,
-            (false, false) => 100,
-        };
-        progress(&format!("rules: {games} random games of {config}"));
-        add(found, "rules", card.rules(config, games, SEED).map(|one| vec![one]));
+    add(kept, "golden vectors", card.golden());
+    for (board, seats) in BOARDS.into_iter().filter(|(board, _)| scope.boards.contains(board)) {
+        networks(card, Config { board, seats }, scope.quick, kept);
     }
-    searched(card, quick, found);
+    for config in Config::all().into_iter().filter(|config| scope.boards.contains(&config.board)) {
+        let games = games_of(config, scope.quick);
+        progress(&format!("rules: {games} random games of {config}"));
+        add(kept, "rules", card.rules(config, games, SEED).map(|one| vec![one]));
+    }
+    recorded(card, scope, traces, kept);
+    for (board, seats) in BOARDS.into_iter().filter(|(board, _)| scope.boards.contains(board)) {
+        searched(card, Config { board, seats }, scope.quick, kept);
+    }
+}
+
+/// Random games of a configuration: ten thousand of all twelve, most of them where they are short.
+fn games_of(config: Config, quick: bool) -> u32 {
+    match (quick, config.board.cells() < 100) {
+        (true, true) => 8,
+        (true, false) => 1,
+        (false, true) => 1500,
+        (false, false) => 167,
+    }
+}
+
+/// Recorded games of the wanted boards.
+fn recorded(card: Card, scope: &Scope, traces: Option<&Path>, kept: &mut Kept) {
+    let Some(folder) = traces else {
+        progress("rules: no recorded games; --traces names a folder");
+        return;
+    };
+    let files = match files_in(folder) {
+        Err(error) => return add(kept, "recorded games", Err(format!("{}: {error}", folder.display()))),
+        Ok(files) => files,
+    };
+    let wanted: Vec<_> = files.iter().filter(|file| is_wanted(file, scope)).collect();
+    if files.is_empty() {
+        add(kept, "recorded games", Err(format!("{}: no recorded games", folder.display())));
+    }
+    progress(&format!("rules: {} files of recorded games", wanted.len()));
+    for file in wanted {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let games = if scope.quick { RECORDED_QUICK } else { usize::MAX };
+        let compared = lines_of(file)
+            .map_err(|error| error.to_string())
+            .and_then(|lines| card.recorded(&name, lines, games).map_err(|error| error.to_string()));
+        add(kept, &name, compared.map(|one| vec![one]));
+    }
+}
+
+/// The files of recorded games in a folder, by name.
+fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in folder.read_dir()? {
+        let path = entry?.path();
+        let name = path.to_string_lossy();
+        if name.ends_with(".jsonl") || name.ends_with(".jsonl.gz") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Whether a file is of a wanted board, as far as its name tells; where little is wanted, no long games.
+fn is_wanted(file: &Path, scope: &Scope) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let board = Board::ALL.into_iter().find(|board| name.contains(board.as_str()));
+    match board {
+        Some(board) => scope.boards.contains(&board) && !(scope.quick && board.cells() > 100),
+        None => !scope.quick && scope.boards.len() == Board::ALL.len(),
+    }
+}
+
+/// The lines of a file, plain or compressed.
+fn lines_of(file: &Path) -> io::Result<Box<dyn BufRead>> {
+    let opened = BufReader::new(File::open(file)?);
+    let compressed = file.extension().is_some_and(|extension| extension == "gz");
+    Ok(if compressed { Box::new(BufReader::new(MultiGzDecoder::new(opened))) } else { Box::new(opened) })
 }
 
 /// Self-play with the search on the card; more games than slots, so that slots begin again.
-fn searched(card: Card, quick: bool, found: &mut Vec<Comparison>) {
-    for (board, seats) in BOARDS {
-        let config = Config { board, seats };
-        let (waves, size) = match (quick, board.cells() < 100) {
-            (true, true) => (Waves { slots: 8, games: 9, simulations: 4 }, (1, 32)),
-            (true, false) => (Waves { slots: 1, games: 1, simulations: 2 }, (1, 32)),
-            (false, true | false) => (Waves { slots: 64, games: 65, simulations: 16 }, (4, 32)),
-        };
-        progress(&format!("search on the card: {} games of {config} at once", waves.slots));
-        add(found, "search on the card", card.waves(config, size, waves));
-    }
+fn searched(card: Card, config: Config, quick: bool, kept: &mut Kept) {
+    let (waves, size) = match (quick, config.board.cells() < 100) {
+        (true, true) => (Waves { slots: 8, games: 9, simulations: 4 }, (1, 32)),
+        (true, false) => (Waves { slots: 1, games: 1, simulations: 2 }, (1, 32)),
+        (false, true | false) => (Waves { slots: 64, games: 65, simulations: 16 }, (4, 32)),
+    };
+    progress(&format!("search on the card: {} games of {config} at once", waves.slots));
+    add(kept, "search on the card", card.waves(config, size, waves));
 }
 
-fn networks(card: Card, quick: bool, found: &mut Vec<Comparison>) {
-    for (board, seats) in BOARDS {
-        let config = Config { board, seats };
-        let small = board.cells() < 100;
-        for architecture in sizes(board) {
-            let size = (architecture.blocks, architecture.channels);
-            let counts = match (quick, small) {
-                (true, true) => &COUNTS_SMALL[..2],
-                (true, false) => &COUNTS_LARGE[..2],
-                (false, true) => &COUNTS_SMALL[..],
-                (false, false) => &COUNTS_LARGE[..],
-            };
-            progress(&format!("evaluations, {architecture} on {board}"));
-            add(found, "evaluations", card.evaluations(config, size, counts));
-            let (count, steps) = match (quick, small) {
-                (true, true) => (17, 2),
-                (true, false) => (5, 2),
-                (false, true) => (33, 10),
-                (false, false) => (17, 3),
-            };
-            // Few positions say little about a wide network's direction.
-            if !quick || size.1 == 32 {
-                progress(&format!("training, {architecture} on {board}"));
-                add(found, "training", card.training(config, size, (count, steps)));
-            }
+fn networks(card: Card, config: Config, quick: bool, kept: &mut Kept) {
+    let board = config.board;
+    let small = board.cells() < 100;
+    let counts = match (quick, small) {
+        (true, true) => &COUNTS_SMALL[..2],
+        (true, false) => &COUNTS_LARGE[..2],
+        (false, true) => &COUNTS_SMALL[..],
+        (false, false) => &COUNTS_LARGE[..],
+    };
+    let most = counts.last().copied().unwrap_or(1);
+    for architecture in sizes(board) {
+        let size = (architecture.blocks, architecture.channels);
+        progress(&format!("evaluations, {architecture} on {board}"));
+        add(kept, "evaluations", card.evaluations(config, size, counts));
+        add(kept, "evaluations again", card.evaluations_again(config, size, most).map(|one| vec![one]));
+        if !quick {
+            let batch = batches(board).last().copied().unwrap_or(most);
+            let distinct = if small { DISTINCT.0 } else { DISTINCT.1 };
+            progress(&format!("{batch} evaluations in one pass, {architecture} on {board}"));
+            add(kept, "evaluations in one pass", card.one_pass(config, size, (batch, distinct)));
+        }
+        let run = match (quick, small) {
+            (true, true) => (17, 2),
+            (true, false) => (5, 2),
+            (false, true) => (33, 10),
+            (false, false) => (17, 3),
+        };
+        // Few positions say little about a wide network's direction.
+        if !quick || size.1 == 32 {
+            progress(&format!("training, {architecture} on {board}"));
+            add(kept, "training", card.training(config, size, run));
+            add(kept, "training again", card.training_again(config, size, run).map(|one| vec![one]));
+        }
+        if !quick && board == Board::Hex8 && size.1 == 32 {
+            progress(&format!("training with {} samples, {architecture} on {board}", SAMPLES.0));
+            add(kept, "training", card.training(config, size, SAMPLES));
         }
     }
 }
 
-fn add<E: Display>(found: &mut Vec<Comparison>, what: &str, result: Result<Vec<Comparison>, E>) {
+/// Adds comparisons, or that there are none.
+pub(super) fn add<E: Display>(kept: &mut Kept, what: &str, result: Result<Vec<Comparison>, E>) {
     let result = result.unwrap_or_else(|error| {
         let wrong = Some(error.to_string());
         vec![Comparison { what: what.to_owned(), compared: 0, tolerance: None, worst: None, wrong }]
@@ -85,5 +173,37 @@ fn add<E: Display>(found: &mut Vec<Comparison>, what: &str, result: Result<Vec<C
     for wrong in result.iter().filter_map(|one| Some((&one.what, one.wrong.as_ref()?))) {
         progress(&format!("WRONG: {}: {}", wrong.0, wrong.1));
     }
-    found.extend(result);
+    kept.change(|report| report.correctness.extend(result));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scope::Part;
+    use super::*;
+
+    #[test]
+    fn ten_thousand_random_games_are_played() {
+        let all: u32 = Config::all().into_iter().map(|config| games_of(config, false)).sum();
+        assert!((10_000..10_100).contains(&all), "{all}");
+    }
+
+    #[test]
+    fn recorded_games_are_found_by_their_boards() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/tests/traces");
+        let files = files_in(&folder).unwrap();
+        assert!(files.len() > 50 && files.is_sorted());
+        let count = |boards: &[Board], quick: bool| {
+            let scope = Scope::of(&[Part::Correctness], boards, quick);
+            files.iter().filter(|file| is_wanted(file, &scope)).count()
+        };
+        assert_eq!(count(&[], false), files.len());
+        let of_boards: usize = Board::ALL.into_iter().map(|board| count(&[board], false)).sum();
+        // One file has games of several boards.
+        assert_eq!(of_boards, files.len() - 1);
+        assert_eq!(count(&[], true), count(&[Board::Hex8, Board::Square8], false));
+        let mut line = String::new();
+        lines_of(&files[0]).unwrap().read_line(&mut line).unwrap();
+        assert!(line.starts_with('{') && line.contains("\"steps\""));
+        assert!(files_in(&folder.join("none")).is_err());
+    }
 }

@@ -6,31 +6,49 @@
 mod benchmarks;
 mod correctness;
 mod date;
+mod driver;
+mod figure;
+mod kept;
 mod outside;
 mod predict;
 mod report;
+mod sanitizer;
+mod scope;
 mod selfplay;
+mod torch;
 
 use anyhow::Context as _;
-use clap::ValueEnum;
-use kernels::proof::Card;
+use kept::{Kept, write_file};
+use kernels::{proof::Card, roofline::Peaks};
 use report::{CardReport, Report};
+use rules::Board;
+use scope::{Part, Scope};
 use std::{
-    fs::File,
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
+/// Where the recorded games are that the repository keeps, for who stands there and wants all of the check.
+const TRACES: &str = "rules/tests/traces";
+
 /// Check a CUDA card against the CPU and measure it, or predict what one would do.
 ///
-/// In order: every primitive against its golden vector, networks and training steps against the CPU, the rules and the search
-/// over games; the same under compute-sanitizer, where it is installed; benchmarks with their share of what the card can do;
-/// the same network in PyTorch, where `python3` has it. Without a usable card it says why and succeeds.
+/// In order: every primitive against its golden vector; networks and training steps against the CPU and against themselves; the
+/// rules over random and recorded games, and games with the search on the card; the same, less of it, under compute-sanitizer,
+/// where it is installed; benchmarks with their share of what the card can do; the same network in PyTorch, where `python3` has
+/// it. Among the benchmarks, `self-play card` is how a node with a card plays: the card searches whole games. `self-play host`
+/// is what it falls back to: the host searches, and the card evaluates. Without a usable card it says why and succeeds.
+///
+/// It is not known how long that takes on a card. compute-sanitizer may take half an hour for each of its three tools, PyTorch
+/// forty minutes in all. Reports are written as they grow, so what was found out is kept whatever ends this; `complete` in them
+/// says whether they came to their end. Where a command may only take some minutes, ask for a part and a board at a time: each
+/// has a report of its own.
 ///
 /// Exit status: 0 if all is well or there is no card, 1 if something is wrong or a card was required, 2 if a report cannot be written.
 ///
 /// Example: ringrift gpu-check --out measured
+/// Example: ringrift gpu-check --out measured --only benchmarks --board hex8
 /// Example: ringrift gpu-check --predict --json
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -43,39 +61,28 @@ pub(super) struct Args {
     /// Write the report to a file, or to standard output in place of the table.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
-    /// Write the report to this folder, as CARD-DATE.json.
+    /// Write the report to this folder, as CARD-DATE.json; with the parts, boards and `quick` that it is of, if it is not of
+    /// everything, and with a number if there is one of that name.
     #[arg(long, value_name = "DIR", conflicts_with = "predict")]
     out: Option<PathBuf>,
-    /// Less of everything: minutes instead of an hour.
+    /// Less of everything: fewer games, batches, repeats and networks.
     #[arg(long)]
     quick: bool,
     /// Only these parts.
     #[arg(long, value_enum, value_name = "PART", conflicts_with = "predict")]
     only: Vec<Part>,
+    /// Only these boards: hex8, square8, square19, hexagonal.
+    #[arg(long = "board", value_name = "BOARD", conflicts_with = "predict")]
+    boards: Vec<Board>,
+    /// Recorded games to replay; without it and without --quick those in `rules/tests/traces`, if there is such a folder.
+    #[arg(long, value_name = "DIR", conflicts_with = "predict")]
+    traces: Option<PathBuf>,
     /// Write the card's own golden vectors to this folder.
     #[arg(long, value_name = "DIR", conflicts_with = "predict")]
     write_golden: Option<PathBuf>,
     /// Print what one H200 is predicted to do, without a card.
     #[arg(long, conflicts_with_all = ["card", "require_gpu", "quick"])]
     predict: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Part {
-    /// Against the CPU and golden vectors.
-    Correctness,
-    /// The same under compute-sanitizer.
-    Sanitizer,
-    /// How fast.
-    Benchmarks,
-    /// The same network in PyTorch.
-    Torch,
-}
-
-impl Args {
-    fn wants(&self, part: Part) -> bool {
-        self.only.is_empty() || self.only.contains(&part)
-    }
 }
 
 /// Says on standard error what is going on.
@@ -89,91 +96,97 @@ fn progress(what: &str) {
 /// # Errors
 /// If a report cannot be written.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let file = args.json.as_deref().filter(|path| *path != Path::new("-"));
+    let in_place_of_table = args.json.is_some() && file.is_none();
     if args.predict {
         let prediction = predict::prediction()?;
-        write(args.json.as_deref(), &prediction, |out| predict::print(out, &prediction))?;
+        file.map_or(Ok(()), |file| write_file(file, &prediction))?;
+        show(in_place_of_table, &prediction, |out| predict::print(out, &prediction))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut report = Report::new(date::now());
+    let scope = Scope::of(&args.only, &args.boards, args.quick);
+    let mut report = Report::new(date::now(), &scope);
     let opened = Card::open(args.card).and_then(|card| Ok((card, card.properties()?)));
-    match opened {
+    let (report, saved) = match opened {
         Err(error) => {
             progress(&format!("no usable card: {error}"));
             report.unavailable = Some(error.to_string());
-            report.ok = !args.require_gpu;
+            (report.ok, report.complete) = (!args.require_gpu, true);
+            let saved = file.map_or(Ok(()), |file| write_file(file, &report));
+            (report, saved)
         }
         Ok((card, properties)) => {
             progress(&format!("card {}: {}", args.card, properties.name));
-            report.card = Some(CardReport::of(args.card, &properties));
-            check(args, card, &properties.peaks(), &mut report)?;
+            let peaks = properties.peaks();
+            report.card = Some(CardReport::of(args.card, &properties, driver::version()));
+            report.peaks = Some(peaks.clone());
+            let mut kept = Kept::new(report, file, args.out.as_deref())?;
+            check(args, &scope, card, &peaks, &mut kept)?;
+            kept.finish()
         }
-    }
-    write(args.json.as_deref(), &report, |out| report.print(out))?;
-    if let (Some(folder), Some(name)) = (&args.out, report.file_name()) {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let path = folder.join(name);
-        write_file(&path, &report)?;
-        progress(&format!("written to {}", path.display()));
-    }
+    };
+    show(in_place_of_table, &report, |out| report.print(out))?;
+    saved?;
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn check(
-    args: &Args,
-    card: Card,
-    peaks: &kernels::roofline::Peaks,
-    report: &mut Report,
-) -> anyhow::Result<()> {
+fn check(args: &Args, scope: &Scope, card: Card, peaks: &Peaks, kept: &mut Kept) -> anyhow::Result<()> {
     if let Some(folder) = &args.write_golden {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        for vector in card.vectors()? {
-            let path = folder.join(vector.file_name());
-            std::fs::write(&path, vector.to_text())
-                .with_context(|| format!("cannot write {}", path.display()))?;
+        write_golden(card, folder, kept)?;
+    }
+    if scope.has(Part::Correctness) {
+        let kept_here = Path::new(TRACES);
+        let traces = args.traces.as_deref();
+        let traces = traces.or_else(|| (!scope.quick && kept_here.is_dir()).then_some(kept_here));
+        correctness::run(card, scope, traces, kept);
+    }
+    if scope.has(Part::Sanitizer) {
+        for tool in sanitizer::TOOLS {
+            let run = sanitizer::sanitize(tool, args.card, &args.boards);
+            kept.change(|report| report.sanitizer.push(run));
         }
     }
-    if args.wants(Part::Correctness) {
-        correctness::run(card, args.quick, &mut report.correctness);
+    if scope.has(Part::Benchmarks) {
+        benchmarks::run(card, peaks, scope, kept);
     }
-    if args.wants(Part::Sanitizer) {
-        report.sanitizer = outside::sanitize(args.card);
+    if scope.has(Part::Torch) {
+        torch::measure(args.card, scope, &mut |change| {
+            kept.change(|report| change(report.torch.get_or_insert_default()));
+        });
     }
-    if args.wants(Part::Benchmarks) {
-        benchmarks::run(card, peaks, args.quick, &mut report.benchmarks);
-    }
-    if args.wants(Part::Torch) {
-        report.torch = Some(outside::torch(args.card, args.quick));
-    }
-    report.peaks = Some(peaks.clone());
-    report.judge();
     Ok(())
 }
 
-/// Writes JSON to a file or to standard output, or prints a table.
-fn write(
-    json: Option<&Path>,
+/// Writes what the card makes of the inputs of every golden vector; a card that makes nothing is a fault of it.
+fn write_golden(card: Card, folder: &Path, kept: &mut Kept) -> anyhow::Result<()> {
+    let vectors = match card.vectors() {
+        Ok(vectors) => vectors,
+        Err(error) => {
+            correctness::add(kept, "the card's own golden vectors", Err(error));
+            return Ok(());
+        }
+    };
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    for vector in vectors {
+        let path = folder.join(vector.file_name());
+        std::fs::write(&path, vector.to_text())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Prints JSON or a table.
+fn show(
+    json: bool,
     document: &impl serde::Serialize,
     print: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    match json {
-        Some(path) if path == Path::new("-") => {
-            serde_json::to_writer_pretty(&mut out, document)?;
-            writeln!(out)?;
-        }
-        Some(path) => {
-            write_file(path, document)?;
-            print(&mut out)?;
-        }
-        None => print(&mut out)?,
+    if json {
+        serde_json::to_writer_pretty(&mut out, document)?;
+        writeln!(out)?;
+    } else {
+        print(&mut out)?;
     }
     Ok(out.flush()?)
-}
-
-fn write_file(path: &Path, document: &impl serde::Serialize) -> anyhow::Result<()> {
-    let written = File::create(path).map_err(anyhow::Error::from).and_then(|mut file| {
-        serde_json::to_writer_pretty(&mut file, document)?;
-        Ok(writeln!(file)?)
-    });
-    written.with_context(|| format!("cannot write {}", path.display()))
 }

@@ -1,29 +1,38 @@
 //! What is said about a card: one document, and a table of it.
 
 use super::{
-    outside::{SanitizerRun, TorchReport},
-    selfplay::SelfplayFigures,
+    figure::{self, Figure},
+    sanitizer::SanitizerRun,
+    scope::{Part, Scope},
+    torch::TorchReport,
 };
 use kernels::{
-    proof::{Comparison, Speed},
+    proof::Comparison,
     roofline::{Peaks, Properties},
 };
+use rules::Board;
 use serde::Serialize;
-use std::{
-    fmt::Display,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 /// Changes whenever the document is made up in another way.
-const REPORT_VERSION: u32 = 1;
+const REPORT_VERSION: u32 = 2;
 
 /// Everything that was found out.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     version: u32,
-    /// Whether nothing is wrong.
+    /// Whether nothing is wrong, so far.
     pub(super) ok: bool,
+    /// Whether it came to its end; if not, what is missing was not done.
+    pub(super) complete: bool,
     date: String,
+    /// What was asked for: parts, boards, and whether as little as possible of each.
+    parts: Vec<Part>,
+    boards: Vec<&'static str>,
+    quick: bool,
+    /// What of the report's name follows from them.
+    #[serde(skip)]
+    suffix: String,
     /// Version of this program.
     program: &'static str,
     /// BLAKE3 of the kernels' sources.
@@ -47,77 +56,16 @@ pub(super) struct CardReport {
     multiprocessors: u32,
     clock_hz: f64,
     memory_bytes: u64,
-    /// Which CUDA the driver is for.
-    driver: String,
+    /// The driver's version, where the system tells.
+    driver: Option<String>,
+    /// Which CUDA it is for.
+    cuda: String,
     /// Which image of our kernels it runs.
     image: String,
 }
 
-/// What was measured, or why it was not.
-#[derive(Debug, Serialize)]
-pub(super) struct Figure {
-    pub(super) what: &'static str,
-    pub(super) unit: &'static str,
-    pub(super) config: String,
-    pub(super) network: Option<String>,
-    /// Positions or games at once.
-    pub(super) batch: usize,
-    pub(super) measured: Option<Speed>,
-    /// What the card's peaks allow.
-    pub(super) roofline_per_s: Option<f64>,
-    pub(super) share_of_roofline: Option<f64>,
-    pub(super) share_of_tensor_peak: Option<f64>,
-    pub(super) predicted_per_s: Option<f64>,
-    /// Of a position, on tensor cores.
-    pub(super) flops: Option<f64>,
-    /// Of a position, to and from memory.
-    pub(super) memory_bytes: Option<f64>,
-    pub(super) selfplay: Option<SelfplayFigures>,
-    pub(super) error: Option<String>,
-}
-
-impl Figure {
-    pub(super) fn new(
-        what: &'static str,
-        unit: &'static str,
-        config: String,
-        network: Option<String>,
-        batch: usize,
-    ) -> Self {
-        Self {
-            what,
-            unit,
-            config,
-            network,
-            batch,
-            measured: None,
-            roofline_per_s: None,
-            share_of_roofline: None,
-            share_of_tensor_peak: None,
-            predicted_per_s: None,
-            flops: None,
-            memory_bytes: None,
-            selfplay: None,
-            error: None,
-        }
-    }
-
-    /// With what was measured, and its shares of what `roofline_per_s` and `flops` allow on a card with these peaks.
-    pub(super) fn measured<E: Display>(mut self, measured: Result<Speed, E>, peaks: &Peaks) -> Self {
-        match measured {
-            Ok(speed) => {
-                self.share_of_roofline = self.roofline_per_s.map(|most| speed.median / most);
-                self.share_of_tensor_peak = self.flops.map(|flops| speed.median * flops / peaks.tensor_flops);
-                self.measured = Some(speed);
-            }
-            Err(error) => self.error = Some(error.to_string()),
-        }
-        self
-    }
-}
-
 impl CardReport {
-    pub(super) fn of(number: usize, card: &Properties) -> Self {
+    pub(super) fn of(number: usize, card: &Properties, driver: Option<String>) -> Self {
         Self {
             number,
             name: card.name.clone(),
@@ -125,32 +73,25 @@ impl CardReport {
             multiprocessors: card.multiprocessors,
             clock_hz: card.clock_hz,
             memory_bytes: card.memory_bytes,
-            driver: card.driver.clone(),
+            driver,
+            cuda: card.driver.clone(),
             image: card.image.clone(),
         }
     }
 }
 
-/// A number of things per second, short.
-pub(super) fn short(rate: f64) -> String {
-    match rate {
-        rate if rate >= 1e6 => format!("{:.2} M", rate / 1e6),
-        rate if rate >= 1e3 => format!("{:.1} k", rate / 1e3),
-        rate => format!("{rate:.1}"),
-    }
-}
-
-fn or_dash(text: Option<String>) -> String {
-    text.unwrap_or_else(|| "-".to_owned())
-}
-
 impl Report {
     /// Nothing found out yet.
-    pub(super) fn new(date: String) -> Self {
+    pub(super) fn new(date: String, scope: &Scope) -> Self {
         Self {
             version: REPORT_VERSION,
             ok: true,
+            complete: false,
             date,
+            parts: scope.parts.clone(),
+            boards: scope.boards.iter().copied().map(Board::as_str).collect(),
+            quick: scope.quick,
+            suffix: scope.suffix(),
             program: env!("CARGO_PKG_VERSION"),
             kernels: kernels::cuda::source_hash(),
             card: None,
@@ -170,14 +111,14 @@ impl Report {
             && self.benchmarks.iter().all(|figure| figure.error.is_none());
     }
 
-    /// The name that it is kept under; none without a card.
-    pub(super) fn file_name(&self) -> Option<String> {
+    /// The name that it is kept under, by card, day and what of the check was asked for; none without a card.
+    pub(super) fn name(&self) -> Option<String> {
         let name = &self.card.as_ref()?.name;
         let clean = name.trim_start_matches("NVIDIA ").chars();
         let clean: String =
             clean.map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
         let day = self.date.split('T').next().unwrap_or_default();
-        Some(format!("{clean}-{day}.json"))
+        Some(format!("{clean}-{day}{}", self.suffix))
     }
 
     /// Prints tables.
@@ -191,11 +132,12 @@ impl Report {
         };
         writeln!(
             out,
-            "{} (capability {}, {} multiprocessors), driver for {}, kernels {} of {}",
+            "{} (capability {}, {} multiprocessors), driver {} for {}, kernels {} of {}",
             card.name,
             card.capability,
             card.multiprocessors,
-            card.driver,
+            card.driver.as_deref().unwrap_or("unknown"),
+            card.cuda,
             card.image,
             self.kernels.get(..12).unwrap_or_default()
         )?;
@@ -204,7 +146,7 @@ impl Report {
             writeln!(out, "peaks: {tera:.0} TFLOP/s, {giga:.0} GB/s ({})", peaks.source)?;
         }
         self.print_correctness(out)?;
-        self.print_benchmarks(out)?;
+        figure::print(out, &self.benchmarks)?;
         if let Some(torch) = &self.torch {
             torch.print(out, &self.benchmarks)?;
         }
@@ -228,73 +170,21 @@ impl Report {
         }
         Ok(())
     }
-
-    fn print_benchmarks(&self, out: &mut dyn Write) -> io::Result<()> {
-        if self.benchmarks.is_empty() {
-            return Ok(());
-        }
-        writeln!(
-            out,
-            "{:<13}{:<13}{:<9}{:>7}{:>13}{:>9}{:>13}{:>7}{:>7}{:>13}{:>7}",
-            "",
-            "",
-            "network",
-            "batch",
-            "per second",
-            "spread",
-            "at most",
-            "of it",
-            "tensor",
-            "predicted",
-            "ratio"
-        )?;
-        for figure in &self.benchmarks {
-            let median = figure.measured.as_ref().map(|speed| speed.median);
-            let percent = |share: Option<f64>| or_dash(share.map(|share| format!("{:.1} %", share * 100.0)));
-            let spread = figure.measured.as_ref().filter(|speed| speed.repeats > 1);
-            let spread = spread.map(|speed| (speed.most - speed.least) / speed.median);
-            let ratio = median.zip(figure.predicted_per_s).map(|(measured, predicted)| measured / predicted);
-            writeln!(
-                out,
-                "{:<13}{:<13}{:<9}{:>7}{:>13}{:>9}{:>13}{:>7}{:>7}{:>13}{:>7}",
-                figure.what,
-                figure.config,
-                figure.network.as_deref().unwrap_or("-"),
-                figure.batch,
-                or_dash(median.map(short)),
-                percent(spread),
-                or_dash(figure.roofline_per_s.map(short)),
-                percent(figure.share_of_roofline),
-                percent(figure.share_of_tensor_peak),
-                or_dash(figure.predicted_per_s.map(short)),
-                or_dash(ratio.map(|ratio| format!("{ratio:.2}")))
-            )?;
-            if let Some(found) = &figure.selfplay {
-                writeln!(
-                    out,
-                    "    {} threads of {} games: {} evaluations/s, {:.2} a decision, {:.1} decisions a game",
-                    found.threads,
-                    found.parallel_games,
-                    short(found.evaluations_per_s),
-                    found.evaluations_per_decision,
-                    found.decisions_per_game
-                )?;
-            }
-            if let Some(error) = &figure.error {
-                writeln!(out, "    FAILED: {error}")?;
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use kernels::proof::Speed;
 
-    fn report() -> Report {
-        let mut report = Report::new("2026-01-31T12:00:00Z".into());
-        report.card = Some(CardReport::of(0, &Properties::h200()));
+    /// Of a card about which nothing is known.
+    pub(in super::super) fn report() -> Report {
+        of(&Scope::of(&[], &[], false))
+    }
+
+    fn of(scope: &Scope) -> Report {
+        let mut report = Report::new("2026-01-31T12:00:00Z".into(), scope);
+        report.card = Some(CardReport::of(0, &Properties::h200(), Some("580.95.05".into())));
         report.peaks = Some(Properties::h200().peaks());
         report
     }
@@ -307,8 +197,10 @@ mod tests {
 
     #[test]
     fn a_report_is_kept_by_card_and_day() {
-        assert_eq!(report().file_name().as_deref(), Some("h200-2026-01-31.json"));
-        assert_eq!(Report::new("x".into()).file_name(), None);
+        assert_eq!(report().name().as_deref(), Some("h200-2026-01-31"));
+        let part = Scope::of(&[Part::Benchmarks], &[Board::Hex8], true);
+        assert_eq!(of(&part).name().as_deref(), Some("h200-2026-01-31-benchmarks-hex8-quick"));
+        assert_eq!(Report::new("x".into(), &part).name(), None);
     }
 
     #[test]
@@ -316,6 +208,7 @@ mod tests {
         let mut found = report();
         found.judge();
         assert!(found.ok && text(&found).contains("all is well"));
+        assert!(text(&found).contains("driver 580.95.05 for none, "), "{}", text(&found));
         let right =
             Comparison { what: "a".into(), compared: 1, tolerance: None, worst: Some(0.5), wrong: None };
         found.correctness.push(right.clone());
@@ -346,7 +239,9 @@ mod tests {
             assert!(line.contains(part), "{part} in {line}");
         }
         let json: serde_json::Value = serde_json::from_str(&serde_json::to_string(&found).unwrap()).unwrap();
-        assert_eq!(json["version"], 1);
+        assert_eq!(json["version"], 2);
+        assert_eq!(json["card"]["driver"], "580.95.05");
+        assert_eq!((&json["parts"][3], &json["boards"][0]), (&"torch".into(), &"hex8".into()));
         assert_eq!(json["benchmarks"][0]["measured"]["median"], 3e6);
     }
 }

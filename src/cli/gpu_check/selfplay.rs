@@ -1,4 +1,5 @@
-//! Games of a network against itself, as a node with a card plays them: as many threads, and games in each.
+//! Games of a network against itself that the host searches, as a node plays them that has to in place of its card: as many
+//! threads, and games in each.
 
 use crate::{
     config::SelfplayConfig,
@@ -22,15 +23,16 @@ const WARM_UP_MAX: Duration = Duration::from_secs(120);
 /// What self-play came to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct SelfplayFigures {
-    pub(super) config: String,
-    pub(super) network: String,
+    /// Threads of the host that play or have the card play.
     pub(super) threads: usize,
+    /// Games side by side, of each.
     pub(super) parallel_games: usize,
     pub(super) seconds: f64,
     pub(super) games_per_s: f64,
     pub(super) evaluations_per_s: f64,
     /// Searched decisions of a game, on average.
     pub(super) decisions_per_game: f64,
+    /// Evaluations of a searched decision, on average.
     pub(super) evaluations_per_decision: f64,
     /// Positions of a call, on average.
     pub(super) batch: f64,
@@ -81,8 +83,6 @@ pub(super) fn run(
     let (games, decisions) = (sum(|one| one.games as f64), sum(|one| one.decisions as f64));
     let (positions, seconds) = (sum(|one| one.positions as f64), length.as_secs_f64());
     Ok(SelfplayFigures {
-        config: config.key(),
-        network: architecture.size(),
         threads,
         parallel_games: parallel,
         seconds,

@@ -4,7 +4,8 @@ use super::comparison::Comparison;
 use super::golden::{PROBES, Vector};
 use super::timing::{Effort, Speed};
 use super::waves::{self, Waves};
-use super::{check, timing};
+use super::waves_speed::{self, WavesSpeed};
+use super::{again, check, recorded, timing};
 use crate::architecture::Architecture;
 use crate::device::DeviceError;
 use crate::device::cuda::Cuda;
@@ -16,6 +17,7 @@ use crate::network::Network;
 use crate::roofline::Properties;
 use crate::trainer::TrainError;
 use rules::{Config, Topology, with_board};
+use std::io::BufRead;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A CUDA card.
@@ -78,6 +80,32 @@ impl Card {
         check::evaluations(|| self.cuda(), config, size, counts)
     }
 
+    /// Compares one pass over `count` positions with the CPU's evaluations, `distinct` of which come again and again.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the card fails.
+    pub fn one_pass(
+        self,
+        config: Config,
+        size: (u32, u32),
+        (count, distinct): (usize, usize),
+    ) -> Result<Vec<Comparison>, DeviceError> {
+        check::one_pass(|| self.cuda(), config, size, (count, distinct))
+    }
+
+    /// Compares evaluations of so many positions with those of another time, bit by bit.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the card fails.
+    pub fn evaluations_again(
+        self,
+        config: Config,
+        size: (u32, u32),
+        count: usize,
+    ) -> Result<Comparison, DeviceError> {
+        again::evaluations(|| self.cuda(), config, size, count)
+    }
+
     /// Compares `steps` training steps in a row on a batch of `count` positions with the CPU's.
     ///
     /// # Errors
@@ -89,6 +117,33 @@ impl Card {
         (count, steps): (usize, u64),
     ) -> Result<Vec<Comparison>, TrainError> {
         check::training(|| self.cuda(), config, size, (count, steps))
+    }
+
+    /// Compares `steps` training steps on a batch of `count` positions with the same of another time, bit by bit.
+    ///
+    /// # Errors
+    /// [`TrainError`] if the card fails.
+    pub fn training_again(
+        self,
+        config: Config,
+        size: (u32, u32),
+        (count, steps): (usize, u64),
+    ) -> Result<Comparison, TrainError> {
+        again::training(|| self.cuda(), config, size, (count, steps))
+    }
+
+    /// Compares the rules on the card with those of the crate `rules` over the first `games_max` recorded games of a file,
+    /// which has one a line.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the card cannot be opened; what is wrong later, with the file too, is in the comparison.
+    pub fn recorded(
+        self,
+        name: &str,
+        input: impl BufRead,
+        games_max: usize,
+    ) -> Result<Comparison, DeviceError> {
+        Ok(recorded::compare(&self.cuda()?, name, input, games_max))
     }
 
     /// Compares the rules on the card with those of the crate `rules` over random games: every legal move, position and
@@ -127,7 +182,7 @@ impl Card {
         waves::games(|| self.cuda(), config, size, waves)
     }
 
-    /// Games per second of a network against itself with the search on the card.
+    /// Games per second of a network against itself with the search on the card, and what they take.
     ///
     /// # Errors
     /// [`DeviceError`] if the card fails, or drops games.
@@ -140,8 +195,8 @@ impl Card {
         architecture: Architecture,
         waves: Waves,
         effort: Effort,
-    ) -> Result<Speed, DeviceError> {
-        waves::speed(self.cuda()?, config, architecture, waves, effort)
+    ) -> Result<WavesSpeed, DeviceError> {
+        waves_speed::speed(self.cuda()?, config, architecture, waves, effort)
     }
 
     /// Positions per second from packed positions on the card to logits and values on the card.

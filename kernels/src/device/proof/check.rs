@@ -10,9 +10,8 @@ use crate::device::evaluator::DeviceEvaluator;
 use crate::device::train::DeviceTrainer;
 use crate::device::{Device, DeviceError};
 use crate::evaluator::{Evaluation, Evaluator, Query};
-use crate::network::Network;
 use crate::optimizer::Optimizer;
-use crate::trainer::{Train as _, TrainError, Trainer};
+use crate::trainer::{Progress, Train, TrainError, Trainer};
 use rules::{Board, Config, Topology, with_board};
 use std::sync::Arc;
 
@@ -29,8 +28,34 @@ const WEIGHTS: f64 = 0.02;
 /// others; of weights that stay where they are, 1.
 const WAY: f64 = 0.3;
 
-fn network_of(board: Board, (blocks, channels): (u32, u32)) -> Architecture {
+/// The network that is checked, of so many blocks and channels.
+pub(super) fn network_of(board: Board, (blocks, channels): (u32, u32)) -> Architecture {
     Architecture { blocks, channels, ..Architecture::small(board) }
+}
+
+/// What is said of positions, one after the other.
+pub(super) struct Evaluated {
+    pub(super) logits: Vec<f32>,
+    pub(super) values: Vec<f32>,
+}
+
+impl Evaluated {
+    fn of<'a>(evaluations: impl Iterator<Item = &'a Evaluation>) -> Self {
+        let mut all = Self { logits: Vec::new(), values: Vec::new() };
+        for one in evaluations {
+            all.logits.extend(&one.logits);
+            all.values.extend(one.value);
+        }
+        all
+    }
+
+    /// Compares them with what they should be; `of` says which positions.
+    fn compare(&self, wanted: &Self, of: &str) -> [Comparison; 2] {
+        [
+            Comparison::numbers(format!("logits of {of}"), &self.logits, &wanted.logits, LOGITS),
+            Comparison::numbers(format!("values of {of}"), &self.values, &wanted.values, VALUES),
+        ]
+    }
 }
 
 /// Evaluations of batches of so many positions each against the CPU's.
@@ -60,14 +85,110 @@ fn evaluations_on<D: Device, T: Topology>(
     let mut found = Vec::new();
     for &count in counts {
         let got = evaluator.try_evaluate(&queries[..count])?;
-        let what = |what: &str| format!("{what} of {count} positions, {architecture} on {}", T::BOARD);
-        let wanted = &wanted[..count];
-        let logits = |all: &[Evaluation]| all.iter().flat_map(|one| one.logits.clone()).collect::<Vec<_>>();
-        let values = |all: &[Evaluation]| all.iter().flat_map(|one| one.value).collect::<Vec<_>>();
-        found.push(Comparison::numbers(what("logits"), &logits(&got), &logits(wanted), LOGITS));
-        found.push(Comparison::numbers(what("values"), &values(&got), &values(wanted), VALUES));
+        let wanted = Evaluated::of(wanted[..count].iter());
+        let of = format!("{count} positions, {architecture} on {}", T::BOARD);
+        found.extend(Evaluated::of(got.iter()).compare(&wanted, &of));
     }
     Ok(found)
+}
+
+/// One pass over `count` positions against the CPU's, which sees only the `distinct` ones that come again and again: what
+/// is wrong in a large batch is where it reads and writes, and a number that has no factor in common with the batch or a
+/// block moves every position there.
+pub(crate) fn one_pass<D: Device>(
+    open: impl FnOnce() -> Result<D, DeviceError>,
+    config: Config,
+    size: (u32, u32),
+    (count, distinct): (usize, usize),
+) -> Result<Vec<Comparison>, DeviceError> {
+    with_board!(config.board, T => one_pass_on::<D, T>(open()?, config.seats, size, (count, distinct)))
+}
+
+fn one_pass_on<D: Device, T: Topology>(
+    device: D,
+    seats: u8,
+    size: (u32, u32),
+    (count, distinct): (usize, usize),
+) -> Result<Vec<Comparison>, DeviceError> {
+    let architecture = network_of(T::BOARD, size);
+    let network = Arc::new(samples::network(architecture));
+    let positions = samples::positions::<T>(seats, distinct);
+    let queries: Vec<_> = positions.iter().map(|(state, legal)| Query { state, legal }).collect();
+    let wanted = CpuEvaluator::new(Arc::clone(&network)).evaluate(&queries);
+    let mut evaluator = DeviceEvaluator::new(device, network)?.in_passes_of(count.max(1));
+    let queries: Vec<_> =
+        positions.iter().cycle().take(count).map(|(state, legal)| Query { state, legal }).collect();
+    let got = evaluator.try_evaluate(&queries)?;
+    let wanted = Evaluated::of(wanted.iter().cycle().take(count));
+    let of = format!("{count} positions in one pass, {architecture} on {}", T::BOARD);
+    Ok(Evaluated::of(got.iter()).compare(&wanted, &of).into())
+}
+
+/// What a device says of so many positions.
+pub(super) fn evaluate<D: Device>(
+    device: D,
+    config: Config,
+    size: (u32, u32),
+    count: usize,
+) -> Result<Evaluated, DeviceError> {
+    let network = Arc::new(samples::network(network_of(config.board, size)));
+    let mut evaluator = DeviceEvaluator::new(device, network)?;
+    with_board!(config.board, T => {
+        let positions = samples::positions::<T>(config.seats, count);
+        let queries: Vec<_> = positions.iter().map(|(state, legal)| Query { state, legal }).collect();
+        Ok(Evaluated::of(evaluator.try_evaluate(&queries)?.iter()))
+    })
+}
+
+/// What training steps are made with. Where a derivative is nearly nothing, Adam goes by its sign: the smaller the steps,
+/// the less that matters.
+fn optimizer() -> Optimizer {
+    Optimizer { learning_rate: 1e-3, warmup: 2, ..Optimizer::default() }
+}
+
+/// What training steps begin with.
+fn parent(config: Config, size: (u32, u32)) -> Checkpoint {
+    let architecture = network_of(config.board, size);
+    let mut parent = Checkpoint::seeded(config, architecture, 1);
+    parent.network = samples::network(architecture);
+    parent.raw = parent.network.weights().to_vec();
+    parent
+}
+
+/// What training steps have come to.
+pub(super) struct Trained {
+    /// Of the policy and of the value, step by step.
+    pub(super) losses: Vec<f32>,
+    /// The averaged weights; empty if they are not finite.
+    pub(super) average: Vec<f32>,
+    pub(super) progress: Progress,
+}
+
+impl Trained {
+    fn of(trainer: &mut dyn Train, batch: &Batch, steps: u64) -> Result<Self, TrainError> {
+        let mut losses = Vec::new();
+        for step in 0..steps {
+            let loss = trainer.step(batch, step, steps)?;
+            losses.extend([loss.policy as f32, loss.value as f32]);
+        }
+        let average = trainer.network()?.map_or(vec![], |network| network.weights().to_vec());
+        Ok(Self { losses, average, progress: trainer.progress()? })
+    }
+}
+
+/// Training steps in a row on one batch of so many positions.
+pub(super) fn train<D: Device + Send>(
+    device: D,
+    config: Config,
+    size: (u32, u32),
+    (count, steps): (usize, u64),
+) -> Result<Trained, TrainError>
+where
+    D::Memory: Send,
+{
+    let (batch, parent) = (samples::filled(config, count), parent(config, size));
+    let mut trainer = DeviceTrainer::new(device, &parent, config.board, optimizer(), count)?;
+    Trained::of(&mut trainer, &batch, steps)
 }
 
 /// Training steps in a row on one batch against the CPU's: every loss, and what became of the weights.
@@ -80,37 +201,19 @@ pub(crate) fn training<D: Device + Send>(
 where
     D::Memory: Send,
 {
-    let board = config.board;
+    let (board, parent) = (config.board, parent(config, size));
+    let mut batch = Batch::new(board);
+    with_board!(board, T => samples::fill(&mut batch, &samples::positions::<T>(config.seats, count)));
+    let wanted = Trained::of(&mut Trainer::new(&parent, board, optimizer()), &batch, steps)?;
+    let got = train(open()?, config, size, (count, steps))?;
     let architecture = network_of(board, size);
-    let (mut batch, mut packed) = (Batch::new(board), Batch::packed(board));
-    with_board!(board, T => {
-        let positions = samples::positions::<T>(config.seats, count);
-        samples::fill(&mut batch, &positions);
-        samples::fill(&mut packed, &positions);
-    });
-    let mut parent = Checkpoint::seeded(config, architecture, 1);
-    parent.network = samples::network(architecture);
-    parent.raw = parent.network.weights().to_vec();
-    // Where a derivative is nearly nothing, Adam goes by its sign: the smaller the steps, the less that matters.
-    let optimizer = Optimizer { learning_rate: 1e-3, warmup: 2, ..Optimizer::default() };
-    let mut reference = Trainer::new(&parent, board, optimizer);
-    let mut trainer = DeviceTrainer::new(open()?, &parent, board, optimizer, count)?;
-    let (mut got, mut wanted) = (Vec::new(), Vec::new());
-    for step in 0..steps {
-        let loss = trainer.step(&packed, step, steps)?;
-        got.extend([loss.policy as f32, loss.value as f32]);
-        let loss = reference.step(&batch, step, steps)?;
-        wanted.extend([loss.policy as f32, loss.value as f32]);
-    }
     let what =
         |what: &str| format!("{what} of {steps} steps on {count} positions, {architecture} on {board}");
-    let losses = Comparison::numbers(what("losses"), &got, &wanted, LOSSES);
-    let (trained, wanted) = (trainer.network()?, reference.network());
-    let weights_of = |network: &Option<Network>| network.as_ref().map_or(vec![], |of| of.weights().to_vec());
-    let (got, wanted, start) = (weights_of(&trained), weights_of(&wanted), parent.network.weights());
-    let derivatives = reference.progress()?.moments.first;
-    let weights = similar(what("averaged weights"), &got, &wanted);
-    let way = led_there(what("the way of averaged weights"), &got, &wanted, start, &derivatives);
+    let losses = Comparison::numbers(what("losses"), &got.losses, &wanted.losses, LOSSES);
+    let weights = similar(what("averaged weights"), &got.average, &wanted.average);
+    let (start, derivatives) = (parent.network.weights(), &wanted.progress.moments.first);
+    let what = what("the way of averaged weights");
+    let way = led_there(what, &got.average, &wanted.average, start, derivatives);
     Ok(vec![losses, weights, way])
 }
 

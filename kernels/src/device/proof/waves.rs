@@ -1,22 +1,18 @@
-//! Self-play with the search on a device: its games replayed by the crate `rules`, played twice, and timed.
+//! Self-play with the search on a device: its games replayed by the crate `rules`, and played twice.
 //!
 //! Invariant: what is right does not depend on how a device rounds. A record is held against the rules alone, and a device
 //! against itself: the same seed gives the same games, unless lanes or launches race.
 
 use super::comparison::Comparison;
 use super::samples;
-use super::timing::{Effort, Speed};
 use crate::architecture::Architecture;
 use crate::device::wave::Wave;
-use crate::device::wave_games::{PlayWaves, WaveDecision, WaveGame, WaveReport, WaveSettings};
+use crate::device::wave_games::{PlayWaves as _, WaveDecision, WaveGame, WaveReport, WaveSettings};
 use crate::device::{DeviceError, Replay};
 use rules::{Config, Options, State, Topology, with_board};
-use std::time::Instant;
 
 /// Evaluations between two looks at what has ended.
-const EVALUATIONS: u32 = 64;
-/// Games that open with random moves where they are timed, as a node plays them; more where they are checked.
-const OPENING_SHARE: f32 = 0.075;
+pub(super) const EVALUATIONS: u32 = 64;
 /// What a certainty weighs in a record.
 const CERTAINTY: u32 = 65535;
 
@@ -31,7 +27,7 @@ pub struct Waves {
     pub simulations: u32,
 }
 
-fn settings(config: Config, waves: Waves) -> WaveSettings {
+pub(super) fn settings(config: Config, waves: Waves) -> WaveSettings {
     WaveSettings {
         slots: waves.slots,
         seed: 1,
@@ -51,7 +47,7 @@ fn settings(config: Config, waves: Waves) -> WaveSettings {
 }
 
 /// Games take far fewer: even the longest have no more than some steps for each cell.
-fn evaluations_max(config: Config, waves: Waves) -> u32 {
+pub(super) fn evaluations_max(config: Config, waves: Waves) -> u32 {
     let games_of_slot = waves.games.div_ceil(waves.slots.max(1) as u64) as u32 + 1;
     16 * config.board.cells() as u32 * (waves.simulations + 1) * games_of_slot
 }
@@ -216,48 +212,6 @@ fn difference(first: &[WaveGame], second: &[WaveGame]) -> Option<String> {
         return Some(format!("seed {:#x} and {:#x}: apart from step {step:?} on", first.seed, second.seed));
     }
     (first.len() != second.len()).then(|| format!("{} games, not {}", second.len(), first.len()))
-}
-
-/// Games per second that end, once as many have ended as there are side by side.
-pub(crate) fn speed<D: Replay + Send>(
-    device: D,
-    config: Config,
-    architecture: Architecture,
-    waves: Waves,
-    effort: Effort,
-) -> Result<Speed, DeviceError>
-where
-    D::Memory: Send,
-    D::Recording: Send,
-{
-    let network = samples::network(architecture);
-    let settings = WaveSettings { opening_share: OPENING_SHARE, ..settings(config, waves) };
-    let mut wave: Box<dyn PlayWaves> = with_board!(config.board, T => {
-        Box::new(Wave::<D, T>::new(device, config, &network, settings)?)
-    });
-    let mut waited = 0;
-    let mut play = || {
-        let report = wave.play(EVALUATIONS)?;
-        waited = if report.games.is_empty() { waited + EVALUATIONS } else { 0 };
-        if report.dropped > 0 || waited > evaluations_max(config, waves) {
-            let wrong = format!("{} games were dropped, none ended in {waited} evaluations", report.dropped);
-            return Err(DeviceError::Unsupported(wrong));
-        }
-        Ok(report.games.len())
-    };
-    let mut warm = 0;
-    while warm < waves.slots {
-        warm += play()?;
-    }
-    let mut rates = Vec::with_capacity(effort.repeats);
-    for _ in 0..effort.repeats.max(1) {
-        let (began, mut games) = (Instant::now(), 0);
-        while games == 0 || began.elapsed() < effort.at_least {
-            games += play()?;
-        }
-        rates.push(games as f64 / began.elapsed().as_secs_f64());
-    }
-    Speed::of(rates).ok_or_else(|| DeviceError::Unsupported("no repeat was asked for".into()))
 }
 
 #[cfg(test)]

@@ -7,14 +7,14 @@ use super::product::{Fault, Faulty};
 use super::under_schedules;
 use crate::device::DeviceError;
 use crate::device::playouts::{PlayoutReport, playouts};
+use crate::device::proof::recorded;
 use crate::device::referee::{Checked, Referee};
 use crate::roofline::recorder::Recorder;
 use flate2::read::MultiGzDecoder;
 use rules::playout::{self, Choices};
-use rules::{Config, Hex8, Hexagonal, Options, Square8, Square19, State, Topology, Victory, with_board};
-use serde_json::Value;
+use rules::{Config, Hex8, Hexagonal, Options, Square8, Square19, State, Topology, with_board};
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -77,35 +77,15 @@ fn recorded() -> (Vec<PathBuf>, usize) {
     (files, if all { usize::MAX } else { RECORDED })
 }
 
-fn replay<T: Topology>(device: &Emulated, game: &Value) -> Checked {
-    let mut referee = Referee::<_, T>::new(device, 1);
-    let victory = if game["victory"] == "turn_end" { Victory::TurnEnd } else { Victory::EveryMove };
-    let options = Options { swap: game["swap"].as_bool().unwrap(), victory };
-    let seats = game["players"].as_u64().unwrap() as u8;
-    let mut state = State::<T>::parse(seats, options, game["init"].as_str().unwrap()).unwrap();
-    for step in game["steps"].as_array().unwrap() {
-        let text = step.get("m").unwrap_or(&step[0]).as_str().unwrap();
-        let mv = state.parse_move(text).unwrap();
-        referee.step(&state, mv).unwrap_or_else(|error| panic!("{error}"));
-        state.apply(mv);
-    }
-    referee.finish().unwrap_or_else(|error| panic!("{error}"))
-}
-
 #[test]
 fn recorded_games_are_played_by_the_same_rules() {
     let device = Emulated::new(1);
     let (files, limit) = recorded();
     assert!(!files.is_empty());
     for path in &files {
-        let lines = BufReader::new(MultiGzDecoder::new(File::open(path).unwrap())).lines();
-        let (mut games, mut steps) = (0, 0);
-        for line in lines.take(limit) {
-            let game: Value = serde_json::from_str(&line.unwrap()).unwrap();
-            let board = game["board"].as_str().unwrap().parse().unwrap();
-            steps += with_board!(board, T => replay::<T>(&device, &game)).steps;
-            games += 1;
-        }
+        let lines = BufReader::new(MultiGzDecoder::new(File::open(path).unwrap()));
+        let replayed = recorded::replay(&device, lines, limit);
+        let Checked { games, steps } = replayed.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         assert!(games > 0 && steps > 0);
         println!("{}: {games} games, {steps} steps", path.display());
     }

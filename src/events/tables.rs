@@ -248,15 +248,20 @@ impl<'a> Writer<'a> {
             if self.connection.prepare_cached(waits)?.exists([parked])? {
                 continue;
             }
-            let sql = "DELETE FROM event_parked WHERE id = ? RETURNING envelope, signature, received_ms";
+            let sql = "DELETE FROM event_parked WHERE id = ? RETURNING envelope, signature, received_ms, origin, \
+                       epoch, sequence";
             let found = self.connection.prepare_cached(sql)?.query_row([parked], |row| {
                 let signed = Signed { envelope: row.get(0)?, signature: row.get(1)? };
-                Ok((signed, row.get::<_, i64>(2)?))
+                let id = EventId { origin: row.get(3)?, epoch: row.get(4)?, sequence: row.get(5)? };
+                Ok((signed, row.get::<_, i64>(2)?, id))
             });
-            let Some((signed, received_ms)) = found.optional()? else { continue };
-            let envelope = Envelope::decode(&signed.envelope)?;
-            self.insert(&envelope, &signed, received_ms)?;
-            candidates.extend(self.awaiting(&envelope.id)?.into_iter().rev());
+            let Some((signed, received_ms, id)) = found.optional()? else { continue };
+            match Envelope::decode(&signed.envelope) {
+                Ok(envelope) => drop(self.insert(&envelope, &signed, received_ms)?),
+                // A damaged row must stop neither what waits for it nor the transaction that frees it.
+                Err(error) => tracing::error!(%id, %error, "a parked event is unreadable and was dropped"),
+            }
+            candidates.extend(self.awaiting(&id)?.into_iter().rev());
         }
         Ok(())
     }

@@ -404,6 +404,61 @@ fn applied_commands_become_events_with_their_log_index() {
     assert_eq!(log.vector().unwrap().len(), 0, "never sent");
 }
 
+/// Whatever a command says, consensus goes on: a bound that `check` lacks, on a time or on a text.
+#[test]
+fn a_command_that_makes_no_event_stops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(&folder, "a");
+    let mut connection = connect(&folder.path().join("a.db")).unwrap();
+    let mut hook = EventHook::new(400, Subscriptions::default());
+    let state = ClusterState::default();
+    let mut apply = |index, name: &str, at_ms| {
+        let command = Command::RegisterNode {
+            peer_id: "p".into(),
+            name: name.into(),
+            addrs: vec![],
+            http: String::new(),
+            version: String::new(),
+            boot: 1,
+            at_ms,
+        };
+        let response = raft::Response::Node { id: 1, came_online: true };
+        let tx = connection.transaction().unwrap();
+        hook.on_apply(&tx, index, &command, &response, &state).unwrap();
+        tx.commit().unwrap();
+    };
+    apply(5, "host", u64::MAX);
+    apply(6, &"x".repeat(20_000), 2000);
+    apply(7, "host", 3000);
+    let kept: Vec<_> = log.since(0, 9).unwrap().iter().map(|e| (e.sequence, e.at_ms)).collect();
+    assert_eq!(kept, [(80, i64::MAX), (112, 3000)]);
+}
+
+/// A row of the disk that cannot be read is no reason either: neither for Raft nor for what waits behind it.
+#[test]
+fn a_damaged_parked_event_stops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (open(&folder, "a"), open(&folder, "b"));
+    let mut state = ClusterState::default();
+    let response = raft::state_machine::apply(&mut state, 5, &register(1));
+    let apply = |name: &str| {
+        let mut connection = connect(&folder.path().join(name)).unwrap();
+        let tx = connection.transaction().unwrap();
+        let mut hook = EventHook::new(400, Subscriptions::default());
+        hook.on_apply(&tx, 5, &register(1), &response, &state).unwrap();
+        tx.commit().unwrap();
+    };
+    apply("a.db");
+    receive(&b, &emit(&a, online("node-8")));
+    receive(&b, &emit(&a, online("node-9")));
+    let damage = "UPDATE event_parked SET envelope = x'00' WHERE sequence = 1";
+    b.commits.connection().execute(damage, []).unwrap();
+    apply("b.db");
+    let names: Vec<i64> = b.since(0, 9).unwrap().iter().map(|logged| logged.sequence).collect();
+    assert_eq!(names, [80, 2]);
+    assert_eq!(rows(&b, "SELECT count(*) FROM event_parked"), 0);
+}
+
 #[test]
 fn an_event_that_follows_a_command_waits_until_it_is_applied() {
     let folder = tempfile::tempdir().unwrap();

@@ -20,6 +20,7 @@ use crate::{
     node::{Context, WorkError},
     store::{GameRecord, Player, Source},
 };
+use futures::future::try_join_all;
 use kernels::Network;
 use raft::{ClusterState, LeaseKind, NodeId};
 use std::{
@@ -111,6 +112,7 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
     let devices = &node.devices;
     let cards = if devices.card_search(&node.config) { devices.count() } else { 0 };
     let on_host: Vec<OnHost> = (0..cards).map(|_| watch::Sender::default()).collect();
+    let mut threads = Vec::new();
     for index in 0..devices.selfplay_threads(&node.config) {
         let (backend, device) = (devices.get(index), index % devices.count());
         let searcher = match (on_host.get(device), index < cards) {
@@ -138,15 +140,16 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
             stop: node.shutdown.clone(),
             runtime: Handle::current(),
         };
-        // Its end shows by the closed channel.
-        drop(
+        threads.push(
             compute::spawn(&format!("selfplay-{index}"), move || runner.play())
                 .map_err(|source| WorkError::File { path: "thread".into(), source })?,
         );
     }
     drop((games, follow));
-    // Neither is of use without the other: whichever fails ends both, and with them the threads.
-    tokio::try_join!(give_orders(&node, &orders, &on_host), collect(&node, finished))?;
+    // A thread alone may be the one that a card needs, so it is missed. None of these is of use without the others:
+    // whichever fails ends all, and with them the threads.
+    let ended = async { try_join_all(threads).await.map_err(|_| WorkError::Panicked("self-play")) };
+    tokio::try_join!(give_orders(&node, &orders, &on_host), collect(&node, finished), ended)?;
     Ok(())
 }
 

@@ -118,6 +118,12 @@ impl Supervisor {
         self.records().entry(daemon).or_default().failed(error, ran, Instant::now())
     }
 
+    /// Counts a failure, after a run of `ran`, of what goes on by itself.
+    pub fn note(&self, what: &'static str, error: &str, ran: Duration) {
+        self.failed(what, error, ran);
+        self.began(what, Instant::now());
+    }
+
     /// Starts a daemon again, now. False: there is no such daemon.
     pub fn restart(&self, daemon: &str) -> bool {
         match self.records().get_mut(daemon) {

@@ -216,12 +216,12 @@ impl Claims {
         let sql = "SELECT COALESCE(MAX(unhealthy), 0) FROM health_told";
         Ok(self.0.query_row(sql, [], |row| row.get(0))?)
     }
+}
 
-    /// Remembers what the others were told.
-    pub(super) fn tell(&self, unhealthy: bool) -> Result<(), LogError> {
-        self.0.execute("INSERT OR REPLACE INTO health_told VALUES (1, ?)", [unhealthy])?;
-        Ok(())
-    }
+/// Remembers what the others are told: in the transaction that keeps the event, so that a kill in between does not have
+/// it told again. The table is there since [`Claims::open`].
+pub(super) fn tell(connection: &Connection, unhealthy: bool) -> rusqlite::Result<()> {
+    connection.execute("INSERT OR REPLACE INTO health_told VALUES (1, ?)", [unhealthy]).map(drop)
 }
 
 #[cfg(test)]
@@ -312,9 +312,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("node.db");
         assert!(!Claims::open(&path).unwrap().told().unwrap());
-        Claims::open(&path).unwrap().tell(true).unwrap();
+        tell(&Claims::open(&path).unwrap().0, true).unwrap();
         assert!(Claims::open(&path).unwrap().told().unwrap());
-        Claims::open(&path).unwrap().tell(false).unwrap();
+        tell(&Claims::open(&path).unwrap().0, false).unwrap();
         assert!(!Claims::open(&path).unwrap().told().unwrap());
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     node::{Context, WorkError},
     store::{GameRecord, Player, Source},
 };
+use futures::future::try_join_all;
 use kernels::Network;
 use raft::{ClusterState, LeaseKind, NodeId};
 use std::{
@@ -112,6 +113,7 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
     let devices = &node.devices;
     let cards = if devices.card_search(&node.config) { devices.count() } else { 0 };
     let on_host: Vec<OnHost> = (0..cards).map(|_| watch::Sender::default()).collect();
+    let mut threads = Vec::new();
     for index in 0..devices.selfplay_threads(&node.config) {
         let (backend, device) = (devices.get(index), index % devices.count());
         let searcher = match (on_host.get(device), index < cards) {
@@ -139,27 +141,28 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
             stop: node.shutdown.clone(),
             runtime: Handle::current(),
         };
-        // Its end shows by the closed channel.
-        drop(
+        threads.push(
             compute::spawn(&format!("selfplay-{index}"), move || runner.play())
                 .map_err(|source| WorkError::File { path: "thread".into(), source })?,
         );
     }
     drop((games, follow));
-    // Neither is of use without the other, and without either the threads end. What they finished is kept before.
-    let collecting = CancellationToken::new();
+    // None of these is of use without the others: a thread alone may be the one that a card needs. Whichever fails has the
+    // threads end, and what they have finished is kept.
+    let over = CancellationToken::new();
     let giving = async {
-        let given = collecting.run_until_cancelled(give_orders(&node, &orders, &on_host)).await;
+        let given = over.run_until_cancelled(give_orders(&node, &orders, &on_host)).await;
         orders.send_modify(|orders| orders.paused = Some("the daemon ends".to_owned()));
         drop(orders);
         given.unwrap_or(Ok(()))
     };
-    let gathering = async {
-        let _ends = collecting.drop_guard_ref();
-        collect(&node, finished).await
+    let gathering = async { collect(&node, finished).await.inspect_err(|_| over.cancel()) };
+    let playing = async {
+        let played = try_join_all(threads).await.inspect_err(|_| over.cancel());
+        played.map(drop).map_err(|_| WorkError::Panicked("self-play"))
     };
-    let (given, collected) = tokio::join!(giving, gathering);
-    collected.and(given)
+    let (given, collected, played) = tokio::join!(giving, gathering, playing);
+    given.and(collected).and(played)
 }
 
 /// Games side by side on a card: what is set, or what suits the board.

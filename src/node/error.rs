@@ -34,6 +34,9 @@ pub enum WorkError {
     /// The node is stopping, or the work was taken away.
     #[error("stopped")]
     Stopped,
+    /// A thread that computes ended before its time; the log has where.
+    #[error("a thread of {0} has panicked")]
+    Panicked(&'static str),
     /// The settings of the cluster do not fit this program.
     #[error("configuration {0} is unknown here")]
     UnknownConfig(String),

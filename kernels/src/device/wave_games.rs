@@ -112,7 +112,7 @@ pub struct WaveReport {
 pub trait PlayWaves: Send {
     /// Every game goes on through so many evaluations, and the card then through as many again while the caller looks at
     /// the report: they count for the next call. A slot holds two finished games that no report has told of, and then
-    /// waits.
+    /// waits; otherwise games do not wait for each other or for the host, except while a report is copied: once a call.
     ///
     /// # Errors
     /// [`DeviceError`] if the card fails; the games under way are lost.

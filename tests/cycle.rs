@@ -179,10 +179,31 @@ fn a_candidate_is_promoted(cluster: &Cluster, rejected: usize) -> bool {
         }
         if name == "TRAINING_STARTED" {
             a_lease_is_shown(&cluster.peers[0]);
+            a_candidate_is_prepared_for(cluster);
         }
     }
     assert!(judged.is_some_and(|judged| judged.elapsed() < PROMOTED));
     true
+}
+
+/// Once the training is said to be nearly done, who has no part in it sees to what the candidate will need.
+fn a_candidate_is_prepared_for(cluster: &Cluster) {
+    let status = cluster.peers[0].until_status("it answers", |_| true);
+    let lease = &status.configs[0].training;
+    let trainer = lease.node_id.clone().expect("somebody trains");
+    let job = format!("training:{KEY}:{}", lease.epoch);
+    let nearly = json!({
+        "config_key": KEY, "node_id": trainer, "job_id": job, "epochs_completed": 9_999, "total_epochs": 10_000, "loss": 1.0,
+        "checkpoint_path": "",
+    });
+    cluster.peers[0].emit("TRAINING_PROGRESS", nearly).expect("an event");
+    for peer in &cluster.peers {
+        until(&format!("{} prepares for the candidate", peer.name), SOON, || {
+            let status = peer.status()?;
+            let prepared = status.work.prefetched.get(KEY) == Some(&job);
+            when(prepared || status.answered_by == trainer, (), || format!("{:?}", status.work.prefetched))
+        });
+    }
 }
 
 /// Each batch counted once and trained on once, and the last of the candidates is the champion.
@@ -208,7 +229,8 @@ fn everything_is_told_again(cluster: &Cluster, rejected: usize) {
         let event = serde_json::to_value(&named(&log, name).expect("it happened").event).expect("JSON");
         cluster.peers[0].emit(name, event[*name].clone()).expect("an event");
     }
-    let told = TELLERS.len() * (rejected + 1) + CHAIN.len() + 1;
+    // Of every batch, and that its training is nearly done.
+    let told = (TELLERS.len() + 1) * (rejected + 1) + CHAIN.len() + 1;
     for peer in &cluster.peers {
         until(&format!("{} has handled it all again", peer.name), SOON, || {
             let injected = peer.logged()?.iter().filter(|logged| logged.injected).count();

@@ -183,7 +183,7 @@ mod tests {
             (1.8, Some(0.1)),
             (2.0, Some(0.15)),
             (99.0, Some(0.15)),
-            (0.0, None),
+            (0.5, None),
         ] {
             let mut world = World::with_nodes(3);
             world.add_config(OTHER);

@@ -59,7 +59,7 @@ fn case(boards: usize, cells: usize, seed: u64) -> Case {
     Case {
         weights: numbers(layout.total, seed),
         layout,
-        shape: Shape { boards, cells, taps: 1 },
+        shape: Shape { boards, cells, taps: 1, reach: 0 },
         actions: moves(boards, cells, &mut Choices::new(seed)),
         head: numbers(boards * cells * HEAD, seed + 1),
         kinds: numbers(boards * KINDS, seed + 2),
@@ -286,8 +286,8 @@ fn a_logit_that_is_no_number_is_not_hidden() {
 
 #[test]
 fn the_way_back_agrees_with_the_cpu() {
-    // A block takes 16 positions.
-    for (boards, cells) in [(1, 7), (9, 61), (16, 33), (33, 5)] {
+    // Of more than 512 positions a block takes two, of more than 1024 three; the last takes what is left.
+    for (boards, cells) in [(1, 7), (9, 61), (16, 33), (33, 5), (513, 2), (1025, 2)] {
         let case = case(boards, cells, 5);
         let dlogits = numbers(case.count(), 6);
         let (weights, head, kinds) = (wide(&case.weights), wide(&case.head), wide(&case.kinds));

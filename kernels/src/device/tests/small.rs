@@ -6,6 +6,7 @@ use crate::architecture::Architecture;
 use crate::conv;
 use crate::device::forward::Space;
 use crate::device::ops::{Ops, Shape};
+use crate::device::ops_back::dense_partial_len;
 use crate::device::{Array, Bf16};
 use crate::encode::{CHANNELS, GLOBALS};
 use rules::{Config, with_board};
@@ -41,7 +42,7 @@ const POOLS: [(usize, usize, usize); 8] = [
 
 /// Means, maxima and where those are, of what is made for each element.
 fn check_pool((boards, cells, width): (usize, usize, usize), x: &[f32]) {
-    let shape = Shape { boards, cells, taps: 1 };
+    let shape = Shape { boards, cells, taps: 1, reach: 0 };
     let mut want = vec![0.0; boards * 2 * width];
     conv::pool(x, cells, width, &mut want);
     under_schedules(|device| {
@@ -90,7 +91,7 @@ fn of_equal_maxima_the_first_counts() {
 #[test]
 fn sums_and_the_way_back_from_a_pool_agree_with_the_definition() {
     for (boards, cells, width) in POOLS {
-        let shape = Shape { boards, cells, taps: 1 };
+        let shape = Shape { boards, cells, taps: 1, reach: 0 };
         let (x, dpooled) = (numbers(boards * cells * width, 4), numbers(boards * 2 * width, 5));
         let sums = narrow(&plain::board_sums(&wide(&x), cells, width));
         let halves = |half: usize| -> Vec<f32> {
@@ -134,8 +135,8 @@ fn sums_of_columns_agree_with_the_definition() {
 }
 
 /// Rows, inputs, outputs.
-const LAYERS: [(usize, usize, usize); 7] =
-    [(1, 1, 1), (3, 64, 27), (130, 5, 4), (31, 33, 65), (65, 31, 1), (1, 256, 64), (33, 1, 129)];
+const LAYERS: [(usize, usize, usize); 8] =
+    [(1, 1, 1), (3, 64, 27), (130, 5, 4), (31, 33, 65), (65, 31, 1), (1, 256, 64), (33, 1, 129), (515, 7, 3)];
 
 #[test]
 fn small_layers_agree_with_the_definition() {
@@ -190,10 +191,11 @@ fn derivatives_of_small_layers_agree_with_the_definition() {
                 assert_close("dx", &dx.read(device), &want, 2e-5, 1e-5);
             }
             let out = Inside::new(device, inputs * outputs);
-            ops.dense_weights(Some(&x.0), &dy_on.0, out.part(), sizes).unwrap();
+            let partial = Exact::<f32>::new(device, dense_partial_len(sizes));
+            ops.dense_weights(Some(&x.0), &dy_on.0, &partial.0, out.part(), sizes).unwrap();
             assert_close("dw", &out.read(device), &dw, 2e-5, 1e-5);
             let out = Inside::new(device, outputs);
-            ops.dense_weights(None, &dy_on.0, out.part(), (rows, 1, outputs)).unwrap();
+            ops.dense_weights(None, &dy_on.0, &partial.0, out.part(), (rows, 1, outputs)).unwrap();
             assert_close("db", &out.read(device), &db, 2e-5, 1e-5);
         });
     }

@@ -94,7 +94,7 @@ impl Case {
 }
 
 fn check(taps: &Taps, boards: usize, c: usize, pools: &[bool]) {
-    let shape = Shape { boards, cells: taps.cells, taps: taps.taps };
+    let shape = Shape::new(taps, boards);
     let case = Case::new(taps, boards, c, pools);
     let (want, want_pooled) = case.expected(taps, c);
     under_schedules(|device| {

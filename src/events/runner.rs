@@ -401,6 +401,6 @@ fn age(hours: u64) -> i64 {
 #[cfg(test)]
 mod duplicates;
 #[cfg(test)]
-mod kills;
+pub(crate) mod kills;
 #[cfg(test)]
 mod tests;

@@ -228,9 +228,15 @@ pub(super) fn tell(connection: &Connection, unhealthy: bool) -> rusqlite::Result
 mod tests {
     use super::*;
     use crate::{
+        clock::now_ms,
         daemons::fixture::World,
-        events::{ClusterHealth, HostOffline, HostOnline},
+        events::{
+            ClusterHealth, HostOffline, HostOnline,
+            runner::kills::{Started, at_every_await_point},
+        },
     };
+    use futures::FutureExt;
+    use std::sync::Arc;
 
     fn logged(event: Event, injected: bool, at_ms: i64) -> Logged {
         Logged {
@@ -305,6 +311,35 @@ mod tests {
         check(&[(cluster(true), false, 10)], 11, &[]); // another node's verdict
         check(&[(cluster(true), true, 10), (cluster(false), false, 11)], 12, &said);
         check(&[(cluster(true), true, 10), (cluster(false), true, 11)], 12, &[]);
+    }
+
+    #[tokio::test]
+    async fn a_kill_at_any_await_point_loses_no_word() {
+        let world = World::with_nodes(3);
+        let words =
+            [offline("node-2"), cluster(true), offline("node-3"), offline("node-9"), online("node-2")];
+        let expected = [Claim::Cluster("an operator says so: drill".into()), Claim::Host(3)];
+        let start = |_: &Path| {
+            let state = Arc::new(world.state.clone());
+            let handle = move |logged: Arc<Logged>| {
+                let state = Arc::clone(&state);
+                async move {
+                    tokio::task::yield_now().await;
+                    Ok(Word::of(&logged, &state).map(Word::effect))
+                }
+                .boxed()
+            };
+            Started { handle: Box::new(handle), beside: std::future::pending().boxed() }
+        };
+        let read = |folder: &Path| {
+            let claims = Claims::open(&folder.join("node.db")).unwrap();
+            claims.current(now_ms()).unwrap()
+        };
+        let found = at_every_await_point(&words, start, read).await;
+        assert!(found.len() > 10, "{} await points", found.len());
+        for (polls, found) in found.iter().enumerate() {
+            assert_eq!(found[..], expected, "killed after {polls} polls");
+        }
     }
 
     #[test]

@@ -158,7 +158,7 @@ fn dead_letters(peers: &[Peer]) {
     for node in told.as_array().unwrap() {
         assert_eq!(
             node["replayed"],
-            json!({"replayed": 1, "recovered": 0, "failed": 1, "waiting": 0}),
+            json!({"replayed": 1, "recovered": 0, "failed": 1, "waiting": 0, "left": 0}),
             "{told}"
         );
     }

@@ -3,7 +3,6 @@
 use crate::support::{Cluster, Peer, QUICK, SOON, until, when};
 use ringrift::{
     events::{Event, log::Logged},
-    http::Injection,
     store::Segment,
 };
 use serde_json::{Value, json};
@@ -20,7 +19,13 @@ const PROMOTED: Duration = Duration::from_secs(60);
 /// Training and evaluation, on two cores that others use as well.
 const LOOP: Duration = Duration::from_secs(240);
 
-/// A peer that plays one batch and trains on nothing.
+/// Whether a candidate is better is decided by games, and they differ each time: should one be rejected, there is another.
+const BATCHES: usize = 2;
+
+/// The peers that tell of a batch which another one has.
+const TELLERS: [usize; 2] = [2, 0];
+
+/// A peer that plays batches and trains on nothing.
 const PLAYS: &str = "
 selfplay_threads = 2
 [selfplay]
@@ -60,103 +65,179 @@ const CHAIN: [&str; 8] = [
     "MODEL_DISTRIBUTION_COMPLETE",
 ];
 
-/// A batch of games that a node really played: its name and its bytes.
-fn batch() -> (Hash, Vec<u8>) {
+/// Batches of games that a node really played: their names and their bytes.
+fn batches() -> Vec<(Hash, Vec<u8>)> {
     let cluster = Cluster::start(1, PLAYS);
     let peer = &cluster.peers[0];
-    let segment = until("a batch of games", LOOP, || {
+    let segments = until("batches of games", LOOP, || {
         let audit = peer.audit();
-        when(audit.games >= 256, audit.segments.first().copied(), || format!("{} games", audit.games))
+        when(audit.segments.len() >= BATCHES, audit.segments, || format!("{} games", audit.games))
     });
-    let (hash, here) = segment.expect("a segment of 256 games");
-    assert!(here, "{hash}");
-    let bytes = fs::read(blob(peer, hash)).expect("its bytes");
-    let games = Segment::open(bytes.clone()).expect("a sound segment").games().len();
-    assert_eq!(games, 256);
-    (hash, bytes)
+    let batch = |(hash, here): (Hash, bool)| {
+        assert!(here, "{hash}");
+        let bytes = fs::read(blob(peer, hash)).expect("its bytes");
+        let games = Segment::open(bytes.clone()).expect("a sound segment").games().len();
+        assert_eq!(games, 256);
+        (hash, bytes)
+    };
+    segments.into_iter().take(BATCHES).map(batch).collect()
 }
 
 fn blob(peer: &Peer, hash: Hash) -> PathBuf {
     peer.folder.join("blobs").join(hash.to_string())
 }
 
-fn log(peer: &Peer) -> Vec<Logged> {
-    let mut all: Vec<Logged> = Vec::new();
-    loop {
-        let last = all.last().map_or(0, |logged| logged.position);
-        let page = peer.client().expect("it runs").events(last, 500).expect("its events");
-        if page.is_empty() {
-            return all;
-        }
-        all.extend(page);
-    }
-}
-
 fn named<'a>(log: &'a [Logged], name: &str) -> Option<&'a Logged> {
     log.iter().find(|logged| logged.event.name() == name)
 }
 
+/// What happened after this many candidates were rejected.
+fn since(log: Vec<Logged>, rejected: usize) -> Vec<Logged> {
+    let is_rejection = |logged: &Logged| logged.event.name() == "PROMOTION_REJECTED";
+    let mut left = rejected;
+    let later = log.into_iter().skip_while(|logged| {
+        let before = left > 0;
+        left -= usize::from(before && is_rejection(logged));
+        before
+    });
+    later.collect()
+}
+
 #[test]
 fn one_batch_of_games_becomes_a_champion() {
-    let (segment, bytes) = batch();
+    let batches = batches();
     let cluster = Cluster::start(3, LEARNS);
-    let holder = &cluster.peers[1];
-    fs::write(blob(holder, segment), bytes).expect("the batch is stored");
-    let node_id = holder.status().expect("it runs").answered_by;
     for peer in &cluster.peers {
         peer.until_status("a configuration", |status| status.configs.iter().any(|it| it.config_key == KEY));
-        let log = log(peer);
+        let log = peer.logged().expect("its log");
         let early = CHAIN.iter().chain(&["SELFPLAY_COMPLETE"]).find(|name| named(&log, name).is_some());
         assert_eq!(early, None, "{}: nobody plays, so nothing happens", peer.name);
     }
+    let mut batches = batches.into_iter().enumerate();
+    let (rejected, segment) = loop {
+        let (rejected, (segment, bytes)) = batches.next().expect("one of the candidates is promoted");
+        a_batch_is_told(&cluster, segment, bytes);
+        if a_candidate_is_promoted(&cluster, rejected) {
+            break (rejected, segment);
+        }
+    };
+    for peer in &cluster.peers {
+        let log = until(&format!("{} has heard of all", peer.name), SOON, || {
+            let log = since(peer.logged()?, rejected);
+            let missing = CHAIN.iter().find(|it| named(&log, it).is_none());
+            when(missing.is_none(), log, || format!("{missing:?}"))
+        });
+        in_order(&log, &peer.name, segment);
+    }
+    // On the node that has the games and on the one where the event began, it comes before all that it caused.
+    for peer in &cluster.peers[1..] {
+        let log = peer.logged().expect("its log");
+        let position = |name| {
+            let of_it = |event: &Event| event.subject() == Some(segment.to_string());
+            log.iter().find(|it| it.event.name() == name && of_it(&it.event)).map(|logged| logged.position)
+        };
+        let (told, counted) = (position("SELFPLAY_COMPLETE"), position("NEW_GAMES_AVAILABLE"));
+        assert!(told.is_some() && told < counted, "{}: {told:?} {counted:?}", peer.name);
+    }
+    one_round(&cluster, rejected);
+    everything_is_told_again(&cluster, rejected);
+    one_round(&cluster, rejected);
+    let refused = cluster.peers[0].read(&["work", "cancel", "training", KEY]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+}
 
-    let began = Instant::now();
+/// A peer has a batch, and two others tell of it.
+fn a_batch_is_told(cluster: &Cluster, segment: Hash, bytes: Vec<u8>) {
+    let holder = &cluster.peers[1];
+    fs::write(blob(holder, segment), bytes).expect("the batch is stored");
     let payload = json!({
-        "config_key": KEY, "node_id": node_id, "game_count": 256, "total_games": 256,
-        "db_path": "data/games/canonical_hex8_2p.db", "segment": segment.to_string(),
+        "config_key": KEY, "node_id": holder.status().expect("it runs").answered_by, "game_count": 256,
+        "total_games": 256, "db_path": "data/games/canonical_hex8_2p.db", "segment": segment.to_string(),
     });
-    let injection = Injection { event: "SELFPLAY_COMPLETE".into(), payload };
-    cluster.peers[2].client().expect("it runs").emit(&injection).expect("an event");
+    for teller in TELLERS {
+        cluster.peers[teller].emit("SELFPLAY_COMPLETE", payload.clone()).expect("an event");
+    }
+}
+
+/// Waits for the chain that a batch begins, after so many candidates were rejected. False: this one is rejected as well.
+fn a_candidate_is_promoted(cluster: &Cluster, rejected: usize) -> bool {
+    let began = Instant::now();
     let mut judged = None;
     for name in CHAIN {
-        until(name, if name == "MODEL_PROMOTED" { PROMOTED } else { LOOP }, || {
-            let log = log(&cluster.peers[0]);
-            if let Some(rejected) = named(&log, "PROMOTION_REJECTED") {
-                panic!("{rejected:?}");
-            }
-            when(named(&log, name).is_some(), (), || "not yet".to_owned())
+        let found = until(name, if name == "MODEL_PROMOTED" { PROMOTED } else { LOOP }, || {
+            let log = since(cluster.peers[0].logged()?, rejected);
+            let worse = named(&log, "PROMOTION_REJECTED");
+            when(named(&log, name).is_some() || worse.is_some(), worse.cloned(), || "not yet".to_owned())
         });
+        if let Some(worse) = found {
+            eprintln!("one more batch is needed: {worse:?}");
+            return false;
+        }
         eprintln!("{name} after {:?}", began.elapsed());
         if name == "EVALUATION_COMPLETED" {
             judged = Some(Instant::now());
         }
         if name == "TRAINING_STARTED" {
             a_lease_is_shown(&cluster.peers[0]);
+            a_candidate_is_prepared_for(cluster);
         }
     }
     assert!(judged.is_some_and(|judged| judged.elapsed() < PROMOTED));
+    true
+}
+
+/// Once the training is said to be nearly done, who has no part in it sees to what the candidate will need.
+fn a_candidate_is_prepared_for(cluster: &Cluster) {
+    let status = cluster.peers[0].until_status("it answers", |_| true);
+    let lease = &status.configs[0].training;
+    let trainer = lease.node_id.clone().expect("somebody trains");
+    let job = format!("training:{KEY}:{}", lease.epoch);
+    let nearly = json!({
+        "config_key": KEY, "node_id": trainer, "job_id": job, "epochs_completed": 9_999, "total_epochs": 10_000, "loss": 1.0,
+        "checkpoint_path": "",
+    });
+    cluster.peers[0].emit("TRAINING_PROGRESS", nearly).expect("an event");
     for peer in &cluster.peers {
-        until(&format!("{} has heard of all", peer.name), SOON, || {
-            let log = log(peer);
-            let missing = CHAIN.iter().chain(&["SELFPLAY_COMPLETE"]).find(|it| named(&log, it).is_none());
-            when(missing.is_none(), (), || format!("{missing:?}"))
+        until(&format!("{} prepares for the candidate", peer.name), SOON, || {
+            let status = peer.status()?;
+            let prepared = status.work.prefetched.get(KEY) == Some(&job);
+            when(prepared || status.answered_by == trainer, (), || format!("{:?}", status.work.prefetched))
         });
-        in_order(&log(peer), &peer.name, segment);
     }
-    // On the node that has the games and on the one where the event began, it comes before all that it caused.
-    for peer in &cluster.peers[1..] {
-        let log = log(peer);
-        let position = |name| named(&log, name).map(|logged| logged.position);
-        assert!(position("SELFPLAY_COMPLETE") < position("NEW_GAMES_AVAILABLE"), "{}", peer.name);
-    }
-    // One batch, one round of the loop.
+}
+
+/// Each batch counted once and trained on once, and the last of the candidates is the champion.
+fn one_round(cluster: &Cluster, rejected: usize) {
+    let rounds = rejected + 1;
     let audit = cluster.peers[0].audit();
-    assert_eq!(cluster.games(0), Ok(256));
+    assert_eq!(cluster.games(0), Ok(256 * rounds as u64));
     assert_eq!(audit.champions.len(), 2, "{audit:?}");
+    for peer in &cluster.peers {
+        let log = peer.logged().expect("its log");
+        let counts = ["NEW_GAMES_AVAILABLE", "TRAINING_COMPLETED", "PROMOTION_REJECTED", "MODEL_PROMOTED"]
+            .map(|name| log.iter().filter(|it| !it.injected && it.event.name() == name).count());
+        assert_eq!(counts, [rounds, rounds, rejected, 1], "{}", peer.name);
+    }
     let (code, answer) = cluster.peers[0].ask(&["work", "list"]);
     assert_eq!((code, answer), (Some(0), json!([])), "the work is done");
-    let refused = cluster.peers[0].read(&["work", "cancel", "training", KEY]);
-    assert_eq!(refused.code, Some(1), "{refused:?}");
+}
+
+/// All that happened is told once more, as it was, by a peer that did nothing of it: every handler has seen to it already.
+fn everything_is_told_again(cluster: &Cluster, rejected: usize) {
+    let log = since(cluster.peers[0].logged().expect("its log"), rejected);
+    for name in CHAIN.iter().chain(&["SELFPLAY_COMPLETE"]) {
+        let event = serde_json::to_value(&named(&log, name).expect("it happened").event).expect("JSON");
+        cluster.peers[0].emit(name, event[*name].clone()).expect("an event");
+    }
+    // Of every batch, and that its training is nearly done.
+    let told = (TELLERS.len() + 1) * (rejected + 1) + CHAIN.len() + 1;
+    for peer in &cluster.peers {
+        until(&format!("{} has handled it all again", peer.name), SOON, || {
+            let injected = peer.logged()?.iter().filter(|logged| logged.injected).count();
+            let waiting: u64 = peer.status()?.events.handlers.iter().map(|handler| handler.waiting).sum();
+            when(injected == told && waiting == 0, (), || format!("{injected} of {told}, {waiting} wait"))
+        });
+    }
 }
 
 /// Each of the chain follows the one before, in the log and where it names its cause.

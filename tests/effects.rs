@@ -7,20 +7,22 @@ use ringrift::{
     node::status::{ConfigView, Status},
 };
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Instant};
 
 const KEY: &str = "hex8_2p";
 /// Games, but too few to train on.
 const SETTINGS: &str = "
 selfplay_threads = 1
+[training]
+threshold_games = 1000000
 [selfplay]
 simulations = 4
 parallel_games = 4
 segment_games = 8
 segment_seconds = 1
-[training]
-threshold_games = 1000000
 ";
+/// The last peer shows no work by itself.
+const IDLE: &str = "enabled = false\n";
 
 /// How an effect shows at one node.
 enum Shows {
@@ -28,14 +30,17 @@ enum Shows {
     Status(fn(&Status) -> bool),
     /// By this event in the log, after the injected one.
     Follows(&'static str),
+    /// By the host that counts as busy from then on.
+    Busy(String),
     /// By nothing but the cursors: the handlers look at the state, where nothing has changed.
     Cursors,
 }
 
 /// Event, what of its payload matters, the effect in words, and how it shows. In this order: some undo what others did.
 #[rustfmt::skip]
-fn table(segment: &str) -> Vec<(&'static str, Value, &'static str, Shows)> {
-    use Shows::{Cursors, Follows, Status};
+fn table(segment: &str, idle: &str) -> Vec<(&'static str, Value, &'static str, Shows)> {
+    use Shows::{Busy, Cursors, Follows, Status};
+    let works = || json!({"node_id": idle});
     let games = json!({"segment": segment, "game_count": 8, "total_games": 8, "db_path": "games.db"});
     vec![
         ("HOST_OFFLINE", json!({"node_id": "node-3"}), "the host counts as offline",
@@ -62,7 +67,7 @@ fn table(segment: &str) -> Vec<(&'static str, Value, &'static str, Shows)> {
         ("SELFPLAY_COMPLETE", games.clone(), "the batch is merged, acknowledged already", Cursors),
         ("NEW_GAMES_AVAILABLE", games, "the batch is merged, and counted already", Cursors),
         ("TRAINING_THRESHOLD_REACHED", json!({}), "nothing to train on", Status(|s| config(s).training.node_id.is_none())),
-        ("TRAINING_STARTED", json!({}), "the host is not idle", Cursors),
+        ("TRAINING_STARTED", works(), "the host is not idle", Busy(idle.to_owned())),
         ("TRAINING_PROGRESS", json!({"epochs_completed": 9, "total_epochs": 10}), "what the candidate needs is fetched", Cursors),
         ("TRAINING_COMPLETED", json!({}), "no such candidate: nothing is evaluated",
             Status(|s| config(s).evaluation.node_id.is_none())),
@@ -80,7 +85,7 @@ fn table(segment: &str) -> Vec<(&'static str, Value, &'static str, Shows)> {
         ("DATA_SYNC_COMPLETED", json!({"segment": segment, "games_synced": 8}), "copies are looked at", Cursors),
         ("DATA_SYNC_FAILED", json!({"segment": segment, "error": "x"}), "tried again later", Cursors),
         ("WORK_QUEUED", json!({}), "the queue is looked at", Cursors),
-        ("WORK_CLAIMED", json!({}), "the host is not idle", Cursors),
+        ("WORK_CLAIMED", works(), "the host is not idle", Busy(idle.to_owned())),
         ("WORK_COMPLETED", json!({}), "the queue is looked at", Cursors),
         ("WORK_FAILED", json!({}), "the queue is looked at", Cursors),
         ("WORK_TIMEOUT", json!({}), "leases are looked at", Cursors),
@@ -144,7 +149,8 @@ fn after(peer: &Peer, event: &str) -> Result<Vec<String>, String> {
 
 #[test]
 fn each_event_injected_moves_every_cursor_and_shows_its_effect() {
-    let cluster = Cluster::start(3, SETTINGS);
+    let cluster = Cluster::start_with_last(3, SETTINGS, IDLE);
+    let idle = cluster.peers[2].status().expect("it runs").answered_by;
     let segment = until("a batch of games", SOON, || {
         let events = cluster.peers[0].events();
         let found = events.iter().find(|(name, _)| name == "NEW_GAMES_AVAILABLE");
@@ -152,10 +158,11 @@ fn each_event_injected_moves_every_cursor_and_shows_its_effect() {
             .and_then(|(_, games)| games["segment"].as_str().map(str::to_owned))
             .ok_or_else(|| format!("{events:?}"))
     });
-    let rows = table(&segment);
+    let rows = table(&segment, &idle);
     let told: BTreeSet<&str> = rows.iter().map(|(event, ..)| *event).collect();
     assert_eq!(told, Event::NAMES.iter().copied().collect(), "the table names every event");
     for (event, matters, effect, shows) in &rows {
+        let began = Instant::now();
         let emitted = cluster.peers[0].read(&[
             "events",
             "emit",
@@ -179,6 +186,11 @@ fn each_event_injected_moves_every_cursor_and_shows_its_effect() {
                 let shown = match shows {
                     Shows::Status(shows) => shows(&status),
                     Shows::Follows(name) => later.iter().any(|it| it == name),
+                    Shows::Busy(host) => {
+                        let idle_ms =
+                            status.nodes.iter().find(|it| it.node_id == *host).and_then(|it| it.idle_ms);
+                        idle_ms.is_some_and(|idle_ms| u128::from(idle_ms) <= began.elapsed().as_millis())
+                    }
                     Shows::Cursors => true,
                 };
                 when(shown, (), || format!("{status:?}"))

@@ -9,9 +9,14 @@ use ringrift::{
     node::status::{NodeView, Status},
 };
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 const COUNT: usize = 5;
+/// Between tellings of what ends by itself.
+const AGAIN: Duration = Duration::from_secs(5);
 /// Games, but as few as there can be.
 const SETTINGS: &str = "
 selfplay_threads = 1
@@ -32,7 +37,7 @@ fn a_majority_that_is_offline_pauses_training_until_it_is_back() {
     the_quorum_stays(&mut cluster);
     it_is_only_said(&mut cluster);
     a_member_drains(&cluster);
-    a_regression_restarts_what_trains(&cluster);
+    a_regression_alarms_everybody(&cluster);
 }
 
 fn paused(status: &Status) -> bool {
@@ -217,21 +222,35 @@ fn a_member_drains(cluster: &Cluster) {
     member("it works again", |it| it["draining"].is_null() && it["handover"].is_null());
 }
 
-/// What trains and evaluates begins anew, at once and on every peer; a person is told.
-fn a_regression_restarts_what_trains(cluster: &Cluster) {
+/// Every peer raises the alarm and a person is told. Nothing trains or evaluates here, so nothing begins anew.
+fn a_regression_alarms_everybody(cluster: &Cluster) {
     let payload = r#"{"config_key": "hex8_2p", "elo_drop": 150.0, "reason": "drill"}"#;
-    let emitted = cluster.peers[0].read(&["events", "emit", "REGRESSION_CRITICAL", "--payload", payload]);
-    assert_eq!(emitted.code, Some(0), "{emitted:?}");
-    everybody(cluster, "beginning anew", |status| {
-        let restarted =
-            |daemon: &str| status.failures.iter().any(|it| it.daemon == daemon && it.restarts > 0);
-        let alert = |name: &str| status.view.alerts.iter().any(|alert| alert.name == name);
-        restarted("trainer")
-            && restarted("gauntlet")
-            && status.failures.iter().all(|it| it.failures == 0)
-            && alert("regression_critical:hex8_2p")
-            && status.view.score.is_some_and(|score| score <= 75.0)
+    // With no champion before it is over after two seconds, in which not everybody need be looked at: it comes again.
+    let mut told: Option<Instant> = None;
+    let (mut alarmed, mut shown) = (BTreeSet::new(), false);
+    until("everybody is alarmed, and a person is told", SOON, || {
+        if told.is_none_or(|at| at.elapsed() > AGAIN) {
+            drop(cluster.peers[0].emit("REGRESSION_CRITICAL", serde_json::from_str(payload).expect("JSON"))?);
+            told = Some(Instant::now());
+        }
+        let mut seen = Vec::new();
+        for peer in cluster.peers.iter().filter(|peer| !alarmed.contains(&peer.name)) {
+            let view = peer.status()?.view;
+            let alert = view.alerts.iter().any(|alert| alert.name == "regression_critical:hex8_2p");
+            if alert && view.score.is_some_and(|score| score <= 75.0) {
+                seen.push(peer.name.clone());
+            }
+        }
+        alarmed.extend(seen);
+        if !shown {
+            shown = cluster.peers[0].read(&["status"]).stdout.contains("ALERT   regression_critical:hex8_2p");
+        }
+        when(alarmed.len() == COUNT && shown, (), || format!("{alarmed:?} {shown}"))
     });
-    let shown = cluster.peers[0].read(&["status"]);
-    assert!(shown.stdout.contains("ALERT   regression_critical:hex8_2p"), "{shown:?}");
+    everybody(cluster, "as it was", |status| {
+        let mut handlers = status.events.handlers.iter();
+        let handled = handlers.any(|it| it.handler == "supervisor" && it.handled > 0 && it.waiting == 0);
+        let known = |daemon: &str| status.failures.iter().any(|it| it.daemon == daemon);
+        handled && !known("trainer") && !known("gauntlet")
+    });
 }

@@ -18,7 +18,11 @@ const CHAINS: &[(&[&str], &str, &[&str])] = &[
     (&["feedback_loop"], "EVALUATION_STARTED", &["sync"]),
     // 3. Evaluation to promotion.
     (&["evaluation"], "EVALUATION_STARTED", &["sync"]),
-    (&["evaluation"], "EVALUATION_COMPLETED", &["auto_promotion", "curriculum", "feedback", "feedback_loop"]),
+    (
+        &["evaluation", "gauntlet"],
+        "EVALUATION_COMPLETED",
+        &["auto_promotion", "curriculum", "feedback", "feedback_loop"],
+    ),
     (&["evaluation"], "EVALUATION_BACKPRESSURE", &["training", "data_pipeline"]),
     (&["evaluation"], "EVALUATION_BACKPRESSURE_RELEASED", &["training", "data_pipeline"]),
     // 4. Promotion to distribution.

@@ -104,6 +104,7 @@ fn an_injected_regression_is_rolled_back_once_and_training_goes_on() {
     let trainer = trains(&cluster);
     let before = champions(&cluster.peers[0]).unwrap();
     let (_, previous, champion) = *before.last().unwrap();
+    let dropped = dropped(&cluster).unwrap();
     let injected = Instant::now();
     emit(&cluster.peers[1], "REGRESSION_CRITICAL", r#"{"config_key": "hex8_2p", "elo_drop": 150}"#);
 
@@ -125,6 +126,30 @@ fn an_injected_regression_is_rolled_back_once_and_training_goes_on() {
     assert!(stopped.is_some_and(|took| took < AT_ONCE), "{stopped:?}");
     rolled_back(&cluster, champion, previous);
     let back = Instant::now();
+    pauses_no_more(&cluster);
+    eprintln!("no pause {:?} after the rollback was seen", back.elapsed());
+    the_champion_is_everywhere(&cluster, previous);
+    until("every peer has dropped the network that was left", SOON, || {
+        let now = self::dropped(&cluster)?;
+        when(now.iter().zip(&dropped).all(|(now, before)| now > before), (), || {
+            format!("{dropped:?} {now:?}")
+        })
+    });
+    until("training goes on", LOOP, || {
+        let names = names(&all_events(&cluster.peers[0])?);
+        let back = names.iter().position(|name| *name == "PROMOTION_ROLLED_BACK").ok_or("no rollback")?;
+        when(names[back..].contains(&"TRAINING_STARTED"), (), || format!("{:?}", &names[back..]))
+    });
+    the_leader_dies_right_after_the_event(&mut cluster);
+}
+
+/// Networks that each peer has dropped because they play no more.
+fn dropped(cluster: &Cluster) -> Result<Vec<u64>, String> {
+    cluster.peers.iter().map(|peer| Ok(peer.status()?.work.cache.invalidated)).collect()
+}
+
+/// Training is paused by nothing any more, as every peer sees it.
+fn pauses_no_more(cluster: &Cluster) {
     for peer in &cluster.peers {
         until(&format!("{} does not pause any more", peer.name), SETTLED, || {
             let status = peer.status()?;
@@ -132,14 +157,6 @@ fn an_injected_regression_is_rolled_back_once_and_training_goes_on() {
             when(config.training_paused.is_empty(), (), || format!("{config:?}"))
         });
     }
-    eprintln!("no pause {:?} after the rollback was seen", back.elapsed());
-    the_champion_is_everywhere(&cluster, previous);
-    until("training goes on", LOOP, || {
-        let names = names(&all_events(&cluster.peers[0])?);
-        let back = names.iter().position(|name| *name == "PROMOTION_ROLLED_BACK").ok_or("no rollback")?;
-        when(names[back..].contains(&"TRAINING_STARTED"), (), || format!("{:?}", &names[back..]))
-    });
-    the_leader_dies_right_after_the_event(&mut cluster);
 }
 
 fn rollback(event: &Event) -> Option<&PromotionRolledBack> {
@@ -245,15 +262,18 @@ fn a_bad_champion_is_found_by_its_games_and_rolled_back() {
     assert_eq!(code, Some(0), "{moved}");
     assert_eq!(moved["champion"], untrained.to_string().as_str(), "{moved}");
     let appointed = Instant::now();
-    until("the bad champion is left", WATCHED, || {
-        let champions = champions(&cluster.peers[0])?;
-        let left = champions
-            .iter()
-            .any(|(_, previous, model)| *previous == untrained && *model == champion && champions.len() > 2);
-        when(left, (), || format!("{champions:?} {:?}", cluster.peers[0].status().map(|s| s.configs)))
+    let mut causes = BTreeSet::new();
+    until("the bad champion pauses training, and is left", WATCHED, || {
+        let status = cluster.peers[0].status()?;
+        let config = config(&status)?;
+        causes.extend(config.training_paused.iter().map(|pause| pause.cause));
+        let steps = &config.history;
+        let left = steps.len() > 2 && steps.iter().any(|it| (it.previous, it.model) == (untrained, champion));
+        when(left && causes.contains(&Cause::RegressionCritical), (), || format!("{causes:?} {config:?}"))
     });
     eprintln!("a bad champion was found and left after {:?}", appointed.elapsed());
     emit(&cluster.peers[0], "P2P_CLUSTER_HEALTHY", r#"{"node_count": 3, "healthy_nodes": 3}"#);
+    pauses_no_more(&cluster);
     rolled_back(&cluster, untrained, champion);
     for peer in &cluster.peers {
         let events = all_events(peer).unwrap();

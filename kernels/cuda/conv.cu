@@ -6,15 +6,19 @@
 // x: [rows, k] bf16, w: [taps, k, N] (conv_back: [taps, N, k]) bf16, y: [rows, N] bf16 and f32, either may be absent.
 // Rows are cells of boards, one board behind the other; sources: [cells, taps], NO_CELL off the board: zeros. One tap is
 // a plain matrix product. f adds whatever is given of: bias[o], by_board[board, o], residual[r, o], and at_most[board, o]
-// in the cell most[board, o]; applies the ReLU if asked; and puts zero where `mask` is not above zero.
+// in the cell most[board, o]; applies the ReLU if asked; and puts zero where `mask` is not above zero. bias, by_board and
+// at_most are f32, residual and mask: [rows, N] bf16, most: [boards, N] u16. Sources lie at most `reach` rows from the row
+// that reads them.
 //
-// Work: a block of 4 warps has 128 rows, a warp 32 of them by all N columns. Rows and weights come 32 of the inner
-// dimension at a time through three stages of cp.async.
+// Work: a block has as many rows as threads, a warp 32 of them by all N columns. The block's rows and `reach` more on both
+// sides, its slab, are copied to shared memory once and all taps read them there: which row of the slab a lane names to
+// ldmatrix is in a table, where rows off the board are a row of zeros behind the slab. Weights come 32 of the inner
+// dimension (taps times k) at a time through three stages of cp.async.
 #include "tile.cuh"
 
 namespace conv {
 
-constexpr int THREADS = 128, ROWS = 128, DEPTH = 32, STAGES = 3, STRIDE = DEPTH + 8;
+constexpr int THREADS_MAX = 256, DEPTH = 32, STAGES = 3;
 
 struct After {
     bf16* y;
@@ -67,70 +71,86 @@ template <int N> DEVICE void finish(const After& after, float a, float b, int ro
 
 template <int N, bool BACK>
 DEVICE void convolve(const bf16* x, const bf16* w, const u16* sources, const After& after, int rows, int cells, int taps,
-                     int k) {
-    constexpr int W_STRIDE = BACK ? STRIDE : N + 8, W_ROWS = BACK ? N : DEPTH;
-    bf16* x_tiles = (bf16*)shared_memory();
-    bf16* w_tiles = x_tiles + STAGES * ROWS * STRIDE;
-    int thread = thread_id(), lane = lane_id(), first = block_x() * ROWS;
-    int chunks = (k + DEPTH - 1) / DEPTH, steps = taps * chunks, directions = taps - 1;
+                     int k, int reach) {
+    constexpr int W_STRIDE = BACK ? DEPTH + 8 : N + 8, W_ROWS = BACK ? N : DEPTH;
+    int thread = thread_id(), threads = thread_count(), lane = lane_id();
+    int first = block_x() * threads, last = (first + threads < rows ? first + threads : rows) - 1;
+    // Rows of the slab: none beyond the boards of the first and the last row.
+    int low = first / cells * cells, high = last / cells * cells + cells;
+    low = first - reach > low ? first - reach : low;
+    high = last + 1 + reach < high ? last + 1 + reach : high;
+    int stride = k + 8, zeros = high - low, inner = taps * k, steps = (inner + DEPTH - 1) / DEPTH;
+    bf16* slab = (bf16*)shared_memory();
+    bf16* w_tiles = slab + (threads + 2 * reach + 1) * stride;
+    u16* places = (u16*)(w_tiles + STAGES * W_ROWS * W_STRIDE); // [taps][threads], rows of the slab
 
-    int part = thread % 4 * 8; // a thread copies this quarter of four rows
-
+    int parts = k / 8;
+    for (int i = thread; i < (zeros + 1) * parts; i += threads) {
+        int at = i / parts, column = (i - at * parts) * 8;
+        bool valid = at < zeros;
+        copy_async(slab + at * stride + column, valid ? x + (size_t)(low + at) * k + column : x, valid);
+    }
     auto load = [&](int step) {
-        int tap = step / chunks, k0 = (step - tap * chunks) * DEPTH;
-        bf16* x_tile = x_tiles + step % STAGES * (ROWS * STRIDE);
         bf16* w_tile = w_tiles + step % STAGES * (W_ROWS * W_STRIDE);
-        UNROLL for (int j = 0; j < 4; j++) {
-            int at = thread / 4 + j * 32, row = first + at, board_row = row / cells * cells;
-            int source = row < rows ? sources[(row - board_row) * taps + tap] : NO_CELL;
-            bool valid = source != NO_CELL && k0 + part < k;
-            const bf16* from = valid ? x + (size_t)(board_row + source) * k + k0 + part : x;
-            copy_async(x_tile + at * STRIDE + part, from, valid);
-        }
         if (BACK) {
-            int mirrored = tap == 0 ? 0 : 1 + (tap - 1 + directions / 2) % directions;
-            for (int i = thread; i < N * 4; i += THREADS) {
-                int row = i / 4, column = i % 4 * 8;
-                bool valid = k0 + column < k;
-                const bf16* from = valid ? w + (size_t)(mirrored * N + row) * k + k0 + column : w;
-                copy_async(w_tile + row * W_STRIDE + column, from, valid);
-            }
+            int column = thread % 4 * 8, depth = step * DEPTH + column, directions = taps - 1;
+            bool valid = depth < inner;
+            int tap = valid ? depth / k : 0, mirrored = tap == 0 ? 0 : 1 + (tap - 1 + directions / 2) % directions;
+            const bf16* from = valid ? w + (size_t)mirrored * N * k + (depth - tap * k) : w;
+            for (int row = thread / 4; row < N; row += threads / 4)
+                copy_async(w_tile + row * W_STRIDE + column, valid ? from + row * k : w, valid);
         } else {
-            for (int i = thread; i < DEPTH * (N / 8); i += THREADS) {
-                int row = i / (N / 8), column = i % (N / 8) * 8;
-                bool valid = k0 + row < k;
-                const bf16* from = valid ? w + (size_t)(tap * k + k0 + row) * N + column : w;
-                copy_async(w_tile + row * W_STRIDE + column, from, valid);
+            for (int i = thread; i < DEPTH * (N / 8); i += threads) {
+                int row = i / (N / 8), column = i % (N / 8) * 8, depth = step * DEPTH + row;
+                bool valid = depth < inner;
+                copy_async(w_tile + row * W_STRIDE + column, valid ? w + (size_t)depth * N + column : w, valid);
             }
         }
     };
+    for (int step = 0; step < STAGES - 1; step++) {
+        if (step < steps) load(step);
+        copy_async_commit(); // the first group has the slab too
+    }
+    int board_row = (first + thread) / cells * cells;
+    for (int tap = 0; tap < taps; tap++) {
+        int source = first + thread < rows ? sources[(first + thread - board_row) * taps + tap] : NO_CELL;
+        places[tap * threads + thread] = (u16)(source == NO_CELL ? zeros : board_row + source - low);
+    }
 
     Tile<N> tile;
     tile.clear();
-    for (int step = 0; step < STAGES - 1; step++) {
-        if (step < steps) load(step);
-        copy_async_commit();
-    }
+    int tap = 0, part = 0; // of the inner dimension
+    const bf16* from[2];
     for (int step = 0; step < steps; step++) {
         copy_async_wait<STAGES - 2>();
-        sync_block(); // the step's tiles are there, and nobody reads the tiles of the step before any more
+        sync_block(); // slab, places and the step's tile are there, and nobody reads the tile of the step before any more
         if (step + STAGES - 1 < steps) load(step + STAGES - 1);
         copy_async_commit();
-        const bf16* row = x_tiles + step % STAGES * (ROWS * STRIDE) + (warp_id() * 32 + lane % 16) * STRIDE + lane / 16 * 8;
         const bf16* w_tile = w_tiles + step % STAGES * (W_ROWS * W_STRIDE);
         UNROLL for (int depth = 0; depth < DEPTH; depth += 16) {
+            if (tap == taps) break; // half of the last tile may be empty
+            if (part == 0)
+                UNROLL for (int m = 0; m < 2; m++) {
+                    int place = places[tap * threads + warp_id() * 32 + m * 16 + lane % 16];
+                    from[m] = slab + place * stride + lane / 16 * 8;
+                }
             u32 a[2][4];
-            load_matrices(a[0], row + depth);
-            load_matrices(a[1], row + 16 * STRIDE + depth);
+            load_matrices(a[0], from[0] + part);
+            load_matrices(a[1], from[1] + part);
             if (BACK) {
                 tile.multiply_by_rows(a, w_tile + depth, W_STRIDE);
             } else {
                 tile.multiply(a, w_tile + depth * W_STRIDE, W_STRIDE);
             }
+            part += 16;
+            if (part == k) {
+                part = 0;
+                tap++;
+            }
         }
     }
     copy_async_wait<0>();
-    sync_block(); // nobody reads tiles any more, their memory holds results now
+    sync_block(); // nobody reads slab or tiles any more, their memory holds results now
 
     // Half a warp's rows at a time go through shared memory, so that a warp then writes whole rows.
     constexpr int OUT_STRIDE = N + 4;
@@ -152,12 +172,12 @@ DEVICE void convolve(const bf16* x, const bf16* w, const u16* sources, const Aft
 } // namespace conv
 
 #define CONV(name, N, BACK)                                                                                              \
-    KERNEL(conv::THREADS)                                                                                                \
+    KERNEL(conv::THREADS_MAX)                                                                                            \
     name(const bf16* x, const bf16* w, const u16* sources, bf16* y, float* y32, const float* bias, const float* by_board, \
          const bf16* residual, const bf16* mask, const u16* most, const float* at_most, int rows, int cells, int taps,   \
-         int k, int relu) {                                                                                              \
+         int k, int reach, int relu) {                                                                                   \
         conv::After after = {y, y32, bias, by_board, residual, mask, most, at_most, relu};                               \
-        conv::convolve<N, BACK>(x, w, sources, after, rows, cells, taps, k);                                             \
+        conv::convolve<N, BACK>(x, w, sources, after, rows, cells, taps, k, reach);                                      \
     }
 
 CONV(conv_32, 32, false)

@@ -1,9 +1,11 @@
 // Packed positions to the network's input, all relative to the seat to move: what `encode` does on the CPU, bit for bit.
 //
 // stacks: [boards, cells] u64 (rules/stack.cuh); ground: [boards, cells] u8 and headers: [boards, 32] u16 (position.cuh).
-// planes: [boards * cells, 48] bf16 (every value is exact in bf16); globals: [boards, 32] f32.
+// planes: [boards * cells, 48] bf16 (every value is exact in bf16); globals: [boards, 32] f32. cells: of a board.
 //
-// Work: a block has one board. A thread writes two neighbouring channels of a cell at a time; warp 0 does the globals.
+// Work: a block has one board and 128 threads. A thread writes two neighbouring channels of a cell at a time, pair t of all
+// the board's pairs, then t + 128, ...; warp 0 then does the globals, a lane each, after counting the cells that are taken 32
+// at a time.
 #include "position.cuh"
 #include "rules/stack.cuh"
 

@@ -1,10 +1,11 @@
 // Positions in, legal moves or next positions out: single steps, for search and for proof against the host's rules.
 //
 // games: [count] positions of Game<B> as u32 words (rules/state.cuh). legal_*: codes: [count, room] u32, in an order that
-// depends on the position alone; numbers: [count] how many there are, which may be more than the room, then the rest is
+// depends on the position alone; numbers: [count] int, how many there are, which may be more than the room, then the rest is
 // left out. apply_*: codes: [count] u32, one legal move each; the positions are replaced by the next ones.
 //
-// Work: a warp takes the positions w, w + warps, ...; `blocks` is the size of the grid.
+// Work: a block has four warps, each with a Table<B> of its own in the block's shared memory. Warp w of all warps of the grid
+// takes the positions w, w + warps, ...; `blocks` is the size of the grid. What lanes do is said in rules.cuh.
 #include "rules.cuh"
 
 namespace rules {

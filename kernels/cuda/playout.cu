@@ -2,10 +2,12 @@
 //
 // starts: [start_count] positions of Game<B> as u32 words (rules/state.cuh); game i starts from i % start_count.
 // results: [games, 4] u32: winner | reason << 8 | over << 16; steps; rank of each seat, 8 bits each; a digest of the
-// last position. ends: [games] positions as they ended, or null. A game follows from (seed, first + i) and its start
-// alone. A game that is not over after `steps_max` steps ends unfinished.
+// last position. ends: [games] positions as they ended, or null. seed_low, seed_high, first: u32; a game follows from
+// (seed, first + i) and its start alone. A game that is not over after `steps_max` steps ends unfinished.
 //
-// Work: a warp plays the games w, w + warps, ... one after the other; `blocks` is the size of the grid.
+// Work: a block has four warps, each with a Table<B> of its own in the block's shared memory. Warp w of all warps of the grid
+// plays the games w, w + warps, ... one after the other; `blocks` is the size of the grid. Lanes list moves, each its own,
+// and agree on the one of the highest priority; the rest is said in rules.cuh.
 #include "rules.cuh"
 #include "rules/random.cuh"
 

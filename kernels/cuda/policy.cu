@@ -1,16 +1,29 @@
 // A logit for each legal move of each position, the losses, and the derivative of the losses by what the heads computed.
 //
-// head: [boards * cells, 96] f32: query 32, key 32, planes 20, nothing 12. kinds: [boards, kinds] f32. pairs: [7, 32] and
-// rays: [7 * 8 * 24] f32 are weights. reads: [kinds, 6] u8, what a kind of move reads: pair, three planes, a plane of which
-// the mean and one of which the sum is taken; 255 where nothing is. actions: [moves, 4] u32: kind | ray << 16,
-// cell | cell << 16, cell | number of further cells << 16, where those begin in many. ends: where each position's moves end.
+// Positions: ends: [boards] u32, where each position's moves end among those of all, of which there are `moves`. actions:
+// [moves, 4] u32: kind | ray << 16, cell | cell << 16, cell | number of further cells << 16, where those begin in many.
+// many: u16 cells, as many as there are further cells of all moves. reads: [kind_count, 6] u8, what a kind of move reads:
+// pair, three planes, a plane of which the mean and one of which the sum is taken; 255 where nothing is.
+// Heads: head: [boards * cells, 96] f32: query 32, key 32, planes 20, nothing 12. kinds: [boards, kind_count] f32.
+// Weights: pairs: [7, 32] f32; rays: [7 * 8 * 24] f32, by pair, direction and distance.
+// Targets: target_ends: [boards] u32, where each position's targets end among those of all; target_index: u32, a move counted
+// from the position's first, and target_weight: f32, as many as the last end says; a position's weights sum to one, and a
+// position without any has no target. seats, winners: [boards] u8, seats at the table and which of them, from the mover on,
+// has won.
+//
+// policy_logits: logits: [moves] f32. policy_losses turns them into their derivative, and values: [boards, 4] f32, logits of
+// the seats, into theirs; losses: [boards, 2] f32, policy and value; per_policy and per_value: f32, what the derivatives, but
+// not the losses, are multiplied by. policy_back: dlogits: [moves] f32, what policy_losses left; sums: [boards * cells, 96]
+// f32, scratch that ends as the derivative by head; dhead: the same rounded to bf16; dkinds: [boards, kind_count] f32;
+// partial: [blocks, 7 * 32 + 7 * 8 * 24] f32, the derivatives by pairs and rays, to be summed over the blocks.
 //
 // Trusted: kinds, rays and cells are within their arrays wherever a kind of move reads them, ends rise up to the number of
 // moves, targets name moves of their position, winners are seats of theirs.
 //
-// Work: a warp has one position and goes through its moves one by one; lane i has the i-th number of queries and keys.
-// policy_back has one warp a block, which takes `share` positions in a row and keeps the sums over them in shared memory:
-// partial: [blocks, 7 * 32 + 7 * 8 * 24] f32, to be summed over the blocks.
+// Work: a block of policy_logits and policy_losses has four warps, and a warp one position. policy_logits goes through its
+// moves one by one; lane i has the i-th number of queries and keys. policy_losses has a move a lane; lane 0 does the values.
+// policy_back has one warp a block, which takes `share` positions in a row, move by move, and keeps the sums over them in
+// shared memory: pairs, rays, and the kinds of one position; each number is added to by one lane alone.
 #include "policy.cuh"
 
 namespace policy {

@@ -1,4 +1,10 @@
-// The logit of one legal move, from what the heads computed of its position. A warp has the move.
+// The logit of one legal move, from what the heads computed of its position; policy.cu says what it is made of.
+//
+// Of one position: head: [cells, 96] f32, kinds: [kind_count] f32. pairs: [7, 32] f32, rays: [7 * 8 * 24] f32, reads:
+// [kind_count, 6] u8.
+//
+// Work: a warp has the move, all its lanes call together and get the logit. Lane i has the i-th number of queries and keys and
+// the further cells i, i + 32, ...; lanes 0 to 2 have the three planes, 3 the ray and 4 the kind.
 #pragma once
 
 #include "prims.cuh"

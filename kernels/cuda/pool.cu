@@ -1,12 +1,14 @@
 // Over the cells of each board: mean, maximum and where it is; sums.
 //
 // pool: x: [boards, cells, width] bf16 -> pooled: [boards, 2 * width] f32, means then maxima; most: [boards, width] u16, the
-// first cell that has the maximum (may be absent). board_sums: x as above -> sums: [boards, width] f32. column_sums:
-// x: [rows, width] f32 -> sums: [width] f32. pool_back: the derivative by pooled, [boards, 2 * width] f32, -> what it adds to
-// every cell of a board and what to the cell of the maximum, both [boards, width] f32.
+// first cell that has the maximum (may be null). board_sums: x as above -> sums: [boards, width] f32. column_sums:
+// x: [rows, width] f32 -> sums: [grid] f32, of as many first columns as there are blocks. pool_back: dpooled, the derivative
+// by pooled: [boards, 2 * width] f32 -> to_all: [boards, width] f32, what it adds to every cell of a board, and to_most:
+// [boards, width] f32, what to the cell of the maximum besides.
 //
-// Work: pool and board_sums, a block a board and a thread a channel, of which there are at most 128; pool_back, a thread an
-// element; column_sums, a block a column, whose threads take every 128th row and then add up in a fixed order.
+// Work: blocks have 128 threads. pool and board_sums, a block a board and a thread a channel, of which there are at most 128;
+// pool_back, a thread an element; column_sums, a block a column, whose threads take every 128th row and then add up, lanes
+// first and warps after them, in a fixed order.
 #include "prims.cuh"
 
 KERNEL(128) pool(const bf16* x, float* pooled, u16* most, int cells, int width) {

@@ -1,4 +1,7 @@
 // A position as the network is given it: what the numbers of its header and of its ground say.
+//
+// header: [32] u16, indexed by Header, three of them by seat, too; those behind the last are 0. ground: [cells] u8. Seats are
+// those of the game, not relative. There is no work here: expand.cu reads both, wave/query.cuh writes them.
 #pragma once
 
 #include "prims.cuh"

@@ -1,8 +1,12 @@
 // The primitives that kernels are written in: each as the GPU does it and, for emulation, as a host twin.
 //
 // Kernels use nothing else of CUDA, so no header is needed to compile them and the same file runs on a CPU. Layouts of
-// fragments are those of the PTX ISA ("Matrix multiply-accumulate", m16n8k16 of .bf16). Warp operations want all 32
-// lanes; `line` is the caller's, by which emulation finds lanes that have diverged.
+// fragments are those of the PTX ISA ("Matrix multiply-accumulate", m16n8k16 of .bf16): a is [16, 16] bf16 and b [16, 8] bf16,
+// four and two words a lane, d [16, 8] f32, four numbers a lane. Rows that load_matrices takes are 8 bf16, 16 bytes, aligned.
+//
+// Work: blocks have threads in one dimension, 32 in a row are a warp, and grids have two dimensions. sync_block and
+// block_sum want the whole block; every other operation that moves something between lanes wants all 32 lanes of a warp, and
+// `line` is the caller's, by which emulation finds lanes that have diverged. The rest is of one thread.
 #pragma once
 
 typedef unsigned char u8;

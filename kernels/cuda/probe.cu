@@ -1,9 +1,12 @@
 // Each primitive of prims.cuh, each function of a mathematical library that kernels call and each source of random numbers,
 // once and by itself: what emulation makes of it is kept as golden vectors, which a card is compared with.
 //
-// All take in: u32 words, out: u32 words, count: how many pieces of input there are; what a piece is stands at each.
+// All take in: u32 words, out: u32 words, count: how many pieces of input there are; what a piece is, and with it how long in
+// and out are, stands at each.
 //
-// Work: one block of 32, 64 or 128 threads, but for probe_ids; numbers are as small as they can be, for nothing is timed.
+// Work: one block of as many threads as KERNEL says, 32, 64 or 128, but for probe_ids, whose grid is (count, any). What is of
+// warps and blocks is done piece by piece by all of them; what is of one thread, a thread a piece: t, t + 128, ... Numbers are
+// as small as they can be, for nothing is timed.
 #include "prims.cuh"
 #include "rules/random.cuh"
 #include "wave/choices.cuh"

@@ -1,4 +1,9 @@
 // A warp's share of a matrix product: 32 rows by N columns, accumulated in f32 from bf16 tiles in shared memory.
+//
+// sums: [32, N] f32 in registers, spread over the lanes. a: [32, 16] bf16 as two fragments, b: 16 of the inner dimension by N
+// columns, bf16 in shared memory, in rows or in columns of `stride`; multiples of 8, so that every row is 16 bytes aligned.
+//
+// Work: a warp has the tile, all its lanes call together; a lane has the elements that multiply_add leaves to it (prims.cuh).
 #pragma once
 #include "prims.cuh"
 

@@ -1,14 +1,17 @@
 // The trunk in one kernel, for boards of at most 64 cells: stem, residual blocks, pooling; nothing leaves shared memory.
 //
-// planes: [boards * cells, 48] bf16, globals: [boards, 32] f32; weights as one flat buffer, in bf16 (weights16, for the
-// convolutions) and f32 (weights32, for the rest). layers: [layers, 3] u32, where a layer's weights, its bias and its third
-// tensor begin in that buffer: the stem's globals, and for the first convolution of a block that pools, the pooling weights;
-// NONE otherwise. Layers are the stem and two for each block. x: [boards * cells, C] bf16, the trunk at the end;
-// pooled: [boards, 2 * C] f32, its means and maxima.
+// planes: [boards * cells, 48] bf16; globals: [boards, 32] f32. Weights are one flat buffer, in bf16 (weights16, for the
+// convolutions) and f32 (weights32, for the rest), of the same length. layers: [layer_count, 3] u32, where a layer's weights,
+// its bias and its third tensor begin in that buffer: convolutions [taps, inputs, C], biases [C], and the stem's globals
+// [32, C], or for the first convolution of a block that pools the pooling weights [2 * C, C]; NONE otherwise. layer_count is
+// odd: the stem and two for each block. neighbours: [cells, taps] u16, which cell of the board a tap reads, NO_CELL for none;
+// at most 9 taps. x: [boards * cells, C] bf16, the trunk at the end; pooled: [boards, 2 * C] f32, its means and maxima.
 //
-// Work: a block has BOARDS boards of 64 rows each, a warp 32 of those rows by all C channels, so two warps share a board.
-// The neighbourhood is which row a lane names to ldmatrix; off the board that is a row of zeros. Weights stream through three
-// stages of cp.async, 32 of the inner dimension at a time, across layers without a stop.
+// Work: a block has BOARDS boards of 64 rows each, 4 for 32 and 64 channels, 2 for 96 and 128, the last block fewer; a warp
+// has 32 of those rows by all C channels, so two warps share a board, and a block has 2 * BOARDS warps. Lanes hold what
+// tile.cuh says. The neighbourhood is which row a lane names to ldmatrix; off the board that is a row of zeros. Weights stream
+// through three stages of cp.async, 32 of the inner dimension at a time, across layers without a stop. Pooling and the biases
+// of boards are a thread an element.
 #include "tile.cuh"
 
 namespace tower {

@@ -1,8 +1,10 @@
 // The derivative of a convolution by its weights, sums over what blocks left, and the step of the optimiser.
 //
 // weights_back_*: dw[t, i, o] = sum over rows r of x[source(r, t), i] * dy[r, o]; x: [rows, k] bf16, dy: [rows, N] bf16, sources
-// as in conv.cu. The rows are split: partial: [splits, taps, k, N] f32. Work: a block has one tap and one split, a warp 32 of
-// the inputs by all N outputs; rows come 32 at a time through three stages of cp.async.
+// as in conv.cu. The rows are split: partial: [splits, taps, k, N] f32. Work: a block has one split and all taps of some of
+// the inputs, a warp one tap and 32 inputs by all N outputs. Rows come 32 at a time through three stages of cp.async; those of
+// x, with `reach` more on both sides, lie in a ring of `ring` rows, a power of two, each copied once for all taps. Behind
+// the ring is a row of zeros; a table says how far from each cell what a tap reads is.
 //
 // sum_partials: adds up the splits in order and leaves out columns that only pad. gradient_norm: the square of the norm,
 // squares: [blocks] f64, a block a piece; gradient_scale: what clipping multiplies by, and whether the gradient is finite,
@@ -18,54 +20,73 @@ namespace train {
 constexpr int DEPTH = 32, STAGES = 3;
 constexpr float BETA1 = 0.9f, BETA2 = 0.95f, EPSILON = 1e-8f;
 
+constexpr int THREADS_MAX = 288; // nine taps
+constexpr u16 NOWHERE = 0xffff;
+
 template <int N>
 DEVICE void weights_back(const bf16* x, const bf16* dy, const u16* sources, float* partial, int rows, int cells, int taps,
-                         int k, int rows_of_split) {
+                         int k, int rows_of_split, int reach, int ring) {
     constexpr int Y_STRIDE = N + 8;
-    int width = thread_count(), x_stride = width + 8; // a thread for each input, and some that pad
-    bf16* x_tiles = (bf16*)shared_memory();
-    bf16* y_tiles = x_tiles + STAGES * DEPTH * x_stride;
-    int tap = block_x(), first = block_y() * rows_of_split;
-    int end = first + rows_of_split < rows ? first + rows_of_split : rows;
-    int steps = (end - first + DEPTH - 1) / DEPTH, lane = lane_id();
+    int thread = thread_id(), threads = thread_count(), lane = lane_id();
+    int inputs = threads / taps, first_input = block_x() * inputs, x_stride = inputs + 8;
+    int tap = warp_id() % taps, of_warp = warp_id() / taps * 32; // its first input, of the block's
+    bf16* x_ring = (bf16*)shared_memory();
+    bf16* y_tiles = x_ring + (ring + 1) * x_stride;
+    u16* offsets = (u16*)(y_tiles + STAGES * DEPTH * Y_STRIDE); // [taps][cells], from `reach` before the cell
+    int first = block_y() * rows_of_split, end = first + rows_of_split < rows ? first + rows_of_split : rows;
+    int steps = (end - first + DEPTH - 1) / DEPTH;
 
     auto load = [&](int step) {
-        bf16* x_tile = x_tiles + step % STAGES * (DEPTH * x_stride);
-        bf16* y_tile = y_tiles + step % STAGES * (DEPTH * Y_STRIDE);
-        for (int i = thread_id(); i < DEPTH * (width / 8); i += width) {
-            int at = i / (width / 8), column = i % (width / 8) * 8, row = first + step * DEPTH + at;
-            int board = row / cells, source = row < end ? sources[(row - board * cells) * taps + tap] : NO_CELL;
-            bool valid = source != NO_CELL && column < k;
-            const bf16* from = valid ? x + (size_t)(board * cells + source) * k + column : x;
-            copy_async(x_tile + at * x_stride + column, from, valid);
+        int low = first + step * DEPTH + (step == 0 ? -reach : reach), high = first + (step + 1) * DEPTH + reach;
+        low = low < 0 ? 0 : low;
+        high = high < rows ? high : rows;
+        int parts = inputs / 8;
+        for (int i = thread; i < (high - low) * parts; i += threads) {
+            int row = i / parts, column = (i - row * parts) * 8;
+            row += low;
+            bool valid = first_input + column < k;
+            const bf16* from = valid ? x + (size_t)row * k + first_input + column : x;
+            copy_async(x_ring + (row & (ring - 1)) * x_stride + column, from, valid);
         }
-        for (int i = thread_id(); i < DEPTH * (N / 8); i += width) {
+        bf16* y_tile = y_tiles + step % STAGES * (DEPTH * Y_STRIDE);
+        for (int i = thread; i < DEPTH * (N / 8); i += threads) {
             int at = i / (N / 8), column = i % (N / 8) * 8, row = first + step * DEPTH + at;
             bool valid = row < end;
             copy_async(y_tile + at * Y_STRIDE + column, valid ? dy + (size_t)row * N + column : dy, valid);
         }
     };
-
-    Tile<N> tile;
-    tile.clear();
     for (int step = 0; step < STAGES - 1; step++) {
         if (step < steps) load(step);
         copy_async_commit();
     }
+    for (int i = thread; i < x_stride; i += threads) x_ring[ring * x_stride + i] = 0;
+    for (int i = thread; i < cells * taps; i += threads) {
+        int cell = i / taps, source = sources[i];
+        offsets[(i - cell * taps) * cells + cell] = source == NO_CELL ? NOWHERE : (u16)(source - cell + reach);
+    }
+
+    Tile<N> tile;
+    tile.clear();
+    // x transposed: its rows are the inner dimension, and a lane names one of sixteen.
+    int of_lane = lane % 8 + lane / 16 * 8, cell = (first + of_lane) % cells;
     for (int step = 0; step < steps; step++) {
         copy_async_wait<STAGES - 2>();
         sync_block(); // the step's rows are there, and nobody reads those of the step before any more
         if (step + STAGES - 1 < steps) load(step + STAGES - 1);
         copy_async_commit();
-        const bf16* x_tile = x_tiles + step % STAGES * (DEPTH * x_stride);
+        const bf16* from[DEPTH / 16];
+        UNROLL for (int i = 0; i < DEPTH / 16; i++) {
+            int row = first + step * DEPTH + i * 16 + of_lane, offset = row < end ? offsets[tap * cells + cell] : NOWHERE;
+            int place = offset == NOWHERE ? ring : (row + offset - reach) & (ring - 1);
+            from[i] = x_ring + place * x_stride + of_warp + lane / 8 % 2 * 8;
+            for (cell += 16; cell >= cells;) cell -= cells;
+        }
         const bf16* y_tile = y_tiles + step % STAGES * (DEPTH * Y_STRIDE);
-        UNROLL for (int depth = 0; depth < DEPTH; depth += 16) {
-            // x transposed: its rows are the inner dimension.
-            const bf16* row = x_tile + (depth + lane % 8 + lane / 16 * 8) * x_stride + warp_id() * 32 + lane / 8 % 2 * 8;
+        UNROLL for (int i = 0; i < DEPTH / 16; i++) {
             u32 a[2][4];
-            load_matrices_transposed(a[0], row);
-            load_matrices_transposed(a[1], row + 16);
-            tile.multiply(a, y_tile + depth * Y_STRIDE, Y_STRIDE);
+            load_matrices_transposed(a[0], from[i]);
+            load_matrices_transposed(a[1], from[i] + 16);
+            tile.multiply(a, y_tile + i * 16 * Y_STRIDE, Y_STRIDE);
         }
     }
     copy_async_wait<0>();
@@ -73,7 +94,7 @@ DEVICE void weights_back(const bf16* x, const bf16* dy, const u16* sources, floa
     float* out = partial + (size_t)(block_y() * taps + tap) * k * N;
     UNROLL for (int m = 0; m < 2; m++)
         UNROLL for (int half = 0; half < 2; half++) {
-            int input = warp_id() * 32 + m * 16 + half * 8 + lane / 4;
+            int input = first_input + of_warp + m * 16 + half * 8 + lane / 4;
             if (input < k)
                 UNROLL for (int n = 0; n < N / 8; n++) {
                     float* at = out + (size_t)input * N + n * 8 + lane % 4 * 2;
@@ -86,10 +107,10 @@ DEVICE void weights_back(const bf16* x, const bf16* dy, const u16* sources, floa
 } // namespace train
 
 #define WEIGHTS_BACK(name, N)                                                                                            \
-    KERNEL(128)                                                                                                          \
+    KERNEL(train::THREADS_MAX)                                                                                           \
     name(const bf16* x, const bf16* dy, const u16* sources, float* partial, int rows, int cells, int taps, int k,        \
-         int rows_of_split) {                                                                                            \
-        train::weights_back<N>(x, dy, sources, partial, rows, cells, taps, k, rows_of_split);                            \
+         int rows_of_split, int reach, int ring) {                                                                       \
+        train::weights_back<N>(x, dy, sources, partial, rows, cells, taps, k, rows_of_split, reach, ring);               \
     }
 
 WEIGHTS_BACK(weights_back_32, 32)

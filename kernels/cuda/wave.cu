@@ -7,19 +7,22 @@
 // (learner/selfplay.rs with search/) makes of the same seed. A card fuses products with sums and rounds expf, logf and
 // powf in its own way, so of moves that are nearly as good it may take another one than the host.
 //
-// settings, slots ... headers: wave/slot.cuh. head: [slots * cells, 96] f32, kinds: [slots, 27] f32, value: [slots, 4]
-// f32 of the positions asked about; pairs, rays, reads as in policy.cu.
+// settings: one Settings; slots ... headers: wave/slot.cuh, which says how long each is; count: how many slots there are.
+// head: [slots * cells, 96] f32, kinds: [slots, 27] f32, value: [slots, 4] f32, relative to the mover, of the positions asked
+// about; pairs: [7, 32] f32, rays: [7 * 8 * 24] f32, reads: [27, 6] u8 as in policy.cu.
 //
 // Trusted: rooms are those of the arrays and seats those of the board, simulations, considered, sampled_spread and opening_max
 // are at least 1, quick is no more than full, nodes_room is above full; slots were zeros before the first launch, and ready
 // likewise.
 //
-// wave_collect: copies records that are ready to the outbox, [room] u32, as far as they fit, without what is unused of them,
-// one behind the other from its second word on; the first becomes the number of words. Those copied may be written anew.
+// wave_collect: records: [count, 8 + moves_room + policy_room] u32 (wave/record.cuh) and ready: [count] u32, two of each a slot.
+// Copies records that are ready to the outbox, [room] u32, as far as they fit, without what is unused of them, one behind the
+// other from its second word on; the first becomes the number of words. Those copied may be written anew.
 //
-// Work: a block is one warp, so that a multiprocessor takes as many as it has registers for. It has the slots b, b + blocks,
-// ...; `blocks` is the size of the grid. Its lanes are the rows of the board, the moves of a node, the words of a position,
-// whatever is at hand. wave_collect is one warp.
+// Work: a block is one warp, so that a multiprocessor takes as many as it has registers for, with one Table<B> of shared
+// memory. It has the slots b, b + blocks, ...; `blocks` is the size of the grid. Its lanes are the rows of the board, the
+// moves of a node, the words of a position, whatever is at hand. wave_collect is one warp, whose lanes look at 32 records at a
+// time and copy them word by word, a lane each.
 #include "wave/game.cuh"
 
 namespace wave {

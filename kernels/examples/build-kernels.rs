@@ -9,15 +9,16 @@ use std::path::Path;
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
-    let check = match std::env::args().nth(1).as_deref() {
-        None => false,
-        Some("--check") => true,
-        Some(other) => return Err(format!("unknown argument {other}").into()),
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let check = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => false,
+        ["--check"] => true,
+        _ => return Err(format!("usage: build-kernels [--check], found {}", arguments.join(" ")).into()),
     };
     let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist");
     let source = source();
     let mut manifest = Manifest {
-        compiler: COMPILER.into(),
+        compiler: String::new(),
         options: OPTIONS.map(String::from).to_vec(),
         source: source_hash(),
         images: Vec::new(),
@@ -34,6 +35,9 @@ fn main() -> Result<(), Failure> {
         Ok(compiled)
     })?;
     for (target, compiled) in TARGETS.into_iter().zip(&compiled) {
+        if !target.starts_with("sm_") {
+            manifest.compiler = compiler_of(&compiled.image)?;
+        }
         let kernels = usage(&compiled.log)?;
         report(target, &kernels);
         manifest.images.push(Image {
@@ -42,6 +46,9 @@ fn main() -> Result<(), Failure> {
             bytes: compiled.image.len(),
             kernels,
         });
+    }
+    if manifest.compiler != COMPILER {
+        return Err(format!("{} would compile the kernels, not {COMPILER}", manifest.compiler).into());
     }
     let spills: Vec<_> = manifest
         .images
@@ -71,6 +78,15 @@ fn main() -> Result<(), Failure> {
     text.push('\n');
     std::fs::write(dist.join("manifest.json"), text)?;
     Ok(())
+}
+
+/// The compiler by its package and version, as it names itself at the top of PTX: whichever library was found, this is the one
+/// that compiled.
+fn compiler_of(ptx: &[u8]) -> Result<String, Failure> {
+    let text = std::str::from_utf8(ptx)?;
+    let release = text.lines().find_map(|line| line.strip_prefix("// Cuda compilation tools, release "));
+    let version = release.and_then(|release| release.split_once(", V")).map(|(_, version)| version.trim());
+    Ok(format!("nvidia-cuda-nvrtc {}", version.ok_or("the compiler does not name itself")?))
 }
 
 /// One line for each kernel that holds many registers.

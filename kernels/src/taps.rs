@@ -35,6 +35,14 @@ impl Taps {
         if tap == 0 { 0 } else { 1 + (tap - 1 + directions / 2) % directions }
     }
 
+    /// How far from a cell, in cells, what it reads is at most.
+    pub(crate) fn reach(&self) -> usize {
+        let rows = self.sources.chunks_exact(self.taps).enumerate();
+        let sources = rows.flat_map(|(cell, row)| row.iter().map(move |&source| (cell, source)));
+        let read = sources.filter(|&(_, source)| source != NONE_CELL);
+        read.map(|(cell, source)| cell.abs_diff(source.into())).max().unwrap_or(0)
+    }
+
     /// Lays the neighbourhood of each of the rows `rows` of `x` (`[_, width]`, whole boards) side by side:
     /// `out[row] = x[taps of row]`, zeros off the board.
     pub(crate) fn gather<F: Copy + Default>(&self, x: &[F], width: usize, rows: Range<usize>, out: &mut [F]) {

@@ -26,9 +26,7 @@ pub enum StoreError {
         found: i64,
     },
     /// Pages or rows that cannot be trusted.
-    #[error(
-        "{path} is corrupt ({detail}): restore it from a backup, or start anew with an empty data folder"
-    )]
+    #[error("{path} is corrupt ({detail}): start anew with an empty data folder")]
     Corrupt {
         /// File.
         path: PathBuf,

@@ -167,6 +167,7 @@ mod tests {
             version: String::new(),
             draining: None,
             handover: None,
+            idle_ms: None,
         }
     }
 

@@ -12,8 +12,8 @@ use std::process::ExitCode;
 /// Look at, replay or drop events that a handler could not handle.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit status: 0; 1 when there is no such letter, a replayed handler failed again, or a node did \
-    not answer; 2 for wrong arguments; 3 when the peer does not answer.\n\n\
+    after_help = "Exit status: 0; 1 when there is no such letter, a replayed handler failed again, there was no \
+    time for all, or a node did not answer; 2 for wrong arguments; 3 when the peer does not answer.\n\n\
     Examples:\n  ringrift dlq list --all --data-dir n1\n  ringrift dlq replay --max-age-hours 24 --data-dir n1"
 )]
 pub(super) struct Args {
@@ -102,7 +102,7 @@ fn act(what: &What) -> anyhow::Result<ExitCode> {
 }
 
 fn is_well(told: &Told) -> bool {
-    told.error.is_none() && told.replayed.as_ref().is_none_or(|replayed| replayed.failed == 0)
+    told.error.is_none() && told.replayed.as_ref().is_none_or(|r| (r.failed, r.left) == (0, 0))
 }
 
 fn lines(told: &Told) -> Vec<String> {
@@ -112,8 +112,12 @@ fn lines(told: &Told) -> Vec<String> {
     }
     if let Some(r) = &told.replayed {
         let (all, well, failed, waiting) = (r.replayed, r.recovered, r.failed, r.waiting);
+        let left = match r.left {
+            0 => String::new(),
+            left => format!(", {left} left for another replay"),
+        };
         return vec![format!(
-            "{node}: {all} replayed, {well} recovered, {failed} failed again, {waiting} wait for a quorum"
+            "{node}: {all} replayed, {well} recovered, {failed} failed again, {waiting} wait for a quorum{left}"
         )];
     }
     if let Some(purged) = told.purged {
@@ -151,6 +155,7 @@ mod tests {
                 recovered: 2 - failed,
                 failed,
                 waiting: 0,
+                left: 0,
             }),
             purged,
             error: error.map(str::to_owned),
@@ -161,6 +166,11 @@ mod tests {
         };
         let text = "node-2: 2 replayed, 1 recovered, 1 failed again, 0 wait for a quorum";
         check(&told(None, 1, None), text, false);
+        let mut late = told(None, 0, None);
+        late.replayed.as_mut().unwrap().left = 7;
+        let text =
+            "node-2: 2 replayed, 2 recovered, 0 failed again, 0 wait for a quorum, 7 left for another replay";
+        check(&late, text, false);
         check(&told(None, 0, Some(3)), "node-2: 3 dropped", true);
         check(&told(Some("timeout"), 0, Some(0)), "node-2: no answer: timeout", false);
         check(&Told { node_id: "node-1".into(), ..Told::default() }, "node-1: no dead letters", true);

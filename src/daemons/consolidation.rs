@@ -7,7 +7,7 @@
 use super::handlers::{Handled, Merge};
 use crate::{
     clock::now_ms,
-    events::{Event, log::Logged, runner::HandlerError},
+    events::{Event, Games, log::Logged, runner::HandlerError},
     node::{Context, WorkError, blocking},
     store::{GamesDb, Segment, paths},
 };
@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use wire::Hash;
 
 /// Between looks at the segments.
@@ -171,10 +171,15 @@ pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
         // Here and not acknowledged: it may yet be lost, and is merged once it is registered.
         None => return Ok(None),
     }
+    merged(&node.wakes.merges, games).await
+}
+
+/// Has the segment merged; returns once it is.
+async fn merged(merges: &mpsc::Sender<Merge>, games: &Games) -> Handled {
     let (done, answer) = oneshot::channel();
     let merge = Merge { segment: games.segment, config_key: games.config_key.clone(), done };
     let gone = |_| HandlerError::Failed("consolidation is not running".to_owned());
-    node.wakes.merges.send(merge).await.map_err(|_| gone(()))?;
+    merges.send(merge).await.map_err(|_| gone(()))?;
     match answer.await {
         Ok(merged) => merged.map(|()| None).map_err(HandlerError::Failed),
         Err(_) => Err(gone(())),
@@ -184,8 +189,13 @@ pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{GameKind, GameRecord, Source, fixture};
+    use crate::{
+        events::runner::kills::{Started, at_every_await_point},
+        store::{GameKind, GameRecord, Source, fixture},
+    };
+    use futures::FutureExt;
     use proptest::{prelude::*, test_runner::TestRunner};
+    use std::path::Path;
 
     #[test]
     fn a_segment_that_is_refused_keeps_no_other_waiting() {
@@ -250,6 +260,57 @@ mod tests {
             Ok(())
         });
         same.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_kill_at_any_await_point_does_not_change_the_database() {
+        let (segments, config) = (segments(), "hex8_2p".parse().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let mut plain = Canonical::open(folder.path().join("plain.db"), config).unwrap();
+        segments[..3].iter().for_each(|(hash, bytes)| plain.merge(*hash, bytes.clone()).unwrap());
+        let games = |segment| Games {
+            config_key: "hex8_2p".into(),
+            node_id: "node-1".into(),
+            game_count: 1,
+            total_games: 1,
+            db_path: String::new(),
+            segment,
+            timestamp: 1.0,
+        };
+        let played = segments[..3].iter().map(|(hash, _)| Event::SelfplayComplete(games(*hash)));
+        let events: Vec<Event> = played.chain([Event::NewGamesAvailable(games(segments[1].0))]).collect();
+        let known: Arc<BTreeMap<_, _>> = Arc::new(segments.into_iter().collect());
+        let start = |folder: &Path| {
+            let (merges, mut merging) = mpsc::channel::<Merge>(1);
+            let handle = move |logged: Arc<Logged>| {
+                let merges = merges.clone();
+                async move {
+                    match &logged.event {
+                        Event::SelfplayComplete(games) | Event::NewGamesAvailable(games) => {
+                            merged(&merges, games).await
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+                .boxed()
+            };
+            let (path, known) = (folder.join("games.db"), Arc::clone(&known));
+            let beside = async move {
+                let opened = blocking(move || Canonical::open(path, config)).await.unwrap().unwrap();
+                let mut databases = BTreeMap::from([("hex8_2p".to_owned(), opened)]);
+                while let Some(Merge { segment, config_key, done }) = merging.recv().await {
+                    let merged = merge(&mut databases, config_key, segment, known[&segment].clone()).await;
+                    let _ = done.send(merged.map_err(|error| error.to_string()));
+                }
+            };
+            Started { handle: Box::new(handle), beside: beside.boxed() }
+        };
+        let read = |folder: &Path| content(&Canonical::open(folder.join("games.db"), config).unwrap());
+        let found = at_every_await_point(&events, start, read).await;
+        assert!(found.len() > 10, "{} await points", found.len());
+        for (polls, found) in found.iter().enumerate() {
+            assert_eq!(*found, content(&plain), "killed after {polls} polls");
+        }
     }
 
     #[test]

@@ -4,7 +4,10 @@
 //! configuration alone has weight 1; only an emergency changes that. An emergency is told once and held until the regression
 //! is cleared.
 
-use super::handlers::{Handled, decide as decide_now};
+use super::{
+    feedback::EXPLORATION,
+    handlers::{Handled, decide as decide_now},
+};
 use crate::{events::log::Logged, node::Context};
 use raft::{ClusterState, Command, ConfigState, Severity};
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
@@ -30,11 +33,22 @@ const OLD: Duration = Duration::from_secs(4 * 3600);
 const PROMOTED: f64 = 0.2;
 const PROMOTED_FOR: Duration = Duration::from_secs(600);
 
-const REASONS: [&str; 5] =
-    ["behind in Elo", "improving", "fewer games", "no new model for long", "new champion"];
+/// Where feedback asks for the most exploration, more games are what explores.
+const EXPLORES: f64 = 0.3;
+
+/// How many reasons there are.
+const COUNT: usize = 6;
+const REASONS: [&str; COUNT] = [
+    "behind in Elo",
+    "improving",
+    "fewer games",
+    "no new model for long",
+    "new champion",
+    "asked to explore",
+];
 
 /// How much each reason speaks for a configuration, before it is compared with the others.
-fn merits(state: &ClusterState, config: &ConfigState, at_ms: u64) -> [f64; 5] {
+fn merits(state: &ClusterState, config: &ConfigState, at_ms: u64) -> [f64; COUNT] {
     let count = state.configs.len().max(1) as f64;
     let mean = |of: fn(&ConfigState) -> f64| state.configs.values().map(|it| of(it)).sum::<f64>() / count;
     let (elo, games) = (mean(|it| it.elo), mean(|it| it.games_total as f64));
@@ -45,6 +59,8 @@ fn merits(state: &ClusterState, config: &ConfigState, at_ms: u64) -> [f64; 5] {
     let since = |at: u64| Duration::from_millis(at_ms.saturating_sub(at));
     let age = state.models.get(&config.newest).map_or(Duration::ZERO, |model| since(model.at_ms));
     let stale = age.saturating_sub(FRESH).as_secs_f64() / (OLD - FRESH).as_secs_f64();
+    let (least, most) = (EXPLORATION.start(), EXPLORATION.end());
+    let explores = (config.steering.feedback.exploration - least) / (most - least);
     let promoted = config.history.last().is_some_and(|last| since(last.at_ms) < PROMOTED_FOR);
     [
         BEHIND * behind,
@@ -52,6 +68,7 @@ fn merits(state: &ClusterState, config: &ConfigState, at_ms: u64) -> [f64; 5] {
         DEFICIT * deficit.clamp(0.0, 1.0),
         STALE * stale.clamp(0.0, 1.0),
         if promoted { PROMOTED } else { 0.0 },
+        EXPLORES * explores.clamp(0.0, 1.0),
     ]
 }
 
@@ -59,7 +76,7 @@ fn merits(state: &ClusterState, config: &ConfigState, at_ms: u64) -> [f64; 5] {
 fn weights(state: &ClusterState, at_ms: u64) -> Vec<(f64, String)> {
     let merits: Vec<_> = state.configs.values().map(|config| merits(state, config, at_ms)).collect();
     let count = merits.len().max(1) as f64;
-    let weigh = |own: &[f64; 5]| {
+    let weigh = |own: &[f64; COUNT]| {
         let mut weight = 1.0;
         let mut reasons = Vec::new();
         for (part, reason) in REASONS.iter().enumerate() {
@@ -116,6 +133,7 @@ mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World};
     use proptest::prelude::*;
+    use raft::Feedback;
 
     const OTHER: &str = "square8_2p";
 
@@ -155,6 +173,30 @@ mod tests {
         assert_eq!(decide(&world.state, world.now), []);
         world.play_in(OTHER, 500);
         assert_eq!(set(&decide(&world.state, world.now)), [(KEY, 1.0, false), (OTHER, 1.0, false)]);
+    }
+
+    #[test]
+    fn what_feedback_asks_for_is_weighed() {
+        for (exploration, expected) in [
+            (1.0, None),
+            (1.2, None), // not worth an entry
+            (1.8, Some(0.1)),
+            (2.0, Some(0.15)),
+            (99.0, Some(0.15)),
+            (0.5, None),
+        ] {
+            let mut world = World::with_nodes(3);
+            world.add_config(OTHER);
+            let feedback = Feedback { exploration, reason: "plateau".into(), ..Feedback::default() };
+            let config_key = OTHER.to_owned();
+            world.apply(Command::SetFeedback { config_key, feedback, at_ms: world.now });
+            let commands = decide(&world.state, world.now);
+            let more = expected.map(|more| [(KEY, 1.0 - more, false), (OTHER, 1.0 + more, false)]);
+            assert_eq!(set(&commands), more.into_iter().flatten().collect::<Vec<_>>(), "{exploration}");
+            if let [.., Command::SetCurriculum { reason, .. }] = &commands[..] {
+                assert!(reason.starts_with("asked to explore +0.1"), "{reason}");
+            }
+        }
     }
 
     #[test]

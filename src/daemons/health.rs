@@ -10,7 +10,10 @@ mod score;
 use super::{handlers::Handled, watchdog};
 use crate::{
     clock::now_ms,
-    events::{ClusterHealth, Event, caused, log::Logged},
+    events::{
+        ClusterHealth, Event, caused,
+        log::{LogError, Logged},
+    },
     node::{Context, WorkError, blocking},
 };
 use claims::{Claim, Claims, Word};
@@ -143,8 +146,12 @@ impl Slow {
 /// When `node.db` cannot be read or written.
 pub async fn run(node: Context) -> Result<(), WorkError> {
     let path = node.path("node.db");
-    let mut claims = blocking(move || Claims::open(&path)).await??;
-    let mut told = claims.told()?;
+    let opened = blocking(move || {
+        let claims = Claims::open(&path)?;
+        let told = claims.told()?;
+        Ok::<_, LogError>((claims, told))
+    });
+    let (mut claims, mut told) = opened.await??;
     // What was unhealthy is so until it is seen to be better, also over a restart.
     let mut observer = Observer::resume(if told { Standing::Unhealthy } else { Standing::Unknown });
     let (mut watchdog, mut slow, mut looked) = (watchdog::Watchdog::default(), Slow::default(), None);
@@ -186,9 +193,9 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
         // Others are told of this node's own verdict, also without a quorum; of a claim they know.
         let unhealthy = standing == Standing::Unhealthy;
         if standing != Standing::Unknown && unhealthy != told {
-            node.emit(verdict(&node, &state, &view, unhealthy)).await?;
+            let verdict = verdict(&node, &state, &view, unhealthy);
+            node.emit_with(verdict, move |connection| claims::tell(connection, unhealthy)).await?;
             told = unhealthy;
-            claims.tell(told)?;
         }
         if looked.is_none_or(|at: Instant| at.elapsed() >= SLOW) {
             slow = Slow::look(&node, &state, &view, &mut watchdog).await;

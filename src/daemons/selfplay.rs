@@ -32,6 +32,7 @@ use tokio::{
     runtime::Handle,
     sync::{mpsc, watch},
 };
+use tokio_util::sync::CancellationToken;
 use wire::Hash;
 
 /// Finished games that may wait for the collector.
@@ -146,11 +147,22 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
         );
     }
     drop((games, follow));
-    // A thread alone may be the one that a card needs, so it is missed. None of these is of use without the others:
-    // whichever fails ends all, and with them the threads.
-    let ended = async { try_join_all(threads).await.map_err(|_| WorkError::Panicked("self-play")) };
-    tokio::try_join!(give_orders(&node, &orders, &on_host), collect(&node, finished), ended)?;
-    Ok(())
+    // None of these is of use without the others: a thread alone may be the one that a card needs. Whichever fails has the
+    // threads end, and what they have finished is kept.
+    let over = CancellationToken::new();
+    let giving = async {
+        let given = over.run_until_cancelled(give_orders(&node, &orders, &on_host)).await;
+        orders.send_modify(|orders| orders.paused = Some("the daemon ends".to_owned()));
+        drop(orders);
+        given.unwrap_or(Ok(()))
+    };
+    let gathering = async { collect(&node, finished).await.inspect_err(|_| over.cancel()) };
+    let playing = async {
+        let played = try_join_all(threads).await.inspect_err(|_| over.cancel());
+        played.map(drop).map_err(|_| WorkError::Panicked("self-play"))
+    };
+    let (given, collected, played) = tokio::join!(giving, gathering, playing);
+    given.and(collected).and(played)
 }
 
 /// Games side by side on a card: what is set, or what suits the board.
@@ -239,9 +251,12 @@ async fn load(node: &Context, key: &str, model: Hash) -> Result<Option<Arc<Netwo
     }
 }
 
+/// Games that are in no closed segment yet, by configuration and model; and since when.
+type Open = BTreeMap<(String, Hash), (Instant, Vec<GameRecord>)>;
+
 /// Gathers finished games into segments and closes them.
 async fn collect(node: &Context, mut finished: mpsc::Receiver<GameRecord>) -> Result<(), WorkError> {
-    let mut open: BTreeMap<(String, Hash), (Instant, Vec<GameRecord>)> = BTreeMap::new();
+    let mut open = Open::new();
     let mut tick = tokio::time::interval(Duration::from_millis(500));
     loop {
         let ended = tokio::select! {
@@ -261,25 +276,42 @@ async fn collect(node: &Context, mut finished: mpsc::Receiver<GameRecord>) -> Re
             _ = tick.tick() => false,
         };
         let (age_max, games_max) = (node.config.segment_age_max(), node.config.selfplay.segment_games);
-        let due = |(began, games): &(Instant, Vec<GameRecord>)| {
+        let due = |began: Instant, games: &[GameRecord]| {
             ended || games.len() >= games_max || began.elapsed() >= age_max
         };
-        let full: Vec<_> =
-            open.iter().filter(|(_, segment)| due(segment)).map(|(key, _)| key.clone()).collect();
-        for name in full {
-            let Some((_, games)) = open.remove(&name) else { continue };
-            close(node, &name.0, name.1, games).await?;
-        }
+        close_due(&mut open, due, |key, model, games| close(Arc::clone(node), key, model, games)).await?;
         if ended {
             return Ok(());
         }
     }
 }
 
+/// Closes the segments that are due. Once one does not close this is over: all others are closed as well, as far as they
+/// can be, and the first error is returned.
+async fn close_due<F: Future<Output = Result<(), WorkError>>>(
+    open: &mut Open,
+    due: impl Fn(Instant, &[GameRecord]) -> bool,
+    close: impl Fn(String, Hash, Vec<GameRecord>) -> F,
+) -> Result<(), WorkError> {
+    let full: Vec<_> =
+        open.iter().filter(|(_, (began, games))| due(*began, games)).map(|(key, _)| key.clone()).collect();
+    let mut outcome = Ok(());
+    for key in full {
+        let Some((_, games)) = open.remove(&key) else { continue };
+        outcome = outcome.and(close(key.0, key.1, games).await);
+    }
+    if outcome.is_err() {
+        for ((key, model), (_, games)) in std::mem::take(open) {
+            outcome = outcome.and(close(key, model, games).await);
+        }
+    }
+    outcome
+}
+
 /// Keeps the games and tells of them; then they may be acknowledged.
-async fn close(node: &Context, key: &str, model: Hash, games: Vec<GameRecord>) -> Result<(), WorkError> {
-    store(node, key, Source::Selfplay, model, games).await?;
-    super::outbox::tell(node).await?;
+async fn close(node: Context, key: String, model: Hash, games: Vec<GameRecord>) -> Result<(), WorkError> {
+    store(&node, &key, Source::Selfplay, model, games).await?;
+    super::outbox::tell(&node).await?;
     node.nudge.notify_one();
     Ok(())
 }
@@ -288,6 +320,7 @@ async fn close(node: &Context, key: &str, model: Hash, games: Vec<GameRecord>) -
 mod tests {
     use super::*;
     use crate::daemons::fixture::World;
+    use std::sync::Mutex;
 
     #[test]
     fn a_node_with_a_lease_plays_no_games() {
@@ -311,6 +344,33 @@ mod tests {
         assert!(why(&world, 1, 2, UNACKNOWLEDGED_MAX).0.contains("acknowledged"));
         // Unless there are too few threads to play there.
         assert!(pause(&occupied(&world.state, 1, 2), 1, 0).is_some_and(|why| why.contains("training")));
+    }
+
+    #[tokio::test]
+    async fn a_segment_that_does_not_close_costs_no_other() {
+        let (old, new) = (Instant::now(), Instant::now() + Duration::from_secs(1));
+        let names = ["a", "b", "c", "d"];
+        let all = |began: [Instant; 4]| -> Open {
+            let key = |name: &str| ("hex8_2p".to_owned(), Hash::of(name.as_bytes()));
+            names.into_iter().zip(began).map(|(name, began)| (key(name), (began, Vec::new()))).collect()
+        };
+        for (began, fails, closed, left) in [
+            ([old, new, new, new], "", 1, 3),
+            ([old, old, new, new], "", 2, 2),
+            ([old, new, new, new], "a", 4, 0),
+            ([new, old, old, new], "b", 4, 0),
+            ([new, new, new, new], "a", 0, 4),
+        ] {
+            let (mut open, tried) = (all(began), Mutex::new(0));
+            let close = |_, model, _| {
+                *tried.lock().unwrap() += 1;
+                let fails = model == Hash::of(fails.as_bytes());
+                std::future::ready(if fails { Err(WorkError::Missing(model)) } else { Ok(()) })
+            };
+            let outcome = close_due(&mut open, |began, _| began == old, close).await;
+            assert_eq!((*tried.lock().unwrap(), open.len()), (closed, left), "{fails:?} {began:?}");
+            assert_eq!(outcome.is_err(), left == 0, "{fails:?}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::{
     node::{Context, WorkError},
 };
 use futures::FutureExt;
+use raft::{ClusterState, LeaseKind, NodeId};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -34,8 +35,6 @@ const SOUND: Duration = Duration::from_secs(640);
 const RECENT: Duration = Duration::from_secs(300);
 /// Failures of a daemon that are remembered with their time.
 const REMEMBERED: usize = 64;
-/// What works with models that a regression calls into question.
-const TRAINING: [&str; 2] = ["trainer", "gauntlet"];
 /// An event that is older restarts nothing: whoever missed it has started since, or has other weights by now.
 const FRESH: Duration = Duration::from_secs(300);
 
@@ -116,6 +115,12 @@ impl Supervisor {
 
     fn failed(&self, daemon: &'static str, error: &str, ran: Duration) -> Duration {
         self.records().entry(daemon).or_default().failed(error, ran, Instant::now())
+    }
+
+    /// Counts a failure, after a run of `ran`, of what goes on by itself.
+    pub fn note(&self, what: &'static str, error: &str, ran: Duration) {
+        self.failed(what, error, ran);
+        self.began(what, Instant::now());
     }
 
     /// Starts a daemon again, now. False: there is no such daemon.
@@ -202,15 +207,28 @@ async fn keep<W>(
     }
 }
 
-/// Restarts what trains and evaluates here after a critical regression: whatever it has in hand began from weights that
-/// nobody wants any more.
+/// The daemons of node `me` that have a configuration in hand: those whose leases it has. Each has one at a time.
+fn affected(state: &ClusterState, me: NodeId, config_key: &str) -> Vec<&'static str> {
+    let Some(config) = state.config(config_key) else { return Vec::new() };
+    let mine = |kind: &LeaseKind| config.lease(*kind).live.as_ref().is_some_and(|lease| lease.node == me);
+    let daemon = |kind| match kind {
+        LeaseKind::Training => "trainer",
+        LeaseKind::Evaluation => "gauntlet",
+    };
+    [LeaseKind::Training, LeaseKind::Evaluation].into_iter().filter(mine).map(daemon).collect()
+}
+
+/// Restarts what trains or evaluates the configuration here after a critical regression of it: what it has in hand began
+/// from weights that nobody wants any more. If the cluster has taken that away already, it ends by itself.
 ///
 /// # Errors
 /// None.
 pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
     let age = now_ms().saturating_sub(logged.at_ms.max(0).unsigned_abs());
-    if matches!(logged.event, Event::RegressionCritical(_)) && u128::from(age) < FRESH.as_millis() {
-        for daemon in TRAINING {
+    if let Event::RegressionCritical(regression) = &logged.event
+        && u128::from(age) < FRESH.as_millis()
+    {
+        for daemon in affected(&node.raft.local(), node.id, &regression.config_key) {
             node.supervisor.restart(daemon);
         }
     }
@@ -220,6 +238,7 @@ pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemons::fixture::{KEY, World, hash};
     use std::sync::atomic::{AtomicU32, Ordering};
 
     #[test]
@@ -264,6 +283,29 @@ mod tests {
         assert!(supervisor.restart("trainer"));
         assert!(!supervisor.restart("nobody"));
         assert_eq!(supervisor.failures(Instant::now())[0].restarts, 1);
+    }
+
+    #[test]
+    fn a_regression_affects_who_has_the_configuration_in_hand() {
+        const OTHER: &str = "square8_2p";
+        let mut world = World::with_nodes(3);
+        world.add_config(OTHER);
+        world.train("a", 1);
+        world.play(500);
+        world.cross();
+        let check = |world: &World, key: &str, expected: [&[&str]; 3]| {
+            assert_eq!([1, 2, 3].map(|me| affected(&world.state, me, key)), expected, "{key}");
+        };
+        check(&world, KEY, [&[], &[], &[]]);
+        world.grant(LeaseKind::Training, 2, None);
+        check(&world, KEY, [&[], &["trainer"], &[]]);
+        let epoch = world.grant(LeaseKind::Evaluation, 2, Some(hash("a")));
+        check(&world, KEY, [&[], &["trainer", "gauntlet"], &[]]);
+        check(&world, OTHER, [&[], &[], &[]]);
+        world.cancel(LeaseKind::Evaluation, epoch, "a test");
+        world.grant(LeaseKind::Evaluation, 3, Some(hash("a")));
+        check(&world, KEY, [&[], &["trainer"], &["gauntlet"]]);
+        check(&world, "hex8_4p", [&[], &[], &[]]);
     }
 
     #[tokio::test]

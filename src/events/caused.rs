@@ -14,6 +14,9 @@ use crate::{learner::evaluation::WATCH_GAMES, store::paths};
 use raft::{ClusterState, Command, Lease, LeaseKind, NodeId, Promotion, Response, Severity};
 use wire::Hash;
 
+/// Most hosts that an event names in one list, those with the lowest numbers: with two full lists it still fits.
+const HOSTS_MAX: usize = 256;
+
 /// What a node is called in events and on screen.
 #[must_use]
 pub fn node_name(id: NodeId) -> String {
@@ -380,7 +383,7 @@ fn with_distribution(
             node_id: leader_name(state),
             model_id: config.champion,
             model_path: paths::canonical(config_key),
-            target_hosts: state.online().map(|node| node_name(node.id)).collect(),
+            target_hosts: names(state.online().map(|node| node.id)),
             timestamp,
         }));
     }
@@ -447,17 +450,21 @@ fn leader_name(state: &ClusterState) -> String {
 }
 
 fn distribution(state: &ClusterState, config_key: &str, model: Hash, timestamp: f64) -> Event {
-    let holders = state.models.get(&model).map(|model| model.holders.clone()).unwrap_or_default();
+    let holders = state.models.get(&model).into_iter().flat_map(|model| &model.holders).copied();
     let away = state.nodes.values().filter(|node| !node.online);
     Event::ModelDistributionComplete(ModelDistributionComplete {
         config_key: config_key.to_owned(),
         node_id: leader_name(state),
         model_id: model,
         model_path: paths::canonical(config_key),
-        target_hosts: holders.iter().map(|id| node_name(*id)).collect(),
-        offline_hosts: away.map(|node| node_name(node.id)).collect(),
+        target_hosts: names(holders.filter(|id| state.is_online(*id))),
+        offline_hosts: names(away.map(|node| node.id)),
         timestamp,
     })
+}
+
+fn names(ids: impl Iterator<Item = NodeId>) -> Vec<String> {
+    ids.take(HOSTS_MAX).map(node_name).collect()
 }
 
 #[cfg(test)]

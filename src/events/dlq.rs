@@ -4,6 +4,7 @@
 //! is at its bound, which is logged.
 
 use super::{
+    envelope::EventId,
     inbox::{Effect, Inbox, apply},
     log::{LogError, Logged},
 };
@@ -45,12 +46,18 @@ pub struct Replayed {
     pub failed: u64,
     /// Those that wait for a quorum and stay as they are.
     pub waiting: u64,
+    /// Letters for which there was no time: another replay goes on with them.
+    #[serde(default)]
+    pub left: u64,
 }
 
 /// A dead letter to be.
 pub(super) struct Dead {
     pub(super) handler: String,
-    pub(super) logged: Logged,
+    pub(super) id: EventId,
+    pub(super) name: String,
+    /// The event as JSON; nothing if it cannot be read.
+    pub(super) payload: String,
     pub(super) error: String,
     pub(super) retry_count: u32,
     pub(super) at_ms: i64,
@@ -62,17 +69,25 @@ fn cut(error: &str) -> &str {
 }
 
 impl Dead {
+    pub(super) fn new(handler: String, logged: &Logged, error: String, retry_count: u32, at_ms: i64) -> Self {
+        let payload = serde_json::to_string(logged).unwrap_or_else(|error| {
+            tracing::error!(id = %logged.id(), %error, "a dead letter keeps no event: JSON cannot express it");
+            String::new()
+        });
+        let name = logged.event.name().to_owned();
+        Self { handler, id: logged.id(), name, payload, error, retry_count, at_ms }
+    }
+
     pub(super) fn insert(&self, tx: &Transaction<'_>) -> Result<(), LogError> {
         let sql = "INSERT OR REPLACE INTO event_dlq(handler, origin, epoch, sequence, name, payload, error, \
                    retry_count, at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-        let logged = &self.logged;
         tx.prepare_cached(sql)?.execute(params![
             self.handler,
-            logged.origin,
-            logged.epoch,
-            logged.sequence,
-            logged.event.name(),
-            serde_json::to_string(logged)?,
+            self.id.origin,
+            self.id.epoch,
+            self.id.sequence,
+            self.name,
+            self.payload,
             cut(&self.error),
             self.retry_count,
             self.at_ms
@@ -101,17 +116,36 @@ fn read(row: &Row<'_>) -> Result<DeadLetter, LogError> {
 const COLUMNS: &str = "SELECT id, handler, payload, error, retry_count, at_ms FROM event_dlq";
 
 impl Inbox {
-    /// Dead letters from `since_ms` on and after number `after`, oldest first.
+    /// Dead letters from `since_ms` on and after number `after`, oldest first. One whose event cannot be read is left
+    /// out: it is counted and can be purged.
     pub(super) fn letters(&self, since_ms: i64, after: i64) -> Result<Vec<DeadLetter>, LogError> {
-        let sql = format!("{COLUMNS} WHERE at_ms >= ? AND id > ? ORDER BY id LIMIT ?");
+        let sql = format!("{COLUMNS} WHERE at_ms >= ? AND id > ? ORDER BY id");
         let connection = self.connection();
         let mut statement = connection.prepare_cached(&sql)?;
-        let mut rows = statement.query(params![since_ms, after, LISTED_MAX as i64])?;
+        let mut rows = statement.query(params![since_ms, after])?;
         let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            found.push(read(row)?);
+        while found.len() < LISTED_MAX
+            && let Some(row) = rows.next()?
+        {
+            match read(row) {
+                Ok(letter) => found.push(letter),
+                Err(LogError::Body(error)) => {
+                    let (id, handler): (i64, String) = (row.get(0)?, row.get(1)?);
+                    tracing::warn!(id, handler, %error, "the event of a dead letter is unreadable");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(found)
+    }
+
+    /// How many letters from `since_ms` on come after number `after`.
+    pub(super) fn letters_after(&self, since_ms: i64, after: i64) -> Result<u64, LogError> {
+        let sql = "SELECT count(*) FROM event_dlq WHERE at_ms >= ? AND id > ? AND payload <> ''";
+        let connection = self.connection();
+        let count: i64 =
+            connection.prepare_cached(sql)?.query_row(params![since_ms, after], |row| row.get(0))?;
+        Ok(count.unsigned_abs())
     }
 
     pub(super) fn letter(&self, id: i64) -> Result<Option<DeadLetter>, LogError> {

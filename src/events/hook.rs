@@ -1,4 +1,7 @@
 //! Writes the events of every applied command in the transaction that applies it.
+//!
+//! Invariant: only the database can make it fail, never what a command says: consensus would end on every node, and again
+//! at every start. What cannot be written as an event is none, on every node alike.
 
 use super::{
     caused::{caused, follows},
@@ -23,9 +26,13 @@ impl EventHook {
         Self { before: None, games_planned, subscriptions }
     }
 
-    fn writer<'a>(&'a self, connection: &'a rusqlite::Connection) -> Result<Writer<'a>, HookError> {
-        Ok(Writer::new(connection, &self.subscriptions, i64::try_from(now_ms())?))
+    fn writer<'a>(&'a self, connection: &'a rusqlite::Connection) -> Writer<'a> {
+        Writer::new(connection, &self.subscriptions, bounded(now_ms()))
     }
+}
+
+fn bounded(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
 impl ApplyHook for EventHook {
@@ -41,14 +48,22 @@ impl ApplyHook for EventHook {
         let before = before.as_ref().unwrap_or(state);
         let events = caused(command, response, before, state, self.games_planned);
         let mut cause = follows(command, before).map(|index| EventId::raft(index, 0));
-        let writer = self.writer(tx)?;
+        let writer = self.writer(tx);
         for (part, event) in (0..16).zip(events) {
             let id = EventId::raft(index, part);
             // The parts of one command follow each other.
-            let causes = cause.replace(id.clone()).into_iter().collect();
-            let at_ms = i64::try_from(command.at_ms())?;
+            let causes = cause.clone().into_iter().collect();
+            let at_ms = bounded(command.at_ms());
             let envelope = Envelope { id, at_ms, flow_previous: None, causes, injected: false, event };
-            let unsigned = Signed { envelope: envelope.encode()?, signature: Vec::new() };
+            let bytes = match envelope.encode() {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    tracing::error!(index, event = envelope.event.name(), %error, "a change is no event");
+                    continue;
+                }
+            };
+            cause = Some(envelope.id.clone());
+            let unsigned = Signed { envelope: bytes, signature: Vec::new() };
             if writer.log(&envelope, &unsigned)?.is_some() {
                 set_tail(tx, RAFT, &envelope)?;
             }
@@ -63,6 +78,6 @@ impl ApplyHook for EventHook {
     fn on_snapshot(&mut self, tx: &rusqlite::Transaction<'_>, state: &ClusterState) -> Result<(), HookError> {
         self.before = Some(state.clone());
         // Nothing that waits for a command in the snapshot will see its event.
-        Ok(self.writer(tx)?.give_up(&EventId::raft(state.applied, 15))?)
+        Ok(self.writer(tx).give_up(&EventId::raft(state.applied, 15))?)
     }
 }

@@ -6,9 +6,10 @@
 
 use super::{
     dlq::Dead,
+    envelope::EventId,
     log::{self, LogError, Logged},
 };
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -33,6 +34,12 @@ pub(super) struct Due {
     pub(super) attempts: u32,
     /// An event of the same name about the same thing was handled before.
     pub(super) duplicate: bool,
+}
+
+/// The next row of a lane, which is for its handler or for nobody.
+enum Row {
+    Due(Due),
+    Unreadable(i64, Dead),
 }
 
 /// How a handler stands.
@@ -79,17 +86,47 @@ impl Inbox {
         Ok((lanes.collect::<Result<_, _>>()?, last.unwrap_or(position).max(position)))
     }
 
-    /// The next event of a lane.
-    pub(super) fn next(&self, lane: &Lane) -> Result<Option<Due>, LogError> {
+    /// The next event of a lane. One that cannot be read is dead at once, at `at_ms`: no attempt would change that, and
+    /// the ones behind it must not wait for it.
+    pub(super) fn next(&self, lane: &Lane, at_ms: i64) -> Result<Option<Due>, LogError> {
+        loop {
+            match self.look(lane, at_ms)? {
+                None => return Ok(None),
+                Some(Row::Due(due)) => return Ok(Some(due)),
+                Some(Row::Unreadable(position, dead)) => {
+                    let Dead { handler, id, name, error, .. } = &dead;
+                    tracing::error!(handler, %id, event = name, error, "a dead letter: it cannot be read");
+                    self.dead(lane, position, &dead)?;
+                }
+            }
+        }
+    }
+
+    fn look(&self, lane: &Lane, at_ms: i64) -> Result<Option<Row>, LogError> {
         let connection = self.connection();
-        let sql = "SELECT l.position, l.envelope, i.attempts FROM event_inbox i JOIN event_log l USING (position) \
-                   WHERE i.handler = ? AND i.flow = ? ORDER BY i.position LIMIT 1";
-        let found = connection
-            .prepare_cached(sql)?
-            .query_row(params![lane.handler, lane.flow], |row| Ok((log::read(row), row.get(2)?)))
-            .optional()?;
-        let Some((logged, attempts)) = found else { return Ok(None) };
-        let logged = logged?;
+        let sql = "SELECT l.position, l.envelope, i.attempts, l.origin, l.epoch, l.sequence, l.name FROM \
+                   event_inbox i JOIN event_log l USING (position) WHERE i.handler = ? AND i.flow = ? \
+                   ORDER BY i.position LIMIT 1";
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows = statement.query(params![lane.handler, lane.flow])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let attempts = row.get(2)?;
+        let logged = match log::read(row) {
+            Ok(logged) => logged,
+            Err(LogError::Wire(error)) => {
+                let dead = Dead {
+                    handler: lane.handler.clone(),
+                    id: EventId { origin: row.get(3)?, epoch: row.get(4)?, sequence: row.get(5)? },
+                    name: row.get(6)?,
+                    payload: String::new(),
+                    error: format!("the stored event is unreadable: {error}"),
+                    retry_count: attempts,
+                    at_ms,
+                };
+                return Ok(Some(Row::Unreadable(row.get(0)?, dead)));
+            }
+            Err(error) => return Err(error),
+        };
         let duplicate = match logged.event.once() {
             Some(key) => {
                 let sql = "SELECT 1 FROM event_done WHERE handler = ? AND key = ?";
@@ -97,7 +134,7 @@ impl Inbox {
             }
             None => false,
         };
-        Ok(Some(Due { logged, attempts, duplicate }))
+        Ok(Some(Row::Due(Due { logged, attempts, duplicate })))
     }
 
     fn finish(

@@ -3,6 +3,7 @@
 //! Invariant: an event is here once, whatever the number of times it arrives: its id is (origin, epoch, sequence). Events
 //! of an applied command are written in the transaction that applies it; others before anybody is told.
 
+mod anew;
 mod emit;
 mod receive;
 mod upkeep;
@@ -22,6 +23,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -36,11 +38,13 @@ pub const HORIZON: Duration = Duration::from_secs(15 * 60);
 /// The newest events that are kept.
 const KEPT: i64 = 200_000;
 /// Events are kept for this long at most.
-const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(super) const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 /// What is known of events is forgotten after this long; an older one cannot be told from a replay, and is refused.
 const FORGOTTEN: Duration = Duration::from_secs(4 * 7 * 24 * 3600);
 /// Most rows that one round of pruning removes.
 const PRUNED_MAX: i64 = 20_000;
+/// Most keys of what was handled that are remembered, and of what was told: the newest.
+const REMEMBERED_MAX: i64 = 1_000_000;
 /// Pages of the write-ahead log, 4 KiB each, at which it is copied into the database.
 const WAL_PAGES: i64 = 4096;
 /// Most events of one answer.
@@ -119,7 +123,7 @@ impl From<Event> for Emission {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The file cannot be opened.
-    #[error("cannot use {path}: restore it from a backup, or start anew with an empty --data-dir")]
+    #[error("cannot use {path}: if it is damaged, start anew with an empty --data-dir")]
     Open {
         /// Which.
         path: PathBuf,
@@ -152,7 +156,8 @@ pub struct EventLog {
     reader: Mutex<Connection>,
     signer: Signer,
     origin: String,
-    epoch: i64,
+    /// Its epoch and the number of its last event when this process began.
+    opened: (i64, i64),
     changed: watch::Sender<()>,
     refused: Mutex<BTreeMap<&'static str, u64>>,
     clock: Clock,
@@ -212,13 +217,14 @@ impl EventLog {
         writer.execute_batch(SCHEMA)?;
         let epoch = i64::from(rand::random::<u32>());
         writer.execute("INSERT OR IGNORE INTO event_emitter VALUES (1, ?, 0)", [epoch])?;
-        let epoch = writer.query_row("SELECT epoch FROM event_emitter", [], |row| row.get(0))?;
+        let sql = "SELECT epoch, sequence FROM event_emitter";
+        let opened = writer.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(Self {
             commits: Commits::new(writer, subscriptions),
             reader: Mutex::new(connect(path)?),
             origin: signer.peer_id(),
             signer,
-            epoch,
+            opened,
             changed: watch::Sender::new(()),
             refused: Mutex::default(),
             clock,
@@ -295,8 +301,17 @@ impl EventLog {
             let contiguous = ours.get(&key).map_or(0, |have| have.contiguous);
             let kept_from = lowest.map_or(contiguous + 1, |lowest| lowest.min(contiguous + 1));
             let has = theirs.get(&key).map_or(0, |have| have.contiguous);
-            if kept_from > has + 1 {
-                answer.floors.push(Floor { origin: origin.clone(), epoch: *epoch, lost_to: kept_from - 1 });
+            // What is below the first event that is here is gone; so is what lies between the first thing that is lacking
+            // there and the next that is here. A later hole is told of once there is nothing to serve before it.
+            let mut lost_to = if kept_from > has + 1 { kept_from - 1 } else { 0 };
+            if let Some(range) = ranges.first() {
+                let next = first_in(&connection, &key, range)?;
+                if next != Some(*range.start()) {
+                    lost_to = lost_to.max(next.map_or(*range.end(), |next| next - 1));
+                }
+            }
+            if lost_to > 0 {
+                answer.floors.push(Floor { origin: origin.clone(), epoch: *epoch, lost_to });
             }
             for range in ranges {
                 let sql = "SELECT envelope, signature, sequence FROM event_log WHERE origin = ?1 AND epoch = ?2 \
@@ -367,6 +382,19 @@ impl EventLog {
         let found = connection.prepare_cached(sql)?.query_row([name], |row| Ok(read(row))).optional()?;
         found.transpose()
     }
+}
+
+/// The first event of a range that is here and can be served.
+fn first_in(
+    connection: &Connection,
+    (origin, epoch): &(String, i64),
+    range: &RangeInclusive<i64>,
+) -> Result<Option<i64>, LogError> {
+    let sql = "SELECT MIN(sequence) FROM (SELECT MIN(sequence) AS sequence FROM event_log WHERE origin = ?1 AND \
+               epoch = ?2 AND sequence BETWEEN ?3 AND ?4 UNION ALL SELECT MIN(sequence) FROM event_parked WHERE \
+               origin = ?1 AND epoch = ?2 AND sequence BETWEEN ?3 AND ?4)";
+    let key = params![origin, epoch, range.start(), range.end()];
+    Ok(connection.prepare_cached(sql)?.query_row(key, |row| row.get(0))?)
 }
 
 /// Remembers the last event of a flow: of this node (an empty origin) or of Raft.

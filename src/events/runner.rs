@@ -103,7 +103,19 @@ enum Outcome {
     Done,
     NoQuorum,
     Failed(String),
+    /// It did not end in time.
+    Late,
     Stopped,
+}
+
+impl Outcome {
+    /// What ran for all the time that it may have has failed.
+    fn after(self, limit: Duration) -> Self {
+        match self {
+            Self::Late => Self::Failed(format!("no end after {} s", limit.as_secs())),
+            Self::Done | Self::NoQuorum | Self::Failed(_) | Self::Stopped => self,
+        }
+    }
 }
 
 impl Runner {
@@ -215,7 +227,9 @@ impl Runner {
             return Ok(false);
         }
         let own = lane.clone();
-        let Some(due) = self.database(move |inbox| inbox.next(&own)).await? else { return Ok(false) };
+        let Some(due) = self.database(move |inbox| inbox.next(&own, clock())).await? else {
+            return Ok(false);
+        };
         let Due { logged, attempts, duplicate } = due;
         let (position, own) = (logged.position, lane.clone());
         if duplicate {
@@ -228,8 +242,8 @@ impl Runner {
         quorum.mark_unchanged();
         let (done, event) = (lane.clone(), Arc::clone(&logged));
         let commit = move |inbox: &Inbox, effect| inbox.handled(&done, &event, effect, clock());
-        match self.attempt(&lane.handler, Arc::clone(&logged), commit).await? {
-            Outcome::Stopped => return Ok(false),
+        match self.attempt(&lane.handler, Arc::clone(&logged), ATTEMPT, commit).await?.after(ATTEMPT) {
+            Outcome::Stopped | Outcome::Late => return Ok(false),
             Outcome::Done => {}
             Outcome::NoQuorum => {
                 self.database(move |inbox| inbox.note(&own, position, attempts, true)).await?;
@@ -252,9 +266,7 @@ impl Runner {
                     self.database(move |inbox| inbox.note(&own, position, attempts, false)).await?;
                     self.pause(*pause).await;
                 } else {
-                    let handler = lane.handler.clone();
-                    let logged = Arc::unwrap_or_clone(logged);
-                    let dead = Dead { handler, logged, error, retry_count: attempts, at_ms: clock() };
+                    let dead = Dead::new(lane.handler.clone(), &logged, error, attempts, clock());
                     self.database(move |inbox| inbox.dead(&own, position, &dead)).await?;
                 }
             }
@@ -262,11 +274,12 @@ impl Runner {
         Ok(true)
     }
 
-    /// Runs a handler, and `commit` with the effect that it wants.
+    /// Runs a handler for at most `limit`, and `commit` with the effect that it wants.
     async fn attempt(
         &self,
         handler: &str,
         logged: Arc<Logged>,
+        limit: Duration,
         commit: impl FnOnce(&Inbox, Option<Effect>) -> Result<(), LogError> + Send + 'static,
     ) -> Result<Outcome, LogError> {
         let Some(handler) = self.0.handlers.all.get(handler) else {
@@ -274,10 +287,10 @@ impl Runner {
         };
         // The handler's own first steps may panic as well.
         let handling = async move { handler(logged).await };
-        let guarded = tokio::time::timeout(ATTEMPT, AssertUnwindSafe(handling).catch_unwind());
+        let guarded = tokio::time::timeout(limit, AssertUnwindSafe(handling).catch_unwind());
         let effect = match self.0.shutdown.run_until_cancelled(guarded).await {
             None => return Ok(Outcome::Stopped),
-            Some(Err(_)) => return Ok(Outcome::Failed(format!("no end after {ATTEMPT:?}"))),
+            Some(Err(_)) => return Ok(Outcome::Late),
             Some(Ok(Err(_))) => return Ok(Outcome::Failed("the handler panicked".to_owned())),
             Some(Ok(Ok(Err(HandlerError::NoQuorum)))) => return Ok(Outcome::NoQuorum),
             Some(Ok(Ok(Err(error)))) => return Ok(Outcome::Failed(error.to_string())),
@@ -292,28 +305,39 @@ impl Runner {
         }
     }
 
-    /// Runs the handlers of dead letters of at most this age again. Only a handler that succeeds counts as recovered.
+    /// Runs the handlers of dead letters of at most this age again, for 20 s at most: what there is no time for is left
+    /// as it is, and told. Only a handler that succeeds counts as recovered.
     ///
     /// # Errors
     /// [`LogError`].
     pub async fn replay_dlq_events(&self, max_age_hours: u64) -> Result<Replayed, LogError> {
+        self.replay_within(REPLAY, max_age_hours).await
+    }
+
+    pub(super) async fn replay_within(
+        &self,
+        limit: Duration,
+        max_age_hours: u64,
+    ) -> Result<Replayed, LogError> {
         let since = age(max_age_hours);
-        let deadline = tokio::time::Instant::now() + REPLAY;
+        let deadline = tokio::time::Instant::now() + limit;
         let mut replayed = Replayed::default();
-        let mut after = 0;
+        let (mut page, mut after) = (0, 0);
         loop {
-            let letters = self.database(move |inbox| inbox.letters(since, after)).await?;
+            let letters = self.database(move |inbox| inbox.letters(since, page)).await?;
             let Some(last) = letters.last() else { return Ok(replayed) };
-            after = last.id;
+            page = last.id;
             for letter in letters {
-                if tokio::time::Instant::now() >= deadline {
-                    return Ok(replayed);
-                }
                 let (id, handler) = (letter.id, letter.handler.clone());
                 let event = Arc::new(letter.payload.clone());
                 let commit = move |inbox: &Inbox, effect| inbox.recovered(&letter, effect, clock());
-                let outcome = self.attempt(&handler, event, commit).await?;
-                replayed.replayed += 1;
+                let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+                let outcome = match left.is_zero() {
+                    true => Outcome::Late,
+                    false => self.attempt(&handler, event, left, commit).await?,
+                };
+                // The first had all the time; another that had the rest of it may well be quick enough the next time.
+                let outcome = if replayed.replayed == 0 { outcome.after(limit) } else { outcome };
                 match outcome {
                     Outcome::Done => replayed.recovered += 1,
                     Outcome::Failed(error) => {
@@ -321,8 +345,13 @@ impl Runner {
                         self.database(move |inbox| inbox.failed_again(id, &error, clock())).await?;
                     }
                     Outcome::NoQuorum => replayed.waiting += 1,
-                    Outcome::Stopped => return Ok(replayed),
+                    Outcome::Late | Outcome::Stopped => {
+                        replayed.left = self.database(move |inbox| inbox.letters_after(since, after)).await?;
+                        return Ok(replayed);
+                    }
                 }
+                replayed.replayed += 1;
+                after = id;
             }
         }
     }
@@ -372,6 +401,6 @@ fn age(hours: u64) -> i64 {
 #[cfg(test)]
 mod duplicates;
 #[cfg(test)]
-mod kills;
+pub(crate) mod kills;
 #[cfg(test)]
 mod tests;

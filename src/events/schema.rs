@@ -1,6 +1,6 @@
 //! The tables of `node.db` that hold events, beside those of the applied state.
 //!
-//! Invariant: tables are added, never changed: every start runs this over whatever an earlier build left.
+//! Invariant: tables and indexes are added, never changed: every start runs this over whatever an earlier build left.
 
 pub(super) const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS event_log(
@@ -59,6 +59,7 @@ pub(super) const SCHEMA: &str = "
         key      TEXT PRIMARY KEY,
         at_ms    INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS event_told_at ON event_told(at_ms);
     CREATE TABLE IF NOT EXISTS event_emitter(
         only     INTEGER PRIMARY KEY CHECK (only = 1),
         epoch    INTEGER NOT NULL,
@@ -79,6 +80,7 @@ pub(super) const SCHEMA: &str = "
         at_ms    INTEGER NOT NULL,
         PRIMARY KEY(handler, key)
     ) STRICT, WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS event_done_at ON event_done(at_ms);
     CREATE TABLE IF NOT EXISTS event_handled(
         handler    TEXT PRIMARY KEY,
         handled    INTEGER NOT NULL DEFAULT 0,

@@ -4,6 +4,8 @@
 //! on every node. Until then it is parked. With its position it gets one row for every handler that subscribes to it,
 //! in the same transaction: that row is the handler's cursor.
 
+mod epochs;
+
 use super::{
     envelope::{Envelope, EventId, RAFT, Signed},
     log::LogError,
@@ -47,7 +49,7 @@ pub(super) enum Stored {
     Known,
     /// There is another event under its id.
     Conflict,
-    /// Too many wait.
+    /// Too many wait, or its origin has too many epochs.
     Full,
 }
 
@@ -78,6 +80,9 @@ impl<'a> Writer<'a> {
         }
         if id.sequence <= contiguous {
             return Ok(Stored::Known); // pruned
+        }
+        if contiguous == 0 && !self.may_begin(id)? {
+            return Ok(Stored::Full);
         }
         let mut missing = Vec::new();
         let previous = envelope.flow_previous.map(|sequence| EventId { sequence, ..id.clone() });
@@ -179,12 +184,34 @@ impl<'a> Writer<'a> {
             self.connection.prepare_cached(sql)?.execute(params![handler, flow, position])?;
         }
         if id.origin != RAFT {
-            let sql = "INSERT OR REPLACE INTO event_heads(flow, origin, epoch, sequence, position) \
-                       VALUES (?, ?, ?, ?, ?)";
-            let row = params![flow, id.origin, id.epoch, id.sequence, position];
-            self.connection.prepare_cached(sql)?.execute(row)?;
+            self.set_head(flow, id, position)?;
         }
         Ok(Some(position))
+    }
+
+    fn set_head(&self, flow: &str, id: &EventId, position: i64) -> Result<(), LogError> {
+        let sql = "INSERT OR REPLACE INTO event_heads(flow, origin, epoch, sequence, position) \
+                   VALUES (?, ?, ?, ?, ?)";
+        let row = params![flow, id.origin, id.epoch, id.sequence, position];
+        self.connection.prepare_cached(sql)?.execute(row)?;
+        Ok(())
+    }
+
+    /// The event at a position has another id from now on.
+    pub(super) fn moved(&self, position: i64, envelope: &Envelope, signed: &Signed) -> Result<(), LogError> {
+        let sql =
+            "UPDATE event_log SET epoch = ?, sequence = ?, envelope = ?, signature = ? WHERE position = ?";
+        let id = &envelope.id;
+        let row = params![id.epoch, id.sequence, signed.envelope, signed.signature, position];
+        self.connection.prepare_cached(sql)?.execute(row)?;
+        self.set_head(envelope.event.flow(), id, position)?;
+        self.advance(id)
+    }
+
+    /// This node's epoch, and the number of its last event.
+    pub(super) fn emitter(&self) -> Result<(i64, i64), LogError> {
+        let sql = "SELECT epoch, sequence FROM event_emitter";
+        Ok(self.connection.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?)
     }
 
     /// What others said in a flow since this node spoke there last, the newest first: its next event follows that.
@@ -248,15 +275,20 @@ impl<'a> Writer<'a> {
             if self.connection.prepare_cached(waits)?.exists([parked])? {
                 continue;
             }
-            let sql = "DELETE FROM event_parked WHERE id = ? RETURNING envelope, signature, received_ms";
+            let sql = "DELETE FROM event_parked WHERE id = ? RETURNING envelope, signature, received_ms, origin, \
+                       epoch, sequence";
             let found = self.connection.prepare_cached(sql)?.query_row([parked], |row| {
                 let signed = Signed { envelope: row.get(0)?, signature: row.get(1)? };
-                Ok((signed, row.get::<_, i64>(2)?))
+                let id = EventId { origin: row.get(3)?, epoch: row.get(4)?, sequence: row.get(5)? };
+                Ok((signed, row.get::<_, i64>(2)?, id))
             });
-            let Some((signed, received_ms)) = found.optional()? else { continue };
-            let envelope = Envelope::decode(&signed.envelope)?;
-            self.insert(&envelope, &signed, received_ms)?;
-            candidates.extend(self.awaiting(&envelope.id)?.into_iter().rev());
+            let Some((signed, received_ms, id)) = found.optional()? else { continue };
+            match Envelope::decode(&signed.envelope) {
+                Ok(envelope) => drop(self.insert(&envelope, &signed, received_ms)?),
+                // A damaged row must stop neither what waits for it nor the transaction that frees it.
+                Err(error) => tracing::error!(%id, %error, "a parked event is unreadable and was dropped"),
+            }
+            candidates.extend(self.awaiting(&id)?.into_iter().rev());
         }
         Ok(())
     }
@@ -267,7 +299,7 @@ impl<'a> Writer<'a> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    fn bytes(&self, id: &EventId) -> Result<Option<Vec<u8>>, LogError> {
+    pub(super) fn bytes(&self, id: &EventId) -> Result<Option<Vec<u8>>, LogError> {
         for table in ["event_log", "event_parked"] {
             let sql = format!("SELECT envelope FROM {table} WHERE origin = ? AND epoch = ? AND sequence = ?");
             let key = params![id.origin, id.epoch, id.sequence];
@@ -351,9 +383,12 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// What this node has of every origin but Raft.
+/// What this node has of every origin but Raft. Where that is too much, every origin's newest epoch comes before any
+/// other's second: nobody's many crowd out another's only one.
 pub(super) fn vector(connection: &Connection) -> Result<Vector, LogError> {
-    let sql = "SELECT origin, epoch, contiguous FROM event_vector WHERE origin <> ? ORDER BY updated_ms DESC LIMIT ?";
+    let sql = "SELECT origin, epoch, contiguous FROM (SELECT origin, epoch, contiguous, updated_ms, row_number() \
+               OVER (PARTITION BY origin ORDER BY updated_ms DESC, epoch) AS nth FROM event_vector WHERE \
+               origin <> ?) ORDER BY nth, updated_ms DESC LIMIT ?";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map(params![RAFT, ENTRIES_MAX as i64], |row| {
         Ok(((row.get::<_, String>(0)?, row.get(1)?), row.get::<_, i64>(2)?))

@@ -63,6 +63,8 @@ impl Drill {
             Err("at most 10000 events, in transactions of 1 to 1000")
         } else if takes > SECONDS_MAX * 1_000_000 {
             Err("it would take longer than 30 s")
+        } else if self.begin_us < 0 {
+            Err("it cannot begin before the epoch")
         } else if self.first.checked_add(self.step.saturating_mul(self.count.into())).is_none() {
             Err("the numbers are too large")
         } else {
@@ -78,7 +80,7 @@ impl Drill {
         let mut done = Vec::new();
         let (mut number, mut left, mut due_us) = (self.first, self.count, self.begin_us);
         while left > 0 && !node.shutdown.is_cancelled() {
-            let early = due_us - now_us();
+            let early = due_us.saturating_sub(now_us());
             let at_us = if early > 0 {
                 tokio::time::sleep(Duration::from_micros(early.unsigned_abs())).await;
                 now_us()
@@ -149,6 +151,9 @@ mod tests {
         check(Drill { batch: 1001, ..good }, false);
         check(Drill { interval_us: 1_000_000, ..good }, false);
         check(Drill { begin_us: i64::MAX, ..good }, false);
+        check(Drill { begin_us: i64::MIN, ..good }, false);
+        check(Drill { begin_us: -1, ..good }, false);
+        check(Drill { begin_us: 0, interval_us: 0, ..good }, true);
         check(Drill { first: u64::MAX, ..good }, false);
     }
 }

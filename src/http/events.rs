@@ -27,6 +27,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header::AUTHORIZATION},
     routing::{get, post},
 };
+use raft::ClusterState;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::sync::Arc;
 
@@ -47,7 +48,7 @@ pub(super) fn router() -> Router<Arc<Front>> {
 pub struct Injection {
     /// Its name.
     pub event: String,
-    /// Its payload; `node_id` and `timestamp` may be missing.
+    /// Its payload; `node_id` and `timestamp` may be missing, and the `model_id` of a champion.
     pub payload: serde_json::Value,
 }
 
@@ -122,12 +123,32 @@ fn refused(node: &Context, why: &envelope::Refused) -> Refused {
     Refused(StatusCode::BAD_REQUEST, why.to_string())
 }
 
+/// Names the champion that a regression or a rollback means if it names none: the one that this node knows of, or while one
+/// settles the one before, which is gone. So it means no later one, wherever and whenever the event arrives.
+fn name_the_champion(event: &mut Event, state: &ClusterState) {
+    let (config_key, named, clears) =
+        if let Event::RegressionDetected(it) | Event::RegressionCritical(it) = event {
+            (&it.config_key, &mut it.model_id, false)
+        } else if let Event::RegressionCleared(it) = event {
+            (&it.config_key, &mut it.model_id, true)
+        } else if let Event::TrainingRollbackNeeded(it) = event {
+            (&it.config_key, &mut it.model_id, false)
+        } else {
+            return;
+        };
+    let Some(config) = state.config(config_key).filter(|_| named.is_none()) else { return };
+    let settles = config.steering.regression.as_ref().is_some_and(|regression| regression.rolled_back);
+    let gone = config.history.last().filter(|_| settles && !clears).map(|step| step.previous);
+    *named = Some(gone.unwrap_or(config.champion));
+}
+
 async fn emit(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<Json<Event>, Refused> {
     let node = allowed(&front, &headers)?;
     let Injection { event, payload } = parse(&body)?;
     let at = caused::seconds(now_ms());
-    let event = Event::from_operator(&event, payload, &node.name(), at)
+    let mut event = Event::from_operator(&event, payload, &node.name(), at)
         .map_err(|error| refused(node, &error.into()))?;
+    name_the_champion(&mut event, &node.raft.local());
     let emission = Emission { event: event.clone(), causes: Vec::new(), injected: true };
     match node.emit_as(emission).await {
         Ok(()) => {
@@ -182,4 +203,68 @@ async fn purge(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<
     let node = allowed(&front, &headers)?;
     let Letters { max_age_hours, all } = parse(&body)?;
     Ok(ask(node, Ask::Purge { max_age_hours }, all).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemons::fixture::{KEY, World, hash};
+    use raft::{Command, Severity};
+    use serde_json::json;
+
+    /// What an event of an operator names, as (event, model).
+    fn named(state: &ClusterState, name: &str, payload: serde_json::Value) -> Option<wire::Hash> {
+        let mut event = Event::from_operator(name, payload, "node-1", 1.5).unwrap();
+        name_the_champion(&mut event, state);
+        let value = serde_json::to_value(&event).unwrap();
+        serde_json::from_value(value[name]["model_id"].clone()).unwrap()
+    }
+
+    #[test]
+    fn what_names_no_champion_means_the_one_that_its_teller_knows() {
+        let mut world = World::with_nodes(3);
+        world.train("a", 2);
+        world.evaluate("a", 3, true);
+        (1..=3).for_each(|node| world.held("a", node));
+        world.promote("a");
+        let check = |world: &World, expected: [(&str, &str); 4]| {
+            for (name, model) in expected {
+                let payload = |key: &str| match name {
+                    "TRAINING_ROLLBACK_NEEDED" => json!({"config_key": key}),
+                    _ => json!({"config_key": key, "elo_drop": 150}),
+                };
+                assert_eq!(named(&world.state, name, payload(KEY)), Some(hash(model)), "{name}");
+                assert_eq!(named(&world.state, name, payload("square8_2p")), None, "{name}: unknown");
+                let mut other = payload(KEY);
+                other["model_id"] = json!(hash("other").to_string());
+                assert_eq!(named(&world.state, name, other), Some(hash("other")), "{name}");
+            }
+        };
+        let all = |it, cleared| {
+            let [detected, critical] = ["REGRESSION_DETECTED", "REGRESSION_CRITICAL"].map(|name| (name, it));
+            [detected, critical, ("TRAINING_ROLLBACK_NEEDED", it), ("REGRESSION_CLEARED", cleared)]
+        };
+        check(&world, all("a", "a"));
+        world.regress(Some(Severity::Critical), 150.0);
+        check(&world, all("a", "a"));
+        let mut event =
+            Event::from_operator("HOST_OFFLINE", json!({"node_id": "node-2"}), "node-1", 1.5).unwrap();
+        let before = event.clone();
+        name_the_champion(&mut event, &world.state);
+        assert_eq!(event, before);
+
+        // Told again while the one before settles, it leaves that one alone, also afterwards.
+        world.apply(Command::Rollback {
+            config_key: KEY.into(),
+            expected_champion: Some(hash("a")),
+            reason: "worse".into(),
+            triggered_by: "regression".into(),
+            trigger: None,
+            at_ms: world.now,
+        });
+        assert_eq!(world.state.config(KEY).unwrap().champion, hash("untrained"));
+        check(&world, all("a", "untrained"));
+        world.regress(None, 0.0);
+        check(&world, all("untrained", "untrained"));
+    }
 }

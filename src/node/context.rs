@@ -156,6 +156,21 @@ impl Node {
         self.emit_all(vec![emission]).await
     }
 
+    /// [`Self::emit`], and with it another change of `node.db`: both or neither.
+    ///
+    /// # Errors
+    /// When the log cannot be written; then nobody was told and nothing changed.
+    pub async fn emit_with(
+        &self,
+        event: Event,
+        change: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<()> + Send + 'static,
+    ) -> Result<(), WorkError> {
+        let log = Arc::clone(&self.events);
+        let message = blocking(move || log.emit_with(event, change)).await??;
+        self.gossip(message);
+        Ok(())
+    }
+
     /// Keeps events of this node, all or none, and tells the others.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
 };
 use wire::{Hash, WireError};
@@ -24,8 +24,54 @@ const BYTES_MAX: usize = 4096;
 /// Of what the cluster does not know, this many bytes and contents are kept for each member.
 const STRAY_BYTES_MAX: u64 = 512 << 20;
 const STRAYS_MAX: usize = 1024;
-/// Requests served at once.
-const SERVED_MAX: usize = 8;
+/// Requests of a kind that are served at once. One to keep a segment may take long, for it is fetched.
+const KEEPS_MAX: usize = 8;
+const QUESTIONS_MAX: usize = 8;
+const ASKS_MAX: usize = 2;
+
+/// What a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Events that are missing there.
+    Question,
+    /// Dead letters.
+    Ask,
+    /// [`Control`], or nonsense.
+    Control,
+}
+
+impl Kind {
+    fn of(bytes: &[u8]) -> Self {
+        match wire::kind(bytes) {
+            Some(crate::events::repair::QUESTION) => Self::Question,
+            Some(letters::ASK) => Self::Ask,
+            Some(_) | None => Self::Control,
+        }
+    }
+}
+
+/// Who may be served: none waits for those of another kind.
+struct Permits {
+    questions: Arc<Semaphore>,
+    asks: Arc<Semaphore>,
+    keeps: Arc<Semaphore>,
+}
+
+impl Permits {
+    fn new() -> Self {
+        let semaphore = |count| Arc::new(Semaphore::new(count));
+        Self { questions: semaphore(QUESTIONS_MAX), asks: semaphore(ASKS_MAX), keeps: semaphore(KEEPS_MAX) }
+    }
+
+    fn take(&self, kind: Kind) -> Option<OwnedSemaphorePermit> {
+        let all = match kind {
+            Kind::Question => &self.questions,
+            Kind::Ask => &self.asks,
+            Kind::Control => &self.keeps,
+        };
+        Arc::clone(all).try_acquire_owned().ok()
+    }
+}
 
 /// A request. Append-only: the order is the encoding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,22 +114,25 @@ impl Control {
 
 /// Answers the requests of other nodes until the shutdown.
 pub(super) async fn serve(node: Context, mut requests: mpsc::Receiver<IncomingRequest>) {
-    let permits = Arc::new(Semaphore::new(SERVED_MAX));
+    let permits = Permits::new();
     let mut served = JoinSet::new();
     while let Some(Some(request)) = node.shutdown.run_until_cancelled(requests.recv()).await {
         while served.try_join_next().is_some() {}
-        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
-            reply(request, Answer::Refused("busy".to_owned()));
+        let kind = Kind::of(&request.bytes);
+        let Some(permit) = permits.take(kind) else {
+            match kind {
+                // Unanswered, it learns at once that it may ask another; a frame of another kind would be taken for a lie.
+                Kind::Question | Kind::Ask => drop(request),
+                Kind::Control => reply(request, Answer::Refused("busy".to_owned())),
+            }
             continue;
         };
         let node = Arc::clone(&node);
         served.spawn(async move {
-            let other = match wire::kind(&request.bytes) {
-                Some(crate::events::repair::QUESTION) => {
-                    Some(exchange::answer(&node, &request.from, &request.bytes).await)
-                }
-                Some(letters::ASK) => Some(letters::serve(&node, &request.bytes).await),
-                Some(_) | None => None,
+            let other = match kind {
+                Kind::Question => Some(exchange::answer(&node, &request.from, &request.bytes).await),
+                Kind::Ask => Some(letters::serve(&node, &request.bytes).await),
+                Kind::Control => None,
             };
             if let Some(answer) = other {
                 if let Some(answer) = answer {
@@ -204,6 +253,22 @@ mod tests {
         assert_eq!(Control::read_kept(&refused), Err("full".into()));
         assert!(Control::read_kept(&request).is_err());
         assert!(Control::read_kept(&[]).is_err());
+    }
+
+    #[test]
+    fn questions_do_not_wait_for_segments_to_be_fetched() {
+        let keep = Control::Keep { hash: Hash([7; 32]) }.encode().unwrap();
+        let question = crate::events::repair::Question::default().encode().unwrap();
+        let ask = wire::encode(letters::ASK, &letters::Ask::List { after: 0 }, 256).unwrap();
+        let kinds = [&keep, &question, &ask, &b"nonsense".to_vec()].map(|bytes| Kind::of(bytes));
+        assert_eq!(kinds, [Kind::Control, Kind::Question, Kind::Ask, Kind::Control]);
+        let permits = Permits::new();
+        let all = |kind| std::iter::from_fn(|| permits.take(kind)).collect::<Vec<_>>();
+        let keeps = all(Kind::Control);
+        let (asks, questions) = (all(Kind::Ask), all(Kind::Question));
+        assert_eq!([keeps.len(), asks.len(), questions.len()], [KEEPS_MAX, ASKS_MAX, QUESTIONS_MAX]);
+        drop(questions);
+        assert!(permits.take(Kind::Question).is_some() && permits.take(Kind::Control).is_none());
     }
 
     #[test]

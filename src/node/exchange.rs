@@ -18,7 +18,12 @@ use crate::{
 };
 use p2p::{Class, GossipMessage};
 use rand::seq::IndexedRandom;
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::{Notify, mpsc, watch};
 
 /// Between questions, give or take 30 %, so that nodes do not ask in step.
@@ -70,15 +75,36 @@ fn keep_here(
     }
 }
 
-/// Keeps what is gossiped; `gap` is told when something is missing before it. Ends with the peers.
-pub(super) async fn listen(node: Context, gossip: mpsc::Receiver<GossipMessage>, gap: Arc<Notify>) {
+/// Keeps what is gossiped; `gap` is told when something is missing before it. Ends with the peers. A panic costs the
+/// messages in hand, whose events a peer is asked for, and is counted as a failure of the daemon `gossip`.
+pub(super) async fn listen(node: Context, mut gossip: mpsc::Receiver<GossipMessage>, gap: Arc<Notify>) {
     // It mostly waits for the disk: on a thread of its own, an event is there without a detour.
-    if let Err(error) = tokio::task::spawn_blocking(move || hear(&node, gossip, &gap)).await {
+    let heard = tokio::task::spawn_blocking(move || {
+        persist(
+            || hear(&node, &mut gossip, &gap),
+            |ran| {
+                tracing::error!("hearing gossip panicked and goes on");
+                node.supervisor.note("gossip", "it panicked", ran);
+            },
+        );
+    });
+    if let Err(error) = heard.await {
         tracing::error!(%error, "gossip is not heard any more");
     }
 }
 
-fn hear(node: &Context, mut gossip: mpsc::Receiver<GossipMessage>, gap: &Notify) {
+/// Runs `work` until it returns; after a panic again. `panicked` is told how long it ran.
+fn persist(mut work: impl FnMut(), mut panicked: impl FnMut(Duration)) {
+    loop {
+        let began = Instant::now();
+        match catch_unwind(AssertUnwindSafe(&mut work)) {
+            Ok(()) => return,
+            Err(_) => panicked(began.elapsed()),
+        }
+    }
+}
+
+fn hear(node: &Context, gossip: &mut mpsc::Receiver<GossipMessage>, gap: &Notify) {
     let mut follower = Follower::new();
     let mut messages = Vec::with_capacity(BATCH);
     while gossip.blocking_recv_many(&mut messages, BATCH) > 0 {
@@ -200,11 +226,17 @@ pub(super) async fn repair(node: Context, gap: Arc<Notify>) {
             came = known.insert(peer) && known.len() < connected.len();
         }
         if tokio::time::Instant::now() >= upkeep {
-            upkeep = tokio::time::Instant::now() + UPKEEP;
             let log = Arc::clone(&node.events);
-            if let Ok(Err(error)) = blocking(move || log.maintain()).await {
-                tracing::error!(%error, "no upkeep of the event log");
-            }
+            let more = match blocking(move || log.maintain()).await {
+                Ok(Ok(more)) => more,
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "no upkeep of the event log");
+                    false
+                }
+                Err(_) => false,
+            };
+            // After the next peer, or the log would grow faster than it is pruned.
+            upkeep = tokio::time::Instant::now() + if more { Duration::ZERO } else { UPKEEP };
         }
         if came {
             continue;
@@ -233,5 +265,24 @@ pub(super) async fn follow(node: Context, quorum: watch::Sender<bool>) {
             changed = state.changed() => if changed.is_err() { return },
             changed = metrics.changed() => if changed.is_err() { return },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_costs_one_message_and_not_the_rest() {
+        let (mut left, mut heard, mut panics) = (vec![1, 13, 2, 13, 3], Vec::new(), 0);
+        left.reverse();
+        let hear = || {
+            while let Some(message) = left.pop() {
+                assert_ne!(message, 13);
+                heard.push(message);
+            }
+        };
+        persist(hear, |_| panics += 1);
+        assert_eq!((heard, panics), (vec![1, 2, 3], 2));
     }
 }

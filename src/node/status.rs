@@ -119,6 +119,8 @@ pub struct NodeView {
     pub draining: Option<String>,
     /// What it still has to hand on, if it drains.
     pub handover: Option<Handover>,
+    /// Milliseconds since it last showed work, as the answering node heard it; none if it has not.
+    pub idle_ms: Option<u64>,
 }
 
 /// Exclusive work.
@@ -305,10 +307,12 @@ pub async fn status(node: &Context, cluster: &str) -> Status {
     let voters_up = metrics.voters.iter().filter(|id| up(id)).count();
     let quorum = metrics.voters.len() / 2 + 1;
     let leader = leader_view(&state, &metrics);
+    let busy = node.hosts.all();
     let view = |known: &Arc<raft::Node>| {
         let left = || handover(&state, known.id, node.config.segment_copies);
         let handover = known.draining.is_some().then(left);
-        NodeView { handover, ..node_view(known, &metrics, up(&known.id)) }
+        let idle_ms = busy.get(&known.id).map(|at| millis(at.elapsed()));
+        NodeView { handover, idle_ms, ..node_view(known, &metrics, up(&known.id)) }
     };
     let nodes: Vec<NodeView> = state.nodes.values().map(view).collect();
     // Who drained may go.
@@ -405,6 +409,7 @@ fn node_view(node: &raft::Node, metrics: &Metrics, connected: bool) -> NodeView 
         version: node.version.clone(),
         draining: node.draining.clone(),
         handover: None,
+        idle_ms: None,
     }
 }
 

@@ -28,12 +28,24 @@ impl Cluster {
         Self::start_in(None, count, settings)
     }
 
+    /// [`Self::start`] with more settings for the peer that joins last.
+    pub(crate) fn start_with_last(count: usize, settings: &str, last: &str) -> Self {
+        let each = |n| if n == count { format!("{settings}{last}") } else { settings.to_owned() };
+        Self::start_each(None, (1..=count).map(each).collect())
+    }
+
     /// [`Self::start`] in a network of namespaces, or not.
     pub(crate) fn start_in(network: Option<Network>, count: usize, settings: &str) -> Self {
+        Self::start_each(network, vec![settings.to_owned(); count])
+    }
+
+    fn start_each(network: Option<Network>, settings: Vec<String>) -> Self {
         let turn = turn();
         let root = tempfile::tempdir().expect("a folder");
-        let mut peers: Vec<Peer> =
-            (1..=count).map(|n| Peer::new(root.path(), &format!("n{n}"), settings)).collect();
+        let mut peers: Vec<Peer> = (1..)
+            .zip(&settings)
+            .map(|(n, settings)| Peer::new(root.path(), &format!("n{n}"), settings))
+            .collect();
         for (index, peer) in peers.iter_mut().enumerate() {
             peer.place = network.as_ref().map(|_| Place::of(index));
         }

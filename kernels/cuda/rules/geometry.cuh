@@ -2,7 +2,10 @@
 //
 // A cell is numbered by x, then by y, as everywhere in the project. A place is `row * 32 + column`, x and y above the
 // board's lowest: column i of every row is bit i of a row's word, so the neighbours of a row lie at the same bit or one
-// beside. Nothing is tabulated: a table would be read at a different index by each lane.
+// beside. Cells, places, rows, columns and directions are int, a row of a set of cells is a u32.
+//
+// Work: arithmetic of one thread, but for place_of, a ballot of all lanes, and what is said "as lane i sees it in row i".
+// Nothing is tabulated: a table would be read at a different index by each lane.
 #pragma once
 
 #include "prims.cuh"

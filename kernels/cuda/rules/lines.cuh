@@ -1,7 +1,9 @@
 // Lines: maximal runs of one's own markers along an axis.
 //
-// A row a lane: where lines start follows for all cells at once from shifts; the few there are, are walked by the lane
-// of the row they start in.
+// A line is its two ends, as places, or its cells, a word a lane.
+//
+// Work: a warp has the game, a lane a row: where lines start follows for all cells at once from shifts; the few there are,
+// are walked by the lane of the row they start in.
 #pragma once
 
 #include "rules/moves.cuh"

@@ -1,7 +1,10 @@
 // Plain moves and captures: what they are and what they do.
 //
-// A ray ends at the first stack or collapsed cell; markers never block. Moves are listed a ray a lane: lane i takes
-// the rays i, i + 32, ... of the stacks at hand, each stack's rays side by side.
+// A ray ends at the first stack or collapsed cell; markers never block. All is in Table<B>: what ends rays in `closed` and
+// `stacked`, a row a word, the stacks at hand in `places`.
+//
+// Work: a warp has the game. Moves are listed a ray a lane: lane i takes the rays i, i + 32, ... of the stacks at hand, each
+// stack's rays side by side.
 #pragma once
 
 #include "rules/moves.cuh"

@@ -1,7 +1,7 @@
-// Moves as 32 bits: 5 for the kind, 9 for each of three cells, the same as on the host.
+// Moves as 32 bits: a u32 with 5 for the kind, 9 for each of three cells, the same as on the host.
 //
-// Listing functions take a visitor, called with each legal move by exactly one lane. Visits happen in divergent code,
-// so a visitor holds no warp operation.
+// Work: codes are made by one lane from places, and decoded by all together. Listing functions take a visitor, called with
+// each legal move by exactly one lane. Visits happen in divergent code, so a visitor holds no warp operation.
 #pragma once
 
 #include "rules/geometry.cuh"

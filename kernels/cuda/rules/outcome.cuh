@@ -1,4 +1,9 @@
 // The end of the game: the four tests, round-counted last player standing, and the ranks.
+//
+// What is counted for each seat is SEATS numbers, or 16 bits each of a u64, the same in all lanes.
+//
+// Work: a warp has the game. Counters are read by all lanes alike, markers counted a row a lane; lane s finds the rank of
+// seat s.
 #pragma once
 
 #include "rules/placement.cuh"

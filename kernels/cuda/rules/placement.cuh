@@ -1,7 +1,9 @@
 // Placements: which are legal, and what they do.
 //
-// A row a lane: from where a plain move of 1, 2 or 3 cells is open follows for all cells at once from shifts; only
-// cells without one are looked at one by one, for a capture.
+// Cells that reach far enough are three words a lane (Reach), one bit a cell.
+//
+// Work: a warp has the game, a lane a row: from where a plain move of 1, 2 or 3 cells is open follows for all cells at once
+// from shifts; only cells without one are looked at one by one, for a capture.
 #pragma once
 
 #include "rules/movement.cuh"

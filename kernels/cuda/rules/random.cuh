@@ -2,6 +2,9 @@
 //
 // A step's key comes from a counter (Salmon et al. 2011, Philox4x32-10). Under it each move's code gets a priority,
 // and the highest wins: a uniform choice in a single pass over moves that need not be counted, stored or put in order.
+// Counter and result are four u32, keys two, priorities one.
+//
+// Work: every lane computes the same key, and priorities of its own moves; chosen() is a maximum over the warp.
 #pragma once
 
 #include "rules/geometry.cuh"

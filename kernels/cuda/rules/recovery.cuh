@@ -1,8 +1,10 @@
 // Recovery: a seat without stacks slides one of its markers, for a buried ring.
 //
 // What is listed as a line slide, by the longest run it forms, is not always accepted, by the first run found in the
-// order of the axes; yet it suppresses fallbacks. Slides are listed one a lane: lane i takes the slides i, i + 32, ...
-// of all markers and directions, with every payer of each.
+// order of the axes; yet it suppresses fallbacks. Markers and payers are listed in `places` and `payers` of Table<B>.
+//
+// Work: a warp has the game. Slides are listed one a lane: lane i takes the slides i, i + 32, ... of all markers and
+// directions, with every payer of each.
 #pragma once
 
 #include "rules/lines.cuh"

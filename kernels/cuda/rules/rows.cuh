@@ -1,6 +1,8 @@
 // Sets of cells by rows: lane i holds row i as one word, and a neighbour is a shift and one shuffle away.
 //
-// Lanes beyond the board's rows hold 0. All lanes call together.
+// A set is a u32 in each lane, bit i for column i; lanes beyond the board's rows hold 0.
+//
+// Work: a warp has the set, a lane a row; all lanes call together.
 #pragma once
 
 #include "rules/geometry.cuh"

@@ -1,4 +1,7 @@
-// A stack of rings in one word: two bits a ring, bottom ring lowest, and the height from bit 58 on; 0 for none.
+// A stack of rings in one word: a u64 with two bits a ring, bottom ring lowest, and the height from bit 58 on; 0 for none. So
+// there are at most 29 rings, and whoever adds one has made sure that there is room.
+//
+// Work: arithmetic of one thread.
 #pragma once
 
 #include "prims.cuh"

@@ -1,10 +1,12 @@
 // The position of one game, and what a warp keeps beside it while it plays.
 //
-// Game<B> is plain words, the same in global memory (an array of games) and in shared memory (a slice a warp); the
-// host writes and reads it word by word. Lane i owns row i of every set of cells and writes it alone; lane 0 writes the
-// counters, but lane s < 4 those of one seat where all seats change. Everything is uniform but what a lane sees of its
-// row. The discipline that keeps warps free of races: a function finds the game settled; if it changes it, it reads
-// what it needs, calls sync_warp(), writes, and calls sync_warp() again.
+// Game<B> is 44 + 12 * ROWS + 2 * CELLS plain u32 words, the same in global memory (an array of games) and in shared memory
+// (a slice a warp); the host writes and reads it word by word.
+//
+// Work: a warp has the game. Lane i owns row i of every set of cells and writes it alone; lane 0 writes the counters, but lane
+// s < 4 those of one seat where all seats change. Everything is uniform but what a lane sees of its row. The discipline that
+// keeps warps free of races: a function finds the game settled; if it changes it, it reads what it needs, calls sync_warp(),
+// writes, and calls sync_warp() again.
 #pragma once
 
 #include "rules/geometry.cuh"

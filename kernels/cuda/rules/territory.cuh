@@ -1,8 +1,10 @@
 // Regions: what may be claimed, and what a claim does.
 //
 // A region is found under the wall of one marker colour (0 to 3) or of collapsed cells alone (4); the same cells may be
-// found under several walls, and the lowest one names the region. Regions are filled one after another, a row a lane,
-// every lane taking what its neighbours have until none gains a cell.
+// found under several walls, and the lowest one names the region. A region is its cells, a word a lane; seats are a bit each.
+//
+// Work: a warp has the game. Regions are filled one after another, a row a lane, every lane taking what its neighbours have
+// until none gains a cell.
 #pragma once
 
 #include "rules/moves.cuh"

@@ -1,4 +1,10 @@
 // One step: list what is legal, carry a move out, go to the next phase or seat.
+//
+// A move is a u32 (rules/moves.cuh), the position the one in Table<B>, which apply() replaces by the next.
+//
+// Work: a warp has the game, and all lanes carry out the same move together. What is listed is visited by one lane each: that
+// of the row, of the ray, of the slide; lane 0 for regions and for moves without a cell. Numbered lists are in the order of
+// the lanes.
 #pragma once
 
 #include "rules/lines.cuh"

@@ -1,6 +1,9 @@
 // The random choices of a game: the generator of the host (rules::playout::Choices), number by number.
 //
-// A number is a function of the state before it, so lanes may draw the next ones each for itself.
+// The state is a u64; numbers are u64, int, f32 or f64 made of them.
+//
+// Work: arithmetic of one thread. A number is a function of the state before it, so lanes may draw the next ones each for
+// itself; what is drawn for all is drawn by all lanes alike.
 #pragma once
 
 #include "rules.cuh"

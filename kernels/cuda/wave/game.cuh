@@ -1,5 +1,9 @@
 // The games of a slot, one after the other: learner/selfplay.rs, choice by choice as far as the numbers are the same
 // (wave/gumbel.cuh).
+//
+// All works on a Desk<B> (wave/slot.cuh) and the moves listed there; go_on() also takes the answer to the last question.
+//
+// Work: a warp has the slot. What is decided, every lane decides alike; moves are looked at a move a lane.
 #pragma once
 
 #include "wave/query.cuh"

@@ -1,7 +1,10 @@
 // The mathematics of Gumbel AlphaZero, as the host computes it (search/gumbel.rs): in emulation number by number, on a card
 // but for the rounding of fused products, expf and logf.
 //
-// Sums are in the order of the moves, the same in every lane; what is summed is computed a move a lane before.
+// edges: [count] Edge, the moves of one node (wave/slot.cuh); logits, scores and values are f32.
+//
+// Work: a warp has the node. What is computed for each move is computed a move a lane; sums are in the order of the moves,
+// the same in every lane.
 #pragma once
 
 #include "wave/slot.cuh"

@@ -1,6 +1,10 @@
 // Legal moves in the order of the host, which records refer to by index.
 //
-// A rank tells the order of any two legal moves of a position; moves are sorted by it.
+// A rank, a u32, tells the order of any two legal moves of a position; moves are sorted by it. edges: [room] Edge, of which
+// codes and ranks are written.
+//
+// Work: a warp has the position. Ranks are found a move a lane; in each step of the sorting network a lane has the wires i,
+// i + 32, ...
 #pragma once
 
 #include "rules.cuh"

@@ -1,4 +1,10 @@
 // Questions and answers: the position that waits, as the network reads it (position.cuh), and what the network says of it.
+//
+// Asked: stacks: [cells] u64, ground: [cells] u8, header: [32] u16. Answered: head: [cells, 96] f32, kinds: [27] f32, value:
+// [4] f32, a logit of each seat from the mover on; logits and probabilities of the node's moves and seats are f32.
+//
+// Work: a warp has the slot. Cells are written a cell a lane, the header a number a lane; logits are found move by move, by
+// the whole warp (policy.cuh), and kept by lane 0.
 #pragma once
 
 #include "policy.cuh"

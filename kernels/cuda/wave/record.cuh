@@ -1,8 +1,11 @@
 // Records: what a finished game leaves for the host.
 //
 // A slot writes one of its two records while the other waits until wave_collect has taken it, between two launches of the
-// search; what wave_collect has copied is what the host reads. Behind the header come the codes of all
-// steps, then for each searched step: its number, how many moves have a weight, and these as index | weight << 16.
+// search; what wave_collect has copied is what the host reads. A record is u32 words: a Record as header, moves_room words for
+// the codes of all steps, policy_room words for the searched steps, of each: its number, how many moves have a weight, and
+// these as index | weight << 16.
+//
+// Work: a warp has the slot. Weights are packed a move a lane, each behind those of the lanes below; lane 0 writes the rest.
 #pragma once
 
 #include "wave/slot.cuh"

@@ -1,5 +1,10 @@
 // One search of a slot, which goes on until the network is needed: search/work.rs, decision by decision as
 // far as the numbers are the same (wave/gumbel.cuh).
+//
+// All works on a Desk<B>: nodes, the edges of each, and the path from the root (wave/slot.cuh).
+//
+// Work: a warp has the slot, and every lane walks the same path. Noise and scores are a move a lane; what is drawn is drawn by
+// all lanes alike.
 #pragma once
 
 #include "wave/choices.cuh"

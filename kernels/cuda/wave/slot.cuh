@@ -1,8 +1,10 @@
 // What a game of self-play is in global memory: its slot, its search tree, its record.
 //
-// Everything a game needs belongs to its slot; slots share nothing but the settings. A slot is copied to registers, the
-// same in all lanes, and put back at the end. What lies in memory is written by one lane, or an element a lane, and
-// read by all after sync_warp().
+// Everything a game needs belongs to its slot; slots share nothing but the settings. Settings and Slot are 20 words, Node 11,
+// Edge 8, Step 2; how many of them there are is said at Memory.
+//
+// Work: a warp has the slot. A slot is copied to registers, the same in all lanes, and put back at the end. What lies in
+// memory is written by one lane, or an element a lane, and read by all after sync_warp().
 #pragma once
 
 #include "rules.cuh"

@@ -3,6 +3,12 @@
 // A node is a position with a real choice, or one whose result is known; single legal moves on the way are already
 // played. Values belong to the people behind the seats of that node: on the way up through the pie rule the
 // components of the two seats change places.
+//
+// All works on a Desk<B> (wave/slot.cuh): nodes, edges and positions of the slot, the path of the simulation, and the position
+// in the table.
+//
+// Work: a warp has the slot. Positions are copied a word a lane and edges an edge a lane; what is added to nodes on the way up
+// is added by lane 0.
 #pragma once
 
 #include "wave/order.cuh"

@@ -2,7 +2,8 @@
 //!
 //! Boards of up to 64 cells go through the fused tower; larger ones, layer by layer. The heads are the same for both.
 
-use super::ops::{After, HEAD_COLUMNS, Moves, NO_TENSOR, Ops, Shape, WIDTHS, tower_fits};
+use super::ops::{HEAD_COLUMNS, Moves, NO_TENSOR, Ops, Shape, WIDTHS, tower_fits};
+use super::ops_conv::After;
 use super::positions::{ACTION_WORDS, HEADER, Positions, reads_table};
 use super::{Array, Bf16, Device, DeviceError};
 use crate::action::KINDS;
@@ -150,8 +151,7 @@ impl<D: Device> Space<D> {
 
     /// What the arrays of `boards` positions look like.
     pub(crate) fn shape(&self, boards: usize) -> Shape {
-        let taps = Taps::of(self.board);
-        Shape { boards, cells: taps.cells, taps: taps.taps }
+        Shape::new(Taps::of(self.board), boards)
     }
 
     /// The moves of the positions at hand.
@@ -289,7 +289,7 @@ impl<D: Device> Space<D> {
         let (ops, layout, width) = (Ops(device), &weights.layout, weights.architecture.width());
         let (all32, last, n) = (&weights.all32, layout.blocks.len(), shape.boards);
         let cells = After { y32: Some(&self.head), bias: Some((&weights.head_bias, 0)), ..After::default() };
-        let product = Shape { taps: 1, ..shape };
+        let product = shape.product();
         ops.conv(self.x(last), (&weights.head16, 0), &self.own, product, (width, HEAD_COLUMNS), &cells)?;
         let pooled = self.pooled(last);
         let part = |span: crate::architecture::Span| (all32, span.start);

@@ -4,7 +4,7 @@
 
 use super::image::{candidates, image, manifest, source, source_hash};
 use super::ops::{SHARED_BYTES_MAX, WIDTHS, tower_shared_bytes};
-use super::{DeviceError, KERNELS, KernelName, compile};
+use super::{CompileError, DeviceError, KERNELS, KernelName, compile};
 use crate::roofline::Properties;
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 use std::collections::HashMap;
@@ -202,33 +202,76 @@ impl Drop for Loaded {
     }
 }
 
-/// Loads the best image that the driver takes.
-fn load(capability: (u32, u32), name: &str) -> Result<(String, sys::CUmodule), DeviceError> {
-    let targets = candidates(capability);
-    let (major, minor) = capability;
-    if targets.is_empty() {
-        return Err(DeviceError::Unsupported(format!(
-            "{name}: compute capability {major}.{minor}, 8.0 is needed"
-        )));
+/// Where the image comes from that a card is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// Out of the binary: it was compiled from the sources that are embedded beside it.
+    Shipped,
+    /// Out of the compiler, now: the sources were changed, and what is in the binary is of others.
+    Compiled,
+}
+
+/// Decides where the image comes from, by the hash of what was compiled and that of the sources. Whether there is a compiler
+/// is asked only where it is needed, for it is a library of a hundred megabytes.
+///
+/// # Errors
+/// [`CompileError::Absent`] if it is needed and there is none.
+fn origin(
+    compiled: &str,
+    sources: &str,
+    is_compiler_present: impl FnOnce() -> bool,
+) -> Result<Origin, CompileError> {
+    if compiled == sources {
+        Ok(Origin::Shipped)
+    } else if is_compiler_present() {
+        Ok(Origin::Compiled)
+    } else {
+        Err(CompileError::Absent)
     }
-    if manifest()?.source != source_hash() {
-        let target = targets[0];
-        let compiled = compile::compile(&source(), target).map_err(|error| {
-            DeviceError::Unsupported(format!(
-                "the kernels' sources were changed, scripts/build-kernels was not run: {error}"
-            ))
-        })?;
-        let module = load_image(&compiled.image)?;
-        return Ok((format!("{target}, compiled now"), module));
-    }
-    let mut reason = DeviceError::Unsupported(name.to_owned());
-    for target in targets {
-        match image(target).and_then(|image| load_image(&image)) {
-            Ok(module) => return Ok((target.to_owned(), module)),
+}
+
+/// What the driver makes of the first of some images that it takes, best first; what it says of the last one if it takes none.
+fn first_taken<M>(
+    card: &str,
+    targets: &[&'static str],
+    mut take: impl FnMut(&'static str) -> Result<M, DeviceError>,
+) -> Result<(&'static str, M), DeviceError> {
+    let mut reason = DeviceError::Unsupported(card.to_owned());
+    for &target in targets {
+        match take(target) {
+            Ok(module) => return Ok((target, module)),
             Err(error) => reason = error,
         }
     }
     Err(reason)
+}
+
+/// Loads the best image that the driver takes.
+fn load(capability: (u32, u32), name: &str) -> Result<(String, sys::CUmodule), DeviceError> {
+    let targets = candidates(capability);
+    let (major, minor) = capability;
+    let Some(&best) = targets.first() else {
+        return Err(DeviceError::Unsupported(format!(
+            "{name}: compute capability {major}.{minor}, 8.0 is needed"
+        )));
+    };
+    let changed = |error: CompileError| {
+        DeviceError::Unsupported(format!(
+            "the kernels' sources were changed, scripts/build-kernels was not run: {error}"
+        ))
+    };
+    let origin =
+        origin(&manifest()?.source, &source_hash(), compile::is_compiler_present).map_err(changed)?;
+    match origin {
+        Origin::Shipped => {
+            let take = |target: &'static str| load_image(&image(target)?);
+            first_taken(name, &targets, take).map(|(target, module)| (target.to_owned(), module))
+        }
+        Origin::Compiled => {
+            let compiled = compile::compile(&source(), best).map_err(changed)?;
+            Ok((format!("{best}, compiled now"), load_image(&compiled.image)?))
+        }
+    }
 }
 
 fn load_image(image: &[u8]) -> Result<sys::CUmodule, DeviceError> {
@@ -251,5 +294,51 @@ mod tests {
         assert_eq!(guarded(|| Ok(1)), Ok(1));
         let error = DeviceError::Memory { bytes: 1 };
         assert_eq!(guarded(|| Err::<(), _>(error.clone())), Err(error));
+    }
+
+    #[test]
+    fn changed_sources_are_compiled_where_there_is_a_compiler() {
+        for (compiled, sources, is_present, expected) in [
+            ("a", "a", None, Ok(Origin::Shipped)),
+            ("a", "b", Some(true), Ok(Origin::Compiled)),
+            ("a", "b", Some(false), Err(CompileError::Absent)),
+            ("", "b", Some(true), Ok(Origin::Compiled)),
+        ] {
+            let mut asked = false;
+            let found = origin(compiled, sources, || {
+                asked = true;
+                is_present.expect("what is shipped needs no compiler")
+            });
+            assert_eq!((found, asked), (expected, is_present.is_some()), "{compiled:?}, {sources:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_shipped_needs_no_compiler() {
+        let shipped = origin(&manifest().unwrap().source, &source_hash(), || false);
+        assert_eq!(shipped, Ok(Origin::Shipped), "run scripts/build-kernels");
+    }
+
+    #[test]
+    fn the_best_image_that_the_driver_takes_is_loaded() {
+        let refused = |target: &str| DeviceError::Unsupported(format!("no {target}"));
+        let check = |targets: &[&'static str], takes: &[&str], expected: Result<&str, &str>, asked: usize| {
+            let mut tried = Vec::new();
+            let found = first_taken("a card", targets, |target| {
+                tried.push(target);
+                takes.contains(&target).then_some(target.len()).ok_or_else(|| refused(target))
+            });
+            let expected = expected
+                .map(|target| (target, target.len()))
+                .map_err(|reason| DeviceError::Unsupported(reason.to_owned()));
+            assert_eq!(found, expected, "{targets:?} of which {takes:?} are taken");
+            assert_eq!(tried, targets[..asked], "none behind the one that is taken");
+        };
+        let all = ["sm_89", "sm_86", "sm_80", "compute_80"];
+        check(&all, &all, Ok("sm_89"), 1);
+        check(&all, &["sm_80", "compute_80"], Ok("sm_80"), 3);
+        check(&all, &["compute_80"], Ok("compute_80"), 4);
+        check(&all, &[], Err("no compute_80"), 4);
+        check(&[], &all, Err("a card"), 0);
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod image;
 mod loaded;
 mod ops;
 mod ops_back;
+mod ops_conv;
 pub(crate) mod playouts;
 mod positions;
 pub(crate) mod proof;

@@ -9,12 +9,16 @@ use super::{Argument, Array, Bf16, Device, DeviceError, Grid, KernelName};
 use crate::action::{KINDS, PAIRS, RAYS};
 use crate::architecture::KEY;
 use crate::encode::{CHANNELS, GLOBALS};
+use crate::taps::Taps;
 use rules::{NONE_CELL, SEATS_MAX};
 
 /// Columns of the policy head on a device: [`crate::architecture::HEAD`] and zeros.
 pub(crate) const HEAD_COLUMNS: usize = 96;
 /// Sums that the policy head's derivative leaves for each block.
 pub(crate) const POLICY_PARTIAL: usize = PAIRS * KEY + RAYS;
+/// Rows and columns of a block of the small layers, and their shared memory.
+pub(super) const DENSE_SIDE: usize = 32;
+pub(super) const DENSE_SHARED_BYTES: usize = 2 * 4 * DENSE_SIDE * (DENSE_SIDE + 1);
 /// A layer that has no third tensor.
 pub(crate) const NO_TENSOR: u32 = u32::MAX;
 
@@ -27,42 +31,22 @@ pub(crate) struct Shape {
     pub(crate) boards: usize,
     pub(crate) cells: usize,
     pub(crate) taps: usize,
+    /// How far from a cell, in cells, what it reads is at most.
+    pub(crate) reach: usize,
 }
 
 impl Shape {
+    pub(crate) fn new(taps: &Taps, boards: usize) -> Self {
+        Self { boards, cells: taps.cells, taps: taps.taps, reach: taps.reach() }
+    }
+
+    /// Of a plain product of the same rows.
+    pub(crate) fn product(self) -> Self {
+        Self { taps: 1, reach: 0, ..self }
+    }
+
     pub(crate) fn rows(&self) -> usize {
         self.boards * self.cells
-    }
-}
-
-/// Cells of boards, and what is added there.
-pub(crate) type Most<'a, D> = (&'a Array<D, u16>, &'a Array<D, f32>);
-
-/// What comes after a convolution; see `cuda/conv.cu`. Absent by default.
-pub(crate) struct After<'a, D: Device> {
-    pub(crate) y: Option<&'a Array<D, Bf16>>,
-    pub(crate) y32: Option<&'a Array<D, f32>>,
-    /// The bias's array and where in it the bias begins.
-    pub(crate) bias: Option<(&'a Array<D, f32>, usize)>,
-    pub(crate) by_board: Option<&'a Array<D, f32>>,
-    pub(crate) residual: Option<&'a Array<D, Bf16>>,
-    pub(crate) mask: Option<&'a Array<D, Bf16>>,
-    pub(crate) most: Option<Most<'a, D>>,
-    pub(crate) relu: bool,
-}
-
-impl<D: Device> Default for After<'_, D> {
-    fn default() -> Self {
-        Self {
-            y: None,
-            y32: None,
-            bias: None,
-            by_board: None,
-            residual: None,
-            mask: None,
-            most: None,
-            relu: false,
-        }
     }
 }
 
@@ -201,71 +185,6 @@ impl<D: Device> Ops<'_, D> {
             .launch(self.0, (shape.boards, 1), 128, 0)
     }
 
-    /// `conv_*`: from `k` to `n` channels; one tap is a plain product.
-    pub(crate) fn conv(
-        &self,
-        x: &Array<D, Bf16>,
-        w: Part<'_, D, Bf16>,
-        sources: &Array<D, u16>,
-        shape: Shape,
-        (k, n): (usize, usize),
-        after: &After<'_, D>,
-    ) -> Result<(), DeviceError> {
-        let kernel = of_width(["conv_32", "conv_64", "conv_96", "conv_128"], n);
-        self.conv_any(kernel, x, w, sources, shape, (k, n), after, 32 * (n + 8))
-    }
-
-    /// `conv_back_*`: the derivative of the former by its input; `k` are its outputs and `n` its inputs.
-    pub(crate) fn conv_back(
-        &self,
-        x: &Array<D, Bf16>,
-        w: Part<'_, D, Bf16>,
-        sources: &Array<D, u16>,
-        shape: Shape,
-        (k, n): (usize, usize),
-        after: &After<'_, D>,
-    ) -> Result<(), DeviceError> {
-        let kernel = of_width(["conv_back_32", "conv_back_64", "conv_back_96", "conv_back_128"], n);
-        self.conv_any(kernel, x, w, sources, shape, (k, n), after, n * 40)
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "what two kernels have in common")]
-    fn conv_any(
-        &self,
-        kernel: KernelName,
-        x: &Array<D, Bf16>,
-        w: Part<'_, D, Bf16>,
-        sources: &Array<D, u16>,
-        shape: Shape,
-        (k, n): (usize, usize),
-        after: &After<'_, D>,
-        w_tile: usize,
-    ) -> Result<(), DeviceError> {
-        assert!(k.is_multiple_of(16) && w.1.is_multiple_of(8), "{kernel}: {k} inputs, weights at {}", w.1);
-        let (rows, boards) = (shape.rows(), shape.boards);
-        let call = Call::new(kernel)
-            .array(x, rows * k)
-            .part(w, shape.taps * k * n)
-            .array(sources, shape.cells * shape.taps)
-            .optional(after.y, rows * n)
-            .optional(after.y32, rows * n);
-        let call = match after.bias {
-            Some(bias) => call.part(bias, n),
-            None => call.optional::<D, f32>(None, 0),
-        };
-        call.optional(after.by_board, boards * n)
-            .optional(after.residual, rows * n)
-            .optional(after.mask, rows * n)
-            .optional(after.most.map(|(most, _)| most), boards * n)
-            .optional(after.most.map(|(_, at_most)| at_most), boards * n)
-            .int(rows)
-            .int(shape.cells)
-            .int(shape.taps)
-            .int(k)
-            .int(usize::from(after.relu))
-            .launch(self.0, (rows.div_ceil(128), 1), 128, 3 * 2 * (128 * 40 + w_tile))
-    }
-
     /// `tower_*`. `layers`: as many triples as there are layers, whose tensors lie within the weights.
     #[allow(clippy::too_many_arguments, reason = "as many as the kernel has")]
     pub(crate) fn tower(
@@ -339,12 +258,12 @@ impl<D: Device> Ops<'_, D> {
             Some(bias) => call.part(bias, outputs),
             None => call.optional::<D, f32>(None, 0),
         };
-        call.array(y, rows * outputs)
-            .int(rows)
-            .int(inputs)
-            .int(outputs)
-            .int(usize::from(relu))
-            .each(self.0, rows * outputs)
+        call.array(y, rows * outputs).int(rows).int(inputs).int(outputs).int(usize::from(relu)).launch(
+            self.0,
+            (rows.div_ceil(DENSE_SIDE), outputs.div_ceil(DENSE_SIDE)),
+            128,
+            DENSE_SHARED_BYTES,
+        )
     }
 
     /// `policy_logits`.
@@ -392,7 +311,7 @@ pub(crate) fn tower_shared_bytes(width: usize) -> usize {
     2 * (2 * trunk + 3 * 32 * (width + 8)) + 4 * boards * 3 * width + 9 * 64
 }
 
-/// Shared memory of a block of the other kernels, at most.
-pub(crate) const SHARED_BYTES_MAX: usize = 3 * 2 * (128 * 40 + 128 * 40);
+/// Shared memory of a block of the other kernels, at most: what every card has.
+pub(crate) const SHARED_BYTES_MAX: usize = 96 * 1024;
 
 const _: () = assert!(SEATS_MAX == 4 && NONE_CELL == 511, "what the kernels take for granted");

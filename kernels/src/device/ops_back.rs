@@ -1,6 +1,8 @@
 //! The launches that only training needs; see [`super::ops`].
 
-use super::ops::{COUNT_MAX, Call, HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, Part, Shape, of_width};
+use super::ops::{
+    COUNT_MAX, Call, DENSE_SHARED_BYTES, DENSE_SIDE, HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, Part, Shape,
+};
 use super::positions::{ACTION_WORDS, READS};
 use super::targets::Targets;
 use super::{Array, Bf16, Device, DeviceError};
@@ -8,29 +10,32 @@ use crate::action::{KINDS, PAIRS};
 use crate::architecture::{HEAD, KEY};
 use rules::SEATS_MAX;
 
-/// Positions that a block of `policy_back` takes.
-const POSITIONS_OF_BLOCK: usize = 16;
-/// Splits of a sum over rows, at most.
-const SPLITS_MAX: usize = 64;
-/// Rows of a split, at least.
-const SPLIT_ROWS_MIN: usize = 1024;
+/// Blocks of `policy_back` that positions are divided among; a block takes one after the other, up to so many.
+const POLICY_BLOCKS: usize = 512;
+const POSITIONS_OF_BLOCK_MAX: usize = 16;
+/// Rows that a block of `dense_weights` takes.
+const DENSE_SPLIT_ROWS: usize = 256;
 /// Numbers that a block of `gradient_norm` takes.
 const NORM_PIECE: usize = 8192;
 
+/// Positions of a block of `policy_back`. Every block leaves sums to be added up, so there are not as many as positions.
+fn policy_share(boards: usize) -> usize {
+    boards.div_ceil(POLICY_BLOCKS).clamp(1, POSITIONS_OF_BLOCK_MAX)
+}
+
 /// Blocks of `policy_back`.
 pub(crate) fn policy_blocks(boards: usize) -> usize {
-    boards.div_ceil(POSITIONS_OF_BLOCK)
+    boards.div_ceil(policy_share(boards))
 }
 
-/// Rows of a split, and how many splits there are. Depends on nothing but the rows, so a sum is the same on every card.
-fn splits(rows: usize) -> (usize, usize) {
-    let of_split = rows.div_ceil(SPLITS_MAX).next_multiple_of(32).max(SPLIT_ROWS_MIN);
-    (of_split, rows.div_ceil(of_split))
+/// Blocks of `policy_back`, at most, with up to so many boards.
+pub(crate) fn policy_blocks_max(boards: usize) -> usize {
+    boards.min(POLICY_BLOCKS).max(boards.div_ceil(POSITIONS_OF_BLOCK_MAX))
 }
 
-/// Most splits of up to so many rows.
-pub(crate) fn splits_max(rows: usize) -> usize {
-    rows.div_ceil(SPLIT_ROWS_MIN).min(SPLITS_MAX)
+/// Numbers of partial sums that [`Ops::dense_weights`] leaves.
+pub(crate) fn dense_partial_len((rows, inputs, outputs): (usize, usize, usize)) -> usize {
+    rows.div_ceil(DENSE_SPLIT_ROWS) * inputs * outputs
 }
 
 /// Squares that `gradient_norm` leaves.
@@ -129,26 +134,32 @@ impl<D: Device> Ops<'_, D> {
             .int(inputs)
             .int(outputs)
             .int(usize::from(add))
-            .each(self.0, rows * inputs)
+            .launch(self.0, (rows.div_ceil(DENSE_SIDE), inputs.div_ceil(DENSE_SIDE)), 128, DENSE_SHARED_BYTES)
     }
 
-    /// `dense_weights`; without `x`, for a bias, `inputs` is 1.
+    /// `dense_weights` and `sum_partials`; without `x`, for a bias, `inputs` is 1. `partial` has room for
+    /// [`dense_partial_len`].
     pub(crate) fn dense_weights(
         &self,
         x: Option<&Array<D, f32>>,
         dy: &Array<D, f32>,
+        partial: &Array<D, f32>,
         dw: Part<'_, D, f32>,
         (rows, inputs, outputs): (usize, usize, usize),
     ) -> Result<(), DeviceError> {
         assert!(x.is_some() || inputs == 1, "{inputs} inputs of a bias");
+        let (count, splits) = (inputs * outputs, rows.div_ceil(DENSE_SPLIT_ROWS));
+        let pieces = inputs.div_ceil(DENSE_SIDE) * outputs.div_ceil(DENSE_SIDE);
         Call::new("dense_weights")
             .optional(x, rows * inputs)
             .array(dy, rows * outputs)
-            .part(dw, inputs * outputs)
+            .array(partial, splits * count)
             .int(rows)
             .int(inputs)
             .int(outputs)
-            .each(self.0, inputs * outputs)
+            .int(DENSE_SPLIT_ROWS)
+            .launch(self.0, (pieces, splits), 128, DENSE_SHARED_BYTES)?;
+        self.sum_partials(partial, dw, splits, (count, outputs, outputs))
     }
 
     /// `policy_losses`: logits and values become derivatives.
@@ -210,40 +221,8 @@ impl<D: Device> Ops<'_, D> {
             .int(shape.boards)
             .int(shape.cells)
             .int(KINDS)
-            .int(POSITIONS_OF_BLOCK)
+            .int(policy_share(shape.boards))
             .launch(self.0, (blocks, 1), 32, 4 * (POLICY_PARTIAL + KINDS))
-    }
-
-    /// `weights_back_*` and `sum_partials`: the derivative by the weights, of whose `n` columns `columns` are kept.
-    #[allow(clippy::too_many_arguments, reason = "as many as the kernels have")]
-    pub(crate) fn weights_back(
-        &self,
-        x: &Array<D, Bf16>,
-        dy: &Array<D, Bf16>,
-        sources: &Array<D, u16>,
-        partial: &Array<D, f32>,
-        dw: Part<'_, D, f32>,
-        shape: Shape,
-        (k, n, columns): (usize, usize, usize),
-    ) -> Result<(), DeviceError> {
-        let names = ["weights_back_32", "weights_back_64", "weights_back_96", "weights_back_128"];
-        let kernel = of_width(names, n);
-        assert!(k.is_multiple_of(16) && k <= 128, "{kernel}: {k} inputs");
-        let rows = shape.rows();
-        let (of_split, splits) = splits(rows);
-        let (count, threads) = (shape.taps * k * n, k.next_multiple_of(32));
-        Call::new(kernel)
-            .array(x, rows * k)
-            .array(dy, rows * n)
-            .array(sources, shape.cells * shape.taps)
-            .array(partial, splits * count)
-            .int(rows)
-            .int(shape.cells)
-            .int(shape.taps)
-            .int(k)
-            .int(of_split)
-            .launch(self.0, (shape.taps, splits), threads as u32, 3 * 2 * 32 * (threads + 8 + n + 8))?;
-        self.sum_partials(partial, dw, splits, (count, n, columns))
     }
 
     /// `sum_partials`.
@@ -343,11 +322,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn splits_cover_the_rows_and_have_room() {
-        for rows in (1..200_000).step_by(997).chain([1024, 1025, 65_536, 65_537, 16_384 * 469]) {
-            let (of_split, count) = splits(rows);
-            assert!(of_split * count >= rows && of_split * (count - 1) < rows);
-            assert!(count <= splits_max(rows) && splits_max(rows) <= splits_max(rows + 70_000));
+    fn blocks_cover_the_positions_and_have_room() {
+        let mut room = 0;
+        for boards in 1..=16_384 {
+            let (share, blocks) = (policy_share(boards), policy_blocks(boards));
+            assert!(share * blocks >= boards && share * (blocks - 1) < boards, "{boards}");
+            assert!(blocks <= policy_blocks_max(boards) && room <= policy_blocks_max(boards), "{boards}");
+            room = policy_blocks_max(boards);
         }
     }
 }

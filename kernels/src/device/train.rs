@@ -1,8 +1,9 @@
 //! Training steps on a device: forward, losses, backward, optimiser; nothing but the losses comes back.
 
 use super::forward::{Space, Weights};
-use super::ops::{After, HEAD_COLUMNS, Ops, POLICY_PARTIAL, Shape};
-use super::ops_back::{Rates, State, norm_blocks, policy_blocks, splits_max};
+use super::ops::{HEAD_COLUMNS, Ops, POLICY_PARTIAL, Shape};
+use super::ops_back::{Rates, State, dense_partial_len, norm_blocks, policy_blocks, policy_blocks_max};
+use super::ops_conv::{After, partial_len};
 use super::positions::Positions;
 use super::targets::Targets;
 use super::{Array, Bf16, Device, DeviceError};
@@ -61,7 +62,12 @@ impl<D: Device> Back<D> {
     fn new(device: &D, layout: &Layout, shape: Shape, width: usize) -> Result<Self, DeviceError> {
         let (rows, n) = (shape.rows(), shape.boards);
         let trunk = || Array::new(device, rows * width);
-        let widest = (shape.taps * CHANNELS.max(width) * width).max(width * HEAD_COLUMNS);
+        let stem = partial_len(shape, (CHANNELS, width));
+        let partial = stem.max(partial_len(shape, (width, width)));
+        let partial = partial.max(partial_len(shape.product(), (width, HEAD_COLUMNS)));
+        // Of all small layers, none has more inputs than the pool, nor more outputs than these.
+        let outputs = width.max(VALUE_HIDDEN).max(KINDS);
+        let partial = partial.max(dense_partial_len((n, (2 * width).max(VALUE_HIDDEN), outputs)));
         Ok(Self {
             targets: Targets::new(device, n)?,
             gradient: Array::new(device, layout.total)?,
@@ -76,8 +82,8 @@ impl<D: Device> Back<D> {
             to_most: Array::new(device, n * width)?,
             sums: Array::new(device, n * width.max(HEAD_COLUMNS))?,
             // Enough for every smaller batch too.
-            partial: Array::new(device, splits_max(rows) * widest)?,
-            policy_partial: Array::new(device, policy_blocks(n) * POLICY_PARTIAL)?,
+            partial: Array::new(device, partial)?,
+            policy_partial: Array::new(device, policy_blocks_max(n) * POLICY_PARTIAL)?,
             losses: Array::new(device, n * 2)?,
             squares: Array::new(device, norm_blocks(layout.total))?,
             scale: Array::new(device, 2)?,
@@ -224,20 +230,20 @@ impl<D: Device> DeviceTrainer<D> {
 
         let (hidden, dhidden, dpooled) = (&space.hidden, &back.dhidden, &back.dpooled);
         let sizes = (n, VALUE_HIDDEN, SEATS_MAX);
-        ops.dense_weights(Some(hidden), &space.value, into(layout.value_w2), sizes)?;
+        ops.dense_weights(Some(hidden), &space.value, &back.partial, into(layout.value_w2), sizes)?;
         ops.column_sums(&space.value, into(layout.value_b2), (n, SEATS_MAX, SEATS_MAX))?;
         ops.dense_back(&space.value, of(layout.value_w2), Some(hidden), dhidden, sizes, false)?;
         let sizes = (n, 2 * width, VALUE_HIDDEN);
-        ops.dense_weights(Some(pooled), dhidden, into(layout.value_w1), sizes)?;
+        ops.dense_weights(Some(pooled), dhidden, &back.partial, into(layout.value_w1), sizes)?;
         ops.column_sums(dhidden, into(layout.value_b1), (n, VALUE_HIDDEN, VALUE_HIDDEN))?;
         ops.dense_back(dhidden, of(layout.value_w1), None, dpooled, sizes, false)?;
         let sizes = (n, 2 * width, KINDS);
-        ops.dense_weights(Some(pooled), &back.dkinds, into(layout.policy_kinds_w), sizes)?;
+        ops.dense_weights(Some(pooled), &back.dkinds, &back.partial, into(layout.policy_kinds_w), sizes)?;
         ops.column_sums(&back.dkinds, into(layout.policy_kinds_b), (n, KINDS, KINDS))?;
         ops.dense_back(&back.dkinds, of(layout.policy_kinds_w), None, dpooled, sizes, true)?;
         ops.pool_back(dpooled, (&back.to_all, &back.to_most), shape, width)?;
 
-        let product = Shape { taps: 1, ..shape };
+        let product = shape.product();
         let sizes = (width, HEAD_COLUMNS, HEAD);
         let dw = into(layout.policy_w);
         ops.weights_back(x, &back.dhead, &space.own, &back.partial, dw, product, sizes)?;
@@ -276,7 +282,7 @@ impl<D: Device> DeviceTrainer<D> {
             let mut outer = After { y: Some(before), residual: Some(g), mask: Some(x), ..After::default() };
             if block.pool.len > 0 {
                 let (pooled, sizes) = (space.pooled(i), (n, 2 * width, width));
-                ops.dense_weights(Some(pooled), sums, into(block.pool), sizes)?;
+                ops.dense_weights(Some(pooled), sums, partial, into(block.pool), sizes)?;
                 let w = (&weights.all32, block.pool.start);
                 ops.dense_back(sums, w, None, &back.dpooled, sizes, false)?;
                 ops.pool_back(&back.dpooled, (&back.to_all, &back.to_most), shape, width)?;
@@ -289,7 +295,13 @@ impl<D: Device> DeviceTrainer<D> {
         let g = &back.g[0];
         ops.board_sums(g, sums, shape, width)?;
         ops.column_sums(sums, into(layout.stem_b), (n, width, width))?;
-        ops.dense_weights(Some(&space.globals), sums, into(layout.stem_globals), (n, GLOBALS, width))?;
+        ops.dense_weights(
+            Some(&space.globals),
+            sums,
+            partial,
+            into(layout.stem_globals),
+            (n, GLOBALS, width),
+        )?;
         let sizes = (CHANNELS, width, width);
         ops.weights_back(&space.planes, g, sources, partial, into(layout.stem_w), shape, sizes)
     }

@@ -267,8 +267,9 @@ pub fn occupancies() -> Result<Vec<KernelOccupancy>, TrainError> {
     };
     for board in [Board::Hex8, Board::Square19] {
         for architecture in sizes(board) {
-            add(record_forward(board, architecture, 1)?.recorded);
-            add(record_training(board, architecture, 1)?.recorded);
+            // So many that convolutions have their largest blocks.
+            add(record_forward(board, architecture, 1024)?.recorded);
+            add(record_training(board, architecture, 1024)?.recorded);
         }
     }
     for board in Board::ALL {

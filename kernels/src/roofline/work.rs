@@ -51,6 +51,21 @@ fn tile_bytes(warp_steps: f64, n: f64) -> f64 {
     warp_steps * (2.0 + n / 16.0) * 512.0
 }
 
+/// Blocks of the small layers, of 32 by 32 sums over so much of an inner dimension, 32 at a time: both factors are copied to
+/// shared memory, where a warp reads nine words for eight sums of each lane.
+fn dense(blocks: f64, inner: f64) -> Work {
+    let steps = (inner / 32.0).ceil();
+    let copied = 2.0 * 32.0 * 32.0 * 4.0;
+    Work {
+        shared_bytes: blocks * (steps * copied + inner * 4.0 * 9.0 * 128.0),
+        cache_bytes: blocks * (steps * copied + 32.0 * 32.0 * 4.0),
+        // Seventeen instructions of four warps, of which a multiprocessor issues four a cycle; a line for each copied.
+        lines: blocks * (steps * 64.0 + inner * 17.0),
+        chain: steps * 2.0 * CACHE + inner * (NEAR / AHEAD + 17.0),
+        ..Work::default()
+    }
+}
+
 /// Which kernel it is decides what its numbers mean; one that is not known has no work.
 pub(crate) fn work(launch: &Launch, moves: Moves) -> Work {
     let blocks = f64::from(launch.grid.blocks.0) * f64::from(launch.grid.blocks.1);
@@ -73,18 +88,22 @@ pub(crate) fn work(launch: &Launch, moves: Moves) -> Work {
         }
         "conv_32" | "conv_64" | "conv_96" | "conv_128" | "conv_back_32" | "conv_back_64" | "conv_back_96"
         | "conv_back_128" => {
-            let (rows, taps, k) = (int(0), int(2), int(3));
-            let steps = taps * (k / 32.0).ceil();
-            let tiles = blocks * steps * 2.0 * (128.0 + n) * 32.0;
+            let (rows, taps, k, reach) = (int(0), int(2), int(3), int(4));
+            // Rows of a block with those around them, once; all weights.
+            let copied = blocks * 2.0 * k * (threads + 2.0 * reach + taps * n);
+            let sources = blocks * threads * taps * 2.0;
             // y, y32, residual, mask: arrays 3, 4, 7, 8.
             let after = rows * n * (2.0 * there(3) + 4.0 * there(4) + 2.0 * there(7) + 2.0 * there(8));
             Work {
                 useful_flops: 2.0 * rows * taps * k * n,
-                tensor_flops: 2.0 * blocks * 128.0 * steps * 32.0 * n,
-                shared_bytes: tiles + tile_bytes(blocks * 4.0 * steps * 2.0, n) + blocks * 128.0 * n * 8.0,
-                cache_bytes: tiles + after,
+                tensor_flops: 2.0 * blocks * threads * taps * k * n,
+                shared_bytes: copied
+                    + 2.0 * sources
+                    + tile_bytes(blocks * threads / 32.0 * taps * k / 16.0, n)
+                    + blocks * threads * n * 8.0,
+                cache_bytes: copied + sources + after,
                 memory_bytes: rows * k * 2.0 + after + 2.0 * taps * k * n,
-                chain: 2.0 * MEMORY,
+                chain: 2.0 * MEMORY + taps / AHEAD * CACHE,
                 ..Work::default()
             }
         }
@@ -138,34 +157,21 @@ pub(crate) fn work(launch: &Launch, moves: Moves) -> Work {
         }
         "dense" => {
             let (rows, inputs, outputs) = (int(0), int(1), int(2));
-            Work {
-                memory_bytes: (rows * (inputs + outputs) + inputs * outputs) * 4.0,
-                cache_bytes: rows * inputs * 4.0 + blocks * inputs * outputs.min(threads) * 4.0,
-                lines: rows * outputs * inputs / 32.0 * 2.0,
-                chain: inputs / AHEAD * CACHE,
-                ..Work::default()
-            }
+            let memory_bytes = (rows * (inputs + outputs) + inputs * outputs) * 4.0;
+            Work { memory_bytes, ..dense(blocks, inputs) }
         }
         "dense_back" => {
             let (rows, inputs, outputs) = (int(0), int(1), int(2));
-            Work {
-                memory_bytes: (rows * (inputs + outputs) + inputs * outputs) * 4.0,
-                cache_bytes: rows * outputs * 4.0 + blocks * threads.min(inputs) * outputs * 4.0,
-                // Each lane reads a row of the weights of its own.
-                lines: rows * inputs * outputs,
-                chain: outputs / AHEAD * CACHE,
-                ..Work::default()
-            }
+            // What is added to, and the mask.
+            let more = rows * inputs * (int(3) + there(2)) * 4.0;
+            let memory_bytes = (rows * (inputs + outputs) + inputs * outputs) * 4.0 + more;
+            Work { memory_bytes, ..dense(blocks, outputs) }
         }
         "dense_weights" => {
-            let (rows, inputs, outputs) = (int(0), int(1), int(2));
-            Work {
-                memory_bytes: (rows * (inputs + outputs) + inputs * outputs) * 4.0,
-                cache_bytes: blocks * rows * (outputs.min(threads) + threads / outputs) * 4.0,
-                lines: rows * inputs * outputs / 32.0 * 2.0,
-                chain: rows / AHEAD * CACHE,
-                ..Work::default()
-            }
+            let (rows, inputs, outputs, of_split) = (int(0), int(1), int(2), int(3));
+            let splits = f64::from(launch.grid.blocks.1);
+            let memory_bytes = (rows * (inputs + outputs) + splits * inputs * outputs) * 4.0;
+            Work { memory_bytes, ..dense(blocks, of_split.min(rows)) }
         }
         "policy_logits" => Work {
             memory_bytes: moves.count * 20.0 + int(0) * int(1) * 96.0 * 4.0,
@@ -193,18 +199,27 @@ pub(crate) fn work(launch: &Launch, moves: Moves) -> Work {
             }
         }
         "weights_back_32" | "weights_back_64" | "weights_back_96" | "weights_back_128" => {
-            let (rows, taps, k, of_split) = (int(0), int(2), int(3), int(4));
+            let (rows, cells, taps, k, of_split, reach) = (int(0), int(1), int(2), int(3), int(4), int(5));
             let splits = f64::from(launch.grid.blocks.1);
             let steps = (of_split / 32.0).ceil();
-            let tiles = blocks * steps * 2.0 * (threads + n) * 32.0;
+            // Rows of a split with those around them, once for all taps; dy for each block that shares the inputs.
+            let around = steps * 32.0 + 2.0 * reach;
+            let dy = blocks * steps * 32.0 * n * 2.0;
+            let sources = blocks * cells * taps * 2.0;
+            // Every lane of a warp looks up which row it names.
+            let lookups = blocks * threads * steps * 2.0 * 2.0;
             let partial = splits * taps * k * n * 4.0;
             Work {
                 useful_flops: 2.0 * rows * taps * k * n,
                 tensor_flops: 2.0 * blocks * steps * 32.0 * threads * n,
-                shared_bytes: tiles + tile_bytes(blocks * threads / 32.0 * steps * 2.0, n),
-                cache_bytes: tiles + partial,
+                shared_bytes: dy
+                    + blocks * around * threads / taps * 2.0
+                    + sources
+                    + lookups
+                    + tile_bytes(blocks * threads / 32.0 * steps * 2.0, n),
+                cache_bytes: dy + splits * around * k * 2.0 + sources + partial,
                 memory_bytes: rows * (k + n) * 2.0 + partial,
-                chain: 2.0 * MEMORY,
+                chain: 2.0 * MEMORY + cells * taps / threads / AHEAD * CACHE,
                 ..Work::default()
             }
         }

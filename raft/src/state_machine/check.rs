@@ -13,12 +13,18 @@ use crate::{
 
 /// Largest gain or loss that one evaluation may claim: ratings are sums of them.
 const ELO_DELTA_MAX: f64 = 100_000.0;
+/// Latest time that a command may bear, milliseconds since the epoch: the end of the year 9999. No clock is asked, since
+/// every node must come to the same.
+const AT_MS_MAX: u64 = 253_402_300_799_999;
 
 /// Refuses what is too large or senseless, before anything else looks at it.
 ///
 /// # Errors
 /// [`Refusal::Invalid`].
 pub fn check(command: &Command) -> Result<(), Refusal> {
+    if command.at_ms() > AT_MS_MAX {
+        return Err(Refusal::Invalid("time".into()));
+    }
     match command {
         Command::RegisterNode { peer_id, name, addrs, http, version, boot: _, at_ms: _ } => {
             if peer_id.is_empty() || addrs.len() > ADDRESSES_MAX {

@@ -216,21 +216,27 @@ impl Claims {
         let sql = "SELECT COALESCE(MAX(unhealthy), 0) FROM health_told";
         Ok(self.0.query_row(sql, [], |row| row.get(0))?)
     }
+}
 
-    /// Remembers what the others were told.
-    pub(super) fn tell(&self, unhealthy: bool) -> Result<(), LogError> {
-        self.0.execute("INSERT OR REPLACE INTO health_told VALUES (1, ?)", [unhealthy])?;
-        Ok(())
-    }
+/// Remembers what the others are told: in the transaction that keeps the event, so that a kill in between does not have
+/// it told again. The table is there since [`Claims::open`].
+pub(super) fn tell(connection: &Connection, unhealthy: bool) -> rusqlite::Result<()> {
+    connection.execute("INSERT OR REPLACE INTO health_told VALUES (1, ?)", [unhealthy]).map(drop)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
+        clock::now_ms,
         daemons::fixture::World,
-        events::{ClusterHealth, HostOffline, HostOnline},
+        events::{
+            ClusterHealth, HostOffline, HostOnline,
+            runner::kills::{Started, at_every_await_point},
+        },
     };
+    use futures::FutureExt;
+    use std::sync::Arc;
 
     fn logged(event: Event, injected: bool, at_ms: i64) -> Logged {
         Logged {
@@ -307,14 +313,43 @@ mod tests {
         check(&[(cluster(true), true, 10), (cluster(false), true, 11)], 12, &[]);
     }
 
+    #[tokio::test]
+    async fn a_kill_at_any_await_point_loses_no_word() {
+        let world = World::with_nodes(3);
+        let words =
+            [offline("node-2"), cluster(true), offline("node-3"), offline("node-9"), online("node-2")];
+        let expected = [Claim::Cluster("an operator says so: drill".into()), Claim::Host(3)];
+        let start = |_: &Path| {
+            let state = Arc::new(world.state.clone());
+            let handle = move |logged: Arc<Logged>| {
+                let state = Arc::clone(&state);
+                async move {
+                    tokio::task::yield_now().await;
+                    Ok(Word::of(&logged, &state).map(Word::effect))
+                }
+                .boxed()
+            };
+            Started { handle: Box::new(handle), beside: std::future::pending().boxed() }
+        };
+        let read = |folder: &Path| {
+            let claims = Claims::open(&folder.join("node.db")).unwrap();
+            claims.current(now_ms()).unwrap()
+        };
+        let found = at_every_await_point(&words, start, read).await;
+        assert!(found.len() > 10, "{} await points", found.len());
+        for (polls, found) in found.iter().enumerate() {
+            assert_eq!(found[..], expected, "killed after {polls} polls");
+        }
+    }
+
     #[test]
     fn what_was_told_is_remembered() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("node.db");
         assert!(!Claims::open(&path).unwrap().told().unwrap());
-        Claims::open(&path).unwrap().tell(true).unwrap();
+        tell(&Claims::open(&path).unwrap().0, true).unwrap();
         assert!(Claims::open(&path).unwrap().told().unwrap());
-        Claims::open(&path).unwrap().tell(false).unwrap();
+        tell(&Claims::open(&path).unwrap().0, false).unwrap();
         assert!(!Claims::open(&path).unwrap().told().unwrap());
     }
 }

@@ -190,7 +190,9 @@ impl Runner {
             }
             if rate < 1.0 {
                 let rest = step.elapsed().mul_f64(rate.recip() - 1.0).min(REST_MAX);
-                self.runtime.block_on(self.stop.run_until_cancelled(tokio::time::sleep(rest)));
+                // A timer begins in the runtime, and this thread is none of its own.
+                let resting = async { self.stop.run_until_cancelled(tokio::time::sleep(rest)).await };
+                self.runtime.block_on(resting);
             }
             if self.orders.has_changed().unwrap_or(true) {
                 break;

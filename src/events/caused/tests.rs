@@ -1,7 +1,10 @@
 //! One cluster's life, command by command, and the events of each.
 
 use super::{
-    super::{EvaluationStarted, Event},
+    super::{
+        EvaluationStarted, Event,
+        envelope::{Envelope, EventId},
+    },
     *,
 };
 use raft::{
@@ -441,4 +444,49 @@ fn payloads_say_what_the_state_says() {
         timestamp: 7.0,
     };
     assert_eq!(events[..1], [Event::EvaluationStarted(expected)]);
+}
+
+#[test]
+fn in_the_largest_cluster_every_event_fits_its_envelope() {
+    let mut life = started();
+    let nodes = raft::state_machine::NODES_MAX as u64;
+    for id in 4..=nodes {
+        let command = Command::RegisterNode {
+            peer_id: format!("peer-{id}"),
+            name: "h".repeat(raft::TEXT_BYTES_MAX),
+            addrs: vec![],
+            http: String::new(),
+            version: String::new(),
+            boot: id,
+            at_ms: 1,
+        };
+        assert!(matches!(life.events(&command).0, Response::Node { .. }));
+    }
+    for node in 1..=nodes {
+        life.events(&Command::ModelHeld { model: hash("untrained"), node, at_ms: 1 });
+    }
+    let fits = |event: &Event| {
+        let id = EventId::raft(1, 0);
+        let causes = vec![id.clone()];
+        let event = event.clone();
+        Envelope { id, at_ms: 1, flow_previous: None, causes, injected: false, event }.encode().is_ok()
+    };
+    let moved =
+        || Event::HostOnline(HostOnline { node_id: String::new(), host: String::new(), timestamp: 0.0 });
+    let started = with_distribution(moved(), false, &life.state, &life.state, KEY, 1.0);
+    assert!(started.len() == 2 && started.iter().all(fits), "{started:?}");
+    // Who is away is named as such, and not among those that hold it.
+    for node in 1..=nodes / 2 {
+        let reason = "no heartbeat".to_owned();
+        let observed_boot = node;
+        life.events(&Command::SetOnline { node, online: false, reason, observed_boot, at_ms: 1 });
+    }
+    let complete = distribution(&life.state, KEY, hash("untrained"), 1.0);
+    assert!(fits(&complete));
+    let Event::ModelDistributionComplete(complete) = complete else { panic!("{complete:?}") };
+    assert_eq!((complete.target_hosts.len(), complete.offline_hosts.len()), (HOSTS_MAX, HOSTS_MAX));
+    assert_eq!(
+        (complete.target_hosts[0].as_str(), complete.offline_hosts[0].as_str()),
+        ("node-513", "node-1")
+    );
 }

@@ -9,7 +9,7 @@ use crate::events::{
     envelope::{CAUSES_MAX, Envelope, EventId, RAFT, Signed},
     tables::Writer,
 };
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 impl EventLog {
     /// Keeps an event of this node and returns the message that tells the others.
@@ -38,6 +38,24 @@ impl EventLog {
         Ok(signed.map(|signed| signed.encode()).transpose()?)
     }
 
+    /// [`Self::emit`], and with it another change of `node.db`: both or neither. `change` is on a thread that may block.
+    ///
+    /// # Errors
+    /// [`LogError`]; then nothing was kept and nothing changed.
+    pub fn emit_with(
+        &self,
+        emission: impl Into<Emission>,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+    ) -> Result<Vec<u8>, LogError> {
+        let emission = emission.into();
+        emission.event.check()?;
+        let signed = self.write(|writer| {
+            change(writer.connection)?;
+            self.emit_one(writer, emission)
+        })?;
+        Ok(signed.encode()?)
+    }
+
     /// Keeps events of this node, all or none, in one synced transaction.
     ///
     /// # Errors
@@ -59,16 +77,17 @@ impl EventLog {
         };
         let flow_previous = tail("")?;
         let decided = tail(RAFT)?.map(|sequence| EventId { origin: RAFT.to_owned(), epoch: 0, sequence });
-        let heard = writer.take_heads(event.flow(), (&self.origin, self.epoch))?;
+        let (epoch, last) = writer.emitter()?;
+        let heard = writer.take_heads(event.flow(), (&self.origin, epoch))?;
         let mut causes: Vec<EventId> = Vec::new();
         for cause in named.into_iter().chain(decided).chain(heard) {
             if causes.len() < CAUSES_MAX && !causes.contains(&cause) {
                 causes.push(cause);
             }
         }
-        let sql = "UPDATE event_emitter SET sequence = sequence + 1 RETURNING sequence";
-        let sequence = writer.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-        let id = EventId { origin: self.origin.clone(), epoch: self.epoch, sequence };
+        let sequence = last + 1;
+        writer.connection.prepare_cached("UPDATE event_emitter SET sequence = ?")?.execute([sequence])?;
+        let id = EventId { origin: self.origin.clone(), epoch, sequence };
         let envelope = Envelope { id, at_ms: writer.now_ms, flow_previous, causes, injected, event };
         let signed = envelope.sign(&self.signer)?;
         writer.log(&envelope, &signed)?;

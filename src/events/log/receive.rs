@@ -75,7 +75,6 @@ impl EventLog {
         let mut opened = Vec::new();
         for (from, signed) in events {
             match signed.open(now_ms).and_then(|envelope| check(from, envelope)) {
-                Ok(envelope) if envelope.id.origin == self.origin && envelope.id.epoch == self.epoch => {}
                 Ok(envelope) => opened.push((envelope, signed)),
                 Err(refused) => received.refused.push(refused),
             }
@@ -85,6 +84,9 @@ impl EventLog {
         }
         self.write(|writer| {
             for (envelope, signed) in &opened {
+                if let Some(from) = self.twice_from(writer, &envelope.id, signed)? {
+                    self.begin_anew(writer, from)?;
+                }
                 match writer.store(envelope, signed)? {
                     Stored::Logged => received.new += 1,
                     Stored::Parked => {

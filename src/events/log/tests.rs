@@ -1,5 +1,8 @@
 //! One log, and two that tell each other.
 
+mod bounds;
+mod restored;
+
 use super::*;
 use crate::events::{EventHook, HostOnline, LeaderElected, Regression, TrainingProgress};
 use raft::{ApplyHook, ClusterState, Command};
@@ -125,9 +128,9 @@ fn an_event_waits_for_its_cause_but_not_for_ever() {
     let effect = b.emit_all(vec![emission]).unwrap().remove(0);
     receive(&c, &effect);
     assert_eq!(events(&c), []);
-    c.maintain_at(clock() + 14 * 60_000, KEPT).unwrap();
+    c.maintain_at(clock() + 14 * 60_000, KEPT, 1000).unwrap();
     assert_eq!(events(&c), []);
-    c.maintain_at(clock() + 16 * 60_000, KEPT).unwrap();
+    c.maintain_at(clock() + 16 * 60_000, KEPT, 1000).unwrap();
     assert_eq!(events(&c), [cleared("square8_2p", 2.0)]);
     receive(&c, &cause);
     assert_eq!(events(&c).len(), 2);
@@ -141,7 +144,7 @@ fn a_node_that_was_away_too_long_goes_on_from_what_is_left() {
     let (a, b) = (open(&folder, "a"), open(&folder, "b"));
     let first = emit(&a, online("node-1"));
     (2..=9).for_each(|n| drop(emit(&a, online(&format!("node-{n}")))));
-    a.maintain_at(clock(), 3).unwrap();
+    a.maintain_at(clock(), 3, 1000).unwrap();
     assert_eq!(events(&a).len(), 3);
     let answer = a.answer(&b.vector().unwrap()).unwrap();
     assert_eq!(answer.floors.iter().map(|floor| floor.lost_to).collect::<Vec<_>>(), [6]);
@@ -161,7 +164,7 @@ fn a_peer_cannot_make_a_node_give_up_its_own_events() {
     let log = open(&folder, "a");
     emit(&log, online("node-1"));
     let before = log.vector().unwrap();
-    let own = Floor { origin: log.origin.clone(), epoch: log.epoch, lost_to: 1000 };
+    let own = Floor { origin: log.origin.clone(), epoch: log.opened.0, lost_to: 1000 };
     let raft = Floor { origin: RAFT.into(), epoch: 0, lost_to: 1000 };
     log.give_up(&[own, raft]).unwrap();
     assert_eq!(log.vector().unwrap(), before);
@@ -172,7 +175,7 @@ fn a_peer_cannot_make_a_node_miss_what_is_to_come() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = (open(&folder, "a"), open(&folder, "b"));
     receive(&b, &emit(&a, online("node-1")));
-    let floor = |lost_to| Floor { origin: a.origin.clone(), epoch: a.epoch, lost_to };
+    let floor = |lost_to| Floor { origin: a.origin.clone(), epoch: a.opened.0, lost_to };
     assert_eq!(b.give_up(&[floor(1000)]).unwrap(), 0);
     assert_eq!(b.give_up(&[Floor { origin: "nobody".into(), epoch: 1, lost_to: 1000 }]).unwrap(), 0);
     assert_eq!(receive(&b, &emit(&a, online("node-2"))).new, 1);
@@ -289,12 +292,12 @@ fn old_events_are_dropped_but_not_before_they_are_handled() {
         }),
     );
     let days = |days: i64| clock() + days * 24 * 3_600_000;
-    a.maintain_at(days(6), KEPT).unwrap();
+    a.maintain_at(days(6), KEPT, 1000).unwrap();
     assert_eq!(events(&a).len(), 2);
-    a.maintain_at(days(8), KEPT).unwrap();
+    a.maintain_at(days(8), KEPT, 1000).unwrap();
     assert_eq!(rows(&a, "SELECT sequence FROM event_log"), 2, "a handler has yet to see it");
     a.commits.connection().execute("DELETE FROM event_inbox", []).unwrap();
-    a.maintain_at(days(8), KEPT).unwrap();
+    a.maintain_at(days(8), KEPT, 1000).unwrap();
     assert_eq!(events(&a), []);
     let have = a.vector().unwrap().into_values().next().unwrap();
     assert_eq!((have.contiguous, have.beyond), (2, vec![]), "it is known that they were here");
@@ -312,7 +315,7 @@ fn old_events_are_dropped_but_not_before_they_are_handled() {
             .unwrap();
         drop(emit(&a, online("node-2")));
     });
-    a.maintain_at(clock(), 3).unwrap();
+    a.maintain_at(clock(), 3, 1000).unwrap();
     assert_eq!((events(&a).len(), rows(&a, "SELECT count(*) FROM event_inbox")), (6, 6));
 }
 
@@ -402,6 +405,61 @@ fn applied_commands_become_events_with_their_log_index() {
     let rows: i64 = connection.query_row("SELECT count(*) FROM event_inbox", [], |row| row.get(0)).unwrap();
     assert_eq!(rows, 1, "the handler's row came in the same transaction");
     assert_eq!(log.vector().unwrap().len(), 0, "never sent");
+}
+
+/// Whatever a command says, consensus goes on: a bound that `check` lacks, on a time or on a text.
+#[test]
+fn a_command_that_makes_no_event_stops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(&folder, "a");
+    let mut connection = connect(&folder.path().join("a.db")).unwrap();
+    let mut hook = EventHook::new(400, Subscriptions::default());
+    let state = ClusterState::default();
+    let mut apply = |index, name: &str, at_ms| {
+        let command = Command::RegisterNode {
+            peer_id: "p".into(),
+            name: name.into(),
+            addrs: vec![],
+            http: String::new(),
+            version: String::new(),
+            boot: 1,
+            at_ms,
+        };
+        let response = raft::Response::Node { id: 1, came_online: true };
+        let tx = connection.transaction().unwrap();
+        hook.on_apply(&tx, index, &command, &response, &state).unwrap();
+        tx.commit().unwrap();
+    };
+    apply(5, "host", u64::MAX);
+    apply(6, &"x".repeat(20_000), 2000);
+    apply(7, "host", 3000);
+    let kept: Vec<_> = log.since(0, 9).unwrap().iter().map(|e| (e.sequence, e.at_ms)).collect();
+    assert_eq!(kept, [(80, i64::MAX), (112, 3000)]);
+}
+
+/// A row of the disk that cannot be read is no reason either: neither for Raft nor for what waits behind it.
+#[test]
+fn a_damaged_parked_event_stops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (open(&folder, "a"), open(&folder, "b"));
+    let mut state = ClusterState::default();
+    let response = raft::state_machine::apply(&mut state, 5, &register(1));
+    let apply = |name: &str| {
+        let mut connection = connect(&folder.path().join(name)).unwrap();
+        let tx = connection.transaction().unwrap();
+        let mut hook = EventHook::new(400, Subscriptions::default());
+        hook.on_apply(&tx, 5, &register(1), &response, &state).unwrap();
+        tx.commit().unwrap();
+    };
+    apply("a.db");
+    receive(&b, &emit(&a, online("node-8")));
+    receive(&b, &emit(&a, online("node-9")));
+    let damage = "UPDATE event_parked SET envelope = x'00' WHERE sequence = 1";
+    b.commits.connection().execute(damage, []).unwrap();
+    apply("b.db");
+    let names: Vec<i64> = b.since(0, 9).unwrap().iter().map(|logged| logged.sequence).collect();
+    assert_eq!(names, [80, 2]);
+    assert_eq!(rows(&b, "SELECT count(*) FROM event_parked"), 0);
 }
 
 #[test]

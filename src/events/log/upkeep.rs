@@ -3,10 +3,11 @@
 //! Invariant: no peer's word alone has this node pass over an event that may yet come: its origin's signature on a later
 //! one must be here.
 
-use super::{EventLog, FORGOTTEN, HORIZON, KEPT, KEPT_FOR, LogError, PRUNED_MAX};
+use super::{EventLog, FORGOTTEN, HORIZON, KEPT, KEPT_FOR, LogError, PRUNED_MAX, REMEMBERED_MAX};
 use crate::events::{
     envelope::{EventId, RAFT},
     repair::Floor,
+    tables::Writer,
 };
 use rusqlite::params;
 use std::time::Duration;
@@ -19,14 +20,17 @@ impl EventLog {
     /// # Errors
     /// [`LogError`].
     pub fn give_up(&self, floors: &[Floor]) -> Result<usize, LogError> {
-        let own = |floor: &&Floor| (&floor.origin, floor.epoch) == (&self.origin, self.epoch);
-        let others: Vec<_> = floors.iter().filter(|floor| floor.origin != RAFT && !own(floor)).collect();
-        if others.is_empty() {
+        let floors: Vec<_> = floors.iter().filter(|floor| floor.origin != RAFT).collect();
+        if floors.is_empty() {
             return Ok(0);
         }
         self.write(|writer| {
             let mut moved = 0;
-            for Floor { origin, epoch, lost_to } in others {
+            let own = (&self.origin, writer.emitter()?.0);
+            for Floor { origin, epoch, lost_to } in floors {
+                if (origin, *epoch) == own {
+                    continue;
+                }
                 let lost = EventId { origin: origin.clone(), epoch: *epoch, sequence: *lost_to };
                 let proven =
                     EventId { sequence: writer.proven(origin, *epoch)?.min(lost_to + 1) - 1, ..lost.clone() };
@@ -40,15 +44,16 @@ impl EventLog {
         })
     }
 
-    /// Lets go on what waited too long, and drops what is too old. Called now and then.
+    /// Lets go on what waited too long, and drops what is too old. Called now and then, and again at once when there is
+    /// more to drop than one transaction shall.
     ///
     /// # Errors
     /// [`LogError`].
-    pub fn maintain(&self) -> Result<(), LogError> {
-        self.maintain_at((self.clock)(), KEPT)
+    pub fn maintain(&self) -> Result<bool, LogError> {
+        self.maintain_at((self.clock)(), KEPT, PRUNED_MAX)
     }
 
-    pub(super) fn maintain_at(&self, now_ms: i64, kept: i64) -> Result<(), LogError> {
+    pub(super) fn maintain_at(&self, now_ms: i64, kept: i64, at_once: i64) -> Result<bool, LogError> {
         let ago = |duration: Duration| now_ms.saturating_sub(duration.as_millis() as i64);
         self.write(|writer| {
             let expired = writer.expire(ago(HORIZON))?;
@@ -60,7 +65,7 @@ impl EventLog {
                        (position <= (SELECT MAX(position) FROM event_log) - ?1 OR received_ms < ?2) AND \
                        (position NOT IN (SELECT position FROM event_inbox) OR \
                        position <= (SELECT MAX(position) FROM event_log) - 2 * ?1) ORDER BY position LIMIT ?3)";
-            let pruned = writer.connection.execute(sql, params![kept, ago(KEPT_FOR), PRUNED_MAX])?;
+            let pruned = writer.connection.execute(sql, params![kept, ago(KEPT_FOR), at_once])?;
             if pruned > 0 {
                 let sql = "DELETE FROM event_inbox WHERE position < (SELECT MIN(position) FROM event_log)";
                 let unseen = writer.connection.execute(sql, [])?;
@@ -71,11 +76,25 @@ impl EventLog {
                 tracing::info!(pruned, unseen, "old events were dropped");
             }
             let old = ago(FORGOTTEN);
-            writer.connection.execute("DELETE FROM event_done WHERE at_ms < ?", [old])?;
-            writer.connection.execute("DELETE FROM event_told WHERE at_ms < ?", [old])?;
+            forget(writer, old, REMEMBERED_MAX)?;
             let sql = "DELETE FROM event_vector WHERE updated_ms < ? AND origin NOT IN (?, ?)";
             writer.connection.execute(sql, params![old, RAFT, self.origin])?;
-            Ok(())
+            Ok(pruned as i64 == at_once)
         })
     }
+}
+
+/// Forgets what was handled and told before `before_ms`, and of the rest all but the newest `most`.
+pub(super) fn forget(writer: &Writer<'_>, before_ms: i64, most: i64) -> Result<(), LogError> {
+    for table in ["event_done", "event_told"] {
+        let sql = format!(
+            "DELETE FROM {table} WHERE at_ms < ?1 OR at_ms <= (SELECT at_ms FROM {table} ORDER BY at_ms DESC \
+             LIMIT 1 OFFSET ?2)"
+        );
+        let forgotten = writer.connection.prepare_cached(&sql)?.execute([before_ms, most])?;
+        if forgotten > 0 {
+            tracing::debug!(table, forgotten, "what was handled long ago is forgotten");
+        }
+    }
+    Ok(())
 }

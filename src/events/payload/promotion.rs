@@ -40,9 +40,9 @@ pub struct ModelDistributionComplete {
     pub model_id: Hash,
     /// The champion's file.
     pub model_path: String,
-    /// Nodes that hold it.
+    /// Nodes that are here and hold it; 256 at most are named.
     pub target_hosts: Vec<String>,
-    /// Nodes that are away and will fetch it when they return.
+    /// Nodes that are away and will fetch it when they return; 256 at most are named.
     pub offline_hosts: Vec<String>,
     /// Unix seconds.
     pub timestamp: f64,
@@ -60,7 +60,7 @@ pub struct ModelDistributionStarted {
     /// The model's file.
     #[serde(default)]
     pub model_path: String,
-    /// Nodes that shall have it.
+    /// Nodes that shall have it; 256 at most are named.
     pub target_hosts: Vec<String>,
     /// Unix seconds.
     pub timestamp: f64,

@@ -4,6 +4,7 @@ use super::{
     tests::{Rig, cleared},
     *,
 };
+use crate::events::{Event, log::Emission};
 use std::{
     collections::HashMap, future::poll_fn, path::Path, pin::pin, process::Command, sync::Mutex, task::Poll,
 };
@@ -137,6 +138,51 @@ async fn a_kill_at_any_await_point_does_not_change_the_effects() {
         }
         println!("killed at each of {polls} await points, failures: {fails}");
         assert!(polls > 10, "{polls} await points");
+    }
+}
+
+/// A handler, and what runs beside it and dies with it.
+pub(crate) struct Started {
+    pub(crate) handle: Box<dyn Fn(Arc<Logged>) -> Handling + Send + Sync>,
+    pub(crate) beside: BoxFuture<'static, ()>,
+}
+
+/// Has a handler, begun by `start` in a folder, handle what operators emit; kills it at each await point in turn, and lets
+/// it begin again. What `read` finds in the folder each time, the last time without a kill.
+pub(crate) async fn at_every_await_point<T>(
+    events: &[Event],
+    start: impl Fn(&Path) -> Started,
+    read: impl Fn(&Path) -> T,
+) -> Vec<T> {
+    let names: BTreeSet<&'static str> = events.iter().map(Event::name).collect();
+    let names: Vec<_> = names.into_iter().collect();
+    let mut found = Vec::new();
+    loop {
+        let rig = Rig::new(&names);
+        for event in events.iter().cloned() {
+            rig.log.emit_all(vec![Emission { event, causes: Vec::new(), injected: true }]).unwrap();
+        }
+        let folder = rig.folder.path();
+        let run = async || {
+            let Started { handle, beside } = start(folder);
+            let mut handlers = Handlers::default();
+            handlers.on("h", &[], handle);
+            let quorum = watch::Sender::new(true);
+            let (path, shutdown) = (folder.join("node.db"), CancellationToken::new());
+            let runner = Runner::with_pauses(&path, handlers, quorum.subscribe(), shutdown, PAUSES).unwrap();
+            tokio::select! {
+                () = runner.drain() => {}
+                () = beside => panic!("it ended"),
+            }
+            let (handlers, dead) = runner.status().await.unwrap();
+            assert_eq!((handlers[0].waiting, dead), (0, 0), "{handlers:?}");
+        };
+        let ended = at_most(found.len(), run()).await;
+        run().await;
+        found.push(read(folder));
+        if ended {
+            return found;
+        }
     }
 }
 

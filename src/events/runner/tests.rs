@@ -153,11 +153,11 @@ async fn a_poisoned_event_is_tried_three_times_and_blocks_no_other() {
     assert_eq!(runner.dead_letter(letters[0].id).await.unwrap().as_ref(), Some(&letters[0]));
 
     let replayed = runner.replay_dlq_events(24).await.unwrap();
-    assert_eq!(replayed, Replayed { replayed: 2, recovered: 0, failed: 2, waiting: 0 });
+    assert_eq!(replayed, Replayed { replayed: 2, recovered: 0, failed: 2, waiting: 0, left: 0 });
     assert_eq!(runner.dead_letters(0).await.unwrap()[0].retry_count, 4);
     cured.store(1, Ordering::Relaxed);
     let replayed = runner.replay_dlq_events(24).await.unwrap();
-    assert_eq!(replayed, Replayed { replayed: 2, recovered: 2, failed: 0, waiting: 0 });
+    assert_eq!(replayed, Replayed { replayed: 2, recovered: 2, failed: 0, waiting: 0, left: 0 });
     assert_eq!(runner.dead_letters(0).await.unwrap(), []);
     assert_eq!(runner.purge(None).await.unwrap(), 0);
     running.stop().await;
@@ -346,7 +346,7 @@ async fn an_effect_that_fails_is_a_failed_attempt_and_leaves_nothing() {
     assert_eq!(errors[0], ("the effect failed: no such table: absent", 3));
     assert_eq!(errors[1], ("the effect failed: it panicked", 3));
     let replayed = running.runner.replay_dlq_events(24).await.unwrap();
-    assert_eq!(replayed, Replayed { replayed: 2, recovered: 0, failed: 2, waiting: 0 });
+    assert_eq!(replayed, Replayed { replayed: 2, recovered: 0, failed: 2, waiting: 0, left: 0 });
     let kept: Vec<String> = connection
         .prepare("SELECT node FROM effects")
         .unwrap()
@@ -355,5 +355,77 @@ async fn an_effect_that_fails_is_a_failed_attempt_and_leaves_nothing() {
         .collect::<Result<_, _>>()
         .unwrap();
     assert_eq!(kept, ["good"]);
+    running.stop().await;
+}
+
+/// A row that was damaged, or that a build with other payloads left.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_event_is_dead_and_blocks_no_other() {
+    let rig = Rig::new(&["HOST_ONLINE", "HOST_OFFLINE"]);
+    ["a", "damaged", "b"].into_iter().for_each(|node| rig.emit(online(node)));
+    rig.emit(offline("fails"));
+    let connection = crate::events::log::connect(&rig.folder.path().join("node.db")).unwrap();
+    connection.execute("UPDATE event_log SET envelope = x'00' WHERE sequence = 2", []).unwrap();
+    let quorum = watch::Sender::new(true);
+    let running = rig.runner(&quorum, |logged| match &logged.event {
+        Event::HostOffline(_) => fail("no such host"),
+        _ => ok(),
+    });
+    running.until(|status, dead| (status.handled, dead, status.waiting) == (2, 2, 0)).await;
+    let sql = "SELECT name, error, origin = (SELECT MAX(origin) FROM event_log), sequence FROM event_dlq WHERE payload = ''";
+    let letter = connection.query_row(sql, [], |row| {
+        Ok((
+            row.get::<_, String>(0)?,
+            row.get::<_, String>(1)?,
+            row.get::<_, bool>(2)?,
+            row.get::<_, i64>(3)?,
+        ))
+    });
+    let (name, error, own, sequence) = letter.unwrap();
+    assert_eq!((name.as_str(), own, sequence), ("HOST_ONLINE", true, 2));
+    assert!(error.starts_with("the stored event is unreadable"), "{error}");
+
+    // Neither it nor a damaged letter hides the others, and both can be purged.
+    rig.emit(offline("fails too"));
+    running.until(|status, dead| (dead, status.waiting) == (3, 0)).await;
+    connection.execute("UPDATE event_dlq SET payload = '{' WHERE sequence = 4", []).unwrap();
+    let runner = &running.runner;
+    let letters = runner.dead_letters(0).await.unwrap();
+    assert_eq!(letters.iter().map(|letter| letter.payload.sequence).collect::<Vec<_>>(), [5]);
+    let replayed = runner.replay_dlq_events(24).await.unwrap();
+    assert_eq!(replayed, Replayed { replayed: 1, recovered: 0, failed: 1, waiting: 0, left: 0 });
+    assert_eq!(runner.purge(None).await.unwrap(), 3);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_ends_in_time_and_tells_what_is_left() {
+    let rig = Rig::new(&["HOST_ONLINE"]);
+    ["a", "b", "c"].into_iter().for_each(|node| rig.emit(online(node)));
+    let quorum = watch::Sender::new(true);
+    let hangs = Arc::new(AtomicU32::new(0));
+    let hang = Arc::clone(&hangs);
+    let running = rig.runner(&quorum, move |logged| {
+        let last = matches!(&logged.event, Event::HostOnline(it) if it.node_id != "a");
+        match hang.load(Ordering::Relaxed) {
+            0 => fail("at first"),
+            1 if last => ok(),
+            _ => futures::future::pending().boxed(),
+        }
+    });
+    running.until(|status, dead| (dead, status.waiting) == (3, 0)).await;
+    let replay = |ms| running.runner.replay_within(Duration::from_millis(ms), 24);
+    // One that hangs had all the time: it failed, and the others had none.
+    hangs.store(1, Ordering::Relaxed);
+    let failed = Replayed { replayed: 1, recovered: 0, failed: 1, waiting: 0, left: 2 };
+    assert_eq!(replay(300).await.unwrap(), failed);
+    assert_eq!(running.runner.dead_letters(0).await.unwrap().len(), 3);
+    hangs.store(2, Ordering::Relaxed);
+    let began = std::time::Instant::now();
+    assert_eq!(replay(300).await.unwrap(), failed);
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    hangs.store(0, Ordering::Relaxed);
+    let failed = Replayed { replayed: 3, recovered: 0, failed: 3, waiting: 0, left: 0 };
+    assert_eq!(replay(20_000).await.unwrap(), failed);
     running.stop().await;
 }

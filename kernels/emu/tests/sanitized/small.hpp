@@ -12,7 +12,7 @@ inline bool vectors(unsigned long long seed) {
     std::vector<bf16> planes(ROWS * 48), x(ROWS * WIDTH, ONE);
     std::vector<float> globals(BOARDS * 32), pooled(BOARDS * 2 * WIDTH, 1.0f), sums(BOARDS * WIDTH), all(BOARDS * WIDTH);
     std::vector<float> w(2 * WIDTH * OUT, 0.5f), bias(OUT, 1.0f), y(BOARDS * OUT), columns(OUT), dx(BOARDS * 2 * WIDTH);
-    std::vector<float> dw(2 * WIDTH * OUT);
+    std::vector<float> dw(2 * 2 * WIDTH * OUT);
     auto blocks = [](int count) { return static_cast<unsigned>((count + 127) / 128); };
     bool failed = false;
     auto run = [&](Call& call, const char* name, unsigned count, unsigned shared) {
@@ -25,12 +25,14 @@ inline bool vectors(unsigned long long seed) {
     run(Call().array(x).array(sums).number(CELLS).number(WIDTH), "board_sums", BOARDS, 0);
     run(Call().array(pooled).array(sums).array(all).number(BOARDS).number(CELLS).number(WIDTH), "pool_back",
         blocks(BOARDS * WIDTH), 0);
-    run(Call().array(pooled).array(w).array(bias).array(y).number(BOARDS).number(2 * WIDTH).number(OUT).number(1), "dense",
-        blocks(BOARDS * OUT), 0);
-    run(Call().array(y).array(w).array(pooled).array(dx).number(BOARDS).number(2 * WIDTH).number(OUT).number(0), "dense_back",
-        blocks(BOARDS * 2 * WIDTH), 0);
-    run(Call().array(pooled).array(y).array(dw).number(BOARDS).number(2 * WIDTH).number(OUT), "dense_weights",
-        blocks(2 * WIDTH * OUT), 0);
+    // Blocks have 32 by 32 sums; the vectors are in two splits.
+    constexpr unsigned SHARED = 2 * 4 * 32 * 33;
+    Call layer, back, weights;
+    layer.array(pooled).array(w).array(bias).array(y).number(BOARDS).number(2 * WIDTH).number(OUT).number(1);
+    back.array(y).array(w).array(pooled).array(dx).number(BOARDS).number(2 * WIDTH).number(OUT).number(0);
+    weights.array(pooled).array(y).array(dw).number(BOARDS).number(2 * WIDTH).number(OUT).number(3);
+    failed |= layer.fails("dense", 1, 1, 128, SHARED, seed) || back.fails("dense_back", 1, 3, 128, SHARED, seed);
+    failed |= weights.fails("dense_weights", 3, 2, 128, SHARED, seed);
     run(Call().array(y).array(columns).number(BOARDS).number(OUT), "column_sums", OUT, 16);
     return failed;
 }

@@ -6,9 +6,10 @@ use crate::action::{KINDS, PAIRS, RAYS};
 use crate::architecture::{HEAD, KEY};
 use crate::device::array::Plain;
 use crate::device::ops::{
-    After, HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, SHARED_BYTES_MAX, Shape, tower_shared_bytes,
+    HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, SHARED_BYTES_MAX, Shape, tower_shared_bytes,
 };
 use crate::device::ops_back::{Rates, State};
+use crate::device::ops_conv::After;
 use crate::device::positions::{ACTION_WORDS, HEADER, READS};
 use crate::device::targets::Targets;
 use crate::device::train::DeviceTrainer;
@@ -79,7 +80,7 @@ fn refuses_short_arrays(what: &str, launch: impl Fn(&Arrays) -> Result<(), Devic
 const BOARDS: usize = 3;
 const CELLS: usize = 61;
 const ROWS: usize = BOARDS * CELLS;
-const SHAPE: Shape = Shape { boards: BOARDS, cells: CELLS, taps: 7 };
+const SHAPE: Shape = Shape { boards: BOARDS, cells: CELLS, taps: 7, reach: 9 };
 
 #[test]
 fn short_arrays_of_a_pass_forward_are_refused() {
@@ -149,8 +150,8 @@ fn short_arrays_of_the_way_back_are_refused() {
         a.ops().dense_back(&a.of(3 * 9), (&w, 4), Some(&mask), &a.of(3 * 5), (3, 5, 9), true)
     });
     refuses_short_arrays("dense_weights", |a| {
-        let dw = a.of(1 + 5 * 9);
-        a.ops().dense_weights(Some(&a.of(3 * 5)), &a.of(3 * 9), (&dw, 1), (3, 5, 9))
+        let (partial, dw) = (a.of(5 * 9), a.of(1 + 5 * 9));
+        a.ops().dense_weights(Some(&a.of(3 * 5)), &a.of(3 * 9), &partial, (&dw, 1), (3, 5, 9))
     });
     refuses_short_arrays("losses", |a| {
         let moves = Moves {
@@ -174,7 +175,7 @@ fn short_arrays_of_the_way_back_are_refused() {
         let moves = MoveArrays::new(a);
         let (head, pairs) = (a.of(ROWS * HEAD_COLUMNS), a.of(PAIRS * KEY));
         let out = (&a.of(ROWS * HEAD_COLUMNS), &a.of(ROWS * HEAD_COLUMNS));
-        let (dkinds, partial) = (a.of(BOARDS * KINDS), a.of(POLICY_PARTIAL));
+        let (dkinds, partial) = (a.of(BOARDS * KINDS), a.of(BOARDS * POLICY_PARTIAL));
         a.ops().policy_back(&head, (&pairs, 0), &moves.moves(), &a.of(70), out, &dkinds, &partial, SHAPE)
     });
     refuses_short_arrays("weights_back", |a| {
@@ -231,7 +232,9 @@ fn shapes_that_no_kernel_takes_are_refused() {
     refused("more channels than threads", &|| ops.pool(&x, &array(), None, SHAPE, 129).unwrap());
     refused("more channels than threads", &|| ops.board_sums(&x, &array(), SHAPE, 129).unwrap());
     refused("more columns than there are", &|| ops.column_sums(&array(), (&array(), 0), (3, 4, 5)).unwrap());
-    refused("inputs of a bias", &|| ops.dense_weights(None, &array(), (&array(), 0), (3, 4, 5)).unwrap());
+    refused("inputs of a bias", &|| {
+        ops.dense_weights(None, &array(), &array(), (&array(), 0), (3, 4, 5)).unwrap()
+    });
     refused("more columns kept than there are", &|| {
         ops.sum_partials(&array(), (&array(), 0), 2, (12, 4, 5)).unwrap();
     });
@@ -271,7 +274,7 @@ fn the_largest_batch_stays_within_what_cards_launch() {
     for Launch { kernel, grid, ints, .. } in &seen.launches {
         assert!(KERNELS.contains(kernel));
         assert!(
-            grid.blocks.0 < 1 << 31 && grid.blocks.1 <= 0xffff && grid.threads <= 256,
+            grid.blocks.0 < 1 << 31 && grid.blocks.1 <= 0xffff && grid.threads <= 288,
             "{kernel}: {grid:?}"
         );
         assert!(grid.shared_bytes <= shared_max, "{kernel}: {grid:?}");

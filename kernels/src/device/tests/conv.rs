@@ -2,8 +2,8 @@
 
 use super::plain::{Conv, narrow, wide};
 use super::{Exact, Inside, assert_close, bf16, f32s, numbers, under_schedules};
-use crate::device::ops::{After, Ops, Shape, WIDTHS};
-use crate::device::ops_back::splits_max;
+use crate::device::ops::{Ops, Shape, WIDTHS};
+use crate::device::ops_conv::{After, partial_len};
 use crate::device::{Array, Bf16};
 use crate::taps::Taps;
 use rules::playout::Choices;
@@ -28,17 +28,20 @@ fn expected_back(taps: &Taps, x: &[f32], w: &[f32], rows: usize, (k, n): (usize,
     narrow(&y)
 }
 
-/// Cells that read any others, and often none.
+/// Cells that read any others up to 48 away, and often none.
 pub(super) fn graph(cells: usize, taps: usize) -> Taps {
     let mut choices = Choices::new(cells as u64);
-    let mut source = || if choices.below(4) == 0 { NONE_CELL } else { choices.below(cells) as u16 };
-    let sources = (0..cells * taps).map(|_| source()).collect();
+    let mut source = |cell: usize| {
+        let (low, high) = (cell.saturating_sub(48), cells.min(cell + 49));
+        if choices.below(4) == 0 { NONE_CELL } else { (low + choices.below(high - low)) as u16 }
+    };
+    let sources = (0..cells * taps).map(|i| source(i / taps)).collect();
     Taps { cells, taps, sources }
 }
 
 /// The numbers are multiples of a 128th, so all sums here are exact in f32, in any order, and so is what is rounded.
 fn check(taps: &Taps, boards: usize, (k, n): (usize, usize), scale: f32) {
-    let shape = Shape { boards, cells: taps.cells, taps: taps.taps };
+    let shape = Shape::new(taps, boards);
     let rows = shape.rows();
     let scaled = |values: Vec<f32>| values.into_iter().map(|v| v * scale).collect::<Vec<_>>();
     let (x, w) = (scaled(numbers(rows * k, 1)), numbers(taps.taps * k * n, 2));
@@ -62,6 +65,8 @@ fn check(taps: &Taps, boards: usize, (k, n): (usize, usize), scale: f32) {
             if mask[i] > 0.0 { v } else { 0.0 }
         };
         under_schedules(|device| {
+            // Blocks of every size that there are.
+            let block_rows = [128, 192, if n < 128 { 256 } else { 160 }][device.seed() as usize % 3];
             let upload = |values: &[f32]| Array::from_slice(device, values).unwrap();
             let upload16 = |values: &[f32]| Array::from_slice(device, &bf16(values)).unwrap();
             let (x, w) = (upload16(&x), upload16(&w));
@@ -73,13 +78,7 @@ fn check(taps: &Taps, boards: usize, (k, n): (usize, usize), scale: f32) {
             let most = Array::from_slice(device, &most).unwrap();
             let launch = |after: &After<'_, _>| {
                 let ops = Ops(device);
-                let operands = (&x, (&w, 0), &sources, shape, (k, n));
-                let (x, w, sources, shape, widths) = operands;
-                if back {
-                    ops.conv_back(x, w, sources, shape, widths, after).unwrap();
-                } else {
-                    ops.conv(x, w, sources, shape, widths, after).unwrap();
-                }
+                ops.conv_in_blocks(back, block_rows, &x, (&w, 0), &sources, shape, (k, n), after).unwrap();
             };
             let what = |what: &str| {
                 let (cells, seed) = (taps.cells, device.seed());
@@ -143,7 +142,7 @@ fn huge_and_tiny_numbers() {
 
 /// The derivative by the weights, which is split over the rows, with the last columns left out.
 fn check_weights(taps: &Taps, boards: usize, (k, n, columns): (usize, usize, usize)) {
-    let shape = Shape { boards, cells: taps.cells, taps: taps.taps };
+    let shape = Shape::new(taps, boards);
     let rows = shape.rows();
     let (x, dy) = (numbers(rows * k, 1), numbers(rows * n, 2));
     let dw = Conv { taps, c: n }.weights(&wide(&x), k, &wide(&dy));
@@ -153,7 +152,7 @@ fn check_weights(taps: &Taps, boards: usize, (k, n, columns): (usize, usize, usi
         let upload = |values: &[f32]| Array::from_slice(device, &bf16(values)).unwrap();
         let (x, dy) = (upload(&x), upload(&dy));
         let sources = Array::from_slice(device, &taps.sources).unwrap();
-        let partial = Exact::<f32>::new(device, splits_max(rows) * taps.taps * k * n);
+        let partial = Exact::<f32>::new(device, partial_len(shape, (k, n)));
         let dw = Inside::new(device, want.len());
         let sizes = (k, n, columns);
         Ops(device).weights_back(&x, &dy, &sources, &partial.0, dw.part(), shape, sizes).unwrap();
@@ -164,7 +163,7 @@ fn check_weights(taps: &Taps, boards: usize, (k, n, columns): (usize, usize, usi
 
 #[test]
 fn derivatives_by_weights() {
-    check_weights(Taps::of(Board::Hex8), 17, (32, 32, 32)); // two splits
+    check_weights(Taps::of(Board::Hex8), 17, (32, 32, 32)); // three splits
     check_weights(Taps::of(Board::Square8), 1, (48, 64, 64));
     check_weights(Taps::of(Board::Hex8), 1, (96, 96, 84));
     check_weights(Taps::of(Board::Hex8), 1, (128, 128, 128));

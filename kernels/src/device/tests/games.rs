@@ -11,6 +11,7 @@ use crate::device::proof::recorded;
 use crate::device::referee::{Checked, Referee};
 use crate::roofline::recorder::Recorder;
 use flate2::read::MultiGzDecoder;
+use rules::playout::{self, Choices};
 use rules::{Config, Hex8, Hexagonal, Options, Square8, Square19, State, Topology, with_board};
 use std::fs::File;
 use std::io::BufReader;
@@ -121,14 +122,32 @@ fn outcomes_that_are_none_are_errors() {
     }
 }
 
-#[test]
-fn a_playout_is_the_same_under_every_schedule() {
+/// A position of a random game so many steps before its end, or its start.
+fn late<T: Topology>(seats: u8, steps_left: usize) -> State<T> {
+    let start = State::<T>::new(seats, Options { swap: seats == 2, ..Options::default() });
+    let (mut choices, mut states) = (Choices::new(u64::from(seats)), Vec::new());
+    playout::play(start, &mut choices, &mut Vec::new(), |state, _| states.push(*state));
+    states[states.len().saturating_sub(steps_left)]
+}
+
+/// Playouts to the end of games, of which the first is also played step by step: more of them than a block has warps.
+fn check_schedules<T: Topology>(starts: &[State<T>]) {
     under_schedules(|device| {
-        let mut referee = Referee::<_, Hex8>::new(device, 5);
-        let starts = [2, 3, 4].map(|seats| State::new(seats, Options::default()));
-        referee.games(&starts, 9, 0).unwrap_or_else(|error| panic!("seed {}: {error}", device.seed()));
-        assert_eq!(referee.finish().unwrap(), Checked { games: 3, steps: 0 });
+        let mut referee = Referee::<_, T>::new(device, 5);
+        let checked = referee.games(starts, 9, 1).and_then(|()| referee.finish());
+        let Checked { games, steps } =
+            checked.unwrap_or_else(|error| panic!("{}, seed {}: {error}", T::BOARD, device.seed()));
+        assert_eq!((games, steps > 0), (starts.len() as u64, true));
     });
+}
+
+#[test]
+fn games_are_the_same_under_every_schedule() {
+    check_schedules([2, 3, 4].map(|seats| State::<Hex8>::new(seats, Options::default())).as_slice());
+    check_schedules(&[late::<Square8>(2, 30), State::new(4, Options::default())]);
+    // Whole games on large boards are played under one schedule.
+    check_schedules(&[2, 3, 4, 2, 3].map(|seats| late::<Square19>(seats, 40)));
+    check_schedules(&[4, 3, 2, 4, 3].map(|seats| late::<Hexagonal>(seats, 40)));
 }
 
 /// Compares all legal moves of a position, and of the positions they lead to.

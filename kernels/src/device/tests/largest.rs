@@ -7,8 +7,9 @@ use super::{bf16, f32s, network, numbers, samples};
 use crate::action::KINDS;
 use crate::architecture::{Architecture, Layout};
 use crate::device::array::Plain;
-use crate::device::ops::{After, HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, Shape};
-use crate::device::ops_back::{policy_blocks, splits_max};
+use crate::device::ops::{HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, Shape};
+use crate::device::ops_back::{dense_partial_len, policy_blocks};
+use crate::device::ops_conv::{After, partial_len};
 use crate::device::positions::{ACTION_WORDS, HEADER, Positions, reads_table};
 use crate::device::targets::Targets;
 use crate::device::tests::emulated::Emulated;
@@ -88,7 +89,7 @@ fn convolutions() {
                 most: Some((&most, &by_board)),
                 ..After::default()
             };
-            let shape = Shape { boards, cells, taps: taps.taps };
+            let shape = Shape::new(taps, boards);
             let (ops, w, sizes) = (Ops(device), (&w, 0), (N, N));
             if back {
                 ops.conv_back(&x, w, &sources, shape, sizes, &after).unwrap();
@@ -112,11 +113,11 @@ fn derivatives_by_weights() {
         let (x, dy) = (ending(device, rows * K, &x), ending(device, rows * N, &dy));
         let sources = Array::from_slice(device, &taps.sources).unwrap();
         let count = taps.taps * K * N;
-        let (partial, dw) = (empty::<f32>(device, splits_max(rows) * count), empty::<f32>(device, count));
-        let shape = Shape { boards, cells, taps: taps.taps };
+        let shape = Shape::new(taps, boards);
+        let (partial, dw) = (empty::<f32>(device, partial_len(shape, (K, N))), empty::<f32>(device, count));
         Ops(device).weights_back(&x, &dy, &sources, &partial, (&dw, 0), shape, (K, N, N)).unwrap();
-        // The last block is the last tap's.
-        vec![end(device, &partial, K * N)]
+        // The last block has the last 32 inputs of every tap.
+        vec![end(device, &partial, 32 * N)]
     });
 }
 
@@ -130,7 +131,7 @@ fn towers() {
     let layers = [layout.stem_w, layout.stem_b, layout.stem_globals].map(|span| span.start as u32);
     let (planes, globals) = (bf16(&numbers(taps.cells * CHANNELS, 1)), numbers(GLOBALS, 2));
     same_at_the_end(1, |device, boards| {
-        let shape = Shape { boards, cells: taps.cells, taps: taps.taps };
+        let shape = Shape::new(taps, boards);
         let (all16, all32) = (
             Array::from_slice(device, &bf16(&weights)).unwrap(),
             Array::from_slice(device, &weights).unwrap(),
@@ -153,9 +154,9 @@ fn expansion_pools_and_small_layers() {
     let (_, packed) = with_board!(Board::Hexagonal, T => samples::<T>(2, 1));
     let positions = packed.packed.unwrap();
     let x = bf16(&numbers(cells * N, 1));
-    let (vector, w) = (numbers(2 * N, 2), numbers(2 * N * 64, 3));
+    let (vector, w) = (numbers(2 * N, 2), numbers(2 * N * 32, 3));
     same_at_the_end(1, |device, boards| {
-        let (ops, shape) = (Ops(device), Shape { boards, cells, taps: 1 });
+        let (ops, shape) = (Ops(device), Shape { boards, cells, taps: 1, reach: 0 });
         let rows = shape.rows();
         let stacks = ending(device, rows, &positions.stacks);
         let ground = ending(device, rows, &positions.ground);
@@ -173,14 +174,15 @@ fn expansion_pools_and_small_layers() {
         let (to_all, to_most) = (empty::<f32>(device, boards * N), empty::<f32>(device, boards * N));
         ops.pool_back(&vector, (&to_all, &to_most), shape, N).unwrap();
         let w = Array::from_slice(device, &w).unwrap();
-        let (y, dx) = (empty::<f32>(device, boards * 64), empty::<f32>(device, boards * 2 * N));
-        let sizes = (boards, 2 * N, 64);
+        let (y, dx) = (empty::<f32>(device, boards * 32), empty::<f32>(device, boards * 2 * N));
+        let sizes = (boards, 2 * N, 32);
         ops.dense(&vector, (&w, 0), None, &y, sizes, false).unwrap();
         ops.dense_back(&y, (&w, 0), None, &dx, sizes, false).unwrap();
-        let dw = empty::<f32>(device, 2 * N * 64);
-        ops.dense_weights(Some(&vector), &y, (&dw, 0), sizes).unwrap();
-        let columns = empty::<f32>(device, 64);
-        ops.column_sums(&y, (&columns, 0), (boards, 64, 64)).unwrap();
+        let dw = empty::<f32>(device, 2 * N * 32);
+        let partial = empty::<f32>(device, dense_partial_len(sizes));
+        ops.dense_weights(Some(&vector), &y, &partial, (&dw, 0), sizes).unwrap();
+        let columns = empty::<f32>(device, 32);
+        ops.column_sums(&y, (&columns, 0), (boards, 32, 32)).unwrap();
         vec![
             f32s(&end(device, &planes, cells * CHANNELS)),
             end(device, &globals, GLOBALS),
@@ -189,9 +191,9 @@ fn expansion_pools_and_small_layers() {
             end(device, &most, N).into_iter().map(f32::from).collect(),
             end(device, &to_all, N),
             end(device, &to_most, N),
-            // Of the threads of the last block.
-            end(device, &y, 64),
-            end(device, &dx, 128),
+            // Of the last block, or of its threads.
+            end(device, &y, 32),
+            end(device, &dx, 32),
             end(device, &dw, 128),
             end(device, &columns, 1),
         ]
@@ -209,7 +211,7 @@ fn policies() {
     let weights = numbers(layout.total, 1);
     let (head, kinds, value) = (numbers(cells * HEAD_COLUMNS, 2), numbers(KINDS, 3), numbers(SEATS_MAX, 4));
     same_at_the_end(1, |device, boards| {
-        let (ops, shape) = (Ops(device), Shape { boards, cells, taps: 1 });
+        let (ops, shape) = (Ops(device), Shape { boards, cells, taps: 1, reach: 0 });
         let count = (boards - 1) * 500 + moves;
         let mut ends: Vec<u32> = (1..=boards as u32).map(|board| board * 500).collect();
         ends[boards - 1] = count as u32;

@@ -3,7 +3,7 @@
 use super::plain::{narrow, wide};
 use super::{Exact, Inside, assert_close, bf16, f32s, numbers, under_schedules};
 use crate::action::{Action, Actions, KINDS, RAYS, reads, used};
-use crate::architecture::{Architecture, HEAD, Layout};
+use crate::architecture::{Architecture, HEAD, KEY, Layout};
 use crate::device::ops::{HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, Shape};
 use crate::device::ops_back::policy_blocks;
 use crate::device::positions::{ACTION_WORDS, reads_table, words};
@@ -59,10 +59,26 @@ fn case(boards: usize, cells: usize, seed: u64) -> Case {
     Case {
         weights: numbers(layout.total, seed),
         layout,
-        shape: Shape { boards, cells, taps: 1 },
+        shape: Shape { boards, cells, taps: 1, reach: 0 },
         actions: moves(boards, cells, &mut Choices::new(seed)),
         head: numbers(boards * cells * HEAD, seed + 1),
         kinds: numbers(boards * KINDS, seed + 2),
+    }
+}
+
+impl Case {
+    /// Queries and keys `scale` times as large as they are, everything else the square: so are all logits then.
+    fn scaled(mut self, scale: f32) -> Self {
+        let square = scale * scale;
+        for row in self.head.chunks_exact_mut(HEAD) {
+            let (pairs, planes) = row.split_at_mut(2 * KEY);
+            pairs.iter_mut().for_each(|v| *v *= scale);
+            planes.iter_mut().for_each(|v| *v *= square);
+        }
+        let Self { layout, weights, kinds, .. } = &mut self;
+        let rays = layout.policy_rays.of_mut(weights).iter_mut();
+        rays.chain(kinds).for_each(|v| *v *= square);
+        self
     }
 }
 
@@ -108,26 +124,64 @@ impl Uploaded {
     }
 }
 
+impl Case {
+    /// What the definition says.
+    fn expected(&self) -> Vec<f32> {
+        let (weights, head, kinds) = (wide(&self.weights), wide(&self.head), wide(&self.kinds));
+        let of_board = self.shape.cells * HEAD;
+        let mut want = Vec::new();
+        for board in 0..self.shape.boards {
+            let cells = &head[board * of_board..][..of_board];
+            let policy =
+                Policy { layout: &self.layout, weights: &weights, cells, kinds: &kinds[kinds_of(board)] };
+            let actions = &self.actions.actions[self.actions.range(board)];
+            want.extend(actions.iter().map(|action| policy.logit(&self.actions, action) as f32));
+        }
+        want
+    }
+
+    fn logits(&self, device: &Emulated) -> Vec<f32> {
+        let on = self.upload(device);
+        let logits = Exact::<f32>::new(device, self.count());
+        let tables = (&on.weights, self.layout.policy_pairs.start, self.layout.policy_rays.start);
+        let ops = Ops(device);
+        ops.logits(&on.head, &on.kinds, tables, &on.moves(self), &logits.0, self.shape).unwrap();
+        logits.read(device)
+    }
+}
+
 #[test]
 fn logits_agree_with_the_definition() {
     for (boards, cells) in [(1, 7), (3, 33), (9, 61)] {
-        let case = case(boards, cells, 3);
-        let (weights, head, kinds) = (wide(&case.weights), wide(&case.head), wide(&case.kinds));
-        let mut want = Vec::new();
-        for board in 0..boards {
-            let cells = &head[board * cells * HEAD..][..cells * HEAD];
-            let policy =
-                Policy { layout: &case.layout, weights: &weights, cells, kinds: &kinds[kinds_of(board)] };
-            let actions = &case.actions.actions[case.actions.range(board)];
-            want.extend(actions.iter().map(|action| policy.logit(&case.actions, action) as f32));
+        for scale in [1.0, 2f32.powi(50), 2f32.powi(-50)] {
+            let case = case(boards, cells, 3).scaled(scale);
+            let want = case.expected();
+            under_schedules(|device| {
+                assert_close("logits", &case.logits(device), &want, 1e-5 * scale * scale, 1e-5);
+            });
         }
+    }
+}
+
+/// What is no number comes into the logits of the moves that read it, and of no others.
+#[test]
+fn a_number_of_the_heads_that_is_none_is_not_hidden() {
+    for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut case = case(9, 61, 3);
+        let sound = case.logits(&Emulated::new(1));
+        // A query, a key and every plane of one cell each, and a kind.
+        for (cell, columns) in [(60, 3..4), (61, 32 + 5..32 + 6), (5 * 61 + 7, 64..HEAD)] {
+            case.head[cell * HEAD..][columns].fill(odd);
+        }
+        case.kinds[8 * KINDS + 2] = odd;
+        let want = case.expected();
+        let count = want.iter().filter(|logit| !logit.is_finite()).count();
+        assert!((20..want.len() / 4).contains(&count), "{count} of {}", want.len());
         under_schedules(|device| {
-            let on = case.upload(device);
-            let logits = Exact::<f32>::new(device, case.count());
-            let tables = (&on.weights, case.layout.policy_pairs.start, case.layout.policy_rays.start);
-            let ops = Ops(device);
-            ops.logits(&on.head, &on.kinds, tables, &on.moves(&case), &logits.0, case.shape).unwrap();
-            assert_close("logits", &logits.read(device), &want, 1e-5, 1e-5);
+            for (i, (got, &want)) in case.logits(device).into_iter().zip(&want).enumerate() {
+                assert_eq!(got.is_finite(), want.is_finite(), "{i}: {got} but {want}");
+                assert!(!want.is_finite() || got == sound[i], "{i}: {got} but {}", sound[i]);
+            }
         });
     }
 }
@@ -286,10 +340,21 @@ fn a_logit_that_is_no_number_is_not_hidden() {
 
 #[test]
 fn the_way_back_agrees_with_the_cpu() {
-    // A block takes 16 positions.
-    for (boards, cells) in [(1, 7), (9, 61), (16, 33), (33, 5)] {
-        let case = case(boards, cells, 5);
-        let dlogits = numbers(case.count(), 6);
+    // Of more than 512 positions a block takes two, of more than 1024 three; the last takes what is left.
+    for (boards, cells, scale, of_logits) in [
+        (1, 7, 1.0, 1.0),
+        (9, 61, 1.0, 1.0),
+        (16, 33, 1.0, 1.0),
+        (33, 5, 1.0, 1.0),
+        (513, 2, 1.0, 1.0),
+        (1025, 2, 1.0, 1.0),
+        (9, 61, 2f32.powi(50), 2f32.powi(-20)),
+        (17, 7, 2f32.powi(-50), 2f32.powi(20)),
+        (9, 61, 1.0, 2f32.powi(110)),
+        (17, 7, 1.0, 2f32.powi(-100)),
+    ] {
+        let case = case(boards, cells, 5).scaled(scale);
+        let dlogits: Vec<f32> = numbers(case.count(), 6).iter().map(|d| d * of_logits).collect();
         let (weights, head, kinds) = (wide(&case.weights), wide(&case.head), wide(&case.kinds));
         let mut of_weights = vec![0.0; case.layout.total];
         let (mut dhead, mut dkinds) = (vec![0.0; head.len()], vec![0.0; kinds.len()]);
@@ -333,12 +398,24 @@ fn the_way_back_agrees_with_the_cpu() {
             let sizes = (POLICY_PARTIAL, POLICY_PARTIAL, POLICY_PARTIAL);
             ops.sum_partials(&partial.0, of_tables.part(), policy_blocks(boards), sizes).unwrap();
 
-            let what = |what: &str| format!("{what} of {boards}, seed {}", device.seed());
+            let what = |what: &str| format!("{what} of {boards}, scale {scale}, seed {}", device.seed());
             let got = sums.read(device);
-            assert_close(&what("dhead"), &got, &narrow(&padded), 1e-4, 1e-5);
+            // Of a query or key, and of a plane.
+            for (columns, each) in [(0..2 * KEY, scale), (2 * KEY..HEAD_COLUMNS, 1.0)] {
+                let of = |values: &[f32]| -> Vec<f32> {
+                    values.chunks_exact(HEAD_COLUMNS).flat_map(|row| &row[columns.clone()]).copied().collect()
+                };
+                let absolute = 1e-4 * of_logits * each;
+                assert_close(&what("dhead"), &of(&got), &of(&narrow(&padded)), absolute, 1e-5);
+            }
             assert_eq!(f32s(&dhead.read(device)), f32s(&bf16(&got)), "rounded");
-            assert_close(&what("dkinds"), &dkinds_out.read(device), &narrow(&dkinds), 1e-4, 1e-5);
-            assert_close(&what("tables"), &of_tables.read(device), &narrow(&tables), 1e-4, 1e-5);
+            let dkinds_got = dkinds_out.read(device);
+            assert_close(&what("dkinds"), &dkinds_got, &narrow(&dkinds), 1e-4 * of_logits, 1e-5);
+            let (got, want) = (of_tables.read(device), narrow(&tables));
+            let pairs = case.layout.policy_pairs.len;
+            let absolute = 1e-4 * of_logits * scale * scale;
+            assert_close(&what("pairs"), &got[..pairs], &want[..pairs], absolute, 1e-5);
+            assert_close(&what("rays"), &got[pairs..], &want[pairs..], 1e-4 * of_logits, 1e-5);
         });
     }
 }

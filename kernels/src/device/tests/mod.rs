@@ -4,6 +4,7 @@ mod arguments;
 mod backend;
 mod conv;
 mod emulated;
+mod expand;
 mod forward;
 mod games;
 mod golden;
@@ -21,6 +22,7 @@ mod tower;
 mod training;
 mod update;
 mod wave;
+mod weights;
 
 use super::array::Plain;
 use super::ops::Part;

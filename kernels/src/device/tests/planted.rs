@@ -6,13 +6,15 @@ use super::wave::questions;
 use super::{SCHEDULES, bf16, numbers, samples};
 use crate::device::forward::{Space, Weights};
 use crate::device::games::{Playouts, RESULT, Rules, pack};
-use crate::device::ops::{After, Ops, Shape};
+use crate::device::ops::{Ops, Shape};
+use crate::device::ops_conv::{After, partial_len};
 use crate::device::tests::emulated::Emulated;
 use crate::device::train::DeviceTrainer;
 use crate::device::{Argument, Array, Device, DeviceError, Grid, KernelName};
 use crate::optimizer::Optimizer;
+use crate::taps::Taps;
 use crate::trainer::{Train as _, TrainError};
-use rules::{Board, Hex8, Options, State};
+use rules::{Board, Hex8, NONE_CELL, Options, State};
 
 /// What a planted kernel of 64 threads leaves in 64 numbers, or its error.
 fn run(kernel: KernelName, seed: u64, extra: Option<i32>) -> Result<Vec<f32>, DeviceError> {
@@ -84,7 +86,7 @@ fn found(
 /// A convolution of 32 channels on a graph of fewer cells than a block has rows.
 fn convolve(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
     let taps = graph(61, 7);
-    let shape = Shape { boards: 1, cells: 61, taps: 7 };
+    let shape = Shape::new(&taps, 1);
     let (x, w) = (bf16(&numbers(61 * 32, 1)), bf16(&numbers(7 * 32 * 32, 2)));
     let (x, w) = (Array::from_slice(device, &x)?, Array::from_slice(device, &w)?);
     let sources = Array::from_slice(device, &taps.sources)?;
@@ -94,15 +96,51 @@ fn convolve(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
     y.read(device, 61 * 32)
 }
 
+/// Each cell reads itself and the ones seven before and behind: as far as any may, from every cell.
+fn chain(cells: usize) -> Taps {
+    let of = |cell: Option<usize>| cell.filter(|&cell| cell < cells).map_or(NONE_CELL, |cell| cell as u16);
+    let taps = |cell: usize| [Some(cell), cell.checked_sub(7), Some(cell + 7)].map(of);
+    Taps { cells, taps: 3, sources: (0..cells).flat_map(taps).collect() }
+}
+
+/// Of boards that blocks of rows begin and end in the middle of.
+fn convolve_boards(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
+    let taps = chain(100);
+    let shape = Shape::new(&taps, 3);
+    let rows = shape.rows();
+    let (x, w) = (bf16(&numbers(rows * 16, 1)), bf16(&numbers(3 * 16 * 32, 2)));
+    let (x, w) = (Array::from_slice(device, &x)?, Array::from_slice(device, &w)?);
+    let sources = Array::from_slice(device, &taps.sources)?;
+    let y = Array::<_, f32>::new(device, rows * 32)?;
+    let after = After { y32: Some(&y), ..After::default() };
+    Ops(device).conv(&x, (&w, 0), &sources, shape, (16, 32), &after)?;
+    y.read(device, rows * 32)
+}
+
 /// Of 96 inputs, so that a block has several warps.
 fn derive_by_weights(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
     let (taps, count) = (graph(200, 3), 3 * 96 * 32);
-    let shape = Shape { boards: 1, cells: 200, taps: 3 };
+    let shape = Shape::new(&taps, 1);
+    assert_eq!(partial_len(shape, (96, 32)), count);
     let (x, dy) = (bf16(&numbers(200 * 96, 1)), bf16(&numbers(200 * 32, 2)));
     let (x, dy) = (Array::from_slice(device, &x)?, Array::from_slice(device, &dy)?);
     let sources = Array::from_slice(device, &taps.sources)?;
     let (partial, dw) = (Array::new(device, count)?, Array::<_, f32>::new(device, count)?);
     Ops(device).weights_back(&x, &dy, &sources, &partial, (&dw, 0), shape, (96, 32, 32))?;
+    dw.read(device, count)
+}
+
+/// Of boards that splits begin and end in the middle of.
+fn derive_of_boards(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
+    let (taps, count) = (chain(100), 3 * 16 * 32);
+    let shape = Shape::new(&taps, 11);
+    let (rows, room) = (shape.rows(), partial_len(shape, (16, 32)));
+    assert_eq!(room, 3 * count);
+    let (x, dy) = (bf16(&numbers(rows * 16, 1)), bf16(&numbers(rows * 32, 2)));
+    let (x, dy) = (Array::from_slice(device, &x)?, Array::from_slice(device, &dy)?);
+    let sources = Array::from_slice(device, &taps.sources)?;
+    let (partial, dw) = (Array::new(device, room)?, Array::<_, f32>::new(device, count)?);
+    Ops(device).weights_back(&x, &dy, &sources, &partial, (&dw, 0), shape, (16, 32, 32))?;
     dw.read(device, count)
 }
 
@@ -114,10 +152,11 @@ fn scale(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
 }
 
 fn layer(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
-    let (x, w) = (Array::from_slice(device, &numbers(6, 1))?, Array::from_slice(device, &numbers(15, 2))?);
-    let y = Array::<_, f32>::new(device, 10)?;
-    Ops(device).dense(&x, (&w, 0), None, &y, (2, 3, 5), false)?;
-    y.read(device, 10)
+    let (x, w) =
+        (Array::from_slice(device, &numbers(31 * 70, 1))?, Array::from_slice(device, &numbers(70 * 5, 2))?);
+    let y = Array::<_, f32>::new(device, 31 * 5)?;
+    Ops(device).dense(&x, (&w, 0), None, &y, (31, 70, 5), false)?;
+    y.read(device, 31 * 5)
 }
 
 /// A step of training of a small network on a few positions; what it leaves of everything.
@@ -167,7 +206,7 @@ type Run = fn(&Emulated) -> Result<Vec<f32>, DeviceError>;
 /// write and read, or that stand behind a shuffle, at which emulated lanes meet anyway.
 #[test]
 fn a_missing_barrier_in_a_kernel_shows() {
-    let cases: [(KernelName, KernelName, Run); 13] = [
+    let cases: [(KernelName, KernelName, Run); 15] = [
         ("conv_32", "mutant_conv_without_barrier", convolve),
         ("weights_back_32", "mutant_weights_back_without_barrier", derive_by_weights),
         ("tower_32", "mutant_tower_without_barrier_before_the_pool", evaluate),
@@ -181,6 +220,8 @@ fn a_missing_barrier_in_a_kernel_shows() {
         ("conv_32", "mutant_conv_without_barrier_of_a_warp", convolve),
         ("conv_32", "mutant_conv_without_second_barrier_of_a_warp", convolve),
         ("policy_back", "mutant_policy_back_without_barrier_of_the_warp", step),
+        ("dense", "mutant_dense_without_barrier", layer),
+        ("dense", "mutant_dense_without_second_barrier", layer),
     ];
     for (kernel, mutant, run) in cases {
         assert_eq!(found(kernel, mutant, run), SCHEDULES, "{mutant}");
@@ -211,9 +252,24 @@ fn a_missing_barrier_in_a_game_shows() {
 fn a_copy_that_is_not_awaited_shows_under_every_schedule() {
     let found = [
         found("conv_32", "mutant_conv_with_unawaited_copy", convolve),
+        found("conv_32", "mutant_conv_with_unawaited_slab", convolve),
+        found("weights_back_32", "mutant_weights_back_with_unawaited_copy", derive_by_weights),
         found("tower_32", "mutant_tower_with_unawaited_weights", evaluate),
     ];
-    assert_eq!(found, [SCHEDULES; 2]);
+    assert_eq!(found, [SCHEDULES; 4]);
+}
+
+#[test]
+fn a_row_too_few_at_the_edge_of_what_is_copied_shows() {
+    let cases: [(KernelName, KernelName, Run); 4] = [
+        ("conv_32", "mutant_conv_with_a_row_too_few_before", convolve_boards),
+        ("conv_32", "mutant_conv_with_a_row_too_few_behind", convolve_boards),
+        ("weights_back_32", "mutant_weights_back_with_a_row_too_few_before", derive_of_boards),
+        ("weights_back_32", "mutant_weights_back_with_a_row_too_few_behind", derive_of_boards),
+    ];
+    for (kernel, mutant, run) in cases {
+        assert_eq!(found(kernel, mutant, run), SCHEDULES, "{mutant}");
+    }
 }
 
 #[test]

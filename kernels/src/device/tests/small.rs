@@ -6,6 +6,7 @@ use crate::architecture::Architecture;
 use crate::conv;
 use crate::device::forward::Space;
 use crate::device::ops::{Ops, Shape};
+use crate::device::ops_back::dense_partial_len;
 use crate::device::{Array, Bf16};
 use crate::encode::{CHANNELS, GLOBALS};
 use rules::{Config, with_board};
@@ -41,7 +42,7 @@ const POOLS: [(usize, usize, usize); 8] = [
 
 /// Means, maxima and where those are, of what is made for each element.
 fn check_pool((boards, cells, width): (usize, usize, usize), x: &[f32]) {
-    let shape = Shape { boards, cells, taps: 1 };
+    let shape = Shape { boards, cells, taps: 1, reach: 0 };
     let mut want = vec![0.0; boards * 2 * width];
     conv::pool(x, cells, width, &mut want);
     under_schedules(|device| {
@@ -90,25 +91,55 @@ fn of_equal_maxima_the_first_counts() {
 #[test]
 fn sums_and_the_way_back_from_a_pool_agree_with_the_definition() {
     for (boards, cells, width) in POOLS {
-        let shape = Shape { boards, cells, taps: 1 };
-        let (x, dpooled) = (numbers(boards * cells * width, 4), numbers(boards * 2 * width, 5));
-        let sums = narrow(&plain::board_sums(&wide(&x), cells, width));
-        let halves = |half: usize| -> Vec<f32> {
-            dpooled.chunks_exact(2 * width).flat_map(|d| &d[half * width..][..width]).copied().collect()
-        };
-        let to_all: Vec<f32> = halves(0).into_iter().map(|d| d / cells as f32).collect();
-        under_schedules(|device| {
-            let ops = Ops(device);
-            let got = Exact::<f32>::new(device, boards * width);
-            ops.board_sums(&Exact::of(device, &bf16(&x)).0, &got.0, shape, width).unwrap();
-            assert_close("sums", &got.read(device), &sums, 1e-4, 1e-5);
-            let (all, most) =
-                (Exact::<f32>::new(device, boards * width), Exact::<f32>::new(device, boards * width));
-            ops.pool_back(&Exact::of(device, &dpooled).0, (&all.0, &most.0), shape, width).unwrap();
-            assert_close("to all", &all.read(device), &to_all, 1e-7, 1e-6);
-            assert_eq!(most.read(device), halves(1));
-        });
+        for scale in [1.0, 2f32.powi(100), 2f32.powi(-100)] {
+            let shape = Shape { boards, cells, taps: 1, reach: 0 };
+            let scaled = |len, seed| numbers(len, seed).iter().map(|v| v * scale).collect::<Vec<f32>>();
+            let (x, dpooled) = (scaled(boards * cells * width, 4), scaled(boards * 2 * width, 5));
+            let sums = narrow(&plain::board_sums(&wide(&x), cells, width));
+            let halves = |half: usize| -> Vec<f32> {
+                dpooled.chunks_exact(2 * width).flat_map(|d| &d[half * width..][..width]).copied().collect()
+            };
+            let to_all: Vec<f32> = halves(0).into_iter().map(|d| d / cells as f32).collect();
+            under_schedules(|device| {
+                let ops = Ops(device);
+                let got = Exact::<f32>::new(device, boards * width);
+                ops.board_sums(&Exact::of(device, &bf16(&x)).0, &got.0, shape, width).unwrap();
+                assert_close("sums", &got.read(device), &sums, 1e-4 * scale, 1e-5);
+                let (all, most) =
+                    (Exact::<f32>::new(device, boards * width), Exact::<f32>::new(device, boards * width));
+                ops.pool_back(&Exact::of(device, &dpooled).0, (&all.0, &most.0), shape, width).unwrap();
+                assert_close("to all", &all.read(device), &to_all, 1e-7 * scale, 1e-6);
+                assert_eq!(most.read(device), halves(1));
+            });
+        }
     }
+}
+
+/// Sums of what is too large, infinite or no number: none is hidden, and none comes into another channel or board.
+#[test]
+fn sums_of_what_is_not_finite_are_not() {
+    let (boards, cells, width) = (3, 61, 33);
+    let shape = Shape { boards, cells, taps: 1, reach: 0 };
+    let mut x = numbers(boards * cells * width, 4);
+    let mut put = |board: usize, cell: usize, channel: usize, value: f32| {
+        x[(board * cells + cell) * width + channel] = value;
+    };
+    put(0, 7, 3, f32::INFINITY);
+    put(0, 60, 4, f32::NEG_INFINITY);
+    put(1, 0, 32, f32::NAN);
+    put(2, 1, 0, f32::INFINITY);
+    put(2, 2, 0, f32::NEG_INFINITY);
+    (0..cells).for_each(|cell| put(2, cell, 31, 3e38));
+    let want = narrow(&plain::board_sums(&wide(&f32s(&bf16(&x))), cells, width));
+    assert_eq!(want.iter().filter(|sum| !sum.is_finite()).count(), 5);
+    under_schedules(|device| {
+        let sums = Exact::<f32>::new(device, boards * width);
+        Ops(device).board_sums(&Exact::of(device, &bf16(&x)).0, &sums.0, shape, width).unwrap();
+        for (i, (got, &want)) in sums.read(device).into_iter().zip(&want).enumerate() {
+            let same = (got.is_nan() && want.is_nan()) || got == want || (got - want).abs() <= 1e-4;
+            assert!(same, "{i}: {got} but {want}");
+        }
+    });
 }
 
 #[test]
@@ -134,8 +165,8 @@ fn sums_of_columns_agree_with_the_definition() {
 }
 
 /// Rows, inputs, outputs.
-const LAYERS: [(usize, usize, usize); 7] =
-    [(1, 1, 1), (3, 64, 27), (130, 5, 4), (31, 33, 65), (65, 31, 1), (1, 256, 64), (33, 1, 129)];
+const LAYERS: [(usize, usize, usize); 8] =
+    [(1, 1, 1), (3, 64, 27), (130, 5, 4), (31, 33, 65), (65, 31, 1), (1, 256, 64), (33, 1, 129), (515, 7, 3)];
 
 #[test]
 fn small_layers_agree_with_the_definition() {
@@ -190,10 +221,11 @@ fn derivatives_of_small_layers_agree_with_the_definition() {
                 assert_close("dx", &dx.read(device), &want, 2e-5, 1e-5);
             }
             let out = Inside::new(device, inputs * outputs);
-            ops.dense_weights(Some(&x.0), &dy_on.0, out.part(), sizes).unwrap();
+            let partial = Exact::<f32>::new(device, dense_partial_len(sizes));
+            ops.dense_weights(Some(&x.0), &dy_on.0, &partial.0, out.part(), sizes).unwrap();
             assert_close("dw", &out.read(device), &dw, 2e-5, 1e-5);
             let out = Inside::new(device, outputs);
-            ops.dense_weights(None, &dy_on.0, out.part(), (rows, 1, outputs)).unwrap();
+            ops.dense_weights(None, &dy_on.0, &partial.0, out.part(), (rows, 1, outputs)).unwrap();
             assert_close("db", &out.read(device), &db, 2e-5, 1e-5);
         });
     }

@@ -88,23 +88,26 @@ fn ten_steps_agree_with_the_rounded_reference_and_the_cpu() {
 
 #[test]
 fn steps_do_not_depend_on_the_schedule() {
-    for (board, size, seats, count) in [(Board::Square8, (3, 32), 3, 3), (Board::Hex8, (1, 64), 2, 2)] {
+    for (board, size, seats, count, steps) in [
+        (Board::Square8, (3, 32), 3, 3, 2),
+        (Board::Hex8, (1, 64), 2, 2, 2),
+        (Board::Hex8, (1, 32), 2, 3, 10),
+    ] {
         let (_, positions) = with_board!(board, T => samples::<T>(seats, count));
         let parent = parent(board, size, seats);
         let run = |seed: u64| {
             let optimizer = Optimizer::default();
             let mut trainer =
                 DeviceTrainer::new(Emulated::new(seed), &parent, board, optimizer, count).unwrap();
-            let losses = [0, 1].map(|step| trainer.step(&positions, step, 2).unwrap());
+            let losses: Vec<Loss> =
+                (0..steps).map(|step| trainer.step(&positions, step, steps).unwrap()).collect();
             let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
-            (
-                losses.map(|loss| (loss.policy.to_bits(), loss.value.to_bits())),
-                trainer.state().unwrap().map(bits),
-            )
+            let of_loss = |loss: &Loss| (loss.policy.to_bits(), loss.value.to_bits());
+            (losses.iter().map(of_loss).collect::<Vec<_>>(), trainer.state().unwrap().map(bits))
         };
         let first = run(0);
         for seed in 1..=SCHEDULES {
-            assert!(run(seed) == first, "another result under the schedule of seed {seed}");
+            assert!(run(seed) == first, "another result of {steps} steps under the schedule of seed {seed}");
         }
     }
 }

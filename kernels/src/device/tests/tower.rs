@@ -3,7 +3,8 @@
 use super::conv::graph;
 use super::plain::{Conv, add_biases, dense, narrow, pool, relu, round, wide};
 use super::{Exact, assert_close, assert_similar, bf16, f32s, numbers, under_schedules};
-use crate::device::ops::{NO_TENSOR, Ops, Shape};
+use crate::device::ops::{NO_TENSOR, Ops, Shape, WIDTHS};
+use crate::device::tests::emulated::Emulated;
 use crate::device::{Array, Bf16};
 use crate::encode::{CHANNELS, GLOBALS};
 use crate::taps::Taps;
@@ -42,17 +43,36 @@ struct Case {
 }
 
 impl Case {
-    fn new(taps: &Taps, boards: usize, c: usize, pools: &[bool]) -> Self {
+    /// Inputs and biases are `scale` times as large as they might be, and so are all activations.
+    fn new(taps: &Taps, boards: usize, c: usize, pools: &[bool], scale: f32) -> Self {
         let layers = layers(taps.taps, c, pools);
         // As large as keeps activations near one.
         let deviation = (3.0 / (taps.taps * c) as f32).sqrt();
-        let weights: Vec<f32> = numbers(layers.total, 1).iter().map(|w| w * deviation).collect();
+        let mut weights: Vec<f32> = numbers(layers.total, 1).iter().map(|w| w * deviation).collect();
+        for (&start, &len) in layers.starts.iter().zip(&layers.lens).skip(1).step_by(3) {
+            weights[start as usize..][..len].iter_mut().for_each(|bias| *bias *= scale);
+        }
+        let scaled = |values: Vec<f32>| values.into_iter().map(|v| v * scale).collect();
         Self {
             layers,
             weights,
-            planes: numbers(boards * taps.cells * CHANNELS, 2),
-            globals: numbers(boards * GLOBALS, 3),
+            planes: scaled(numbers(boards * taps.cells * CHANNELS, 2)),
+            globals: scaled(numbers(boards * GLOBALS, 3)),
         }
+    }
+
+    /// The trunk and what is pooled of it, by a device.
+    fn run(&self, device: &Emulated, taps: &Taps, shape: Shape, c: usize) -> (Vec<f32>, Vec<f32>) {
+        let (planes, globals) = (Exact::of(device, &bf16(&self.planes)), Exact::of(device, &self.globals));
+        let (all16, all32) = (Exact::of(device, &bf16(&self.weights)), Exact::of(device, &self.weights));
+        let layers = Array::from_slice(device, &self.layers.starts).unwrap();
+        let sources = Array::from_slice(device, &taps.sources).unwrap();
+        let x = Exact::<Bf16>::new(device, shape.rows() * c);
+        let pooled = Exact::<f32>::new(device, shape.boards * 2 * c);
+        let weights = (&all16.0, &all32.0);
+        let out = (&x.0, &pooled.0);
+        Ops(device).tower(&planes.0, &globals.0, weights, &layers, &sources, out, shape, c).unwrap();
+        (f32s(&x.read(device)), pooled.read(device))
     }
 
     fn tensor(&self, i: usize) -> Vec<f64> {
@@ -93,47 +113,75 @@ impl Case {
     }
 }
 
-fn check(taps: &Taps, boards: usize, c: usize, pools: &[bool]) {
-    let shape = Shape { boards, cells: taps.cells, taps: taps.taps };
-    let case = Case::new(taps, boards, c, pools);
+fn check(taps: &Taps, boards: usize, c: usize, pools: &[bool], scale: f32) {
+    let shape = Shape::new(taps, boards);
+    let case = Case::new(taps, boards, c, pools, scale);
+    // Exact for a scale that is a power of two.
+    let unscaled = |values: Vec<f32>| values.into_iter().map(|v| v / scale).collect::<Vec<f32>>();
     let (want, want_pooled) = case.expected(taps, c);
+    let (want, want_pooled) = (unscaled(want), unscaled(want_pooled));
     under_schedules(|device| {
-        let (planes, globals) = (Exact::of(device, &bf16(&case.planes)), Exact::of(device, &case.globals));
-        let (all16, all32) = (Exact::of(device, &bf16(&case.weights)), Exact::of(device, &case.weights));
-        let layers = Array::from_slice(device, &case.layers.starts).unwrap();
-        let sources = Array::from_slice(device, &taps.sources).unwrap();
-        let x = Exact::<Bf16>::new(device, shape.rows() * c);
-        let pooled = Exact::<f32>::new(device, boards * 2 * c);
-        let weights = (&all16.0, &all32.0);
-        let out = (&x.0, &pooled.0);
-        Ops(device).tower(&planes.0, &globals.0, weights, &layers, &sources, out, shape, c).unwrap();
-        let what = format!("{boards} times {}, width {c}, seed {}", taps.cells, device.seed());
-        let got = f32s(&x.read(device));
+        let what = format!("{boards} times {}, width {c}, scale {scale}, seed {}", taps.cells, device.seed());
+        let (got, pooled) = case.run(device, taps, shape, c);
+        let got = unscaled(got);
         // A tie of the rounding may fall on the other side.
         assert_close(&what, &got, &want, 0.004, 0.01);
         assert_similar(&what, &got, &want, 0.001);
-        assert_close(&what, &pooled.read(device), &want_pooled, 0.004, 0.01);
+        assert_close(&what, &unscaled(pooled), &want_pooled, 0.004, 0.01);
     });
 }
 
 #[test]
 fn narrow_towers() {
     for (cells, boards, taps) in [(1, 1, 1), (31, 5, 3), (33, 3, 9), (61, 4, 7), (64, 1, 5)] {
-        check(&graph(cells, taps), boards, 32, &[true, false]);
+        check(&graph(cells, taps), boards, 32, &[true, false], 1.0);
     }
 }
 
 /// A block of the wide ones has two boards, of the others four.
 #[test]
 fn wide_towers() {
-    check(&graph(31, 3), 5, 64, &[false, true]);
-    check(&graph(33, 3), 3, 96, &[true]);
-    check(&graph(61, 3), 3, 128, &[true]);
+    check(&graph(31, 3), 5, 64, &[false, true], 1.0);
+    check(&graph(33, 3), 3, 96, &[true], 1.0);
+    check(&graph(61, 3), 3, 128, &[true], 1.0);
 }
 
 #[test]
 fn wide_towers_on_boards() {
-    check(Taps::of(Board::Square8), 1, 64, &[true]);
-    check(Taps::of(Board::Hex8), 1, 96, &[true]);
-    check(Taps::of(Board::Hex8), 1, 128, &[true]);
+    check(Taps::of(Board::Square8), 1, 64, &[true], 1.0);
+    check(Taps::of(Board::Hex8), 1, 96, &[true], 1.0);
+    check(Taps::of(Board::Hex8), 1, 128, &[true], 1.0);
+}
+
+#[test]
+fn huge_and_tiny_numbers() {
+    for scale in [2f32.powi(100), 2f32.powi(-100)] {
+        for c in WIDTHS {
+            check(&graph(31, 3), 3, c, &[true], scale);
+        }
+    }
+}
+
+/// What is no finite number on one board stays there, though blocks have several.
+#[test]
+fn an_infinite_plane_is_of_its_board_alone() {
+    let (taps, boards) = (graph(33, 3), 3);
+    let shape = Shape::new(&taps, boards);
+    for (c, odd) in WIDTHS.into_iter().zip([f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX]) {
+        let mut case = Case::new(&taps, boards, c, &[true], 1.0);
+        let finite = case.run(&Emulated::new(1), &taps, shape, c);
+        case.planes[(taps.cells + 5) * CHANNELS..][..CHANNELS].fill(odd);
+        under_schedules(|device| {
+            let (x, pooled) = case.run(device, &taps, shape, c);
+            for (got, of_finite) in [(&x, &finite.0), (&pooled, &finite.1)] {
+                let of_board = got.len() / boards;
+                for (board, (got, want)) in
+                    got.chunks_exact(of_board).zip(of_finite.chunks_exact(of_board)).enumerate()
+                {
+                    let same = got.iter().zip(want).all(|(a, b)| a.to_bits() == b.to_bits());
+                    assert_eq!(same, board != 1, "{odd} on board 1, width {c}, board {board}");
+                }
+            }
+        });
+    }
 }

@@ -256,23 +256,25 @@ fn assert_same(game: &WaveGame, expected: &WaveGame, rounding: u16) {
 /// Far more calls of `next` than any comparison takes.
 const CALLS_MAX: usize = 20_000;
 
-/// Has `next` play on the device until so many games have ended, and plays each of them on the host.
+/// Has `next` play on the device until so many games have ended, and plays each of them on the host. Returns how many decisions
+/// were compared.
 fn compare<T: Topology>(
     (config, settings): (Config, &WaveSettings),
     games: usize,
     rounding: u16,
     mut next: impl FnMut() -> Vec<WaveGame>,
     evaluator: &mut dyn Evaluator<T>,
-) {
-    let mut compared = 0;
+) -> usize {
+    let (mut compared, mut decisions) = (0, 0);
     for _ in 0..CALLS_MAX {
         for game in next() {
             let expected = Host::<T>::play(config, settings, game.seed, evaluator);
             assert_same(&game, &expected, rounding);
             compared += 1;
+            decisions += game.decisions.len();
         }
         if compared >= games {
-            return;
+            return decisions;
         }
     }
     panic!("{compared} of {games} games of {config} with seed {} after {CALLS_MAX} calls", settings.seed);
@@ -284,7 +286,7 @@ fn compare_invented<T: Topology>(
     settings: WaveSettings,
     games: usize,
     uniform: bool,
-) {
+) -> usize {
     let device = Emulated::new(schedule);
     let network = Arc::new(little_network(config));
     let wave = Wave::<_, T>::new(Emulated::new(schedule), config, &network, settings).unwrap();
@@ -294,8 +296,9 @@ fn compare_invented<T: Topology>(
         wave.report().unwrap().games
     };
     // A mean over cells is summed in another order.
-    compare::<T>((config, &settings), games, 1, next, &mut Inventor { network, uniform });
+    let decisions = compare::<T>((config, &settings), games, 1, next, &mut Inventor { network, uniform });
     assert_eq!(wave.report().unwrap().dropped, 0);
+    decisions
 }
 
 #[test]
@@ -328,12 +331,25 @@ fn other_settings_too() {
     play(WaveSettings { full_share: 1.0, sampled: 0, sampled_spread: 1, ..settings(1, (1, 1)) });
 }
 
+/// On large boards most of a game is a random opening.
 #[test]
 fn a_game_is_the_same_under_every_schedule() {
-    let config: Config = "square8_3p".parse().unwrap();
-    let settings = WaveSettings { swap: false, ..settings(5, (4, 2)) };
-    for schedule in 1..=SCHEDULES {
-        with_board!(config.board, T => compare_invented::<T>(schedule, config, settings, 1, false));
+    let large =
+        |slots| WaveSettings { seed: 3, opening_share: 1.0, opening_max: 600, ..settings(slots, (4, 2)) };
+    for (key, settings) in [
+        ("hex8_2p", settings(2, (4, 2))),
+        ("square8_3p", settings(5, (4, 2))),
+        ("square19_4p", large(1)),
+        ("hexagonal_2p", large(1)),
+    ] {
+        let config: Config = key.parse().unwrap();
+        let settings = WaveSettings { swap: config.seats == 2, ..settings };
+        for schedule in 1..=SCHEDULES {
+            let decisions = with_board!(config.board, T => {
+                compare_invented::<T>(schedule, config, settings, 1, false)
+            });
+            assert!(decisions > 20, "{config}: {decisions} decisions");
+        }
     }
 }
 

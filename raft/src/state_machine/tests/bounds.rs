@@ -93,6 +93,12 @@ fn what_is_too_large_or_senseless_is_refused_unseen() {
             report: crate::TrainingReport { val_loss: f64::NAN, ..report() },
             at_ms: 1,
         },
+        // Times that no clock shows, up to those that neither SQLite nor an event can hold.
+        Command::SetLeader { node: 1, term: 9, at_ms: 253_402_300_800_000 },
+        Command::SetLeader { node: 1, term: 9, at_ms: i64::MAX as u64 + 1 },
+        Command::SetOnline { node: 1, online: false, reason: "x".into(), observed_boot: 1, at_ms: u64::MAX },
+        Command::ModelHeld { model: hash(1), node: 2, at_ms: u64::MAX },
+        Command::AddSegmentHolder { hash: hash(1), node: 2, at_ms: u64::MAX },
     ];
     for command in cases {
         let mut after = world.clone();

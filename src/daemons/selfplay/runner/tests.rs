@@ -194,3 +194,19 @@ fn a_change_of_exploration_begins_new_games_on_the_card() {
     }
     assert_eq!(*playing.begun.lock().unwrap(), [1.0, 1.2]);
 }
+
+#[test]
+fn at_a_reduced_rate_games_go_on() {
+    let mut playing = Playing::start();
+    playing.order(|orders| {
+        orders.rate = 0.5;
+        orders.tables = vec![table("a", 1.0)];
+    });
+    for _ in 0..3 {
+        playing.game("a", true);
+    }
+    playing.broken.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        playing.game("a", false);
+    }
+}

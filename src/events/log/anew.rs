@@ -1,0 +1,99 @@
+//! What happens when this node's file turns out to be older than what it has told: somebody restored it.
+//!
+//! Invariant: one number is never used for two events that others take for good. The lost events come back from the
+//! peers under their numbers; what was emitted under the same numbers since this process began, which peers refuse, gets
+//! others under a new epoch, where it stands: its handlers see it once.
+
+use super::{EventLog, LogError, set_tail};
+use crate::events::{
+    envelope::{CAUSES_MAX, Envelope, EventId, Signed},
+    tables::Writer,
+};
+use rusqlite::params;
+use std::collections::BTreeMap;
+
+impl EventLog {
+    /// Whether one of this node's own events, signed by it, is missing here or is another one here: from which number on
+    /// they are then used twice.
+    pub(super) fn twice_from(
+        &self,
+        writer: &Writer<'_>,
+        id: &EventId,
+        signed: &Signed,
+    ) -> Result<Option<i64>, LogError> {
+        let (epoch, last) = writer.emitter()?;
+        if (&id.origin, id.epoch) != (&self.origin, epoch) {
+            return Ok(None);
+        }
+        let since = if self.opened.0 == epoch { self.opened.1 + 1 } else { 1 };
+        if id.sequence > last {
+            return Ok(Some(since));
+        }
+        let other = writer.bytes(id)?.is_some_and(|known| known != signed.envelope);
+        Ok(other.then_some(since.min(id.sequence)))
+    }
+
+    /// Begins a new epoch, and takes this node's own events from number `from` on into it.
+    pub(super) fn begin_anew(&self, writer: &Writer<'_>, from: i64) -> Result<(), LogError> {
+        let (old, last) = writer.emitter()?;
+        let epoch = match i64::from(rand::random::<u32>()) {
+            same if same == old => old ^ 1,
+            other => other,
+        };
+        tracing::error!(from, last, "node.db is older than what this node has told: a new epoch begins");
+        let own: Vec<(i64, Vec<u8>)> = {
+            let sql = "SELECT position, envelope FROM event_log WHERE origin = ? AND epoch = ? AND sequence >= ? \
+                       ORDER BY sequence";
+            let mut statement = writer.connection.prepare(sql)?;
+            let rows =
+                statement.query_map(params![self.origin, old, from], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect::<Result<_, _>>()?
+        };
+        let forget = [
+            "DELETE FROM event_heads WHERE origin = ?1 AND epoch = ?2 AND sequence >= ?3",
+            "UPDATE event_vector SET contiguous = MIN(contiguous, ?3 - 1) WHERE origin = ?1 AND epoch = ?2",
+        ];
+        for sql in forget {
+            writer.connection.execute(sql, params![self.origin, old, from])?;
+        }
+        writer.connection.execute("DELETE FROM event_tails WHERE origin = ''", [])?;
+        let mut numbers = BTreeMap::new();
+        for (position, bytes) in own {
+            let envelope = match Envelope::decode(&bytes) {
+                Ok(envelope) => envelope,
+                Err(error) => {
+                    tracing::error!(position, %error, "an own event is unreadable and was dropped");
+                    writer.connection.execute("DELETE FROM event_inbox WHERE position = ?", [position])?;
+                    writer.connection.execute("DELETE FROM event_log WHERE position = ?", [position])?;
+                    continue;
+                }
+            };
+            let sequence = numbers.len() as i64 + 1;
+            numbers.insert(envelope.id.sequence, sequence);
+            let envelope =
+                moved(envelope, EventId { origin: self.origin.clone(), epoch, sequence }, &numbers);
+            let signed = envelope.sign(&self.signer)?;
+            writer.moved(position, &envelope, &signed)?;
+            set_tail(writer.connection, "", &envelope)?;
+        }
+        let count = numbers.len() as i64;
+        writer.connection.execute("UPDATE event_emitter SET epoch = ?, sequence = ?", [epoch, count])?;
+        Ok(())
+    }
+}
+
+/// The same event under another id. What came before it either moved as well, or is named by its id.
+fn moved(envelope: Envelope, id: EventId, numbers: &BTreeMap<i64, i64>) -> Envelope {
+    let Envelope { id: old, at_ms, flow_previous, mut causes, injected, event } = envelope;
+    let previous = flow_previous.and_then(|sequence| numbers.get(&sequence).copied());
+    for cause in causes.iter_mut().filter(|cause| (&cause.origin, cause.epoch) == (&old.origin, old.epoch)) {
+        if let Some(sequence) = numbers.get(&cause.sequence) {
+            *cause = EventId { sequence: *sequence, ..id.clone() };
+        }
+    }
+    if let (None, Some(sequence)) = (previous, flow_previous) {
+        causes.insert(0, EventId { sequence, ..old });
+        causes.truncate(CAUSES_MAX);
+    }
+    Envelope { id, at_ms, flow_previous: previous, causes, injected, event }
+}

@@ -93,7 +93,10 @@ pub(super) fn write_file(path: &Path, document: &impl Serialize) -> anyhow::Resu
     let written = File::create(to).map_err(anyhow::Error::from).and_then(|mut file| {
         serde_json::to_writer_pretty(&mut file, document)?;
         writeln!(file)?;
-        Ok(if special { () } else { fs::rename(to, path)? })
+        if !special {
+            fs::rename(to, path)?;
+        }
+        Ok(())
     });
     written.with_context(|| format!("cannot write {}", path.display()))
 }

@@ -150,9 +150,7 @@ fn check(args: &Args, scope: &Scope, card: Card, peaks: &Peaks, kept: &mut Kept)
         benchmarks::run(card, peaks, scope, kept);
     }
     if scope.has(Part::Torch) {
-        torch::measure(args.card, scope, &mut |change| {
-            kept.change(|report| change(report.torch.get_or_insert_default()));
-        });
+        torch::measure(args.card, scope, kept);
     }
     Ok(())
 }

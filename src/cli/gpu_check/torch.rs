@@ -5,6 +5,7 @@
 
 use super::{
     figure::{Figure, short},
+    kept::Kept,
     outside::{Outcome, run, tail},
     progress,
     scope::Scope,
@@ -173,22 +174,25 @@ fn request(card: usize, scope: &Scope) -> Request {
     }
 }
 
-/// Measures the same networks in PyTorch; `keep` is given what is to be done to the report, line by line.
-pub(super) fn measure(card: usize, scope: &Scope, keep: &mut dyn FnMut(&mut dyn FnMut(&mut TorchReport))) {
+/// Measures the same networks in PyTorch, and keeps what it says line by line.
+pub(super) fn measure(card: usize, scope: &Scope, kept: &mut Kept) {
     progress("the same networks in PyTorch");
     let request = request(card, scope);
     let asked = request.cases.len();
-    keep(&mut |report| report.asked = asked);
+    let mut keep = |change: &dyn Fn(&mut TorchReport)| {
+        kept.change(|report| change(report.torch.get_or_insert_default()));
+    };
+    keep(&|report| report.asked = asked);
     let outcome = match serde_json::to_string(&request) {
         Err(error) => Outcome::Failed(error.into()),
         Ok(_) if asked == 0 => Outcome::Ended { code: Some(0), output: String::new() },
         Ok(input) => {
             let mut python = Command::new("python3");
             python.args(["-c", SCRIPT]);
-            run(python, &input, TIME_MAX, &mut |line| keep(&mut |report| report.hear(line)))
+            run(python, &input, TIME_MAX, &mut |line| keep(&|report| report.hear(line)))
         }
     };
-    keep(&mut |report| report.end(&outcome));
+    keep(&|report| report.end(&outcome));
 }
 
 impl TorchReport {

@@ -142,7 +142,7 @@ fn databases_are_refused(cluster: &mut Cluster) {
             let ended = run(&["node", "--exit-with-parent", "--data-dir", &folder]);
             assert_eq!(ended.code, Some(2), "{kind} {name}: {ended:?}");
             let message = ended.stderr.split("error: ").last().unwrap();
-            for part in [path.to_str().unwrap(), "restore it"] {
+            for part in [path.to_str().unwrap(), "start anew with an empty"] {
                 assert!(message.contains(part), "{kind} {name}: {message}");
             }
             assert_eq!(fs::read(&path).unwrap(), bytes, "{kind} {name} is left as it was");

@@ -62,8 +62,10 @@ impl Kept {
         (self.report, saved)
     }
 
+    /// Every file is tried, whatever became of those before it; the first error is returned.
     fn save(&self) -> anyhow::Result<()> {
-        self.files.iter().try_for_each(|file| write_file(file, &self.report))
+        let written = self.files.iter().map(|file| write_file(file, &self.report));
+        written.fold(Ok(()), |all, this| all.and(this))
     }
 }
 
@@ -163,5 +165,17 @@ mod tests {
         kept.change(|report| report.unavailable = Some("it burns".into()));
         let (report, saved) = kept.finish();
         assert!(saved.is_err() && report.unavailable.is_some());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_costs_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let (gone, out) = (folder.path().join("gone"), folder.path().join("out"));
+        fs::create_dir(&gone).unwrap();
+        let kept = Kept::new(report(), Some(&gone.join("report")), Some(&out)).unwrap();
+        fs::remove_dir_all(&gone).unwrap();
+        let (_, saved) = kept.finish();
+        assert!(saved.is_err());
+        assert_eq!(read(&out.join("h200-2026-01-31.json"))["complete"], true);
     }
 }

@@ -111,10 +111,12 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
     let (orders, follow) = watch::channel(Orders::default());
     let (games, finished) = mpsc::channel(GAMES_WAITING_MAX);
     let devices = &node.devices;
-    let cards = if devices.card_search(&node.config) { devices.count() } else { 0 };
+    let count = devices.selfplay_threads(&node.config);
+    // A card without a thread searches nothing.
+    let cards = if devices.card_search(&node.config) { devices.count().min(count) } else { 0 };
     let on_host: Vec<OnHost> = (0..cards).map(|_| watch::Sender::default()).collect();
     let mut threads = Vec::new();
-    for index in 0..devices.selfplay_threads(&node.config) {
+    for index in 0..count {
         let (backend, device) = (devices.get(index), index % devices.count());
         let searcher = match (on_host.get(device), index < cards) {
             (None, _) => Searcher::Host,

@@ -64,8 +64,11 @@ impl Kept {
 
     /// Every file is tried, whatever became of those before it; the first error is returned.
     fn save(&self) -> anyhow::Result<()> {
-        let written = self.files.iter().map(|file| write_file(file, &self.report));
-        written.fold(Ok(()), |all, this| all.and(this))
+        let mut outcome = Ok(());
+        for file in &self.files {
+            outcome = outcome.and(write_file(file, &self.report));
+        }
+        outcome
     }
 }
 

@@ -5,6 +5,11 @@
 //! measured, [`store`] what is kept on disk. The game is the crate `rules`, the network `kernels`, peers `p2p`, consensus
 //! `raft`.
 
+// Most items here are public only because the binary, the tests and the benches of this package link them. A doc that
+// repeats the name of such an item costs a reader time; the library crates of the workspace keep the lint.
+#![allow(missing_docs)]
+
+pub mod backoff;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -19,3 +24,4 @@ pub mod node;
 mod process;
 pub mod search;
 pub mod store;
+pub mod text;

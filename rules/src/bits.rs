@@ -1,6 +1,6 @@
-//! Sets of cells, one bit a cell.
+//! Sets of cells, with one bit for each cell.
 //!
-//! Bits at and above the board's number of cells are never set.
+//! Invariant: bits at and above the board's number of cells are never set.
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -25,11 +25,11 @@ pub trait Bits:
 {
     /// Whether the cell is in the set.
     fn get(&self, cell: Cell) -> bool;
-    /// Adds a cell.
+    /// Adds a cell below the board's number of cells.
     fn insert(&mut self, cell: Cell);
-    /// Removes a cell.
+    /// Removes a cell; a cell that is not in the set is no error.
     fn remove(&mut self, cell: Cell);
-    /// What is in this set and not in the other.
+    /// The cells that are in this set and not in the other.
     fn minus(self, other: Self) -> Self;
     /// Number of cells.
     fn count(&self) -> u32;

@@ -1,6 +1,7 @@
 //! What is fixed before a game starts: the board, the number of seats, the options.
 //!
-//! Every number of the rules that depends on board and seats is answered here and nowhere else.
+//! Invariant: every number of the rules that depends on board and seats stands here and nowhere else
+//! (docs/rules.md, section 1).
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +9,8 @@ use std::str::FromStr;
 /// A cell as a dense index, `0..CELLS`, in cell order: by x, then by y.
 pub type Cell = u16;
 
-/// Stands for "no cell" wherever a [`Cell`] is stored; larger than every cell, and fits nine bits.
+/// This value stands for "no cell" wherever a [`Cell`] is stored. It is larger than every cell and fits nine
+/// bits.
 pub const NONE_CELL: Cell = 511;
 
 /// The largest number of seats.
@@ -30,24 +32,24 @@ pub enum Board {
 /// A name that is no board, or no configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// No such board.
+    /// There is no board of this name.
     #[error("unknown board {0:?}, expected square8, square19, hex8 or hexagonal")]
     Board(String),
-    /// Not a number of seats that the game knows.
+    /// The game is not played with this number of seats.
     #[error("{0} seats, expected 2 to 4")]
     Seats(u64),
-    /// Not `<board>_<seats>p`.
+    /// The text does not have the form `<board>_<seats>p`.
     #[error("unknown configuration {0:?}, expected something like hex8_2p")]
     Key(String),
 }
 
-/// Cuts a hostile name to what an error message can bear.
+/// The first 40 characters of a name that anybody may have sent, for an error message.
 fn excerpt(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
 impl Board {
-    /// All boards, small ones first.
+    /// All boards, from the fewest cells to the most.
     pub const ALL: [Self; 4] = [Self::Hex8, Self::Square8, Self::Square19, Self::Hexagonal];
 
     /// The board's name, as in traces and file names.
@@ -78,7 +80,7 @@ impl Board {
         }
     }
 
-    /// Rings each seat starts with, and may at most have on the board.
+    /// The rings with which each seat starts, which is also the most that it may have on the board.
     pub const fn supply(self) -> u16 {
         match self {
             Self::Square8 | Self::Hex8 => 18,
@@ -87,8 +89,8 @@ impl Board {
         }
     }
 
-    /// The line length of the board's two-seat or three-seat base rule, which recovery slides look for
-    /// (RULES.md, finding 6).
+    /// The shortest run that a recovery slide is carried out with, whatever the number of seats
+    /// (docs/rules.md, finding 6).
     pub(crate) const fn base_line(self) -> usize {
         match self {
             Self::Square8 => 3,
@@ -114,7 +116,7 @@ impl FromStr for Board {
     }
 }
 
-/// A board and a number of seats: what a model is trained for.
+/// A board and a number of seats. Each model is trained for one configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Config {
     /// The board.
@@ -136,12 +138,12 @@ impl Config {
         }
     }
 
-    /// All twelve configurations, small boards first.
+    /// All twelve configurations, in the order of [`Board::ALL`].
     pub fn all() -> Vec<Self> {
         Board::ALL.into_iter().flat_map(|board| (2..=4).map(move |seats| Self { board, seats })).collect()
     }
 
-    /// The name used in file names and events, such as `hex8_2p`.
+    /// The name that file names and events use, such as `hex8_2p`.
     pub fn key(self) -> String {
         self.to_string()
     }
@@ -161,7 +163,7 @@ impl Config {
     }
 
     /// The shortest run that is reported as a line: L, except on hex8 with three or four seats
-    /// (RULES.md, finding 1).
+    /// (docs/rules.md, finding 1).
     pub const fn line_detected(self) -> usize {
         match self.board {
             Board::Square8 => self.line_length(),
@@ -202,7 +204,7 @@ impl FromStr for Config {
     }
 }
 
-/// When ring, territory and elimination victories are tested.
+/// When the tests 1 to 4 for the end of a game are made (docs/rules.md, section 13).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Victory {
     /// After every step.
@@ -225,9 +227,9 @@ impl Victory {
 /// What players agree on besides the configuration.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Options {
-    /// The pie rule, meaningful with two seats.
+    /// Whether the pie rule is on. With more than two seats it has no effect.
     pub swap: bool,
-    /// Victory timing.
+    /// When the game is tested for a winner.
     pub victory: Victory,
 }
 

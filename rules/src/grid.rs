@@ -1,11 +1,15 @@
-//! Cell sets by rows, where the neighbours of a whole row are one shift away.
+//! Sets of cells by rows, in which one shift gives the neighbours of a whole row.
 //!
-//! Used where connected cells or runs of cells are looked for. See `topology` for the meaning of a row's bits.
+//! The search for connected cells and for runs of cells uses them. `topology` says what the bits of a row
+//! mean.
+//!
+//! Invariant: words of rows that the board does not have are 0. Within a row [`Grid::grown`] and
+//! [`Grid::grown_eight`] may set bits beyond the edge; their callers cut them off.
 
 use crate::bits::Bits;
 use crate::topology::{ROWS_MAX, Topology};
 
-/// A set of cells, one word a row.
+/// A set of cells, with one word for each row.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grid(pub(crate) [u32; ROWS_MAX]);
 
@@ -64,7 +68,7 @@ impl Grid {
         self.0.iter().fold(0, |all, word| all | word) == 0
     }
 
-    /// The lowest cell alone, with its row; none of an empty set.
+    /// The row of the lowest cell, and the word of that row with this cell alone; none if the set is empty.
     pub(crate) fn lowest<T: Topology>(&self) -> Option<(usize, u32)> {
         let row = self.0[..T::tables().rows.len()].iter().position(|&word| word != 0)?;
         Some((row, self.0[row] & self.0[row].wrapping_neg()))
@@ -90,7 +94,7 @@ impl Grid {
         let (mut low, mut high) = (row, row);
         loop {
             let mut changed = false;
-            // Upwards from the lowest row, past the highest as long as something comes in.
+            // The sweep goes up from the lowest row, and beyond the highest as long as cells are added.
             for r in low + 1..rows {
                 let inflow = Self::from_lower::<T>(filled.0[r - 1]) & self.0[r] & !filled.0[r];
                 if inflow != 0 {
@@ -117,7 +121,7 @@ impl Grid {
         }
     }
 
-    /// The cells and their territory neighbours; may run over the edge within a row.
+    /// The cells and their territory neighbours. The result may hold bits beyond the edge of a row.
     pub(crate) fn grown<T: Topology>(&self) -> Self {
         let rows = T::tables().rows.len();
         let mut grown = *self;
@@ -183,7 +187,7 @@ impl Grid {
 #[inline]
 fn spread(seeds: u32, allowed: u32) -> u32 {
     let mut filled = seeds;
-    // Carries run from a seed to the upper end of its run.
+    // The carry of the addition runs from a seed to the upper end of its run.
     filled |= allowed & !allowed.wrapping_add(seeds);
     let mut open = allowed;
     for step in [1, 2, 4, 8, 16] {

@@ -1,8 +1,26 @@
 //! The game RingRift: position, legal moves, outcome, notation.
 //!
-//! Pure: no unsafe code, no clock (but in [`playout::random_games`], which measures), and no heap while
-//! playing beyond the caller's list of moves. A position is a [`State`] of a board given as a type;
-//! [`with_board!`] goes from a [`Board`] value to that type.
+//! ```text
+//!  text       notation   parse   trace            moves and positions as text; recorded games
+//!                 |        |       |
+//!  a step        turn ── outcome   playout        list, play, go on; who has won; random games
+//!                 |
+//!  a phase   movement  recovery  lines  territory what each phase lists and does
+//!                 |
+//!  position      state    moves    symmetry       a position without heap; a move in eight bytes
+//!                 |
+//!  geometry  board  topology  bits  grid  stack   numbers of a board, rays, sets of cells, rings on a cell
+//! ```
+//!
+//! Each row builds on the rows below it. [`State`] is one type; its methods stand with the phase that they
+//! serve. The one arrow upward is that a refused move is printed.
+//!
+//! Reading order: `docs/rules.md` says what is played and numbers the findings that the code cites. Then read
+//! `board`, `state` and `turn`, one phase (say `movement`), and the rest when you need it.
+//!
+//! Invariant: the crate is pure. It has no unsafe code, reads no clock (except [`playout::random_games`],
+//! which measures), and while it plays it uses no heap beyond the caller's list of moves. A position is a
+//! [`State`] of a board that is given as a type; [`with_board!`] goes from a [`Board`] value to that type.
 //!
 //! ```
 //! use rules::{Hex8, Options, State};
@@ -46,7 +64,7 @@ pub use symmetry::Symmetry;
 pub use topology::{Hex8, Hexagonal, Square8, Square19, Tables, Topology};
 pub use turn::IllegalMove;
 
-/// Changes whenever the same moves would lead to another game; models and records carry it.
+/// This number changes whenever the same moves would lead to another game. Models and records carry it.
 pub const RULES_VERSION: u32 = 1;
 
 /// Evaluates an expression with a type parameter bound to the [`Topology`] of a [`Board`] value.

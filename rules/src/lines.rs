@@ -1,4 +1,6 @@
-//! Lines: maximal runs of one's own markers along an axis.
+//! Phase line: the mover's lines, and what it may do with them (docs/rules.md, section 9).
+//!
+//! A line is a run of the mover's own markers along one axis that cannot be extended.
 
 use crate::bits::Bits;
 use crate::board::Cell;
@@ -7,7 +9,7 @@ use crate::moves::{Move, MoveKind};
 use crate::state::State;
 use crate::topology::{ROWS_MAX, Topology};
 
-/// A run of cells in axis direction.
+/// Consecutive cells along one axis, in its direction.
 #[derive(Clone, Copy)]
 pub(crate) struct Run {
     cells: [Cell; ROWS_MAX],
@@ -15,7 +17,8 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// The longest run through `cell` of cells in `markers` along an axis; `cell` itself counts as one of them.
+    /// The longest run through `cell` of cells in `markers` along an axis; `cell` itself counts as one of
+    /// them.
     pub(crate) fn through<T: Topology>(markers: &T::Bits, cell: Cell, axis: usize) -> Self {
         let tables = T::tables();
         let count = |ray: &[Cell]| ray.iter().take_while(|&&c| markers.get(c)).count();
@@ -53,7 +56,7 @@ impl<T: Topology> State<T> {
         markers.count() as usize >= detected && Grid::of::<T>(markers).has_run::<T>(detected)
     }
 
-    /// Lines and their options, or the payments for the last one.
+    /// Lists the lines with their options, or the payments while one is due.
     pub(crate) fn list_lines(&self, out: &mut Vec<Move>) {
         let me = self.me();
         if self.due {

@@ -1,6 +1,7 @@
-//! Placements, plain moves and captures: what they are and what they do.
+//! Phases place, move, capture and chain: what is legal in them and what it does (docs/rules.md, sections 4
+//! to 7).
 //!
-//! A ray ends at the first stack or collapsed cell; markers never block.
+//! A ray is free up to the first stack or collapsed cell. Markers never block.
 
 use crate::bits::Bits;
 use crate::board::{Cell, NONE_CELL};
@@ -9,7 +10,7 @@ use crate::stack::Stack;
 use crate::state::State;
 use crate::topology::{Tables, Topology};
 
-/// What the generators look up again and again.
+/// What the lists of moves look up for every cell: the position, the tables, and the cells that end a ray.
 pub(crate) struct View<'a, T: Topology> {
     state: &'a State<T>,
     tables: &'static Tables,
@@ -71,7 +72,7 @@ impl<T: Topology> View<'_, T> {
         self.acts(cell, stack.height() + 1, cap)
     }
 
-    /// The longest plain move from an empty cell, counted up to `most`.
+    /// The length of the longest plain move from an empty cell, counted up to `most`.
     #[inline]
     fn reach(&self, cell: Cell, most: usize) -> usize {
         let mut best = 0;
@@ -86,7 +87,8 @@ impl<T: Topology> View<'_, T> {
         best
     }
 
-    /// For 1, 2 and 3 rings whether they may be put on an empty cell; only counts up to `most`.
+    /// For 1, 2 and 3 rings, whether they may be put on an empty cell; a count above `most` may not (finding
+    /// 18).
     #[inline]
     fn counts_on(&self, cell: Cell, most: usize) -> [bool; 3] {
         let reach = self.reach(cell, most);
@@ -139,7 +141,7 @@ impl<T: Topology> State<T> {
         usize::from(self.hand(seat).min(room).min(3))
     }
 
-    /// Whether the seat, were it its turn, had a legal placement.
+    /// Whether the seat would have a legal placement if it were to move.
     pub(crate) fn can_place(&self, seat: u8) -> bool {
         if self.placeable(seat) == 0 {
             return false;
@@ -150,7 +152,7 @@ impl<T: Topology> State<T> {
             || self.occupied.cells().any(|cell| view.stacks_on(seat, cell))
     }
 
-    /// Whether the seat, were it its turn, had a plain move or capture.
+    /// Whether the seat would have a plain move or a capture if it were to move.
     pub(crate) fn can_move(&self, seat: u8) -> bool {
         self.view().any_acts(seat)
     }
@@ -218,7 +220,7 @@ impl<T: Topology> State<T> {
         }
     }
 
-    /// The captures of the stack that has just moved, as `Capture` or `Chain`.
+    /// Lists the captures of the stack that has just moved, as moves of the kind `Capture` or `Chain`.
     pub(crate) fn list_attacks(&self, kind: MoveKind, out: &mut Vec<Move>) {
         self.view().list_captures(kind, self.attack, out);
     }
@@ -231,7 +233,8 @@ impl<T: Topology> State<T> {
         self.set_stack(cell, stack);
     }
 
-    /// Lifts the stack on `from`, leaves a marker, and works on the markers strictly between there and `to`.
+    /// Lifts the stack on `from`, leaves a marker there, and collapses or flips the markers strictly between
+    /// `from` and `to`.
     fn lift(&mut self, from: Cell, to: Cell) -> Stack {
         let me = self.me();
         let lifted = self.stack(from);
@@ -257,7 +260,7 @@ impl<T: Topology> State<T> {
         was
     }
 
-    /// Puts the moving stack down; a marker there costs its top ring.
+    /// Puts the moving stack down. A marker on the cell disappears and costs the top ring.
     fn land(&mut self, to: Cell, stack: Stack) {
         let costs = self.clear_marker(to);
         self.set_stack(to, stack);

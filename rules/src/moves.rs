@@ -1,11 +1,12 @@
 //! A move in eight bytes.
 //!
-//! A move means something only together with the position it was listed in. Two legal moves of one
-//! position never have the same effect.
+//! A move has a meaning only together with the position in which it was listed.
+//!
+//! Invariant: two legal moves of one position never have the same effect (docs/rules.md, finding 10).
 
 use crate::board::{Cell, NONE_CELL};
 
-/// What a move does; its letters in the notation stand beside it.
+/// What a move does. Each doc begins with the form in the notation (docs/rules.md, section 15).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum MoveKind {
@@ -17,11 +18,11 @@ pub enum MoveKind {
     Place3,
     /// `SP`, declines to place.
     SkipPlacement,
-    /// `NP`, nothing to place.
+    /// `NP`, the null step when there is nothing to place.
     NoPlacement,
     /// `SW`, the pie rule.
     Swap,
-    /// `M:from>to`.
+    /// `M:from>to`, a plain move.
     Move,
     /// `C:from>aux>to`, a first capture over `aux`.
     Capture,
@@ -39,7 +40,7 @@ pub enum MoveKind {
     RecoverStrike,
     /// `SR`, declines recovery.
     SkipRecovery,
-    /// `NM`, nothing to move.
+    /// `NM`, the null step when there is nothing to move.
     NoMovement,
     /// `L:from-to`, a line of the exact length.
     Line,
@@ -49,18 +50,18 @@ pub enum MoveKind {
     LineStretch,
     /// `EL:from`, pays for a line.
     PayLine,
-    /// `NL`, no line.
+    /// `NL`, the null step when there is no line.
     NoLine,
-    /// `T:cells`, claims the region with lowest cell `from` that markers of the colour `aux` wall in
-    /// (4: collapsed cells alone).
+    /// `T:cells`, claims the region whose lowest cell is `from` and which markers of the colour `aux` wall in
+    /// (collapsed cells alone, if `aux` is 4).
     Territory,
-    /// `ET:from`, pays for a region.
+    /// `ET:from`, pays for a region with a cap.
     PayTerritory,
     /// `ER:from`, pays for a region with a buried ring.
     PayRecovery,
     /// `ST`, declines the remaining regions.
     SkipTerritory,
-    /// `NT`, no region.
+    /// `NT`, the null step when there is no region to claim.
     NoTerritory,
     /// `F:from`, forced elimination.
     Forced,
@@ -184,7 +185,7 @@ impl Move {
         Self { kind, from, to, aux }
     }
 
-    /// What it does.
+    /// What the move does.
     #[inline]
     pub const fn kind(self) -> MoveKind {
         self.kind
@@ -196,7 +197,7 @@ impl Move {
         self.from
     }
 
-    /// Where it leads, or [`NONE_CELL`].
+    /// The second cell, where the move leads, or [`NONE_CELL`].
     #[inline]
     pub const fn to(self) -> Cell {
         self.to
@@ -208,32 +209,32 @@ impl Move {
         self.aux
     }
 
-    /// [`Self::from`], if used.
+    /// [`Self::from`], if this kind of move uses it.
     pub fn from_cell(self) -> Option<Cell> {
         (self.from != NONE_CELL).then_some(self.from)
     }
 
-    /// [`Self::to`], if used.
+    /// [`Self::to`], if this kind of move uses it.
     pub fn to_cell(self) -> Option<Cell> {
         (self.to != NONE_CELL).then_some(self.to)
     }
 
-    /// [`Self::aux`], if used and a cell (a claim keeps its wall's colour there).
+    /// [`Self::aux`], if this kind of move uses it for a cell. A claim keeps the colour of its wall there.
     pub fn aux_cell(self) -> Option<Cell> {
         (self.aux != NONE_CELL && self.kind != MoveKind::Territory).then_some(self.aux)
     }
 
-    /// Whether all its cells are among the first `cells`.
+    /// Whether all cells of the move are among the first `cells`.
     pub(crate) fn fits(self, cells: usize) -> bool {
         [self.from, self.to, self.aux].iter().all(|&cell| cell == NONE_CELL || usize::from(cell) < cells)
     }
 
-    /// The move in 32 bits: 5 for the kind, 9 for each field.
+    /// The move in 32 bits: 5 for the kind, then 9 for each field. Records and the network's input use it.
     pub const fn code(self) -> u32 {
         (self.kind as u32) << 27 | (self.from as u32) << 18 | (self.to as u32) << 9 | self.aux as u32
     }
 
-    /// Reads a [`Self::code`] back; none if no board has such a move.
+    /// Reads a [`Self::code`] back; none if no board has such a move. The code may come from anywhere.
     pub fn from_code(code: u32) -> Option<Self> {
         let kind = *MoveKind::ALL.get((code >> 27) as usize)?;
         let [from, to, aux] = [18, 9, 0].map(|shift| (code >> shift & 511) as Cell);

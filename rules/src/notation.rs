@@ -1,6 +1,7 @@
-//! Positions and moves as text: FORMAT.md, sections 3 and 4, printed here and read in `parse`.
+//! Positions and moves as text (docs/rules.md, sections 15 and 16). This file prints both and reads moves;
+//! `parse` reads positions.
 //!
-//! Exactly what is printed is read: one position has one text.
+//! Invariant: only what would be printed is read, so one position has one text, and so has one move.
 
 use std::fmt::{self, Write};
 
@@ -23,7 +24,8 @@ impl<T: Topology> fmt::Display for At<T> {
     }
 }
 
-/// Prints a coordinate without the machinery of integer formatting: traces print hundreds of millions.
+/// Prints a coordinate without the general formatting of integers, because a check of the recorded games
+/// prints hundreds of millions.
 fn push_number(f: &mut fmt::Formatter<'_>, number: i8) -> fmt::Result {
     if number < 0 {
         f.write_char('-')?;
@@ -39,7 +41,7 @@ fn at<T: Topology>(cell: Cell) -> At<T> {
     At(cell, T::default())
 }
 
-/// A seat as printed: from 1, 0 for none.
+/// A seat as it is printed: counted from 1, and 0 for none.
 fn seat_number(seat: Option<u8>) -> u8 {
     seat.map_or(0, |seat| seat + 1)
 }
@@ -193,8 +195,8 @@ impl<T: Topology> State<T> {
         }
     }
 
-    /// Reads a move in this position. The move is well formed, but need not be legal: see
-    /// [`State::try_apply`].
+    /// Reads a move in this position. The move is well formed but need not be legal; [`State::try_apply`]
+    /// tells.
     ///
     /// # Errors
     /// [`MoveError`] if the text is no move, or names a region or stretch that this position does not have.
@@ -266,7 +268,7 @@ impl<T: Topology> State<T> {
 /// The longest move text: a region of all cells of the largest board stays well below it.
 const MOVE_TEXT_MAX: usize = 8 * 1024;
 
-/// Moves that are all name.
+/// The moves whose text is their name alone.
 const BARE: [(MoveKind, &str); 9] = [
     (MoveKind::SkipPlacement, "SP"),
     (MoveKind::NoPlacement, "NP"),
@@ -282,22 +284,22 @@ const BARE: [(MoveKind, &str); 9] = [
 /// Why a text is not a move of the position.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MoveError {
-    /// Not in the notation, or a cell that the board does not have.
+    /// The text does not follow the notation, or names a cell that the board does not have.
     #[error("not a move: {text:?}")]
     Malformed {
-        /// The beginning of the text.
+        /// The first 60 characters of the text.
         text: String,
     },
-    /// Longer than any move.
+    /// The text is longer than that of any move.
     #[error("a move text of {bytes} bytes")]
     TooLong {
-        /// Its length.
+        /// The length of the text.
         bytes: usize,
     },
     /// The cells are no region that the seat to move may claim.
     #[error("these cells are no region that may be claimed")]
     NoRegion,
-    /// The slide forms no line longer than required.
+    /// The slide forms no line that is longer than L.
     #[error("this slide collapses no stretch")]
     NoStretch,
 }

@@ -1,7 +1,8 @@
-//! The end of the game: the four tests, round-counted last player standing, and the ranks.
+//! The end of the game: the four tests, round-counted last player standing, and the ranks (docs/rules.md,
+//! section 13).
 //!
-//! Tests 1 to 4 look at the board alone, except that a stackless board without any unique maximum goes to
-//! the seat that moved last.
+//! Invariant: tests 1 to 4 depend on the board and the counters alone, with one exception: on a board without
+//! stacks and without a single largest value, the seat that moved last wins.
 
 use std::array::from_fn;
 
@@ -10,22 +11,24 @@ use crate::board::SEATS_MAX;
 use crate::state::{Lps, NEVER, Phase, State};
 use crate::topology::Topology;
 
-/// Why the winner won, as the reference engine labels it.
+/// Why the winner won. The labels are those of the recorded games, which name the level of a stalemate that
+/// decided (docs/rules.md, finding 15).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
-    /// Enough eliminated rings, or the most of them on a board without stacks.
+    /// The winner eliminated enough rings, or the most of them on a board without stacks.
     RingElimination,
-    /// Enough territory, or the most of it on a board without stacks.
+    /// The winner has enough territory, or the most of it on a board without stacks.
     TerritoryControl,
-    /// Nobody else has rings, or real actions; or the most markers, or the last move, on a board without stacks.
+    /// Nobody else has rings, or nobody else had real actions for three rounds; or, on a board without
+    /// stacks, the winner has the most markers or moved last.
     LastPlayerStanding,
 }
 
 impl Reason {
-    /// All reasons.
+    /// All reasons, in the order of the tests.
     pub const ALL: [Self; 3] = [Self::RingElimination, Self::TerritoryControl, Self::LastPlayerStanding];
 
-    /// The label used in traces and the notation.
+    /// The label in recorded games and in the notation.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RingElimination => "ring_elimination",
@@ -40,9 +43,10 @@ impl Reason {
 pub struct Outcome {
     /// The winning seat, from 0.
     pub winner: u8,
-    /// Why.
+    /// The test that decided.
     pub reason: Reason,
-    /// Rank of each seat from 1, ties share (1, 2, 2, 4); 0 for seats not in the game.
+    /// The rank of each seat, from 1; equal seats share a rank (1, 2, 2, 4). Seats that are not in the game
+    /// have 0.
     pub ranks: [u8; 4],
 }
 
@@ -79,9 +83,10 @@ impl<T: Topology> State<T> {
         }
     }
 
-    /// The winner on a board without stacks where nobody can place. Each level looks at all seats again.
+    /// The winner on a board without stacks where nobody can place. Each level looks at all seats again
+    /// (finding 14).
     fn tie_break(&self) -> (u8, Reason) {
-        // Absent seats hold nothing, and nothing is no maximum.
+        // Seats that are not in the game have zeros everywhere, and zero never wins a level.
         let territory = self.territory.map(u32::from);
         let rings = from_fn(|seat| (self.eliminated[seat] + self.hand[seat]).max(0) as u32);
         let markers = self.markers.map(|markers| markers.count());
@@ -97,7 +102,7 @@ impl<T: Topology> State<T> {
         (self.seat, Reason::LastPlayerStanding)
     }
 
-    /// Notes who has just lost the last ring, for the ranks.
+    /// Records which seats have just lost their last ring; the ranks depend on it.
     pub(crate) fn note_losses(&mut self) {
         for seat in self.seat_range() {
             if !self.present(seat) && self.lost_at[usize::from(seat)] == NEVER {
@@ -116,7 +121,8 @@ impl<T: Topology> State<T> {
         self.lps = Lps::default();
     }
 
-    /// The winner first; the others by territory, eliminated rings, markers, time of losing the last ring.
+    /// The ranks: the winner is first, the others follow by territory, eliminated rings, markers, and the
+    /// step at which they lost their last ring.
     fn ranks(&self, winner: u8) -> [u8; 4] {
         let stalemate = self.occupied.is_empty();
         let key = |seat: u8| {
@@ -133,7 +139,7 @@ impl<T: Topology> State<T> {
         ranks
     }
 
-    /// Registers the start of a turn; true if the seat to move wins by last player standing.
+    /// Registers the start of a turn. The result is true if the seat to move wins by last player standing.
     pub(crate) fn last_player_standing(&mut self) -> bool {
         let seat = self.seat;
         let present = self.seat_range().filter(|&s| self.present(s)).fold(0u8, |mask, s| mask | 1 << s);
@@ -165,7 +171,7 @@ impl<T: Topology> State<T> {
             && self.seat_range().all(|s| s == seat || !self.present(s) || !self.has_real_action(s))
     }
 
-    /// Whether the seat, were it its turn, has a legal placement, plain move or capture.
+    /// Whether the seat would have a legal placement, plain move or capture if it were to move.
     pub(crate) fn has_real_action(&self, seat: u8) -> bool {
         self.can_move(seat) || self.can_place(seat)
     }

@@ -1,5 +1,7 @@
-//! Reads positions. The text comes from anywhere, so everything is checked: what a game relies on holds
-//! in every position that is accepted, and there is a legal move unless the game is over.
+//! Reads positions (docs/rules.md, section 16). The text may come from anywhere, so everything is checked.
+//!
+//! Invariant: in every position that is accepted, all that the game relies on holds, and there is a legal
+//! move unless the game is over.
 
 use std::str::FromStr;
 
@@ -20,16 +22,16 @@ const ELIMINATED_MAX: i16 = 469 * HEIGHT_MAX as i16 + 96;
 /// Why a text is not a position.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotationError {
-    /// Not 2 to 4 seats.
+    /// The number of seats is not 2 to 4.
     #[error("{0} seats, expected 2 to 4")]
     Seats(u8),
-    /// Longer than any position.
+    /// The text is longer than that of any position.
     #[error("a position of {bytes} bytes")]
     TooLong {
         /// Its length.
         bytes: usize,
     },
-    /// Does not follow the notation.
+    /// The text does not follow the notation.
     #[error("expected {expected}, found {found:?}")]
     Malformed {
         /// What the notation asks for at this place.
@@ -37,22 +39,22 @@ pub enum NotationError {
         /// The beginning of what stands there.
         found: String,
     },
-    /// A stack that the packed position cannot hold.
+    /// A stack is higher than [`HEIGHT_MAX`], which is what its word can hold.
     #[error("a stack of {height} rings on {cell}, at most {HEIGHT_MAX} can be held")]
     TooHigh {
-        /// Number of rings.
+        /// Its number of rings.
         height: usize,
-        /// Where.
+        /// The cell, as `x,y`.
         cell: String,
     },
-    /// More rings in hand than a seat starts with.
+    /// A seat has more rings in hand than it starts with.
     #[error("seat {seat} has {rings} rings in hand, its supply is {supply} on {board}")]
     Hand {
-        /// From 1.
+        /// The number of the seat, from 1.
         seat: u8,
-        /// In hand.
+        /// Rings in hand.
         rings: i16,
-        /// Rings a seat starts with.
+        /// Rings with which a seat starts.
         supply: u16,
         /// The board.
         board: Board,
@@ -60,12 +62,12 @@ pub enum NotationError {
     /// The parts of the position contradict each other.
     #[error("inconsistent position: {0}")]
     Inconsistent(&'static str),
-    /// Readable, but not the way it is printed.
+    /// The text can be read, but the position would be printed in another way.
     #[error("not in canonical form: {found:?} would be printed as {printed:?}")]
     NotCanonical {
-        /// Where the texts begin to differ.
+        /// The text from where it begins to differ, at most 30 characters.
         found: String,
-        /// The same place as it is printed.
+        /// The same place as it would be printed.
         printed: String,
     },
 }
@@ -98,9 +100,9 @@ fn items<'a, T: Topology>(
 }
 
 impl<T: Topology> State<T> {
-    /// Reads a position of FORMAT.md, section 4. What the notation does not hold starts anew: nobody has
-    /// swapped, nobody has lost the last ring before, and with seat 1 on its opening turn the pie rule,
-    /// if it is on, is still to come.
+    /// Reads a position. What the notation does not hold is taken to be as at the start of a game: the pie
+    /// rule was not used, no seat lost its last ring before, and if seat 1 is on its opening turn and the pie
+    /// rule is on, seat 2 may still use it.
     ///
     /// # Errors
     /// [`NotationError`] if the text is no position, one that cannot arise or one that cannot be held.
@@ -287,7 +289,7 @@ impl<T: Topology> State<T> {
         ensure(!swap || self.swap_available(), "the pie rule on offer outside seat 2's placement")
     }
 
-    /// What each phase relies on, and that there is a legal move.
+    /// Checks what each phase relies on, and that there is a legal move.
     fn check_turn(&self) -> Result<(), NotationError> {
         let own = |cell: Cell| cell == NONE_CELL || self.controlled[self.me()].get(cell);
         let attacking = matches!(self.phase, Phase::Capture | Phase::Chain);

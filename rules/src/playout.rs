@@ -1,6 +1,6 @@
-//! Uniformly random games: the yardstick for speed, and a source of positions for tests.
+//! Uniformly random games: the measure of speed, and a source of positions for tests.
 //!
-//! A game follows from its seed alone. Only [`random_games`], which measures, looks at a clock.
+//! Invariant: a game follows from its seed alone. Only [`random_games`], which measures, reads a clock.
 
 use std::time::{Duration, Instant};
 
@@ -13,17 +13,18 @@ use crate::with_board;
 /// How many complete random games one thread plays.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Throughput {
-    /// Complete games.
+    /// Games played to their end.
     pub games: u64,
-    /// Steps, null steps included.
+    /// Steps of these games, null steps included.
     pub steps: u64,
     /// Complete games per second.
     pub games_per_s: f64,
-    /// Steps per second: list all legal moves, pick one, apply it, test for the end.
+    /// Steps per second. A step lists all legal moves, picks one, plays it and tests for the end.
     pub steps_per_s: f64,
 }
 
-/// A small generator of choices, the same everywhere (*Steele, Lea & Flood 2014*, SplitMix64).
+/// A small generator of choices that gives the same numbers on every platform (*Steele, Lea & Flood 2014*,
+/// SplitMix64).
 #[derive(Debug, Clone)]
 pub struct Choices(u64);
 
@@ -33,7 +34,7 @@ impl Choices {
         Self(seed)
     }
 
-    /// The next 64 bits.
+    /// Draws the next 64 bits.
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -42,7 +43,7 @@ impl Choices {
         z ^ z >> 31
     }
 
-    /// An index below `len`, which is not zero; uniform but for a bias below 2^-32 * `len`.
+    /// Draws an index below `len`, which must not be zero. It is uniform up to a bias below 2^-32 * `len`.
     pub fn below(&mut self, len: usize) -> usize {
         (((self.next_u64() >> 32) * len as u64) >> 32) as usize
     }
@@ -63,8 +64,8 @@ pub fn play<T: Topology>(
     state
 }
 
-/// Plays random games from the empty board on this thread until `seconds` have passed; at least one. The pie
-/// rule is on with two seats.
+/// Plays random games from the empty board on this thread until `seconds` have passed, and at least one game.
+/// With two seats the pie rule is on.
 pub fn random_games(config: Config, seconds: f64) -> Throughput {
     with_board!(config.board, T => measure::<T>(config.seats, seconds))
 }

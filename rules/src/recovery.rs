@@ -1,7 +1,9 @@
-//! Recovery: a seat without stacks slides one of its markers, for a buried ring.
+//! Recovery: a seat without stacks slides one of its markers and pays with a buried ring (docs/rules.md,
+//! section 8).
 //!
-//! The reference engine lists slides by the longest run they form and carries them out by the first run it
-//! finds (RULES.md, findings 6 to 8). What it lists and then rejects is not legal, yet suppresses fallbacks.
+//! The recorded games look for a line twice: a slide counts as a line slide by the longest run that it forms,
+//! and it is carried out with the first run that is found (findings 6 to 8). A slide that passes the first
+//! look and fails the second is not legal, yet it suppresses fallbacks and strikes.
 
 use crate::bits::Bits;
 use crate::board::Cell;
@@ -10,21 +12,21 @@ use crate::moves::{Move, MoveKind};
 use crate::state::State;
 use crate::topology::Topology;
 
-/// The order in which recovery looks at the axes: E, S, SE, NE on square boards (finding 6).
+/// The order in which recovery looks at the axes; on square boards it is E, S, SE, NE (finding 6).
 const fn axis_order<T: Topology>() -> &'static [usize] {
     if T::HEX { &[0, 1, 2] } else { &[0, 2, 1, 3] }
 }
 
 /// What a line slide collapses.
 struct Slide<B> {
-    /// With a payment: the first run found.
+    /// The first run that is found; taking it is paid for.
     whole: B,
-    /// Free of charge, if that is offered.
+    /// The free collapse, if it is offered.
     stretch: Option<Stretch<B>>,
 }
 
-/// A free collapse. The record names the start of the longest run, even where the first run found has
-/// exactly the required length and is what collapses (finding 8).
+/// A free collapse. The text of the move names the start of the longest run, even where the first run that is
+/// found has exactly L cells and collapses in its place (finding 8).
 struct Stretch<B> {
     named: B,
     collapsing: B,
@@ -37,21 +39,21 @@ impl<T: Topology> State<T> {
         self.controlled[me].is_empty() && !self.markers[me].is_empty() && self.on_board[me] > 0
     }
 
-    /// The seat's markers after a slide.
+    /// The seat's markers without the one that slides.
     fn slid(&self, from: Cell) -> T::Bits {
         let mut markers = self.markers[self.me()];
         markers.remove(from);
         markers
     }
 
-    /// Whether the slide is listed as a line slide.
+    /// Whether the slide counts as a line slide: its longest run has L cells or more.
     fn forms_line(&self, from: Cell, to: Cell) -> bool {
         let markers = self.slid(from);
         let length = self.config().line_length();
         (0..T::AXES).any(|axis| Run::through::<T>(&markers, to, axis).len() >= length)
     }
 
-    /// What the slide does, unless the engine rejects it.
+    /// What the slide collapses; none if it is not legal after all (finding 6).
     fn slide(&self, from: Cell, to: Cell) -> Option<Slide<T::Bits>> {
         let markers = self.slid(from);
         let length = self.config().line_length();
@@ -93,7 +95,7 @@ impl<T: Topology> State<T> {
         slide.stretch.map_or_else(T::Bits::default, |stretch| stretch.collapsing)
     }
 
-    /// The stacks with a ring of the seat to move, all of them buried: it controls none.
+    /// The stacks with a ring of the seat to move. It controls no stack, so all its rings are buried.
     fn payers(&self) -> T::Bits {
         let mut payers = T::Bits::default();
         for cell in self.occupied.cells() {
@@ -104,7 +106,7 @@ impl<T: Topology> State<T> {
         payers
     }
 
-    /// All slides, without the option to decline.
+    /// Lists all slides and strikes, without `SR`.
     pub(crate) fn list_recoveries(&self, out: &mut Vec<Move>) {
         let markers = self.markers[self.me()];
         let closed = self.blocked() | self.markers_any();

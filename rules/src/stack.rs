@@ -1,9 +1,10 @@
-//! A stack of rings in one word: two bits a ring, bottom ring lowest, and the height above them.
+//! A stack of rings in one word: two bits for each ring, the bottom ring lowest, and the height above them.
 //!
-//! An absent stack is 0. Bits of rings above the height are 0.
+//! Invariant: a cell without a stack is 0, and the bits of rings above the height are 0.
 
-/// The most rings a stack can hold. From the empty board no stack grows above 25, because a stack of
-/// height H moves at least H cells; only constructed positions can go above.
+/// The most rings that a stack can hold. In a game from the empty board no stack grows above 25, because a
+/// stack of height H moves at least H cells and no ray has more than 24; only constructed positions can be
+/// higher.
 pub const HEIGHT_MAX: u32 = 29;
 
 const HEIGHT_SHIFT: u32 = 2 * HEIGHT_MAX;
@@ -16,7 +17,7 @@ const PAIRS: u64 = 0x5555_5555_5555_5555 & RINGS;
 pub struct Stack(u64);
 
 impl Stack {
-    /// No rings.
+    /// A cell without rings.
     pub const EMPTY: Self = Self(0);
 
     /// Number of rings.
@@ -52,7 +53,7 @@ impl Stack {
         (self.0 >> (2 * i) & 3) as u8
     }
 
-    /// The run of rings of one colour from the top; 0 for no stack.
+    /// The number of rings of one colour from the top down; 0 if there is no stack.
     #[inline]
     pub fn cap(self) -> u32 {
         let height = self.height();
@@ -84,7 +85,7 @@ impl Stack {
         height > 1 && self.rings_of(seat) & ((1 << (2 * (height - 1))) - 1) != 0
     }
 
-    /// With one more ring on top.
+    /// This stack with one more ring on top.
     #[inline]
     pub(crate) fn pushed(self, seat: u8) -> Self {
         let height = self.height();
@@ -92,7 +93,7 @@ impl Stack {
         Self((self.0 | u64::from(seat) << (2 * height)) + (1 << HEIGHT_SHIFT))
     }
 
-    /// With one more ring below all others.
+    /// This stack with one more ring below all others.
     #[inline]
     pub(crate) fn with_bottom(self, seat: u8) -> Self {
         let height = self.height();
@@ -100,14 +101,14 @@ impl Stack {
         Self((self.0 & RINGS) << 2 | u64::from(seat) | u64::from(height + 1) << HEIGHT_SHIFT)
     }
 
-    /// Without its `count` top rings.
+    /// This stack without its `count` top rings.
     #[inline]
     pub(crate) fn popped(self, count: u32) -> Self {
         let height = self.height() - count;
         Self(self.0 & ((1 << (2 * height)) - 1) | u64::from(height) << HEIGHT_SHIFT)
     }
 
-    /// Without the lowest ring of the seat, if it has one.
+    /// This stack without the lowest ring of the seat, if it has one.
     #[inline]
     pub(crate) fn without_lowest(self, seat: u8) -> Self {
         let rings = self.rings_of(seat);

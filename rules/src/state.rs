@@ -1,7 +1,7 @@
-//! The position: `Copy`, no heap.
+//! The position: plain data that is copied, without heap (docs/rules.md, section 2).
 //!
-//! A cell is empty, or holds a stack, a marker or a collapse, never two of them. `occupied`, `controlled`
-//! and `on_board` always agree with `stacks`, and `territory` with `collapsed`.
+//! Invariant: a cell is empty, or holds a stack, a marker or a collapse, never two of them. `occupied`,
+//! `controlled` and `on_board` always agree with `stacks`, and `territory` with `collapsed` (finding 29).
 
 use std::fmt;
 
@@ -11,22 +11,22 @@ use crate::outcome::Outcome;
 use crate::stack::Stack;
 use crate::topology::Topology;
 
-/// What the seat to move does next.
+/// What the seat to move does next; the phases stand in the order of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// Puts rings on the board, or declines.
+    /// The seat puts rings on the board, or declines.
     Place,
-    /// Moves a stack, captures with it, or recovers.
+    /// The seat moves a stack, captures with it, or recovers.
     Move,
-    /// May capture with the stack that has just moved.
+    /// The seat may capture with the stack that has just moved.
     Capture,
-    /// Must go on capturing.
+    /// The seat must go on to capture with the stack that has just captured.
     Chain,
-    /// Collapses its lines.
+    /// The seat collapses its lines.
     Line,
-    /// Claims regions.
+    /// The seat may claim regions.
     Territory,
-    /// Gives up a cap because nothing else was possible.
+    /// The seat gives up a cap, because its turn was idle although it controls a stack.
     Forced,
     /// The game is over.
     Over,
@@ -60,29 +60,32 @@ impl Phase {
     }
 }
 
-/// The count of rounds in which a single seat had real actions. Seats are 0-based; masks have a bit a seat.
+/// The state of round-counted last player standing (docs/rules.md, section 13): for how many rounds a single
+/// seat had real actions. Seats count from 0; a mask has one bit for each seat.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Lps {
     /// The seat that opens the round.
     pub first: Option<u8>,
-    /// Seats seen this round.
+    /// A mask of the seats that have started a turn in this round.
     pub seen: u8,
-    /// Those of them that had a real action.
+    /// A mask of those of them that had a real action.
     pub real: u8,
-    /// The seat that was alone in having real actions.
+    /// The seat that was the only one with real actions.
     pub alone: Option<u8>,
-    /// For how many rounds in a row.
+    /// The number of rounds in a row for which it was.
     pub rounds: u16,
 }
 
-/// What the rules count of a seat that no other question answers in full.
+/// The counters of a seat as they are kept. [`State::hand`] and [`State::eliminated`] show negative ones as
+/// 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ledger {
-    /// Rings in hand; below zero in constructed positions with more rings on the board than there are.
+    /// Rings in hand. It is below zero in constructed positions that have more rings of a colour than a seat
+    /// owns.
     pub hand: i16,
-    /// Eliminated rings credited to the seat; below zero in such positions.
+    /// Rings that the seat has eliminated. It is below zero in some of these positions.
     pub eliminated: i16,
-    /// The step at which the seat lost its last ring.
+    /// The step at which the seat lost its last ring, if it has.
     pub lost_at: Option<u32>,
 }
 
@@ -91,8 +94,8 @@ pub(crate) const NEVER: u32 = u32::MAX;
 
 /// A position of a game on the board `T`.
 ///
-/// Equality is that of the position as the notation prints it; what lies in the past ([`Self::swapped`],
-/// [`Self::ply`]) is not compared.
+/// Two positions are equal if the notation prints them alike and their options are the same. What lies in the
+/// past ([`Self::swapped`], [`Self::ply`]) is not compared.
 #[derive(Clone, Copy)]
 pub struct State<T: Topology> {
     pub(crate) stacks: T::Stacks,
@@ -101,8 +104,8 @@ pub struct State<T: Topology> {
     pub(crate) markers: [T::Bits; SEATS_MAX],
     pub(crate) collapsed: [T::Bits; SEATS_MAX],
     pub(crate) on_board: [u16; SEATS_MAX],
-    /// Hands and eliminated rings are negative in some constructed positions, which have more rings on the
-    /// board than there are.
+    /// Rings in hand and eliminated rings are below zero in some constructed positions, which have more rings
+    /// of a colour on the board than a seat owns.
     pub(crate) hand: [i16; SEATS_MAX],
     pub(crate) eliminated: [i16; SEATS_MAX],
     pub(crate) territory: [u16; SEATS_MAX],
@@ -115,7 +118,7 @@ pub struct State<T: Topology> {
     pub(crate) due: bool,
     pub(crate) acted: bool,
     pub(crate) recovery: bool,
-    /// The pie rule may still be used: seat 2 has not recorded a step.
+    /// Whether the pie rule may still be used: seat 2 has not taken a step.
     pub(crate) swap_open: bool,
     pub(crate) swapped: bool,
     pub(crate) lps: Lps,
@@ -157,7 +160,7 @@ impl<T: Topology> fmt::Debug for State<T> {
 }
 
 impl<T: Topology> State<T> {
-    /// The empty board, seat 0 to move.
+    /// The start of a game: an empty board, and seat 0 to move.
     ///
     /// # Panics
     /// Unless there are 2 to 4 seats.
@@ -208,12 +211,12 @@ impl<T: Topology> State<T> {
         self.options
     }
 
-    /// The seat to move, from 0; the winner's once the game is over.
+    /// The seat to move, from 0. Once the game is over it is the winner.
     pub fn seat(&self) -> u8 {
         self.seat
     }
 
-    /// What it does next.
+    /// What the seat to move does next.
     pub fn phase(&self) -> Phase {
         self.phase
     }
@@ -223,7 +226,8 @@ impl<T: Topology> State<T> {
         self.outcome
     }
 
-    /// Whether the pie rule was used: the people behind the two seats are exchanged. Not part of the notation.
+    /// Whether the pie rule was used: the people behind the two seats are exchanged. Not part of the
+    /// notation.
     pub fn swapped(&self) -> bool {
         self.swapped
     }
@@ -233,17 +237,17 @@ impl<T: Topology> State<T> {
         self.swap_open && self.seat == 1 && self.phase == Phase::Place
     }
 
-    /// Whether the pie rule may still be used: it is on, and seat 2 has not recorded a step.
+    /// Whether the pie rule may still be used: it is on, and seat 2 has not taken a step.
     pub fn swap_open(&self) -> bool {
         self.swap_open
     }
 
-    /// Steps since this state was made or parsed.
+    /// The number of steps since this position was made or read from text.
     pub fn ply(&self) -> u32 {
         self.ply
     }
 
-    /// The stack on a cell.
+    /// The stack on a cell, which may be empty.
     #[inline]
     pub fn stack(&self, cell: Cell) -> Stack {
         self.stacks.as_ref()[usize::from(cell)]
@@ -259,27 +263,27 @@ impl<T: Topology> State<T> {
         self.seat_range().find(|&seat| self.collapsed[usize::from(seat)].get(cell))
     }
 
-    /// Cells with stacks.
+    /// The cells with stacks of any seat.
     pub fn occupied_bits(&self) -> T::Bits {
         self.occupied
     }
 
-    /// Cells with stacks that a seat controls.
+    /// The cells with stacks that a seat controls.
     pub fn controlled_bits(&self, seat: u8) -> T::Bits {
         self.controlled[usize::from(seat)]
     }
 
-    /// Cells with a seat's markers.
+    /// The cells with markers of a seat.
     pub fn marker_bits(&self, seat: u8) -> T::Bits {
         self.markers[usize::from(seat)]
     }
 
-    /// A seat's territory.
+    /// The cells that are territory of a seat.
     pub fn collapsed_bits(&self, seat: u8) -> T::Bits {
         self.collapsed[usize::from(seat)]
     }
 
-    /// Rings in a seat's hand.
+    /// Rings in the hand of a seat, at least 0.
     #[inline]
     pub fn hand(&self, seat: u8) -> u16 {
         self.hand[usize::from(seat)].max(0) as u16
@@ -290,29 +294,29 @@ impl<T: Topology> State<T> {
         self.on_board[usize::from(seat)]
     }
 
-    /// Eliminated rings credited to a seat, whatever their colour.
+    /// Rings that a seat has eliminated, whatever their colour (finding 27); at least 0.
     pub fn eliminated(&self, seat: u8) -> u16 {
         self.eliminated[usize::from(seat)].max(0) as u16
     }
 
-    /// A seat's counters as they are kept.
+    /// The counters of a seat, without a lower bound of 0.
     pub fn ledger(&self, seat: u8) -> Ledger {
         let seat = usize::from(seat);
         let lost_at = (self.lost_at[seat] != NEVER).then_some(self.lost_at[seat]);
         Ledger { hand: self.hand[seat], eliminated: self.eliminated[seat], lost_at }
     }
 
-    /// Collapsed cells of a seat.
+    /// The number of collapsed cells of a seat.
     pub fn territory(&self, seat: u8) -> u16 {
         self.territory[usize::from(seat)]
     }
 
-    /// Phase move: the only stack that may move, because it received rings this turn.
+    /// In phase move: the only stack that may move, because it received rings in this turn.
     pub fn must_cell(&self) -> Option<Cell> {
         (self.must != NONE_CELL).then_some(self.must)
     }
 
-    /// Phases capture and chain: the stack that captures.
+    /// In the phases capture and chain: the stack that captures.
     pub fn attack_cell(&self) -> Option<Cell> {
         (self.attack != NONE_CELL).then_some(self.attack)
     }
@@ -327,7 +331,7 @@ impl<T: Topology> State<T> {
         self.recovery
     }
 
-    /// Whether this turn is no longer idle.
+    /// Whether this turn is no longer idle (docs/rules.md, section 3).
     pub fn acted(&self) -> bool {
         self.acted
     }
@@ -372,7 +376,8 @@ impl<T: Topology> State<T> {
         self.occupied | self.collapsed_any()
     }
 
-    /// Replaces the stack on a cell and keeps the derived sets in step, not `on_board`.
+    /// Replaces the stack on a cell and updates the sets that follow from the stacks. The caller updates
+    /// `on_board`.
     #[inline]
     pub(crate) fn set_stack(&mut self, cell: Cell, stack: Stack) {
         let slot = &mut self.stacks.as_mut()[usize::from(cell)];
@@ -409,7 +414,7 @@ impl<T: Topology> State<T> {
         self.set_stack(cell, self.stack(cell).without_lowest(self.seat));
     }
 
-    /// Turns cells without stacks into territory of the seat to move; markers on them go.
+    /// Turns cells without stacks into territory of the seat to move. Markers on them disappear.
     pub(crate) fn collapse(&mut self, cells: T::Bits) {
         for markers in &mut self.markers {
             *markers = markers.minus(cells);

@@ -1,7 +1,7 @@
 //! The symmetries of a board: 12 of a hexagon, 8 of a square.
 //!
-//! Legal moves commute with them except where the rules themselves are not symmetric: RULES.md, findings 3
-//! and 6 to 8.
+//! Invariant: the list of legal moves and their effects commute with them, except where the rules themselves
+//! are not symmetric (docs/rules.md, findings 3 and 6 to 8).
 
 use crate::bits::Bits;
 use crate::board::{Cell, SEATS_MAX};
@@ -35,23 +35,23 @@ impl Symmetry {
         Self { images: &T::tables().symmetries[i] }
     }
 
-    /// Where a cell goes.
+    /// The image of a cell.
     ///
     /// # Panics
-    /// If the board, that of [`Self::all`], has no such cell.
+    /// If the board for which [`Self::all`] gave this symmetry has no such cell.
     #[inline]
     pub fn cell(&self, cell: Cell) -> Cell {
         self.images[usize::from(cell)]
     }
 
-    /// Where a set of cells goes.
+    /// The image of a set of cells.
     pub fn bits<B: Bits>(&self, bits: B) -> B {
         let mut out = B::default();
         bits.cells().for_each(|cell| out.insert(self.cell(cell)));
         out
     }
 
-    /// The position with every cell moved.
+    /// The image of a position.
     pub fn state<T: Topology>(&self, state: &State<T>) -> State<T> {
         let mut out = *state;
         out.stacks = T::NO_STACKS;
@@ -70,7 +70,7 @@ impl Symmetry {
         out
     }
 
-    /// The move of `state` as seen in [`Self::state`].
+    /// The image of a move of `state`: the move that does the same in the image of the position.
     pub fn mv<T: Topology>(&self, state: &State<T>, mv: Move) -> Move {
         let kind = mv.kind();
         let (from, to) = (mv.from(), mv.to());

@@ -1,7 +1,9 @@
-//! Regions: what may be claimed, and what a claim does.
+//! Phase territory: which regions may be claimed, and what a claim does (docs/rules.md, section 10).
 //!
-//! A region is found under the wall of one marker colour (0..4) or of collapsed cells alone (4). The same
-//! cells may be found under several walls; the lowest one names the region.
+//! A region is found with the markers of one colour (0 to 3) as its wall, or with collapsed cells alone (4).
+//! The same cells may be found with several walls.
+//!
+//! Invariant: the same cells are listed once, under the lowest of these walls.
 
 use std::ops::ControlFlow;
 
@@ -12,7 +14,7 @@ use crate::moves::{Move, MoveKind};
 use crate::state::State;
 use crate::topology::Topology;
 
-/// The wall of collapsed cells alone.
+/// The number of the wall that has no markers, only collapsed cells.
 const NO_COLOUR: usize = SEATS_MAX;
 
 impl<T: Topology> State<T> {
@@ -39,7 +41,7 @@ impl<T: Topology> State<T> {
             .fold(0, |mask, seat| mask | 1 << seat)
     }
 
-    /// The stacks one of which must lie outside a region that the seat to move claims, and can pay for it.
+    /// The stacks with which the seat to move can pay for a region. One of them must lie outside the region.
     fn payers_for_region(&self) -> T::Bits {
         if !self.recovery {
             return self.controlled[self.me()];
@@ -53,7 +55,7 @@ impl<T: Topology> State<T> {
         payers
     }
 
-    /// Visits every region that the seat to move may claim, once, with its wall.
+    /// Visits every region that the seat to move may claim once, together with its wall.
     fn regions(&self, mut visit: impl FnMut(T::Bits, usize) -> ControlFlow<()>) -> ControlFlow<()> {
         let payers = self.payers_for_region();
         let active = self.active_colours();
@@ -100,7 +102,7 @@ impl<T: Topology> State<T> {
         self.regions(|_, _| ControlFlow::Break(())).is_break()
     }
 
-    /// Claims, or the payments for the last one.
+    /// Lists the claims, or the payments while one is due.
     pub(crate) fn list_regions(&self, out: &mut Vec<Move>) {
         if self.due {
             let kind = if self.recovery { MoveKind::PayRecovery } else { MoveKind::PayTerritory };
@@ -161,7 +163,7 @@ impl<T: Topology> State<T> {
         }
         let markers = Grid::of::<T>(self.markers_any()).minus(&cells);
         let mut border = cells.grown::<T>().and(&markers);
-        // On hexagonal the border is not extended; on hex8 it is, by the square steps (finding 3).
+        // On hexagonal the border is not extended; on hex8 it is, by the eight square steps (finding 3).
         if T::BOARD != crate::board::Board::Hexagonal {
             loop {
                 let grown = border.grown_eight::<T>().and(&markers);

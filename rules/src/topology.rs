@@ -1,7 +1,8 @@
-//! The geometry of a board: coordinates, rays, rows and symmetries, tabulated once.
+//! The geometry of a board: coordinates, rays, rows and symmetries, computed once for each board.
 //!
-//! Cells are numbered by x, then by y. A *row* is the cells of one x; inside a row, bit `i` stands for
-//! `y = i + y_min` of the whole board, so that neighbours in the next row lie at the same bit or one beside.
+//! Invariant: cells are numbered by x, then by y. A *row* is the cells of one x. Inside a row, bit `i` stands
+//! for `y = i + y_min` of the whole board, so that neighbours in the next row lie at the same bit or one
+//! beside it.
 
 use std::fmt::Debug;
 use std::sync::LazyLock;
@@ -10,7 +11,7 @@ use crate::bits::{Bitboard, Bits};
 use crate::board::{Board, Cell, NONE_CELL};
 use crate::stack::Stack;
 
-/// The most rows of any board, and the most cells of a row.
+/// The largest number of rows of any board, and of cells in a row.
 pub(crate) const ROWS_MAX: usize = 25;
 
 const KING_STEPS: [(i8, i8); 8] = [(1, 0), (1, 1), (0, 1), (1, -1), (-1, 0), (-1, -1), (0, -1), (-1, 1)];
@@ -55,7 +56,7 @@ topology!(
     Hexagonal, 8, 469
 );
 
-/// A board as a type: its sizes are constants, its tables are static.
+/// A board as a type. Its sizes are constants and its tables are static.
 pub trait Topology: Copy + Debug + Default + Send + Sync + PartialEq + Eq + 'static {
     /// The same board as a value.
     const BOARD: Board;
@@ -69,15 +70,15 @@ pub trait Topology: Copy + Debug + Default + Send + Sync + PartialEq + Eq + 'sta
     const AXES: usize = Self::DIRECTIONS / 2;
     /// A set of cells.
     type Bits: Bits;
-    /// A stack for each cell.
+    /// One [`Stack`] for each cell.
     type Stacks: Copy + Debug + PartialEq + AsRef<[Stack]> + AsMut<[Stack]> + Send + Sync;
-    /// No stack anywhere.
+    /// The value without a stack on any cell.
     const NO_STACKS: Self::Stacks;
 
-    /// The board's tables.
+    /// What is computed once for this board.
     fn tables() -> &'static Tables;
 
-    /// Coordinates x, y of a cell.
+    /// The coordinates x and y of a cell.
     fn coordinates(cell: Cell) -> (i8, i8) {
         Self::tables().coordinates[usize::from(cell)]
     }
@@ -87,7 +88,7 @@ pub trait Topology: Copy + Debug + Default + Send + Sync + PartialEq + Eq + 'sta
         Self::tables().cell(x, y)
     }
 
-    /// The cells from `cell` in a direction, nearest first, to the edge.
+    /// The cells from `cell` to the edge in one direction, without `cell`, the nearest first.
     fn ray(cell: Cell, direction: usize) -> &'static [Cell] {
         Self::tables().ray(cell, direction)
     }
@@ -122,14 +123,14 @@ pub(crate) struct Row {
     pub(crate) shift: u32,
 }
 
-/// What is tabulated for a board.
+/// The tables of one board.
 #[derive(Debug)]
 pub struct Tables {
     coordinates: Vec<(i8, i8)>,
-    /// By x and y above the lowest, with a stride of `ROWS_MAX`.
+    /// The cell at each pair of coordinates, both counted from the lowest; x has a stride of `ROWS_MAX`.
     index: Vec<Cell>,
     low: i32,
-    /// Eight directions a cell: where its ray starts in `ray_cells`, and its length.
+    /// For each cell and each of up to eight directions, where the ray starts in `ray_cells`, and its length.
     rays: Vec<[(u32, u32); 8]>,
     ray_cells: Vec<Cell>,
     pub(crate) rows: Vec<Row>,

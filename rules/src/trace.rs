@@ -1,6 +1,7 @@
-//! Replays recorded games (FORMAT.md) and reports the first disagreement.
+//! Replays recorded games (docs/rules.md, section 17) and reports the first disagreement.
 //!
-//! The input is hostile: lines are bounded, and what cannot be read is an error, not a disagreement.
+//! Invariant: the input may be hostile, so the length of a line is bounded, and a line that cannot be read is
+//! an error, not a disagreement.
 
 use std::fmt;
 use std::io::{self, BufRead, Read};
@@ -16,7 +17,7 @@ mod record;
 
 use record::{Game, Step};
 
-/// The longest line that is read; the longest trace there is has 4 MB.
+/// The longest line that is read. The longest recorded game takes 4 MB.
 const LINE_BYTES_MAX: u64 = 64 << 20;
 
 /// What was replayed.
@@ -26,7 +27,7 @@ pub struct Report {
     pub games: u64,
     /// Steps replayed without a mismatch, those of an unfinished game included.
     pub steps: u64,
-    /// The first disagreement; replaying stops there.
+    /// The first disagreement, at which the replay stops.
     pub mismatch: Option<Mismatch>,
 }
 
@@ -49,7 +50,7 @@ pub struct Mismatch {
     pub played: Option<String>,
 }
 
-/// What may differ.
+/// What differs between the rules and a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     /// The initial position, read and printed.
@@ -62,7 +63,7 @@ pub enum What {
     LegalCount,
     /// The hash of the legal moves.
     LegalHash,
-    /// The list of legal moves: `expected` is missing, `found` too many.
+    /// The list of legal moves: `expected` has those that are missing here, `found` those that are too many.
     LegalMoves,
     /// The move played is not legal.
     Move,
@@ -111,60 +112,60 @@ impl fmt::Display for Mismatch {
 /// Why a trace could not be replayed at all.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
-    /// Reading failed.
+    /// The input could not be read.
     #[error("cannot read line {line}")]
     Read {
-        /// From 1.
+        /// The number of the line, from 1.
         line: u64,
-        /// Why.
+        /// What the reader answered.
         source: io::Error,
     },
-    /// A line longer than any game.
+    /// A line is longer than 64 MiB.
     #[error("line {line} is longer than {LINE_BYTES_MAX} bytes")]
     LineTooLong {
-        /// From 1.
+        /// The number of the line, from 1.
         line: u64,
     },
-    /// Not a game record.
+    /// A line is not a game record as JSON.
     #[error("line {line} is not a game record")]
     Json {
-        /// From 1.
+        /// The number of the line, from 1.
         line: u64,
-        /// Why.
+        /// What the JSON parser met.
         source: serde_json::Error,
     },
-    /// A version of the format that is not known.
+    /// A record has another version of the format than 1.
     #[error("line {line} has format version {version}, expected 1")]
     Version {
-        /// From 1.
+        /// The number of the line, from 1.
         line: u64,
-        /// What it says.
+        /// The version that the record names.
         version: u64,
     },
-    /// A board or a number of seats that does not exist.
+    /// A record names a board that does not exist.
     #[error("line {line} names an unknown configuration")]
     Config {
-        /// From 1.
+        /// The number of the line, from 1.
         line: u64,
-        /// Why.
+        /// The name that is no board.
         source: ConfigError,
     },
     /// A victory timing or an end that does not exist.
     #[error("line {line} has an unknown {what}: {value:?}")]
     Value {
-        /// From 1.
+        /// The number of the line, from 1.
         line: u64,
-        /// Which field.
+        /// The name of the field.
         what: &'static str,
-        /// What it says.
+        /// The first 40 characters of its value.
         value: String,
     },
     /// The initial position cannot be read.
     #[error("line {line} starts from a position that cannot be read")]
     Init {
-        /// From 1.
+        /// The number of the line, from 1.
         line: u64,
-        /// Why.
+        /// What is wrong with the position.
         source: NotationError,
     },
     /// The input holds no game.
@@ -178,10 +179,11 @@ pub fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix)
 }
 
-/// Replays a file of one game per line, until its end or the first mismatch. `progress` hears of every game.
+/// Replays a file with one game per line, until its end or the first mismatch. `progress` is called after
+/// every game.
 ///
 /// # Errors
-/// [`TraceError`] for what cannot be read; the games before it are forgotten.
+/// [`TraceError`] for a line that cannot be read; the report about the games before it is lost.
 pub fn check(mut input: impl BufRead, mut progress: impl FnMut(&Report)) -> Result<Report, TraceError> {
     let mut report = Report::default();
     let mut bytes = Vec::new();

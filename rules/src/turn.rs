@@ -1,4 +1,6 @@
-//! One step: list what is legal, carry a move out, go to the next phase or seat.
+//! One step: list the legal moves, play one, and go to the next phase or seat (docs/rules.md, section 3).
+//!
+//! Invariant: after each step there is a legal move, or the game is over.
 
 use crate::bits::Bits;
 use crate::board::{NONE_CELL, Victory};
@@ -12,15 +14,15 @@ use crate::topology::Topology;
 pub struct IllegalMove {
     /// The move as the notation would print it.
     pub text: String,
-    /// The phase it was tried in.
+    /// The phase in which it was tried.
     pub phase: Phase,
     /// The seat to move, from 1.
     pub seat: u8,
 }
 
 impl<T: Topology> State<T> {
-    /// Replaces the contents of `out` by the legal moves, in an order that depends on the position alone.
-    /// There is none exactly when the game is over.
+    /// Replaces the contents of `out` by the legal moves, in an order that depends on the position alone. The
+    /// list is empty exactly when the game is over.
     pub fn legal(&self, out: &mut Vec<Move>) {
         out.clear();
         match self.phase {
@@ -43,7 +45,7 @@ impl<T: Topology> State<T> {
     /// Plays a move after checking that it is legal.
     ///
     /// # Errors
-    /// [`IllegalMove`], and the position is as before.
+    /// [`IllegalMove`]; the position is then unchanged.
     pub fn try_apply(&mut self, mv: Move) -> Result<(), IllegalMove> {
         let mut legal = Vec::new();
         self.legal(&mut legal);
@@ -55,7 +57,8 @@ impl<T: Topology> State<T> {
         }
     }
 
-    /// Plays a legal move. What an illegal one does is unspecified (it may panic).
+    /// Plays a move that the caller knows to be legal. An illegal move may panic or leave a position that no
+    /// game has.
     pub fn apply(&mut self, mv: Move) {
         self.perform(mv);
         self.ply = self.ply.saturating_add(1);
@@ -80,7 +83,7 @@ impl<T: Topology> State<T> {
         }
     }
 
-    /// What the move does to the board and the counters.
+    /// Changes the board and the counters as the move says.
     fn perform(&mut self, mv: Move) {
         match mv.kind() {
             MoveKind::Place1 | MoveKind::Place2 | MoveKind::Place3 => {
@@ -111,7 +114,7 @@ impl<T: Topology> State<T> {
         }
     }
 
-    /// Goes to what follows the move.
+    /// Goes to the phase or the seat that follows the move.
     fn advance(&mut self, mv: Move) {
         match mv.kind() {
             MoveKind::Place1 | MoveKind::Place2 | MoveKind::Place3 => {
@@ -186,7 +189,7 @@ impl<T: Topology> State<T> {
         }
     }
 
-    /// Forgets what belongs to one turn.
+    /// Resets what belongs to one turn.
     pub(crate) fn clear_turn(&mut self) {
         self.must = NONE_CELL;
         self.attack = NONE_CELL;

@@ -1,4 +1,5 @@
-//! RULES.md section 14 on the positions given there, and the other rules that the recorded games reach rarely.
+//! The findings of docs/rules.md on the positions given there, and other rules that the recorded games reach
+//! rarely.
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 use rules::{

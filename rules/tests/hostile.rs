@@ -1,4 +1,4 @@
-//! Texts from anywhere: an error or a playable position, never a panic.
+//! A text from anywhere is an error or a playable position, never a panic.
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod support;

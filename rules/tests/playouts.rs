@@ -33,8 +33,8 @@ fn check_counters<T: Topology>(state: &State<T>) {
     }
 }
 
-/// All rings: in hand, on the board, eliminated. Read from the text, where constructed positions, which have too
-/// many on the board, have counters below zero.
+/// All rings: in hand, on the board, eliminated. Read from the text, where constructed positions, which have
+/// too many on the board, have counters below zero.
 fn rings<T: Topology>(state: &State<T>) -> i32 {
     let text = state.to_string();
     let counters = text.split('|').filter_map(|section| section.strip_prefix('h')).map(|section| {

@@ -1,13 +1,14 @@
-//! Symmetries commute with listing moves and with playing them, except where RULES.md says that the reference
-//! is not symmetric:
+//! Symmetries commute with listing moves and with playing them, except where the rules are not symmetric
+//! (docs/rules.md, section 14):
 //!
-//! - Finding 3: on hex8 a claim links border markers by the eight square steps. Of the twelve symmetries only the
-//!   four that keep the steps (1,1) and (-1,-1) among themselves commute with a claim's effect. Elsewhere only the
-//!   collapsed border may differ.
-//! - Findings 6 and 7: what `R1` collapses is the first long run in axis order. So its effect need not commute,
-//!   and on square8 with two seats, where runs shorter than a line stop the search, neither does whether it is legal.
-//! - Finding 8: `R2` takes the first cells in axis direction of the longest run, so neither legality nor effect
-//!   need commute.
+//! - Finding 3: on hex8 a claim links border markers by the eight square steps. Of the twelve symmetries only
+//!   the four that keep the steps (1,1) and (-1,-1) among themselves commute with a claim's effect. Elsewhere
+//!   only the collapsed border may differ.
+//! - Findings 6 and 7: what `R1` collapses is the first long run in axis order. So its effect need not
+//!   commute, and on square8 with two seats, where runs shorter than a line stop the search, neither does
+//!   whether it is legal.
+//! - Finding 8: `R2` takes the first cells in axis direction of the longest run, so neither legality nor
+//!   effect need commute.
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod support;
@@ -98,7 +99,8 @@ fn symmetries_commute_with_legal_moves() {
 
 #[test]
 fn the_exceptions_are_real() {
-    // Finding 3, in both orientations: the marker on 2,1 is a square step from 1,0, that on 2,-1 is a hex step.
+    // Finding 3, in both orientations: the marker on 2,1 is a square step from 1,0, that on 2,-1 is a hex
+    // step.
     let options = rules::Options::default();
     let text = "territory p=1 acted=1|h9e0t0|h9e0t0|S -4,4:1 4,-4:2|M -1,0:1 -1,1:1 0,-1:1 0,1:1 1,-1:1 1,0:1 2,1:2|C |L f=1 m=1+ x=0 n=0";
     let state = State::<rules::Hex8>::parse(2, options, text).unwrap();

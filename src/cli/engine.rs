@@ -1,7 +1,7 @@
 //! `ringrift engine`: the game and its players for other programs, line by line.
 //!
-//! Invariant: every line is answered by exactly one line, in order; an `error` line changes nothing; no input ends the
-//! engine but `quit` and the end of input.
+//! Invariant: every line is answered by exactly one line, in order; an `error` line changes nothing; no input
+//! ends the engine but `quit` and the end of input.
 
 use super::players;
 use crate::{
@@ -22,8 +22,9 @@ const NODES_MAX: u32 = 10_000;
 
 /// Play and check the rules line by line, for other programs.
 ///
-/// Reads commands from standard input and answers each with one line on standard output. Moves and positions are written
-/// as in the recorded games (rules/FORMAT.md, sections 3 and 4). The engine starts with a new game of hex8_2p.
+/// Reads commands from standard input and answers each with one line on standard output. Moves and positions
+/// are written as in the recorded games (docs/rules.md, sections 15 and 16). The engine starts with a new
+/// game of hex8_2p.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = PROTOCOL)]
 pub(super) struct Args {}

@@ -38,8 +38,8 @@ pub(crate) fn constructed<T: Topology>(seats: u8, limit: usize) -> Vec<State<T>>
         .collect()
 }
 
-/// Walks through random games: `games` from the empty board with the pie rule and either victory timing, and one from each
-/// of `games` constructed positions.
+/// Walks through random games: `games` from the empty board with the pie rule and either victory timing, and
+/// one from each of `games` constructed positions.
 pub(crate) fn walk<T: Topology>(seats: u8, games: usize, mut visit: impl FnMut(&State<T>, &[Move])) {
     let mut legal = Vec::new();
     for seed in 0..games as u64 {

@@ -1,4 +1,4 @@
-"""The network of kernels/src/architecture.rs in PyTorch, eager and compiled, in bf16: how fast are the same sums there?
+"""The network of kernels/src/network/architecture.rs in PyTorch, eager and compiled, in bf16: how fast are the same sums there?
 
 Reads from standard input what `ringrift gpu-check` asks for, as JSON: boards with their neighbours, and cases (network, batch,
 mode) in the order in which they matter. Prints a line of JSON about itself and then one for each case, as soon as it is

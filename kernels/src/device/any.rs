@@ -3,15 +3,16 @@
 //! Invariant: there is always an evaluator. A card that cannot evaluate a network, or no longer, leaves it to the CPU, and
 //! that is counted.
 
-use super::wave_games::{PlayWaves, WaveSettings};
-use super::{Backend, CpuBackend, CudaBackend, DeviceError};
-use crate::batch::Batch;
-use crate::checkpoint::Checkpoint;
-use crate::cpu::CpuEvaluator;
-use crate::evaluator::AnyEvaluator;
-use crate::network::Network;
-use crate::optimizer::Optimizer;
-use crate::trainer::Train;
+use crate::device::backend::{Backend, CpuBackend, CudaBackend};
+use crate::device::games::wave_games::{PlayWaves, WaveSettings};
+use crate::encoding::batch::Batch;
+use crate::error::DeviceError;
+use crate::network::cpu::CpuEvaluator;
+use crate::network::evaluator::AnyEvaluator;
+use crate::network::weights::Network;
+use crate::training::checkpoint::Checkpoint;
+use crate::training::optimizer::Optimizer;
+use crate::training::trainer::Train;
 use rules::{Board, Config};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -146,7 +147,8 @@ impl Backend for AnyBackend {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Architecture, Evaluator, Query};
+    use crate::network::architecture::Architecture;
+    use crate::network::evaluator::{Evaluator, Query};
     use rules::{Hex8, Options, State};
 
     #[test]

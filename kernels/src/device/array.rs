@@ -1,6 +1,7 @@
 //! Typed arrays in a device's memory.
 
-use super::{Device, DeviceError};
+use crate::device::Device;
+use crate::error::DeviceError;
 use std::marker::PhantomData;
 
 /// The upper half of an f32.

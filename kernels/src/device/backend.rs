@@ -1,21 +1,21 @@
 //! Where networks are evaluated and trained: the CPU, a card; in tests, emulation.
 
-use super::DeviceError;
-use super::any::Tally;
-use super::cuda::Cuda;
-use super::evaluator::DeviceEvaluator;
-use super::loaded::{self, Loaded};
-use super::train::DeviceTrainer;
-use super::trial::trial;
-use super::wave::Wave;
-use super::wave_games::{PlayWaves, WaveSettings};
-use crate::batch::Batch;
-use crate::checkpoint::Checkpoint;
-use crate::cpu::CpuEvaluator;
-use crate::evaluator::AnyEvaluator;
-use crate::network::Network;
-use crate::optimizer::Optimizer;
-use crate::trainer::{Train, Trainer};
+use crate::device::any::Tally;
+use crate::device::card::Cuda;
+use crate::device::card::loaded::{self, Loaded};
+use crate::device::evaluator::DeviceEvaluator;
+use crate::device::games::wave::Wave;
+use crate::device::games::wave_games::{PlayWaves, WaveSettings};
+use crate::device::train::DeviceTrainer;
+use crate::device::trial::trial;
+use crate::encoding::batch::Batch;
+use crate::error::DeviceError;
+use crate::network::cpu::CpuEvaluator;
+use crate::network::evaluator::AnyEvaluator;
+use crate::network::weights::Network;
+use crate::training::checkpoint::Checkpoint;
+use crate::training::optimizer::Optimizer;
+use crate::training::trainer::{Train, Trainer};
 use rules::{Board, Config, with_board};
 use std::sync::Arc;
 

@@ -1,13 +1,14 @@
 //! Evaluation on a device.
 
-use super::any::Tally;
-use super::forward::{Space, Weights};
-use super::positions::Positions;
-use super::{Device, DeviceError};
-use crate::cpu::{CpuEvaluator, absolute, tame};
-use crate::evaluator::{Evaluation, Evaluator, Query};
-use crate::heads::softmax;
-use crate::network::Network;
+use crate::device::Device;
+use crate::device::any::Tally;
+use crate::device::forward::{Space, Weights};
+use crate::encoding::packed::Positions;
+use crate::error::DeviceError;
+use crate::network::cpu::{CpuEvaluator, absolute, tame};
+use crate::network::evaluator::{Evaluation, Evaluator, Query};
+use crate::network::heads::softmax;
+use crate::network::weights::Network;
 use rules::{Board, SEATS_MAX, Topology};
 use std::sync::Arc;
 
@@ -119,7 +120,7 @@ where
     D::Memory: Send,
 {
     /// # Panics
-    /// If the network does not play on the board: see [`crate::Architecture::fits`].
+    /// If the network does not play on the board: see [`crate::network::architecture::Architecture::fits`].
     fn evaluate(&mut self, queries: &[Query<'_, T>]) -> Vec<Evaluation> {
         assert!(self.network.architecture().fits(T::BOARD), "a network for {}", T::BOARD);
         if self.fallback.is_none() {

@@ -2,14 +2,16 @@
 //!
 //! Boards of up to 64 cells go through the fused tower; larger ones, layer by layer. The heads are the same for both.
 
-use super::ops::{HEAD_COLUMNS, Moves, NO_TENSOR, Ops, Shape, WIDTHS, tower_fits};
-use super::ops_conv::After;
-use super::positions::{ACTION_WORDS, HEADER, Positions, reads_table};
-use super::{Array, Bf16, Device, DeviceError};
-use crate::action::KINDS;
-use crate::architecture::{Architecture, HEAD, Layout, VALUE_HIDDEN};
-use crate::encode::{CHANNELS, GLOBALS};
-use crate::taps::Taps;
+use crate::device::Device;
+use crate::device::array::{Array, Bf16};
+use crate::device::ops::conv::After;
+use crate::device::ops::{HEAD_COLUMNS, Moves, NO_TENSOR, Ops, Shape, WIDTHS, tower_fits};
+use crate::encoding::action::KINDS;
+use crate::encoding::packed::{ACTION_WORDS, HEADER, Positions, reads_table};
+use crate::encoding::planes::{CHANNELS, GLOBALS};
+use crate::encoding::taps::Taps;
+use crate::error::DeviceError;
+use crate::network::architecture::{Architecture, HEAD, Layout, VALUE_HIDDEN};
 use rules::{Board, SEATS_MAX};
 
 /// Weights on a device: as one flat buffer in f32, and what the tensor cores multiply with in bf16.
@@ -292,7 +294,7 @@ impl<D: Device> Space<D> {
         let product = shape.product();
         ops.conv(self.x(last), (&weights.head16, 0), &self.own, product, (width, HEAD_COLUMNS), &cells)?;
         let pooled = self.pooled(last);
-        let part = |span: crate::architecture::Span| (all32, span.start);
+        let part = |span: crate::network::architecture::Span| (all32, span.start);
         let kinds = (part(layout.policy_kinds_w), Some(part(layout.policy_kinds_b)));
         ops.dense(pooled, kinds.0, kinds.1, &self.kinds, (n, 2 * width, KINDS), false)?;
         let hidden = (part(layout.value_w1), Some(part(layout.value_b1)));
@@ -302,7 +304,7 @@ impl<D: Device> Space<D> {
     }
 }
 
-fn arrays<D: Device, T: super::array::Plain>(
+fn arrays<D: Device, T: crate::device::array::Plain>(
     device: &D,
     count: usize,
     len: usize,
@@ -311,7 +313,7 @@ fn arrays<D: Device, T: super::array::Plain>(
 }
 
 /// Makes room for `len` elements; what was there is lost.
-pub(crate) fn grow<D: Device, T: super::array::Plain>(
+pub(crate) fn grow<D: Device, T: crate::device::array::Plain>(
     device: &D,
     array: &mut Array<D, T>,
     len: usize,

@@ -4,40 +4,21 @@
 //! kernel needs; the kernels themselves trust their arguments. Everything above [`Device`] is the same code for a card
 //! and for emulation, so what tests prove without a card is what a card runs.
 
-mod any;
-mod array;
-mod backend;
-mod compile;
-mod cuda;
-mod error;
-mod evaluator;
+pub(crate) mod any;
+pub(crate) mod array;
+pub(crate) mod backend;
+pub(crate) mod card;
+pub(crate) mod evaluator;
 pub(crate) mod forward;
 pub(crate) mod games;
-pub(crate) mod image;
-mod loaded;
-mod ops;
-mod ops_back;
-mod ops_conv;
-pub(crate) mod playouts;
-mod positions;
-pub(crate) mod proof;
-mod referee;
-mod targets;
+pub(crate) mod ops;
+pub(crate) mod targets;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod train;
-mod trial;
-pub(crate) mod wave;
-mod wave_games;
+pub(crate) mod trial;
 
-pub use any::{AnyBackend, Failures};
-pub(crate) use array::{Array, Bf16};
-pub use backend::{Backend, CpuBackend, CudaBackend};
-pub use compile::{CompileError, Compiled, compile, is_compiler_present};
-pub use error::DeviceError;
-pub use image::{COMPILER, Image, Manifest, OPTIONS, TARGETS, Usage, source, source_hash};
-pub(crate) use positions::Positions;
-pub use wave_games::{PlayWaves, WaveDecision, WaveGame, WaveReport, WaveSettings};
+use crate::error::DeviceError;
 
 /// A kernel's name in `cuda/`.
 pub(crate) type KernelName = &'static str;

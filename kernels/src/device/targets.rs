@@ -1,9 +1,11 @@
 //! What positions have to teach, on a device. Reused from step to step, for memory that is freed while kernels may still
 //! read it would hold them up.
 
-use super::forward::grow;
-use super::positions::Positions;
-use super::{Array, Device, DeviceError};
+use crate::device::Device;
+use crate::device::array::Array;
+use crate::device::forward::grow;
+use crate::encoding::packed::Positions;
+use crate::error::DeviceError;
 
 /// The targets of the positions that were written last.
 pub(crate) struct Targets<D: Device> {

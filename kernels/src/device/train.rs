@@ -1,21 +1,25 @@
 //! Training steps on a device: forward, losses, backward, optimiser; nothing but the losses comes back.
 
-use super::forward::{Space, Weights};
-use super::ops::{HEAD_COLUMNS, Ops, POLICY_PARTIAL, Shape};
-use super::ops_back::{Rates, State, dense_partial_len, norm_blocks, policy_blocks, policy_blocks_max};
-use super::ops_conv::{After, partial_len};
-use super::positions::Positions;
-use super::targets::Targets;
-use super::{Array, Bf16, Device, DeviceError};
-use crate::action::KINDS;
-use crate::architecture::{HEAD, Layout, Span, VALUE_HIDDEN};
-use crate::batch::Batch;
-use crate::checkpoint::Checkpoint;
-use crate::encode::{CHANNELS, GLOBALS};
-use crate::network::Network;
-use crate::optimizer::{BETA1, BETA2, Moments, Optimizer, keep};
-use crate::tower::Sums;
-use crate::trainer::{Loss, NotFinite, Progress, Train, TrainError};
+use crate::device::Device;
+use crate::device::array::{Array, Bf16};
+use crate::device::forward::{Space, Weights};
+use crate::device::ops::back::{
+    Rates, State, dense_partial_len, norm_blocks, policy_blocks, policy_blocks_max,
+};
+use crate::device::ops::conv::{After, partial_len};
+use crate::device::ops::{HEAD_COLUMNS, Ops, POLICY_PARTIAL, Shape};
+use crate::device::targets::Targets;
+use crate::encoding::action::KINDS;
+use crate::encoding::batch::Batch;
+use crate::encoding::packed::Positions;
+use crate::encoding::planes::{CHANNELS, GLOBALS};
+use crate::error::DeviceError;
+use crate::network::architecture::{HEAD, Layout, Span, VALUE_HIDDEN};
+use crate::network::forward::Sums;
+use crate::network::weights::Network;
+use crate::training::checkpoint::Checkpoint;
+use crate::training::optimizer::{BETA1, BETA2, Moments, Optimizer, keep};
+use crate::training::trainer::{Loss, NotFinite, Progress, Train, TrainError};
 use rules::{Board, SEATS_MAX};
 
 /// Weights in training, on a device.

@@ -1,6 +1,6 @@
 //! What cards can do at most.
 
-use super::occupancy::Multiprocessor;
+use crate::roofline::occupancy::Multiprocessor;
 use serde::Serialize;
 
 /// The most a card can do, and where that is known from.

@@ -1,11 +1,11 @@
 //! Games per second: random ones on the card alone, and those of networks, whose searches run on the host.
 
-use super::card::Peaks;
-use super::occupancy::{LANES, Resources};
-use super::recorder::Recorder;
-use super::{image_of, usage_of};
-use crate::device::DeviceError;
-use crate::device::playouts::results_of;
+use crate::device::games::playouts::results_of;
+use crate::error::DeviceError;
+use crate::roofline::card::Peaks;
+use crate::roofline::occupancy::{LANES, Resources};
+use crate::roofline::recorder::Recorder;
+use crate::roofline::{image_of, usage_of};
 use rules::playout::{self, Choices};
 use rules::{Board, Config, Options, State, with_board};
 use serde::Serialize;
@@ -90,8 +90,8 @@ pub fn games_rate(config: Config, at_once: u32, peaks: &Peaks) -> Result<GamesRa
 
 #[cfg(test)]
 mod tests {
-    use super::super::card::Properties;
     use super::*;
+    use crate::roofline::card::Properties;
 
     #[test]
     fn more_games_keep_more_warps_busy() {

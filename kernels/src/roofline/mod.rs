@@ -4,13 +4,13 @@
 //! to do is counted from its own numbers, how many of its blocks a multiprocessor holds from the compiler's report, and
 //! both become a time. A measurement is held against it.
 
-mod card;
-mod games;
-mod occupancy;
-mod prediction;
+pub(crate) mod card;
+pub(crate) mod games;
+pub(crate) mod occupancy;
+pub(crate) mod prediction;
 pub(crate) mod recorder;
-mod time;
-mod work;
+pub(crate) mod time;
+pub(crate) mod work;
 
 pub use card::{Peaks, Properties};
 pub use games::{GamesRate, games_rate};
@@ -18,14 +18,18 @@ pub use occupancy::{Limit, Occupancy};
 pub use prediction::{PREDICTION_VERSION, Prediction, batches, games_at_once};
 pub use time::Bound;
 
-use crate::architecture::Architecture;
-use crate::checkpoint::Checkpoint;
+use crate::device::card::image;
+use crate::device::card::image::Image;
+use crate::device::games::playouts::results_of;
+use crate::device::games::wave;
 use crate::device::games::{APPLY, LEGAL, PLAYOUT, WAVE, of_board, table_bytes};
-use crate::device::playouts::results_of;
-use crate::device::proof::samples;
-use crate::device::{DeviceError, Grid, Image, forward, image, train, wave};
-use crate::optimizer::Optimizer;
-use crate::trainer::{Train as _, TrainError};
+use crate::device::trial::samples;
+use crate::device::{Grid, forward, train};
+use crate::error::DeviceError;
+use crate::network::architecture::Architecture;
+use crate::training::checkpoint::Checkpoint;
+use crate::training::optimizer::Optimizer;
+use crate::training::trainer::{Train as _, TrainError};
 use recorder::{Launch, Recorded, Recorder};
 use rules::{Board, Config, with_board};
 use serde::Serialize;
@@ -312,7 +316,7 @@ pub fn occupancies() -> Result<Vec<KernelOccupancy>, TrainError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::architecture::Layout;
+    use crate::network::architecture::Layout;
 
     /// The convolutions of a position and the policy head's product, by hand.
     fn flops(board: Board, architecture: Architecture) -> f64 {

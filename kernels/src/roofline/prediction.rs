@@ -1,11 +1,10 @@
 //! Everything that can be said of a card without one, in one document.
 
-use super::{
-    ASSUMPTIONS, GamesRate, KernelOccupancy, Peaks, Properties, Rate, forward_rate, games_rate, occupancies,
-    sizes, training_rate,
-};
-use crate::device::image;
-use crate::trainer::TrainError;
+use crate::device::card::image;
+use crate::roofline::card::{Peaks, Properties};
+use crate::roofline::games::{GamesRate, games_rate};
+use crate::roofline::{ASSUMPTIONS, KernelOccupancy, Rate, forward_rate, occupancies, sizes, training_rate};
+use crate::training::trainer::TrainError;
 use rules::{Board, Config};
 use serde::Serialize;
 

@@ -1,6 +1,7 @@
 //! A device that carries nothing out and remembers every launch: what a pass would ask of a card.
 
-use crate::device::{Argument, Device, DeviceError, Grid, KernelName};
+use crate::device::{Argument, Device, Grid, KernelName};
+use crate::error::DeviceError;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What was asked for.

@@ -1,9 +1,9 @@
 //! From work to time: what a launch takes at the card's peaks, and what it is predicted to take.
 
-use super::card::{Peaks, tensor_flops_per_cycle};
-use super::occupancy::Resources;
-use super::recorder::Launch;
-use super::work::Work;
+use crate::roofline::card::{Peaks, tensor_flops_per_cycle};
+use crate::roofline::occupancy::Resources;
+use crate::roofline::recorder::Launch;
+use crate::roofline::work::Work;
 use serde::Serialize;
 
 /// Bytes that shared memory moves in a cycle.
@@ -110,9 +110,9 @@ pub(crate) fn predict(
 
 #[cfg(test)]
 mod tests {
-    use super::super::card::Properties;
     use super::*;
     use crate::device::Grid;
+    use crate::roofline::card::Properties;
 
     #[test]
     fn warps_hide_waiting() {

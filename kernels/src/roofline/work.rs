@@ -2,7 +2,7 @@
 //!
 //! Counted from the launch's own numbers and from how the kernel in `cuda/` maps work to blocks; one arm for each kernel.
 
-use super::recorder::Launch;
+use crate::roofline::recorder::Launch;
 
 /// Cycles until a word comes from the memory, from the second-level cache, from the first or shared memory; until a
 /// shuffle comes back. Of Hopper (*Luo et al. 2025, Dissecting the NVIDIA Hopper architecture*), rounded.

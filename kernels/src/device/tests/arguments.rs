@@ -1,24 +1,26 @@
 //! What launches are given, on a device that carries nothing out: arrays too short are refused, and the largest batch stays
 //! within what kernels count and cards launch.
 
-use super::training::parent;
-use crate::action::{KINDS, PAIRS, RAYS};
-use crate::architecture::{HEAD, KEY};
+use crate::device::KERNELS;
 use crate::device::array::Plain;
+use crate::device::array::{Array, Bf16};
+use crate::device::ops::back::{Rates, State};
+use crate::device::ops::conv::After;
 use crate::device::ops::{
     HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, SHARED_BYTES_MAX, Shape, tower_shared_bytes,
 };
-use crate::device::ops_back::{Rates, State};
-use crate::device::ops_conv::After;
-use crate::device::positions::{ACTION_WORDS, HEADER, READS};
 use crate::device::targets::Targets;
+use crate::device::tests::training::parent;
 use crate::device::train::DeviceTrainer;
-use crate::device::{Array, Bf16, DeviceError, KERNELS};
-use crate::encode::{CHANNELS, GLOBALS};
-use crate::optimizer::Optimizer;
+use crate::encoding::action::{KINDS, PAIRS, RAYS};
+use crate::encoding::batch::{Batch, Target};
+use crate::encoding::packed::{ACTION_WORDS, HEADER, READS};
+use crate::encoding::planes::{CHANNELS, GLOBALS};
+use crate::error::DeviceError;
+use crate::network::architecture::{HEAD, KEY};
 use crate::roofline::recorder::{Launch, Recorder};
-use crate::trainer::Train as _;
-use crate::{Batch, Target};
+use crate::training::optimizer::Optimizer;
+use crate::training::trainer::Train as _;
 use rules::playout::{self, Choices};
 use rules::{Board, Hexagonal, Move, SEATS_MAX, State as Position};
 use std::cell::Cell;

@@ -1,14 +1,19 @@
 //! Emulation as a backend, beside the CPU and cards: what users of the trait see agrees with the CPU.
 
-use super::steps::assert_moved;
-use super::{assert_close, network};
+use crate::device::backend::{Backend, CpuBackend};
 use crate::device::evaluator::DeviceEvaluator;
 use crate::device::tests::emulated::Emulated;
+use crate::device::tests::steps::assert_moved;
+use crate::device::tests::{assert_close, network};
 use crate::device::train::DeviceTrainer;
-use crate::{
-    AnyEvaluator, Architecture, Backend, Batch, Checkpoint, CpuBackend, DeviceError, Evaluator, Network,
-    Optimizer, Query, Target, Train,
-};
+use crate::encoding::batch::{Batch, Target};
+use crate::error::DeviceError;
+use crate::network::architecture::Architecture;
+use crate::network::evaluator::{AnyEvaluator, Evaluator, Query};
+use crate::network::weights::Network;
+use crate::training::checkpoint::Checkpoint;
+use crate::training::optimizer::Optimizer;
+use crate::training::trainer::Train;
 use rules::{Board, Config, Hex8, Options, State, Topology, playout, with_board};
 use std::sync::Arc;
 

@@ -1,11 +1,11 @@
 //! Convolution and its derivative, with everything that can come after them.
 
-use super::plain::{Conv, narrow, wide};
-use super::{Exact, Inside, assert_close, bf16, f32s, numbers, under_schedules};
+use crate::device::array::{Array, Bf16};
+use crate::device::ops::conv::{After, partial_len};
 use crate::device::ops::{Ops, Shape, WIDTHS};
-use crate::device::ops_conv::{After, partial_len};
-use crate::device::{Array, Bf16};
-use crate::taps::Taps;
+use crate::device::tests::plain::{Conv, narrow, wide};
+use crate::device::tests::{Exact, Inside, assert_close, bf16, f32s, numbers, under_schedules};
+use crate::encoding::taps::Taps;
 use rules::playout::Choices;
 use rules::{Board, NONE_CELL};
 

@@ -1,6 +1,7 @@
 //! Emulation as a device: memory with red zones, launches under a seeded schedule.
 
-use crate::device::{Argument, Device, DeviceError, Grid, KernelName, Replay};
+use crate::device::{Argument, Device, Grid, KernelName, Replay};
+use crate::error::DeviceError;
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +14,7 @@ const ALIGNMENT: usize = 256;
 const UNWRITTEN: u8 = 0xff;
 
 /// A device that runs kernels on the CPU.
-pub(super) struct Emulated {
+pub(crate) struct Emulated {
     seed: u64,
     /// Only so many blocks of a launch are run, the last ones, and memory is zeros that take no room until they are
     /// touched: for arrays of gigabytes.
@@ -59,7 +60,7 @@ impl Block {
 }
 
 /// Memory of the emulated device.
-pub(super) struct Memory {
+pub(crate) struct Memory {
     block: Block,
     live: Arc<Mutex<Vec<Block>>>,
 }
@@ -76,27 +77,27 @@ impl Drop for Memory {
 }
 
 impl Emulated {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { seed, last_blocks: None, mutant: None, live: Arc::default(), noted: Mutex::default() }
     }
 
     /// Runs only the last so many blocks of every launch, on memory that may be larger than what there is.
-    pub(super) fn vast(seed: u64, last_blocks: u32) -> Self {
+    pub(crate) fn vast(seed: u64, last_blocks: u32) -> Self {
         Self { last_blocks: Some(last_blocks), ..Self::new(seed) }
     }
 
     /// Launches a copy with a planted mistake in place of a kernel.
-    pub(super) fn with_mutant(seed: u64, kernel: KernelName, mutant: KernelName) -> Self {
+    pub(crate) fn with_mutant(seed: u64, kernel: KernelName, mutant: KernelName) -> Self {
         Self { mutant: Some((kernel, mutant)), ..Self::new(seed) }
     }
 
     /// Another of the same, with memory of its own.
-    pub(super) fn again(&self) -> Self {
+    pub(crate) fn again(&self) -> Self {
         Self { last_blocks: self.last_blocks, mutant: self.mutant, ..Self::new(self.seed) }
     }
 
     /// Writes bytes from an address on.
-    pub(super) fn poke(&self, address: u64, bytes: &[u8]) {
+    pub(crate) fn poke(&self, address: u64, bytes: &[u8]) {
         let at = self.within(address as usize, bytes.len());
         // SAFETY: within a live allocation, which no borrowed slice overlaps.
         #[allow(unsafe_code, reason = "memory that kernels write is raw")]
@@ -106,7 +107,7 @@ impl Emulated {
     }
 
     /// Reads bytes from an address on.
-    pub(super) fn peek(&self, address: u64, bytes: &mut [u8]) {
+    pub(crate) fn peek(&self, address: u64, bytes: &mut [u8]) {
         let at = self.within(address as usize, bytes.len());
         // SAFETY: as in `poke`.
         #[allow(unsafe_code, reason = "memory that kernels write is raw")]
@@ -121,7 +122,7 @@ impl Emulated {
         std::ptr::with_exposed_provenance_mut(at)
     }
 
-    pub(super) fn seed(&self) -> u64 {
+    pub(crate) fn seed(&self) -> u64 {
         self.seed
     }
 }

@@ -1,10 +1,10 @@
 //! Expansion of positions that no game comes to: the tallest stacks, the largest counters, everything that a header says.
 
-use super::{f32s, under_schedules};
-use crate::architecture::Architecture;
 use crate::device::forward::Space;
-use crate::device::positions::Positions;
-use crate::encode::{CHANNELS, GLOBALS, encode};
+use crate::device::tests::{f32s, under_schedules};
+use crate::encoding::packed::Positions;
+use crate::encoding::planes::{CHANNELS, GLOBALS, encode};
+use crate::network::architecture::Architecture;
 use rules::playout::Choices;
 use rules::{Cell, Config, NONE_CELL, Options, State, Topology, Victory, with_board};
 

@@ -1,11 +1,11 @@
 //! Whole networks, fused and layer by layer, against the rounded reference.
 
-use super::rounded::{Pass, Rounded};
-use super::{assert_close, assert_similar, f32s, network, samples, under_schedules};
-use crate::architecture::Architecture;
 use crate::device::forward::{Space, Weights};
-use crate::device::positions::Positions;
 use crate::device::tests::emulated::Emulated;
+use crate::device::tests::rounded::{Pass, Rounded};
+use crate::device::tests::{assert_close, assert_similar, f32s, network, samples, under_schedules};
+use crate::encoding::packed::Positions;
+use crate::network::architecture::Architecture;
 use rules::{Board, with_board};
 
 /// A network and positions, with what the reference makes of them.

@@ -3,19 +3,19 @@
 //!
 //! Rows times channels are 7 684 096 * 128 = 983 613 440, below 2^31; bytes are not, and are counted in 64 bits.
 
-use super::{bf16, f32s, network, numbers, samples};
-use crate::action::KINDS;
-use crate::architecture::{Architecture, Layout};
 use crate::device::array::Plain;
+use crate::device::array::{Array, Bf16};
+use crate::device::ops::back::{dense_partial_len, policy_blocks};
+use crate::device::ops::conv::{After, partial_len};
 use crate::device::ops::{HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, Shape};
-use crate::device::ops_back::{dense_partial_len, policy_blocks};
-use crate::device::ops_conv::{After, partial_len};
-use crate::device::positions::{ACTION_WORDS, HEADER, Positions, reads_table};
 use crate::device::targets::Targets;
 use crate::device::tests::emulated::Emulated;
-use crate::device::{Array, Bf16};
-use crate::encode::{CHANNELS, GLOBALS};
-use crate::taps::Taps;
+use crate::device::tests::{bf16, f32s, network, numbers, samples};
+use crate::encoding::action::KINDS;
+use crate::encoding::packed::{ACTION_WORDS, HEADER, Positions, reads_table};
+use crate::encoding::planes::{CHANNELS, GLOBALS};
+use crate::encoding::taps::Taps;
+use crate::network::architecture::{Architecture, Layout};
 use rules::{Board, SEATS_MAX, with_board};
 
 const BOARDS: usize = 16_384;

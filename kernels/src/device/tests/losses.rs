@@ -1,16 +1,16 @@
 //! Logits of moves, the losses and the way back into the heads: against the CPU's heads in f64.
 
-use super::plain::{narrow, wide};
-use super::{Exact, Inside, assert_close, bf16, f32s, numbers, under_schedules};
-use crate::action::{Action, Actions, KINDS, RAYS, reads, used};
-use crate::architecture::{Architecture, HEAD, KEY, Layout};
+use crate::device::array::{Array, Bf16};
+use crate::device::ops::back::policy_blocks;
 use crate::device::ops::{HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, Shape};
-use crate::device::ops_back::policy_blocks;
-use crate::device::positions::{ACTION_WORDS, reads_table, words};
 use crate::device::targets::Targets;
 use crate::device::tests::emulated::Emulated;
-use crate::device::{Array, Bf16};
-use crate::heads::{Policy, PolicyGradient, cross_entropy, kinds_of};
+use crate::device::tests::plain::{narrow, wide};
+use crate::device::tests::{Exact, Inside, assert_close, bf16, f32s, numbers, under_schedules};
+use crate::encoding::action::{Action, Actions, KINDS, RAYS, reads, used};
+use crate::encoding::packed::{ACTION_WORDS, reads_table, words};
+use crate::network::architecture::{Architecture, HEAD, KEY, Layout};
+use crate::network::heads::{Policy, PolicyGradient, cross_entropy, kinds_of};
 use rules::playout::Choices;
 use rules::{Board, MoveKind, NONE_CELL, SEATS_MAX};
 

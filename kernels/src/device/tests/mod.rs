@@ -3,17 +3,14 @@
 mod arguments;
 mod backend;
 mod conv;
-mod emulated;
+pub(crate) mod emulated;
 mod expand;
 mod forward;
-mod games;
-mod golden;
 mod largest;
 mod losses;
 mod plain;
 mod planted;
-mod product;
-mod proof;
+pub(crate) mod product;
 mod rounded;
 mod search;
 mod small;
@@ -24,21 +21,21 @@ mod update;
 mod wave;
 mod weights;
 
-use super::array::Plain;
-use super::ops::Part;
-use super::proof::comparison::apart;
-use super::proof::samples::{network_of as network, policy};
-use super::{Array, Bf16};
-use crate::batch::{Batch, Target};
+use crate::device::array::Plain;
+use crate::device::array::{Array, Bf16};
+use crate::device::ops::Part;
+use crate::device::trial::comparison::apart;
+use crate::device::trial::samples::{network_of as network, policy};
+use crate::encoding::batch::{Batch, Target};
 use emulated::Emulated;
 use rules::playout::{self, Choices};
 use rules::{Move, MoveKind, Options, State, Topology};
 
 /// Every kernel is run under so many schedules.
-const SCHEDULES: u64 = 8;
+pub(crate) const SCHEDULES: u64 = 8;
 
 /// Runs a test under every schedule; a failure names its seed.
-fn under_schedules(test: impl Fn(&Emulated)) {
+pub(crate) fn under_schedules(test: impl Fn(&Emulated)) {
     for seed in 1..=SCHEDULES {
         let device = Emulated::new(seed);
         test(&device);

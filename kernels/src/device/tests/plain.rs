@@ -1,7 +1,7 @@
 //! The operations of the network in plain loops over f64, by definition.
 
-use crate::device::Bf16;
-use crate::taps::Taps;
+use crate::device::array::Bf16;
+use crate::encoding::taps::Taps;
 use rules::NONE_CELL;
 
 /// To bf16.
@@ -17,7 +17,7 @@ pub(super) fn narrow(values: &[f64]) -> Vec<f32> {
     values.iter().map(|&v| v as f32).collect()
 }
 
-/// The convolutions of [`crate::conv`] to `c` channels, by definition.
+/// The convolutions of [`crate::network::conv`] to `c` channels, by definition.
 pub(super) struct Conv<'a> {
     pub(super) taps: &'a Taps,
     pub(super) c: usize,

@@ -1,19 +1,21 @@
 //! The harness finds the mistakes it is there for.
 
-use super::conv::graph;
-use super::training::parent;
-use super::wave::questions;
-use super::{SCHEDULES, bf16, numbers, samples};
+use crate::device::array::Array;
 use crate::device::forward::{Space, Weights};
 use crate::device::games::{Playouts, RESULT, Rules, pack};
+use crate::device::ops::conv::{After, partial_len};
 use crate::device::ops::{Ops, Shape};
-use crate::device::ops_conv::{After, partial_len};
+use crate::device::tests::conv::graph;
 use crate::device::tests::emulated::Emulated;
+use crate::device::tests::training::parent;
+use crate::device::tests::wave::questions;
+use crate::device::tests::{SCHEDULES, bf16, numbers, samples};
 use crate::device::train::DeviceTrainer;
-use crate::device::{Argument, Array, Device, DeviceError, Grid, KernelName};
-use crate::optimizer::Optimizer;
-use crate::taps::Taps;
-use crate::trainer::{Train as _, TrainError};
+use crate::device::{Argument, Device, Grid, KernelName};
+use crate::encoding::taps::Taps;
+use crate::error::DeviceError;
+use crate::training::optimizer::Optimizer;
+use crate::training::trainer::{Train as _, TrainError};
 use rules::{Board, Hex8, NONE_CELL, Options, State};
 
 /// What a planted kernel of 64 threads leaves in 64 numbers, or its error.

@@ -1,16 +1,22 @@
 //! What the product rests on: full checkpoints from a device, and devices that fail or lie.
 
-use super::steps::assert_moved;
-use super::{assert_close, network, samples};
 use crate::device::any::Tally;
 use crate::device::evaluator::DeviceEvaluator;
-use crate::device::proof::check;
 use crate::device::tests::emulated::{Emulated, Memory};
+use crate::device::tests::steps::assert_moved;
+use crate::device::tests::{assert_close, network, samples};
 use crate::device::train::DeviceTrainer;
+use crate::device::trial::check;
 use crate::device::trial::trial;
-use crate::device::{Argument, Device, DeviceError, Grid, KernelName, Replay};
-use crate::trainer::Trainer;
-use crate::{Architecture, Checkpoint, CpuEvaluator, Evaluator, Optimizer, Query, Train};
+use crate::device::{Argument, Device, Grid, KernelName, Replay};
+use crate::error::DeviceError;
+use crate::network::architecture::Architecture;
+use crate::network::cpu::CpuEvaluator;
+use crate::network::evaluator::{Evaluator, Query};
+use crate::training::checkpoint::Checkpoint;
+use crate::training::optimizer::Optimizer;
+use crate::training::trainer::Train;
+use crate::training::trainer::Trainer;
 use rules::{Board, Config, Hex8, Options, State};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -18,7 +24,7 @@ use wire::Hash;
 
 /// What goes wrong with a device.
 #[derive(Clone, Copy)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// This many launches are done, and no more.
     After(u32),
     /// One kernel is not run, and nobody is told.
@@ -28,14 +34,14 @@ pub(super) enum Fault {
 }
 
 /// Emulation with a fault.
-pub(super) struct Faulty {
+pub(crate) struct Faulty {
     device: Emulated,
     fault: Fault,
     launches: Cell<u32>,
 }
 
 impl Faulty {
-    pub(super) fn new(fault: Fault) -> Self {
+    pub(crate) fn new(fault: Fault) -> Self {
         Self { device: Emulated::new(1), fault, launches: Cell::new(0) }
     }
 }
@@ -195,7 +201,7 @@ fn the_average_is_evaluated_as_on_the_cpu() {
         assert_eq!(got[0], got[1], "evaluation changes nothing");
         let child = Checkpoint::trained(&trainer, &parent(), Hash([0; 32]), 0).unwrap().unwrap();
         let want = Trainer::new(&child, Board::Hex8, optimizer).evaluate([&batch]);
-        let parts = |loss: crate::Loss| [loss.policy as f32, loss.value as f32];
+        let parts = |loss: crate::training::trainer::Loss| [loss.policy as f32, loss.value as f32];
         assert_close(&format!("after {step} steps"), &parts(got[0]), &parts(want), 0.02, 0.02);
         losses.push(got[0].total());
         trainer.step(&packed, step, 3).unwrap();
@@ -209,6 +215,9 @@ fn a_run_that_fails_is_an_error() {
     let device = Faulty::new(Fault::After(40));
     let mut trainer = DeviceTrainer::new(device, &parent(), Board::Hex8, Optimizer::default(), 2).unwrap();
     let failed = (0..9).find_map(|step| trainer.step(&packed, step, 9).err());
-    assert!(matches!(failed, Some(crate::TrainError::Device(DeviceError::Kernel { .. }))), "{failed:?}");
+    assert!(
+        matches!(failed, Some(crate::training::trainer::TrainError::Device(DeviceError::Kernel { .. }))),
+        "{failed:?}"
+    );
     assert!(trainer.evaluate(&packed).is_err());
 }

@@ -4,18 +4,18 @@
 //! With bf16, some ReLUs and some maxima of the pooling fall on another side than in f32, and a derivative changes by
 //! more than rounding. So the sides can be taken from another pass, which tells the two apart.
 
-use super::plain::{
+use crate::device::tests::plain::{
     Conv, add_biases, board_sums, dense, dense_back, dense_weights, mask, pool, pool_back, relu, round,
     sums_of, wide,
 };
-use crate::action::KINDS;
-use crate::architecture::{Architecture, HEAD, Layout, Span, VALUE_HIDDEN};
-use crate::backward::Gradient;
-use crate::batch::Batch;
-use crate::encode::{CHANNELS, GLOBALS};
-use crate::taps::Taps;
-use crate::tower::{Sums, Workspace};
-use crate::trainer::Loss;
+use crate::encoding::action::KINDS;
+use crate::encoding::batch::Batch;
+use crate::encoding::planes::{CHANNELS, GLOBALS};
+use crate::encoding::taps::Taps;
+use crate::network::architecture::{Architecture, HEAD, Layout, Span, VALUE_HIDDEN};
+use crate::network::forward::{Sums, Workspace};
+use crate::training::backward::Gradient;
+use crate::training::trainer::Loss;
 use rules::SEATS_MAX;
 
 /// Which ReLUs let their input through, and which cells have the maxima.

@@ -1,14 +1,14 @@
 //! Expansion, pooling, sums, small layers and their derivatives.
 
-use super::plain::{self, narrow, wide};
-use super::{Exact, Inside, assert_close, bf16, f32s, numbers, samples, under_schedules};
-use crate::architecture::Architecture;
-use crate::conv;
+use crate::device::array::{Array, Bf16};
 use crate::device::forward::Space;
+use crate::device::ops::back::dense_partial_len;
 use crate::device::ops::{Ops, Shape};
-use crate::device::ops_back::dense_partial_len;
-use crate::device::{Array, Bf16};
-use crate::encode::{CHANNELS, GLOBALS};
+use crate::device::tests::plain::{self, narrow, wide};
+use crate::device::tests::{Exact, Inside, assert_close, bf16, f32s, numbers, samples, under_schedules};
+use crate::encoding::planes::{CHANNELS, GLOBALS};
+use crate::network::architecture::Architecture;
+use crate::network::conv;
 use rules::{Config, with_board};
 
 #[test]

@@ -1,16 +1,16 @@
 //! Whole training steps, ten in a row: against the rounded reference, against the CPU, and bit for bit the same under
 //! every schedule.
 
-use super::training::{parent, rounded};
-use super::{SCHEDULES, assert_close, samples, under_schedules};
-use crate::architecture::Layout;
-use crate::batch::Batch;
-use crate::checkpoint::Checkpoint;
-use crate::device::proof::comparison::apart;
 use crate::device::tests::emulated::Emulated;
+use crate::device::tests::training::{parent, rounded};
+use crate::device::tests::{SCHEDULES, assert_close, samples, under_schedules};
 use crate::device::train::DeviceTrainer;
-use crate::optimizer::{Moments, Optimizer, average};
-use crate::trainer::{Loss, Train as _, TrainError, Trainer};
+use crate::device::trial::comparison::apart;
+use crate::encoding::batch::Batch;
+use crate::network::architecture::Layout;
+use crate::training::checkpoint::Checkpoint;
+use crate::training::optimizer::{Moments, Optimizer, average};
+use crate::training::trainer::{Loss, Train as _, TrainError, Trainer};
 use rules::{Board, with_board};
 
 /// AdamW of the CPU on the rounded reference's derivatives.

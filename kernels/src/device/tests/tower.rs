@@ -1,13 +1,13 @@
 //! The fused tower of every width on odd graphs, a stem and a block that pools, against the rounded reference.
 
-use super::conv::graph;
-use super::plain::{Conv, add_biases, dense, narrow, pool, relu, round, wide};
-use super::{Exact, assert_close, assert_similar, bf16, f32s, numbers, under_schedules};
+use crate::device::array::{Array, Bf16};
 use crate::device::ops::{NO_TENSOR, Ops, Shape, WIDTHS};
+use crate::device::tests::conv::graph;
 use crate::device::tests::emulated::Emulated;
-use crate::device::{Array, Bf16};
-use crate::encode::{CHANNELS, GLOBALS};
-use crate::taps::Taps;
+use crate::device::tests::plain::{Conv, add_biases, dense, narrow, pool, relu, round, wide};
+use crate::device::tests::{Exact, assert_close, assert_similar, bf16, f32s, numbers, under_schedules};
+use crate::encoding::planes::{CHANNELS, GLOBALS};
+use crate::encoding::taps::Taps;
 use rules::Board;
 
 /// Where the tensors of a stem and blocks begin, three for each layer, and how long they are; see `cuda/tower.cu`.

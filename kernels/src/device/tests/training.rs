@@ -1,18 +1,18 @@
 //! Derivatives by every weight: tightly against the rounded reference, and that against the CPU.
 
-use super::rounded::Rounded;
-use super::{SCHEDULES, assert_close, network, samples};
-use crate::architecture::{Architecture, Layout};
-use crate::backward::Gradient;
-use crate::batch::Batch;
-use crate::checkpoint::Checkpoint;
-use crate::device::Bf16;
-use crate::device::proof::comparison::{apart, length};
+use crate::device::array::Bf16;
 use crate::device::tests::emulated::Emulated;
+use crate::device::tests::rounded::Rounded;
+use crate::device::tests::{SCHEDULES, assert_close, network, samples};
 use crate::device::train::DeviceTrainer;
-use crate::optimizer::Optimizer;
-use crate::tower::Workspace;
-use crate::trainer::Loss;
+use crate::device::trial::comparison::{apart, length};
+use crate::encoding::batch::Batch;
+use crate::network::architecture::{Architecture, Layout};
+use crate::network::forward::Workspace;
+use crate::training::backward::Gradient;
+use crate::training::checkpoint::Checkpoint;
+use crate::training::optimizer::Optimizer;
+use crate::training::trainer::Loss;
 use rules::{Board, Config, with_board};
 
 pub(super) fn parent(board: Board, (blocks, channels): (u32, u32), seats: u8) -> Checkpoint {

@@ -1,12 +1,12 @@
 //! From partial sums to new weights: sums over splits, the norm and its clipping, AdamW, the packed head.
 
-use super::{Exact, Inside, assert_close, bf16, f32s, numbers, under_schedules};
-use crate::architecture::HEAD;
+use crate::device::array::{Array, Bf16};
+use crate::device::ops::back::{Rates, State, norm_blocks};
 use crate::device::ops::{HEAD_COLUMNS, Ops};
-use crate::device::ops_back::{Rates, State, norm_blocks};
 use crate::device::tests::emulated::Emulated;
-use crate::device::{Array, Bf16};
-use crate::optimizer::{BETA1, BETA2};
+use crate::device::tests::{Exact, Inside, assert_close, bf16, f32s, numbers, under_schedules};
+use crate::network::architecture::HEAD;
+use crate::training::optimizer::{BETA1, BETA2};
 
 const RATES: Rates = Rates {
     rate: 0.003,

@@ -3,21 +3,22 @@
 //! The host's search is that of the node; what the node's self-play does around it is done below once more, with the
 //! seeds that the device gives to games.
 
-use super::emulated::Emulated;
-use super::product::{Fault, Faulty};
-use super::search::{Search, SearchSettings, random, sample_at, unit};
-use super::{SCHEDULES, network};
-use crate::action::{Actions, KINDS};
-use crate::architecture::{Architecture, HEAD, Layout};
-use crate::cpu::{absolute, tame};
-use crate::device::DeviceError;
 use crate::device::evaluator::DeviceEvaluator;
+use crate::device::games::wave::{Rooms, Wave};
+use crate::device::games::wave_games::{PlayWaves, WaveDecision, WaveGame, WaveReport, WaveSettings};
 use crate::device::ops::HEAD_COLUMNS;
-use crate::device::positions::{HEADER, Positions};
-use crate::device::wave::{Rooms, Wave};
-use crate::device::wave_games::{PlayWaves, WaveDecision, WaveGame, WaveReport, WaveSettings};
-use crate::heads::{Policy, softmax};
-use crate::{Evaluation, Evaluator, Network, Query};
+use crate::device::tests::emulated::Emulated;
+use crate::device::tests::product::{Fault, Faulty};
+use crate::device::tests::search::{Search, SearchSettings, random, sample_at, unit};
+use crate::device::tests::{SCHEDULES, network};
+use crate::encoding::action::{Actions, KINDS};
+use crate::encoding::packed::{HEADER, Positions};
+use crate::error::DeviceError;
+use crate::network::architecture::{Architecture, HEAD, Layout};
+use crate::network::cpu::{absolute, tame};
+use crate::network::evaluator::{Evaluation, Evaluator, Query};
+use crate::network::heads::{Policy, softmax};
+use crate::network::weights::Network;
 use rules::playout::Choices;
 use rules::{Config, Hex8, Move, MoveKind, Options, SEATS_MAX, Square19, State, Topology, with_board};
 use std::collections::BTreeMap;
@@ -150,7 +151,7 @@ fn invented(stacks: &[u64], ground: &[u8], header: &[u16], uniform: bool) -> (Ve
         let mut choices = Choices::new(hash);
         let mut number = |scale: f32| (choices.below(513) as f32 - 256.0) / 256.0 * scale;
         for cell in head.chunks_exact_mut(HEAD) {
-            cell[2 * crate::architecture::KEY..].iter_mut().for_each(|plane| *plane = number(1.0));
+            cell[2 * crate::network::architecture::KEY..].iter_mut().for_each(|plane| *plane = number(1.0));
         }
         kinds.iter_mut().for_each(|kind| *kind = number(1.0));
         value.iter_mut().for_each(|value| *value = number(2.0));

@@ -1,13 +1,13 @@
 //! Derivatives by weights of the largest and the smallest numbers, and of what is none.
 
-use super::conv::graph;
-use super::plain::{Conv, wide};
-use super::{Exact, bf16, numbers, under_schedules};
-use crate::device::Array;
+use crate::device::array::Array;
+use crate::device::ops::conv::partial_len;
 use crate::device::ops::{Ops, Shape, WIDTHS};
-use crate::device::ops_conv::partial_len;
+use crate::device::tests::conv::graph;
 use crate::device::tests::emulated::Emulated;
-use crate::taps::Taps;
+use crate::device::tests::plain::{Conv, wide};
+use crate::device::tests::{Exact, bf16, numbers, under_schedules};
+use crate::encoding::taps::Taps;
 
 /// Inputs of every convolution here, and how many boards there are.
 const K: usize = 16;

@@ -1,0 +1,39 @@
+//! Why a device did not do what it was asked.
+
+use crate::network::architecture::Architecture;
+
+/// Why a device did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceError {
+    /// There is no driver, or no card.
+    #[error("no CUDA device: {0}")]
+    Absent(String),
+    /// The driver or the card is too old.
+    #[error("unsupported CUDA device: {0}")]
+    Unsupported(String),
+    /// No kernels are compiled for a network of these sizes.
+    #[error("no kernels for {0}")]
+    Architecture(Architecture),
+    /// Out of memory.
+    #[error("no {bytes} bytes of device memory")]
+    Memory {
+        /// How much was asked for.
+        bytes: usize,
+    },
+    /// A call to the driver failed.
+    #[error("{call} failed: {reason}")]
+    Driver {
+        /// What was called.
+        call: &'static str,
+        /// What the driver says.
+        reason: String,
+    },
+    /// A kernel could not be launched or did not come to its end.
+    #[error("kernel {kernel} failed: {reason}")]
+    Kernel {
+        /// Its name.
+        kernel: &'static str,
+        /// What went wrong.
+        reason: String,
+    },
+}

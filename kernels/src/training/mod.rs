@@ -1,0 +1,8 @@
+//! Training on the CPU: backward, the optimiser, and the checkpoints that runs begin with and leave.
+
+pub(crate) mod backward;
+pub(crate) mod checkpoint;
+#[cfg(test)]
+mod gradients;
+pub(crate) mod optimizer;
+pub(crate) mod trainer;

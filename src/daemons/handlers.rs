@@ -103,7 +103,7 @@ pub fn all(node: &Late) -> Handlers {
 }
 
 /// Has the leader look at the state now. Every node handles the event; only the leader acts.
-pub(super) async fn decide(node: Context) -> Handled {
+pub(crate) async fn decide(node: Context) -> Handled {
     let metrics = node.raft.metrics().borrow().clone();
     if metrics.leader.is_none() {
         return Err(HandlerError::NoQuorum);
@@ -124,7 +124,7 @@ pub fn trigger(logged: &Logged) -> Option<Hash> {
 
 /// Proposes what an event asks for. Every node that handles the event does, so that it is done whoever dies; the state
 /// machine counts it once. A refusal is the cluster's answer, not a failure.
-pub(super) async fn propose(node: &Context, command: Command) -> Handled {
+pub(crate) async fn propose(node: &Context, command: Command) -> Handled {
     let name = command.name();
     match node.propose(command).await {
         Ok(_) => Ok(None),

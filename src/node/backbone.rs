@@ -1,8 +1,7 @@
 //! p2p and Raft, on the runtime of their own.
 
 use super::{
-    addresses,
-    announce::MODELS_TOPIC,
+    MODELS_TOPIC, addresses,
     context::{EVENTS_DIRECT_TOPIC, EVENTS_TOPIC},
     error::NodeError,
     start::Options,

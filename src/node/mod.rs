@@ -6,25 +6,18 @@
 //! p2p and Raft run on a runtime of their own (`core`), which nothing else can delay; daemons and the HTTP interface run
 //! on the caller's; long computations run on threads of the lowest priority ([`crate::compute`]).
 
-mod activity;
 mod addresses;
-mod announce;
 mod backbone;
-mod context;
-mod control;
-mod error;
-mod exchange;
-pub mod letters;
 mod membership;
 mod start;
 pub mod status;
 pub mod token;
-mod transfer;
 mod transport;
 
-pub use activity::{Activity, EvaluationActivity, SelfplayActivity, TrainingActivity, Work};
-pub use announce::{MODELS_TOPIC, Manifest, announce};
-pub use context::{Context, EVENTS_TOPIC, Node, blocking};
-pub use error::{NodeError, WorkError};
+pub use crate::peer::{
+    Activity, Context, EVENTS_TOPIC, EvaluationActivity, MODELS_TOPIC, Manifest, Node, NodeError,
+    SelfplayActivity, TrainingActivity, TransferActivity, TransferError, Way, Work, WorkError, announce,
+    blocking, letters,
+};
+use crate::peer::{activity, context, control, error, exchange};
 pub use start::{Options, Ready, run};
-pub use transfer::{TransferActivity, TransferError, Way};

@@ -44,7 +44,7 @@ use wire::Hash;
 /// The gossip topic of events.
 pub const EVENTS_TOPIC: &str = "ringrift/events/1";
 /// The same, told to every peer and passed on by none.
-pub(super) const EVENTS_DIRECT_TOPIC: &str = "ringrift/events/1/direct";
+pub(crate) const EVENTS_DIRECT_TOPIC: &str = "ringrift/events/1/direct";
 /// Largest content of ours: a model.
 const CONTENT_BYTES_MAX: u64 = kernels::CHECKPOINT_BYTES_MAX as u64;
 /// How long a fetch may take before it is tried again; what arrived is kept.
@@ -85,7 +85,7 @@ pub struct Node {
     /// Segments that could not be copied.
     pub retries: Retries,
     /// What others had this node keep and the cluster does not know.
-    pub(super) strays: Strays,
+    pub(crate) strays: Strays,
     /// The cluster as this node sees it; `health` keeps it.
     pub cluster: watch::Sender<Arc<View>>,
     /// What goes on here, for people.

@@ -1,5 +1,5 @@
 //! EvaluationDaemon, the leader's half: when a candidate is evaluated, and by whom; and whether evaluation keeps up. The
-//! holder's half is [`super::gauntlet`].
+//! holder's half is [`crate::daemons::gauntlet`].
 //!
 //! Invariant: the depth is that of the replicated table of candidates, over all configurations. Pressure begins at once,
 //! ends only after the depth has been low for a while, and does not begin again soon after. An event that says so begins it

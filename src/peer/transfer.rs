@@ -73,23 +73,23 @@ impl TransferActivity {
 
 /// A node that is said to hold the content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Holder {
+pub(crate) struct Holder {
     /// libp2p peer id.
-    pub(super) peer: String,
+    pub(crate) peer: String,
     /// Host name.
-    pub(super) host: String,
+    pub(crate) host: String,
     /// HTTP interface; none if it is of no use to others.
-    pub(super) http: Option<SocketAddr>,
+    pub(crate) http: Option<SocketAddr>,
 }
 
 /// What is wanted.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted {
-    pub(super) hash: Hash,
+pub(crate) struct Wanted {
+    pub(crate) hash: Hash,
     /// Its bytes, if known.
-    pub(super) size: Option<u64>,
+    pub(crate) size: Option<u64>,
     /// More is not taken.
-    pub(super) bytes_max: u64,
+    pub(crate) bytes_max: u64,
 }
 
 /// Why no way led to the content: each that was tried, and what was wrong there.
@@ -109,7 +109,7 @@ pub enum TransferError {
 }
 
 /// The holders as the replicated state knows them, those that are online first; without node `me`.
-pub(super) fn holders(state: &ClusterState, me: NodeId, ids: &BTreeSet<NodeId>) -> Vec<Holder> {
+pub(crate) fn holders(state: &ClusterState, me: NodeId, ids: &BTreeSet<NodeId>) -> Vec<Holder> {
     let known = ids.iter().filter(|id| **id != me).filter_map(|id| state.nodes.get(id));
     let mut known: Vec<_> = known.collect();
     known.sort_by_key(|node| !node.online);
@@ -122,7 +122,7 @@ pub(super) fn holders(state: &ClusterState, me: NodeId, ids: &BTreeSet<NodeId>) 
 }
 
 /// Gets content into the store by the first way that leads to it. `None`: it is here.
-pub(super) async fn bring(
+pub(crate) async fn bring(
     p2p: &P2pHandle,
     settings: &DistributionConfig,
     wanted: Wanted,
@@ -183,7 +183,7 @@ impl Node {
     ///
     /// # Errors
     /// [`WorkError::Transfer`].
-    pub(super) async fn bring(
+    pub(crate) async fn bring(
         &self,
         hash: Hash,
         size: Option<u64>,

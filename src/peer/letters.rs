@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Frame kinds.
-pub(super) const ASK: u8 = 0x57;
+pub(crate) const ASK: u8 = 0x57;
 const TOLD: u8 = 0x58;
 const ASK_BYTES_MAX: usize = 256;
 const TOLD_BYTES_MAX: usize = 900 << 10;
@@ -115,7 +115,7 @@ fn read(bytes: &[u8]) -> Result<Told, String> {
 }
 
 /// Answers another node.
-pub(super) async fn serve(node: &Context, request: &[u8]) -> Option<Vec<u8>> {
+pub(crate) async fn serve(node: &Context, request: &[u8]) -> Option<Vec<u8>> {
     let ask = match wire::decode::<Ask, ASK_BYTES_MAX>(ASK, request) {
         Ok(ask) => ask,
         Err(error) => {

@@ -75,7 +75,7 @@ impl Permits {
 
 /// A request. Append-only: the order is the encoding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Control {
+pub(crate) enum Control {
     /// Fetch this segment from me, check it, and sync it.
     Keep {
         /// Which.
@@ -95,7 +95,7 @@ impl Control {
     ///
     /// # Errors
     /// [`WireError`], which a request of bounded size never is.
-    pub(super) fn encode(&self) -> Result<Vec<u8>, WireError> {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, WireError> {
         wire::encode(REQUEST, self, BYTES_MAX)
     }
 
@@ -103,7 +103,7 @@ impl Control {
     ///
     /// # Errors
     /// Why the segment is not kept there.
-    pub(super) fn read_kept(answer: &[u8]) -> Result<(), String> {
+    pub(crate) fn read_kept(answer: &[u8]) -> Result<(), String> {
         match wire::decode::<Answer, BYTES_MAX>(ANSWER, answer) {
             Ok(Answer::Kept) => Ok(()),
             Ok(Answer::Refused(reason)) => Err(reason),
@@ -113,7 +113,7 @@ impl Control {
 }
 
 /// Answers the requests of other nodes until the shutdown.
-pub(super) async fn serve(node: Context, mut requests: mpsc::Receiver<IncomingRequest>) {
+pub(crate) async fn serve(node: Context, mut requests: mpsc::Receiver<IncomingRequest>) {
     let permits = Permits::new();
     let mut served = JoinSet::new();
     while let Some(Some(request)) = node.shutdown.run_until_cancelled(requests.recv()).await {
@@ -173,7 +173,7 @@ fn reply(request: IncomingRequest, answer: Answer) {
 /// What peers had this node keep that the cluster did not know at the time: a bound on what each may ask. What this
 /// process does not remember, it collects when it is old.
 #[derive(Default)]
-pub(super) struct Strays(Mutex<BTreeMap<String, BTreeMap<Hash, u64>>>);
+pub(crate) struct Strays(Mutex<BTreeMap<String, BTreeMap<Hash, u64>>>);
 
 impl Strays {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<Hash, u64>>> {
@@ -181,7 +181,7 @@ impl Strays {
     }
 
     /// Bytes that a peer may have us keep now. What is `known` by now counts no more.
-    pub(super) fn room(&self, peer: &str, known: impl Fn(&Hash) -> bool) -> u64 {
+    pub(crate) fn room(&self, peer: &str, known: impl Fn(&Hash) -> bool) -> u64 {
         let mut all = self.lock();
         let Some(kept) = all.get_mut(peer) else { return STRAY_BYTES_MAX };
         kept.retain(|hash, _| !known(hash));
@@ -191,7 +191,7 @@ impl Strays {
         STRAY_BYTES_MAX.saturating_sub(kept.values().sum())
     }
 
-    pub(super) fn keep(&self, peer: &str, hash: Hash, size: u64) {
+    pub(crate) fn keep(&self, peer: &str, hash: Hash, size: u64) {
         self.lock().entry(peer.to_owned()).or_default().insert(hash, size);
     }
 

@@ -43,18 +43,18 @@ pub fn announce(node: &Context, manifest: &Manifest) -> Result<(), WorkError> {
 }
 
 /// Follows announcements.
-pub(super) struct Follower {
+pub(crate) struct Follower {
     permits: Arc<Semaphore>,
     fetching: JoinSet<()>,
 }
 
 impl Follower {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { permits: Arc::new(Semaphore::new(FETCHED_MAX)), fetching: JoinSet::new() }
     }
 
     /// An announcement of peer `from`.
-    pub(super) fn hear(&mut self, node: &Context, from: String, message: &[u8]) {
+    pub(crate) fn hear(&mut self, node: &Context, from: String, message: &[u8]) {
         while self.fetching.try_join_next().is_some() {}
         let manifest = match read(message) {
             Ok(manifest) => manifest,

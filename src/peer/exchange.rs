@@ -5,7 +5,7 @@
 //! is missing before what just came.
 
 use super::{
-    announce::{Follower, MODELS_TOPIC},
+    announcements::{Follower, MODELS_TOPIC},
     context::{Context, blocking},
 };
 use crate::{
@@ -77,7 +77,7 @@ fn keep_here(
 
 /// Keeps what is gossiped; `gap` is told when something is missing before it. Ends with the peers. A panic costs the
 /// messages in hand, whose events a peer is asked for, and is counted as a failure of the daemon `gossip`.
-pub(super) async fn listen(node: Context, mut gossip: mpsc::Receiver<GossipMessage>, gap: Arc<Notify>) {
+pub(crate) async fn listen(node: Context, mut gossip: mpsc::Receiver<GossipMessage>, gap: Arc<Notify>) {
     // It mostly waits for the disk: on a thread of its own, an event is there without a detour.
     let heard = tokio::task::spawn_blocking(move || {
         persist(
@@ -130,7 +130,7 @@ fn hear(node: &Context, gossip: &mut mpsc::Receiver<GossipMessage>, gap: &Notify
 }
 
 /// Answers a peer's question.
-pub(super) async fn answer(node: &Context, from: &str, question: &[u8]) -> Option<Vec<u8>> {
+pub(crate) async fn answer(node: &Context, from: &str, question: &[u8]) -> Option<Vec<u8>> {
     let question = match Question::decode(question) {
         Ok(question) => question,
         Err(refused) => {
@@ -200,7 +200,7 @@ async fn ask(node: &Context, peer: &str) -> bool {
 }
 
 /// Asks one peer at a time, all of them in a random order and then again, until the shutdown.
-pub(super) async fn repair(node: Context, gap: Arc<Notify>) {
+pub(crate) async fn repair(node: Context, gap: Arc<Notify>) {
     let mut peers = node.p2p.peers();
     let mut known: BTreeSet<(String, u64)> = BTreeSet::new();
     let mut asked: BTreeSet<String> = BTreeSet::new();
@@ -253,7 +253,7 @@ pub(super) async fn repair(node: Context, gap: Arc<Notify>) {
 }
 
 /// Tells the log of what Raft wrote, and the handlers whether there is a quorum.
-pub(super) async fn follow(node: Context, quorum: watch::Sender<bool>) {
+pub(crate) async fn follow(node: Context, quorum: watch::Sender<bool>) {
     let (mut state, mut metrics) = (node.raft.applied(), node.raft.metrics());
     loop {
         state.mark_unchanged();

@@ -1,4 +1,4 @@
-//! TrainingCoordinator, the leader's half: who trains, and when. The holder's half is [`super::trainer`].
+//! TrainingCoordinator, the leader's half: who trains, and when. The holder's half is [`crate::daemons::trainer`].
 
 use super::handlers::{Handled, decide as decide_now};
 use super::{

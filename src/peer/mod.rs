@@ -1,0 +1,16 @@
+//! The floor under the daemons: what a running peer gives to whatever works in it.
+
+pub(crate) mod activity;
+pub(crate) mod announcements;
+pub(crate) mod context;
+pub(crate) mod control;
+pub(crate) mod error;
+pub(crate) mod exchange;
+pub mod letters;
+pub(crate) mod transfer;
+
+pub use activity::{Activity, EvaluationActivity, SelfplayActivity, TrainingActivity, Work};
+pub use announcements::{MODELS_TOPIC, Manifest, announce};
+pub use context::{Context, EVENTS_TOPIC, Node, blocking};
+pub use error::{NodeError, WorkError};
+pub use transfer::{TransferActivity, TransferError, Way};

@@ -95,7 +95,7 @@ async fn transfer(
         .collect();
     let hash = from.put_blob(content).await?;
     let began = Instant::now();
-    let report = to.fetch(hash, None, vec![from.peer_id()], p2p::blobs::FetchLimits::default()).await?;
+    let report = to.fetch(hash, None, vec![from.peer_id()], p2p::transfer::FetchLimits::default()).await?;
     let elapsed = began.elapsed().as_secs_f64();
     println!(
         "{mebibytes} MiB fetched in {elapsed:.2} s: {:.0} MiB/s; dropped {:?}",

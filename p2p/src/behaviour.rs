@@ -1,7 +1,11 @@
 //! The protocols of one swarm and their limits.
 
 use crate::{
-    GOSSIP_BYTES_MAX, PEERS_TOPIC, class::Class, codec::RawCodec, error::P2pError, hello::HELLO_BYTES_MAX,
+    class::Class,
+    codec::RawCodec,
+    error::P2pError,
+    gossip::{GOSSIP_BYTES_MAX, PEERS_TOPIC},
+    hello::HELLO_BYTES_MAX,
 };
 use libp2p::{
     StreamProtocol,

@@ -6,7 +6,7 @@
 //! Two peers that dial each other at once would end up with two connections, which gossip cannot bear (see
 //! `service.rs`). So the peer with the smaller id dials at once and the other waits a moment first.
 
-use crate::hello::ADDRS_MAX;
+use crate::{backoff::DialBackoff, hello::ADDRS_MAX};
 use libp2p::{Multiaddr, PeerId};
 use std::{
     collections::BTreeMap,
@@ -15,39 +15,32 @@ use std::{
 
 /// Peers remembered; the cluster's own limit is 64.
 pub(crate) const PEERS_MAX: usize = 256;
-const BACKOFF_MIN: Duration = Duration::from_millis(250);
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
+const BACKOFF: DialBackoff = DialBackoff { min: Duration::from_millis(250), max: Duration::from_secs(10) };
 /// The head start of the smaller id.
 const YIELD: Duration = Duration::from_millis(300);
 /// A connection that lived less than this counts as a failed dial.
 const SHORT_LIVED: Duration = Duration::from_secs(3);
 
-/// The pause after `failures` failed dials in a row: doubling, capped, spread by a quarter. `chance` is in 0..1.
-pub(crate) fn backoff(failures: u32, cap: Duration, chance: f64) -> Duration {
-    let pause = BACKOFF_MIN.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(cap);
-    pause.mul_f64(0.75 + 0.5 * chance.clamp(0.0, 1.0))
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum DialState {
     Waiting(Instant),
     Dialling,
     Connected(Instant),
 }
 
 #[derive(Debug)]
-struct Entry {
+struct KnownPeer {
     addrs: Vec<Multiaddr>,
     /// Named by the caller, so not evicted.
     pinned: bool,
     failures: u32,
-    state: State,
+    state: DialState,
 }
 
 #[derive(Debug)]
 pub(crate) struct Book {
     own: PeerId,
-    entries: BTreeMap<PeerId, Entry>,
+    entries: BTreeMap<PeerId, KnownPeer>,
 }
 
 impl Book {
@@ -74,18 +67,18 @@ impl Book {
         } else {
             YIELD * 4
         };
-        let entry = self.entries.entry(peer).or_insert_with(|| Entry {
+        let entry = self.entries.entry(peer).or_insert_with(|| KnownPeer {
             addrs: Vec::new(),
             pinned,
             failures: 0,
-            state: State::Waiting(now + wait),
+            state: DialState::Waiting(now + wait),
         });
         entry.pinned |= pinned;
         for addr in addrs {
             if !entry.addrs.contains(addr) {
                 entry.addrs.insert(0, addr.clone()); // the newest first
                 entry.addrs.truncate(ADDRS_MAX);
-                if let State::Waiting(at) = &mut entry.state {
+                if let DialState::Waiting(at) = &mut entry.state {
                     *at = (*at).min(now + wait); // a new address is worth a try before the backoff ends
                 }
             }
@@ -117,7 +110,9 @@ impl Book {
         let worst = self
             .entries
             .iter()
-            .filter(|(_, e)| matches!(e.state, State::Waiting(_)) && !e.pinned && (pinned || e.failures > 3))
+            .filter(|(_, e)| {
+                matches!(e.state, DialState::Waiting(_)) && !e.pinned && (pinned || e.failures > 3)
+            })
             .max_by_key(|(_, e)| e.failures)
             .map(|(peer, _)| *peer);
         worst.is_some_and(|peer| self.entries.remove(&peer).is_some())
@@ -131,7 +126,7 @@ impl Book {
     pub(crate) fn connected(&mut self, peer: PeerId, now: Instant) {
         self.learn(peer, &[], false, true, now);
         if let Some(entry) = self.entries.get_mut(&peer) {
-            entry.state = State::Connected(now);
+            entry.state = DialState::Connected(now);
         }
     }
 
@@ -140,50 +135,50 @@ impl Book {
         let yields = self.own > *peer;
         if let Some(entry) = self.entries.get_mut(peer) {
             let short =
-                matches!(entry.state, State::Connected(since) if now.duration_since(since) < SHORT_LIVED);
+                matches!(entry.state, DialState::Connected(since) if now.duration_since(since) < SHORT_LIVED);
             entry.failures = if short { entry.failures + 1 } else { 0 };
             let mut pause = if entry.failures > 1 {
-                backoff(entry.failures - 1, BACKOFF_MAX, chance)
+                BACKOFF.pause(entry.failures - 1, chance)
             } else {
                 Duration::from_millis(20)
             };
             if yields {
                 pause += YIELD.mul_f64(1.0 + chance);
             }
-            entry.state = State::Waiting(now + pause);
+            entry.state = DialState::Waiting(now + pause);
         }
     }
 
     /// A dial came to nothing. Does not disturb a connection that the peer opened meanwhile.
     pub(crate) fn failed(&mut self, peer: &PeerId, now: Instant, chance: f64) {
         if let Some(entry) = self.entries.get_mut(peer)
-            && entry.state == State::Dialling
+            && entry.state == DialState::Dialling
         {
             entry.failures += 1;
-            entry.state = State::Waiting(now + backoff(entry.failures, BACKOFF_MAX, chance));
+            entry.state = DialState::Waiting(now + BACKOFF.pause(entry.failures, chance));
         }
     }
 
     /// A dial that began outside the book (a bootstrap address): the book holds back until it ends.
     pub(crate) fn dialling(&mut self, peer: &PeerId) {
         if let Some(entry) = self.entries.get_mut(peer)
-            && matches!(entry.state, State::Waiting(_))
+            && matches!(entry.state, DialState::Waiting(_))
         {
-            entry.state = State::Dialling;
+            entry.state = DialState::Dialling;
         }
     }
 
     /// Whether a dial to this peer is under way or it is connected.
     pub(crate) fn is_busy(&self, peer: &PeerId) -> bool {
-        self.entries.get(peer).is_some_and(|e| !matches!(e.state, State::Waiting(_)))
+        self.entries.get(peer).is_some_and(|e| !matches!(e.state, DialState::Waiting(_)))
     }
 
     /// The peers to dial now, which thereby are being dialled.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<(PeerId, Vec<Multiaddr>)> {
         let mut due = Vec::new();
         for (peer, entry) in &mut self.entries {
-            if matches!(entry.state, State::Waiting(at) if at <= now) && !entry.addrs.is_empty() {
-                entry.state = State::Dialling;
+            if matches!(entry.state, DialState::Waiting(at) if at <= now) && !entry.addrs.is_empty() {
+                entry.state = DialState::Dialling;
                 due.push((*peer, entry.addrs.clone()));
             }
         }
@@ -192,7 +187,7 @@ impl Book {
 
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let waiting = self.entries.values().filter(|e| !e.addrs.is_empty());
-        waiting.filter_map(|e| if let State::Waiting(at) = e.state { Some(at) } else { None }).min()
+        waiting.filter_map(|e| if let DialState::Waiting(at) = e.state { Some(at) } else { None }).min()
     }
 
     pub(crate) fn addrs(&self, peer: &PeerId) -> &[Multiaddr] {
@@ -201,7 +196,8 @@ impl Book {
 
     /// Peers worth telling others about: those we reach, and those the caller named.
     pub(crate) fn worth_telling(&self) -> impl Iterator<Item = (PeerId, Vec<Multiaddr>)> {
-        let good = |e: &&Entry| !e.addrs.is_empty() && (e.pinned || matches!(e.state, State::Connected(_)));
+        let good =
+            |e: &&KnownPeer| !e.addrs.is_empty() && (e.pinned || matches!(e.state, DialState::Connected(_)));
         self.entries.iter().filter(move |(_, e)| good(e)).map(|(peer, e)| (*peer, e.addrs.clone()))
     }
 }
@@ -246,10 +242,10 @@ mod tests {
             assert_eq!(book.due(now).len(), 1);
             book.failed(&large, now, 0.5);
             let pause = book.next_due().unwrap() - now;
-            assert_eq!(pause, backoff(failures, BACKOFF_MAX, 0.5));
+            assert_eq!(pause, BACKOFF.pause(failures, 0.5));
             now += pause;
         }
-        assert_eq!(book.next_due().map(|_| backoff(40, BACKOFF_MAX, 0.5)), Some(BACKOFF_MAX));
+        assert_eq!(book.next_due().map(|_| BACKOFF.pause(40, 0.5)), Some(BACKOFF.max));
         book.due(now);
         book.connected(large, now);
         assert_eq!(book.next_due(), None);
@@ -274,7 +270,7 @@ mod tests {
             assert!(pause >= last);
             last = pause;
         }
-        assert_eq!(last, BACKOFF_MAX);
+        assert_eq!(last, BACKOFF.max);
     }
 
     #[test]
@@ -310,8 +306,8 @@ mod tests {
                 prop_assert!(book.entries.len() <= PEERS_MAX);
                 for entry in book.entries.values() {
                     prop_assert!(entry.addrs.len() <= ADDRS_MAX);
-                    if let State::Waiting(at) = entry.state {
-                        prop_assert!(at <= now + BACKOFF_MAX * 2);
+                    if let DialState::Waiting(at) = entry.state {
+                        prop_assert!(at <= now + BACKOFF.max * 2);
                     }
                 }
             }

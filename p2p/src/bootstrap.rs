@@ -1,7 +1,7 @@
 //! The addresses that a node was given to join with. They are tried for ever; the peer behind one may be restarted
 //! or replaced by another, so an address is not tied to an id.
 
-use crate::{book::backoff, error::P2pError, handle::BootstrapStatus, hello::transport_part};
+use crate::{addrs::transport_part, backoff::DialBackoff, error::P2pError, handle::BootstrapStatus};
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use std::{
     io,
@@ -9,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
+const BACKOFF: DialBackoff = DialBackoff { min: Duration::from_millis(250), max: Duration::from_secs(5) };
 /// How long the peer book has the first word once an address's peer is known.
 const BOOK_FIRST: Duration = Duration::from_secs(2);
 
 #[derive(Debug, PartialEq, Eq)]
-enum State {
+enum BootstrapState {
     Waiting(Instant),
     Dialling,
     Reached,
@@ -26,15 +26,15 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct Bootstrap {
     configured: Multiaddr,
-    pub(crate) target: Target,
+    pub(crate) target: BootstrapTarget,
     pub(crate) peer: Option<PeerId>,
-    state: State,
+    state: BootstrapState,
     failures: u32,
     last_error: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
+pub(crate) enum BootstrapTarget {
     Ip(Multiaddr),
     Name { host: String, port: u16, ip: Option<IpVersion> },
 }
@@ -45,7 +45,7 @@ pub(crate) enum IpVersion {
     V6,
 }
 
-impl Target {
+impl BootstrapTarget {
     fn parse(addr: &Multiaddr) -> Option<Self> {
         if let Some(ip) = transport_part(addr) {
             return Some(Self::Ip(ip));
@@ -87,53 +87,61 @@ impl Target {
 
 impl Bootstrap {
     pub(crate) fn new(configured: Multiaddr, now: Instant) -> Result<Self, P2pError> {
-        let target = Target::parse(&configured).ok_or_else(|| P2pError::Address(configured.clone()))?;
+        let target =
+            BootstrapTarget::parse(&configured).ok_or_else(|| P2pError::Address(configured.clone()))?;
         let peer =
             configured.iter().find_map(|p| if let Protocol::P2p(peer) = p { Some(peer) } else { None });
-        Ok(Self { configured, target, peer, state: State::Waiting(now), failures: 0, last_error: None })
+        Ok(Self {
+            configured,
+            target,
+            peer,
+            state: BootstrapState::Waiting(now),
+            failures: 0,
+            last_error: None,
+        })
     }
 
     pub(crate) fn is_due(&self, now: Instant) -> bool {
-        matches!(self.state, State::Waiting(at) if at <= now)
+        matches!(self.state, BootstrapState::Waiting(at) if at <= now)
     }
 
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        if let State::Waiting(at) = self.state { Some(at) } else { None }
+        if let BootstrapState::Waiting(at) = self.state { Some(at) } else { None }
     }
 
     pub(crate) fn dialling(&mut self) {
-        self.state = State::Dialling;
+        self.state = BootstrapState::Dialling;
     }
 
     pub(crate) fn postpone(&mut self, until: Instant) {
-        self.state = State::Waiting(until);
+        self.state = BootstrapState::Waiting(until);
     }
 
     pub(crate) fn reached(&mut self, peer: PeerId) {
         self.peer = Some(peer);
-        (self.state, self.failures, self.last_error) = (State::Reached, 0, None);
+        (self.state, self.failures, self.last_error) = (BootstrapState::Reached, 0, None);
     }
 
     pub(crate) fn is_own(&mut self) {
-        (self.state, self.failures, self.last_error) = (State::Own, 0, None);
+        (self.state, self.failures, self.last_error) = (BootstrapState::Own, 0, None);
     }
 
     pub(crate) fn lost(&mut self, now: Instant) {
-        if self.state == State::Reached {
-            self.state = State::Waiting(now + BOOK_FIRST);
+        if self.state == BootstrapState::Reached {
+            self.state = BootstrapState::Waiting(now + BOOK_FIRST);
         }
     }
 
     pub(crate) fn failed(&mut self, error: String, now: Instant, chance: f64) {
         self.failures = self.failures.saturating_add(1);
         self.last_error = Some(error);
-        self.state = State::Waiting(now + backoff(self.failures, BACKOFF_MAX, chance));
+        self.state = BootstrapState::Waiting(now + BACKOFF.pause(self.failures, chance));
     }
 
     pub(crate) fn status(&self) -> BootstrapStatus {
         BootstrapStatus {
             addr: self.configured.to_string(),
-            reached: matches!(self.state, State::Reached | State::Own),
+            reached: matches!(self.state, BootstrapState::Reached | BootstrapState::Own),
             failures: self.failures,
             last_error: self.last_error.clone(),
         }
@@ -167,7 +175,7 @@ mod tests {
             bootstrap.dialling();
             bootstrap.failed("refused".into(), now, 1.0);
             assert_eq!(bootstrap.status().failures, n);
-            assert!(bootstrap.next_due().unwrap() - now <= BACKOFF_MAX.mul_f64(1.25));
+            assert!(bootstrap.next_due().unwrap() - now <= BACKOFF.max.mul_f64(1.25));
         }
         assert_eq!(bootstrap.status().last_error.as_deref(), Some("refused"));
         bootstrap.reached(PeerId::random());

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// What a responder says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum Responded {
     Answer(Vec<u8>),
     /// The responder's queue is full, or nobody there serves this class.
     Busy,
@@ -21,16 +21,16 @@ pub(crate) enum Outcome {
 
 /// An answer, and what is to be given back once the connection has taken it.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct AnswerBytes {
     pub(crate) bytes: Vec<u8>,
     pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
 
 /// A reply on its way. The responder's stream awaits the answer itself, which saves a turn of the swarm's loop.
 #[derive(Debug)]
-pub(crate) enum Response {
-    Ready(Outcome),
-    Later(oneshot::Receiver<Answer>),
+pub(crate) enum PendingReply {
+    Ready(Responded),
+    Later(oneshot::Receiver<AnswerBytes>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +80,7 @@ const DROPPED: u8 = 2;
 impl request_response::Codec for RawCodec {
     type Protocol = StreamProtocol;
     type Request = Vec<u8>;
-    type Response = Response;
+    type Response = PendingReply;
 
     async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
     where
@@ -89,16 +89,16 @@ impl request_response::Codec for RawCodec {
         self.read(io).await
     }
 
-    async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Response>
+    async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<PendingReply>
     where
         T: AsyncRead + Unpin + Send,
     {
         let mut status = [0];
         io.read_exact(&mut status).await?;
-        Ok(Response::Ready(match status[0] {
-            ANSWER => Outcome::Answer(self.read(io).await?),
-            BUSY => Outcome::Busy,
-            DROPPED => Outcome::Dropped,
+        Ok(PendingReply::Ready(match status[0] {
+            ANSWER => Responded::Answer(self.read(io).await?),
+            BUSY => Responded::Busy,
+            DROPPED => Responded::Dropped,
             other => {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, format!("unknown status {other}")));
             }
@@ -112,26 +112,31 @@ impl request_response::Codec for RawCodec {
         self.write(io, &bytes).await
     }
 
-    async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, reply: Response) -> io::Result<()>
+    async fn write_response<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        reply: PendingReply,
+    ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
         let (outcome, permit) = match reply {
-            Response::Ready(outcome) => (outcome, None),
-            Response::Later(answer) => match answer.await {
-                Ok(answer) => (Outcome::Answer(answer.bytes), answer.permit),
-                Err(_) => (Outcome::Dropped, None),
+            PendingReply::Ready(outcome) => (outcome, None),
+            PendingReply::Later(answer) => match answer.await {
+                Ok(answer) => (Responded::Answer(answer.bytes), answer.permit),
+                Err(_) => (Responded::Dropped, None),
             },
         };
         match outcome {
-            Outcome::Answer(bytes) => {
+            Responded::Answer(bytes) => {
                 io.write_all(&[ANSWER]).await?;
                 self.write(io, &bytes).await?;
                 drop(permit);
                 Ok(())
             }
-            Outcome::Busy => io.write_all(&[BUSY]).await,
-            Outcome::Dropped => io.write_all(&[DROPPED]).await,
+            Responded::Busy => io.write_all(&[BUSY]).await,
+            Responded::Dropped => io.write_all(&[DROPPED]).await,
         }
     }
 }
@@ -145,16 +150,16 @@ mod tests {
 
     const P: StreamProtocol = StreamProtocol::new("/test/1");
 
-    fn respond(outcome: Outcome) -> Vec<u8> {
+    fn respond(outcome: Responded) -> Vec<u8> {
         let mut out = Cursor::new(Vec::new());
-        block_on(RawCodec::new(100).write_response(&P, &mut out, Response::Ready(outcome))).unwrap();
+        block_on(RawCodec::new(100).write_response(&P, &mut out, PendingReply::Ready(outcome))).unwrap();
         out.into_inner()
     }
 
-    fn response(bytes: &[u8]) -> io::Result<Outcome> {
+    fn response(bytes: &[u8]) -> io::Result<Responded> {
         match block_on(RawCodec::new(100).read_response(&P, &mut Cursor::new(bytes)))? {
-            Response::Ready(outcome) => Ok(outcome),
-            Response::Later(_) => panic!("a read response is complete"),
+            PendingReply::Ready(outcome) => Ok(outcome),
+            PendingReply::Later(_) => panic!("a read response is complete"),
         }
     }
 
@@ -172,17 +177,17 @@ mod tests {
 
     #[test]
     fn a_dropped_reply_is_told() {
-        let (answer, later) = oneshot::channel::<Answer>();
+        let (answer, later) = oneshot::channel::<AnswerBytes>();
         drop(answer);
         let mut out = Cursor::new(Vec::new());
-        block_on(RawCodec::new(9).write_response(&P, &mut out, Response::Later(later))).unwrap();
-        assert_eq!(response(&out.into_inner()).unwrap(), Outcome::Dropped);
+        block_on(RawCodec::new(9).write_response(&P, &mut out, PendingReply::Later(later))).unwrap();
+        assert_eq!(response(&out.into_inner()).unwrap(), Responded::Dropped);
     }
 
     proptest! {
         #[test]
         fn round_trip(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-            for outcome in [Outcome::Answer(bytes.clone()), Outcome::Busy, Outcome::Dropped] {
+            for outcome in [Responded::Answer(bytes.clone()), Responded::Busy, Responded::Dropped] {
                 prop_assert_eq!(response(&respond(outcome.clone())).unwrap(), outcome);
             }
             let mut out = Cursor::new(Vec::new());
@@ -193,7 +198,7 @@ mod tests {
 
         #[test]
         fn hostile_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..150)) {
-            if let Ok(Outcome::Answer(answer)) = response(&bytes) {
+            if let Ok(Responded::Answer(answer)) = response(&bytes) {
                 prop_assert!(answer.len() <= 100);
             }
             if let Ok(request) = block_on(RawCodec::new(100).read_request(&P, &mut Cursor::new(&bytes[..]))) {

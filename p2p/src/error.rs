@@ -1,6 +1,6 @@
 //! What can go wrong, as a caller sees it.
 
-use crate::{blobs::StoreError, identity::IdentityError};
+use crate::{blobs::store::BlobError, gossip::GOSSIP_BYTES_MAX, identity::IdentityError};
 use libp2p::Multiaddr;
 
 /// Why the peer-to-peer service did not start.
@@ -11,7 +11,7 @@ pub enum P2pError {
     Identity(#[from] IdentityError),
     /// The folder for content.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] BlobError),
     /// Another process listens there, or the address is not this host's.
     #[error("cannot listen on {addr} ({reason}): choose another address, or stop what listens there")]
     Listen {
@@ -59,8 +59,8 @@ impl RequestError {
 /// Why a message was not even tried. Success means only that it was queued: see [`crate::P2pHandle::publish`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// Larger than [`crate::GOSSIP_BYTES_MAX`].
-    #[error("message exceeds {} bytes", crate::GOSSIP_BYTES_MAX)]
+    /// Larger than [`GOSSIP_BYTES_MAX`].
+    #[error("message exceeds {GOSSIP_BYTES_MAX} bytes")]
     TooLarge,
     /// Not one of the configured topics.
     #[error("unknown topic")]

@@ -1,16 +1,20 @@
 //! The callers' side of the service.
 
 use crate::{
-    GOSSIP_BYTES_MAX,
-    blobs::Fetcher,
+    addrs::transport_part,
+    blobs::{
+        local::LocalContent,
+        store::{BlobError, BlobStore},
+    },
     class::Class,
-    codec::Answer,
+    codec::AnswerBytes,
     error::{PublishError, RequestError},
-    hello::transport_part,
+    gossip::GOSSIP_BYTES_MAX,
 };
 use libp2p::{Multiaddr, PeerId};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use wire::Hash;
 
 /// A peer that is connected now and has said who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,14 +63,14 @@ pub struct IncomingRequest {
     /// At most [`Class::bytes_max`].
     pub bytes: Vec<u8>,
     /// Where the answer goes. Dropped unused, the caller is told so at once.
-    pub reply: Reply,
+    pub reply: Responder,
 }
 
 /// The way back to the caller.
 #[derive(Debug)]
-pub struct Reply {
+pub struct Responder {
     pub(crate) class: Class,
-    pub(crate) answer: oneshot::Sender<Answer>,
+    pub(crate) answer: oneshot::Sender<AnswerBytes>,
 }
 
 /// Why an answer did not go out.
@@ -80,7 +84,7 @@ pub enum ReplyError {
     Gone,
 }
 
-impl Reply {
+impl Responder {
     /// Answers. Never blocks.
     ///
     /// # Errors
@@ -89,12 +93,12 @@ impl Reply {
         if bytes.len() > self.class.bytes_max() {
             return Err(ReplyError::TooLarge);
         }
-        self.answer.send(Answer { bytes, permit: None }).map_err(|_| ReplyError::Gone)
+        self.answer.send(AnswerBytes { bytes, permit: None }).map_err(|_| ReplyError::Gone)
     }
 
     /// Answers, and keeps `permit` until the connection has taken all of it.
     pub(crate) fn send_holding(self, bytes: Vec<u8>, permit: OwnedSemaphorePermit) -> Result<(), ReplyError> {
-        self.answer.send(Answer { bytes, permit: Some(permit) }).map_err(|_| ReplyError::Gone)
+        self.answer.send(AnswerBytes { bytes, permit: Some(permit) }).map_err(|_| ReplyError::Gone)
     }
 
     /// Whether the caller is gone, so that the work can be spared.
@@ -107,7 +111,7 @@ impl Reply {
 /// What arrives from other peers. Every queue is bounded: requests beyond it are refused as busy, gossip beyond it
 /// is lost (which gossip may be anyway). A queue whose receiver was dropped refuses everything.
 #[derive(Debug)]
-pub struct Inbox {
+pub struct P2pInbox {
     /// Requests of class [`Class::Raft`].
     pub raft: mpsc::Receiver<IncomingRequest>,
     /// Requests of class [`Class::Control`].
@@ -118,7 +122,7 @@ pub struct Inbox {
 
 /// What the handle asks of the service.
 #[derive(Debug)]
-pub(crate) enum Command {
+pub(crate) enum ServiceCommand {
     Request {
         class: Class,
         peer: PeerId,
@@ -140,18 +144,18 @@ pub(crate) enum Command {
 
 /// Cheap to clone. The service ends with its shutdown token, not with the last handle.
 #[derive(Clone, Debug)]
-pub struct P2pHandle(pub(crate) Arc<Shared>);
+pub struct P2pHandle(pub(crate) Arc<HandleInner>);
 
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct HandleInner {
     pub(crate) peer_id: PeerId,
     pub(crate) topics: Vec<String>,
     pub(crate) listen: watch::Receiver<Vec<Multiaddr>>,
     pub(crate) peers: watch::Receiver<Vec<PeerInfo>>,
     pub(crate) bootstrap: watch::Receiver<Vec<BootstrapStatus>>,
-    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) commands: mpsc::Sender<ServiceCommand>,
     pub(crate) permits: [Semaphore; Class::ALL.len()],
-    pub(crate) fetcher: Fetcher,
+    pub(crate) content: LocalContent,
 }
 
 impl P2pHandle {
@@ -193,7 +197,7 @@ impl P2pHandle {
             addrs.iter().filter_map(|a| a.parse().ok()).filter_map(|a| transport_part(&a)).collect();
         match peer.parse() {
             Ok(peer) if !addrs.is_empty() => {
-                self.0.commands.send(Command::AddPeer { peer, addrs }).await.is_ok()
+                self.0.commands.send(ServiceCommand::AddPeer { peer, addrs }).await.is_ok()
             }
             _ => false,
         }
@@ -202,7 +206,7 @@ impl P2pHandle {
     /// Stops dialling a peer and closes its connection. It is dialled again when it connects or others name it.
     pub async fn forget_peer(&self, peer: &str) {
         if let Ok(peer) = peer.parse() {
-            let _ = self.0.commands.send(Command::ForgetPeer { peer }).await; // a stopped service dials nobody
+            let _ = self.0.commands.send(ServiceCommand::ForgetPeer { peer }).await; // a stopped service dials nobody
         }
     }
 
@@ -220,7 +224,7 @@ impl P2pHandle {
         if !self.0.topics.iter().any(|t| t == topic) {
             return Err(PublishError::Topic);
         }
-        let command = Command::Publish { topic: topic.to_owned(), bytes };
+        let command = ServiceCommand::Publish { topic: topic.to_owned(), bytes };
         self.0.commands.try_send(command).map_err(|_| PublishError::Busy)
     }
 
@@ -248,11 +252,33 @@ impl P2pHandle {
             let stopped = || RequestError::Failed("service stopped".into());
             self.0
                 .commands
-                .send(Command::Request { class, peer, bytes, reply })
+                .send(ServiceCommand::Request { class, peer, bytes, reply })
                 .await
                 .map_err(|_| stopped())?;
             answer.await.map_err(|_| stopped())?
         };
         tokio::time::timeout(timeout, exchange).await.map_err(|_| RequestError::Timeout)?
+    }
+
+    /// The content of this node. Its calls block.
+    #[must_use]
+    pub fn blobs(&self) -> &BlobStore {
+        &self.0.content.store
+    }
+
+    /// Keeps content, off the runtime's threads. See [`BlobStore::put`].
+    ///
+    /// # Errors
+    /// [`BlobError`].
+    pub async fn put_blob(&self, content: Vec<u8>) -> Result<Hash, BlobError> {
+        self.0.content.put(content).await
+    }
+
+    /// Reads content of this node, off the runtime's threads. See [`BlobStore::get`].
+    ///
+    /// # Errors
+    /// [`BlobError`].
+    pub async fn get_blob(&self, hash: Hash) -> Result<Option<Vec<u8>>, BlobError> {
+        self.0.content.get(hash).await
     }
 }

@@ -3,7 +3,8 @@
 //! Invariant: whatever arrives is bounded and parsed here; the rest of the crate sees only valid peer ids and
 //! dialable addresses.
 
-use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
+use crate::addrs::transport_part;
+use libp2p::{Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
 
 /// Addresses kept for one peer.
@@ -85,21 +86,6 @@ fn dialable(texts: &[String]) -> Vec<Multiaddr> {
     addrs
 }
 
-/// The address without its `/p2p` part, if it is IP and TCP to a real port.
-pub(crate) fn transport_part(addr: &Multiaddr) -> Option<Multiaddr> {
-    let mut parts = addr.iter();
-    let host = parts.next()?;
-    let port = parts.next()?;
-    match (&host, &port, parts.next(), parts.next()) {
-        (Protocol::Ip4(ip), Protocol::Tcp(port), None | Some(Protocol::P2p(_)), None)
-            if *port != 0 && !ip.is_unspecified() => {}
-        (Protocol::Ip6(ip), Protocol::Tcp(port), None | Some(Protocol::P2p(_)), None)
-            if *port != 0 && !ip.is_unspecified() => {}
-        _ => return None,
-    }
-    Some(Multiaddr::empty().with(host).with(port))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,24 +112,6 @@ mod tests {
         let known = (0..200).map(|_| (PeerId::random(), vec![long.clone(); 20])).collect();
         let decoded = Hello::decode(&Hello { boot: 1, addrs: vec![], known }.encode()).unwrap();
         assert_eq!(decoded.known.len(), KNOWN_MAX);
-    }
-
-    #[test]
-    fn addresses_that_can_be_dialled() {
-        let check = |text: &str, expected: Option<&str>| {
-            assert_eq!(transport_part(&addr(text)), expected.map(addr), "{text}");
-        };
-        check("/ip4/1.2.3.4/tcp/5", Some("/ip4/1.2.3.4/tcp/5"));
-        check(
-            "/ip4/1.2.3.4/tcp/5/p2p/12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X",
-            Some("/ip4/1.2.3.4/tcp/5"),
-        );
-        check("/ip4/1.2.3.4/tcp/0", None);
-        check("/ip4/0.0.0.0/tcp/5", None);
-        check("/ip4/1.2.3.4/udp/5/quic-v1", None);
-        check("/ip4/1.2.3.4/tcp/5/ws", None);
-        check("/dns4/host/tcp/5", None);
-        check("/memory/5", None);
     }
 
     proptest! {

@@ -7,6 +7,8 @@
 //! failure leaves open whether the peer acted. *Gossip* is a hint that usually arrives within milliseconds and may
 //! not arrive at all. *Content* is exact: bytes have the name they hash to, or they are not there.
 
+mod addrs;
+mod backoff;
 mod behaviour;
 pub mod blobs;
 mod book;
@@ -14,25 +16,22 @@ mod bootstrap;
 mod class;
 mod codec;
 mod error;
+mod gossip;
 mod handle;
 mod hello;
 mod identity;
 mod service;
 mod start;
+pub mod transfer;
 mod transport;
 
 pub use class::Class;
 pub use error::{P2pError, PublishError, RequestError};
+pub use gossip::GOSSIP_BYTES_MAX;
 pub use handle::{
-    BootstrapStatus, GossipMessage, Inbox, IncomingRequest, P2pHandle, PeerInfo, Reply, ReplyError,
+    BootstrapStatus, GossipMessage, IncomingRequest, P2pHandle, P2pInbox, PeerInfo, ReplyError, Responder,
 };
 pub use identity::{IdentityError, Signer, load_or_create, verify};
 pub use libp2p::{Multiaddr, PeerId};
 pub use start::{P2p, P2pConfig};
 pub use wire::Hash;
-
-/// Largest gossip message.
-pub const GOSSIP_BYTES_MAX: usize = 48 * 1024;
-
-/// Where peers announce their addresses; not for callers.
-const PEERS_TOPIC: &str = "ringrift/peers/1";

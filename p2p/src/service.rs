@@ -13,13 +13,14 @@ mod meeting;
 mod requests;
 
 use crate::{
-    PEERS_TOPIC,
+    addrs::visible,
     behaviour::Behaviour,
     book::Book,
     bootstrap::Bootstrap,
     class::Class,
     error::RequestError,
-    handle::{BootstrapStatus, Command, GossipMessage, IncomingRequest, PeerInfo},
+    gossip::PEERS_TOPIC,
+    handle::{BootstrapStatus, GossipMessage, IncomingRequest, PeerInfo, ServiceCommand},
     hello::encode_announce,
 };
 use futures::StreamExt;
@@ -29,7 +30,6 @@ use libp2p::{
     request_response::OutboundRequestId,
     swarm::{ConnectionId, dial_opts::DialOpts},
 };
-use meeting::visible;
 use std::{
     collections::HashMap,
     io,
@@ -57,7 +57,7 @@ pub(crate) struct Outlets {
 }
 
 /// A connected peer.
-struct Link {
+struct PeerLink {
     /// The peer must have said hello by then.
     hello_by: Instant,
     hello: Option<(u64, Vec<Multiaddr>)>,
@@ -78,7 +78,7 @@ pub(crate) struct Service {
     swarm: Swarm<Behaviour>,
     boot: u64,
     book: Book,
-    links: HashMap<PeerId, Link>,
+    links: HashMap<PeerId, PeerLink>,
     pending: [HashMap<OutboundRequestId, Pending>; Class::ALL.len()],
     bootstraps: Vec<Bootstrap>,
     direct_topics: Vec<String>,
@@ -112,7 +112,11 @@ impl Service {
         }
     }
 
-    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>, shutdown: CancellationToken) {
+    pub(crate) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<ServiceCommand>,
+        shutdown: CancellationToken,
+    ) {
         loop {
             self.tick(Instant::now());
             let wake = self.next_wake(Instant::now());
@@ -155,7 +159,7 @@ impl Service {
     }
 
     fn tick(&mut self, now: Instant) {
-        let silent = |l: &Link| !l.closing && l.hello.is_none() && l.hello_by <= now;
+        let silent = |l: &PeerLink| !l.closing && l.hello.is_none() && l.hello_by <= now;
         let silent: Vec<PeerId> = self.links.iter().filter(|(_, l)| silent(l)).map(|(p, _)| *p).collect();
         for peer in silent {
             tracing::debug!(%peer, "no hello in time");
@@ -188,12 +192,14 @@ impl Service {
 
     // --- the handle's wishes ---
 
-    fn on_command(&mut self, command: Command) {
+    fn on_command(&mut self, command: ServiceCommand) {
         match command {
-            Command::Request { class, peer, bytes, reply } => self.request(class, peer, bytes, reply),
-            Command::Publish { topic, bytes } => self.publish(&topic, bytes),
-            Command::AddPeer { peer, addrs } => self.book.learn(peer, &addrs, true, true, Instant::now()),
-            Command::ForgetPeer { peer } => {
+            ServiceCommand::Request { class, peer, bytes, reply } => self.request(class, peer, bytes, reply),
+            ServiceCommand::Publish { topic, bytes } => self.publish(&topic, bytes),
+            ServiceCommand::AddPeer { peer, addrs } => {
+                self.book.learn(peer, &addrs, true, true, Instant::now())
+            }
+            ServiceCommand::ForgetPeer { peer } => {
                 self.book.forget(&peer);
                 self.disconnect(peer);
             }

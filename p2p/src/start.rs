@@ -2,14 +2,14 @@
 
 use crate::{
     behaviour::Behaviour,
-    blobs::{self, BlobStore, Fetcher},
+    blobs::{local::LocalContent, store::BlobStore},
     bootstrap::Bootstrap,
     class::Class,
     error::P2pError,
-    handle::{Inbox, IncomingRequest, P2pHandle, Shared},
+    handle::{HandleInner, IncomingRequest, P2pHandle, P2pInbox},
     identity,
     service::{Outlets, Service},
-    transport,
+    transfer, transport,
 };
 use futures::StreamExt;
 use libp2p::{
@@ -60,7 +60,7 @@ pub struct P2pConfig {
 
 pub(crate) struct Launched {
     pub(crate) handle: P2pHandle,
-    pub(crate) inbox: Inbox,
+    pub(crate) inbox: P2pInbox,
     pub(crate) blob_inbox: mpsc::Receiver<IncomingRequest>,
 }
 
@@ -77,10 +77,15 @@ impl P2p {
         config: P2pConfig,
         tasks: &mut JoinSet<()>,
         shutdown: CancellationToken,
-    ) -> Result<(P2pHandle, Inbox), P2pError> {
+    ) -> Result<(P2pHandle, P2pInbox), P2pError> {
         let launched = Self::launch(config, tasks, shutdown.clone()).await?;
-        let sharing = launched.handle.0.fetcher.sharing.clone();
-        tasks.spawn(blobs::serve(launched.handle.blobs().clone(), sharing, launched.blob_inbox, shutdown));
+        let sharing = launched.handle.0.content.sharing.clone();
+        tasks.spawn(transfer::serve::serve(
+            launched.handle.blobs().clone(),
+            sharing,
+            launched.blob_inbox,
+            shutdown,
+        ));
         Ok((launched.handle, launched.inbox))
     }
 
@@ -119,7 +124,7 @@ impl P2p {
         let service = Service::new(swarm, config.boot, bootstraps, config.direct_topics, outlets);
         tasks.spawn(service.run(command_queue, shutdown));
 
-        let shared = Shared {
+        let inner = HandleInner {
             peer_id: own,
             topics,
             listen: listen_watch,
@@ -127,10 +132,10 @@ impl P2p {
             bootstrap: bootstrap_watch,
             commands,
             permits: Class::ALL.map(|class| Semaphore::new(class.in_flight_max())),
-            fetcher: Fetcher::new(store),
+            content: LocalContent::new(store),
         };
-        let inbox = Inbox { raft: raft_inbox, control: control_inbox, gossip: gossip_inbox };
-        Ok(Launched { handle: P2pHandle(Arc::new(shared)), inbox, blob_inbox })
+        let inbox = P2pInbox { raft: raft_inbox, control: control_inbox, gossip: gossip_inbox };
+        Ok(Launched { handle: P2pHandle(Arc::new(inner)), inbox, blob_inbox })
     }
 }
 

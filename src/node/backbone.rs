@@ -11,7 +11,7 @@ use crate::{
     events::{EventHook, log::Subscriptions},
     store::DataFolder,
 };
-use p2p::{Inbox, IncomingRequest, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle};
+use p2p::{IncomingRequest, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle, P2pInbox};
 use raft::{NodeId, RaftConfig, RaftHandle, Timing};
 use std::sync::Arc;
 use tokio::{
@@ -31,7 +31,7 @@ pub(super) async fn start_p2p(
     boot: u64,
     shutdown: &CancellationToken,
     tasks: &mut JoinSet<()>,
-) -> Result<(P2pHandle, Inbox), NodeError> {
+) -> Result<(P2pHandle, P2pInbox), NodeError> {
     let config = P2pConfig {
         key_path: folder.join("peer.key"),
         listen: Vec::new(),
@@ -108,7 +108,7 @@ pub(super) fn serve_raft(
     core: &Handle,
     core_tasks: &mut JoinSet<()>,
     raft: RaftHandle,
-    inbox: &mut Inbox,
+    inbox: &mut P2pInbox,
     shutdown: &CancellationToken,
 ) {
     let (_, empty) = mpsc::channel(1);

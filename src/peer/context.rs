@@ -27,7 +27,8 @@ use crate::{
 };
 use p2p::{
     Class, P2pHandle,
-    blobs::{BlobStore, FetchLimits, StoreError as BlobError},
+    blobs::{BlobError, BlobStore},
+    transfer::FetchLimits,
 };
 use raft::{ClusterState, Command, NodeId, ProposeError, RaftHandle, Response};
 use std::{

@@ -8,10 +8,7 @@ use crate::{
     store::{DbError, FolderError, SegmentError},
 };
 use kernels::CheckpointError;
-use p2p::{
-    P2pError,
-    blobs::{FetchError, StoreError as BlobError},
-};
+use p2p::{P2pError, blobs::BlobError, transfer::FetchError};
 use raft::{InitializeError, JoinError, ProposeError, StartError, StoreError};
 use std::{io, path::PathBuf};
 use wire::{Hash, WireError};

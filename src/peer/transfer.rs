@@ -10,7 +10,8 @@ use super::{Node, WorkError};
 use crate::config::DistributionConfig;
 use p2p::{
     P2pHandle,
-    blobs::{FetchError, FetchLimits, StoreError},
+    blobs::BlobError,
+    transfer::{FetchError, FetchLimits},
 };
 use raft::{ClusterState, NodeId};
 use serde::{Deserialize, Serialize};
@@ -105,7 +106,7 @@ pub enum TransferError {
     },
     /// This node's own disk.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] BlobError),
 }
 
 /// The holders as the replicated state knows them, those that are online first; without node `me`.

@@ -4,7 +4,7 @@
 use super::SETTINGS;
 use crate::support::{Cluster, SOON, until, when};
 use futures::future::{Either, select};
-use p2p::{Class, Inbox, P2p, P2pConfig, P2pHandle, Signer};
+use p2p::{Class, P2p, P2pConfig, P2pHandle, P2pInbox, Signer};
 use ringrift::{
     events::{
         Event,
@@ -121,7 +121,7 @@ async fn impersonate(
     bootstrap: &str,
     tasks: &mut JoinSet<()>,
     shutdown: &CancellationToken,
-) -> (P2pHandle, Inbox) {
+) -> (P2pHandle, P2pInbox) {
     let config = P2pConfig {
         key_path: folder.join("peer.key"),
         listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
@@ -228,7 +228,7 @@ fn peer_id(cluster: &mut Cluster, peer: usize) -> String {
 }
 
 /// Gossips all the nonsense and answers questions for a while.
-async fn say(handle: &P2pHandle, inbox: &mut Inbox, hostile: &mut Hostile, asked: &mut usize) {
+async fn say(handle: &P2pHandle, inbox: &mut P2pInbox, hostile: &mut Hostile, asked: &mut usize) {
     for message in hostile.nonsense() {
         // Refused by its own node while it is busy.
         let _ = handle.publish(EVENTS_TOPIC, message);

@@ -1,27 +1,20 @@
-//! Content by its name.
+//! Content on this node's disk, under its name.
 //!
-//! Invariant: bytes are found under a hash only if they have that hash, on disk and from the network alike. A file
-//! gets its final name after its content was checked and it and its folder were synced.
+//! Invariant: bytes are found under a hash only if they have that hash. A file gets its final name after its content
+//! was checked and it and its folder were synced.
 //!
-//! BLAKE3 is a hash tree whose subtrees over aligned mebibytes are our pieces. An [`Outline`] lists the subtrees'
-//! hashes and itself hashes to the content's name, so it needs no trust, and every piece is checked on arrival:
-//! a peer that lies is known by its first bad piece.
+//! BLAKE3 is a hash tree, and its subtrees over aligned mebibytes are the *pieces* of a content. An [`Outline`] lists
+//! the subtrees' hashes. It hashes to the content's name itself, so it needs no trust, and every piece is checked
+//! when it arrives: the first wrong piece shows that a peer lies.
+//!
+//! Reading order: `outline`, `store`, then what an unfinished transfer needs: `partial`, `tracker`, `sharing`, `local`.
 
-mod fetch;
-mod intake;
-mod outline;
-mod partial;
-mod protocol;
-mod serve;
-mod sharing;
-mod store;
-mod tracker;
-#[cfg(test)]
-mod transfer_tests;
+pub(crate) mod local;
+pub(crate) mod outline;
+pub(crate) mod partial;
+pub(crate) mod sharing;
+pub(crate) mod store;
+pub(crate) mod tracker;
 
-pub(crate) use fetch::Fetcher;
-pub use fetch::{FetchError, FetchLimits, FetchReport};
-pub use intake::Intake;
 pub use outline::{BLOB_BYTES_MAX, OUTLINE_BYTES_MAX, Outline, PIECE_BYTES};
-pub(crate) use serve::serve;
-pub use store::{BlobStore, StoreError};
+pub use store::{BlobError, BlobStore};

@@ -5,7 +5,7 @@
 
 use crate::blobs::{
     outline::Outline,
-    store::{BlobStore, StoreError, at},
+    store::{BlobError, BlobStore, at},
 };
 use std::{
     fs::{self, File, OpenOptions},
@@ -26,7 +26,7 @@ pub(crate) struct Partial {
 
 impl Partial {
     /// Goes on with an earlier fetch, if there is a valid outline. Also says which pieces are there.
-    pub(crate) fn resume(store: &BlobStore, hash: Hash) -> Result<Option<(Self, Vec<bool>)>, StoreError> {
+    pub(crate) fn resume(store: &BlobStore, hash: Hash) -> Result<Option<(Self, Vec<bool>)>, BlobError> {
         let outline_path = store.partial_path(hash, "outline");
         let outline = match fs::read(&outline_path) {
             Ok(bytes) => Outline::decode(&bytes, hash),
@@ -46,7 +46,7 @@ impl Partial {
     }
 
     /// Begins a fetch with an outline whose size was proved by the last piece.
-    pub(crate) fn begin(store: &BlobStore, hash: Hash, outline: Outline) -> Result<Self, StoreError> {
+    pub(crate) fn begin(store: &BlobStore, hash: Hash, outline: Outline) -> Result<Self, BlobError> {
         let path = store.partial_path(hash, "outline");
         let frame = outline.encode().expect("an outline is bounded");
         let temporary = path.with_extension("outline.new");
@@ -57,7 +57,7 @@ impl Partial {
         Self::open(store, hash, outline)
     }
 
-    fn open(store: &BlobStore, hash: Hash, outline: Outline) -> Result<Self, StoreError> {
+    fn open(store: &BlobStore, hash: Hash, outline: Outline) -> Result<Self, BlobError> {
         let path = store.partial_path(hash, "part");
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(at(&path))?;
@@ -70,13 +70,13 @@ impl Partial {
     }
 
     /// Writes a piece that has been checked.
-    pub(crate) fn write(&self, index: usize, piece: &[u8]) -> Result<(), StoreError> {
+    pub(crate) fn write(&self, index: usize, piece: &[u8]) -> Result<(), BlobError> {
         let (begin, _) = self.outline.range(index).expect("only checked pieces are written");
         self.file.write_all_at(piece, begin).map_err(at(&self.path))
     }
 
     /// Reads a piece that was written, and checks it again. `None`: it is not there any more.
-    pub(crate) fn read(&self, index: usize) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(crate) fn read(&self, index: usize) -> Result<Option<Vec<u8>>, BlobError> {
         let Some((begin, length)) = self.outline.range(index) else { return Ok(None) };
         let mut piece = vec![0; length];
         self.file.read_exact_at(&mut piece, begin).map_err(at(&self.path))?;
@@ -84,7 +84,7 @@ impl Partial {
     }
 
     /// All pieces are there: the file gets its name.
-    pub(crate) fn finish(&self) -> Result<(), StoreError> {
+    pub(crate) fn finish(&self) -> Result<(), BlobError> {
         self.store.adopt(&self.path, self.hash)?;
         let outline = self.store.partial_path(self.hash, "outline");
         fs::remove_file(&outline).map_err(at(&outline))

@@ -5,26 +5,21 @@
 use crate::blobs::{
     outline::Outline,
     partial::Partial,
-    store::StoreError,
+    store::BlobError,
     tracker::{Offer, Tracker},
 };
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use parking_lot::Mutex;
+use std::{collections::HashMap, sync::Arc};
 use wire::Hash;
 
-type Shared = HashMap<Hash, (Arc<Partial>, Arc<Mutex<Tracker>>)>;
+/// An unfinished fetch: the file that it writes, and which pieces are in it.
+type Unfinished = (Arc<Partial>, Arc<Mutex<Tracker>>);
 
 /// The fetches under way.
 #[derive(Debug, Default)]
-pub(crate) struct Sharing(Mutex<Shared>);
+pub(crate) struct Sharing(Mutex<HashMap<Hash, Unfinished>>);
 
 impl Sharing {
-    fn lock(&self) -> MutexGuard<'_, Shared> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Gives what a fetch has, until the guard is dropped.
     pub(crate) fn share(
         self: &Arc<Self>,
@@ -32,18 +27,18 @@ impl Sharing {
         partial: Arc<Partial>,
         tracker: Arc<Mutex<Tracker>>,
     ) -> SharingGuard {
-        self.lock().insert(hash, (partial, tracker));
+        self.0.lock().insert(hash, (partial, tracker));
         SharingGuard { all: Arc::clone(self), hash }
     }
 
-    fn of(&self, hash: Hash) -> Option<(Arc<Partial>, Arc<Mutex<Tracker>>)> {
-        self.lock().get(&hash).cloned()
+    fn of(&self, hash: Hash) -> Option<Unfinished> {
+        self.0.lock().get(&hash).cloned()
     }
 
     /// Which pieces are here.
     pub(crate) fn had(&self, hash: Hash) -> Option<Vec<bool>> {
         let (_, tracker) = self.of(hash)?;
-        let had = tracker.lock().unwrap_or_else(PoisonError::into_inner).had();
+        let had = tracker.lock().had();
         Some(had)
     }
 
@@ -54,10 +49,10 @@ impl Sharing {
     /// A piece, if it is here.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub(crate) fn piece(&self, hash: Hash, index: usize) -> Result<Option<Vec<u8>>, StoreError> {
+    /// [`BlobError`].
+    pub(crate) fn piece(&self, hash: Hash, index: usize) -> Result<Option<Vec<u8>>, BlobError> {
         let Some((partial, tracker)) = self.of(hash) else { return Ok(None) };
-        let here = tracker.lock().unwrap_or_else(PoisonError::into_inner).has(index);
+        let here = tracker.lock().has(index);
         if here { partial.read(index) } else { Ok(None) }
     }
 }
@@ -71,7 +66,7 @@ pub(crate) struct SharingGuard {
 
 impl Drop for SharingGuard {
     fn drop(&mut self) {
-        self.all.lock().remove(&self.hash);
+        self.all.0.lock().remove(&self.hash);
     }
 }
 

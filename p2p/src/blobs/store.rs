@@ -1,13 +1,14 @@
 //! Content on disk, one file per content, named by its hash. Every call blocks: use `spawn_blocking`.
 
 use crate::blobs::outline::{BLOB_BYTES_MAX, Outline};
+use parking_lot::Mutex;
 use std::{
     collections::VecDeque,
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::SystemTime,
@@ -16,7 +17,7 @@ use wire::Hash;
 
 /// Why the store refused.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreError {
+pub enum BlobError {
     /// The disk: full, unwritable, gone.
     #[error("{path}: {source}")]
     Io {
@@ -66,8 +67,8 @@ impl BlobStore {
     /// to be resumed.
     ///
     /// # Errors
-    /// [`StoreError::Io`] if the folder cannot be made or written.
-    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+    /// [`BlobError::Io`] if the folder cannot be made or written.
+    pub fn open(dir: &Path) -> Result<Self, BlobError> {
         let (partial, corrupt) = (dir.join("partial"), dir.join("corrupt"));
         for folder in [dir, &partial, &corrupt] {
             fs::create_dir_all(folder).map_err(at(folder))?;
@@ -94,16 +95,16 @@ impl BlobStore {
     /// a damaged copy is replaced.
     ///
     /// # Errors
-    /// [`StoreError::TooLarge`], [`StoreError::Io`]; then nothing is under the name.
-    pub fn put(&self, content: &[u8]) -> Result<Hash, StoreError> {
+    /// [`BlobError::TooLarge`], [`BlobError::Io`]; then nothing is under the name.
+    pub fn put(&self, content: &[u8]) -> Result<Hash, BlobError> {
         let size = content.len() as u64;
         if size > BLOB_BYTES_MAX {
-            return Err(StoreError::TooLarge(size));
+            return Err(BlobError::TooLarge(size));
         }
         let hash = Hash::of(content);
         match self.outline(hash) {
             Ok(Some(_)) if self.touch(hash)? => return Ok(hash),
-            Ok(_) | Err(StoreError::Corrupt { .. }) => {}
+            Ok(_) | Err(BlobError::Corrupt { .. }) => {}
             Err(error) => return Err(error),
         }
         let number = self.0.temporaries.fetch_add(1, Ordering::Relaxed);
@@ -117,11 +118,11 @@ impl BlobStore {
     }
 
     /// Gives a file whose content was checked its final name, durably.
-    pub(crate) fn adopt(&self, file: &Path, hash: Hash) -> Result<(), StoreError> {
+    pub(crate) fn adopt(&self, file: &Path, hash: Hash) -> Result<(), BlobError> {
         let path = self.path(hash);
         OpenOptions::new().write(true).open(file).and_then(|f| f.sync_all()).map_err(at(file))?;
         {
-            let _removing = self.0.removing.lock().unwrap_or_else(PoisonError::into_inner);
+            let _removing = self.0.removing.lock();
             fs::rename(file, &path).map_err(at(&path))?;
         }
         File::open(&self.0.root).and_then(|folder| folder.sync_all()).map_err(at(&self.0.root))
@@ -130,8 +131,8 @@ impl BlobStore {
     /// The content, checked. `None` if it is not here.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] for a damaged file, which is set aside; [`StoreError::Io`].
-    pub fn get(&self, hash: Hash) -> Result<Option<Vec<u8>>, StoreError> {
+    /// [`BlobError::Corrupt`] for a damaged file, which is set aside; [`BlobError::Io`].
+    pub fn get(&self, hash: Hash) -> Result<Option<Vec<u8>>, BlobError> {
         let path = self.path(hash);
         let Some(file) = open(&path)? else { return Ok(None) };
         let mut content = Vec::new();
@@ -143,7 +144,7 @@ impl BlobStore {
     ///
     /// # Errors
     /// As [`BlobStore::get`].
-    pub fn outline(&self, hash: Hash) -> Result<Option<Outline>, StoreError> {
+    pub fn outline(&self, hash: Hash) -> Result<Option<Outline>, BlobError> {
         let path = self.path(hash);
         let Some(file) = open(&path)? else { return Ok(None) };
         let size = file.metadata().map_err(at(&path))?.len();
@@ -159,9 +160,9 @@ impl BlobStore {
     ///
     /// # Errors
     /// As [`BlobStore::get`].
-    pub fn known_outline(&self, hash: Hash) -> Result<Option<Arc<Outline>>, StoreError> {
+    pub fn known_outline(&self, hash: Hash) -> Result<Option<Arc<Outline>>, BlobError> {
         let known = || {
-            let outlines = self.0.outlines.lock().unwrap_or_else(PoisonError::into_inner);
+            let outlines = self.0.outlines.lock();
             outlines.iter().find(|(known, _)| *known == hash).map(|(_, outline)| outline.clone())
         };
         if !self.has(hash) {
@@ -170,12 +171,12 @@ impl BlobStore {
         if let Some(known) = known() {
             return Ok(Some(known));
         }
-        let _one_at_a_time = self.0.outlining.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.0.outlining.lock();
         if let Some(known) = known() {
             return Ok(Some(known));
         }
         let Some(outline) = self.outline(hash)?.map(Arc::new) else { return Ok(None) };
-        let mut outlines = self.0.outlines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outlines = self.0.outlines.lock();
         outlines.truncate(OUTLINES_MAX - 1);
         outlines.push_front((hash, outline.clone()));
         Ok(Some(outline))
@@ -185,7 +186,7 @@ impl BlobStore {
     ///
     /// # Errors
     /// As [`BlobStore::get`].
-    pub fn piece(&self, hash: Hash, outline: &Outline, index: usize) -> Result<Option<Vec<u8>>, StoreError> {
+    pub fn piece(&self, hash: Hash, outline: &Outline, index: usize) -> Result<Option<Vec<u8>>, BlobError> {
         use std::os::unix::fs::FileExt;
         let path = self.path(hash);
         let (Some(file), Some((begin, length))) = (open(&path)?, outline.range(index)) else {
@@ -215,8 +216,8 @@ impl BlobStore {
     /// Removes a content, and any unfinished fetch of it. Absent content is no error.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
-    pub fn remove(&self, hash: Hash) -> Result<(), StoreError> {
+    /// [`BlobError::Io`].
+    pub fn remove(&self, hash: Hash) -> Result<(), BlobError> {
         for path in [self.path(hash), self.partial_path(hash, "part"), self.partial_path(hash, "outline")] {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&path)(error)),
@@ -229,8 +230,8 @@ impl BlobStore {
     /// What is here, with sizes, in no order.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
-    pub fn list(&self) -> Result<Vec<(Hash, u64)>, StoreError> {
+    /// [`BlobError::Io`].
+    pub fn list(&self) -> Result<Vec<(Hash, u64)>, BlobError> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.0.root).map_err(at(&self.0.root))? {
             let entry = entry.map_err(at(&self.0.root))?;
@@ -248,8 +249,8 @@ impl BlobStore {
     /// Content that nobody has touched since `before`, with sizes, in no order.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
-    pub fn untouched(&self, before: SystemTime) -> Result<Vec<(Hash, u64)>, StoreError> {
+    /// [`BlobError::Io`].
+    pub fn untouched(&self, before: SystemTime) -> Result<Vec<(Hash, u64)>, BlobError> {
         let mut found = self.list()?;
         found.retain(|(hash, _)| {
             let touched = fs::metadata(self.path(*hash)).and_then(|metadata| metadata.modified());
@@ -261,9 +262,9 @@ impl BlobStore {
     /// Removes a content unless somebody has touched it since `before`. Says whether it is gone now that was here.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
-    pub fn remove_untouched(&self, hash: Hash, before: SystemTime) -> Result<bool, StoreError> {
-        let _removing = self.0.removing.lock().unwrap_or_else(PoisonError::into_inner);
+    /// [`BlobError::Io`].
+    pub fn remove_untouched(&self, hash: Hash, before: SystemTime) -> Result<bool, BlobError> {
+        let _removing = self.0.removing.lock();
         let path = self.path(hash);
         let touched = fs::metadata(&path).and_then(|metadata| metadata.modified());
         if touched.is_ok_and(|touched| touched < before) {
@@ -276,9 +277,9 @@ impl BlobStore {
     /// Content counts as touched now. Says whether it is here.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
-    pub fn touch(&self, hash: Hash) -> Result<bool, StoreError> {
-        let _removing = self.0.removing.lock().unwrap_or_else(PoisonError::into_inner);
+    /// [`BlobError::Io`].
+    pub fn touch(&self, hash: Hash) -> Result<bool, BlobError> {
+        let _removing = self.0.removing.lock();
         let path = self.path(hash);
         match OpenOptions::new().write(true).open(&path) {
             Ok(file) => file.set_modified(SystemTime::now()).map(|()| true).map_err(at(&path)),
@@ -290,8 +291,8 @@ impl BlobStore {
     /// Removes unfinished fetches and files set aside that nobody has touched since `before`; how many files that were.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
-    pub fn clear_leftovers(&self, before: SystemTime) -> Result<usize, StoreError> {
+    /// [`BlobError::Io`].
+    pub fn clear_leftovers(&self, before: SystemTime) -> Result<usize, BlobError> {
         let mut removed = 0;
         for folder in [&self.0.partial, &self.0.corrupt] {
             for entry in fs::read_dir(folder).map_err(at(folder))? {
@@ -311,21 +312,21 @@ impl BlobStore {
 
     /// Moves a file that was found damaged out of the way, unless another reader of it has done so: then nothing is under
     /// its name, or what replaced it.
-    fn set_aside(&self, hash: Hash, damaged: &File) -> StoreError {
+    fn set_aside(&self, hash: Hash, damaged: &File) -> BlobError {
         use std::os::unix::fs::MetadataExt;
         let (path, aside) = (self.path(hash), self.0.corrupt.join(hash.to_string()));
-        let _removing = self.0.removing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _removing = self.0.removing.lock();
         let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
         let same = || Ok(inode(fs::metadata(&path)?) == inode(damaged.metadata()?));
         match same().and_then(|same| if same { fs::rename(&path, &aside) } else { Ok(()) }) {
-            Ok(()) => StoreError::Corrupt { hash, aside },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => StoreError::Corrupt { hash, aside },
-            Err(source) => StoreError::Io { path, source },
+            Ok(()) => BlobError::Corrupt { hash, aside },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BlobError::Corrupt { hash, aside },
+            Err(source) => BlobError::Io { path, source },
         }
     }
 }
 
-fn open(path: &Path) -> Result<Option<File>, StoreError> {
+fn open(path: &Path) -> Result<Option<File>, BlobError> {
     match File::open(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -333,8 +334,8 @@ fn open(path: &Path) -> Result<Option<File>, StoreError> {
     }
 }
 
-pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
-    |source| StoreError::Io { path: path.to_owned(), source }
+pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> BlobError {
+    |source| BlobError::Io { path: path.to_owned(), source }
 }
 
 #[cfg(test)]
@@ -373,7 +374,7 @@ mod tests {
         let content = vec![7; 100];
         let hash = store.put(&content).unwrap();
         let outline = store.outline(hash).unwrap().unwrap();
-        type Read = fn(&BlobStore, Hash, &Outline) -> Option<StoreError>;
+        type Read = fn(&BlobStore, Hash, &Outline) -> Option<BlobError>;
         let reads: [Read; 3] = [
             |store, hash, _| store.get(hash).err(),
             |store, hash, _| store.outline(hash).err(),
@@ -384,7 +385,7 @@ mod tests {
                 fs::write(store.path(hash), damage).unwrap();
                 let error = read(&store, hash, &outline);
                 assert!(
-                    matches!(error, Some(StoreError::Corrupt { aside, .. }) if fs::read(&aside).unwrap() == damage)
+                    matches!(error, Some(BlobError::Corrupt { aside, .. }) if fs::read(&aside).unwrap() == damage)
                 );
                 assert!(!store.has(hash));
                 assert!(read(&store, hash, &outline).is_none());
@@ -408,7 +409,7 @@ mod tests {
             let read = |mends: bool| {
                 together.wait();
                 let read = store.get(hash);
-                assert!(matches!(read, Ok(_) | Err(StoreError::Corrupt { .. })), "{read:?}");
+                assert!(matches!(read, Ok(_) | Err(BlobError::Corrupt { .. })), "{read:?}");
                 if mends {
                     store.put(&content).unwrap();
                 }
@@ -451,10 +452,10 @@ mod tests {
     fn an_unwritable_folder_is_an_error_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("file"), b"").unwrap();
-        assert!(matches!(BlobStore::open(&dir.path().join("file")), Err(StoreError::Io { .. })));
+        assert!(matches!(BlobStore::open(&dir.path().join("file")), Err(BlobError::Io { .. })));
         let store = BlobStore::open(&dir.path().join("blobs")).unwrap();
         fs::remove_dir_all(dir.path().join("blobs/partial")).unwrap();
-        assert!(matches!(store.put(b"x"), Err(StoreError::Io { .. })));
+        assert!(matches!(store.put(b"x"), Err(BlobError::Io { .. })));
         assert!(store.list().unwrap().is_empty());
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const SLOW: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum State {
+enum PieceState {
     Missing,
     /// By whom, and since when; at most two.
     Asked(Vec<(usize, Instant)>),
@@ -47,7 +47,7 @@ impl Offer {
 
 #[derive(Debug)]
 pub(crate) struct Tracker {
-    pieces: Vec<State>,
+    pieces: Vec<PieceState>,
     left: usize,
     offers: Vec<Offer>,
     /// By piece, how many holders offer it.
@@ -59,7 +59,8 @@ pub(crate) struct Tracker {
 impl Tracker {
     /// `had[i]`: piece i is there already.
     pub(crate) fn new(had: &[bool], seed: u64) -> Self {
-        let pieces: Vec<_> = had.iter().map(|had| if *had { State::Had } else { State::Missing }).collect();
+        let pieces: Vec<_> =
+            had.iter().map(|had| if *had { PieceState::Had } else { PieceState::Missing }).collect();
         let left = had.iter().filter(|had| !**had).count();
         Self { pieces, left, offers: Vec::new(), copies: vec![0; had.len()], seed: seed | 1 }
     }
@@ -67,8 +68,8 @@ impl Tracker {
     /// Begins anew with other holders; nothing is asked of the former ones any more.
     pub(crate) fn begin(&mut self, offers: Vec<Offer>) {
         for state in &mut self.pieces {
-            if matches!(state, State::Asked(_)) {
-                *state = State::Missing;
+            if matches!(state, PieceState::Asked(_)) {
+                *state = PieceState::Missing;
             }
         }
         self.offers = offers;
@@ -105,11 +106,11 @@ impl Tracker {
 
     /// Which pieces are there, for others to ask for.
     pub(crate) fn had(&self) -> Vec<bool> {
-        self.pieces.iter().map(|state| *state == State::Had).collect()
+        self.pieces.iter().map(|state| *state == PieceState::Had).collect()
     }
 
     pub(crate) fn has(&self, index: usize) -> bool {
-        self.pieces.get(index) == Some(&State::Had)
+        self.pieces.get(index) == Some(&PieceState::Had)
     }
 
     /// Nothing that is left is offered by anybody, or under way.
@@ -117,9 +118,9 @@ impl Tracker {
         let mut pieces = self.pieces.iter().zip(&self.copies);
         self.left > 0
             && pieces.all(|(state, copies)| match state {
-                State::Missing => *copies == 0,
-                State::Asked(_) => false,
-                State::Had => true,
+                PieceState::Missing => *copies == 0,
+                PieceState::Asked(_) => false,
+                PieceState::Had => true,
             })
     }
 
@@ -129,16 +130,16 @@ impl Tracker {
         }
         let mut wait = now + SLOW;
         let Some(offer) = self.offers.get(holder) else { return Next::Wait(wait) };
-        let missing = self.pieces.iter().enumerate().filter(|(_, state)| **state == State::Missing);
+        let missing = self.pieces.iter().enumerate().filter(|(_, state)| **state == PieceState::Missing);
         let offered = missing.map(|(index, _)| index).filter(|index| offer.has(*index));
         let seed = self.seed;
         let order = |index: &usize| (self.copies[*index], (*index as u64).wrapping_mul(seed));
         if let Some(index) = offered.min_by_key(order) {
-            self.pieces[index] = State::Asked(vec![(holder, now)]);
+            self.pieces[index] = PieceState::Asked(vec![(holder, now)]);
             return Next::Ask(index);
         }
         for (index, state) in self.pieces.iter_mut().enumerate() {
-            if let State::Asked(asked) = state
+            if let PieceState::Asked(asked) = state
                 && let [(other, since)] = asked[..]
                 && other != holder
                 && offer.has(index)
@@ -156,8 +157,8 @@ impl Tracker {
     /// The holder delivered the piece. `false`: another was faster.
     pub(crate) fn got(&mut self, index: usize) -> bool {
         match self.pieces.get_mut(index) {
-            Some(state) if *state != State::Had => {
-                *state = State::Had;
+            Some(state) if *state != PieceState::Had => {
+                *state = PieceState::Had;
                 self.left -= 1;
                 true
             }
@@ -168,11 +169,11 @@ impl Tracker {
     /// The holder will not deliver the piece.
     pub(crate) fn failed(&mut self, index: usize, holder: usize) {
         if let Some(state) = self.pieces.get_mut(index)
-            && let State::Asked(asked) = state
+            && let PieceState::Asked(asked) = state
         {
             asked.retain(|(other, _)| *other != holder);
             if asked.is_empty() {
-                *state = State::Missing;
+                *state = PieceState::Missing;
             }
         }
     }

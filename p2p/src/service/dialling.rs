@@ -1,7 +1,7 @@
 //! Dials that come to nothing, and bootstrap addresses.
 
 use super::Service;
-use crate::{bootstrap::Bootstrap, hello::transport_part};
+use crate::{addrs::transport_part, bootstrap::Bootstrap};
 use libp2p::{
     Multiaddr, PeerId,
     swarm::{ConnectionId, DialError, dial_opts::DialOpts},

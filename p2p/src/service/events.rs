@@ -1,12 +1,13 @@
 //! What the swarm says.
 
-use super::{ANNOUNCE_DELAY, Link, Service, meeting::is_loopback};
+use super::{ANNOUNCE_DELAY, PeerLink, Service};
 use crate::{
-    GOSSIP_BYTES_MAX, PEERS_TOPIC,
+    addrs::{is_loopback, transport_part},
     behaviour::{BehaviourEvent, HELLO_TIMEOUT},
     class::Class,
+    gossip::{GOSSIP_BYTES_MAX, PEERS_TOPIC},
     handle::GossipMessage,
-    hello::{decode_announce, transport_part},
+    hello::decode_announce,
 };
 use libp2p::{
     PeerId,
@@ -82,7 +83,7 @@ impl Service {
         }
         let loopback = is_loopback(endpoint.get_remote_address());
         let is_dialer = endpoint.is_dialer();
-        let link = Link {
+        let link = PeerLink {
             hello_by: now + 2 * HELLO_TIMEOUT,
             hello: None,
             dialled,

@@ -1,14 +1,14 @@
 //! Peers tell each other who they are and whom they know.
 
-use super::{ANNOUNCE_DELAY, Link, Service};
+use super::{ANNOUNCE_DELAY, PeerLink, Service};
 use crate::{
-    codec::{Outcome, Response},
+    addrs::{is_loopback, visible},
+    codec::{PendingReply, Responded},
     handle::PeerInfo,
     hello::Hello,
 };
 use libp2p::{
     Multiaddr, PeerId,
-    multiaddr::Protocol,
     request_response::{Event as RequestEvent, Message},
 };
 use std::time::Instant;
@@ -24,18 +24,20 @@ impl Service {
         }
     }
 
-    pub(super) fn on_hello(&mut self, event: RequestEvent<Vec<u8>, Response>) {
+    pub(super) fn on_hello(&mut self, event: RequestEvent<Vec<u8>, PendingReply>) {
         match event {
             RequestEvent::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
                 let Some(hello) = Hello::decode(&request) else { return self.disconnect(peer) };
-                let answer = Response::Ready(Outcome::Answer(self.hello(&peer).encode()));
+                let answer = PendingReply::Ready(Responded::Answer(self.hello(&peer).encode()));
                 let _ = self.swarm.behaviour_mut().hello.send_response(channel, answer); // it is gone
                 self.meet(peer, hello);
             }
             RequestEvent::Message { peer, message: Message::Response { response, .. }, .. } => {
                 let hello = match response {
-                    Response::Ready(Outcome::Answer(bytes)) => Hello::decode(&bytes),
-                    Response::Ready(Outcome::Busy | Outcome::Dropped) | Response::Later(_) => None,
+                    PendingReply::Ready(Responded::Answer(bytes)) => Hello::decode(&bytes),
+                    PendingReply::Ready(Responded::Busy | Responded::Dropped) | PendingReply::Later(_) => {
+                        None
+                    }
                 };
                 match hello {
                     Some(hello) => self.meet(peer, hello),
@@ -78,7 +80,7 @@ impl Service {
     }
 
     pub(super) fn report_peers(&self) {
-        let info = |(peer, link): (&PeerId, &Link)| {
+        let info = |(peer, link): (&PeerId, &PeerLink)| {
             let (boot, _) = link.hello.as_ref().filter(|_| !link.closing)?;
             let addrs = self.book.addrs(peer).iter().map(Multiaddr::to_string).collect();
             Some(PeerInfo { peer_id: peer.to_string(), addrs, boot: *boot, rtt: link.rtt })
@@ -90,19 +92,5 @@ impl Service {
             *old = peers;
             changed
         });
-    }
-}
-
-/// Addresses to tell a peer: loopback ones only on loopback, or when there are no others.
-pub(super) fn visible(addrs: &[Multiaddr], loopback: bool) -> Vec<Multiaddr> {
-    let all = loopback || addrs.iter().all(is_loopback);
-    addrs.iter().filter(|addr| all || !is_loopback(addr)).cloned().collect()
-}
-
-pub(super) fn is_loopback(addr: &Multiaddr) -> bool {
-    match addr.iter().next() {
-        Some(Protocol::Ip4(ip)) => ip.is_loopback(),
-        Some(Protocol::Ip6(ip)) => ip.is_loopback(),
-        _ => false,
     }
 }

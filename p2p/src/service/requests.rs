@@ -3,9 +3,9 @@
 use super::{Pending, Service};
 use crate::{
     class::Class,
-    codec::{Outcome, Response},
+    codec::{PendingReply, Responded},
     error::RequestError,
-    handle::{IncomingRequest, Reply},
+    handle::{IncomingRequest, Responder},
 };
 use libp2p::{
     PeerId,
@@ -38,23 +38,23 @@ impl Service {
         let _ = reply.send(Err(refused)); // a caller that gave up needs no answer
     }
 
-    pub(super) fn on_request_event(&mut self, class: Class, event: RequestEvent<Vec<u8>, Response>) {
+    pub(super) fn on_request_event(&mut self, class: Class, event: RequestEvent<Vec<u8>, PendingReply>) {
         match event {
             RequestEvent::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
                 let (answer, later) = oneshot::channel();
-                let reply = Reply { class, answer };
+                let reply = Responder { class, answer };
                 let incoming = IncomingRequest { class, from: peer.to_string(), bytes: request, reply };
                 let response = match self.outlets.requests[class.index()].try_send(incoming) {
-                    Ok(()) => Response::Later(later),
-                    Err(_) => Response::Ready(Outcome::Busy),
+                    Ok(()) => PendingReply::Later(later),
+                    Err(_) => PendingReply::Ready(Responded::Busy),
                 };
                 let _ = self.swarm.behaviour_mut().class(class).send_response(channel, response); // it is gone
             }
             RequestEvent::Message { message: Message::Response { request_id, response }, .. } => {
                 let result = match response {
-                    Response::Ready(Outcome::Answer(bytes)) => Ok(bytes),
-                    Response::Ready(Outcome::Busy) => Err(RequestError::Busy),
-                    Response::Ready(Outcome::Dropped) | Response::Later(_) => {
+                    PendingReply::Ready(Responded::Answer(bytes)) => Ok(bytes),
+                    PendingReply::Ready(Responded::Busy) => Err(RequestError::Busy),
+                    PendingReply::Ready(Responded::Dropped) | PendingReply::Later(_) => {
                         Err(RequestError::Failed("peer gave no answer".into()))
                     }
                 };

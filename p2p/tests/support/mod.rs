@@ -1,6 +1,6 @@
 //! Real swarms on loopback.
 
-use p2p::{Inbox, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle, PeerInfo};
+use p2p::{Multiaddr, P2p, P2pConfig, P2pError, P2pHandle, P2pInbox, PeerInfo};
 use std::{
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
@@ -15,7 +15,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 pub(crate) struct Node {
     pub(crate) handle: P2pHandle,
-    pub(crate) inbox: Inbox,
+    pub(crate) inbox: P2pInbox,
     pub(crate) shutdown: CancellationToken,
     tasks: JoinSet<()>,
 }

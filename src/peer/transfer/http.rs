@@ -6,7 +6,8 @@
 use super::Wanted;
 use p2p::{
     P2pHandle,
-    blobs::{Intake, OUTLINE_BYTES_MAX, Outline, StoreError},
+    blobs::{BlobError, OUTLINE_BYTES_MAX, Outline},
+    transfer::Intake,
 };
 use std::{
     io::{self, Read},
@@ -40,7 +41,7 @@ pub(super) enum HttpError {
     #[error("not in time")]
     Timeout,
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] BlobError),
 }
 
 impl HttpError {
@@ -70,7 +71,7 @@ pub(super) async fn fetch(
     wanted: Wanted,
     address: SocketAddr,
     deadline: Instant,
-) -> Result<Result<(), HttpError>, StoreError> {
+) -> Result<Result<(), HttpError>, BlobError> {
     let Some(intake) = p2p.intake(wanted.hash).await? else { return Ok(Ok(())) };
     let stop = CancellationToken::new();
     // Whoever awaits this may give up; the thread then ends at the next piece.

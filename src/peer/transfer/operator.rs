@@ -5,7 +5,7 @@
 
 use super::Wanted;
 use crate::process::listen;
-use p2p::{P2pHandle, blobs::StoreError};
+use p2p::{P2pHandle, blobs::BlobError};
 use std::{
     fs,
     path::Path,
@@ -72,7 +72,7 @@ pub(super) async fn fetch(
     wanted: Wanted,
     host: &str,
     limit: Duration,
-) -> Result<Result<(), OperatorError>, StoreError> {
+) -> Result<Result<(), OperatorError>, BlobError> {
     if !is_host(host) {
         return Ok(Err(OperatorError::Host(host.chars().take(64).collect())));
     }

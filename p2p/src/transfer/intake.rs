@@ -4,13 +4,13 @@
 //! one before stopped, whichever way that went, and nothing is kept that was not checked.
 
 use crate::{
-    P2pHandle,
     blobs::{
-        fetch::blocking,
+        local::blocking,
         outline::Outline,
         partial::Partial,
-        store::{BlobStore, StoreError, at},
+        store::{BlobError, BlobStore, at},
     },
+    handle::P2pHandle,
 };
 use std::{
     fs::{self, File},
@@ -35,9 +35,9 @@ impl P2pHandle {
     /// Begins to take in a content, once no other fetch of it is under way. `None`: it is here.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub async fn intake(&self, hash: Hash) -> Result<Option<Intake>, StoreError> {
-        let turn = self.0.fetcher.turn(hash).lock_owned().await;
+    /// [`BlobError`].
+    pub async fn intake(&self, hash: Hash) -> Result<Option<Intake>, BlobError> {
+        let turn = self.0.content.turn(hash).lock_owned().await;
         let store = self.blobs().clone();
         blocking(move || {
             if store.has(hash) {
@@ -69,8 +69,8 @@ impl Intake {
     /// Takes an outline and, as the proof of its size, the last piece. `false`: they are not of this content.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn begin(&mut self, outline: Outline, last: &[u8]) -> Result<bool, StoreError> {
+    /// [`BlobError`].
+    pub fn begin(&mut self, outline: Outline, last: &[u8]) -> Result<bool, BlobError> {
         let index = outline.count() - 1;
         if !outline.is_of(self.hash) || !outline.is_piece(index, last) {
             return Ok(false);
@@ -94,8 +94,8 @@ impl Intake {
     /// Takes a piece. `false`: it is wrong, and was not kept.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn put(&mut self, index: usize, piece: &[u8]) -> Result<bool, StoreError> {
+    /// [`BlobError`].
+    pub fn put(&mut self, index: usize, piece: &[u8]) -> Result<bool, BlobError> {
         let Some(partial) = &self.partial else { return Ok(false) };
         if !partial.outline().is_piece(index, piece) {
             return Ok(false);
@@ -108,8 +108,8 @@ impl Intake {
     /// Gives the content its name, durably. `false`: pieces are missing.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn finish(self) -> Result<bool, StoreError> {
+    /// [`BlobError`].
+    pub fn finish(self) -> Result<bool, BlobError> {
         match &self.partial {
             Some(partial) if self.had.iter().all(|had| *had) => partial.finish().map(|()| true),
             Some(_) | None => Ok(false),
@@ -119,8 +119,8 @@ impl Intake {
     /// Where somebody else may write the whole content, for [`Self::take_whole`]. There is no file yet.
     ///
     /// # Errors
-    /// [`StoreError::Io`] if what an earlier attempt left cannot be removed.
-    pub fn whole_path(&self) -> Result<PathBuf, StoreError> {
+    /// [`BlobError::Io`] if what an earlier attempt left cannot be removed.
+    pub fn whole_path(&self) -> Result<PathBuf, BlobError> {
         let path = self.store.partial_path(self.hash, "whole.new");
         remove_any(&path)?;
         Ok(path)
@@ -130,8 +130,8 @@ impl Intake {
     /// content, larger than `bytes_max`, or no plain file. Either way it is gone from there.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn take_whole(self, bytes_max: u64) -> Result<bool, StoreError> {
+    /// [`BlobError`].
+    pub fn take_whole(self, bytes_max: u64) -> Result<bool, BlobError> {
         let path = self.store.partial_path(self.hash, "whole.new");
         let plain = match fs::symlink_metadata(&path) {
             Ok(metadata) => metadata.is_file() && metadata.len() <= bytes_max,
@@ -157,7 +157,7 @@ impl Intake {
 }
 
 /// Removes a file, a link, or a folder with all that is in it; nothing is no error.
-fn remove_any(path: &Path) -> Result<(), StoreError> {
+fn remove_any(path: &Path) -> Result<(), BlobError> {
     let removed = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),

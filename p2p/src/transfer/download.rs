@@ -1,19 +1,22 @@
 //! The workers of one download.
 
-use super::blocking;
 use crate::{
-    Class, P2pHandle, RequestError,
     blobs::{
+        local::blocking,
         partial::Partial,
-        protocol::{Answer, Ask},
         sharing::unpack,
-        store::StoreError,
+        store::BlobError,
         tracker::{Next, Offer, Tracker},
     },
+    class::Class,
+    error::RequestError,
+    handle::P2pHandle,
+    transfer::protocol::{BlobAnswer, BlobQuestion},
 };
+use parking_lot::Mutex;
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -51,7 +54,7 @@ impl Patience {
 }
 
 /// A peer that takes part: a holder of the whole, or a companion that may be fetching it, too.
-pub(super) struct Member {
+pub(super) struct Participant {
     peer: String,
     companion: bool,
     dropped: AtomicBool,
@@ -60,7 +63,7 @@ pub(super) struct Member {
     fetched: AtomicUsize,
 }
 
-impl Member {
+impl Participant {
     pub(super) fn holder(peer: &str) -> Self {
         Self::new(peer, false)
     }
@@ -95,12 +98,12 @@ impl Member {
 
     /// Why it was dropped, if it was.
     pub(super) fn reason(&self) -> Option<String> {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.reason.lock().clone()
     }
 }
 
 /// What the workers of one download share.
-pub(super) struct Work {
+pub(super) struct Download {
     handle: P2pHandle,
     hash: Hash,
     piece_timeout: Duration,
@@ -109,11 +112,7 @@ pub(super) struct Work {
     /// A piece arrived or is free again.
     changed: Notify,
     duplicates: AtomicUsize,
-    members: Vec<Member>,
-}
-
-pub(super) fn lock(tracker: &Mutex<Tracker>) -> MutexGuard<'_, Tracker> {
-    tracker.lock().unwrap_or_else(PoisonError::into_inner)
+    members: Vec<Participant>,
 }
 
 enum Delivery {
@@ -121,14 +120,14 @@ enum Delivery {
     Wrong,
 }
 
-impl Work {
+impl Download {
     pub(super) fn new(
         handle: P2pHandle,
         hash: Hash,
         piece_timeout: Duration,
         partial: Arc<Partial>,
         tracker: Arc<Mutex<Tracker>>,
-        members: Vec<Member>,
+        members: Vec<Participant>,
     ) -> Self {
         Self {
             handle,
@@ -142,30 +141,30 @@ impl Work {
         }
     }
 
-    pub(super) fn members(&self) -> &[Member] {
+    pub(super) fn members(&self) -> &[Participant] {
         &self.members
     }
 
     /// Every holder was dropped, and no companion offers anything that is left.
     pub(super) fn is_over(&self) -> bool {
         let left = self.members.iter().filter(|member| !member.dropped.load(Ordering::Relaxed));
-        left.filter(|member| !member.companion).count() == 0 && lock(&self.tracker).is_stuck()
+        left.filter(|member| !member.companion).count() == 0 && self.tracker.lock().is_stuck()
     }
 
     /// Learns what a companion has, again and again, until nothing is left or it has all or is dropped.
-    pub(super) async fn follow(self: Arc<Self>, index: usize) -> Result<(), StoreError> {
+    pub(super) async fn follow(self: Arc<Self>, index: usize) -> Result<(), BlobError> {
         let companion = &self.members[index];
-        let ask = Ask::Pieces(self.hash).encode();
-        while !companion.dropped.load(Ordering::Relaxed) && !lock(&self.tracker).is_done() {
+        let ask = BlobQuestion::Pieces(self.hash).encode();
+        while !companion.dropped.load(Ordering::Relaxed) && !self.tracker.lock().is_done() {
             let answer =
                 self.handle.request(Class::Blob, &companion.peer, ask.clone(), self.piece_timeout).await;
-            let offer = match answer.ok().and_then(Answer::decode) {
-                Some(Answer::Yes) => Offer::All,
-                Some(Answer::Pieces(bits)) => unpack(&bits, self.partial.outline().count()),
-                Some(Answer::No | Answer::Outline(_) | Answer::Piece(_)) | None => Offer::Nothing,
+            let offer = match answer.ok().and_then(BlobAnswer::decode) {
+                Some(BlobAnswer::Yes) => Offer::All,
+                Some(BlobAnswer::Pieces(bits)) => unpack(&bits, self.partial.outline().count()),
+                Some(BlobAnswer::No | BlobAnswer::Outline(_) | BlobAnswer::Piece(_)) | None => Offer::Nothing,
             };
             let whole = offer == Offer::All;
-            if lock(&self.tracker).offer(index, offer) {
+            if self.tracker.lock().offer(index, offer) {
                 self.changed.notify_waiters();
             }
             if whole {
@@ -182,14 +181,14 @@ impl Work {
     }
 
     /// One request at a time to one holder, until nothing is left or the holder is dropped.
-    pub(super) async fn take_pieces(self: Arc<Self>, index: usize) -> Result<(), StoreError> {
+    pub(super) async fn take_pieces(self: Arc<Self>, index: usize) -> Result<(), BlobError> {
         let holder = &self.members[index];
         let mut patience = Patience::default();
         while !holder.dropped.load(Ordering::Relaxed) {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let next = lock(&self.tracker).next(index, Instant::now());
+            let next = self.tracker.lock().next(index, Instant::now());
             let piece = match next {
                 Next::Done => break,
                 Next::Wait(until) => {
@@ -202,12 +201,12 @@ impl Work {
                 Ok(Delivery::Right) => {
                     patience = Patience::default();
                     holder.failures.store(0, Ordering::Relaxed);
-                    if lock(&self.tracker).got(piece) {
+                    if self.tracker.lock().got(piece) {
                         holder.fetched.fetch_add(1, Ordering::Relaxed);
                     } else {
                         self.duplicates.fetch_add(1, Ordering::Relaxed);
                     }
-                    if lock(&self.tracker).is_done() {
+                    if self.tracker.lock().is_done() {
                         self.changed.notify_waiters();
                     }
                 }
@@ -215,8 +214,8 @@ impl Work {
                 Err(Failure::Store(error)) => return Err(error),
                 Err(Failure::Gone) if holder.companion => {
                     // It began anew; it will say what it has.
-                    lock(&self.tracker).failed(piece, index);
-                    lock(&self.tracker).offer(index, Offer::Nothing);
+                    self.tracker.lock().failed(piece, index);
+                    self.tracker.lock().offer(index, Offer::Nothing);
                     self.changed.notify_waiters();
                 }
                 Err(Failure::Gone) => self.give_up(index, piece, "no longer has it".into()),
@@ -224,7 +223,7 @@ impl Work {
                     let worn_out = holder.failures.fetch_add(1, Ordering::Relaxed) >= 4 * FAILURES_MAX;
                     match patience.pause(&error) {
                         Some(pause) if !worn_out || error.is_busy() => {
-                            lock(&self.tracker).failed(piece, index);
+                            self.tracker.lock().failed(piece, index);
                             self.changed.notify_waiters();
                             tokio::time::sleep(pause).await;
                         }
@@ -238,21 +237,23 @@ impl Work {
 
     fn give_up(&self, index: usize, piece: usize, reason: String) {
         let holder = &self.members[index];
-        lock(&self.tracker).failed(piece, index);
-        lock(&self.tracker).offer(index, Offer::Nothing);
+        self.tracker.lock().failed(piece, index);
+        self.tracker.lock().offer(index, Offer::Nothing);
         if !holder.dropped.swap(true, Ordering::Relaxed) {
-            *holder.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+            *holder.reason.lock() = Some(reason);
         }
         self.changed.notify_waiters();
     }
 
-    async fn take_piece(&self, holder: &Member, index: usize) -> Result<Delivery, Failure> {
-        let ask = Ask::Piece(self.hash, index as u32).encode();
+    async fn take_piece(&self, holder: &Participant, index: usize) -> Result<Delivery, Failure> {
+        let ask = BlobQuestion::Piece(self.hash, index as u32).encode();
         let answer = self.handle.request(Class::Blob, &holder.peer, ask, self.piece_timeout).await;
-        let piece = match answer.map_err(Failure::Request).map(Answer::decode)? {
-            Some(Answer::Piece(piece)) => piece,
-            Some(Answer::No) => return Err(Failure::Gone),
-            Some(Answer::Yes | Answer::Outline(_) | Answer::Pieces(_)) | None => return Ok(Delivery::Wrong),
+        let piece = match answer.map_err(Failure::Request).map(BlobAnswer::decode)? {
+            Some(BlobAnswer::Piece(piece)) => piece,
+            Some(BlobAnswer::No) => return Err(Failure::Gone),
+            Some(BlobAnswer::Yes | BlobAnswer::Outline(_) | BlobAnswer::Pieces(_)) | None => {
+                return Ok(Delivery::Wrong);
+            }
         };
         let partial = self.partial.clone();
         blocking(move || {
@@ -268,5 +269,5 @@ impl Work {
 enum Failure {
     Request(RequestError),
     Gone,
-    Store(StoreError),
+    Store(BlobError),
 }

@@ -1,4 +1,4 @@
-//! What fetchers ask and holders answer, as requests of [`Class::Blob`](crate::Class::Blob).
+//! What fetchers ask and holders answer, as requests of [`Class::Blob`](crate::class::Class::Blob).
 //!
 //! A question is a frame of the codec. An answer is one byte and raw content: its hash is its checksum.
 
@@ -9,7 +9,7 @@ const ASK: u8 = 0x42;
 const ASK_BYTES_MAX: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Ask {
+pub(crate) enum BlobQuestion {
     Has(Hash),
     Outline(Hash),
     Piece(Hash, u32),
@@ -17,7 +17,7 @@ pub(crate) enum Ask {
     Pieces(Hash),
 }
 
-impl Ask {
+impl BlobQuestion {
     pub(crate) fn encode(self) -> Vec<u8> {
         wire::encode(ASK, &self, ASK_BYTES_MAX).expect("a question is small")
     }
@@ -28,7 +28,7 @@ impl Ask {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum BlobAnswer {
     /// Not here, or the question was not understood.
     No,
     Yes,
@@ -39,7 +39,7 @@ pub(crate) enum Answer {
     Pieces(Vec<u8>),
 }
 
-impl Answer {
+impl BlobAnswer {
     pub(crate) fn encode(self) -> Vec<u8> {
         let (tag, mut body) = match self {
             Self::No => (0, Vec::new()),
@@ -72,26 +72,26 @@ mod tests {
     #[test]
     fn golden_bytes() {
         let text: String =
-            Ask::Piece(Hash([1; 32]), 258).encode().iter().map(|b| format!("{b:02x}")).collect();
+            BlobQuestion::Piece(Hash([1; 32]), 258).encode().iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(text[..24], *"525201422800000002000000");
         assert_eq!(text[24..88], *"01".repeat(32));
         assert_eq!(text[88..96], *"02010000");
-        assert_eq!(Answer::Piece(vec![9, 8]).encode(), [9, 8, 3]);
-        assert_eq!(Answer::Pieces(vec![5]).encode(), [5, 4]);
-        assert_eq!(Ask::Pieces(Hash([1; 32])).encode()[8..12], [3, 0, 0, 0]);
+        assert_eq!(BlobAnswer::Piece(vec![9, 8]).encode(), [9, 8, 3]);
+        assert_eq!(BlobAnswer::Pieces(vec![5]).encode(), [5, 4]);
+        assert_eq!(BlobQuestion::Pieces(Hash([1; 32])).encode()[8..12], [3, 0, 0, 0]);
     }
 
     proptest! {
         #[test]
         fn round_trip_and_hostile_bytes(bytes in prop::collection::vec(any::<u8>(), 0..100), hash in any::<[u8; 32]>(), index in any::<u32>()) {
-            for ask in [Ask::Has(Hash(hash)), Ask::Outline(Hash(hash)), Ask::Piece(Hash(hash), index), Ask::Pieces(Hash(hash))] {
-                prop_assert_eq!(Ask::decode(&ask.encode()), Some(ask));
+            for ask in [BlobQuestion::Has(Hash(hash)), BlobQuestion::Outline(Hash(hash)), BlobQuestion::Piece(Hash(hash), index), BlobQuestion::Pieces(Hash(hash))] {
+                prop_assert_eq!(BlobQuestion::decode(&ask.encode()), Some(ask));
             }
-            for answer in [Answer::No, Answer::Yes, Answer::Outline(bytes.clone()), Answer::Piece(bytes.clone()), Answer::Pieces(bytes.clone())] {
-                prop_assert_eq!(Answer::decode(answer.clone().encode()), Some(answer));
+            for answer in [BlobAnswer::No, BlobAnswer::Yes, BlobAnswer::Outline(bytes.clone()), BlobAnswer::Piece(bytes.clone()), BlobAnswer::Pieces(bytes.clone())] {
+                prop_assert_eq!(BlobAnswer::decode(answer.clone().encode()), Some(answer));
             }
-            prop_assert_eq!(Ask::decode(&bytes), None);
-            if let Some(answer) = Answer::decode(bytes.clone()) {
+            prop_assert_eq!(BlobQuestion::decode(&bytes), None);
+            if let Some(answer) = BlobAnswer::decode(bytes.clone()) {
                 prop_assert_eq!(answer.encode(), bytes);
             }
         }

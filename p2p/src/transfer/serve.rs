@@ -6,11 +6,11 @@
 use crate::{
     blobs::{
         outline::Outline,
-        protocol::{Answer, Ask},
         sharing::{Sharing, pack},
-        store::{BlobStore, StoreError},
+        store::{BlobError, BlobStore},
     },
     handle::IncomingRequest,
+    transfer::protocol::{BlobAnswer, BlobQuestion},
 };
 use std::sync::Arc;
 use tokio::{
@@ -41,7 +41,7 @@ pub(crate) async fn serve(
                     return;
                 }
                 let answer = spawn_blocking(move || server.answer(&request.bytes)).await;
-                let bytes = answer.unwrap_or(Answer::No).encode();
+                let bytes = answer.unwrap_or(BlobAnswer::No).encode();
                 let _ = request.reply.send_holding(bytes, permit); // the peer is gone
             });
         }
@@ -55,33 +55,35 @@ struct Server {
 }
 
 impl Server {
-    fn answer(&self, question: &[u8]) -> Answer {
-        let answer = match Ask::decode(question) {
-            Some(Ask::Has(hash)) => Ok(self.store.has(hash).then_some(Answer::Yes)),
-            Some(Ask::Outline(hash)) => self.outline(hash).map(|outline| {
+    fn answer(&self, question: &[u8]) -> BlobAnswer {
+        let answer = match BlobQuestion::decode(question) {
+            Some(BlobQuestion::Has(hash)) => Ok(self.store.has(hash).then_some(BlobAnswer::Yes)),
+            Some(BlobQuestion::Outline(hash)) => self.outline(hash).map(|outline| {
                 let frame = outline?.encode().expect("an outline is bounded");
-                Some(Answer::Outline(frame))
+                Some(BlobAnswer::Outline(frame))
             }),
-            Some(Ask::Pieces(hash)) if self.store.has(hash) => Ok(Some(Answer::Yes)),
-            Some(Ask::Pieces(hash)) => Ok(self.sharing.had(hash).map(|had| Answer::Pieces(pack(&had)))),
-            Some(Ask::Piece(hash, index)) => self.piece(hash, index as usize),
+            Some(BlobQuestion::Pieces(hash)) if self.store.has(hash) => Ok(Some(BlobAnswer::Yes)),
+            Some(BlobQuestion::Pieces(hash)) => {
+                Ok(self.sharing.had(hash).map(|had| BlobAnswer::Pieces(pack(&had))))
+            }
+            Some(BlobQuestion::Piece(hash, index)) => self.piece(hash, index as usize),
             None => Ok(None),
         };
         match answer {
-            Ok(answer) => answer.unwrap_or(Answer::No),
+            Ok(answer) => answer.unwrap_or(BlobAnswer::No),
             Err(error) => {
                 tracing::error!(%error, "cannot serve content");
-                Answer::No
+                BlobAnswer::No
             }
         }
     }
 
-    fn outline(&self, hash: Hash) -> Result<Option<Arc<Outline>>, StoreError> {
+    fn outline(&self, hash: Hash) -> Result<Option<Arc<Outline>>, BlobError> {
         let whole = self.store.known_outline(hash)?;
         Ok(whole.or_else(|| self.sharing.outline(hash).map(Arc::new)))
     }
 
-    fn piece(&self, hash: Hash, index: usize) -> Result<Option<Answer>, StoreError> {
+    fn piece(&self, hash: Hash, index: usize) -> Result<Option<BlobAnswer>, BlobError> {
         let whole = match self.store.known_outline(hash)? {
             Some(outline) => self.store.piece(hash, &outline, index)?,
             None => None,
@@ -90,7 +92,7 @@ impl Server {
             Some(piece) => Some(piece),
             None => self.sharing.piece(hash, index)?,
         };
-        Ok(piece.map(Answer::Piece))
+        Ok(piece.map(BlobAnswer::Piece))
     }
 }
 
@@ -98,7 +100,7 @@ impl Server {
 mod tests {
     use super::*;
     use crate::blobs::{outline::PIECE_BYTES, partial::Partial, tracker::Tracker};
-    use std::sync::Mutex;
+    use parking_lot::Mutex;
 
     #[test]
     fn answers_what_is_asked() {
@@ -108,23 +110,25 @@ mod tests {
         let other = Hash::of(b"other");
         let server = Server { store, sharing: Arc::default() };
         let outline = server.store.outline(hash).unwrap().unwrap().encode().unwrap();
-        let check = |ask: Ask, expected: Answer| assert_eq!(server.answer(&ask.encode()), expected);
-        check(Ask::Has(hash), Answer::Yes);
-        check(Ask::Has(other), Answer::No);
-        check(Ask::Pieces(hash), Answer::Yes);
-        check(Ask::Pieces(other), Answer::No);
-        check(Ask::Outline(hash), Answer::Outline(outline));
-        check(Ask::Outline(other), Answer::No);
-        check(Ask::Piece(hash, 0), Answer::Piece(b"content".to_vec()));
-        check(Ask::Piece(hash, 1), Answer::No);
-        check(Ask::Piece(hash, u32::MAX), Answer::No);
-        check(Ask::Piece(other, 0), Answer::No);
-        assert_eq!(server.answer(b"nonsense"), Answer::No);
+        let check =
+            |ask: BlobQuestion, expected: BlobAnswer| assert_eq!(server.answer(&ask.encode()), expected);
+        check(BlobQuestion::Has(hash), BlobAnswer::Yes);
+        check(BlobQuestion::Has(other), BlobAnswer::No);
+        check(BlobQuestion::Pieces(hash), BlobAnswer::Yes);
+        check(BlobQuestion::Pieces(other), BlobAnswer::No);
+        check(BlobQuestion::Outline(hash), BlobAnswer::Outline(outline));
+        check(BlobQuestion::Outline(other), BlobAnswer::No);
+        check(BlobQuestion::Piece(hash, 0), BlobAnswer::Piece(b"content".to_vec()));
+        check(BlobQuestion::Piece(hash, 1), BlobAnswer::No);
+        check(BlobQuestion::Piece(hash, u32::MAX), BlobAnswer::No);
+        check(BlobQuestion::Piece(other, 0), BlobAnswer::No);
+        assert_eq!(server.answer(b"nonsense"), BlobAnswer::No);
         // Damage that came after the outline was made is not served, either.
         std::fs::write(server.store.path(hash), b"damaged").unwrap();
-        check(Ask::Piece(hash, 0), Answer::No);
-        check(Ask::Has(hash), Answer::No);
+        check(BlobQuestion::Piece(hash, 0), BlobAnswer::No);
+        check(BlobQuestion::Has(hash), BlobAnswer::No);
     }
+
     #[test]
     fn what_is_there_of_an_unfinished_fetch_is_served() {
         let dir = tempfile::tempdir().unwrap();
@@ -134,24 +138,25 @@ mod tests {
         let partial = Arc::new(Partial::begin(&store, hash, outline.clone()).unwrap());
         let tracker = Arc::new(Mutex::new(Tracker::new(&[false; 3], 1)));
         let server = Server { store, sharing: Arc::default() };
-        let check =
-            |ask: Ask, expected: Answer| assert_eq!(server.answer(&ask.encode()), expected, "{ask:?}");
-        check(Ask::Pieces(hash), Answer::No);
+        let check = |ask: BlobQuestion, expected: BlobAnswer| {
+            assert_eq!(server.answer(&ask.encode()), expected, "{ask:?}")
+        };
+        check(BlobQuestion::Pieces(hash), BlobAnswer::No);
         let guard = server.sharing.share(hash, Arc::clone(&partial), Arc::clone(&tracker));
-        check(Ask::Pieces(hash), Answer::Pieces(vec![0]));
-        check(Ask::Outline(hash), Answer::Outline(outline.encode().unwrap()));
+        check(BlobQuestion::Pieces(hash), BlobAnswer::Pieces(vec![0]));
+        check(BlobQuestion::Outline(hash), BlobAnswer::Outline(outline.encode().unwrap()));
         let last = content[2 * PIECE_BYTES..].to_vec();
         partial.write(2, &last).unwrap();
-        check(Ask::Piece(hash, 2), Answer::No); // it may be half written
-        tracker.lock().unwrap().got(2);
-        check(Ask::Piece(hash, 2), Answer::Piece(last));
-        check(Ask::Piece(hash, 0), Answer::No);
-        check(Ask::Piece(hash, 9), Answer::No);
-        check(Ask::Pieces(hash), Answer::Pieces(vec![4]));
-        check(Ask::Has(hash), Answer::No);
+        check(BlobQuestion::Piece(hash, 2), BlobAnswer::No); // it may be half written
+        tracker.lock().got(2);
+        check(BlobQuestion::Piece(hash, 2), BlobAnswer::Piece(last));
+        check(BlobQuestion::Piece(hash, 0), BlobAnswer::No);
+        check(BlobQuestion::Piece(hash, 9), BlobAnswer::No);
+        check(BlobQuestion::Pieces(hash), BlobAnswer::Pieces(vec![4]));
+        check(BlobQuestion::Has(hash), BlobAnswer::No);
         partial.write(2, &[7; 100]).unwrap(); // as if the disk had failed
-        check(Ask::Piece(hash, 2), Answer::No);
+        check(BlobQuestion::Piece(hash, 2), BlobAnswer::No);
         drop(guard);
-        check(Ask::Pieces(hash), Answer::No);
+        check(BlobQuestion::Pieces(hash), BlobAnswer::No);
     }
 }

@@ -1,21 +1,25 @@
 //! One fetch: find an outline, then take the pieces, searching for more holders when those known fail.
 
-use super::{
-    FetchError, FetchLimits, FetchReport, blocking,
-    work::{Member, Patience, Work, lock},
-};
 use crate::{
-    Class, P2pHandle,
     blobs::{
+        local::blocking,
         outline::Outline,
         partial::Partial,
-        protocol::{Answer, Ask},
-        store::StoreError,
+        store::BlobError,
         tracker::{Offer, Tracker},
     },
+    class::Class,
+    handle::P2pHandle,
+    transfer::{
+        download::{Download, Participant, Patience},
+        error::FetchError,
+        limits::{FetchLimits, FetchReport},
+        protocol::{BlobAnswer, BlobQuestion},
+    },
 };
+use parking_lot::Mutex;
 use std::{
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::task::JoinSet;
@@ -29,7 +33,7 @@ const COMPANIONS_MAX: usize = 16;
 const STUCK: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(250);
 
-pub(super) struct Attempt<'a> {
+pub(super) struct FetchAttempt<'a> {
     handle: &'a P2pHandle,
     hash: Hash,
     size_hint: Option<u64>,
@@ -38,7 +42,7 @@ pub(super) struct Attempt<'a> {
     tried: Vec<String>,
 }
 
-impl<'a> Attempt<'a> {
+impl<'a> FetchAttempt<'a> {
     pub(super) fn new(
         handle: &'a P2pHandle,
         hash: Hash,
@@ -71,13 +75,13 @@ impl<'a> Attempt<'a> {
                 self.report.size = partial.outline().size();
                 let (partial, seed) = (Arc::new(partial), rand::random());
                 let tracker = Arc::new(Mutex::new(Tracker::new(&had, seed)));
-                let sharing = &self.handle.0.fetcher.sharing;
+                let sharing = &self.handle.0.content.sharing;
                 _shared = Some(sharing.share(hash, Arc::clone(&partial), Arc::clone(&tracker)));
                 download = Some((partial, tracker));
             }
             if let Some((partial, tracker)) = &download {
                 self.download(partial, tracker, &holders).await?;
-                if lock(tracker).is_done() {
+                if tracker.lock().is_done() {
                     let partial = partial.clone();
                     blocking(move || partial.finish()).await?;
                     return Ok(std::mem::take(&mut self.report));
@@ -86,7 +90,7 @@ impl<'a> Attempt<'a> {
         }
         let dropped = std::mem::take(&mut self.report.dropped);
         Err(match download {
-            Some((_, tracker)) => FetchError::Incomplete { hash, left: lock(&tracker).left(), dropped },
+            Some((_, tracker)) => FetchError::Incomplete { hash, left: tracker.lock().left(), dropped },
             None => FetchError::NoHolders { hash, dropped },
         })
     }
@@ -112,7 +116,7 @@ impl<'a> Attempt<'a> {
                     let partial = blocking(move || {
                         let partial = Partial::begin(&store, hash, outline)?;
                         partial.write(partial.outline().count() - 1, &last)?;
-                        Ok::<_, StoreError>(partial)
+                        Ok::<_, BlobError>(partial)
                     });
                     found = Some((partial.await?, had));
                     self.report.fetched.push((holder.clone(), 1));
@@ -127,31 +131,31 @@ impl<'a> Attempt<'a> {
     }
 
     async fn outline_from(&self, holder: &str) -> Result<(Outline, Vec<u8>), String> {
-        let answer = self.ask(holder, Ask::Outline(self.hash)).await?;
+        let answer = self.ask(holder, BlobQuestion::Outline(self.hash)).await?;
         let outline = match answer {
-            Answer::Outline(bytes) => Outline::decode(&bytes, self.hash),
-            Answer::No => return Err("does not have it".into()),
-            Answer::Yes | Answer::Piece(_) | Answer::Pieces(_) => None,
+            BlobAnswer::Outline(bytes) => Outline::decode(&bytes, self.hash),
+            BlobAnswer::No => return Err("does not have it".into()),
+            BlobAnswer::Yes | BlobAnswer::Piece(_) | BlobAnswer::Pieces(_) => None,
         };
         let outline = outline.ok_or("sent a wrong outline")?;
         if self.size_hint.is_some_and(|size| size != outline.size()) {
             return Err("claims a wrong size".into());
         }
         let last = outline.count() - 1;
-        match self.ask(holder, Ask::Piece(self.hash, last as u32)).await? {
-            Answer::Piece(piece) if outline.is_piece(last, &piece) => Ok((outline, piece)),
+        match self.ask(holder, BlobQuestion::Piece(self.hash, last as u32)).await? {
+            BlobAnswer::Piece(piece) if outline.is_piece(last, &piece) => Ok((outline, piece)),
             _ => Err("cannot prove the size".into()),
         }
     }
 
     /// Asks until there is an answer or the holder has failed too often.
-    async fn ask(&self, holder: &str, ask: Ask) -> Result<Answer, String> {
+    async fn ask(&self, holder: &str, ask: BlobQuestion) -> Result<BlobAnswer, String> {
         let mut patience = Patience::default();
         loop {
             let answer =
                 self.handle.request(Class::Blob, holder, ask.encode(), self.limits.piece_timeout).await;
             match answer {
-                Ok(bytes) => return Answer::decode(bytes).ok_or_else(|| "sent nonsense".into()),
+                Ok(bytes) => return BlobAnswer::decode(bytes).ok_or_else(|| "sent nonsense".into()),
                 Err(error) => match patience.pause(&error) {
                     Some(pause) => tokio::time::sleep(pause).await,
                     None => return Err(error.to_string()),
@@ -172,14 +176,14 @@ impl<'a> Attempt<'a> {
         tracker: &Arc<Mutex<Tracker>>,
         holders: &[String],
     ) -> Result<(), FetchError> {
-        let mut members: Vec<Member> = holders.iter().map(|peer| Member::holder(peer)).collect();
+        let mut members: Vec<Participant> = holders.iter().map(|peer| Participant::holder(peer)).collect();
         let others = self.handle.peers().borrow().iter().map(|peer| peer.peer_id.clone()).collect::<Vec<_>>();
         let others = others.into_iter().filter(|peer| !self.tried.contains(peer) && !holders.contains(peer));
-        members.extend(others.take(COMPANIONS_MAX).map(|peer| Member::companion(&peer)));
+        members.extend(others.take(COMPANIONS_MAX).map(|peer| Participant::companion(&peer)));
         let offers =
             members.iter().map(|member| if member.is_companion() { Offer::Nothing } else { Offer::All });
-        lock(tracker).begin(offers.collect());
-        let work = Arc::new(Work::new(
+        tracker.lock().begin(offers.collect());
+        let work = Arc::new(Download::new(
             self.handle.clone(),
             self.hash,
             self.limits.piece_timeout,
@@ -201,7 +205,7 @@ impl<'a> Attempt<'a> {
             let ended = tokio::select! {
                 ended = workers.join_next() => ended,
                 () = tokio::time::sleep(LOOK) => {
-                    let since = lock(tracker).is_stuck().then(|| stuck.unwrap_or_else(Instant::now));
+                    let since = tracker.lock().is_stuck().then(|| stuck.unwrap_or_else(Instant::now));
                     stuck = since;
                     if stuck.is_some_and(|since| since.elapsed() >= STUCK) {
                         break;
@@ -215,7 +219,7 @@ impl<'a> Attempt<'a> {
                 Some(Err(error)) => std::panic::resume_unwind(error.into_panic()), // nobody aborts them
             }
             // Without holders that are left, companions that have nothing will get nothing.
-            if lock(tracker).is_done() || work.is_over() {
+            if tracker.lock().is_done() || work.is_over() {
                 break; // the rest wait for holders that are no longer needed; the set's end stops them
             }
         }

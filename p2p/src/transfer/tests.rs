@@ -1,10 +1,16 @@
 //! Fetches between real swarms over loopback, with holders that die, lie and dawdle.
 
 use crate::{
-    P2p, P2pConfig, P2pHandle,
     blobs::{
-        FetchError, FetchLimits, Outline, PIECE_BYTES, StoreError,
-        protocol::{Answer, Ask},
+        outline::{Outline, PIECE_BYTES},
+        store::BlobError,
+    },
+    handle::P2pHandle,
+    start::{P2p, P2pConfig},
+    transfer::{
+        error::FetchError,
+        limits::FetchLimits,
+        protocol::{BlobAnswer, BlobQuestion},
     },
 };
 use std::{
@@ -70,7 +76,7 @@ async fn holder(
     dir: &Path,
     bootstrap: &[String],
     bytes: &[u8],
-    hook: impl Fn(usize, Answer) -> Answer + Send + 'static,
+    hook: impl Fn(usize, BlobAnswer) -> BlobAnswer + Send + 'static,
 ) -> Node {
     let mut tasks = JoinSet::new();
     let launched = P2p::launch(config(dir, bootstrap), &mut tasks, CancellationToken::new()).await.unwrap();
@@ -80,16 +86,16 @@ async fn holder(
         let outline = Outline::read(&bytes[..], 0).unwrap();
         let mut served = 0;
         while let Some(request) = blob_inbox.recv().await {
-            let answer = match Ask::decode(&request.bytes).unwrap() {
-                Ask::Has(_) | Ask::Pieces(_) => Answer::Yes,
-                Ask::Outline(_) => Answer::Outline(outline.encode().unwrap()),
-                Ask::Piece(_, index) => {
+            let answer = match BlobQuestion::decode(&request.bytes).unwrap() {
+                BlobQuestion::Has(_) | BlobQuestion::Pieces(_) => BlobAnswer::Yes,
+                BlobQuestion::Outline(_) => BlobAnswer::Outline(outline.encode().unwrap()),
+                BlobQuestion::Piece(_, index) => {
                     let (begin, length) = outline.range(index as usize).unwrap();
                     served += 1;
-                    Answer::Piece(bytes[begin as usize..begin as usize + length].to_vec())
+                    BlobAnswer::Piece(bytes[begin as usize..begin as usize + length].to_vec())
                 }
             };
-            let answer = if matches!(answer, Answer::Piece(_)) { hook(served, answer) } else { answer };
+            let answer = if matches!(answer, BlobAnswer::Piece(_)) { hook(served, answer) } else { answer };
             tokio::time::sleep(Duration::from_millis(2)).await; // so that none of several is done before the others begin
             let _ = request.reply.send(answer.encode());
         }
@@ -194,9 +200,9 @@ async fn liars_are_dropped() {
     let bootstrap = fetcher.handle.listen_addrs();
     // One flips a bit in its third piece, one sends pieces of other content under an outline of its own.
     let flips = holder(&dir.path().join("a"), &bootstrap, &bytes, |served, answer| match answer {
-        Answer::Piece(mut piece) if served > 2 => {
+        BlobAnswer::Piece(mut piece) if served > 2 => {
             piece[77] ^= 1;
-            Answer::Piece(piece)
+            BlobAnswer::Piece(piece)
         }
         answer => answer,
     })
@@ -259,7 +265,7 @@ async fn a_disk_that_refuses_is_an_error() {
     let part = store.partial_path(hash, "part");
     std::os::unix::fs::symlink("/dev/full", &part).unwrap();
     let error = fetcher.handle.fetch(hash, None, vec![], FetchLimits::default()).await.unwrap_err();
-    assert!(matches!(error, FetchError::Store(StoreError::Io { .. })), "{error}");
+    assert!(matches!(error, FetchError::Store(BlobError::Io { .. })), "{error}");
     assert!(!store.has(hash));
     // Once the disk is well, the same call succeeds, with a holder that it finds itself.
     std::fs::remove_file(&part).unwrap();

@@ -1,0 +1,64 @@
+//! Fetches content from several holders at once.
+//!
+//! Invariant: a piece counts only once its hash was checked. A holder that delivers a wrong one is dropped, and so
+//! is one that fails again and again; the others go on. What arrived stays on disk for the next attempt, and is served
+//! to others from the moment it was checked.
+
+use crate::{
+    class::Class,
+    handle::P2pHandle,
+    transfer::{
+        attempt::FetchAttempt,
+        error::FetchError,
+        limits::{FetchLimits, FetchReport},
+        protocol::{BlobAnswer, BlobQuestion},
+    },
+};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use wire::Hash;
+
+const WHO_HAS_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl P2pHandle {
+    /// The connected peers that say they hold `hash`, after at most two seconds.
+    pub async fn who_has(&self, hash: Hash) -> Vec<String> {
+        let peers: Vec<String> = self.peers().borrow().iter().map(|p| p.peer_id.clone()).collect();
+        let mut questions = JoinSet::new();
+        for peer in peers {
+            let handle = self.clone();
+            questions.spawn(async move {
+                let ask = BlobQuestion::Has(hash).encode();
+                let answer = handle.request(Class::Blob, &peer, ask, WHO_HAS_TIMEOUT).await.ok()?;
+                (BlobAnswer::decode(answer)? == BlobAnswer::Yes).then_some(peer)
+            });
+        }
+        let mut holders: Vec<String> = questions.join_all().await.into_iter().flatten().collect();
+        holders.sort();
+        holders
+    }
+
+    /// Fetches content into this node's store: from `holders`, and from connected peers that are fetching it
+    /// themselves, as soon as each has something; if those do not suffice, from whoever has it. What has arrived is
+    /// served to others at once. Goes on where an earlier attempt stopped. Dropping the future stops the fetch. `size_hint`: a holder that claims another size is not believed.
+    ///
+    /// # Errors
+    /// [`FetchError`]; then nothing is under the name.
+    pub async fn fetch(
+        &self,
+        hash: Hash,
+        size_hint: Option<u64>,
+        holders: Vec<String>,
+        limits: FetchLimits,
+    ) -> Result<FetchReport, FetchError> {
+        let fetch = async {
+            let turn = self.0.content.turn(hash);
+            let _turn = turn.lock().await;
+            if self.blobs().has(hash) {
+                return Ok(FetchReport::default());
+            }
+            FetchAttempt::new(self, hash, size_hint, limits).run(holders).await
+        };
+        tokio::time::timeout(limits.timeout, fetch).await.map_err(|_| FetchError::Timeout)?
+    }
+}

@@ -1,6 +1,6 @@
 //! What can go wrong, as a caller can act on it.
 
-use crate::{command::NodeId, response::Refusal};
+use cluster_state::{NodeId, Refusal};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 

@@ -9,7 +9,6 @@ mod read;
 mod serve;
 
 use crate::{
-    command::{Command, NodeId},
     error::{InitializeError, JoinError, ProposeError, StartError, StoreError},
     hook::ApplyHook,
     log_store::{Closed, LogStore},
@@ -17,13 +16,12 @@ use crate::{
     members::{self, AddLearner},
     metrics::{self, Metrics},
     network::Network,
-    response::Response,
     rpc::{self, NodeInfo, Reply, Request},
-    state::ClusterState,
     timing::Timing,
     transport::{SharedTransport, Transport},
     types::{Member, Raft},
 };
+use cluster_state::{ClusterState, Command, NodeId, Response};
 use openraft::{
     async_runtime::watch::WatchReceiver,
     errors::{InitializeError as NotInitialized, RaftError},

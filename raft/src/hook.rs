@@ -1,6 +1,6 @@
 //! What the node does with an applied command, inside the transaction that records it.
 
-use crate::{command::Command, response::Response, state::ClusterState};
+use cluster_state::{ClusterState, Command, Response};
 use std::error::Error;
 
 /// An error that stops the state machine: the transaction is rolled back and consensus ends.

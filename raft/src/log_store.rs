@@ -10,10 +10,10 @@ mod writer;
 pub use open::stored_node;
 
 use crate::{
-    command::NodeId,
     error::StoreError,
     types::{APPEND_BYTES_MAX, ENTRY_BYTES_MAX, Entry, LogId, TypeConfig, Vote, kind},
 };
+use cluster_state::NodeId;
 use openraft::{
     LogState, OptionalSend, RaftLogReader,
     entry::RaftEntry,

@@ -4,15 +4,15 @@
 //! hook's effects of just these entries: each batch is one synced transaction. Memory never runs ahead of it.
 
 use crate::{
-    command::{Command, NodeId},
     error::StoreError,
     hook::ApplyHook,
-    response::Response,
-    rows::{self, Row},
     sqlite,
-    state::ClusterState,
+    types::{Entry, LogId, Membership, SNAPSHOT_BYTES_MAX, SnapshotMeta, TypeConfig, kind},
+};
+use cluster_state::{
+    ClusterState, Command, NodeId, Response,
+    rows::{self, ROW_BYTES_MAX, Row},
     state_machine,
-    types::{Entry, LogId, Membership, ROW_BYTES_MAX, SNAPSHOT_BYTES_MAX, SnapshotMeta, TypeConfig, kind},
 };
 use futures::{Stream, StreamExt};
 use openraft::{

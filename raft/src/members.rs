@@ -3,10 +3,12 @@
 //! Invariant: only this task changes it, one change at a time, each with a deadline.
 
 use crate::{
-    command::NodeId,
     handle::Shared,
     metrics::Metrics,
     types::{Member, Raft, TypeConfig},
+};
+use cluster_state::{
+    NodeId,
     voters::{self, Health, View},
 };
 use openraft::errors::{ClientWriteError, RaftError};

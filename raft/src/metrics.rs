@@ -1,9 +1,7 @@
 //! What this node knows about consensus.
 
-use crate::{
-    command::NodeId,
-    types::{Raft, TypeConfig},
-};
+use crate::types::{Raft, TypeConfig};
+use cluster_state::NodeId;
 use openraft::{ServerState, async_runtime::watch::WatchReceiver};
 use serde::{Deserialize, Serialize};
 use std::{

@@ -4,12 +4,12 @@
 //! not answered is an error, never a grant.
 
 use crate::{
-    command::NodeId,
     machine::SnapshotBytes,
     rpc::{self, Reply, Request, SnapshotPiece},
     transport::{SharedTransport, TransportError},
     types::{Member, SNAPSHOT_CHUNK_BYTES, TypeConfig, Vote},
 };
+use cluster_state::NodeId;
 use openraft::{
     OptionalSend, RPCTypes,
     errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable},

@@ -4,11 +4,10 @@
 //! another. Sizes are bounded before anything is decoded.
 
 use crate::{
-    command::{Command, NodeId},
     error::ReadError,
-    response::Response,
     types::{LogId, MESSAGE_BYTES_MAX, Membership, TypeConfig, Vote, kind},
 };
+use cluster_state::{Command, NodeId, Response};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, TransferLeaderResponse, VoteRequest,
     VoteResponse,

@@ -1,9 +1,6 @@
 //! The openraft types of this cluster. Nothing outside this crate names openraft.
 
-use crate::{
-    command::{Command, NodeId},
-    response::Response,
-};
+use cluster_state::{Command, NodeId, Response};
 use openraft::type_config::alias::{EntryOf, LogIdOf, SnapshotMetaOf, StoredMembershipOf, VoteOf};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -35,29 +32,20 @@ pub(crate) type Membership = StoredMembershipOf<TypeConfig>;
 pub(crate) type SnapshotMeta = SnapshotMetaOf<TypeConfig>;
 pub(crate) type Raft = openraft::Raft<TypeConfig, crate::machine::Machine>;
 
-/// Frame kinds of the wire codec that this crate uses, on disk and between peers.
+/// Frame kinds of the wire codec that consensus uses, on disk and between peers. [`cluster_state::rows::kind`] has the
+/// others.
 pub(crate) mod kind {
     pub(crate) const ENTRY: u8 = 0x20;
     pub(crate) const VOTE: u8 = 0x21;
     pub(crate) const LOG_ID: u8 = 0x22;
     pub(crate) const APPLIED: u8 = 0x23;
-    pub(crate) const META: u8 = 0x24;
-    pub(crate) const NODE: u8 = 0x25;
-    pub(crate) const CONFIG: u8 = 0x26;
-    pub(crate) const PROMOTION: u8 = 0x27;
-    pub(crate) const MODEL: u8 = 0x28;
-    pub(crate) const SEGMENT: u8 = 0x29;
     pub(crate) const SNAPSHOT: u8 = 0x2a;
     pub(crate) const REQUEST: u8 = 0x2b;
     pub(crate) const REPLY: u8 = 0x2c;
-    #[cfg(test)]
-    pub(crate) const COMMAND: u8 = 0x2d;
 }
 
-/// Largest log entry, encoded: the membership of [`crate::state_machine::NODES_MAX`] nodes.
+/// Largest log entry, encoded: the membership of [`cluster_state::state_machine::NODES_MAX`] nodes.
 pub(crate) const ENTRY_BYTES_MAX: usize = 512 * 1024;
-/// Largest row of the state machine, encoded: that membership again.
-pub(crate) const ROW_BYTES_MAX: usize = 512 * 1024;
 /// Largest message between peers.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Log entries sent at once take at most this, unless a single one is larger.

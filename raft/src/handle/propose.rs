@@ -2,13 +2,11 @@
 
 use super::RaftHandle;
 use crate::{
-    command::Command,
     error::ProposeError,
     metrics::Metrics,
-    response::Response,
     rpc::{self, Reply, Request},
-    state_machine,
 };
+use cluster_state::{Command, Response, state_machine};
 use openraft::errors::{ClientWriteError, RaftError};
 use std::time::Duration;
 use tokio::time::Instant;

@@ -4,8 +4,8 @@ use super::{RaftHandle, propose};
 use crate::{
     error::ReadError,
     rpc::{self, Reply, Request},
-    state::ClusterState,
 };
+use cluster_state::ClusterState;
 use openraft::{
     ReadPolicy,
     errors::{LinearizableReadError, RaftError},

@@ -5,14 +5,13 @@
 
 use super::{RaftHandle, plausible, propose::Attempt};
 use crate::{
-    command::NodeId,
     machine,
     members::AddLearner,
     metrics::Metrics,
-    response::Response,
     rpc::{self, NodeInfo, Reply, Request, SnapshotPiece},
     types::{LogId, Membership, SNAPSHOT_BYTES_MAX, SnapshotMeta, Vote},
 };
+use cluster_state::{NodeId, Response};
 use openraft::Snapshot;
 use std::{sync::Arc, sync::PoisonError, time::Duration};
 use tokio::sync::oneshot;

@@ -1,8 +1,14 @@
 use super::*;
 use crate::{
-    NoHook, Refusal, TransportError,
-    samples::{self, append, body, commands, frame, log_id, piece},
+    error::ReadError,
+    hook::NoHook,
+    samples::{self, append, log_id, piece},
+    transport::TransportError,
     types::{Vote, kind},
+};
+use cluster_state::{
+    Refusal,
+    samples::{body, commands, frame},
 };
 use rand::{RngExt, SeedableRng};
 
@@ -150,9 +156,9 @@ async fn shutdown_ends_everything_and_answers_say_so() {
     tokio::time::timeout(Duration::from_secs(10), all).await.expect("a task goes on");
     let error = handle.propose(commands().swap_remove(2)).await;
     assert!(matches!(error, Err(ProposeError::Stopped(_))), "{error:?}");
-    assert_eq!(handle.linearizable().await.map(|_| ()), Err(crate::ReadError::Stopped));
+    assert_eq!(handle.linearizable().await.map(|_| ()), Err(ReadError::Stopped));
     let reply = ask(&handle, "peer-2", &Request::ReadIndex { wait_ms: 10 }).await;
-    assert!(matches!(reply, Reply::ReadFailed(crate::ReadError::Stopped)), "{reply:?}");
+    assert!(matches!(reply, Reply::ReadFailed(ReadError::Stopped)), "{reply:?}");
     drop(handle);
     // Everything that was committed can be read from the files, which nobody holds open.
     assert_eq!(crate::stored_node(&dir.path().join("raft.db")).unwrap(), Some((1, "peer-1".into())));

@@ -5,11 +5,11 @@
 
 use super::{Kept, Shared, decode, encode};
 use crate::{
-    command::NodeId,
     error::StoreError,
     sqlite,
     types::{ENTRY_BYTES_MAX, kind},
 };
+use cluster_state::NodeId;
 use openraft::entry::RaftEntry;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;

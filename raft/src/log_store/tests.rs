@@ -1,5 +1,6 @@
 use super::*;
-use crate::{command::Command, hook::NoHook, machine::Machine};
+use crate::{hook::NoHook, machine::Machine};
+use cluster_state::Command;
 use openraft::{
     EntryPayload, RaftTypeConfig, StorageError,
     testing::log::{StoreBuilder, Suite},
@@ -51,7 +52,7 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, TempDir> for Stores {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn passes_openrafts_own_suite() {
-    assert_eq!(std::any::type_name::<<TypeConfig as RaftTypeConfig>::D>(), "raft::command::Command");
+    assert_eq!(std::any::type_name::<<TypeConfig as RaftTypeConfig>::D>(), "cluster_state::command::Command");
     Suite::test_all(Stores).await.unwrap();
 }
 

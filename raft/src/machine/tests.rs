@@ -1,11 +1,15 @@
 use super::*;
 use crate::{
-    ApplyHook, HookError, NoHook,
-    samples::{self, commands, hash, log_id, membership, register},
+    hook::{HookError, NoHook},
+    samples::{log_id, membership},
+};
+use cluster_state::{
+    Model, ModelStatus, Segment,
+    samples::{self, commands, hash, register},
 };
 use openraft::storage::RaftStateMachine;
 use proptest::prelude::*;
-use std::{fs, time::Instant};
+use std::fs;
 
 fn open(path: &Path) -> Machine {
     Machine::open(path, 1, "peer", Box::new(NoHook)).unwrap()
@@ -199,69 +203,13 @@ async fn an_older_snapshot_does_not_replace_a_newer() {
     assert_eq!(state(&machine).nodes.len(), 2);
 }
 
-/// A state with `n` segments, without going through the log.
-fn crowded(n: u32) -> ClusterState {
-    let mut state = ClusterState::default();
-    for (i, command) in (1..).zip([register(1, 1), commands().swap_remove(3)]) {
-        state_machine::apply(&mut state, i, &command);
-    }
-    for i in 0..n {
-        let segment = crate::Segment {
-            config_key: samples::CONFIG.into(),
-            games: 1,
-            samples: 1,
-            source: "selfplay".into(),
-            model: hash(1),
-            holders: [1, 2, 3].into(),
-            at_ms: 1,
-            log_index: 1,
-        };
-        state.segments.insert(wire::Hash::of(&i.to_le_bytes()), segment);
-    }
-    state
-}
-
-/// Median time of one applied segment, from clone to rows.
-fn apply_time(state: &ClusterState) -> std::time::Duration {
-    let mut published = state.clone();
-    let mut times = Vec::new();
-    for i in 0..200u32 {
-        let begun = Instant::now();
-        let mut next = published.clone();
-        let command = Command::RegisterSegment {
-            hash: wire::Hash::of(&(u64::from(i) << 32 | 1).to_le_bytes()),
-            config_key: samples::CONFIG.into(),
-            games: 1,
-            samples: 1,
-            source: "selfplay".into(),
-            model: hash(1),
-            holders: vec![1],
-            at_ms: 1,
-        };
-        let response = state_machine::apply(&mut next, u64::from(i), &command);
-        assert!(matches!(response, Response::Segment { .. }), "{response:?}");
-        assert_eq!(rows::changes(&published, &next).unwrap().len(), 2, "a segment and its configuration");
-        published = next;
-        times.push(begun.elapsed());
-    }
-    times.sort();
-    times[100]
-}
-
-#[test]
-fn the_cost_of_a_command_does_not_grow_with_the_state() {
-    let (few, many) = (apply_time(&crowded(1000)), apply_time(&crowded(300_000)));
-    println!("MEASURED apply with 1 000 segments {few:?}, with 300 000 {many:?}");
-    assert!(many < few * 8, "{few:?} {many:?}"); // 300 times as many
-}
-
 #[test]
 fn a_state_at_its_bounds_fits_a_snapshot() {
-    use crate::command::{CONFIG_KEY_BYTES_MAX, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX, TEXT_BYTES_MAX};
-    use crate::state_machine::{MODELS_MAX, NODES_MAX, SEGMENTS_MAX};
+    use cluster_state::state_machine::{MODELS_MAX, NODES_MAX, SEGMENTS_MAX};
+    use cluster_state::{CONFIG_KEY_BYTES_MAX, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX, TEXT_BYTES_MAX};
     let text = "x".repeat(TEXT_BYTES_MAX);
     let mut state = ClusterState::default();
-    let segment = crate::Segment {
+    let segment = Segment {
         config_key: "x".repeat(CONFIG_KEY_BYTES_MAX),
         games: 1,
         samples: 1,
@@ -274,10 +222,10 @@ fn a_state_at_its_bounds_fits_a_snapshot() {
     state.segments.insert(hash(1), segment);
     let mut evidence = samples::evidence(hash(1), hash(2));
     evidence.segments = vec![hash(3); EVIDENCE_SEGMENTS_MAX];
-    let model = crate::Model {
+    let model = Model {
         info: samples::model(hash(1), hash(2)),
         config_key: "x".repeat(CONFIG_KEY_BYTES_MAX),
-        status: crate::ModelStatus::Rejected { reason: text },
+        status: ModelStatus::Rejected { reason: text },
         holders: (0..NODES_MAX as u64).collect(),
         trained_by: Some(1),
         epoch: 1,
@@ -292,7 +240,7 @@ fn a_state_at_its_bounds_fits_a_snapshot() {
         let row = rows.iter().find(|row| row.kind == kind).unwrap();
         wire::encode(0, row, ROW_BYTES_MAX).unwrap().len()
     };
-    let (segment, model) = (size(kind::SEGMENT), size(kind::MODEL));
+    let (segment, model) = (size(rows::kind::SEGMENT), size(rows::kind::MODEL));
     let total = SEGMENTS_MAX * segment + MODELS_MAX * (model + 1000) + (16 << 20);
     assert!(total < SNAPSHOT_BYTES_MAX, "{segment} {model} {total}");
     // And the membership of the largest cluster fits an entry and a row.

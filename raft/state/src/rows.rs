@@ -6,28 +6,57 @@
 use crate::{
     command::NodeId,
     state::{ClusterState, ConfigState, Leader, Model, Node, Promotion, Segment},
-    types::{ROW_BYTES_MAX, kind},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, sync::Arc};
 use wire::{Hash, WireError};
 
+/// Largest row, encoded: the membership of [`crate::state_machine::NODES_MAX`] nodes, which consensus keeps beside
+/// these, fits as well.
+pub const ROW_BYTES_MAX: usize = 512 * 1024;
+
+/// Frame kinds of the values, on disk and in snapshots. 0x20 to 0x23 and 0x2a to 0x2d are used by consensus.
+pub mod kind {
+    /// What belongs to no single entity.
+    pub const META: u8 = 0x24;
+    /// A [`crate::Node`].
+    pub const NODE: u8 = 0x25;
+    /// A [`crate::ConfigState`].
+    pub const CONFIG: u8 = 0x26;
+    /// A [`crate::Promotion`].
+    pub const PROMOTION: u8 = 0x27;
+    /// A [`crate::Model`].
+    pub const MODEL: u8 = 0x28;
+    /// A [`crate::Segment`].
+    pub const SEGMENT: u8 = 0x29;
+}
+
 /// One entity of the state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Row {
+pub struct Row {
     /// Frame kind of the value, which says what it is.
-    pub(crate) kind: u8,
-    pub(crate) key: Vec<u8>,
-    pub(crate) value: Vec<u8>,
+    pub kind: u8,
+    /// Unique among the rows of its kind.
+    pub key: Vec<u8>,
+    /// The entity as a frame.
+    pub value: Vec<u8>,
 }
 
 /// Rows that are no state.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum RowError {
+pub enum RowError {
+    /// The value is no entity of its kind, or is too large.
     #[error("row of kind {kind:#x}: {source}")]
-    Value { kind: u8, source: WireError },
+    Value {
+        /// Frame kind.
+        kind: u8,
+        /// Cause.
+        source: WireError,
+    },
+    /// This version knows no such kind.
     #[error("row of unknown kind {0:#x}")]
     Kind(u8),
+    /// Rows are missing, or too many.
     #[error("rows contradict each other: {0}")]
     Contradiction(String),
 }
@@ -40,12 +69,18 @@ struct Meta {
 }
 
 /// Every row of `state`.
-pub(crate) fn rows(state: &ClusterState) -> Result<Vec<Row>, RowError> {
+///
+/// # Errors
+/// [`RowError::Value`] for an entity that is too large.
+pub fn rows(state: &ClusterState) -> Result<Vec<Row>, RowError> {
     changes(&ClusterState::default(), state)
 }
 
 /// The rows that turn `before` into `after`.
-pub(crate) fn changes(before: &ClusterState, after: &ClusterState) -> Result<Vec<Row>, RowError> {
+///
+/// # Errors
+/// [`RowError::Value`] for an entity that is too large.
+pub fn changes(before: &ClusterState, after: &ClusterState) -> Result<Vec<Row>, RowError> {
     let mut rows = Vec::new();
     let meta = |state: &ClusterState| (state.last_node_id, state.leader.clone(), Arc::clone(&state.triggers));
     if meta(before) != meta(after) {
@@ -86,7 +121,10 @@ pub(crate) fn changes(before: &ClusterState, after: &ClusterState) -> Result<Vec
 }
 
 /// The state that `rows` describe, as of log entry `applied`.
-pub(crate) fn restore(rows: impl IntoIterator<Item = Row>, applied: u64) -> Result<ClusterState, RowError> {
+///
+/// # Errors
+/// [`RowError`] for rows that describe no state.
+pub fn restore(rows: impl IntoIterator<Item = Row>, applied: u64) -> Result<ClusterState, RowError> {
     let mut state = ClusterState { applied, ..ClusterState::default() };
     let mut nodes = BTreeMap::new();
     let mut configs: BTreeMap<String, ConfigState> = BTreeMap::new();
@@ -157,3 +195,6 @@ fn value<T: DeserializeOwned>(row: &Row) -> Result<T, RowError> {
     wire::decode::<T, ROW_BYTES_MAX>(row.kind, &row.value)
         .map_err(|source| RowError::Value { kind: row.kind, source })
 }
+
+#[cfg(test)]
+mod tests;

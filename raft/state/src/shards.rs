@@ -68,7 +68,7 @@ impl<V> Shards<V> {
     }
 
     /// Adds or replaces a value.
-    pub(crate) fn insert(&mut self, key: Hash, value: V) {
+    pub fn insert(&mut self, key: Hash, value: V) {
         let leaf = self.leaf_mut(&key);
         if Arc::make_mut(leaf).insert(key, Arc::new(value)).is_none() {
             self.len += 1;
@@ -76,7 +76,7 @@ impl<V> Shards<V> {
     }
 
     /// A value to change in place.
-    pub(crate) fn get_mut(&mut self, key: &Hash) -> Option<&mut V>
+    pub fn get_mut(&mut self, key: &Hash) -> Option<&mut V>
     where
         V: Clone,
     {
@@ -87,7 +87,7 @@ impl<V> Shards<V> {
     }
 
     /// Entries of `self` that `before` lacks or has with another value.
-    pub(crate) fn changed_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = (&'a Hash, &'a V)> {
+    pub fn changed_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = (&'a Hash, &'a V)> {
         let same = Arc::ptr_eq(&self.root, &before.root);
         self.root
             .iter()

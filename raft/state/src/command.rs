@@ -574,3 +574,6 @@ impl fmt::Display for Command {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests;

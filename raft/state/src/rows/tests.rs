@@ -1,0 +1,64 @@
+use super::*;
+use crate::{
+    command::Command,
+    response::Response,
+    samples::{self, commands, hash, register},
+    state_machine,
+};
+use std::time::Instant;
+
+/// A state with `n` segments, without going through the log.
+fn crowded(n: u32) -> ClusterState {
+    let mut state = ClusterState::default();
+    for (i, command) in (1..).zip([register(1, 1), commands().swap_remove(3)]) {
+        state_machine::apply(&mut state, i, &command);
+    }
+    for i in 0..n {
+        let segment = Segment {
+            config_key: samples::CONFIG.into(),
+            games: 1,
+            samples: 1,
+            source: "selfplay".into(),
+            model: hash(1),
+            holders: [1, 2, 3].into(),
+            at_ms: 1,
+            log_index: 1,
+        };
+        state.segments.insert(wire::Hash::of(&i.to_le_bytes()), segment);
+    }
+    state
+}
+
+/// Median time of one applied segment, from clone to rows.
+fn apply_time(state: &ClusterState) -> std::time::Duration {
+    let mut published = state.clone();
+    let mut times = Vec::new();
+    for i in 0..200u32 {
+        let begun = Instant::now();
+        let mut next = published.clone();
+        let command = Command::RegisterSegment {
+            hash: wire::Hash::of(&(u64::from(i) << 32 | 1).to_le_bytes()),
+            config_key: samples::CONFIG.into(),
+            games: 1,
+            samples: 1,
+            source: "selfplay".into(),
+            model: hash(1),
+            holders: vec![1],
+            at_ms: 1,
+        };
+        let response = state_machine::apply(&mut next, u64::from(i), &command);
+        assert!(matches!(response, Response::Segment { .. }), "{response:?}");
+        assert_eq!(changes(&published, &next).unwrap().len(), 2, "a segment and its configuration");
+        published = next;
+        times.push(begun.elapsed());
+    }
+    times.sort();
+    times[100]
+}
+
+#[test]
+fn the_cost_of_a_command_does_not_grow_with_the_state() {
+    let (few, many) = (apply_time(&crowded(1000)), apply_time(&crowded(300_000)));
+    println!("MEASURED apply with 1 000 segments {few:?}, with 300 000 {many:?}");
+    assert!(many < few * 8, "{few:?} {many:?}"); // 300 times as many
+}

@@ -25,5 +25,6 @@ pub mod node;
 pub mod peer;
 mod process;
 pub mod search;
+pub mod segments;
 pub mod store;
 pub mod text;

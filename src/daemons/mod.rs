@@ -5,7 +5,6 @@
 
 pub mod autoscaler;
 pub mod cache;
-pub mod collection;
 pub mod consolidation;
 pub mod distribution;
 #[cfg(test)]
@@ -16,11 +15,8 @@ pub mod health;
 pub mod idle_shutdown;
 pub mod leader;
 pub mod lease;
-mod outbox;
-pub mod replication;
 pub mod selfplay;
 pub mod supervisor;
-pub mod sync;
 pub mod trainer;
 pub mod watchdog;
 
@@ -29,3 +25,4 @@ pub use crate::leader::{
     auto_promotion, curriculum, data_pipeline, evaluation, feedback, feedback_loop, node_monitor, promotion,
     queue, regression, roles, scheduler, training,
 };
+pub use crate::segments::{acknowledge as sync, collect as collection, copy as replication};

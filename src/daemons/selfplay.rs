@@ -313,7 +313,7 @@ async fn close_due<F: Future<Output = Result<(), WorkError>>>(
 /// Keeps the games and tells of them; then they may be acknowledged.
 async fn close(node: Context, key: String, model: Hash, games: Vec<GameRecord>) -> Result<(), WorkError> {
     store(&node, &key, Source::Selfplay, model, games).await?;
-    super::outbox::tell(&node).await?;
+    crate::segments::tell::tell(&node).await?;
     node.nudge.notify_one();
     Ok(())
 }

@@ -20,12 +20,12 @@ use crate::{
         cache::Networks,
         handlers,
         idle_shutdown::Hosts,
-        replication::Retries,
         supervisor::{Supervisor, supervise},
     },
     devices::Devices,
     events::{log::EventLog, runner::Runner},
     http::{self, Front},
+    segments::copy::Retries,
     store::{self, DataFolder, DbError, PendingSegments, Runtime, folder},
 };
 use p2p::{P2pError, Signer};

@@ -14,7 +14,7 @@ use crate::{
     config::Config,
     daemons::{
         autoscaler::Recommendation, cache::Networks, handlers::Wakes, health::View, idle_shutdown::Hosts,
-        replication::Retries, supervisor::Supervisor,
+        supervisor::Supervisor,
     },
     devices::Devices,
     events::{
@@ -23,6 +23,7 @@ use crate::{
         log::{Emission, EventLog},
         runner::Runner,
     },
+    segments::copy::Retries,
     store::{DataFolder, PendingSegment, PendingSegments},
 };
 use p2p::{

@@ -29,7 +29,7 @@ fn tell_all(
 ///
 /// # Errors
 /// [`WorkError`] when the list or the log cannot be used; asking again goes on where it ended.
-pub(super) async fn tell(node: &Context) -> Result<(), WorkError> {
+pub(crate) async fn tell(node: &Context) -> Result<(), WorkError> {
     let (list, log) = (Arc::clone(&node.pending), Arc::clone(&node.events));
     let (state, name) = (node.raft.local(), node.name());
     let event = move |segment: &PendingSegment| {

@@ -1,7 +1,7 @@
 //! CoordinationBootstrap: has closed segments acknowledged, also those that an earlier process left behind, and those that
 //! an event names and this node holds.
 
-use super::handlers::Handled;
+use crate::daemons::handlers::Handled;
 use crate::events::{Event, caused::node_name, log::Logged};
 use crate::{
     node::{Context, WorkError, blocking},
@@ -64,7 +64,7 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
         let table = Arc::clone(&node.pending);
         let mut waiting = blocking(move || table.pending()).await??;
         // What is acknowledged leaves the list, and so must have been told before.
-        super::outbox::tell(&node).await?;
+        super::tell::tell(&node).await?;
         let games = waiting.iter().map(|segment| segment.games).sum();
         node.activity.update(|work| work.selfplay.unacknowledged = games);
         by_failures(&mut waiting, &mut failures);

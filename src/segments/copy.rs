@@ -8,14 +8,13 @@ mod retries;
 
 pub use retries::Retries;
 
-use super::handlers::Handled;
-use super::work::rendezvous;
 use crate::events::{DataSync, DataSyncFailed, Event, caused, log::Logged};
 use crate::{
     clock::now_ms,
     node::{Context, WorkError, blocking},
     store::Segment,
 };
+use crate::{daemons::handlers::Handled, leader::placement::rendezvous};
 use futures::StreamExt;
 use raft::{ClusterState, Command, NodeId, Segment as Registered};
 use retries::Quota;

@@ -1,0 +1,8 @@
+//! Segments of games, from the last move to the second disk and beyond.
+//!
+//! Invariant: a segment is acknowledged only when two disks have it and Raft knows it.
+
+pub mod acknowledge;
+pub mod collect;
+pub mod copy;
+pub(crate) mod tell;

@@ -1,7 +1,6 @@
 //! Asks a running node through its HTTP interface, which its data folder names.
 
 use crate::{
-    daemons::queue::Item,
     events::{
         Event,
         dlq::DeadLetter,
@@ -11,6 +10,7 @@ use crate::{
         Audit, Cancellation, Cancelled, Drain, Drill, Drilled, Injection, Letters, ModelView, Moved, Pulled,
         Trouble, Verdict,
     },
+    leader::queue::Item,
     node::{
         letters::Told,
         status::{LeaderReport, NodeView, Status},

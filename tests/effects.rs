@@ -2,8 +2,9 @@
 
 use super::support::{Cluster, Peer, SOON, until, when};
 use ringrift::{
-    daemons::{health::Host, training::Cause},
+    daemons::health::Host,
     events::{Event, registry},
+    leader::training::Cause,
     node::status::{ConfigView, Status},
 };
 use serde_json::{Map, Value, json};

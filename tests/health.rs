@@ -2,10 +2,8 @@
 
 use crate::support::{Cluster, Peer, SOON, until, when};
 use ringrift::{
-    daemons::{
-        health::{Host, Standing},
-        training::Cause,
-    },
+    daemons::health::{Host, Standing},
+    leader::training::Cause,
     node::status::{NodeView, Status},
 };
 use serde_json::{Value, json};

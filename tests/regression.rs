@@ -2,8 +2,8 @@
 
 use crate::support::{Cluster, Peer, QUICK, SOON, until, when};
 use ringrift::{
-    daemons::training::Cause,
     events::{Event, PromotionRolledBack, log::Logged},
+    leader::training::Cause,
     node::status::{ConfigView, Status},
 };
 use serde_json::Value;

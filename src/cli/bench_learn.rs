@@ -7,8 +7,8 @@
 use super::device::DeviceArgs;
 use crate::{
     config::Config as Settings,
-    daemons::scheduler,
     devices::Devices,
+    leader::scheduler,
     learner::{
         ReplayWindow,
         arena::{Arena, ArenaSettings, Contestant, Model},

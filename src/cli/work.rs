@@ -4,8 +4,8 @@ use super::Common;
 use crate::{
     client::{Client, ClientError},
     clock::now_ms,
-    daemons::queue::Item,
     http::Cancellation,
+    leader::queue::Item,
 };
 use std::process::ExitCode;
 

@@ -5,12 +5,13 @@
 //! from that state, never from an event's payload, so a wrong or repeated event can do no harm.
 
 use crate::{
+    clock::now_ms,
     events::{
-        envelope::RAFT,
         log::Logged,
         registry,
         runner::{Effect, HandlerError, Handlers, Handling},
     },
+    leader::training,
     node::{Context, Node, WorkError},
 };
 use futures::FutureExt;
@@ -21,6 +22,19 @@ use wire::Hash;
 
 /// Merges that may wait.
 const MERGES_MAX: usize = 64;
+/// Deciders whose part in an event is that the leader looks at the state now.
+const LEADERS_TURN: [&str; 10] = [
+    "auto_promotion",
+    "curriculum",
+    "data_pipeline",
+    "evaluation",
+    "feedback",
+    "feedback_loop",
+    "node_monitor",
+    "queue",
+    "roles",
+    "scheduler",
+];
 
 /// A segment to merge, and where to say how that went.
 pub struct Merge {
@@ -78,7 +92,8 @@ pub type Late = Arc<OnceLock<Weak<Node>>>;
 /// What a handler's work ends with.
 pub type Handled = Result<Option<Effect>, HandlerError>;
 
-/// All handlers: each daemon that handles events has a function `handle`.
+/// All handlers: each daemon that handles events has a function `handle`; for what only the leader decides, every node
+/// wakes its leader's turn.
 #[must_use]
 pub fn all(node: &Late) -> Handlers {
     let mut handlers = Handlers::default();
@@ -96,14 +111,24 @@ pub fn all(node: &Late) -> Handlers {
             $(on(stringify!($daemon), |node, logged| super::$daemon::handle(node, logged).boxed());)*
         };
     }
-    on!(auto_promotion autoscaler cache consolidation curriculum data_pipeline distribution evaluation feedback);
-    on!(feedback_loop health idle_shutdown node_monitor queue replication roles scheduler supervisor sync training);
-    on!(watchdog);
+    on!(autoscaler cache consolidation distribution health idle_shutdown replication supervisor sync watchdog);
+    on("training", |node, logged| training(node, logged).boxed());
+    for daemon in LEADERS_TURN {
+        on(daemon, |node, _| leaders_turn(node).boxed());
+    }
     handlers
 }
 
+/// Proposes what the event asks for, or has the leader look at the state now.
+async fn training(node: Context, logged: Arc<Logged>) -> Handled {
+    match training::asked(&logged, now_ms()) {
+        Some(command) => propose(&node, command).await,
+        None => leaders_turn(node).await,
+    }
+}
+
 /// Has the leader look at the state now. Every node handles the event; only the leader acts.
-pub(crate) async fn decide(node: Context) -> Handled {
+async fn leaders_turn(node: Context) -> Handled {
     let metrics = node.raft.metrics().borrow().clone();
     if metrics.leader.is_none() {
         return Err(HandlerError::NoQuorum);
@@ -114,17 +139,9 @@ pub(crate) async fn decide(node: Context) -> Handled {
     Ok(None)
 }
 
-/// What says that an event has been acted upon: hash of its id. Commands that every node proposes for the same event carry
-/// it, and count once. None: the event tells of an applied command, so that there is nothing to propose.
-#[must_use]
-pub fn trigger(logged: &Logged) -> Option<Hash> {
-    let Logged { origin, epoch, sequence, .. } = logged;
-    (origin != RAFT).then(|| Hash::of(format!("{origin}/{epoch}/{sequence}").as_bytes()))
-}
-
 /// Proposes what an event asks for. Every node that handles the event does, so that it is done whoever dies; the state
 /// machine counts it once. A refusal is the cluster's answer, not a failure.
-pub(crate) async fn propose(node: &Context, command: Command) -> Handled {
+async fn propose(node: &Context, command: Command) -> Handled {
     let name = command.name();
     match node.propose(command).await {
         Ok(_) => Ok(None),

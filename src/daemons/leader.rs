@@ -3,7 +3,7 @@
 //! Invariant: a node acts only while Raft says that it leads, and only after its own announcement was applied: then its
 //! state is not older than its leadership. Commands are idempotent, so two leaders in quick succession do no harm.
 
-use super::{
+use crate::leader::{
     curriculum, data_pipeline,
     evaluation::Evaluation,
     feedback,

@@ -3,7 +3,8 @@
 //! Invariant: work goes on only while its lease can be renewed. The answer to a completion is Raft's: whoever lost
 //! the lease meanwhile is refused, whatever it did.
 
-use super::{health::View, work::LEASE_TTL};
+use super::health::View;
+use crate::leader::placement::LEASE_TTL;
 use crate::{
     clock::now_ms,
     node::{Context, WorkError},

@@ -20,9 +20,4 @@ pub mod supervisor;
 pub mod trainer;
 pub mod watchdog;
 
-use crate::leader::placement as work;
-pub use crate::leader::{
-    auto_promotion, curriculum, data_pipeline, evaluation, feedback, feedback_loop, node_monitor, promotion,
-    queue, regression, roles, scheduler, training,
-};
 pub use crate::segments::{acknowledge as sync, collect as collection, copy as replication};

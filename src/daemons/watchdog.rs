@@ -6,9 +6,8 @@
 use super::{
     handlers::Handled,
     health::{Host, View},
-    training::pauses,
 };
-use crate::{config::Config, events::log::Logged, node::Context};
+use crate::{config::Config, events::log::Logged, leader::training::pauses, node::Context};
 use raft::{ClusterState, LeaseKind, NodeId};
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     clock::now_ms,
-    daemons::queue::{Item, OPERATOR, queue},
+    leader::queue::{Item, OPERATOR, queue},
 };
 use axum::{
     Json, Router,

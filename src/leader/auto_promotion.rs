@@ -3,17 +3,13 @@
 //! Invariant: a pure judgement of one candidate by what its own evaluation against the present champion found: never by
 //! another candidate's results, and by no other way in. Every condition has to hold.
 
-use super::{
-    feedback_loop::deserves_another,
-    handlers::{Handled, decide as decide_now},
-};
-use crate::{config::EvaluationConfig, events::log::Logged, node::Context};
+use super::feedback_loop::deserves_another;
+use crate::config::EvaluationConfig;
 use raft::{ClusterState, ConfigState, Evidence, Model, Sprt, state_machine::EVIDENCE_GAMES_MIN};
-use std::sync::Arc;
 
 /// What becomes of a candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CandidateVerdict {
     /// Nothing yet: why.
     Wait(String),
     /// It becomes champion.
@@ -30,27 +26,27 @@ pub fn judge(
     model: &Model,
     position: usize,
     settings: &EvaluationConfig,
-) -> Verdict {
+) -> CandidateVerdict {
     let newest = position + 1 == config.candidates.len();
     let leased = config.evaluation.live.as_ref().is_some_and(|lease| lease.subject == Some(model.info.hash));
     let evidence = match &model.evidence {
-        _ if leased => return Verdict::Wait("it is being evaluated".to_owned()),
+        _ if leased => return CandidateVerdict::Wait("it is being evaluated".to_owned()),
         Some(evidence) if evidence.champion == config.champion => evidence,
-        Some(_) | None if newest => return Verdict::Wait("it waits for its evaluation".to_owned()),
-        Some(_) | None => return Verdict::Reject("superseded by a newer candidate".to_owned()),
+        Some(_) | None if newest => return CandidateVerdict::Wait("it waits for its evaluation".to_owned()),
+        Some(_) | None => return CandidateVerdict::Reject("superseded by a newer candidate".to_owned()),
     };
     if newest && deserves_another(state, evidence, settings.elo_delta_min) {
-        return Verdict::Wait(format!("the games ran out at {}: it plays once more", elo(evidence)));
+        return CandidateVerdict::Wait(format!("the games ran out at {}: it plays once more", elo(evidence)));
     }
     if let Some(reason) = objection(evidence, settings) {
-        return Verdict::Reject(reason);
+        return CandidateVerdict::Reject(reason);
     }
     let have = model.holders.iter().filter(|node| state.is_online(**node)).count() as u64;
     let need = state.required_model_holders();
     if have < need {
-        return Verdict::Wait(format!("{have} of the {need} online nodes that it needs hold it"));
+        return CandidateVerdict::Wait(format!("{have} of the {need} online nodes that it needs hold it"));
     }
-    Verdict::Promote
+    CandidateVerdict::Promote
 }
 
 fn elo(evidence: &Evidence) -> String {
@@ -85,20 +81,12 @@ fn objection(evidence: &Evidence, settings: &EvaluationConfig) -> Option<String>
     })
 }
 
-/// Has the leader look at the state now.
-///
-/// # Errors
-/// When no leader is known.
-pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
-    decide_now(node).await
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World, hash};
 
-    fn verdict(world: &World, name: &str) -> Verdict {
+    fn verdict(world: &World, name: &str) -> CandidateVerdict {
         let config = world.state.config(KEY).unwrap();
         let position = config.candidates.iter().position(|it| *it == hash(name)).unwrap();
         let model = world.state.models.get(&hash(name)).unwrap();
@@ -113,8 +101,8 @@ mod tests {
             world.evaluated("a", 3, change);
             (1..=3).for_each(|node| world.held("a", node));
             match (verdict(&world, "a"), expected) {
-                (Verdict::Promote, None) => {}
-                (Verdict::Reject(reason), Some(part)) if reason.contains(part) => {}
+                (CandidateVerdict::Promote, None) => {}
+                (CandidateVerdict::Reject(reason), Some(part)) if reason.contains(part) => {}
                 (other, _) => panic!("{other:?}, expected {expected:?}"),
             }
         };
@@ -132,7 +120,9 @@ mod tests {
     fn what_is_not_settled_waits_and_says_why() {
         let mut world = World::with_nodes(3);
         let waits = |world: &World, part: &str| {
-            let Verdict::Wait(reason) = verdict(world, "a") else { panic!("{:?}", verdict(world, "a")) };
+            let CandidateVerdict::Wait(reason) = verdict(world, "a") else {
+                panic!("{:?}", verdict(world, "a"))
+            };
             assert!(reason.contains(part), "{reason}");
         };
         world.train("a", 2);

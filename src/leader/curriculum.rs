@@ -4,13 +4,9 @@
 //! configuration alone has weight 1; only an emergency changes that. An emergency is told once and held until the regression
 //! is cleared.
 
-use super::{
-    feedback::EXPLORATION,
-    handlers::{Handled, decide as decide_now},
-};
-use crate::{events::log::Logged, node::Context};
+use super::feedback::EXPLORATION;
 use raft::{ClusterState, Command, ConfigState, Severity};
-use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, time::Duration};
 
 /// Outside of emergencies.
 pub const WEIGHTS: RangeInclusive<f64> = 0.5..=2.0;
@@ -118,14 +114,6 @@ pub fn decide(state: &ClusterState, at_ms: u64) -> Vec<Command> {
         });
     }
     commands
-}
-
-/// Has the leader look at the state now.
-///
-/// # Errors
-/// When no leader is known.
-pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
-    decide_now(node).await
 }
 
 #[cfg(test)]

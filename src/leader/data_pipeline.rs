@@ -3,10 +3,7 @@
 //! Invariant: counting never stops. While evaluation cannot keep up no threshold is crossed; after that the games that came in
 //! meanwhile cross it once.
 
-use super::handlers::{Handled, decide as decide_now};
-use crate::{events::log::Logged, node::Context};
 use raft::{ClusterState, Command};
-use std::sync::Arc;
 
 /// What the leader proposes.
 #[must_use]
@@ -23,14 +20,6 @@ pub fn decide(state: &ClusterState, at_ms: u64) -> Vec<Command> {
         at_ms,
     })
     .collect()
-}
-
-/// Has the leader look at the state now.
-///
-/// # Errors
-/// When no leader is known.
-pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
-    decide_now(node).await
 }
 
 #[cfg(test)]

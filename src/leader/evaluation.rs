@@ -5,12 +5,13 @@
 //! ends only after the depth has been low for a while, and does not begin again soon after. An event that says so begins it
 //! as well; it ends like any other.
 
-use super::feedback_loop;
-use super::handlers::{Handled, decide as decide_now};
-use super::work::{Backoff, LEASE_TTL, choose_worker};
-use crate::{config::EvaluationConfig, events::log::Logged, node::Context};
+use super::{
+    feedback_loop,
+    placement::{LEASE_TTL, RetryPauses, choose_worker},
+};
+use crate::config::EvaluationConfig;
 use raft::{ClusterState, Command, ConfigState, LeaseKind};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 /// How long the depth has to be low before pressure ends.
 const STABLE: Duration = Duration::from_secs(15);
@@ -20,7 +21,7 @@ const REST: Duration = Duration::from_secs(30);
 /// What the leader remembers, by its own clock. A new leader waits anew before it ends what another began.
 #[derive(Debug, Default)]
 pub struct Evaluation {
-    backoff: Backoff,
+    retries: RetryPauses,
     /// Since when the depth has been low, by configuration under pressure.
     low: BTreeMap<String, u64>,
     /// When pressure ended, by configuration.
@@ -53,7 +54,7 @@ impl Evaluation {
             let Some(candidate) = feedback_loop::next(state, config, settings.elo_delta_min) else {
                 continue;
             };
-            if !self.backoff.allows(key, config.evaluation.failures, at_ms) {
+            if !self.retries.allows(key, config.evaluation.failures, at_ms) {
                 continue;
             }
             if let Some(node) = choose_worker(state, LeaseKind::Evaluation, key) {
@@ -110,14 +111,6 @@ impl Evaluation {
         }
         commands
     }
-}
-
-/// Has the leader look at the state now.
-///
-/// # Errors
-/// When no leader is known.
-pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
-    decide_now(node).await
 }
 
 #[cfg(test)]

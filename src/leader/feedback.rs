@@ -4,10 +4,8 @@
 //! happens, and stay within their bounds. A worse history never asks for less exploration, less search or a higher learning
 //! rate; one that gives no reason asks for nothing. Training alone owns the learning rate: this only asks.
 
-use super::handlers::{Handled, decide as decide_now};
-use crate::{events::log::Logged, node::Context};
 use raft::{ClusterState, Command, ConfigState, Feedback, ModelStatus, Severity};
-use std::{ops::RangeInclusive, sync::Arc};
+use std::ops::RangeInclusive;
 
 /// What each factor may be.
 pub const LEARNING_RATE: RangeInclusive<f64> = 0.1..=1.0;
@@ -131,14 +129,6 @@ pub fn decide(state: &ClusterState, at_ms: u64) -> Vec<Command> {
         news.then_some(Command::SetFeedback { config_key, feedback, at_ms })
     });
     changed.collect()
-}
-
-/// Has the leader look at the state now.
-///
-/// # Errors
-/// When no leader is known.
-pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
-    decide_now(node).await
 }
 
 #[cfg(test)]

@@ -4,10 +4,9 @@
 //! the candidate was ahead is repeated once; one that fails is repeated a bounded number of times. After that the candidate
 //! is judged on what there is, or rejected. This decides what is evaluated; [`super::evaluation`] decides when and by whom.
 
-use super::handlers::{Handled, decide as decide_now};
-use crate::{events::log::Logged, node::Context, store::Source};
+use crate::store::Source;
 use raft::{ClusterState, Command, ConfigState, Evidence, Model, Sprt, state_machine::EVIDENCE_GAMES_MIN};
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 use wire::Hash;
 
 /// Evaluations of one candidate that may fail or expire in a row before it is given up. The reference has 3; here the death
@@ -81,14 +80,6 @@ impl FeedbackLoop {
         }
         commands
     }
-}
-
-/// Has the leader look at the state now.
-///
-/// # Errors
-/// When no leader is known.
-pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
-    decide_now(node).await
 }
 
 #[cfg(test)]

@@ -14,6 +14,3 @@ pub mod regression;
 pub mod roles;
 pub mod scheduler;
 pub mod training;
-
-use crate::daemons::{handlers, health};
-use placement as work;

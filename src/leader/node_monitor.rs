@@ -3,15 +3,10 @@
 //! Pure but for its memory: it judges by its own clock since when something has been so, never by another node's clock.
 //! Every node watches; the leader acts.
 
-use super::{
-    handlers::{Handled, decide as decide_now},
-    health::View,
-};
-use crate::{events::log::Logged, node::Context};
+use crate::daemons::health::View;
 use raft::{ClusterState, Command, LeaseKind, NodeId};
 use std::{
     collections::BTreeMap,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -106,20 +101,13 @@ impl NodeMonitor {
     }
 }
 
-/// Has the leader look at the state now.
-///
-/// # Errors
-/// When no leader is known.
-pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
-    decide_now(node).await
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        daemons::{fixture::World, training::Training},
+        daemons::fixture::World,
         events::{Event, caused},
+        leader::training::Training,
     };
 
     fn names(commands: &[Command]) -> Vec<String> {

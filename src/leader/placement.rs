@@ -1,5 +1,6 @@
-//! Who does exclusive work, and when to try again after it failed. Pure; shared by the daemons that grant leases.
+//! Who does exclusive work, and when to try again after it failed. Pure; shared by the deciders that grant leases.
 
+use crate::backoff::Backoff;
 use raft::{ClusterState, LeaseKind, NodeId};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,8 +10,8 @@ use wire::Hash;
 
 /// How long the holder of a lease may stay silent; it renews three times as often.
 pub const LEASE_TTL: Duration = Duration::from_secs(12);
-const PAUSE_MIN: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Before work that failed is granted again.
+const PAUSE: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(60) };
 
 /// A node's weight for a thing: the same on every node, evenly spread (rendezvous hashing, Thaler & Ravishankar 1998).
 #[must_use]
@@ -54,9 +55,9 @@ pub fn choose_other(
 
 /// Holds work back that failed, for longer each time. What it remembers is only this leader's memory.
 #[derive(Debug, Default)]
-pub struct Backoff(BTreeMap<String, (u32, u64)>);
+pub struct RetryPauses(BTreeMap<String, (u32, u64)>);
 
-impl Backoff {
+impl RetryPauses {
     /// Whether work that has failed `failures` times in a row may be granted at `now_ms`.
     pub fn allows(&mut self, work: &str, failures: u32, now_ms: u64) -> bool {
         if failures == 0 {
@@ -67,23 +68,22 @@ impl Backoff {
         if seen.0 != failures {
             *seen = (failures, now_ms);
         }
-        let pause = PAUSE_MIN.saturating_mul(1 << (failures - 1).min(6)).min(PAUSE_MAX);
-        now_ms.saturating_sub(seen.1) >= pause.as_millis() as u64
+        now_ms.saturating_sub(seen.1) >= PAUSE.pause(failures).as_millis() as u64
     }
 }
 
 /// How long this leader has seen a thing as it is, by its own clock: the times in the state are of other clocks, which
 /// may be wrong.
 #[derive(Debug)]
-pub struct Seen<T>(BTreeMap<String, (T, u64)>);
+pub struct FirstSeen<T>(BTreeMap<String, (T, u64)>);
 
-impl<T> Default for Seen<T> {
+impl<T> Default for FirstSeen<T> {
     fn default() -> Self {
         Self(BTreeMap::new())
     }
 }
 
-impl<T: PartialEq> Seen<T> {
+impl<T: PartialEq> FirstSeen<T> {
     /// Milliseconds since it was first seen to be `thing`.
     pub fn age_ms(&mut self, what: &str, thing: T, now_ms: u64) -> u64 {
         match self.0.get(what) {
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_thing_ages_while_it_stays_as_it_is() {
-        let mut seen = Seen::default();
+        let mut seen = FirstSeen::default();
         let ages = [(1, 100), (1, 150), (2, 160), (2, 170), (1, 180), (1, 90), (1, 95)];
         assert_eq!(ages.map(|(thing, now)| seen.age_ms("it", thing, now)), [0, 50, 0, 10, 0, 0, 5]);
         assert_eq!(seen.age_ms("other", 1, 200), 0);
@@ -146,15 +146,15 @@ mod tests {
 
     #[test]
     fn failures_wait_longer_each_time() {
-        let mut backoff = Backoff::default();
-        assert!(backoff.allows("w", 0, 0));
-        assert!(!backoff.allows("w", 1, 0));
-        assert!(!backoff.allows("w", 1, 999));
-        assert!(backoff.allows("w", 1, 1000));
-        assert!(!backoff.allows("w", 2, 2000));
-        assert!(backoff.allows("w", 2, 4000));
-        assert!(!backoff.allows("w", 40, 5000));
-        assert!(backoff.allows("w", 40, 65_000));
-        assert!(backoff.allows("w", 0, 65_000));
+        let mut pauses = RetryPauses::default();
+        assert!(pauses.allows("w", 0, 0));
+        assert!(!pauses.allows("w", 1, 0));
+        assert!(!pauses.allows("w", 1, 999));
+        assert!(pauses.allows("w", 1, 1000));
+        assert!(!pauses.allows("w", 2, 2000));
+        assert!(pauses.allows("w", 2, 4000));
+        assert!(!pauses.allows("w", 40, 5000));
+        assert!(pauses.allows("w", 40, 65_000));
+        assert!(pauses.allows("w", 0, 65_000));
     }
 }

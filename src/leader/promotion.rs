@@ -2,7 +2,7 @@
 //!
 //! The state machine checks the same evidence again when it applies `Promote`: this only decides when to ask.
 
-use super::auto_promotion::{Verdict, judge};
+use super::auto_promotion::{CandidateVerdict, judge};
 use crate::config::EvaluationConfig;
 use raft::{ClusterState, Command};
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ impl Promotion {
             for (position, &candidate) in config.candidates.iter().enumerate() {
                 let Some(model) = state.models.get(&candidate) else { continue };
                 match judge(state, config, model, position, settings) {
-                    Verdict::Wait(reason) => {
+                    CandidateVerdict::Wait(reason) => {
                         if self.0.get(&candidate) != Some(&reason) {
                             tracing::info!(
                                 config = config_key,
@@ -33,14 +33,14 @@ impl Promotion {
                         }
                         skipped.insert(candidate, reason);
                     }
-                    Verdict::Promote => commands.push(Command::Promote {
+                    CandidateVerdict::Promote => commands.push(Command::Promote {
                         config_key: config_key.clone(),
                         candidate,
                         expected_champion: config.champion,
                         elo_delta_min: settings.elo_delta_min,
                         at_ms,
                     }),
-                    Verdict::Reject(reason) => {
+                    CandidateVerdict::Reject(reason) => {
                         tracing::info!(
                             config = config_key,
                             candidate = candidate.short(),

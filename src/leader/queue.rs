@@ -5,18 +5,13 @@
 //! configuration waits for ever while nodes are few. At each turn of the leader a node gets one lease at most.
 
 use super::{
-    handlers::{Handled, decide as decide_now},
-    health::View,
+    placement::choose_other,
     training::{CANDIDATES_WAITING_MAX, pauses},
-    work::choose_other,
 };
-use crate::{events::caused::node_name, events::log::Logged, node::Context};
+use crate::{daemons::health::View, events::caused::node_name};
 use raft::{ClusterState, Command, ConfigState, LeaseKind, LeaseSlot};
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 use wire::Hash;
 
 /// Items that are told, at most.
@@ -212,21 +207,12 @@ impl Queue {
     }
 }
 
-/// Has the leader look at the state now.
-///
-/// # Errors
-/// When no leader is known.
-pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
-    decide_now(node).await
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemons::{
-        evaluation::Evaluation,
-        fixture::{KEY, World, hash},
-        training::Training,
+    use crate::{
+        daemons::fixture::{KEY, World, hash},
+        leader::{evaluation::Evaluation, training::Training},
     };
 
     const OTHER: &str = "square8_2p";

@@ -4,7 +4,7 @@
 //! state, so that every leader says the same. It is evaluated when nothing else waits for evaluation, and no longer than
 //! its test needs.
 
-use super::work::{Backoff, LEASE_TTL, Seen, choose_worker};
+use super::placement::{FirstSeen, LEASE_TTL, RetryPauses, choose_worker};
 use crate::learner::{
     evaluation::WATCH_GAMES,
     sprt::{elo_of_games, llr_of_games, wald},
@@ -27,7 +27,7 @@ pub const GAMES_MAX: u64 = 1_000;
 
 /// What the games show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ChampionVerdict {
     /// Not enough yet.
     Open,
     /// It is not worse than the one before.
@@ -38,17 +38,17 @@ pub enum Verdict {
 
 /// The verdict on a champion's games against the one before it.
 #[must_use]
-pub fn judge(watch: &Watch, seats: u8) -> Verdict {
+pub fn judge(watch: &Watch, seats: u8) -> ChampionVerdict {
     let shows = |(elo0, elo1)| wald(llr_of_games(watch.wins, watch.games, seats, elo0, elo1), RISK, RISK);
     if watch.games < GAMES_MIN {
-        Verdict::Open
+        ChampionVerdict::Open
     } else if shows(CRITICAL) == Some(true) {
-        Verdict::Regressed(Severity::Critical)
+        ChampionVerdict::Regressed(Severity::Critical)
     } else {
         match shows(MINOR) {
-            Some(true) => Verdict::Regressed(Severity::Minor),
-            Some(false) => Verdict::Sound,
-            None => Verdict::Open,
+            Some(true) => ChampionVerdict::Regressed(Severity::Minor),
+            Some(false) => ChampionVerdict::Sound,
+            None => ChampionVerdict::Open,
         }
     }
 }
@@ -64,10 +64,10 @@ fn report(config: &ConfigState, at_ms: u64) -> Option<Command> {
     let seats = seats(config)?;
     let known = config.steering.regression.as_ref();
     let severity = match (judge(&watch, seats), known) {
-        (Verdict::Regressed(found), None) => Some(found),
-        (Verdict::Regressed(found), Some(known)) if found > known.severity => Some(found),
-        (Verdict::Sound, Some(known)) if minor(known) && watch.at_ms > known.since_ms => None,
-        (Verdict::Open | Verdict::Sound | Verdict::Regressed(_), _) => return None,
+        (ChampionVerdict::Regressed(found), None) => Some(found),
+        (ChampionVerdict::Regressed(found), Some(known)) if found > known.severity => Some(found),
+        (ChampionVerdict::Sound, Some(known)) if minor(known) && watch.at_ms > known.since_ms => None,
+        (ChampionVerdict::Open | ChampionVerdict::Sound | ChampionVerdict::Regressed(_), _) => return None,
     };
     let elo = elo_of_games(watch.wins, watch.games, seats);
     Some(Command::ReportRegression {
@@ -93,8 +93,8 @@ fn minor(regression: &Regression) -> bool {
 /// What the leader remembers: since when it has seen each champion at its last round.
 #[derive(Debug, Default)]
 pub struct Watching {
-    seen: Seen<(u64, u32)>,
-    backoff: Backoff,
+    seen: FirstSeen<(u64, u32)>,
+    retries: RetryPauses,
 }
 
 impl Watching {
@@ -107,7 +107,7 @@ impl Watching {
             let age_ms = self.seen.age_ms(key, (config.generation, rounds), at_ms);
             if !wanted(config)
                 || u128::from(age_ms) < every.as_millis()
-                || !self.backoff.allows(key, config.evaluation.failures, at_ms)
+                || !self.retries.allows(key, config.evaluation.failures, at_ms)
             {
                 continue;
             }
@@ -133,7 +133,9 @@ fn wanted(config: &ConfigState) -> bool {
     let open = match (&steering.watch, seats(config)) {
         (_, None) => false,
         (None, Some(_)) => true,
-        (Some(watch), Some(seats)) => watch.games < GAMES_MAX && judge(watch, seats) != Verdict::Sound,
+        (Some(watch), Some(seats)) => {
+            watch.games < GAMES_MAX && judge(watch, seats) != ChampionVerdict::Sound
+        }
     };
     // What is known to be critical is on its way out. A minor one may turn out to be none, or worse.
     let known = steering.regression.as_ref();
@@ -161,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_verdict_on_sums_of_games() {
-        use Verdict::{Open, Regressed, Sound};
+        use ChampionVerdict::{Open, Regressed, Sound};
         let (minor, critical) = (Regressed(Severity::Minor), Regressed(Severity::Critical));
         let table = [
             (watch(0, 48), Open, "too few, however clear"),
@@ -200,17 +202,17 @@ mod tests {
                 }
                 games += u64::from(WATCH_GAMES);
                 let verdict = judge(&watch(wins, games), 2);
-                if verdict != Verdict::Open && !spoken {
+                if verdict != ChampionVerdict::Open && !spoken {
                     spoken = true;
                     found[3] += games as f64;
                 }
                 match verdict {
-                    Verdict::Open => {}
-                    Verdict::Sound => {
+                    ChampionVerdict::Open => {}
+                    ChampionVerdict::Sound => {
                         found[0] += f64::from(worst.is_none());
                         break;
                     }
-                    Verdict::Regressed(severity) => worst = worst.max(Some(severity)),
+                    ChampionVerdict::Regressed(severity) => worst = worst.max(Some(severity)),
                 }
                 if worst == Some(Severity::Critical) {
                     break;
@@ -368,7 +370,7 @@ mod tests {
         let evidence = world.state.models.get(&hash("b")).unwrap().evidence.clone();
         round(&mut world, 1, 49);
         assert_eq!(
-            crate::daemons::promotion::Promotion::default().decide(
+            crate::leader::promotion::Promotion::default().decide(
                 &world.state,
                 &EvaluationConfig::default(),
                 0

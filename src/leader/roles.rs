@@ -1,9 +1,6 @@
 //! DaemonEventHandlers: a new leader announces itself. Who leads is Raft's alone; this only tells everybody.
 
-use super::handlers::{Handled, decide as decide_now};
-use crate::{events::log::Logged, node::Context};
 use raft::{ClusterState, Command, NodeId};
-use std::sync::Arc;
 
 /// What the leader of `term` proposes.
 #[must_use]
@@ -13,14 +10,6 @@ pub fn decide(state: &ClusterState, me: NodeId, term: u64, at_ms: u64) -> Vec<Co
         return Vec::new();
     }
     vec![Command::SetLeader { node: me, term, at_ms }]
-}
-
-/// Has the leader look at the state now.
-///
-/// # Errors
-/// When no leader is known.
-pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
-    decide_now(node).await
 }
 
 #[cfg(test)]

@@ -3,10 +3,9 @@
 //! Invariant: time goes to configurations in proportion to their weights in the long run, and every one gets its turn: no
 //! weight is less than [`FLOOR`] of the mean, and a queue that is fair over time gives out the turns. Every target says why.
 
-use super::handlers::{Handled, decide as decide_now};
-use crate::{events::log::Logged, node::Context};
+use crate::text;
 use raft::{ClusterState, Command, ConfigState, SelfplayTarget, TEXT_BYTES_MAX};
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 /// Search deepens by a quarter of the full budget with every promotion, from half of it: an untrained network gains little
 /// from search, and shallow games are many. Fewer still do not pay where training is the slower part: 300 games at 8
@@ -48,8 +47,7 @@ pub fn target(config: &ConfigState, least: f64, simulations: u32) -> SelfplayTar
     if factor != 1.0 {
         reason += &format!("; {deepened} instead, x{factor} ({})", steering.feedback.reason);
     }
-    let cut = (0..=reason.len().min(TEXT_BYTES_MAX)).rev().find(|end| reason.is_char_boundary(*end));
-    reason.truncate(cut.unwrap_or_default());
+    let reason = text::clip(&reason, TEXT_BYTES_MAX).to_owned();
     SelfplayTarget { weight, simulations: deepened, paused: false, reason }
 }
 
@@ -96,14 +94,6 @@ impl<K: Ord + Copy> FairQueue<K> {
     pub fn took(&mut self, key: K, seconds: f64, weight: f64) {
         self.ends.insert(key, self.now + seconds / weight.max(1e-6));
     }
-}
-
-/// Has the leader look at the state now.
-///
-/// # Errors
-/// When no leader is known.
-pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
-    decide_now(node).await
 }
 
 #[cfg(test)]

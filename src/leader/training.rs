@@ -1,19 +1,14 @@
 //! TrainingCoordinator, the leader's half: who trains, and when. The holder's half is [`crate::daemons::trainer`].
 
-use super::handlers::{Handled, decide as decide_now};
-use super::{
-    handlers::{propose, trigger},
-    health::View,
-    work::{Backoff, LEASE_TTL, Seen, choose_worker},
-};
+use super::placement::{FirstSeen, LEASE_TTL, RetryPauses, choose_worker};
 use crate::{
-    clock::now_ms,
-    events::{EvaluationBackpressure, Event, Regression, log::Logged},
-    node::Context,
+    daemons::health::View,
+    events::{EvaluationBackpressure, Event, Regression, envelope::RAFT, log::Logged},
+    text::clip,
 };
 use raft::{ClusterState, Command, ConfigState, LeaseKind, Severity, Steering, TEXT_BYTES_MAX};
 use serde::{Deserialize, Serialize};
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 use wire::Hash;
 
 /// Candidates that may wait for their verdict before training pauses. A second one would learn from games of the same
@@ -54,14 +49,7 @@ pub fn learning_rate(steering: &Steering) -> (f64, String) {
         reasons.push(format!("held at x {scale}"));
     }
     let reason = if reasons.is_empty() { "as set".to_owned() } else { reasons.join(", ") };
-    (scale, clipped(&reason))
-}
-
-/// As much of a text as a command may carry.
-fn clipped(text: &str) -> String {
-    let fits = |end: &usize| text.is_char_boundary(*end);
-    let end = (0..=TEXT_BYTES_MAX.min(text.len())).rev().find(fits).unwrap_or(0);
-    text[..end].to_owned()
+    (scale, clip(&reason, TEXT_BYTES_MAX).to_owned())
 }
 
 /// Why no training starts. Each cause ends by itself, and training goes on when none is left.
@@ -113,8 +101,8 @@ pub fn pauses(config: &ConfigState, view: &View) -> Vec<Pause> {
 /// What the leader remembers.
 #[derive(Debug, Default)]
 pub struct Training {
-    backoff: Backoff,
-    regressions: Seen<Option<(Hash, Severity, bool)>>,
+    retries: RetryPauses,
+    regressions: FirstSeen<Option<(Hash, Severity, bool)>>,
 }
 
 impl Training {
@@ -179,7 +167,7 @@ impl Training {
                 && config.champion_games >= config.threshold;
             if !due
                 || !pauses(config, view).is_empty()
-                || !self.backoff.allows(key, config.training.failures, at_ms)
+                || !self.retries.allows(key, config.training.failures, at_ms)
             {
                 continue;
             }
@@ -209,8 +197,17 @@ fn adjust(config: &ConfigState, at_ms: u64) -> Option<Command> {
     })
 }
 
-/// What an event asks for that did not come from an applied command, if it asks for anything that all must agree on.
-fn asked(logged: &Logged, at_ms: u64) -> Option<Command> {
+/// What says that an event has been acted upon: the hash of its id. Commands that every node proposes for the same event
+/// carry it, and count once. None: the event tells of an applied command, so that there is nothing to propose.
+fn trigger(logged: &Logged) -> Option<Hash> {
+    let Logged { origin, epoch, sequence, .. } = logged;
+    (origin != RAFT).then(|| Hash::of(format!("{origin}/{epoch}/{sequence}").as_bytes()))
+}
+
+/// What an event asks for that did not come from an applied command, if it asks for anything that all must agree on. Every
+/// node that handles the event proposes it.
+#[must_use]
+pub fn asked(logged: &Logged, at_ms: u64) -> Option<Command> {
     let trigger = Some(trigger(logged)?);
     let regressed = |event: &Regression, severity| Command::ReportRegression {
         config_key: event.config_key.clone(),
@@ -218,7 +215,7 @@ fn asked(logged: &Logged, at_ms: u64) -> Option<Command> {
         severity,
         elo_drop: event.elo_drop,
         games: event.games_played,
-        reason: clipped(&told(&event.reason, &event.node_id)),
+        reason: told(&event.reason, &event.node_id),
         trigger,
         at_ms,
     };
@@ -246,8 +243,12 @@ fn asked(logged: &Logged, at_ms: u64) -> Option<Command> {
         Some(Command::Rollback {
             config_key: event.config_key.clone(),
             expected_champion: event.model_id,
-            reason: clipped(&told(&event.reason, &event.node_id)),
-            triggered_by: if logged.injected { "operator".to_owned() } else { clipped(&event.node_id) },
+            reason: told(&event.reason, &event.node_id),
+            triggered_by: if logged.injected {
+                "operator".to_owned()
+            } else {
+                clip(&event.node_id, TEXT_BYTES_MAX).to_owned()
+            },
             trigger,
             at_ms,
         })
@@ -258,18 +259,8 @@ fn asked(logged: &Logged, at_ms: u64) -> Option<Command> {
 
 /// A reason, or at least who says so.
 fn told(reason: &str, node: &str) -> String {
-    if reason.is_empty() { format!("told by {node}") } else { reason.to_owned() }
-}
-
-/// Proposes what the event asks for, or has the leader look at the state now.
-///
-/// # Errors
-/// When there is no quorum.
-pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
-    match asked(&logged, now_ms()) {
-        Some(command) => propose(&node, command).await,
-        None => decide_now(node).await,
-    }
+    let reason = if reason.is_empty() { format!("told by {node}") } else { reason.to_owned() };
+    clip(&reason, TEXT_BYTES_MAX).to_owned()
 }
 
 #[cfg(test)]
@@ -459,7 +450,7 @@ mod tests {
                 other => panic!("{other}"),
             };
             assert!(trigger(&command).is_some() && trigger(&command) == trigger(&again));
-            assert_eq!(asked(&logged(crate::events::envelope::RAFT, name, payload), 7), None, "{name}");
+            assert_eq!(asked(&logged(RAFT, name, payload), 7), None, "{name}");
         }
         let other = serde_json::json!({"node_id": "node-2"});
         assert_eq!(asked(&logged("peer", "HOST_OFFLINE", other), 7), None);

@@ -11,10 +11,10 @@ use crate::{
         health::View,
         idle_shutdown::{Handover, handover},
         supervisor::DaemonFailures,
-        training::{Pause, pauses},
     },
     devices::DevicesView,
     events::{caused::node_name, runner::HandlerStatus},
+    leader::training::{Pause, pauses},
 };
 use raft::{ClusterState, ConfigState, LeaseKind, LeaseSlot, Metrics, NodeId, Promotion, Role, Steering};
 use serde::{Deserialize, Serialize};

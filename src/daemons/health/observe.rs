@@ -11,7 +11,7 @@ use std::{
 };
 
 /// A host is offline when its connection has been gone for this long, as the leader judges it.
-const LOST_AFTER: Duration = crate::daemons::node_monitor::LOST_AFTER;
+const LOST_AFTER: Duration = crate::leader::node_monitor::LOST_AFTER;
 /// A host that was never reached is unknown for this long, which is enough to dial it several times.
 const UNSEEN: Duration = Duration::from_secs(10);
 /// More than half must be online for this long before the cluster is healthy again.

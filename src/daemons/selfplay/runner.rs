@@ -5,7 +5,7 @@
 
 use super::{Orders, TURN, Table};
 use crate::{
-    daemons::scheduler::FairQueue,
+    leader::scheduler::FairQueue,
     learner::{
         selfplay::Selfplay,
         waves::{Begin, Waves},

@@ -25,7 +25,7 @@ pub use cluster_state::{
     ELO_INITIAL, EVIDENCE_SEGMENTS_MAX, Evidence, Fallback, Feedback, HOLDERS_MAX, Leader, Lease, LeaseKind,
     LeaseSlot, Model, ModelInfo, ModelStatus, Node, NodeId, Promotion, Refusal, Regression, Response,
     Segment, SelfplayTarget, Severity, Shards, Sprt, Steering, TEXT_BYTES_MAX, TrainingReport, Watch,
-    state_machine, voters,
+    command, state_machine, voters,
 };
 pub use error::{InitializeError, JoinError, ProposeError, ReadError, StartError, StoreError};
 pub use handle::{RaftConfig, RaftHandle};

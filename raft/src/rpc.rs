@@ -7,6 +7,7 @@ use crate::{
     error::ReadError,
     types::{LogId, MESSAGE_BYTES_MAX, Membership, TypeConfig, Vote, kind},
 };
+use cluster_state::command::RegisterNode;
 use cluster_state::{Command, NodeId, Response};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, TransferLeaderResponse, VoteRequest,
@@ -36,7 +37,7 @@ impl NodeInfo {
     /// The command that registers this node.
     #[must_use]
     pub fn register(self, at_ms: u64) -> Command {
-        Command::RegisterNode {
+        Command::RegisterNode(RegisterNode {
             peer_id: self.peer_id,
             name: self.name,
             addrs: self.addrs,
@@ -44,7 +45,7 @@ impl NodeInfo {
             version: self.version,
             boot: self.boot,
             at_ms,
-        }
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use crate::{
     rpc::{NodeInfo, Reply, Request, SnapshotPiece},
     types::{Entry, LogId, Member, Membership, TypeConfig, Vote},
 };
+use cluster_state::command::SetLeader;
 use cluster_state::{
     Command, Refusal, Response,
     samples::{commands, hash},
@@ -30,7 +31,7 @@ pub(crate) fn entries() -> Vec<Entry> {
         Entry { log_id: log_id(1, 3), payload: EntryPayload::Blank },
         Entry {
             log_id: log_id(1, 4),
-            payload: EntryPayload::Normal(Command::SetLeader { node: 1, term: 2, at_ms: 3 }),
+            payload: EntryPayload::Normal(Command::SetLeader(SetLeader { node: 1, term: 2, at_ms: 3 })),
         },
         Entry { log_id: log_id(1, 5), payload: EntryPayload::Membership(membership().membership().clone()) },
     ]

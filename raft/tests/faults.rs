@@ -1,6 +1,7 @@
 //! Kills, cuts and losses.
 
 use crate::support::{Cluster, PATIENCE, mark, peer, quick};
+use cluster_state::command::SetLeader;
 use raft::{Command, ProposeError, ReadError, Response, Timing};
 use std::{
     sync::{
@@ -191,7 +192,7 @@ async fn chaos(seed: u64) {
         let through = cluster.node(up[rng.random_range(0..up.len())]).clone();
         for _ in 0..3 {
             next += 1;
-            let command = Command::SetLeader { node: 1, term: 1000 + next, at_ms: next };
+            let command = Command::SetLeader(SetLeader { node: 1, term: 1000 + next, at_ms: next });
             match through.propose_within(command, Duration::from_millis(700)).await {
                 Ok(Response::Done | Response::Unchanged) => {
                     acknowledged.store(next, Ordering::SeqCst);

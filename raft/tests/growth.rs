@@ -1,6 +1,7 @@
 //! Founding, joining, voters, replacement.
 
 use crate::support::{Cluster, PATIENCE, peer, quick};
+use cluster_state::command::SetOnline;
 use raft::{Command, JoinError, RaftHandle, Response};
 use std::{collections::BTreeSet, fs, time::Duration};
 
@@ -25,13 +26,13 @@ async fn a_lone_founder_grows_to_three_voters_and_five_nodes() {
     assert_eq!(cluster.voters(), BTreeSet::from([1, 2, 3]));
     // Learners forward as followers do.
     for n in cluster.up() {
-        let command = Command::SetOnline {
+        let command = Command::SetOnline(SetOnline {
             node: 5,
             online: n % 2 == 0,
             reason: "test".into(),
             observed_boot: cluster.node(n).local().nodes[&5].boot,
             at_ms: n,
-        };
+        });
         let response = cluster.propose(n, command).await;
         assert!(matches!(response, Response::Online { .. } | Response::Unchanged), "{response:?}");
         let state = cluster.node(n).linearizable().await.unwrap();

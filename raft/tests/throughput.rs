@@ -1,6 +1,7 @@
 //! How fast commands commit, with real files.
 
 use crate::support::{Cluster, mark, quick};
+use cluster_state::command::ModelHeld;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
@@ -28,8 +29,11 @@ async fn commits_per_second() {
             for i in 0..40 {
                 let at = Instant::now();
                 let node_id = 1 + client % 3;
-                let command =
-                    raft::Command::ModelHeld { model: wire::Hash([9; 32]), node: node_id, at_ms: i };
+                let command = raft::Command::ModelHeld(ModelHeld {
+                    model: wire::Hash([9; 32]),
+                    node: node_id,
+                    at_ms: i,
+                });
                 let refused = node.propose(command).await;
                 assert!(matches!(refused, Err(raft::ProposeError::Refused(_))), "{refused:?}");
                 times.push(at.elapsed());

@@ -12,6 +12,7 @@ use crate::{
     node::{Context, WorkError, blocking},
     store::{self, paths},
 };
+use cluster_state::command::ModelHeld;
 use futures::StreamExt;
 use kernels::Checkpoint;
 use raft::{ClusterState, Command, NodeId};
@@ -213,7 +214,7 @@ async fn hold(node: &Context, state: &ClusterState, want: &Wanted) -> Result<(),
     let bytes = node.obtain(*model, &known.holders).await?;
     // What does not load is not held.
     blocking(move || Checkpoint::from_bytes(&bytes).map(|_| ())).await??;
-    node.propose(Command::ModelHeld { model: *model, node: node.id, at_ms: now_ms() }).await?;
+    node.propose(Command::ModelHeld(ModelHeld { model: *model, node: node.id, at_ms: now_ms() })).await?;
     Ok(())
 }
 
@@ -249,6 +250,7 @@ pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World, hash};
+    use cluster_state::command::{Appoint, RegisterNode, Rollback, SetOnline};
     use raft::{LeaseKind, Response};
 
     #[test]
@@ -337,17 +339,17 @@ mod tests {
     }
 
     fn held(model: &str, node: NodeId) -> Command {
-        Command::ModelHeld { model: hash(model), node, at_ms: 1 }
+        Command::ModelHeld(ModelHeld { model: hash(model), node, at_ms: 1 })
     }
 
     fn appoint(world: &World, model: &str) -> Command {
-        Command::Appoint {
+        Command::Appoint(Appoint {
             config_key: KEY.into(),
             model: hash(model),
             expected_champion: world.state.config(KEY).unwrap().champion,
             reason: "drill".into(),
             at_ms: 1,
-        }
+        })
     }
 
     /// Names of the events about distribution; of each completion the hosts that hold the model and those that are away.
@@ -374,20 +376,28 @@ mod tests {
         assert_eq!(told(&caused_by(&mut world, command)), ["started 5"]);
         assert_eq!(told(&caused_by(&mut world, held("a", 4))), [""; 0]);
         let observed_boot = world.state.nodes[&5].boot;
-        let away = Command::SetOnline { node: 5, online: false, reason: "x".into(), observed_boot, at_ms: 1 };
+        let away = Command::SetOnline(SetOnline {
+            node: 5,
+            online: false,
+            reason: "x".into(),
+            observed_boot,
+            at_ms: 1,
+        });
         let all = "complete node-1 node-2 node-3 node-4 away node-5";
         assert_eq!(told(&caused_by(&mut world, away)), [all], "the last that lacked it is away");
         world.online(5, true);
         assert_eq!(told(&caused_by(&mut world, held("a", 5))), [""; 0], "once");
 
         // Back to what everybody holds: complete at once, and once.
-        let rollback = |world: &World| Command::Rollback {
-            config_key: KEY.into(),
-            expected_champion: Some(world.state.config(KEY).unwrap().champion),
-            reason: "drill".into(),
-            triggered_by: "test".into(),
-            trigger: None,
-            at_ms: 1,
+        let rollback = |world: &World| {
+            Command::Rollback(Rollback {
+                config_key: KEY.into(),
+                expected_champion: Some(world.state.config(KEY).unwrap().champion),
+                reason: "drill".into(),
+                triggered_by: "test".into(),
+                trigger: None,
+                at_ms: 1,
+            })
         };
         let command = rollback(&world);
         let everybody = "complete node-1 node-2 node-3 node-4 node-5 away ";
@@ -400,7 +410,7 @@ mod tests {
         let command = appoint(&world, "b");
         assert_eq!(told(&caused_by(&mut world, command)), ["started 5"]);
         assert_eq!(told(&caused_by(&mut world, held("b", 5))), [everybody]);
-        world.apply(Command::RegisterNode {
+        world.apply(Command::RegisterNode(RegisterNode {
             peer_id: "peer-6".into(),
             name: "host-6".into(),
             addrs: vec![],
@@ -408,7 +418,7 @@ mod tests {
             version: "0".into(),
             boot: 6,
             at_ms: 1,
-        });
+        }));
         let command = rollback(&world);
         assert_eq!(told(&caused_by(&mut world, command)), ["started 6"]);
         let six = "complete node-1 node-2 node-3 node-4 node-5 node-6 away ";

@@ -1,5 +1,10 @@
 //! A cluster's state for table tests, made by applying commands.
 
+use cluster_state::command::{
+    CancelLease, CompleteEvaluation, CompleteTraining, FailLease, GrantLease, InitConfig, ModelHeld, Promote,
+    RegisterNode, RegisterSegment, Reject, ReportRegression, SetBackpressure, SetCurriculum, SetDraining,
+    SetFeedback, SetLeader, SetOnline, ThresholdReached,
+};
 use raft::{
     ClusterState, Command, Evidence, Feedback, LeaseKind, ModelInfo, NodeId, Response, SelfplayTarget,
     Severity, Sprt, TrainingReport, state_machine,
@@ -28,7 +33,7 @@ impl World {
         let mut world =
             Self { state: ClusterState::default(), now: 1_000_000, journal: vec![], index: 0, segments: 0 };
         for id in 1..=count {
-            world.apply(Command::RegisterNode {
+            world.apply(Command::RegisterNode(RegisterNode {
                 peer_id: format!("peer-{id}"),
                 name: format!("host-{id}"),
                 addrs: vec![],
@@ -36,7 +41,7 @@ impl World {
                 version: "0".into(),
                 boot: id,
                 at_ms: world.now,
-            });
+            }));
         }
         world.init(KEY, "untrained");
         for node in 1..=count {
@@ -46,14 +51,14 @@ impl World {
     }
 
     fn init(&mut self, key: &str, champion: &str) {
-        self.apply(Command::InitConfig {
+        self.apply(Command::InitConfig(InitConfig {
             config_key: key.into(),
             champion: hash(champion),
             size: 1,
             threshold: 500,
             target: SelfplayTarget::default(),
             at_ms: self.now,
-        });
+        }));
     }
 
     /// A second configuration.
@@ -70,13 +75,13 @@ impl World {
     }
 
     pub(crate) fn lead(&mut self, node: NodeId, term: u64) {
-        self.apply(Command::SetLeader { node, term, at_ms: self.now });
+        self.apply(Command::SetLeader(SetLeader { node, term, at_ms: self.now }));
     }
 
     pub(crate) fn online(&mut self, node: NodeId, online: bool) {
         let observed_boot = self.state.nodes[&node].boot;
         let reason = "test".into();
-        self.apply(Command::SetOnline { node, online, reason, observed_boot, at_ms: self.now });
+        self.apply(Command::SetOnline(SetOnline { node, online, reason, observed_boot, at_ms: self.now }));
     }
 
     pub(crate) fn offline(&mut self, node: NodeId) {
@@ -84,7 +89,12 @@ impl World {
     }
 
     pub(crate) fn drain(&mut self, node: NodeId, draining: bool) {
-        self.apply(Command::SetDraining { node, draining, reason: "maintenance".into(), at_ms: self.now });
+        self.apply(Command::SetDraining(SetDraining {
+            node,
+            draining,
+            reason: "maintenance".into(),
+            at_ms: self.now,
+        }));
     }
 
     /// Registers a segment of `games` on every online node and returns its name.
@@ -108,7 +118,7 @@ impl World {
     fn register(&mut self, key: &str, games: u64, source: &str, model: Hash, holders: Vec<NodeId>) -> Hash {
         self.segments += 1;
         let hash = hash(&format!("segment {}", self.segments));
-        self.apply(Command::RegisterSegment {
+        self.apply(Command::RegisterSegment(RegisterSegment {
             hash,
             config_key: key.into(),
             games,
@@ -117,7 +127,7 @@ impl World {
             model,
             holders,
             at_ms: self.now,
-        });
+        }));
         hash
     }
 
@@ -127,7 +137,11 @@ impl World {
 
     pub(crate) fn cross_in(&mut self, key: &str) {
         let crossing = self.state.config(key).unwrap().crossings + 1;
-        self.apply(Command::ThresholdReached { config_key: key.into(), crossing, at_ms: self.now });
+        self.apply(Command::ThresholdReached(ThresholdReached {
+            config_key: key.into(),
+            crossing,
+            at_ms: self.now,
+        }));
     }
 
     pub(crate) fn grant(&mut self, kind: LeaseKind, node: NodeId, subject: Option<Hash>) -> u64 {
@@ -142,7 +156,14 @@ impl World {
         subject: Option<Hash>,
     ) -> u64 {
         let config_key = key.into();
-        let grant = Command::GrantLease { kind, config_key, node, subject, ttl_ms: 12_000, at_ms: self.now };
+        let grant = Command::GrantLease(GrantLease {
+            kind,
+            config_key,
+            node,
+            subject,
+            ttl_ms: 12_000,
+            at_ms: self.now,
+        });
         match self.apply(grant) {
             Response::Lease(lease) => lease.epoch,
             other => panic!("{other:?}"),
@@ -150,7 +171,7 @@ impl World {
     }
 
     pub(crate) fn held(&mut self, name: &str, node: NodeId) {
-        self.apply(Command::ModelHeld { model: hash(name), node, at_ms: self.now });
+        self.apply(Command::ModelHeld(ModelHeld { model: hash(name), node, at_ms: self.now }));
     }
 
     /// Plays, crosses, trains on `node` and leaves a candidate called `name`.
@@ -170,14 +191,14 @@ impl World {
         let parent = self.state.config(key).unwrap().newest;
         let report =
             TrainingReport { epochs_trained: 1, final_loss: 1.0, val_loss: 1.0, samples: 9, seconds: 1.0 };
-        self.apply(Command::CompleteTraining {
+        self.apply(Command::CompleteTraining(CompleteTraining {
             config_key: key.into(),
             epoch,
             node,
             model: ModelInfo { hash: hash(name), size: 1, parent, step: epoch, generation: epoch },
             report,
             at_ms: self.now,
-        });
+        }));
     }
 
     /// An evaluation of `name` that passes, or fails, against the champion.
@@ -228,32 +249,38 @@ impl World {
         };
         change(&mut evidence);
         let config_key = KEY.into();
-        self.apply(Command::CompleteEvaluation { config_key, epoch, node, evidence, at_ms: self.now });
+        self.apply(Command::CompleteEvaluation(CompleteEvaluation {
+            config_key,
+            epoch,
+            node,
+            evidence,
+            at_ms: self.now,
+        }));
     }
 
     pub(crate) fn promote(&mut self, name: &str) {
-        self.apply(Command::Promote {
+        self.apply(Command::Promote(Promote {
             config_key: KEY.into(),
             candidate: hash(name),
             expected_champion: self.state.config(KEY).unwrap().champion,
             elo_delta_min: 25.0,
             at_ms: self.now,
-        });
+        }));
     }
 
     pub(crate) fn reject(&mut self, name: &str) {
         let reason = "test".into();
-        self.apply(Command::Reject {
+        self.apply(Command::Reject(Reject {
             config_key: KEY.into(),
             candidate: hash(name),
             reason,
             at_ms: self.now,
-        });
+        }));
     }
 
     /// The champion regressed, or no longer.
     pub(crate) fn regress(&mut self, severity: Option<Severity>, elo_drop: f64) {
-        self.apply(Command::ReportRegression {
+        self.apply(Command::ReportRegression(ReportRegression {
             config_key: KEY.into(),
             champion: None,
             severity,
@@ -262,25 +289,25 @@ impl World {
             reason: "test".into(),
             trigger: None,
             at_ms: self.now,
-        });
+        }));
     }
 
     /// An evaluation that its holder gives up.
     pub(crate) fn fail_evaluation(&mut self, name: &str, node: NodeId) {
         let epoch = self.grant(LeaseKind::Evaluation, node, Some(hash(name)));
-        self.apply(Command::FailLease {
+        self.apply(Command::FailLease(FailLease {
             kind: LeaseKind::Evaluation,
             config_key: KEY.into(),
             epoch,
             node,
             error: "disk full".into(),
             at_ms: self.now,
-        });
+        }));
     }
 
     /// Evaluation cannot keep up, or does again.
     pub(crate) fn press(&mut self, active: bool) {
-        self.apply(Command::SetBackpressure {
+        self.apply(Command::SetBackpressure(SetBackpressure {
             config_key: KEY.into(),
             active,
             depth: 9,
@@ -288,22 +315,28 @@ impl World {
             release_threshold: 2,
             trigger: None,
             at_ms: self.now,
-        });
+        }));
     }
 
     pub(crate) fn weigh(&mut self, key: &str, weight: f64, reason: &str) {
         let (config_key, reason) = (key.into(), reason.into());
-        self.apply(Command::SetCurriculum { config_key, weight, reason, emergency: false, at_ms: self.now });
+        self.apply(Command::SetCurriculum(SetCurriculum {
+            config_key,
+            weight,
+            reason,
+            emergency: false,
+            at_ms: self.now,
+        }));
     }
 
     /// Feedback asks for a deeper search.
     pub(crate) fn deepen(&mut self, simulations: f64, reason: &str) {
         let feedback = Feedback { simulations, reason: reason.into(), ..Feedback::default() };
-        self.apply(Command::SetFeedback { config_key: KEY.into(), feedback, at_ms: self.now });
+        self.apply(Command::SetFeedback(SetFeedback { config_key: KEY.into(), feedback, at_ms: self.now }));
     }
 
     pub(crate) fn cancel(&mut self, kind: LeaseKind, epoch: u64, reason: &str) {
         let (config_key, reason) = (KEY.into(), reason.into());
-        self.apply(Command::CancelLease { kind, config_key, epoch, reason, at_ms: self.now });
+        self.apply(Command::CancelLease(CancelLease { kind, config_key, epoch, reason, at_ms: self.now }));
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     node::{Context, EvaluationActivity, WorkError, blocking},
     store::{GameRecord, PendingSegment, SEGMENT_GAMES_MAX, Segment, Source},
 };
+use cluster_state::command::CompleteEvaluation;
 use kernels::{Backend as _, Network};
 use raft::{ClusterState, Command, Lease, LeaseKind};
 use std::{
@@ -85,13 +86,13 @@ async fn evaluate(node: Context, lease: Lease, cancel: CancellationToken) -> Res
     let evaluated = done.await.map_err(|_| WorkError::Stopped)?.ok_or(WorkError::Stopped)?;
     let mut evidence = evaluated.evidence;
     evidence.segments = record(&node, &key, candidate, evaluated.games, &cancel).await?;
-    Ok(Command::CompleteEvaluation {
+    Ok(Command::CompleteEvaluation(CompleteEvaluation {
         config_key: key,
         epoch: lease.epoch,
         node: node.id,
         evidence,
         at_ms: now_ms(),
-    })
+    }))
 }
 
 async fn network(node: &Context, state: &ClusterState, hash: Hash) -> Result<Arc<Network>, WorkError> {

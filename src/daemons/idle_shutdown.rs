@@ -16,6 +16,7 @@ use crate::{
     events::{Event, caused::node_name, log::Logged},
     node::{Context, WorkError},
 };
+use cluster_state::command::SetDraining;
 use raft::{ClusterState, Command, NodeId};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -187,7 +188,8 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
         };
         if let Some(draining) = drain {
             tracing::warn!(draining, reason, "this host drains itself, or no longer");
-            let command = Command::SetDraining { node: node.id, draining, reason, at_ms: now_ms() };
+            let command =
+                Command::SetDraining(SetDraining { node: node.id, draining, reason, at_ms: now_ms() });
             match node.shutdown.run_until_cancelled(node.propose(command)).await {
                 None => return Ok(()),
                 Some(Ok(_)) => {}
@@ -238,7 +240,12 @@ mod tests {
     fn world(nodes: u64, draining: Option<&str>) -> World {
         let mut world = World::with_nodes(nodes);
         if let Some(reason) = draining {
-            world.apply(Command::SetDraining { node: 3, draining: true, reason: reason.into(), at_ms: 1 });
+            world.apply(Command::SetDraining(SetDraining {
+                node: 3,
+                draining: true,
+                reason: reason.into(),
+                at_ms: 1,
+            }));
         }
         world
     }
@@ -290,7 +297,12 @@ mod tests {
     #[test]
     fn of_two_that_drain_the_smaller_id_goes_first() {
         let mut both = world(3, Some("idle for 1800 s"));
-        both.apply(Command::SetDraining { node: 2, draining: true, reason: "idle".into(), at_ms: 1 });
+        both.apply(Command::SetDraining(SetDraining {
+            node: 2,
+            draining: true,
+            reason: "idle".into(),
+            at_ms: 1,
+        }));
         check(&both, |_| {}, Step::Undrain("the voters that would stay are no quorum"));
         check(&both, |facts| facts.me = 2, Step::Stop);
     }
@@ -304,7 +316,12 @@ mod tests {
         check(&drained, |facts| facts.leads = true, Step::Undrain("it leads"));
         let mut holds = world(3, None);
         holds.play_on(9, vec![2, 3]);
-        holds.apply(Command::SetDraining { node: 3, draining: true, reason: "idle".into(), at_ms: 1 });
+        holds.apply(Command::SetDraining(SetDraining {
+            node: 3,
+            draining: true,
+            reason: "idle".into(),
+            at_ms: 1,
+        }));
         check(&holds, |_| {}, Step::Stay);
         check(&holds, |facts| facts.copies = 1, Step::Stop);
         check(&world(3, Some("maintenance")), |_| {}, Step::Stay);

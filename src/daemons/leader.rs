@@ -20,6 +20,7 @@ use crate::{
     learner,
     node::{Context, WorkError, blocking},
 };
+use cluster_state::command::{InitConfig, ModelHeld};
 use raft::{ClusterState, Command, Metrics};
 use std::{
     sync::Arc,
@@ -145,15 +146,15 @@ async fn found(node: &Context, state: &ClusterState) -> Result<Vec<Command>, Wor
         let seeded = blocking(move || learner::seeded(game)).await?;
         let size = seeded.len() as u64;
         let champion = node.keep(seeded).await?;
-        commands.push(Command::InitConfig {
+        commands.push(Command::InitConfig(InitConfig {
             config_key,
             champion,
             size,
             threshold: node.config.training.threshold_games,
             target: scheduler::target_of(0, node.config.selfplay.simulations),
             at_ms: now_ms(),
-        });
-        commands.push(Command::ModelHeld { model: champion, node: node.id, at_ms: now_ms() });
+        }));
+        commands.push(Command::ModelHeld(ModelHeld { model: champion, node: node.id, at_ms: now_ms() }));
     }
     Ok(commands)
 }

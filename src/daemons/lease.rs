@@ -9,6 +9,7 @@ use crate::{
     clock::now_ms,
     node::{Context, WorkError},
 };
+use cluster_state::command::{FailLease, RenewLease};
 use raft::{ClusterState, Command, Lease, LeaseKind, NodeId, ProposeError, Refusal};
 use std::{collections::BTreeMap, future::Future, time::Duration};
 use tokio::time::MissedTickBehavior;
@@ -93,13 +94,13 @@ async fn renew(node: &Context, lease: &Lease, cancel: &CancellationToken) {
     loop {
         tick.tick().await;
         let at_ms = renewal_ms(now_ms(), last_ms);
-        let command = Command::RenewLease {
+        let command = Command::RenewLease(RenewLease {
             kind: lease.kind,
             config_key: lease.config_key.clone(),
             epoch: lease.epoch,
             node: node.id,
             at_ms,
-        };
+        });
         match node.propose(command).await {
             Ok(_) => last_ms = at_ms,
             Err(ProposeError::Refused(reason)) => {
@@ -126,14 +127,14 @@ async fn follow_state(node: &Context, lease: &Lease, cancel: &CancellationToken)
 
 /// Gives a lease back.
 fn failed(lease: &Lease, error: String) -> Command {
-    Command::FailLease {
+    Command::FailLease(FailLease {
         kind: lease.kind,
         config_key: lease.config_key.clone(),
         epoch: lease.epoch,
         node: lease.node,
         error,
         at_ms: now_ms(),
-    }
+    })
 }
 
 /// What to propose after a refusal of `command`: whoever still holds the lease gives it back, so that the cluster
@@ -143,7 +144,7 @@ fn after_refusal(lease: &Lease, command: &Command, error: &ProposeError) -> Opti
         error,
         ProposeError::Refused(Refusal::StaleEpoch { .. } | Refusal::NotHolder(_)) | ProposeError::Stopped(_)
     );
-    let failing = matches!(command, Command::FailLease { .. });
+    let failing = matches!(command, Command::FailLease(_));
     (!over && !failing).then(|| failed(lease, chain(error)))
 }
 
@@ -201,6 +202,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World};
+    use cluster_state::command::CancelLease;
 
     #[test]
     fn a_lease_is_taken_up_once() {
@@ -226,13 +228,13 @@ mod tests {
         let epoch = world.grant(LeaseKind::Training, 2, None);
         let lease = next(&world.state, 2, LeaseKind::Training, &BTreeMap::new()).unwrap();
         assert!(!is_over(&world.state, &lease));
-        world.apply(Command::CancelLease {
+        world.apply(Command::CancelLease(CancelLease {
             kind: LeaseKind::Training,
             config_key: KEY.into(),
             epoch,
             reason: "a drill".into(),
             at_ms: 0,
-        });
+        }));
         assert!(is_over(&world.state, &lease));
         world.grant(LeaseKind::Training, 2, None);
         assert!(is_over(&world.state, &lease), "that is another one");
@@ -258,16 +260,18 @@ mod tests {
         world.cross();
         let epoch = world.grant(LeaseKind::Training, 2, None);
         let lease = next(&world.state, 2, LeaseKind::Training, &BTreeMap::new()).unwrap();
-        let renewal = Command::RenewLease {
+        let renewal = Command::RenewLease(RenewLease {
             kind: LeaseKind::Training,
             config_key: KEY.to_owned(),
             epoch,
             node: 2,
             at_ms: 0,
-        };
+        });
         let refused = ProposeError::Refused(Refusal::Full("models".into()));
         let back = after_refusal(&lease, &renewal, &refused).unwrap();
-        assert!(matches!(&back, Command::FailLease { error, node: 2, .. } if error.contains("models")));
+        assert!(
+            matches!(&back, Command::FailLease(FailLease { error, node: 2, .. }) if error.contains("models"))
+        );
         assert_eq!(after_refusal(&lease, &back, &refused), None, "once");
         let over = ProposeError::Refused(Refusal::StaleEpoch { current: epoch + 1, epoch });
         assert_eq!(after_refusal(&lease, &renewal, &over), None);

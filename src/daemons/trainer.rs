@@ -12,6 +12,7 @@ use crate::{
     node::{Context, Manifest, TrainingActivity, WorkError, announce, blocking},
     store::{Segment, paths},
 };
+use cluster_state::command::CompleteTraining;
 use kernels::{Backend as _, Checkpoint, DeviceError};
 use raft::{
     ClusterState, Command, ConfigState, Lease, LeaseKind, ModelInfo, Segment as Registered, TrainingReport,
@@ -137,7 +138,7 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
     node.keep(trained.bytes).await?;
     announce(&node, &Manifest { config_key: key.clone(), model: hash, size })?;
     let final_loss = trained.final_loss.total();
-    Ok(Command::CompleteTraining {
+    Ok(Command::CompleteTraining(CompleteTraining {
         config_key: key,
         epoch: lease.epoch,
         node: node.id,
@@ -157,7 +158,7 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
             seconds: trained.elapsed.as_secs_f64(),
         },
         at_ms: now_ms(),
-    })
+    }))
 }
 
 /// The weights to start from: the newest. One node alone may have had them, or they may lead nowhere; after failures
@@ -228,6 +229,7 @@ impl Drop for Shown {
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World, hash};
+    use cluster_state::command::FailLease;
 
     #[test]
     fn training_starts_from_the_newest_weights_unless_that_fails_again_and_again() {
@@ -239,14 +241,14 @@ mod tests {
             let expected = if failures < PATIENCE { hash("a") } else { hash("untrained") };
             assert_eq!(origin(world.state.config(KEY).unwrap()), expected, "{failures}");
             let epoch = world.grant(LeaseKind::Training, 2, None);
-            world.apply(Command::FailLease {
+            world.apply(Command::FailLease(FailLease {
                 kind: LeaseKind::Training,
                 config_key: KEY.into(),
                 epoch,
                 node: 2,
                 error: "nowhere to be had".into(),
                 at_ms: 0,
-            });
+            }));
         }
     }
 

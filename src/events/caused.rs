@@ -11,6 +11,11 @@ use super::{
     Work,
 };
 use crate::{learner::evaluation::WATCH_GAMES, store::paths};
+use cluster_state::command::{
+    Appoint, CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease, GrantLease,
+    ModelHeld, Promote, RegisterNode, RegisterSegment, Reject, ReportRegression, Rollback, SetBackpressure,
+    SetCurriculum, SetLeader, SetOnline, ThresholdReached,
+};
 use raft::{ClusterState, Command, Lease, LeaseKind, NodeId, Promotion, Response, Severity};
 use wire::Hash;
 
@@ -47,10 +52,10 @@ pub fn caused(
 ) -> Vec<Event> {
     let timestamp = seconds(command.at_ms());
     let mut events = match (command, response) {
-        (Command::RegisterNode { name, .. }, Response::Node { id, came_online: true }) => {
+        (Command::RegisterNode(RegisterNode { name, .. }), Response::Node { id, came_online: true }) => {
             vec![Event::HostOnline(HostOnline { node_id: node_name(*id), host: name.clone(), timestamp })]
         }
-        (Command::SetOnline { node, online, reason, .. }, Response::Online { .. }) => {
+        (Command::SetOnline(SetOnline { node, online, reason, .. }), Response::Online { .. }) => {
             let host = state.nodes.get(node).map(|node| node.name.clone()).unwrap_or_default();
             let node_id = node_name(*node);
             vec![if *online {
@@ -59,7 +64,7 @@ pub fn caused(
                 Event::HostOffline(HostOffline { node_id, host, reason: reason.clone(), timestamp })
             }]
         }
-        (Command::SetLeader { node, term, .. }, Response::Done) => {
+        (Command::SetLeader(SetLeader { node, term, .. }), Response::Done) => {
             vec![Event::LeaderElected(LeaderElected {
                 leader_id: node_name(*node),
                 node_id: node_name(*node),
@@ -69,7 +74,7 @@ pub fn caused(
             })]
         }
         (
-            Command::RegisterSegment { hash, config_key, games, source, holders, .. },
+            Command::RegisterSegment(RegisterSegment { hash, config_key, games, source, holders, .. }),
             Response::Segment { games_total, .. },
         ) if source == raft::state_machine::SELFPLAY_SOURCE => {
             vec![Event::NewGamesAvailable(Games {
@@ -82,7 +87,7 @@ pub fn caused(
                 timestamp,
             })]
         }
-        (Command::ThresholdReached { config_key, crossing, .. }, Response::Done) => {
+        (Command::ThresholdReached(ThresholdReached { config_key, crossing, .. }), Response::Done) => {
             let config = before.config(config_key);
             let reached = Event::TrainingThresholdReached(TrainingThresholdReached {
                 config_key: config_key.clone(),
@@ -95,7 +100,7 @@ pub fn caused(
             vec![reached, queued(LeaseKind::Training, config_key, &crossing.to_string(), state, timestamp)]
         }
         // The same grant again is answered with the lease that is live already.
-        (Command::GrantLease { kind, config_key, subject, .. }, Response::Lease(lease))
+        (Command::GrantLease(GrantLease { kind, config_key, subject, .. }), Response::Lease(lease))
             if lease.id == state.applied =>
         {
             let job_id = job_id(*kind, config_key, lease.epoch);
@@ -126,17 +131,17 @@ pub fn caused(
             };
             vec![started, claimed]
         }
-        (Command::FailLease { kind, config_key, error, .. }, Response::Done) => {
+        (Command::FailLease(FailLease { kind, config_key, error, .. }), Response::Done) => {
             let Some(lease) = live(before, *kind, config_key) else { return Vec::new() };
             let failed = Event::WorkFailed(work(lease, error.clone(), timestamp));
             vec![failure(lease, error.clone(), timestamp), failed]
         }
-        (Command::ExpireLease { kind, config_key, reason, .. }, Response::Done) => {
+        (Command::ExpireLease(ExpireLease { kind, config_key, reason, .. }), Response::Done) => {
             let Some(lease) = live(before, *kind, config_key) else { return Vec::new() };
             let timeout = Event::WorkTimeout(work(lease, reason.clone(), timestamp));
             vec![failure(lease, reason.clone(), timestamp), timeout]
         }
-        (Command::Reject { config_key, candidate, reason, .. }, Response::Done) => {
+        (Command::Reject(Reject { config_key, candidate, reason, .. }), Response::Done) => {
             let evidence = before.models.get(candidate).and_then(|model| model.evidence.as_ref());
             vec![Event::PromotionRejected(PromotionRejected {
                 config_key: config_key.clone(),
@@ -147,7 +152,10 @@ pub fn caused(
                 timestamp,
             })]
         }
-        (Command::CompleteTraining { config_key, node, model, report, .. }, Response::Done) => {
+        (
+            Command::CompleteTraining(CompleteTraining { config_key, node, model, report, .. }),
+            Response::Done,
+        ) => {
             let game = config_key.parse::<::rules::Config>().ok();
             let completed = Event::TrainingCompleted(TrainingCompleted {
                 config_key: config_key.clone(),
@@ -166,7 +174,10 @@ pub fn caused(
             events.push(queued(LeaseKind::Evaluation, config_key, &model.hash.to_string(), state, timestamp));
             events
         }
-        (Command::CompleteEvaluation { config_key, node, evidence, .. }, Response::Done) => {
+        (
+            Command::CompleteEvaluation(CompleteEvaluation { config_key, node, evidence, .. }),
+            Response::Done,
+        ) => {
             let completed = Event::EvaluationCompleted(EvaluationCompleted {
                 config_key: config_key.clone(),
                 node_id: node_name(*node),
@@ -182,17 +193,17 @@ pub fn caused(
             });
             with_work(completed, live(before, LeaseKind::Evaluation, config_key), timestamp)
         }
-        (Command::Promote { config_key, .. }, Response::Promoted { promotion, distributed }) => {
+        (Command::Promote(Promote { config_key, .. }), Response::Promoted { promotion, distributed }) => {
             let promoted = Event::ModelPromoted(promoted(state, config_key, promotion, timestamp));
             with_distribution(promoted, *distributed, before, state, config_key, timestamp)
         }
-        (Command::Appoint { config_key, .. }, Response::Promoted { promotion, distributed }) => {
+        (Command::Appoint(Appoint { config_key, .. }), Response::Promoted { promotion, distributed }) => {
             let promoted = Event::ModelPromoted(promoted(state, config_key, promotion, timestamp));
             with_distribution(promoted, *distributed, before, state, config_key, timestamp)
         }
-        (Command::ReportRegression { .. }, Response::Done) => regression(command, before, state),
+        (Command::ReportRegression(_), Response::Done) => regression(command, before, state),
         (
-            Command::Rollback { config_key, triggered_by, .. },
+            Command::Rollback(Rollback { config_key, triggered_by, .. }),
             Response::RolledBack { promotion, versions, distributed },
         ) => {
             let rolled_back = Event::PromotionRolledBack(PromotionRolledBack {
@@ -215,9 +226,15 @@ pub fn caused(
             events
         }
         (
-            Command::SetBackpressure {
-                config_key, active, depth, threshold, release_threshold, trigger, ..
-            },
+            Command::SetBackpressure(SetBackpressure {
+                config_key,
+                active,
+                depth,
+                threshold,
+                release_threshold,
+                trigger,
+                ..
+            }),
             Response::Done,
         ) => {
             let backpressure = EvaluationBackpressure {
@@ -236,7 +253,10 @@ pub fn caused(
                 (None, false) => vec![Event::EvaluationBackpressureReleased(backpressure)],
             }
         }
-        (Command::SetCurriculum { config_key, weight, reason, emergency: true, .. }, Response::Done) => {
+        (
+            Command::SetCurriculum(SetCurriculum { config_key, weight, reason, emergency: true, .. }),
+            Response::Done,
+        ) => {
             vec![Event::CurriculumEmergencyUpdate(CurriculumEmergencyUpdate {
                 config_key: config_key.clone(),
                 node_id: leader_name(state),
@@ -246,12 +266,12 @@ pub fn caused(
                 timestamp,
             })]
         }
-        (Command::CancelLease { kind, config_key, reason, .. }, Response::Done) => {
+        (Command::CancelLease(CancelLease { kind, config_key, reason, .. }), Response::Done) => {
             live(before, *kind, config_key)
                 .map(|lease| cancelled(lease, reason, timestamp).into())
                 .unwrap_or_default()
         }
-        (Command::ModelHeld { model, .. }, Response::Held { distributed: true }) => state
+        (Command::ModelHeld(ModelHeld { model, .. }), Response::Held { distributed: true }) => state
             .models
             .get(model)
             .map(|known| distribution(state, &known.config_key, *model, timestamp))
@@ -270,19 +290,19 @@ pub fn caused(
 #[must_use]
 pub fn follows(command: &Command, before: &ClusterState) -> Option<u64> {
     match command {
-        Command::CompleteTraining { config_key, .. } => {
+        Command::CompleteTraining(CompleteTraining { config_key, .. }) => {
             live(before, LeaseKind::Training, config_key).map(|lease| lease.id)
         }
-        Command::CompleteEvaluation { config_key, .. } => {
+        Command::CompleteEvaluation(CompleteEvaluation { config_key, .. }) => {
             live(before, LeaseKind::Evaluation, config_key).map(|lease| lease.id)
         }
-        Command::FailLease { kind, config_key, .. }
-        | Command::ExpireLease { kind, config_key, .. }
-        | Command::CancelLease { kind, config_key, .. } => {
+        Command::FailLease(FailLease { kind, config_key, .. })
+        | Command::ExpireLease(ExpireLease { kind, config_key, .. })
+        | Command::CancelLease(CancelLease { kind, config_key, .. }) => {
             live(before, *kind, config_key).map(|lease| lease.id)
         }
         // With it the champion may be everywhere.
-        Command::ModelHeld { model, .. } => {
+        Command::ModelHeld(ModelHeld { model, .. }) => {
             let config = before.models.get(model).and_then(|known| before.config(&known.config_key))?;
             config.history.last().filter(|promotion| promotion.model == *model).map(|p| p.log_index)
         }
@@ -406,8 +426,16 @@ fn with_distribution(
 
 /// What a report of a regression tells, unless an event told it already, and whether a rollback is due.
 fn regression(command: &Command, before: &ClusterState, state: &ClusterState) -> Vec<Event> {
-    let Command::ReportRegression { config_key, severity, elo_drop, games, reason, trigger, at_ms, .. } =
-        command
+    let Command::ReportRegression(ReportRegression {
+        config_key,
+        severity,
+        elo_drop,
+        games,
+        reason,
+        trigger,
+        at_ms,
+        ..
+    }) = command
     else {
         return Vec::new();
     };

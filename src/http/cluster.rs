@@ -11,6 +11,7 @@ use axum::{
     http::HeaderMap,
     routing::{get, post},
 };
+use cluster_state::command::SetDraining;
 use raft::{Command, NodeId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -43,7 +44,7 @@ async fn drain(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<
     let Drain { node: id, draining, reason } = wanted.clone();
     // An order is told from a host's own wish by its words.
     let reason = if reason.is_empty() { "ordered".to_owned() } else { format!("ordered: {reason}") };
-    node.propose(Command::SetDraining { node: id, draining, reason, at_ms: now_ms() }).await?;
+    node.propose(Command::SetDraining(SetDraining { node: id, draining, reason, at_ms: now_ms() })).await?;
     tracing::info!(node = id, draining, "an operator drains a node, or no longer");
     Ok(Json(wanted))
 }

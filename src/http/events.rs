@@ -209,6 +209,7 @@ async fn purge(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World, hash};
+    use cluster_state::command::Rollback;
     use raft::{Command, Severity};
     use serde_json::json;
 
@@ -254,14 +255,14 @@ mod tests {
         assert_eq!(event, before);
 
         // Told again while the one before settles, it leaves that one alone, also afterwards.
-        world.apply(Command::Rollback {
+        world.apply(Command::Rollback(Rollback {
             config_key: KEY.into(),
             expected_champion: Some(hash("a")),
             reason: "worse".into(),
             triggered_by: "regression".into(),
             trigger: None,
             at_ms: world.now,
-        });
+        }));
         assert_eq!(world.state.config(KEY).unwrap().champion, hash("untrained"));
         check(&world, all("a", "untrained"));
         world.regress(None, 0.0);

@@ -19,6 +19,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::{get, post},
 };
+use cluster_state::command::{Appoint, Rollback};
 use raft::{
     ClusterState, Command, ConfigState, Evidence, Model, ModelStatus, Response, TEXT_BYTES_MAX,
     TrainingReport,
@@ -186,13 +187,13 @@ async fn promote(State(front): Shared, headers: HeaderMap, body: Bytes) -> Resul
     let config = config(&state, &verdict)?;
     let name = verdict.model.as_deref().unwrap_or_default();
     let (model, _) = named(&state, name)?;
-    let command = Command::Appoint {
+    let command = Command::Appoint(Appoint {
         config_key: verdict.config_key.clone(),
         model,
         expected_champion: config.champion,
         reason: verdict.reason.clone(),
         at_ms: now_ms(),
-    };
+    });
     moved(node, &verdict, command).await
 }
 
@@ -204,14 +205,14 @@ async fn rollback(State(front): Shared, headers: HeaderMap, body: Bytes) -> Resu
     }
     let state = confirmed(node).await?;
     let champion = config(&state, &verdict)?.champion;
-    let command = Command::Rollback {
+    let command = Command::Rollback(Rollback {
         config_key: verdict.config_key.clone(),
         expected_champion: Some(champion),
         reason: verdict.reason.clone(),
         triggered_by: "operator".to_owned(),
         trigger: None,
         at_ms: now_ms(),
-    };
+    });
     moved(node, &verdict, command).await
 }
 
@@ -277,14 +278,14 @@ mod tests {
         world.evaluate("a", 3, true);
         (1..=3).for_each(|node| world.held("a", node));
         world.promote("a");
-        world.apply(Command::Rollback {
+        world.apply(Command::Rollback(Rollback {
             config_key: KEY.into(),
             expected_champion: Some(hash("a")),
             reason: "worse".into(),
             triggered_by: "operator".into(),
             trigger: None,
             at_ms: 1,
-        });
+        }));
         let seen = |name: &str| view(&world.state, hash(name), world.state.models.get(&hash(name)).unwrap());
         let (untrained, a) = (seen("untrained"), seen("a"));
         assert_eq!((untrained.status.as_str(), untrained.generations), ("champion", vec![0, 2]));

@@ -15,6 +15,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::{get, post},
 };
+use cluster_state::command::CancelLease;
 use raft::{Command, LeaseKind, TEXT_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -69,6 +70,7 @@ async fn cancel(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result
         return Err(Refused(StatusCode::BAD_REQUEST, "the reason is too long".to_owned()));
     }
     let epoch = lease.epoch;
-    node.propose(Command::CancelLease { kind, config_key, epoch, reason, at_ms: now_ms() }).await?;
+    node.propose(Command::CancelLease(CancelLease { kind, config_key, epoch, reason, at_ms: now_ms() }))
+        .await?;
     Ok(Json(Cancelled { epoch, node_id: crate::events::caused::node_name(lease.node) }))
 }

@@ -5,6 +5,7 @@
 //! is cleared.
 
 use super::feedback::EXPLORATION;
+use cluster_state::command::SetCurriculum;
 use raft::{ClusterState, Command, ConfigState, Severity};
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -105,13 +106,13 @@ pub fn decide(state: &ClusterState, at_ms: u64) -> Vec<Command> {
             None if !steering.emergency && (normal - steering.weight).abs() < STEP - 1e-9 => continue,
             None => (normal, why),
         };
-        commands.push(Command::SetCurriculum {
+        commands.push(Command::SetCurriculum(SetCurriculum {
             config_key: config.config_key.clone(),
             weight,
             reason,
             emergency: critical.is_some(),
             at_ms,
-        });
+        }));
     }
     commands
 }
@@ -120,6 +121,7 @@ pub fn decide(state: &ClusterState, at_ms: u64) -> Vec<Command> {
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World};
+    use cluster_state::command::SetFeedback;
     use proptest::prelude::*;
     use raft::Feedback;
 
@@ -127,7 +129,7 @@ mod tests {
 
     fn set(commands: &[Command]) -> Vec<(&str, f64, bool)> {
         let one = |command| match command {
-            &Command::SetCurriculum { ref config_key, weight, emergency, .. } => {
+            &Command::SetCurriculum(SetCurriculum { ref config_key, weight, emergency, .. }) => {
                 (config_key.as_str(), weight, emergency)
             }
             other => panic!("{other:?}"),
@@ -155,7 +157,7 @@ mod tests {
         world.play(500);
         let commands = decide(&world.state, world.now);
         assert_eq!(set(&commands), [(KEY, 0.8, false), (OTHER, 1.2, false)]);
-        let Command::SetCurriculum { reason, .. } = &commands[1] else { panic!() };
+        let Command::SetCurriculum(SetCurriculum { reason, .. }) = &commands[1] else { panic!() };
         assert_eq!(reason, "fewer games +0.20");
         commands.into_iter().for_each(|command| drop(world.apply(command)));
         assert_eq!(decide(&world.state, world.now), []);
@@ -177,11 +179,11 @@ mod tests {
             world.add_config(OTHER);
             let feedback = Feedback { exploration, reason: "plateau".into(), ..Feedback::default() };
             let config_key = OTHER.to_owned();
-            world.apply(Command::SetFeedback { config_key, feedback, at_ms: world.now });
+            world.apply(Command::SetFeedback(SetFeedback { config_key, feedback, at_ms: world.now }));
             let commands = decide(&world.state, world.now);
             let more = expected.map(|more| [(KEY, 1.0 - more, false), (OTHER, 1.0 + more, false)]);
             assert_eq!(set(&commands), more.into_iter().flatten().collect::<Vec<_>>(), "{exploration}");
-            if let [.., Command::SetCurriculum { reason, .. }] = &commands[..] {
+            if let [.., Command::SetCurriculum(SetCurriculum { reason, .. })] = &commands[..] {
                 assert!(reason.starts_with("asked to explore +0.1"), "{reason}");
             }
         }

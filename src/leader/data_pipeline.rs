@@ -3,6 +3,7 @@
 //! Invariant: counting never stops. While evaluation cannot keep up no threshold is crossed; after that the games that came in
 //! meanwhile cross it once.
 
+use cluster_state::command::ThresholdReached;
 use raft::{ClusterState, Command};
 
 /// What the leader proposes.
@@ -14,10 +15,12 @@ pub fn decide(state: &ClusterState, at_ms: u64) -> Vec<Command> {
             && config.crossings == config.consumed
             && config.steering.backpressure.is_none()
     });
-    due.map(|config| Command::ThresholdReached {
-        config_key: config.config_key.clone(),
-        crossing: config.crossings + 1,
-        at_ms,
+    due.map(|config| {
+        Command::ThresholdReached(ThresholdReached {
+            config_key: config.config_key.clone(),
+            crossing: config.crossings + 1,
+            at_ms,
+        })
     })
     .collect()
 }
@@ -33,7 +36,9 @@ mod tests {
         world.play(300);
         assert_eq!(decide(&world.state, 0), []);
         world.play(300);
-        let crossing = |crossing| Command::ThresholdReached { config_key: KEY.into(), crossing, at_ms: 0 };
+        let crossing = |crossing| {
+            Command::ThresholdReached(ThresholdReached { config_key: KEY.into(), crossing, at_ms: 0 })
+        };
         assert_eq!(decide(&world.state, 0), [crossing(1)]);
         world.cross();
         assert_eq!(decide(&world.state, 0), []);

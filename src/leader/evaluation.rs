@@ -10,6 +10,7 @@ use super::{
     placement::{LEASE_TTL, RetryPauses, choose_worker},
 };
 use crate::config::EvaluationConfig;
+use cluster_state::command::{GrantLease, SetBackpressure};
 use raft::{ClusterState, Command, ConfigState, LeaseKind};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -58,14 +59,14 @@ impl Evaluation {
                 continue;
             }
             if let Some(node) = choose_worker(state, LeaseKind::Evaluation, key) {
-                commands.push(Command::GrantLease {
+                commands.push(Command::GrantLease(GrantLease {
                     kind: LeaseKind::Evaluation,
                     config_key: key.clone(),
                     node,
                     subject: Some(candidate),
                     ttl_ms: LEASE_TTL.as_millis() as u64,
                     at_ms,
-                });
+                }));
             }
         }
         commands
@@ -99,7 +100,7 @@ impl Evaluation {
                 }
             };
             self.low.remove(key);
-            commands.push(Command::SetBackpressure {
+            commands.push(Command::SetBackpressure(SetBackpressure {
                 config_key: key.clone(),
                 active,
                 depth,
@@ -107,7 +108,7 @@ impl Evaluation {
                 release_threshold,
                 trigger: None,
                 at_ms,
-            });
+            }));
         }
         commands
     }
@@ -125,8 +126,8 @@ mod tests {
 
     fn granted(commands: &[Command]) -> Vec<Hash> {
         let subject = |command: &Command| match command {
-            Command::GrantLease { kind: LeaseKind::Evaluation, subject, .. } => *subject,
-            Command::SetBackpressure { .. } => None,
+            Command::GrantLease(GrantLease { kind: LeaseKind::Evaluation, subject, .. }) => *subject,
+            Command::SetBackpressure(_) => None,
             other => panic!("{other:?}"),
         };
         commands.iter().filter_map(subject).collect()
@@ -134,10 +135,10 @@ mod tests {
 
     fn pressure(commands: &[Command]) -> Vec<(&str, bool, u64)> {
         let set = |command| match command {
-            &Command::SetBackpressure { ref config_key, active, depth, .. } => {
+            &Command::SetBackpressure(SetBackpressure { ref config_key, active, depth, .. }) => {
                 Some((config_key.as_str(), active, depth))
             }
-            Command::GrantLease { .. } => None,
+            Command::GrantLease(_) => None,
             other => panic!("{other:?}"),
         };
         commands.iter().filter_map(set).collect()
@@ -170,7 +171,7 @@ mod tests {
             let commands = evaluation.decide(&world.state, &settings(), at_ms);
             assert_eq!(pressure(&commands), expected, "at {at_ms}");
             for command in commands {
-                if matches!(command, Command::SetBackpressure { .. }) {
+                if matches!(command, Command::SetBackpressure(_)) {
                     world.apply(command);
                 }
             }
@@ -202,7 +203,7 @@ mod tests {
         let mut world = World::with_nodes(3);
         let mut evaluation = Evaluation::default();
         for (release_threshold, threshold) in [(35, 70), (0, 0)] {
-            world.apply(Command::SetBackpressure {
+            world.apply(Command::SetBackpressure(SetBackpressure {
                 config_key: KEY.into(),
                 active: true,
                 depth: 80,
@@ -210,7 +211,7 @@ mod tests {
                 release_threshold,
                 trigger: Some(hash(&format!("event {threshold}"))),
                 at_ms: 0,
-            });
+            }));
             assert_eq!(evaluation.decide(&world.state, &settings(), 10_000), []);
             assert_eq!(evaluation.decide(&world.state, &settings(), 24_000), []);
             let commands = evaluation.decide(&world.state, &settings(), 25_000);

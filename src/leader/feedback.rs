@@ -4,6 +4,7 @@
 //! happens, and stay within their bounds. A worse history never asks for less exploration, less search or a higher learning
 //! rate; one that gives no reason asks for nothing. Training alone owns the learning rate: this only asks.
 
+use cluster_state::command::SetFeedback;
 use raft::{ClusterState, Command, ConfigState, Feedback, ModelStatus, Severity};
 use std::ops::RangeInclusive;
 
@@ -126,7 +127,7 @@ pub fn decide(state: &ClusterState, at_ms: u64) -> Vec<Command> {
         let feedback = signals(&History::of(state, config));
         let news = factors(&feedback) != factors(&config.steering.feedback);
         let config_key = config.config_key.clone();
-        news.then_some(Command::SetFeedback { config_key, feedback, at_ms })
+        news.then_some(Command::SetFeedback(SetFeedback { config_key, feedback, at_ms }))
     });
     changed.collect()
 }
@@ -172,7 +173,7 @@ mod tests {
         }
         let proposed = decide(&world.state, 5);
         assert!(
-            matches!(&proposed[..], [Command::SetFeedback { feedback, .. }] if feedback.exploration > 1.0)
+            matches!(&proposed[..], [Command::SetFeedback(SetFeedback { feedback, .. })] if feedback.exploration > 1.0)
         );
         world.apply(proposed[0].clone());
         assert_eq!(decide(&world.state, 6), []);
@@ -182,7 +183,7 @@ mod tests {
         world.promote("d");
         let proposed = decide(&world.state, 7);
         assert!(
-            matches!(&proposed[..], [Command::SetFeedback { feedback, .. }] if *feedback == Feedback::default())
+            matches!(&proposed[..], [Command::SetFeedback(SetFeedback { feedback, .. })] if *feedback == Feedback::default())
         );
         assert_eq!(world.state.config(crate::daemons::fixture::KEY).unwrap().champion, hash("d"));
     }

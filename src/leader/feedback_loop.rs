@@ -5,6 +5,7 @@
 //! is judged on what there is, or rejected. This decides what is evaluated; [`super::evaluation`] decides when and by whom.
 
 use crate::store::Source;
+use cluster_state::command::Reject;
 use raft::{ClusterState, Command, ConfigState, Evidence, Model, Sprt, state_machine::EVIDENCE_GAMES_MIN};
 use std::collections::BTreeMap;
 use wire::Hash;
@@ -70,12 +71,12 @@ impl FeedbackLoop {
             if failed >= ATTEMPTS_MAX && config.evaluation.live.is_none() {
                 let error = config.evaluation.last_error.as_deref().unwrap_or("no reason given");
                 let reason = format!("its evaluation failed {failed} times: {error}");
-                commands.push(Command::Reject {
+                commands.push(Command::Reject(Reject {
                     config_key: config.config_key.clone(),
                     candidate,
                     reason: reason.chars().take(200).collect(),
                     at_ms,
-                });
+                }));
             }
         }
         commands
@@ -132,7 +133,7 @@ mod tests {
             world.fail_evaluation("a", 3);
         }
         let commands = rejected(&world);
-        assert!(matches!(&commands[..], [Command::Reject { candidate, reason, .. }]
+        assert!(matches!(&commands[..], [Command::Reject(Reject { candidate, reason, .. })]
             if *candidate == hash("a") && reason == "its evaluation failed 5 times: disk full"));
         world.apply(commands[0].clone());
         world.train("b", 2);

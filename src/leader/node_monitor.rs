@@ -4,6 +4,7 @@
 //! Every node watches; the leader acts.
 
 use crate::daemons::health::View;
+use cluster_state::command::{ExpireLease, SetOnline};
 use raft::{ClusterState, Command, LeaseKind, NodeId};
 use std::{
     collections::BTreeMap,
@@ -57,13 +58,13 @@ impl NodeMonitor {
             let since = *self.contradicted.entry((node.id, seen)).or_insert(now);
             if seen || now.duration_since(since) >= LOST_AFTER {
                 let reason = if seen { "connected" } else { "connection lost" };
-                commands.push(Command::SetOnline {
+                commands.push(Command::SetOnline(SetOnline {
                     node: node.id,
                     online: seen,
                     reason: reason.to_owned(),
                     observed_boot: node.boot,
                     at_ms,
-                });
+                }));
             }
         }
         commands
@@ -86,14 +87,14 @@ impl NodeMonitor {
                 let gone = !state.is_online(lease.node);
                 if silent || gone {
                     let reason = if gone { "the holder is offline" } else { "the holder is silent" };
-                    commands.push(Command::ExpireLease {
+                    commands.push(Command::ExpireLease(ExpireLease {
                         kind,
                         config_key: config.config_key.clone(),
                         epoch: lease.epoch,
                         last_renewed_ms: lease.renewed_ms,
                         reason: reason.to_owned(),
                         at_ms,
-                    });
+                    }));
                 }
             }
         }
@@ -109,13 +110,14 @@ mod tests {
         events::{Event, caused},
         leader::training::Training,
     };
+    use cluster_state::command::{GrantLease, RenewLease};
 
     fn names(commands: &[Command]) -> Vec<String> {
         commands
             .iter()
             .map(|command| match command {
-                Command::SetOnline { node, online, .. } => format!("{node} {online}"),
-                Command::ExpireLease { kind, epoch, .. } => format!("expire {kind} {epoch}"),
+                Command::SetOnline(SetOnline { node, online, .. }) => format!("{node} {online}"),
+                Command::ExpireLease(ExpireLease { kind, epoch, .. }) => format!("expire {kind} {epoch}"),
                 other => panic!("{other:?}"),
             })
             .collect()
@@ -166,13 +168,13 @@ mod tests {
         };
         assert!(at(&world, 0).is_empty());
         assert!(at(&world, 11).is_empty());
-        world.apply(Command::RenewLease {
+        world.apply(Command::RenewLease(RenewLease {
             kind: LeaseKind::Training,
             config_key: "hex8_2p".into(),
             epoch,
             node: 2,
             at_ms: world.now + 1, // a clock that hardly moves
-        });
+        }));
         assert!(at(&world, 12).is_empty());
         assert!(at(&world, 23).is_empty());
         assert_eq!(at(&world, 24), ["expire training 1"]);
@@ -215,7 +217,7 @@ mod tests {
         let mut training = Training::default();
         assert_eq!(training.decide(&world.state, &View::default(), 0), [], "a failure waits");
         let again = training.decide(&world.state, &View::default(), 1000);
-        assert!(matches!(&again[..], [Command::GrantLease { node: 3, .. }]), "{again:?}");
+        assert!(matches!(&again[..], [Command::GrantLease(GrantLease { node: 3, .. })]), "{again:?}");
         assert_eq!(apply(&mut world, again), ["TRAINING_STARTED", "WORK_CLAIMED"]);
     }
 

@@ -4,6 +4,7 @@
 
 use super::auto_promotion::{CandidateVerdict, judge};
 use crate::config::EvaluationConfig;
+use cluster_state::command::{Promote, Reject};
 use raft::{ClusterState, Command};
 use std::collections::BTreeMap;
 use wire::Hash;
@@ -33,13 +34,13 @@ impl Promotion {
                         }
                         skipped.insert(candidate, reason);
                     }
-                    CandidateVerdict::Promote => commands.push(Command::Promote {
+                    CandidateVerdict::Promote => commands.push(Command::Promote(Promote {
                         config_key: config_key.clone(),
                         candidate,
                         expected_champion: config.champion,
                         elo_delta_min: settings.elo_delta_min,
                         at_ms,
-                    }),
+                    })),
                     CandidateVerdict::Reject(reason) => {
                         tracing::info!(
                             config = config_key,
@@ -48,7 +49,7 @@ impl Promotion {
                             "rejected"
                         );
                         let config_key = config_key.clone();
-                        commands.push(Command::Reject { config_key, candidate, reason, at_ms });
+                        commands.push(Command::Reject(Reject { config_key, candidate, reason, at_ms }));
                     }
                 }
             }
@@ -69,8 +70,8 @@ mod tests {
         let found: Vec<_> = commands
             .iter()
             .map(|command| match command {
-                Command::Promote { candidate, .. } => ("promote", *candidate),
-                Command::Reject { candidate, .. } => ("reject", *candidate),
+                Command::Promote(Promote { candidate, .. }) => ("promote", *candidate),
+                Command::Reject(Reject { candidate, .. }) => ("reject", *candidate),
                 other => panic!("{other:?}"),
             })
             .collect();

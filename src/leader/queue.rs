@@ -9,6 +9,7 @@ use super::{
     training::{CANDIDATES_WAITING_MAX, pauses},
 };
 use crate::{daemons::health::View, events::caused::node_name};
+use cluster_state::command::GrantLease;
 use raft::{ClusterState, Command, ConfigState, LeaseKind, LeaseSlot};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -163,7 +164,7 @@ impl Queue {
         let mut grants = Vec::new();
         let mut arranged = Vec::new();
         for command in commands {
-            let Command::GrantLease { kind, ref config_key, subject, .. } = command else {
+            let Command::GrantLease(GrantLease { kind, ref config_key, subject, .. }) = command else {
                 arranged.push(command);
                 continue;
             };
@@ -178,7 +179,7 @@ impl Queue {
         grants.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut taken = BTreeSet::new();
         for (_, _, mut grant) in grants {
-            let Command::GrantLease { kind, config_key, node, .. } = &mut grant else { continue };
+            let Command::GrantLease(GrantLease { kind, config_key, node, .. }) = &mut grant else { continue };
             if taken.contains(node) {
                 let Some(other) = choose_other(state, *kind, config_key, &taken) else { continue };
                 *node = other;
@@ -275,7 +276,7 @@ mod tests {
 
     fn grants(commands: &[Command]) -> Vec<(LeaseKind, &str, u64)> {
         let one = |command| match command {
-            &Command::GrantLease { kind, ref config_key, node, .. } => {
+            &Command::GrantLease(GrantLease { kind, ref config_key, node, .. }) => {
                 Some((kind, config_key.as_str(), node))
             }
             _ => None,

@@ -9,6 +9,7 @@ use crate::learner::{
     evaluation::WATCH_GAMES,
     sprt::{elo_of_games, llr_of_games, wald},
 };
+use cluster_state::command::{GrantLease, ReportRegression};
 use raft::{ClusterState, Command, ConfigState, LeaseKind, Regression, Severity, Watch};
 use std::time::Duration;
 
@@ -70,7 +71,7 @@ fn report(config: &ConfigState, at_ms: u64) -> Option<Command> {
         (ChampionVerdict::Open | ChampionVerdict::Sound | ChampionVerdict::Regressed(_), _) => return None,
     };
     let elo = elo_of_games(watch.wins, watch.games, seats);
-    Some(Command::ReportRegression {
+    Some(Command::ReportRegression(ReportRegression {
         config_key: config.config_key.clone(),
         champion: Some(config.champion),
         severity,
@@ -79,7 +80,7 @@ fn report(config: &ConfigState, at_ms: u64) -> Option<Command> {
         reason: format!("Elo {elo:+.0} against the champion before after {} games", watch.games),
         trigger: None,
         at_ms,
-    })
+    }))
 }
 
 fn seats(config: &ConfigState) -> Option<u8> {
@@ -112,14 +113,14 @@ impl Watching {
                 continue;
             }
             if let Some(node) = choose_worker(state, LeaseKind::Evaluation, key) {
-                commands.push(Command::GrantLease {
+                commands.push(Command::GrantLease(GrantLease {
                     kind: LeaseKind::Evaluation,
                     config_key: key.clone(),
                     node,
                     subject: Some(config.champion),
                     ttl_ms: LEASE_TTL.as_millis() as u64,
                     at_ms,
-                });
+                }));
             }
         }
         commands
@@ -152,6 +153,7 @@ mod tests {
         learner::sprt::expected_score,
         search::unit,
     };
+    use cluster_state::command::{CancelLease, CompleteEvaluation, Reject};
     use raft::Evidence;
     use rules::playout::Choices;
 
@@ -277,7 +279,13 @@ mod tests {
             segments: vec![],
         };
         let (config_key, at_ms) = (KEY.into(), world.now);
-        world.apply(Command::CompleteEvaluation { config_key, epoch, node: 2, evidence, at_ms });
+        world.apply(Command::CompleteEvaluation(CompleteEvaluation {
+            config_key,
+            epoch,
+            node: 2,
+            evidence,
+            at_ms,
+        }));
     }
 
     /// Applies what is reported, and says what it was.
@@ -287,7 +295,9 @@ mod tests {
             assert_eq!(commands, []);
             return None;
         };
-        let Command::ReportRegression { severity, trigger: None, .. } = command else { panic!() };
+        let Command::ReportRegression(ReportRegression { severity, trigger: None, .. }) = command else {
+            panic!()
+        };
         let severity = *severity;
         world.apply(command.clone());
         assert_eq!(decide(&world.state, world.now), [], "once");
@@ -310,7 +320,7 @@ mod tests {
     fn a_minor_regression_is_cleared_by_games_after_it() {
         let mut world = world();
         round(&mut world, 70, 30);
-        world.apply(Command::ReportRegression {
+        world.apply(Command::ReportRegression(ReportRegression {
             config_key: KEY.into(),
             champion: None,
             severity: Some(Severity::Minor),
@@ -319,7 +329,7 @@ mod tests {
             reason: "a drill".into(),
             trigger: Some(hash("event")),
             at_ms: world.now + 1,
-        });
+        }));
         assert_eq!(reported(&mut world), None, "the games were before it was said");
         world.now += 60_000;
         round(&mut world, 30, 20);
@@ -336,7 +346,7 @@ mod tests {
             let champion = world.state.config(KEY).unwrap().champion;
             for command in &commands {
                 assert!(
-                    matches!(command, Command::GrantLease { kind: LeaseKind::Evaluation, subject, .. }
+                    matches!(command, Command::GrantLease(GrantLease { kind: LeaseKind::Evaluation, subject, .. })
                         if *subject == Some(champion)),
                     "{command:?}"
                 );
@@ -354,12 +364,23 @@ mod tests {
         world.train("b", 2);
         assert_eq!(granted(&mut world, 61), 0, "a candidate waits");
         let reason = "weaker".into();
-        world.apply(Command::Reject { config_key: KEY.into(), candidate: hash("b"), reason, at_ms: 0 });
+        world.apply(Command::Reject(Reject {
+            config_key: KEY.into(),
+            candidate: hash("b"),
+            reason,
+            at_ms: 0,
+        }));
         assert_eq!(granted(&mut world, 1), 1);
         let epoch = world.grant(LeaseKind::Evaluation, 2, Some(hash("a")));
         assert_eq!(granted(&mut world, 61), 0, "it is being played");
         let (kind, config_key) = (LeaseKind::Evaluation, KEY.to_owned());
-        world.apply(Command::CancelLease { kind, config_key, epoch, reason: String::new(), at_ms: 0 });
+        world.apply(Command::CancelLease(CancelLease {
+            kind,
+            config_key,
+            epoch,
+            reason: String::new(),
+            at_ms: 0,
+        }));
         round(&mut world, 250, 200);
         assert_eq!([granted(&mut world, 0), granted(&mut world, 61)], [0, 0], "it is sound");
     }

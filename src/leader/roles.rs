@@ -1,5 +1,6 @@
 //! DaemonEventHandlers: a new leader announces itself. Who leads is Raft's alone; this only tells everybody.
 
+use cluster_state::command::SetLeader;
 use raft::{ClusterState, Command, NodeId};
 
 /// What the leader of `term` proposes.
@@ -9,7 +10,7 @@ pub fn decide(state: &ClusterState, me: NodeId, term: u64, at_ms: u64) -> Vec<Co
     if announced || !state.nodes.contains_key(&me) {
         return Vec::new();
     }
-    vec![Command::SetLeader { node: me, term, at_ms }]
+    vec![Command::SetLeader(SetLeader { node: me, term, at_ms })]
 }
 
 #[cfg(test)]
@@ -20,10 +21,16 @@ mod tests {
     #[test]
     fn a_leader_announces_itself_once_a_term() {
         let mut world = World::with_nodes(2);
-        assert_eq!(decide(&world.state, 2, 3, 7), [Command::SetLeader { node: 2, term: 3, at_ms: 7 }]);
+        assert_eq!(
+            decide(&world.state, 2, 3, 7),
+            [Command::SetLeader(SetLeader { node: 2, term: 3, at_ms: 7 })]
+        );
         world.lead(2, 3);
         assert_eq!(decide(&world.state, 2, 3, 8), []);
-        assert_eq!(decide(&world.state, 1, 4, 9), [Command::SetLeader { node: 1, term: 4, at_ms: 9 }]);
+        assert_eq!(
+            decide(&world.state, 1, 4, 9),
+            [Command::SetLeader(SetLeader { node: 1, term: 4, at_ms: 9 })]
+        );
         assert_eq!(decide(&world.state, 9, 5, 9), [], "not a member yet");
     }
 }

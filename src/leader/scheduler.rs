@@ -4,6 +4,7 @@
 //! weight is less than [`FLOOR`] of the mean, and a queue that is fair over time gives out the turns. Every target says why.
 
 use crate::text;
+use cluster_state::command::SetTarget;
 use raft::{ClusterState, Command, ConfigState, SelfplayTarget, TEXT_BYTES_MAX};
 use std::collections::BTreeMap;
 
@@ -23,11 +24,8 @@ pub fn decide(state: &ClusterState, simulations: u32, at_ms: u64) -> Vec<Command
         / state.configs.len().max(1) as f64;
     let outdated = state.configs.values().filter_map(|config| {
         let target = target(config, FLOOR * mean, simulations);
-        (config.target != target).then(|| Command::SetTarget {
-            config_key: config.config_key.clone(),
-            target,
-            at_ms,
-        })
+        (config.target != target)
+            .then(|| Command::SetTarget(SetTarget { config_key: config.config_key.clone(), target, at_ms }))
     });
     outdated.collect()
 }
@@ -113,14 +111,16 @@ mod tests {
     fn a_target_is_set_once_and_without_a_reason_follows_the_champion_alone() {
         let mut world = World::with_nodes(1);
         let commands = decide(&world.state, 16, 5);
-        assert!(matches!(&commands[..], [Command::SetTarget { target, .. }] if *target == target_of(0, 16)));
+        assert!(
+            matches!(&commands[..], [Command::SetTarget(SetTarget { target, .. })] if *target == target_of(0, 16))
+        );
         world.apply(commands[0].clone());
         assert_eq!(decide(&world.state, 16, 6), []);
     }
 
     fn targets(world: &World) -> Vec<SelfplayTarget> {
         let one = |command| match command {
-            Command::SetTarget { target, .. } => target,
+            Command::SetTarget(SetTarget { target, .. }) => target,
             other => panic!("{other:?}"),
         };
         decide(&world.state, 16, 0).into_iter().map(one).collect()

@@ -6,6 +6,9 @@ use crate::{
     events::{EvaluationBackpressure, Event, Regression, envelope::RAFT, log::Logged},
     text::clip,
 };
+use cluster_state::command::{
+    CancelLease, GrantLease, ReportRegression, Rollback, SetBackpressure, SetLearningRate,
+};
 use raft::{ClusterState, Command, ConfigState, LeaseKind, Severity, Steering, TEXT_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -118,25 +121,25 @@ impl Training {
         };
         let mut commands = Vec::new();
         if let Some(lease) = &config.training.live {
-            commands.push(Command::CancelLease {
+            commands.push(Command::CancelLease(CancelLease {
                 kind: LeaseKind::Training,
                 config_key: key.clone(),
                 epoch: lease.epoch,
                 reason: "the champion regressed".to_owned(),
                 at_ms,
-            });
+            }));
         }
         if !regression.rolled_back && config.fallback().is_some() {
-            commands.push(Command::Rollback {
+            commands.push(Command::Rollback(Rollback {
                 config_key: key.clone(),
                 expected_champion: Some(regression.champion),
                 reason: regression.reason.clone(),
                 triggered_by: "regression".to_owned(),
                 trigger: None,
                 at_ms,
-            });
+            }));
         } else if u128::from(age_ms) >= SETTLE.as_millis() {
-            commands.push(Command::ReportRegression {
+            commands.push(Command::ReportRegression(ReportRegression {
                 config_key: key.clone(),
                 champion: Some(config.champion),
                 severity: None,
@@ -149,7 +152,7 @@ impl Training {
                 },
                 trigger: None,
                 at_ms,
-            });
+            }));
         }
         commands
     }
@@ -172,14 +175,14 @@ impl Training {
                 continue;
             }
             if let Some(node) = choose_worker(state, LeaseKind::Training, key) {
-                commands.push(Command::GrantLease {
+                commands.push(Command::GrantLease(GrantLease {
                     kind: LeaseKind::Training,
                     config_key: key.clone(),
                     node,
                     subject: None,
                     ttl_ms: LEASE_TTL.as_millis() as u64,
                     at_ms,
-                });
+                }));
             }
         }
         commands
@@ -189,11 +192,13 @@ impl Training {
 /// Moves the learning rate to what it should be.
 fn adjust(config: &ConfigState, at_ms: u64) -> Option<Command> {
     let (scale, reason) = learning_rate(&config.steering);
-    (scale != config.steering.learning_rate).then(|| Command::SetLearningRate {
-        config_key: config.config_key.clone(),
-        scale,
-        reason,
-        at_ms,
+    (scale != config.steering.learning_rate).then(|| {
+        Command::SetLearningRate(SetLearningRate {
+            config_key: config.config_key.clone(),
+            scale,
+            reason,
+            at_ms,
+        })
     })
 }
 
@@ -209,24 +214,28 @@ fn trigger(logged: &Logged) -> Option<Hash> {
 #[must_use]
 pub fn asked(logged: &Logged, at_ms: u64) -> Option<Command> {
     let trigger = Some(trigger(logged)?);
-    let regressed = |event: &Regression, severity| Command::ReportRegression {
-        config_key: event.config_key.clone(),
-        champion: event.model_id,
-        severity,
-        elo_drop: event.elo_drop,
-        games: event.games_played,
-        reason: told(&event.reason, &event.node_id),
-        trigger,
-        at_ms,
+    let regressed = |event: &Regression, severity| {
+        Command::ReportRegression(ReportRegression {
+            config_key: event.config_key.clone(),
+            champion: event.model_id,
+            severity,
+            elo_drop: event.elo_drop,
+            games: event.games_played,
+            reason: told(&event.reason, &event.node_id),
+            trigger,
+            at_ms,
+        })
     };
-    let pressed = |event: &EvaluationBackpressure, active| Command::SetBackpressure {
-        config_key: event.config_key.clone(),
-        active,
-        depth: event.queue_depth,
-        threshold: event.threshold,
-        release_threshold: event.release_threshold,
-        trigger,
-        at_ms,
+    let pressed = |event: &EvaluationBackpressure, active| {
+        Command::SetBackpressure(SetBackpressure {
+            config_key: event.config_key.clone(),
+            active,
+            depth: event.queue_depth,
+            threshold: event.threshold,
+            release_threshold: event.release_threshold,
+            trigger,
+            at_ms,
+        })
     };
     let event = &logged.event;
     if let Event::RegressionDetected(event) = event {
@@ -240,7 +249,7 @@ pub fn asked(logged: &Logged, at_ms: u64) -> Option<Command> {
     } else if let Event::EvaluationBackpressureReleased(event) = event {
         Some(pressed(event, false))
     } else if let Event::TrainingRollbackNeeded(event) = event {
-        Some(Command::Rollback {
+        Some(Command::Rollback(Rollback {
             config_key: event.config_key.clone(),
             expected_champion: event.model_id,
             reason: told(&event.reason, &event.node_id),
@@ -251,7 +260,7 @@ pub fn asked(logged: &Logged, at_ms: u64) -> Option<Command> {
             },
             trigger,
             at_ms,
-        })
+        }))
     } else {
         None
     }
@@ -267,6 +276,7 @@ fn told(reason: &str, node: &str) -> String {
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World, hash};
+    use cluster_state::command::FailLease;
     use raft::Feedback;
 
     #[test]
@@ -279,18 +289,18 @@ mod tests {
         let granted = training.decide(&world.state, &View::default(), 0);
         assert!(matches!(
             &granted[..],
-            [Command::GrantLease { kind: LeaseKind::Training, subject: None, .. }]
+            [Command::GrantLease(GrantLease { kind: LeaseKind::Training, subject: None, .. })]
         ));
         let epoch = world.grant(LeaseKind::Training, 2, None);
         assert_eq!(training.decide(&world.state, &View::default(), 0), []);
-        world.apply(Command::FailLease {
+        world.apply(Command::FailLease(FailLease {
             kind: LeaseKind::Training,
             config_key: KEY.into(),
             epoch,
             node: 2,
             error: "disk full".into(),
             at_ms: 0,
-        });
+        }));
         assert_eq!(training.decide(&world.state, &View::default(), 100), [], "a failure waits");
         assert_eq!(training.decide(&world.state, &View::default(), 2_000).len(), 1);
     }
@@ -341,7 +351,7 @@ mod tests {
     }
 
     fn report(world: &mut World, severity: Option<Severity>) {
-        world.apply(Command::ReportRegression {
+        world.apply(Command::ReportRegression(ReportRegression {
             config_key: KEY.into(),
             champion: None,
             severity,
@@ -350,7 +360,7 @@ mod tests {
             reason: "worse".into(),
             trigger: Some(hash(&format!("event at {}", world.now))),
             at_ms: world.now + 3_600_000, // by a clock that is an hour ahead
-        });
+        }));
     }
 
     /// Applies what is proposed at this time, and gives the names of it.
@@ -444,9 +454,9 @@ mod tests {
             assert_eq!(raft::state_machine::check(&command), Ok(()), "{name}");
             let again = asked(&logged("peer", name, payload.clone()), 8).unwrap();
             let trigger = |command: &Command| match command {
-                Command::ReportRegression { trigger, .. }
-                | Command::SetBackpressure { trigger, .. }
-                | Command::Rollback { trigger, .. } => *trigger,
+                Command::ReportRegression(ReportRegression { trigger, .. })
+                | Command::SetBackpressure(SetBackpressure { trigger, .. })
+                | Command::Rollback(Rollback { trigger, .. }) => *trigger,
                 other => panic!("{other}"),
             };
             assert!(trigger(&command).is_some() && trigger(&command) == trigger(&again));

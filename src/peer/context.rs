@@ -26,6 +26,7 @@ use crate::{
     segments::copy::Retries,
     store::{DataFolder, PendingSegment, PendingSegments},
 };
+use cluster_state::command::RegisterSegment;
 use p2p::{
     Class, P2pHandle,
     blobs::{BlobError, BlobStore},
@@ -261,7 +262,7 @@ impl Node {
         if state.required_segment_holders() > 1 {
             holders.push(self.keep_elsewhere(&state, segment.hash).await?);
         }
-        let command = Command::RegisterSegment {
+        let command = Command::RegisterSegment(RegisterSegment {
             hash: segment.hash,
             config_key: segment.config_key.clone(),
             games: segment.games,
@@ -270,7 +271,7 @@ impl Node {
             model: segment.model,
             holders,
             at_ms: now_ms(),
-        };
+        });
         self.propose(command).await?;
         let (table, hash) = (Arc::clone(&self.pending), segment.hash);
         blocking(move || table.acknowledged(&hash)).await??;

@@ -15,6 +15,7 @@ use crate::{
     store::Segment,
 };
 use crate::{daemons::handlers::Handled, leader::placement::rendezvous};
+use cluster_state::command::AddSegmentHolder;
 use futures::StreamExt;
 use raft::{ClusterState, Command, NodeId, Segment as Registered};
 use retries::Quota;
@@ -186,7 +187,8 @@ async fn copy(node: &Context, hash: Hash, holders: &BTreeSet<NodeId>) -> Result<
     let bytes = node.obtain(hash, holders).await?;
     let size = bytes.len() as u64;
     blocking(move || Segment::open(bytes).map(|_| ())).await??;
-    node.propose(Command::AddSegmentHolder { hash, node: node.id, at_ms: now_ms() }).await?;
+    node.propose(Command::AddSegmentHolder(AddSegmentHolder { hash, node: node.id, at_ms: now_ms() }))
+        .await?;
     Ok(size)
 }
 
@@ -241,9 +243,15 @@ pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
 mod tests {
     use super::*;
     use crate::daemons::fixture::World;
+    use cluster_state::command::SetDraining;
 
     fn drain(world: &mut World, node: NodeId, draining: bool) {
-        world.apply(Command::SetDraining { node, draining, reason: "test".into(), at_ms: world.now });
+        world.apply(Command::SetDraining(SetDraining {
+            node,
+            draining,
+            reason: "test".into(),
+            at_ms: world.now,
+        }));
     }
 
     fn takers(world: &World, hash: Hash, copies: usize) -> Vec<NodeId> {

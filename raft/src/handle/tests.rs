@@ -6,6 +6,7 @@ use crate::{
     transport::TransportError,
     types::{Vote, kind},
 };
+use cluster_state::command::{SetLeader, SetOnline};
 use cluster_state::{
     Refusal,
     samples::{body, commands, frame},
@@ -52,7 +53,7 @@ async fn ask(handle: &RaftHandle, from: &str, request: &Request) -> Reply {
 
 async fn still_works(handle: &RaftHandle) {
     let term = handle.local().leader.as_ref().map_or(1, |leader| leader.term + 1);
-    let command = Command::SetLeader { node: 1, term, at_ms: 1 };
+    let command = Command::SetLeader(SetLeader { node: 1, term, at_ms: 1 });
     assert_eq!(handle.propose(command).await, Ok(Response::Done));
     assert_eq!(handle.metrics().borrow().failed, None);
 }
@@ -87,8 +88,13 @@ async fn hostile_requests_are_refused_and_harm_nothing() {
     cases[4].entries.swap(0, 1);
     cases[5].prev_log_id = None;
     cases[6].entries[2].log_id = log_id(10, 5);
-    let huge =
-        Command::SetOnline { node: 1, online: true, reason: "x".repeat(700_000), observed_boot: 1, at_ms: 1 };
+    let huge = Command::SetOnline(SetOnline {
+        node: 1,
+        online: true,
+        reason: "x".repeat(700_000),
+        observed_boot: 1,
+        at_ms: 1,
+    });
     cases[7].entries[1].payload = openraft::EntryPayload::Normal(huge.clone());
     for rpc in cases {
         refused("peer-2", Request::Append { to: 1, rpc }).await;

@@ -1,6 +1,7 @@
 use super::*;
 use crate::{hook::NoHook, machine::Machine};
 use cluster_state::Command;
+use cluster_state::command::{SetLeader, SetOnline};
 use openraft::{
     EntryPayload, RaftTypeConfig, StorageError,
     testing::log::{StoreBuilder, Suite},
@@ -14,7 +15,7 @@ fn log_id(term: u64, index: u64) -> LogId {
 }
 
 fn entry(term: u64, index: u64) -> Entry {
-    let command = Command::SetLeader { node: 1, term, at_ms: index };
+    let command = Command::SetLeader(SetLeader { node: 1, term, at_ms: index });
     Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(command) }
 }
 
@@ -103,13 +104,13 @@ async fn a_hole_is_refused_and_reads_are_bounded() {
         let reason = "x".repeat(250);
         let big = |i| Entry {
             log_id: log_id(1, i),
-            payload: EntryPayload::Normal(Command::SetOnline {
+            payload: EntryPayload::Normal(Command::SetOnline(SetOnline {
                 node: 1,
                 online: true,
                 reason: reason.clone(),
                 observed_boot: 1,
                 at_ms: i,
-            }),
+            })),
         };
         append(log, (3..6000).map(big)).await;
         let mut next = 0;

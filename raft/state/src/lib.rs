@@ -3,23 +3,31 @@
 //! A [`Command`] is what may be proposed, [`state_machine::apply`] is what it means, a [`ClusterState`] is what it
 //! leads to, and [`rows`] are the bytes of that state. Everything here is pure: no clock, no I/O, no consensus.
 
-mod command;
+pub mod command;
+mod config;
+mod lease;
+mod model;
+mod node;
 mod response;
 pub mod rows;
 #[cfg(any(test, feature = "samples"))]
 pub mod samples;
+mod segment;
 mod shards;
 mod state;
 pub mod state_machine;
+mod steering;
 pub mod voters;
 
 pub use command::{
-    ADDRESSES_MAX, CONFIG_KEY_BYTES_MAX, Command, EVIDENCE_SEGMENTS_MAX, Evidence, Feedback, HOLDERS_MAX,
-    LeaseKind, ModelInfo, NodeId, SelfplayTarget, Severity, Sprt, TEXT_BYTES_MAX, TrainingReport,
+    ADDRESSES_MAX, CONFIG_KEY_BYTES_MAX, Command, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX, TEXT_BYTES_MAX,
 };
+pub use config::{ConfigState, ELO_INITIAL, Fallback, Promotion};
+pub use lease::{Lease, LeaseKind, LeaseSlot};
+pub use model::{Evidence, Model, ModelInfo, ModelStatus, Sprt, TrainingReport};
+pub use node::{Leader, Node, NodeId};
 pub use response::{Distributed, Refusal, Response};
+pub use segment::Segment;
 pub use shards::Shards;
-pub use state::{
-    Backpressure, ClusterState, ConfigState, ELO_INITIAL, Fallback, Leader, Lease, LeaseSlot, Model,
-    ModelStatus, Node, Promotion, Regression, Segment, Steering, Watch,
-};
+pub use state::ClusterState;
+pub use steering::{Backpressure, Feedback, Regression, SelfplayTarget, Severity, Steering, Watch};

@@ -1,8 +1,9 @@
 //! What applying a command answers. Every replica computes the same answer.
 
 use crate::{
-    command::{LeaseKind, NodeId},
-    state::{Lease, Promotion},
+    config::Promotion,
+    lease::{Lease, LeaseKind},
+    node::NodeId,
 };
 use serde::{Deserialize, Serialize};
 use wire::Hash;

@@ -4,8 +4,11 @@
 //! differ. Rows are never removed, because nothing in the state ever is.
 
 use crate::{
-    command::NodeId,
-    state::{ClusterState, ConfigState, Leader, Model, Node, Promotion, Segment},
+    config::{ConfigState, Promotion},
+    model::Model,
+    node::{Leader, Node, NodeId},
+    segment::Segment,
+    state::ClusterState,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, sync::Arc};

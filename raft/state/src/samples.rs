@@ -1,11 +1,18 @@
 //! One value of everything that is written or sent, for tests.
 
+use crate::command::{
+    AddSegmentHolder, Appoint, CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease,
+    GrantLease, InitConfig, ModelHeld, Promote, RegisterNode, RegisterSegment, Reject, RenewLease,
+    ReportRegression, Rollback, SetBackpressure, SetCurriculum, SetDraining, SetFeedback, SetLeader,
+    SetLearningRate, SetOnline, SetTarget, ThresholdReached,
+};
 use crate::{
-    command::{
-        Command, Evidence, Feedback, LeaseKind, ModelInfo, SelfplayTarget, Severity, Sprt, TrainingReport,
-    },
+    command::Command,
+    config::Promotion,
+    lease::LeaseKind,
+    model::{Evidence, ModelInfo, Sprt, TrainingReport},
     response::{Refusal, Response},
-    state::Promotion,
+    steering::{Feedback, SelfplayTarget, Severity},
 };
 use proptest::prelude::*;
 use serde::{Serialize, Serializer, ser::SerializeTuple};
@@ -54,7 +61,7 @@ pub fn model(own: Hash, parent: Hash) -> ModelInfo {
 
 /// Peer `n` introduces itself.
 pub fn register(n: u64, boot: u64) -> Command {
-    Command::RegisterNode {
+    Command::RegisterNode(RegisterNode {
         peer_id: format!("peer-{n}"),
         name: "host".into(),
         addrs: vec!["/ip4/127.0.0.1/tcp/1".into()],
@@ -62,7 +69,7 @@ pub fn register(n: u64, boot: u64) -> Command {
         version: "0.1.0".into(),
         boot,
         at_ms: 3,
-    }
+    })
 }
 
 /// One of each, in the order of the enum.
@@ -71,17 +78,23 @@ pub fn commands() -> Vec<Command> {
     let kind = LeaseKind::Evaluation;
     vec![
         register(1, 2),
-        Command::SetOnline { node: 1, online: true, reason: "r".into(), observed_boot: 2, at_ms: 3 },
-        Command::SetLeader { node: 1, term: 2, at_ms: 3 },
-        Command::InitConfig {
+        Command::SetOnline(SetOnline {
+            node: 1,
+            online: true,
+            reason: "r".into(),
+            observed_boot: 2,
+            at_ms: 3,
+        }),
+        Command::SetLeader(SetLeader { node: 1, term: 2, at_ms: 3 }),
+        Command::InitConfig(InitConfig {
             config_key: config_key(),
             champion: hash(1),
             size: 2,
             threshold: 3,
             target: target(),
             at_ms: 4,
-        },
-        Command::RegisterSegment {
+        }),
+        Command::RegisterSegment(RegisterSegment {
             hash: hash(1),
             config_key: config_key(),
             games: 2,
@@ -90,53 +103,65 @@ pub fn commands() -> Vec<Command> {
             model: hash(4),
             holders: vec![5, 6],
             at_ms: 7,
-        },
-        Command::AddSegmentHolder { hash: hash(1), node: 2, at_ms: 3 },
-        Command::ThresholdReached { config_key: config_key(), crossing: 1, at_ms: 2 },
-        Command::GrantLease {
+        }),
+        Command::AddSegmentHolder(AddSegmentHolder { hash: hash(1), node: 2, at_ms: 3 }),
+        Command::ThresholdReached(ThresholdReached { config_key: config_key(), crossing: 1, at_ms: 2 }),
+        Command::GrantLease(GrantLease {
             kind,
             config_key: config_key(),
             node: 1,
             subject: Some(hash(2)),
             ttl_ms: 3,
             at_ms: 4,
-        },
-        Command::RenewLease { kind, config_key: config_key(), epoch: 1, node: 2, at_ms: 3 },
-        Command::ExpireLease {
+        }),
+        Command::RenewLease(RenewLease { kind, config_key: config_key(), epoch: 1, node: 2, at_ms: 3 }),
+        Command::ExpireLease(ExpireLease {
             kind,
             config_key: config_key(),
             epoch: 1,
             last_renewed_ms: 2,
             reason: "r".into(),
             at_ms: 3,
-        },
-        Command::FailLease { kind, config_key: config_key(), epoch: 1, node: 2, error: "e".into(), at_ms: 3 },
-        Command::CompleteTraining {
+        }),
+        Command::FailLease(FailLease {
+            kind,
+            config_key: config_key(),
+            epoch: 1,
+            node: 2,
+            error: "e".into(),
+            at_ms: 3,
+        }),
+        Command::CompleteTraining(CompleteTraining {
             config_key: config_key(),
             epoch: 1,
             node: 2,
             model: model(hash(3), hash(4)),
             report: report(),
             at_ms: 5,
-        },
-        Command::CompleteEvaluation {
+        }),
+        Command::CompleteEvaluation(CompleteEvaluation {
             config_key: config_key(),
             epoch: 1,
             node: 2,
             evidence: evidence(hash(3), hash(4)),
             at_ms: 5,
-        },
-        Command::Promote {
+        }),
+        Command::Promote(Promote {
             config_key: config_key(),
             candidate: hash(1),
             expected_champion: hash(2),
             elo_delta_min: 3.0,
             at_ms: 4,
-        },
-        Command::Reject { config_key: config_key(), candidate: hash(1), reason: "r".into(), at_ms: 2 },
-        Command::ModelHeld { model: hash(1), node: 2, at_ms: 3 },
-        Command::SetTarget { config_key: config_key(), target: target(), at_ms: 1 },
-        Command::ReportRegression {
+        }),
+        Command::Reject(Reject {
+            config_key: config_key(),
+            candidate: hash(1),
+            reason: "r".into(),
+            at_ms: 2,
+        }),
+        Command::ModelHeld(ModelHeld { model: hash(1), node: 2, at_ms: 3 }),
+        Command::SetTarget(SetTarget { config_key: config_key(), target: target(), at_ms: 1 }),
+        Command::ReportRegression(ReportRegression {
             config_key: config_key(),
             champion: Some(hash(1)),
             severity: Some(Severity::Critical),
@@ -145,16 +170,16 @@ pub fn commands() -> Vec<Command> {
             reason: "r".into(),
             trigger: Some(hash(3)),
             at_ms: 4,
-        },
-        Command::Rollback {
+        }),
+        Command::Rollback(Rollback {
             config_key: config_key(),
             expected_champion: Some(hash(1)),
             reason: "r".into(),
             triggered_by: "t".into(),
             trigger: None,
             at_ms: 2,
-        },
-        Command::SetBackpressure {
+        }),
+        Command::SetBackpressure(SetBackpressure {
             config_key: config_key(),
             active: true,
             depth: 1,
@@ -162,29 +187,40 @@ pub fn commands() -> Vec<Command> {
             release_threshold: 3,
             trigger: None,
             at_ms: 4,
-        },
-        Command::SetFeedback {
+        }),
+        Command::SetFeedback(SetFeedback {
             config_key: config_key(),
             feedback: Feedback { learning_rate: 0.5, exploration: 1.5, simulations: 2.0, reason: "r".into() },
             at_ms: 1,
-        },
-        Command::SetLearningRate { config_key: config_key(), scale: 0.5, reason: "r".into(), at_ms: 1 },
-        Command::SetCurriculum {
+        }),
+        Command::SetLearningRate(SetLearningRate {
+            config_key: config_key(),
+            scale: 0.5,
+            reason: "r".into(),
+            at_ms: 1,
+        }),
+        Command::SetCurriculum(SetCurriculum {
             config_key: config_key(),
             weight: 0.5,
             reason: "r".into(),
             emergency: true,
             at_ms: 1,
-        },
-        Command::CancelLease { kind, config_key: config_key(), epoch: 1, reason: "r".into(), at_ms: 2 },
-        Command::SetDraining { node: 1, draining: true, reason: "r".into(), at_ms: 2 },
-        Command::Appoint {
+        }),
+        Command::CancelLease(CancelLease {
+            kind,
+            config_key: config_key(),
+            epoch: 1,
+            reason: "r".into(),
+            at_ms: 2,
+        }),
+        Command::SetDraining(SetDraining { node: 1, draining: true, reason: "r".into(), at_ms: 2 }),
+        Command::Appoint(Appoint {
             config_key: config_key(),
             model: hash(1),
             expected_champion: hash(2),
             reason: "r".into(),
             at_ms: 3,
-        },
+        }),
     ]
 }
 

@@ -4,7 +4,7 @@
 //! voters after it are healthy enough to commit it. The decision is pure; the leader asks for it every second and
 //! carries out one change at a time.
 
-use crate::command::NodeId;
+use crate::node::NodeId;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,

@@ -1,6 +1,7 @@
 //! A cluster of real nodes with real files, over links in memory that drop, delay and cut.
 #![allow(clippy::unwrap_used, reason = "part of tests, but no test itself")]
 
+use cluster_state::command::SetLeader;
 use raft::{
     Command, NoHook, NodeId, NodeInfo, RaftConfig, RaftHandle, Response, Timing, Transport, TransportError,
 };
@@ -321,5 +322,5 @@ impl Cluster {
 
 /// A command that leaves a trace: the term of the leader that announced itself last, and one more election.
 pub(crate) fn mark(n: u64) -> Command {
-    Command::SetLeader { node: 1, term: n, at_ms: n }
+    Command::SetLeader(SetLeader { node: 1, term: n, at_ms: n })
 }

@@ -7,6 +7,12 @@ use super::{
     },
     *,
 };
+use cluster_state::command::{
+    AddSegmentHolder, Appoint, CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease,
+    GrantLease, InitConfig, ModelHeld, Promote, RegisterNode, RegisterSegment, Reject, RenewLease,
+    ReportRegression, Rollback, SetBackpressure, SetCurriculum, SetDraining, SetFeedback, SetLeader,
+    SetLearningRate, SetOnline, SetTarget, ThresholdReached,
+};
 use raft::{
     Evidence, Feedback, ModelInfo, Refusal, SelfplayTarget, Sprt, TrainingReport, state_machine::apply,
 };
@@ -50,7 +56,7 @@ impl Life {
     }
 
     fn register(&mut self, id: u64) {
-        let command = Command::RegisterNode {
+        let command = Command::RegisterNode(RegisterNode {
             peer_id: format!("peer-{id}"),
             name: format!("host-{id}"),
             addrs: vec![],
@@ -58,12 +64,12 @@ impl Life {
             version: String::new(),
             boot: id,
             at_ms: 1_000 + id,
-        };
+        });
         self.check(command, &["HOST_ONLINE"]);
     }
 
     fn segment(&mut self, name: &str, source: &str, expected: &[&str]) {
-        let command = Command::RegisterSegment {
+        let command = Command::RegisterSegment(RegisterSegment {
             hash: hash(name),
             config_key: KEY.into(),
             games: 600,
@@ -72,24 +78,31 @@ impl Life {
             model: hash("untrained"),
             holders: vec![2, 1],
             at_ms: 3_000,
-        };
+        });
         self.check(command, expected);
     }
 
     fn grant(&mut self, kind: LeaseKind, subject: Option<Hash>, at_ms: u64, expected: &str) -> u64 {
-        let command =
-            Command::GrantLease { kind, config_key: KEY.into(), node: 2, subject, ttl_ms: 10, at_ms };
+        let command = Command::GrantLease(GrantLease {
+            kind,
+            config_key: KEY.into(),
+            node: 2,
+            subject,
+            ttl_ms: 10,
+            at_ms,
+        });
         self.check(command, &[expected, "WORK_CLAIMED"]);
         self.state.config(KEY).unwrap().lease(kind).epoch
     }
 
     fn train(&mut self, crossing: u64, candidate: &str) {
         self.segment(&format!("games-{crossing}"), "selfplay", &["NEW_GAMES_AVAILABLE"]);
-        let command = Command::ThresholdReached { config_key: KEY.into(), crossing, at_ms: 4_000 };
+        let command =
+            Command::ThresholdReached(ThresholdReached { config_key: KEY.into(), crossing, at_ms: 4_000 });
         self.check(command, &["TRAINING_THRESHOLD_REACHED", "WORK_QUEUED"]);
         let epoch = self.grant(LeaseKind::Training, None, 5_000 + crossing, "TRAINING_STARTED");
         let parent = self.state.config(KEY).unwrap().newest;
-        let command = Command::CompleteTraining {
+        let command = Command::CompleteTraining(CompleteTraining {
             config_key: KEY.into(),
             epoch,
             node: 2,
@@ -102,7 +115,7 @@ impl Life {
                 seconds: 1.0,
             },
             at_ms: 6_000,
-        };
+        });
         self.check(command, &["TRAINING_COMPLETED", "WORK_COMPLETED", "WORK_QUEUED"]);
     }
 
@@ -123,23 +136,28 @@ impl Life {
             passed_gauntlet: true,
             segments: vec![],
         };
-        let command =
-            Command::CompleteEvaluation { config_key: KEY.into(), epoch, node: 2, evidence, at_ms: 8_000 };
+        let command = Command::CompleteEvaluation(CompleteEvaluation {
+            config_key: KEY.into(),
+            epoch,
+            node: 2,
+            evidence,
+            at_ms: 8_000,
+        });
         self.check(command, &["EVALUATION_COMPLETED", "WORK_COMPLETED"]);
     }
 
     fn held(&mut self, model: &str, node: NodeId, expected: &[&str]) {
-        self.check(Command::ModelHeld { model: hash(model), node, at_ms: 8_500 }, expected);
+        self.check(Command::ModelHeld(ModelHeld { model: hash(model), node, at_ms: 8_500 }), expected);
     }
 
     fn promote(&mut self, candidate: &str, expected: &[&str]) {
-        let command = Command::Promote {
+        let command = Command::Promote(Promote {
             config_key: KEY.into(),
             candidate: hash(candidate),
             expected_champion: self.state.config(KEY).unwrap().champion,
             elo_delta_min: 25.0,
             at_ms: 9_000,
-        };
+        });
         self.check(command, expected);
     }
 }
@@ -147,11 +165,17 @@ impl Life {
 fn started() -> Life {
     let mut life = Life::default();
     (1..=3).for_each(|id| life.register(id));
-    life.check(Command::SetLeader { node: 1, term: 1, at_ms: 2_000 }, &["LEADER_ELECTED"]);
+    life.check(Command::SetLeader(SetLeader { node: 1, term: 1, at_ms: 2_000 }), &["LEADER_ELECTED"]);
     let target = SelfplayTarget::default();
     let champion = hash("untrained");
-    let command =
-        Command::InitConfig { config_key: KEY.into(), champion, size: 1, threshold: 500, target, at_ms: 1 };
+    let command = Command::InitConfig(InitConfig {
+        config_key: KEY.into(),
+        champion,
+        size: 1,
+        threshold: 500,
+        target,
+        at_ms: 1,
+    });
     life.check(command, &[]);
     life
 }
@@ -160,26 +184,37 @@ fn started() -> Life {
 fn every_command_causes_its_events_once() {
     let mut life = started();
     life.segment("matches", "evaluation", &[]);
-    life.check(Command::AddSegmentHolder { hash: hash("matches"), node: 3, at_ms: 1 }, &[]);
+    life.check(Command::AddSegmentHolder(AddSegmentHolder { hash: hash("matches"), node: 3, at_ms: 1 }), &[]);
     let target = SelfplayTarget { simulations: 32, ..SelfplayTarget::default() };
-    life.check(Command::SetTarget { config_key: KEY.into(), target, at_ms: 1 }, &[]);
+    life.check(Command::SetTarget(SetTarget { config_key: KEY.into(), target, at_ms: 1 }), &[]);
 
     // Two leases that end badly, then one that does not.
     life.segment("games-0", "selfplay", &["NEW_GAMES_AVAILABLE"]);
-    let command = Command::ThresholdReached { config_key: KEY.into(), crossing: 1, at_ms: 4_000 };
+    let command =
+        Command::ThresholdReached(ThresholdReached { config_key: KEY.into(), crossing: 1, at_ms: 4_000 });
     life.check(command, &["TRAINING_THRESHOLD_REACHED", "WORK_QUEUED"]);
     let kind = LeaseKind::Training;
     let epoch = life.grant(kind, None, 5_000, "TRAINING_STARTED");
     let config_key = || KEY.to_owned();
-    life.check(Command::RenewLease { kind, config_key: config_key(), epoch, node: 2, at_ms: 5_100 }, &[]);
+    life.check(
+        Command::RenewLease(RenewLease { kind, config_key: config_key(), epoch, node: 2, at_ms: 5_100 }),
+        &[],
+    );
     let error = "full disk".to_owned();
-    let command = Command::FailLease { kind, config_key: config_key(), epoch, node: 2, error, at_ms: 1 };
+    let command =
+        Command::FailLease(FailLease { kind, config_key: config_key(), epoch, node: 2, error, at_ms: 1 });
     life.check(command, &["TRAINING_FAILED", "WORK_FAILED"]);
     let epoch = life.grant(kind, None, 5_200, "TRAINING_STARTED");
     let reason = "silent".to_owned();
     let last_renewed_ms = 5_200;
-    let command =
-        Command::ExpireLease { kind, config_key: config_key(), epoch, last_renewed_ms, reason, at_ms: 1 };
+    let command = Command::ExpireLease(ExpireLease {
+        kind,
+        config_key: config_key(),
+        epoch,
+        last_renewed_ms,
+        reason,
+        at_ms: 1,
+    });
     life.check(command, &["TRAINING_FAILED", "WORK_TIMEOUT"]);
 
     // Every online node holds the first champion when it is promoted.
@@ -202,19 +237,15 @@ fn every_command_causes_its_events_once() {
     life.held("c", 1, &[]);
     life.held("c", 3, &[]);
     life.promote("c", &["MODEL_PROMOTED", "MODEL_DISTRIBUTION_STARTED"]);
-    let online = |online, observed_boot, at_ms| Command::SetOnline {
-        node: 4,
-        online,
-        reason: "no heartbeat".into(),
-        observed_boot,
-        at_ms,
+    let online = |online, observed_boot, at_ms| {
+        Command::SetOnline(SetOnline { node: 4, online, reason: "no heartbeat".into(), observed_boot, at_ms })
     };
     life.check(online(false, 4, 9_100), &["HOST_OFFLINE", "MODEL_DISTRIBUTION_COMPLETE"]);
     life.check(online(true, 4, 9_200), &["HOST_ONLINE"]);
 
     life.train(5, "d");
     let reason = "weaker".to_owned();
-    let command = Command::Reject { config_key: KEY.into(), candidate: hash("d"), reason, at_ms: 1 };
+    let command = Command::Reject(Reject { config_key: KEY.into(), candidate: hash("d"), reason, at_ms: 1 });
     life.check(command, &["PROMOTION_REJECTED"]);
 
     steered(&mut life);
@@ -255,14 +286,16 @@ fn every_command_causes_its_events_once() {
 fn steered(life: &mut Life) {
     let key = || KEY.to_owned();
     let reason = || "why".to_owned();
-    let pressure = |active, trigger: Option<&str>| Command::SetBackpressure {
-        config_key: key(),
-        active,
-        depth: 5,
-        threshold: 4,
-        release_threshold: 2,
-        trigger: trigger.map(hash),
-        at_ms: 1,
+    let pressure = |active, trigger: Option<&str>| {
+        Command::SetBackpressure(SetBackpressure {
+            config_key: key(),
+            active,
+            depth: 5,
+            threshold: 4,
+            release_threshold: 2,
+            trigger: trigger.map(hash),
+            at_ms: 1,
+        })
     };
     life.check(pressure(true, None), &["EVALUATION_BACKPRESSURE"]);
     life.check(pressure(false, None), &["EVALUATION_BACKPRESSURE_RELEASED"]);
@@ -270,41 +303,55 @@ fn steered(life: &mut Life) {
     life.check(pressure(true, Some("event 2")), &[]);
     life.check(pressure(false, Some("event 3")), &[]);
     let feedback = Feedback { learning_rate: 0.5, ..Feedback::default() };
-    life.check(Command::SetFeedback { config_key: key(), feedback, at_ms: 1 }, &[]);
-    let slower = Command::SetLearningRate { config_key: key(), scale: 0.5, reason: reason(), at_ms: 1 };
-    life.check(slower, &[]);
-    let weight = |emergency| Command::SetCurriculum {
+    life.check(Command::SetFeedback(SetFeedback { config_key: key(), feedback, at_ms: 1 }), &[]);
+    let slower = Command::SetLearningRate(SetLearningRate {
         config_key: key(),
-        weight: 0.25,
+        scale: 0.5,
         reason: reason(),
-        emergency,
         at_ms: 1,
+    });
+    life.check(slower, &[]);
+    let weight = |emergency| {
+        Command::SetCurriculum(SetCurriculum {
+            config_key: key(),
+            weight: 0.25,
+            reason: reason(),
+            emergency,
+            at_ms: 1,
+        })
     };
     life.check(weight(true), &["CURRICULUM_EMERGENCY_UPDATE"]);
     life.check(weight(false), &[]);
-    life.check(Command::SetDraining { node: 4, draining: true, reason: reason(), at_ms: 1 }, &[]);
+    life.check(
+        Command::SetDraining(SetDraining { node: 4, draining: true, reason: reason(), at_ms: 1 }),
+        &[],
+    );
 }
 
 /// `c` is champion, after `b` and `a`: it regresses, and more than once.
 fn regressed(life: &mut Life) {
     let key = || KEY.to_owned();
-    let report = |champion: Option<&str>, severity, trigger: Option<&str>| Command::ReportRegression {
-        config_key: key(),
-        champion: champion.map(hash),
-        severity,
-        elo_drop: 80.0,
-        games: 50,
-        reason: "worse".into(),
-        trigger: trigger.map(hash),
-        at_ms: 10_000,
+    let report = |champion: Option<&str>, severity, trigger: Option<&str>| {
+        Command::ReportRegression(ReportRegression {
+            config_key: key(),
+            champion: champion.map(hash),
+            severity,
+            elo_drop: 80.0,
+            games: 50,
+            reason: "worse".into(),
+            trigger: trigger.map(hash),
+            at_ms: 10_000,
+        })
     };
-    let rollback = |expected: Option<&str>, trigger: Option<&str>| Command::Rollback {
-        config_key: key(),
-        expected_champion: expected.map(hash),
-        reason: "worse".into(),
-        triggered_by: "regression".into(),
-        trigger: trigger.map(hash),
-        at_ms: 10_100,
+    let rollback = |expected: Option<&str>, trigger: Option<&str>| {
+        Command::Rollback(Rollback {
+            config_key: key(),
+            expected_champion: expected.map(hash),
+            reason: "worse".into(),
+            triggered_by: "regression".into(),
+            trigger: trigger.map(hash),
+            at_ms: 10_100,
+        })
     };
     let (minor, critical) = (Some(Severity::Minor), Some(Severity::Critical));
     life.check(report(Some("c"), minor, None), &["REGRESSION_DETECTED"]);
@@ -314,12 +361,13 @@ fn regressed(life: &mut Life) {
 
     // A rollback ends the work that was going on, which a cancelled lease also does.
     life.segment("games-6", "selfplay", &["NEW_GAMES_AVAILABLE"]);
-    let command = Command::ThresholdReached { config_key: key(), crossing: 6, at_ms: 4_000 };
+    let command =
+        Command::ThresholdReached(ThresholdReached { config_key: key(), crossing: 6, at_ms: 4_000 });
     life.check(command, &["TRAINING_THRESHOLD_REACHED", "WORK_QUEUED"]);
     let kind = LeaseKind::Training;
     let epoch = life.grant(kind, None, 10_050, "TRAINING_STARTED");
     let reason = "a drill".to_owned();
-    let cancel = Command::CancelLease { kind, config_key: key(), epoch, reason, at_ms: 10_060 };
+    let cancel = Command::CancelLease(CancelLease { kind, config_key: key(), epoch, reason, at_ms: 10_060 });
     let granted = life.state.config(KEY).unwrap().training.live.as_ref().unwrap().id;
     assert_eq!(follows(&cancel, &life.state), Some(granted));
     life.check(cancel, &["TRAINING_FAILED", "WORK_CANCELLED"]);
@@ -349,19 +397,24 @@ fn regressed(life: &mut Life) {
         passed_gauntlet: false,
         segments: vec![],
     };
-    let command =
-        Command::CompleteEvaluation { config_key: key(), epoch: watch, node: 2, evidence, at_ms: 1 };
+    let command = Command::CompleteEvaluation(CompleteEvaluation {
+        config_key: key(),
+        epoch: watch,
+        node: 2,
+        evidence,
+        at_ms: 1,
+    });
     life.check(command, &["EVALUATION_COMPLETED", "WORK_COMPLETED"]);
 
     // An injected one: what the event told already is not told again. Another champion settles it.
     life.check(report(None, critical, Some("event 7")), &["TRAINING_ROLLBACK_NEEDED"]);
-    let appoint = Command::Appoint {
+    let appoint = Command::Appoint(Appoint {
         config_key: key(),
         model: hash("c"),
         expected_champion: hash("b"),
         reason: "better than it looked".into(),
         at_ms: 10_300,
-    };
+    });
     life.check(appoint, &["MODEL_PROMOTED", "MODEL_DISTRIBUTION_STARTED", "REGRESSION_CLEARED"]);
 }
 
@@ -369,24 +422,31 @@ fn regressed(life: &mut Life) {
 fn a_refused_command_causes_nothing() {
     let mut life = started();
     let commands = [
-        Command::SetLeader { node: 9, term: 2, at_ms: 1 },
-        Command::ThresholdReached { config_key: KEY.into(), crossing: 1, at_ms: 1 },
-        Command::ModelHeld { model: hash("unknown"), node: 1, at_ms: 1 },
-        Command::SetOnline { node: 9, online: false, reason: String::new(), observed_boot: 1, at_ms: 1 },
+        Command::SetLeader(SetLeader { node: 9, term: 2, at_ms: 1 }),
+        Command::ThresholdReached(ThresholdReached { config_key: KEY.into(), crossing: 1, at_ms: 1 }),
+        Command::ModelHeld(ModelHeld { model: hash("unknown"), node: 1, at_ms: 1 }),
+        Command::SetOnline(SetOnline {
+            node: 9,
+            online: false,
+            reason: String::new(),
+            observed_boot: 1,
+            at_ms: 1,
+        }),
     ];
     for command in commands {
         let (response, events) = life.events(&command);
         assert!(matches!(response, Response::Refused(_)), "{response:?}");
         assert_eq!(events, [], "{command:?}");
     }
-    let (response, _) = life.events(&Command::ModelHeld { model: hash("unknown"), node: 1, at_ms: 1 });
+    let (response, _) =
+        life.events(&Command::ModelHeld(ModelHeld { model: hash("unknown"), node: 1, at_ms: 1 }));
     assert_eq!(response, Response::Refused(Refusal::UnknownModel(hash("unknown"))));
 }
 
 #[test]
 fn payloads_say_what_the_state_says() {
     let mut life = started();
-    let command = Command::RegisterSegment {
+    let command = Command::RegisterSegment(RegisterSegment {
         hash: hash("games"),
         config_key: KEY.into(),
         games: 600,
@@ -395,7 +455,7 @@ fn payloads_say_what_the_state_says() {
         model: hash("untrained"),
         holders: vec![2, 1],
         at_ms: 3_500,
-    };
+    });
     let (_, events) = life.events(&command);
     let expected = Games {
         config_key: KEY.into(),
@@ -408,8 +468,11 @@ fn payloads_say_what_the_state_says() {
     };
     assert_eq!(events, [Event::NewGamesAvailable(expected)]);
 
-    let (_, events) =
-        life.events(&Command::ThresholdReached { config_key: KEY.into(), crossing: 1, at_ms: 4_000 });
+    let (_, events) = life.events(&Command::ThresholdReached(ThresholdReached {
+        config_key: KEY.into(),
+        crossing: 1,
+        at_ms: 4_000,
+    }));
     let expected = TrainingThresholdReached {
         config_key: KEY.into(),
         node_id: "node-1".into(),
@@ -431,8 +494,14 @@ fn payloads_say_what_the_state_says() {
     life.train(2, "a");
     let kind = LeaseKind::Evaluation;
     let subject = Some(hash("a"));
-    let command =
-        Command::GrantLease { kind, config_key: KEY.into(), node: 3, subject, ttl_ms: 1, at_ms: 7_000 };
+    let command = Command::GrantLease(GrantLease {
+        kind,
+        config_key: KEY.into(),
+        node: 3,
+        subject,
+        ttl_ms: 1,
+        at_ms: 7_000,
+    });
     let (_, events) = life.events(&command);
     let expected = EvaluationStarted {
         config_key: KEY.into(),
@@ -451,7 +520,7 @@ fn in_the_largest_cluster_every_event_fits_its_envelope() {
     let mut life = started();
     let nodes = raft::state_machine::NODES_MAX as u64;
     for id in 4..=nodes {
-        let command = Command::RegisterNode {
+        let command = Command::RegisterNode(RegisterNode {
             peer_id: format!("peer-{id}"),
             name: "h".repeat(raft::TEXT_BYTES_MAX),
             addrs: vec![],
@@ -459,11 +528,11 @@ fn in_the_largest_cluster_every_event_fits_its_envelope() {
             version: String::new(),
             boot: id,
             at_ms: 1,
-        };
+        });
         assert!(matches!(life.events(&command).0, Response::Node { .. }));
     }
     for node in 1..=nodes {
-        life.events(&Command::ModelHeld { model: hash("untrained"), node, at_ms: 1 });
+        life.events(&Command::ModelHeld(ModelHeld { model: hash("untrained"), node, at_ms: 1 }));
     }
     let fits = |event: &Event| {
         let id = EventId::raft(1, 0);
@@ -479,7 +548,7 @@ fn in_the_largest_cluster_every_event_fits_its_envelope() {
     for node in 1..=nodes / 2 {
         let reason = "no heartbeat".to_owned();
         let observed_boot = node;
-        life.events(&Command::SetOnline { node, online: false, reason, observed_boot, at_ms: 1 });
+        life.events(&Command::SetOnline(SetOnline { node, online: false, reason, observed_boot, at_ms: 1 }));
     }
     let complete = distribution(&life.state, KEY, hash("untrained"), 1.0);
     assert!(fits(&complete));

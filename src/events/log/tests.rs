@@ -5,6 +5,7 @@ mod restored;
 
 use super::*;
 use crate::events::{EventHook, HostOnline, LeaderElected, Regression, TrainingProgress};
+use cluster_state::command::{RegisterNode, SetLeader};
 use raft::{ApplyHook, ClusterState, Command};
 use tempfile::TempDir;
 
@@ -362,7 +363,7 @@ fn an_answer_is_bounded_and_the_next_goes_on() {
 }
 
 fn register(n: u64) -> Command {
-    Command::RegisterNode {
+    Command::RegisterNode(RegisterNode {
         peer_id: format!("p{n}"),
         name: "host".into(),
         addrs: vec![],
@@ -370,7 +371,7 @@ fn register(n: u64) -> Command {
         version: String::new(),
         boot: 1,
         at_ms: 1000,
-    }
+    })
 }
 
 #[test]
@@ -380,7 +381,7 @@ fn applied_commands_become_events_with_their_log_index() {
     let mut connection = connect(&folder.path().join("a.db")).unwrap();
     let mut hook = EventHook::new(400, Subscriptions::new([("LEADER_ELECTED", "roles")]));
     let mut state = ClusterState::default();
-    let leader = |at_ms| Command::SetLeader { node: 1, term: 3, at_ms };
+    let leader = |at_ms| Command::SetLeader(SetLeader { node: 1, term: 3, at_ms });
     for (index, command) in (5u64..).zip(&[register(1), leader(2000), leader(2500)]) {
         let response = raft::state_machine::apply(&mut state, index, command);
         for _ in 0..2 {
@@ -416,7 +417,7 @@ fn a_command_that_makes_no_event_stops_nothing() {
     let mut hook = EventHook::new(400, Subscriptions::default());
     let state = ClusterState::default();
     let mut apply = |index, name: &str, at_ms| {
-        let command = Command::RegisterNode {
+        let command = Command::RegisterNode(RegisterNode {
             peer_id: "p".into(),
             name: name.into(),
             addrs: vec![],
@@ -424,7 +425,7 @@ fn a_command_that_makes_no_event_stops_nothing() {
             version: String::new(),
             boot: 1,
             at_ms,
-        };
+        });
         let response = raft::Response::Node { id: 1, came_online: true };
         let tx = connection.transaction().unwrap();
         hook.on_apply(&tx, index, &command, &response, &state).unwrap();
@@ -493,10 +494,14 @@ fn the_first_command_after_a_snapshot_is_compared_with_it() {
     let mut state = ClusterState::default();
     raft::state_machine::apply(&mut state, 1, &register(1));
     raft::state_machine::apply(&mut state, 2, &register(2));
-    raft::state_machine::apply(&mut state, 3, &Command::SetLeader { node: 1, term: 3, at_ms: 2000 });
+    raft::state_machine::apply(
+        &mut state,
+        3,
+        &Command::SetLeader(SetLeader { node: 1, term: 3, at_ms: 2000 }),
+    );
     let tx = connection.transaction().unwrap();
     hook.on_snapshot(&tx, &state).unwrap();
-    let command = Command::SetLeader { node: 2, term: 4, at_ms: 3000 };
+    let command = Command::SetLeader(SetLeader { node: 2, term: 4, at_ms: 3000 });
     let response = raft::state_machine::apply(&mut state, 4, &command);
     hook.on_apply(&tx, 4, &command, &response, &state).unwrap();
     tx.commit().unwrap();

@@ -1,4 +1,5 @@
 use super::*;
+use crate::command::RegisterSegment;
 use crate::{
     command::Command,
     response::Response,
@@ -36,7 +37,7 @@ fn apply_time(state: &ClusterState) -> std::time::Duration {
     for i in 0..200u32 {
         let begun = Instant::now();
         let mut next = published.clone();
-        let command = Command::RegisterSegment {
+        let command = Command::RegisterSegment(RegisterSegment {
             hash: wire::Hash::of(&(u64::from(i) << 32 | 1).to_le_bytes()),
             config_key: samples::CONFIG.into(),
             games: 1,
@@ -45,7 +46,7 @@ fn apply_time(state: &ClusterState) -> std::time::Duration {
             model: hash(1),
             holders: vec![1],
             at_ms: 1,
-        };
+        });
         let response = state_machine::apply(&mut next, u64::from(i), &command);
         assert!(matches!(response, Response::Segment { .. }), "{response:?}");
         assert_eq!(changes(&published, &next).unwrap().len(), 2, "a segment and its configuration");

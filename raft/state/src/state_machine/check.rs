@@ -5,10 +5,12 @@
 
 use crate::{
     command::{
-        ADDRESSES_MAX, CONFIG_KEY_BYTES_MAX, Command, EVIDENCE_SEGMENTS_MAX, Feedback, HOLDERS_MAX,
-        SelfplayTarget, TEXT_BYTES_MAX,
+        ADDRESSES_MAX, CONFIG_KEY_BYTES_MAX, Command, CompleteEvaluation, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX,
+        InitConfig, RegisterNode, RegisterSegment, ReportRegression, Rollback, SetFeedback, TEXT_BYTES_MAX,
     },
+    model::TrainingReport,
     response::Refusal,
+    steering::{Feedback, SelfplayTarget},
 };
 
 /// Largest gain or loss that one evaluation may claim: ratings are sums of them.
@@ -26,85 +28,105 @@ pub fn check(command: &Command) -> Result<(), Refusal> {
         return Err(Refusal::Invalid("time".into()));
     }
     match command {
-        Command::RegisterNode { peer_id, name, addrs, http, version, boot: _, at_ms: _ } => {
-            if peer_id.is_empty() || addrs.len() > ADDRESSES_MAX {
-                return Err(Refusal::Invalid("peer id or addresses".into()));
-            }
-            texts([peer_id, name, http, version].into_iter().chain(addrs))
-        }
-        Command::SetOnline { reason, .. } => texts([reason]),
-        Command::SetLeader { .. } | Command::AddSegmentHolder { .. } | Command::ModelHeld { .. } => Ok(()),
-        Command::InitConfig { config_key, threshold, target, .. } => {
-            if *threshold == 0 {
-                return Err(Refusal::Invalid("threshold".into()));
-            }
-            check_target(target).and_then(|()| key(config_key))
-        }
-        Command::RegisterSegment { config_key, games, source, holders, .. } => {
-            if *games == 0 || holders.len() > HOLDERS_MAX {
-                return Err(Refusal::Invalid("segment".into()));
-            }
-            texts([source]).and_then(|()| key(config_key))
-        }
-        Command::ThresholdReached { config_key, .. }
-        | Command::RenewLease { config_key, .. }
-        | Command::GrantLease { config_key, .. } => key(config_key),
-        Command::ExpireLease { config_key, reason, .. } | Command::Reject { config_key, reason, .. } => {
-            texts([reason]).and_then(|()| key(config_key))
-        }
-        Command::FailLease { config_key, error, .. } => texts([error]).and_then(|()| key(config_key)),
-        Command::CompleteTraining { config_key, report, .. } => {
-            numbers(&[report.final_loss, report.val_loss, report.seconds]).and_then(|()| key(config_key))
-        }
-        Command::CompleteEvaluation { config_key, evidence, .. } => {
-            let results = u64::from(evidence.wins) + u64::from(evidence.losses);
-            if results > u64::from(evidence.games) || evidence.segments.len() > EVIDENCE_SEGMENTS_MAX {
-                return Err(Refusal::Invalid("evidence".into()));
-            }
-            if evidence.elo_delta.abs() > ELO_DELTA_MAX {
-                return Err(Refusal::Invalid("elo gain".into()));
-            }
-            numbers(&[
-                evidence.elo_delta,
-                evidence.elo_error,
-                evidence.win_rate_vs_random,
-                evidence.win_rate_vs_heuristic,
-            ])
-            .and_then(|()| key(config_key))
-        }
-        Command::Promote { config_key, elo_delta_min, .. } => {
-            numbers(&[*elo_delta_min]).and_then(|()| key(config_key))
-        }
-        Command::SetTarget { config_key, target, .. } => check_target(target).and_then(|()| key(config_key)),
-        Command::ReportRegression { config_key, elo_drop, reason, .. } => {
-            if elo_drop.abs() > ELO_DELTA_MAX {
-                return Err(Refusal::Invalid("elo drop".into()));
-            }
-            numbers(&[*elo_drop]).and_then(|()| texts([reason])).and_then(|()| key(config_key))
-        }
-        Command::Rollback { config_key, expected_champion, reason, triggered_by, trigger, at_ms: _ } => {
-            // It could not be told from a repetition.
-            if expected_champion.is_none() && trigger.is_none() {
-                return Err(Refusal::Invalid("rollback of no champion, for no event".into()));
-            }
-            texts([reason, triggered_by]).and_then(|()| key(config_key))
-        }
-        Command::SetBackpressure { config_key, .. } => key(config_key),
-        Command::SetFeedback { config_key, feedback, .. } => {
-            let Feedback { learning_rate, exploration, simulations, reason } = feedback;
-            factors(&[*learning_rate, *exploration, *simulations])
-                .and_then(|()| texts([reason]))
-                .and_then(|()| key(config_key))
-        }
-        Command::SetLearningRate { config_key, scale: factor, reason, .. }
-        | Command::SetCurriculum { config_key, weight: factor, reason, .. } => {
-            factors(&[*factor]).and_then(|()| texts([reason])).and_then(|()| key(config_key))
-        }
-        Command::CancelLease { config_key, reason, .. } | Command::Appoint { config_key, reason, .. } => {
-            texts([reason]).and_then(|()| key(config_key))
-        }
-        Command::SetDraining { reason, .. } => texts([reason]),
+        Command::RegisterNode(it) => register_node(it),
+        Command::SetOnline(it) => texts([&it.reason]),
+        Command::SetDraining(it) => texts([&it.reason]),
+        Command::SetLeader(_) | Command::AddSegmentHolder(_) | Command::ModelHeld(_) => Ok(()),
+        Command::InitConfig(it) => init_config(it),
+        Command::RegisterSegment(it) => register_segment(it),
+        Command::ThresholdReached(it) => key(&it.config_key),
+        Command::GrantLease(it) => key(&it.config_key),
+        Command::RenewLease(it) => key(&it.config_key),
+        Command::ExpireLease(it) => key(&it.config_key).and_then(|()| texts([&it.reason])),
+        Command::FailLease(it) => key(&it.config_key).and_then(|()| texts([&it.error])),
+        Command::CancelLease(it) => key(&it.config_key).and_then(|()| texts([&it.reason])),
+        Command::CompleteTraining(it) => key(&it.config_key).and_then(|()| report(&it.report)),
+        Command::CompleteEvaluation(it) => complete_evaluation(it),
+        Command::Promote(it) => key(&it.config_key).and_then(|()| numbers(&[it.elo_delta_min])),
+        Command::Reject(it) => key(&it.config_key).and_then(|()| texts([&it.reason])),
+        Command::Appoint(it) => key(&it.config_key).and_then(|()| texts([&it.reason])),
+        Command::Rollback(it) => rollback(it),
+        Command::ReportRegression(it) => report_regression(it),
+        Command::SetTarget(it) => key(&it.config_key).and_then(|()| target(&it.target)),
+        Command::SetBackpressure(it) => key(&it.config_key),
+        Command::SetFeedback(it) => set_feedback(it),
+        Command::SetLearningRate(it) => steered(&it.config_key, it.scale, &it.reason),
+        Command::SetCurriculum(it) => steered(&it.config_key, it.weight, &it.reason),
     }
+}
+
+fn register_node(command: &RegisterNode) -> Result<(), Refusal> {
+    let RegisterNode { peer_id, name, addrs, http, version, boot: _, at_ms: _ } = command;
+    if peer_id.is_empty() || addrs.len() > ADDRESSES_MAX {
+        return Err(Refusal::Invalid("peer id or addresses".into()));
+    }
+    texts([peer_id, name, http, version].into_iter().chain(addrs))
+}
+
+fn init_config(command: &InitConfig) -> Result<(), Refusal> {
+    key(&command.config_key)?;
+    if command.threshold == 0 {
+        return Err(Refusal::Invalid("threshold".into()));
+    }
+    target(&command.target)
+}
+
+fn register_segment(command: &RegisterSegment) -> Result<(), Refusal> {
+    key(&command.config_key)?;
+    if command.games == 0 || command.holders.len() > HOLDERS_MAX {
+        return Err(Refusal::Invalid("segment".into()));
+    }
+    texts([&command.source])
+}
+
+fn report(report: &TrainingReport) -> Result<(), Refusal> {
+    numbers(&[report.final_loss, report.val_loss, report.seconds])
+}
+
+fn complete_evaluation(command: &CompleteEvaluation) -> Result<(), Refusal> {
+    key(&command.config_key)?;
+    let evidence = &command.evidence;
+    let results = u64::from(evidence.wins) + u64::from(evidence.losses);
+    if results > u64::from(evidence.games) || evidence.segments.len() > EVIDENCE_SEGMENTS_MAX {
+        return Err(Refusal::Invalid("evidence".into()));
+    }
+    if evidence.elo_delta.abs() > ELO_DELTA_MAX {
+        return Err(Refusal::Invalid("elo gain".into()));
+    }
+    numbers(&[
+        evidence.elo_delta,
+        evidence.elo_error,
+        evidence.win_rate_vs_random,
+        evidence.win_rate_vs_heuristic,
+    ])
+}
+
+fn rollback(command: &Rollback) -> Result<(), Refusal> {
+    let Rollback { config_key, expected_champion, reason, triggered_by, trigger, at_ms: _ } = command;
+    key(config_key)?;
+    // It could not be told from a repetition.
+    if expected_champion.is_none() && trigger.is_none() {
+        return Err(Refusal::Invalid("rollback of no champion, for no event".into()));
+    }
+    texts([reason, triggered_by])
+}
+
+fn report_regression(command: &ReportRegression) -> Result<(), Refusal> {
+    key(&command.config_key)?;
+    if command.elo_drop.abs() > ELO_DELTA_MAX {
+        return Err(Refusal::Invalid("elo drop".into()));
+    }
+    numbers(&[command.elo_drop]).and_then(|()| texts([&command.reason]))
+}
+
+fn set_feedback(command: &SetFeedback) -> Result<(), Refusal> {
+    key(&command.config_key)?;
+    let Feedback { learning_rate, exploration, simulations, reason } = &command.feedback;
+    factors(&[*learning_rate, *exploration, *simulations]).and_then(|()| texts([reason]))
+}
+
+fn steered(config_key: &str, by: f64, reason: &String) -> Result<(), Refusal> {
+    key(config_key).and_then(|()| factors(&[by])).and_then(|()| texts([reason]))
 }
 
 /// Factors and weights: whatever they multiply stays sensible.
@@ -116,7 +138,7 @@ fn factors(factors: &[f64]) -> Result<(), Refusal> {
     }
 }
 
-fn check_target(target: &SelfplayTarget) -> Result<(), Refusal> {
+fn target(target: &SelfplayTarget) -> Result<(), Refusal> {
     if target.weight < 0.0 {
         return Err(Refusal::Invalid("weight".into()));
     }

@@ -3,30 +3,31 @@
 //! Invariant: at most one lease of a kind is live per configuration, epochs only grow, and only the holder of the
 //! live epoch can complete, renew or fail it.
 
-use super::{CANDIDATES_MAX, MODELS_MAX, Outcome, config_mut};
+use super::{
+    bounds::{CANDIDATES_MAX, MODELS_MAX},
+    lookup::{self, Outcome},
+};
 use crate::{
-    command::{Evidence, LeaseKind, ModelInfo, NodeId, TrainingReport},
+    command::{
+        CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease, GrantLease, RenewLease,
+    },
+    config::ConfigState,
+    lease::{Lease, LeaseKind, LeaseSlot},
+    model::{Evidence, Model, ModelStatus},
+    node::NodeId,
     response::{Refusal, Response},
-    state::{ClusterState, ConfigState, Lease, LeaseSlot, Model, ModelStatus, Watch},
+    state::ClusterState,
+    steering::Watch,
 };
 use std::collections::BTreeSet;
 use wire::Hash;
 
-#[allow(clippy::too_many_arguments)] // the fields of one command
-pub(super) fn grant(
-    state: &mut ClusterState,
-    index: u64,
-    kind: LeaseKind,
-    config_key: &str,
-    node: NodeId,
-    subject: Option<Hash>,
-    ttl_ms: u64,
-    at_ms: u64,
-) -> Outcome {
+pub(super) fn grant(state: &mut ClusterState, index: u64, command: &GrantLease) -> Outcome {
+    let &GrantLease { kind, ref config_key, node, subject, ttl_ms, at_ms } = command;
     if state.nodes.get(&node).ok_or(Refusal::UnknownNode(node))?.draining.is_some() {
         return Err(Refusal::Draining(node));
     }
-    let config = config_of(state, config_key)?;
+    let config = lookup::config(state, config_key)?;
     let slot = config.lease(kind);
     if let Some(live) = &slot.live {
         // The very same grant again is answered as the first time.
@@ -36,21 +37,11 @@ pub(super) fn grant(
             Err(Refusal::LeaseHeld { kind, node: live.node, epoch: live.epoch })
         };
     }
-    match (kind, subject) {
-        (LeaseKind::Training, None) if config.crossings > config.consumed => {}
-        (LeaseKind::Training, None) => return Err(Refusal::NothingToTrain),
-        (LeaseKind::Training, Some(_)) | (LeaseKind::Evaluation, None) => return Err(Refusal::WrongSubject),
-        // The champion is watched: it plays the one before it.
-        (LeaseKind::Evaluation, Some(hash)) if hash == config.champion && config.fallback().is_some() => {}
-        (LeaseKind::Evaluation, Some(hash)) if !config.candidates.contains(&hash) => {
-            return Err(Refusal::NotCandidate(hash));
-        }
-        (LeaseKind::Evaluation, Some(_)) => {}
-    }
+    is_due(config, kind, subject)?;
     let lease = Lease {
         id: index,
         kind,
-        config_key: config_key.to_owned(),
+        config_key: config_key.clone(),
         node,
         epoch: slot.epoch + 1,
         subject,
@@ -62,22 +53,33 @@ pub(super) fn grant(
         renewed_ms: at_ms,
         ttl_ms,
     };
-    let slot = config_mut(state, config_key)?.lease_mut(kind);
+    let slot = lookup::config_mut(state, config_key)?.lease_mut(kind);
     slot.epoch = lease.epoch;
     slot.live = Some(lease.clone());
     Ok(Response::Lease(lease))
 }
 
-pub(super) fn renew(
-    state: &mut ClusterState,
-    kind: LeaseKind,
-    config_key: &str,
-    epoch: u64,
-    node: NodeId,
-    at_ms: u64,
-) -> Outcome {
-    let renewed_ms = held(config_of(state, config_key)?.lease(kind), epoch, node)?.renewed_ms;
-    let slot = config_mut(state, config_key)?.lease_mut(kind);
+/// Whether there is such work: a crossing that was not trained on, a candidate, or a champion to watch.
+fn is_due(config: &ConfigState, kind: LeaseKind, subject: Option<Hash>) -> Result<(), Refusal> {
+    match (kind, subject) {
+        (LeaseKind::Training, None) if config.crossings > config.consumed => Ok(()),
+        (LeaseKind::Training, None) => Err(Refusal::NothingToTrain),
+        (LeaseKind::Training, Some(_)) | (LeaseKind::Evaluation, None) => Err(Refusal::WrongSubject),
+        // The champion is watched: it plays the one before it.
+        (LeaseKind::Evaluation, Some(hash)) if hash == config.champion && config.fallback().is_some() => {
+            Ok(())
+        }
+        (LeaseKind::Evaluation, Some(hash)) if !config.candidates.contains(&hash) => {
+            Err(Refusal::NotCandidate(hash))
+        }
+        (LeaseKind::Evaluation, Some(_)) => Ok(()),
+    }
+}
+
+pub(super) fn renew(state: &mut ClusterState, command: &RenewLease) -> Outcome {
+    let &RenewLease { kind, ref config_key, epoch, node, at_ms } = command;
+    let renewed_ms = held(lookup::config(state, config_key)?.lease(kind), epoch, node)?.renewed_ms;
+    let slot = lookup::config_mut(state, config_key)?.lease_mut(kind);
     let Some(lease) = &mut slot.live else {
         return Err(Refusal::StaleEpoch { current: slot.epoch, epoch });
     };
@@ -85,15 +87,9 @@ pub(super) fn renew(
     Ok(Response::Lease(lease.clone()))
 }
 
-pub(super) fn expire(
-    state: &mut ClusterState,
-    kind: LeaseKind,
-    config_key: &str,
-    epoch: u64,
-    last_renewed_ms: u64,
-    reason: &str,
-) -> Outcome {
-    let slot = config_of(state, config_key)?.lease(kind);
+pub(super) fn expire(state: &mut ClusterState, command: &ExpireLease) -> Outcome {
+    let &ExpireLease { kind, ref config_key, epoch, last_renewed_ms, ref reason, at_ms: _ } = command;
+    let slot = lookup::config(state, config_key)?.lease(kind);
     match &slot.live {
         Some(lease) if lease.epoch == epoch => {
             if lease.renewed_ms != last_renewed_ms {
@@ -102,54 +98,35 @@ pub(super) fn expire(
         }
         Some(_) | None => return Err(stale(slot, epoch)),
     }
-    end_badly(config_mut(state, config_key)?.lease_mut(kind), format!("expired: {reason}"));
+    end_badly(lookup::config_mut(state, config_key)?.lease_mut(kind), format!("expired: {reason}"));
     Ok(Response::Done)
 }
 
-pub(super) fn fail(
-    state: &mut ClusterState,
-    kind: LeaseKind,
-    config_key: &str,
-    epoch: u64,
-    node: NodeId,
-    error: &str,
-) -> Outcome {
-    held(config_of(state, config_key)?.lease(kind), epoch, node)?;
-    end_badly(config_mut(state, config_key)?.lease_mut(kind), error.to_owned());
+pub(super) fn fail(state: &mut ClusterState, command: &FailLease) -> Outcome {
+    let &FailLease { kind, ref config_key, epoch, node, ref error, at_ms: _ } = command;
+    held(lookup::config(state, config_key)?.lease(kind), epoch, node)?;
+    end_badly(lookup::config_mut(state, config_key)?.lease_mut(kind), error.clone());
     Ok(Response::Done)
 }
 
-pub(super) fn cancel(
-    state: &mut ClusterState,
-    kind: LeaseKind,
-    config_key: &str,
-    epoch: u64,
-    reason: &str,
-) -> Outcome {
-    let slot = config_of(state, config_key)?.lease(kind);
+pub(super) fn cancel(state: &mut ClusterState, command: &CancelLease) -> Outcome {
+    let &CancelLease { kind, ref config_key, epoch, ref reason, at_ms: _ } = command;
+    let slot = lookup::config(state, config_key)?.lease(kind);
     match &slot.live {
         Some(lease) if lease.epoch == epoch => {}
         None if slot.epoch == epoch => return Ok(Response::Unchanged),
         Some(_) | None => return Err(stale(slot, epoch)),
     }
-    end_unwanted(config_mut(state, config_key)?.lease_mut(kind), reason);
+    end_unwanted(lookup::config_mut(state, config_key)?.lease_mut(kind), reason);
     Ok(Response::Done)
 }
 
-#[allow(clippy::too_many_arguments)] // the fields of one command
-pub(super) fn complete_training(
-    state: &mut ClusterState,
-    index: u64,
-    config_key: &str,
-    epoch: u64,
-    node: NodeId,
-    info: &ModelInfo,
-    report: &TrainingReport,
-    at_ms: u64,
-) -> Outcome {
-    let config = config_of(state, config_key)?;
+pub(super) fn complete_training(state: &mut ClusterState, index: u64, command: &CompleteTraining) -> Outcome {
+    let CompleteTraining { config_key, epoch, node, model: info, report, at_ms } = command;
+    let (epoch, node) = (*epoch, *node);
+    let config = lookup::config(state, config_key)?;
     if let Some(known) = state.models.get(&info.hash) {
-        let same = known.info == *info && known.config_key == config_key;
+        let same = known.info == *info && known.config_key == *config_key;
         return if same && known.epoch == epoch && known.trained_by == Some(node) {
             Ok(Response::Unchanged)
         } else {
@@ -158,7 +135,7 @@ pub(super) fn complete_training(
         };
     }
     let crossing = held(&config.training, epoch, node)?.crossing;
-    if state.models.get(&info.parent).is_none_or(|parent| parent.config_key != config_key) {
+    if state.models.get(&info.parent).is_none_or(|parent| parent.config_key != *config_key) {
         return Err(Refusal::UnknownModel(info.parent));
     }
     if config.candidates.len() >= CANDIDATES_MAX {
@@ -167,38 +144,34 @@ pub(super) fn complete_training(
     if state.models.len() >= MODELS_MAX {
         return Err(Refusal::Full("models".into()));
     }
-    let config = config_mut(state, config_key)?;
+    let config = lookup::config_mut(state, config_key)?;
     end_well(&mut config.training);
     config.consumed = config.consumed.max(crossing);
     config.candidates.push(info.hash);
     config.newest = info.hash;
     let model = Model {
         info: info.clone(),
-        config_key: config_key.to_owned(),
+        config_key: config_key.clone(),
         status: ModelStatus::Candidate,
         holders: BTreeSet::from([node]),
         trained_by: Some(node),
         epoch,
         report: Some(report.clone()),
         evidence: None,
-        at_ms,
+        at_ms: *at_ms,
         log_index: index,
     };
     state.models.insert(info.hash, model);
     Ok(Response::Done)
 }
 
-pub(super) fn complete_evaluation(
-    state: &mut ClusterState,
-    config_key: &str,
-    epoch: u64,
-    node: NodeId,
-    evidence: &Evidence,
-    at_ms: u64,
-) -> Outcome {
-    let slot = &config_of(state, config_key)?.evaluation;
+pub(super) fn complete_evaluation(state: &mut ClusterState, command: &CompleteEvaluation) -> Outcome {
+    let CompleteEvaluation { config_key, epoch, node, evidence, at_ms } = command;
+    let (epoch, node) = (*epoch, *node);
+    let config = lookup::config(state, config_key)?;
+    let slot = &config.evaluation;
     let model = state.models.get(&evidence.candidate).ok_or(Refusal::UnknownModel(evidence.candidate))?;
-    let watched = config_of(state, config_key)?.steering.watch.is_some_and(|watch| watch.epoch == epoch);
+    let watched = config.steering.watch.is_some_and(|watch| watch.epoch == epoch);
     let known = watched || model.evidence.as_ref() == Some(evidence);
     if slot.live.is_none() && slot.epoch == epoch && known {
         return Ok(Response::Unchanged);
@@ -207,10 +180,10 @@ pub(super) fn complete_evaluation(
         return Err(Refusal::WrongSubject);
     }
     let retired = model.status == ModelStatus::Retired;
-    let config = config_mut(state, config_key)?;
+    let config = lookup::config_mut(state, config_key)?;
     end_well(&mut config.evaluation);
     if evidence.candidate == config.champion {
-        watch(config, epoch, evidence, at_ms);
+        watch(config, epoch, evidence, *at_ms);
     } else if !retired && let Some(model) = state.models.get_mut(&evidence.candidate) {
         model.evidence = Some(evidence.clone());
     }
@@ -233,10 +206,6 @@ fn watch(config: &mut ConfigState, epoch: u64, evidence: &Evidence, at_ms: u64) 
         epoch,
         at_ms,
     });
-}
-
-fn config_of<'a>(state: &'a ClusterState, config_key: &str) -> Result<&'a ConfigState, Refusal> {
-    state.config(config_key).ok_or_else(|| Refusal::UnknownConfig(config_key.to_owned()))
 }
 
 fn held(slot: &LeaseSlot, epoch: u64, node: NodeId) -> Result<&Lease, Refusal> {

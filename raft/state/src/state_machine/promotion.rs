@@ -4,28 +4,26 @@
 //! an operator, so the history of each configuration is linear: every entry's `previous` is the model of the entry before
 //! it.
 
-use super::{EVIDENCE_GAMES_MIN, Outcome, SELFPLAY_SOURCE, config_mut};
+use super::{
+    bounds::{EVIDENCE_GAMES_MIN, SELFPLAY_SOURCE},
+    lookup::{self, Outcome},
+};
 use crate::{
-    command::{NodeId, Sprt},
+    command::{Appoint, ModelHeld, Promote, Reject},
+    config::{ConfigState, Promotion},
+    model::{Model, ModelStatus, Sprt},
     response::{Distributed, Refusal, Response},
-    state::{ClusterState, ConfigState, Model, ModelStatus, Promotion},
+    state::ClusterState,
 };
 use std::sync::Arc;
 use wire::Hash;
 
 /// Why [`promote`] succeeded, as kept in the history.
-pub(super) const REASON: &str = "gauntlet_passed";
+const REASON: &str = "gauntlet_passed";
 
-pub(super) fn promote(
-    state: &mut ClusterState,
-    index: u64,
-    config_key: &str,
-    candidate: Hash,
-    expected_champion: Hash,
-    elo_delta_min: f64,
-    at_ms: u64,
-) -> Outcome {
-    let config = state.config(config_key).ok_or_else(|| Refusal::UnknownConfig(config_key.to_owned()))?;
+pub(super) fn promote(state: &mut ClusterState, index: u64, command: &Promote) -> Outcome {
+    let &Promote { ref config_key, candidate, expected_champion, elo_delta_min, at_ms } = command;
+    let config = lookup::config(state, config_key)?;
     let repeated =
         config.history.last().is_some_and(|p| p.model == candidate && p.previous == expected_champion);
     if repeated {
@@ -34,22 +32,14 @@ pub(super) fn promote(
     if config.champion != expected_champion {
         return Err(Refusal::ChampionMoved(config.champion));
     }
-    let model = state
-        .models
-        .get(&candidate)
-        .filter(|model| model.config_key == config_key)
-        .ok_or(Refusal::UnknownModel(candidate))?;
+    let model = model_of(state, config_key, candidate)?;
     if !config.candidates.contains(&candidate) {
         return Err(Refusal::NotCandidate(candidate));
     }
     let elo_delta = weigh(model, expected_champion, elo_delta_min)?;
-    let (have, need) = (state.online_among(&model.holders), state.required_model_holders());
-    if have < need {
-        return Err(Refusal::TooFewHolders { have, need });
-    }
-    let generation = config.generation + 1;
+    is_held(state, model)?;
     let promotion = Promotion {
-        generation,
+        generation: config.generation + 1,
         model: candidate,
         previous: config.champion,
         previous_elo: config.elo,
@@ -64,28 +54,17 @@ pub(super) fn promote(
 }
 
 /// An operator's choice: any model of the configuration that enough nodes hold.
-pub(super) fn appoint(
-    state: &mut ClusterState,
-    index: u64,
-    config_key: &str,
-    model: Hash,
-    expected_champion: Hash,
-    reason: &str,
-    at_ms: u64,
-) -> Outcome {
-    let config = state.config(config_key).ok_or_else(|| Refusal::UnknownConfig(config_key.to_owned()))?;
-    let known = state.models.get(&model).filter(|known| known.config_key == config_key);
-    let known = known.ok_or(Refusal::UnknownModel(model))?;
+pub(super) fn appoint(state: &mut ClusterState, index: u64, command: &Appoint) -> Outcome {
+    let &Appoint { ref config_key, model, expected_champion, ref reason, at_ms } = command;
+    let config = lookup::config(state, config_key)?;
+    let known = model_of(state, config_key, model)?;
     if config.champion == model {
         return Ok(Response::Unchanged);
     }
     if config.champion != expected_champion {
         return Err(Refusal::ChampionMoved(config.champion));
     }
-    let (have, need) = (state.online_among(&known.holders), state.required_model_holders());
-    if have < need {
-        return Err(Refusal::TooFewHolders { have, need });
-    }
+    is_held(state, known)?;
     let promotion = Promotion {
         generation: config.generation + 1,
         model,
@@ -102,6 +81,17 @@ pub(super) fn appoint(
     Ok(Response::Promoted { promotion, distributed })
 }
 
+fn model_of<'a>(state: &'a ClusterState, config_key: &str, hash: Hash) -> Result<&'a Model, Refusal> {
+    let known = state.models.get(&hash).filter(|model| model.config_key == config_key);
+    known.ok_or(Refusal::UnknownModel(hash))
+}
+
+/// Whether enough online nodes hold the model to make it champion.
+fn is_held(state: &ClusterState, model: &Model) -> Result<(), Refusal> {
+    let (have, need) = (state.online_among(&model.holders), state.required_model_holders());
+    if have < need { Err(Refusal::TooFewHolders { have, need }) } else { Ok(()) }
+}
+
 /// Moves the champion, and says whether every online node holds it already. `left` is what becomes of the one before.
 pub(super) fn enthrone(
     state: &mut ClusterState,
@@ -111,7 +101,7 @@ pub(super) fn enthrone(
 ) -> Result<bool, Refusal> {
     let distributed = held_by_all_online(state, &promotion.model);
     let champion_games = games_by(state, config_key, &promotion.model);
-    let config = config_mut(state, config_key)?;
+    let config = lookup::config_mut(state, config_key)?;
     config.champion_games = champion_games;
     config.generation = promotion.generation;
     config.champion = promotion.model;
@@ -157,24 +147,20 @@ fn weigh(model: &Model, champion: Hash, elo_delta_min: f64) -> Result<f64, Refus
     Ok(evidence.elo_delta)
 }
 
-pub(super) fn reject(state: &mut ClusterState, config_key: &str, candidate: Hash, reason: &str) -> Outcome {
-    let model = state
-        .models
-        .get(&candidate)
-        .filter(|model| model.config_key == config_key)
-        .ok_or(Refusal::UnknownModel(candidate))?;
-    match model.status {
+pub(super) fn reject(state: &mut ClusterState, command: &Reject) -> Outcome {
+    let &Reject { ref config_key, candidate, ref reason, at_ms: _ } = command;
+    match model_of(state, config_key, candidate)?.status {
         ModelStatus::Candidate => {}
         ModelStatus::Rejected { .. } => return Ok(Response::Unchanged),
         ModelStatus::Champion | ModelStatus::Retired => return Err(Refusal::NotCandidate(candidate)),
     }
-    config_mut(state, config_key)?.candidates.retain(|hash| *hash != candidate);
-    let reason = reason.to_owned();
-    set_status(state, &candidate, ModelStatus::Rejected { reason });
+    lookup::config_mut(state, config_key)?.candidates.retain(|hash| *hash != candidate);
+    set_status(state, &candidate, ModelStatus::Rejected { reason: reason.clone() });
     Ok(Response::Done)
 }
 
-pub(super) fn model_held(state: &mut ClusterState, hash: Hash, node: NodeId) -> Outcome {
+pub(super) fn model_held(state: &mut ClusterState, command: &ModelHeld) -> Outcome {
+    let &ModelHeld { model: hash, node, at_ms: _ } = command;
     if !state.nodes.contains_key(&node) {
         return Err(Refusal::UnknownNode(node));
     }
@@ -200,7 +186,7 @@ pub(super) fn newly_distributed(state: &mut ClusterState) -> Vec<Distributed> {
         .map(|config| Distributed { config_key: config.config_key.clone(), model: config.champion })
         .collect();
     for config in &found {
-        if let Ok(config) = config_mut(state, &config.config_key) {
+        if let Ok(config) = lookup::config_mut(state, &config.config_key) {
             config.distributed = true;
         }
     }

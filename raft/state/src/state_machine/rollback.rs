@@ -3,23 +3,24 @@
 //! Invariant: a rollback happens once for each champion and each event that asks for it, and is an entry of the history
 //! like any other. What was made from the champion that is left goes with it: its candidates, and the work on them.
 
-use super::{Outcome, config_mut, leases::end_unwanted, promotion, steering};
+use super::{
+    leases::end_unwanted,
+    lookup::{self, Outcome},
+    promotion, steering,
+};
 use crate::{
-    command::{Command, LeaseKind},
+    command::Rollback,
+    config::{Promotion, ROLLED_BACK},
+    lease::LeaseKind,
+    model::ModelStatus,
     response::{Refusal, Response},
-    state::{ClusterState, ModelStatus, Promotion, Regression},
+    state::ClusterState,
+    steering::Regression,
 };
 
-/// The start of a rollback's reason, as kept in the history.
-pub const ROLLED_BACK: &str = "rolled back";
-
-pub(super) fn rollback(state: &mut ClusterState, index: u64, command: &Command) -> Outcome {
-    let Command::Rollback { config_key, expected_champion, reason, triggered_by: _, trigger, at_ms } =
-        command
-    else {
-        unreachable!("called for Rollback only");
-    };
-    let config = state.config(config_key).ok_or_else(|| Refusal::UnknownConfig(config_key.clone()))?;
+pub(super) fn rollback(state: &mut ClusterState, index: u64, command: &Rollback) -> Outcome {
+    let Rollback { config_key, expected_champion, reason, triggered_by: _, trigger, at_ms } = command;
+    let config = lookup::config(state, config_key)?;
     if steering::told_before(state, trigger) {
         return Ok(Response::Unchanged);
     }
@@ -54,7 +55,7 @@ pub(super) fn rollback(state: &mut ClusterState, index: u64, command: &Command) 
         let reason = "its champion was rolled back".to_owned();
         promotion::set_status(state, candidate, ModelStatus::Rejected { reason });
     }
-    let config = config_mut(state, config_key)?;
+    let config = lookup::config_mut(state, config_key)?;
     config.candidates.clear();
     config.newest = back.model;
     for kind in [LeaseKind::Training, LeaseKind::Evaluation] {

@@ -1,13 +1,15 @@
-//! What holds configurations back or drives them on, and which nodes leave.
+//! What holds configurations back or drives them on.
 //!
 //! Invariant: a report that an event caused counts once, however many nodes propose it and however late; factors are
 //! positive and bounded.
 
-use super::{Outcome, config_mut};
+use super::lookup::{self, Outcome};
 use crate::{
-    command::{Command, Feedback, NodeId, Severity},
+    command::{ReportRegression, SetBackpressure, SetCurriculum, SetFeedback, SetLearningRate},
+    config::ConfigState,
     response::{Refusal, Response},
-    state::{Backpressure, ClusterState, ConfigState, Node, Regression},
+    state::ClusterState,
+    steering::{Backpressure, Regression},
 };
 use std::sync::Arc;
 use wire::Hash;
@@ -37,21 +39,10 @@ pub(super) fn settles(config: &ConfigState) -> bool {
     config.steering.regression.as_ref().is_some_and(|regression| regression.rolled_back)
 }
 
-pub(super) fn report_regression(state: &mut ClusterState, command: &Command) -> Outcome {
-    let Command::ReportRegression {
-        config_key,
-        champion,
-        severity,
-        elo_drop,
-        games: _,
-        reason,
-        trigger,
-        at_ms,
-    } = command
-    else {
-        unreachable!("called for ReportRegression only");
-    };
-    let config = config_of(state, config_key)?;
+pub(super) fn report_regression(state: &mut ClusterState, command: &ReportRegression) -> Outcome {
+    let ReportRegression { config_key, champion, severity, elo_drop, games: _, reason, trigger, at_ms } =
+        command;
+    let config = lookup::config(state, config_key)?;
     if told_before(state, trigger) {
         return Ok(Response::Unchanged);
     }
@@ -82,17 +73,14 @@ pub(super) fn report_regression(state: &mut ClusterState, command: &Command) -> 
     if !news {
         return Ok(no_news(trigger));
     }
-    config_mut(state, config_key)?.steering.regression = next;
+    lookup::config_mut(state, config_key)?.steering.regression = next;
     Ok(Response::Done)
 }
 
-pub(super) fn set_backpressure(state: &mut ClusterState, command: &Command) -> Outcome {
-    let Command::SetBackpressure { config_key, active, depth, release_threshold, trigger, at_ms, .. } =
-        command
-    else {
-        unreachable!("called for SetBackpressure only");
-    };
-    let config = config_of(state, config_key)?;
+pub(super) fn set_backpressure(state: &mut ClusterState, command: &SetBackpressure) -> Outcome {
+    let SetBackpressure { config_key, active, depth, threshold: _, release_threshold, trigger, at_ms } =
+        command;
+    let config = lookup::config(state, config_key)?;
     let same = config.steering.backpressure.is_some() == *active;
     if told_before(state, trigger) {
         return Ok(Response::Unchanged);
@@ -101,7 +89,7 @@ pub(super) fn set_backpressure(state: &mut ClusterState, command: &Command) -> O
     if same {
         return Ok(no_news(trigger));
     }
-    config_mut(state, config_key)?.steering.backpressure = active.then_some(Backpressure {
+    lookup::config_mut(state, config_key)?.steering.backpressure = active.then_some(Backpressure {
         depth: *depth,
         release_threshold: *release_threshold,
         since_ms: *at_ms,
@@ -109,70 +97,36 @@ pub(super) fn set_backpressure(state: &mut ClusterState, command: &Command) -> O
     Ok(Response::Done)
 }
 
-pub(super) fn set_feedback(state: &mut ClusterState, config_key: &str, feedback: &Feedback) -> Outcome {
-    if config_of(state, config_key)?.steering.feedback == *feedback {
+pub(super) fn set_feedback(state: &mut ClusterState, command: &SetFeedback) -> Outcome {
+    let SetFeedback { config_key, feedback, at_ms: _ } = command;
+    if lookup::config(state, config_key)?.steering.feedback == *feedback {
         return Ok(Response::Unchanged);
     }
-    config_mut(state, config_key)?.steering.feedback = feedback.clone();
+    lookup::config_mut(state, config_key)?.steering.feedback = feedback.clone();
     Ok(Response::Done)
 }
 
-pub(super) fn set_learning_rate(
-    state: &mut ClusterState,
-    config_key: &str,
-    scale: f64,
-    reason: &str,
-) -> Outcome {
-    let steering = &config_of(state, config_key)?.steering;
-    if steering.learning_rate == scale && steering.learning_rate_reason == reason {
+pub(super) fn set_learning_rate(state: &mut ClusterState, command: &SetLearningRate) -> Outcome {
+    let SetLearningRate { config_key, scale, reason, at_ms: _ } = command;
+    let steering = &lookup::config(state, config_key)?.steering;
+    if steering.learning_rate == *scale && steering.learning_rate_reason == *reason {
         return Ok(Response::Unchanged);
     }
-    let steering = &mut config_mut(state, config_key)?.steering;
-    steering.learning_rate = scale;
-    steering.learning_rate_reason = reason.to_owned();
+    let steering = &mut lookup::config_mut(state, config_key)?.steering;
+    steering.learning_rate = *scale;
+    steering.learning_rate_reason = reason.clone();
     Ok(Response::Done)
 }
 
-pub(super) fn set_curriculum(
-    state: &mut ClusterState,
-    config_key: &str,
-    weight: f64,
-    reason: &str,
-    emergency: bool,
-) -> Outcome {
-    let steering = &config_of(state, config_key)?.steering;
-    if (steering.weight, steering.emergency) == (weight, emergency) && steering.weight_reason == reason {
+pub(super) fn set_curriculum(state: &mut ClusterState, command: &SetCurriculum) -> Outcome {
+    let SetCurriculum { config_key, weight, reason, emergency, at_ms: _ } = command;
+    let steering = &lookup::config(state, config_key)?.steering;
+    if (steering.weight, steering.emergency) == (*weight, *emergency) && steering.weight_reason == *reason {
         return Ok(Response::Unchanged);
     }
-    let steering = &mut config_mut(state, config_key)?.steering;
-    steering.weight = weight;
-    steering.weight_reason = reason.to_owned();
-    steering.emergency = emergency;
+    let steering = &mut lookup::config_mut(state, config_key)?.steering;
+    steering.weight = *weight;
+    steering.weight_reason = reason.clone();
+    steering.emergency = *emergency;
     Ok(Response::Done)
-}
-
-pub(super) fn set_draining(state: &mut ClusterState, id: NodeId, draining: bool, reason: &str) -> Outcome {
-    let node = state.nodes.get(&id).ok_or(Refusal::UnknownNode(id))?;
-    if node.draining.is_some() == draining {
-        return Ok(Response::Unchanged);
-    }
-    let mut node = Node::clone(node);
-    node.draining = draining.then(|| reason.to_owned());
-    Arc::make_mut(&mut state.nodes).insert(id, Arc::new(node));
-    Ok(Response::Done)
-}
-
-fn config_of<'a>(state: &'a ClusterState, config_key: &str) -> Result<&'a ConfigState, Refusal> {
-    state.config(config_key).ok_or_else(|| Refusal::UnknownConfig(config_key.to_owned()))
-}
-
-impl Severity {
-    /// As in the names of events.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Minor => "minor",
-            Self::Critical => "critical",
-        }
-    }
 }

@@ -2,19 +2,27 @@
 
 use super::*;
 use crate::{
-    command::{Feedback, LeaseKind, Severity, Sprt},
+    command::{
+        CompleteEvaluation, CompleteTraining, GrantLease, HOLDERS_MAX, InitConfig, ModelHeld, Promote,
+        RegisterSegment, SetOnline, TEXT_BYTES_MAX, ThresholdReached,
+    },
+    config::{ConfigState, ELO_INITIAL},
+    lease::{Lease, LeaseKind},
+    model::{Evidence, ModelInfo, ModelStatus, Sprt, TrainingReport},
+    node::NodeId,
+    response::{Distributed, Refusal},
     rows,
     samples::{CONFIG, commands, evidence, hash, model, register, report, target},
-    state::Lease,
+    steering::{Feedback, SelfplayTarget, Severity},
 };
+use std::collections::BTreeSet;
+use wire::Hash;
 
 mod bounds;
 mod records;
 mod sequences;
 mod steering;
 mod work;
-
-const TEXT_MAX: usize = crate::command::TEXT_BYTES_MAX;
 
 /// A state and its log.
 #[derive(Clone, Default)]
@@ -64,13 +72,17 @@ impl World {
     fn with_candidate(mut self, candidate: u8) -> Self {
         let (champion, crossing) = (self.config().champion, self.config().crossings + 1);
         self.accept(segment(candidate.wrapping_add(100), 10, &[1, 2]));
-        self.accept(Command::ThresholdReached { config_key: CONFIG.into(), crossing, at_ms: 0 });
+        self.accept(Command::ThresholdReached(ThresholdReached {
+            config_key: CONFIG.into(),
+            crossing,
+            at_ms: 0,
+        }));
         let training = self.lease(LeaseKind::Training, None);
         self.accept(trained(&training, model(hash(candidate), champion)));
         let evaluation = self.lease(LeaseKind::Evaluation, Some(hash(candidate)));
         self.accept(evaluated(&evaluation, evidence(hash(candidate), champion)));
         for node in 1..=3 {
-            self.accept(Command::ModelHeld { model: hash(candidate), node, at_ms: 0 });
+            self.accept(Command::ModelHeld(ModelHeld { model: hash(candidate), node, at_ms: 0 }));
         }
         self
     }
@@ -83,18 +95,18 @@ impl World {
 }
 
 fn init(champion: Hash) -> Command {
-    Command::InitConfig {
+    Command::InitConfig(InitConfig {
         config_key: CONFIG.into(),
         champion,
         size: 1,
         threshold: 10,
         target: target(),
         at_ms: 1,
-    }
+    })
 }
 
 fn segment(n: u8, games: u64, holders: &[NodeId]) -> Command {
-    Command::RegisterSegment {
+    Command::RegisterSegment(RegisterSegment {
         hash: hash(n),
         config_key: CONFIG.into(),
         games,
@@ -103,33 +115,46 @@ fn segment(n: u8, games: u64, holders: &[NodeId]) -> Command {
         model: hash(1),
         holders: holders.to_vec(),
         at_ms: 7,
-    }
+    })
 }
 
 fn grant(kind: LeaseKind, node: NodeId, subject: Option<Hash>, at_ms: u64) -> Command {
-    Command::GrantLease { kind, config_key: CONFIG.into(), node, subject, ttl_ms: 1000, at_ms }
+    Command::GrantLease(GrantLease { kind, config_key: CONFIG.into(), node, subject, ttl_ms: 1000, at_ms })
 }
 
 fn trained(lease: &Lease, model: ModelInfo) -> Command {
     let (epoch, node) = (lease.epoch, lease.node);
-    Command::CompleteTraining { config_key: CONFIG.into(), epoch, node, model, report: report(), at_ms: 60 }
+    Command::CompleteTraining(CompleteTraining {
+        config_key: CONFIG.into(),
+        epoch,
+        node,
+        model,
+        report: report(),
+        at_ms: 60,
+    })
 }
 
-fn evaluated(lease: &Lease, evidence: crate::Evidence) -> Command {
+fn evaluated(lease: &Lease, evidence: Evidence) -> Command {
     let (epoch, node) = (lease.epoch, lease.node);
-    Command::CompleteEvaluation { config_key: CONFIG.into(), epoch, node, evidence, at_ms: 70 }
+    Command::CompleteEvaluation(CompleteEvaluation {
+        config_key: CONFIG.into(),
+        epoch,
+        node,
+        evidence,
+        at_ms: 70,
+    })
 }
 
 fn promote(candidate: u8, expected: u8, elo_delta_min: f64) -> Command {
-    Command::Promote {
+    Command::Promote(Promote {
         config_key: CONFIG.into(),
         candidate: hash(candidate),
         expected_champion: hash(expected),
         elo_delta_min,
         at_ms: 80,
-    }
+    })
 }
 
 fn online(node: NodeId, online: bool, observed_boot: u64) -> Command {
-    Command::SetOnline { node, online, reason: "seen".into(), observed_boot, at_ms: 9 }
+    Command::SetOnline(SetOnline { node, online, reason: "seen".into(), observed_boot, at_ms: 9 })
 }

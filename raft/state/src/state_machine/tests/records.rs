@@ -1,6 +1,7 @@
 //! What the cluster keeps of nodes, configurations and segments.
 
 use super::*;
+use crate::command::{AddSegmentHolder, InitConfig, RegisterSegment, SetLeader, SetTarget, ThresholdReached};
 
 #[test]
 fn nodes() {
@@ -14,7 +15,7 @@ fn nodes() {
     assert_eq!(world.accept(register(2, 9)), Response::Node { id: 2, came_online: true });
     world.refuse(online(2, false, 2), &Refusal::StaleBoot { current: 9, observed: 2 });
     world.refuse(online(7, false, 2), &Refusal::UnknownNode(7));
-    let leader = |node, term| Command::SetLeader { node, term, at_ms: 1 };
+    let leader = |node, term| Command::SetLeader(SetLeader { node, term, at_ms: 1 });
     assert_eq!(world.accept(leader(1, 5)), Response::Done);
     assert_eq!(world.accept(leader(1, 5)), Response::Unchanged);
     world.refuse(leader(2, 5), &Refusal::StaleTerm { current: 5, term: 5 });
@@ -33,16 +34,18 @@ fn configurations_and_targets() {
     let mut world = World::three();
     assert_eq!(world.accept(init(hash(1))), Response::Unchanged);
     world.refuse(init(hash(2)), &Refusal::ConfigExists(hash(1)));
-    let other = |key: &str, champion| Command::InitConfig {
-        config_key: key.into(),
-        champion,
-        size: 1,
-        threshold: 1,
-        target: target(),
-        at_ms: 1,
+    let other = |key: &str, champion| {
+        Command::InitConfig(InitConfig {
+            config_key: key.into(),
+            champion,
+            size: 1,
+            threshold: 1,
+            target: target(),
+            at_ms: 1,
+        })
     };
     world.refuse(other("square8_2p", hash(1)), &Refusal::ModelExists(hash(1)));
-    let aim = |key: &str, target| Command::SetTarget { config_key: key.into(), target, at_ms: 1 };
+    let aim = |key: &str, target| Command::SetTarget(SetTarget { config_key: key.into(), target, at_ms: 1 });
     assert_eq!(world.accept(aim(CONFIG, target())), Response::Unchanged);
     assert_eq!(world.accept(aim(CONFIG, SelfplayTarget::default())), Response::Done);
     world.refuse(aim("square8_2p", target()), &Refusal::UnknownConfig("square8_2p".into()));
@@ -59,12 +62,13 @@ fn segments_and_thresholds() {
     assert_eq!(world.accept(segment(50, 6, &[1, 2])), counts(6, 6));
     assert_eq!(world.accept(segment(50, 6, &[3])), Response::Duplicate);
     assert_eq!(world.state.segments.get(&hash(50)).unwrap().holders, BTreeSet::from([1, 2, 3]));
-    let Command::RegisterSegment { config_key, games, samples, model, holders, at_ms, .. } =
-        segment(51, 5, &[1, 2])
+    let Command::RegisterSegment(RegisterSegment {
+        config_key, games, samples, model, holders, at_ms, ..
+    }) = segment(51, 5, &[1, 2])
     else {
         panic!()
     };
-    let evaluation = Command::RegisterSegment {
+    let evaluation = Command::RegisterSegment(RegisterSegment {
         hash: hash(51),
         config_key,
         games,
@@ -73,7 +77,7 @@ fn segments_and_thresholds() {
         model,
         holders,
         at_ms,
-    };
+    });
     assert_eq!(world.accept(evaluation), counts(6, 6));
     world.refuse(segment(52, 1, &[1]), &Refusal::TooFewHolders { have: 1, need: 2 });
     world.refuse(segment(52, 1, &[]), &Refusal::TooFewHolders { have: 0, need: 2 });
@@ -83,12 +87,14 @@ fn segments_and_thresholds() {
     world.refuse(segment(52, 1, &[1, 2]), &Refusal::TooFewHolders { have: 1, need: 2 });
     world.accept(online(3, false, 3));
     assert_eq!(world.accept(segment(52, 1, &[1])), counts(7, 7)); // alone, one is enough
-    let add = |n, node| Command::AddSegmentHolder { hash: hash(n), node, at_ms: 1 };
+    let add = |n, node| Command::AddSegmentHolder(AddSegmentHolder { hash: hash(n), node, at_ms: 1 });
     assert_eq!(world.accept(add(52, 2)), Response::Done);
     assert_eq!(world.accept(add(52, 2)), Response::Unchanged);
     world.refuse(add(52, 9), &Refusal::UnknownNode(9));
     world.refuse(add(99, 1), &Refusal::UnknownSegment(hash(99)));
-    let reached = |crossing| Command::ThresholdReached { config_key: CONFIG.into(), crossing, at_ms: 1 };
+    let reached = |crossing| {
+        Command::ThresholdReached(ThresholdReached { config_key: CONFIG.into(), crossing, at_ms: 1 })
+    };
     world.refuse(reached(1), &Refusal::BelowThreshold { games: 7, threshold: 10 });
     world.refuse(reached(2), &Refusal::WrongCrossing { expected: 1, given: 2 });
     world.refuse(reached(0), &Refusal::WrongCrossing { expected: 1, given: 0 });

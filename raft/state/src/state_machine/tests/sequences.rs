@@ -1,6 +1,11 @@
 //! Any sequence of commands, sensible or not, keeps the invariants.
 
 use super::*;
+use crate::command::{
+    AddSegmentHolder, Appoint, ExpireLease, FailLease, ModelHeld, Promote, Reject, RenewLease,
+    ReportRegression, Rollback, SetBackpressure, SetCurriculum, SetDraining, SetFeedback, SetLeader,
+    SetLearningRate, SetTarget, ThresholdReached,
+};
 use proptest::prelude::*;
 
 /// A command that fits the state more or less, so that sequences of them get somewhere.
@@ -18,7 +23,11 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
         0 => register(node, at_ms % 3),
         1 => online(node, !n.is_multiple_of(3), state.nodes.get(&node).map_or(0, |node| node.boot)),
         2 => segment(n, u64::from(n % 16), &[1, 2, node]),
-        3 => Command::ThresholdReached { config_key: config_key(), crossing: config.crossings + 1, at_ms },
+        3 => Command::ThresholdReached(ThresholdReached {
+            config_key: config_key(),
+            crossing: config.crossings + 1,
+            at_ms,
+        }),
         4 | 5 => {
             let subject = candidate.or(Some(config.champion)).filter(|_| kind == LeaseKind::Evaluation);
             grant(kind, node, subject, at_ms)
@@ -33,66 +42,70 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
                     evidence(lease.subject.unwrap_or(hash(n)), before.unwrap_or(config.champion)),
                 )
             }
-            (_, None) => {
-                Command::RenewLease { kind, config_key: config_key(), epoch: slot.epoch, node, at_ms }
-            }
+            (_, None) => Command::RenewLease(RenewLease {
+                kind,
+                config_key: config_key(),
+                epoch: slot.epoch,
+                node,
+                at_ms,
+            }),
         },
         8 => match &slot.live {
-            Some(lease) if n.is_multiple_of(2) => Command::ExpireLease {
+            Some(lease) if n.is_multiple_of(2) => Command::ExpireLease(ExpireLease {
                 kind,
                 config_key: config_key(),
                 epoch: lease.epoch,
                 last_renewed_ms: lease.renewed_ms,
                 reason: "r".into(),
                 at_ms,
-            },
-            Some(lease) => Command::RenewLease {
+            }),
+            Some(lease) => Command::RenewLease(RenewLease {
                 kind,
                 config_key: config_key(),
                 epoch: lease.epoch,
                 node: lease.node,
                 at_ms,
-            },
-            None => Command::FailLease {
+            }),
+            None => Command::FailLease(FailLease {
                 kind,
                 config_key: config_key(),
                 epoch: slot.epoch,
                 node,
                 error: "e".into(),
                 at_ms,
-            },
+            }),
         },
-        9 => Command::ModelHeld { model: candidate.unwrap_or(config.champion), node, at_ms },
-        10 => Command::Promote {
+        9 => Command::ModelHeld(ModelHeld { model: candidate.unwrap_or(config.champion), node, at_ms }),
+        10 => Command::Promote(Promote {
             config_key: config_key(),
             candidate: candidate.unwrap_or(hash(n)),
             expected_champion: config.champion,
             elo_delta_min: 10.0,
             at_ms,
-        },
+        }),
         11 => regression(choice, n, config),
         12 => steering_of(choice, n),
-        13 => Command::Appoint {
+        13 => Command::Appoint(Appoint {
             config_key: config_key(),
             model: candidate.unwrap_or(config.initial),
             expected_champion: config.champion,
             reason: "r".into(),
             at_ms,
-        },
+        }),
         _ => match n % 4 {
-            0 => Command::Reject {
+            0 => Command::Reject(Reject {
                 config_key: config_key(),
                 candidate: candidate.unwrap_or(hash(n)),
                 reason: "r".into(),
                 at_ms,
-            },
-            1 => Command::SetLeader { node, term: at_ms, at_ms },
-            2 => Command::AddSegmentHolder { hash: hash(n), node, at_ms },
-            _ => Command::SetTarget {
+            }),
+            1 => Command::SetLeader(SetLeader { node, term: at_ms, at_ms }),
+            2 => Command::AddSegmentHolder(AddSegmentHolder { hash: hash(n), node, at_ms }),
+            _ => Command::SetTarget(SetTarget {
                 config_key: config_key(),
                 target: SelfplayTarget { weight: f64::from(n), ..target() },
                 at_ms,
-            },
+            }),
         },
     }
 }
@@ -104,15 +117,15 @@ fn regression(choice: u8, n: u8, config: &ConfigState) -> Command {
     let named = trigger.is_none() || n.is_multiple_of(3);
     let champion = named.then_some(config.champion);
     match choice % 3 {
-        0 => Command::Rollback {
+        0 => Command::Rollback(Rollback {
             config_key,
             expected_champion: champion,
             reason: "r".into(),
             triggered_by: "t".into(),
             trigger,
             at_ms,
-        },
-        _ => Command::ReportRegression {
+        }),
+        _ => Command::ReportRegression(ReportRegression {
             config_key,
             champion,
             severity: [Some(Severity::Minor), Some(Severity::Critical), None][usize::from(n % 3)],
@@ -121,7 +134,7 @@ fn regression(choice: u8, n: u8, config: &ConfigState) -> Command {
             reason: "r".into(),
             trigger,
             at_ms,
-        },
+        }),
     }
 }
 
@@ -130,7 +143,7 @@ pub(super) fn steering_of(choice: u8, n: u8) -> Command {
     let (config_key, at_ms, reason) = (CONFIG.to_owned(), u64::from(n), "r".to_owned());
     let factor = 0.5 + f64::from(n % 4);
     match choice % 5 {
-        0 => Command::SetBackpressure {
+        0 => Command::SetBackpressure(SetBackpressure {
             config_key,
             active: n.is_multiple_of(2),
             depth: 3,
@@ -138,15 +151,23 @@ pub(super) fn steering_of(choice: u8, n: u8) -> Command {
             release_threshold: 1,
             trigger: n.is_multiple_of(3).then(|| hash(n)),
             at_ms,
-        },
-        1 => Command::SetFeedback {
+        }),
+        1 => Command::SetFeedback(SetFeedback {
             config_key,
             feedback: Feedback { exploration: factor, ..Feedback::default() },
             at_ms,
-        },
-        2 => Command::SetLearningRate { config_key, scale: factor, reason, at_ms },
-        3 => Command::SetCurriculum { config_key, weight: factor, reason, emergency: n > 200, at_ms },
-        _ => Command::SetDraining { node: 1 + u64::from(n % 4), draining: n > 200, reason, at_ms },
+        }),
+        2 => Command::SetLearningRate(SetLearningRate { config_key, scale: factor, reason, at_ms }),
+        3 => Command::SetCurriculum(SetCurriculum {
+            config_key,
+            weight: factor,
+            reason,
+            emergency: n > 200,
+            at_ms,
+        }),
+        _ => {
+            Command::SetDraining(SetDraining { node: 1 + u64::from(n % 4), draining: n > 200, reason, at_ms })
+        }
     }
 }
 

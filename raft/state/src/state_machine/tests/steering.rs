@@ -1,10 +1,14 @@
 //! Regression, rollback, the watch of a champion, and what else steers a configuration.
 
 use super::*;
-use crate::state::Backpressure;
+use crate::command::{
+    Appoint, CancelLease, ModelHeld, ReportRegression, Rollback, SetBackpressure, SetCurriculum, SetDraining,
+    SetFeedback, SetLearningRate, ThresholdReached,
+};
+use crate::steering::Backpressure;
 
 fn report(champion: Option<u8>, severity: Option<Severity>, trigger: Option<u8>, at_ms: u64) -> Command {
-    Command::ReportRegression {
+    Command::ReportRegression(ReportRegression {
         config_key: CONFIG.into(),
         champion: champion.map(hash),
         severity,
@@ -13,28 +17,28 @@ fn report(champion: Option<u8>, severity: Option<Severity>, trigger: Option<u8>,
         reason: "worse".into(),
         trigger: trigger.map(hash),
         at_ms,
-    }
+    })
 }
 
 fn rollback(expected: Option<u8>, trigger: Option<u8>) -> Command {
-    Command::Rollback {
+    Command::Rollback(Rollback {
         config_key: CONFIG.into(),
         expected_champion: expected.map(hash),
         reason: "worse".into(),
         triggered_by: "test".into(),
         trigger: trigger.map(hash),
         at_ms: 500,
-    }
+    })
 }
 
 fn appoint(model: u8, expected: u8) -> Command {
-    Command::Appoint {
+    Command::Appoint(Appoint {
         config_key: CONFIG.into(),
         model: hash(model),
         expected_champion: hash(expected),
         reason: "r".into(),
         at_ms: 90,
-    }
+    })
 }
 
 /// 1 was the first champion, then 9, then 10.
@@ -79,7 +83,11 @@ fn reports_of_a_regression() {
 fn a_rollback_happens_once_and_takes_along_what_came_of_the_champion() {
     let mut world = third_champion().with_candidate(11);
     world.accept(segment(60, 10, &[1, 2]));
-    world.accept(Command::ThresholdReached { config_key: CONFIG.into(), crossing: 4, at_ms: 0 });
+    world.accept(Command::ThresholdReached(ThresholdReached {
+        config_key: CONFIG.into(),
+        crossing: 4,
+        at_ms: 0,
+    }));
     let training = world.lease(LeaseKind::Training, None);
     let evaluation = world.lease(LeaseKind::Evaluation, Some(hash(11)));
     world.refuse(rollback(None, None), &Refusal::Invalid("rollback of no champion, for no event".into()));
@@ -104,7 +112,7 @@ fn a_rollback_happens_once_and_takes_along_what_came_of_the_champion() {
     // What was going on does not count any more.
     let stale = |epoch| Refusal::StaleEpoch { current: epoch, epoch };
     world.refuse(trained(&training, model(hash(12), hash(10))), &stale(training.epoch));
-    let late = crate::Evidence { wins: 31, losses: 9, ..evidence(hash(11), hash(10)) };
+    let late = Evidence { wins: 31, losses: 9, ..evidence(hash(11), hash(10)) };
     world.refuse(evaluated(&evaluation, late), &stale(evaluation.epoch));
 
     // Said again: by the leader, by its successor, by a second emitter of the event, by who names no champion.
@@ -147,7 +155,7 @@ fn an_appointed_champion_falls_back_to_the_one_it_replaced() {
     world.refuse(appoint(77, 10), &Refusal::UnknownModel(hash(77)));
     world.refuse(appoint(1, 10), &Refusal::TooFewHolders { have: 0, need: 3 });
     for node in 1..=3 {
-        world.accept(Command::ModelHeld { model: hash(1), node, at_ms: 0 });
+        world.accept(Command::ModelHeld(ModelHeld { model: hash(1), node, at_ms: 0 }));
     }
     world.accept(report(None, MINOR, None, 5));
     let Response::Promoted { promotion, distributed: true } = world.accept(appoint(1, 10)) else { panic!() };
@@ -194,7 +202,7 @@ fn a_champion_is_watched_against_the_one_before_it() {
     // The champion moves while it is watched.
     let lease = world.lease(LeaseKind::Evaluation, Some(hash(10)));
     for node in 1..=3 {
-        world.accept(Command::ModelHeld { model: hash(1), node, at_ms: 0 });
+        world.accept(Command::ModelHeld(ModelHeld { model: hash(1), node, at_ms: 0 }));
     }
     world.accept(appoint(1, 10));
     assert_eq!(world.config().steering.watch, None);
@@ -207,14 +215,20 @@ fn a_champion_is_watched_against_the_one_before_it() {
 fn cancelled_work_is_no_failure_and_does_not_count() {
     let mut world = World::three();
     world.accept(segment(50, 10, &[1, 2]));
-    world.accept(Command::ThresholdReached { config_key: CONFIG.into(), crossing: 1, at_ms: 0 });
-    let lease = world.lease(LeaseKind::Training, None);
-    let cancel = |epoch| Command::CancelLease {
-        kind: LeaseKind::Training,
+    world.accept(Command::ThresholdReached(ThresholdReached {
         config_key: CONFIG.into(),
-        epoch,
-        reason: "not wanted".into(),
-        at_ms: 1,
+        crossing: 1,
+        at_ms: 0,
+    }));
+    let lease = world.lease(LeaseKind::Training, None);
+    let cancel = |epoch| {
+        Command::CancelLease(CancelLease {
+            kind: LeaseKind::Training,
+            config_key: CONFIG.into(),
+            epoch,
+            reason: "not wanted".into(),
+            at_ms: 1,
+        })
     };
     world.refuse(cancel(lease.epoch + 1), &Refusal::StaleEpoch { current: 1, epoch: 2 });
     assert_eq!(world.accept(cancel(lease.epoch)), Response::Done);
@@ -230,25 +244,30 @@ fn cancelled_work_is_no_failure_and_does_not_count() {
 #[test]
 fn what_steers_is_set_once() {
     let mut world = World::three();
-    let pressure = |active, trigger: Option<u8>| Command::SetBackpressure {
-        config_key: CONFIG.into(),
-        active,
-        depth: 5,
-        threshold: 4,
-        release_threshold: 2,
-        trigger: trigger.map(hash),
-        at_ms: 30,
+    let pressure = |active, trigger: Option<u8>| {
+        Command::SetBackpressure(SetBackpressure {
+            config_key: CONFIG.into(),
+            active,
+            depth: 5,
+            threshold: 4,
+            release_threshold: 2,
+            trigger: trigger.map(hash),
+            at_ms: 30,
+        })
     };
     let feedback = Feedback { learning_rate: 0.5, ..Feedback::default() };
     let reason = || "why".to_owned();
     let (config_key, at_ms) = (|| CONFIG.to_owned(), 31);
-    let draining = |draining| Command::SetDraining { node: 2, draining, reason: reason(), at_ms };
-    let curriculum = |weight, emergency| Command::SetCurriculum {
-        config_key: config_key(),
-        weight,
-        reason: reason(),
-        emergency,
-        at_ms,
+    let draining =
+        |draining| Command::SetDraining(SetDraining { node: 2, draining, reason: reason(), at_ms });
+    let curriculum = |weight, emergency| {
+        Command::SetCurriculum(SetCurriculum {
+            config_key: config_key(),
+            weight,
+            reason: reason(),
+            emergency,
+            at_ms,
+        })
     };
     let table = [
         (pressure(false, None), Response::Unchanged),
@@ -259,9 +278,14 @@ fn what_steers_is_set_once() {
         (pressure(false, None), Response::Done),
         (pressure(true, Some(1)), Response::Unchanged), // a node that comes late
         (pressure(true, None), Response::Done),
-        (Command::SetFeedback { config_key: config_key(), feedback, at_ms }, Response::Done),
+        (Command::SetFeedback(SetFeedback { config_key: config_key(), feedback, at_ms }), Response::Done),
         (
-            Command::SetLearningRate { config_key: config_key(), scale: 0.5, reason: reason(), at_ms },
+            Command::SetLearningRate(SetLearningRate {
+                config_key: config_key(),
+                scale: 0.5,
+                reason: reason(),
+                at_ms,
+            }),
             Response::Done,
         ),
         (curriculum(0.5, true), Response::Done),
@@ -282,7 +306,11 @@ fn what_steers_is_set_once() {
 
     // Whoever leaves gets no work, until it starts again or is wanted back.
     world.accept(segment(50, 10, &[1, 2]));
-    world.accept(Command::ThresholdReached { config_key: config_key(), crossing: 1, at_ms: 0 });
+    world.accept(Command::ThresholdReached(ThresholdReached {
+        config_key: config_key(),
+        crossing: 1,
+        at_ms: 0,
+    }));
     world.refuse(grant(LeaseKind::Training, 2, None, 50), &Refusal::Draining(2));
     world.accept(register(2, 2));
     world.refuse(grant(LeaseKind::Training, 2, None, 50), &Refusal::Draining(2));
@@ -297,13 +325,14 @@ fn what_steers_is_set_once() {
 fn the_memory_of_events_is_bounded() {
     let mut world = World::three();
     for n in 0..400u32 {
-        let Command::SetBackpressure { config_key, depth, threshold, release_threshold, .. } =
-            super::sequences::steering_of(0, 0)
+        let Command::SetBackpressure(SetBackpressure {
+            config_key, depth, threshold, release_threshold, ..
+        }) = super::sequences::steering_of(0, 0)
         else {
             panic!()
         };
         let trigger = Some(Hash::of(&n.to_le_bytes()));
-        let command = Command::SetBackpressure {
+        let command = Command::SetBackpressure(SetBackpressure {
             config_key,
             active: true,
             depth,
@@ -311,7 +340,7 @@ fn the_memory_of_events_is_bounded() {
             release_threshold,
             trigger,
             at_ms: 0,
-        };
+        });
         world.accept(command);
     }
     assert_eq!(world.state.triggers.len(), 256);

@@ -1,6 +1,7 @@
 //! Leases, promotion and distribution.
 
 use super::*;
+use crate::command::{ExpireLease, FailLease, ModelHeld, Reject, RenewLease, ThresholdReached};
 
 #[test]
 fn leases() {
@@ -9,7 +10,11 @@ fn leases() {
     world.refuse(grant(training, 1, None, 5), &Refusal::NothingToTrain);
     world.refuse(grant(training, 9, None, 5), &Refusal::UnknownNode(9));
     world.accept(segment(50, 10, &[1, 2]));
-    world.accept(Command::ThresholdReached { config_key: CONFIG.into(), crossing: 1, at_ms: 0 });
+    world.accept(Command::ThresholdReached(ThresholdReached {
+        config_key: CONFIG.into(),
+        crossing: 1,
+        at_ms: 0,
+    }));
     world.refuse(grant(training, 1, Some(hash(1)), 5), &Refusal::WrongSubject);
     world.refuse(grant(LeaseKind::Evaluation, 1, None, 5), &Refusal::WrongSubject);
     world.refuse(grant(LeaseKind::Evaluation, 1, Some(hash(8)), 5), &Refusal::NotCandidate(hash(8)));
@@ -18,25 +23,23 @@ fn leases() {
     assert_eq!(world.accept(grant(training, 1, None, 50)), Response::Lease(first.clone())); // said twice
     world.refuse(grant(training, 2, None, 51), &Refusal::LeaseHeld { kind: training, node: 1, epoch: 1 });
     world.refuse(grant(training, 1, None, 51), &Refusal::LeaseHeld { kind: training, node: 1, epoch: 1 });
-    let renew = |epoch, node, at_ms| Command::RenewLease {
-        kind: training,
-        config_key: CONFIG.into(),
-        epoch,
-        node,
-        at_ms,
+    let renew = |epoch, node, at_ms| {
+        Command::RenewLease(RenewLease { kind: training, config_key: CONFIG.into(), epoch, node, at_ms })
     };
     let renewed = |at| Response::Lease(Lease { renewed_ms: at, ..first.clone() });
     assert_eq!(world.accept(renew(1, 1, 70)), renewed(70));
     assert_eq!(world.accept(renew(1, 1, 60)), renewed(70)); // a clock that goes back renews nothing
     world.refuse(renew(1, 2, 80), &Refusal::NotHolder(1));
     world.refuse(renew(2, 1, 80), &Refusal::StaleEpoch { current: 1, epoch: 2 });
-    let expire = |epoch, seen| Command::ExpireLease {
-        kind: training,
-        config_key: CONFIG.into(),
-        epoch,
-        last_renewed_ms: seen,
-        reason: "silent".into(),
-        at_ms: 90,
+    let expire = |epoch, seen| {
+        Command::ExpireLease(ExpireLease {
+            kind: training,
+            config_key: CONFIG.into(),
+            epoch,
+            last_renewed_ms: seen,
+            reason: "silent".into(),
+            at_ms: 90,
+        })
     };
     world.refuse(expire(1, 50), &Refusal::RenewedSince { renewed_ms: 70 });
     assert_eq!(world.accept(expire(1, 70)), Response::Done);
@@ -47,13 +50,15 @@ fn leases() {
     world.refuse(late, &Refusal::StaleEpoch { current: 1, epoch: 1 });
     let second = world.lease(training, None);
     assert_eq!(second.epoch, 2);
-    let fail = |epoch, node| Command::FailLease {
-        kind: training,
-        config_key: CONFIG.into(),
-        epoch,
-        node,
-        error: "no memory".into(),
-        at_ms: 1,
+    let fail = |epoch, node| {
+        Command::FailLease(FailLease {
+            kind: training,
+            config_key: CONFIG.into(),
+            epoch,
+            node,
+            error: "no memory".into(),
+            at_ms: 1,
+        })
     };
     world.refuse(fail(2, 3), &Refusal::NotHolder(1));
     assert_eq!(world.accept(fail(2, 1)), Response::Done);
@@ -84,7 +89,7 @@ fn promotion() {
     world.refuse(promote(1, 1, 0.0), &Refusal::NotCandidate(hash(1)));
     world.refuse(promote(9, 1, 101.0), &Refusal::EloTooLow { delta: 100.0, min: 101.0 });
     world.refuse(promote(9, 1, f64::NAN), &Refusal::Invalid("number".into()));
-    let with = |change: &dyn Fn(&mut crate::Evidence)| {
+    let with = |change: &dyn Fn(&mut Evidence)| {
         let mut world = world.clone();
         let mut changed = evidence(hash(9), hash(1));
         change(&mut changed);
@@ -100,7 +105,11 @@ fn promotion() {
     with(&|e| e.sprt = Sprt::Reject).refuse(promote(9, 1, 0.0), &Refusal::NotAccepted);
     let mut lonely = World::three();
     lonely.accept(segment(50, 10, &[1, 2]));
-    lonely.accept(Command::ThresholdReached { config_key: CONFIG.into(), crossing: 1, at_ms: 0 });
+    lonely.accept(Command::ThresholdReached(ThresholdReached {
+        config_key: CONFIG.into(),
+        crossing: 1,
+        at_ms: 0,
+    }));
     let lease = lonely.lease(LeaseKind::Training, None);
     lonely.accept(trained(&lease, model(hash(9), hash(1))));
     lonely.refuse(promote(9, 1, 0.0), &Refusal::NoEvidence);
@@ -118,8 +127,14 @@ fn promotion() {
     assert_eq!((status(&world, 9), status(&world, 1)), (ModelStatus::Champion, ModelStatus::Retired));
     assert!(world.config().candidates.is_empty());
     world.refuse(promote(1, 9, 0.0), &Refusal::NotCandidate(hash(1)));
-    let reject =
-        |n| Command::Reject { config_key: CONFIG.into(), candidate: hash(n), reason: "r".into(), at_ms: 1 };
+    let reject = |n| {
+        Command::Reject(Reject {
+            config_key: CONFIG.into(),
+            candidate: hash(n),
+            reason: "r".into(),
+            at_ms: 1,
+        })
+    };
     world.refuse(reject(9), &Refusal::NotCandidate(hash(9)));
     world.refuse(reject(1), &Refusal::NotCandidate(hash(1)));
     world.refuse(reject(77), &Refusal::UnknownModel(hash(77)));
@@ -127,8 +142,14 @@ fn promotion() {
     assert_eq!(world.accept(reject(10)), Response::Done);
     assert_eq!(world.accept(reject(10)), Response::Unchanged);
     world.refuse(promote(10, 9, 0.0), &Refusal::NotCandidate(hash(10)));
-    world.refuse(Command::ModelHeld { model: hash(99), node: 1, at_ms: 1 }, &Refusal::UnknownModel(hash(99)));
-    world.refuse(Command::ModelHeld { model: hash(9), node: 99, at_ms: 1 }, &Refusal::UnknownNode(99));
+    world.refuse(
+        Command::ModelHeld(ModelHeld { model: hash(99), node: 1, at_ms: 1 }),
+        &Refusal::UnknownModel(hash(99)),
+    );
+    world.refuse(
+        Command::ModelHeld(ModelHeld { model: hash(9), node: 99, at_ms: 1 }),
+        &Refusal::UnknownNode(99),
+    );
 }
 
 #[test]
@@ -138,10 +159,10 @@ fn distribution_is_told_once() {
     let Response::Promoted { distributed: false, .. } = world.accept(promote(9, 1, 0.0)) else { panic!() };
     // The one that lacks it goes.
     let gone = world.clone().accept(online(4, false, 4));
-    let told = crate::Distributed { config_key: CONFIG.into(), model: hash(9) };
+    let told = Distributed { config_key: CONFIG.into(), model: hash(9) };
     assert_eq!(gone, Response::Online { distributed: vec![told] });
     // Or gets it.
-    let held = |node| Command::ModelHeld { model: hash(9), node, at_ms: 1 };
+    let held = |node| Command::ModelHeld(ModelHeld { model: hash(9), node, at_ms: 1 });
     assert_eq!(world.accept(held(4)), Response::Held { distributed: true });
     assert_eq!(world.accept(held(4)), Response::Unchanged);
     world.accept(register(5, 5));

@@ -1,0 +1,27 @@
+//! What every handler needs: finding things, and the refusal if they are not there.
+
+use crate::{
+    config::ConfigState,
+    response::{Refusal, Response},
+    state::ClusterState,
+};
+use std::sync::Arc;
+
+/// What a handler answers.
+pub(super) type Outcome = Result<Response, Refusal>;
+
+pub(super) fn config<'a>(state: &'a ClusterState, config_key: &str) -> Result<&'a ConfigState, Refusal> {
+    state.config(config_key).ok_or_else(|| Refusal::UnknownConfig(config_key.to_owned()))
+}
+
+/// Copies the configuration if a reader still holds it: only for a command that will not be refused.
+pub(super) fn config_mut<'a>(
+    state: &'a mut ClusterState,
+    config_key: &str,
+) -> Result<&'a mut ConfigState, Refusal> {
+    let unknown = || Refusal::UnknownConfig(config_key.to_owned());
+    if !state.configs.contains_key(config_key) {
+        return Err(unknown());
+    }
+    Arc::make_mut(&mut state.configs).get_mut(config_key).map(Arc::make_mut).ok_or_else(unknown)
+}

@@ -1,0 +1,90 @@
+//! Games are acknowledged when enough nodes hold their segment.
+//!
+//! Invariant: the games of a segment count once, and only those of self-play count towards the next training.
+
+use super::{
+    bounds::{SEGMENTS_MAX, SELFPLAY_SOURCE},
+    lookup::{self, Outcome},
+};
+use crate::{
+    command::{AddSegmentHolder, HOLDERS_MAX, RegisterSegment},
+    node::NodeId,
+    response::{Refusal, Response},
+    segment::Segment,
+    state::ClusterState,
+};
+use std::collections::BTreeSet;
+use wire::Hash;
+
+pub(super) fn register(state: &mut ClusterState, index: u64, command: &RegisterSegment) -> Outcome {
+    let RegisterSegment { hash, config_key, games, samples, source, model, holders, at_ms } = command;
+    lookup::config(state, config_key)?;
+    let holders: BTreeSet<_> = holders.iter().copied().collect();
+    if let Some(stranger) = holders.iter().find(|id| !state.nodes.contains_key(id)) {
+        return Err(Refusal::UnknownNode(*stranger));
+    }
+    if state.segments.contains_key(hash) {
+        add_holders(state, hash, &holders);
+        return Ok(Response::Duplicate);
+    }
+    let (have, need) = (state.online_among(&holders), state.required_segment_holders());
+    if have < need {
+        return Err(Refusal::TooFewHolders { have, need });
+    }
+    if state.segments.len() >= SEGMENTS_MAX {
+        return Err(Refusal::Full("segments".into()));
+    }
+    let config = lookup::config_mut(state, config_key)?;
+    if source == SELFPLAY_SOURCE {
+        config.games_total = config.games_total.saturating_add(*games);
+        config.games_since_training = config.games_since_training.saturating_add(*games);
+        let its = if *model == config.champion { *games } else { 0 };
+        config.champion_games = config.champion_games.saturating_add(its);
+    }
+    let answer = Response::Segment {
+        games_total: config.games_total,
+        games_since_training: config.games_since_training,
+    };
+    let segment = Segment {
+        config_key: config_key.clone(),
+        games: *games,
+        samples: *samples,
+        source: source.clone(),
+        model: *model,
+        holders,
+        at_ms: *at_ms,
+        log_index: index,
+    };
+    state.segments.insert(*hash, segment);
+    Ok(answer)
+}
+
+/// As many as there is room for.
+fn add_holders(state: &mut ClusterState, hash: &Hash, more: &BTreeSet<NodeId>) {
+    if state.segments.get(hash).is_some_and(|known| !known.holders.is_superset(more))
+        && let Some(known) = state.segments.get_mut(hash)
+    {
+        let room = HOLDERS_MAX.saturating_sub(known.holders.len());
+        let more: Vec<_> = more.difference(&known.holders).copied().take(room).collect();
+        known.holders.extend(more);
+    }
+}
+
+pub(super) fn add_holder(state: &mut ClusterState, command: &AddSegmentHolder) -> Outcome {
+    let &AddSegmentHolder { hash, node, at_ms: _ } = command;
+    if !state.nodes.contains_key(&node) {
+        return Err(Refusal::UnknownNode(node));
+    }
+    match state.segments.get(&hash) {
+        None => return Err(Refusal::UnknownSegment(hash)),
+        Some(segment) if segment.holders.contains(&node) => return Ok(Response::Unchanged),
+        Some(segment) if segment.holders.len() >= HOLDERS_MAX => {
+            return Err(Refusal::Full("holders".into()));
+        }
+        Some(_) => {}
+    }
+    if let Some(segment) = state.segments.get_mut(&hash) {
+        segment.holders.insert(node);
+    }
+    Ok(Response::Done)
+}

@@ -12,10 +12,10 @@ use crate::{
     },
     leader::queue::Item,
     node::{
-        letters::Told,
         status::{LeaderReport, NodeView, Status},
         token,
     },
+    peer::letters::Told,
     store::{FolderError, Running},
 };
 use serde::{Serialize, de::DeserializeOwned};

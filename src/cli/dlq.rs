@@ -5,7 +5,7 @@ use crate::{
     client::{Client, ClientError},
     events::dlq::DeadLetter,
     http::Letters,
-    node::letters::Told,
+    peer::letters::Told,
 };
 use std::process::ExitCode;
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     events::log::Logged,
-    node::{Context, WorkError},
+    peer::{Context, WorkError},
 };
 use raft::{ClusterState, NodeId};
 use serde::{Deserialize, Serialize};

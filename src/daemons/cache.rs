@@ -6,7 +6,7 @@
 use super::handlers::Handled;
 use crate::{
     events::log::Logged,
-    node::{Context, WorkError, blocking},
+    peer::{Context, WorkError, blocking},
 };
 use kernels::{Checkpoint, Network};
 use raft::{ConfigState, NodeId};

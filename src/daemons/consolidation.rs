@@ -8,7 +8,7 @@ use super::handlers::{Handled, Merge};
 use crate::{
     clock::now_ms,
     events::{Event, Games, log::Logged, runner::HandlerError},
-    node::{Context, WorkError, blocking},
+    peer::{Context, WorkError, blocking},
     store::{GamesDb, Segment, paths},
 };
 use std::{

@@ -9,7 +9,7 @@ use crate::events::{Event, ModelDistributionFailed, TrainingProgress, caused, lo
 use crate::{
     clock::now_ms,
     learner,
-    node::{Context, WorkError, blocking},
+    peer::{Context, WorkError, blocking},
     store::{self, paths},
 };
 use cluster_state::command::ModelHeld;

@@ -11,7 +11,7 @@ use crate::{
         arena::Model,
         evaluation::{self, Job},
     },
-    node::{Context, EvaluationActivity, WorkError, blocking},
+    peer::{Context, EvaluationActivity, WorkError, blocking},
     store::{GameRecord, PendingSegment, SEGMENT_GAMES_MAX, Segment, Source},
 };
 use cluster_state::command::CompleteEvaluation;

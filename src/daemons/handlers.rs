@@ -12,7 +12,7 @@ use crate::{
         runner::{Effect, HandlerError, Handlers, Handling},
     },
     leader::training,
-    node::{Context, Node, WorkError},
+    peer::{Context, Node, WorkError},
 };
 use futures::FutureExt;
 use raft::{Command, ProposeError};

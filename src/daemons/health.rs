@@ -14,7 +14,7 @@ use crate::{
         ClusterHealth, Event, caused,
         log::{LogError, Logged},
     },
-    node::{Context, WorkError, blocking},
+    peer::{Context, WorkError, blocking},
 };
 use claims::{Claim, Claims, Word};
 use observe::{Observer, Sight};

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     clock::now_ms,
     events::{Event, caused::node_name, log::Logged},
-    node::{Context, WorkError},
+    peer::{Context, WorkError},
 };
 use cluster_state::command::SetDraining;
 use raft::{ClusterState, Command, NodeId};

@@ -18,7 +18,7 @@ use crate::leader::{
 use crate::{
     clock::now_ms,
     learner,
-    node::{Context, WorkError, blocking},
+    peer::{Context, WorkError, blocking},
 };
 use cluster_state::command::{InitConfig, ModelHeld};
 use raft::{ClusterState, Command, Metrics};

@@ -7,7 +7,7 @@ use super::health::View;
 use crate::leader::placement::LEASE_TTL;
 use crate::{
     clock::now_ms,
-    node::{Context, WorkError},
+    peer::{Context, WorkError},
 };
 use cluster_state::command::{FailLease, RenewLease};
 use raft::{ClusterState, Command, Lease, LeaseKind, NodeId, ProposeError, Refusal};

@@ -17,7 +17,7 @@ use crate::{
     compute,
     devices::number_of,
     learner::waves,
-    node::{Context, WorkError},
+    peer::{Context, WorkError},
     store::{GameRecord, Player, Source},
 };
 use futures::future::try_join_all;

@@ -7,7 +7,7 @@ use super::handlers::Handled;
 use crate::{
     clock::now_ms,
     events::{Event, log::Logged},
-    node::{Context, WorkError},
+    peer::{Context, WorkError},
 };
 use futures::FutureExt;
 use raft::{ClusterState, LeaseKind, NodeId};

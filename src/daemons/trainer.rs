@@ -9,7 +9,7 @@ use crate::{
         ReplayWindow,
         train::{self, Job, Progress},
     },
-    node::{Context, Manifest, TrainingActivity, WorkError, announce, blocking},
+    peer::{Context, Manifest, TrainingActivity, WorkError, announce, blocking},
     store::{Segment, paths},
 };
 use cluster_state::command::CompleteTraining;

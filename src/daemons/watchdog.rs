@@ -7,7 +7,7 @@ use super::{
     handlers::Handled,
     health::{Host, View},
 };
-use crate::{config::Config, events::log::Logged, leader::training::pauses, node::Context};
+use crate::{config::Config, events::log::Logged, leader::training::pauses, peer::Context};
 use raft::{ClusterState, LeaseKind, NodeId};
 use std::{
     collections::{BTreeMap, BTreeSet},

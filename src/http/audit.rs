@@ -1,6 +1,6 @@
 //! What this node really has, checked byte by byte against what the cluster believes it has.
 
-use crate::node::{Context, WorkError};
+use crate::peer::{Context, WorkError};
 use serde::{Deserialize, Serialize};
 use wire::Hash;
 

@@ -4,7 +4,7 @@
 //! each piece checked. A few transfers go on at once; one that stalls gives way to the next.
 
 use super::{Front, Refused, Shared, events::allowed};
-use crate::node::{Node, WorkError, blocking};
+use crate::peer::{Node, WorkError, blocking};
 use axum::{
     Json, Router,
     body::Body,

@@ -5,7 +5,7 @@
 use crate::{
     clock::now_us,
     events::{Event, ModelDistributionStarted, log::Emission},
-    node::{Context, WorkError},
+    peer::{Context, WorkError},
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

@@ -14,10 +14,10 @@ use crate::{
         envelope,
         log::{Commit, Emission, LogError, Logged},
     },
-    node::{
+    node::token,
+    peer::{
         Context, WorkError,
         letters::{self, Ask, Told},
-        token,
     },
 };
 use axum::{
@@ -112,7 +112,7 @@ async fn list(
     Query(Since { since, limit }): Query<Since>,
 ) -> Result<Json<Vec<Logged>>, Refused> {
     let log = Arc::clone(&front.node()?.events);
-    let found = crate::node::blocking(move || log.since(since, limit)).await.map_err(internal)?;
+    let found = crate::peer::blocking(move || log.since(since, limit)).await.map_err(internal)?;
     found.map(Json).map_err(internal)
 }
 

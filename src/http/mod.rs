@@ -19,7 +19,7 @@ pub use events::{Injection, Letters};
 pub use models::{ModelView, Moved, Verdict};
 pub use work::{Cancellation, Cancelled};
 
-use crate::node::{Context, status};
+use crate::{node::status, peer::Context};
 use axum::{
     Json, Router,
     extract::State,

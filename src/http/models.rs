@@ -7,11 +7,7 @@ use super::{
     Front, Refused, Shared,
     events::{allowed, parse},
 };
-use crate::{
-    clock::now_ms,
-    events::caused::node_name,
-    node::{Context, status::PromotionView},
-};
+use crate::{clock::now_ms, events::caused::node_name, node::status::PromotionView, peer::Context};
 use axum::{
     Json, Router,
     body::Bytes,

@@ -1,7 +1,9 @@
 //! Where this node listened last time: others know it there.
 
-use super::error::NodeError;
-use crate::store::{self, DataFolder, FolderError};
+use crate::{
+    peer::NodeError,
+    store::{self, DataFolder, FolderError},
+};
 use p2p::Multiaddr;
 
 /// Any free port of the loopback interface.

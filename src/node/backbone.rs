@@ -1,14 +1,9 @@
 //! p2p and Raft, on the runtime of their own.
 
-use super::{
-    MODELS_TOPIC, addresses,
-    context::{EVENTS_DIRECT_TOPIC, EVENTS_TOPIC},
-    error::NodeError,
-    start::Options,
-    transport::PeerTransport,
-};
+use super::{addresses, start::Options, transport::PeerTransport};
 use crate::{
     events::{EventHook, log::Subscriptions},
+    peer::{EVENTS_TOPIC, MODELS_TOPIC, NodeError, context::EVENTS_DIRECT_TOPIC},
     store::DataFolder,
 };
 use p2p::{IncomingRequest, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle, P2pInbox};

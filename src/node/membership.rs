@@ -1,12 +1,15 @@
 //! How a node becomes a member of its cluster, and keeps the cluster's record of it true.
 
 use super::{
-    context::Context,
-    error::NodeError,
     start::{Options, Ready},
     transport::PeerTransport,
 };
-use crate::{clock::now_ms, http::Front, store::DataFolder};
+use crate::{
+    clock::now_ms,
+    http::Front,
+    peer::{Context, NodeError},
+    store::DataFolder,
+};
 use p2p::P2pHandle;
 use raft::{ClusterState, JoinError, NodeId, NodeInfo, RaftHandle};
 use std::time::{Duration, Instant};

@@ -14,10 +14,4 @@ pub mod status;
 pub mod token;
 mod transport;
 
-pub use crate::peer::{
-    Activity, Context, EVENTS_TOPIC, EvaluationActivity, MODELS_TOPIC, Manifest, Node, NodeError,
-    SelfplayActivity, TrainingActivity, TransferActivity, TransferError, Way, Work, WorkError, announce,
-    blocking, letters,
-};
-use crate::peer::{activity, context, control, error, exchange};
 pub use start::{Options, Ready, run};

@@ -1,13 +1,8 @@
 //! Start-up and shutdown of a node.
 
 use super::{
-    activity::Activity,
     addresses,
     backbone::{serve_raft, start_p2p, start_raft},
-    context::{Context, Node},
-    control,
-    error::NodeError,
-    exchange,
     membership::{FOUNDER, introduce, membership, node_info},
     token,
 };
@@ -25,6 +20,7 @@ use crate::{
     devices::Devices,
     events::{log::EventLog, runner::Runner},
     http::{self, Front},
+    peer::{Activity, Context, Node, NodeError, control, exchange},
     segments::copy::Retries,
     store::{self, DataFolder, DbError, PendingSegments, Runtime, folder},
 };

@@ -3,7 +3,6 @@
 //! Invariant: unless it says `stale`, it is from the leader's state as confirmed by a quorum after it was asked for.
 //! Every key is always present.
 
-use super::{Context, Work};
 use crate::{
     clock::now_ms,
     daemons::{
@@ -15,6 +14,7 @@ use crate::{
     devices::DevicesView,
     events::{caused::node_name, runner::HandlerStatus},
     leader::training::{Pause, pauses},
+    peer::{Context, Work},
 };
 use raft::{ClusterState, ConfigState, LeaseKind, LeaseSlot, Metrics, NodeId, Promotion, Role, Steering};
 use serde::{Deserialize, Serialize};

@@ -4,7 +4,7 @@
 use crate::daemons::handlers::Handled;
 use crate::events::{Event, caused::node_name, log::Logged};
 use crate::{
-    node::{Context, WorkError, blocking},
+    peer::{Context, WorkError, blocking},
     store::{PendingSegment, Segment, segment::SEGMENT_BYTES_MAX},
 };
 use raft::{ClusterState, NodeId};

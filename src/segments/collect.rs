@@ -4,7 +4,7 @@
 //! Invariant: nothing is removed that is a model or a registered segment, that this node waits to have acknowledged, or
 //! that somebody touched within the last day. What the cluster knows is asked of a quorum, not of a state that may be old.
 
-use crate::node::{Context, WorkError, blocking};
+use crate::peer::{Context, WorkError, blocking};
 use raft::ClusterState;
 use std::{
     collections::BTreeSet,

@@ -11,7 +11,7 @@ pub use retries::Retries;
 use crate::events::{DataSync, DataSyncFailed, Event, caused, log::Logged};
 use crate::{
     clock::now_ms,
-    node::{Context, WorkError, blocking},
+    peer::{Context, WorkError, blocking},
     store::Segment,
 };
 use crate::{daemons::handlers::Handled, leader::placement::rendezvous};

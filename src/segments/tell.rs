@@ -6,7 +6,7 @@
 use crate::{
     clock::now_ms,
     events::{Event, Games, caused, log::EventLog},
-    node::{Context, WorkError, blocking},
+    peer::{Context, WorkError, blocking},
     store::{PendingSegment, PendingSegments, Source, paths},
 };
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use ringrift::{
         repair::{Answer, Floor, Question},
         vector::Vector,
     },
-    node::EVENTS_TOPIC,
+    peer::EVENTS_TOPIC,
 };
 use serde_json::json;
 use std::{
@@ -128,7 +128,7 @@ async fn impersonate(
         bootstrap: vec![bootstrap.parse().unwrap()],
         cluster: "ringrift/".to_owned(),
         boot: 4711,
-        topics: vec![EVENTS_TOPIC.to_owned(), ringrift::node::MODELS_TOPIC.to_owned()],
+        topics: vec![EVENTS_TOPIC.to_owned(), ringrift::peer::MODELS_TOPIC.to_owned()],
         direct_topics: Vec::new(),
         blob_dir: scratch.join("blobs"),
     };

@@ -1,4 +1,5 @@
-//! Measures requests and a transfer between two peers over loopback TCP: `cargo run --release -p p2p --example loopback`.
+//! Measures requests and a transfer between two peers over loopback TCP: `cargo run --release -p p2p
+//! --example loopback`.
 
 use p2p::{Class, P2p, P2pConfig, P2pHandle};
 use std::{

@@ -1,8 +1,10 @@
-//! Which addresses can be dialled, and which of them mean something to another peer.
+//! Which addresses can be dialled, and which of them are of use to another peer.
+//!
+//! Invariant: every address that this crate keeps or dials has passed [`transport_part`].
 
 use libp2p::{Multiaddr, multiaddr::Protocol};
 
-/// The address without its `/p2p` part, if it is IP and TCP to a real port.
+/// The address without its `/p2p` part, if it is an IP address with a TCP port that is not 0.
 pub(crate) fn transport_part(addr: &Multiaddr) -> Option<Multiaddr> {
     let mut parts = addr.iter();
     let host = parts.next()?;
@@ -17,7 +19,8 @@ pub(crate) fn transport_part(addr: &Multiaddr) -> Option<Multiaddr> {
     Some(Multiaddr::empty().with(host).with(port))
 }
 
-/// Addresses to tell a peer: loopback ones only on loopback, or when there are no others.
+/// The addresses to tell a peer. Loopback addresses are told only to a peer that is connected over loopback,
+/// or when there are no others.
 pub(crate) fn visible(addrs: &[Multiaddr], loopback: bool) -> Vec<Multiaddr> {
     let all = loopback || addrs.iter().all(is_loopback);
     addrs.iter().filter(|addr| all || !is_loopback(addr)).cloned().collect()

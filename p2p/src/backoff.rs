@@ -7,12 +7,13 @@ use std::time::Duration;
 pub(crate) struct DialBackoff {
     /// The pause after the first failure, and after none.
     pub(crate) min: Duration,
+    /// The longest pause, before it is spread.
     pub(crate) max: Duration,
 }
 
 impl DialBackoff {
-    /// The pause after `failures` failures in a row. It is spread by a quarter each way, so that peers that lost each
-    /// other at one moment do not all dial at one moment. `chance` is in 0..1.
+    /// The pause after `failures` failures in a row. It is spread by a quarter each way, so that peers that
+    /// lost each other at one moment do not all dial at one moment. `chance` is in 0..1.
     pub(crate) fn pause(self, failures: u32, chance: f64) -> Duration {
         let pause = self.min.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(self.max);
         pause.mul_f64(0.75 + 0.5 * chance.clamp(0.0, 1.0))

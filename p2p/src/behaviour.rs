@@ -1,4 +1,6 @@
 //! The protocols of one swarm and their limits.
+//!
+//! Invariant: every buffer, queue and number of connections has a limit here or in [`Class`].
 
 use crate::{
     class::Class,
@@ -23,12 +25,13 @@ const DIRECT_PROTOCOL: &str = "/ringrift/direct";
 const HELLO_PROTOCOL: &str = "/ringrift/hello/1";
 pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The order matters: what refuses connections comes first.
+/// All protocols of a connection. The order matters: the part that refuses connections comes first.
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
     limits: connection_limits::Behaviour,
     pub(crate) gossip: gossipsub::Behaviour,
-    /// Messages that go no further than from their author to each peer. Not signed: the connection proves the author.
+    /// Messages that go only from their author to each connected peer. They are not signed, because the
+    /// connection proves the author.
     pub(crate) direct: gossipsub::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
@@ -44,7 +47,7 @@ impl Behaviour {
             .with_max_pending_incoming(Some(64))
             .with_max_pending_outgoing(Some(128))
             .with_max_established(Some(256))
-            // Not 1: that would keep the connection to a dead process and refuse the one to its successor.
+            // A limit of 1 would keep the connection to a dead process and refuse the one to its successor.
             .with_max_established_per_peer(Some(4));
         let identify = identify::Config::new("ringrift/1".into(), key.public())
             .with_agent_version(concat!("ringrift/", env!("CARGO_PKG_VERSION")).into())
@@ -72,11 +75,11 @@ impl Behaviour {
     }
 }
 
-/// Between pings, and the longest that one may take.
+/// The pause between two pings, and the longest time that one may take.
 pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(5);
 
 fn class(class: Class) -> request_response::Behaviour<RawCodec> {
-    // Both directions share the streams of a connection.
+    // The requests of both directions share the streams of a connection.
     let streams = 2 * class.per_peer_max() + 4;
     requests(RawCodec::of(class), class.protocol(), class.stream_timeout(), streams)
 }
@@ -131,7 +134,7 @@ fn direct(key: &Keypair, topics: &[String]) -> Result<gossipsub::Behaviour, P2pE
         .validation_mode(gossipsub::ValidationMode::Permissive)
         .validate_messages()
         .max_transmit_size(GOSSIP_BYTES_MAX + GOSSIP_OVERHEAD)
-        // Nothing is offered again and no mesh is used, so there is little to look after.
+        // No message is offered again and no mesh is used, so the heartbeat has little to do.
         .gossip_lazy(0)
         .gossip_factor(0.0)
         .heartbeat_interval(Duration::from_secs(5))

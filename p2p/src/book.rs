@@ -1,10 +1,12 @@
-//! Which peers we know, and when to dial them. Pure: time and chance come in as arguments.
+//! The address book: which peers this node knows, and when it dials them. Pure: time and chance come in as
+//! arguments.
 //!
-//! Invariant: a known peer is connected, being dialled, or has a time at which it is dialled next; nobody is given
-//! up. The book holds at most [`PEERS_MAX`] peers.
+//! Invariant: a known peer is connected, being dialled, or has a time at which it is dialled next; no peer is
+//! given up. The book holds at most [`PEERS_MAX`] peers.
 //!
-//! Two peers that dial each other at once would end up with two connections, which gossip cannot bear (see
-//! `service.rs`). So the peer with the smaller id dials at once and the other waits a moment first.
+//! Two peers that dial each other at the same moment would end up with two connections, and gossip does not
+//! work over two (`service.rs` says why). So the peer with the smaller id dials at once, and the other waits
+//! a moment first.
 
 use crate::{backoff::DialBackoff, hello::ADDRS_MAX};
 use libp2p::{Multiaddr, PeerId};
@@ -13,10 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Peers remembered; the cluster's own limit is 64.
+/// The most peers that are remembered. A cluster has at most 64.
 pub(crate) const PEERS_MAX: usize = 256;
 const BACKOFF: DialBackoff = DialBackoff { min: Duration::from_millis(250), max: Duration::from_secs(10) };
-/// The head start of the smaller id.
+/// How long the peer with the larger id waits before it dials.
 const YIELD: Duration = Duration::from_millis(300);
 /// A connection that lived less than this counts as a failed dial.
 const SHORT_LIVED: Duration = Duration::from_secs(3);
@@ -31,7 +33,7 @@ enum DialState {
 #[derive(Debug)]
 struct KnownPeer {
     addrs: Vec<Multiaddr>,
-    /// Named by the caller, so not evicted.
+    /// The caller named this peer, so it is not evicted.
     pinned: bool,
     failures: u32,
     state: DialState,
@@ -48,7 +50,8 @@ impl Book {
         Self { own, entries: BTreeMap::new() }
     }
 
-    /// Adds what is new. `prompt`: the peer cannot know of us yet, so the larger id need not hold back long.
+    /// Adds a peer or addresses that are new. `prompt`: the peer cannot know this node yet, so this node need
+    /// not wait long even if its id is the larger one.
     pub(crate) fn learn(
         &mut self,
         peer: PeerId,
@@ -85,7 +88,7 @@ impl Book {
         }
     }
 
-    /// What the peer itself says about its addresses, which is the whole truth.
+    /// Replaces all addresses of a peer by those that it named itself.
     pub(crate) fn replace(&mut self, peer: PeerId, addrs: &[Multiaddr], now: Instant) {
         if addrs.is_empty() {
             return;
@@ -96,7 +99,8 @@ impl Book {
         }
     }
 
-    /// An address at which another peer answered. Kept, it could win every race against the right one.
+    /// Drops an address at which another peer answered. If it stayed, it could win every race against the
+    /// right one.
     pub(crate) fn drop_addr(&mut self, peer: &PeerId, addr: &Multiaddr) {
         if let Some(entry) = self.entries.get_mut(peer) {
             entry.addrs.retain(|a| a != addr);
@@ -130,7 +134,7 @@ impl Book {
         }
     }
 
-    /// The last connection ended.
+    /// The last connection to the peer has ended.
     pub(crate) fn closed(&mut self, peer: &PeerId, now: Instant, chance: f64) {
         let yields = self.own > *peer;
         if let Some(entry) = self.entries.get_mut(peer) {
@@ -149,7 +153,7 @@ impl Book {
         }
     }
 
-    /// A dial came to nothing. Does not disturb a connection that the peer opened meanwhile.
+    /// A dial has failed. A connection that the peer opened in the meantime is not disturbed.
     pub(crate) fn failed(&mut self, peer: &PeerId, now: Instant, chance: f64) {
         if let Some(entry) = self.entries.get_mut(peer)
             && entry.state == DialState::Dialling
@@ -159,7 +163,7 @@ impl Book {
         }
     }
 
-    /// A dial that began outside the book (a bootstrap address): the book holds back until it ends.
+    /// A dial began outside the book, to a bootstrap address. The book does not dial this peer until it ends.
     pub(crate) fn dialling(&mut self, peer: &PeerId) {
         if let Some(entry) = self.entries.get_mut(peer)
             && matches!(entry.state, DialState::Waiting(_))
@@ -168,12 +172,12 @@ impl Book {
         }
     }
 
-    /// Whether a dial to this peer is under way or it is connected.
+    /// Whether this peer is connected or being dialled.
     pub(crate) fn is_busy(&self, peer: &PeerId) -> bool {
         self.entries.get(peer).is_some_and(|e| !matches!(e.state, DialState::Waiting(_)))
     }
 
-    /// The peers to dial now, which thereby are being dialled.
+    /// The peers to dial now, with their addresses. They count as being dialled from here on.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<(PeerId, Vec<Multiaddr>)> {
         let mut due = Vec::new();
         for (peer, entry) in &mut self.entries {
@@ -194,7 +198,7 @@ impl Book {
         self.entries.get(peer).map_or(&[], |e| &e.addrs)
     }
 
-    /// Peers worth telling others about: those we reach, and those the caller named.
+    /// The peers that a hello names: those that are connected, and those that the caller named.
     pub(crate) fn worth_telling(&self) -> impl Iterator<Item = (PeerId, Vec<Multiaddr>)> {
         let good =
             |e: &&KnownPeer| !e.addrs.is_empty() && (e.pinned || matches!(e.state, DialState::Connected(_)));

@@ -1,5 +1,7 @@
-//! The addresses that a node was given to join with. They are tried for ever; the peer behind one may be restarted
-//! or replaced by another, so an address is not tied to an id.
+//! The addresses that a node was given to join with.
+//!
+//! Invariant: an address is tried for ever, until its peer is connected or it turns out to be this node's
+//! own. The peer behind it may be replaced by another, so an address is not tied to an id.
 
 use crate::{addrs::transport_part, backoff::DialBackoff, error::P2pError, handle::BootstrapStatus};
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
@@ -10,7 +12,8 @@ use std::{
 };
 
 const BACKOFF: DialBackoff = DialBackoff { min: Duration::from_millis(250), max: Duration::from_secs(5) };
-/// How long the peer book has the first word once an address's peer is known.
+/// How long the address book alone dials a peer that was reached and lost, before its bootstrap address is
+/// tried.
 const BOOK_FIRST: Duration = Duration::from_secs(2);
 
 #[derive(Debug, PartialEq, Eq)]
@@ -22,7 +25,7 @@ enum BootstrapState {
     Own,
 }
 
-/// One address: an IP, or a name that is looked up anew for every dial.
+/// One address: an IP address, or a name that is looked up before every dial.
 #[derive(Debug)]
 pub(crate) struct Bootstrap {
     configured: Multiaddr,
@@ -65,7 +68,7 @@ impl BootstrapTarget {
         }
     }
 
-    /// The addresses to dial now.
+    /// The addresses to dial now, at most 8.
     pub(crate) async fn resolve(self) -> io::Result<Vec<Multiaddr>> {
         match self {
             Self::Ip(addr) => Ok(vec![addr]),

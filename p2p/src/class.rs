@@ -1,24 +1,26 @@
-//! Classes of requests. Each has its own protocol, queues and limits, so that slow calls of one class never take
-//! the slots of another.
+//! Classes of requests.
+//!
+//! Invariant: each class has its own protocol, queues and limits, so that slow requests of one class never
+//! take the slots of another.
 
 use std::time::Duration;
 
-/// What a request is for.
+/// What a request is for, and thereby how large and how slow it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Class {
-    /// Consensus traffic: small, urgent, many.
+    /// Consensus: many small and urgent requests.
     Raft,
-    /// Questions between nodes.
+    /// Questions from node to node.
     Control,
     /// Pieces of content.
     Blob,
 }
 
 impl Class {
-    /// Every class, in the order of their declaration.
+    /// Every class, in the order of their indices.
     pub const ALL: [Class; 3] = [Class::Raft, Class::Control, Class::Blob];
 
-    /// Largest request or reply.
+    /// The largest request or answer, in bytes.
     #[must_use]
     pub const fn bytes_max(self) -> usize {
         match self {
@@ -40,7 +42,7 @@ impl Class {
         }
     }
 
-    /// Requests of this node that may be under way at once, to all peers together.
+    /// How many requests of this node may be under way at once, to all peers together.
     pub(crate) const fn in_flight_max(self) -> usize {
         match self {
             Class::Raft => 512,
@@ -49,7 +51,8 @@ impl Class {
         }
     }
 
-    /// Requests under way to one peer, those included whose caller gave up but whose stream is still open.
+    /// How many requests may be under way to one peer, including those whose caller gave up but whose stream
+    /// is open.
     pub(crate) const fn per_peer_max(self) -> usize {
         match self {
             Class::Raft => 64,
@@ -58,7 +61,7 @@ impl Class {
         }
     }
 
-    /// Incoming requests that may wait to be received from the inbox; more are refused as busy.
+    /// How many incoming requests may wait in the inbox; more are refused as busy.
     pub(crate) const fn inbox_capacity(self) -> usize {
         match self {
             Class::Raft => 256,
@@ -67,7 +70,7 @@ impl Class {
         }
     }
 
-    /// The longest that a request or its answer may take; callers' own timeouts are shorter.
+    /// The longest time that a request with its answer may take. The timeouts of callers are shorter.
     pub(crate) const fn stream_timeout(self) -> Duration {
         match self {
             Class::Raft => Duration::from_secs(10),

@@ -1,7 +1,7 @@
-//! Framing of requests and replies: raw bytes behind a length.
+//! The framing of requests and answers: raw bytes behind a length.
 //!
-//! Invariant: a length is checked against the class's limit before anything is read, and memory grows only with
-//! bytes that arrived.
+//! Invariant: a length is checked against the limit of the class before anything is read, and memory grows
+//! only with the bytes that have arrived.
 
 use crate::class::Class;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -9,24 +9,24 @@ use libp2p::{StreamProtocol, request_response};
 use std::io;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// What a responder says.
+/// What the peer that was asked sends back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Responded {
     Answer(Vec<u8>),
-    /// The responder's queue is full, or nobody there serves this class.
+    /// Its queue is full, or it does not serve this class.
     Busy,
-    /// The responder took the request and gave no answer.
+    /// It took the request and gave no answer.
     Dropped,
 }
 
-/// An answer, and what is to be given back once the connection has taken it.
+/// An answer, and a permit that is given back once the connection has taken the answer.
 #[derive(Debug)]
 pub(crate) struct AnswerBytes {
     pub(crate) bytes: Vec<u8>,
     pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
 
-/// A reply on its way. The responder's stream awaits the answer itself, which saves a turn of the swarm's loop.
+/// An answer that may not be there yet. The stream awaits it itself, which saves a turn of the swarm's loop.
 #[derive(Debug)]
 pub(crate) enum PendingReply {
     Ready(Responded),

@@ -1,4 +1,6 @@
 //! What can go wrong, as a caller sees it.
+//!
+//! Invariant: each failure of a request says whether the peer may have acted.
 
 use crate::{blobs::store::BlobError, gossip::GOSSIP_BYTES_MAX, identity::IdentityError};
 use libp2p::Multiaddr;
@@ -6,24 +8,24 @@ use libp2p::Multiaddr;
 /// Why the peer-to-peer service did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum P2pError {
-    /// The node's key.
+    /// The node's key cannot be loaded or made.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// The folder for content.
+    /// The folder for content cannot be opened.
     #[error(transparent)]
     Store(#[from] BlobError),
-    /// Another process listens there, or the address is not this host's.
+    /// Another process listens on this address, or the address is not of this host.
     #[error("cannot listen on {addr} ({reason}): choose another address, or stop what listens there")]
     Listen {
-        /// The address asked for.
+        /// The address that the settings name.
         addr: Multiaddr,
-        /// The system's words.
+        /// The error of the operating system as text.
         reason: String,
     },
-    /// An address that this build cannot use.
+    /// An address is not one of IP or name with a TCP port.
     #[error("{0} is no TCP address; expected e.g. /ip4/192.0.2.1/tcp/4001")]
     Address(Multiaddr),
-    /// The settings contradict the library's rules: a bug.
+    /// The libraries refused the settings, which is a bug.
     #[error("setup: {0}")]
     Setup(String),
 }
@@ -31,16 +33,17 @@ pub enum P2pError {
 /// Why a request got no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// No connection to the peer, or it closed before the answer. In the second case the peer may have acted.
+    /// There is no connection to the peer, or it closed before the answer. In the second case the peer may
+    /// have acted.
     #[error("peer is not connected")]
     NotConnected,
-    /// No answer in time; the peer may have acted.
+    /// No answer came in time. The peer may have acted.
     #[error("no answer in time")]
     Timeout,
-    /// The peer, or the queue of requests to it, is full; nothing was done. Try again in a moment.
+    /// The queue of the peer, or of requests to it, is full. Nothing was done; try again in a moment.
     #[error("peer is busy")]
     Busy,
-    /// Anything else, in words. The peer may have acted.
+    /// The request failed for another reason, given as text. The peer may have acted.
     #[error("request failed: {0}")]
     Failed(String),
     /// The request is larger than its class allows.
@@ -49,23 +52,23 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// Whether the peer is merely busy.
+    /// Whether the same request can succeed in a moment, because a queue was full.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         *self == Self::Busy
     }
 }
 
-/// Why a message was not even tried. Success means only that it was queued: see [`crate::P2pHandle::publish`].
+/// Why a gossip message was not even queued. [`crate::P2pHandle::publish`] says what success means.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// Larger than [`GOSSIP_BYTES_MAX`].
+    /// The message is larger than [`GOSSIP_BYTES_MAX`].
     #[error("message exceeds {GOSSIP_BYTES_MAX} bytes")]
     TooLarge,
-    /// Not one of the configured topics.
+    /// The topic is not one of those that the settings name.
     #[error("unknown topic")]
     Topic,
-    /// The service is behind, or has stopped.
+    /// The service's queue is full, or the service has stopped.
     #[error("service is busy or stopped")]
     Busy,
 }

@@ -1,4 +1,5 @@
-//! What both sides of gossip must agree on: the size of a message, and the topic that this crate keeps for itself.
+//! What both sides of gossip must agree on: the size of a message, and the topic that this crate keeps for
+//! itself.
 
 /// Largest gossip message, in bytes.
 pub const GOSSIP_BYTES_MAX: usize = 48 * 1024;

@@ -1,4 +1,7 @@
 //! The callers' side of the service.
+//!
+//! Invariant: every queue between the callers and the service is bounded, and every request ends with an
+//! answer or an error within the caller's timeout.
 
 use crate::{
     addrs::transport_part,
@@ -19,73 +22,74 @@ use wire::Hash;
 /// A peer that is connected now and has said who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerInfo {
-    /// Its id, proved by its key.
+    /// The peer's id, proved by its key.
     pub peer_id: String,
-    /// Where it listens.
+    /// The addresses on which it listens.
     pub addrs: Vec<String>,
-    /// Random per process: a change under one id is a restart.
+    /// A number that each process draws at random. If it changes for one id, the peer was restarted.
     pub boot: u64,
-    /// The last ping, if there was one yet.
+    /// The round-trip time of the last ping, if there was one yet.
     pub rtt: Option<Duration>,
 }
 
-/// How one bootstrap address fares.
+/// The state of one bootstrap address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootstrapStatus {
-    /// The address as configured.
+    /// The address as the settings name it.
     pub addr: String,
     /// Whether the peer behind it is connected (or is this node itself).
     pub reached: bool,
-    /// Failed attempts since it was last reached.
+    /// The number of failed attempts since it was last reached.
     pub failures: u32,
     /// Why the last attempt failed.
     pub last_error: Option<String>,
 }
 
-/// A message from another peer. Messages of this node are not delivered to itself.
+/// A gossip message from another peer. A node does not receive its own messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GossipMessage {
-    /// One of the configured topics.
+    /// One of the topics that the settings name.
     pub topic: String,
-    /// The author, proved by a signature or, on a direct topic, by the connection; not necessarily who passed it on.
+    /// The author, proved by a signature or, on a direct topic, by the connection. Another peer may have
+    /// passed the message on.
     pub from: String,
-    /// At most [`GOSSIP_BYTES_MAX`].
+    /// The message, at most [`GOSSIP_BYTES_MAX`] bytes.
     pub bytes: Vec<u8>,
 }
 
 /// A request from another peer.
 #[derive(Debug)]
 pub struct IncomingRequest {
-    /// Its class.
+    /// The class under which it was sent.
     pub class: Class,
-    /// Who asks: the peer at the other end of the connection.
+    /// The id of the peer that asks, which is the other end of the connection.
     pub from: String,
-    /// At most [`Class::bytes_max`].
+    /// The question, at most [`Class::bytes_max`] bytes.
     pub bytes: Vec<u8>,
-    /// Where the answer goes. Dropped unused, the caller is told so at once.
+    /// Takes the answer. If it is dropped unused, the caller gets an error at once.
     pub reply: Responder,
 }
 
-/// The way back to the caller.
+/// Sends the answer to the peer that asked.
 #[derive(Debug)]
 pub struct Responder {
     pub(crate) class: Class,
     pub(crate) answer: oneshot::Sender<AnswerBytes>,
 }
 
-/// Why an answer did not go out.
+/// Why an answer was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReplyError {
-    /// Larger than [`Class::bytes_max`].
+    /// The answer is larger than [`Class::bytes_max`].
     #[error("answer exceeds the limit of its class")]
     TooLarge,
-    /// The caller gave up or is gone.
+    /// The caller gave up, or the connection closed.
     #[error("the caller is gone")]
     Gone,
 }
 
 impl Responder {
-    /// Answers. Never blocks.
+    /// Sends the answer. It never blocks.
     ///
     /// # Errors
     /// [`ReplyError`]; the caller then sees a failed request.
@@ -96,20 +100,21 @@ impl Responder {
         self.answer.send(AnswerBytes { bytes, permit: None }).map_err(|_| ReplyError::Gone)
     }
 
-    /// Answers, and keeps `permit` until the connection has taken all of it.
+    /// Sends the answer, and keeps `permit` until the connection has taken all of it.
     pub(crate) fn send_holding(self, bytes: Vec<u8>, permit: OwnedSemaphorePermit) -> Result<(), ReplyError> {
         self.answer.send(AnswerBytes { bytes, permit: Some(permit) }).map_err(|_| ReplyError::Gone)
     }
 
-    /// Whether the caller is gone, so that the work can be spared.
+    /// Whether the caller is gone, so that no answer is needed.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.answer.is_closed()
     }
 }
 
-/// What arrives from other peers. Every queue is bounded: requests beyond it are refused as busy, gossip beyond it
-/// is lost (which gossip may be anyway). A queue whose receiver was dropped refuses everything.
+/// What arrives from other peers. Every queue is bounded: requests that do not fit are refused as busy, and
+/// gossip that does not fit is lost, which may happen to gossip anyway. A queue whose receiver was dropped
+/// refuses everything.
 #[derive(Debug)]
 pub struct P2pInbox {
     /// Requests of class [`Class::Raft`].
@@ -120,7 +125,7 @@ pub struct P2pInbox {
     pub gossip: mpsc::Receiver<GossipMessage>,
 }
 
-/// What the handle asks of the service.
+/// What a handle asks of the service.
 #[derive(Debug)]
 pub(crate) enum ServiceCommand {
     Request {
@@ -142,7 +147,8 @@ pub(crate) enum ServiceCommand {
     },
 }
 
-/// Cheap to clone. The service ends with its shutdown token, not with the last handle.
+/// Talks to the service. Clones are cheap. The service ends with its shutdown token, not with the last
+/// handle.
 #[derive(Clone, Debug)]
 pub struct P2pHandle(pub(crate) Arc<HandleInner>);
 
@@ -165,20 +171,20 @@ impl P2pHandle {
         self.0.peer_id.to_string()
     }
 
-    /// Where this node listens, with its id: what others use to join.
+    /// The addresses on which this node listens, with its id, as other nodes name them to join.
     #[must_use]
     pub fn listen_addrs(&self) -> Vec<String> {
         let id = self.0.peer_id;
         self.0.listen.borrow().iter().map(|addr| format!("{addr}/p2p/{id}")).collect()
     }
 
-    /// The peers connected now, sorted by id.
+    /// The peers that are connected now, sorted by id.
     #[must_use]
     pub fn peers(&self) -> watch::Receiver<Vec<PeerInfo>> {
         self.0.peers.clone()
     }
 
-    /// How the bootstrap addresses fare. An unreachable one is tried for ever.
+    /// The states of the bootstrap addresses. One that is not reached is tried for ever.
     #[must_use]
     pub fn bootstrap(&self) -> watch::Receiver<Vec<BootstrapStatus>> {
         self.0.bootstrap.clone()
@@ -190,8 +196,8 @@ impl P2pHandle {
         self.0.peers.borrow().binary_search_by(|p| p.peer_id.as_str().cmp(peer)).is_ok()
     }
 
-    /// Remembers a peer, so that it is dialled until [`P2pHandle::forget_peer`]. Returns whether the id and at
-    /// least one of the addresses (`/ip4|ip6/../tcp/..`, with or without `/p2p/ID`) are usable.
+    /// Remembers a peer and dials it until [`P2pHandle::forget_peer`]. Returns whether the id and at least
+    /// one of the addresses (`/ip4|ip6/../tcp/..`, with or without `/p2p/ID`) are usable.
     pub async fn add_peer(&self, peer: &str, addrs: &[String]) -> bool {
         let addrs: Vec<Multiaddr> =
             addrs.iter().filter_map(|a| a.parse().ok()).filter_map(|a| transport_part(&a)).collect();
@@ -203,20 +209,24 @@ impl P2pHandle {
         }
     }
 
-    /// Stops dialling a peer and closes its connection. It is dialled again when it connects or others name it.
+    /// Stops dialling a peer and closes its connection. It is dialled again after it connects or another peer
+    /// names it.
     pub async fn forget_peer(&self, peer: &str) {
         if let Ok(peer) = peer.parse() {
-            let _ = self.0.commands.send(ServiceCommand::ForgetPeer { peer }).await; // a stopped service dials nobody
+            // An error means that the service has stopped, and then it dials no peer.
+            let _ = self.0.commands.send(ServiceCommand::ForgetPeer { peer }).await;
         }
     }
 
-    /// Gossips `bytes` to every peer subscribed to `topic`; on a direct topic, to those that are connected to this node.
+    /// Gossips `bytes` to every peer that is subscribed to `topic`; on a direct topic, to those connected to
+    /// this node.
     ///
-    /// Publishing is not delivery. Success says that the message was queued; a peer may miss it while it connects,
-    /// while queues are full, or for good. Whatever must arrive needs a record and a repair of its own.
+    /// To publish is not to deliver. Success means that the message was queued; a peer may miss it while it
+    /// connects or while queues are full, and nobody sends it again. What must arrive needs a record and a
+    /// repair of its own.
     ///
     /// # Errors
-    /// [`PublishError`]: it was not even queued.
+    /// [`PublishError`] if the message was not even queued.
     pub fn publish(&self, topic: &str, bytes: Vec<u8>) -> Result<(), PublishError> {
         if bytes.len() > GOSSIP_BYTES_MAX {
             return Err(PublishError::TooLarge);
@@ -228,7 +238,8 @@ impl P2pHandle {
         self.0.commands.try_send(command).map_err(|_| PublishError::Busy)
     }
 
-    /// Asks `peer` and awaits its answer for at most `timeout`. Fails at once if the peer is not connected.
+    /// Asks `peer` and awaits its answer for at most `timeout`. It fails at once if the peer is not
+    /// connected.
     ///
     /// # Errors
     /// [`RequestError`]; after [`RequestError::Timeout`] the peer may still act on the request.
@@ -260,13 +271,13 @@ impl P2pHandle {
         tokio::time::timeout(timeout, exchange).await.map_err(|_| RequestError::Timeout)?
     }
 
-    /// The content of this node. Its calls block.
+    /// The content on this node's disk. Its calls block.
     #[must_use]
     pub fn blobs(&self) -> &BlobStore {
         &self.0.content.store
     }
 
-    /// Keeps content, off the runtime's threads. See [`BlobStore::put`].
+    /// [`BlobStore::put`] on a thread that may block.
     ///
     /// # Errors
     /// [`BlobError`].
@@ -274,7 +285,7 @@ impl P2pHandle {
         self.0.content.put(content).await
     }
 
-    /// Reads content of this node, off the runtime's threads. See [`BlobStore::get`].
+    /// [`BlobStore::get`] on a thread that may block.
     ///
     /// # Errors
     /// [`BlobError`].

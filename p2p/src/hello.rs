@@ -1,15 +1,15 @@
 //! What peers tell each other about peers.
 //!
-//! Invariant: whatever arrives is bounded and parsed here; the rest of the crate sees only valid peer ids and
-//! dialable addresses.
+//! Invariant: all that arrives is bounded and parsed here. The rest of the crate sees only valid peer ids and
+//! addresses that can be dialled.
 
 use crate::addrs::transport_part;
 use libp2p::{Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
 
-/// Addresses kept for one peer.
+/// The most addresses that are kept for one peer.
 pub(crate) const ADDRS_MAX: usize = 8;
-/// Peers named in one hello.
+/// The most peers that one hello names.
 pub(crate) const KNOWN_MAX: usize = 128;
 pub(crate) const HELLO_BYTES_MAX: usize = 256 * 1024;
 const ANNOUNCE_BYTES_MAX: usize = 8 * 1024;
@@ -18,13 +18,14 @@ const ADDR_CHARS_MAX: usize = 200;
 const HELLO: u8 = 0x40;
 const ANNOUNCE: u8 = 0x41;
 
-/// Sent by the dialler as its first request; the answer is the listener's own.
+/// The first request over a connection, sent by the peer that dialled. The answer is the hello of the other
+/// peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
-    /// Random per process, so that a restart is seen.
+    /// A number that each process draws at random, so that a restart can be seen.
     pub(crate) boot: u64,
     pub(crate) addrs: Vec<Multiaddr>,
-    /// Other peers and where they listen.
+    /// Other peers and the addresses on which they listen.
     pub(crate) known: Vec<(PeerId, Vec<Multiaddr>)>,
 }
 
@@ -46,8 +47,8 @@ impl Hello {
         wire::encode(HELLO, &frame, HELLO_BYTES_MAX).expect("a hello is bounded")
     }
 
-    /// `None` for anything that is no hello. Single unusable entries are left out, not fatal: a later version may
-    /// know kinds of address that this one does not.
+    /// `None` for bytes that are no hello. Single entries that cannot be used are left out, because a later
+    /// version may know kinds of address that this one does not.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let frame: HelloFrame = wire::decode::<_, HELLO_BYTES_MAX>(HELLO, bytes).ok()?;
         Some(Self {
@@ -60,7 +61,7 @@ impl Hello {
     }
 }
 
-/// A peer's addresses, as gossip.
+/// The gossip message in which a peer announces its addresses.
 pub(crate) fn encode_announce(addrs: &[Multiaddr]) -> Vec<u8> {
     wire::encode(ANNOUNCE, &texts(addrs), ANNOUNCE_BYTES_MAX).expect("an announcement is bounded")
 }

@@ -1,7 +1,7 @@
-//! Who this node is: one ed25519 key, made once and kept for ever.
+//! The identity of this node: one ed25519 key, made once and kept for ever.
 //!
-//! Invariant: a key file that exists is used or refused, never replaced. A node that silently took a new key would
-//! be a stranger to the cluster that admitted it.
+//! Invariant: a key file that exists is used or refused, never replaced. A node that took a new key without
+//! notice would be a stranger to the cluster that admitted it.
 
 use libp2p::{
     PeerId,
@@ -20,30 +20,30 @@ const FILE_BYTES: usize = 8 + 64 + 32;
 /// Why the identity could not be loaded or made.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// The file is there but is no key.
+    /// The file exists but holds no valid key.
     #[error(
         "{path} is not a valid identity file ({reason}); restore it from a backup, or move it away to become a new peer"
     )]
     Corrupt {
-        /// The file.
+        /// The path of the key file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         reason: &'static str,
     },
     /// The file cannot be read.
     #[error("cannot read identity {path}")]
     Read {
-        /// The file.
+        /// The path of the key file.
         path: PathBuf,
-        /// The cause.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The file cannot be written.
     #[error("cannot write identity {path}")]
     Write {
-        /// The file.
+        /// The path of the key file.
         path: PathBuf,
-        /// The cause.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
@@ -66,29 +66,29 @@ pub fn load_or_create(path: &Path) -> Result<Keypair, IdentityError> {
     }
 }
 
-/// Signs in this node's name. Cheap to clone.
+/// Signs messages with this node's key. Clones are cheap.
 #[derive(Clone)]
 pub struct Signer(Keypair);
 
 impl Signer {
-    /// With the key at `path`, which is made if there is none.
+    /// Loads the key at `path`, or makes one if there is no file.
     ///
     /// # Errors
-    /// [`IdentityError`].
+    /// As [`load_or_create`].
     pub fn load(path: &Path) -> Result<Self, IdentityError> {
         load_or_create(path).map(Self)
     }
 
-    /// The id that [`verify`] checks against.
+    /// The id under which [`verify`] accepts the signatures.
     #[must_use]
     pub fn peer_id(&self) -> String {
         self.0.public().to_peer_id().to_string()
     }
 
-    /// The signature of `message`. The caller makes sure that messages of two purposes are never alike.
+    /// Signs `message`. The caller makes sure that messages of two purposes are never equal.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
-        // Only RSA can fail.
+        // Only RSA keys can fail to sign.
         self.0.sign(message).unwrap_or_default()
     }
 }
@@ -98,7 +98,7 @@ impl Signer {
 pub fn verify(peer_id: &str, message: &[u8], signature: &[u8]) -> bool {
     let Ok(peer) = peer_id.parse::<PeerId>() else { return false };
     let hash = peer.as_ref();
-    // 0 is the identity hash: the key itself.
+    // Code 0 is the identity hash: the digest is the key itself.
     hash.code() == 0
         && PublicKey::try_decode_protobuf(hash.digest()).is_ok_and(|key| key.verify(message, signature))
 }
@@ -127,8 +127,8 @@ fn parse(bytes: &[u8]) -> Result<Keypair, &'static str> {
     Ok(key.into())
 }
 
-/// A crash leaves either no file or the whole file. `hard_link` rather than `rename`, so that two nodes started at
-/// once on one folder cannot replace each other's key.
+/// Writes the file so that a crash leaves either no file or the whole file. It uses `hard_link` and not
+/// `rename`, so that two nodes that start at the same moment on one folder cannot replace each other's key.
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;

@@ -1,11 +1,33 @@
-//! Peers and bytes.
+//! Peers and bytes: who is connected, requests between peers, gossip, and content by its hash.
 //!
-//! A node starts the service with [`P2p::start`], talks to the other peers through a [`P2pHandle`] and receives
-//! through an [`Inbox`]. Knows nothing of games, of what events mean, or of consensus.
+//! A node starts the service with [`P2p::start`], talks to the other peers through a [`P2pHandle`] and
+//! receives through a [`P2pInbox`]. The crate knows nothing of games, of what events mean, or of consensus.
 //!
-//! Three promises differ in strength, and callers must not confuse them. A *request* is answered or fails, and a
-//! failure leaves open whether the peer acted. *Gossip* is a hint that usually arrives within milliseconds and may
-//! not arrive at all. *Content* is exact: bytes have the name they hash to, or they are not there.
+//! ```text
+//!   start      binds the addresses, spawns the two tasks below, returns handle and inbox
+//!     |
+//!     |----------------> transfer    serves content to peers; fetches it from several peers at once
+//!     v                     |
+//!   service                 |        the task that owns the swarm: dials, hellos, requests, gossip
+//!     |                     |
+//!   behaviour, transport    |        the protocols with their limits; TCP, Noise, yamux
+//!   book, bootstrap         |        pure: which peers are known, and when to dial them
+//!     |                     v
+//!     |----------------> handle      what callers hold: requests, publish, who is connected
+//!                           |
+//!                         blobs      content on disk, its pieces, and what an unfinished transfer has
+//!                           |
+//!   codec, hello, addrs, class, gossip, identity, error, backoff      formats, limits, keys, pauses
+//! ```
+//!
+//! Reading order: `class` and `handle` (what the crate offers), `book` (whom to dial), `service` (the task),
+//! then `blobs` and `transfer`.
+//!
+//! Three promises differ in strength, and a caller must not confuse them:
+//!
+//! - A *request* is answered or fails, and a failure leaves open whether the peer acted.
+//! - *Gossip* is a hint. It usually arrives within milliseconds, and it may not arrive at all.
+//! - *Content* is exact. Bytes have the hash that is their name, or they are not there.
 
 mod addrs;
 mod backoff;

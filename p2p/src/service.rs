@@ -1,11 +1,14 @@
 //! The task that owns the swarm.
 //!
-//! Invariant: a peer is used over one connection at a time, and both ends have agreed that it is fresh.
-//! Gossipsub tells a peer its subscriptions only on the first of several connections (rust-libp2p#5097). If one end
-//! believes in a connection that the other has lost (its process was killed, or a partition ate the FIN), a new
-//! connection beside it would carry no gossip for ever. A peer dials only when it has no connection, so a second
-//! connection always means that one end is wrong, or that both dialled at once. Either way everything to that peer
-//! is closed and dialled anew, the smaller id first.
+//! Invariant: a peer is used over one connection at a time, and both ends have agreed that this connection is
+//! fresh.
+//!
+//! Gossipsub tells a peer its subscriptions only on the first of several connections (rust-libp2p#5097). One
+//! end may believe in a connection that the other end has lost, because its process was killed or a partition
+//! dropped the FIN. A new connection beside that one would carry no gossip for ever. A peer dials only when
+//! it has no connection, so a second connection always means that one end is wrong, or that both dialled at
+//! the same moment. In both cases every connection to that peer is closed, and the peers dial again, the one
+//! with the smaller id first.
 
 mod dialling;
 mod events;
@@ -40,14 +43,18 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
+/// The pause between two announcements of this node's addresses.
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(30);
-/// Several peers that connect together are announced to together.
+/// The delay of an announcement after a peer has connected, so that peers that connect together share one.
 const ANNOUNCE_DELAY: Duration = Duration::from_millis(300);
+/// The longest time between two looks at what is due.
 const TICK_MAX: Duration = Duration::from_secs(1);
+/// How long the peers may take to close their connections at shutdown.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_millis(500);
 
-/// Where the service puts what it hears.
+/// The channels into which the service puts what arrives.
 pub(crate) struct Outlets {
     pub(crate) requests: [mpsc::Sender<IncomingRequest>; Class::ALL.len()],
     pub(crate) gossip: mpsc::Sender<GossipMessage>,
@@ -58,15 +65,18 @@ pub(crate) struct Outlets {
 
 /// A connected peer.
 struct PeerLink {
-    /// The peer must have said hello by then.
+    /// The peer must have sent its hello by then.
     hello_by: Instant,
+    /// The `boot` and the addresses of the peer's hello.
     hello: Option<(u64, Vec<Multiaddr>)>,
     dialled: Option<Multiaddr>,
-    /// The other end is this same host.
+    /// Whether the other end is on this host.
     loopback: bool,
     rtt: Option<Duration>,
     closing: bool,
     in_flight: [usize; Class::ALL.len()],
+    /// Names the connection in every log line about it.
+    span: Span,
 }
 
 struct Pending {
@@ -132,7 +142,7 @@ impl Service {
         self.close().await;
     }
 
-    /// Tells every peer that we leave, instead of letting them find out.
+    /// Closes every connection in an orderly way, so that the peers need not wait for pings to fail.
     async fn close(mut self) {
         let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
@@ -190,7 +200,7 @@ impl Service {
         }
     }
 
-    // --- the handle's wishes ---
+    // --- commands of the handles ---
 
     fn on_command(&mut self, command: ServiceCommand) {
         match command {
@@ -213,6 +223,11 @@ impl Service {
         if let Err(error) = gossip.publish(IdentTopic::new(topic), bytes) {
             tracing::trace!(topic, %error, "gossip not sent"); // gossip is a hint: see P2pHandle::publish
         }
+    }
+
+    /// The span of the connection to a peer; one that is off if the peer is not connected.
+    fn span_of(&self, peer: &PeerId) -> Span {
+        self.links.get(peer).map_or_else(Span::none, |link| link.span.clone())
     }
 
     /// Closes every connection to the peer.

@@ -1,4 +1,6 @@
-//! Settings, and the start of the service.
+//! The settings of the service, and its start.
+//!
+//! Invariant: when [`P2p::start`] returns, every address is bound to a real port.
 
 use crate::{
     behaviour::Behaviour,
@@ -33,28 +35,30 @@ use tokio_util::sync::CancellationToken;
 const COMMANDS_CAPACITY: usize = 1024;
 const GOSSIP_CAPACITY: usize = 4096;
 const LISTEN_DEADLINE: Duration = Duration::from_secs(5);
-/// We end connections ourselves, by ping; idleness is no reason.
+/// A connection never ends because it is idle; the service ends it when pings fail.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// What the service needs to know.
+/// The settings of the service.
 #[derive(Clone, Debug)]
 pub struct P2pConfig {
-    /// The node's key; made if there is no such file.
+    /// The path of the node's key, which is made if there is no such file.
     pub key_path: PathBuf,
-    /// Where to listen (`/ip4/0.0.0.0/tcp/4001`; port 0 lets the system choose).
+    /// The addresses to listen on (`/ip4/0.0.0.0/tcp/4001`; port 0 lets the system choose).
     pub listen: Vec<Multiaddr>,
-    /// Addresses to join through (IP or DNS name, TCP, with or without `/p2p/ID`); one that answers is enough.
+    /// The addresses to join through (IP or DNS name, TCP, with or without `/p2p/ID`). One that answers is
+    /// enough.
     pub bootstrap: Vec<Multiaddr>,
     /// The cluster's name and secret in one text. Peers with another text cannot connect.
     pub cluster: String,
-    /// Random per process; other peers see a restart by it.
+    /// A number that each process draws at random. Other peers see a restart by it.
     pub boot: u64,
-    /// The gossip topics of this cluster; every peer names the same.
+    /// The gossip topics of this cluster. Every peer names the same.
     pub topics: Vec<String>,
-    /// More of them, for authors that are connected to everybody: whoever hears a message passes it on to none. In the
-    /// others' mesh it would cross most connections, with a signature to be checked each time.
+    /// Further topics, for authors that are connected to every peer: a peer that receives a message does not
+    /// pass it on. In the mesh of the other topics it would cross most connections, and its signature would
+    /// be checked each time.
     pub direct_topics: Vec<String>,
-    /// Where content is kept.
+    /// The folder in which content is kept.
     pub blob_dir: PathBuf,
 }
 
@@ -68,11 +72,11 @@ pub(crate) struct Launched {
 pub struct P2p;
 
 impl P2p {
-    /// Listens, and runs the service in `tasks` until `shutdown` is cancelled.
+    /// Starts to listen, and runs the service in `tasks` until `shutdown` is cancelled.
     ///
     /// # Errors
-    /// [`P2pError`]: the key or the content folder is unusable, an address is none or is taken. An unreachable
-    /// bootstrap address is no error: see [`P2pHandle::bootstrap`].
+    /// [`P2pError`] if the key or the content folder is unusable, or an address is invalid or taken. A
+    /// bootstrap address that cannot be reached is no error: see [`P2pHandle::bootstrap`].
     pub async fn start(
         config: P2pConfig,
         tasks: &mut JoinSet<()>,
@@ -89,7 +93,7 @@ impl P2p {
         Ok((launched.handle, launched.inbox))
     }
 
-    /// All but the task that serves content.
+    /// Starts everything but the task that serves content.
     pub(crate) async fn launch(
         config: P2pConfig,
         tasks: &mut JoinSet<()>,
@@ -146,7 +150,7 @@ async fn listen(swarm: &mut Swarm<Behaviour>, wanted: &[Multiaddr]) -> Result<Ve
         let refused = |reason: String| P2pError::Listen { addr: addr.clone(), reason };
         let socket = socket_addr(addr).ok_or_else(|| P2pError::Address(addr.clone()))?;
         if socket.port() != 0 {
-            // libp2p binds with SO_REUSEPORT, with which two processes would share a port unnoticed.
+            // libp2p binds with SO_REUSEPORT, with which two processes would share a port without notice.
             TcpListener::bind(socket).map_err(|e| refused(e.to_string()))?;
         }
         waiting.insert(swarm.listen_on(addr.clone()).map_err(|e| refused(e.to_string()))?);

@@ -1,7 +1,7 @@
-//! TCP, Noise and yamux.
+//! The transport: TCP, Noise and yamux.
 //!
-//! The Noise prologue is derived from the cluster's name, so a stranger fails inside the handshake, before any
-//! multiplexer or gossip code sees a byte of his.
+//! Invariant: a peer of another cluster fails inside the handshake, before any multiplexer or gossip code
+//! sees a byte from it, because the Noise prologue is derived from the cluster's name.
 
 use futures::{FutureExt, ready};
 use libp2p::{
@@ -21,12 +21,13 @@ use std::{
     time::Duration,
 };
 
-/// How long the polite end of a connection may take. The other end may be dead with our send buffer full; without a
-/// bound the swarm would call such a peer connected until TCP gives up, a quarter of an hour later.
+/// How long an orderly close of a connection may take. The other end may be dead while the send buffer is
+/// full; without a bound the swarm would call such a peer connected until TCP gives up, a quarter of an hour
+/// later.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Shared by all members of one cluster and by nobody else.
+/// The Noise prologue of a cluster: 32 bytes that only its members can derive.
 pub(crate) fn prologue(cluster: &str) -> Vec<u8> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"ringrift/v1\0").update(cluster.as_bytes());

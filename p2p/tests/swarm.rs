@@ -207,8 +207,8 @@ async fn an_unreachable_bootstrap_address_is_told_and_tried_again() {
     assert_eq!(own, Ok(1), "{:?}", a.handle.bootstrap().borrow());
 }
 
-/// Forwards one TCP connection after another until it is frozen; then it forwards nothing, reads nothing and closes
-/// nothing: what a partition looks like to both ends.
+/// Forwards one TCP connection after another until it is frozen; then it forwards nothing, reads nothing and
+/// closes nothing: what a partition looks like to both ends.
 struct Proxy {
     addr: String,
     frozen: Arc<AtomicBool>,

@@ -1,4 +1,5 @@
-//! The content of this node as a handle needs it: the store, the pieces of unfinished fetches, and whose turn it is.
+//! The content of this node as a handle needs it: the store, the pieces of unfinished fetches, and whose turn
+//! it is.
 //!
 //! Invariant: at most one transfer of a content is under way, so that two of them never write one file.
 

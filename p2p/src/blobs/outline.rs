@@ -1,20 +1,24 @@
 //! The pieces of a content and their hashes. Pure.
+//!
+//! Invariant: an outline that [`Outline::is_of`] accepts lists the true hashes of all pieces of that content.
 
 use blake3::hazmat::{self, HasherExt, Mode};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
 use wire::{Hash, WireError};
 
-/// Bytes of a piece, except the last. A power of two of BLAKE3's chunks, so that a piece is a subtree.
+/// The length of every piece but the last, in bytes. It is a power of two of BLAKE3's chunks, so that a piece
+/// is a subtree.
 pub const PIECE_BYTES: usize = 1024 * 1024;
-/// Largest content.
+/// The largest content, in bytes.
 pub const BLOB_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
 const OUTLINE: u8 = 0x43;
-/// Largest encoded outline: 32 bytes per piece, and the lengths.
+/// The largest encoded outline in bytes: 32 bytes for each piece, and the lengths.
 pub const OUTLINE_BYTES_MAX: usize = (BLOB_BYTES_MAX / PIECE_BYTES as u64) as usize * 32 + 64;
 
-/// The hashes of a content's pieces, in order. Consistent with one content name: see [`Outline::is_of`].
+/// The size of a content and the hashes of its pieces, in order. [`Outline::is_of`] says of which content
+/// they are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outline {
     size: u64,
@@ -26,10 +30,10 @@ fn piece_count(size: u64) -> u64 {
 }
 
 impl Outline {
-    /// Reads a content to its end.
+    /// Makes the outline of a content by reading it to its end.
     ///
     /// # Errors
-    /// From the reader, and for a content larger than [`BLOB_BYTES_MAX`].
+    /// The reader's error, or an error for a content larger than [`BLOB_BYTES_MAX`].
     pub fn read(mut content: impl Read, size_hint: u64) -> io::Result<Self> {
         let mut pieces = Vec::with_capacity(piece_count(size_hint.min(BLOB_BYTES_MAX)) as usize);
         let (mut size, mut piece) = (0, Vec::new());
@@ -68,8 +72,8 @@ impl Outline {
         }
     }
 
-    /// Whether this lists the pieces of the content `hash`. Says of the size only how many pieces it makes: the
-    /// exact size is proved by the last piece.
+    /// Whether this lists the pieces of the content `hash`. It proves only the number of pieces, not the
+    /// exact size, which the last piece proves.
     #[must_use]
     pub fn is_of(&self, hash: Hash) -> bool {
         self.size <= BLOB_BYTES_MAX
@@ -77,19 +81,19 @@ impl Outline {
             && self.hash() == hash
     }
 
-    /// Bytes of the content.
+    /// The size of the content in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// How many pieces there are; at least one.
+    /// The number of pieces, at least one: an empty content is one empty piece.
     #[must_use]
     pub fn count(&self) -> usize {
         self.pieces.len()
     }
 
-    /// Where piece `index` begins, and its length.
+    /// The offset of piece `index` in the content, and its length, both in bytes.
     #[must_use]
     pub fn range(&self, index: usize) -> Option<(u64, usize)> {
         let begin = index as u64 * PIECE_BYTES as u64;
@@ -97,7 +101,7 @@ impl Outline {
         (index < self.pieces.len()).then_some((begin, length))
     }
 
-    /// Whether `bytes` are piece `index`.
+    /// Whether `bytes` are piece `index`, by length and hash.
     #[must_use]
     pub fn is_piece(&self, index: usize, bytes: &[u8]) -> bool {
         let Some((_, length)) = self.range(index) else { return false };
@@ -105,15 +109,15 @@ impl Outline {
         bytes.len() == length && hash() == self.pieces[index]
     }
 
-    /// As bytes, for [`Self::decode`].
+    /// Encodes the outline as a frame for [`Self::decode`].
     ///
     /// # Errors
-    /// [`WireError`], which an outline of a content that can be kept never is.
+    /// [`WireError`], which never occurs for a content of at most [`BLOB_BYTES_MAX`].
     pub fn encode(&self) -> Result<Vec<u8>, WireError> {
         wire::encode(OUTLINE, self, OUTLINE_BYTES_MAX)
     }
 
-    /// The outline of content `hash`, from bytes of whoever. `None`: they are something else.
+    /// The outline of content `hash` from bytes that anybody may have sent. `None`: they are something else.
     #[must_use]
     pub fn decode(bytes: &[u8], hash: Hash) -> Option<Self> {
         let outline: Self = wire::decode::<_, OUTLINE_BYTES_MAX>(OUTLINE, bytes).ok()?;
@@ -127,7 +131,7 @@ fn subtree(index: usize, piece: &[u8]) -> [u8; 32] {
     hasher.finalize_non_root()
 }
 
-/// BLAKE3's left subtree is the largest full one that leaves something to its right.
+/// How many pieces BLAKE3's left subtree has: it is the largest full one that leaves something to its right.
 fn left_count(pieces: usize) -> usize {
     pieces.next_power_of_two() / 2
 }

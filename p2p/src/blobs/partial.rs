@@ -1,7 +1,7 @@
-//! A fetch in progress, on disk: the pieces in a file of the final size, and the outline beside it.
+//! An unfinished content on disk: the pieces in a file of the final size, and the outline beside it.
 //!
-//! Invariant: nothing on disk is believed. A resumed fetch checks the outline against the name and every piece
-//! against the outline, so it needs no list of what was finished.
+//! Invariant: nothing on disk is believed. A transfer that goes on checks the outline against the name and
+//! every piece against the outline, so it needs no list of the pieces that arrived.
 
 use crate::blobs::{
     outline::Outline,
@@ -25,7 +25,7 @@ pub(crate) struct Partial {
 }
 
 impl Partial {
-    /// Goes on with an earlier fetch, if there is a valid outline. Also says which pieces are there.
+    /// Goes on with an earlier transfer, if it left a valid outline. Also says which pieces are here.
     pub(crate) fn resume(store: &BlobStore, hash: Hash) -> Result<Option<(Self, Vec<bool>)>, BlobError> {
         let outline_path = store.partial_path(hash, "outline");
         let outline = match fs::read(&outline_path) {
@@ -45,7 +45,7 @@ impl Partial {
         Ok(Some((partial, had)))
     }
 
-    /// Begins a fetch with an outline whose size was proved by the last piece.
+    /// Begins with an outline whose size the last piece has proved.
     pub(crate) fn begin(store: &BlobStore, hash: Hash, outline: Outline) -> Result<Self, BlobError> {
         let path = store.partial_path(hash, "outline");
         let frame = outline.encode().expect("an outline is bounded");
@@ -69,13 +69,13 @@ impl Partial {
         &self.outline
     }
 
-    /// Writes a piece that has been checked.
+    /// Writes a piece whose hash the caller has checked.
     pub(crate) fn write(&self, index: usize, piece: &[u8]) -> Result<(), BlobError> {
         let (begin, _) = self.outline.range(index).expect("only checked pieces are written");
         self.file.write_all_at(piece, begin).map_err(at(&self.path))
     }
 
-    /// Reads a piece that was written, and checks it again. `None`: it is not there any more.
+    /// Reads a piece that was written, and checks it again. `None`: the disk no longer has it.
     pub(crate) fn read(&self, index: usize) -> Result<Option<Vec<u8>>, BlobError> {
         let Some((begin, length)) = self.outline.range(index) else { return Ok(None) };
         let mut piece = vec![0; length];
@@ -83,7 +83,7 @@ impl Partial {
         Ok(self.outline.is_piece(index, &piece).then_some(piece))
     }
 
-    /// All pieces are there: the file gets its name.
+    /// Gives the file its name. The caller has seen that all pieces are here.
     pub(crate) fn finish(&self) -> Result<(), BlobError> {
         self.store.adopt(&self.path, self.hash)?;
         let outline = self.store.partial_path(self.hash, "outline");

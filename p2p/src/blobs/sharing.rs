@@ -1,6 +1,7 @@
-//! Pieces of contents that are still being fetched, for others to ask for.
+//! The pieces of contents that this node is still fetching, for other peers to ask for.
 //!
-//! Invariant: a piece is given only after it was checked and written here, and is checked again when it is read.
+//! Invariant: a piece is given only after it was checked and written here, and it is checked again when it is
+//! read.
 
 use crate::blobs::{
     outline::Outline,
@@ -15,12 +16,12 @@ use wire::Hash;
 /// An unfinished fetch: the file that it writes, and which pieces are in it.
 type Unfinished = (Arc<Partial>, Arc<Mutex<Tracker>>);
 
-/// The fetches under way.
+/// The fetches that are under way, by content.
 #[derive(Debug, Default)]
 pub(crate) struct Sharing(Mutex<HashMap<Hash, Unfinished>>);
 
 impl Sharing {
-    /// Gives what a fetch has, until the guard is dropped.
+    /// Serves what a fetch has, until the guard is dropped.
     pub(crate) fn share(
         self: &Arc<Self>,
         hash: Hash,
@@ -35,7 +36,7 @@ impl Sharing {
         self.0.lock().get(&hash).cloned()
     }
 
-    /// Which pieces are here.
+    /// Which pieces of the content are here; `None` if no fetch of it is under way.
     pub(crate) fn had(&self, hash: Hash) -> Option<Vec<bool>> {
         let (_, tracker) = self.of(hash)?;
         let had = tracker.lock().had();
@@ -46,10 +47,7 @@ impl Sharing {
         self.of(hash).map(|(partial, _)| partial.outline().clone())
     }
 
-    /// A piece, if it is here.
-    ///
-    /// # Errors
-    /// [`BlobError`].
+    /// The bytes of a piece, if it is here.
     pub(crate) fn piece(&self, hash: Hash, index: usize) -> Result<Option<Vec<u8>>, BlobError> {
         let Some((partial, tracker)) = self.of(hash) else { return Ok(None) };
         let here = tracker.lock().has(index);
@@ -57,7 +55,7 @@ impl Sharing {
     }
 }
 
-/// While it lives, a fetch is shared.
+/// A fetch is shared as long as its guard lives.
 #[derive(Debug)]
 pub(crate) struct SharingGuard {
     all: Arc<Sharing>,
@@ -70,13 +68,14 @@ impl Drop for SharingGuard {
     }
 }
 
-/// Pieces as a peer tells of them: a bit each, the first piece in the lowest bit of the first byte.
+/// The bitfield that tells a peer which pieces are here: one bit for each piece, the first piece in the
+/// lowest bit of the first byte.
 pub(crate) fn pack(had: &[bool]) -> Vec<u8> {
     let byte = |eight: &[bool]| eight.iter().rev().fold(0, |byte, had| byte << 1 | u8::from(*had));
     had.chunks(8).map(byte).collect()
 }
 
-/// The reverse, for a content of `count` pieces; what is missing or too much counts as nothing.
+/// Reads the bitfield of a content of `count` pieces. A bitfield of another length counts as no piece.
 pub(crate) fn unpack(bytes: &[u8], count: usize) -> Offer {
     if bytes.len() != count.div_ceil(8) {
         return Offer::Nothing;

@@ -1,4 +1,8 @@
-//! Content on disk, one file per content, named by its hash. Every call blocks: use `spawn_blocking`.
+//! Content on disk: one file for each content, named by its hash. Every call blocks, so async code uses
+//! `spawn_blocking`.
+//!
+//! Invariant: a file under a final name was complete and synced when it got that name. A reader checks what
+//! it reads, and a file that was damaged later is set aside and never served.
 
 use crate::blobs::outline::{BLOB_BYTES_MAX, Outline};
 use parking_lot::Mutex;
@@ -15,34 +19,34 @@ use std::{
 };
 use wire::Hash;
 
-/// Why the store refused.
+/// Why content could not be kept, read or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
-    /// The disk: full, unwritable, gone.
+    /// The disk is full, cannot be written, or has failed.
     #[error("{path}: {source}")]
     Io {
-        /// What was being read or written.
+        /// The file or folder that was read or written.
         path: PathBuf,
-        /// The system's words.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A file did not have the hash that is its name. It was moved aside and is not served.
     #[error("content {hash} was corrupt on disk; the file is set aside at {aside}")]
     Corrupt {
-        /// The name that it bore.
+        /// The name that the file had.
         hash: Hash,
-        /// Where it is now.
+        /// Where the file is now.
         aside: PathBuf,
     },
-    /// Larger than [`BLOB_BYTES_MAX`].
+    /// The content is larger than [`BLOB_BYTES_MAX`].
     #[error("content of {0} bytes is too large")]
     TooLarge(u64),
 }
 
-/// Outlines that are remembered.
+/// How many outlines are kept in memory.
 const OUTLINES_MAX: usize = 64;
 
-/// A folder of content. Cheap to clone.
+/// A folder of content. Clones are cheap and share the folder.
 #[derive(Clone, Debug)]
 pub struct BlobStore(Arc<Folders>);
 
@@ -51,20 +55,21 @@ struct Folders {
     root: PathBuf,
     /// Unfinished files.
     partial: PathBuf,
-    /// Files that were not what their names said.
+    /// Files whose content did not have the hash that was their name.
     corrupt: PathBuf,
     temporaries: AtomicU64,
-    /// The outlines asked for last; making one reads the whole content.
+    /// The outlines that were made last, the newest first. To make one, the whole content is read.
     outlines: Mutex<VecDeque<(Hash, Arc<Outline>)>>,
-    /// One outline is made at a time.
+    /// Held while an outline is made, so that many questions for one content read it once.
     outlining: Mutex<()>,
-    /// Nothing is touched or replaced between the look at it and its removal.
+    /// Held while a file is touched, replaced or removed, so that nothing changes between the look at it and
+    /// its removal.
     removing: Mutex<()>,
 }
 
 impl BlobStore {
-    /// Opens or makes the folder, and clears what an interrupted [`BlobStore::put`] left. Unfinished fetches stay,
-    /// to be resumed.
+    /// Opens or makes the folder, and removes what an interrupted [`BlobStore::put`] left. Unfinished
+    /// transfers stay and can go on.
     ///
     /// # Errors
     /// [`BlobError::Io`] if the folder cannot be made or written.
@@ -91,11 +96,11 @@ impl BlobStore {
         Ok(Self(Arc::new(folders)))
     }
 
-    /// Keeps `content` and returns its name. Durable when it returns. Content that is there is not written again;
-    /// a damaged copy is replaced.
+    /// Keeps `content`, syncs it to disk and returns its name. Content that is here already is not written
+    /// again, but a damaged copy is replaced.
     ///
     /// # Errors
-    /// [`BlobError::TooLarge`], [`BlobError::Io`]; then nothing is under the name.
+    /// [`BlobError::TooLarge`] or [`BlobError::Io`]; the store then has nothing under this name.
     pub fn put(&self, content: &[u8]) -> Result<Hash, BlobError> {
         let size = content.len() as u64;
         if size > BLOB_BYTES_MAX {
@@ -111,13 +116,13 @@ impl BlobStore {
         let temporary = self.0.partial.join(format!("{hash}.{}.{number}.new", std::process::id()));
         let written = File::create(&temporary).and_then(|mut file| file.write_all(content));
         if let Err(error) = written.map_err(at(&temporary)).and_then(|()| self.adopt(&temporary, hash)) {
-            let _ = fs::remove_file(&temporary); // the first error is the one to tell
+            let _ = fs::remove_file(&temporary); // the first error is the one that matters
             return Err(error);
         }
         Ok(hash)
     }
 
-    /// Gives a file whose content was checked its final name, durably.
+    /// Syncs a file whose content was checked, and gives it its final name.
     pub(crate) fn adopt(&self, file: &Path, hash: Hash) -> Result<(), BlobError> {
         let path = self.path(hash);
         OpenOptions::new().write(true).open(file).and_then(|f| f.sync_all()).map_err(at(file))?;
@@ -128,7 +133,7 @@ impl BlobStore {
         File::open(&self.0.root).and_then(|folder| folder.sync_all()).map_err(at(&self.0.root))
     }
 
-    /// The content, checked. `None` if it is not here.
+    /// Reads a content and checks its hash. `None` if it is not here.
     ///
     /// # Errors
     /// [`BlobError::Corrupt`] for a damaged file, which is set aside; [`BlobError::Io`].
@@ -140,7 +145,7 @@ impl BlobStore {
         if Hash::of(&content) == hash { Ok(Some(content)) } else { Err(self.set_aside(hash, &file)) }
     }
 
-    /// The content's outline, by reading and checking all of it. `None` if it is not here.
+    /// Makes the outline of a content by reading and checking all of it. `None` if it is not here.
     ///
     /// # Errors
     /// As [`BlobStore::get`].
@@ -155,8 +160,8 @@ impl BlobStore {
         if outline.is_of(hash) { Ok(Some(outline)) } else { Err(self.set_aside(hash, &file)) }
     }
 
-    /// [`Self::outline`], made once for content that is asked for again. What it lists may have been damaged since:
-    /// [`Self::piece`] notices.
+    /// As [`Self::outline`], but kept in memory for the next time. The file may have been damaged since;
+    /// [`Self::piece`] notices that.
     ///
     /// # Errors
     /// As [`BlobStore::get`].
@@ -182,7 +187,8 @@ impl BlobStore {
         Ok(Some(outline))
     }
 
-    /// One piece of a content, checked. `None` if the content is not here or has no such piece.
+    /// Reads one piece of a content and checks its hash. `None` if the content is not here or has no such
+    /// piece.
     ///
     /// # Errors
     /// As [`BlobStore::get`].
@@ -201,19 +207,19 @@ impl BlobStore {
         }
     }
 
-    /// Whether a file bears the name. Does not read it.
+    /// Whether there is a file of this name. It is not read.
     #[must_use]
     pub fn has(&self, hash: Hash) -> bool {
         self.path(hash).is_file()
     }
 
-    /// Where the content lies, if it is here. Whoever reads the file checks it.
+    /// The path of the content, if it is here. A caller that reads the file must check it.
     #[must_use]
     pub fn path(&self, hash: Hash) -> PathBuf {
         self.0.root.join(hash.to_string())
     }
 
-    /// Removes a content, and any unfinished fetch of it. Absent content is no error.
+    /// Removes a content and any unfinished transfer of it. It is no error if the content is not here.
     ///
     /// # Errors
     /// [`BlobError::Io`].
@@ -227,7 +233,7 @@ impl BlobStore {
         Ok(())
     }
 
-    /// What is here, with sizes, in no order.
+    /// The contents that are here with their sizes in bytes, in no order.
     ///
     /// # Errors
     /// [`BlobError::Io`].
@@ -246,7 +252,7 @@ impl BlobStore {
         Ok(found)
     }
 
-    /// Content that nobody has touched since `before`, with sizes, in no order.
+    /// The contents that were not touched since `before` with their sizes in bytes, in no order.
     ///
     /// # Errors
     /// [`BlobError::Io`].
@@ -259,7 +265,7 @@ impl BlobStore {
         Ok(found)
     }
 
-    /// Removes a content unless somebody has touched it since `before`. Says whether it is gone now that was here.
+    /// Removes a content unless it was touched since `before`. Says whether it was removed.
     ///
     /// # Errors
     /// [`BlobError::Io`].
@@ -274,7 +280,7 @@ impl BlobStore {
         Ok(false)
     }
 
-    /// Content counts as touched now. Says whether it is here.
+    /// Marks a content as used now. Says whether it is here.
     ///
     /// # Errors
     /// [`BlobError::Io`].
@@ -288,7 +294,8 @@ impl BlobStore {
         }
     }
 
-    /// Removes unfinished fetches and files set aside that nobody has touched since `before`; how many files that were.
+    /// Removes unfinished transfers and files set aside that were not touched since `before`. Returns the
+    /// number of files that it removed.
     ///
     /// # Errors
     /// [`BlobError::Io`].
@@ -310,8 +317,8 @@ impl BlobStore {
         self.0.partial.join(format!("{hash}.{kind}"))
     }
 
-    /// Moves a file that was found damaged out of the way, unless another reader of it has done so: then nothing is under
-    /// its name, or what replaced it.
+    /// Moves a damaged file out of the way, unless another reader has done so already: then there is nothing
+    /// under its name, or what replaced it.
     fn set_aside(&self, hash: Hash, damaged: &File) -> BlobError {
         use std::os::unix::fs::MetadataExt;
         let (path, aside) = (self.path(hash), self.0.corrupt.join(hash.to_string()));

@@ -1,36 +1,40 @@
-//! Which piece is asked of whom next. Pure: time comes in as an argument.
+//! Which piece is asked of which peer next. Pure: time comes in as an argument.
 //!
-//! Invariant: every piece is missing, asked for, or had, and a piece that was asked for in vain is missing again.
-//! A piece is asked only of holders that offer it, the rarest first (BitTorrent's rule: what few have is what the others
-//! will want), and of at most two at once, of the second only when the first is slow.
+//! Invariant: every piece is missing, asked for, or had, and a piece that was asked for in vain is missing
+//! again. A piece is asked only of peers that offer it, and of at most two at once, of the second only when
+//! the first is slow.
+//!
+//! The rarest piece comes first. This is BitTorrent's rule: what few peers have is what the others will want.
 
 use std::time::{Duration, Instant};
 
-/// A piece asked for longer ago than this may be asked of another holder, when nothing else is left to ask for.
+/// A piece that was asked for longer ago than this may be asked of another peer as well, when nothing else is
+/// left.
 const SLOW: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum PieceState {
     Missing,
-    /// By whom, and since when; at most two.
+    /// The peers that were asked, by index, and when; at most two.
     Asked(Vec<(usize, Instant)>),
     Had,
 }
 
-/// What a holder is to do next.
+/// What a peer is asked next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     Ask(usize),
-    /// Others are at work on all that is left, or it has nothing that is; look again then.
+    /// There is nothing to ask of this peer until then: others deliver all that is left, or it offers none of
+    /// that.
     Wait(Instant),
     Done,
 }
 
-/// What a holder can deliver.
+/// Which pieces a peer offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Offer {
     All,
-    /// By piece.
+    /// For each piece, whether the peer offers it.
     Some(Vec<bool>),
     Nothing,
 }
@@ -50,14 +54,15 @@ pub(crate) struct Tracker {
     pieces: Vec<PieceState>,
     left: usize,
     offers: Vec<Offer>,
-    /// By piece, how many holders offer it.
+    /// For each piece, how many peers offer it.
     copies: Vec<u32>,
-    /// Odd; which of equally rare pieces comes first, differently at each node, so that they get different ones.
+    /// An odd number that decides which of equally rare pieces comes first. Each node has another one, so
+    /// that nodes which fetch the same content begin with different pieces.
     seed: u64,
 }
 
 impl Tracker {
-    /// `had[i]`: piece i is there already.
+    /// A tracker without peers; `had[i]` says that piece i is here already.
     pub(crate) fn new(had: &[bool], seed: u64) -> Self {
         let pieces: Vec<_> =
             had.iter().map(|had| if *had { PieceState::Had } else { PieceState::Missing }).collect();
@@ -65,7 +70,7 @@ impl Tracker {
         Self { pieces, left, offers: Vec::new(), copies: vec![0; had.len()], seed: seed | 1 }
     }
 
-    /// Begins anew with other holders; nothing is asked of the former ones any more.
+    /// Starts with other peers. What was asked of the former ones counts as missing.
     pub(crate) fn begin(&mut self, offers: Vec<Offer>) {
         for state in &mut self.pieces {
             if matches!(state, PieceState::Asked(_)) {
@@ -81,7 +86,7 @@ impl Tracker {
         self.offers.iter().filter(|offer| offer.has(index)).count() as u32
     }
 
-    /// What a holder offers from now on. Says whether that is news.
+    /// Sets what a peer offers from now on. Says whether that is a change.
     pub(crate) fn offer(&mut self, holder: usize, offer: Offer) -> bool {
         match self.offers.get_mut(holder) {
             Some(known) if *known != offer => {
@@ -104,7 +109,7 @@ impl Tracker {
         self.left
     }
 
-    /// Which pieces are there, for others to ask for.
+    /// Which pieces are here.
     pub(crate) fn had(&self) -> Vec<bool> {
         self.pieces.iter().map(|state| *state == PieceState::Had).collect()
     }
@@ -113,7 +118,7 @@ impl Tracker {
         self.pieces.get(index) == Some(&PieceState::Had)
     }
 
-    /// Nothing that is left is offered by anybody, or under way.
+    /// Whether pieces are left, none of them is under way, and no peer offers any of them.
     pub(crate) fn is_stuck(&self) -> bool {
         let mut pieces = self.pieces.iter().zip(&self.copies);
         self.left > 0
@@ -154,7 +159,7 @@ impl Tracker {
         Next::Wait(wait)
     }
 
-    /// The holder delivered the piece. `false`: another was faster.
+    /// Marks a piece as had. `false`: another peer was faster.
     pub(crate) fn got(&mut self, index: usize) -> bool {
         match self.pieces.get_mut(index) {
             Some(state) if *state != PieceState::Had => {
@@ -166,7 +171,7 @@ impl Tracker {
         }
     }
 
-    /// The holder will not deliver the piece.
+    /// Marks a piece as missing again, if no other peer was asked for it.
     pub(crate) fn failed(&mut self, index: usize, holder: usize) {
         if let Some(state) = self.pieces.get_mut(index)
             && let PieceState::Asked(asked) = state
@@ -259,7 +264,8 @@ mod tests {
     }
 
     proptest! {
-        /// However holders fail, a piece is never asked of more than two, or twice of one, and one good holder ends it.
+        /// However holders fail, a piece is never asked of more than two, or twice of one, and one good
+        /// holder ends it.
         #[test]
         fn always_ends(had in prop::collection::vec(any::<bool>(), 1..40), steps in prop::collection::vec((0usize..4, any::<bool>(), 0u64..3000, 0u32..9), 0..300), seed in any::<u64>()) {
             let mut tracker = Tracker::new(&had, seed);

@@ -1,4 +1,4 @@
-//! Dials that come to nothing, and bootstrap addresses.
+//! Dials that fail, and the bootstrap addresses.
 
 use super::Service;
 use crate::{addrs::transport_part, bootstrap::Bootstrap};
@@ -102,14 +102,14 @@ pub(super) enum DialFailure {
 impl DialFailure {
     fn of(error: &DialError) -> Self {
         match error {
-            // The swarm leaves out addresses that it listens on itself, and no other was given.
+            // The swarm leaves out the addresses on which it listens itself, and no other was given.
             DialError::NoAddresses | DialError::LocalPeerId { .. } => Self::Own,
             _ => Self::Error(describe(error)),
         }
     }
 }
 
-/// A dial's failure in words for people.
+/// The failure of a dial as text: the deepest cause of each address that was tried.
 fn describe(error: &DialError) -> String {
     let DialError::Transport(causes) = error else { return error.to_string() };
     let deepest = |error: &dyn std::error::Error| {

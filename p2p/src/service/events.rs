@@ -1,4 +1,4 @@
-//! What the swarm says.
+//! What the swarm reports: connections, gossip, pings and requests.
 
 use super::{ANNOUNCE_DELAY, PeerLink, Service};
 use crate::{
@@ -28,6 +28,7 @@ impl Service {
                 self.on_established(peer_id, connection_id, &endpoint, num_established.get());
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
+                let _in = self.span_of(&peer_id).entered();
                 tracing::debug!(peer = %peer_id, ?cause, "peer disconnected");
                 let now = Instant::now();
                 self.links.remove(&peer_id);
@@ -53,7 +54,7 @@ impl Service {
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
                 tracing::info!(from = %send_back_addr, %error, "connection refused");
             }
-            _ => {} // the rest is told again in other words
+            _ => {} // libp2p's enum is open; its other events repeat what these say
         }
     }
 
@@ -78,7 +79,8 @@ impl Service {
             self.book.learn(peer, std::slice::from_ref(addr), false, true, now);
         }
         if established > 1 {
-            tracing::debug!(%peer, "second connection: closing all to begin anew");
+            let _in = self.span_of(&peer).entered();
+            tracing::debug!(%peer, "second connection: all are closed, and dialled again");
             return self.disconnect(peer);
         }
         let loopback = is_loopback(endpoint.get_remote_address());
@@ -91,6 +93,7 @@ impl Service {
             rtt: None,
             closing: false,
             in_flight: [0; Class::ALL.len()],
+            span: tracing::debug_span!("connection", %peer, %connection, dialler = is_dialer),
         };
         self.links.insert(peer, link);
         if is_dialer {
@@ -122,8 +125,9 @@ impl Service {
                     }
                     self.report_peers();
                 }
-                // The first failure in a row is not reported, so this is the second.
+                // libp2p does not report the first failure in a row, so this is the second.
                 Err(error) => {
+                    let _in = self.span_of(&peer).entered();
                     tracing::debug!(%peer, %error, "peer does not answer pings");
                     self.disconnect(peer);
                 }
@@ -140,16 +144,17 @@ impl Service {
         }
     }
 
-    /// A message that its author sends to each peer: from anybody else it is forged.
+    /// Takes a message on a direct topic. Its author sends it to each peer, so from any other peer it is
+    /// forged.
     fn on_direct(&mut self, from: PeerId, message: gossipsub::Message) -> MessageAcceptance {
         if !is_authors_own(from, &message) {
             return MessageAcceptance::Reject;
         }
-        self.hear(message.topic.into_string(), from, message.data);
-        MessageAcceptance::Ignore // which does not pass it on
+        self.deliver(message.topic.into_string(), from, message.data);
+        MessageAcceptance::Ignore // an ignored message is not passed on
     }
 
-    fn hear(&self, topic: String, author: PeerId, bytes: Vec<u8>) {
+    fn deliver(&self, topic: String, author: PeerId, bytes: Vec<u8>) {
         let message = GossipMessage { topic, from: author.to_string(), bytes };
         if self.outlets.gossip.try_send(message).is_err() {
             tracing::debug!("gossip inbox full: message lost");
@@ -160,7 +165,7 @@ impl Service {
         let Some(author) = message.source.filter(|_| message.data.len() <= GOSSIP_BYTES_MAX) else {
             return MessageAcceptance::Reject;
         };
-        let topic = message.topic.into_string(); // only of topics we subscribed to, and those bear their names
+        let topic = message.topic.into_string(); // this node subscribed to it, and its hash is its name
         if topic == PEERS_TOPIC {
             let Some(addrs) = decode_announce(&message.data) else {
                 return MessageAcceptance::Reject;
@@ -168,12 +173,12 @@ impl Service {
             self.book.learn(author, &addrs, false, false, Instant::now());
             return MessageAcceptance::Accept;
         }
-        self.hear(topic, author, message.data);
+        self.deliver(topic, author, message.data);
         MessageAcceptance::Accept
     }
 }
 
-/// Whether a direct message comes from the peer that it names as its author, and is no larger than may be.
+/// Whether a direct message comes from the peer that it names as its author, and is not too large.
 fn is_authors_own(from: PeerId, message: &gossipsub::Message) -> bool {
     message.source == Some(from) && message.data.len() <= GOSSIP_BYTES_MAX
 }

@@ -1,4 +1,6 @@
-//! Peers tell each other who they are and whom they know.
+//! The exchange of hellos, in which peers tell each other who they are and whom they know.
+//!
+//! Invariant: a peer counts as connected only after its hello has arrived.
 
 use super::{ANNOUNCE_DELAY, PeerLink, Service};
 use crate::{
@@ -29,7 +31,8 @@ impl Service {
             RequestEvent::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
                 let Some(hello) = Hello::decode(&request) else { return self.disconnect(peer) };
                 let answer = PendingReply::Ready(Responded::Answer(self.hello(&peer).encode()));
-                let _ = self.swarm.behaviour_mut().hello.send_response(channel, answer); // it is gone
+                // An error means that the peer is gone.
+                let _ = self.swarm.behaviour_mut().hello.send_response(channel, answer);
                 self.meet(peer, hello);
             }
             RequestEvent::Message { peer, message: Message::Response { response, .. }, .. } => {
@@ -45,6 +48,7 @@ impl Service {
                 }
             }
             RequestEvent::OutboundFailure { peer, error, .. } => {
+                let _in = self.span_of(&peer).entered();
                 tracing::debug!(%peer, %error, "no hello");
                 self.disconnect(peer);
             }
@@ -52,7 +56,7 @@ impl Service {
         }
     }
 
-    /// A peer has said who it is: from now on it counts as connected.
+    /// Takes the hello of a peer, which counts as connected from now on.
     pub(super) fn meet(&mut self, peer: PeerId, hello: Hello) {
         let now = Instant::now();
         let mut addrs = self.usable(&peer, hello.addrs.into_iter());
@@ -62,7 +66,7 @@ impl Service {
         {
             addrs.insert(0, dialled.clone());
         }
-        tracing::debug!(%peer, boot = hello.boot, "peer connected");
+        link.span.in_scope(|| tracing::debug!(%peer, boot = hello.boot, "peer connected"));
         link.hello = Some((hello.boot, addrs.clone()));
         self.book.replace(peer, &addrs, now);
         for (other, addrs) in hello.known {
@@ -73,7 +77,7 @@ impl Service {
         self.report_peers();
     }
 
-    /// Loopback addresses mean something only to a peer on this same host.
+    /// Leaves out loopback addresses, unless the peer that named them is on this host.
     pub(super) fn usable(&self, from: &PeerId, addrs: impl Iterator<Item = Multiaddr>) -> Vec<Multiaddr> {
         let loopback = self.links.get(from).is_some_and(|l| l.loopback);
         addrs.filter(|addr| loopback || !is_loopback(addr)).collect()

@@ -1,4 +1,7 @@
-//! Requests of this node and of others.
+//! Requests of this node and of its peers.
+//!
+//! Invariant: the number of requests under way to one peer is bounded, and every pending request is removed
+//! when its answer or its failure arrives.
 
 use super::{Pending, Service};
 use crate::{
@@ -48,7 +51,8 @@ impl Service {
                     Ok(()) => PendingReply::Later(later),
                     Err(_) => PendingReply::Ready(Responded::Busy),
                 };
-                let _ = self.swarm.behaviour_mut().class(class).send_response(channel, response); // it is gone
+                // An error means that the peer is gone.
+                let _ = self.swarm.behaviour_mut().class(class).send_response(channel, response);
             }
             RequestEvent::Message { message: Message::Response { request_id, response }, .. } => {
                 let result = match response {
@@ -73,6 +77,7 @@ impl Service {
                 self.finish(class, request_id, Err(error));
             }
             RequestEvent::InboundFailure { peer, error, .. } => {
+                let _in = self.span_of(&peer).entered();
                 tracing::trace!(%peer, ?class, %error, "answer not delivered");
             }
             RequestEvent::ResponseSent { .. } => {}

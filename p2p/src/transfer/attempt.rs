@@ -1,4 +1,8 @@
-//! One fetch: find an outline, then take the pieces, searching for more holders when those known fail.
+//! One fetch: it finds an outline, then takes the pieces, and searches for more holders when those that it
+//! knows fail.
+//!
+//! Invariant: a size is believed only after the last piece has proved it, and no peer is asked again that was
+//! dropped.
 
 use crate::{
     blobs::{
@@ -23,15 +27,17 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::task::JoinSet;
+use tracing::Instrument;
 use wire::Hash;
 
-/// Searches for further holders when those named do not suffice.
+/// How often a fetch searches for further holders when those that it was given do not suffice.
 const SEARCHES_MAX: u32 = 3;
-/// Connected peers beside the holders that are asked whether they are fetching the content, too.
+/// How many connected peers beside the holders are asked whether they are fetching the content as well.
 const COMPANIONS_MAX: usize = 16;
-/// So long a fetch waits for companions to get what no holder delivers.
-const STUCK: Duration = Duration::from_secs(2);
-const LOOK: Duration = Duration::from_millis(250);
+/// How long a fetch waits for companions to get what no holder delivers.
+const STUCK_MAX: Duration = Duration::from_secs(2);
+/// How often a fetch looks whether it is stuck.
+const STUCK_INTERVAL: Duration = Duration::from_millis(250);
 
 pub(super) struct FetchAttempt<'a> {
     handle: &'a P2pHandle,
@@ -100,7 +106,7 @@ impl<'a> FetchAttempt<'a> {
         if size > limit { Err(FetchError::TooLarge { size, limit }) } else { Ok(()) }
     }
 
-    /// Finds an outline and proves its size by the last piece, which its giver must deliver.
+    /// Finds an outline and proves its size by the last piece, which the same peer must deliver.
     async fn begin(&mut self, holders: &mut Vec<String>) -> Result<Option<(Partial, Vec<bool>)>, FetchError> {
         let mut candidates = std::mem::take(holders).into_iter();
         let mut found = None;
@@ -148,7 +154,7 @@ impl<'a> FetchAttempt<'a> {
         }
     }
 
-    /// Asks until there is an answer or the holder has failed too often.
+    /// Asks until there is an answer, or until the holder has failed too often.
     async fn ask(&self, holder: &str, ask: BlobQuestion) -> Result<BlobAnswer, String> {
         let mut patience = Patience::default();
         loop {
@@ -169,45 +175,58 @@ impl<'a> FetchAttempt<'a> {
         self.report.dropped.push((holder, reason));
     }
 
-    /// Takes what is missing from `holders`, until all is there or all of them are dropped.
+    /// Takes what is missing from `holders`, until all pieces are here or every holder is dropped.
     async fn download(
         &mut self,
         partial: &Arc<Partial>,
         tracker: &Arc<Mutex<Tracker>>,
         holders: &[String],
     ) -> Result<(), FetchError> {
-        let mut members: Vec<Participant> = holders.iter().map(|peer| Participant::holder(peer)).collect();
-        let others = self.handle.peers().borrow().iter().map(|peer| peer.peer_id.clone()).collect::<Vec<_>>();
-        let others = others.into_iter().filter(|peer| !self.tried.contains(peer) && !holders.contains(peer));
-        members.extend(others.take(COMPANIONS_MAX).map(|peer| Participant::companion(&peer)));
-        let offers =
-            members.iter().map(|member| if member.is_companion() { Offer::Nothing } else { Offer::All });
-        tracker.lock().begin(offers.collect());
-        let work = Arc::new(Download::new(
+        let participants = self.participants(holders);
+        let offer = |it: &Participant| if it.is_companion() { Offer::Nothing } else { Offer::All };
+        tracker.lock().begin(participants.iter().map(offer).collect());
+        let download = Arc::new(Download::new(
             self.handle.clone(),
             self.hash,
             self.limits.piece_timeout,
             partial.clone(),
             tracker.clone(),
-            members,
+            participants,
         ));
+        self.work(&download, tracker).await?;
+        self.account(&download);
+        Ok(())
+    }
+
+    /// The holders, and connected peers that may be fetching the content as well.
+    fn participants(&self, holders: &[String]) -> Vec<Participant> {
+        let mut participants: Vec<Participant> =
+            holders.iter().map(|peer| Participant::holder(peer)).collect();
+        let others = self.handle.peers().borrow().iter().map(|peer| peer.peer_id.clone()).collect::<Vec<_>>();
+        let others = others.into_iter().filter(|peer| !self.tried.contains(peer) && !holders.contains(peer));
+        participants.extend(others.take(COMPANIONS_MAX).map(|peer| Participant::companion(&peer)));
+        participants
+    }
+
+    /// Runs the workers until all pieces are here, or nobody offers what is left.
+    async fn work(&self, download: &Arc<Download>, tracker: &Mutex<Tracker>) -> Result<(), BlobError> {
         let mut workers = JoinSet::new();
-        for (index, member) in work.members().iter().enumerate() {
+        for (index, participant) in download.participants().iter().enumerate() {
+            let span = tracing::debug_span!("participant", peer = participant.peer());
             for _ in 0..self.limits.in_flight.clamp(1, 8) {
-                workers.spawn(work.clone().take_pieces(index));
+                workers.spawn(download.clone().take_pieces(index).instrument(span.clone()));
             }
-            if member.is_companion() {
-                workers.spawn(work.clone().follow(index));
+            if participant.is_companion() {
+                workers.spawn(download.clone().follow(index).instrument(span));
             }
         }
         let mut stuck: Option<Instant> = None;
         loop {
             let ended = tokio::select! {
                 ended = workers.join_next() => ended,
-                () = tokio::time::sleep(LOOK) => {
-                    let since = tracker.lock().is_stuck().then(|| stuck.unwrap_or_else(Instant::now));
-                    stuck = since;
-                    if stuck.is_some_and(|since| since.elapsed() >= STUCK) {
+                () = tokio::time::sleep(STUCK_INTERVAL) => {
+                    stuck = tracker.lock().is_stuck().then(|| stuck.unwrap_or_else(Instant::now));
+                    if stuck.is_some_and(|since| since.elapsed() >= STUCK_MAX) {
                         break;
                     }
                     continue;
@@ -216,27 +235,31 @@ impl<'a> FetchAttempt<'a> {
             match ended {
                 None => break,
                 Some(Ok(result)) => result?,
-                Some(Err(error)) => std::panic::resume_unwind(error.into_panic()), // nobody aborts them
+                Some(Err(error)) => std::panic::resume_unwind(error.into_panic()), // nobody aborts a worker
             }
-            // Without holders that are left, companions that have nothing will get nothing.
-            if tracker.lock().is_done() || work.is_over() {
-                break; // the rest wait for holders that are no longer needed; the set's end stops them
-            }
-        }
-        drop(workers);
-        self.report.duplicates += work.duplicates();
-        for holder in work.members() {
-            if holder.is_companion() && holder.fetched() == 0 && holder.reason().is_none() {
-                continue;
-            }
-            match self.report.fetched.iter_mut().find(|(peer, _)| peer == holder.peer()) {
-                Some((_, count)) => *count += holder.fetched(),
-                None => self.report.fetched.push((holder.peer().to_owned(), holder.fetched())),
-            }
-            if let Some(reason) = holder.reason() {
-                self.drop_holder(holder.peer().to_owned(), reason);
+            // Once every holder is dropped, companions that have nothing will get nothing.
+            if tracker.lock().is_done() || download.is_over() {
+                break; // the other workers wait for peers that are no longer needed; dropping the set stops them
             }
         }
         Ok(())
+    }
+
+    /// Adds to the report what each participant delivered, and why it was dropped.
+    fn account(&mut self, download: &Download) {
+        self.report.duplicates += download.duplicates();
+        for participant in download.participants() {
+            let (peer, fetched, reason) = (participant.peer(), participant.fetched(), participant.reason());
+            if participant.is_companion() && fetched == 0 && reason.is_none() {
+                continue;
+            }
+            match self.report.fetched.iter_mut().find(|(known, _)| known == peer) {
+                Some((_, count)) => *count += fetched,
+                None => self.report.fetched.push((peer.to_owned(), fetched)),
+            }
+            if let Some(reason) = reason {
+                self.drop_holder(peer.to_owned(), reason);
+            }
+        }
     }
 }

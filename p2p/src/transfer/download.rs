@@ -1,4 +1,7 @@
-//! The workers of one download.
+//! The workers of one download: several requests at a time to each peer that takes part.
+//!
+//! Invariant: a piece is written and counted only after its hash was checked. A peer that sends a wrong
+//! piece, or fails too often in a row, is dropped and asked no more.
 
 use crate::{
     blobs::{
@@ -26,14 +29,16 @@ use wire::Hash;
 
 /// Failures in a row after which a holder is dropped.
 const FAILURES_MAX: u32 = 3;
-/// Refusals in a row of a holder that is merely busy.
+/// How often in a row a holder may answer that it is busy.
 const BUSY_MAX: u32 = 100;
-const PAUSE: Duration = Duration::from_millis(250);
+/// The pause after a failure.
+const FAILURE_PAUSE: Duration = Duration::from_millis(250);
+/// The pause after a holder said that it is busy.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
-/// Between questions to a companion what it has by now.
-const FOLLOW: Duration = Duration::from_millis(150);
+/// The pause between two questions to a companion about what it has by now.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(150);
 
-/// How often a holder may fail in a row.
+/// Counts the failures of a holder in a row.
 #[derive(Default)]
 pub(super) struct Patience {
     failures: u32,
@@ -41,19 +46,20 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// How long to wait before the next try; `None`: no more.
+    /// How long to wait before the next try; `None` if there is to be none.
     pub(super) fn pause(&mut self, error: &RequestError) -> Option<Duration> {
         if error.is_busy() {
             self.busy += 1;
             (self.busy < BUSY_MAX).then_some(BUSY_PAUSE)
         } else {
             self.failures += 1;
-            (self.failures < FAILURES_MAX).then_some(PAUSE)
+            (self.failures < FAILURES_MAX).then_some(FAILURE_PAUSE)
         }
     }
 }
 
-/// A peer that takes part: a holder of the whole, or a companion that may be fetching it, too.
+/// A peer that takes part. A *holder* has the whole content; a *companion* may be fetching it as well, and
+/// offers the pieces that it has so far.
 pub(super) struct Participant {
     peer: String,
     companion: bool,
@@ -91,12 +97,12 @@ impl Participant {
         &self.peer
     }
 
-    /// Pieces that arrived from it.
+    /// How many pieces arrived from this peer.
     pub(super) fn fetched(&self) -> usize {
         self.fetched.load(Ordering::Relaxed)
     }
 
-    /// Why it was dropped, if it was.
+    /// Why this peer was dropped, if it was.
     pub(super) fn reason(&self) -> Option<String> {
         self.reason.lock().clone()
     }
@@ -109,10 +115,10 @@ pub(super) struct Download {
     piece_timeout: Duration,
     partial: Arc<Partial>,
     tracker: Arc<Mutex<Tracker>>,
-    /// A piece arrived or is free again.
+    /// Workers that wait are notified when a piece has arrived or may be asked for again.
     changed: Notify,
     duplicates: AtomicUsize,
-    members: Vec<Participant>,
+    participants: Vec<Participant>,
 }
 
 enum Delivery {
@@ -127,7 +133,7 @@ impl Download {
         piece_timeout: Duration,
         partial: Arc<Partial>,
         tracker: Arc<Mutex<Tracker>>,
-        members: Vec<Participant>,
+        participants: Vec<Participant>,
     ) -> Self {
         Self {
             handle,
@@ -137,23 +143,24 @@ impl Download {
             tracker,
             changed: Notify::new(),
             duplicates: AtomicUsize::new(0),
-            members,
+            participants,
         }
     }
 
-    pub(super) fn members(&self) -> &[Participant] {
-        &self.members
+    pub(super) fn participants(&self) -> &[Participant] {
+        &self.participants
     }
 
-    /// Every holder was dropped, and no companion offers anything that is left.
+    /// Whether every holder was dropped and no companion offers anything that is left.
     pub(super) fn is_over(&self) -> bool {
-        let left = self.members.iter().filter(|member| !member.dropped.load(Ordering::Relaxed));
-        left.filter(|member| !member.companion).count() == 0 && self.tracker.lock().is_stuck()
+        let left = self.participants.iter().filter(|it| !it.dropped.load(Ordering::Relaxed));
+        left.filter(|it| !it.companion).count() == 0 && self.tracker.lock().is_stuck()
     }
 
-    /// Learns what a companion has, again and again, until nothing is left or it has all or is dropped.
+    /// Asks a companion what it has, again and again, until nothing is left, or it has all pieces, or it is
+    /// dropped.
     pub(super) async fn follow(self: Arc<Self>, index: usize) -> Result<(), BlobError> {
-        let companion = &self.members[index];
+        let companion = &self.participants[index];
         let ask = BlobQuestion::Pieces(self.hash).encode();
         while !companion.dropped.load(Ordering::Relaxed) && !self.tracker.lock().is_done() {
             let answer =
@@ -170,19 +177,19 @@ impl Download {
             if whole {
                 break;
             }
-            tokio::time::sleep(FOLLOW).await;
+            tokio::time::sleep(FOLLOW_INTERVAL).await;
         }
         Ok(())
     }
 
-    /// Pieces that arrived though they were there already.
+    /// How many pieces arrived although another peer had delivered them already.
     pub(super) fn duplicates(&self) -> usize {
         self.duplicates.load(Ordering::Relaxed)
     }
 
-    /// One request at a time to one holder, until nothing is left or the holder is dropped.
+    /// Sends one request at a time to one peer, until nothing is left or the peer is dropped.
     pub(super) async fn take_pieces(self: Arc<Self>, index: usize) -> Result<(), BlobError> {
-        let holder = &self.members[index];
+        let holder = &self.participants[index];
         let mut patience = Patience::default();
         while !holder.dropped.load(Ordering::Relaxed) {
             let changed = self.changed.notified();
@@ -192,7 +199,7 @@ impl Download {
             let piece = match next {
                 Next::Done => break,
                 Next::Wait(until) => {
-                    let _ = tokio::time::timeout_at(until.into(), changed).await; // look again either way
+                    let _ = tokio::time::timeout_at(until.into(), changed).await; // in either case there may be work now
                     continue;
                 }
                 Next::Ask(piece) => piece,
@@ -213,7 +220,7 @@ impl Download {
                 Ok(Delivery::Wrong) => self.give_up(index, piece, "sent a wrong piece".into()),
                 Err(Failure::Store(error)) => return Err(error),
                 Err(Failure::Gone) if holder.companion => {
-                    // It began anew; it will say what it has.
+                    // The companion started its fetch again; it will say what it has.
                     self.tracker.lock().failed(piece, index);
                     self.tracker.lock().offer(index, Offer::Nothing);
                     self.changed.notify_waiters();
@@ -236,7 +243,7 @@ impl Download {
     }
 
     fn give_up(&self, index: usize, piece: usize, reason: String) {
-        let holder = &self.members[index];
+        let holder = &self.participants[index];
         self.tracker.lock().failed(piece, index);
         self.tracker.lock().offer(index, Offer::Nothing);
         if !holder.dropped.swap(true, Ordering::Relaxed) {

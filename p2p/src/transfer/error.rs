@@ -3,39 +3,39 @@
 use crate::blobs::store::BlobError;
 use wire::Hash;
 
-/// Why content could not be fetched. What arrived is kept for the next attempt.
+/// Why content could not be fetched. What arrived stays on disk for the next attempt.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// No holder delivered; those that were tried, and why they failed.
+    /// No holder delivered an outline and the last piece.
     #[error("no holder of {hash} among {dropped:?}")]
     NoHolders {
-        /// The content.
+        /// The content that was asked for.
         hash: Hash,
-        /// Holders and reasons.
+        /// The peers that were tried, and why each was dropped.
         dropped: Vec<(String, String)>,
     },
     /// Every holder failed before all pieces had arrived.
     #[error("{left} pieces of {hash} are missing; dropped {dropped:?}")]
     Incomplete {
-        /// The content.
+        /// The content that was asked for.
         hash: Hash,
-        /// Pieces still missing.
+        /// The number of pieces that are still missing.
         left: usize,
-        /// Holders and reasons.
+        /// The peers that were tried, and why each was dropped.
         dropped: Vec<(String, String)>,
     },
-    /// Larger than the caller allows.
+    /// The content is larger than the caller allows.
     #[error("content of {size} bytes exceeds the limit of {limit}")]
     TooLarge {
-        /// Its size.
+        /// The size of the content in bytes.
         size: u64,
         /// [`super::FetchLimits::bytes_max`].
         limit: u64,
     },
-    /// Not within [`super::FetchLimits::timeout`].
+    /// The fetch did not end within [`super::FetchLimits::timeout`].
     #[error("not fetched in time")]
     Timeout,
-    /// This node's own disk.
+    /// This node's own disk failed.
     #[error(transparent)]
     Store(#[from] BlobError),
 }

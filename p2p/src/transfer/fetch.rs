@@ -1,8 +1,8 @@
-//! Fetches content from several holders at once.
+//! Fetches content from several peers at once.
 //!
-//! Invariant: a piece counts only once its hash was checked. A holder that delivers a wrong one is dropped, and so
-//! is one that fails again and again; the others go on. What arrived stays on disk for the next attempt, and is served
-//! to others from the moment it was checked.
+//! Invariant: a piece counts only after its hash was checked. A peer that delivers a wrong one is dropped,
+//! and so is one that fails again and again; the others go on. What arrived stays on disk for the next
+//! attempt, and is served to other peers from the moment it was checked.
 
 use crate::{
     class::Class,
@@ -16,12 +16,14 @@ use crate::{
 };
 use std::time::Duration;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 use wire::Hash;
 
+/// How long [`P2pHandle::who_has`] waits for the peers' answers.
 const WHO_HAS_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl P2pHandle {
-    /// The connected peers that say they hold `hash`, after at most two seconds.
+    /// The connected peers that say within two seconds that they have the whole content `hash`, sorted by id.
     pub async fn who_has(&self, hash: Hash) -> Vec<String> {
         let peers: Vec<String> = self.peers().borrow().iter().map(|p| p.peer_id.clone()).collect();
         let mut questions = JoinSet::new();
@@ -38,12 +40,13 @@ impl P2pHandle {
         holders
     }
 
-    /// Fetches content into this node's store: from `holders`, and from connected peers that are fetching it
-    /// themselves, as soon as each has something; if those do not suffice, from whoever has it. What has arrived is
-    /// served to others at once. Goes on where an earlier attempt stopped. Dropping the future stops the fetch. `size_hint`: a holder that claims another size is not believed.
+    /// Fetches content into this node's store, from `holders` and from connected peers that are fetching it
+    /// as well. If these do not suffice, it asks all connected peers whether they have it. The fetch goes on
+    /// where an earlier attempt stopped, and serves what has arrived to other peers at once. Dropping the
+    /// future stops it. A holder that claims another size than `size_hint` is not believed.
     ///
     /// # Errors
-    /// [`FetchError`]; then nothing is under the name.
+    /// [`FetchError`]; the store then has nothing under this name.
     pub async fn fetch(
         &self,
         hash: Hash,
@@ -59,6 +62,7 @@ impl P2pHandle {
             }
             FetchAttempt::new(self, hash, size_hint, limits).run(holders).await
         };
-        tokio::time::timeout(limits.timeout, fetch).await.map_err(|_| FetchError::Timeout)?
+        let span = tracing::debug_span!("fetch", content = %hash.short());
+        tokio::time::timeout(limits.timeout, fetch.instrument(span)).await.map_err(|_| FetchError::Timeout)?
     }
 }

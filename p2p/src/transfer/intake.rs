@@ -1,7 +1,8 @@
-//! Content that comes by another way than the swarm: piece by piece over some other protocol, or as a whole file.
+//! Content that comes by another way than from peers: piece by piece over another protocol, or as a whole
+//! file.
 //!
-//! Invariant: the same as for the swarm. One fetch or intake of a content is under way at a time, it goes on where the
-//! one before stopped, whichever way that went, and nothing is kept that was not checked.
+//! Invariant: the same as for a fetch from peers. One fetch or intake of a content is under way at a time; it
+//! goes on where the last one stopped, whichever way that one went; and nothing is kept that was not checked.
 
 use crate::{
     blobs::{
@@ -21,7 +22,8 @@ use std::{
 use tokio::sync::OwnedMutexGuard;
 use wire::Hash;
 
-/// A content that is being taken in. Its calls block. Dropped, what arrived stays for the next attempt.
+/// A content that is being taken in. Its calls block. If it is dropped, what arrived stays for the next
+/// attempt.
 #[derive(Debug)]
 pub struct Intake {
     store: BlobStore,
@@ -32,7 +34,8 @@ pub struct Intake {
 }
 
 impl P2pHandle {
-    /// Begins to take in a content, once no other fetch of it is under way. `None`: it is here.
+    /// Waits until no other transfer of this content is under way, and begins one. `None`: the content is
+    /// here already.
     ///
     /// # Errors
     /// [`BlobError`].
@@ -54,19 +57,19 @@ impl P2pHandle {
 }
 
 impl Intake {
-    /// The content.
+    /// The name of the content.
     #[must_use]
     pub fn hash(&self) -> Hash {
         self.hash
     }
 
-    /// Its pieces, once they are known: from [`Self::begin`], or from an earlier attempt.
+    /// The hashes of its pieces, once they are known from [`Self::begin`] or from an earlier attempt.
     #[must_use]
     pub fn outline(&self) -> Option<&Outline> {
         self.partial.as_ref().map(Partial::outline)
     }
 
-    /// Takes an outline and, as the proof of its size, the last piece. `false`: they are not of this content.
+    /// Takes an outline and the last piece, which proves the size. `false`: they are not of this content.
     ///
     /// # Errors
     /// [`BlobError`].
@@ -83,7 +86,7 @@ impl Intake {
         Ok(true)
     }
 
-    /// The first pieces in a row that are missing; `None` when all are there, or before [`Self::begin`].
+    /// The first run of pieces that are missing; `None` if none is missing, or before [`Self::begin`].
     #[must_use]
     pub fn missing(&self) -> Option<Range<usize>> {
         let begin = self.had.iter().position(|had| !had)?;
@@ -91,7 +94,7 @@ impl Intake {
         Some(begin..begin + length)
     }
 
-    /// Takes a piece. `false`: it is wrong, and was not kept.
+    /// Takes a piece. `false`: its hash is wrong, and it was not kept.
     ///
     /// # Errors
     /// [`BlobError`].
@@ -105,7 +108,7 @@ impl Intake {
         Ok(true)
     }
 
-    /// Gives the content its name, durably. `false`: pieces are missing.
+    /// Gives the content its name and syncs it to disk. `false`: pieces are missing.
     ///
     /// # Errors
     /// [`BlobError`].
@@ -116,7 +119,8 @@ impl Intake {
         }
     }
 
-    /// Where somebody else may write the whole content, for [`Self::take_whole`]. There is no file yet.
+    /// The path at which another program may write the whole content, for [`Self::take_whole`]. There is no
+    /// file yet.
     ///
     /// # Errors
     /// [`BlobError::Io`] if what an earlier attempt left cannot be removed.
@@ -126,8 +130,9 @@ impl Intake {
         Ok(path)
     }
 
-    /// Takes the file at [`Self::whole_path`]: read whole and checked, it gets its name, durably. `false`: it is another
-    /// content, larger than `bytes_max`, or no plain file. Either way it is gone from there.
+    /// Takes the file at [`Self::whole_path`]: reads and checks all of it, gives it its name and syncs it to
+    /// disk. `false`: it is another content, larger than `bytes_max`, or no plain file. In either case the
+    /// path is empty afterwards.
     ///
     /// # Errors
     /// [`BlobError`].
@@ -148,7 +153,7 @@ impl Intake {
             return Ok(false);
         }
         self.store.adopt(&path, self.hash)?;
-        // Pieces of an earlier attempt are of no more use.
+        // The pieces of an earlier attempt are no longer of use.
         for kind in ["part", "outline"] {
             remove_any(&self.store.partial_path(self.hash, kind))?;
         }
@@ -156,7 +161,7 @@ impl Intake {
     }
 }
 
-/// Removes a file, a link, or a folder with all that is in it; nothing is no error.
+/// Removes a file, a link, or a folder with all that is in it. It is no error if there is nothing.
 fn remove_any(path: &Path) -> Result<(), BlobError> {
     let removed = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),

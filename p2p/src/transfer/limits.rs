@@ -6,13 +6,13 @@ use std::time::Duration;
 /// How far a fetch may go.
 #[derive(Clone, Copy, Debug)]
 pub struct FetchLimits {
-    /// Largest content taken.
+    /// The largest content that is taken, in bytes.
     pub bytes_max: u64,
-    /// For the whole fetch.
+    /// The longest time for the whole fetch.
     pub timeout: Duration,
-    /// For one piece.
+    /// The longest time for one piece.
     pub piece_timeout: Duration,
-    /// Pieces asked of one holder at once, at most 8.
+    /// How many pieces are asked of one peer at once, at most 8.
     pub in_flight: usize,
 }
 
@@ -30,14 +30,14 @@ impl Default for FetchLimits {
 /// How a fetch went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FetchReport {
-    /// Bytes of the content.
+    /// The size of the content in bytes; 0 if the content was here already.
     pub size: u64,
-    /// Pieces that an earlier attempt had left.
+    /// How many pieces an earlier attempt had left on disk.
     pub resumed: usize,
-    /// Pieces that arrived, per holder.
+    /// How many pieces arrived from each peer.
     pub fetched: Vec<(String, usize)>,
-    /// Pieces that arrived though they were there already.
+    /// How many pieces arrived although another peer had delivered them already.
     pub duplicates: usize,
-    /// Holders that were dropped, and why.
+    /// The peers that were dropped, and why.
     pub dropped: Vec<(String, String)>,
 }

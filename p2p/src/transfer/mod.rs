@@ -1,10 +1,11 @@
 //! Content from peer to peer.
 //!
-//! Invariant: bytes are kept only after their hash was checked, whichever way they came. What arrived stays on disk for
-//! the next attempt.
+//! Invariant: bytes are kept only after their hash was checked, whichever way they came. What arrived stays
+//! on disk for the next attempt.
 //!
-//! Reading order: `protocol` (what is asked and answered), `serve` (the answers), `fetch` (from several holders at once),
-//! `attempt` and `download` (how), `intake` (content that comes over another protocol or as a file).
+//! Reading order: `protocol` (what is asked and answered), `serve` (the answers), `fetch` (from several
+//! holders at once), `attempt` and `download` (how), `intake` (content that comes over another protocol or as
+//! a file).
 
 mod attempt;
 mod download;

@@ -1,6 +1,9 @@
-//! What fetchers ask and holders answer, as requests of [`Class::Blob`](crate::class::Class::Blob).
+//! What a fetching peer asks and a holder answers, as requests of [`Class::Blob`](crate::class::Class::Blob).
 //!
-//! A question is a frame of the codec. An answer is one byte and raw content: its hash is its checksum.
+//! A question is a frame of the crate `wire`. An answer is raw content and one byte; the content's hash is
+//! its checksum.
+//!
+//! Invariant: both enums are append-only, because peers of different versions talk to each other.
 
 use serde::{Deserialize, Serialize};
 use wire::Hash;
@@ -13,7 +16,7 @@ pub(crate) enum BlobQuestion {
     Has(Hash),
     Outline(Hash),
     Piece(Hash, u32),
-    /// Which pieces are there of a content that may not be there whole.
+    /// Which pieces the peer has of a content of which it may not have all.
     Pieces(Hash),
 }
 
@@ -29,13 +32,13 @@ impl BlobQuestion {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BlobAnswer {
-    /// Not here, or the question was not understood.
+    /// The peer does not have it, or did not understand the question.
     No,
     Yes,
     /// An encoded outline.
     Outline(Vec<u8>),
     Piece(Vec<u8>),
-    /// A bit for each piece.
+    /// One bit for each piece: whether the peer has it.
     Pieces(Vec<u8>),
 }
 

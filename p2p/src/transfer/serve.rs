@@ -1,7 +1,7 @@
-//! Answers other peers' questions for content.
+//! Answers the questions of other peers for content.
 //!
-//! Invariant: at most [`UPLOADS_MAX`] answers are being read or sent; each keeps its permit until the peer's
-//! connection has taken it. What waits behind them is bounded by the inbox.
+//! Invariant: at most [`UPLOADS_MAX`] answers are being read or sent, and each keeps its permit until the
+//! peer's connection has taken it. The inbox bounds what waits behind them.
 
 use crate::{
     blobs::{
@@ -14,12 +14,14 @@ use crate::{
 };
 use std::sync::Arc;
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::{JoinSet, spawn_blocking},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use wire::Hash;
 
+/// Answers that are read and sent at the same time, to all peers together.
 const UPLOADS_MAX: usize = 16;
 
 pub(crate) async fn serve(
@@ -35,18 +37,21 @@ pub(crate) async fn serve(
         while let Some(request) = inbox.recv().await {
             let Ok(permit) = permits.clone().acquire_owned().await else { return };
             while uploads.try_join_next().is_some() {}
-            let server = server.clone();
-            uploads.spawn(async move {
-                if request.reply.is_gone() {
-                    return;
-                }
-                let answer = spawn_blocking(move || server.answer(&request.bytes)).await;
-                let bytes = answer.unwrap_or(BlobAnswer::No).encode();
-                let _ = request.reply.send_holding(bytes, permit); // the peer is gone
-            });
+            let span = tracing::debug_span!("content_request", peer = %request.from);
+            uploads.spawn(answer(server.clone(), request, permit).instrument(span));
         }
     };
     shutdown.run_until_cancelled(work).await;
+}
+
+async fn answer(server: Arc<Server>, request: IncomingRequest, permit: OwnedSemaphorePermit) {
+    if request.reply.is_gone() {
+        return;
+    }
+    let span = tracing::Span::current();
+    let answer = spawn_blocking(move || span.in_scope(|| server.answer(&request.bytes))).await;
+    let bytes = answer.unwrap_or(BlobAnswer::No).encode();
+    let _ = request.reply.send_holding(bytes, permit); // an error means that the peer is gone
 }
 
 struct Server {

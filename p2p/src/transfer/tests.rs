@@ -71,7 +71,8 @@ impl Node {
     }
 }
 
-/// A holder that does as it is told: `hook` sees the number of the piece served, counted from 1, and its answer.
+/// A holder that does as it is told: `hook` sees the number of the piece served, counted from 1, and its
+/// answer.
 async fn holder(
     dir: &Path,
     bootstrap: &[String],
@@ -273,8 +274,8 @@ async fn a_disk_that_refuses_is_an_error() {
     assert!(fetcher.handle.get_blob(hash).await.unwrap() == Some(bytes));
 }
 
-/// One seeder that needs a while for each piece, and receivers that begin together: how many pieces the seeder served, and
-/// how long it took until the last had all.
+/// One seeder that needs a while for each piece, and receivers that begin together: how many pieces the
+/// seeder served, and how long it took until the last had all.
 async fn from_one_seeder(receivers: usize, pieces: usize) -> (usize, Duration) {
     const EACH: Duration = Duration::from_millis(20);
     let dir = tempfile::tempdir().unwrap();

@@ -81,7 +81,8 @@ impl Node {
     }
 }
 
-/// `from` publishes until `to` hears a message that was published after this call. Gossip may be lost, so it is repeated.
+/// `from` publishes until `to` hears a message that was published after this call. Gossip may be lost, so it
+/// is repeated.
 pub(crate) async fn until_gossip(from: &Node, to: &mut Node) {
     until_gossip_on(TOPIC, from, to).await;
 }

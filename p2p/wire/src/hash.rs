@@ -1,9 +1,11 @@
-//! The name of content: its BLAKE3 hash. One content has one name everywhere in the cluster.
+//! The name of content: its BLAKE3 hash.
+//!
+//! Invariant: one content has one name everywhere in the cluster.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
-/// BLAKE3 of some content (a model, a game segment, a game). Written as 64 lower-case hex digits.
+/// The BLAKE3 hash of some content (a model, a segment, a game). As text it has 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hash(pub [u8; 32]);
 
@@ -14,7 +16,7 @@ impl Hash {
         Self(*blake3::hash(content).as_bytes())
     }
 
-    /// The first 8 hex digits, for people.
+    /// The first 8 hex digits, for logs and tables.
     #[must_use]
     pub fn short(&self) -> String {
         self.to_string()[..8].to_owned()
@@ -33,7 +35,7 @@ impl fmt::Debug for Hash {
     }
 }
 
-/// The text is not 64 hex digits.
+/// A text that should be a hash is not 64 hex digits.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("a content hash is 64 hex digits")]
 pub struct HashParseError;
@@ -55,7 +57,7 @@ impl FromStr for Hash {
     }
 }
 
-/// Text in JSON, 32 bytes on the wire.
+/// A hash is text in JSON and 32 bytes in a frame.
 impl Serialize for Hash {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {

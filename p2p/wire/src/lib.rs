@@ -1,14 +1,16 @@
-//! The one codec.
-//!
-//! Invariant: nothing outside this crate names bincode, and nothing inside it allocates more than the caller's
-//! limit for bytes that a stranger sent. A frame is
+//! The one codec of the house, for the network and for disk, and the hash that names content.
 //!
 //! ```text
 //! magic "RR" | u8 format version | u8 kind | u32 body length, LE | body | u32 CRC32C of all before it, LE
 //! ```
 //!
-//! The body is bincode 2 with fixed-width little-endian integers. Enums on the wire are append-only; their golden
-//! bytes are tested where they are defined.
+//! The body is bincode 2 with little-endian integers of fixed width. Enums in a body are append-only, and
+//! their golden bytes are tested where they are defined.
+//!
+//! Invariant: no other crate names bincode, and to decode bytes from a stranger never allocates more than the
+//! limit that the caller gives.
+//!
+//! Reading order: [`encode`], [`decode`], then `hash`.
 
 mod hash;
 
@@ -16,48 +18,48 @@ pub use hash::{Hash, HashParseError};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Version of the frame format written by this build.
+/// The version of the frame format that this build writes and reads.
 pub const FORMAT_VERSION: u8 = 1;
-/// Bytes that a frame adds to its body.
+/// The number of bytes that a frame adds to its body.
 pub const OVERHEAD: usize = HEADER + 4;
 
 const MAGIC: [u8; 2] = *b"RR";
 const HEADER: usize = 8;
 
-/// Why bytes could not be encoded or are no valid frame.
+/// Why a value could not be encoded, or why bytes are no valid frame.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum WireError {
-    /// Fewer bytes than the frame announces, or more.
+    /// There are fewer bytes than the frame announces, or more.
     #[error("frame of {found} bytes, expected {expected}")]
     Length {
-        /// Bytes that the header asks for.
+        /// The length that follows from the header.
         expected: usize,
-        /// Bytes given.
+        /// The length of the bytes that were given.
         found: usize,
     },
-    /// Not one of our frames.
+    /// The bytes do not begin with the magic of a frame.
     #[error("not a ringrift frame")]
     Magic,
-    /// A frame of another format version.
+    /// The frame has another format version than [`FORMAT_VERSION`].
     #[error("frame format version {0} is not supported")]
     Version(u8),
-    /// A frame of another kind than the caller expects.
+    /// The frame has another kind than the caller expects.
     #[error("frame kind {found}, expected {expected}")]
     Kind {
-        /// Kind asked for.
+        /// The kind that the caller expects.
         expected: u8,
-        /// Kind in the header.
+        /// The kind in the header.
         found: u8,
     },
     /// The body is larger than the caller allows.
     #[error("body of {size} bytes exceeds the limit of {limit}")]
     TooLarge {
-        /// Announced or produced size.
+        /// The size that the header announces, or that encoding produced.
         size: usize,
         /// The caller's limit.
         limit: usize,
     },
-    /// The checksum does not match.
+    /// The checksum does not match: the frame was damaged or cut.
     #[error("checksum mismatch")]
     Checksum,
     /// The body is not a value of the expected type.
@@ -86,10 +88,10 @@ pub fn encode<T: Serialize>(kind: u8, value: &T, limit: usize) -> Result<Vec<u8>
     Ok(frame)
 }
 
-/// Decodes exactly one frame of `kind` whose body is at most `LIMIT` bytes; nothing may follow it.
+/// Decodes exactly one frame of `kind` whose body is at most `LIMIT` bytes. No bytes may follow it.
 ///
 /// # Errors
-/// Every malformed input is a [`WireError`]; none panics or allocates beyond `LIMIT`.
+/// [`WireError`] for every malformed input. No input panics or allocates more than `LIMIT`.
 pub fn decode<T: DeserializeOwned, const LIMIT: usize>(kind: u8, frame: &[u8]) -> Result<T, WireError> {
     let body = body(kind, frame, LIMIT)?;
     let (value, used) = bincode::serde::decode_from_slice(body, config().with_limit::<LIMIT>())
@@ -100,7 +102,7 @@ pub fn decode<T: DeserializeOwned, const LIMIT: usize>(kind: u8, frame: &[u8]) -
     Ok(value)
 }
 
-/// The kind of a frame, before its body is looked at.
+/// The kind of a frame, read from its header alone; `None` if the bytes are too short or have another magic.
 #[must_use]
 pub fn kind(frame: &[u8]) -> Option<u8> {
     (frame.len() >= HEADER && frame[..2] == MAGIC).then(|| frame[3])

@@ -1,8 +1,8 @@
-//! The event-flow map: its chains are in the registry as the binary prints it.
+//! The event-flow map: its chains are in the table that the binary prints, and docs/event-flow.md says the same.
 
 use super::support::run;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, path::Path};
 
 /// The map's arrows, flow by flow: who emits which event, and who hears it.
 const CHAINS: &[(&[&str], &str, &[&str])] = &[
@@ -73,4 +73,44 @@ fn no_arrow_of_the_map_is_missing() {
 
 fn names<'a>(all: impl Iterator<Item = &'a Value>) -> BTreeSet<&'a str> {
     all.map(|name| name.as_str().expect("a name")).collect()
+}
+
+/// The file of a daemon: a decider, a worker, or a part of another room that bears the name in databases.
+fn file_of(daemon: &str) -> String {
+    let elsewhere = [("replication", "segments/copy"), ("sync", "segments/acknowledge")];
+    let named = elsewhere.iter().find(|(name, _)| *name == daemon).map(|(_, file)| (*file).to_owned());
+    let rooms = ["leader", "daemons"].map(|room| format!("{room}/{daemon}"));
+    let mut files = named.into_iter().chain(rooms).map(|file| format!("src/{file}.rs"));
+    files.find(|file| Path::new(file).exists()).unwrap_or_else(|| format!("no file for {daemon}"))
+}
+
+/// The rows of docs/event-flow.md for one event.
+fn rows(entry: &Value) -> Vec<String> {
+    let event = entry["event"].as_str().expect("a name");
+    let emitters = entry["emitters"].as_array().expect("a list").iter();
+    let emitters: Vec<String> =
+        emitters.map(|name| format!("`{}`", name.as_str().expect("a name"))).collect();
+    let emitters = if emitters.is_empty() { "operators".to_owned() } else { emitters.join(", ") };
+    let row = |handler: &Value| {
+        let (daemon, effect) = (&handler["daemon"].as_str().expect("a name"), &handler["effect"]);
+        let (effect, file) = (effect.as_str().expect("an effect"), file_of(daemon));
+        format!("| `{event}` | {emitters} | `{daemon}` | {effect} | `{file}` |")
+    };
+    let handlers: Vec<String> = entry["handlers"].as_array().expect("a list").iter().map(row).collect();
+    if handlers.is_empty() { vec![format!("| `{event}` | {emitters} | - | - | - |")] } else { handlers }
+}
+
+#[test]
+fn the_page_says_what_the_program_does() {
+    let printed = run(&["events", "--map", "--json"]);
+    let entries: Vec<Value> = serde_json::from_str(&printed.stdout).expect("JSON");
+    let program: BTreeSet<String> = entries.iter().flat_map(rows).collect();
+    let page = fs::read_to_string("docs/event-flow.md").expect("the page");
+    let page: Vec<&str> =
+        page.lines().filter(|line| line.starts_with("| `") && line.ends_with("|")).collect();
+    let page: BTreeSet<String> =
+        page.into_iter().filter(|line| line.matches('|').count() == 6).map(str::to_owned).collect();
+    let lacks: Vec<&String> = program.difference(&page).collect();
+    let knows_better: Vec<&String> = page.difference(&program).collect();
+    assert!(lacks.is_empty() && knows_better.is_empty(), "add {lacks:#?}\nremove {knows_better:#?}");
 }

@@ -103,6 +103,14 @@ fn no_arrow_points_upward_between_crates() {
 }
 
 #[test]
+fn the_page_shows_the_same_order() {
+    let page = tree::read("ARCHITECTURE.md");
+    let shown = crate::pages::first_column(&page, "## The crates, from the ground up");
+    let expected = CRATES.map(|folder| if folder.is_empty() { "src" } else { folder });
+    assert_eq!(shown, expected);
+}
+
+#[test]
 fn planted_faults_are_found() {
     let own = folders(
         "[workspace.dependencies]\nlow = { path = \"low\" }\nhigh = { path = \"high\", package = \"x\" }\n",

@@ -3,12 +3,11 @@
 //! Invariant: nothing is added here to make a new fault pass. The list shrinks until this file can go.
 
 /// Words of the faults that are known, as the checks print them.
-const KNOWN: [&str; 7] = [
+const KNOWN: [&str; 6] = [
     "has no place in the order",
     "which stands above it",
     "import each other",
     "names the crate",
-    "leads nowhere",
     "there is no",
     "it cites",
 ];

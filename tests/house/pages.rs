@@ -66,7 +66,7 @@ pub fn first_column(page: &str, heading: &str) -> Vec<String> {
         .take_while(|line| !line.starts_with("## "))
         .filter_map(|line| line.strip_prefix("| `"))
         .filter_map(|line| line.split('`').next())
-        .map(|name| name.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches('/').to_owned())
+        .map(|name| name.trim_end_matches('/').to_owned())
         .collect()
 }
 
@@ -76,6 +76,7 @@ fn a_page_is_read() {
     assert_eq!(anchors(page), ["a-page-two-words", "a-page-two-words-1"]);
     assert_eq!(links(page), [(3, "b.md#c".to_owned()), (3, "https://e".to_owned())]);
     assert_eq!(code_spans(page), [(1, "words".to_owned()), (3, "[f](g)".to_owned())]);
-    let table = "## Rooms\n\n| room | what |\n|---|---|\n| `src/a.rs` | x `y` |\n| `b/` | z |\n\n## Next\n| `c` | |\n";
+    let table =
+        "## Rooms\n\n| room | what |\n|---|---|\n| `a` | x `y` |\n| `b/` | z |\n\n## Next\n| `c` | |\n";
     assert_eq!(first_column(table, "## Rooms"), ["a", "b"]);
 }

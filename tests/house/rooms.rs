@@ -113,6 +113,12 @@ fn no_arrow_points_upward_and_no_two_rooms_import_each_other() {
 }
 
 #[test]
+fn the_page_shows_the_same_order() {
+    let page = tree::read("ARCHITECTURE.md");
+    assert_eq!(crate::pages::first_column(&page, "## The rooms of `src/`, from the ground up"), ROOMS);
+}
+
+#[test]
 fn rooms_of_plain_data_and_pure_computation_do_no_io() {
     let sources = sources();
     let named = sources.iter().flat_map(|(file, source)| {

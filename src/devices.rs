@@ -4,8 +4,8 @@
 //! thread that plays has its own evaluator, and with it a stream of its own on its card.
 
 use crate::config::Config;
+use cluster_state::LeaseKind;
 use kernels::{AnyBackend, Backend as _, CudaBackend, DeviceError};
-use raft::LeaseKind;
 use serde::{Deserialize, Serialize};
 use std::{fmt, num::NonZero, str::FromStr, time::Duration};
 

@@ -1,6 +1,6 @@
 //! What the cluster agrees on.
 //!
-//! One log of [`Command`]s, replicated by openraft, gives one [`ClusterState`] on every node: who is a member, who
+//! One log of [`cluster_state::Command`]s, replicated by openraft, gives one [`cluster_state::ClusterState`] on every node: who is a member, who
 //! works on what, which model is champion. Log and vote are in `raft.db`, the applied state is in `node.db`, both
 //! synced before anything is answered. Bytes travel over a [`Transport`] that the node provides.
 
@@ -20,13 +20,6 @@ mod timing;
 mod transport;
 mod types;
 
-pub use cluster_state::{
-    ADDRESSES_MAX, Backpressure, CONFIG_KEY_BYTES_MAX, ClusterState, Command, ConfigState, Distributed,
-    ELO_INITIAL, EVIDENCE_SEGMENTS_MAX, Evidence, Fallback, Feedback, HOLDERS_MAX, Leader, Lease, LeaseKind,
-    LeaseSlot, Model, ModelInfo, ModelStatus, Node, NodeId, Promotion, Refusal, Regression, Response,
-    Segment, SelfplayTarget, Severity, Shards, Sprt, Steering, TEXT_BYTES_MAX, TrainingReport, Watch,
-    command, state_machine, voters,
-};
 pub use error::{InitializeError, JoinError, ProposeError, ReadError, StartError, StoreError};
 pub use handle::{RaftConfig, RaftHandle};
 pub use hook::{ApplyHook, HookError, NoHook};

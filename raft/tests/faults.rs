@@ -2,7 +2,8 @@
 
 use crate::support::{Cluster, PATIENCE, mark, peer, quick};
 use cluster_state::command::SetLeader;
-use raft::{Command, ProposeError, ReadError, Response, Timing};
+use cluster_state::{Command, Response};
+use raft::{ProposeError, ReadError, Timing};
 use std::{
     sync::{
         Arc,
@@ -200,7 +201,7 @@ async fn chaos(seed: u64) {
                 Ok(other) => panic!("seed {seed} step {step}: {other:?}"),
                 Err(ProposeError::NoLeader | ProposeError::Timeout) => {}
                 // A copy of a later command, sent before, came first: this one is void but committed.
-                Err(ProposeError::Refused(raft::Refusal::StaleTerm { .. })) => {}
+                Err(ProposeError::Refused(cluster_state::Refusal::StaleTerm { .. })) => {}
                 Err(e) => panic!("seed {seed} step {step}: {e}"),
             }
             let floor = acknowledged.load(Ordering::SeqCst);

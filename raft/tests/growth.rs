@@ -2,7 +2,8 @@
 
 use crate::support::{Cluster, PATIENCE, peer, quick};
 use cluster_state::command::SetOnline;
-use raft::{Command, JoinError, RaftHandle, Response};
+use cluster_state::{Command, Response};
+use raft::{JoinError, RaftHandle};
 use std::{collections::BTreeSet, fs, time::Duration};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -29,7 +29,7 @@ async fn commits_per_second() {
             for i in 0..40 {
                 let at = Instant::now();
                 let node_id = 1 + client % 3;
-                let command = raft::Command::ModelHeld(ModelHeld {
+                let command = cluster_state::Command::ModelHeld(ModelHeld {
                     model: wire::Hash([9; 32]),
                     node: node_id,
                     at_ms: i,

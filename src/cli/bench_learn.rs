@@ -21,9 +21,9 @@ use crate::{
 };
 use ::rules::Config;
 use anyhow::Context as _;
+use cluster_state::LeaseKind;
 use kernels::{AnyBackend, Checkpoint};
 use nix::sys::resource::{UsageWho, getrusage};
-use raft::LeaseKind;
 use serde::Serialize;
 use std::{
     io::{Write, stdout},

@@ -136,9 +136,10 @@ fn drain(name: &str, draining: bool, reason: &str, asked: &Asked) -> anyhow::Res
 }
 
 /// The one member that a person means.
-fn find(members: &[NodeView], name: &str) -> anyhow::Result<raft::NodeId> {
+fn find(members: &[NodeView], name: &str) -> anyhow::Result<cluster_state::NodeId> {
     let by_id = members.iter().find(|it| it.node_id == name || it.id.to_string() == name);
-    let named: Vec<raft::NodeId> = members.iter().filter(|it| it.host == name).map(|it| it.id).collect();
+    let named: Vec<cluster_state::NodeId> =
+        members.iter().filter(|it| it.host == name).map(|it| it.id).collect();
     match (by_id.map(|it| it.id), named.as_slice()) {
         (Some(id), _) => Ok(id),
         (None, [id]) => Ok(*id),

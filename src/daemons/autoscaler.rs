@@ -13,7 +13,7 @@ use crate::{
     events::log::Logged,
     peer::{Context, WorkError},
 };
-use raft::{ClusterState, NodeId};
+use cluster_state::{ClusterState, NodeId};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -99,7 +99,7 @@ impl Facts {
             (config.candidates.len() + trainings as usize).saturating_sub(running.count())
         });
         let since = |id: NodeId| busy.get(&id).map_or(began, |at| (*at).max(began));
-        let can_go = |node: &&raft::Node| {
+        let can_go = |node: &&cluster_state::Node| {
             let idle = now.saturating_duration_since(since(node.id)) >= IDLE;
             idle && node.draining.is_none() && !kept.contains(&node.id)
         };
@@ -254,7 +254,7 @@ mod tests {
         world.play(500);
         world.cross();
         assert_eq!(of(&world, &[]).queue, 2, "and a training");
-        world.grant(raft::LeaseKind::Evaluation, 1, Some(crate::daemons::fixture::hash("a")));
+        world.grant(cluster_state::LeaseKind::Evaluation, 1, Some(crate::daemons::fixture::hash("a")));
         assert_eq!(of(&world, &[]).queue, 1);
     }
 }

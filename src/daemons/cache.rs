@@ -8,8 +8,8 @@ use crate::{
     events::log::Logged,
     peer::{Context, WorkError, blocking},
 };
+use cluster_state::{ConfigState, NodeId};
 use kernels::{Checkpoint, Network};
-use raft::{ConfigState, NodeId};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -13,9 +13,9 @@ use crate::{
     store::{self, paths},
 };
 use cluster_state::command::ModelHeld;
+use cluster_state::{ClusterState, Command, NodeId};
 use futures::StreamExt;
 use kernels::Checkpoint;
-use raft::{ClusterState, Command, NodeId};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -251,7 +251,7 @@ mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World, hash};
     use cluster_state::command::{Appoint, RegisterNode, Rollback, SetOnline};
-    use raft::{LeaseKind, Response};
+    use cluster_state::{LeaseKind, Response};
 
     #[test]
     fn champions_and_candidates_are_wanted_everywhere() {

@@ -5,7 +5,7 @@ use cluster_state::command::{
     RegisterNode, RegisterSegment, Reject, ReportRegression, SetBackpressure, SetCurriculum, SetDraining,
     SetFeedback, SetLeader, SetOnline, ThresholdReached,
 };
-use raft::{
+use cluster_state::{
     ClusterState, Command, Evidence, Feedback, LeaseKind, ModelInfo, NodeId, Response, SelfplayTarget,
     Severity, Sprt, TrainingReport, state_machine,
 };

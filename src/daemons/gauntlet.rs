@@ -15,8 +15,8 @@ use crate::{
     store::{GameRecord, PendingSegment, SEGMENT_GAMES_MAX, Segment, Source},
 };
 use cluster_state::command::CompleteEvaluation;
+use cluster_state::{ClusterState, Command, Lease, LeaseKind};
 use kernels::{Backend as _, Network};
-use raft::{ClusterState, Command, Lease, LeaseKind};
 use std::{
     sync::Arc,
     time::{Duration, Instant},

@@ -14,8 +14,9 @@ use crate::{
     leader::training,
     peer::{Context, Node, WorkError},
 };
+use cluster_state::Command;
 use futures::FutureExt;
-use raft::{Command, ProposeError};
+use raft::ProposeError;
 use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use wire::Hash;

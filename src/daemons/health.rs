@@ -17,8 +17,8 @@ use crate::{
     peer::{Context, WorkError, blocking},
 };
 use claims::{Claim, Claims, Word};
+use cluster_state::{ClusterState, NodeId};
 use observe::{Observer, Sight};
-use raft::{ClusterState, NodeId};
 use score::{Alarm, Troubles};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -103,7 +103,8 @@ impl View {
 
 /// Members that count: all but those that drained and went.
 pub(super) fn members(state: &ClusterState, hosts: &BTreeMap<NodeId, Host>) -> BTreeSet<NodeId> {
-    let left = |node: &raft::Node| node.draining.is_some() && hosts.get(&node.id) != Some(&Host::Online);
+    let left =
+        |node: &cluster_state::Node| node.draining.is_some() && hosts.get(&node.id) != Some(&Host::Online);
     state.nodes.values().filter(|node| !left(node)).map(|node| node.id).collect()
 }
 

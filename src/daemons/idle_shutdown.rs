@@ -17,7 +17,7 @@ use crate::{
     peer::{Context, WorkError},
 };
 use cluster_state::command::SetDraining;
-use raft::{ClusterState, Command, NodeId};
+use cluster_state::{ClusterState, Command, NodeId};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -107,7 +107,7 @@ impl Facts<'_> {
             return Some("it leads");
         }
         let mine = self.state.nodes.get(&self.me).is_some_and(|node| node.draining.is_some());
-        let stays = |node: &&raft::Node| {
+        let stays = |node: &&cluster_state::Node| {
             node.id != self.me
                 && self.view.hosts.get(&node.id) == Some(&Host::Online)
                 && (node.draining.is_none() || (mine && node.id > self.me))

@@ -21,7 +21,8 @@ use crate::{
     peer::{Context, WorkError, blocking},
 };
 use cluster_state::command::{InitConfig, ModelHeld};
-use raft::{ClusterState, Command, Metrics};
+use cluster_state::{ClusterState, Command};
+use raft::Metrics;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -171,7 +172,7 @@ mod tests {
         let mut world = World::with_nodes(2);
         world.play(500);
         world.cross();
-        world.grant(raft::LeaseKind::Training, 2, None);
+        world.grant(cluster_state::LeaseKind::Training, 2, None);
         // Remembers a lease and a host that is contradicted.
         let decide = |deciders: &mut Deciders| {
             deciders.monitor.decide(&world.state, &View::default(), 1, |_| false, Instant::now(), 0);

@@ -10,7 +10,8 @@ use crate::{
     peer::{Context, WorkError},
 };
 use cluster_state::command::{FailLease, RenewLease};
-use raft::{ClusterState, Command, Lease, LeaseKind, NodeId, ProposeError, Refusal};
+use cluster_state::{ClusterState, Command, Lease, LeaseKind, NodeId, Refusal};
+use raft::ProposeError;
 use std::{collections::BTreeMap, future::Future, time::Duration};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;

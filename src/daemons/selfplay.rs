@@ -20,9 +20,9 @@ use crate::{
     peer::{Context, WorkError},
     store::{GameRecord, Player, Source},
 };
+use cluster_state::{ClusterState, LeaseKind, NodeId};
 use futures::future::try_join_all;
 use kernels::Network;
-use raft::{ClusterState, LeaseKind, NodeId};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

@@ -9,8 +9,8 @@ use crate::{
     events::{Event, log::Logged},
     peer::{Context, WorkError},
 };
+use cluster_state::{ClusterState, LeaseKind, NodeId};
 use futures::FutureExt;
-use raft::{ClusterState, LeaseKind, NodeId};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, VecDeque},

@@ -13,10 +13,10 @@ use crate::{
     store::{Segment, paths},
 };
 use cluster_state::command::CompleteTraining;
-use kernels::{Backend as _, Checkpoint, DeviceError};
-use raft::{
+use cluster_state::{
     ClusterState, Command, ConfigState, Lease, LeaseKind, ModelInfo, Segment as Registered, TrainingReport,
 };
+use kernels::{Backend as _, Checkpoint, DeviceError};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -186,7 +186,7 @@ fn window_positions(all: u64, most: usize) -> usize {
 /// The newest self-play segments with about as many positions as the window has, `most` at most; oldest first.
 fn choose(state: &ClusterState, key: &str, most: usize) -> Vec<(Hash, Registered)> {
     let ours = |segment: &Registered| {
-        segment.config_key == key && segment.source == raft::state_machine::SELFPLAY_SOURCE
+        segment.config_key == key && segment.source == cluster_state::state_machine::SELFPLAY_SOURCE
     };
     let mut found: Vec<_> = state.segments.iter().filter(|(_, segment)| ours(segment)).collect();
     found.sort_by_key(|(_, segment)| std::cmp::Reverse(segment.log_index));

@@ -8,7 +8,7 @@ use super::{
     health::{Host, View},
 };
 use crate::{config::Config, events::log::Logged, leader::training::pauses, peer::Context};
-use raft::{ClusterState, LeaseKind, NodeId};
+use cluster_state::{ClusterState, LeaseKind, NodeId};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

@@ -16,7 +16,7 @@ use cluster_state::command::{
     ModelHeld, Promote, RegisterNode, RegisterSegment, Reject, ReportRegression, Rollback, SetBackpressure,
     SetCurriculum, SetLeader, SetOnline, ThresholdReached,
 };
-use raft::{ClusterState, Command, Lease, LeaseKind, NodeId, Promotion, Response, Severity};
+use cluster_state::{ClusterState, Command, Lease, LeaseKind, NodeId, Promotion, Response, Severity};
 use wire::Hash;
 
 /// Most hosts that an event names in one list, those with the lowest numbers: with two full lists it still fits.
@@ -76,7 +76,7 @@ pub fn caused(
         (
             Command::RegisterSegment(RegisterSegment { hash, config_key, games, source, holders, .. }),
             Response::Segment { games_total, .. },
-        ) if source == raft::state_machine::SELFPLAY_SOURCE => {
+        ) if source == cluster_state::state_machine::SELFPLAY_SOURCE => {
             vec![Event::NewGamesAvailable(Games {
                 config_key: config_key.clone(),
                 node_id: holders.first().map(|id| node_name(*id)).unwrap_or_default(),

@@ -10,7 +10,8 @@ use super::{
     tables::Writer,
 };
 use crate::clock::now_ms;
-use raft::{ApplyHook, ClusterState, Command, HookError, Response};
+use cluster_state::{ClusterState, Command, Response};
+use raft::{ApplyHook, HookError};
 
 /// What Raft calls.
 pub struct EventHook {

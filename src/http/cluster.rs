@@ -12,7 +12,7 @@ use axum::{
     routing::{get, post},
 };
 use cluster_state::command::SetDraining;
-use raft::{Command, NodeId};
+use cluster_state::{Command, NodeId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 

@@ -27,7 +27,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header::AUTHORIZATION},
     routing::{get, post},
 };
-use raft::ClusterState;
+use cluster_state::ClusterState;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::sync::Arc;
 
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World, hash};
     use cluster_state::command::Rollback;
-    use raft::{Command, Severity};
+    use cluster_state::{Command, Severity};
     use serde_json::json;
 
     /// What an event of an operator names, as (event, model).

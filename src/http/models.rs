@@ -16,7 +16,7 @@ use axum::{
     routing::{get, post},
 };
 use cluster_state::command::{Appoint, Rollback};
-use raft::{
+use cluster_state::{
     ClusterState, Command, ConfigState, Evidence, Model, ModelStatus, Response, TEXT_BYTES_MAX,
     TrainingReport,
 };

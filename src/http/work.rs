@@ -16,7 +16,7 @@ use axum::{
     routing::{get, post},
 };
 use cluster_state::command::CancelLease;
-use raft::{Command, LeaseKind, TEXT_BYTES_MAX};
+use cluster_state::{Command, LeaseKind, TEXT_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 

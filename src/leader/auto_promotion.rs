@@ -5,7 +5,7 @@
 
 use super::feedback_loop::deserves_another;
 use crate::config::EvaluationConfig;
-use raft::{ClusterState, ConfigState, Evidence, Model, Sprt, state_machine::EVIDENCE_GAMES_MIN};
+use cluster_state::{ClusterState, ConfigState, Evidence, Model, Sprt, state_machine::EVIDENCE_GAMES_MIN};
 
 /// What becomes of a candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,7 +129,7 @@ mod tests {
         waits(&world, "waits for its evaluation");
         world.evaluate_in_vain("a", 3, 40.0);
         waits(&world, "plays once more");
-        world.grant(raft::LeaseKind::Evaluation, 3, Some(hash("a")));
+        world.grant(cluster_state::LeaseKind::Evaluation, 3, Some(hash("a")));
         waits(&world, "being evaluated");
         let mut world = World::with_nodes(3);
         world.train("a", 2);

@@ -6,7 +6,7 @@
 
 use super::feedback::EXPLORATION;
 use cluster_state::command::SetCurriculum;
-use raft::{ClusterState, Command, ConfigState, Severity};
+use cluster_state::{ClusterState, Command, ConfigState, Severity};
 use std::{ops::RangeInclusive, time::Duration};
 
 /// Outside of emergencies.
@@ -121,9 +121,9 @@ pub fn decide(state: &ClusterState, at_ms: u64) -> Vec<Command> {
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World};
+    use cluster_state::Feedback;
     use cluster_state::command::SetFeedback;
     use proptest::prelude::*;
-    use raft::Feedback;
 
     const OTHER: &str = "square8_2p";
 

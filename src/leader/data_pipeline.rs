@@ -4,7 +4,7 @@
 //! meanwhile cross it once.
 
 use cluster_state::command::ThresholdReached;
-use raft::{ClusterState, Command};
+use cluster_state::{ClusterState, Command};
 
 /// What the leader proposes.
 #[must_use]

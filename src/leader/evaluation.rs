@@ -11,7 +11,7 @@ use super::{
 };
 use crate::config::EvaluationConfig;
 use cluster_state::command::{GrantLease, SetBackpressure};
-use raft::{ClusterState, Command, ConfigState, LeaseKind};
+use cluster_state::{ClusterState, Command, ConfigState, LeaseKind};
 use std::{collections::BTreeMap, time::Duration};
 
 /// How long the depth has to be low before pressure ends.

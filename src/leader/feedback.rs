@@ -5,7 +5,7 @@
 //! rate; one that gives no reason asks for nothing. Training alone owns the learning rate: this only asks.
 
 use cluster_state::command::SetFeedback;
-use raft::{ClusterState, Command, ConfigState, Feedback, ModelStatus, Severity};
+use cluster_state::{ClusterState, Command, ConfigState, Feedback, ModelStatus, Severity};
 use std::ops::RangeInclusive;
 
 /// What each factor may be.
@@ -214,7 +214,7 @@ mod tests {
             prop_assert!(LEARNING_RATE.contains(&found.learning_rate));
             prop_assert!(EXPLORATION.contains(&found.exploration));
             prop_assert!(SIMULATIONS.contains(&found.simulations));
-            prop_assert!(found.reason.len() <= raft::TEXT_BYTES_MAX);
+            prop_assert!(found.reason.len() <= cluster_state::TEXT_BYTES_MAX);
         }
 
         #[test]

@@ -6,7 +6,9 @@
 
 use crate::store::Source;
 use cluster_state::command::Reject;
-use raft::{ClusterState, Command, ConfigState, Evidence, Model, Sprt, state_machine::EVIDENCE_GAMES_MIN};
+use cluster_state::{
+    ClusterState, Command, ConfigState, Evidence, Model, Sprt, state_machine::EVIDENCE_GAMES_MIN,
+};
 use std::collections::BTreeMap;
 use wire::Hash;
 

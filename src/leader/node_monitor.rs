@@ -5,7 +5,7 @@
 
 use crate::daemons::health::View;
 use cluster_state::command::{ExpireLease, SetOnline};
-use raft::{ClusterState, Command, LeaseKind, NodeId};
+use cluster_state::{ClusterState, Command, LeaseKind, NodeId};
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},

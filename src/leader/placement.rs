@@ -1,7 +1,7 @@
 //! Who does exclusive work, and when to try again after it failed. Pure; shared by the deciders that grant leases.
 
 use crate::backoff::Backoff;
-use raft::{ClusterState, LeaseKind, NodeId};
+use cluster_state::{ClusterState, LeaseKind, NodeId};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,

@@ -5,7 +5,7 @@
 use super::auto_promotion::{CandidateVerdict, judge};
 use crate::config::EvaluationConfig;
 use cluster_state::command::{Promote, Reject};
-use raft::{ClusterState, Command};
+use cluster_state::{ClusterState, Command};
 use std::collections::BTreeMap;
 use wire::Hash;
 

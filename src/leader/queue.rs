@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{daemons::health::View, events::caused::node_name};
 use cluster_state::command::GrantLease;
-use raft::{ClusterState, Command, ConfigState, LeaseKind, LeaseSlot};
+use cluster_state::{ClusterState, Command, ConfigState, LeaseKind, LeaseSlot};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use wire::Hash;
@@ -23,7 +23,7 @@ const CREDIT_MAX: f64 = 50.0;
 const CREDIT_PER_MS: f64 = 1.0 / 60_000.0;
 /// How long work that an operator cancelled is not granted again.
 const CANCELLED_MS: u64 = 60_000;
-/// How the reason of such a cancellation begins, as [`raft::LeaseSlot`] keeps it.
+/// How the reason of such a cancellation begins, as [`cluster_state::LeaseSlot`] keeps it.
 const CANCELLED: &str = "cancelled: operator";
 /// How an operator's reason begins.
 pub const OPERATOR: &str = "operator: ";

@@ -10,7 +10,7 @@ use crate::learner::{
     sprt::{elo_of_games, llr_of_games, wald},
 };
 use cluster_state::command::{GrantLease, ReportRegression};
-use raft::{ClusterState, Command, ConfigState, LeaseKind, Regression, Severity, Watch};
+use cluster_state::{ClusterState, Command, ConfigState, LeaseKind, Regression, Severity, Watch};
 use std::time::Duration;
 
 /// Elo differences to the champion before that are told apart, in the order of null hypothesis and alternative. In the
@@ -153,8 +153,8 @@ mod tests {
         learner::sprt::expected_score,
         search::unit,
     };
+    use cluster_state::Evidence;
     use cluster_state::command::{CancelLease, CompleteEvaluation, Reject};
-    use raft::Evidence;
     use rules::playout::Choices;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -272,7 +272,7 @@ mod tests {
             losses,
             elo_delta: 0.0,
             elo_error: 1.0,
-            sprt: raft::Sprt::Inconclusive,
+            sprt: cluster_state::Sprt::Inconclusive,
             win_rate_vs_random: 0.0,
             win_rate_vs_heuristic: 0.0,
             passed_gauntlet: false,

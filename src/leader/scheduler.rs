@@ -5,7 +5,7 @@
 
 use crate::text;
 use cluster_state::command::SetTarget;
-use raft::{ClusterState, Command, ConfigState, SelfplayTarget, TEXT_BYTES_MAX};
+use cluster_state::{ClusterState, Command, ConfigState, SelfplayTarget, TEXT_BYTES_MAX};
 use std::collections::BTreeMap;
 
 /// Search deepens by a quarter of the full budget with every promotion, from half of it: an untrained network gains little

@@ -9,7 +9,7 @@ use crate::{
 use cluster_state::command::{
     CancelLease, GrantLease, ReportRegression, Rollback, SetBackpressure, SetLearningRate,
 };
-use raft::{ClusterState, Command, ConfigState, LeaseKind, Severity, Steering, TEXT_BYTES_MAX};
+use cluster_state::{ClusterState, Command, ConfigState, LeaseKind, Severity, Steering, TEXT_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use wire::Hash;
@@ -276,8 +276,8 @@ fn told(reason: &str, node: &str) -> String {
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World, hash};
+    use cluster_state::Feedback;
     use cluster_state::command::FailLease;
-    use raft::Feedback;
 
     #[test]
     fn one_node_trains_when_there_is_something_to_train_on() {
@@ -330,7 +330,7 @@ mod tests {
                 feedback: Feedback { learning_rate: asked, reason: "plateau".into(), ..Feedback::default() },
                 ..Steering::default()
             };
-            steering.regression = severity.map(|severity| raft::Regression {
+            steering.regression = severity.map(|severity| cluster_state::Regression {
                 champion: hash("a"),
                 severity,
                 elo_drop: 1.0,
@@ -451,7 +451,7 @@ mod tests {
         for (name, payload, expected) in table {
             let command = asked(&logged("peer", name, payload.clone()), 7).unwrap();
             assert_eq!(command.name(), expected);
-            assert_eq!(raft::state_machine::check(&command), Ok(()), "{name}");
+            assert_eq!(cluster_state::state_machine::check(&command), Ok(()), "{name}");
             let again = asked(&logged("peer", name, payload.clone()), 8).unwrap();
             let trigger = |command: &Command| match command {
                 Command::ReportRegression(ReportRegression { trigger, .. })

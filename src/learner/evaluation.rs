@@ -11,7 +11,7 @@ use crate::{
     config::EvaluationConfig,
     store::{GameKind, GameRecord},
 };
-use raft::{Evidence, Sprt, state_machine::EVIDENCE_GAMES_MIN};
+use cluster_state::{Evidence, Sprt, state_machine::EVIDENCE_GAMES_MIN};
 use rules::Config;
 
 /// What is evaluated how.

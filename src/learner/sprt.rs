@@ -3,7 +3,7 @@
 //! Invariant: the unit is the set of games that share an opening, one per seat of the candidate (a pair with two seats).
 //! Games of a set are not independent, sets are.
 
-use raft::Sprt;
+use cluster_state::Sprt;
 
 /// The test's hypotheses and risks.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -166,7 +166,7 @@ impl Sets {
     /// The verdict, once there is one.
     #[must_use]
     pub fn sprt(&self, settings: &SprtSettings) -> Option<Sprt> {
-        let enough = self.games() >= raft::state_machine::EVIDENCE_GAMES_MIN;
+        let enough = self.games() >= cluster_state::state_machine::EVIDENCE_GAMES_MIN;
         let verdict = wald(self.llr(settings), settings.alpha, settings.beta).filter(|_| enough);
         match verdict {
             Some(true) => Some(Sprt::Accept),

@@ -6,8 +6,9 @@ use crate::{
     peer::{EVENTS_TOPIC, MODELS_TOPIC, NodeError, context::EVENTS_DIRECT_TOPIC},
     store::DataFolder,
 };
+use cluster_state::NodeId;
 use p2p::{IncomingRequest, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle, P2pInbox};
-use raft::{NodeId, RaftConfig, RaftHandle, Timing};
+use raft::{RaftConfig, RaftHandle, Timing};
 use std::sync::Arc;
 use tokio::{
     runtime::Handle,

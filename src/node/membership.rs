@@ -10,8 +10,9 @@ use crate::{
     peer::{Context, NodeError},
     store::DataFolder,
 };
+use cluster_state::{ClusterState, NodeId};
 use p2p::P2pHandle;
-use raft::{ClusterState, JoinError, NodeId, NodeInfo, RaftHandle};
+use raft::{JoinError, NodeInfo, RaftHandle};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 

@@ -16,7 +16,8 @@ use crate::{
     leader::training::{Pause, pauses},
     peer::{Context, Work},
 };
-use raft::{ClusterState, ConfigState, LeaseKind, LeaseSlot, Metrics, NodeId, Promotion, Role, Steering};
+use cluster_state::{ClusterState, ConfigState, LeaseKind, LeaseSlot, NodeId, Promotion, Steering};
+use raft::{Metrics, Role};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -308,7 +309,7 @@ pub async fn status(node: &Context, cluster: &str) -> Status {
     let quorum = metrics.voters.len() / 2 + 1;
     let leader = leader_view(&state, &metrics);
     let busy = node.hosts.all();
-    let view = |known: &Arc<raft::Node>| {
+    let view = |known: &Arc<cluster_state::Node>| {
         let left = || handover(&state, known.id, node.config.segment_copies);
         let handover = known.draining.is_some().then(left);
         let idle_ms = busy.get(&known.id).map(|at| millis(at.elapsed()));
@@ -387,7 +388,7 @@ fn leader_view(state: &ClusterState, metrics: &Metrics) -> Option<LeaderView> {
     })
 }
 
-fn node_view(node: &raft::Node, metrics: &Metrics, connected: bool) -> NodeView {
+fn node_view(node: &cluster_state::Node, metrics: &Metrics, connected: bool) -> NodeView {
     let leads = metrics.leader.as_ref().is_some_and(|(id, _)| *id == node.id);
     let role = match (leads, metrics.voters.contains(&node.id)) {
         (true, _) => "leader",

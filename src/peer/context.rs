@@ -27,12 +27,13 @@ use crate::{
     store::{DataFolder, PendingSegment, PendingSegments},
 };
 use cluster_state::command::RegisterSegment;
+use cluster_state::{ClusterState, Command, NodeId, Response};
 use p2p::{
     Class, P2pHandle,
     blobs::{BlobError, BlobStore},
     transfer::FetchLimits,
 };
-use raft::{ClusterState, Command, NodeId, ProposeError, RaftHandle, Response};
+use raft::{ProposeError, RaftHandle};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,

@@ -8,12 +8,12 @@ mod operator;
 
 use super::{Node, WorkError};
 use crate::config::DistributionConfig;
+use cluster_state::{ClusterState, NodeId};
 use p2p::{
     P2pHandle,
     blobs::BlobError,
     transfer::{FetchError, FetchLimits},
 };
-use raft::{ClusterState, NodeId};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
@@ -114,7 +114,7 @@ pub(crate) fn holders(state: &ClusterState, me: NodeId, ids: &BTreeSet<NodeId>) 
     let known = ids.iter().filter(|id| **id != me).filter_map(|id| state.nodes.get(id));
     let mut known: Vec<_> = known.collect();
     known.sort_by_key(|node| !node.online);
-    let holder = |node: &raft::Node| Holder {
+    let holder = |node: &cluster_state::Node| Holder {
         peer: node.peer_id.clone(),
         host: node.name.clone(),
         http: http::reachable(&node.http, &node.addrs),

@@ -7,7 +7,7 @@ use crate::{
     peer::{Context, WorkError, blocking},
     store::{PendingSegment, Segment, segment::SEGMENT_BYTES_MAX},
 };
-use raft::{ClusterState, NodeId};
+use cluster_state::{ClusterState, NodeId};
 use std::{
     collections::BTreeMap,
     sync::Arc,

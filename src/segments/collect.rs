@@ -5,7 +5,7 @@
 //! that somebody touched within the last day. What the cluster knows is asked of a quorum, not of a state that may be old.
 
 use crate::peer::{Context, WorkError, blocking};
-use raft::ClusterState;
+use cluster_state::ClusterState;
 use std::{
     collections::BTreeSet,
     time::{Duration, SystemTime},

@@ -16,8 +16,8 @@ use crate::{
 };
 use crate::{daemons::handlers::Handled, leader::placement::rendezvous};
 use cluster_state::command::AddSegmentHolder;
+use cluster_state::{ClusterState, Command, NodeId, Segment as Registered};
 use futures::StreamExt;
-use raft::{ClusterState, Command, NodeId, Segment as Registered};
 use retries::Quota;
 use std::{
     collections::BTreeSet,

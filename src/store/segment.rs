@@ -47,7 +47,7 @@ impl Source {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Selfplay => raft::state_machine::SELFPLAY_SOURCE,
+            Self::Selfplay => cluster_state::state_machine::SELFPLAY_SOURCE,
             Self::Evaluation => "evaluation",
         }
     }

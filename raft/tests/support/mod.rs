@@ -2,9 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "part of tests, but no test itself")]
 
 use cluster_state::command::SetLeader;
-use raft::{
-    Command, NoHook, NodeId, NodeInfo, RaftConfig, RaftHandle, Response, Timing, Transport, TransportError,
-};
+use cluster_state::{Command, NodeId, Response};
+use raft::{NoHook, NodeInfo, RaftConfig, RaftHandle, Timing, Transport, TransportError};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use std::{

@@ -5,7 +5,7 @@
 
 use super::{Advice, Recommendation};
 use crate::process::listen;
-use raft::ClusterState;
+use cluster_state::ClusterState;
 use std::{io, process::Stdio, time::Duration};
 use tokio::process::Command;
 

@@ -10,7 +10,7 @@ use crate::events::{
     log::{LogError, Logged, connect},
     runner::Effect,
 };
-use raft::{ClusterState, NodeId, Severity};
+use cluster_state::{ClusterState, NodeId, Severity};
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, path::Path, time::Duration};

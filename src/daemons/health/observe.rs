@@ -4,7 +4,7 @@
 //! does not flicker.
 
 use super::{Host, Standing, members};
-use raft::{ClusterState, NodeId};
+use cluster_state::{ClusterState, NodeId};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},

@@ -2,7 +2,7 @@
 
 use super::{Alert, Claim};
 use crate::daemons::supervisor::DaemonFailures;
-use raft::{ClusterState, Severity};
+use cluster_state::{ClusterState, Severity};
 
 /// What each kind of trouble may take from the score. As the existing system weighs nodes (40), circuits (25), errors (20)
 /// and recoveries (15): a circuit that is open is a champion that regressed here, an error a daemon's failure, and what

@@ -1,6 +1,6 @@
 //! What a host that drains still has to hand on. Pure: every node comes to the same from the state.
 
-use raft::{ClusterState, NodeId};
+use cluster_state::{ClusterState, NodeId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use wire::Hash;
@@ -57,7 +57,7 @@ pub fn handover(state: &ClusterState, node: NodeId, copies: usize) -> Handover {
 mod tests {
     use super::*;
     use crate::daemons::fixture::World;
-    use raft::LeaseKind;
+    use cluster_state::LeaseKind;
 
     fn check(world: &World, node: NodeId, copies: usize, expected: (usize, usize, usize)) {
         let Handover { leases, segments, models } = handover(&world.state, node, copies);

@@ -12,8 +12,8 @@ use crate::{
     },
     store::GameRecord,
 };
+use cluster_state::NodeId;
 use kernels::{AnyBackend, Backend as _, DeviceError};
-use raft::NodeId;
 use rules::Config;
 use std::{
     collections::BTreeMap,

@@ -13,7 +13,7 @@ use cluster_state::command::{
     ReportRegression, Rollback, SetBackpressure, SetCurriculum, SetDraining, SetFeedback, SetLeader,
     SetLearningRate, SetOnline, SetTarget, ThresholdReached,
 };
-use raft::{
+use cluster_state::{
     Evidence, Feedback, ModelInfo, Refusal, SelfplayTarget, Sprt, TrainingReport, state_machine::apply,
 };
 use std::collections::BTreeSet;
@@ -518,11 +518,11 @@ fn payloads_say_what_the_state_says() {
 #[test]
 fn in_the_largest_cluster_every_event_fits_its_envelope() {
     let mut life = started();
-    let nodes = raft::state_machine::NODES_MAX as u64;
+    let nodes = cluster_state::state_machine::NODES_MAX as u64;
     for id in 4..=nodes {
         let command = Command::RegisterNode(RegisterNode {
             peer_id: format!("peer-{id}"),
-            name: "h".repeat(raft::TEXT_BYTES_MAX),
+            name: "h".repeat(cluster_state::TEXT_BYTES_MAX),
             addrs: vec![],
             http: String::new(),
             version: String::new(),

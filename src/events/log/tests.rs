@@ -6,7 +6,8 @@ mod restored;
 use super::*;
 use crate::events::{EventHook, HostOnline, LeaderElected, Regression, TrainingProgress};
 use cluster_state::command::{RegisterNode, SetLeader};
-use raft::{ApplyHook, ClusterState, Command};
+use cluster_state::{ClusterState, Command};
+use raft::ApplyHook;
 use tempfile::TempDir;
 
 fn online(node: &str) -> Event {
@@ -325,7 +326,7 @@ fn a_snapshot_ends_the_wait_for_commands_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = (open(&folder, "a"), open(&folder, "b"));
     let mut state = ClusterState::default();
-    let response = raft::state_machine::apply(&mut state, 5, &register(1));
+    let response = cluster_state::state_machine::apply(&mut state, 5, &register(1));
     let mut hook = EventHook::new(400, Subscriptions::default());
     let mut connection = connect(&folder.path().join("a.db")).unwrap();
     let tx = connection.transaction().unwrap();
@@ -383,7 +384,7 @@ fn applied_commands_become_events_with_their_log_index() {
     let mut state = ClusterState::default();
     let leader = |at_ms| Command::SetLeader(SetLeader { node: 1, term: 3, at_ms });
     for (index, command) in (5u64..).zip(&[register(1), leader(2000), leader(2500)]) {
-        let response = raft::state_machine::apply(&mut state, index, command);
+        let response = cluster_state::state_machine::apply(&mut state, index, command);
         for _ in 0..2 {
             let tx = connection.transaction().unwrap();
             hook.on_apply(&tx, index, command, &response, &state).unwrap();
@@ -426,7 +427,7 @@ fn a_command_that_makes_no_event_stops_nothing() {
             boot: 1,
             at_ms,
         });
-        let response = raft::Response::Node { id: 1, came_online: true };
+        let response = cluster_state::Response::Node { id: 1, came_online: true };
         let tx = connection.transaction().unwrap();
         hook.on_apply(&tx, index, &command, &response, &state).unwrap();
         tx.commit().unwrap();
@@ -444,7 +445,7 @@ fn a_damaged_parked_event_stops_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = (open(&folder, "a"), open(&folder, "b"));
     let mut state = ClusterState::default();
-    let response = raft::state_machine::apply(&mut state, 5, &register(1));
+    let response = cluster_state::state_machine::apply(&mut state, 5, &register(1));
     let apply = |name: &str| {
         let mut connection = connect(&folder.path().join(name)).unwrap();
         let tx = connection.transaction().unwrap();
@@ -468,7 +469,7 @@ fn an_event_that_follows_a_command_waits_until_it_is_applied() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = (open(&folder, "a"), open(&folder, "b"));
     let mut state = ClusterState::default();
-    let response = raft::state_machine::apply(&mut state, 5, &register(1));
+    let response = cluster_state::state_machine::apply(&mut state, 5, &register(1));
     let apply = |name: &str| {
         let mut connection = connect(&folder.path().join(name)).unwrap();
         let tx = connection.transaction().unwrap();
@@ -492,9 +493,9 @@ fn the_first_command_after_a_snapshot_is_compared_with_it() {
     let mut connection = connect(&folder.path().join("a.db")).unwrap();
     let mut hook = EventHook::new(400, Subscriptions::default());
     let mut state = ClusterState::default();
-    raft::state_machine::apply(&mut state, 1, &register(1));
-    raft::state_machine::apply(&mut state, 2, &register(2));
-    raft::state_machine::apply(
+    cluster_state::state_machine::apply(&mut state, 1, &register(1));
+    cluster_state::state_machine::apply(&mut state, 2, &register(2));
+    cluster_state::state_machine::apply(
         &mut state,
         3,
         &Command::SetLeader(SetLeader { node: 1, term: 3, at_ms: 2000 }),
@@ -502,7 +503,7 @@ fn the_first_command_after_a_snapshot_is_compared_with_it() {
     let tx = connection.transaction().unwrap();
     hook.on_snapshot(&tx, &state).unwrap();
     let command = Command::SetLeader(SetLeader { node: 2, term: 4, at_ms: 3000 });
-    let response = raft::state_machine::apply(&mut state, 4, &command);
+    let response = cluster_state::state_machine::apply(&mut state, 4, &command);
     hook.on_apply(&tx, 4, &command, &response, &state).unwrap();
     tx.commit().unwrap();
     let elected = log.newest("LEADER_ELECTED").unwrap().unwrap().event;

@@ -6,9 +6,10 @@ use crate::events::{
     log::{self, EventLog, Logged, Subscriptions},
     runner::{Effect, HandlerError, Handlers, Handling, Runner},
 };
+use cluster_state::{ClusterState, Command};
 use futures::FutureExt;
 use p2p::Signer;
-use raft::{ApplyHook, ClusterState, Command};
+use raft::ApplyHook;
 use rusqlite::{Connection, TransactionBehavior};
 use std::{
     collections::HashMap,
@@ -103,7 +104,7 @@ impl Node {
     pub(super) fn apply(&mut self, command: &Command) {
         let Some(Alive { machine, hook, .. }) = &mut self.alive else { return };
         let index = self.applied as u64 + 1;
-        let response = raft::state_machine::apply(&mut self.state, index, command);
+        let response = cluster_state::state_machine::apply(&mut self.state, index, command);
         let tx = machine.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
         hook.on_apply(&tx, index, command, &response, &self.state).unwrap();
         // The hook has the machine's clock.

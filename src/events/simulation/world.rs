@@ -8,8 +8,8 @@ use super::{
     oracle::{Oracle, all},
 };
 use crate::{clock, daemons::fixture, events::envelope::EventId};
+use cluster_state::Command;
 use p2p::Signer;
-use raft::Command;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use std::{

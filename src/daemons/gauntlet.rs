@@ -11,22 +11,16 @@ use crate::{
         arena::Model,
         evaluation::{self, Job},
     },
-    peer::{Context, EvaluationActivity, WorkError, blocking},
-    store::{GameRecord, PendingSegment, SEGMENT_GAMES_MAX, Segment, Source},
+    peer::{Context, EvaluationActivity, WorkError},
+    segments::{close::close, register::acknowledge_in_time},
+    store::{GameRecord, SEGMENT_GAMES_MAX, Source},
 };
 use cluster_state::command::CompleteEvaluation;
 use cluster_state::{ClusterState, Command, Lease, LeaseKind};
 use kernels::{Backend as _, Network};
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use wire::Hash;
-
-/// How long the games may take to be acknowledged, and between attempts.
-const PATIENCE: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs until the shutdown.
 pub async fn run(node: Context) -> Result<(), WorkError> {
@@ -110,42 +104,11 @@ async fn record(
 ) -> Result<Vec<Hash>, WorkError> {
     let mut names = Vec::new();
     for part in games.chunks(SEGMENT_GAMES_MAX) {
-        let pending = store(node, key, Source::Evaluation, candidate, part.to_vec()).await?;
-        cancel.run_until_cancelled(acknowledge(node, &pending)).await.ok_or(WorkError::Stopped)??;
+        let pending = close(node, key, Source::Evaluation, candidate, part.to_vec()).await?;
+        cancel.run_until_cancelled(acknowledge_in_time(node, &pending)).await.ok_or(WorkError::Stopped)??;
         names.push(pending.hash);
     }
     Ok(names)
-}
-
-/// Tries for a while: while a leader or the second holder is replaced, minutes of games are not to be thrown away.
-async fn acknowledge(node: &Context, pending: &PendingSegment) -> Result<(), WorkError> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match node.acknowledge(pending).await {
-            Err(error) if Instant::now() < deadline => {
-                tracing::info!(segment = pending.hash.short(), %error, "not acknowledged yet");
-                tokio::time::sleep(PAUSE).await;
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
-/// Closes a segment: synced here, and listed to be acknowledged.
-pub(super) async fn store(
-    node: &Context,
-    key: &str,
-    source: Source,
-    model: Hash,
-    games: Vec<GameRecord>,
-) -> Result<PendingSegment, WorkError> {
-    let (config_key, me) = (key.to_owned(), node.id);
-    let segment = blocking(move || Segment::build(&config_key, source, model, me, games)).await??;
-    let pending = PendingSegment::from(&segment);
-    node.keep(segment.into_bytes()).await?;
-    let (table, row) = (Arc::clone(&node.pending), pending.clone());
-    blocking(move || table.add_pending(&row)).await??;
-    Ok(pending)
 }
 
 /// Shows the evaluation in the node's activity while it lasts.

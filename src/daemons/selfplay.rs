@@ -10,7 +10,6 @@ mod runner;
 use self::runner::{OnHost, Runner, Searcher};
 use super::{
     cache,
-    gauntlet::store,
     health::{Host, View},
 };
 use crate::{
@@ -18,7 +17,8 @@ use crate::{
     devices::number_of,
     learner::waves,
     peer::{Context, WorkError},
-    store::{GameRecord, Player, Source},
+    segments::close::close_selfplay,
+    store::{GameRecord, Player},
 };
 use cluster_state::{ClusterState, LeaseKind, NodeId};
 use futures::future::try_join_all;
@@ -281,7 +281,11 @@ async fn collect(node: &Context, mut finished: mpsc::Receiver<GameRecord>) -> Re
         let due = |began: Instant, games: &[GameRecord]| {
             ended || games.len() >= games_max || began.elapsed() >= age_max
         };
-        close_due(&mut open, due, |key, model, games| close(Arc::clone(node), key, model, games)).await?;
+        let close = |key: String, model, games| {
+            let node = Arc::clone(node);
+            async move { close_selfplay(&node, &key, model, games).await }
+        };
+        close_due(&mut open, due, close).await?;
         if ended {
             return Ok(());
         }
@@ -308,14 +312,6 @@ async fn close_due<F: Future<Output = Result<(), WorkError>>>(
         }
     }
     outcome
-}
-
-/// Keeps the games and tells of them; then they may be acknowledged.
-async fn close(node: Context, key: String, model: Hash, games: Vec<GameRecord>) -> Result<(), WorkError> {
-    store(&node, &key, Source::Selfplay, model, games).await?;
-    crate::segments::tell::tell(&node).await?;
-    node.nudge.notify_one();
-    Ok(())
 }
 
 #[cfg(test)]

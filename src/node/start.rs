@@ -20,8 +20,8 @@ use crate::{
     devices::Devices,
     events::{log::EventLog, runner::Runner},
     http::{self, Front},
-    peer::{Activity, Context, Node, NodeError, control, exchange},
-    segments::copy::Retries,
+    peer::{Activity, Context, Node, NodeError, control, exchange, quota::UnregisteredQuota},
+    segments::{copy::Retries, keep},
     store::{self, DataFolder, DbError, PendingSegments, Runtime, folder},
 };
 use p2p::{P2pError, Signer};
@@ -193,7 +193,7 @@ async fn live(
         nudge: Notify::new(),
         networks: Networks::default(),
         retries: Retries::default(),
-        strays: control::Strays::default(),
+        strays: UnregisteredQuota::default(),
         cluster: watch::Sender::new(Arc::default()),
         activity: Activity::default(),
         hosts: Hosts::default(),
@@ -215,7 +215,7 @@ async fn live(
     tasks.spawn(exchange::repair(Arc::clone(&node), gap));
     tasks.spawn(exchange::follow(Arc::clone(&node), quorum));
     tasks.spawn(node.runner.clone().run(Arc::clone(&node.events)));
-    tasks.spawn(control::serve(Arc::clone(&node), inbox.control));
+    tasks.spawn(control::serve(Arc::clone(&node), inbox.control, keep::keeper(&node)));
     start_daemons(&node, tasks);
     front.open(Arc::clone(&node));
     tracing::info!(node = id, peer = me.peer_id, %http, "running");

@@ -66,7 +66,7 @@ impl Follower {
         let state = node.raft.local();
         let known = state.node_of_peer(&from).is_some() && state.config(&manifest.config_key).is_some();
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return };
-        let room = node.strays.room(&from, |hash| state.models.contains_key(hash));
+        let room = node.strays.left(&from, |hash| state.models.contains_key(hash));
         if !known || manifest.size > room.min(CHECKPOINT_BYTES_MAX as u64) {
             return;
         }
@@ -74,7 +74,7 @@ impl Follower {
         self.fetching.spawn(async move {
             let fetch = node.fetch(manifest.model, Some(manifest.size), vec![from.clone()]);
             match node.shutdown.run_until_cancelled(fetch).await {
-                Some(Ok(())) => node.strays.keep(&from, manifest.model, manifest.size),
+                Some(Ok(())) => node.strays.add(&from, manifest.model, manifest.size),
                 Some(Err(error)) => {
                     tracing::debug!(model = manifest.model.short(), %error, "no head start");
                 }

@@ -3,13 +3,8 @@
 //! Invariant: an event is in the log before anybody hears of it, and bytes are verified and synced before anybody
 //! is told that they are here.
 
-use super::{
-    activity::Activity,
-    control::{Control, Strays},
-    error::WorkError,
-};
+use super::{activity::Activity, error::WorkError, quota::UnregisteredQuota};
 use crate::{
-    clock::now_ms,
     compute::DelayGauge,
     config::Config,
     daemons::{
@@ -24,18 +19,17 @@ use crate::{
         runner::Runner,
     },
     segments::copy::Retries,
-    store::{DataFolder, PendingSegment, PendingSegments},
+    store::{DataFolder, PendingSegments},
 };
-use cluster_state::command::RegisterSegment;
-use cluster_state::{ClusterState, Command, NodeId, Response};
+use cluster_state::{Command, NodeId, Response};
 use p2p::{
-    Class, P2pHandle,
+    P2pHandle,
     blobs::{BlobError, BlobStore},
     transfer::FetchLimits,
 };
 use raft::{ProposeError, RaftHandle};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
@@ -53,8 +47,6 @@ pub(crate) const EVENTS_DIRECT_TOPIC: &str = "ringrift/events/1/direct";
 const CONTENT_BYTES_MAX: u64 = kernels::CHECKPOINT_BYTES_MAX as u64;
 /// How long a fetch may take before it is tried again; what arrived is kept.
 const FETCH: Duration = Duration::from_secs(120);
-/// How long another node may take to fetch and check a segment.
-const KEEP: Duration = Duration::from_secs(20);
 
 /// Everything a daemon may use.
 pub struct Node {
@@ -89,7 +81,7 @@ pub struct Node {
     /// Segments that could not be copied.
     pub retries: Retries,
     /// What others had this node keep and the cluster does not know.
-    pub(crate) strays: Strays,
+    pub(crate) strays: UnregisteredQuota,
     /// The cluster as this node sees it; `health` keeps it.
     pub cluster: watch::Sender<Arc<View>>,
     /// What goes on here, for people.
@@ -251,54 +243,6 @@ impl Node {
     pub async fn keep(&self, bytes: Vec<u8>) -> Result<Hash, WorkError> {
         let blobs = self.blobs.clone();
         Ok(blocking(move || blobs.put(&bytes)).await??)
-    }
-
-    /// Has a segment synced on another node and registered: acknowledged, once this returns without an error.
-    ///
-    /// # Errors
-    /// [`WorkError`]; the segment stays pending, and asking again is harmless.
-    pub async fn acknowledge(&self, segment: &PendingSegment) -> Result<(), WorkError> {
-        let state = self.raft.local();
-        let mut holders = vec![self.id];
-        if state.required_segment_holders() > 1 {
-            holders.push(self.keep_elsewhere(&state, segment.hash).await?);
-        }
-        let command = Command::RegisterSegment(RegisterSegment {
-            hash: segment.hash,
-            config_key: segment.config_key.clone(),
-            games: segment.games,
-            samples: segment.samples,
-            source: segment.source.as_str().to_owned(),
-            model: segment.model,
-            holders,
-            at_ms: now_ms(),
-        });
-        self.propose(command).await?;
-        let (table, hash) = (Arc::clone(&self.pending), segment.hash);
-        blocking(move || table.acknowledged(&hash)).await??;
-        Ok(())
-    }
-
-    /// Asks the other online nodes in the order of their ids, from this one on, until one has synced the content. Those
-    /// that drain are asked last.
-    async fn keep_elsewhere(&self, state: &ClusterState, hash: Hash) -> Result<NodeId, WorkError> {
-        let order: BTreeMap<(bool, bool, NodeId), &str> = state
-            .online()
-            .filter(|node| node.id != self.id && self.p2p.is_connected(&node.peer_id))
-            .map(|node| ((node.draining.is_some(), node.id < self.id, node.id), node.peer_id.as_str()))
-            .collect();
-        let mut trouble = "no other node is connected".to_owned();
-        for ((_, _, id), peer) in order {
-            let request = Control::Keep { hash }.encode()?;
-            match self.p2p.request(Class::Control, peer, request, KEEP).await {
-                Ok(answer) => match Control::read_kept(&answer) {
-                    Ok(()) => return Ok(id),
-                    Err(error) => trouble = format!("{}: {error}", node_name(id)),
-                },
-                Err(error) => trouble = format!("{}: {error}", node_name(id)),
-            }
-        }
-        Err(WorkError::NoSecondCopy(trouble))
     }
 }
 

@@ -1,15 +1,12 @@
 //! What nodes ask of each other beside Raft and content.
 //!
-//! Invariant: a request is answered with `Kept` only after the segment passed the rules and is synced here.
+//! Invariant: a request of one kind never waits for requests of another, and every request is answered or dropped at once.
 
 use super::{context::Context, error::WorkError, exchange, letters};
-use crate::store::{Segment, segment::SEGMENT_BYTES_MAX};
+use futures::future::BoxFuture;
 use p2p::IncomingRequest;
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::Arc;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
@@ -21,9 +18,6 @@ const REQUEST: u8 = 0x51;
 const ANSWER: u8 = 0x52;
 /// Largest request or answer.
 const BYTES_MAX: usize = 4096;
-/// Of what the cluster does not know, this many bytes and contents are kept for each member.
-const STRAY_BYTES_MAX: u64 = 512 << 20;
-const STRAYS_MAX: usize = 1024;
 /// Requests of a kind that are served at once. One to keep a segment may take long, for it is fetched.
 const KEEPS_MAX: usize = 8;
 const QUESTIONS_MAX: usize = 8;
@@ -112,8 +106,11 @@ impl Control {
     }
 }
 
+/// Keeps a segment for a peer: called with the peer and the segment. It succeeds once the segment is checked and synced.
+pub(crate) type Keeper = Arc<dyn Fn(String, Hash) -> BoxFuture<'static, Result<(), WorkError>> + Send + Sync>;
+
 /// Answers the requests of other nodes until the shutdown.
-pub(crate) async fn serve(node: Context, mut requests: mpsc::Receiver<IncomingRequest>) {
+pub(crate) async fn serve(node: Context, mut requests: mpsc::Receiver<IncomingRequest>, keeper: Keeper) {
     let permits = Permits::new();
     let mut served = JoinSet::new();
     while let Some(Some(request)) = node.shutdown.run_until_cancelled(requests.recv()).await {
@@ -127,7 +124,7 @@ pub(crate) async fn serve(node: Context, mut requests: mpsc::Receiver<IncomingRe
             }
             continue;
         };
-        let node = Arc::clone(&node);
+        let (node, keeper) = (Arc::clone(&node), Arc::clone(&keeper));
         served.spawn(async move {
             let other = match kind {
                 Kind::Question => Some(exchange::answer(&node, &request.from, &request.bytes).await),
@@ -143,7 +140,7 @@ pub(crate) async fn serve(node: Context, mut requests: mpsc::Receiver<IncomingRe
                 return;
             }
             let answer = match wire::decode::<Control, BYTES_MAX>(REQUEST, &request.bytes) {
-                Ok(Control::Keep { hash }) => match keep(&node, &request.from, hash).await {
+                Ok(Control::Keep { hash }) => match keeper(request.from.clone(), hash).await {
                     Ok(()) => Answer::Kept,
                     Err(error) => {
                         tracing::warn!(from = request.from, %hash, %error, "a segment was not kept");
@@ -168,73 +165,6 @@ fn reply(request: IncomingRequest, answer: Answer) {
         // Whoever asked may have given up.
         let _ = request.reply.send(answer);
     }
-}
-
-/// What peers had this node keep that the cluster did not know at the time: a bound on what each may ask. What this
-/// process does not remember, it collects when it is old.
-#[derive(Default)]
-pub(crate) struct Strays(Mutex<BTreeMap<String, BTreeMap<Hash, u64>>>);
-
-impl Strays {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<Hash, u64>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Bytes that a peer may have us keep now. What is `known` by now counts no more.
-    pub(crate) fn room(&self, peer: &str, known: impl Fn(&Hash) -> bool) -> u64 {
-        let mut all = self.lock();
-        let Some(kept) = all.get_mut(peer) else { return STRAY_BYTES_MAX };
-        kept.retain(|hash, _| !known(hash));
-        if kept.len() >= STRAYS_MAX {
-            return 0;
-        }
-        STRAY_BYTES_MAX.saturating_sub(kept.values().sum())
-    }
-
-    pub(crate) fn keep(&self, peer: &str, hash: Hash, size: u64) {
-        self.lock().entry(peer.to_owned()).or_default().insert(hash, size);
-    }
-
-    fn gone(&self, peer: &str, hash: &Hash) {
-        if let Some(kept) = self.lock().get_mut(peer) {
-            kept.remove(hash);
-        }
-    }
-}
-
-async fn keep(node: &Context, from: &str, hash: Hash) -> Result<(), WorkError> {
-    let state = node.raft.local();
-    let owner = state.node_of_peer(from).ok_or_else(|| WorkError::Stranger(from.to_owned()))?.id;
-    // From now on it is not old, so that it is not collected before it is registered.
-    let blobs = node.blobs.clone();
-    super::context::blocking(move || blobs.touch(hash)).await??;
-    let stored = node.stored(hash).await?;
-    // What was here before, or is known by that name, is not ours to remove: it may be a model.
-    let ours = stored.is_none() && !state.models.contains_key(&hash) && state.segments.get(&hash).is_none();
-    let bytes = match stored {
-        Some(bytes) => bytes,
-        None => {
-            let known = |hash: &Hash| state.models.contains_key(hash) || state.segments.get(hash).is_some();
-            let room = node.strays.room(from, known).min(SEGMENT_BYTES_MAX as u64);
-            if room == 0 {
-                return Err(WorkError::TooMuch(from.to_owned()));
-            }
-            node.bring(hash, None, room, &BTreeSet::from([owner])).await?;
-            let bytes = node.stored(hash).await?.ok_or(WorkError::Missing(hash))?;
-            node.strays.keep(from, hash, bytes.len() as u64);
-            bytes
-        }
-    };
-    let checked = super::context::blocking(move || Segment::open(bytes).map(|_| ())).await?;
-    if let Err(error) = checked {
-        if ours {
-            node.strays.gone(from, &hash);
-            let blobs = node.blobs.clone();
-            super::context::blocking(move || blobs.remove(hash)).await??;
-        }
-        return Err(error.into());
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -269,23 +199,5 @@ mod tests {
         assert_eq!([keeps.len(), asks.len(), questions.len()], [KEEPS_MAX, ASKS_MAX, QUESTIONS_MAX]);
         drop(questions);
         assert!(permits.take(Kind::Question).is_some() && permits.take(Kind::Control).is_none());
-    }
-
-    #[test]
-    fn a_member_can_have_only_so_much_kept_that_nobody_knows() {
-        let strays = Strays::default();
-        let name = |number: usize| Hash::of(&number.to_le_bytes());
-        let room = |peer, known: &[Hash]| strays.room(peer, |hash| known.contains(hash));
-        assert_eq!(room("a", &[]), STRAY_BYTES_MAX);
-        strays.keep("a", name(1), STRAY_BYTES_MAX - 10);
-        strays.keep("a", name(2), 4);
-        assert_eq!(room("a", &[]), 6);
-        strays.keep("a", name(3), 60);
-        assert_eq!((room("a", &[]), room("b", &[])), (0, STRAY_BYTES_MAX));
-        assert_eq!(room("a", &[name(1), name(2)]), STRAY_BYTES_MAX - 60, "registered since");
-        strays.gone("a", &name(3));
-        assert_eq!(room("a", &[]), STRAY_BYTES_MAX);
-        (0..STRAYS_MAX).for_each(|number| strays.keep("a", name(number), 0));
-        assert_eq!(room("a", &[]), 0);
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod control;
 pub(crate) mod error;
 pub(crate) mod exchange;
 pub mod letters;
+pub(crate) mod quota;
 pub(crate) mod transfer;
 
 pub use activity::{Activity, EvaluationActivity, SelfplayActivity, TrainingActivity, Work};

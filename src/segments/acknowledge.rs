@@ -75,7 +75,7 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
                 blocking(move || table.acknowledged(&segment.hash)).await??;
                 continue;
             }
-            match node.shutdown.run_until_cancelled(node.acknowledge(&segment)).await {
+            match node.shutdown.run_until_cancelled(super::register::acknowledge(&node, &segment)).await {
                 None => return Ok(()),
                 Some(Ok(())) => {
                     node.activity.update(|work| {

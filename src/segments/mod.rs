@@ -3,6 +3,9 @@
 //! Invariant: a segment is acknowledged only when two disks have it and Raft knows it.
 
 pub mod acknowledge;
+pub(crate) mod close;
 pub mod collect;
 pub mod copy;
-pub(crate) mod tell;
+pub(crate) mod keep;
+pub(crate) mod register;
+mod tell;

@@ -1,0 +1,106 @@
+//! Acknowledges one segment: a second disk first, then Raft, then the list.
+//!
+//! Invariant: the cluster learns of a segment only after as many nodes have synced it as the cluster requires, and the list
+//! forgets it only after the cluster has learned of it. Whenever the process is killed, asking again is harmless.
+
+use crate::{
+    clock::now_ms,
+    events::caused::node_name,
+    peer::{Context, WorkError, blocking, control::Control},
+    store::{PendingSegment, PendingSegments},
+};
+use cluster_state::{ClusterState, Command, NodeId, command::RegisterSegment};
+use p2p::Class;
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use wire::Hash;
+
+/// How long another node may take to fetch and check a segment.
+const KEEP: Duration = Duration::from_secs(20);
+/// How long [`acknowledge_in_time`] tries, and between its attempts.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Has a segment synced on another node and registered: acknowledged, once this returns without an error.
+///
+/// # Errors
+/// [`WorkError`]; the segment stays pending, and asking again is harmless.
+pub(crate) async fn acknowledge(node: &Context, segment: &PendingSegment) -> Result<(), WorkError> {
+    let holders = async {
+        let state = node.raft.local();
+        let mut holders = vec![node.id];
+        if state.required_segment_holders() > 1 {
+            holders.push(keep_elsewhere(node, &state, segment.hash).await?);
+        }
+        Ok(holders)
+    };
+    let register = async |command| node.propose(command).await.map(drop).map_err(WorkError::from);
+    in_order(&node.pending, segment, holders, register).await
+}
+
+/// Tries for a while: while a leader or the second holder is replaced, minutes of games are not to be thrown away.
+///
+/// # Errors
+/// [`WorkError`] of the last attempt; the segment stays pending.
+pub(crate) async fn acknowledge_in_time(node: &Context, segment: &PendingSegment) -> Result<(), WorkError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match acknowledge(node, segment).await {
+            Err(error) if Instant::now() < deadline => {
+                tracing::info!(segment = segment.hash.short(), %error, "not acknowledged yet");
+                tokio::time::sleep(PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// The steps in the order on which the promise rests: `holders` have the segment, `register` tells the cluster, and only
+/// then the list forgets it.
+pub(super) async fn in_order(
+    list: &Arc<PendingSegments>,
+    segment: &PendingSegment,
+    holders: impl Future<Output = Result<Vec<NodeId>, WorkError>>,
+    register: impl AsyncFnOnce(Command) -> Result<(), WorkError>,
+) -> Result<(), WorkError> {
+    let holders = holders.await?;
+    register(Command::RegisterSegment(RegisterSegment {
+        hash: segment.hash,
+        config_key: segment.config_key.clone(),
+        games: segment.games,
+        samples: segment.samples,
+        source: segment.source.as_str().to_owned(),
+        model: segment.model,
+        holders,
+        at_ms: now_ms(),
+    }))
+    .await?;
+    let (list, hash) = (Arc::clone(list), segment.hash);
+    blocking(move || list.acknowledged(&hash)).await??;
+    Ok(())
+}
+
+/// Asks the other online nodes in the order of their ids, from this one on, until one has synced the content. Those
+/// that drain are asked last.
+async fn keep_elsewhere(node: &Context, state: &ClusterState, hash: Hash) -> Result<NodeId, WorkError> {
+    let order: BTreeMap<(bool, bool, NodeId), &str> = state
+        .online()
+        .filter(|other| other.id != node.id && node.p2p.is_connected(&other.peer_id))
+        .map(|other| ((other.draining.is_some(), other.id < node.id, other.id), other.peer_id.as_str()))
+        .collect();
+    let mut trouble = "no other node is connected".to_owned();
+    for ((_, _, id), peer) in order {
+        let request = Control::Keep { hash }.encode()?;
+        match node.p2p.request(Class::Control, peer, request, KEEP).await {
+            Ok(answer) => match Control::read_kept(&answer) {
+                Ok(()) => return Ok(id),
+                Err(error) => trouble = format!("{}: {error}", node_name(id)),
+            },
+            Err(error) => trouble = format!("{}: {error}", node_name(id)),
+        }
+    }
+    Err(WorkError::NoSecondCopy(trouble))
+}

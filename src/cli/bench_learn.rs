@@ -11,11 +11,11 @@ use crate::{
     leader::scheduler,
     learner::{
         ReplayWindow,
-        arena::{Arena, ArenaSettings, Contestant, Model},
+        arena::{Arena, ArenaSettings, Contestant, ModelPlayer},
         seeded,
         selfplay::Selfplay,
         sprt::{Sets, wilson},
-        train::{self, Job},
+        train::{self, TrainingJob},
     },
     store::{GameKind, GameRecord},
 };
@@ -110,9 +110,9 @@ fn cpu_seconds() -> anyhow::Result<f64> {
     Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
 }
 
-fn model(bytes: &[u8], config: Config, backend: &AnyBackend) -> anyhow::Result<Model> {
+fn model(bytes: &[u8], config: Config, backend: &AnyBackend) -> anyhow::Result<ModelPlayer> {
     let network = Arc::new(Checkpoint::for_config(bytes, config)?.network);
-    Ok(Model { hash: Hash::of(bytes), evaluator: backend.any_evaluator(network) })
+    Ok(ModelPlayer { hash: Hash::of(bytes), evaluator: backend.any_evaluator(network) })
 }
 
 /// Runs the command.
@@ -238,7 +238,7 @@ impl<'a> Learner<'a> {
             self.window.add(game)?;
         }
         let new_positions = (self.window.training_added() - before) as usize;
-        let job = Job {
+        let job = TrainingJob {
             parent: &self.newest,
             settings: &self.settings.training,
             new_positions,
@@ -285,7 +285,8 @@ impl<'a> Learner<'a> {
     fn play(&mut self, simulations: u32) -> anyhow::Result<Vec<GameRecord>> {
         let quota = (self.settings.training.threshold_games as usize).div_ceil(self.tables.len());
         for (number, table) in self.tables.iter_mut().enumerate() {
-            let Model { hash, evaluator } = model(&self.newest, self.args.config, &self.devices.get(number))?;
+            let ModelPlayer { hash, evaluator } =
+                model(&self.newest, self.args.config, &self.devices.get(number))?;
             table.set_model(hash, evaluator, simulations);
         }
         let play = |table: &mut Selfplay| {

@@ -283,7 +283,7 @@ impl<T: Judged> Table for Session<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{learner::arena::Model, search::Uniform};
+    use crate::{learner::arena::ModelPlayer, search::Uniform};
     use wire::Hash;
 
     fn talk(lines: &[u8]) -> Vec<String> {
@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn a_model_searches() {
         let mut engine = Engine::new();
-        let model = Model { hash: Hash::of(b"m"), evaluator: Box::new(Uniform) };
+        let model = ModelPlayer { hash: Hash::of(b"m"), evaluator: Box::new(Uniform) };
         engine.player = Some(("m".to_owned(), Contestant::Model(model)));
         let answer = engine.answer("go 16 m").unwrap();
         assert!(answer.starts_with("move P:"), "{answer}");

@@ -1,6 +1,6 @@
 //! Players as people name them: `random`, `heuristic` or the path of a model.
 
-use crate::learner::arena::{Contestant, Model};
+use crate::learner::arena::{Contestant, ModelPlayer};
 use ::rules::Board;
 use anyhow::{Context as _, bail};
 use kernels::{Checkpoint, CpuEvaluator};
@@ -11,7 +11,7 @@ use wire::Hash;
 ///
 /// # Errors
 /// If the file is no usable checkpoint, or one for another kind of board.
-pub(super) fn load_model(path: &Path, board: Board) -> anyhow::Result<Model> {
+pub(super) fn load_model(path: &Path, board: Board) -> anyhow::Result<ModelPlayer> {
     if !path.is_file() {
         bail!("{}: no such file (a player is random, heuristic or the path of a model)", path.display());
     }
@@ -23,7 +23,7 @@ pub(super) fn load_model(path: &Path, board: Board) -> anyhow::Result<Model> {
         bail!("{} is for {} and cannot play on {board}", path.display(), header.config);
     }
     let evaluator = CpuEvaluator::new(Arc::new(checkpoint.network));
-    Ok(Model { hash: Hash::of(&bytes), evaluator: Box::new(evaluator) })
+    Ok(ModelPlayer { hash: Hash::of(&bytes), evaluator: Box::new(evaluator) })
 }
 
 /// The player of that name, on `board`.

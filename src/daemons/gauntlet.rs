@@ -8,8 +8,8 @@ use crate::{
     devices::parallel_games,
     events::caused,
     learner::{
-        arena::Model,
-        evaluation::{self, Job},
+        arena::ModelPlayer,
+        evaluation::{self, EvaluationJob},
     },
     peer::{Context, EvaluationActivity, WorkError},
     segments::{close::close, register::acknowledge_in_time},
@@ -39,7 +39,7 @@ async fn evaluate(node: Context, lease: Lease, cancel: CancellationToken) -> Res
     let (watched, opponent) = (before.is_some(), before.unwrap_or(config.champion));
     let _shown = Shown::new(&node, &lease);
     let backend = node.devices.of(LeaseKind::Evaluation);
-    let job = Job {
+    let job = EvaluationJob {
         config: game,
         settings: node.config.evaluation.clone(),
         // As many as self-play has unless told otherwise. More would be played than a verdict needs.
@@ -64,7 +64,7 @@ async fn evaluate(node: Context, lease: Lease, cancel: CancellationToken) -> Res
     let stop = cancel.clone();
     let done = compute::spawn("gauntlet", move || {
         let play = if watched { evaluation::watch } else { evaluation::evaluate };
-        let model = |hash, network| Model { hash, evaluator: backend.any_evaluator(network) };
+        let model = |hash, network| ModelPlayer { hash, evaluator: backend.any_evaluator(network) };
         let players = (model(candidate, players.0), model(opponent, players.1));
         play(&job, players.0, players.1, &|| stop.is_cancelled(), &mut |progress| {
             watcher.activity.update(|work| {

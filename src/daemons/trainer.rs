@@ -7,7 +7,7 @@ use crate::{
     events::{Event, TrainingProgress, caused},
     learner::{
         ReplayWindow,
-        train::{self, Job, Progress},
+        train::{self, RunProgress, TrainingJob},
     },
     peer::{Context, Manifest, TrainingActivity, WorkError, announce, blocking},
     store::{Segment, paths},
@@ -92,10 +92,10 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
         "training"
     );
 
-    let (reports, mut progress) = mpsc::channel::<Progress>(16);
+    let (reports, mut progress) = mpsc::channel::<RunProgress>(16);
     let (seed, stop) = (lease.id ^ node.config.seed, cancel.clone());
     let mut done = compute::spawn("trainer", move || {
-        let job = Job { parent: &parent, settings: &settings, new_positions, data_index, seed };
+        let job = TrainingJob { parent: &parent, settings: &settings, new_positions, data_index, seed };
         // A report that nobody has read yet is superseded by the next.
         let mut report = |progress| {
             let _ = reports.try_send(progress);

@@ -4,7 +4,7 @@
 //! seat in turn while copies of the second take the others; so the luck of the opening and of the seat cancels. A win
 //! belongs to the person, wherever the pie rule has put them. Neither search is noisy.
 
-use super::game::{Game, GameError, person};
+use super::game::{GameError, LiveGame, person};
 use crate::{
     search::{AnyEvaluator, Judged, Search, SearchSettings, heuristic, random},
     store::{GameKind, GameRecord, Player},
@@ -14,7 +14,7 @@ use rules::{Config, Move, playout::Choices, with_board};
 use wire::Hash;
 
 /// A network that plays.
-pub struct Model {
+pub struct ModelPlayer {
     /// Hash of its checkpoint.
     pub hash: Hash,
     /// The network.
@@ -24,7 +24,7 @@ pub struct Model {
 /// Somebody who plays.
 pub enum Contestant {
     /// Searches with a network.
-    Model(Model),
+    Model(ModelPlayer),
     /// Plays uniformly random legal moves.
     Random,
     /// Looks one step ahead.
@@ -72,7 +72,7 @@ const OPENING: (usize, usize) = (2, 8);
 
 /// A set of games.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Set {
+pub struct GameSet {
     /// Games that the first player won.
     pub wins: u32,
     /// The games, by the first player's seat at the start.
@@ -81,12 +81,12 @@ pub struct Set {
 
 /// A match between two players.
 pub struct Arena {
-    games: Box<dyn Runner>,
+    games: Box<dyn AnyArena>,
 }
 
-/// [`Games`] of any board.
-trait Runner: Send {
-    fn step(&mut self, contestants: [&mut Contestant; 2]) -> Vec<Set>;
+/// [`ArenaGames`] of any board.
+trait AnyArena: Send {
+    fn step(&mut self, contestants: [&mut Contestant; 2]) -> Vec<GameSet>;
     fn finished(&self) -> bool;
     fn aborted(&self) -> u64;
 }
@@ -95,15 +95,15 @@ impl Arena {
     /// A match that has not begun.
     #[must_use]
     pub fn new(config: Config, settings: ArenaSettings) -> Self {
-        let games: Box<dyn Runner> =
-            with_board!(config.board, T => Box::new(Games::<T>::new(config, settings)));
+        let games: Box<dyn AnyArena> =
+            with_board!(config.board, T => Box::new(ArenaGames::<T>::new(config, settings)));
         Self { games }
     }
 
     /// Advances every game by one evaluation and returns the sets that are complete, in the order in which they were
     /// begun: short games would otherwise count first. The contestants are the same at every step.
     #[must_use]
-    pub fn step(&mut self, first: &mut Contestant, second: &mut Contestant) -> Vec<Set> {
+    pub fn step(&mut self, first: &mut Contestant, second: &mut Contestant) -> Vec<GameSet> {
         self.games.step([first, second])
     }
 
@@ -120,8 +120,8 @@ impl Arena {
     }
 }
 
-struct Slot<T: Judged> {
-    game: Game<T>,
+struct ArenaSlot<T: Judged> {
+    game: LiveGame<T>,
     /// One a contestant: what one knows is not the other's.
     searches: [Search<T>; 2],
     choices: Choices,
@@ -130,7 +130,7 @@ struct Slot<T: Judged> {
     first: u8,
 }
 
-impl<T: Judged> Slot<T> {
+impl<T: Judged> ArenaSlot<T> {
     /// Which contestant chooses now.
     fn mover(&self) -> usize {
         usize::from(person(&self.game.state, self.game.state.seat()) != self.first)
@@ -181,26 +181,26 @@ impl<T: Judged> Slot<T> {
 }
 
 /// A set in play: the finished games by the first player's seat, and the wins so far.
-struct Open {
+struct OpenSet {
     records: Vec<Option<GameRecord>>,
     wins: u32,
     dropped: bool,
 }
 
-impl Open {
+impl OpenSet {
     fn is_complete(&self) -> bool {
         self.dropped || self.records.iter().all(Option::is_some)
     }
 }
 
-struct Games<T: Judged> {
+struct ArenaGames<T: Judged> {
     config: Config,
     settings: ArenaSettings,
-    slots: Vec<Slot<T>>,
+    slots: Vec<ArenaSlot<T>>,
     /// The next game to begin: set and first player's seat.
     next: (u32, u8),
     /// Sets begun and not yet returned, the oldest first; and the number of the oldest.
-    open: std::collections::VecDeque<Open>,
+    open: std::collections::VecDeque<OpenSet>,
     oldest: u32,
     legal: Vec<Move>,
     aborted: u64,
@@ -209,7 +209,7 @@ struct Games<T: Judged> {
 /// After so many dropped sets a match ends: the evaluator is broken, and more games would fail as well.
 const ABORTED_MAX: u64 = 16;
 
-impl<T: Judged> Games<T> {
+impl<T: Judged> ArenaGames<T> {
     fn new(config: Config, settings: ArenaSettings) -> Self {
         Self {
             config,
@@ -228,30 +228,30 @@ impl<T: Judged> Games<T> {
     }
 
     /// Begins the next game, if there is one and the match goes on.
-    fn begin(&mut self) -> Option<Slot<T>> {
+    fn begin(&mut self) -> Option<ArenaSlot<T>> {
         let (set, first) = self.next;
         if set >= self.sets() || self.aborted >= ABORTED_MAX {
             return None;
         }
         if first == 0 {
             let records = vec![None; usize::from(self.config.seats)];
-            self.open.push_back(Open { records, wins: 0, dropped: false });
+            self.open.push_back(OpenSet { records, wins: 0, dropped: false });
         }
         self.next = if first + 1 == self.config.seats { (set + 1, 0) } else { (set, first + 1) };
         // The same seed for the whole set, hence the same opening.
         let mut mixed = Choices::new(self.settings.seed ^ u64::from(set).wrapping_mul(0xd134_2543_de82_ef95));
         let seed = mixed.next_u64();
         let mut choices = Choices::new(seed);
-        let mut game = Game::new(self.config, seed);
+        let mut game = LiveGame::new(self.config, seed);
         let (least, most) = OPENING;
         let length = least + choices.below(most - least + 1);
         // An error here meets the first choice as well, which reports it.
         let _ = game.open(length, &mut choices);
         let searches = [(); 2].map(|()| Search::new(SearchSettings::default()));
-        Some(Slot { game, searches, choices, set, first })
+        Some(ArenaSlot { game, searches, choices, set, first })
     }
 
-    fn open_set(&mut self, set: u32) -> Option<&mut Open> {
+    fn open_set(&mut self, set: u32) -> Option<&mut OpenSet> {
         self.open.get_mut(set.checked_sub(self.oldest)? as usize)
     }
 
@@ -266,7 +266,7 @@ impl<T: Judged> Games<T> {
     }
 
     /// Takes note of a finished game.
-    fn finish(&mut self, slot: Slot<T>, contestants: &[&mut Contestant; 2]) {
+    fn finish(&mut self, slot: ArenaSlot<T>, contestants: &[&mut Contestant; 2]) {
         let (set, first) = (slot.set, slot.first);
         let won = slot.game.winner() == Some(first);
         let player = |person| contestants[usize::from(person != first)].player();
@@ -345,16 +345,16 @@ impl<T: Judged> Games<T> {
     }
 }
 
-impl<T: Judged> Runner for Games<T> {
-    fn step(&mut self, mut contestants: [&mut Contestant; 2]) -> Vec<Set> {
+impl<T: Judged> AnyArena for ArenaGames<T> {
+    fn step(&mut self, mut contestants: [&mut Contestant; 2]) -> Vec<GameSet> {
         self.settle(&contestants);
         self.evaluate(&mut contestants);
         let mut sets = Vec::new();
-        while self.open.front().is_some_and(Open::is_complete) {
+        while self.open.front().is_some_and(OpenSet::is_complete) {
             let Some(open) = self.open.pop_front() else { break };
             self.oldest += 1;
             if !open.dropped {
-                sets.push(Set { wins: open.wins, records: open.records.into_iter().flatten().collect() });
+                sets.push(GameSet { wins: open.wins, records: open.records.into_iter().flatten().collect() });
             }
         }
         sets
@@ -382,10 +382,15 @@ mod tests {
     }
 
     fn model(name: &str, evaluator: impl AnyEvaluator + 'static) -> Contestant {
-        Contestant::Model(Model { hash: Hash::of(name.as_bytes()), evaluator: Box::new(evaluator) })
+        Contestant::Model(ModelPlayer { hash: Hash::of(name.as_bytes()), evaluator: Box::new(evaluator) })
     }
 
-    fn play(key: &str, settings: ArenaSettings, mut first: Contestant, mut second: Contestant) -> Vec<Set> {
+    fn play(
+        key: &str,
+        settings: ArenaSettings,
+        mut first: Contestant,
+        mut second: Contestant,
+    ) -> Vec<GameSet> {
         let mut arena = Arena::new(key.parse().unwrap(), settings);
         let mut sets = Vec::new();
         while !arena.finished() {
@@ -395,7 +400,7 @@ mod tests {
         sets
     }
 
-    fn strip(mut sets: Vec<Set>) -> Vec<Set> {
+    fn strip(mut sets: Vec<GameSet>) -> Vec<GameSet> {
         sets.iter_mut().flat_map(|set| &mut set.records).for_each(|record| record.created_ms = 0);
         sets
     }

@@ -4,7 +4,7 @@
 //! returned.
 
 use super::{
-    arena::{Arena, ArenaSettings, Contestant, Model},
+    arena::{Arena, ArenaSettings, Contestant, ModelPlayer},
     sprt::{Elo, Sets, SprtSettings},
 };
 use crate::{
@@ -16,7 +16,7 @@ use rules::Config;
 
 /// What is evaluated how.
 #[derive(Clone, Debug)]
-pub struct Job {
+pub struct EvaluationJob {
     /// Configuration of all games.
     pub config: Config,
     /// Settings of the evaluation.
@@ -57,7 +57,7 @@ impl Stage {
 
 /// How far a stage is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Progress {
+pub struct EvaluationProgress {
     /// The opponent.
     pub stage: Stage,
     /// Games so far.
@@ -72,7 +72,7 @@ pub struct Progress {
 
 /// What the evaluation found.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Evaluated {
+pub struct EvaluationResult {
     /// The evidence, without the segments that will hold the games. A rate is 0 where its games were not played.
     pub evidence: Evidence,
     /// The games it rests on.
@@ -85,14 +85,14 @@ pub const WATCH_GAMES: u32 = 50;
 /// Plays one round of the champion against the one before it; none if cancelled. The evidence has the sums alone: the
 /// verdict is on those of all rounds.
 pub fn watch(
-    job: &Job,
-    champion: Model,
-    before: Model,
+    job: &EvaluationJob,
+    champion: ModelPlayer,
+    before: ModelPlayer,
     cancelled: &dyn Fn() -> bool,
-    progress: &mut dyn FnMut(&Progress),
-) -> Option<Evaluated> {
+    progress: &mut dyn FnMut(&EvaluationProgress),
+) -> Option<EvaluationResult> {
     let hashes = (champion.hash, before.hash);
-    let mut run = Run { job, cancelled, progress, games: Vec::new() };
+    let mut run = EvaluationRun { job, cancelled, progress, games: Vec::new() };
     let (mut player, mut opponent) = (Contestant::Model(champion), Contestant::Model(before));
     let sets = run.stage(Stage::Before, &mut player, &mut opponent, |_| false)?;
     let elo = sets.elo();
@@ -110,20 +110,20 @@ pub fn watch(
         passed_gauntlet: false,
         segments: Vec::new(),
     };
-    Some(Evaluated { evidence, games: run.games })
+    Some(EvaluationResult { evidence, games: run.games })
 }
 
 /// Plays until the verdict; none if cancelled.
 pub fn evaluate(
-    job: &Job,
-    candidate: Model,
-    champion: Model,
+    job: &EvaluationJob,
+    candidate: ModelPlayer,
+    champion: ModelPlayer,
     cancelled: &dyn Fn() -> bool,
-    progress: &mut dyn FnMut(&Progress),
-) -> Option<Evaluated> {
+    progress: &mut dyn FnMut(&EvaluationProgress),
+) -> Option<EvaluationResult> {
     let hashes = (candidate.hash, champion.hash);
     let mut player = Contestant::Model(candidate);
-    let mut run = Run { job, cancelled, progress, games: Vec::new() };
+    let mut run = EvaluationRun { job, cancelled, progress, games: Vec::new() };
     let settings = &job.settings;
     let floor = settings.win_rate_vs_random_min;
     let sprt = SprtSettings { elo1: settings.elo1, games_max: settings.games_max, ..SprtSettings::default() };
@@ -163,17 +163,17 @@ pub fn evaluate(
         passed_gauntlet: beats_random && verdict == Sprt::Accept && against.games() >= EVIDENCE_GAMES_MIN,
         segments: Vec::new(),
     };
-    Some(Evaluated { evidence, games: run.games })
+    Some(EvaluationResult { evidence, games: run.games })
 }
 
-struct Run<'a> {
-    job: &'a Job,
+struct EvaluationRun<'a> {
+    job: &'a EvaluationJob,
     cancelled: &'a dyn Fn() -> bool,
-    progress: &'a mut dyn FnMut(&Progress),
+    progress: &'a mut dyn FnMut(&EvaluationProgress),
     games: Vec<GameRecord>,
 }
 
-impl Run<'_> {
+impl EvaluationRun<'_> {
     /// Plays one opponent until `done` or all games are played; none if cancelled.
     fn stage(
         &mut self,
@@ -207,7 +207,7 @@ impl Run<'_> {
                 sets.add(set.wins);
                 self.games.extend(set.records);
                 let (games, wins) = (sets.games(), sets.wins());
-                (self.progress)(&Progress { stage, games, wins, games_max, elo: sets.elo() });
+                (self.progress)(&EvaluationProgress { stage, games, wins, games_max, elo: sets.elo() });
                 if done(&sets) {
                     return Some(sets);
                 }
@@ -239,16 +239,20 @@ mod tests {
         }
     }
 
-    fn model(name: &str, evaluator: impl AnyEvaluator + 'static) -> Model {
-        Model { hash: Hash::of(name.as_bytes()), evaluator: Box::new(evaluator) }
+    fn model(name: &str, evaluator: impl AnyEvaluator + 'static) -> ModelPlayer {
+        ModelPlayer { hash: Hash::of(name.as_bytes()), evaluator: Box::new(evaluator) }
     }
 
-    fn job() -> Job {
+    fn job() -> EvaluationJob {
         let settings = EvaluationConfig { simulations: 2, ..EvaluationConfig::default() };
-        Job { config: "hex8_2p".parse().unwrap(), settings, parallel: 16, seed: 11, node: 2 }
+        EvaluationJob { config: "hex8_2p".parse().unwrap(), settings, parallel: 16, seed: 11, node: 2 }
     }
 
-    fn run(job: &Job, candidate: Model, champion: Model) -> (Evaluated, Vec<Stage>) {
+    fn run(
+        job: &EvaluationJob,
+        candidate: ModelPlayer,
+        champion: ModelPlayer,
+    ) -> (EvaluationResult, Vec<Stage>) {
         let mut stages = Vec::new();
         let mut games = 0;
         let evaluated = evaluate(job, candidate, champion, &|| false, &mut |progress| {
@@ -301,7 +305,7 @@ mod tests {
     fn cancelling_ends_without_evidence() {
         let calls = Cell::new(0);
         let cancelled = || calls.get() > 0;
-        let mut count = |_: &Progress| calls.set(calls.get() + 1);
+        let mut count = |_: &EvaluationProgress| calls.set(calls.get() + 1);
         let (a, b) = (|| model("a", Uniform), || model("b", Uniform));
         assert_eq!(evaluate(&job(), a(), b(), &cancelled, &mut count), None);
         assert!(calls.replace(0) >= 1);

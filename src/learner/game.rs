@@ -26,14 +26,14 @@ pub(crate) fn options(config: Config) -> Options {
     Options { swap: config.seats == 2, victory: Victory::EveryMove }
 }
 
-pub(super) struct Game<T: Topology> {
+pub(super) struct LiveGame<T: Topology> {
     pub(super) state: State<T>,
     pub(super) seed: u64,
     moves: Vec<u32>,
     decisions: Vec<Decision>,
 }
 
-impl<T: Topology> Game<T> {
+impl<T: Topology> LiveGame<T> {
     pub(super) fn new(config: Config, seed: u64) -> Self {
         let state = State::new(config.seats, options(config));
         Self { state, seed, moves: Vec::with_capacity(256), decisions: Vec::new() }

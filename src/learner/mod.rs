@@ -27,7 +27,7 @@ pub fn seeded(config: Config) -> Vec<u8> {
 mod tests {
     use super::{
         selfplay::Selfplay,
-        train::{self, Job},
+        train::{self, TrainingJob},
         *,
     };
     use crate::config::TrainingConfig;
@@ -57,7 +57,8 @@ mod tests {
             return; // the game is one of those set aside
         }
         let settings = TrainingConfig { batch: 16, reuse: 1.0, ..TrainingConfig::default() };
-        let job = Job { parent: &parent, settings: &settings, new_positions: 32, data_index: 5, seed: 1 };
+        let job =
+            TrainingJob { parent: &parent, settings: &settings, new_positions: 32, data_index: 5, seed: 1 };
         let trained = train::run(&CpuBackend, &mut window, job, &|| false, &mut |_| {}).unwrap();
         let child = Checkpoint::for_config(&trained.bytes, config).unwrap();
         assert_eq!(child.header.parent, Some(Hash::of(&parent)));

@@ -3,7 +3,7 @@
 //! Invariant: a game is played by one model from its first move to its last, and a game that meets an error is
 //! dropped, never recorded.
 
-use super::game::{Game, GameError};
+use super::game::{GameError, LiveGame};
 use crate::{
     search::{AnyEvaluator, Judged, Search, SearchError, SearchSettings, sample_at, unit},
     store::{GameKind, GameRecord, Player},
@@ -30,12 +30,12 @@ pub(super) fn quick(simulations: u32) -> u32 {
 
 /// Self-play of one configuration on one thread.
 pub struct Selfplay {
-    games: Box<dyn Runner>,
+    games: Box<dyn AnySelfplay>,
 }
 
-/// [`Games`] of any board.
-trait Runner: Send {
-    fn set_model(&mut self, model: Model);
+/// [`SelfplayGames`] of any board.
+trait AnySelfplay: Send {
+    fn set_model(&mut self, model: LoadedModel);
     fn set_exploration(&mut self, exploration: f32);
     fn step(&mut self) -> Vec<GameRecord>;
     fn aborted(&self) -> u64;
@@ -47,14 +47,14 @@ impl Selfplay {
     #[must_use]
     pub fn new(config: Config, parallel: usize, seed: u64, node: u64) -> Self {
         let parallel = parallel.max(1);
-        let games: Box<dyn Runner> =
-            with_board!(config.board, T => Box::new(Games::<T>::new(config, parallel, seed, node)));
+        let games: Box<dyn AnySelfplay> =
+            with_board!(config.board, T => Box::new(SelfplayGames::<T>::new(config, parallel, seed, node)));
         Self { games }
     }
 
     /// Games that start from now on are played by this model. Those in flight go on with theirs.
     pub fn set_model(&mut self, hash: Hash, evaluator: Box<dyn AnyEvaluator>, simulations: u32) {
-        self.games.set_model(Model { hash, evaluator, simulations });
+        self.games.set_model(LoadedModel { hash, evaluator, simulations });
     }
 
     /// Games that start from now on explore this much: a factor of the search's noise and of the temperature at which the
@@ -82,14 +82,14 @@ impl Selfplay {
     }
 }
 
-struct Model {
+struct LoadedModel {
     hash: Hash,
     evaluator: Box<dyn AnyEvaluator>,
     simulations: u32,
 }
 
-struct Slot<T: Judged> {
-    game: Game<T>,
+struct SelfplaySlot<T: Judged> {
+    game: LiveGame<T>,
     search: Search<T>,
     choices: Choices,
     model: Hash,
@@ -101,21 +101,21 @@ struct Slot<T: Judged> {
     full: bool,
 }
 
-struct Games<T: Judged> {
+struct SelfplayGames<T: Judged> {
     config: Config,
     parallel: usize,
     node: u64,
     seeds: Choices,
     /// The last is that of new games.
-    models: Vec<Model>,
-    slots: Vec<Slot<T>>,
+    models: Vec<LoadedModel>,
+    slots: Vec<SelfplaySlot<T>>,
     /// Of new games.
     exploration: f32,
     legal: Vec<Move>,
     aborted: u64,
 }
 
-impl<T: Judged> Games<T> {
+impl<T: Judged> SelfplayGames<T> {
     fn new(config: Config, parallel: usize, seed: u64, node: u64) -> Self {
         Self {
             config,
@@ -136,8 +136,8 @@ impl<T: Judged> Games<T> {
         let seed = self.seeds.next_u64();
         let mut choices = Choices::new(seed);
         let slot = slot.unwrap_or_else(|| {
-            self.slots.push(Slot {
-                game: Game::new(self.config, seed),
+            self.slots.push(SelfplaySlot {
+                game: LiveGame::new(self.config, seed),
                 search: Search::new(SearchSettings::default()),
                 choices: choices.clone(),
                 model: model.hash,
@@ -151,7 +151,7 @@ impl<T: Judged> Games<T> {
         let sampled = SAMPLED + choices.below(SAMPLED_SPREAD);
         let opening = if unit(&mut choices) < RANDOM_SHARE { 1 + choices.below(RANDOM_MAX) } else { 0 };
         let slot = &mut self.slots[slot];
-        slot.game = Game::new(self.config, seed);
+        slot.game = LiveGame::new(self.config, seed);
         slot.search.clear();
         slot.model = model.hash;
         slot.simulations = model.simulations;
@@ -172,7 +172,7 @@ impl<T: Judged> Games<T> {
                 Ok(true) => return,
                 Ok(false) => {
                     let model = slot.model;
-                    let game = std::mem::replace(&mut slot.game, Game::new(self.config, 0));
+                    let game = std::mem::replace(&mut slot.game, LiveGame::new(self.config, 0));
                     let players = vec![Player::Model(model); usize::from(self.config.seats)];
                     done.extend(game.record(GameKind::Selfplay, players, self.node));
                 }
@@ -189,7 +189,7 @@ impl<T: Judged> Games<T> {
     }
 }
 
-impl<T: Judged> Slot<T> {
+impl<T: Judged> SelfplaySlot<T> {
     /// Plays until the search asks; false once the game is over.
     fn settle(&mut self, legal: &mut Vec<Move>) -> Result<bool, GameError> {
         while self.search.query().is_none() {
@@ -223,8 +223,8 @@ impl<T: Judged> Slot<T> {
     }
 }
 
-impl<T: Judged> Runner for Games<T> {
-    fn set_model(&mut self, model: Model) {
+impl<T: Judged> AnySelfplay for SelfplayGames<T> {
+    fn set_model(&mut self, model: LoadedModel) {
         self.models.retain(|old| old.hash != model.hash);
         self.models.push(model);
     }
@@ -281,7 +281,7 @@ impl<T: Judged> Runner for Games<T> {
     }
 }
 
-impl<T: Judged> Games<T> {
+impl<T: Judged> SelfplayGames<T> {
     /// Goes on after an answer.
     fn resume(&mut self, i: usize, result: Result<(), SearchError>, done: &mut Vec<GameRecord>) {
         if self.slots[i].search.query().is_some() {

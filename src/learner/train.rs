@@ -22,7 +22,7 @@ const STEPS_SHARE: f64 = 0.95;
 
 /// What a run is given.
 #[derive(Clone, Copy)]
-pub struct Job<'a> {
+pub struct TrainingJob<'a> {
     /// The parent's bytes.
     pub parent: &'a [u8],
     /// Batch, reuse, rate and time limit.
@@ -37,7 +37,7 @@ pub struct Job<'a> {
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Progress {
+pub struct RunProgress {
     /// Passes over the window.
     pub epochs_completed: u32,
     /// Passes planned, at least one.
@@ -52,7 +52,7 @@ pub struct Progress {
 
 /// What a run has made.
 #[derive(Clone, Debug)]
-pub struct Trained {
+pub struct TrainingResult {
     /// The child, encoded.
     pub bytes: Vec<u8>,
     /// The content hash of the bytes.
@@ -75,7 +75,7 @@ pub struct Trained {
 
 /// Why a run made nothing.
 #[derive(Debug, thiserror::Error)]
-pub enum TrainError {
+pub enum TrainingError {
     /// The parent cannot be used.
     #[error("cannot use the parent")]
     Parent(#[from] CheckpointError),
@@ -99,7 +99,7 @@ pub enum TrainError {
     Device(#[from] DeviceError),
 }
 
-impl From<kernels::TrainError> for TrainError {
+impl From<kernels::TrainError> for TrainingError {
     fn from(error: kernels::TrainError) -> Self {
         match error {
             kernels::TrainError::NotFinite(error) => Self::Diverged(error),
@@ -149,17 +149,17 @@ impl Recent {
 /// Trains as [`run`] does, and should the backend fail, from the beginning again on the CPU; `failed` hears why first.
 ///
 /// # Errors
-/// [`TrainError`], but that of a device.
+/// [`TrainingError`], but that of a device.
 pub fn run_or_on_the_cpu(
     backend: &impl Backend,
     window: &mut ReplayWindow,
-    job: Job<'_>,
+    job: TrainingJob<'_>,
     cancelled: &dyn Fn() -> bool,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(RunProgress),
     failed: &mut dyn FnMut(&DeviceError),
-) -> Result<Trained, TrainError> {
+) -> Result<TrainingResult, TrainingError> {
     match run(backend, window, job, cancelled, progress) {
-        Err(TrainError::Device(error)) => {
+        Err(TrainingError::Device(error)) => {
             failed(&error);
             run(&CpuBackend, window, job, cancelled, progress)
         }
@@ -170,19 +170,19 @@ pub fn run_or_on_the_cpu(
 /// Trains. `progress` is told about every few steps; `cancelled` is asked before each.
 ///
 /// # Errors
-/// [`TrainError`]; nothing of a failed run is kept.
+/// [`TrainingError`]; nothing of a failed run is kept.
 pub fn run(
     backend: &impl Backend,
     window: &mut ReplayWindow,
-    job: Job<'_>,
+    job: TrainingJob<'_>,
     cancelled: &dyn Fn() -> bool,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Trained, TrainError> {
+    progress: &mut dyn FnMut(RunProgress),
+) -> Result<TrainingResult, TrainingError> {
     let began = Instant::now();
     let parent = Checkpoint::for_config(job.parent, window.config())?;
     let positions = window.training();
     if positions == 0 {
-        return Err(TrainError::Empty);
+        return Err(TrainingError::Empty);
     }
     let batch_size = job.settings.batch.max(1);
     let wanted = (job.new_positions as f64 * f64::from(job.settings.reuse) / batch_size as f64).ceil();
@@ -198,7 +198,7 @@ pub fn run(
     let (mut steps, mut total) = (0u64, planned);
     while steps < total {
         if cancelled() {
-            return Err(TrainError::Cancelled { steps });
+            return Err(TrainingError::Cancelled { steps });
         }
         batch.clear();
         for _ in 0..batch_size {
@@ -213,7 +213,7 @@ pub fn run(
         }
         if steps % 16 == 0 || steps == total {
             let done = steps * batch_size as u64 / positions as u64;
-            progress(Progress {
+            progress(RunProgress {
                 epochs_completed: if steps == total { epochs_of(total) } else { done as u32 },
                 total_epochs: epochs_of(total),
                 steps,
@@ -224,9 +224,10 @@ pub fn run(
     }
     let validation = validate(window, &mut *trainer, &mut batch, batch_size)?;
     let hash = Hash::of(job.parent);
-    let child = Checkpoint::trained(&*trainer, &parent, hash, job.data_index)?.ok_or(TrainError::Weights)?;
+    let child =
+        Checkpoint::trained(&*trainer, &parent, hash, job.data_index)?.ok_or(TrainingError::Weights)?;
     let bytes = child.to_bytes();
-    Ok(Trained {
+    Ok(TrainingResult {
         hash: Hash::of(&bytes),
         bytes,
         header: child.header,
@@ -291,8 +292,8 @@ mod tests {
         Checkpoint::seeded(config(), architecture, 1).to_bytes()
     }
 
-    fn job<'a>(parent: &'a [u8], settings: &'a TrainingConfig, new_positions: usize) -> Job<'a> {
-        Job { parent, settings, new_positions, data_index: 7, seed: 3 }
+    fn job<'a>(parent: &'a [u8], settings: &'a TrainingConfig, new_positions: usize) -> TrainingJob<'a> {
+        TrainingJob { parent, settings, new_positions, data_index: 7, seed: 3 }
     }
 
     #[test]
@@ -301,7 +302,7 @@ mod tests {
         let settings =
             TrainingConfig { batch: 128, reuse: 3.0, seconds_max: 600, ..TrainingConfig::default() };
         let parent = parent(2, 16);
-        let mut seen: Vec<Progress> = Vec::new();
+        let mut seen: Vec<RunProgress> = Vec::new();
         let new = window.training();
         let trained =
             run(&CpuBackend, &mut window, job(&parent, &settings, new), &|| false, &mut |p| seen.push(p))
@@ -326,7 +327,7 @@ mod tests {
             TrainingConfig { batch: 32, reuse: 4.0, seconds_max: 600, ..TrainingConfig::default() };
         let parent = parent(1, 8);
         let train = |parent: &[u8], seed| {
-            let job = Job { seed, ..job(parent, &settings, 40) };
+            let job = TrainingJob { seed, ..job(parent, &settings, 40) };
             run(&CpuBackend, &mut window(12), job, &|| false, &mut |_| ()).unwrap()
         };
         let (one, again, other) = (train(&parent, 1), train(&parent, 1), train(&parent, 2));
@@ -355,14 +356,15 @@ mod tests {
         let job = job(&parent, &settings, 100);
         let mut quiet = |_| ();
         let empty = run(&CpuBackend, &mut ReplayWindow::new(config(), 100), job, &|| false, &mut quiet);
-        assert!(matches!(empty, Err(TrainError::Empty)));
+        assert!(matches!(empty, Err(TrainingError::Empty)));
         let cancelled = run(&CpuBackend, &mut window(3), job, &|| true, &mut quiet);
-        assert!(matches!(cancelled, Err(TrainError::Cancelled { steps: 0 })));
-        let corrupt = run(&CpuBackend, &mut window(3), Job { parent: b"no", ..job }, &|| false, &mut quiet);
-        assert!(matches!(corrupt, Err(TrainError::Parent(_))));
+        assert!(matches!(cancelled, Err(TrainingError::Cancelled { steps: 0 })));
+        let corrupt =
+            run(&CpuBackend, &mut window(3), TrainingJob { parent: b"no", ..job }, &|| false, &mut quiet);
+        assert!(matches!(corrupt, Err(TrainingError::Parent(_))));
         let mut other = ReplayWindow::new("hex8_3p".parse().unwrap(), 100);
         let foreign = run(&CpuBackend, &mut other, job, &|| false, &mut quiet);
-        assert!(matches!(foreign, Err(TrainError::Parent(CheckpointError::Config { .. }))));
+        assert!(matches!(foreign, Err(TrainingError::Parent(CheckpointError::Config { .. }))));
     }
 
     /// The CPU, whose steps fail from some step on.
@@ -442,7 +444,7 @@ mod tests {
         for from in [0, 3, 6] {
             let backend = Failing { from };
             let failed = run(&backend, &mut window(40), job, &|| false, &mut |_| ());
-            assert!(matches!(failed, Err(TrainError::Device(_))), "{from}: {failed:?}");
+            assert!(matches!(failed, Err(TrainingError::Device(_))), "{from}: {failed:?}");
             let mut told = Vec::new();
             let mut tell = |error: &DeviceError| told.push(error.clone());
             let (never, mut quiet) = (|| false, |_| ());

@@ -33,25 +33,25 @@ pub fn slots(config: Config) -> usize {
 }
 
 /// Begins games on a card; [`kernels::CudaBackend::waves`] does.
-pub type Begin =
+pub type BeginWaves =
     dyn Fn(Config, &Network, WaveSettings) -> Result<Box<dyn PlayWaves>, DeviceError> + Send + Sync;
 
 /// Self-play of one configuration on one card.
-pub struct Waves {
+pub struct WaveSelfplay {
     config: Config,
     slots: usize,
     node: u64,
     seeds: Choices,
-    begin: Arc<Begin>,
+    begin: Arc<BeginWaves>,
     /// The last is that of new games.
-    tables: Vec<Table>,
+    tables: Vec<ModelWaves>,
     recorded: u64,
     aborted: u64,
     /// Why a table failed after others had given records, which were returned first.
     failed: Option<DeviceError>,
 }
 
-struct Table {
+struct ModelWaves {
     model: Hash,
     waves: Box<dyn PlayWaves>,
     /// Games that the card has dropped so far.
@@ -80,10 +80,10 @@ fn settings(config: Config, slots: usize, simulations: u32, exploration: f32, se
     }
 }
 
-impl Waves {
+impl WaveSelfplay {
     /// Self-play of so many games side by side that has no model yet. Its games follow from the seed and the models.
     #[must_use]
-    pub fn new(config: Config, slots: usize, seed: u64, node: u64, begin: Arc<Begin>) -> Self {
+    pub fn new(config: Config, slots: usize, seed: u64, node: u64, begin: Arc<BeginWaves>) -> Self {
         let (seeds, tables) = (Choices::new(seed), Vec::new());
         Self { config, slots, node, seeds, begin, tables, recorded: 0, aborted: 0, failed: None }
     }
@@ -115,7 +115,7 @@ impl Waves {
         if let Some(old) = self.tables.last_mut() {
             old.waves.retire()?;
         }
-        self.tables.push(Table { model, waves, dropped: 0 });
+        self.tables.push(ModelWaves { model, waves, dropped: 0 });
         Ok(())
     }
 
@@ -276,7 +276,7 @@ mod tests {
     fn games_become_valid_records_of_the_model_they_began_with() {
         let config: Config = "hex8_2p".parse().unwrap();
         let network = Network::seeded(Architecture::small(config.board), 0);
-        let mut waves = Waves::new(config, 3, 1, 77, Arc::new(pretended));
+        let mut waves = WaveSelfplay::new(config, 3, 1, 77, Arc::new(pretended));
         assert_eq!(waves.step().unwrap(), []);
         let [old, new] = [Hash::of(b"old"), Hash::of(b"new")];
         waves.set_model(old, &network, 8, 1.0).unwrap();
@@ -315,7 +315,7 @@ mod tests {
                 pretended(config, network, settings)
             }
         };
-        let mut waves = Waves::new(config, 3, 1, 77, Arc::new(begin));
+        let mut waves = WaveSelfplay::new(config, 3, 1, 77, Arc::new(begin));
         waves.set_model(Hash::of(b"old"), &network, 8, 1.0).unwrap();
         assert!(waves.set_model(Hash::of(b"new"), &network, 8, 1.5).is_err());
         assert_eq!(waves.models(), [Hash::of(b"old")]);
@@ -336,7 +336,7 @@ mod tests {
                     if fits { Ok(Box::new(Broken) as _) } else { Err(DeviceError::Memory { bytes: 1 }) }
                 }
             };
-            let mut waves = Waves::new(config, 100, 1, 77, Arc::new(begin));
+            let mut waves = WaveSelfplay::new(config, 100, 1, 77, Arc::new(begin));
             let set = waves.set_model(Hash::of(b"m"), &network, 8, 1.0);
             (set, tried.lock().unwrap().clone())
         };
@@ -350,7 +350,7 @@ mod tests {
         let config: Config = "hex8_2p".parse().unwrap();
         let network = Network::seeded(Architecture::small(config.board), 0);
         // Of these, every fifth is none.
-        let mut waves = Waves::new(config, 3, 1, 77, Arc::new(pretended));
+        let mut waves = WaveSelfplay::new(config, 3, 1, 77, Arc::new(pretended));
         waves.set_model(Hash::of(b"m"), &network, 8, 1.0).unwrap();
         let mut recorded = 0;
         let error = loop {
@@ -397,7 +397,7 @@ mod tests {
                 pretended(config, network, settings)
             }
         };
-        let mut waves = Waves::new(config, 3, 1, 77, Arc::new(begin));
+        let mut waves = WaveSelfplay::new(config, 3, 1, 77, Arc::new(begin));
         waves.set_model(Hash::of(b"old"), &network, 8, 1.0).unwrap();
         waves.set_model(Hash::of(b"new"), &network, 8, 1.5).unwrap();
         assert!(!waves.step().unwrap().is_empty());

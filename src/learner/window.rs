@@ -66,14 +66,14 @@ pub struct ReplayWindow {
     order: VecDeque<(Hash, usize, bool)>,
     positions: usize,
     positions_max: usize,
-    games: Box<dyn Games>,
+    games: Box<dyn AnyWindow>,
 }
 
 impl ReplayWindow {
     /// An empty window of at most `positions_max` positions.
     #[must_use]
     pub fn new(config: Config, positions_max: usize) -> Self {
-        let games: Box<dyn Games> = with_board!(config.board, T => Box::new(Split::<T>::default()));
+        let games: Box<dyn AnyWindow> = with_board!(config.board, T => Box::new(BoardWindow::<T>::default()));
         Self {
             config,
             known: HashSet::new(),
@@ -170,7 +170,7 @@ impl ReplayWindow {
 }
 
 /// The games of a board that is no longer a type.
-trait Games: Send {
+trait AnyWindow: Send {
     fn add(&mut self, seats: u8, record: &GameRecord, validation: bool) -> Result<(), WindowError>;
     fn drop_oldest(&mut self, validation: bool);
     fn len(&self, validation: bool) -> usize;
@@ -179,7 +179,7 @@ trait Games: Send {
 }
 
 /// A validated game.
-struct Game<T: Topology> {
+struct WindowGame<T: Topology> {
     moves: Box<[Move]>,
     /// The positions before every [`SNAPSHOT`]-th ply.
     snapshots: Box<[State<T>]>,
@@ -192,7 +192,7 @@ struct Game<T: Topology> {
     before: u64,
 }
 
-impl<T: Topology> Game<T> {
+impl<T: Topology> WindowGame<T> {
     fn replay(seats: u8, record: &GameRecord) -> Result<Self, WindowError> {
         let victory = if record.turn_end { Victory::TurnEnd } else { Victory::EveryMove };
         let mut state = State::<T>::new(seats, Options { swap: record.swap, victory });
@@ -250,26 +250,26 @@ impl<T: Topology> Game<T> {
 }
 
 /// Games of one kind, oldest first.
-struct Shelf<T: Topology> {
-    games: VecDeque<Game<T>>,
+struct GameQueue<T: Topology> {
+    games: VecDeque<WindowGame<T>>,
     /// Positions ever added.
     total: u64,
 }
 
 /// Training and validation apart, with memory to work in.
-struct Split<T: Topology> {
-    shelves: [Shelf<T>; 2],
+struct BoardWindow<T: Topology> {
+    queues: [GameQueue<T>; 2],
     legal: Vec<Move>,
     images: Vec<Move>,
     policy: Vec<(u16, f32)>,
     sorted: Vec<(Move, u16)>,
 }
 
-impl<T: Topology> Default for Split<T> {
+impl<T: Topology> Default for BoardWindow<T> {
     fn default() -> Self {
-        let shelf = || Shelf { games: VecDeque::new(), total: 0 };
+        let queue = || GameQueue { games: VecDeque::new(), total: 0 };
         Self {
-            shelves: [shelf(), shelf()],
+            queues: [queue(), queue()],
             legal: Vec::new(),
             images: Vec::new(),
             policy: Vec::new(),
@@ -278,13 +278,13 @@ impl<T: Topology> Default for Split<T> {
     }
 }
 
-impl<T: Topology> Shelf<T> {
+impl<T: Topology> GameQueue<T> {
     fn first(&self) -> u64 {
         self.games.front().map_or(self.total, |game| game.before)
     }
 }
 
-impl<T: Topology> Split<T> {
+impl<T: Topology> BoardWindow<T> {
     /// Turns position, legal moves and policy by a symmetry. Where the rules are not symmetric and the turned moves
     /// are not the legal ones, nothing is turned.
     fn turn(&mut self, state: State<T>, symmetry: Symmetry) -> State<T> {
@@ -312,33 +312,33 @@ impl<T: Topology> Split<T> {
     }
 }
 
-impl<T: Topology> Games for Split<T> {
+impl<T: Topology> AnyWindow for BoardWindow<T> {
     fn add(&mut self, seats: u8, record: &GameRecord, validation: bool) -> Result<(), WindowError> {
-        let shelf = &mut self.shelves[usize::from(validation)];
-        let game = Game::replay(seats, record)?;
-        let before = shelf.total;
-        shelf.total += game.decisions.len() as u64;
-        shelf.games.push_back(Game { before, ..game });
+        let queue = &mut self.queues[usize::from(validation)];
+        let game = WindowGame::replay(seats, record)?;
+        let before = queue.total;
+        queue.total += game.decisions.len() as u64;
+        queue.games.push_back(WindowGame { before, ..game });
         Ok(())
     }
 
     fn drop_oldest(&mut self, validation: bool) {
-        self.shelves[usize::from(validation)].games.pop_front();
+        self.queues[usize::from(validation)].games.pop_front();
     }
 
     fn len(&self, validation: bool) -> usize {
-        let shelf = &self.shelves[usize::from(validation)];
-        (shelf.total - shelf.first()) as usize
+        let queue = &self.queues[usize::from(validation)];
+        (queue.total - queue.first()) as usize
     }
 
     fn added(&self, validation: bool) -> u64 {
-        self.shelves[usize::from(validation)].total
+        self.queues[usize::from(validation)].total
     }
 
     fn push(&mut self, batch: &mut Batch, validation: bool, index: usize, choices: Option<&mut Choices>) {
-        let shelf = &self.shelves[usize::from(validation)];
-        let at = shelf.first() + index as u64;
-        let game = &shelf.games[shelf.games.partition_point(|game| game.before <= at) - 1];
+        let queue = &self.queues[usize::from(validation)];
+        let at = queue.first() + index as u64;
+        let game = &queue.games[queue.games.partition_point(|game| game.before <= at) - 1];
         let decision = &game.decisions[(at - game.before) as usize];
         let ply = decision.ply as usize;
         let (winner, mut state) = (game.winner_at(ply), game.position(ply));

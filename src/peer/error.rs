@@ -4,7 +4,7 @@ use super::transfer::TransferError;
 use crate::{
     config::ConfigError,
     events::log::LogError,
-    learner::{WindowError, train::TrainError},
+    learner::{WindowError, train::TrainingError},
     store::{DbError, FolderError, SegmentError},
 };
 use kernels::CheckpointError;
@@ -77,7 +77,7 @@ pub enum WorkError {
     Window(#[from] WindowError),
     /// Training.
     #[error(transparent)]
-    Train(#[from] TrainError),
+    Train(#[from] TrainingError),
 }
 
 /// The node cannot start, or cannot go on.

@@ -8,7 +8,7 @@ use rules::{Bits, Move, State, Topology};
 /// What the features weigh, found by hill climbing on games against random play and against earlier weights.
 /// Eliminated rings are left out although they win games: whoever chases them one step ahead spends the stacks needed
 /// later, and any weight for them lost games. A step that wins at once is seen anyway.
-struct Weights {
+struct FeatureWeights {
     /// Share of the territory that wins.
     territory: f32,
     /// A controlled stack.
@@ -25,8 +25,15 @@ struct Weights {
     threatened: f32,
 }
 
-const WEIGHTS: Weights =
-    Weights { territory: 60.0, stack: 1.0, ring: 0.2, cap: 0.1, marker: 0.5, hand: 0.3, threatened: -0.4 };
+const WEIGHTS: FeatureWeights = FeatureWeights {
+    territory: 60.0,
+    stack: 1.0,
+    ring: 0.2,
+    cap: 0.1,
+    marker: 0.5,
+    hand: 0.3,
+    threatened: -0.4,
+};
 
 /// Worth of a won game, beyond any sum of features.
 const WON: f32 = 1e6;

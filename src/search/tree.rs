@@ -21,7 +21,7 @@ pub(super) enum Known {
 }
 
 #[derive(Clone)]
-pub(super) struct Node<T: Topology> {
+pub(super) struct TreeNode<T: Topology> {
     pub(super) state: State<T>,
     pub(super) known: Known,
     /// The value as evaluated or as it is.
@@ -44,7 +44,7 @@ pub(super) struct Edge {
 }
 
 pub(super) struct Tree<T: Topology> {
-    nodes: Vec<Node<T>>,
+    nodes: Vec<TreeNode<T>>,
     moves: Vec<Move>,
     edges: Vec<Edge>,
     legal: Vec<Move>,
@@ -72,11 +72,11 @@ impl<T: Topology> Tree<T> {
         self.nodes.is_empty()
     }
 
-    pub(super) fn node(&self, node: u32) -> &Node<T> {
+    pub(super) fn node(&self, node: u32) -> &TreeNode<T> {
         &self.nodes[node as usize]
     }
 
-    pub(super) fn node_mut(&mut self, node: u32) -> &mut Node<T> {
+    pub(super) fn node_mut(&mut self, node: u32) -> &mut TreeNode<T> {
         &mut self.nodes[node as usize]
     }
 
@@ -145,7 +145,7 @@ impl<T: Topology> Tree<T> {
 
     fn push(&mut self, state: &State<T>, known: Known, value: [f32; SEATS_MAX], legal: &[Move]) -> u32 {
         let id = self.nodes.len() as u32;
-        self.nodes.push(Node {
+        self.nodes.push(TreeNode {
             state: *state,
             known,
             value,

@@ -5,7 +5,7 @@
 
 use super::{
     record::{GameKind, GameRecord, Player, RECORD_BYTES_MAX},
-    segment::{Game, Segment, compress},
+    segment::{Segment, SegmentGame, compress},
     sqlite::{self, DbError, Schema},
 };
 use crate::clock::now_ms;
@@ -308,8 +308,13 @@ fn insert_header(tx: &Transaction<'_>, segment: &Segment) -> rusqlite::Result<bo
 }
 
 /// The number of games inserted: 0 for one that came with another segment.
-fn insert_game(tx: &Transaction<'_>, segment: Hash, game: &Game, body: &[u8]) -> rusqlite::Result<usize> {
-    let Game { record, facts } = game;
+fn insert_game(
+    tx: &Transaction<'_>,
+    segment: Hash,
+    game: &SegmentGame,
+    body: &[u8],
+) -> rusqlite::Result<usize> {
+    let SegmentGame { record, facts } = game;
     let model = record.players.iter().find_map(|player| match player {
         Player::Model(hash) => Some(hash.0),
         Player::Random | Player::Heuristic => None,

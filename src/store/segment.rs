@@ -157,7 +157,7 @@ pub enum SegmentError {
 
 /// A validated game.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Game {
+pub struct SegmentGame {
     /// As it was played.
     pub record: GameRecord,
     /// What the rules say.
@@ -169,7 +169,7 @@ pub struct Game {
 pub struct Segment {
     hash: Hash,
     header: SegmentHeader,
-    games: Vec<Game>,
+    games: Vec<SegmentGame>,
     bytes: Vec<u8>,
 }
 
@@ -189,11 +189,11 @@ impl Segment {
         let mut games = Vec::with_capacity(records.len());
         for (index, record) in records.into_iter().enumerate() {
             let facts = record.validate().map_err(|source| SegmentError::Game { index, source })?;
-            games.push(Game { record, facts });
+            games.push(SegmentGame { record, facts });
         }
         games.sort_by_key(|game| game.facts.id);
         let mut body = Vec::new();
-        for (index, Game { record, .. }) in games.iter().enumerate() {
+        for (index, SegmentGame { record, .. }) in games.iter().enumerate() {
             let frame = record.to_bytes().map_err(|source| SegmentError::Game { index, source })?;
             body.extend_from_slice(&(frame.len() as u32).to_le_bytes());
             body.extend_from_slice(&frame);
@@ -226,7 +226,7 @@ impl Segment {
             let game = |source| SegmentError::Game { index, source };
             let record = GameRecord::from_bytes(&body.frame()?).map_err(game)?;
             let facts = record.validate().map_err(game)?;
-            games.push(Game { record, facts });
+            games.push(SegmentGame { record, facts });
         }
         body.end()?;
         check_set(&header, &games)?;
@@ -262,7 +262,7 @@ impl Segment {
 
     /// The games by ascending id.
     #[must_use]
-    pub fn games(&self) -> &[Game] {
+    pub fn games(&self) -> &[SegmentGame] {
         &self.games
     }
 
@@ -297,13 +297,13 @@ fn header_length(bytes: &[u8]) -> Result<usize, SegmentError> {
     Ok(length)
 }
 
-fn samples(games: &[Game]) -> u64 {
+fn samples(games: &[SegmentGame]) -> u64 {
     games.iter().map(|game| u64::from(game.facts.samples)).sum()
 }
 
 /// What holds between a header and its games, which are valid each for itself.
-fn check_set(header: &SegmentHeader, games: &[Game]) -> Result<(), SegmentError> {
-    for (index, Game { record, facts }) in games.iter().enumerate() {
+fn check_set(header: &SegmentHeader, games: &[SegmentGame]) -> Result<(), SegmentError> {
+    for (index, SegmentGame { record, facts }) in games.iter().enumerate() {
         let stranger = |what| Err(SegmentError::Stranger { index, what });
         if record.config != header.config_key {
             return stranger("configuration");

@@ -29,7 +29,7 @@ pub struct GameFacts {
 }
 
 /// How a replayed game ended.
-struct End {
+struct Ending {
     outcome: Outcome,
     swapped: bool,
 }
@@ -91,7 +91,7 @@ fn check_plies(decisions: &[Decision], plies: usize) -> Result<(), RecordError> 
     Ok(())
 }
 
-fn replay<T: Topology>(record: &GameRecord, seats: u8) -> Result<End, RecordError> {
+fn replay<T: Topology>(record: &GameRecord, seats: u8) -> Result<Ending, RecordError> {
     let victory = if record.turn_end { Victory::TurnEnd } else { Victory::EveryMove };
     let mut state = State::<T>::new(seats, Options { swap: record.swap, victory });
     let mut decisions = record.decisions.iter().peekable();
@@ -111,7 +111,7 @@ fn replay<T: Topology>(record: &GameRecord, seats: u8) -> Result<End, RecordErro
         state.apply(mv);
     }
     match state.outcome() {
-        Some(outcome) => Ok(End { outcome, swapped: state.swapped() }),
+        Some(outcome) => Ok(Ending { outcome, swapped: state.swapped() }),
         None => Err(RecordError::Unfinished { plies: record.moves.len() as u32 }),
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     leader::scheduler::FairQueue,
     learner::{
         selfplay::Selfplay,
-        waves::{Begin, Waves},
+        waves::{BeginWaves, WaveSelfplay},
     },
     store::GameRecord,
 };
@@ -40,7 +40,7 @@ pub(super) enum Searcher {
     /// The card, which this thread launches.
     Card {
         /// Begins games on it.
-        begin: Arc<Begin>,
+        begin: Arc<BeginWaves>,
         /// Games side by side.
         games: Box<dyn Fn(Config) -> usize + Send>,
         /// What the host searches in its place.
@@ -91,7 +91,7 @@ struct Board {
 
 enum Games {
     Host(Selfplay),
-    Card(Waves),
+    Card(WaveSelfplay),
 }
 
 impl Runner {
@@ -168,7 +168,7 @@ impl Runner {
         boards.entry(config).or_insert_with(|| Board {
             set: None,
             games: match card {
-                Some((begin, slots)) => Games::Card(Waves::new(config, slots, seed, self.node, begin)),
+                Some((begin, slots)) => Games::Card(WaveSelfplay::new(config, slots, seed, self.node, begin)),
                 None => Games::Host(Selfplay::new(config, self.parallel, seed, self.node)),
             },
         })

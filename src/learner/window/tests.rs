@@ -111,9 +111,9 @@ fn positions_are_those_of_the_game_and_turn_with_their_policies() {
 
 fn check_positions<T: Topology>(config: Config) {
     let record = random_game(config, 5);
-    let game = Game::<T>::replay(config.seats, &record).unwrap();
+    let game = WindowGame::<T>::replay(config.seats, &record).unwrap();
     let mut state = State::<T>::new(config.seats, Options { swap: record.swap, ..Options::default() });
-    let (mut split, mut turned, mut kept) = (Split::<T>::default(), 0, 0);
+    let (mut split, mut turned, mut kept) = (BoardWindow::<T>::default(), 0, 0);
     for (ply, &code) in record.moves.iter().enumerate() {
         assert_eq!(game.position(ply), state);
         let decision = record.decisions.iter().find(|decision| decision.ply as usize == ply);
@@ -169,13 +169,13 @@ fn the_winner_is_the_same_person_before_and_after_the_pie_rule() {
     for (seed, record) in records.enumerate() {
         let Some(swap) = swaps(&record) else {
             if seed < 20 {
-                let game = Game::<Hex8>::replay(2, &record).unwrap();
+                let game = WindowGame::<Hex8>::replay(2, &record).unwrap();
                 assert!((0..record.moves.len()).all(|ply| game.winner_at(ply) == record.winner_seat));
             }
             continue;
         };
         swapped += 1;
-        let game = Game::<Hex8>::replay(2, &record).unwrap();
+        let game = WindowGame::<Hex8>::replay(2, &record).unwrap();
         // Person `i` began behind seat `i`; after the swap, behind the other.
         let won = 1 - record.winner_seat;
         for ply in 0..record.moves.len() {

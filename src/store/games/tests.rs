@@ -100,7 +100,7 @@ fn columns_say_who_won() {
     let db = open(&folder.path().join("games.db"));
     let segment = segment(0..3);
     db.insert_segment(&segment).unwrap();
-    for Game { record, facts } in segment.games() {
+    for SegmentGame { record, facts } in segment.games() {
         let row: (String, [u8; 32], String, u32, u8, String, i64, [u8; 32]) = db
             .lock()
             .query_row(

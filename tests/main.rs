@@ -19,4 +19,5 @@ mod learning;
 mod map;
 mod refusals;
 mod regression;
+mod settings;
 mod support;

@@ -11,12 +11,13 @@ pub const CRATES: [&str; 8] =
     ["rules", "p2p/wire", "kernels/emu", "kernels", "p2p", "raft/state", "raft", ""];
 
 /// A package, and the only crates that may name it, by their folders.
-const ALONE: [(&str, &[&str]); 6] = [
+const ALONE: [(&str, &[&str]); 7] = [
     ("bincode", &["p2p/wire"]),
     ("libp2p", &["p2p"]),
     ("openraft", &["raft"]),
     ("cudarc", &["kernels"]),
     ("rusqlite", &["raft", ""]),
+    ("tokio", &["p2p", "raft", ""]),
     ("axum", &[""]),
 ];
 

@@ -10,6 +10,7 @@ mod crates;
 mod imports;
 mod known;
 mod lex;
+mod map;
 mod pages;
 mod rooms;
 mod tree;

@@ -5,8 +5,7 @@
 //! is cleared.
 
 use super::feedback::EXPLORATION;
-use cluster_state::command::SetCurriculum;
-use cluster_state::{ClusterState, Command, ConfigState, Severity};
+use cluster_state::{ClusterState, Command, ConfigState, Severity, command::SetCurriculum};
 use std::{ops::RangeInclusive, time::Duration};
 
 /// Outside of emergencies.
@@ -121,8 +120,7 @@ pub fn decide(state: &ClusterState, at_ms: u64) -> Vec<Command> {
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World};
-    use cluster_state::Feedback;
-    use cluster_state::command::SetFeedback;
+    use cluster_state::{Feedback, command::SetFeedback};
     use proptest::prelude::*;
 
     const OTHER: &str = "square8_2p";

@@ -3,8 +3,7 @@
 //! Invariant: counting never stops. While evaluation cannot keep up no threshold is crossed; after that the games that came in
 //! meanwhile cross it once.
 
-use cluster_state::command::ThresholdReached;
-use cluster_state::{ClusterState, Command};
+use cluster_state::{ClusterState, Command, command::ThresholdReached};
 
 /// What the leader proposes.
 #[must_use]

@@ -10,8 +10,10 @@ use super::{
     placement::{LEASE_TTL, RetryPauses, choose_worker},
 };
 use crate::config::EvaluationConfig;
-use cluster_state::command::{GrantLease, SetBackpressure};
-use cluster_state::{ClusterState, Command, ConfigState, LeaseKind};
+use cluster_state::{
+    ClusterState, Command, ConfigState, LeaseKind,
+    command::{GrantLease, SetBackpressure},
+};
 use std::{collections::BTreeMap, time::Duration};
 
 /// How long the depth has to be low before pressure ends.

@@ -4,8 +4,9 @@
 //! happens, and stay within their bounds. A worse history never asks for less exploration, less search or a higher learning
 //! rate; one that gives no reason asks for nothing. Training alone owns the learning rate: this only asks.
 
-use cluster_state::command::SetFeedback;
-use cluster_state::{ClusterState, Command, ConfigState, Feedback, ModelStatus, Severity};
+use cluster_state::{
+    ClusterState, Command, ConfigState, Feedback, ModelStatus, Severity, command::SetFeedback,
+};
 use std::ops::RangeInclusive;
 
 /// What each factor may be.

@@ -5,9 +5,9 @@
 //! is judged on what there is, or rejected. This decides what is evaluated; [`super::evaluation`] decides when and by whom.
 
 use crate::store::Source;
-use cluster_state::command::Reject;
 use cluster_state::{
-    ClusterState, Command, ConfigState, Evidence, Model, Sprt, state_machine::EVIDENCE_GAMES_MIN,
+    ClusterState, Command, ConfigState, Evidence, Model, Sprt, command::Reject,
+    state_machine::EVIDENCE_GAMES_MIN,
 };
 use std::collections::BTreeMap;
 use wire::Hash;

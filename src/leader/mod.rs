@@ -14,3 +14,4 @@ pub mod regression;
 pub mod roles;
 pub mod scheduler;
 pub mod training;
+pub mod turn;

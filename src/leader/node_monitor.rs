@@ -4,8 +4,10 @@
 //! Every node watches; the leader acts.
 
 use crate::daemons::health::View;
-use cluster_state::command::{ExpireLease, SetOnline};
-use cluster_state::{ClusterState, Command, LeaseKind, NodeId};
+use cluster_state::{
+    ClusterState, Command, LeaseKind, NodeId,
+    command::{ExpireLease, SetOnline},
+};
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},

@@ -4,8 +4,10 @@
 
 use super::auto_promotion::{CandidateVerdict, judge};
 use crate::config::EvaluationConfig;
-use cluster_state::command::{Promote, Reject};
-use cluster_state::{ClusterState, Command};
+use cluster_state::{
+    ClusterState, Command,
+    command::{Promote, Reject},
+};
 use std::collections::BTreeMap;
 use wire::Hash;
 

@@ -9,8 +9,7 @@ use super::{
     training::{CANDIDATES_WAITING_MAX, pauses},
 };
 use crate::{daemons::health::View, events::caused::node_name};
-use cluster_state::command::GrantLease;
-use cluster_state::{ClusterState, Command, ConfigState, LeaseKind, LeaseSlot};
+use cluster_state::{ClusterState, Command, ConfigState, LeaseKind, LeaseSlot, command::GrantLease};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use wire::Hash;

@@ -9,8 +9,10 @@ use crate::learner::{
     evaluation::WATCH_GAMES,
     sprt::{elo_of_games, llr_of_games, wald},
 };
-use cluster_state::command::{GrantLease, ReportRegression};
-use cluster_state::{ClusterState, Command, ConfigState, LeaseKind, Regression, Severity, Watch};
+use cluster_state::{
+    ClusterState, Command, ConfigState, LeaseKind, Regression, Severity, Watch,
+    command::{GrantLease, ReportRegression},
+};
 use std::time::Duration;
 
 /// Elo differences to the champion before that are told apart, in the order of null hypothesis and alternative. In the

@@ -1,7 +1,6 @@
 //! DaemonEventHandlers: a new leader announces itself. Who leads is Raft's alone; this only tells everybody.
 
-use cluster_state::command::SetLeader;
-use cluster_state::{ClusterState, Command, NodeId};
+use cluster_state::{ClusterState, Command, NodeId, command::SetLeader};
 
 /// What the leader of `term` proposes.
 #[must_use]

@@ -4,8 +4,7 @@
 //! weight is less than [`FLOOR`] of the mean, and a queue that is fair over time gives out the turns. Every target says why.
 
 use crate::text;
-use cluster_state::command::SetTarget;
-use cluster_state::{ClusterState, Command, ConfigState, SelfplayTarget, TEXT_BYTES_MAX};
+use cluster_state::{ClusterState, Command, ConfigState, SelfplayTarget, TEXT_BYTES_MAX, command::SetTarget};
 use std::collections::BTreeMap;
 
 /// Search deepens by a quarter of the full budget with every promotion, from half of it: an untrained network gains little

@@ -6,10 +6,10 @@ use crate::{
     events::{EvaluationBackpressure, Event, Regression, envelope::RAFT, log::Logged},
     text::clip,
 };
-use cluster_state::command::{
-    CancelLease, GrantLease, ReportRegression, Rollback, SetBackpressure, SetLearningRate,
+use cluster_state::{
+    ClusterState, Command, ConfigState, LeaseKind, Severity, Steering, TEXT_BYTES_MAX,
+    command::{CancelLease, GrantLease, ReportRegression, Rollback, SetBackpressure, SetLearningRate},
 };
-use cluster_state::{ClusterState, Command, ConfigState, LeaseKind, Severity, Steering, TEXT_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use wire::Hash;

@@ -1,21 +1,18 @@
 //! Asks a running node through its HTTP interface, which its data folder names.
 
 use crate::{
-    events::{
-        Event,
-        dlq::DeadLetter,
-        log::{Commit, Logged},
+    api::{
+        ErrorBody,
+        cluster::{Drain, LeaderReport, NodeView},
+        content::{Audit, Pulled},
+        dead_letters::{DeadLetter, LetterFilter, NodeLetters},
+        events::{Commit, Drill, Drilled, Injection},
+        models::{ChampionMoved, ChampionOrder, ModelView},
+        status::Status,
+        work::{Cancellation, Cancelled, QueueItem},
     },
-    http::{
-        Audit, Cancellation, Cancelled, Drain, Drill, Drilled, Injection, Letters, ModelView, Moved, Pulled,
-        Trouble, Verdict,
-    },
-    leader::queue::Item,
-    node::{
-        status::{LeaderReport, NodeView, Status},
-        token,
-    },
-    peer::letters::Told,
+    events::{Event, log::Logged},
+    node::token,
     store::{FolderError, Running},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -182,7 +179,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub fn work(&self) -> Result<Vec<Item>, ClientError> {
+    pub fn work(&self) -> Result<Vec<QueueItem>, ClientError> {
         self.get("/v1/work", WAIT)
     }
 
@@ -198,11 +195,11 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub fn dead_letters(&self) -> Result<Vec<Told>, ClientError> {
-        let mut all: Vec<Told> = self.get("/v1/dlq", WAIT)?;
+    pub fn dead_letters(&self) -> Result<Vec<NodeLetters<Logged>>, ClientError> {
+        let mut all: Vec<NodeLetters<Logged>> = self.get("/v1/dlq", WAIT)?;
         while let Some(own) = all.first_mut() {
             let Some(last) = own.letters.last() else { break };
-            let page: Vec<Told> = self.get(&format!("/v1/dlq?after={}", last.id), WAIT)?;
+            let page: Vec<NodeLetters<Logged>> = self.get(&format!("/v1/dlq?after={}", last.id), WAIT)?;
             let more = page.into_iter().flat_map(|told| told.letters).collect::<Vec<_>>();
             if more.is_empty() {
                 break;
@@ -216,7 +213,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub fn dead_letters_everywhere(&self) -> Result<Vec<Told>, ClientError> {
+    pub fn dead_letters_everywhere(&self) -> Result<Vec<NodeLetters<Logged>>, ClientError> {
         self.get("/v1/dlq?all=true", REPLAY)
     }
 
@@ -224,7 +221,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Refused`] if there is no such letter.
-    pub fn dead_letter(&self, id: i64) -> Result<DeadLetter, ClientError> {
+    pub fn dead_letter(&self, id: i64) -> Result<DeadLetter<Logged>, ClientError> {
         self.get(&format!("/v1/dlq/{id}"), WAIT)
     }
 
@@ -232,7 +229,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub fn replay(&self, which: Letters) -> Result<Vec<Told>, ClientError> {
+    pub fn replay(&self, which: LetterFilter) -> Result<Vec<NodeLetters<Logged>>, ClientError> {
         self.post("/v1/dlq/replay", &which, REPLAY)
     }
 
@@ -240,7 +237,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub fn purge(&self, which: Letters) -> Result<Vec<Told>, ClientError> {
+    pub fn purge(&self, which: LetterFilter) -> Result<Vec<NodeLetters<Logged>>, ClientError> {
         self.post("/v1/dlq/purge", &which, REPLAY)
     }
 
@@ -267,16 +264,16 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Refused`] if the cluster says no.
-    pub fn promote(&self, verdict: &Verdict) -> Result<Moved, ClientError> {
-        self.post("/v1/models/promote", verdict, DECIDE)
+    pub fn promote(&self, order: &ChampionOrder) -> Result<ChampionMoved, ClientError> {
+        self.post("/v1/models/promote", order, DECIDE)
     }
 
     /// Brings the champion before back.
     ///
     /// # Errors
     /// [`ClientError::Refused`] if the cluster says no.
-    pub fn rollback(&self, verdict: &Verdict) -> Result<Moved, ClientError> {
-        self.post("/v1/models/rollback", verdict, DECIDE)
+    pub fn rollback(&self, order: &ChampionOrder) -> Result<ChampionMoved, ClientError> {
+        self.post("/v1/models/rollback", order, DECIDE)
     }
 
     fn post<T: DeserializeOwned>(
@@ -323,7 +320,7 @@ fn read<T: DeserializeOwned>(
     if status.is_success() {
         return body.read_json().map_err(failed);
     }
-    let trouble = body.read_json::<Trouble>().map_err(failed)?.error;
+    let trouble = body.read_json::<ErrorBody>().map_err(failed)?.error;
     let waiting = status == ureq::http::StatusCode::SERVICE_UNAVAILABLE;
     Err(if waiting { ClientError::NotReady(trouble) } else { ClientError::Refused(trouble) })
 }

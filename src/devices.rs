@@ -6,72 +6,12 @@
 use crate::config::Config;
 use cluster_state::LeaseKind;
 use kernels::{AnyBackend, Backend as _, CudaBackend, DeviceError};
-use serde::{Deserialize, Serialize};
-use std::{fmt, num::NonZero, str::FromStr, time::Duration};
+use std::{num::NonZero, time::Duration};
+
+pub use crate::api::devices::{DeviceChoice as Wanted, DeviceView, DevicesView, UnknownDevice};
 
 /// How long the driver may take to say what there is.
 const PROBE: Duration = Duration::from_secs(60);
-
-/// What was asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Wanted {
-    /// All cards that can be used, otherwise the CPU.
-    #[default]
-    Auto,
-    /// The CPU, whatever there is.
-    Cpu,
-    /// All cards.
-    Cuda,
-    /// The card of this number.
-    Card(u16),
-}
-
-/// What names no device.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no device: expected auto, cpu, cuda or cuda:N, as in cuda:0")]
-pub struct UnknownDevice(String);
-
-impl FromStr for Wanted {
-    type Err = UnknownDevice;
-
-    fn from_str(text: &str) -> Result<Self, UnknownDevice> {
-        let number =
-            |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-        match (text, text.strip_prefix("cuda:").and_then(number)) {
-            ("auto", _) => Ok(Self::Auto),
-            ("cpu", _) => Ok(Self::Cpu),
-            ("cuda", _) => Ok(Self::Cuda),
-            (_, Some(card)) => Ok(Self::Card(card)),
-            _ => Err(UnknownDevice(text.to_owned())),
-        }
-    }
-}
-
-impl TryFrom<String> for Wanted {
-    type Error = UnknownDevice;
-
-    fn try_from(text: String) -> Result<Self, UnknownDevice> {
-        text.parse()
-    }
-}
-
-impl From<Wanted> for String {
-    fn from(wanted: Wanted) -> Self {
-        wanted.to_string()
-    }
-}
-
-impl fmt::Display for Wanted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Cpu => f.write_str("cpu"),
-            Self::Cuda => f.write_str("cuda"),
-            Self::Card(number) => write!(f, "cuda:{number}"),
-        }
-    }
-}
 
 /// What the driver says: each card by its number, or why it cannot be used; or why there is none.
 type Found<C> = Result<Vec<(usize, Result<C, DeviceError>)>, DeviceError>;
@@ -286,56 +226,9 @@ pub(crate) fn parallel_games(set: usize, card: bool) -> usize {
     }
 }
 
-/// One device.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceView {
-    /// Which, for a person.
-    pub name: String,
-    /// The version of CUDA that a card's driver is for.
-    pub driver: Option<String>,
-    /// How often it has failed since the process began; the CPU went on each time.
-    pub failures: u64,
-    /// The latest failure.
-    pub last_failure: Option<String>,
-}
-
-/// Where a node computes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DevicesView {
-    /// What was asked for.
-    pub wanted: Wanted,
-    /// The cards that are used, or the CPU.
-    pub in_use: Vec<DeviceView>,
-    /// Why no card is used, or why some are not.
-    pub message: Option<String>,
-    /// Threads that play.
-    pub selfplay_threads: usize,
-    /// Games that each of them plays side by side.
-    pub parallel_games: usize,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn devices_have_names() {
-        for (text, wanted) in [
-            ("auto", Wanted::Auto),
-            ("cpu", Wanted::Cpu),
-            ("cuda", Wanted::Cuda),
-            ("cuda:0", Wanted::Card(0)),
-            ("cuda:12", Wanted::Card(12)),
-        ] {
-            assert_eq!((text.parse(), wanted.to_string().as_str()), (Ok(wanted), text));
-        }
-        for text in
-            ["", "gpu", "CUDA", "cuda:", "cuda:x", "cuda:-1", "cuda:+1", "cuda: 1", "cuda:99999", "cuda:0,1"]
-        {
-            let error = text.parse::<Wanted>().unwrap_err().to_string();
-            assert!(error.contains("cuda:N"), "{text}: {error}");
-        }
-    }
 
     #[test]
     fn the_choice() {

@@ -9,6 +9,7 @@
 // repeats the name of such an item costs a reader time; the library crates of the workspace keep the lint.
 #![allow(missing_docs)]
 
+pub mod api;
 pub mod backoff;
 pub mod cli;
 pub mod client;

@@ -7,8 +7,8 @@ mod partition;
 
 use crate::support::{Cluster, Ended, Peer, SOON, run, until, when};
 use ringrift::{
+    api::status::Status,
     events::{Event, registry},
-    node::status::Status,
 };
 use serde_json::{Value, json};
 use std::{

@@ -3,8 +3,8 @@
 
 use crate::support::{Peer, run, turn};
 use ringrift::{
-    devices::{DevicesView, Wanted},
-    node::status::Status,
+    api::devices::{DeviceChoice, DevicesView},
+    api::status::Status,
 };
 use std::{fs, path::Path, process::Command};
 
@@ -88,7 +88,7 @@ fn a_peer_without_the_card_that_it_was_told_to_use_computes_on_the_cpu_and_says_
     let root = tempfile::tempdir().unwrap();
     let mut peer = Peer::new(root.path(), "n1", IDLE);
     let told = computing(&mut peer, "cuda");
-    assert_eq!((told.0.wanted, told.0.selfplay_threads), (Wanted::Cuda, 1));
+    assert_eq!((told.0.wanted, told.0.selfplay_threads), (DeviceChoice::Cuda, 1));
     if told.0.in_use[0].driver.is_none() {
         on_the_cpu(&told, "CUDA device");
         assert_eq!(told.0.parallel_games, 32);

@@ -2,10 +2,12 @@
 
 use super::support::{Cluster, Peer, SOON, until, when};
 use ringrift::{
-    daemons::health::Host,
+    api::{
+        health::HostState,
+        status::{ConfigView, Status},
+        work::PauseCause,
+    },
     events::{Event, registry},
-    leader::training::Cause,
-    node::status::{ConfigView, Status},
 };
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, time::Instant};
@@ -45,15 +47,15 @@ fn table(segment: &str, idle: &str) -> Vec<(&'static str, Value, &'static str, S
     let games = json!({"segment": segment, "game_count": 8, "total_games": 8, "db_path": "games.db"});
     vec![
         ("HOST_OFFLINE", json!({"node_id": "node-3"}), "the host counts as offline",
-            Status(|s| s.view.hosts.get(&3) == Some(&Host::Offline))),
+            Status(|s| s.view.hosts.get(&3) == Some(&HostState::Offline))),
         ("HOST_ONLINE", json!({"node_id": "node-3"}), "the host counts as online",
-            Status(|s| s.view.hosts.get(&3) == Some(&Host::Online))),
-        ("P2P_CLUSTER_UNHEALTHY", json!({}), "training pauses", Status(|s| paused(s, Cause::ClusterUnhealthy))),
-        ("P2P_CLUSTER_HEALTHY", json!({}), "training resumes", Status(|s| !paused(s, Cause::ClusterUnhealthy))),
+            Status(|s| s.view.hosts.get(&3) == Some(&HostState::Online))),
+        ("P2P_CLUSTER_UNHEALTHY", json!({}), "training pauses", Status(|s| paused(s, PauseCause::ClusterUnhealthy))),
+        ("P2P_CLUSTER_HEALTHY", json!({}), "training resumes", Status(|s| !paused(s, PauseCause::ClusterUnhealthy))),
         ("EVALUATION_BACKPRESSURE", json!({"queue_depth": 9}), "training pauses",
-            Status(|s| paused(s, Cause::EvaluationBackpressure))),
+            Status(|s| paused(s, PauseCause::EvaluationBackpressure))),
         ("EVALUATION_BACKPRESSURE_RELEASED", json!({"queue_depth": 0}), "training resumes",
-            Status(|s| !paused(s, Cause::EvaluationBackpressure))),
+            Status(|s| !paused(s, PauseCause::EvaluationBackpressure))),
         ("REGRESSION_DETECTED", json!({"elo_drop": 30.0}), "the learning rate falls",
             Status(|s| config(s).steering.learning_rate < 1.0)),
         ("REGRESSION_CLEARED", json!({"elo_drop": 0.0}), "the learning rate is back",
@@ -98,7 +100,7 @@ fn config(status: &Status) -> &ConfigView {
     status.configs.iter().find(|config| config.config_key == KEY).expect("the configuration")
 }
 
-fn paused(status: &Status, cause: Cause) -> bool {
+fn paused(status: &Status, cause: PauseCause) -> bool {
     config(status).training_paused.iter().any(|pause| pause.cause == cause)
 }
 

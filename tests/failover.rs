@@ -2,8 +2,8 @@
 
 use crate::support::{Cluster, Peer, QUICK, SOON, until, when};
 use ringrift::{
-    http::Audit,
-    node::status::Status,
+    api::content::Audit,
+    api::status::Status,
     store::{PendingSegment, PendingSegments},
 };
 use std::{

@@ -1,10 +1,11 @@
 //! A majority of the members goes and comes back, or is said to: every peer judges for itself, and training waits.
 
 use crate::support::{Cluster, Peer, SOON, until, when};
-use ringrift::{
-    daemons::health::{Host, Standing},
-    leader::training::Cause,
-    node::status::{NodeView, Status},
+use ringrift::api::{
+    cluster::NodeView,
+    health::{HostState, Standing},
+    status::Status,
+    work::PauseCause,
 };
 use serde_json::{Value, json};
 use std::{
@@ -43,7 +44,7 @@ fn paused(status: &Status) -> bool {
         !status.configs.is_empty()
             && status.configs.iter().all(|it| it.training_paused.iter().any(|pause| pause.cause == cause))
     };
-    pauses(Cause::ClusterUnhealthy)
+    pauses(PauseCause::ClusterUnhealthy)
 }
 
 fn good(status: &Status) -> bool {
@@ -190,7 +191,7 @@ fn it_is_only_said(cluster: &mut Cluster) {
     assert_eq!(own(cluster), before);
     for peer in &cluster.peers {
         let hosts = peer.status().expect("it answers").view.hosts;
-        assert!(hosts.len() == COUNT && hosts.values().all(|host| *host == Host::Online), "{hosts:?}");
+        assert!(hosts.len() == COUNT && hosts.values().all(|host| *host == HostState::Online), "{hosts:?}");
     }
 }
 

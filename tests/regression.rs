@@ -2,9 +2,11 @@
 
 use crate::support::{Cluster, Peer, QUICK, SOON, until, when};
 use ringrift::{
+    api::{
+        status::{ConfigView, Status},
+        work::PauseCause,
+    },
     events::{Event, PromotionRolledBack, log::Logged},
-    leader::training::Cause,
-    node::status::{ConfigView, Status},
 };
 use serde_json::Value;
 use std::{
@@ -115,7 +117,7 @@ fn an_injected_regression_is_rolled_back_once_and_training_goes_on() {
         for (index, peer) in cluster.peers.iter().enumerate() {
             let status = peer.status()?;
             let causes = config(&status)?.training_paused.iter().map(|pause| pause.cause);
-            paused.extend(causes.filter(|cause| *cause == Cause::RegressionCritical).map(|_| index));
+            paused.extend(causes.filter(|cause| *cause == PauseCause::RegressionCritical).map(|_| index));
             if index == trainer && status.work.training.is_none() {
                 stopped.get_or_insert_with(|| injected.elapsed());
             }
@@ -276,7 +278,9 @@ fn a_bad_champion_is_found_by_its_games_and_rolled_back() {
         causes.extend(config.training_paused.iter().map(|pause| pause.cause));
         let steps = &config.history;
         let left = steps.len() > 2 && steps.iter().any(|it| (it.previous, it.model) == (untrained, champion));
-        when(left && causes.contains(&Cause::RegressionCritical), (), || format!("{causes:?} {config:?}"))
+        when(left && causes.contains(&PauseCause::RegressionCritical), (), || {
+            format!("{causes:?} {config:?}")
+        })
     });
     eprintln!("a bad champion was found and left after {:?}", appointed.elapsed());
     emit(&cluster.peers[0], "P2P_CLUSTER_HEALTHY", r#"{"node_count": 3, "healthy_nodes": 3}"#);

@@ -2,8 +2,8 @@
 
 use super::local::{Acknowledged, Interrupted, Peer, disagreements, lost, stop_all, watch_signals};
 use crate::{
+    api::status::Status,
     config::{Config, SelfplayConfig, TrainingConfig},
-    node::status::Status,
 };
 use anyhow::{Context as _, bail};
 use rand::{RngExt, SeedableRng};

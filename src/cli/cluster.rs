@@ -1,10 +1,10 @@
 //! `ringrift cluster`: who leads, who is a member, and which member shall hand on its work.
 
 use crate::{
+    api::cluster::Drain,
+    api::cluster::NodeView,
     client::{Client, ClientError},
     clock::now_ms,
-    http::Drain,
-    node::status::NodeView,
 };
 use clap::Subcommand;
 use std::{

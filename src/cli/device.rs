@@ -1,6 +1,6 @@
 //! The option `--device`, the same for every command that computes.
 
-use crate::devices::{UnknownDevice, Wanted};
+use crate::api::devices::{DeviceChoice, UnknownDevice};
 use clap::{
     Arg, Command,
     builder::{PossibleValue, TypedValueParser},
@@ -14,7 +14,7 @@ pub(super) struct DeviceArgs {
     /// card). Where a card cannot be used the CPU computes, and that is told. Without it: `device` in the settings, or
     /// auto.
     #[arg(long, value_name = "auto|cpu|cuda|cuda:N", value_parser = DeviceParser, hide_possible_values = true)]
-    pub(super) device: Option<Wanted>,
+    pub(super) device: Option<DeviceChoice>,
 }
 
 /// Reads a device, and tells shells what can be completed.
@@ -22,10 +22,15 @@ pub(super) struct DeviceArgs {
 struct DeviceParser;
 
 impl TypedValueParser for DeviceParser {
-    type Value = Wanted;
+    type Value = DeviceChoice;
 
-    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<Wanted, clap::Error> {
-        let parse: fn(&str) -> Result<Wanted, UnknownDevice> = Wanted::from_str;
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<DeviceChoice, clap::Error> {
+        let parse: fn(&str) -> Result<DeviceChoice, UnknownDevice> = DeviceChoice::from_str;
         parse.parse_ref(command, arg, value)
     }
 

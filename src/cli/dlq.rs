@@ -2,10 +2,9 @@
 
 use super::Common;
 use crate::{
+    api::dead_letters::{DeadLetter, LetterFilter, NodeLetters},
     client::{Client, ClientError},
-    events::dlq::DeadLetter,
-    http::Letters,
-    peer::letters::Told,
+    events::log::Logged,
 };
 use std::process::ExitCode;
 
@@ -85,11 +84,11 @@ fn act(what: &What) -> anyhow::Result<ExitCode> {
             (common, if *all { client.dead_letters_everywhere()? } else { client.dead_letters()? })
         }
         What::Replay { common, max_age_hours, all } => {
-            let which = Letters { max_age_hours: Some(*max_age_hours), all: *all };
+            let which = LetterFilter { max_age_hours: Some(*max_age_hours), all: *all };
             (common, Client::of_folder(&common.data_dir)?.replay(which)?)
         }
         What::Purge { common, max_age_hours, all } => {
-            let which = Letters { max_age_hours: *max_age_hours, all: *all };
+            let which = LetterFilter { max_age_hours: *max_age_hours, all: *all };
             (common, Client::of_folder(&common.data_dir)?.purge(which)?)
         }
     };
@@ -101,11 +100,11 @@ fn act(what: &What) -> anyhow::Result<ExitCode> {
     Ok(if told.iter().all(is_well) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn is_well(told: &Told) -> bool {
+fn is_well(told: &NodeLetters<Logged>) -> bool {
     told.error.is_none() && told.replayed.as_ref().is_none_or(|r| (r.failed, r.left) == (0, 0))
 }
 
-fn lines(told: &Told) -> Vec<String> {
+fn lines(told: &NodeLetters<Logged>) -> Vec<String> {
     let node = &told.node_id;
     if let Some(error) = &told.error {
         return vec![format!("{node}: no answer: {error}")];
@@ -130,7 +129,7 @@ fn lines(told: &Told) -> Vec<String> {
 }
 
 /// Node, number, handler, event, attempts, error.
-fn line(node: &str, letter: &DeadLetter) -> String {
+fn line(node: &str, letter: &DeadLetter<Logged>) -> String {
     let DeadLetter { id, handler, payload, error, retry_count, .. } = letter;
     format!("{node} {id:>5} {handler:<14} {:<28} {retry_count} attempts: {error}", payload.event.name())
 }
@@ -143,11 +142,11 @@ pub(super) fn is_refusal(error: &anyhow::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::dlq::Replayed;
+    use crate::api::dead_letters::Replayed;
 
     #[test]
     fn what_a_node_says_is_a_line_and_a_failure_is_no_success() {
-        let told = |error: Option<&str>, failed, purged: Option<u64>| Told {
+        let told = |error: Option<&str>, failed, purged: Option<u64>| NodeLetters {
             node_id: "node-2".into(),
             letters: Vec::new(),
             replayed: purged.is_none().then_some(Replayed {
@@ -160,7 +159,7 @@ mod tests {
             purged,
             error: error.map(str::to_owned),
         };
-        let check = |told: &Told, expected: &str, well| {
+        let check = |told: &NodeLetters<Logged>, expected: &str, well| {
             assert_eq!(lines(told), [expected]);
             assert_eq!(is_well(told), well);
         };
@@ -173,6 +172,10 @@ mod tests {
         check(&late, text, false);
         check(&told(None, 0, Some(3)), "node-2: 3 dropped", true);
         check(&told(Some("timeout"), 0, Some(0)), "node-2: no answer: timeout", false);
-        check(&Told { node_id: "node-1".into(), ..Told::default() }, "node-1: no dead letters", true);
+        check(
+            &NodeLetters { node_id: "node-1".into(), ..NodeLetters::default() },
+            "node-1: no dead letters",
+            true,
+        );
     }
 }

@@ -1,9 +1,9 @@
 //! `ringrift events`: what happened, as one peer's log has it; who emits and handles what; and events by hand.
 
 use crate::{
+    api::events::Injection,
     client::Client,
     events::{log::Logged, registry},
-    http::Injection,
 };
 use anyhow::Context as _;
 use std::{

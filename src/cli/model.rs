@@ -2,8 +2,8 @@
 
 use super::{Common, pull};
 use crate::{
+    api::models::{ChampionMoved, ChampionOrder, ModelView},
     client::Client,
-    http::{ModelView, Moved, Verdict},
 };
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -122,8 +122,8 @@ fn act(what: &What) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn verdict(config: &str, model: Option<&String>, reason: &str) -> Verdict {
-    Verdict { config_key: config.to_owned(), model: model.cloned(), reason: reason.to_owned() }
+fn verdict(config: &str, model: Option<&String>, reason: &str) -> ChampionOrder {
+    ChampionOrder { config_key: config.to_owned(), model: model.cloned(), reason: reason.to_owned() }
 }
 
 fn json(answer: &impl serde::Serialize) -> anyhow::Result<String> {
@@ -183,7 +183,7 @@ fn details(model: &ModelView) -> String {
     rows.iter().map(|(name, value)| format!("{name:<14} {value}\n")).collect()
 }
 
-fn outcome(moved: &Moved) -> String {
+fn outcome(moved: &ChampionMoved) -> String {
     let (champion, key, generation) = (moved.champion.short(), &moved.config_key, moved.generation);
     match &moved.promotion {
         Some(step) => {
@@ -197,7 +197,7 @@ fn outcome(moved: &Moved) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::status::PromotionView;
+    use crate::api::models::PromotionView;
     use wire::Hash;
 
     fn model() -> ModelView {
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn the_outcome_names_the_champion() {
-        let mut moved = Moved {
+        let mut moved = ChampionMoved {
             config_key: "hex8_2p".into(),
             champion: Hash::of(b"a"),
             generation: 5,

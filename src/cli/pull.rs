@@ -1,6 +1,6 @@
 //! `ringrift model pull`: has a model, or a segment of games, brought to a peer.
 
-use crate::{client::Client, http::Pulled, store::write_atomic};
+use crate::{api::content::Pulled, client::Client, store::write_atomic};
 use anyhow::{Context, ensure};
 use std::{
     fs,

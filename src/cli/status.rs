@@ -3,14 +3,18 @@
 //! Exit status of `status`: 0 healthy, 1 degraded, 2 no quorum, 3 no answer.
 
 use crate::{
+    api::devices::{DeviceChoice, DevicesView},
+    api::{
+        cluster::NodeView,
+        status::{ConfigView, HealthWord, Status},
+        work::LeaseView,
+    },
     client::Client,
     clock::now_ms,
     daemons::{
         autoscaler::Advice,
         health::{Host, Standing},
     },
-    devices::{DevicesView, Wanted},
-    node::status::{ConfigView, Health, LeaseView, NodeView, Status},
 };
 use std::{fmt::Write as _, path::PathBuf, process::ExitCode, thread, time::Duration};
 
@@ -65,9 +69,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         if !args.watch {
             return Ok(ExitCode::from(match status.health {
-                Health::Healthy => 0,
-                Health::Degraded => 1,
-                Health::NoQuorum => 2,
+                HealthWord::Healthy => 0,
+                HealthWord::Degraded => 1,
+                HealthWord::NoQuorum => 2,
             }));
         }
         thread::sleep(Duration::from_secs(1));
@@ -150,8 +154,8 @@ fn device_lines(devices: &DevicesView) -> String {
     for device in &devices.in_use {
         let more = match (&device.driver, why, devices.wanted) {
             (Some(cuda), _, _) => format!(", driver for {cuda}"),
-            (None, Some(why), Wanted::Auto | Wanted::Cpu) => format!(": {why}"),
-            (None, Some(why), wanted @ (Wanted::Cuda | Wanted::Card(_))) => {
+            (None, Some(why), DeviceChoice::Auto | DeviceChoice::Cpu) => format!(": {why}"),
+            (None, Some(why), wanted @ (DeviceChoice::Cuda | DeviceChoice::Card(_))) => {
                 format!(" in place of {wanted}: {why}")
             }
             (None, None, _) => String::new(),
@@ -260,7 +264,7 @@ fn seconds(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::devices::DeviceView;
+    use crate::api::devices::DeviceView;
 
     #[test]
     fn devices_for_people() {
@@ -270,7 +274,7 @@ mod tests {
         check(&devices, "device  CPU\n");
         devices.message = Some("no CUDA device: no driver".into());
         check(&devices, "device  CPU: no CUDA device: no driver\n");
-        devices.wanted = Wanted::Card(1);
+        devices.wanted = DeviceChoice::Card(1);
         check(&devices, "device  CPU in place of cuda:1: no CUDA device: no driver\n");
         let card = DeviceView {
             name: "cuda:0 NVIDIA H200 (sm_90a)".into(),

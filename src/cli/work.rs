@@ -2,10 +2,10 @@
 
 use super::Common;
 use crate::{
+    api::work::Cancellation,
+    api::work::QueueItem,
     client::{Client, ClientError},
     clock::now_ms,
-    http::Cancellation,
-    leader::queue::Item,
 };
 use std::process::ExitCode;
 
@@ -81,7 +81,7 @@ fn act(what: What) -> Result<(), ClientError> {
 }
 
 /// Priority, kind, configuration, model, for how long, who or why not.
-fn line(item: &Item, now_ms: u64) -> String {
+fn line(item: &QueueItem, now_ms: u64) -> String {
     let model = item.subject.map_or_else(|| "-".to_owned(), |hash| hash.short());
     let seconds = now_ms.saturating_sub(item.since_ms) / 1000;
     let (node, why) = (item.node_id.as_deref(), item.waits_for.as_deref());
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_line_says_who_does_it_or_what_it_waits_for() {
-        let item = Item {
+        let item = QueueItem {
             kind: "training".into(),
             config_key: "hex8_2p".into(),
             subject: None,
@@ -111,12 +111,12 @@ mod tests {
             waits_for: None,
             since_ms: 1_000,
         };
-        let check = |item: &Item, expected: &str| {
+        let check = |item: &QueueItem, expected: &str| {
             let line = line(item, 6_500);
             assert_eq!(line.split_whitespace().collect::<Vec<_>>().join(" "), expected);
         };
         check(&item, "100.0 training hex8_2p - 5 s on node-2");
-        let waiting = Item { node_id: None, epoch: None, waits_for: Some("a free node".into()), ..item };
+        let waiting = QueueItem { node_id: None, epoch: None, waits_for: Some("a free node".into()), ..item };
         check(&waiting, "100.0 training hex8_2p - 5 s waits for a free node");
     }
 }

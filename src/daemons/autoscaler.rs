@@ -21,6 +21,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use crate::api::autoscaler::{Advice, Recommendation};
+
 /// Waiting work above which there should be more peers, and below which fewer may do, as in the existing system.
 const QUEUE_HIGH: usize = 10;
 const QUEUE_LOW: usize = 2;
@@ -51,27 +53,6 @@ impl Default for AutoscalerConfig {
     fn default() -> Self {
         Self { nodes_min: 2, nodes_max: 20, command: Vec::new() }
     }
-}
-
-/// What to do about the number of peers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Advice {
-    /// So many more.
-    Up(usize),
-    /// This one is not needed.
-    Down(NodeId),
-    /// Nothing.
-    Hold,
-}
-
-/// A recommendation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recommendation {
-    /// What.
-    pub advice: Advice,
-    /// Why.
-    pub reason: String,
 }
 
 /// What is known of the work.

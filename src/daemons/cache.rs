@@ -10,28 +10,16 @@ use crate::{
 };
 use cluster_state::{ConfigState, NodeId};
 use kernels::{Checkpoint, Network};
-use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use wire::Hash;
 
+pub use crate::api::activity::CacheActivity;
+
 /// Networks that are kept: more than the champions and the candidates in play of all twelve configurations.
 const LOADED_MAX: usize = 32;
-
-/// How the cache does, for people.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CacheActivity {
-    /// Networks that are loaded.
-    pub loaded: usize,
-    /// Times that one was there.
-    pub hits: u64,
-    /// Times that one had to be loaded.
-    pub misses: u64,
-    /// Networks that were dropped because they play no more.
-    pub invalidated: u64,
-}
 
 /// A loaded thing.
 struct Entry<V> {

@@ -20,86 +20,18 @@ use claims::{Claim, Claims, Word};
 use cluster_state::{ClusterState, NodeId};
 use observe::{Observer, Sight};
 use score::{Alarm, Troubles};
-use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
+pub use crate::api::health::{Alert, ClusterView as View, HostState as Host, Standing};
+
 /// Between looks when nothing changes.
 const TICK: Duration = Duration::from_millis(250);
 /// Between looks at what costs more: dead letters, the disk, the watchdog.
 const SLOW: Duration = Duration::from_secs(5);
-
-/// What this node knows of a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Host {
-    /// It can be reached.
-    Online,
-    /// It cannot, or somebody said so.
-    Offline,
-    /// Nothing is known yet: neither good nor bad.
-    Unknown,
-}
-
-/// How the cluster stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Standing {
-    /// Too little was seen to say.
-    #[default]
-    Unknown,
-    /// More than half of the members can be reached.
-    Healthy,
-    /// A majority cannot.
-    Unhealthy,
-}
-
-/// Something that a person should look at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Alert {
-    /// What about, in one word: the same alert is raised once.
-    pub name: String,
-    /// In a sentence.
-    pub message: String,
-    /// Since when, milliseconds since the epoch.
-    pub since_ms: u64,
-}
-
-/// The cluster as this node sees it. It needs no quorum, and decides nothing that others must agree on.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct View {
-    /// How it stands.
-    pub standing: Standing,
-    /// Why the cluster is unhealthy, if so.
-    pub unhealthy: Option<String>,
-    /// Since when it has been as it is, milliseconds since the epoch.
-    pub since_ms: u64,
-    /// 0 to 100; none while too little is known.
-    pub score: Option<f64>,
-    /// Hosts by id.
-    pub hosts: BTreeMap<NodeId, Host>,
-    /// Hosts that an operator says are offline, whatever this node sees of them.
-    pub claimed: BTreeSet<NodeId>,
-    /// What a person should look at.
-    pub alerts: Vec<Alert>,
-}
-
-impl View {
-    /// The state as one should decide by it: hosts that are said to be offline count as offline.
-    #[must_use]
-    pub fn through(&self, state: &ClusterState) -> ClusterState {
-        let mut seen = state.clone();
-        if !self.claimed.is_empty() {
-            let nodes = Arc::make_mut(&mut seen.nodes);
-            let claimed = nodes.iter_mut().filter(|(id, _)| self.claimed.contains(id));
-            claimed.for_each(|(_, node)| Arc::make_mut(node).online = false);
-        }
-        seen
-    }
-}
 
 /// Members that count: all but those that drained and went.
 pub(super) fn members(state: &ClusterState, hosts: &BTreeMap<NodeId, Host>) -> BTreeSet<NodeId> {

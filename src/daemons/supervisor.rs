@@ -11,7 +11,6 @@ use crate::{
 };
 use cluster_state::{ClusterState, LeaseKind, NodeId};
 use futures::FutureExt;
-use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, VecDeque},
     future::Future,
@@ -21,6 +20,8 @@ use std::{
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+
+pub use crate::api::health::DaemonFailures;
 
 /// Seconds before the first, second, ... restart without a sound run in between; the last one for all that follow. From
 /// five seconds on as the existing system has it; but the first restart is almost at once, for here it is a function that
@@ -37,23 +38,6 @@ const RECENT: Duration = Duration::from_secs(300);
 const REMEMBERED: usize = 64;
 /// An event that is older restarts nothing: whoever missed it has started since, or has other weights by now.
 const FRESH: Duration = Duration::from_secs(300);
-
-/// How a daemon failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DaemonFailures {
-    /// Which.
-    pub daemon: String,
-    /// How often since the process began.
-    pub failures: u64,
-    /// Without a sound run in between.
-    pub in_row: u32,
-    /// It fails again and again.
-    pub crash_loop: bool,
-    /// How often it was restarted because of an event.
-    pub restarts: u64,
-    /// The last failure.
-    pub last_error: String,
-}
 
 #[derive(Default)]
 struct Record {

@@ -8,23 +8,15 @@ use super::{
 };
 use crate::clock::now_us;
 use rusqlite::{Connection, TransactionBehavior};
-use serde::{Deserialize, Serialize};
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+pub use crate::api::events::Commit;
+
 /// Commits that are remembered.
 const REMEMBERED_MAX: usize = 1 << 16;
-
-/// A synced transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Commit {
-    /// Events up to this position are in the log.
-    pub position: i64,
-    /// Since then, by the clock of this host: microseconds since the epoch.
-    pub at_us: i64,
-}
 
 pub(super) struct Commits {
     connection: Mutex<Connection>,

@@ -9,7 +9,11 @@ use super::{
     log::{LogError, Logged},
 };
 use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
-use serde::{Deserialize, Serialize};
+
+pub use crate::api::dead_letters::Replayed;
+
+/// One event that one handler could not handle.
+pub type DeadLetter = crate::api::dead_letters::DeadLetter<Logged>;
 
 /// Most dead letters that are kept; the oldest go first.
 const DEAD_MAX: i64 = 10_000;
@@ -17,39 +21,6 @@ const DEAD_MAX: i64 = 10_000;
 pub const LISTED_MAX: usize = 500;
 /// Longest error that is kept.
 const ERROR_BYTES_MAX: usize = 1000;
-
-/// One event that one handler could not handle.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DeadLetter {
-    /// Its number in this node's queue.
-    pub id: i64,
-    /// Who could not handle it.
-    pub handler: String,
-    /// The event, whole.
-    pub payload: Logged,
-    /// The last error.
-    pub error: String,
-    /// How often it was tried.
-    pub retry_count: u32,
-    /// When it was tried last, milliseconds since the epoch.
-    pub timestamp: i64,
-}
-
-/// What a replay did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Replayed {
-    /// Handlers that ran again.
-    pub replayed: u64,
-    /// Of these, those that succeeded.
-    pub recovered: u64,
-    /// Those that failed again.
-    pub failed: u64,
-    /// Those that wait for a quorum and stay as they are.
-    pub waiting: u64,
-    /// Letters for which there was no time: another replay goes on with them.
-    #[serde(default)]
-    pub left: u64,
-}
 
 /// A dead letter to be.
 pub(super) struct Dead {

@@ -10,12 +10,13 @@ use super::{
     log::{self, LogError, Logged},
 };
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
-use serde::{Deserialize, Serialize};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
 };
+
+pub use crate::api::events::HandlerStatus;
 
 /// A change of `node.db` that is made in the transaction that moves the handler's cursor, or not at all.
 pub type Effect = Box<dyn FnOnce(&Transaction<'_>) -> rusqlite::Result<()> + Send>;
@@ -40,23 +41,6 @@ pub(super) struct Due {
 enum Row {
     Due(Due),
     Unreadable(i64, Dead),
-}
-
-/// How a handler stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HandlerStatus {
-    /// Which.
-    pub handler: String,
-    /// Events handled.
-    pub handled: u64,
-    /// Events passed over because the same thing was handled before.
-    pub duplicates: u64,
-    /// Events that went to the dead-letter queue.
-    pub dead: u64,
-    /// Events to come.
-    pub waiting: u64,
-    /// Of these, those that wait for a quorum.
-    pub parked: u64,
 }
 
 /// The handlers' side of the log.

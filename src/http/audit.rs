@@ -1,36 +1,9 @@
 //! What this node really has, checked byte by byte against what the cluster believes it has.
 
-use crate::peer::{Context, WorkError};
-use serde::{Deserialize, Serialize};
-use wire::Hash;
-
-/// Every acknowledged segment and every model that is or was champion.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Audit {
-    /// The node that was audited.
-    pub node_id: String,
-    /// Log entries applied here.
-    pub applied: u64,
-    /// Acknowledged segments, and whether verified bytes of each are here.
-    pub segments: Vec<(Hash, bool)>,
-    /// Games in them.
-    pub games: u64,
-    /// Champions by configuration, oldest first.
-    pub champions: Vec<AuditedModel>,
-}
-
-/// One champion.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuditedModel {
-    /// Configuration.
-    pub config_key: String,
-    /// Its number.
-    pub generation: u64,
-    /// Which.
-    pub model: Hash,
-    /// Verified bytes are here.
-    pub here: bool,
-}
+use crate::{
+    api::content::{Audit, AuditedModel},
+    peer::{Context, WorkError},
+};
 
 /// Reads everything. Slow by nature: a check for drills and doubts.
 pub(super) async fn audit(node: &Context) -> Result<Audit, WorkError> {

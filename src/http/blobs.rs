@@ -4,7 +4,10 @@
 //! each piece checked. A few transfers go on at once; one that stalls gives way to the next.
 
 use super::{Front, Refused, Shared, events::allowed};
-use crate::peer::{Node, WorkError, blocking};
+use crate::{
+    api::content::Pulled,
+    peer::{Node, WorkError, blocking},
+};
 use axum::{
     Json, Router,
     body::Body,
@@ -14,12 +17,10 @@ use axum::{
     routing::{get, post},
 };
 use p2p::blobs::{BlobStore, Outline, PIECE_BYTES};
-use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     io,
     ops::Range,
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -35,21 +36,6 @@ pub(super) fn router() -> Router<Arc<Front>> {
         .route("/v1/blobs/{hash}", get(get_blob))
         .route("/v1/blobs/{hash}/outline", get(get_outline))
         .route("/v1/blobs/{hash}/pull", post(pull))
-}
-
-/// A content that was asked to be here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pulled {
-    /// Which.
-    pub hash: Hash,
-    /// `model` or `segment`.
-    pub kind: String,
-    /// Its configuration.
-    pub config_key: String,
-    /// Its bytes.
-    pub size: u64,
-    /// Its file, checked just now.
-    pub path: PathBuf,
 }
 
 /// Has a model or a segment brought here, by whichever way leads to it.

@@ -3,7 +3,10 @@
 //! Invariant: what changes something needs the token of the node's data folder.
 
 use super::{Front, Refused, Shared, events::allowed};
-use crate::{clock::now_ms, node::status::NodeView};
+use crate::{
+    api::cluster::{Drain, NodeView},
+    clock::now_ms,
+};
 use axum::{
     Json, Router,
     body::Bytes,
@@ -11,26 +14,12 @@ use axum::{
     http::HeaderMap,
     routing::{get, post},
 };
+use cluster_state::Command;
 use cluster_state::command::SetDraining;
-use cluster_state::{Command, NodeId};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 pub(super) fn router() -> Router<Arc<Front>> {
     Router::new().route("/v1/members", get(members)).route("/v1/drain", post(drain))
-}
-
-/// A node that shall hand on what it has, or work again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Drain {
-    /// Its id.
-    pub node: NodeId,
-    /// From now on?
-    pub draining: bool,
-    /// Why, for people.
-    #[serde(default)]
-    pub reason: String,
 }
 
 async fn members(State(front): Shared) -> Result<Json<Vec<NodeView>>, Refused> {

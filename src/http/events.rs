@@ -2,17 +2,18 @@
 //!
 //! Invariant: what changes something needs the token of the node's data folder.
 
-use super::{
-    Front, Refused, Shared,
-    drill::{Drill, Drilled},
-};
+use super::{Front, Refused, Shared, drill};
 use crate::{
-    clock::now_ms,
+    api::{
+        dead_letters::LetterFilter,
+        events::{Commit, Drill, Drilled, Injection},
+    },
+    clock::{now_ms, now_us},
     events::{
         Event, caused,
         dlq::DeadLetter,
         envelope,
-        log::{Commit, Emission, LogError, Logged},
+        log::{Emission, LogError, Logged},
     },
     node::token,
     peer::{
@@ -28,40 +29,18 @@ use axum::{
     routing::{get, post},
 };
 use cluster_state::ClusterState;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, de::DeserializeOwned};
 use std::sync::Arc;
 
 pub(super) fn router() -> Router<Arc<Front>> {
     Router::new()
         .route("/v1/events", get(list).post(emit))
-        .route("/v1/events/drill", post(drill))
+        .route("/v1/events/drill", post(run_drill))
         .route("/v1/events/commits", get(commits))
         .route("/v1/dlq", get(dead_letters))
         .route("/v1/dlq/{id}", get(dead_letter))
         .route("/v1/dlq/replay", post(replay))
         .route("/v1/dlq/purge", post(purge))
-}
-
-/// An event that an operator emits.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Injection {
-    /// Its name.
-    pub event: String,
-    /// Its payload; `node_id` and `timestamp` may be missing, and the `model_id` of a champion.
-    pub payload: serde_json::Value,
-}
-
-/// A replay or a purge.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Letters {
-    /// Letters of at most this age; for a purge, older ones.
-    #[serde(default)]
-    pub max_age_hours: Option<u64>,
-    /// On every node.
-    #[serde(default)]
-    pub all: bool,
 }
 
 #[derive(Deserialize)]
@@ -163,11 +142,15 @@ async fn emit(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<J
     }
 }
 
-async fn drill(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<Json<Vec<Drilled>>, Refused> {
+async fn run_drill(
+    State(front): Shared,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Vec<Drilled>>, Refused> {
     let node = allowed(&front, &headers)?;
     let drill: Drill = parse(&body)?;
-    drill.check().map_err(|why| Refused(StatusCode::BAD_REQUEST, why.to_owned()))?;
-    drill.run(node).await.map(Json).map_err(internal)
+    drill.check(now_us()).map_err(|why| Refused(StatusCode::BAD_REQUEST, why.to_owned()))?;
+    drill::run(&drill, node).await.map(Json).map_err(internal)
 }
 
 async fn commits(
@@ -195,13 +178,13 @@ async fn dead_letter(State(front): Shared, Path(id): Path<i64>) -> Result<Json<D
 
 async fn replay(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<Json<Vec<Told>>, Refused> {
     let node = allowed(&front, &headers)?;
-    let Letters { max_age_hours, all } = parse(&body)?;
+    let LetterFilter { max_age_hours, all } = parse(&body)?;
     Ok(ask(node, Ask::Replay { max_age_hours: max_age_hours.unwrap_or(24) }, all).await)
 }
 
 async fn purge(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<Json<Vec<Told>>, Refused> {
     let node = allowed(&front, &headers)?;
-    let Letters { max_age_hours, all } = parse(&body)?;
+    let LetterFilter { max_age_hours, all } = parse(&body)?;
     Ok(ask(node, Ask::Purge { max_age_hours }, all).await)
 }
 

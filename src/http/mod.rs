@@ -11,15 +11,13 @@ mod events;
 mod models;
 mod work;
 
-pub use audit::{Audit, AuditedModel};
-pub use blobs::Pulled;
-pub use cluster::Drain;
-pub use drill::{Drill, Drilled, event as drill_event, number as drill_number};
-pub use events::{Injection, Letters};
-pub use models::{ModelView, Moved, Verdict};
-pub use work::{Cancellation, Cancelled};
+pub use drill::{event as drill_event, number as drill_number};
 
-use crate::{node::status, peer::Context};
+use crate::{
+    api::{ErrorBody, cluster::LeaderReport, content::Audit, status::Status},
+    node::status,
+    peer::Context,
+};
 use axum::{
     Json, Router,
     extract::State,
@@ -28,7 +26,6 @@ use axum::{
     routing::get,
 };
 use raft::ProposeError;
-use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -41,13 +38,6 @@ pub struct Front {
     /// One at a time: an audit reads everything.
     auditing: Semaphore,
     transfers: Arc<blobs::Transfers>,
-}
-
-/// An answer that is no answer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Trouble {
-    /// What is wrong.
-    pub error: String,
 }
 
 impl Front {
@@ -94,7 +84,7 @@ impl From<ProposeError> for Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        (self.0, Json(Trouble { error: self.1 })).into_response()
+        (self.0, Json(ErrorBody { error: self.1 })).into_response()
     }
 }
 
@@ -118,12 +108,12 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, shutdown: Cancellat
 
 type Shared = State<Arc<Front>>;
 
-async fn get_status(State(front): Shared) -> Result<Json<status::Status>, Refused> {
+async fn get_status(State(front): Shared) -> Result<Json<Status>, Refused> {
     let node = front.node()?;
     Ok(Json(status::status(node, &front.cluster).await))
 }
 
-async fn get_leader(State(front): Shared) -> Result<Json<status::LeaderReport>, Refused> {
+async fn get_leader(State(front): Shared) -> Result<Json<LeaderReport>, Refused> {
     Ok(Json(status::leader(front.node()?).await))
 }
 

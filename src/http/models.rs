@@ -7,7 +7,12 @@ use super::{
     Front, Refused, Shared,
     events::{allowed, parse},
 };
-use crate::{clock::now_ms, events::caused::node_name, node::status::PromotionView, peer::Context};
+use crate::{
+    api::models::{ChampionMoved, ChampionOrder, ModelView, PromotionView},
+    clock::now_ms,
+    events::caused::node_name,
+    peer::Context,
+};
 use axum::{
     Json, Router,
     body::Bytes,
@@ -16,11 +21,8 @@ use axum::{
     routing::{get, post},
 };
 use cluster_state::command::{Appoint, Rollback};
-use cluster_state::{
-    ClusterState, Command, ConfigState, Evidence, Model, ModelStatus, Response, TEXT_BYTES_MAX,
-    TrainingReport,
-};
-use serde::{Deserialize, Serialize};
+use cluster_state::{ClusterState, Command, ConfigState, Model, ModelStatus, Response, TEXT_BYTES_MAX};
+use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 use wire::Hash;
 
@@ -37,63 +39,6 @@ pub(super) fn router() -> Router<Arc<Front>> {
         .route("/v1/models/{name}", get(show))
         .route("/v1/models/promote", post(promote))
         .route("/v1/models/rollback", post(rollback))
-}
-
-/// A model, and what became of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ModelView {
-    /// Its content.
-    pub model: Hash,
-    /// Configuration.
-    pub config_key: String,
-    /// `champion`, `candidate`, `retired` or `rejected`.
-    pub status: String,
-    /// Why it was rejected.
-    pub reason: Option<String>,
-    /// Numbers that it had as champion.
-    pub generations: Vec<u64>,
-    /// Bytes.
-    pub size: u64,
-    /// The weights it was trained from.
-    pub parent: Hash,
-    /// Training steps in it.
-    pub step: u64,
-    /// Who trained it; none for the seeded network.
-    pub trained_by: Option<String>,
-    /// Nodes that hold it.
-    pub holders: Vec<String>,
-    /// How training went.
-    pub report: Option<TrainingReport>,
-    /// Its latest evaluation as a candidate.
-    pub evidence: Option<Evidence>,
-    /// When it became known, milliseconds since the epoch.
-    pub at_ms: u64,
-}
-
-/// An operator's word on the champion of a configuration.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Verdict {
-    /// Configuration.
-    pub config_key: String,
-    /// The model to appoint, or the beginning of its name; none for a rollback.
-    #[serde(default)]
-    pub model: Option<String>,
-    /// Why, for the history.
-    pub reason: String,
-}
-
-/// What came of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Moved {
-    /// Configuration.
-    pub config_key: String,
-    /// The champion now.
-    pub champion: Hash,
-    /// Its number.
-    pub generation: u64,
-    /// The step of the history; none if it was champion already.
-    pub promotion: Option<PromotionView>,
 }
 
 /// Which models.
@@ -176,69 +121,76 @@ async fn show(State(front): Shared, Path(name): Path<String>) -> Result<Json<Mod
     Ok(Json(view(&state, hash, model)))
 }
 
-async fn promote(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<Json<Moved>, Refused> {
+async fn promote(
+    State(front): Shared,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<ChampionMoved>, Refused> {
     let node = allowed(&front, &headers)?;
-    let verdict: Verdict = parse(&body)?;
+    let order: ChampionOrder = parse(&body)?;
     let state = confirmed(node).await?;
-    let config = config(&state, &verdict)?;
-    let name = verdict.model.as_deref().unwrap_or_default();
+    let config = config(&state, &order)?;
+    let name = order.model.as_deref().unwrap_or_default();
     let (model, _) = named(&state, name)?;
     let command = Command::Appoint(Appoint {
-        config_key: verdict.config_key.clone(),
+        config_key: order.config_key.clone(),
         model,
         expected_champion: config.champion,
-        reason: verdict.reason.clone(),
+        reason: order.reason.clone(),
         at_ms: now_ms(),
     });
-    moved(node, &verdict, command).await
+    moved(node, &order, command).await
 }
 
-async fn rollback(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<Json<Moved>, Refused> {
+async fn rollback(
+    State(front): Shared,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<ChampionMoved>, Refused> {
     let node = allowed(&front, &headers)?;
-    let verdict: Verdict = parse(&body)?;
-    if verdict.model.is_some() {
+    let order: ChampionOrder = parse(&body)?;
+    if order.model.is_some() {
         return Err(Refused(StatusCode::BAD_REQUEST, "a rollback names no model".to_owned()));
     }
     let state = confirmed(node).await?;
-    let champion = config(&state, &verdict)?.champion;
+    let champion = config(&state, &order)?.champion;
     let command = Command::Rollback(Rollback {
-        config_key: verdict.config_key.clone(),
+        config_key: order.config_key.clone(),
         expected_champion: Some(champion),
-        reason: verdict.reason.clone(),
+        reason: order.reason.clone(),
         triggered_by: "operator".to_owned(),
         trigger: None,
         at_ms: now_ms(),
     });
-    moved(node, &verdict, command).await
+    moved(node, &order, command).await
 }
 
-/// The configuration that the verdict is on, if it gives a reason.
-fn config<'a>(state: &'a ClusterState, verdict: &Verdict) -> Result<&'a ConfigState, Refused> {
-    if verdict.reason.trim().is_empty() || verdict.reason.len() > TEXT_BYTES_MAX {
+/// The configuration that the order is on, if it gives a reason.
+fn config<'a>(state: &'a ClusterState, order: &ChampionOrder) -> Result<&'a ConfigState, Refused> {
+    if order.reason.trim().is_empty() || order.reason.len() > TEXT_BYTES_MAX {
         let text = format!("a reason of 1 to {TEXT_BYTES_MAX} bytes is needed");
         return Err(Refused(StatusCode::BAD_REQUEST, text));
     }
-    let unknown = || format!("there is no configuration {:?}", verdict.config_key);
-    state.config(&verdict.config_key).ok_or_else(|| Refused(StatusCode::NOT_FOUND, unknown()))
+    let unknown = || format!("there is no configuration {:?}", order.config_key);
+    state.config(&order.config_key).ok_or_else(|| Refused(StatusCode::NOT_FOUND, unknown()))
 }
 
 /// Proposes it, and says how things stand then.
-async fn moved(node: &Context, verdict: &Verdict, command: Command) -> Result<Json<Moved>, Refused> {
+async fn moved(
+    node: &Context,
+    order: &ChampionOrder,
+    command: Command,
+) -> Result<Json<ChampionMoved>, Refused> {
     let name = command.name();
     let promotion = match node.propose(command).await? {
         Response::Promoted { promotion, .. } | Response::RolledBack { promotion, .. } => Some(promotion),
         _ => None, // said before
     };
-    tracing::info!(
-        command = name,
-        config = verdict.config_key,
-        reason = verdict.reason,
-        "an operator's word"
-    );
+    tracing::info!(command = name, config = order.config_key, reason = order.reason, "an operator's word");
     let state = confirmed(node).await?;
-    let config = config(&state, verdict)?;
-    Ok(Json(Moved {
-        config_key: verdict.config_key.clone(),
+    let config = config(&state, order)?;
+    Ok(Json(ChampionMoved {
+        config_key: order.config_key.clone(),
         champion: config.champion,
         generation: config.generation,
         promotion: promotion.as_ref().map(PromotionView::from),
@@ -294,8 +246,8 @@ mod tests {
     fn a_verdict_needs_a_reason_and_a_known_configuration() {
         let world = World::with_nodes(1);
         let check = |key: &str, reason: &str, expected: Option<StatusCode>| {
-            let verdict = Verdict { config_key: key.into(), model: None, reason: reason.into() };
-            let found = config(&world.state, &verdict).err().map(|refused| refused.0);
+            let order = ChampionOrder { config_key: key.into(), model: None, reason: reason.into() };
+            let found = config(&world.state, &order).err().map(|refused| refused.0);
             assert_eq!(found, expected, "{key} {reason}");
         };
         check(KEY, "it plays badly", None);

@@ -5,8 +5,9 @@ use super::{
     events::{allowed, parse},
 };
 use crate::{
+    api::work::{Cancellation, Cancelled, QueueItem},
     clock::now_ms,
-    leader::queue::{Item, OPERATOR, queue},
+    leader::queue::{OPERATOR, queue},
 };
 use axum::{
     Json, Router,
@@ -17,36 +18,13 @@ use axum::{
 };
 use cluster_state::command::CancelLease;
 use cluster_state::{Command, LeaseKind, TEXT_BYTES_MAX};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 pub(super) fn router() -> Router<Arc<Front>> {
     Router::new().route("/v1/work", get(list)).route("/v1/work/cancel", post(cancel))
 }
 
-/// Work that an operator stops.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Cancellation {
-    /// `training` or `evaluation`.
-    pub kind: String,
-    /// Configuration.
-    pub config_key: String,
-    /// Why, for people.
-    #[serde(default)]
-    pub reason: String,
-}
-
-/// Work that was stopped.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cancelled {
-    /// The epoch of the lease that ended.
-    pub epoch: u64,
-    /// Who held it.
-    pub node_id: String,
-}
-
-async fn list(State(front): Shared) -> Result<Json<Vec<Item>>, Refused> {
+async fn list(State(front): Shared) -> Result<Json<Vec<QueueItem>>, Refused> {
     let node = front.node()?;
     let view = Arc::clone(&node.cluster.borrow());
     Ok(Json(queue(&node.raft.local(), &view, now_ms())))

@@ -10,9 +10,10 @@ use super::{
 };
 use crate::{daemons::health::View, events::caused::node_name};
 use cluster_state::{ClusterState, Command, ConfigState, LeaseKind, LeaseSlot, command::GrantLease};
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use wire::Hash;
+
+pub use crate::api::work::QueueItem as Item;
 
 /// Items that are told, at most.
 const ITEMS_MAX: usize = 256;
@@ -26,27 +27,6 @@ const CANCELLED_MS: u64 = 60_000;
 const CANCELLED: &str = "cancelled: operator";
 /// How an operator's reason begins.
 pub const OPERATOR: &str = "operator: ";
-
-/// A piece of exclusive work, waiting or going on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Item {
-    /// `training` or `evaluation`.
-    pub kind: String,
-    /// Configuration.
-    pub config_key: String,
-    /// The model to evaluate.
-    pub subject: Option<Hash>,
-    /// Rank, with what waiting has added.
-    pub priority: f64,
-    /// Who does it; none while it waits.
-    pub node_id: Option<String>,
-    /// Epoch of its lease.
-    pub epoch: Option<u64>,
-    /// What it waits for; none while it goes on.
-    pub waits_for: Option<String>,
-    /// Since when, milliseconds since the epoch.
-    pub since_ms: u64,
-}
 
 const fn priority(kind: LeaseKind) -> f64 {
     match kind {

@@ -10,9 +10,10 @@ use cluster_state::{
     ClusterState, Command, ConfigState, LeaseKind, Severity, Steering, TEXT_BYTES_MAX,
     command::{CancelLease, GrantLease, ReportRegression, Rollback, SetBackpressure, SetLearningRate},
 };
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use wire::Hash;
+
+pub use crate::api::work::{PauseCause as Cause, TrainingPause as Pause};
 
 /// Candidates that may wait for their verdict before training pauses. A second one would learn from games of the same
 /// champion as the first, in time that the verdict needs: on two cores it was trained for longer than all else together,
@@ -53,29 +54,6 @@ pub fn learning_rate(steering: &Steering) -> (f64, String) {
     }
     let reason = if reasons.is_empty() { "as set".to_owned() } else { reasons.join(", ") };
     (scale, clip(&reason, TEXT_BYTES_MAX).to_owned())
-}
-
-/// Why no training starts. Each cause ends by itself, and training goes on when none is left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// The champion regressed critically, and the one before is not settled yet.
-    RegressionCritical,
-    /// More candidates wait than evaluation can take.
-    EvaluationBackpressure,
-    /// A majority of the hosts cannot be reached from here.
-    ClusterUnhealthy,
-}
-
-/// One cause, with its reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pause {
-    /// Which.
-    pub cause: Cause,
-    /// For people.
-    pub reason: String,
-    /// Since when, milliseconds since the epoch.
-    pub since_ms: u64,
 }
 
 /// Why no training of a configuration starts, as a node sees it whose view of the cluster is `view`.

@@ -1,278 +1,32 @@
-//! How things stand: one report for the command line, the HTTP interface and the demo.
+//! Composes the report of how things stand ([`Status`]).
 //!
-//! Invariant: unless it says `stale`, it is from the leader's state as confirmed by a quorum after it was asked for.
-//! Every key is always present.
+//! Invariant: a report that does not say `stale` is from the leader's state as confirmed by a quorum after it was asked for.
 
 use crate::{
-    clock::now_ms,
-    daemons::{
-        autoscaler::Recommendation,
-        health::View,
-        idle_shutdown::{Handover, handover},
-        supervisor::DaemonFailures,
+    api::{
+        activity::NodeActivity,
+        cluster::{LeaderReport, LeaderView, NodeView, RaftRole},
+        events::EventsView,
+        health::ClusterView,
+        models::PromotionView,
+        status::{ConfigView, HealthWord, SCHEMA, Status},
+        work::LeaseView,
     },
-    devices::DevicesView,
-    events::{caused::node_name, runner::HandlerStatus},
-    leader::training::{Pause, pauses},
-    peer::{Context, Work},
+    clock::now_ms,
+    daemons::idle_shutdown::handover,
+    events::caused::node_name,
+    leader::training::pauses,
+    peer::Context,
 };
-use cluster_state::{ClusterState, ConfigState, LeaseKind, LeaseSlot, NodeId, Promotion, Steering};
+use cluster_state::{ClusterState, ConfigState, LeaseKind, LeaseSlot, NodeId};
 use raft::{Metrics, Role};
-use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
-use wire::Hash;
 
-/// Version of the report.
-pub const SCHEMA: u32 = 1;
 /// How long the leader may take to confirm before this node answers from its own state.
 const CONFIRM: Duration = Duration::from_millis(1000);
-
-/// In one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Health {
-    /// Every node is up.
-    #[serde(rename = "HEALTHY")]
-    Healthy,
-    /// Some node is down; decisions are taken.
-    #[serde(rename = "DEGRADED")]
-    Degraded,
-    /// Too few voters are up: nothing can be decided.
-    #[serde(rename = "NO QUORUM")]
-    NoQuorum,
-}
-
-impl Health {
-    /// As people read it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Healthy => "HEALTHY",
-            Self::Degraded => "DEGRADED",
-            Self::NoQuorum => "NO QUORUM",
-        }
-    }
-}
-
-/// Who leads.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeaderView {
-    /// Its id.
-    pub id: NodeId,
-    /// Its name in events.
-    pub node_id: String,
-    /// Its host.
-    pub host: String,
-    /// Its libp2p id.
-    pub peer_id: String,
-    /// Its term.
-    pub term: u64,
-    /// Since when, milliseconds since the epoch.
-    pub since_ms: u64,
-}
-
-/// The answer to "who leads?".
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeaderReport {
-    /// The leader, if there is one.
-    pub leader: Option<LeaderView>,
-    /// The term.
-    pub term: u64,
-    /// Not confirmed by a quorum.
-    pub stale: bool,
-    /// Age of what is said, if stale.
-    pub age_ms: u64,
-    /// The node that answers.
-    pub answered_by: String,
-}
-
-/// One node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeView {
-    /// Its id.
-    pub id: NodeId,
-    /// Its name in events.
-    pub node_id: String,
-    /// Its host.
-    pub host: String,
-    /// Its libp2p id.
-    pub peer_id: String,
-    /// `leader`, `voter` or `learner`.
-    pub role: String,
-    /// As the leader sees it.
-    pub online: bool,
-    /// Why.
-    pub reason: String,
-    /// Since when, milliseconds since the epoch.
-    pub since_ms: u64,
-    /// Whether the answering node is connected to it.
-    pub connected: bool,
-    /// Where it listens.
-    pub addrs: Vec<String>,
-    /// Its HTTP interface.
-    pub http: String,
-    /// Its version.
-    pub version: String,
-    /// It gets no more work: why.
-    pub draining: Option<String>,
-    /// What it still has to hand on, if it drains.
-    pub handover: Option<Handover>,
-    /// Milliseconds since it last showed work, as the answering node heard it; none if it has not.
-    pub idle_ms: Option<u64>,
-}
-
-/// Exclusive work.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeaseView {
-    /// The holder now.
-    pub node_id: Option<String>,
-    /// Number of the last lease.
-    pub epoch: u64,
-    /// The candidate, for an evaluation.
-    pub subject: Option<Hash>,
-    /// Failures in a row.
-    pub failures: u32,
-    /// The last one.
-    pub last_error: Option<String>,
-}
-
-/// One champion after another.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PromotionView {
-    /// Its number.
-    pub generation: u64,
-    /// The model.
-    pub model: Hash,
-    /// The one before.
-    pub previous: Hash,
-    /// The gain.
-    pub elo_delta: f64,
-    /// The rating.
-    pub new_elo: f64,
-    /// When, milliseconds since the epoch.
-    pub at_ms: u64,
-}
-
-impl From<&Promotion> for PromotionView {
-    fn from(promotion: &Promotion) -> Self {
-        Self {
-            generation: promotion.generation,
-            model: promotion.model,
-            previous: promotion.previous,
-            elo_delta: promotion.elo_delta,
-            new_elo: promotion.new_elo,
-            at_ms: promotion.at_ms,
-        }
-    }
-}
-
-/// One configuration.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ConfigView {
-    /// Such as `hex8_2p`.
-    pub config_key: String,
-    /// The model that plays.
-    pub champion: Hash,
-    /// Its number.
-    pub generation: u64,
-    /// Its rating.
-    pub elo: f64,
-    /// Every online node holds it.
-    pub distributed: bool,
-    /// Nodes that hold it.
-    pub holders: Vec<String>,
-    /// Acknowledged self-play games.
-    pub games_total: u64,
-    /// Acknowledged self-play games since the last crossing.
-    pub games_since_training: u64,
-    /// Games that cause a training.
-    pub threshold: u64,
-    /// Models that wait for a verdict.
-    pub candidates: Vec<Hash>,
-    /// Why no training starts, as the answering node sees it: a set of causes, each of which ends by itself.
-    pub training_paused: Vec<Pause>,
-    /// What holds it back or drives it on.
-    pub steering: Steering,
-    /// Training.
-    pub training: LeaseView,
-    /// Evaluation.
-    pub evaluation: LeaseView,
-    /// Loss of the newest model on games set aside.
-    pub val_loss: Option<f64>,
-    /// What self-play is asked to do.
-    pub target: String,
-    /// All promotions, oldest first.
-    pub history: Vec<PromotionView>,
-}
-
-/// Events at one node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventsView {
-    /// Events refused since the process began, by reason.
-    pub refused: BTreeMap<String, u64>,
-    /// How far each handler is.
-    pub handlers: Vec<HandlerStatus>,
-    /// Events that a handler could not handle.
-    pub dead_letters: u64,
-}
-
-/// The report.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Status {
-    /// [`SCHEMA`].
-    pub schema: u32,
-    /// Name of the cluster.
-    pub cluster: String,
-    /// In one word.
-    pub health: Health,
-    /// Not confirmed by a quorum: this node's own view.
-    pub stale: bool,
-    /// Its age, if stale.
-    pub age_ms: u64,
-    /// The node that answers.
-    pub answered_by: String,
-    /// Its part in Raft.
-    pub role: Role,
-    /// Who leads.
-    pub leader: Option<LeaderView>,
-    /// Raft's term.
-    pub term: u64,
-    /// Log entries applied here.
-    pub applied: u64,
-    /// Voters.
-    pub voters: Vec<NodeId>,
-    /// Voters that the answering node is connected to, itself included.
-    pub voters_up: usize,
-    /// Voters that a decision needs.
-    pub quorum: usize,
-    /// All nodes.
-    pub nodes: Vec<NodeView>,
-    /// All configurations.
-    pub configs: Vec<ConfigView>,
-    /// Acknowledged segments.
-    pub segments: usize,
-    /// Where the answering node computes.
-    pub devices: DevicesView,
-    /// What the answering node does.
-    pub work: Work,
-    /// Its daemons that failed.
-    pub failures: Vec<DaemonFailures>,
-    /// Events at the answering node.
-    pub events: EventsView,
-    /// Hosts and cluster as the answering node sees them.
-    pub view: View,
-    /// How many peers there should be, as the answering node sees it.
-    pub recommendation: Option<Recommendation>,
-    /// The longest recent delay of its tasks.
-    pub delay_ms: u64,
-    /// What does not go on, and why.
-    pub blocked: Vec<String>,
-    /// Milliseconds since the answering process began.
-    pub uptime_ms: u64,
-}
 
 /// The state to answer from, and its age if no quorum confirms it.
 async fn view(node: &Context) -> (Arc<ClusterState>, Option<Duration>) {
@@ -319,9 +73,9 @@ pub async fn status(node: &Context, cluster: &str) -> Status {
     // Who drained may go.
     let all_up = nodes.iter().all(|n| n.online || n.draining.is_some());
     let health = match (stale, all_up) {
-        (Some(_), _) => Health::NoQuorum,
-        (None, false) => Health::Degraded,
-        (None, true) => Health::Healthy,
+        (Some(_), _) => HealthWord::NoQuorum,
+        (None, false) => HealthWord::Degraded,
+        (None, true) => HealthWord::Healthy,
     };
     let work = node.activity.get(Instant::now());
     let events = events_view(node).await;
@@ -338,7 +92,7 @@ pub async fn status(node: &Context, cluster: &str) -> Status {
         stale: stale.is_some(),
         age_ms: stale.map_or(0, millis),
         answered_by: node.name(),
-        role: metrics.role,
+        role: raft_role(metrics.role),
         leader,
         term: metrics.term,
         applied: state.applied,
@@ -352,7 +106,7 @@ pub async fn status(node: &Context, cluster: &str) -> Status {
         work,
         failures: node.supervisor.failures(Instant::now()),
         events,
-        view: View::clone(&seen),
+        view: ClusterView::clone(&seen),
         recommendation: node.recommendation.borrow().clone(),
         delay_ms: millis(node.delay.get()),
         blocked,
@@ -368,6 +122,16 @@ async fn events_view(node: &Context) -> EventsView {
             tracing::error!(%error, "the handlers' cursors cannot be read");
             EventsView { refused, ..EventsView::default() }
         }
+    }
+}
+
+fn raft_role(role: Role) -> RaftRole {
+    match role {
+        Role::Learner => RaftRole::Learner,
+        Role::Follower => RaftRole::Follower,
+        Role::Candidate => RaftRole::Candidate,
+        Role::Leader => RaftRole::Leader,
+        Role::Stopped => RaftRole::Stopped,
     }
 }
 
@@ -424,7 +188,7 @@ fn lease_view(slot: &LeaseSlot) -> LeaseView {
     }
 }
 
-fn config_view(state: &ClusterState, config: &ConfigState, view: &View) -> ConfigView {
+fn config_view(state: &ClusterState, config: &ConfigState, view: &ClusterView) -> ConfigView {
     let champion = state.models.get(&config.champion);
     let newest = state.models.get(&config.newest);
     let history = config.history.iter().map(|promotion| PromotionView::from(promotion.as_ref()));
@@ -455,7 +219,7 @@ fn blocked(
     metrics: &Metrics,
     stale: bool,
     (up, need): (usize, usize),
-    work: &Work,
+    work: &NodeActivity,
 ) -> Vec<String> {
     let mut found = Vec::new();
     if stale {

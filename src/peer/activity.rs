@@ -1,85 +1,17 @@
 //! What this node is doing right now, for people. Nothing is decided by it.
 
-use super::TransferActivity;
-use crate::daemons::cache::CacheActivity;
-use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+pub use crate::api::activity::{
+    EvaluationActivity, NodeActivity as Work, SelfplayActivity, TrainingActivity,
+};
+
 /// Games per second are counted over this long.
 const SPAN: Duration = Duration::from_secs(10);
-
-/// Games played here.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct SelfplayActivity {
-    /// Configurations in play.
-    pub configs: Vec<String>,
-    /// Those of them whose games are searched on the cards of this node, and not by the host.
-    #[serde(default)]
-    pub on_cards: Vec<String>,
-    /// Games finished since the process began.
-    pub games: u64,
-    /// Games per second over the last 10 s.
-    pub games_per_s: f64,
-    /// Why no games are played, if none are.
-    pub paused: Option<String>,
-    /// Share of the time in which games are played: less than 1 while this node sees the cluster unhealthy.
-    pub rate: f64,
-    /// Games whose segment is not acknowledged yet.
-    pub unacknowledged: u64,
-}
-
-/// A training run here.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TrainingActivity {
-    /// Configuration.
-    pub config_key: String,
-    /// The lease.
-    pub job_id: String,
-    /// Passes done.
-    pub epochs_completed: u32,
-    /// Passes planned.
-    pub total_epochs: u32,
-    /// Mean loss since the last report.
-    pub loss: f64,
-}
-
-/// An evaluation here.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EvaluationActivity {
-    /// Configuration.
-    pub config_key: String,
-    /// The lease.
-    pub job_id: String,
-    /// What is played now.
-    pub stage: String,
-    /// Games finished.
-    pub games: u32,
-    /// Elo of the candidate minus Elo of the champion so far.
-    pub elo_delta: f64,
-}
-
-/// A copy of all of it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Work {
-    /// Self-play.
-    pub selfplay: SelfplayActivity,
-    /// Training, while it runs.
-    pub training: Option<TrainingActivity>,
-    /// Evaluation, while it runs.
-    pub evaluation: Option<EvaluationActivity>,
-    /// Content that came here.
-    pub transfers: TransferActivity,
-    /// Loaded networks.
-    pub cache: CacheActivity,
-    /// By configuration, the training run whose candidate was last prepared for.
-    pub prefetched: BTreeMap<String, String>,
-    /// Contents removed because the cluster does not know them.
-    pub collected: u64,
-}
 
 #[derive(Default)]
 struct Inner {

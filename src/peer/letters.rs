@@ -4,14 +4,14 @@
 //! node that does not answer hides nothing of the others.
 
 use super::context::Context;
-use crate::events::{
-    dlq::{DeadLetter, Replayed},
-    log::LogError,
-};
+use crate::events::log::{LogError, Logged};
 use futures::future::join_all;
 use p2p::Class;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+
+/// What one node says about its dead letters.
+pub type Told = crate::api::dead_letters::NodeLetters<Logged>;
 
 /// Frame kinds.
 pub(crate) const ASK: u8 = 0x57;
@@ -41,21 +41,6 @@ pub enum Ask {
         /// Older than this; without it all.
         max_age_hours: Option<u64>,
     },
-}
-
-/// What one node says.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Told {
-    /// Which node.
-    pub node_id: String,
-    /// Letters, when they were asked for.
-    pub letters: Vec<DeadLetter>,
-    /// What a replay did.
-    pub replayed: Option<Replayed>,
-    /// How many letters were dropped.
-    pub purged: Option<u64>,
-    /// Why there is no answer.
-    pub error: Option<String>,
 }
 
 async fn answer(node: &Context, ask: Ask) -> Result<Told, LogError> {

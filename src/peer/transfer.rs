@@ -14,7 +14,6 @@ use p2p::{
     blobs::BlobError,
     transfer::{FetchError, FetchLimits},
 };
-use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
     fmt,
@@ -22,6 +21,8 @@ use std::{
     time::{Duration, Instant},
 };
 use wire::Hash;
+
+pub use crate::api::activity::TransferActivity;
 
 /// How long one way may take; what arrived is kept.
 const FETCH: Duration = Duration::from_secs(120);
@@ -39,6 +40,16 @@ pub enum Way {
     Operator,
 }
 
+impl Way {
+    fn count(self, came: &mut TransferActivity) {
+        match self {
+            Self::Swarm => came.swarm += 1,
+            Self::Http => came.http += 1,
+            Self::Operator => came.rsync += 1,
+        }
+    }
+}
+
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -46,29 +57,6 @@ impl fmt::Display for Way {
             Self::Http => "http",
             Self::Operator => "rsync",
         })
-    }
-}
-
-/// What came here since the process began, for people.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TransferActivity {
-    /// Contents from the swarm.
-    pub swarm: u64,
-    /// Contents over HTTP.
-    pub http: u64,
-    /// Contents by the operator's command.
-    pub rsync: u64,
-    /// Contents that could not be had by any way.
-    pub failed: u64,
-}
-
-impl TransferActivity {
-    fn count(&mut self, way: Way) {
-        match way {
-            Way::Swarm => self.swarm += 1,
-            Way::Http => self.http += 1,
-            Way::Operator => self.rsync += 1,
-        }
     }
 }
 
@@ -198,7 +186,7 @@ impl Node {
             Ok(None) => {}
             Ok(Some(way)) => {
                 tracing::debug!(%hash, %way, "content is here");
-                self.activity.update(|work| work.transfers.count(*way));
+                self.activity.update(|work| way.count(&mut work.transfers));
             }
             Err(_) => self.activity.update(|work| work.transfers.failed += 1),
         }

@@ -6,8 +6,8 @@ use crate::support::{Cluster, Network, Peer, SOON, until, when};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use ringrift::{
+    api::status::Status,
     events::{Event, envelope::EventId, log::Logged, registry},
-    node::status::Status,
 };
 use serde_json::{Value, json};
 use std::{

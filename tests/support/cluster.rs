@@ -1,7 +1,7 @@
 //! A few peers that know each other.
 
 use super::{Network, Peer, Place, SOON, until, when};
-use ringrift::node::status::Status;
+use ringrift::api::status::Status;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tempfile::TempDir;
 

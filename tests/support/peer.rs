@@ -6,10 +6,9 @@ use nix::{
     unistd::Pid,
 };
 use ringrift::{
+    api::{content::Audit, events::Injection, status::Status},
     client::{Client, ClientError},
     events::{Event, log::Logged},
-    http::{Audit, Injection},
-    node::status::Status,
 };
 use serde_json::Value;
 use std::{

@@ -5,13 +5,14 @@
 
 use super::figures::{StoredAt, stored_at};
 use crate::{
+    api::devices::DeviceChoice,
+    api::events::{Drill, Drilled},
+    api::status::Status,
     cli::local::{Interrupted, Peer, stop_all},
     client::{Client, ClientError},
     clock::now_us,
     config::{Config, EventsConfig, SelfplayConfig},
-    devices::Wanted,
-    http::{Drill, Drilled, drill_number},
-    node::status::Status,
+    http::drill_number,
 };
 use anyhow::{Context as _, bail};
 use indicatif::ProgressBar;
@@ -76,7 +77,7 @@ impl Cluster {
     pub(super) fn start(&mut self, count: usize, gossip: bool) -> anyhow::Result<()> {
         let settings = Config {
             // They compute nothing.
-            device: Wanted::Cpu,
+            device: DeviceChoice::Cpu,
             selfplay: SelfplayConfig { enabled: false, ..SelfplayConfig::default() },
             events: EventsConfig { gossip },
             ..Config::default()

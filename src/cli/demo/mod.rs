@@ -7,12 +7,12 @@ use super::device::DeviceArgs;
 use super::local::{Acknowledged, Interrupted, Peer, disagreements, lost, silent, stop_all, watch_signals};
 use super::players::load_model;
 use crate::{
+    api::status::Status,
     config::Config,
     learner::{
         arena::{Arena, ArenaSettings, Contestant},
         sprt::wilson,
     },
-    node::status::Status,
     store::GameKind,
 };
 use anyhow::{Context as _, bail};
@@ -175,7 +175,7 @@ impl Demo {
         problems.extend(silent(self.peers.iter().map(|peer| peer.name.as_str()), &audits));
         problems.extend(disagreements(&audits));
         let newest =
-            |audit: &crate::http::Audit| audit.champions.iter().max_by_key(|c| c.generation).cloned();
+            |audit: &crate::api::content::Audit| audit.champions.iter().max_by_key(|c| c.generation).cloned();
         let champion: BTreeMap<String, Hash> =
             audits.iter().filter_map(|(peer, audit)| Some((peer.clone(), newest(audit)?.model))).collect();
         let promotions = audits.iter().filter_map(|(_, audit)| newest(audit)).map(|c| c.generation).max();
@@ -339,7 +339,7 @@ impl Demo {
     }
 
     /// The audits of all peers, once they tell the same or time is up.
-    fn settle(&mut self) -> anyhow::Result<Vec<(String, crate::http::Audit)>> {
+    fn settle(&mut self) -> anyhow::Result<Vec<(String, crate::api::content::Audit)>> {
         let deadline = Instant::now() + SETTLE;
         loop {
             self.look()?;

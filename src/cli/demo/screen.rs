@@ -1,7 +1,7 @@
 //! What the demo shows: a line per peer that is redrawn on a terminal, and one line per change elsewhere.
 
 use super::summary::Summary;
-use crate::{cli::local::Peer, node::status::Status};
+use crate::{api::status::Status, cli::local::Peer};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
     io::IsTerminal,
@@ -101,8 +101,7 @@ fn overall(statuses: &[Option<Status>]) -> String {
     let Some(config) = status.configs.first() else {
         return format!("{up} peers up, leader {leader}");
     };
-    let holder =
-        |view: &crate::node::status::LeaseView| view.node_id.clone().unwrap_or_else(|| "-".to_owned());
+    let holder = |view: &crate::api::work::LeaseView| view.node_id.clone().unwrap_or_else(|| "-".to_owned());
     let loss = config.val_loss.map_or_else(|| "-".to_owned(), |loss| format!("{loss:.3}"));
     format!(
         "{up} peers up, leader {leader}, {speed:.0} games/s, {} games, generation {}, Elo {:.0}, loss {loss}, training {}, evaluation {}",

@@ -1,6 +1,6 @@
 //! What a cluster has acknowledged, and whether it is all still there.
 
-use crate::http::Audit;
+use crate::api::content::Audit;
 use std::collections::{BTreeMap, BTreeSet};
 use wire::Hash;
 
@@ -74,7 +74,7 @@ pub(in crate::cli) fn disagreements(audits: &[(String, Audit)]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::AuditedModel;
+    use crate::api::content::AuditedModel;
 
     fn hash(name: &str) -> Hash {
         Hash::of(name.as_bytes())

@@ -4,9 +4,9 @@
 //! not, and the kernel tells them when it is killed itself.
 
 use crate::{
+    api::content::Audit,
+    api::status::Status,
     client::{Client, ClientError},
-    http::Audit,
-    node::status::Status,
     store::Running,
 };
 use anyhow::{Context as _, bail};

@@ -1,31 +1,13 @@
 //! What a host that drains still has to hand on. Pure: every node comes to the same from the state.
 
 use cluster_state::{ClusterState, NodeId};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use wire::Hash;
 
+pub use crate::api::cluster::Handover;
+
 /// Copies of a model that must be elsewhere: one may be lost meanwhile.
 const MODEL_COPIES: usize = 2;
-
-/// What is left.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Handover {
-    /// Leases that it holds.
-    pub leases: usize,
-    /// Segments with too few copies elsewhere.
-    pub segments: usize,
-    /// Models in use with too few copies elsewhere.
-    pub models: usize,
-}
-
-impl Handover {
-    /// Nothing is left.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        *self == Self::default()
-    }
-}
 
 /// What `node` still has to hand on; segments are to have `copies`. Elsewhere is on nodes that are online and stay: where
 /// there are none, nothing can be handed on.

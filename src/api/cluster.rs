@@ -1,0 +1,114 @@
+//! The members of the cluster: who leads, who is there, and a host that shall hand on what it has.
+
+use cluster_state::NodeId;
+use serde::{Deserialize, Serialize};
+
+/// The leader, as the answering node knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderView {
+    pub id: NodeId,
+    /// Its name in events, such as `node-3`.
+    pub node_id: String,
+    /// The name of its host.
+    pub host: String,
+    /// Its libp2p id.
+    pub peer_id: String,
+    /// Raft's term.
+    pub term: u64,
+    /// When it became leader, in milliseconds since the epoch; 0 while it has not announced itself.
+    pub since_ms: u64,
+}
+
+/// The answer to "who leads?".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderReport {
+    /// None while the answering node knows no leader.
+    pub leader: Option<LeaderView>,
+    /// Raft's term.
+    pub term: u64,
+    /// No quorum confirmed the answer.
+    pub stale: bool,
+    /// Age of the answer in milliseconds, if it is stale; otherwise 0.
+    pub age_ms: u64,
+    /// The name of the node that answers.
+    pub answered_by: String,
+}
+
+/// The answering node's part in Raft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RaftRole {
+    /// It follows the leader and has no vote.
+    Learner,
+    /// It follows the leader and votes.
+    Follower,
+    /// It asks the others for their votes.
+    Candidate,
+    Leader,
+    /// Consensus has stopped here.
+    Stopped,
+}
+
+/// One member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    pub id: NodeId,
+    /// Its name in events, such as `node-3`.
+    pub node_id: String,
+    /// The name of its host.
+    pub host: String,
+    /// Its libp2p id.
+    pub peer_id: String,
+    /// `leader`, `voter` or `learner`.
+    pub role: String,
+    /// Whether the leader can reach it.
+    pub online: bool,
+    /// Why it is online, or why it is not.
+    pub reason: String,
+    /// Since when it has been so, in milliseconds since the epoch.
+    pub since_ms: u64,
+    /// Whether the answering node is connected to it.
+    pub connected: bool,
+    /// Multiaddresses at which it listens for peers.
+    pub addrs: Vec<String>,
+    /// Address of its HTTP interface.
+    pub http: String,
+    pub version: String,
+    /// Why it gets no more work; none while it works.
+    pub draining: Option<String>,
+    /// What it still has to hand on, if it drains.
+    pub handover: Option<Handover>,
+    /// Milliseconds since it last showed work, as the answering node heard it; none if it has not shown any.
+    pub idle_ms: Option<u64>,
+}
+
+/// What a draining host still has to hand on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handover {
+    /// Leases that it holds.
+    pub leases: usize,
+    /// Segments with too few copies elsewhere.
+    pub segments: usize,
+    /// Models in use with too few copies elsewhere.
+    pub models: usize,
+}
+
+impl Handover {
+    /// Whether the host may go.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// An order that a node shall hand on what it has, or work again. The answer repeats it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drain {
+    pub node: NodeId,
+    /// True: the node gets no more work. False: it works again.
+    pub draining: bool,
+    /// Why, for people.
+    #[serde(default)]
+    pub reason: String,
+}

@@ -1,0 +1,28 @@
+//! The plain types of the HTTP interface: what a node is asked, and what it answers.
+//!
+//! The server, the client, the command line and the tests share these types, so a request or an answer is described
+//! once. Each file is one subject, and its types are in the order in which an answer shows them.
+//!
+//! Invariant: the types are data. They hold no handle, open no file and know no clock; every field is always present in
+//! the JSON that a node sends, and a field of a request that nobody knows is refused.
+
+pub mod activity;
+pub mod autoscaler;
+pub mod cluster;
+pub mod content;
+pub mod dead_letters;
+pub mod devices;
+pub mod events;
+pub mod health;
+pub mod models;
+pub mod status;
+pub mod work;
+
+use serde::{Deserialize, Serialize};
+
+/// The body of every answer that is an error.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What is wrong, as a sentence for people.
+    pub error: String,
+}

@@ -1,0 +1,136 @@
+//! How things stand: one report for the command line, the HTTP interface and the demo.
+//!
+//! Invariant: every key is always present. A report that is not `stale` comes from the leader's state, confirmed by a
+//! quorum after the report was asked for.
+
+use super::{
+    activity::NodeActivity,
+    autoscaler::Recommendation,
+    cluster::{LeaderView, NodeView, RaftRole},
+    devices::DevicesView,
+    events::EventsView,
+    health::{ClusterView, DaemonFailures},
+    models::PromotionView,
+    work::{LeaseView, TrainingPause},
+};
+use cluster_state::{NodeId, Steering};
+use serde::{Deserialize, Serialize};
+use wire::Hash;
+
+/// Version of the report.
+pub const SCHEMA: u32 = 1;
+
+/// How the cluster fares, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HealthWord {
+    /// Every node is up.
+    #[serde(rename = "HEALTHY")]
+    Healthy,
+    /// Some node is down; decisions are taken.
+    #[serde(rename = "DEGRADED")]
+    Degraded,
+    /// Too few voters are up: nothing can be decided.
+    #[serde(rename = "NO QUORUM")]
+    NoQuorum,
+}
+
+impl HealthWord {
+    /// As people read it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "HEALTHY",
+            Self::Degraded => "DEGRADED",
+            Self::NoQuorum => "NO QUORUM",
+        }
+    }
+}
+
+/// One configuration of the game.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConfigView {
+    /// Such as `hex8_2p`.
+    pub config_key: String,
+    /// The model that plays.
+    pub champion: Hash,
+    /// The champion's number; 0 is the seeded network.
+    pub generation: u64,
+    /// The champion's Elo rating.
+    pub elo: f64,
+    /// Every online node holds the champion.
+    pub distributed: bool,
+    /// Nodes that hold the champion.
+    pub holders: Vec<String>,
+    /// Acknowledged self-play games.
+    pub games_total: u64,
+    /// Acknowledged self-play games since the last time that they crossed the threshold.
+    pub games_since_training: u64,
+    /// Games that cause a training.
+    pub threshold: u64,
+    /// Models that wait for a verdict.
+    pub candidates: Vec<Hash>,
+    /// Why no training starts, as the answering node sees it: a set of causes, each of which ends by itself.
+    pub training_paused: Vec<TrainingPause>,
+    /// What holds training back or drives it on.
+    pub steering: Steering,
+    pub training: LeaseView,
+    pub evaluation: LeaseView,
+    /// Loss of the newest model on games set aside.
+    pub val_loss: Option<f64>,
+    /// What self-play is asked to do.
+    pub target: String,
+    /// All promotions, oldest first.
+    pub history: Vec<PromotionView>,
+}
+
+/// The report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Name of the cluster.
+    pub cluster: String,
+    pub health: HealthWord,
+    /// No quorum confirmed the report: it is this node's own view.
+    pub stale: bool,
+    /// Age of the report in milliseconds, if it is stale; otherwise 0.
+    pub age_ms: u64,
+    /// The name of the node that answers.
+    pub answered_by: String,
+    pub role: RaftRole,
+    /// None while the answering node knows no leader.
+    pub leader: Option<LeaderView>,
+    /// Raft's term.
+    pub term: u64,
+    /// Log entries applied here.
+    pub applied: u64,
+    pub voters: Vec<NodeId>,
+    /// Voters that the answering node is connected to, itself included.
+    pub voters_up: usize,
+    /// Voters that a decision needs.
+    pub quorum: usize,
+    /// All nodes.
+    pub nodes: Vec<NodeView>,
+    /// All configurations.
+    pub configs: Vec<ConfigView>,
+    /// Number of acknowledged segments.
+    pub segments: usize,
+    /// Where the answering node computes.
+    pub devices: DevicesView,
+    /// What the answering node does.
+    pub work: NodeActivity,
+    /// The answering node's daemons that failed.
+    pub failures: Vec<DaemonFailures>,
+    /// Events at the answering node.
+    pub events: EventsView,
+    /// Hosts and cluster as the answering node sees them.
+    pub view: ClusterView,
+    /// How many peers there should be, as the answering node sees it.
+    pub recommendation: Option<Recommendation>,
+    /// The longest recent delay of the answering node's tasks.
+    pub delay_ms: u64,
+    /// What does not go on, and why.
+    pub blocked: Vec<String>,
+    /// Milliseconds since the answering process began.
+    pub uptime_ms: u64,
+}

@@ -5,10 +5,8 @@
 
 mod command;
 
-use super::{
-    handlers::Handled,
-    health::{Host, Standing, View},
-};
+use super::health::{Host, Standing, View};
+use crate::events::runner::Handled;
 use crate::{
     events::log::Logged,
     peer::{Context, WorkError},

@@ -3,7 +3,7 @@
 //! Invariant: a network is kept by the hash of its checkpoint, so it is never the wrong one; what a configuration's new
 //! champion makes useless is dropped, and no other configuration's.
 
-use super::handlers::Handled;
+use crate::events::runner::Handled;
 use crate::{
     events::log::Logged,
     peer::{Context, WorkError, blocking},

@@ -4,7 +4,8 @@
 //! which segments were merged, not on their order or how often. A segment is never removed for having been merged: its
 //! bytes stay in the content folder for as long as the cluster knows it.
 
-use super::handlers::{Handled, Merge};
+use super::handlers::Merge;
+use crate::events::runner::Handled;
 use crate::{
     clock::now_ms,
     events::{Event, Games, log::Logged, runner::HandlerError},

@@ -4,7 +4,7 @@
 //! later each time, and at once when somebody connects or an event speaks of models; a champion that cannot be had by any
 //! way is reported once until it is here.
 
-use super::handlers::Handled;
+use crate::events::runner::Handled;
 use crate::events::{Event, ModelDistributionFailed, TrainingProgress, caused, log::Logged};
 use crate::{
     clock::now_ms,

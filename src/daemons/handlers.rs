@@ -9,7 +9,7 @@ use crate::{
     events::{
         log::Logged,
         registry,
-        runner::{Effect, HandlerError, Handlers, Handling},
+        runner::{Handled, HandlerError, Handlers, Handling},
     },
     leader::training,
     peer::{Context, Node, WorkError},
@@ -77,21 +77,9 @@ impl Default for Wakes {
     }
 }
 
-impl From<WorkError> for HandlerError {
-    fn from(error: WorkError) -> Self {
-        match error {
-            WorkError::Propose(ProposeError::NoLeader | ProposeError::Timeout) => Self::NoQuorum,
-            other => Self::Failed(other.to_string()),
-        }
-    }
-}
-
 /// The node, once there is one: handlers are registered before. Weak, for the node owns them: it must end with its last
 /// task, and its databases with it.
 pub type Late = Arc<OnceLock<Weak<Node>>>;
-
-/// What a handler's work ends with.
-pub type Handled = Result<Option<Effect>, HandlerError>;
 
 /// All handlers: each daemon that handles events has a function `handle`; for what only the leader decides, every node
 /// wakes its leader's turn.
@@ -164,16 +152,5 @@ mod tests {
         let handlers = all(&Late::default());
         let registered: BTreeSet<_> = registry::pairs().into_iter().collect();
         assert_eq!(*handlers.pairs(), registered);
-    }
-
-    #[test]
-    fn a_missing_quorum_is_no_failure() {
-        let check = |error: ProposeError, quorum: bool| {
-            let found = HandlerError::from(WorkError::Propose(error));
-            assert_eq!(matches!(found, HandlerError::NoQuorum), quorum, "{found:?}");
-        };
-        check(ProposeError::NoLeader, true);
-        check(ProposeError::Timeout, true);
-        check(ProposeError::Stopped("disk".into()), false);
     }
 }

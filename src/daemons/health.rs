@@ -7,7 +7,8 @@ mod claims;
 mod observe;
 mod score;
 
-use super::{handlers::Handled, watchdog};
+use super::watchdog;
+use crate::events::runner::Handled;
 use crate::{
     clock::now_ms,
     events::{
@@ -88,7 +89,7 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
     // What was unhealthy is so until it is seen to be better, also over a restart.
     let mut observer = Observer::resume(if told { Standing::Unhealthy } else { Standing::Unknown });
     let (mut watchdog, mut slow, mut looked) = (watchdog::Watchdog::default(), Slow::default(), None);
-    let mut peers = node.p2p.peers();
+    let (mut peers, mut failures) = (node.p2p.peers(), node.supervisor.watch());
     loop {
         peers.mark_unchanged();
         let state = node.raft.local();
@@ -138,6 +139,8 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
             () = node.shutdown.cancelled() => return Ok(()),
             changed = peers.changed() => if changed.is_err() { return Ok(()) },
             () = node.wakes.health.notified() => {}
+            // The supervisor is there for as long as the node.
+            _ = failures.changed() => {}
             () = tokio::time::sleep(TICK) => {}
         }
     }

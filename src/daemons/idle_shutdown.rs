@@ -7,10 +7,8 @@ mod handover;
 
 pub use handover::{Handover, handover};
 
-use super::{
-    handlers::Handled,
-    health::{Host, Standing, View},
-};
+use super::health::{Host, Standing, View};
+use crate::events::runner::Handled;
 use crate::{
     clock::now_ms,
     events::{Event, caused::node_name, log::Logged},

@@ -3,23 +3,24 @@
 //! Invariant: a daemon that fails or panics is started again, later each time, and every failure is counted and shown. What
 //! the node cannot do without (peers, consensus, the store) is no daemon: it ends the node.
 
-use super::handlers::Handled;
+use crate::events::runner::Handled;
 use crate::{
     clock::now_ms,
     events::{Event, log::Logged},
-    peer::{Context, WorkError},
+    peer::{Context, Daemon, Wake},
 };
 use cluster_state::{ClusterState, LeaseKind, NodeId};
 use futures::FutureExt;
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::{BTreeMap, VecDeque},
-    future::Future,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 pub use crate::api::health::DaemonFailures;
 
@@ -49,7 +50,7 @@ struct Record {
     recent: VecDeque<Instant>,
     /// Since when it runs, if it does.
     began: Option<Instant>,
-    signal: Arc<Notify>,
+    signal: Wake,
 }
 
 impl Record {
@@ -80,17 +81,29 @@ fn pause(in_row: u32) -> Duration {
     Duration::from_secs(PAUSES[index])
 }
 
-/// All daemons of this node, by name.
-#[derive(Default)]
-pub struct Supervisor(Mutex<BTreeMap<&'static str, Record>>);
+/// What is known of the daemons of this node, by name. Cheap to clone: the supervisor's own handle.
+#[derive(Clone)]
+pub struct Supervisor(Arc<Shared>);
+
+struct Shared {
+    records: Mutex<BTreeMap<&'static str, Record>>,
+    /// How many failures there were in all.
+    failed: watch::Sender<u64>,
+}
+
+impl Default for Supervisor {
+    fn default() -> Self {
+        Self(Arc::new(Shared { records: Mutex::default(), failed: watch::Sender::new(0) }))
+    }
+}
 
 impl Supervisor {
     fn records(&self) -> MutexGuard<'_, BTreeMap<&'static str, Record>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.records.lock()
     }
 
-    fn signal(&self, daemon: &'static str) -> Arc<Notify> {
-        Arc::clone(&self.records().entry(daemon).or_default().signal)
+    fn signal(&self, daemon: &'static str) -> Wake {
+        self.records().entry(daemon).or_default().signal.clone()
     }
 
     fn began(&self, daemon: &'static str, now: Instant) {
@@ -98,7 +111,9 @@ impl Supervisor {
     }
 
     fn failed(&self, daemon: &'static str, error: &str, ran: Duration) -> Duration {
-        self.records().entry(daemon).or_default().failed(error, ran, Instant::now())
+        let pause = self.records().entry(daemon).or_default().failed(error, ran, Instant::now());
+        self.0.failed.send_modify(|count| *count += 1);
+        pause
     }
 
     /// Counts a failure, after a run of `ran`, of what goes on by itself.
@@ -107,12 +122,18 @@ impl Supervisor {
         self.began(what, Instant::now());
     }
 
+    /// Changes with every failure.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.0.failed.subscribe()
+    }
+
     /// Starts a daemon again, now. False: there is no such daemon.
     pub fn restart(&self, daemon: &str) -> bool {
         match self.records().get_mut(daemon) {
             Some(record) => {
                 record.restarts += 1;
-                record.signal.notify_one();
+                record.signal.wake();
                 true
             }
             None => false,
@@ -141,52 +162,40 @@ impl Supervisor {
         let recent = |at: &&Instant| now.saturating_duration_since(**at) < RECENT;
         self.records().values().map(|record| record.recent.iter().filter(recent).count()).sum()
     }
-}
 
-/// Runs a daemon until the shutdown, again and again if need be.
-pub async fn supervise<W>(node: Context, name: &'static str, run: impl Fn(Context) -> W)
-where
-    W: Future<Output = Result<(), WorkError>>,
-{
-    let again = || run(node.clone());
-    keep(&node.supervisor, &node.shutdown, &node.wakes.health, name, again).await;
-}
+    /// Runs a daemon until the shutdown, again and again if need be.
+    pub async fn keep<D: Daemon>(self, daemon: D, shutdown: CancellationToken) {
+        let span = tracing::info_span!("daemon", name = D::NAME);
+        self.run(daemon, shutdown).instrument(span).await;
+    }
 
-async fn keep<W>(
-    supervisor: &Supervisor,
-    shutdown: &CancellationToken,
-    told: &Notify,
-    name: &'static str,
-    run: impl Fn() -> W,
-) where
-    W: Future<Output = Result<(), WorkError>>,
-{
-    let signal = supervisor.signal(name);
-    loop {
-        let began = Instant::now();
-        supervisor.began(name, began);
-        let ended = tokio::select! {
-            ended = AssertUnwindSafe(Box::pin(run())).catch_unwind() => ended,
-            () = signal.notified() => {
-                tracing::warn!(daemon = name, "restarted");
-                continue; // its future is dropped, and with it all that it has begun
+    async fn run<D: Daemon>(self, mut daemon: D, shutdown: CancellationToken) {
+        let signal = self.signal(D::NAME);
+        loop {
+            let began = Instant::now();
+            self.began(D::NAME, began);
+            let ended = tokio::select! {
+                ended = AssertUnwindSafe(Box::pin(daemon.run())).catch_unwind() => ended,
+                () = signal.woken() => {
+                    tracing::warn!("restarted");
+                    continue; // its future is dropped, and with it all that it has begun
+                }
+            };
+            if shutdown.is_cancelled() {
+                return;
             }
-        };
-        if shutdown.is_cancelled() {
-            return;
-        }
-        let error = match ended {
-            Ok(Ok(())) => "ended by itself".to_owned(),
-            Ok(Err(error)) => format!("{:#}", anyhow::Error::from(error)),
-            Err(_) => "panicked".to_owned(),
-        };
-        let pause = supervisor.failed(name, &error, began.elapsed());
-        tracing::error!(daemon = name, error, again_in = ?pause, "a daemon failed");
-        told.notify_one();
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = signal.notified() => {}
-            () = tokio::time::sleep(pause) => {}
+            let error = match ended {
+                Ok(Ok(())) => "ended by itself".to_owned(),
+                Ok(Err(error)) => format!("{:#}", anyhow::Error::from(error)),
+                Err(_) => "panicked".to_owned(),
+            };
+            let pause = self.failed(D::NAME, &error, began.elapsed());
+            tracing::error!(error, again_in = ?pause, "a daemon failed");
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = signal.woken() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
         }
     }
 }
@@ -222,7 +231,10 @@ pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemons::fixture::{KEY, World, hash};
+    use crate::{
+        daemons::fixture::{KEY, World, hash},
+        peer::WorkError,
+    };
     use std::sync::atomic::{AtomicU32, Ordering};
 
     #[test]
@@ -292,34 +304,52 @@ mod tests {
         check(&world, "hex8_4p", [&[], &[], &[]]);
     }
 
+    /// Panics, fails, hangs, and then works until the shutdown.
+    struct Patient {
+        runs: Arc<AtomicU32>,
+        dropped: CancellationToken,
+        shutdown: CancellationToken,
+    }
+
+    impl Daemon for Patient {
+        const NAME: &'static str = "patient";
+
+        async fn run(&mut self) -> Result<(), WorkError> {
+            match self.runs.fetch_add(1, Ordering::SeqCst) {
+                0 => panic!("once"),
+                1 => Err(WorkError::Stopped),
+                2 => {
+                    let _guard = self.dropped.clone().drop_guard();
+                    std::future::pending().await
+                }
+                _ => {
+                    self.shutdown.cancelled().await;
+                    Ok(())
+                }
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_daemon_comes_back_after_a_panic_an_error_and_a_signal() {
-        let (supervisor, shutdown, told) = (Supervisor::default(), CancellationToken::new(), Notify::new());
-        let (runs, dropped) = (AtomicU32::new(0), CancellationToken::new());
-        let run = async || match runs.fetch_add(1, Ordering::SeqCst) {
-            0 => panic!("once"),
-            1 => Err(WorkError::Stopped),
-            2 => {
-                let _guard = dropped.clone().drop_guard();
-                std::future::pending().await
-            }
-            _ => {
-                shutdown.cancelled().await;
-                Ok(())
-            }
-        };
-        let kept = keep(&supervisor, &shutdown, &told, "sync", run);
+        let supervisor = Supervisor::default();
+        let (runs, dropped, shutdown) =
+            (Arc::new(AtomicU32::new(0)), CancellationToken::new(), CancellationToken::new());
+        let patient =
+            Patient { runs: Arc::clone(&runs), dropped: dropped.clone(), shutdown: shutdown.clone() };
+        let kept = supervisor.clone().keep(patient, shutdown.clone());
+        let mut failed = supervisor.watch();
         let operator = async {
             for failures in 1..=2 {
-                told.notified().await;
+                failed.changed().await.unwrap();
                 assert_eq!(supervisor.failures(Instant::now())[0].failures, failures);
-                assert!(supervisor.restart("sync"), "which ends the pause");
+                assert!(supervisor.restart("patient"), "which ends the pause");
             }
             while runs.load(Ordering::SeqCst) < 3 {
                 tokio::task::yield_now().await;
             }
             assert!(!dropped.is_cancelled(), "it runs");
-            supervisor.restart("sync");
+            supervisor.restart("patient");
             dropped.cancelled().await;
             while runs.load(Ordering::SeqCst) < 4 {
                 tokio::task::yield_now().await;

@@ -3,10 +3,8 @@
 //! Pure but for its memory; it measures by its own clock how long something has been so. It only says so: nothing starts
 //! work but a lease. Every node looks, so that every node's status shows it.
 
-use super::{
-    handlers::Handled,
-    health::{Host, View},
-};
+use super::health::{Host, View};
+use crate::events::runner::Handled;
 use crate::{config::Config, events::log::Logged, leader::training::pauses, peer::Context};
 use cluster_state::{ClusterState, LeaseKind, NodeId};
 use std::{

@@ -49,8 +49,10 @@ pub enum HandlerError {
     Failed(String),
 }
 
-/// What a handler does, and what it wants changed in `node.db`.
-pub type Handling = BoxFuture<'static, Result<Option<Effect>, HandlerError>>;
+/// How a handler's work ended, and what it wants changed in `node.db`.
+pub type Handled = Result<Option<Effect>, HandlerError>;
+/// A handler at work.
+pub type Handling = BoxFuture<'static, Handled>;
 type Handler = Box<dyn Fn(Arc<Logged>) -> Handling + Send + Sync>;
 
 /// Handlers by name, and what they listen to.

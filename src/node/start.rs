@@ -10,17 +10,13 @@ use crate::{
     clock::now_ms,
     compute::DelayGauge,
     config::Config,
-    daemons::{
-        self,
-        cache::Networks,
-        handlers,
-        idle_shutdown::Hosts,
-        supervisor::{Supervisor, supervise},
-    },
+    daemons::{self, cache::Networks, handlers, idle_shutdown::Hosts, supervisor::Supervisor},
     devices::Devices,
     events::{log::EventLog, runner::Runner},
     http::{self, Front},
-    peer::{Activity, Context, Node, NodeError, control, exchange, quota::UnregisteredQuota},
+    peer::{
+        Activity, Context, Daemon, Node, NodeError, WorkError, control, exchange, quota::UnregisteredQuota,
+    },
     segments::{copy::Retries, keep},
     store::{self, DataFolder, DbError, PendingSegments, Runtime, folder},
 };
@@ -268,9 +264,17 @@ impl Options {
 
 fn start_daemons(node: &Context, tasks: &mut JoinSet<()>) {
     macro_rules! daemon {
-        ($name:ident) => {
-            tasks.spawn(supervise(Arc::clone(node), stringify!($name), daemons::$name::run));
-        };
+        ($name:ident) => {{
+            struct Worker(Context);
+            impl Daemon for Worker {
+                const NAME: &'static str = stringify!($name);
+
+                async fn run(&mut self) -> Result<(), WorkError> {
+                    daemons::$name::run(Arc::clone(&self.0)).await
+                }
+            }
+            tasks.spawn(node.supervisor.clone().keep(Worker(Arc::clone(node)), node.shutdown.clone()));
+        }};
     }
     daemon!(health);
     daemon!(leader);

@@ -3,7 +3,7 @@
 use super::transfer::TransferError;
 use crate::{
     config::ConfigError,
-    events::log::LogError,
+    events::{log::LogError, runner::HandlerError},
     learner::{WindowError, train::TrainingError},
     store::{DbError, FolderError, SegmentError},
 };
@@ -80,6 +80,15 @@ pub enum WorkError {
     Train(#[from] TrainingError),
 }
 
+impl From<WorkError> for HandlerError {
+    fn from(error: WorkError) -> Self {
+        match error {
+            WorkError::Propose(ProposeError::NoLeader | ProposeError::Timeout) => Self::NoQuorum,
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
 /// The node cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -130,4 +139,20 @@ pub enum NodeError {
     /// A task ended that must not.
     #[error("{0} ended unexpectedly")]
     Ended(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_quorum_is_no_failure() {
+        let check = |error: ProposeError, quorum: bool| {
+            let found = HandlerError::from(WorkError::Propose(error));
+            assert_eq!(matches!(found, HandlerError::NoQuorum), quorum, "{found:?}");
+        };
+        check(ProposeError::NoLeader, true);
+        check(ProposeError::Timeout, true);
+        check(ProposeError::Stopped("disk".into()), false);
+    }
 }

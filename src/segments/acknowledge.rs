@@ -1,7 +1,7 @@
 //! CoordinationBootstrap: has closed segments acknowledged, also those that an earlier process left behind, and those that
 //! an event names and this node holds.
 
-use crate::daemons::handlers::Handled;
+use crate::events::runner::Handled;
 use crate::events::{Event, caused::node_name, log::Logged};
 use crate::{
     peer::{Context, WorkError, blocking},

@@ -14,7 +14,7 @@ use crate::{
     peer::{Context, WorkError, blocking},
     store::Segment,
 };
-use crate::{daemons::handlers::Handled, leader::placement::rendezvous};
+use crate::{events::runner::Handled, leader::placement::rendezvous};
 use cluster_state::command::AddSegmentHolder;
 use cluster_state::{ClusterState, Command, NodeId, Segment as Registered};
 use futures::StreamExt;

@@ -12,8 +12,7 @@ use crate::{
         work::{Cancellation, Cancelled, QueueItem},
     },
     events::{Event, log::Logged},
-    node::token,
-    store::{FolderError, Running},
+    store::{FolderError, Running, token},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{

@@ -1,12 +1,29 @@
-//! What this node really has, checked byte by byte against what the cluster believes it has.
+//! An audit over HTTP: what this node really has, checked byte by byte against what the cluster believes it has.
 
+use super::{
+    front::{Front, Shared},
+    refused::Refused,
+};
 use crate::{
     api::content::{Audit, AuditedModel},
     peer::{Context, WorkError},
 };
+use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use std::sync::Arc;
 
-/// Reads everything. Slow by nature: a check for drills and doubts.
-pub(super) async fn audit(node: &Context) -> Result<Audit, WorkError> {
+pub(super) fn router() -> Router<Arc<Front>> {
+    Router::new().route("/v1/audit", get(get_audit))
+}
+
+async fn get_audit(State(front): Shared) -> Result<Json<Audit>, Refused> {
+    let node = front.node()?;
+    let busy = |_| Refused(StatusCode::SERVICE_UNAVAILABLE, "an audit is going on".to_owned());
+    let _turn = front.auditing.try_acquire().map_err(busy)?;
+    audit(node).await.map(Json).map_err(Refused::internal)
+}
+
+/// Reads everything, and so takes its time: an audit is for drills and doubts.
+async fn audit(node: &Context) -> Result<Audit, WorkError> {
     let state = node.raft.local();
     let mut segments = Vec::new();
     let mut games = 0;

@@ -1,17 +1,17 @@
-//! The cluster's members over HTTP.
-//!
-//! Invariant: what changes something needs the token of the node's data folder.
+//! The members of the cluster over HTTP.
 
-use super::{Front, Refused, Shared, events::allowed};
+use super::{
+    front::{Front, Shared},
+    operator::{Operator, Order},
+    refused::Refused,
+};
 use crate::{
     api::cluster::{Drain, NodeView},
     clock::now_ms,
 };
 use axum::{
     Json, Router,
-    body::Bytes,
     extract::State,
-    http::HeaderMap,
     routing::{get, post},
 };
 use cluster_state::Command;
@@ -23,13 +23,10 @@ pub(super) fn router() -> Router<Arc<Front>> {
 }
 
 async fn members(State(front): Shared) -> Result<Json<Vec<NodeView>>, Refused> {
-    let node = front.node()?;
-    Ok(Json(crate::node::status::status(node, "").await.nodes))
+    Ok(Json((front.handles()?.status)().await.nodes))
 }
 
-async fn drain(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<Json<Drain>, Refused> {
-    let node = allowed(&front, &headers)?;
-    let wanted: Drain = super::events::parse(&body)?;
+async fn drain(Operator(node): Operator, Order(wanted): Order<Drain>) -> Result<Json<Drain>, Refused> {
     let Drain { node: id, draining, reason } = wanted.clone();
     // An order is told from a host's own wish by its words.
     let reason = if reason.is_empty() { "ordered".to_owned() } else { format!("ordered: {reason}") };

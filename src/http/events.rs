@@ -1,35 +1,28 @@
-//! Events and dead letters over HTTP.
-//!
-//! Invariant: what changes something needs the token of the node's data folder.
+//! Events over HTTP: what happened, events that an operator emits, and drills.
 
-use super::{Front, Refused, Shared, drill};
+use super::{
+    drill,
+    front::{Front, Shared},
+    operator::{Operator, Order},
+    refused::Refused,
+};
 use crate::{
-    api::{
-        dead_letters::LetterFilter,
-        events::{Commit, Drill, Drilled, Injection},
-    },
+    api::events::{Commit, Drill, Drilled, Injection},
     clock::{now_ms, now_us},
     events::{
-        Event, caused,
-        dlq::DeadLetter,
-        envelope,
+        Event, caused, envelope,
         log::{Emission, LogError, Logged},
     },
-    node::token,
-    peer::{
-        Context, WorkError,
-        letters::{self, Ask, Told},
-    },
+    peer::{Context, WorkError},
 };
 use axum::{
     Json, Router,
-    body::Bytes,
-    extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
+    extract::{Query, State},
+    http::StatusCode,
     routing::{get, post},
 };
 use cluster_state::ClusterState;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use std::sync::Arc;
 
 pub(super) fn router() -> Router<Arc<Front>> {
@@ -37,10 +30,6 @@ pub(super) fn router() -> Router<Arc<Front>> {
         .route("/v1/events", get(list).post(emit))
         .route("/v1/events/drill", post(run_drill))
         .route("/v1/events/commits", get(commits))
-        .route("/v1/dlq", get(dead_letters))
-        .route("/v1/dlq/{id}", get(dead_letter))
-        .route("/v1/dlq/replay", post(replay))
-        .route("/v1/dlq/purge", post(purge))
 }
 
 #[derive(Deserialize)]
@@ -55,44 +44,13 @@ fn page() -> usize {
     100
 }
 
-#[derive(Deserialize)]
-struct After {
-    #[serde(default)]
-    after: i64,
-    #[serde(default)]
-    all: bool,
-}
-
-fn internal(error: impl std::fmt::Display) -> Refused {
-    Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
-}
-
-/// The node, for somebody who may change something.
-pub(super) fn allowed<'a>(front: &'a Front, headers: &HeaderMap) -> Result<&'a Context, Refused> {
-    let node = front.node()?;
-    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if token::allows(&node.token, header) {
-        Ok(node)
-    } else {
-        let why = format!(
-            "not allowed: send `authorization: Bearer` and what the data folder's file {:?} holds",
-            token::TOKEN_FILE
-        );
-        Err(Refused(StatusCode::UNAUTHORIZED, why))
-    }
-}
-
-pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
-    serde_json::from_slice(body).map_err(|error| Refused(StatusCode::BAD_REQUEST, error.to_string()))
-}
-
 async fn list(
     State(front): Shared,
     Query(Since { since, limit }): Query<Since>,
 ) -> Result<Json<Vec<Logged>>, Refused> {
     let log = Arc::clone(&front.node()?.events);
-    let found = crate::peer::blocking(move || log.since(since, limit)).await.map_err(internal)?;
-    found.map(Json).map_err(internal)
+    let found = crate::peer::blocking(move || log.since(since, limit)).await.map_err(Refused::internal)?;
+    found.map(Json).map_err(Refused::internal)
 }
 
 /// Counts and logs what an operator got wrong, as what a peer does.
@@ -121,12 +79,13 @@ fn name_the_champion(event: &mut Event, state: &ClusterState) {
     *named = Some(gone.unwrap_or(config.champion));
 }
 
-async fn emit(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<Json<Event>, Refused> {
-    let node = allowed(&front, &headers)?;
-    let Injection { event, payload } = parse(&body)?;
+async fn emit(
+    Operator(node): Operator,
+    Order(Injection { event, payload }): Order<Injection>,
+) -> Result<Json<Event>, Refused> {
     let at = caused::seconds(now_ms());
     let mut event = Event::from_operator(&event, payload, &node.name(), at)
-        .map_err(|error| refused(node, &error.into()))?;
+        .map_err(|error| refused(&node, &error.into()))?;
     name_the_champion(&mut event, &node.raft.local());
     let emission = Emission { event: event.clone(), causes: Vec::new(), injected: true };
     match node.emit_as(emission).await {
@@ -135,22 +94,19 @@ async fn emit(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<J
             Ok(Json(event))
         }
         Err(WorkError::Log(LogError::Wire(error))) => {
-            let told = refused(node, &error.into()).1;
+            let told = refused(&node, &error.into()).1;
             Err(Refused(StatusCode::PAYLOAD_TOO_LARGE, format!("{told}: it is too large")))
         }
-        Err(error) => Err(internal(error)),
+        Err(error) => Err(Refused::internal(error)),
     }
 }
 
 async fn run_drill(
-    State(front): Shared,
-    headers: HeaderMap,
-    body: Bytes,
+    Operator(node): Operator,
+    Order(drill): Order<Drill>,
 ) -> Result<Json<Vec<Drilled>>, Refused> {
-    let node = allowed(&front, &headers)?;
-    let drill: Drill = parse(&body)?;
-    drill.check(now_us()).map_err(|why| Refused(StatusCode::BAD_REQUEST, why.to_owned()))?;
-    drill::run(&drill, node).await.map(Json).map_err(internal)
+    drill.check(now_us()).map_err(Refused::bad_request)?;
+    drill::run(&drill, &node).await.map(Json).map_err(Refused::internal)
 }
 
 async fn commits(
@@ -158,34 +114,6 @@ async fn commits(
     Query(Since { since, .. }): Query<Since>,
 ) -> Result<Json<Vec<Commit>>, Refused> {
     Ok(Json(front.node()?.events.commits(since)))
-}
-
-async fn ask(node: &Context, ask: Ask, all: bool) -> Json<Vec<Told>> {
-    Json(if all { letters::everywhere(node, ask).await } else { vec![letters::here(node, ask).await] })
-}
-
-async fn dead_letters(
-    State(front): Shared,
-    Query(After { after, all }): Query<After>,
-) -> Result<Json<Vec<Told>>, Refused> {
-    Ok(ask(front.node()?, Ask::List { after }, all).await)
-}
-
-async fn dead_letter(State(front): Shared, Path(id): Path<i64>) -> Result<Json<DeadLetter>, Refused> {
-    let found = front.node()?.runner.dead_letter(id).await.map_err(internal)?;
-    found.map(Json).ok_or_else(|| Refused(StatusCode::NOT_FOUND, format!("there is no dead letter {id}")))
-}
-
-async fn replay(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<Json<Vec<Told>>, Refused> {
-    let node = allowed(&front, &headers)?;
-    let LetterFilter { max_age_hours, all } = parse(&body)?;
-    Ok(ask(node, Ask::Replay { max_age_hours: max_age_hours.unwrap_or(24) }, all).await)
-}
-
-async fn purge(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<Json<Vec<Told>>, Refused> {
-    let node = allowed(&front, &headers)?;
-    let LetterFilter { max_age_hours, all } = parse(&body)?;
-    Ok(ask(node, Ask::Purge { max_age_hours }, all).await)
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@
 //! needs the token of the node's data folder, and a reason.
 
 use super::{
-    Front, Refused, Shared,
-    events::{allowed, parse},
+    front::{Front, Shared},
+    operator::{Operator, Order},
+    refused::Refused,
 };
 use crate::{
     api::models::{ChampionMoved, ChampionOrder, ModelView, PromotionView},
@@ -15,9 +16,8 @@ use crate::{
 };
 use axum::{
     Json, Router,
-    body::Bytes,
     extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode},
+    http::StatusCode,
     routing::{get, post},
 };
 use cluster_state::command::{Appoint, Rollback};
@@ -122,13 +122,10 @@ async fn show(State(front): Shared, Path(name): Path<String>) -> Result<Json<Mod
 }
 
 async fn promote(
-    State(front): Shared,
-    headers: HeaderMap,
-    body: Bytes,
+    Operator(node): Operator,
+    Order(order): Order<ChampionOrder>,
 ) -> Result<Json<ChampionMoved>, Refused> {
-    let node = allowed(&front, &headers)?;
-    let order: ChampionOrder = parse(&body)?;
-    let state = confirmed(node).await?;
+    let state = confirmed(&node).await?;
     let config = config(&state, &order)?;
     let name = order.model.as_deref().unwrap_or_default();
     let (model, _) = named(&state, name)?;
@@ -139,20 +136,17 @@ async fn promote(
         reason: order.reason.clone(),
         at_ms: now_ms(),
     });
-    moved(node, &order, command).await
+    moved(&node, &order, command).await
 }
 
 async fn rollback(
-    State(front): Shared,
-    headers: HeaderMap,
-    body: Bytes,
+    Operator(node): Operator,
+    Order(order): Order<ChampionOrder>,
 ) -> Result<Json<ChampionMoved>, Refused> {
-    let node = allowed(&front, &headers)?;
-    let order: ChampionOrder = parse(&body)?;
     if order.model.is_some() {
-        return Err(Refused(StatusCode::BAD_REQUEST, "a rollback names no model".to_owned()));
+        return Err(Refused::bad_request("a rollback names no model"));
     }
-    let state = confirmed(node).await?;
+    let state = confirmed(&node).await?;
     let champion = config(&state, &order)?.champion;
     let command = Command::Rollback(Rollback {
         config_key: order.config_key.clone(),
@@ -162,14 +156,14 @@ async fn rollback(
         trigger: None,
         at_ms: now_ms(),
     });
-    moved(node, &order, command).await
+    moved(&node, &order, command).await
 }
 
 /// The configuration that the order is on, if it gives a reason.
 fn config<'a>(state: &'a ClusterState, order: &ChampionOrder) -> Result<&'a ConfigState, Refused> {
     if order.reason.trim().is_empty() || order.reason.len() > TEXT_BYTES_MAX {
         let text = format!("a reason of 1 to {TEXT_BYTES_MAX} bytes is needed");
-        return Err(Refused(StatusCode::BAD_REQUEST, text));
+        return Err(Refused::bad_request(text));
     }
     let unknown = || format!("there is no configuration {:?}", order.config_key);
     state.config(&order.config_key).ok_or_else(|| Refused(StatusCode::NOT_FOUND, unknown()))
@@ -184,7 +178,18 @@ async fn moved(
     let name = command.name();
     let promotion = match node.propose(command).await? {
         Response::Promoted { promotion, .. } | Response::RolledBack { promotion, .. } => Some(promotion),
-        _ => None, // said before
+        // The model was champion already.
+        Response::Done
+        | Response::Unchanged
+        | Response::Node { .. }
+        | Response::Online { .. }
+        | Response::Segment { .. }
+        | Response::Duplicate
+        | Response::Lease(_)
+        | Response::Held { .. }
+        | Response::Refused(_)
+        | Response::Internal
+        | Response::Noted => None,
     };
     tracing::info!(command = name, config = order.config_key, reason = order.reason, "an operator's word");
     let state = confirmed(node).await?;

@@ -1,8 +1,9 @@
 //! Exclusive work over HTTP: what there is, and an operator who stops some of it.
 
 use super::{
-    Front, Refused, Shared,
-    events::{allowed, parse},
+    front::{Front, Shared},
+    operator::{Operator, Order},
+    refused::Refused,
 };
 use crate::{
     api::work::{Cancellation, Cancelled, QueueItem},
@@ -11,9 +12,8 @@ use crate::{
 };
 use axum::{
     Json, Router,
-    body::Bytes,
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::StatusCode,
     routing::{get, post},
 };
 use cluster_state::command::CancelLease;
@@ -30,13 +30,13 @@ async fn list(State(front): Shared) -> Result<Json<Vec<QueueItem>>, Refused> {
     Ok(Json(queue(&node.raft.local(), &view, now_ms())))
 }
 
-async fn cancel(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result<Json<Cancelled>, Refused> {
-    let node = allowed(&front, &headers)?;
-    let Cancellation { kind, config_key, reason } = parse(&body)?;
+async fn cancel(
+    Operator(node): Operator,
+    Order(Cancellation { kind, config_key, reason }): Order<Cancellation>,
+) -> Result<Json<Cancelled>, Refused> {
     let named = [LeaseKind::Training, LeaseKind::Evaluation].into_iter().find(|it| it.to_string() == kind);
     let kind = named.ok_or_else(|| {
-        let why = format!("there is no work of kind {kind:?}: training or evaluation");
-        Refused(StatusCode::BAD_REQUEST, why)
+        Refused::bad_request(format!("there is no work of kind {kind:?}: training or evaluation"))
     })?;
     let state = node.raft.local();
     let live = state.config(&config_key).and_then(|config| config.lease(kind).live.clone());
@@ -45,7 +45,7 @@ async fn cancel(State(front): Shared, headers: HeaderMap, body: Bytes) -> Result
     })?;
     let reason = format!("{OPERATOR}{}", if reason.is_empty() { "no reason given" } else { &reason });
     if reason.len() > TEXT_BYTES_MAX {
-        return Err(Refused(StatusCode::BAD_REQUEST, "the reason is too long".to_owned()));
+        return Err(Refused::bad_request("the reason is too long"));
     }
     let epoch = lease.epoch;
     node.propose(Command::CancelLease(CancelLease { kind, config_key, epoch, reason, at_ms: now_ms() }))

@@ -11,7 +11,6 @@ mod backbone;
 mod membership;
 mod start;
 pub mod status;
-pub mod token;
 mod transport;
 
 pub use start::{Options, Ready, run};

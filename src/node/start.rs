@@ -4,7 +4,7 @@ use super::{
     addresses,
     backbone::{serve_raft, start_p2p, start_raft},
     membership::{FOUNDER, introduce, membership, node_info},
-    token,
+    status,
 };
 use crate::{
     clock::now_ms,
@@ -13,13 +13,14 @@ use crate::{
     daemons::{self, cache::Networks, handlers, idle_shutdown::Hosts, supervisor::Supervisor},
     devices::Devices,
     events::{log::EventLog, runner::Runner},
-    http::{self, Front},
+    http::{self, Front, Handles},
     peer::{
         Activity, Context, Daemon, Node, NodeError, WorkError, control, exchange, quota::UnregisteredQuota,
     },
     segments::{copy::Retries, keep},
-    store::{self, DataFolder, DbError, PendingSegments, Runtime, folder},
+    store::{self, DataFolder, DbError, PendingSegments, Runtime, folder, token},
 };
+use futures::FutureExt as _;
 use p2p::{P2pError, Signer};
 use raft::InitializeError;
 use std::{
@@ -139,7 +140,7 @@ async fn live(
     };
     folder.write_runtime(&runtime)?;
     ready(&me);
-    let front = Arc::new(Front::new(options.cluster_name()));
+    let front = Arc::new(Front::default());
     tasks.spawn(http::serve(listener, Arc::clone(&front), shutdown.clone()));
 
     let Some(id) = membership(&options, &folder, &p2p, &front, &me, boot, shutdown).await? else {
@@ -213,13 +214,29 @@ async fn live(
     tasks.spawn(node.runner.clone().run(Arc::clone(&node.events)));
     tasks.spawn(control::serve(Arc::clone(&node), inbox.control, keep::keeper(&node)));
     start_daemons(&node, tasks);
-    front.open(Arc::clone(&node));
+    front.open(handles(&node, options.cluster_name()));
     tracing::info!(node = id, peer = me.peer_id, %http, "running");
     tokio::select! {
         biased; // consensus says best why it ended
         outcome = watch_over(&node) => outcome,
         ended = first_to_end(tasks) => unless_stopping(&node, ended),
         ended = first_to_end(core_tasks) => unless_stopping(&node, ended),
+    }
+}
+
+/// What the HTTP interface gets of the node.
+fn handles(node: &Context, cluster: String) -> Handles {
+    let (of, leads) = (Arc::clone(node), Arc::clone(node));
+    Handles {
+        node: Arc::clone(node),
+        status: Box::new(move || {
+            let (node, cluster) = (Arc::clone(&of), cluster.clone());
+            async move { status::status(&node, &cluster).await }.boxed()
+        }),
+        leader: Box::new(move || {
+            let node = Arc::clone(&leads);
+            async move { status::leader(&node).await }.boxed()
+        }),
     }
 }
 

@@ -13,6 +13,7 @@ pub mod record;
 pub mod segment;
 pub mod segments;
 mod sqlite;
+pub mod token;
 pub mod validate;
 
 pub use files::write_atomic;

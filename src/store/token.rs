@@ -1,9 +1,9 @@
 //! The secret that lets an operator change things over HTTP.
 //!
-//! Invariant: it is made at every start and lies in a file of the data folder that only the owner can read: whoever can
-//! read the folder may command the node.
+//! Invariant: the token is made at every start and lies in a file of the data folder that only the owner can read. Whoever
+//! can read the folder may command the node.
 
-use crate::store::DataFolder;
+use super::DataFolder;
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
@@ -11,7 +11,7 @@ use std::{
     path::Path,
 };
 
-/// The file, in the data folder.
+/// Name of the file in the data folder.
 pub const TOKEN_FILE: &str = "token";
 /// Hex digits of a token.
 const DIGITS: usize = 64;
@@ -20,10 +20,10 @@ const DIGITS: usize = 64;
 ///
 /// # Errors
 /// From the file system.
-pub(super) fn create(folder: &DataFolder) -> io::Result<String> {
+pub fn create(folder: &DataFolder) -> io::Result<String> {
     let token = hex::encode(rand::random::<[u8; DIGITS / 2]>());
     let (path, temporary) = (folder.join(TOKEN_FILE), folder.join("token.new"));
-    // Made anew, so that its mode does not depend on what was there.
+    // A new file, so that its mode does not depend on the file that was there.
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}

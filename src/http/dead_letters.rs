@@ -1,0 +1,69 @@
+//! Dead letters over HTTP, of this node or of all.
+
+use super::{
+    front::{Front, Shared},
+    operator::{Operator, Order},
+    refused::Refused,
+};
+use crate::{
+    api::dead_letters::{DeadLetter, LetterFilter, NodeLetters},
+    events::log::Logged,
+    peer::{
+        Context,
+        letters::{self, Ask},
+    },
+};
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    http::StatusCode,
+    routing::{get, post},
+};
+use serde::Deserialize;
+use std::sync::Arc;
+
+pub(super) fn router() -> Router<Arc<Front>> {
+    Router::new()
+        .route("/v1/dlq", get(dead_letters))
+        .route("/v1/dlq/{id}", get(dead_letter))
+        .route("/v1/dlq/replay", post(replay))
+        .route("/v1/dlq/purge", post(purge))
+}
+
+#[derive(Deserialize)]
+struct After {
+    #[serde(default)]
+    after: i64,
+    #[serde(default)]
+    all: bool,
+}
+
+async fn ask(node: &Context, ask: Ask, all: bool) -> Json<Vec<NodeLetters<Logged>>> {
+    Json(if all { letters::everywhere(node, ask).await } else { vec![letters::here(node, ask).await] })
+}
+
+async fn dead_letters(
+    State(front): Shared,
+    Query(After { after, all }): Query<After>,
+) -> Result<Json<Vec<NodeLetters<Logged>>>, Refused> {
+    Ok(ask(front.node()?, Ask::List { after }, all).await)
+}
+
+async fn dead_letter(State(front): Shared, Path(id): Path<i64>) -> Result<Json<DeadLetter<Logged>>, Refused> {
+    let found = front.node()?.runner.dead_letter(id).await.map_err(Refused::internal)?;
+    found.map(Json).ok_or_else(|| Refused(StatusCode::NOT_FOUND, format!("there is no dead letter {id}")))
+}
+
+async fn replay(
+    Operator(node): Operator,
+    Order(LetterFilter { max_age_hours, all }): Order<LetterFilter>,
+) -> Json<Vec<NodeLetters<Logged>>> {
+    ask(&node, Ask::Replay { max_age_hours: max_age_hours.unwrap_or(24) }, all).await
+}
+
+async fn purge(
+    Operator(node): Operator,
+    Order(LetterFilter { max_age_hours, all }): Order<LetterFilter>,
+) -> Json<Vec<NodeLetters<Logged>>> {
+    ask(&node, Ask::Purge { max_age_hours }, all).await
+}

@@ -7,11 +7,11 @@
 extern crate self as kernels;
 
 mod device;
+pub mod dry_run;
 mod encoding;
 mod error;
 mod network;
 pub mod proof;
-pub mod roofline;
 mod training;
 
 pub use device::any::{AnyBackend, Failures};
@@ -34,6 +34,8 @@ pub use training::trainer::{Loss, NotFinite, Progress, Train, TrainError, Traine
 pub mod cuda {
     pub use crate::device::card::compile::{CompileError, Compiled, compile, is_compiler_present};
     pub use crate::device::card::image::{
-        COMPILER, Image, Manifest, OPTIONS, TARGETS, Usage, source, source_hash,
+        COMPILER, Image, Manifest, OPTIONS, TARGETS, Usage, candidates, capability_of, manifest, source,
+        source_hash,
     };
+    pub use crate::device::ops::all as kernels;
 }

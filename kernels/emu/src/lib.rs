@@ -21,6 +21,24 @@ unsafe extern "C" {
         error: *mut c_char,
         error_bytes: usize,
     );
+
+    fn emu_kernel(i: c_uint) -> *const c_char;
+}
+
+/// The names of all kernels here: those of `cuda/`, then those with planted mistakes, which begin with `planted_` or
+/// `mutant_`.
+#[must_use]
+pub fn kernels() -> Vec<String> {
+    let name = |i: c_uint| {
+        // SAFETY: the C++ side answers any number with a name that lives as long as the program, or with null.
+        #[allow(unsafe_code, reason = "the interface to the C++ side")]
+        let name = unsafe {
+            let name = emu_kernel(i);
+            (!name.is_null()).then(|| CStr::from_ptr(name))
+        };
+        name.map(|name| name.to_string_lossy().into_owned())
+    };
+    (0..).map_while(name).collect()
 }
 
 /// The size of a launch.

@@ -108,6 +108,18 @@ impl<D: Device, T: Plain> Array<D, T> {
     }
 }
 
+/// Makes room for `len` elements; what was there is lost.
+pub(crate) fn grow<D: Device, T: Plain>(
+    device: &D,
+    array: &mut Array<D, T>,
+    len: usize,
+) -> Result<(), DeviceError> {
+    if array.len() < len {
+        *array = Array::new(device, len.next_power_of_two())?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,9 +3,12 @@
 //! Boards of up to 64 cells go through the fused tower; larger ones, layer by layer. The heads are the same for both.
 
 use crate::device::Device;
-use crate::device::array::{Array, Bf16};
+use crate::device::array::{Array, Bf16, Plain, grow};
+use crate::device::kernel::WIDTHS;
 use crate::device::ops::conv::After;
-use crate::device::ops::{HEAD_COLUMNS, Moves, NO_TENSOR, Ops, Shape, WIDTHS, tower_fits};
+use crate::device::ops::policy::MoveArrays;
+use crate::device::ops::tower::{NO_TENSOR, tower_fits};
+use crate::device::ops::{ConvShape, HEAD_COLUMNS, Ops};
 use crate::encoding::action::KINDS;
 use crate::encoding::packed::{ACTION_WORDS, HEADER, Positions, reads_table};
 use crate::encoding::planes::{CHANNELS, GLOBALS};
@@ -152,13 +155,13 @@ impl<D: Device> Space<D> {
     }
 
     /// What the arrays of `boards` positions look like.
-    pub(crate) fn shape(&self, boards: usize) -> Shape {
-        Shape::new(Taps::of(self.board), boards)
+    pub(crate) fn shape(&self, boards: usize) -> ConvShape {
+        ConvShape::new(Taps::of(self.board), boards)
     }
 
     /// The moves of the positions at hand.
-    pub(crate) fn moves(&self, count: usize) -> Moves<'_, D> {
-        Moves { reads: &self.reads, actions: &self.actions, many: &self.many, ends: &self.ends, count }
+    pub(crate) fn moves(&self, count: usize) -> MoveArrays<'_, D> {
+        MoveArrays { reads: &self.reads, actions: &self.actions, many: &self.many, ends: &self.ends, count }
     }
 
     /// Copies positions to the device and expands them.
@@ -243,7 +246,7 @@ impl<D: Device> Space<D> {
         self.heads(device, weights, shape)
     }
 
-    fn trunk(&self, device: &D, weights: &Weights<D>, shape: Shape) -> Result<(), DeviceError> {
+    fn trunk(&self, device: &D, weights: &Weights<D>, shape: ConvShape) -> Result<(), DeviceError> {
         let (ops, layout, width) = (Ops(device), &weights.layout, weights.architecture.width());
         let (all32, all16) = (&weights.all32, &weights.all16);
         let n = shape.boards;
@@ -287,7 +290,7 @@ impl<D: Device> Space<D> {
         ops.pool(self.x(last), self.pooled(last), self.most(last), shape, width)
     }
 
-    fn heads(&self, device: &D, weights: &Weights<D>, shape: Shape) -> Result<(), DeviceError> {
+    fn heads(&self, device: &D, weights: &Weights<D>, shape: ConvShape) -> Result<(), DeviceError> {
         let (ops, layout, width) = (Ops(device), &weights.layout, weights.architecture.width());
         let (all32, last, n) = (&weights.all32, layout.blocks.len(), shape.boards);
         let cells = After { y32: Some(&self.head), bias: Some((&weights.head_bias, 0)), ..After::default() };
@@ -304,22 +307,10 @@ impl<D: Device> Space<D> {
     }
 }
 
-fn arrays<D: Device, T: crate::device::array::Plain>(
+fn arrays<D: Device, T: Plain>(
     device: &D,
     count: usize,
     len: usize,
 ) -> Result<Vec<Array<D, T>>, DeviceError> {
     (0..count).map(|_| Array::new(device, len)).collect()
-}
-
-/// Makes room for `len` elements; what was there is lost.
-pub(crate) fn grow<D: Device, T: crate::device::array::Plain>(
-    device: &D,
-    array: &mut Array<D, T>,
-    len: usize,
-) -> Result<(), DeviceError> {
-    if array.len() < len {
-        *array = Array::new(device, len.next_power_of_two())?;
-    }
-    Ok(())
 }

@@ -8,9 +8,11 @@ pub(crate) mod any;
 pub(crate) mod array;
 pub(crate) mod backend;
 pub(crate) mod card;
+pub(crate) mod cost;
 pub(crate) mod evaluator;
 pub(crate) mod forward;
 pub(crate) mod games;
+pub(crate) mod kernel;
 pub(crate) mod ops;
 pub(crate) mod targets;
 #[cfg(test)]
@@ -19,85 +21,18 @@ pub(crate) mod train;
 pub(crate) mod trial;
 
 use crate::error::DeviceError;
-
-/// A kernel's name in `cuda/`.
-pub(crate) type KernelName = &'static str;
-
-/// All kernels.
-pub(crate) const KERNELS: [KernelName; 62] = [
-    "expand_positions",
-    "conv_32",
-    "conv_64",
-    "conv_96",
-    "conv_128",
-    "conv_back_32",
-    "conv_back_64",
-    "conv_back_96",
-    "conv_back_128",
-    "tower_32",
-    "tower_64",
-    "tower_96",
-    "tower_128",
-    "pool",
-    "pool_back",
-    "board_sums",
-    "column_sums",
-    "dense",
-    "dense_back",
-    "dense_weights",
-    "policy_logits",
-    "policy_losses",
-    "policy_back",
-    "weights_back_32",
-    "weights_back_64",
-    "weights_back_96",
-    "weights_back_128",
-    "sum_partials",
-    "gradient_norm",
-    "gradient_scale",
-    "adamw",
-    "pack_head",
-    "legal_hex8",
-    "legal_square8",
-    "legal_square19",
-    "legal_hexagonal",
-    "apply_hex8",
-    "apply_square8",
-    "apply_square19",
-    "apply_hexagonal",
-    "playout_hex8",
-    "playout_square8",
-    "playout_square19",
-    "playout_hexagonal",
-    "probe_ids",
-    "probe_load_matrices",
-    "probe_multiply_add",
-    "probe_copy_async",
-    "probe_shuffles",
-    "probe_ballot",
-    "probe_bits",
-    "probe_bf16",
-    "probe_sums",
-    "probe_arithmetic",
-    "probe_exp_log",
-    "probe_pow_log",
-    "probe_random",
-    "wave_hex8",
-    "wave_square8",
-    "wave_square19",
-    "wave_hexagonal",
-    "wave_collect",
-];
+use cost::Cost;
+use kernel::KernelName;
 
 /// The size of a launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Grid {
+pub struct LaunchGrid {
     /// Blocks, in two dimensions.
-    pub(crate) blocks: (u32, u32),
+    pub blocks: (u32, u32),
     /// Threads of a block.
-    pub(crate) threads: u32,
+    pub threads: u32,
     /// Bytes of dynamic shared memory of a block.
-    pub(crate) shared_bytes: u32,
+    pub shared_bytes: u32,
 }
 
 /// An argument of a kernel.
@@ -107,6 +42,15 @@ pub(crate) enum Argument {
     Address(u64),
     Int(i32),
     Float(f32),
+}
+
+/// A kernel with everything that it is launched with.
+pub(crate) struct Launch<'a> {
+    pub(crate) kernel: KernelName,
+    pub(crate) grid: LaunchGrid,
+    pub(crate) arguments: &'a [Argument],
+    /// What the launch has to do; asked by a device that predicts, and by no other.
+    pub(crate) cost: &'a dyn Fn() -> Cost,
 }
 
 /// Runs kernels, one after the other in the order of the launches.
@@ -132,12 +76,7 @@ pub(crate) trait Device {
     /// The arguments are those of the kernel in number, order and type, and addresses are of memory of this device as
     /// large as the kernel reads and writes for them.
     #[allow(unsafe_code, reason = "kernels trust their arguments")]
-    unsafe fn launch(
-        &self,
-        kernel: KernelName,
-        grid: Grid,
-        arguments: &[Argument],
-    ) -> Result<(), DeviceError>;
+    unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), DeviceError>;
 }
 
 /// A device that repeats a sequence of launches as a whole.

@@ -2,8 +2,7 @@
 //! read it would hold them up.
 
 use crate::device::Device;
-use crate::device::array::Array;
-use crate::device::forward::grow;
+use crate::device::array::{Array, grow};
 use crate::encoding::packed::Positions;
 use crate::error::DeviceError;
 

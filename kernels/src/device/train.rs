@@ -3,11 +3,12 @@
 use crate::device::Device;
 use crate::device::array::{Array, Bf16};
 use crate::device::forward::{Space, Weights};
-use crate::device::ops::back::{
-    Rates, State, dense_partial_len, norm_blocks, policy_blocks, policy_blocks_max,
-};
-use crate::device::ops::conv::{After, partial_len};
-use crate::device::ops::{HEAD_COLUMNS, Ops, POLICY_PARTIAL, Shape};
+use crate::device::ops::conv::After;
+use crate::device::ops::dense::dense_partial_len;
+use crate::device::ops::optimizer::{AdamRates, AdamState, norm_blocks};
+use crate::device::ops::policy::{POLICY_PARTIAL, policy_blocks, policy_blocks_max};
+use crate::device::ops::weights_back::partial_len;
+use crate::device::ops::{ConvShape, HEAD_COLUMNS, Ops};
 use crate::device::targets::Targets;
 use crate::encoding::action::KINDS;
 use crate::encoding::batch::Batch;
@@ -63,7 +64,7 @@ struct Back<D: Device> {
 }
 
 impl<D: Device> Back<D> {
-    fn new(device: &D, layout: &Layout, shape: Shape, width: usize) -> Result<Self, DeviceError> {
+    fn new(device: &D, layout: &Layout, shape: ConvShape, width: usize) -> Result<Self, DeviceError> {
         let (rows, n) = (shape.rows(), shape.boards);
         let trunk = || Array::new(device, rows * width);
         let stem = partial_len(shape, (CHANNELS, width));
@@ -137,7 +138,7 @@ impl<D: Device> DeviceTrainer<D> {
         let rate = self.optimizer.rate(self.step, of_run, run);
         let moments = self.moments.saturating_add(1);
         let correction = |beta: f32| 1.0 - beta.powi(moments.min(10_000) as i32);
-        let rates = Rates {
+        let rates = AdamRates {
             rate,
             weight_decay: self.optimizer.weight_decay,
             first_correction: correction(BETA1),
@@ -146,7 +147,7 @@ impl<D: Device> DeviceTrainer<D> {
         };
         let (ops, back, weights) = (Ops(&self.device), &self.back, &self.weights);
         ops.scale(&back.gradient, &back.squares, &back.scale, self.optimizer.clip)?;
-        let state = State {
+        let state = AdamState {
             weights: &weights.all32,
             weights16: &weights.all16,
             average: &self.average,
@@ -207,7 +208,7 @@ impl<D: Device> DeviceTrainer<D> {
         Ok(Sums { policy: sum(0), policies: samples.policies(), value: sum(1), values: n })
     }
 
-    fn backward_heads(&self, shape: Shape, moves: usize) -> Result<(), DeviceError> {
+    fn backward_heads(&self, shape: ConvShape, moves: usize) -> Result<(), DeviceError> {
         let Self { device, space, back, weights, .. } = self;
         let (ops, layout, width, n) =
             (Ops(device), &weights.layout, weights.architecture.width(), shape.boards);
@@ -264,7 +265,7 @@ impl<D: Device> DeviceTrainer<D> {
         ops.conv_back(&back.dhead, (&weights.head16, 0), &space.own, product, sizes, &after)
     }
 
-    fn backward_trunk(&self, shape: Shape) -> Result<(), DeviceError> {
+    fn backward_trunk(&self, shape: ConvShape) -> Result<(), DeviceError> {
         let Self { device, space, back, weights, .. } = self;
         let (ops, layout, width, n) =
             (Ops(device), &weights.layout, weights.architecture.width(), shape.boards);

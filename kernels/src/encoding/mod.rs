@@ -2,6 +2,7 @@
 
 pub(crate) mod action;
 pub(crate) mod batch;
+pub(crate) mod game;
 pub(crate) mod packed;
 pub(crate) mod planes;
 pub(crate) mod taps;

@@ -1,6 +1,7 @@
 //! A card that is to be proven.
 
 use crate::device::card::Cuda;
+use crate::device::card::properties::CardProperties;
 use crate::device::evaluator::DeviceEvaluator;
 use crate::device::games::playouts::playouts;
 use crate::device::trial::check;
@@ -15,7 +16,6 @@ use crate::proof::timing::{Effort, Speed};
 use crate::proof::waves::{self, Waves};
 use crate::proof::waves_speed::{self, WavesSpeed};
 use crate::proof::{again, recorded, timing};
-use crate::roofline::card::Properties;
 use crate::training::trainer::TrainError;
 use rules::{Config, Topology, with_board};
 use std::io::BufRead;
@@ -44,7 +44,7 @@ impl Card {
     ///
     /// # Errors
     /// [`DeviceError`] if it does not answer.
-    pub fn properties(self) -> Result<Properties, DeviceError> {
+    pub fn properties(self) -> Result<CardProperties, DeviceError> {
         self.cuda()?.properties()
     }
 

@@ -3,10 +3,12 @@
 //! Invariant: a vector says who made it. Those under `kernels/golden/` are emulation's until a card has written its own;
 //! they prove that a card and emulation agree, and on which inputs, and never that either is right by itself.
 
+use crate::device::Device;
 use crate::device::array::Array;
-use crate::device::ops::Call;
+use crate::device::kernel::One;
+use crate::device::ops::Ops;
+use crate::device::ops::probe::{self, ProbeGrid};
 use crate::device::trial::comparison::{Comparison, Tolerance};
-use crate::device::{Device, KernelName};
 use crate::error::DeviceError;
 use crate::proof::inputs;
 use serde::{Deserialize, Serialize};
@@ -43,12 +45,10 @@ enum Agreement {
 /// A kernel of `cuda/probe.cu` and what it is given.
 pub(crate) struct Probe {
     pub(crate) name: &'static str,
-    kernel: KernelName,
+    kernel: One,
     /// Input words of a piece, output words of a piece.
     words: (usize, usize),
-    blocks: (usize, usize),
-    threads: u32,
-    shared_bytes: usize,
+    grid: ProbeGrid,
     agreement: Agreement,
     inputs: fn() -> Vec<u32>,
     golden: &'static str,
@@ -66,14 +66,12 @@ const FUNCTIONS: Agreement = Agreement::Floats(Tolerance { absolute: 3e-45, rela
 const POWERS: Agreement = Agreement::Floats(Tolerance { absolute: 7.1e-45, relative: 6e-7 });
 
 macro_rules! probe {
-    ($name:literal, $kernel:literal, $words:expr, $threads:literal, $shared:literal, $agreement:expr, $inputs:expr) => {
+    ($name:literal, $kernel:ident, $words:expr, $threads:literal, $shared:literal, $agreement:expr, $inputs:expr) => {
         Probe {
             name: $name,
-            kernel: $kernel,
+            kernel: probe::$kernel,
             words: $words,
-            blocks: (1, 1),
-            threads: $threads,
-            shared_bytes: $shared,
+            grid: ProbeGrid { blocks: (1, 1), threads: $threads, shared_bytes: $shared },
             agreement: $agreement,
             inputs: $inputs,
             golden: include_str!(concat!("../../golden/", $name, ".json")),
@@ -81,23 +79,26 @@ macro_rules! probe {
     };
 }
 
+/// The probe that tells blocks and threads apart has several blocks.
+const IDS_GRID: ProbeGrid = ProbeGrid { blocks: (3, 2), threads: 64, shared_bytes: 0 };
+
 /// All probes.
 pub(crate) const PROBES: [Probe; 15] = [
-    Probe { blocks: (3, 2), ..probe!("ids", "probe_ids", (1, 128), 64, 0, Agreement::Words, || vec![0; 3]) },
-    probe!("load_matrices", "probe_load_matrices", (160, 256), 32, 512, Agreement::Words, inputs::matrices),
-    probe!("products_exact", "probe_multiply_add", (320, 128), 32, 0, EXACT, inputs::products_exact),
-    probe!("products", "probe_multiply_add", (320, 128), 32, 0, PRODUCTS, inputs::products),
-    probe!("products_special", "probe_multiply_add", (320, 128), 32, 0, SPECIAL, inputs::products_special),
-    probe!("copy_async", "probe_copy_async", (576, 512), 64, 2048, Agreement::Words, inputs::copies),
-    probe!("shuffles", "probe_shuffles", (96, 1568), 32, 0, Agreement::Words, inputs::shuffles),
-    probe!("ballot", "probe_ballot", (32, 256), 32, 0, Agreement::Words, inputs::ballots),
-    probe!("bits", "probe_bits", (2, 4), 128, 0, Agreement::Words, inputs::bits),
-    probe!("bf16", "probe_bf16", (1, 6), 128, 0, Agreement::Words, inputs::floats),
-    probe!("sums", "probe_sums", (128, 768), 128, 32, Agreement::Words, inputs::sums),
-    probe!("arithmetic", "probe_arithmetic", (2, 6), 128, 0, EXACT, inputs::pairs),
-    probe!("exp_log", "probe_exp_log", (1, 2), 128, 0, FUNCTIONS, inputs::exponents),
-    probe!("pow_log", "probe_pow_log", (2, 3), 128, 0, POWERS, inputs::powers),
-    probe!("random", "probe_random", (7, 5), 128, 0, Agreement::Words, inputs::counters),
+    Probe { grid: IDS_GRID, ..probe!("ids", IDS, (1, 128), 64, 0, Agreement::Words, || vec![0; 3]) },
+    probe!("load_matrices", LOAD_MATRICES, (160, 256), 32, 512, Agreement::Words, inputs::matrices),
+    probe!("products_exact", MULTIPLY_ADD, (320, 128), 32, 0, EXACT, inputs::products_exact),
+    probe!("products", MULTIPLY_ADD, (320, 128), 32, 0, PRODUCTS, inputs::products),
+    probe!("products_special", MULTIPLY_ADD, (320, 128), 32, 0, SPECIAL, inputs::products_special),
+    probe!("copy_async", COPY_ASYNC, (576, 512), 64, 2048, Agreement::Words, inputs::copies),
+    probe!("shuffles", SHUFFLES, (96, 1568), 32, 0, Agreement::Words, inputs::shuffles),
+    probe!("ballot", BALLOT, (32, 256), 32, 0, Agreement::Words, inputs::ballots),
+    probe!("bits", BITS, (2, 4), 128, 0, Agreement::Words, inputs::bits),
+    probe!("bf16", BF16, (1, 6), 128, 0, Agreement::Words, inputs::floats),
+    probe!("sums", SUMS, (128, 768), 128, 32, Agreement::Words, inputs::sums),
+    probe!("arithmetic", ARITHMETIC, (2, 6), 128, 0, EXACT, inputs::pairs),
+    probe!("exp_log", EXP_LOG, (1, 2), 128, 0, FUNCTIONS, inputs::exponents),
+    probe!("pow_log", POW_LOG, (2, 3), 128, 0, POWERS, inputs::powers),
+    probe!("random", RANDOM, (7, 5), 128, 0, Agreement::Words, inputs::counters),
 ];
 
 fn hash(inputs: &[u32]) -> String {
@@ -124,12 +125,7 @@ impl Probe {
         let input = Array::from_slice(device, &inputs)?;
         // Words that no probe leaves, so that one that is not written shows.
         let output = Array::from_slice(device, &vec![0x5a5a_5a5a; len])?;
-        Call::new(self.kernel).array(&input, count * self.words.0).array(&output, len).int(count).launch(
-            device,
-            self.blocks,
-            self.threads,
-            self.shared_bytes,
-        )?;
+        Ops(device).probe(self.kernel, self.grid, (&input, &output), self.words, count)?;
         output.read(device, len)
     }
 

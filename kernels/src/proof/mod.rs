@@ -15,6 +15,7 @@ pub(crate) mod timing;
 pub(crate) mod waves;
 pub(crate) mod waves_speed;
 
+pub use crate::device::card::properties::CardProperties;
 pub use crate::device::trial::comparison::{Comparison, Tolerance};
 pub use crate::device::trial::samples::mean_moves;
 pub use card::{Card, CardEvaluator, Evaluated};

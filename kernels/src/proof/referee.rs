@@ -5,7 +5,9 @@
 
 use crate::device::Device;
 use crate::device::array::Array;
-use crate::device::games::{Playouts, RESULT, Rules, pack, reason_index, words};
+use crate::device::ops::Ops;
+use crate::device::ops::games::{Playouts, RESULT};
+use crate::encoding::game::{game_words, pack_game, reason_index};
 use crate::error::DeviceError;
 use rules::{Config, Move, Options, State, Topology, Victory};
 
@@ -190,17 +192,17 @@ impl<'a, D: Device, T: Topology> Referee<'a, D, T> {
 
     fn compare_steps(&mut self) -> Result<(), CheckError> {
         let (device, count) = (self.device, self.steps.len());
-        let mut packed = Vec::with_capacity(count * words::<T>());
-        self.steps.iter().for_each(|step| pack(&step.state, &mut packed));
+        let mut packed = Vec::with_capacity(count * game_words::<T>());
+        self.steps.iter().for_each(|step| pack_game(&step.state, &mut packed));
         let room = self.steps.iter().map(|step| step.legal.len()).max().unwrap_or(0);
         let played: Vec<u32> = self.steps.iter().map(|step| step.mv.code()).collect();
         let games = Array::from_slice(device, &packed)?;
         let (codes, numbers) = (Array::new(device, count * room)?, Array::new(device, count)?);
-        Rules(device).legal::<T>(&games, &codes, &numbers, (count, room))?;
-        Rules(device).apply::<T>(&games, &Array::from_slice(device, &played)?, count)?;
+        Ops(device).legal::<T>(&games, &codes, &numbers, (count, room))?;
+        Ops(device).apply::<T>(&games, &Array::from_slice(device, &played)?, count)?;
         let (codes, numbers) = (codes.read(device, count * room)?, numbers.read(device, count)?);
         let after = games.read(device, packed.len())?;
-        let mut expected = Vec::with_capacity(words::<T>());
+        let mut expected = Vec::with_capacity(game_words::<T>());
         for (i, Step { state, legal, mv, next }) in self.steps.iter().enumerate() {
             let number = numbers[i] as usize;
             let mut found = codes[i * room..][..room.min(number)].to_vec();
@@ -209,7 +211,7 @@ impl<'a, D: Device, T: Topology> Referee<'a, D, T> {
                 return Err(legal_moves_differ(state, legal, &found, number));
             }
             expected.clear();
-            pack(next, &mut expected);
+            pack_game(next, &mut expected);
             compare_words(
                 "positions",
                 state,
@@ -228,21 +230,21 @@ impl<'a, D: Device, T: Topology> Referee<'a, D, T> {
         if count == 0 {
             return Ok(());
         }
-        let mut packed = Vec::with_capacity(count * words::<T>());
-        starts.iter().for_each(|start| pack(start, &mut packed));
+        let mut packed = Vec::with_capacity(count * game_words::<T>());
+        starts.iter().for_each(|start| pack_game(start, &mut packed));
         let starts = Array::from_slice(device, &packed)?;
         let results = Array::new(device, count * RESULT)?;
-        let ends = Array::new(device, count * words::<T>())?;
+        let ends = Array::new(device, count * game_words::<T>())?;
         let steps_max = played.iter().map(|game| game.steps).max().unwrap_or(0);
         let playouts =
             Playouts { starts: &starts, start_count: count, games: count, seed: self.seed, first, steps_max };
-        Rules(device).playouts::<T>(&playouts, &results, Some(&ends))?;
+        Ops(device).playouts::<T>(&playouts, &results, Some(&ends))?;
         let results = results.read(device, count * RESULT)?;
-        let ends = ends.read(device, count * words::<T>())?;
-        let mut expected = Vec::with_capacity(words::<T>());
+        let ends = ends.read(device, count * game_words::<T>())?;
+        let mut expected = Vec::with_capacity(game_words::<T>());
         for (i, game) in played.iter().enumerate() {
             expected.clear();
-            pack(&game.end, &mut expected);
+            pack_game(&game.end, &mut expected);
             compare_words("ends", &game.end, "playout", &expected, &ends[i * expected.len()..])?;
             let [verdict, ranks] = game.end.outcome().map_or([0; 2], |outcome| {
                 let verdict = u32::from(outcome.winner) | reason_index(outcome.reason) << 8 | 1 << 16;

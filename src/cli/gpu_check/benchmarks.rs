@@ -8,10 +8,10 @@ use super::{
     selfplay::{self, SelfplayFigures},
 };
 use crate::{config::SelfplayConfig, learner::waves};
+use gauge::{NetworkRate, Peaks, batches, forward_rate, games_at_once, games_rate, sizes, training_rate};
 use kernels::{
     Architecture,
     proof::{Card, Effort, Speed, Waves},
-    roofline::{Peaks, Rate, batches, forward_rate, games_at_once, games_rate, sizes, training_rate},
 };
 use rules::{Board, Config};
 use std::{fmt::Display, time::Duration};
@@ -62,7 +62,7 @@ fn network<P: Display, M: Display>(
     what: &'static str,
     unit: &'static str,
     config: Config,
-    predicted: &Result<Rate, P>,
+    predicted: &Result<NetworkRate, P>,
     measured: Result<Speed, M>,
     peaks: &Peaks,
 ) -> Figure {
@@ -154,11 +154,11 @@ fn played(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kernels::roofline::Properties;
+    use gauge::h200;
 
     #[test]
     fn self_play_has_its_share_of_what_the_card_evaluates_at_most() {
-        let (peaks, config) = (Properties::h200().peaks(), Config { board: Board::Hex8, seats: 2 });
+        let (peaks, config) = (Peaks::of(&h200()), Config { board: Board::Hex8, seats: 2 });
         let architecture = sizes(Board::Hex8)[2];
         let most = forward_rate(Board::Hex8, architecture, 4096, &peaks).unwrap().roofline_per_s;
         let took = SelfplayFigures {

@@ -2,10 +2,8 @@
 
 use super::{kept::Kept, progress, scope::Scope};
 use flate2::bufread::MultiGzDecoder;
-use kernels::{
-    proof::{Card, Comparison, Waves},
-    roofline::{batches, sizes},
-};
+use gauge::{batches, sizes};
+use kernels::proof::{Card, Comparison, Waves};
 use rules::{Board, Config};
 use std::{
     fmt::Display,

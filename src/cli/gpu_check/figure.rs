@@ -1,7 +1,8 @@
 //! What was measured, beside what it could be at most and what was predicted.
 
 use super::selfplay::SelfplayFigures;
-use kernels::{proof::Speed, roofline::Peaks};
+use gauge::Peaks;
+use kernels::proof::Speed;
 use serde::Serialize;
 use std::{
     fmt::Display,

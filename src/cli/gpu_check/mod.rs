@@ -18,8 +18,9 @@ mod selfplay;
 mod torch;
 
 use anyhow::Context as _;
+use gauge::Peaks;
 use kept::{Kept, write_file};
-use kernels::{proof::Card, roofline::Peaks};
+use kernels::proof::Card;
 use report::{CardReport, Report};
 use rules::Board;
 use scope::{Part, Scope};
@@ -117,7 +118,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         Ok((card, properties)) => {
             progress(&format!("card {}: {}", args.card, properties.name));
-            let peaks = properties.peaks();
+            let peaks = Peaks::of(&properties);
             report.card = Some(CardReport::of(args.card, &properties, driver::version()));
             report.peaks = Some(peaks.clone());
             let mut kept = Kept::new(report, file, args.out.as_deref())?;

@@ -1,7 +1,7 @@
 //! What a card would do, without one.
 
 use super::figure::short;
-use kernels::roofline::{Bound, Prediction, Properties, Rate};
+use gauge::{Bound, NetworkRate, Prediction, h200};
 use std::io::{self, Write};
 
 /// What one H200 is predicted to do.
@@ -9,7 +9,7 @@ use std::io::{self, Write};
 /// # Errors
 /// If what was compiled does not say enough.
 pub(super) fn prediction() -> anyhow::Result<Prediction> {
-    Ok(Prediction::of(&Properties::h200())?)
+    Ok(Prediction::of(&h200())?)
 }
 
 fn name(bound: Bound) -> &'static str {
@@ -82,7 +82,7 @@ pub(super) fn print(out: &mut dyn Write, prediction: &Prediction) -> io::Result<
     Ok(())
 }
 
-fn print_rates(out: &mut dyn Write, what: &str, rates: &[Rate]) -> io::Result<()> {
+fn print_rates(out: &mut dyn Write, what: &str, rates: &[NetworkRate]) -> io::Result<()> {
     writeln!(
         out,
         "\n| {what} | network | batch | MFLOP each | kB memory | kB L2 | at most/s | predicted/s | of tensor peak | slowest |"

@@ -6,10 +6,8 @@ use super::{
     scope::{Part, Scope},
     torch::TorchReport,
 };
-use kernels::{
-    proof::Comparison,
-    roofline::{Peaks, Properties},
-};
+use gauge::Peaks;
+use kernels::proof::{CardProperties, Comparison};
 use rules::Board;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -65,7 +63,7 @@ pub(super) struct CardReport {
 }
 
 impl CardReport {
-    pub(super) fn of(number: usize, card: &Properties, driver: Option<String>) -> Self {
+    pub(super) fn of(number: usize, card: &CardProperties, driver: Option<String>) -> Self {
         Self {
             number,
             name: card.name.clone(),
@@ -175,6 +173,7 @@ impl Report {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use gauge::h200;
     use kernels::proof::Speed;
 
     /// Of a card about which nothing is known.
@@ -184,8 +183,8 @@ pub(super) mod tests {
 
     fn of(scope: &Scope) -> Report {
         let mut report = Report::new("2026-01-31T12:00:00Z".into(), scope);
-        report.card = Some(CardReport::of(0, &Properties::h200(), Some("580.95.05".into())));
-        report.peaks = Some(Properties::h200().peaks());
+        report.card = Some(CardReport::of(0, &h200(), Some("580.95.05".into())));
+        report.peaks = Some(Peaks::of(&h200()));
         report
     }
 
@@ -219,7 +218,7 @@ pub(super) mod tests {
         assert!(!found.ok && text(&found).contains("WRONG a: b is c"), "{}", text(&found));
         let mut failed = report();
         let figure = Figure::new("forward", "positions/s", "hex8_2p".into(), Some("b6c96".into()), 256);
-        failed.benchmarks.push(figure.measured(Err("no memory"), &Properties::h200().peaks()));
+        failed.benchmarks.push(figure.measured(Err("no memory"), &Peaks::of(&h200())));
         failed.judge();
         assert!(!failed.ok && text(&failed).contains("FAILED: no memory"));
     }
@@ -230,7 +229,7 @@ pub(super) mod tests {
         let mut figure = Figure::new("forward", "positions/s", "hex8_2p".into(), Some("b6c96".into()), 4096);
         figure.predicted_per_s = Some(4e6);
         figure.roofline_per_s = Some(8e6);
-        let peaks = Properties::h200().peaks();
+        let peaks = Peaks::of(&h200());
         figure.flops = Some(peaks.tensor_flops / 12e6);
         found.benchmarks.push(figure.measured(Ok::<_, &str>(Speed::of(vec![3e6]).unwrap()), &peaks));
         found.judge();

@@ -10,10 +10,8 @@ use super::{
     progress,
     scope::Scope,
 };
-use kernels::{
-    proof::{mean_moves, neighbours},
-    roofline::{batches, sizes},
-};
+use gauge::{batches, sizes};
+use kernels::proof::{mean_moves, neighbours};
 use rules::{Board, Cell, Config, Topology, with_board};
 use serde::{Deserialize, Serialize};
 use std::{

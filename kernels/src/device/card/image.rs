@@ -155,7 +155,10 @@ pub fn source_hash() -> String {
 }
 
 /// The embedded manifest.
-pub(crate) fn manifest() -> Result<Manifest, DeviceError> {
+///
+/// # Errors
+/// [`DeviceError::Unsupported`] if it cannot be read.
+pub fn manifest() -> Result<Manifest, DeviceError> {
     serde_json::from_str(MANIFEST)
         .map_err(|error| DeviceError::Unsupported(format!("the manifest of the kernels: {error}")))
 }
@@ -173,14 +176,16 @@ pub(crate) fn image(target: &str) -> Result<Vec<u8>, DeviceError> {
 }
 
 /// The compute capability that a real architecture is for.
-pub(crate) fn capability_of(target: &str) -> Option<(u32, u32)> {
+#[must_use]
+pub fn capability_of(target: &str) -> Option<(u32, u32)> {
     let number: u32 = target.strip_prefix("sm_")?.trim_end_matches('a').parse().ok()?;
     Some((number / 10, number % 10))
 }
 
 /// Which images a card of a compute capability takes, best first: its own, those of an older minor version of the same
 /// major one, and the PTX.
-pub(crate) fn candidates((major, minor): (u32, u32)) -> Vec<&'static str> {
+#[must_use]
+pub fn candidates((major, minor): (u32, u32)) -> Vec<&'static str> {
     let of = |target: &&'static str| {
         let (of_major, of_minor) = capability_of(target)?;
         Some((*target, of_major, of_minor, target.ends_with('a')))
@@ -198,7 +203,7 @@ pub(crate) fn candidates((major, minor): (u32, u32)) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::KERNELS;
+    use crate::device::ops;
 
     #[test]
     fn a_card_gets_its_own_image_an_older_one_or_ptx() {
@@ -229,7 +234,7 @@ mod tests {
                 assert!(image.starts_with(b"\x7fELF"));
                 let mut names: Vec<_> = of.kernels.iter().map(|usage| usage.kernel.as_str()).collect();
                 names.sort_unstable();
-                let mut kernels = KERNELS.to_vec();
+                let mut kernels = ops::all();
                 kernels.sort_unstable();
                 assert_eq!(names, kernels);
                 let spills = |usage: &&Usage| usage.spill_stores + usage.spill_loads > 0;

@@ -5,10 +5,11 @@
 use crate::device::card::compile;
 use crate::device::card::compile::CompileError;
 use crate::device::card::image::{candidates, image, manifest, source, source_hash};
-use crate::device::ops::{SHARED_BYTES_MAX, WIDTHS, tower_shared_bytes};
-use crate::device::{KERNELS, KernelName};
+use crate::device::card::properties::CardProperties;
+use crate::device::kernel::{KernelName, WIDTHS};
+use crate::device::ops::tower::tower_shared_bytes;
+use crate::device::ops::{self, SHARED_BYTES_MAX};
 use crate::error::DeviceError;
-use crate::roofline::card::Properties;
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -150,13 +151,13 @@ impl Loaded {
     ///
     /// # Errors
     /// [`DeviceError`] if it does not answer.
-    pub(super) fn properties(&self) -> Result<Properties, DeviceError> {
+    pub(super) fn properties(&self) -> Result<CardProperties, DeviceError> {
         use sys::CUdevice_attribute as Attribute;
         let attribute = |of: Attribute| self.context.attribute(of).map_err(failure("cuDeviceGetAttribute"));
         let kilohertz = |of: Attribute| attribute(of).map(|value| f64::from(value) * 1e3);
         let capability = self.context.compute_capability().map_err(failure("cuDeviceGetAttribute"))?;
         let memory = self.context.total_mem().map_err(failure("cuDeviceTotalMem"))?;
-        Ok(Properties {
+        Ok(CardProperties {
             name: self.name.clone(),
             capability: (capability.0.unsigned_abs(), capability.1.unsigned_abs()),
             multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?.unsigned_abs(),
@@ -173,7 +174,7 @@ impl Loaded {
     fn find_functions(&mut self) -> Result<(), DeviceError> {
         let shared = WIDTHS.map(tower_shared_bytes).into_iter().max().unwrap_or(0).max(SHARED_BYTES_MAX);
         let shared = shared.min(self.shared_bytes_max);
-        for kernel in KERNELS {
+        for kernel in ops::all() {
             let name = CString::new(kernel).expect("names of kernels have no zero");
             // SAFETY: the module is loaded until `self` is dropped.
             #[allow(unsafe_code, reason = "the interface of the driver")]

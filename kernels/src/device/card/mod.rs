@@ -3,11 +3,12 @@
 pub(crate) mod compile;
 pub(crate) mod image;
 pub(crate) mod loaded;
+pub(crate) mod properties;
 
 use crate::device::card::loaded::{Loaded, failure};
-use crate::device::{Argument, Device, Grid, KernelName, Replay};
+use crate::device::card::properties::CardProperties;
+use crate::device::{Argument, Device, Launch, Replay};
 use crate::error::DeviceError;
-use crate::roofline::card::Properties;
 use cudarc::driver::{CudaGraph, CudaStream, DriverError, result, sys};
 use std::sync::Arc;
 
@@ -64,7 +65,7 @@ impl Cuda {
     ///
     /// # Errors
     /// [`DeviceError`] if it does not answer.
-    pub(crate) fn properties(&self) -> Result<Properties, DeviceError> {
+    pub(crate) fn properties(&self) -> Result<CardProperties, DeviceError> {
         self.loaded.properties()
     }
 
@@ -140,12 +141,8 @@ impl Device for Cuda {
     }
 
     #[allow(unsafe_code, reason = "kernels trust their arguments")]
-    unsafe fn launch(
-        &self,
-        kernel: KernelName,
-        grid: Grid,
-        arguments: &[Argument],
-    ) -> Result<(), DeviceError> {
+    unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), DeviceError> {
+        let Launch { kernel, grid, arguments, cost: _ } = *launch;
         let failed = |reason: String| DeviceError::Kernel { kernel, reason };
         self.bind()?;
         let function =

@@ -2,7 +2,9 @@
 
 use crate::device::Device;
 use crate::device::array::Array;
-use crate::device::games::{Playouts, RESULT, Rules, pack};
+use crate::device::ops::Ops;
+use crate::device::ops::games::{Playouts, RESULT};
+use crate::encoding::game::pack_game;
 use crate::error::DeviceError;
 use rules::{Config, Options, SEATS_MAX, State, Topology};
 use std::time::{Duration, Instant};
@@ -56,13 +58,13 @@ pub(crate) fn results_of<D: Device, T: Topology>(
 ) -> Result<(Vec<u32>, Duration), DeviceError> {
     let options = Options { swap: config.seats == 2, ..Options::default() };
     let mut start = Vec::new();
-    pack(&State::<T>::new(config.seats, options), &mut start);
+    pack_game(&State::<T>::new(config.seats, options), &mut start);
     let starts = Array::from_slice(device, &start)?;
     let games = games as usize;
     let results = Array::new(device, games * RESULT)?;
     let playouts = Playouts { starts: &starts, start_count: 1, games, seed, first: 0, steps_max: u32::MAX };
     let began = Instant::now();
-    Rules(device).playouts::<T>(&playouts, &results, None)?;
+    Ops(device).playouts::<T>(&playouts, &results, None)?;
     let results = results.read(device, games * RESULT)?;
     Ok((results, began.elapsed()))
 }

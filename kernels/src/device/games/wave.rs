@@ -7,20 +7,17 @@ use crate::device::Replay;
 use crate::device::array::Array;
 use crate::device::forward::{Space, Weights};
 use crate::device::games::wave_games::{PlayWaves, RECORD, WaveGame, WaveReport, WaveSettings, games_of};
-use crate::device::games::{BLOCKS_MAX, WAVE, of_board, table_bytes, words};
-use crate::device::ops::{COUNT_MAX, Call, HEAD_COLUMNS};
-use crate::encoding::action::{KINDS, PAIRS, RAYS};
-use crate::encoding::packed::{HEADER, READS, header};
+use crate::device::ops::Ops;
+use crate::device::ops::call::COUNT_MAX;
+use crate::device::ops::wave::{AnswerArrays, QuestionArrays, SLOT, WaveArrays};
+use crate::encoding::game::game_words;
+use crate::encoding::packed::header;
 use crate::error::DeviceError;
-use crate::network::architecture::KEY;
 use crate::network::weights::Network;
-use rules::{Config, Options, SEATS_MAX, State, Topology};
+use rules::{Config, Options, State, Topology};
 use std::marker::PhantomData;
 
-/// Threads of a block: one warp.
-pub(crate) const THREADS: u32 = 32;
-/// Words of `Slot`, `Node`, `Step` and `Edge` in `cuda/wave/slot.cuh`.
-const SLOT: usize = 20;
+/// Words of `Node`, `Step` and `Edge` in `cuda/wave/slot.cuh`.
 const NODE: usize = 11;
 const STEP: usize = 2;
 const EDGE: usize = 8;
@@ -72,7 +69,7 @@ impl Rooms {
     /// Words of the arrays of so many slots: positions, nodes, paths, edges and records.
     fn lengths<T: Topology>(&self, slots: usize) -> [usize; 5] {
         let Self { nodes, edges, .. } = *self;
-        [nodes * words::<T>(), nodes * NODE, nodes * STEP, edges * EDGE, 2 * self.record()]
+        [nodes * game_words::<T>(), nodes * NODE, nodes * STEP, edges * EDGE, 2 * self.record()]
             .map(|words| words.saturating_mul(slots))
     }
 }
@@ -219,32 +216,33 @@ impl<D: Replay, T: Topology> Wave<D, T> {
 
     /// Every game goes on to its next question, with what was computed of the last one.
     pub(crate) fn search(&self) -> Result<(), DeviceError> {
-        let Self { space, rooms, weights, .. } = self;
-        let slots = self.settings.slots;
-        let (cells, layout) = (slots * T::CELLS, &weights.layout);
-        let [positions, nodes, paths, edges, records] = rooms.lengths::<T>(slots);
-        let blocks = slots.min(BLOCKS_MAX);
-        Call::new(of_board(T::BOARD, WAVE))
-            .array(&self.uploaded, self.uploaded.len())
-            .array(&self.slots, slots * SLOT)
-            .array(&self.positions, positions)
-            .array(&self.nodes, nodes)
-            .array(&self.paths, paths)
-            .array(&self.edges, edges)
-            .array(&self.records, records)
-            .array(&self.ready, 2 * slots)
-            .array(&space.stacks, cells)
-            .array(&space.ground, cells)
-            .array(&space.headers, slots * HEADER)
-            .array(&space.head, cells * HEAD_COLUMNS)
-            .array(&space.kinds, slots * KINDS)
-            .array(&space.value, slots * SEATS_MAX)
-            .part((&weights.all32, layout.policy_pairs.start), PAIRS * KEY)
-            .part((&weights.all32, layout.policy_rays.start), RAYS)
-            .array(&space.reads, KINDS * READS)
-            .int(slots)
-            .int(blocks)
-            .launch(&self.device, (blocks, 1), THREADS, table_bytes::<T>())
+        let Self { space, weights, .. } = self;
+        let (slots, layout) = (self.settings.slots, &weights.layout);
+        let questions =
+            QuestionArrays { stacks: &space.stacks, ground: &space.ground, headers: &space.headers };
+        let answers = AnswerArrays {
+            head: &space.head,
+            kinds: &space.kinds,
+            value: &space.value,
+            pairs: (&weights.all32, layout.policy_pairs.start),
+            rays: (&weights.all32, layout.policy_rays.start),
+            reads: &space.reads,
+        };
+        let lengths = self.rooms.lengths::<T>(slots);
+        Ops(&self.device).wave::<T>(&self.arrays(), &questions, &answers, slots, lengths)
+    }
+
+    fn arrays(&self) -> WaveArrays<'_, D> {
+        WaveArrays {
+            settings: &self.uploaded,
+            slots: &self.slots,
+            positions: &self.positions,
+            nodes: &self.nodes,
+            paths: &self.paths,
+            edges: &self.edges,
+            records: &self.records,
+            ready: &self.ready,
+        }
     }
 
     /// What the games have come to.
@@ -257,18 +255,16 @@ impl<D: Replay, T: Topology> Wave<D, T> {
         Ok(WaveReport { games: self.finished()?, begun, dropped, playing })
     }
 
+    /// Finished games move from the records to the outbox.
+    pub(crate) fn collect(&self) -> Result<(), DeviceError> {
+        let (rooms, slots) = (self.rooms, self.settings.slots);
+        let of_record = (rooms.moves, rooms.policy);
+        Ops(&self.device).wave_collect(&self.arrays(), &self.outbox, slots, of_record, rooms.record())
+    }
+
     /// The games that have ended since the last call.
     fn finished(&self) -> Result<Vec<WaveGame>, DeviceError> {
-        let (rooms, slots) = (self.rooms, self.settings.slots);
-        Call::new("wave_collect")
-            .array(&self.records, 2 * slots * rooms.record())
-            .array(&self.ready, 2 * slots)
-            .array(&self.outbox, self.outbox.len())
-            .int(2 * slots)
-            .int(rooms.moves)
-            .int(rooms.policy)
-            .int(self.outbox.len())
-            .launch(&self.device, (1, 1), THREADS, 0)?;
+        self.collect()?;
         let used = self.outbox.read(&self.device, 1)?[0] as usize;
         let broken = || DeviceError::Kernel {
             kernel: "wave_collect",

@@ -1,6 +1,6 @@
 //! Self-play with the search on a device, as callers see it: settings in, finished games out.
 
-use crate::device::ops::COUNT_MAX;
+use crate::device::ops::call::COUNT_MAX;
 use crate::error::DeviceError;
 
 /// Words of a record's header in `cuda/wave/slot.cuh`.

@@ -1,24 +1,24 @@
 //! What launches are given, on a device that carries nothing out: arrays too short are refused, and the largest batch stays
 //! within what kernels count and cards launch.
 
-use crate::device::KERNELS;
 use crate::device::array::Plain;
 use crate::device::array::{Array, Bf16};
-use crate::device::ops::back::{Rates, State};
+use crate::device::ops;
 use crate::device::ops::conv::After;
-use crate::device::ops::{
-    HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, SHARED_BYTES_MAX, Shape, tower_shared_bytes,
-};
+use crate::device::ops::optimizer::{AdamRates, AdamState};
+use crate::device::ops::policy::{MoveArrays, POLICY_PARTIAL};
+use crate::device::ops::tower::tower_shared_bytes;
+use crate::device::ops::{ConvShape, HEAD_COLUMNS, Ops, SHARED_BYTES_MAX};
 use crate::device::targets::Targets;
 use crate::device::tests::training::parent;
 use crate::device::train::DeviceTrainer;
+use crate::dry_run::{RecordedLaunch, Recorder};
 use crate::encoding::action::{KINDS, PAIRS, RAYS};
 use crate::encoding::batch::{Batch, Target};
 use crate::encoding::packed::{ACTION_WORDS, HEADER, READS};
 use crate::encoding::planes::{CHANNELS, GLOBALS};
 use crate::error::DeviceError;
 use crate::network::architecture::{HEAD, KEY};
-use crate::roofline::recorder::{Launch, Recorder};
 use crate::training::optimizer::Optimizer;
 use crate::training::trainer::Train as _;
 use rules::playout::{self, Choices};
@@ -45,23 +45,23 @@ impl Arrays {
 }
 
 /// The arrays of 70 moves.
-struct MoveArrays {
+struct OwnedMoves {
     reads: Array<Recorder, u8>,
     actions: Array<Recorder, u32>,
     many: Array<Recorder, u16>,
     ends: Array<Recorder, u32>,
 }
 
-impl MoveArrays {
+impl OwnedMoves {
     fn new(a: &Arrays) -> Self {
         // How many cells there are in the third is in the second: no launch knows.
         let many = Array::new(&a.device, 9).unwrap();
         Self { reads: a.of(KINDS * READS), actions: a.of(70 * ACTION_WORDS), many, ends: a.of(BOARDS) }
     }
 
-    fn moves(&self) -> Moves<'_, Recorder> {
+    fn moves(&self) -> MoveArrays<'_, Recorder> {
         let Self { reads, actions, many, ends } = self;
-        Moves { reads, actions, many, ends, count: 70 }
+        MoveArrays { reads, actions, many, ends, count: 70 }
     }
 }
 
@@ -82,7 +82,7 @@ fn refuses_short_arrays(what: &str, launch: impl Fn(&Arrays) -> Result<(), Devic
 const BOARDS: usize = 3;
 const CELLS: usize = 61;
 const ROWS: usize = BOARDS * CELLS;
-const SHAPE: Shape = Shape { boards: BOARDS, cells: CELLS, taps: 7, reach: 9 };
+const SHAPE: ConvShape = ConvShape { boards: BOARDS, cells: CELLS, taps: 7, reach: 9 };
 
 #[test]
 fn short_arrays_of_a_pass_forward_are_refused() {
@@ -129,7 +129,7 @@ fn short_arrays_of_a_pass_forward_are_refused() {
     refuses_short_arrays("logits", |a| {
         let (head, kinds) = (a.of(ROWS * HEAD_COLUMNS), a.of(BOARDS * KINDS));
         let tables = a.of(PAIRS * KEY + RAYS);
-        let moves = MoveArrays::new(a);
+        let moves = OwnedMoves::new(a);
         a.ops().logits(&head, &kinds, (&tables, 0, PAIRS * KEY), &moves.moves(), &a.of(70), SHAPE)
     });
 }
@@ -156,7 +156,7 @@ fn short_arrays_of_the_way_back_are_refused() {
         a.ops().dense_weights(Some(&a.of(3 * 5)), &a.of(3 * 9), &partial, (&dw, 1), (3, 5, 9))
     });
     refuses_short_arrays("losses", |a| {
-        let moves = Moves {
+        let moves = MoveArrays {
             reads: &Array::new(&a.device, 0)?,
             actions: &Array::new(&a.device, 0)?,
             many: &Array::new(&a.device, 0)?,
@@ -174,7 +174,7 @@ fn short_arrays_of_the_way_back_are_refused() {
         a.ops().losses(&a.of(70), &moves, &targets, &values, &losses, BOARDS, (1.0, 1.0))
     });
     refuses_short_arrays("policy_back", |a| {
-        let moves = MoveArrays::new(a);
+        let moves = OwnedMoves::new(a);
         let (head, pairs) = (a.of(ROWS * HEAD_COLUMNS), a.of(PAIRS * KEY));
         let out = (&a.of(ROWS * HEAD_COLUMNS), &a.of(ROWS * HEAD_COLUMNS));
         let (dkinds, partial) = (a.of(BOARDS * KINDS), a.of(BOARDS * POLICY_PARTIAL));
@@ -195,15 +195,20 @@ fn short_arrays_of_the_optimiser_are_refused() {
     });
     refuses_short_arrays("adamw", |a| {
         let gradient = Array::new(&a.device, 1000)?;
-        let state = State {
+        let state = AdamState {
             weights: &a.of(1000),
             weights16: &a.of(1000),
             average: &a.of(1000),
             first: &a.of(1000),
             second: &a.of(1000),
         };
-        let rates =
-            Rates { rate: 0.1, weight_decay: 0.1, first_correction: 1.0, second_correction: 1.0, keep: 0.9 };
+        let rates = AdamRates {
+            rate: 0.1,
+            weight_decay: 0.1,
+            first_correction: 1.0,
+            second_correction: 1.0,
+            keep: 0.9,
+        };
         a.ops().adamw(&state, &gradient, &a.of(1000), &a.of(2), rates)
     });
     refuses_short_arrays("pack_head", |a| {
@@ -240,9 +245,9 @@ fn shapes_that_no_kernel_takes_are_refused() {
     refused("more columns kept than there are", &|| {
         ops.sum_partials(&array(), (&array(), 0), 2, (12, 4, 5)).unwrap();
     });
-    let wide = Shape { cells: 65, ..SHAPE };
+    let wide = ConvShape { cells: 65, ..SHAPE };
     let layers = Array::<_, u32>::new(&device, 9).unwrap();
-    let tower = |shape: Shape| {
+    let tower = |shape: ConvShape| {
         let all = (&x, &array());
         ops.tower(&w, &array(), all, &layers, &sources, (&x, &array()), shape, 32).unwrap();
     };
@@ -273,15 +278,17 @@ fn the_largest_batch_stays_within_what_cards_launch() {
     trainer.step(&batch, 0, 1).unwrap();
     let seen = device.take();
     let shared_max = tower_shared_bytes(128).max(SHARED_BYTES_MAX) as u32;
-    for Launch { kernel, grid, ints, .. } in &seen.launches {
-        assert!(KERNELS.contains(kernel));
+    let known = ops::all();
+    for RecordedLaunch { kernel, grid, .. } in &seen.pass.launches {
+        assert!(known.contains(kernel));
         assert!(
             grid.blocks.0 < 1 << 31 && grid.blocks.1 <= 0xffff && grid.threads <= 288,
             "{kernel}: {grid:?}"
         );
         assert!(grid.shared_bytes <= shared_max, "{kernel}: {grid:?}");
-        assert!(ints.iter().all(|&value| value <= 1 << 30), "{kernel}: {ints:?}");
     }
-    let kernels: std::collections::HashSet<_> = seen.launches.iter().map(|launch| launch.kernel).collect();
+    assert!(seen.ints.iter().all(|&value| value <= 1 << 30), "{:?}", seen.ints.iter().max());
+    let kernels: std::collections::HashSet<_> =
+        seen.pass.launches.iter().map(|launch| launch.kernel).collect();
     assert!(kernels.len() > 15 && seen.next > 50 << 30, "{kernels:?}, {} bytes", seen.next);
 }

@@ -1,8 +1,10 @@
 //! Convolution and its derivative, with everything that can come after them.
 
 use crate::device::array::{Array, Bf16};
-use crate::device::ops::conv::{After, partial_len};
-use crate::device::ops::{Ops, Shape, WIDTHS};
+use crate::device::kernel::WIDTHS;
+use crate::device::ops::conv::{After, Way};
+use crate::device::ops::weights_back::partial_len;
+use crate::device::ops::{ConvShape, Ops};
 use crate::device::tests::plain::{Conv, narrow, wide};
 use crate::device::tests::{Exact, Inside, assert_close, bf16, f32s, numbers, under_schedules};
 use crate::encoding::taps::Taps;
@@ -41,7 +43,7 @@ pub(super) fn graph(cells: usize, taps: usize) -> Taps {
 
 /// The numbers are multiples of a 128th, so all sums here are exact in f32, in any order, and so is what is rounded.
 fn check(taps: &Taps, boards: usize, (k, n): (usize, usize), scale: f32) {
-    let shape = Shape::new(taps, boards);
+    let shape = ConvShape::new(taps, boards);
     let rows = shape.rows();
     let scaled = |values: Vec<f32>| values.into_iter().map(|v| v * scale).collect::<Vec<_>>();
     let (x, w) = (scaled(numbers(rows * k, 1)), numbers(taps.taps * k * n, 2));
@@ -49,11 +51,10 @@ fn check(taps: &Taps, boards: usize, (k, n): (usize, usize), scale: f32) {
     let residual = scaled(numbers(rows * n, 5));
     let (mask, at_most) = (numbers(rows * n, 6), scaled(numbers(boards * n, 7)));
     let most: Vec<u16> = (0..boards * n).map(|i| (i * 7 % taps.cells) as u16).collect();
-    for back in [false, true] {
-        let plain = if back {
-            expected_back(taps, &x, &w, rows, (k, n))
-        } else {
-            narrow(&Conv { taps, c: n }.forward(&wide(&x), k, &wide(&w)))
+    for way in [Way::Forward, Way::Back] {
+        let plain = match way {
+            Way::Forward => narrow(&Conv { taps, c: n }.forward(&wide(&x), k, &wide(&w))),
+            Way::Back => expected_back(taps, &x, &w, rows, (k, n)),
         };
         let finished = |i: usize, relu: bool| {
             let (board, column) = (i / n / taps.cells, i % n);
@@ -78,11 +79,11 @@ fn check(taps: &Taps, boards: usize, (k, n): (usize, usize), scale: f32) {
             let most = Array::from_slice(device, &most).unwrap();
             let launch = |after: &After<'_, _>| {
                 let ops = Ops(device);
-                ops.conv_in_blocks(back, block_rows, &x, (&w, 0), &sources, shape, (k, n), after).unwrap();
+                ops.conv_in_blocks((way, block_rows), &x, (&w, 0), &sources, shape, (k, n), after).unwrap();
             };
             let what = |what: &str| {
                 let (cells, seed) = (taps.cells, device.seed());
-                format!("{what} of {boards} times {cells}, {k} to {n}, back {back}, seed {seed}")
+                format!("{what} of {boards} times {cells}, {k} to {n}, {way:?}, seed {seed}")
             };
             launch(&After { y32: Some(&y32), ..After::default() });
             assert_close(&what("plain"), &y32.read(device, rows * n).unwrap(), &plain, 0.0, 0.0);
@@ -142,7 +143,7 @@ fn huge_and_tiny_numbers() {
 
 /// The derivative by the weights, which is split over the rows, with the last columns left out.
 fn check_weights(taps: &Taps, boards: usize, (k, n, columns): (usize, usize, usize)) {
-    let shape = Shape::new(taps, boards);
+    let shape = ConvShape::new(taps, boards);
     let rows = shape.rows();
     let (x, dy) = (numbers(rows * k, 1), numbers(rows * n, 2));
     let dw = Conv { taps, c: n }.weights(&wide(&x), k, &wide(&dy));

@@ -1,6 +1,8 @@
 //! Emulation as a device: memory with red zones, launches under a seeded schedule.
 
-use crate::device::{Argument, Device, Grid, KernelName, Replay};
+use crate::device::cost::Cost;
+use crate::device::kernel::KernelName;
+use crate::device::{Argument, Device, Launch, LaunchGrid, Replay};
 use crate::error::DeviceError;
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::sync::{Arc, Mutex};
@@ -13,6 +15,9 @@ const ALIGNMENT: usize = 256;
 /// What memory holds before it is written: as a number of any kind, not one.
 const UNWRITTEN: u8 = 0xff;
 
+/// The cost of a launch that nobody predicts.
+pub(crate) const UNASKED: Cost = Cost::Uncounted("emulation does not predict");
+
 /// A device that runs kernels on the CPU.
 pub(crate) struct Emulated {
     seed: u64,
@@ -23,10 +28,10 @@ pub(crate) struct Emulated {
     mutant: Option<(KernelName, KernelName)>,
     live: Arc<Mutex<Vec<Block>>>,
     /// Launches that are noted instead of being done.
-    noted: Mutex<Option<Vec<Launch>>>,
+    noted: Mutex<Option<Vec<NotedLaunch>>>,
 }
 
-type Launch = (KernelName, Grid, Vec<Argument>);
+type NotedLaunch = (KernelName, LaunchGrid, Vec<Argument>);
 
 #[derive(Clone, Copy, PartialEq)]
 struct Block {
@@ -175,12 +180,8 @@ impl Device for Emulated {
     }
 
     #[allow(unsafe_code, reason = "kernels trust their arguments")]
-    unsafe fn launch(
-        &self,
-        kernel: KernelName,
-        grid: Grid,
-        arguments: &[Argument],
-    ) -> Result<(), DeviceError> {
+    unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), DeviceError> {
+        let Launch { kernel, grid, arguments, cost: _ } = *launch;
         if let Some(noted) = self.noted.lock().unwrap().as_mut() {
             noted.push((kernel, grid, arguments.to_vec()));
             return Ok(());
@@ -193,7 +194,7 @@ impl Device for Emulated {
                 Argument::Float(value) => (u64::from(value.to_bits()), 4),
             })
             .collect();
-        let Grid { blocks, threads, shared_bytes } = grid;
+        let LaunchGrid { blocks, threads, shared_bytes } = grid;
         let first_block = self.last_blocks.map_or(0, |last| (blocks.0 * blocks.1).saturating_sub(last));
         let grid = emu::Grid { blocks, first_block, threads, shared_bytes };
         let kernel = match self.mutant {
@@ -213,9 +214,12 @@ impl Device for Emulated {
 }
 
 impl Replay for Emulated {
-    type Recording = Vec<Launch>;
+    type Recording = Vec<NotedLaunch>;
 
-    fn record(&self, launches: impl FnOnce() -> Result<(), DeviceError>) -> Result<Vec<Launch>, DeviceError> {
+    fn record(
+        &self,
+        launches: impl FnOnce() -> Result<(), DeviceError>,
+    ) -> Result<Vec<NotedLaunch>, DeviceError> {
         *self.noted.lock().unwrap() = Some(Vec::new());
         let launched = launches();
         let noted = self.noted.lock().unwrap().take();
@@ -224,10 +228,10 @@ impl Replay for Emulated {
     }
 
     #[allow(unsafe_code, reason = "addresses were noted")]
-    unsafe fn replay(&self, recording: &Vec<Launch>) -> Result<(), DeviceError> {
+    unsafe fn replay(&self, recording: &Vec<NotedLaunch>) -> Result<(), DeviceError> {
         for (kernel, grid, arguments) in recording {
             // SAFETY: they were launched like this when they were noted, and the memory is still there.
-            unsafe { self.launch(kernel, *grid, arguments)? };
+            unsafe { self.launch(&Launch { kernel, grid: *grid, arguments, cost: &|| UNASKED })? };
         }
         Ok(())
     }

@@ -5,9 +5,11 @@
 
 use crate::device::array::Plain;
 use crate::device::array::{Array, Bf16};
-use crate::device::ops::back::{dense_partial_len, policy_blocks};
-use crate::device::ops::conv::{After, partial_len};
-use crate::device::ops::{HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, Shape};
+use crate::device::ops::conv::After;
+use crate::device::ops::dense::dense_partial_len;
+use crate::device::ops::policy::{MoveArrays, POLICY_PARTIAL, policy_blocks};
+use crate::device::ops::weights_back::partial_len;
+use crate::device::ops::{ConvShape, HEAD_COLUMNS, Ops};
 use crate::device::targets::Targets;
 use crate::device::tests::emulated::Emulated;
 use crate::device::tests::{bf16, f32s, network, numbers, samples};
@@ -89,7 +91,7 @@ fn convolutions() {
                 most: Some((&most, &by_board)),
                 ..After::default()
             };
-            let shape = Shape::new(taps, boards);
+            let shape = ConvShape::new(taps, boards);
             let (ops, w, sizes) = (Ops(device), (&w, 0), (N, N));
             if back {
                 ops.conv_back(&x, w, &sources, shape, sizes, &after).unwrap();
@@ -113,7 +115,7 @@ fn derivatives_by_weights() {
         let (x, dy) = (ending(device, rows * K, &x), ending(device, rows * N, &dy));
         let sources = Array::from_slice(device, &taps.sources).unwrap();
         let count = taps.taps * K * N;
-        let shape = Shape::new(taps, boards);
+        let shape = ConvShape::new(taps, boards);
         let (partial, dw) = (empty::<f32>(device, partial_len(shape, (K, N))), empty::<f32>(device, count));
         Ops(device).weights_back(&x, &dy, &sources, &partial, (&dw, 0), shape, (K, N, N)).unwrap();
         // The last block has the last 32 inputs of every tap.
@@ -131,7 +133,7 @@ fn towers() {
     let layers = [layout.stem_w, layout.stem_b, layout.stem_globals].map(|span| span.start as u32);
     let (planes, globals) = (bf16(&numbers(taps.cells * CHANNELS, 1)), numbers(GLOBALS, 2));
     same_at_the_end(1, |device, boards| {
-        let shape = Shape::new(taps, boards);
+        let shape = ConvShape::new(taps, boards);
         let (all16, all32) = (
             Array::from_slice(device, &bf16(&weights)).unwrap(),
             Array::from_slice(device, &weights).unwrap(),
@@ -156,7 +158,7 @@ fn expansion_pools_and_small_layers() {
     let x = bf16(&numbers(cells * N, 1));
     let (vector, w) = (numbers(2 * N, 2), numbers(2 * N * 32, 3));
     same_at_the_end(1, |device, boards| {
-        let (ops, shape) = (Ops(device), Shape { boards, cells, taps: 1, reach: 0 });
+        let (ops, shape) = (Ops(device), ConvShape { boards, cells, taps: 1, reach: 0 });
         let rows = shape.rows();
         let stacks = ending(device, rows, &positions.stacks);
         let ground = ending(device, rows, &positions.ground);
@@ -211,14 +213,14 @@ fn policies() {
     let weights = numbers(layout.total, 1);
     let (head, kinds, value) = (numbers(cells * HEAD_COLUMNS, 2), numbers(KINDS, 3), numbers(SEATS_MAX, 4));
     same_at_the_end(1, |device, boards| {
-        let (ops, shape) = (Ops(device), Shape { boards, cells, taps: 1, reach: 0 });
+        let (ops, shape) = (Ops(device), ConvShape { boards, cells, taps: 1, reach: 0 });
         let count = (boards - 1) * 500 + moves;
         let mut ends: Vec<u32> = (1..=boards as u32).map(|board| board * 500).collect();
         ends[boards - 1] = count as u32;
         let weights = Array::from_slice(device, &weights).unwrap();
         let head = ending(device, boards * cells * HEAD_COLUMNS, &head);
         let kinds = ending(device, boards * KINDS, &kinds);
-        let on = Moves {
+        let on = MoveArrays {
             reads: &Array::from_slice(device, &reads_table()).unwrap(),
             actions: &ending(device, count * ACTION_WORDS, &positions.actions),
             many: &Array::from_slice(device, &positions.many).unwrap(),

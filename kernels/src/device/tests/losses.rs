@@ -1,8 +1,8 @@
 //! Logits of moves, the losses and the way back into the heads: against the CPU's heads in f64.
 
 use crate::device::array::{Array, Bf16};
-use crate::device::ops::back::policy_blocks;
-use crate::device::ops::{HEAD_COLUMNS, Moves, Ops, POLICY_PARTIAL, Shape};
+use crate::device::ops::policy::{MoveArrays, POLICY_PARTIAL, policy_blocks};
+use crate::device::ops::{ConvShape, HEAD_COLUMNS, Ops};
 use crate::device::targets::Targets;
 use crate::device::tests::emulated::Emulated;
 use crate::device::tests::plain::{narrow, wide};
@@ -48,7 +48,7 @@ fn moves(boards: usize, cells: usize, choices: &mut Choices) -> Actions {
 struct Case {
     layout: Layout,
     weights: Vec<f32>,
-    shape: Shape,
+    shape: ConvShape,
     actions: Actions,
     head: Vec<f32>,
     kinds: Vec<f32>,
@@ -59,7 +59,7 @@ fn case(boards: usize, cells: usize, seed: u64) -> Case {
     Case {
         weights: numbers(layout.total, seed),
         layout,
-        shape: Shape { boards, cells, taps: 1, reach: 0 },
+        shape: ConvShape { boards, cells, taps: 1, reach: 0 },
         actions: moves(boards, cells, &mut Choices::new(seed)),
         head: numbers(boards * cells * HEAD, seed + 1),
         kinds: numbers(boards * KINDS, seed + 2),
@@ -118,9 +118,9 @@ impl Case {
 }
 
 impl Uploaded {
-    fn moves(&self, case: &Case) -> Moves<'_, Emulated> {
+    fn moves(&self, case: &Case) -> MoveArrays<'_, Emulated> {
         let Self { reads, actions, many, ends, .. } = self;
-        Moves { reads, actions, many, ends, count: case.count() }
+        MoveArrays { reads, actions, many, ends, count: case.count() }
     }
 }
 
@@ -204,7 +204,7 @@ fn targets(actions: &Actions, choices: &mut Choices) -> Vec<Vec<(usize, f32)>> {
     (0..actions.ends.len()).map(of).collect()
 }
 
-/// Moves of which only the numbers are known.
+/// MoveArrays of which only the numbers are known.
 struct Counted {
     reads: Array<Emulated, u8>,
     actions: Array<Emulated, u32>,
@@ -224,9 +224,9 @@ impl Counted {
         }
     }
 
-    fn moves(&self) -> Moves<'_, Emulated> {
+    fn moves(&self) -> MoveArrays<'_, Emulated> {
         let Self { reads, actions, many, ends, count } = self;
-        Moves { reads, actions, many, ends, count: *count }
+        MoveArrays { reads, actions, many, ends, count: *count }
     }
 }
 

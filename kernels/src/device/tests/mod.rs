@@ -23,7 +23,7 @@ mod weights;
 
 use crate::device::array::Plain;
 use crate::device::array::{Array, Bf16};
-use crate::device::ops::Part;
+use crate::device::ops::call::ArrayPart;
 use crate::device::trial::comparison::apart;
 use crate::device::trial::samples::{network_of as network, policy};
 use crate::encoding::batch::{Batch, Target};
@@ -93,7 +93,7 @@ impl Inside {
         Self(Array::new(device, len + 2 * Self::MARGIN).unwrap())
     }
 
-    fn part(&self) -> Part<'_, Emulated, f32> {
+    fn part(&self) -> ArrayPart<'_, Emulated, f32> {
         (&self.0, Self::MARGIN)
     }
 

@@ -2,16 +2,19 @@
 
 use crate::device::array::Array;
 use crate::device::forward::{Space, Weights};
-use crate::device::games::{Playouts, RESULT, Rules, pack};
-use crate::device::ops::conv::{After, partial_len};
-use crate::device::ops::{Ops, Shape};
+use crate::device::kernel::KernelName;
+use crate::device::ops::conv::After;
+use crate::device::ops::games::{Playouts, RESULT};
+use crate::device::ops::weights_back::partial_len;
+use crate::device::ops::{ConvShape, Ops};
 use crate::device::tests::conv::graph;
-use crate::device::tests::emulated::Emulated;
+use crate::device::tests::emulated::{Emulated, UNASKED};
 use crate::device::tests::training::parent;
 use crate::device::tests::wave::questions;
 use crate::device::tests::{SCHEDULES, bf16, numbers, samples};
 use crate::device::train::DeviceTrainer;
-use crate::device::{Argument, Device, Grid, KernelName};
+use crate::device::{Argument, Device, Launch, LaunchGrid};
+use crate::encoding::game::pack_game;
 use crate::encoding::taps::Taps;
 use crate::error::DeviceError;
 use crate::training::optimizer::Optimizer;
@@ -24,10 +27,11 @@ fn run(kernel: KernelName, seed: u64, extra: Option<i32>) -> Result<Vec<f32>, De
     let out = Array::<_, f32>::new(&device, 64)?;
     let mut arguments = vec![Argument::Address(out.address())];
     arguments.extend(extra.map(Argument::Int));
+    let grid = LaunchGrid { blocks: (1, 1), threads: 64, shared_bytes: 256 };
     // SAFETY: the kernel's arguments, and room for the 64 numbers it should write; the red zone takes one more.
     #[allow(unsafe_code, reason = "launches a kernel with a planted mistake")]
     unsafe {
-        device.launch(kernel, Grid { blocks: (1, 1), threads: 64, shared_bytes: 256 }, &arguments)?;
+        device.launch(&Launch { kernel, grid, arguments: &arguments, cost: &|| UNASKED })?;
     }
     out.read(&device, 64)
 }
@@ -88,7 +92,7 @@ fn found(
 /// A convolution of 32 channels on a graph of fewer cells than a block has rows.
 fn convolve(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
     let taps = graph(61, 7);
-    let shape = Shape::new(&taps, 1);
+    let shape = ConvShape::new(&taps, 1);
     let (x, w) = (bf16(&numbers(61 * 32, 1)), bf16(&numbers(7 * 32 * 32, 2)));
     let (x, w) = (Array::from_slice(device, &x)?, Array::from_slice(device, &w)?);
     let sources = Array::from_slice(device, &taps.sources)?;
@@ -108,7 +112,7 @@ fn chain(cells: usize) -> Taps {
 /// Of boards that blocks of rows begin and end in the middle of.
 fn convolve_boards(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
     let taps = chain(100);
-    let shape = Shape::new(&taps, 3);
+    let shape = ConvShape::new(&taps, 3);
     let rows = shape.rows();
     let (x, w) = (bf16(&numbers(rows * 16, 1)), bf16(&numbers(3 * 16 * 32, 2)));
     let (x, w) = (Array::from_slice(device, &x)?, Array::from_slice(device, &w)?);
@@ -122,7 +126,7 @@ fn convolve_boards(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
 /// Of 96 inputs, so that a block has several warps.
 fn derive_by_weights(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
     let (taps, count) = (graph(200, 3), 3 * 96 * 32);
-    let shape = Shape::new(&taps, 1);
+    let shape = ConvShape::new(&taps, 1);
     assert_eq!(partial_len(shape, (96, 32)), count);
     let (x, dy) = (bf16(&numbers(200 * 96, 1)), bf16(&numbers(200 * 32, 2)));
     let (x, dy) = (Array::from_slice(device, &x)?, Array::from_slice(device, &dy)?);
@@ -135,7 +139,7 @@ fn derive_by_weights(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
 /// Of boards that splits begin and end in the middle of.
 fn derive_of_boards(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
     let (taps, count) = (chain(100), 3 * 16 * 32);
-    let shape = Shape::new(&taps, 11);
+    let shape = ConvShape::new(&taps, 11);
     let (rows, room) = (shape.rows(), partial_len(shape, (16, 32)));
     assert_eq!(room, 3 * count);
     let (x, dy) = (bf16(&numbers(rows * 16, 1)), bf16(&numbers(rows * 32, 2)));
@@ -188,12 +192,12 @@ fn evaluate(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
 fn play(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
     const GAMES: usize = 5;
     let mut start = Vec::new();
-    pack(&State::<Hex8>::new(2, Options::default()), &mut start);
+    pack_game(&State::<Hex8>::new(2, Options::default()), &mut start);
     let starts = Array::from_slice(device, &start)?;
     let results = Array::new(device, GAMES * RESULT)?;
     let playouts =
         Playouts { starts: &starts, start_count: 1, games: GAMES, seed: 1, first: 0, steps_max: 40 };
-    Rules(device).playouts::<Hex8>(&playouts, &results, None)?;
+    Ops(device).playouts::<Hex8>(&playouts, &results, None)?;
     Ok(results.read(device, GAMES * RESULT)?.into_iter().map(f32::from_bits).collect())
 }
 

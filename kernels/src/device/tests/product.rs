@@ -2,13 +2,14 @@
 
 use crate::device::any::Tally;
 use crate::device::evaluator::DeviceEvaluator;
+use crate::device::kernel::KernelName;
 use crate::device::tests::emulated::{Emulated, Memory};
 use crate::device::tests::steps::assert_moved;
 use crate::device::tests::{assert_close, network, samples};
 use crate::device::train::DeviceTrainer;
 use crate::device::trial::check;
 use crate::device::trial::trial;
-use crate::device::{Argument, Device, Grid, KernelName, Replay};
+use crate::device::{Device, Launch, Replay};
 use crate::error::DeviceError;
 use crate::network::architecture::Architecture;
 use crate::network::cpu::CpuEvaluator;
@@ -70,12 +71,8 @@ impl Device for Faulty {
     }
 
     #[allow(unsafe_code, reason = "passes a launch on")]
-    unsafe fn launch(
-        &self,
-        kernel: KernelName,
-        grid: Grid,
-        arguments: &[Argument],
-    ) -> Result<(), DeviceError> {
+    unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), DeviceError> {
+        let kernel = launch.kernel;
         match self.fault {
             Fault::After(count) if self.launches.get() >= count => {
                 return Err(DeviceError::Kernel { kernel, reason: "as the test wants it".into() });
@@ -85,7 +82,7 @@ impl Device for Faulty {
         }
         self.launches.set(self.launches.get() + 1);
         // SAFETY: the caller's promise.
-        unsafe { self.device.launch(kernel, grid, arguments) }
+        unsafe { self.device.launch(launch) }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::device::array::{Array, Bf16};
 use crate::device::forward::Space;
-use crate::device::ops::back::dense_partial_len;
-use crate::device::ops::{Ops, Shape};
+use crate::device::ops::dense::dense_partial_len;
+use crate::device::ops::{ConvShape, Ops};
 use crate::device::tests::plain::{self, narrow, wide};
 use crate::device::tests::{Exact, Inside, assert_close, bf16, f32s, numbers, samples, under_schedules};
 use crate::encoding::planes::{CHANNELS, GLOBALS};
@@ -42,7 +42,7 @@ const POOLS: [(usize, usize, usize); 8] = [
 
 /// Means, maxima and where those are, of what is made for each element.
 fn check_pool((boards, cells, width): (usize, usize, usize), x: &[f32]) {
-    let shape = Shape { boards, cells, taps: 1, reach: 0 };
+    let shape = ConvShape { boards, cells, taps: 1, reach: 0 };
     let mut want = vec![0.0; boards * 2 * width];
     conv::pool(x, cells, width, &mut want);
     under_schedules(|device| {
@@ -92,7 +92,7 @@ fn of_equal_maxima_the_first_counts() {
 fn sums_and_the_way_back_from_a_pool_agree_with_the_definition() {
     for (boards, cells, width) in POOLS {
         for scale in [1.0, 2f32.powi(100), 2f32.powi(-100)] {
-            let shape = Shape { boards, cells, taps: 1, reach: 0 };
+            let shape = ConvShape { boards, cells, taps: 1, reach: 0 };
             let scaled = |len, seed| numbers(len, seed).iter().map(|v| v * scale).collect::<Vec<f32>>();
             let (x, dpooled) = (scaled(boards * cells * width, 4), scaled(boards * 2 * width, 5));
             let sums = narrow(&plain::board_sums(&wide(&x), cells, width));
@@ -119,7 +119,7 @@ fn sums_and_the_way_back_from_a_pool_agree_with_the_definition() {
 #[test]
 fn sums_of_what_is_not_finite_are_not() {
     let (boards, cells, width) = (3, 61, 33);
-    let shape = Shape { boards, cells, taps: 1, reach: 0 };
+    let shape = ConvShape { boards, cells, taps: 1, reach: 0 };
     let mut x = numbers(boards * cells * width, 4);
     let mut put = |board: usize, cell: usize, channel: usize, value: f32| {
         x[(board * cells + cell) * width + channel] = value;

@@ -1,7 +1,9 @@
 //! The fused tower of every width on odd graphs, a stem and a block that pools, against the rounded reference.
 
 use crate::device::array::{Array, Bf16};
-use crate::device::ops::{NO_TENSOR, Ops, Shape, WIDTHS};
+use crate::device::kernel::WIDTHS;
+use crate::device::ops::tower::NO_TENSOR;
+use crate::device::ops::{ConvShape, Ops};
 use crate::device::tests::conv::graph;
 use crate::device::tests::emulated::Emulated;
 use crate::device::tests::plain::{Conv, add_biases, dense, narrow, pool, relu, round, wide};
@@ -62,7 +64,7 @@ impl Case {
     }
 
     /// The trunk and what is pooled of it, by a device.
-    fn run(&self, device: &Emulated, taps: &Taps, shape: Shape, c: usize) -> (Vec<f32>, Vec<f32>) {
+    fn run(&self, device: &Emulated, taps: &Taps, shape: ConvShape, c: usize) -> (Vec<f32>, Vec<f32>) {
         let (planes, globals) = (Exact::of(device, &bf16(&self.planes)), Exact::of(device, &self.globals));
         let (all16, all32) = (Exact::of(device, &bf16(&self.weights)), Exact::of(device, &self.weights));
         let layers = Array::from_slice(device, &self.layers.starts).unwrap();
@@ -114,7 +116,7 @@ impl Case {
 }
 
 fn check(taps: &Taps, boards: usize, c: usize, pools: &[bool], scale: f32) {
-    let shape = Shape::new(taps, boards);
+    let shape = ConvShape::new(taps, boards);
     let case = Case::new(taps, boards, c, pools, scale);
     // Exact for a scale that is a power of two.
     let unscaled = |values: Vec<f32>| values.into_iter().map(|v| v / scale).collect::<Vec<f32>>();
@@ -166,7 +168,7 @@ fn huge_and_tiny_numbers() {
 #[test]
 fn an_infinite_plane_is_of_its_board_alone() {
     let (taps, boards) = (graph(33, 3), 3);
-    let shape = Shape::new(&taps, boards);
+    let shape = ConvShape::new(&taps, boards);
     for (c, odd) in WIDTHS.into_iter().zip([f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX]) {
         let mut case = Case::new(&taps, boards, c, &[true], 1.0);
         let finite = case.run(&Emulated::new(1), &taps, shape, c);

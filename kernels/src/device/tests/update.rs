@@ -1,14 +1,14 @@
 //! From partial sums to new weights: sums over splits, the norm and its clipping, AdamW, the packed head.
 
 use crate::device::array::{Array, Bf16};
-use crate::device::ops::back::{Rates, State, norm_blocks};
+use crate::device::ops::optimizer::{AdamRates, AdamState, norm_blocks};
 use crate::device::ops::{HEAD_COLUMNS, Ops};
 use crate::device::tests::emulated::Emulated;
 use crate::device::tests::{Exact, Inside, assert_close, bf16, f32s, numbers, under_schedules};
 use crate::network::architecture::HEAD;
 use crate::training::optimizer::{BETA1, BETA2};
 
-const RATES: Rates = Rates {
+const RATES: AdamRates = AdamRates {
     rate: 0.003,
     weight_decay: 0.02,
     first_correction: 0.271,
@@ -93,7 +93,7 @@ impl Weights {
     /// A step with a gradient multiplied by `scale`.
     fn step(&self, device: &Emulated, gradient: &[f32], decays: &[u8], scale: [f32; 2]) {
         let [weights, average, first, second] = self.state.each_ref().map(|array| &array.0);
-        let state = State { weights, weights16: &self.weights16.0, average, first, second };
+        let state = AdamState { weights, weights16: &self.weights16.0, average, first, second };
         let gradient = Array::from_slice(device, gradient).unwrap();
         let decays = Array::from_slice(device, decays).unwrap();
         let scale = Array::from_slice(device, &scale).unwrap();

@@ -1,8 +1,9 @@
 //! Derivatives by weights of the largest and the smallest numbers, and of what is none.
 
 use crate::device::array::Array;
-use crate::device::ops::conv::partial_len;
-use crate::device::ops::{Ops, Shape, WIDTHS};
+use crate::device::kernel::WIDTHS;
+use crate::device::ops::weights_back::partial_len;
+use crate::device::ops::{ConvShape, Ops};
 use crate::device::tests::conv::graph;
 use crate::device::tests::emulated::Emulated;
 use crate::device::tests::plain::{Conv, wide};
@@ -15,7 +16,7 @@ const BOARDS: usize = 4;
 
 struct Case {
     taps: Taps,
-    shape: Shape,
+    shape: ConvShape,
     n: usize,
     x: Vec<f32>,
     dy: Vec<f32>,
@@ -25,7 +26,7 @@ impl Case {
     /// Numbers between -1 and 1 times the scales, of which every sum is exact in f32.
     fn new(n: usize, (of_x, of_dy): (f32, f32)) -> Self {
         let taps = graph(33, 3);
-        let shape = Shape::new(&taps, BOARDS);
+        let shape = ConvShape::new(&taps, BOARDS);
         let scaled = |len, seed, scale: f32| numbers(len, seed).iter().map(|v| v * scale).collect();
         let (x, dy) = (scaled(shape.rows() * K, 1, of_x), scaled(shape.rows() * n, 2, of_dy));
         Self { taps, shape, n, x, dy }

@@ -8,10 +8,10 @@ use crate::device::tests::product::{Fault, Faulty};
 use crate::device::trial::check;
 use crate::device::trial::comparison::Comparison;
 use crate::error::DeviceError;
+use crate::network::architecture::Architecture;
 use crate::proof::timing::Effort;
 use crate::proof::waves::Waves;
 use crate::proof::{again, recorded, timing, waves, waves_speed};
-use crate::roofline::sizes;
 use rules::{Board, Config};
 use std::cell::Cell;
 use std::io::BufReader;
@@ -144,7 +144,7 @@ fn a_device_that_never_changes_a_weight_is_found_out() {
 fn emulation_is_timed() {
     let config = Config { board: Board::Hex8, seats: 2 };
     let effort = Effort { repeats: 2, at_least: Duration::from_millis(1) };
-    let [small, ..] = sizes(config.board);
+    let small = Architecture::small(config.board);
     let forward = timing::forward(&Emulated::new(0), config, small, 1, effort).unwrap();
     let training = timing::training(Emulated::new(0), config, small, 1, effort).unwrap();
     let few = Waves { slots: 2, games: 1, simulations: 2 };

@@ -1,12 +1,26 @@
 //! Everything that can be said of a card without one, in one document.
 
-use crate::device::card::image;
-use crate::roofline::card::{Peaks, Properties};
-use crate::roofline::games::{GamesRate, games_rate};
-use crate::roofline::{ASSUMPTIONS, KernelOccupancy, Rate, forward_rate, occupancies, sizes, training_rate};
-use crate::training::trainer::TrainError;
+use crate::games::{GamesRate, games_rate};
+use crate::peaks::Peaks;
+use crate::rates::{NetworkRate, forward_rate, sizes, training_rate};
+use crate::residency::{KernelOccupancy, occupancies};
+use kernels::TrainError;
+use kernels::cuda::{COMPILER, source_hash};
+use kernels::proof::CardProperties;
 use rules::{Board, Config};
 use serde::Serialize;
+
+/// What a prediction takes for granted, for a person.
+pub const ASSUMPTIONS: [&str; 8] = [
+    "a launch takes as long as the slowest of its parts; launches follow each other, at least 3 us apart",
+    "mma.sync reaches 62 % of the tensor cores of 9.0 and 10.0 (only wgmma feeds them fully), 95 % of others",
+    "with 1, 2, 3, 4 warps a scheduler, 50, 70, 80, 85 % of a multiprocessor's time goes to products",
+    "shared memory moves 128 bytes a cycle; ldmatrix and cp.async share it with nothing else",
+    "80 % of the memory's and 70 % of the cache's bandwidth; every weight streams through the cache for each block",
+    "a plain loop has four loads under way; 550 cycles to memory, 270 to the cache, 33 to the first level",
+    "copies from the host's pageable memory go at 10 GB/s and wait for nothing",
+    "in random games 400 cycles pass from one operation of a warp to the next, of which emulation counted 57 to 87 a step",
+];
 
 /// Changes whenever the document is made up in another way.
 pub const PREDICTION_VERSION: u32 = 2;
@@ -27,9 +41,9 @@ pub struct Prediction {
     /// How full multiprocessors are, for every target and kernel.
     pub occupancy: Vec<KernelOccupancy>,
     /// Positions per second.
-    pub forward: Vec<Rate>,
+    pub forward: Vec<NetworkRate>,
     /// Samples per second.
-    pub training: Vec<Rate>,
+    pub training: Vec<NetworkRate>,
     /// Random games per second.
     pub random_games: Vec<GamesRate>,
 }
@@ -51,8 +65,8 @@ impl Prediction {
     ///
     /// # Errors
     /// [`TrainError`] if what was compiled does not say enough.
-    pub fn of(card: &Properties) -> Result<Self, TrainError> {
-        let peaks = card.peaks();
+    pub fn of(card: &CardProperties) -> Result<Self, TrainError> {
+        let peaks = Peaks::of(card);
         let (mut forward, mut training, mut random_games) = (Vec::new(), Vec::new(), Vec::new());
         for board in Board::ALL {
             for architecture in sizes(board) {
@@ -65,8 +79,8 @@ impl Prediction {
         }
         Ok(Self {
             version: PREDICTION_VERSION,
-            kernels: image::source_hash(),
-            compiler: image::COMPILER.to_owned(),
+            kernels: source_hash(),
+            compiler: COMPILER.to_owned(),
             peaks,
             assumptions: ASSUMPTIONS.to_vec(),
             occupancy: occupancies()?,
@@ -86,7 +100,7 @@ mod tests {
         let kept: serde_json::Value =
             serde_json::from_str(include_str!("../../measured/prediction-h200.json")).unwrap();
         let anew = "anew: ringrift gpu-check --predict --json kernels/measured/prediction-h200.json";
-        assert_eq!(kept["kernels"].as_str(), Some(image::source_hash().as_str()), "{anew}");
+        assert_eq!(kept["kernels"].as_str(), Some(source_hash().as_str()), "{anew}");
         assert_eq!(kept["version"].as_u64(), Some(u64::from(PREDICTION_VERSION)), "{anew}");
     }
 }

@@ -1,9 +1,10 @@
-//! What cards can do at most.
+//! What cards can do at most: by their name where that is known, otherwise computed from what the driver says.
 
-use crate::roofline::occupancy::Multiprocessor;
+use crate::occupancy::Multiprocessor;
+use kernels::proof::CardProperties;
 use serde::Serialize;
 
-/// The most a card can do, and where that is known from.
+/// The most that a card can do, and where the figures are from.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Peaks {
     /// The card's name, as the driver has it.
@@ -22,29 +23,6 @@ pub struct Peaks {
     pub cache_bytes_per_s: f64,
     /// Where these figures are from.
     pub source: &'static str,
-}
-
-/// A card as the driver describes it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Properties {
-    /// Its name.
-    pub name: String,
-    /// Compute capability.
-    pub capability: (u32, u32),
-    /// Multiprocessors.
-    pub multiprocessors: u32,
-    /// The highest clock of a multiprocessor, in Hz.
-    pub clock_hz: f64,
-    /// The clock of the memory in Hz.
-    pub memory_clock_hz: f64,
-    /// Width of the memory's bus, in bits.
-    pub memory_bus_bits: u32,
-    /// Memory, in bytes.
-    pub memory_bytes: u64,
-    /// Which CUDA the driver is for, as `CUDA 13.0`.
-    pub driver: String,
-    /// Which of our images it runs.
-    pub image: String,
 }
 
 const DATA_SHEET: &str = "data sheet";
@@ -73,50 +51,19 @@ const KNOWN: [(&str, u32, f64, f64, f64, &str); 17] = [
     ("RTX 3090", 82, 71.0, 936.2, 2000.0, DATA_SHEET),
 ];
 
-impl Properties {
-    /// One H200, for a prediction without a card.
-    #[must_use]
-    pub fn h200() -> Self {
-        Self {
-            name: "NVIDIA H200".into(),
-            capability: (9, 0),
-            multiprocessors: 132,
-            clock_hz: 1.98e9,
-            memory_clock_hz: 3.201e9,
-            memory_bus_bits: 6144,
-            memory_bytes: 141 << 30,
-            driver: "none".into(),
-            image: "sm_90a".into(),
-        }
-    }
-
-    /// The most that it can do: by its name, if the name and the number of multiprocessors are known (a part of a card
-    /// that was divided has fewer); computed otherwise.
-    #[must_use]
-    pub fn peaks(&self) -> Peaks {
-        let known = KNOWN.iter().find(|known| self.name.contains(known.0) && known.1 == self.multiprocessors);
-        let cycles = self.clock_hz * f64::from(self.multiprocessors);
-        let (tensor_flops, memory, cache, source) = match known {
-            Some(&(_, _, tensor, memory, cache, source)) => {
-                (tensor * 1e12, memory * 1e9, cache * 1e9, source)
-            }
-            None => (
-                f64::from(tensor_flops_per_cycle(self.capability)) * cycles,
-                2.0 * self.memory_clock_hz * f64::from(self.memory_bus_bits) / 8.0,
-                20.0 * cycles,
-                COMPUTED,
-            ),
-        };
-        Peaks {
-            card: self.name.clone(),
-            capability: self.capability,
-            multiprocessors: self.multiprocessors,
-            clock_hz: self.clock_hz * SUSTAINED,
-            tensor_flops,
-            memory_bytes_per_s: memory,
-            cache_bytes_per_s: cache,
-            source,
-        }
+/// One H200, for a prediction without a card.
+#[must_use]
+pub fn h200() -> CardProperties {
+    CardProperties {
+        name: "NVIDIA H200".into(),
+        capability: (9, 0),
+        multiprocessors: 132,
+        clock_hz: 1.98e9,
+        memory_clock_hz: 3.201e9,
+        memory_bus_bits: 6144,
+        memory_bytes: 141 << 30,
+        driver: "none".into(),
+        image: "sm_90a".into(),
     }
 }
 
@@ -136,6 +83,35 @@ pub(crate) const fn tensor_flops_per_cycle(capability: (u32, u32)) -> u32 {
 }
 
 impl Peaks {
+    /// The most that a card can do: by its name, if the name and the number of multiprocessors are known (a part of a
+    /// divided card has fewer); computed otherwise.
+    #[must_use]
+    pub fn of(card: &CardProperties) -> Self {
+        let known = KNOWN.iter().find(|known| card.name.contains(known.0) && known.1 == card.multiprocessors);
+        let cycles = card.clock_hz * f64::from(card.multiprocessors);
+        let (tensor_flops, memory, cache, source) = match known {
+            Some(&(_, _, tensor, memory, cache, source)) => {
+                (tensor * 1e12, memory * 1e9, cache * 1e9, source)
+            }
+            None => (
+                f64::from(tensor_flops_per_cycle(card.capability)) * cycles,
+                2.0 * card.memory_clock_hz * f64::from(card.memory_bus_bits) / 8.0,
+                20.0 * cycles,
+                COMPUTED,
+            ),
+        };
+        Self {
+            card: card.name.clone(),
+            capability: card.capability,
+            multiprocessors: card.multiprocessors,
+            clock_hz: card.clock_hz * SUSTAINED,
+            tensor_flops,
+            memory_bytes_per_s: memory,
+            cache_bytes_per_s: cache,
+            source,
+        }
+    }
+
     pub(crate) fn multiprocessor(&self) -> Multiprocessor {
         Multiprocessor::of(self.capability)
     }
@@ -153,7 +129,7 @@ mod tests {
     #[test]
     fn cards_are_known_by_name_or_computed() {
         let of = |name: &str, multiprocessors: u32, capability: (u32, u32)| {
-            Properties { name: name.into(), multiprocessors, capability, ..Properties::h200() }.peaks()
+            Peaks::of(&CardProperties { name: name.into(), multiprocessors, capability, ..h200() })
         };
         for (name, multiprocessors, capability, tera) in [
             ("NVIDIA H200", 132, (9, 0), 790.0),

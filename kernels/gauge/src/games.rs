@@ -1,18 +1,16 @@
-//! Games per second: random ones on the card alone, and those of networks, whose searches run on the host.
+//! Random games per second on the card alone.
 
-use crate::device::games::playouts::results_of;
-use crate::error::DeviceError;
-use crate::roofline::card::Peaks;
-use crate::roofline::occupancy::{LANES, Resources};
-use crate::roofline::recorder::Recorder;
-use crate::roofline::{image_of, usage_of};
+use crate::images::{image_of, usage_of};
+use crate::occupancy::{LANES, Resources};
+use crate::peaks::Peaks;
+use kernels::{DeviceError, dry_run};
 use rules::playout::{self, Choices};
 use rules::{Board, Config, Options, State, with_board};
 use serde::Serialize;
 
 /// Cycles from one operation of a warp to the next in the rules: what lies between them are walks along rays and over
 /// stacks, a ray a lane, and the longest decides.
-pub(super) const CYCLES_PER_OPERATION: f64 = 400.0;
+const CYCLES_PER_OPERATION: f64 = 400.0;
 /// Instructions of warps that a multiprocessor begins in a cycle, one for each of its schedulers.
 const ISSUED_PER_CYCLE: f64 = 4.0;
 /// Games that are played to find out how long they are.
@@ -64,9 +62,7 @@ fn steps(config: Config) -> f64 {
 /// # Errors
 /// [`DeviceError`] if the manifest of the kernels cannot be read.
 pub fn games_rate(config: Config, at_once: u32, peaks: &Peaks) -> Result<GamesRate, DeviceError> {
-    let recorder = Recorder::default();
-    with_board!(config.board, T => results_of::<_, T>(&recorder, config, at_once, 1))?;
-    let launches = recorder.take().launches;
+    let launches = dry_run::random_games(config, at_once)?.launches;
     let launch = launches.last().ok_or_else(|| DeviceError::Unsupported("no games".into()))?;
     let (registers, shared_bytes) = usage_of(&image_of(peaks.capability)?, launch.kernel);
     let threads = launch.grid.threads;
@@ -91,11 +87,11 @@ pub fn games_rate(config: Config, at_once: u32, peaks: &Peaks) -> Result<GamesRa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::roofline::card::Properties;
+    use crate::peaks::h200;
 
     #[test]
     fn more_games_keep_more_warps_busy() {
-        let peaks = Properties::h200().peaks();
+        let peaks = Peaks::of(&h200());
         let config = Config { board: Board::Hex8, seats: 2 };
         let few = games_rate(config, 64, &peaks).unwrap();
         let many = games_rate(config, 65_536, &peaks).unwrap();

@@ -1,9 +1,8 @@
 //! From work to time: what a launch takes at the card's peaks, and what it is predicted to take.
 
-use crate::roofline::card::{Peaks, tensor_flops_per_cycle};
-use crate::roofline::occupancy::Resources;
-use crate::roofline::recorder::Launch;
-use crate::roofline::work::Work;
+use crate::occupancy::Resources;
+use crate::peaks::{Peaks, tensor_flops_per_cycle};
+use kernels::dry_run::{LaunchGrid, Workload};
 use serde::Serialize;
 
 /// Bytes that shared memory moves in a cycle.
@@ -65,19 +64,18 @@ pub(crate) struct Predicted {
 }
 
 /// The time that the card's peaks allow, in seconds.
-pub(crate) fn roofline(work: &Work, peaks: &Peaks) -> f64 {
+pub(crate) fn roofline(work: &Workload, peaks: &Peaks) -> f64 {
     (work.useful_flops / peaks.tensor_flops).max(work.memory_bytes / peaks.memory_bytes_per_s)
 }
 
 /// Everything overlaps with everything else but launches with each other: the slowest part decides. `registers` of a
 /// thread and static shared memory of a block are the compiler's.
 pub(crate) fn predict(
-    launch: &Launch,
+    grid: LaunchGrid,
     (registers, shared_bytes): (u32, u32),
-    work: &Work,
+    work: &Workload,
     peaks: &Peaks,
 ) -> Predicted {
-    let grid = launch.grid;
     let shared_bytes = shared_bytes + grid.shared_bytes;
     let resources = Resources { threads: grid.threads, registers, shared_bytes };
     let occupancy = peaks.multiprocessor().occupancy(resources);
@@ -111,8 +109,7 @@ pub(crate) fn predict(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::Grid;
-    use crate::roofline::card::Properties;
+    use crate::peaks::h200;
 
     #[test]
     fn warps_hide_waiting() {
@@ -125,28 +122,23 @@ mod tests {
 
     #[test]
     fn the_slowest_part_decides() {
-        let peaks = Properties::h200().peaks();
-        let launch = |blocks: u32| Launch {
-            kernel: "conv_32",
-            grid: Grid { blocks: (blocks, 1), threads: 128, shared_bytes: 0 },
-            ints: Vec::new(),
-            arrays: Vec::new(),
-        };
-        let check = |blocks: u32, work: Work, seconds: f64, bound: Bound| {
-            let found = predict(&launch(blocks), (32, 0), &work, &peaks);
+        let peaks = Peaks::of(&h200());
+        let grid = |blocks: u32| LaunchGrid { blocks: (blocks, 1), threads: 128, shared_bytes: 0 };
+        let check = |blocks: u32, work: Workload, seconds: f64, bound: Bound| {
+            let found = predict(grid(blocks), (32, 0), &work, &peaks);
             assert!((found.seconds / seconds - 1.0).abs() < 1e-6, "{found:?}");
             assert_eq!(found.bound, bound);
         };
-        check(1, Work::default(), LAUNCH, Bound::Launch);
-        let memory = Work { memory_bytes: 4.3e9, ..Work::default() };
+        check(1, Workload::default(), LAUNCH, Bound::Launch);
+        let memory = Workload { memory_bytes: 4.3e9, ..Workload::default() };
         check(132 * 16, memory, 1e-3 / MEMORY_SHARE, Bound::Memory);
         assert!((roofline(&memory, &peaks) - 1e-3).abs() < 1e-9);
-        let chain = Work { chain: peaks.clock_hz * 1e-3, ..Work::default() };
+        let chain = Workload { chain: peaks.clock_hz * 1e-3, ..Workload::default() };
         check(132 * 16, chain, 1e-3, Bound::Chain);
         check(132 * 16 + 1, chain, 2e-3, Bound::Chain);
         // 0.62 of 4096 a cycle, four warps a scheduler.
         let flops = 4096.0 * 0.62 * peaks.cycles_per_s();
-        let tensor = Work { tensor_flops: flops, useful_flops: flops, ..Work::default() };
+        let tensor = Workload { tensor_flops: flops, useful_flops: flops, ..Workload::default() };
         check(132 * 4, tensor, 1.0 / 0.85, Bound::Tensor);
         // One block on one multiprocessor.
         check(1, tensor, 132.0 / 0.5, Bound::Tensor);

@@ -8,7 +8,7 @@ mod partition;
 use crate::support::{Cluster, Ended, Peer, SOON, run, until, when};
 use ringrift::{
     api::status::Status,
-    events::{Event, registry},
+    events::{self, Event},
 };
 use serde_json::{Value, json};
 use std::{
@@ -88,7 +88,7 @@ fn every_event_injected_reaches_every_log_and_every_handler() {
         assert_eq!(log.iter().filter(|l| l.injected).count(), Event::NAMES.len());
         assert!(in_flow(KEY).is_sorted() && in_flow("cluster").is_sorted());
         let handlers = peer.status().unwrap().events.handlers;
-        for daemon in registry::pairs().into_iter().map(|(_, daemon)| daemon).collect::<BTreeSet<_>>() {
+        for daemon in events::pairs().map(|(_, daemon)| daemon).collect::<BTreeSet<_>>() {
             let status = handlers.iter().find(|status| status.handler == daemon);
             assert!(status.is_some_and(|status| status.handled + status.dead > 0), "{daemon}: {handlers:?}");
         }
@@ -117,7 +117,7 @@ fn a_second_emitter_changes_nothing(peers: &[Peer], all: &BTreeSet<&str>) {
     }
     settled(peers, all, 2);
     let mut once: BTreeMap<&str, u64> = BTreeMap::new();
-    for (event, daemon) in registry::pairs() {
+    for (event, daemon) in events::pairs() {
         let event = Event::from_operator(event, payload(event), "node-1", 1.5).unwrap();
         *once.entry(daemon).or_default() += u64::from(event.once().is_some());
     }
@@ -202,13 +202,13 @@ fn without_gossip_everything_still_arrives_also_at_a_peer_that_was_away() {
 }
 
 #[test]
-fn the_map_is_printed_from_the_registry() {
+fn the_map_is_printed_from_the_table() {
     let printed = run(&["events", "--map", "--json"]);
     assert_eq!(printed.code, Some(0), "{printed:?}");
     let entries: Value = serde_json::from_str(&printed.stdout).unwrap();
     let names: Vec<&str> = entries.as_array().unwrap().iter().map(|e| e["event"].as_str().unwrap()).collect();
     assert_eq!(names, Event::NAMES);
-    assert_eq!(entries, serde_json::to_value(registry::entries()).unwrap());
+    assert_eq!(entries, serde_json::to_value(events::rows().collect::<Vec<_>>()).unwrap());
     let text = run(&["events", "--map"]).stdout;
-    assert!(text.contains("NEW_GAMES_AVAILABLE <- sync\n    -> consolidation: merges"), "{text}");
+    assert!(text.contains("NEW_GAMES_AVAILABLE <- selfplay\n    -> consolidation: merges"), "{text}");
 }

@@ -7,7 +7,7 @@ use ringrift::{
         status::{ConfigView, Status},
         work::PauseCause,
     },
-    events::{Event, registry},
+    events::{self, Event},
 };
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, time::Instant};
@@ -174,8 +174,7 @@ fn each_event_injected_moves_every_cursor_and_shows_its_effect() {
             &payload(event, matters).to_string(),
         ]);
         assert_eq!(emitted.code, Some(0), "{event}: {emitted:?}");
-        let pairs = registry::pairs();
-        let daemons = pairs.iter().filter(|(of, _)| of == event).map(|(_, daemon)| *daemon);
+        let daemons = events::pairs().filter(|(of, _)| of == event).map(|(_, daemon)| daemon);
         let daemons: Vec<&str> = daemons.collect();
         for peer in &cluster.peers {
             until(&format!("{event} at {}: {effect}", peer.name), SOON, || {

@@ -2,14 +2,14 @@
 
 use super::support::run;
 use serde_json::Value;
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs};
 
 /// The map's arrows, flow by flow: who emits which event, and who hears it.
 const CHAINS: &[(&[&str], &str, &[&str])] = &[
     // 1. Self-play to training.
     (&["selfplay"], "SELFPLAY_COMPLETE", &["consolidation", "feedback", "idle_shutdown", "sync"]),
-    // Games are available once the node that synced them has had them acknowledged.
-    (&["sync"], "NEW_GAMES_AVAILABLE", &["data_pipeline", "training", "replication", "queue"]),
+    // Whoever played them: they are available once two nodes have them.
+    (&["selfplay"], "NEW_GAMES_AVAILABLE", &["data_pipeline", "training", "replication", "queue"]),
     (&["data_pipeline"], "TRAINING_THRESHOLD_REACHED", &["training"]),
     // 2. Training to evaluation.
     (&["training"], "TRAINING_STARTED", &["idle_shutdown", "feedback"]),
@@ -75,15 +75,6 @@ fn names<'a>(all: impl Iterator<Item = &'a Value>) -> BTreeSet<&'a str> {
     all.map(|name| name.as_str().expect("a name")).collect()
 }
 
-/// The file of a daemon: a decider, a worker, or a part of another room that bears the name in databases.
-fn file_of(daemon: &str) -> String {
-    let elsewhere = [("replication", "segments/copy"), ("sync", "segments/acknowledge")];
-    let named = elsewhere.iter().find(|(name, _)| *name == daemon).map(|(_, file)| (*file).to_owned());
-    let rooms = ["leader", "daemons"].map(|room| format!("{room}/{daemon}"));
-    let mut files = named.into_iter().chain(rooms).map(|file| format!("src/{file}.rs"));
-    files.find(|file| Path::new(file).exists()).unwrap_or_else(|| format!("no file for {daemon}"))
-}
-
 /// The rows of docs/event-flow.md for one event.
 fn rows(entry: &Value) -> Vec<String> {
     let event = entry["event"].as_str().expect("a name");
@@ -93,7 +84,7 @@ fn rows(entry: &Value) -> Vec<String> {
     let emitters = if emitters.is_empty() { "operators".to_owned() } else { emitters.join(", ") };
     let row = |handler: &Value| {
         let (daemon, effect) = (&handler["daemon"].as_str().expect("a name"), &handler["effect"]);
-        let (effect, file) = (effect.as_str().expect("an effect"), file_of(daemon));
+        let (effect, file) = (effect.as_str().expect("an effect"), handler["file"].as_str().expect("a file"));
         format!("| `{event}` | {emitters} | `{daemon}` | {effect} | `{file}` |")
     };
     let handlers: Vec<String> = entry["handlers"].as_array().expect("a list").iter().map(row).collect();

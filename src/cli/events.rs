@@ -3,7 +3,7 @@
 use crate::{
     api::events::Injection,
     client::Client,
-    events::{log::Logged, registry},
+    events::{self, RowHandler, log::Logged},
 };
 use anyhow::Context as _;
 use std::{
@@ -97,18 +97,17 @@ fn emit(event: &str, payload: &str, data_dir: &Path) -> anyhow::Result<()> {
 }
 
 fn map(json: bool) -> anyhow::Result<()> {
-    let entries = registry::entries();
     if json {
-        println!("{}", serde_json::to_string_pretty(&entries)?);
+        println!("{}", serde_json::to_string_pretty(&events::rows().collect::<Vec<_>>())?);
         return Ok(());
     }
-    for entry in entries {
-        let emitters = match entry.emitters {
-            [] => "operators only".to_owned(),
-            emitters => emitters.join(", "),
-        };
-        println!("{} <- {emitters}", entry.event);
-        entry.handlers.iter().for_each(|handles| println!("    -> {}: {}", handles.daemon, handles.effect));
+    for row in events::rows() {
+        let emitters: Vec<&str> = row.emitters.iter().map(|emitter| emitter.name()).collect();
+        let emitters = if emitters.is_empty() { "operators only".to_owned() } else { emitters.join(", ") };
+        println!("{} <- {emitters}", row.event.name());
+        for RowHandler { handles, file } in row.handlers {
+            println!("    -> {}: {} ({file})", handles.daemon.name(), handles.effect);
+        }
     }
     Ok(())
 }

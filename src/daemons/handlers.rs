@@ -7,8 +7,8 @@
 use crate::{
     clock::now_ms,
     events::{
+        Component, EventKind, How,
         log::Logged,
-        registry,
         runner::{Handled, HandlerError, Handlers, Handling},
     },
     leader::training,
@@ -23,19 +23,6 @@ use wire::Hash;
 
 /// Merges that may wait.
 const MERGES_MAX: usize = 64;
-/// Deciders whose part in an event is that the leader looks at the state now.
-const LEADERS_TURN: [&str; 10] = [
-    "auto_promotion",
-    "curriculum",
-    "data_pipeline",
-    "evaluation",
-    "feedback",
-    "feedback_loop",
-    "node_monitor",
-    "queue",
-    "roles",
-    "scheduler",
-];
 
 /// A segment to merge, and where to say how that went.
 pub struct Merge {
@@ -81,35 +68,75 @@ impl Default for Wakes {
 /// task, and its databases with it.
 pub type Late = Arc<OnceLock<Weak<Node>>>;
 
-/// All handlers: each daemon that handles events has a function `handle`; for what only the leader decides, every node
-/// wakes its leader's turn.
+/// All handlers that the table of events names.
 #[must_use]
 pub fn all(node: &Late) -> Handlers {
     let mut handlers = Handlers::default();
-    let mut on = |daemon: &'static str, run: fn(Context, Arc<Logged>) -> Handling| {
+    for &component in Component::ALL {
+        let events: Vec<&'static str> = component.events().map(EventKind::name).collect();
+        if events.is_empty() {
+            continue;
+        }
         let node = Arc::clone(node);
-        handlers.on(daemon, &registry::handled_by(daemon), move |logged| {
-            match node.get().and_then(Weak::upgrade) {
-                Some(node) => run(node, logged),
-                None => async { Err(HandlerError::NoQuorum) }.boxed(),
-            }
+        handlers.on(component.name(), &events, move |logged| match node.get().and_then(Weak::upgrade) {
+            Some(node) => handle(component, node, logged),
+            None => async { Err(HandlerError::NoQuorum) }.boxed(),
         });
-    };
-    macro_rules! on {
-        ($($daemon:ident)*) => {
-            $(on(stringify!($daemon), |node, logged| super::$daemon::handle(node, logged).boxed());)*
-        };
-    }
-    on!(autoscaler cache consolidation distribution health idle_shutdown replication supervisor sync watchdog);
-    on("training", |node, logged| training(node, logged).boxed());
-    for daemon in LEADERS_TURN {
-        on(daemon, |node, _| leaders_turn(node).boxed());
     }
     handlers
 }
 
+/// What a component does about an event, as the table says.
+fn handle(component: Component, node: Context, logged: Arc<Logged>) -> Handling {
+    match (logged.event.kind().handled_by(component), own(component)) {
+        (Some(How::LeadersTurn), _) => leaders_turn(node).boxed(),
+        (Some(How::Proposes), _) => proposes(node, logged).boxed(),
+        (Some(How::Own), Some(run)) => run(node, logged),
+        (Some(How::Own) | None, _) => async { Ok(None) }.boxed(),
+    }
+}
+
+type Own = fn(Context, Arc<Logged>) -> Handling;
+
+/// What a component does about events by itself.
+fn own(component: Component) -> Option<Own> {
+    macro_rules! own {
+        ($handle:path) => {
+            Some(|node, logged| $handle(node, logged).boxed())
+        };
+    }
+    match component {
+        Component::Autoscaler => own!(super::autoscaler::handle),
+        Component::Cache => own!(super::cache::handle),
+        Component::Consolidation => own!(super::consolidation::handle),
+        Component::Distribution => own!(super::distribution::handle),
+        Component::Health => own!(super::health::handle),
+        Component::IdleShutdown => own!(super::idle_shutdown::handle),
+        Component::Replication => own!(super::replication::handle),
+        Component::Supervisor => own!(super::supervisor::handle),
+        Component::Sync => own!(super::sync::handle),
+        Component::Watchdog => own!(super::watchdog::handle),
+        // They decide at the leader's turn, or only emit.
+        Component::AutoPromotion
+        | Component::Curriculum
+        | Component::DataPipeline
+        | Component::Evaluation
+        | Component::Feedback
+        | Component::FeedbackLoop
+        | Component::Gauntlet
+        | Component::NodeMonitor
+        | Component::Promotion
+        | Component::Queue
+        | Component::Regression
+        | Component::Roles
+        | Component::Scheduler
+        | Component::Selfplay
+        | Component::Training => None,
+    }
+}
+
 /// Proposes what the event asks for, or has the leader look at the state now.
-async fn training(node: Context, logged: Arc<Logged>) -> Handled {
+async fn proposes(node: Context, logged: Arc<Logged>) -> Handled {
     match training::asked(&logged, now_ms()) {
         Some(command) => propose(&node, command).await,
         None => leaders_turn(node).await,
@@ -145,12 +172,17 @@ async fn propose(node: &Context, command: Command) -> Handled {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events;
     use std::collections::BTreeSet;
 
     #[test]
-    fn the_registry_and_the_handlers_agree() {
+    fn every_line_of_the_table_has_its_handler() {
         let handlers = all(&Late::default());
-        let registered: BTreeSet<_> = registry::pairs().into_iter().collect();
-        assert_eq!(*handlers.pairs(), registered);
+        let table: BTreeSet<_> = events::pairs().collect();
+        assert_eq!(*handlers.pairs(), table);
+        for kind in EventKind::ALL {
+            let mut handled = kind.handlers().iter().filter(|handles| handles.how == How::Own);
+            assert!(handled.all(|handles| own(handles.daemon).is_some()), "{kind:?}");
+        }
     }
 }

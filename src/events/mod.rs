@@ -3,6 +3,7 @@
 
 pub mod caused;
 mod commits;
+mod component;
 pub mod dlq;
 pub mod envelope;
 mod event;
@@ -12,15 +13,17 @@ mod hook;
 mod inbox;
 pub mod log;
 mod payload;
-pub mod registry;
 pub mod repair;
 pub mod runner;
 mod schema;
 #[cfg(test)]
 mod simulation;
+mod table;
 mod tables;
 pub mod vector;
 
-pub use event::{CLUSTER_FLOW, Event, EventError};
+pub use component::{Component, Handles, How, Row, RowHandler, pairs, rows};
+pub use event::{CLUSTER_FLOW, EventError};
 pub use hook::EventHook;
 pub use payload::*;
+pub use table::{Event, EventKind};

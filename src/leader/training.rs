@@ -254,8 +254,9 @@ fn told(reason: &str, node: &str) -> String {
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World, hash};
-    use cluster_state::Feedback;
-    use cluster_state::command::FailLease;
+    use crate::events::{Component, EventKind, How};
+    use cluster_state::{Feedback, command::FailLease};
+    use std::collections::BTreeSet;
 
     #[test]
     fn one_node_trains_when_there_is_something_to_train_on() {
@@ -426,6 +427,9 @@ mod tests {
             ("EVALUATION_BACKPRESSURE_RELEASED", pressed(), "SetBackpressure"),
             ("TRAINING_ROLLBACK_NEEDED", back(), "Rollback"),
         ];
+        let proposes = |kind: &&EventKind| kind.handled_by(Component::Training) == Some(How::Proposes);
+        let said: BTreeSet<&str> = EventKind::ALL.iter().filter(proposes).map(|kind| kind.name()).collect();
+        assert_eq!(said, table.iter().map(|(name, ..)| *name).collect(), "as the table of events says");
         for (name, payload, expected) in table {
             let command = asked(&logged("peer", name, payload.clone()), 7).unwrap();
             assert_eq!(command.name(), expected);

@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use ringrift::{
     api::status::Status,
-    events::{Event, envelope::EventId, log::Logged, registry},
+    events::{self, Event, envelope::EventId, log::Logged},
 };
 use serde_json::{Value, json};
 use std::{
@@ -275,7 +275,7 @@ fn ordered(log: &[Logged]) {
 /// Whether every handler is past every event of the log, each once.
 fn handled(status: &Status, log: &[Logged]) -> Result<(), String> {
     let mut expected: BTreeMap<&str, u64> = BTreeMap::new();
-    for (event, daemon) in registry::pairs() {
+    for (event, daemon) in events::pairs() {
         *expected.entry(daemon).or_default() += log.iter().filter(|l| l.event.name() == event).count() as u64;
     }
     for (daemon, count) in expected.into_iter().filter(|(_, count)| *count > 0) {

@@ -4,7 +4,7 @@ use super::{
     tests::{Rig, games},
     *,
 };
-use crate::events::{Event, golden, log, registry};
+use crate::events::{Component, Event, EventKind, golden, log, pairs};
 use p2p::Signer;
 use std::path::Path;
 use tokio::sync::Barrier;
@@ -24,9 +24,9 @@ fn effect(handler: &'static str, event: &Event) -> Effect {
 async fn two_emitters_have_one_effect_at_every_registered_handler() {
     let folder = tempfile::tempdir().unwrap();
     let mut handlers = Handlers::default();
-    let all: BTreeSet<&'static str> = registry::pairs().into_iter().map(|(_, daemon)| daemon).collect();
-    for daemon in all {
-        handlers.on(daemon, &registry::handled_by(daemon), move |logged| {
+    for component in Component::ALL {
+        let (daemon, events) = (component.name(), component.events().map(EventKind::name));
+        handlers.on(daemon, &events.collect::<Vec<_>>(), move |logged| {
             async move { Ok(Some(effect(daemon, &logged.event))) }.boxed()
         });
     }
@@ -50,7 +50,7 @@ async fn two_emitters_have_one_effect_at_every_registered_handler() {
     for event in golden::examples() {
         // What can happen again is told apart by nothing: two are two, and its handlers look at the state.
         let expected = if event.once().is_some() { 1 } else { 2 };
-        for (_, daemon) in registry::pairs().into_iter().filter(|(name, _)| *name == event.name()) {
+        for (_, daemon) in pairs().filter(|(name, _)| *name == event.name()) {
             let found: i64 = connection.query_row(count, [daemon, event.name()], |row| row.get(0)).unwrap();
             assert_eq!(found, expected, "{} at {daemon}", event.name());
             once += u64::from(expected == 1);

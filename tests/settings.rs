@@ -7,7 +7,8 @@ use std::{collections::BTreeSet, fs};
 type Setting = (String, String, String);
 
 fn of_program() -> BTreeSet<Setting> {
-    let table = toml::Table::try_from(Config::default()).expect("defaults can be written");
+    let text = toml::to_string(&Config::default()).expect("defaults can be written");
+    let table: toml::Table = text.parse().expect("what was written can be read");
     let mut found = BTreeSet::new();
     for (name, value) in table {
         match value {

@@ -1,4 +1,6 @@
-//! Writing small files so that a reader sees the old content or the new, whenever the process is killed.
+//! Small files that are replaced as a whole.
+//!
+//! Invariant: a reader sees the old content or the new one, whenever the process is killed.
 
 use std::{
     ffi::OsString,
@@ -7,20 +9,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Ends the name of a file that is being written.
+/// The end of the name of a file that is being written.
 const TEMPORARY: &str = ".tmp";
 
-/// Where [`write_atomic`] writes before it renames.
+/// The path at which [`write_atomic`] writes before it renames.
 pub(super) fn temporary(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(TEMPORARY);
     PathBuf::from(name)
 }
 
-/// Replaces a file's content, synced.
-///
-/// # Errors
-/// From the file system; then the old content stands.
+/// Replaces the content of a file and syncs it to disk. After an error the old content stands.
 pub fn write_atomic(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = temporary(path);
     let mut file = File::create(&temporary)?;
@@ -31,7 +30,7 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_parent(path)
 }
 
-/// Makes names in the folder of `path` durable.
+/// Syncs the folder of `path`, so that names in it survive a power cut.
 pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
@@ -39,7 +38,7 @@ pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A whole file of at most `limit` bytes; none if it does not exist.
+/// Reads a whole file of at most `limit` bytes; none if it does not exist.
 pub(super) fn read_small(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Ok(file) => file,

@@ -4,7 +4,7 @@ use super::{Decision, GameKind, GameRecord, Player};
 use rules::{Config, Options, RULES_VERSION, State, Topology, playout::Choices, with_board};
 use wire::Hash;
 
-/// The model of [`game`].
+/// The model that plays in [`game`].
 pub(crate) fn model() -> Hash {
     Hash::of(b"model")
 }

@@ -1,7 +1,8 @@
 //! A node's data folder: its layout, its owner, and the lock that keeps it to one process.
 //!
-//! Invariant: nothing is written before it is sure that the folder is empty or ours, of a format this build knows, and
-//! in no other process's hands. The kernel releases the lock when the process ends, however it ends.
+//! Invariant: nothing is written before it is certain that the folder is empty or a data folder of a known
+//! format, and that no other process uses it. The kernel releases the lock when the process ends, in whatever
+//! way it ends.
 //!
 //! ```text
 //! format          what this folder is: format version, owner      lock          held while a node runs
@@ -21,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-/// The layout that this build writes.
+/// The version of the layout that this build writes.
 pub const FORMAT_VERSION: u32 = 2;
 
 const FORMAT: &str = "format";
@@ -29,59 +30,54 @@ const LOCK: &str = "lock";
 const RUNTIME: &str = "runtime.json";
 const SETTINGS: &str = "ringrift.toml";
 const FOLDERS: [&str; 4] = ["data/games", "models", "blobs", "logs"];
-/// Largest file that is read here.
+/// The largest file that is read here, in bytes.
 const FILE_BYTES_MAX: u64 = 64 << 10;
-/// [`Running::find`] holds the lock for a moment; a start waits that out.
+/// How often a start tries to take the lock, because [`Running::find`] holds it for a moment.
 const LOCK_ATTEMPTS: u32 = 25;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// Why a data folder cannot be used. Each says what to do.
+/// Why a data folder cannot be used. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// Not a folder that this process may write to.
+    /// This process may not write to the folder.
     #[error("cannot write to {path}: choose another --data-dir or change its permissions")]
     Unwritable {
-        /// The folder, or the file in it.
+        /// The folder, or a file in it.
         path: PathBuf,
-        /// Why.
         source: io::Error,
     },
-    /// A folder that holds something else.
+    /// The folder holds something else.
     #[error(
         "{path} is not empty and no ringrift data folder (it holds {found}): choose a new or empty --data-dir"
     )]
     Foreign {
-        /// The folder.
         path: PathBuf,
-        /// Something in it.
+        /// The name of something in it.
         found: String,
     },
-    /// A folder of a newer build.
+    /// A newer build made the folder.
     #[error(
         "{path} has format {found}, this build knows {supported}: use the newer ringrift, or another --data-dir"
     )]
     Newer {
-        /// The folder.
         path: PathBuf,
-        /// Its format.
+        /// The format of the folder.
         found: u32,
-        /// The newest that this build knows.
+        /// The newest format that this build knows.
         supported: u32,
     },
-    /// The folder's description is damaged.
+    /// The file that describes the folder is damaged.
     #[error("{path} is unreadable ({detail}): restore it, or choose another --data-dir")]
     Malformed {
-        /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it.
         detail: String,
     },
-    /// Another process runs on it.
+    /// Another process uses the folder.
     #[error("{path} is in use by {}: stop that one, or choose another --data-dir", process(*pid))]
     InUse {
-        /// The folder.
         path: PathBuf,
-        /// The other process, if it wrote its number.
+        /// The number of the other process, if it wrote it down.
         pid: Option<u32>,
     },
     /// The folder belongs to another peer.
@@ -89,83 +85,75 @@ pub enum FolderError {
         "{path} belongs to peer {owner}, this is {peer}: put its identity back, or choose another --data-dir"
     )]
     OtherOwner {
-        /// The folder.
         path: PathBuf,
-        /// Who started it.
+        /// The peer that claimed the folder.
         owner: String,
-        /// Who wants it.
+        /// The peer that wants to use it.
         peer: String,
     },
-    /// A file cannot be read.
+    /// A file in the folder cannot be read.
     #[error("cannot read {path}: check the disk and the permissions")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
 }
 
 fn process(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
 
-/// What the folder says about itself.
+/// The content of the file `format`.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 struct Format {
-    /// Version of the layout.
+    /// The version of the layout.
     format: u32,
-    /// libp2p id of the owner, once known.
+    /// The libp2p id of the owner, once a node has claimed the folder.
     peer_id: Option<String>,
-    /// When the folder was made, milliseconds since the epoch.
+    /// When the folder was made, in milliseconds since the epoch.
     created_ms: u64,
 }
 
-/// How to reach a running node.
+/// How a running node can be reached: the content of `runtime.json`.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Runtime {
-    /// The process.
+    /// The number of the process.
     pub pid: u32,
-    /// Base URL of its HTTP interface.
+    /// The base URL of its HTTP interface.
     pub http: String,
-    /// Addresses that other nodes may bootstrap from.
+    /// The addresses through which other nodes may join.
     pub p2p: Vec<String>,
-    /// Its Raft node id, once it has one.
+    /// The Raft id of the node, once it has one.
     pub node: Option<u64>,
-    /// Its libp2p id.
+    /// The libp2p id of the node.
     pub peer_id: String,
 }
 
 /// Whether a node runs on a data folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Running {
-    /// It does.
+    /// A node runs on it.
     Yes(Runtime),
-    /// A process holds the folder but cannot be asked yet.
+    /// A process holds the folder but cannot be reached yet.
     Starting,
-    /// It does not; this is left of one that was killed.
+    /// No node runs on it; the runtime is that of a node that was killed.
     Stale(Runtime),
-    /// It does not.
+    /// No node runs on it.
     No,
 }
 
-/// A data folder in this process's hands until it is dropped.
+/// A data folder that this process holds until the value is dropped.
 #[derive(Debug)]
 pub struct DataFolder {
     path: PathBuf,
     format: Format,
-    // Its lock is the folder's.
+    // The lock of this file is the lock of the folder.
     _lock: File,
 }
 
 impl DataFolder {
-    /// Takes a folder, and makes it first if there is none. `version` is [`FORMAT_VERSION`].
-    ///
-    /// # Errors
-    /// [`FolderError`]; then a folder that was there is as it was.
+    /// Takes a folder, and makes it first if there is none. `version` is [`FORMAT_VERSION`]. After an error,
+    /// a folder that was there is unchanged.
     pub fn open(path: &Path, version: u32) -> Result<Self, FolderError> {
         fs::create_dir_all(path).map_err(|e| unwritable(path, e))?;
-        // Looked at before anything is written, and again when the folder is ours.
+        // The format is read before anything is written, and again once the lock is held.
         if read_format(path, version)?.is_none() {
             refuse_foreign(path)?;
         }
@@ -180,7 +168,7 @@ impl DataFolder {
             let inner = path.join(name);
             fs::create_dir_all(&inner).map_err(|e| unwritable(&inner, e))?;
         }
-        // Whoever wrote it is gone: the lock was free.
+        // The process that wrote it has ended, because the lock was free.
         folder.remove_runtime()?;
         files::sync_parent(&path.join(FORMAT)).map_err(|e| unwritable(path, e))?;
         Ok(folder)
@@ -191,10 +179,8 @@ impl DataFolder {
         write_json(&path, &self.format)
     }
 
-    /// Writes down whose folder this is, the first time; later checks it.
-    ///
-    /// # Errors
-    /// [`FolderError::OtherOwner`], or it cannot be written.
+    /// Writes down to which peer the folder belongs. If a peer is written down already, it must be the same
+    /// one.
     pub fn claim(&mut self, peer_id: &str) -> Result<(), FolderError> {
         match &self.format.peer_id {
             Some(owner) if owner == peer_id => Ok(()),
@@ -210,28 +196,24 @@ impl DataFolder {
         }
     }
 
-    /// The peer that claimed it.
+    /// The peer that has claimed the folder.
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
         self.format.peer_id.as_deref()
     }
 
-    /// The folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A path of [`super::paths`] under this folder, or any other relative one.
+    /// A relative path, such as those of [`super::paths`], under this folder.
     #[must_use]
     pub fn join(&self, relative: impl AsRef<Path>) -> PathBuf {
         self.path.join(relative)
     }
 
-    /// Tells `ringrift status` how to reach this node. Removed when the folder is dropped.
-    ///
-    /// # Errors
-    /// It cannot be written.
+    /// Writes down how `ringrift status` can reach this node, until the folder is dropped.
     pub fn write_runtime(&self, runtime: &Runtime) -> Result<(), FolderError> {
         write_json(&self.path.join(RUNTIME), runtime)
     }
@@ -254,10 +236,7 @@ impl Drop for DataFolder {
 }
 
 impl Running {
-    /// Whether a node runs on the folder. Changes nothing.
-    ///
-    /// # Errors
-    /// [`FolderError::Read`] or [`FolderError::Malformed`] for files that are damaged.
+    /// Whether a node runs on the folder. It changes nothing.
     pub fn find(path: &Path) -> Result<Self, FolderError> {
         let held = held(path)?;
         let runtime: Option<Runtime> = read_json(&path.join(RUNTIME))?;
@@ -315,7 +294,8 @@ fn lock(folder: &Path) -> Result<File, FolderError> {
     Ok(file)
 }
 
-/// A folder without `format` may hold nothing but what a start that was killed, or its user's settings, left there.
+/// Refuses a folder without `format` that holds more than the user's settings and what a start that was
+/// killed left.
 fn refuse_foreign(folder: &Path) -> Result<(), FolderError> {
     let read = |source| FolderError::Read { path: folder.to_owned(), source };
     let half = files::temporary(Path::new(FORMAT));
@@ -331,7 +311,7 @@ fn refuse_foreign(folder: &Path) -> Result<(), FolderError> {
 }
 
 fn read_format(folder: &Path, supported: u32) -> Result<Option<Format>, FolderError> {
-    /// All that every format, this or a later one, is sure to have.
+    /// The part that every format has, this one and all later ones.
     #[derive(Deserialize)]
     struct Version {
         format: u32,

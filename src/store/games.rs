@@ -1,7 +1,8 @@
 //! The canonical database of one configuration: every game that this node consolidated.
 //!
-//! Invariant: [`GamesDb::insert_segment`] is the only way in, so every game here was replayed by the rules. The
-//! database is derived: segments are what is acknowledged, and a damaged one is moved aside and filled again from them.
+//! Invariant: games come in only through [`GamesDb::insert_segment`], so the rules replayed every game here.
+//! All of it can be made again from the segments, which are what the cluster acknowledges; so a damaged
+//! database is moved aside.
 
 use super::{
     record::{GameKind, GameRecord, Player, RECORD_BYTES_MAX},
@@ -10,16 +11,17 @@ use super::{
 };
 use crate::clock::now_ms;
 use flate2::bufread::ZlibDecoder;
+use parking_lot::Mutex;
 use rules::Config;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use std::{
     io::Read,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 use wire::Hash;
 
-/// What [`GamesDb`] files are. `NORMAL`: after a power cut the newest segments may be missing, and `segments` says so.
+/// With `NORMAL`, the newest segments may be missing after a power cut; the table `segments` then does not
+/// list them.
 const SCHEMA: Schema =
     Schema { application_id: i32::from_be_bytes(*b"RRgm"), migrations: &[VERSION_1], synchronous: "NORMAL" };
 
@@ -56,45 +58,41 @@ const VERSION_1: &str = "
     CREATE INDEX games_by_age ON games(kind, created_ms DESC, id, samples);
     CREATE INDEX games_by_segment ON games(segment);";
 
-/// A configuration's games. Shared by reference: the connection is behind a lock, so open a second one for long reads.
+/// The games of one configuration. The connection is behind a lock, so a long read should open a second one.
 pub struct GamesDb {
     connection: Mutex<Connection>,
     path: PathBuf,
     config_key: String,
 }
 
-/// An opened database.
+/// A database that was opened, and what became of a damaged one.
 pub struct Opened {
-    /// The database.
     pub db: GamesDb,
-    /// Where the damaged one is now; then `db` is empty and waits to be filled from segments.
+    /// The new path of the damaged database. If there is one, `db` is empty and waits to be filled from
+    /// segments.
     pub set_aside: Option<PathBuf>,
 }
 
 /// What [`GamesDb::insert_segment`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inserted {
-    /// Games that were not here yet.
+    /// The number of games that were not here yet.
     pub games_new: u64,
-    /// The segment was consolidated before.
+    /// Whether the segment was consolidated before.
     pub known: bool,
 }
 
-/// Games of one kind.
+/// How many games of one kind there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
-    /// Games.
     pub games: u64,
-    /// Positions to learn from.
+    /// The number of positions to learn from.
     pub samples: u64,
 }
 
 impl GamesDb {
-    /// Opens or creates the database of `config`. A damaged one is moved to `PATH.corrupt-SUFFIX` and replaced by an
-    /// empty one. The folder must exist.
-    ///
-    /// # Errors
-    /// [`DbError`], but not [`DbError::Corrupt`].
+    /// Opens or makes the database of `config`; the folder must exist. A damaged one is moved to
+    /// `PATH.corrupt-SUFFIX` and replaced by an empty one, so the error is never [`DbError::Corrupt`].
     pub fn open(path: &Path, config: Config, suffix: &str) -> Result<Opened, DbError> {
         match Self::open_sound(path, config) {
             Ok(db) => Ok(Opened { db, set_aside: None }),
@@ -122,30 +120,24 @@ impl GamesDb {
         Ok(db)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
-        // A panic while it was held rolled its transaction back.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn with<T>(&self, run: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T, DbError> {
-        run(&mut self.lock()).map_err(|source| DbError::of(&self.path, source))
+        // If a panic unwinds while the lock is held, SQLite rolls the transaction back.
+        run(&mut self.connection.lock()).map_err(|source| DbError::of(&self.path, source))
     }
 
     fn corrupt(&self, detail: String) -> DbError {
         DbError::Corrupt { path: self.path.clone(), detail }
     }
 
-    /// Consolidates a segment: all of its games or, after an error or a kill, none. Again: nothing.
-    ///
-    /// # Errors
-    /// [`DbError::OtherConfig`] for games of another configuration, or from SQLite.
+    /// Consolidates a segment: all of its games or, after an error or a kill, none of them. A segment that is
+    /// here already changes nothing.
     pub fn insert_segment(&self, segment: &Segment) -> Result<Inserted, DbError> {
         let found = &segment.header().config_key;
         if *found != self.config_key {
             let (found, expected) = (found.clone(), self.config_key.clone());
             return Err(DbError::OtherConfig { path: self.path.clone(), found, expected });
         }
-        // Encoded before the lock is taken.
+        // The games are encoded before the lock is taken.
         let bodies: Vec<_> = segment.games().iter().map(|game| (game, body(&game.record))).collect();
         self.with(|connection| {
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -162,9 +154,6 @@ impl GamesDb {
     }
 
     /// Whether a segment was consolidated.
-    ///
-    /// # Errors
-    /// From SQLite.
     pub fn has_segment(&self, hash: &Hash) -> Result<bool, DbError> {
         self.with(|connection| {
             connection.prepare_cached("SELECT 1 FROM segments WHERE hash = ?")?.exists([hash.0])
@@ -172,9 +161,6 @@ impl GamesDb {
     }
 
     /// The segments that were consolidated, by ascending hash.
-    ///
-    /// # Errors
-    /// From SQLite.
     pub fn segments(&self) -> Result<Vec<Hash>, DbError> {
         self.with(|connection| {
             let mut statement = connection.prepare_cached("SELECT hash FROM segments ORDER BY hash")?;
@@ -182,10 +168,8 @@ impl GamesDb {
         })
     }
 
-    /// One game.
-    ///
-    /// # Errors
-    /// [`DbError::Corrupt`] if it is not the game of that name any more; or from SQLite.
+    /// Reads one game, and checks it against its name: the error is [`DbError::Corrupt`] if it is another
+    /// one.
     pub fn game(&self, id: &Hash) -> Result<Option<GameRecord>, DbError> {
         let row = self.with(|connection| {
             let mut statement = connection.prepare_cached("SELECT id, body FROM games WHERE id = ?")?;
@@ -194,19 +178,14 @@ impl GamesDb {
         row.map(|row| self.read(row)).transpose()
     }
 
-    /// The newest games of a kind, newest first; one from the future counts as ended when it was consolidated.
-    ///
-    /// # Errors
-    /// As [`Self::game`].
+    /// The newest games of a kind, the newest first. A game with a time in the future counts as ended when it
+    /// was consolidated.
     pub fn newest(&self, kind: GameKind, limit: usize) -> Result<Vec<GameRecord>, DbError> {
         self.collect(kind, limit, u64::MAX)
     }
 
-    /// The newest self-play games that together have at least `samples` positions to learn from, newest first; all
-    /// of them if there are fewer, and never more than `games_max` games.
-    ///
-    /// # Errors
-    /// As [`Self::game`].
+    /// The newest self-play games that together have at least `samples` positions to learn from, the newest
+    /// first. It is all of them if there are fewer, and never more than `games_max` games.
     pub fn window(&self, samples: u64, games_max: usize) -> Result<Vec<GameRecord>, DbError> {
         self.collect(GameKind::Selfplay, games_max, samples)
     }
@@ -230,10 +209,6 @@ impl GamesDb {
         rows.into_iter().map(|row| self.read(row)).collect()
     }
 
-    /// Games of a kind.
-    ///
-    /// # Errors
-    /// From SQLite.
     pub fn count(&self, kind: GameKind) -> Result<Count, DbError> {
         self.with(|connection| {
             let sql = "SELECT COUNT(*), COALESCE(SUM(samples), 0) FROM games WHERE kind = ?";
@@ -246,15 +221,13 @@ impl GamesDb {
         })
     }
 
-    /// Reads everything: SQLite's own check, and every game against its name.
-    ///
-    /// # Errors
+    /// Reads the whole database: SQLite checks it, and every game is checked against its name. The error is
     /// [`DbError::Corrupt`] with the first damage.
     pub fn integrity(&self) -> Result<(), DbError> {
-        sqlite::check(&self.lock(), &self.path, "integrity_check")?;
+        sqlite::check(&self.connection.lock(), &self.path, "integrity_check")?;
         let mut after = Hash([0; 32]);
         loop {
-            // In pages, so that a consolidation need not wait for the whole.
+            // The games are read in pages, so that a consolidation need not wait until all are read.
             let rows = self.with(|connection| {
                 let sql = "SELECT id, body FROM games WHERE id > ? ORDER BY id LIMIT 256";
                 let mut statement = connection.prepare_cached(sql)?;
@@ -267,7 +240,7 @@ impl GamesDb {
         Ok(())
     }
 
-    /// A stored game, checked against its name.
+    /// Decodes a stored game and checks it against its name.
     fn read(&self, (id, body): (Hash, Vec<u8>)) -> Result<GameRecord, DbError> {
         let limit = (RECORD_BYTES_MAX + wire::OVERHEAD) as u64;
         let mut frame = Vec::new();
@@ -291,7 +264,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<(Hash, Vec<u8>)> {
     Ok((Hash(row.get(0)?), row.get(1)?))
 }
 
-/// Whether the segment is new.
+/// Inserts a segment's header. Says whether the segment is new.
 fn insert_header(tx: &Transaction<'_>, segment: &Segment) -> rusqlite::Result<bool> {
     let header = segment.header();
     let sql = "INSERT OR IGNORE INTO segments VALUES (?, ?, ?, ?, ?, ?, ?)";
@@ -307,7 +280,7 @@ fn insert_header(tx: &Transaction<'_>, segment: &Segment) -> rusqlite::Result<bo
     Ok(tx.prepare_cached(sql)?.execute(row)? == 1)
 }
 
-/// The number of games inserted: 0 for one that came with another segment.
+/// Inserts a game, and returns 1, or 0 if another segment brought it before.
 fn insert_game(
     tx: &Transaction<'_>,
     segment: Hash,
@@ -332,7 +305,7 @@ fn insert_game(
         facts.winner,
         facts.winner_seat,
         facts.reason.as_str(),
-        // A clock that runs ahead must not keep its games in the window for ever.
+        // The games of a node whose clock runs ahead must not stay in the window for ever.
         record.created_ms.min(now_ms()).cast_signed(),
         record.node.cast_signed(),
         segment.0,

@@ -2,6 +2,10 @@
 //!
 //! Invariant: a game enters a canonical database only after the rules replayed it, and everything here can be
 //! read back after the process was killed at any moment.
+//!
+//! Reading order: `record` (one game), `validate` (when a record is a game), `segment` (a set of games),
+//! `games` (the canonical database), `pending` (segments that the cluster does not know yet), `folder` (the
+//! data folder).
 
 mod files;
 #[cfg(test)]

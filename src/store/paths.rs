@@ -1,6 +1,6 @@
-//! Paths under a node's data folder as events and the event-flow map write them.
+//! The paths under a node's data folder that events name.
 //!
-//! They are relative: every reader resolves them against its own folder.
+//! Invariant: they are relative, because every reader resolves them against its own folder.
 
 /// The canonical game database of a configuration.
 #[must_use]
@@ -8,13 +8,13 @@ pub fn games_db(config_key: &str) -> String {
     format!("data/games/canonical_{config_key}.db")
 }
 
-/// The newest model that waits for its verdict.
+/// The newest candidate that waits for its evaluation.
 #[must_use]
 pub fn candidate(config_key: &str) -> String {
     format!("models/candidate_{config_key}.safetensors")
 }
 
-/// The champion.
+/// The champion of a configuration.
 #[must_use]
 pub fn canonical(config_key: &str) -> String {
     format!("models/canonical_{config_key}.safetensors")

@@ -1,17 +1,16 @@
 //! Segments that this node played and that the cluster has not acknowledged yet.
 //!
-//! Invariant: a segment is listed here, synced, before anybody is told of it, and until its registration was applied.
-//! So a restarted node finds and registers what it played. Its bytes are in the blob store.
+//! Invariant: a segment is listed here and synced to disk before any event names it, and until its
+//! registration was applied. So a node that restarts finds and registers what it played. The bytes are in the
+//! content store.
 
 use super::{
     segment::Source,
     sqlite::{self, DbError, Schema},
 };
+use parking_lot::Mutex;
 use rusqlite::{Connection, Row, params};
-use std::{
-    path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::path::{Path, PathBuf};
 use wire::Hash;
 
 const SCHEMA: Schema = Schema {
@@ -33,20 +32,18 @@ const VERSION_1: &str = "
 
 const VERSION_2: &str = "ALTER TABLE pending ADD COLUMN told INTEGER NOT NULL DEFAULT 0;";
 
-/// What a registration says about a segment.
+/// A segment as its registration describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingSegment {
-    /// Its name.
+    /// The name of the segment.
     pub hash: Hash,
-    /// Configuration.
     pub config_key: String,
-    /// Games in it.
+    /// The number of games.
     pub games: u64,
-    /// Positions in it.
+    /// The number of positions to learn from.
     pub samples: u64,
-    /// Which games these are.
     pub source: Source,
-    /// The model that played.
+    /// A model that played in it.
     pub model: Hash,
 }
 
@@ -64,36 +61,26 @@ impl From<&super::Segment> for PendingSegment {
     }
 }
 
-/// The list.
+/// The list of these segments, in a database of its own.
 pub struct PendingSegments {
     connection: Mutex<Connection>,
     path: PathBuf,
 }
 
 impl PendingSegments {
-    /// Opens or creates the list.
-    ///
-    /// # Errors
-    /// [`DbError`]. A damaged list may be moved away with [`super::set_aside`]: the blob store still has the bytes,
-    /// and [`super::Segment::peek`] says which of them this node played.
+    /// Opens or makes the list. A damaged list may be moved away with [`super::set_aside`], because the
+    /// content store still has the bytes and [`super::Segment::peek`] says which of them this node played.
     pub fn open(path: &Path) -> Result<Self, DbError> {
         let connection = Mutex::new(sqlite::open(path, &SCHEMA)?);
         Ok(Self { connection, path: path.to_owned() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
-        // A panic while it was held rolled its transaction back.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn with<T>(&self, run: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, DbError> {
-        run(&self.lock()).map_err(|source| DbError::of(&self.path, source))
+        // If a panic unwinds while the lock is held, SQLite rolls the transaction back.
+        run(&self.connection.lock()).map_err(|source| DbError::of(&self.path, source))
     }
 
-    /// Lists a segment whose bytes are synced; once.
-    ///
-    /// # Errors
-    /// [`DbError`]; then it is not listed.
+    /// Lists a segment whose bytes are synced to disk. A segment that is listed already changes nothing.
     pub fn add_pending(&self, segment: &PendingSegment) -> Result<(), DbError> {
         self.with(|connection| {
             let sql = "INSERT OR IGNORE INTO pending(hash, config_key, games, samples, source, model) \
@@ -110,10 +97,7 @@ impl PendingSegments {
         })
     }
 
-    /// What waits, oldest first.
-    ///
-    /// # Errors
-    /// [`DbError`].
+    /// The segments of the list, the oldest first.
     pub fn pending(&self) -> Result<Vec<PendingSegment>, DbError> {
         self.with(|connection| {
             let sql = "SELECT hash, config_key, games, samples, source, model FROM pending ORDER BY position";
@@ -121,20 +105,14 @@ impl PendingSegments {
         })
     }
 
-    /// Whether a segment waits.
-    ///
-    /// # Errors
-    /// [`DbError`].
+    /// Whether a segment is listed.
     pub fn lists(&self, hash: &Hash) -> Result<bool, DbError> {
         self.with(|connection| {
             connection.prepare_cached("SELECT 1 FROM pending WHERE hash = ?")?.exists([hash.0])
         })
     }
 
-    /// What waits and nobody was told of yet, oldest first.
-    ///
-    /// # Errors
-    /// [`DbError`].
+    /// The segments of the list for which no event was kept yet, the oldest first.
     pub fn untold(&self, source: Source) -> Result<Vec<PendingSegment>, DbError> {
         self.with(|connection| {
             let sql = "SELECT hash, config_key, games, samples, source, model FROM pending WHERE told = 0 AND source = ? \
@@ -143,10 +121,7 @@ impl PendingSegments {
         })
     }
 
-    /// Remembers that the event of a segment is kept.
-    ///
-    /// # Errors
-    /// [`DbError`]; then it is told again.
+    /// Notes that the event of a segment is kept. After an error the event is emitted again.
     pub fn told(&self, hash: &Hash) -> Result<(), DbError> {
         self.with(|connection| {
             let sql = "UPDATE pending SET told = 1 WHERE hash = ?";
@@ -154,10 +129,7 @@ impl PendingSegments {
         })
     }
 
-    /// Strikes a segment off: its registration was applied. Says whether it was listed.
-    ///
-    /// # Errors
-    /// [`DbError`].
+    /// Removes a segment whose registration was applied. Says whether it was listed.
     pub fn acknowledged(&self, hash: &Hash) -> Result<bool, DbError> {
         self.with(|connection| {
             let deleted =

@@ -1,58 +1,58 @@
 //! A finished game as it is written, sent and named.
 //!
-//! Invariant: positions are never stored. A record holds the moves; everything else about the game follows from
-//! them through the rules, and [`GameRecord::validate`] checks that it does.
+//! Invariant: positions are never stored. A record holds the moves, and everything else about the game
+//! follows from them through the rules; [`GameRecord::validate`] checks that it does.
 
 use serde::{Deserialize, Serialize};
 use wire::{Hash, WireError};
 
-/// Most steps of a recorded game.
+/// The most steps of a recorded game.
 pub const MOVES_MAX: usize = 20_000;
-/// Most legal moves with a weight in one policy.
+/// The most legal moves with a weight in one policy.
 pub const POLICY_MAX: usize = 16_384;
-/// Largest canonical encoding of one game.
+/// The largest canonical encoding of one game, in bytes.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
 
-/// Frame kind of a single encoded game.
+/// The kind of the frame of one encoded game.
 const KIND_GAME: u8 = 0x20;
 
-/// A complete game from the empty board, with what was learned from while it was played.
+/// A complete game from the empty board, with the decisions that training learns from.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct GameRecord {
-    /// [`rules::RULES_VERSION`] of the player.
+    /// The [`rules::RULES_VERSION`] under which the game was played.
     pub rules_version: u32,
-    /// Configuration key such as `hex8_2p`.
+    /// The configuration, such as `hex8_2p`.
     pub config: String,
-    /// Whether the pie rule was on offer.
+    /// Whether the pie rule was on.
     pub swap: bool,
-    /// Whether victories were tested only where a turn ends.
+    /// Whether the game was tested for a winner only where a turn ends.
     pub turn_end: bool,
-    /// Seed of the game's randomness; informative.
+    /// The seed of the game's randomness. Nothing depends on it.
     pub seed: u64,
     /// Why the game was played.
     pub kind: GameKind,
-    /// Who played: person `i` starts behind seat `i`.
+    /// Who played. Person `i` starts behind seat `i`.
     pub players: Vec<Player>,
     /// Every step as `rules::Move::code`.
     pub moves: Vec<u32>,
-    /// The searched steps, by ascending ply.
+    /// The steps that were searched, by ascending ply.
     pub decisions: Vec<Decision>,
-    /// The winning seat, 0-based. After a swap another person sits there.
+    /// The winning seat, from 0. After a swap another person sits there.
     pub winner_seat: u8,
     /// The node that played it.
     pub node: u64,
-    /// When it ended, milliseconds since the Unix epoch.
+    /// When the game ended, in milliseconds since the Unix epoch.
     pub created_ms: u64,
 }
 
-/// Why a game was played. Append-only: the order is the encoding.
+/// Why a game was played. The enum is append-only, because its order is the encoding.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum GameKind {
-    /// To learn from.
+    /// A game to learn from.
     Selfplay,
-    /// A candidate against the champion.
+    /// A candidate played against the champion.
     Match,
-    /// A model against a fixed baseline.
+    /// A model played against a fixed baseline.
     Baseline,
 }
 
@@ -71,24 +71,24 @@ impl GameKind {
     }
 }
 
-/// Who made the choices of one person. Append-only: the order is the encoding.
+/// Who made the choices of one person. The enum is append-only, because its order is the encoding.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Player {
-    /// A model, by the hash of its checkpoint.
+    /// A model, named by the hash of its checkpoint.
     Model(Hash),
-    /// Uniformly random legal moves.
+    /// A player that chooses uniformly among the legal moves.
     Random,
-    /// The one-ply heuristic.
+    /// The heuristic that looks one step ahead.
     Heuristic,
 }
 
 /// What a search found at one step.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Index into [`GameRecord::moves`].
+    /// The index of the step in [`GameRecord::moves`].
     pub ply: u32,
-    /// `(index into the legal moves, weight)` by ascending index, weights above zero. Empty: the step teaches
-    /// the value only.
+    /// Pairs of an index into the legal moves and a weight above zero, by ascending index. If it is empty,
+    /// the step teaches only the value.
     pub policy: Vec<(u16, u16)>,
 }
 
@@ -98,122 +98,111 @@ pub enum RecordError {
     /// The record cannot be encoded or decoded.
     #[error("unreadable game record")]
     Wire(#[from] WireError),
-    /// Played by other rules.
+    /// The game was played under another version of the rules.
     #[error("played by rules version {found}, this is version {expected}")]
     RulesVersion {
-        /// The record's.
+        /// The version in the record.
         found: u32,
-        /// This build's.
+        /// The version of this build.
         expected: u32,
     },
-    /// No such configuration.
+    /// There is no such configuration.
     #[error("unknown configuration")]
     Config(#[from] rules::ConfigError),
-    /// Not one player a seat.
+    /// The number of players is not the number of seats.
     #[error("{found} players for {seats} seats")]
     Players {
-        /// Players in the record.
+        /// The number of players in the record.
         found: usize,
-        /// Seats of the configuration.
+        /// The number of seats of the configuration.
         seats: u8,
     },
-    /// The pie rule is for two seats.
+    /// The pie rule is on, but there are not two seats.
     #[error("the pie rule with {0} seats")]
     Swap(u8),
-    /// No moves, or more than [`MOVES_MAX`].
+    /// The record has no moves, or more than [`MOVES_MAX`].
     #[error("{0} moves, expected 1 to {MOVES_MAX}")]
     Length(usize),
-    /// A time that no database can hold.
+    /// The time in the record does not fit a database's signed integer.
     #[error("ended {0} ms after the epoch, which is no time")]
     Created(u64),
-    /// A code that is no move of any board.
+    /// A code is no move of any board.
     #[error("ply {ply}: {code:#010x} is no move")]
-    Code {
-        /// Where.
-        ply: u32,
-        /// What stands there.
-        code: u32,
-    },
-    /// A move that the rules do not allow.
+    Code { ply: u32, code: u32 },
+    /// The rules do not allow a move.
     #[error("ply {ply}: illegal {kind:?} (code {code:#010x}) in phase {}", phase.as_str())]
     Illegal {
-        /// Where.
         ply: u32,
-        /// What it would do.
         kind: rules::MoveKind,
-        /// The move.
         code: u32,
-        /// The phase it was played in.
+        /// The phase in which it was played.
         phase: rules::Phase,
     },
-    /// The game goes on after its end.
+    /// Moves follow after the end of the game.
     #[error("ply {ply}: the game is over, {left} moves follow")]
     AfterEnd {
-        /// The first step too many.
+        /// The first step after the end.
         ply: u32,
-        /// Steps too many.
+        /// The number of steps after the end.
         left: usize,
     },
     /// The moves end before the game does.
     #[error("unfinished after {plies} moves")]
     Unfinished {
-        /// Steps played.
+        /// The number of steps.
         plies: u32,
     },
     /// The rules say that another seat won.
     #[error("seat {claimed} is said to have won, seat {actual} did (from 0)")]
     Winner {
-        /// The record's winner.
+        /// The winner in the record.
         claimed: u8,
-        /// The rules'.
+        /// The winner by the rules.
         actual: u8,
     },
-    /// Decisions out of order, or two for one step.
+    /// Decisions are out of order, or two are about one step.
     #[error("ply {ply}: decision after that of ply {previous}")]
     DecisionOrder {
-        /// The decision's step.
+        /// The step of the decision.
         ply: u32,
-        /// That of the decision before it.
+        /// The step of the decision before it.
         previous: u32,
     },
-    /// A decision about a step that was not played.
+    /// A decision is about a step that was not played.
     #[error("ply {ply}: decision in a game of {plies} moves")]
     DecisionPly {
-        /// The decision's step.
+        /// The step of the decision.
         ply: u32,
-        /// Steps of the game.
+        /// The number of steps of the game.
         plies: usize,
     },
-    /// A weight for a move that does not exist.
+    /// A weight is for a move that does not exist.
     #[error("ply {ply}: weight for move {index} of {legal}")]
     PolicyIndex {
-        /// Where.
         ply: u32,
-        /// Index into the legal moves.
+        /// The index into the legal moves.
         index: u16,
-        /// Number of legal moves.
+        /// The number of legal moves.
         legal: usize,
     },
-    /// Indexes out of order or twice, or a weight of zero.
+    /// Indices are out of order or occur twice, or a weight is zero.
     #[error("ply {ply}: policy entry {entry} is out of order or has no weight")]
     PolicyEntry {
-        /// Where.
         ply: u32,
-        /// Which entry of the policy, from 0.
+        /// The entry of the policy, from 0.
         entry: usize,
     },
-    /// More weights than [`POLICY_MAX`].
+    /// A policy has more weights than [`POLICY_MAX`].
     #[error("ply {ply}: {entries} weights, at most {POLICY_MAX} are allowed")]
     PolicyLength {
-        /// Where.
         ply: u32,
-        /// Entries.
+        /// The number of weights.
         entries: usize,
     },
 }
 
 impl GameRecord {
-    /// The canonical encoding: equal records have equal bytes.
+    /// The canonical encoding. Equal records have equal bytes.
     ///
     /// # Errors
     /// [`RecordError::Wire`] for a record above [`RECORD_BYTES_MAX`].

@@ -1,7 +1,7 @@
-//! A segment: a closed, immutable set of games, the unit that nodes exchange and acknowledge.
+//! A segment: a closed set of games that never changes. Nodes exchange and acknowledge games by segment.
 //!
-//! Invariant: whoever holds a [`Segment`] holds games that the rules replayed, all of one configuration and source,
-//! none twice. Equal sets of games have equal bytes, and the bytes' hash is the segment's name.
+//! Invariant: the games of a [`Segment`] were replayed by the rules, are all of one configuration and source,
+//! and occur once. Equal sets of games have equal bytes, and the hash of the bytes is the segment's name.
 //!
 //! ```text
 //! u32 length of the header frame, LE | header frame | zlib stream of the games by ascending id:
@@ -17,17 +17,17 @@ use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use wire::{Hash, WireError};
 
-/// Most games of a segment.
+/// The most games of a segment.
 pub const GAMES_MAX: usize = 256;
-/// Largest segment.
+/// The largest segment, in bytes.
 pub const SEGMENT_BYTES_MAX: usize = 64 << 20;
-/// Most bytes of a segment's games before compression.
+/// The most bytes of a segment's games before compression.
 pub const BODY_BYTES_MAX: usize = 128 << 20;
 
-/// Frame kind of the header.
+/// The kind of the header's frame.
 const KIND_HEADER: u8 = 0x21;
 const HEADER_BYTES_MAX: usize = 1024;
-/// Bytes of a length.
+/// The number of bytes of a length.
 const LENGTH: usize = 4;
 
 /// Which games a segment may hold. Append-only: the order is the encoding.
@@ -35,7 +35,7 @@ const LENGTH: usize = 4;
 pub enum Source {
     /// Games to learn from.
     Selfplay,
-    /// Games of an evaluation: matches and baselines.
+    /// The games of an evaluation: matches and baselines.
     Evaluation,
 }
 
@@ -68,89 +68,74 @@ impl Source {
     }
 }
 
-/// What a segment says about itself. [`Segment::open`] checks all of it against the games.
+/// What a segment says about its games. [`Segment::open`] checks all of it.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
-    /// Configuration of every game.
+    /// The configuration of every game.
     pub config_key: String,
-    /// Source of every game.
+    /// The source of every game.
     pub source: Source,
-    /// A model that played in at least one of the games: the newest, or the candidate.
+    /// A model that played in at least one of the games: the newest one, or the candidate.
     pub model: Hash,
     /// The node that played every game.
     pub node: u64,
-    /// Games.
+    /// The number of games.
     pub games: u32,
-    /// Positions to learn from.
+    /// The number of positions to learn from.
     pub samples: u64,
-    /// Bytes of the games before compression.
+    /// The size of the games before compression, in bytes.
     pub body_bytes: u64,
 }
 
-/// Why bytes are no segment, or games make none. A game is named by its place in the segment.
+/// Why bytes are no segment, or games make none. A game is named by its index in the segment.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SegmentError {
-    /// More bytes than [`SEGMENT_BYTES_MAX`], or games of more than [`BODY_BYTES_MAX`].
+    /// There are more bytes than [`SEGMENT_BYTES_MAX`], or more of games than [`BODY_BYTES_MAX`].
     #[error("{bytes} bytes exceed the limit of {limit}")]
-    TooLarge {
-        /// Found.
-        bytes: u64,
-        /// Allowed.
-        limit: usize,
-    },
-    /// Not 1 to [`GAMES_MAX`] games.
+    TooLarge { bytes: u64, limit: usize },
+    /// The number of games is not 1 to [`GAMES_MAX`].
     #[error("{0} games, expected 1 to {GAMES_MAX}")]
     Games(usize),
-    /// The header is unreadable.
+    /// The header cannot be read.
     #[error("unreadable header")]
     Header(#[source] WireError),
-    /// The bytes end early.
+    /// The bytes end too early.
     #[error("truncated")]
     Truncated,
     /// The compressed games cannot be read.
     #[error("unreadable games: {0}")]
     Body(String),
-    /// A game that the rules refuse.
+    /// The rules refuse a game.
     #[error("game {index}")]
-    Game {
-        /// Which.
-        index: usize,
-        /// Why.
-        source: RecordError,
-    },
-    /// A game of another configuration, source or node than the segment.
+    Game { index: usize, source: RecordError },
+    /// A game has another configuration, source or node than the segment.
     #[error("game {index}: its {what} differs from the segment's")]
     Stranger {
-        /// Which.
         index: usize,
-        /// What differs.
+        /// The name of the field that differs.
         what: &'static str,
     },
-    /// A game that is in the segment already.
+    /// A game occurs twice.
     #[error("game {index} ({id}) is there twice")]
     Duplicate {
-        /// The second one.
+        /// The index of the second one.
         index: usize,
-        /// The game.
         id: Hash,
     },
     /// The games are not sorted by id.
     #[error("game {index} is out of order")]
-    Order {
-        /// Which.
-        index: usize,
-    },
-    /// The header's model played in no game.
+    Order { index: usize },
+    /// The model that the header names played in no game.
     #[error("model {0} played in no game")]
     Model(Hash),
-    /// The header's count is not that of the games.
+    /// A count in the header is not that of the games.
     #[error("header says {claimed} {what}, there are {actual}")]
     Count {
-        /// Of what.
+        /// What is counted.
         what: &'static str,
-        /// In the header.
+        /// The count in the header.
         claimed: u64,
-        /// In the games.
+        /// The count of the games.
         actual: u64,
     },
 }
@@ -158,9 +143,8 @@ pub enum SegmentError {
 /// A validated game.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SegmentGame {
-    /// As it was played.
     pub record: GameRecord,
-    /// What the rules say.
+    /// What the rules say about it.
     pub facts: GameFacts,
 }
 
@@ -174,10 +158,8 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Closes a segment over games that this node played. `model` is one that played in at least one of them.
-    ///
-    /// # Errors
-    /// [`SegmentError`]; the order of the games does not matter.
+    /// Makes a segment of games that this node played, in any order. `model` is one that played in at least
+    /// one of them.
     pub fn build(
         config_key: &str,
         source: Source,
@@ -213,10 +195,8 @@ impl Segment {
         Ok(Self { hash: Hash::of(&bytes), header, games, bytes })
     }
 
-    /// Reads a segment that anybody may have made, and replays every game of it.
-    ///
-    /// # Errors
-    /// The first thing that is wrong with it.
+    /// Reads a segment that anybody may have made, and replays every game of it. The error is the first thing
+    /// that is wrong with it.
     pub fn open(bytes: Vec<u8>) -> Result<Self, SegmentError> {
         let header = Self::peek(&bytes)?;
         let body = &bytes[LENGTH + header_length(&bytes)?..];
@@ -233,10 +213,7 @@ impl Segment {
         Ok(Self { hash: Hash::of(&bytes), header, games, bytes })
     }
 
-    /// The header of a segment whose games are not looked at, and so may be other than it says.
-    ///
-    /// # Errors
-    /// [`SegmentError`] for what no segment starts with.
+    /// Reads only the header of a segment. The games may be others than it says.
     pub fn peek(bytes: &[u8]) -> Result<SegmentHeader, SegmentError> {
         check_size(bytes.len() as u64, SEGMENT_BYTES_MAX)?;
         let end = LENGTH + header_length(bytes)?;
@@ -248,13 +225,12 @@ impl Segment {
         Ok(header)
     }
 
-    /// The segment's name.
+    /// The name of the segment: the hash of its bytes.
     #[must_use]
     pub const fn hash(&self) -> Hash {
         self.hash
     }
 
-    /// What is in it.
     #[must_use]
     pub const fn header(&self) -> &SegmentHeader {
         &self.header
@@ -266,7 +242,7 @@ impl Segment {
         &self.games
     }
 
-    /// What is sent and kept.
+    /// The encoded segment, as it is sent and kept.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -301,7 +277,7 @@ fn samples(games: &[SegmentGame]) -> u64 {
     games.iter().map(|game| u64::from(game.facts.samples)).sum()
 }
 
-/// What holds between a header and its games, which are valid each for itself.
+/// Checks the header against its games, each of which is valid by itself.
 fn check_set(header: &SegmentHeader, games: &[SegmentGame]) -> Result<(), SegmentError> {
     for (index, SegmentGame { record, facts }) in games.iter().enumerate() {
         let stranger = |what| Err(SegmentError::Stranger { index, what });
@@ -346,7 +322,8 @@ pub(super) fn compress(bytes: Vec<u8>, content: &[u8]) -> Vec<u8> {
     stream.write_all(content).and_then(|()| stream.finish()).expect("memory takes everything")
 }
 
-/// The games of a stranger's segment, read one at a time and never beyond what the header announced.
+/// Reads the games of a segment that anybody may have made, one at a time, and never more bytes than the
+/// header announced.
 struct Body<'a> {
     stream: ZlibDecoder<&'a [u8]>,
     read: u64,
@@ -364,13 +341,13 @@ impl Body<'_> {
         if self.read > self.limit {
             return Err(SegmentError::Count { what: "bytes", claimed: self.limit, actual: self.read });
         }
-        // Grows with what is really there, not with what is announced.
+        // The buffer grows with the bytes that are there, not with the length that is announced.
         let mut frame = Vec::new();
         let read = (&mut self.stream).take(u64::from(length)).read_to_end(&mut frame).map_err(unreadable)?;
         if read < length as usize { Err(SegmentError::Truncated) } else { Ok(frame) }
     }
 
-    /// Nothing may follow the games, nor the stream.
+    /// Checks that nothing follows the games, and nothing follows the stream.
     fn end(mut self) -> Result<(), SegmentError> {
         if self.read != self.limit {
             return Err(SegmentError::Count { what: "bytes", claimed: self.limit, actual: self.read });

@@ -1,6 +1,6 @@
-//! Opening SQLite files of ours, and only of ours.
+//! Opens the SQLite files that this program made.
 //!
-//! Invariant: a file that is not ours, or is of a newer build, is left as it is.
+//! Invariant: a file that another program made, or a newer build, is left as it is.
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::{
@@ -9,66 +9,49 @@ use std::{
     time::Duration,
 };
 
-/// How long a writer waits for the other connections.
+/// How long a writer waits for other connections to the same file.
 const BUSY: Duration = Duration::from_secs(10);
 
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
-    /// A database of another program.
+    /// The file is a database of another program.
     #[error("{path} is no ringrift database of this kind: move it away")]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A database of another configuration.
+    Foreign { path: PathBuf },
+    /// The database holds games of another configuration.
     #[error("{path} holds games of {found}, not of {expected}: it was renamed")]
     OtherConfig {
-        /// The file.
         path: PathBuf,
-        /// Its configuration.
+        /// The configuration of its games.
         found: String,
-        /// The one asked for.
+        /// The configuration that was asked for.
         expected: String,
     },
-    /// Written by a newer build.
+    /// A newer build wrote the file.
     #[error("{path} has version {found}, this build knows {supported}: use the newer build")]
     Newer {
-        /// The file.
         path: PathBuf,
-        /// Its version.
+        /// The version of the file.
         found: i64,
-        /// The newest that this build knows.
+        /// The newest version that this build knows.
         supported: i64,
     },
-    /// Damaged.
+    /// The file is damaged.
     #[error("{path} is damaged ({detail}): move it away, a new one is made")]
     Corrupt {
-        /// The file.
         path: PathBuf,
-        /// What was found.
+        /// What the check found.
         detail: String,
     },
-    /// Anything else that SQLite says, such as a full disk.
+    /// SQLite failed for another reason, such as a full disk.
     #[error("cannot use {path}")]
-    Sqlite {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: rusqlite::Error,
-    },
+    Sqlite { path: PathBuf, source: rusqlite::Error },
     /// The file cannot be moved.
     #[error("cannot move {path} away")]
-    Move {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Move { path: PathBuf, source: io::Error },
 }
 
 impl DbError {
-    /// The typed error of an SQLite error.
     pub(super) fn of(path: &Path, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match source.sqlite_error_code() {
@@ -80,17 +63,17 @@ impl DbError {
     }
 }
 
-/// What makes a file ours.
+/// How a kind of file is recognised and made.
 pub(super) struct Schema {
-    /// SQLite's `application_id`.
+    /// SQLite's `application_id`, which tells the kinds of files apart.
     pub(super) application_id: i32,
-    /// From each version to the next, starting with an empty file.
+    /// The SQL that leads from each version to the next, starting with an empty file.
     pub(super) migrations: &'static [&'static str],
     /// SQLite's `synchronous`.
     pub(super) synchronous: &'static str,
 }
 
-/// Opens or creates a file and brings it to the newest version.
+/// Opens or makes a file and brings it to the newest version.
 pub(super) fn open(path: &Path, schema: &Schema) -> Result<Connection, DbError> {
     let error = |source| DbError::of(path, source);
     let flags =
@@ -112,7 +95,7 @@ fn pragma(db: &Connection, path: &Path, name: &str) -> Result<i64, DbError> {
     db.pragma_query_value(None, name, |row| row.get(0)).map_err(|source| DbError::of(path, source))
 }
 
-/// Whether the file is empty; refused if it is not ours.
+/// Whether the file is empty. A file of another program or a newer build is an error.
 fn identify(db: &Connection, path: &Path, schema: &Schema) -> Result<bool, DbError> {
     let id = pragma(db, path, "application_id")?;
     let found = pragma(db, path, "user_version")?;
@@ -134,7 +117,7 @@ fn identify(db: &Connection, path: &Path, schema: &Schema) -> Result<bool, DbErr
 
 fn migrate(db: &mut Connection, path: &Path, schema: &Schema) -> Result<(), DbError> {
     let run = |db: &mut Connection| -> rusqlite::Result<()> {
-        // The version is read under the write lock: another connection may be here too.
+        // The version is read under the write lock, because another connection may migrate the file as well.
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let version: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let done = usize::try_from(version).unwrap_or(0);
@@ -158,10 +141,8 @@ pub(super) fn check(db: &Connection, path: &Path, name: &str) -> Result<(), DbEr
     if detail == "ok" { Ok(()) } else { Err(DbError::Corrupt { path: path.to_owned(), detail }) }
 }
 
-/// Moves a database that nobody has open out of the way and returns its new name, `PATH.corrupt-SUFFIX`.
-///
-/// # Errors
-/// [`DbError::Move`].
+/// Moves a database that no connection has open out of the way and returns its new name,
+/// `PATH.corrupt-SUFFIX`.
 pub fn set_aside(path: &Path, suffix: &str) -> Result<PathBuf, DbError> {
     let with = |end: &str| {
         let mut name = path.as_os_str().to_owned();
@@ -173,7 +154,7 @@ pub fn set_aside(path: &Path, suffix: &str) -> Result<PathBuf, DbError> {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DbError::Move { path: from, source }),
         Ok(()) | Err(_) => Ok(()),
     };
-    // The log goes first: a new database must never find the log of an old one.
+    // The log goes first, because a new database must never find the log of an old one.
     for end in ["-wal", "-shm"] {
         rename(with(end), with(&format!(".corrupt-{suffix}{end}")))?;
     }

@@ -1,7 +1,7 @@
-//! The only door: a record is a game when the rules say so.
+//! Decides whether a record is a valid game.
 //!
-//! Invariant: [`GameRecord::validate`] never panics, whatever the record holds, and what it accepts was replayed
-//! move by move from the empty board to the end.
+//! Invariant: [`GameRecord::validate`] never panics, whatever the record holds, and it accepts only what it
+//! replayed move by move from the empty board to the end.
 
 use super::record::{Decision, GameRecord, MOVES_MAX, POLICY_MAX, RecordError};
 use rules::{Config, Move, Options, Outcome, RULES_VERSION, Reason, State, Topology, Victory, with_board};
@@ -12,19 +12,18 @@ use wire::Hash;
 pub struct GameFacts {
     /// [`GameRecord::id`].
     pub id: Hash,
-    /// The configuration.
     pub config: Config,
-    /// Steps.
+    /// The number of steps.
     pub plies: u32,
     /// The winning seat, from 0.
     pub winner_seat: u8,
-    /// The winner as an index into [`GameRecord::players`]: who sat there at the end.
+    /// The person behind the winning seat at the end, as an index into [`GameRecord::players`].
     pub winner: u8,
-    /// Whether the two players changed seats.
+    /// Whether the pie rule was used.
     pub swapped: bool,
     /// How the game was won.
     pub reason: Reason,
-    /// Positions to learn from: the decisions.
+    /// The number of positions to learn from, which is the number of decisions.
     pub samples: u32,
 }
 
@@ -35,10 +34,7 @@ struct Ending {
 }
 
 impl GameRecord {
-    /// Replays the game through the rules.
-    ///
-    /// # Errors
-    /// The first thing that is wrong with it.
+    /// Replays the game through the rules. The error is the first thing that is wrong with it.
     pub fn validate(&self) -> Result<GameFacts, RecordError> {
         let id = Hash::of(&self.to_bytes()?);
         if self.rules_version != RULES_VERSION {
@@ -76,7 +72,7 @@ impl GameRecord {
     }
 }
 
-/// Every decision is about a step of its own, in order.
+/// Checks that each decision is about another step of the game, in order.
 fn check_plies(decisions: &[Decision], plies: usize) -> Result<(), RecordError> {
     let mut previous = None;
     for &Decision { ply, .. } in decisions {

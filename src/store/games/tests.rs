@@ -102,6 +102,7 @@ fn columns_say_who_won() {
     db.insert_segment(&segment).unwrap();
     for SegmentGame { record, facts } in segment.games() {
         let row: (String, [u8; 32], String, u32, u8, String, i64, [u8; 32]) = db
+            .connection
             .lock()
             .query_row(
                 "SELECT kind, model, opponents, plies, result, reason, source_node, segment FROM games WHERE id = ?",
@@ -207,7 +208,10 @@ fn a_changed_game_is_noticed_when_it_is_read() {
     let (a, b) = (fixture::game("hex8_2p", 0), fixture::game("hex8_2p", 1));
     let other = body(&b);
     for bytes in [&other[..], &other[..other.len() / 2], b"", &compress(Vec::new(), b"x")] {
-        db.lock().execute("UPDATE games SET body = ? WHERE id = ?", params![bytes, a.id().0]).unwrap();
+        db.connection
+            .lock()
+            .execute("UPDATE games SET body = ? WHERE id = ?", params![bytes, a.id().0])
+            .unwrap();
         for result in [db.game(&a.id()).map(drop), db.window(u64::MAX, 9).map(drop), db.integrity()] {
             assert!(matches!(result, Err(DbError::Corrupt { .. })), "{result:?}");
         }

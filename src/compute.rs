@@ -1,8 +1,8 @@
-//! Compute threads, and how long the others wait because of them.
+//! Compute threads, and a gauge of how late other tasks run because of them.
 //!
-//! Invariant: everything that computes for long runs on a thread made here, at the lowest scheduling priority, so
-//! that p2p and Raft, which run on their own runtime at normal priority, are never late because of it. The gauge
-//! measures whether that holds.
+//! Invariant: everything that computes for long runs on a thread that is made here, at the lowest scheduling
+//! priority. So p2p and Raft, which have their own runtime at normal priority, are never late because of it.
+//! The gauge measures whether that holds.
 
 use std::{
     io,
@@ -15,10 +15,8 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Runs `work` on a named thread of the lowest scheduling priority and hands over its result.
-///
-/// # Errors
-/// When the system refuses another thread.
+/// Runs `work` on a named thread of the lowest scheduling priority, and sends its result. The error is that
+/// of a system that refuses another thread.
 pub fn spawn<R: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> R + Send + 'static,
@@ -26,13 +24,13 @@ pub fn spawn<R: Send + 'static>(
     let (result, receiver) = tokio::sync::oneshot::channel();
     thread::Builder::new().name(name.to_owned()).spawn(move || {
         lower_priority();
-        // Nobody may be waiting any more, as on shutdown.
+        // An error means that nobody waits for the result any more, as during shutdown.
         let _ = result.send(work());
     })?;
     Ok(receiver)
 }
 
-/// Gives the calling thread the lowest scheduling priority. On Linux a niceness belongs to the thread.
+/// Gives the calling thread the lowest scheduling priority. On Linux the nice value belongs to the thread.
 pub fn lower_priority() {
     let thread = rustix::thread::gettid();
     if let Err(error) = rustix::process::setpriority_process(Some(thread), 19) {
@@ -46,10 +44,10 @@ pub struct DelayGauge(Arc<AtomicU64>);
 
 impl DelayGauge {
     const INTERVAL: Duration = Duration::from_millis(50);
-    /// Of the maximum, what is left after each interval: it halves in about 7 s.
+    /// What is left of the maximum after each interval, in thousandths: it halves in about 7 s.
     const DECAY_PER_MILLE: u64 = 995;
 
-    /// Measures on the runtime it is spawned on until `shutdown`.
+    /// Measures until `shutdown` on the runtime on which it is spawned.
     pub async fn measure(self, shutdown: CancellationToken) {
         loop {
             let due = Instant::now() + Self::INTERVAL;
@@ -62,7 +60,7 @@ impl DelayGauge {
         }
     }
 
-    /// The gauge now.
+    /// The longest recent delay.
     #[must_use]
     pub fn get(&self) -> Duration {
         Duration::from_micros(self.0.load(Ordering::Relaxed))

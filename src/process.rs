@@ -1,10 +1,11 @@
-//! Other programs' pipes.
+//! The output of other programs.
 //!
-//! Invariant: what a program prints is read to the end, so that it never waits for its reader, and kept up to a bound.
+//! Invariant: what a program prints is read to the end, so that the program never waits for its reader, and
+//! only a bounded part of it is kept.
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// Reads to the end, and keeps the beginning: so many bytes.
+/// Reads to the end and keeps at most the first `bytes_max` bytes.
 pub(crate) async fn listen(pipe: Option<impl AsyncRead + Unpin>, bytes_max: usize) -> Vec<u8> {
     let (mut kept, mut part) = (Vec::new(), [0; 4096]);
     let Some(mut pipe) = pipe else { return kept };

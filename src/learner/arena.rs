@@ -1,8 +1,9 @@
-//! Two players against each other, many games side by side.
+//! A match between two players, with many games at the same time.
 //!
-//! Invariant: games come in sets. The games of a set start from the same random opening, and the first player takes each
-//! seat in turn while copies of the second take the others; so the luck of the opening and of the seat cancels. A win
-//! belongs to the person, wherever the pie rule has put them. Neither search is noisy.
+//! Invariant: games come in sets. The games of a set start from the same random opening. The first player
+//! takes each seat in turn, and copies of the second take the others, so that the luck of the opening and of
+//! the seat cancels out. A win belongs to the person, at whichever seat the pie rule has put them. No search
+//! uses noise.
 
 use super::game::{GameError, LiveGame, person};
 use crate::{
@@ -15,24 +16,23 @@ use wire::Hash;
 
 /// A network that plays.
 pub struct ModelPlayer {
-    /// Hash of its checkpoint.
+    /// The hash of its checkpoint.
     pub hash: Hash,
-    /// The network.
     pub evaluator: Box<dyn AnyEvaluator>,
 }
 
-/// Somebody who plays.
+/// One of the two players of a match.
 pub enum Contestant {
-    /// Searches with a network.
+    /// The player searches with a network.
     Model(ModelPlayer),
-    /// Plays uniformly random legal moves.
+    /// The player chooses uniformly among the legal moves.
     Random,
-    /// Looks one step ahead.
+    /// The player looks one step ahead.
     Heuristic,
 }
 
 impl Contestant {
-    /// As records name it.
+    /// The player as game records name it.
     #[must_use]
     pub fn player(&self) -> Player {
         match self {
@@ -53,29 +53,27 @@ impl Contestant {
 /// How a match is played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArenaSettings {
-    /// Games to play, rounded up to whole sets.
+    /// The number of games, which is rounded up to whole sets.
     pub games: u32,
-    /// Games side by side.
+    /// The number of games that are played at the same time.
     pub parallel: usize,
-    /// Simulations of a decision.
+    /// The number of simulations of a decision.
     pub simulations: u32,
-    /// Seed of openings and of random players.
+    /// The seed of the openings and of random players.
     pub seed: u64,
-    /// What the records are for.
     pub kind: GameKind,
-    /// The node that plays.
     pub node: u64,
 }
 
-/// Random choices that open each set, at least and at most.
+/// The least and the largest number of random choices that open each set.
 const OPENING: (usize, usize) = (2, 8);
 
-/// A set of games.
+/// A set of games that was played to its end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GameSet {
-    /// Games that the first player won.
+    /// The number of games that the first player won.
     pub wins: u32,
-    /// The games, by the first player's seat at the start.
+    /// The games, ordered by the seat of the first player at the start.
     pub records: Vec<GameRecord>,
 }
 
@@ -84,7 +82,7 @@ pub struct Arena {
     games: Box<dyn AnyArena>,
 }
 
-/// [`ArenaGames`] of any board.
+/// [`ArenaGames`] without its type parameter.
 trait AnyArena: Send {
     fn step(&mut self, contestants: [&mut Contestant; 2]) -> Vec<GameSet>;
     fn finished(&self) -> bool;
@@ -92,7 +90,7 @@ trait AnyArena: Send {
 }
 
 impl Arena {
-    /// A match that has not begun.
+    /// A match that has not started.
     #[must_use]
     pub fn new(config: Config, settings: ArenaSettings) -> Self {
         let games: Box<dyn AnyArena> =
@@ -100,8 +98,9 @@ impl Arena {
         Self { games }
     }
 
-    /// Advances every game by one evaluation and returns the sets that are complete, in the order in which they were
-    /// begun: short games would otherwise count first. The contestants are the same at every step.
+    /// Advances every game by one evaluation and returns the sets that are complete, in the order in which
+    /// they were begun; otherwise short games would count first. The caller passes the same contestants at
+    /// every step.
     #[must_use]
     pub fn step(&mut self, first: &mut Contestant, second: &mut Contestant) -> Vec<GameSet> {
         self.games.step([first, second])
@@ -113,7 +112,7 @@ impl Arena {
         self.games.finished()
     }
 
-    /// Sets dropped because of an error.
+    /// The number of sets that were dropped because of an error.
     #[must_use]
     pub fn aborted(&self) -> u64 {
         self.games.aborted()
@@ -122,16 +121,16 @@ impl Arena {
 
 struct ArenaSlot<T: Judged> {
     game: LiveGame<T>,
-    /// One a contestant: what one knows is not the other's.
+    /// One search for each contestant, so that neither sees what the other knows.
     searches: [Search<T>; 2],
     choices: Choices,
     set: u32,
-    /// The first player's person: the seat it started behind.
+    /// The person of the first player, which is the seat behind which it started.
     first: u8,
 }
 
 impl<T: Judged> ArenaSlot<T> {
-    /// Which contestant chooses now.
+    /// The contestant that chooses now: 0 or 1.
     fn mover(&self) -> usize {
         usize::from(person(&self.game.state, self.game.state.seat()) != self.first)
     }
@@ -141,7 +140,7 @@ impl<T: Judged> ArenaSlot<T> {
         query(0).or_else(|| query(1))
     }
 
-    /// Plays until a search asks; false once the game is over.
+    /// Plays until a search needs an evaluation. The result is false if the game is over.
     fn settle(
         &mut self,
         contestants: &[&mut Contestant; 2],
@@ -170,7 +169,7 @@ impl<T: Judged> ArenaSlot<T> {
         Ok(true)
     }
 
-    /// Plays what the finished search found.
+    /// Plays the move that the finished search has chosen.
     fn decide(&mut self, mover: usize) -> Result<(), GameError> {
         let search = &mut self.searches[mover];
         let best = search.best();
@@ -180,7 +179,7 @@ impl<T: Judged> ArenaSlot<T> {
     }
 }
 
-/// A set in play: the finished games by the first player's seat, and the wins so far.
+/// A set that is being played: the finished games by the seat of the first player, and the wins so far.
 struct OpenSet {
     records: Vec<Option<GameRecord>>,
     wins: u32,
@@ -197,16 +196,17 @@ struct ArenaGames<T: Judged> {
     config: Config,
     settings: ArenaSettings,
     slots: Vec<ArenaSlot<T>>,
-    /// The next game to begin: set and first player's seat.
+    /// The next game to begin: its set, and the seat of the first player.
     next: (u32, u8),
-    /// Sets begun and not yet returned, the oldest first; and the number of the oldest.
+    /// The sets that were begun and not yet returned, the oldest first. `oldest` is the number of the first.
     open: std::collections::VecDeque<OpenSet>,
     oldest: u32,
     legal: Vec<Move>,
     aborted: u64,
 }
 
-/// After so many dropped sets a match ends: the evaluator is broken, and more games would fail as well.
+/// The number of dropped sets after which a match ends, because the evaluator is broken and more games would
+/// fail too.
 const ABORTED_MAX: u64 = 16;
 
 impl<T: Judged> ArenaGames<T> {
@@ -238,14 +238,14 @@ impl<T: Judged> ArenaGames<T> {
             self.open.push_back(OpenSet { records, wins: 0, dropped: false });
         }
         self.next = if first + 1 == self.config.seats { (set + 1, 0) } else { (set, first + 1) };
-        // The same seed for the whole set, hence the same opening.
+        // All games of a set have the same seed, and so the same opening.
         let mut mixed = Choices::new(self.settings.seed ^ u64::from(set).wrapping_mul(0xd134_2543_de82_ef95));
         let seed = mixed.next_u64();
         let mut choices = Choices::new(seed);
         let mut game = LiveGame::new(self.config, seed);
         let (least, most) = OPENING;
         let length = least + choices.below(most - least + 1);
-        // An error here meets the first choice as well, which reports it.
+        // The same error will occur at the first choice, which reports it.
         let _ = game.open(length, &mut choices);
         let searches = [(); 2].map(|()| Search::new(SearchSettings::default()));
         Some(ArenaSlot { game, searches, choices, set, first })
@@ -265,7 +265,7 @@ impl<T: Judged> ArenaGames<T> {
         }
     }
 
-    /// Takes note of a finished game.
+    /// Adds a finished game to its set.
     fn finish(&mut self, slot: ArenaSlot<T>, contestants: &[&mut Contestant; 2]) {
         let (set, first) = (slot.set, slot.first);
         let won = slot.game.winner() == Some(first);
@@ -278,7 +278,7 @@ impl<T: Judged> ArenaGames<T> {
         }
     }
 
-    /// Brings every game to its next question, beginning new ones as they end.
+    /// Plays every game until it needs an evaluation, and begins new games when some end.
     fn settle(&mut self, contestants: &[&mut Contestant; 2]) {
         let mut i = 0;
         loop {
@@ -297,7 +297,7 @@ impl<T: Judged> ArenaGames<T> {
                 Ok(false) => {
                     let slot = self.slots.swap_remove(i);
                     self.finish(slot, contestants);
-                    // Players that never ask would otherwise play the whole match in one step.
+                    // Two players that need no evaluation would otherwise play the whole match in one step.
                     if self.slots.is_empty() {
                         return;
                     }
@@ -326,7 +326,7 @@ impl<T: Judged> ArenaGames<T> {
             let mut evaluations = T::evaluator(evaluator).evaluate(&queries).into_iter();
             for i in indices {
                 let slot = &mut self.slots[i];
-                // Too few answers fail as an answer with too few logits does.
+                // A missing evaluation fails as one with too few logits does.
                 let answer = evaluations.next().unwrap_or_default();
                 let search = &mut slot.searches[who];
                 let result = search.answer(&answer).map_err(GameError::from);

@@ -1,7 +1,7 @@
 //! The evaluation of a candidate: against random play, against the champion, against the heuristic.
 //!
-//! Invariant: the cheap verdicts come first, and a candidate that has failed plays no further. Only games that count are
-//! returned.
+//! Invariant: the cheap stages come first, and a candidate that has failed plays no further games. Only games
+//! that count for the evidence are returned.
 
 use super::{
     arena::{Arena, ArenaSettings, Contestant, ModelPlayer},
@@ -14,36 +14,32 @@ use crate::{
 use cluster_state::{Evidence, Sprt, state_machine::EVIDENCE_GAMES_MIN};
 use rules::Config;
 
-/// What is evaluated how.
+/// What an evaluation needs besides the models.
 #[derive(Clone, Debug)]
 pub struct EvaluationJob {
-    /// Configuration of all games.
     pub config: Config,
-    /// Settings of the evaluation.
     pub settings: EvaluationConfig,
-    /// Games side by side.
+    /// The number of games at a time.
     pub parallel: usize,
-    /// Seed of the openings and of random play.
+    /// The seed of the openings and of random play.
     pub seed: u64,
-    /// The node that plays.
     pub node: u64,
 }
 
-/// Against whom the candidate plays, in this order.
+/// The opponents of the candidate, in the order in which it plays them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Uniformly random play.
+    /// A player that chooses uniformly among the legal moves.
     Random,
-    /// The champion.
     Champion,
-    /// The one-ply heuristic.
+    /// The heuristic that looks one step ahead.
     Heuristic,
-    /// The champion before, for a champion that is watched.
+    /// The previous champion, for a champion that is watched.
     Before,
 }
 
 impl Stage {
-    /// As people read it.
+    /// The stage in words, for logs and tables.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -55,35 +51,35 @@ impl Stage {
     }
 }
 
-/// How far a stage is.
+/// The progress of a stage.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EvaluationProgress {
-    /// The opponent.
     pub stage: Stage,
-    /// Games so far.
+    /// The number of games so far.
     pub games: u32,
-    /// Of these, won by the candidate.
+    /// How many of them the candidate won.
     pub wins: u32,
-    /// Games of the stage at most.
+    /// The most games of the stage.
     pub games_max: u32,
     /// The Elo difference so far.
     pub elo: Elo,
 }
 
-/// What the evaluation found.
+/// The result of an evaluation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EvaluationResult {
-    /// The evidence, without the segments that will hold the games. A rate is 0 where its games were not played.
+    /// The evidence, without the segments that will hold the games. A rate is 0 where its games were not
+    /// played.
     pub evidence: Evidence,
-    /// The games it rests on.
+    /// The games from which the evidence follows.
     pub games: Vec<GameRecord>,
 }
 
-/// Games of one round in which a champion is watched.
+/// The number of games of one round in which a champion is watched.
 pub const WATCH_GAMES: u32 = 50;
 
-/// Plays one round of the champion against the one before it; none if cancelled. The evidence has the sums alone: the
-/// verdict is on those of all rounds.
+/// Plays one round of the champion against the previous one; none if cancelled. The evidence has only the
+/// sums, because the verdict is about those of all rounds.
 pub fn watch(
     job: &EvaluationJob,
     champion: ModelPlayer,
@@ -113,7 +109,7 @@ pub fn watch(
     Some(EvaluationResult { evidence, games: run.games })
 }
 
-/// Plays until the verdict; none if cancelled.
+/// Plays the stages of an evaluation until the verdict; none if cancelled.
 pub fn evaluate(
     job: &EvaluationJob,
     candidate: ModelPlayer,
@@ -174,7 +170,7 @@ struct EvaluationRun<'a> {
 }
 
 impl EvaluationRun<'_> {
-    /// Plays one opponent until `done` or all games are played; none if cancelled.
+    /// Plays one opponent until `done` says so or all games are played; none if cancelled.
     fn stage(
         &mut self,
         stage: Stage,

@@ -1,4 +1,4 @@
-//! A game that is being played and becomes a record.
+//! A game while it is played, until it becomes a record.
 //!
 //! Invariant: only a finished game is recorded, and every step of the record was a legal move.
 
@@ -12,7 +12,7 @@ use crate::{
 };
 use rules::{Config, Move, Options, RULES_VERSION, State, Topology, Victory, playout::Choices};
 
-/// Why a game cannot go on. It is never recorded.
+/// Why a game cannot go on. Such a game is never recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum GameError {
     #[error(transparent)]
@@ -21,7 +21,8 @@ pub(super) enum GameError {
     TooLong,
 }
 
-/// How games are played here: victories are tested after every step, and two seats have the pie rule.
+/// The options of all games that a node plays: the winner is tested after every step, and two seats have the
+/// pie rule.
 pub(crate) fn options(config: Config) -> Options {
     Options { swap: config.seats == 2, victory: Victory::EveryMove }
 }
@@ -48,7 +49,8 @@ impl<T: Topology> LiveGame<T> {
         Ok(())
     }
 
-    /// Plays single legal moves. `legal` then holds those of the next choice; none when the game is over.
+    /// Plays single legal moves. `legal` then holds the moves of the next choice, and none if the game is
+    /// over.
     pub(super) fn settle(&mut self, legal: &mut Vec<Move>) -> Result<(), GameError> {
         loop {
             self.state.legal(legal);
@@ -61,7 +63,8 @@ impl<T: Topology> LiveGame<T> {
         }
     }
 
-    /// Plays up to `choices_max` uniformly random choices, but never to the end of the game and never the pie rule.
+    /// Plays up to `choices_max` uniformly random choices, but never to the end of the game and never the pie
+    /// rule.
     pub(super) fn open(&mut self, choices_max: usize, choices: &mut Choices) -> Result<(), GameError> {
         let mut legal = Vec::new();
         for _ in 0..choices_max {
@@ -81,7 +84,8 @@ impl<T: Topology> LiveGame<T> {
         Ok(())
     }
 
-    /// Notes that the next move was searched for; `policy` teaches, nothing teaches the value only.
+    /// Records that the next move was searched. `policy` will teach the policy; an empty one teaches only the
+    /// value.
     pub(super) fn decided(&mut self, policy: &[f32]) {
         let policy = if policy.len() > POLICY_MAX { &[] } else { policy };
         let weights = policy.iter().enumerate().map(|(i, &p)| (i as u16, (p * f32::from(u16::MAX)) as u16));
@@ -89,7 +93,7 @@ impl<T: Topology> LiveGame<T> {
         self.decisions.push(Decision { ply: self.moves.len() as u32, policy });
     }
 
-    /// The person who won, once the game is over: person `i` began behind seat `i`.
+    /// The person who won, if the game is over. Person `i` began behind seat `i`.
     pub(super) fn winner(&self) -> Option<u8> {
         self.state.outcome().map(|outcome| person(&self.state, outcome.winner))
     }
@@ -115,7 +119,7 @@ impl<T: Topology> LiveGame<T> {
     }
 }
 
-/// The person behind a seat now.
+/// The person who sits behind a seat now.
 pub(super) fn person<T: Topology>(state: &State<T>, seat: u8) -> u8 {
     if state.swapped() { 1 - seat } else { seat }
 }

@@ -1,4 +1,10 @@
 //! What a node learns with: self-play, the replay window, training runs, matches and their statistics.
+//!
+//! Invariant: nothing here knows the cluster. Each part takes models and settings and gives games, models or
+//! evidence.
+//!
+//! Reading order: `game`, `selfplay` and `waves` (games to learn from), `window` (the newest positions),
+//! `train` (a run), `arena`, `sprt` and `evaluation` (which model is stronger).
 
 pub mod arena;
 pub mod evaluation;
@@ -14,10 +20,10 @@ pub use window::{ReplayWindow, WindowError};
 use kernels::{Architecture, Checkpoint};
 use rules::Config;
 
-/// Seed of the untrained networks: every node makes the same.
+/// The seed of the untrained networks, so that every node makes the same ones.
 const SEED: u64 = 0;
 
-/// Champion 0 of a configuration, encoded: the same bytes on every machine.
+/// The encoded champion 0 of a configuration. It is the same bytes on every machine.
 #[must_use]
 pub fn seeded(config: Config) -> Vec<u8> {
     Checkpoint::seeded(config, Architecture::small(config.board), SEED).to_bytes()

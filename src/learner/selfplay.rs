@@ -1,7 +1,7 @@
-//! Games of a model against itself, many side by side so that the network sees batches.
+//! Games of a model against itself. Many are played at the same time, so that the network gets batches.
 //!
-//! Invariant: a game is played by one model from its first move to its last, and a game that meets an error is
-//! dropped, never recorded.
+//! Invariant: one model plays a game from its first move to its last, and a game in which an error occurs is
+//! dropped and never recorded.
 
 use super::game::{GameError, LiveGame};
 use crate::{
@@ -12,18 +12,20 @@ use kernels::Query;
 use rules::{Config, Move, playout::Choices, with_board};
 use wire::Hash;
 
-/// Share of decisions that are searched in full and train the policy; the others are searched with a quarter of the
-/// simulations and train the value only (playout cap randomisation, *Wu 2019, Accelerating self-play learning in
-/// Go*).
+/// The share of decisions that are searched with all simulations and train the policy. The others are
+/// searched with a quarter of them and train only the value (playout cap randomisation, *Wu 2019,
+/// Accelerating self-play learning in Go*).
 pub(super) const FULL_SHARE: f32 = 0.25;
-/// This many decisions of a game, or up to one less than the spread more, are drawn from the improved policy.
+/// How many decisions of a game are drawn from the improved policy: [`SAMPLED`], and a random number below
+/// [`SAMPLED_SPREAD`] more.
 pub(super) const SAMPLED: usize = 8;
 pub(super) const SAMPLED_SPREAD: usize = 3;
-/// Share of games that open with random moves, and at most how many choices.
+/// The share of games that open with random moves; [`RANDOM_MAX`] is the most choices of such an opening.
 pub(super) const RANDOM_SHARE: f32 = 0.075;
 pub(super) const RANDOM_MAX: usize = 12;
 
-/// What a quick search gets of the simulations: a quarter, at least two, and no more than there are.
+/// The number of simulations of a quick search: a quarter of them, at least two, and never more than there
+/// are.
 pub(super) fn quick(simulations: u32) -> u32 {
     (simulations / 4).max(2).min(simulations)
 }
@@ -33,7 +35,7 @@ pub struct Selfplay {
     games: Box<dyn AnySelfplay>,
 }
 
-/// [`SelfplayGames`] of any board.
+/// [`SelfplayGames`] without its type parameter.
 trait AnySelfplay: Send {
     fn set_model(&mut self, model: LoadedModel);
     fn set_exploration(&mut self, exploration: f32);
@@ -43,7 +45,8 @@ trait AnySelfplay: Send {
 }
 
 impl Selfplay {
-    /// Self-play of so many games side by side, that has no model yet. Its games follow from the seed and the evaluators.
+    /// Self-play of `parallel` games at a time that has no model yet. Its games follow from the seed and the
+    /// evaluators.
     #[must_use]
     pub fn new(config: Config, parallel: usize, seed: u64, node: u64) -> Self {
         let parallel = parallel.max(1);
@@ -52,30 +55,31 @@ impl Selfplay {
         Self { games }
     }
 
-    /// Games that start from now on are played by this model. Those in flight go on with theirs.
+    /// Sets the model of the games that start from now on. Games that were begun go on with theirs.
     pub fn set_model(&mut self, hash: Hash, evaluator: Box<dyn AnyEvaluator>, simulations: u32) {
         self.games.set_model(LoadedModel { hash, evaluator, simulations });
     }
 
-    /// Games that start from now on explore this much: a factor of the search's noise and of the temperature at which the
-    /// first decisions are drawn. 1 until told otherwise.
+    /// Sets how much the games that start from now on explore: a factor of the search's noise and of the
+    /// temperature at which the first decisions are drawn. It is 1 at first.
     pub fn set_exploration(&mut self, exploration: f32) {
         self.games.set_exploration(exploration);
     }
 
-    /// Advances every game by one evaluation and returns those that ended; none without a model.
+    /// Advances every game by one evaluation and returns the games that ended. Without a model there are
+    /// none.
     #[must_use]
     pub fn step(&mut self) -> Vec<GameRecord> {
         self.games.step()
     }
 
-    /// Games dropped because of an error.
+    /// The number of games that were dropped because of an error.
     #[must_use]
     pub fn aborted(&self) -> u64 {
         self.games.aborted()
     }
 
-    /// The models of the games in flight, the newest last.
+    /// The models of the games that are being played, the newest last.
     #[must_use]
     pub fn models(&self) -> Vec<Hash> {
         self.games.models()
@@ -94,10 +98,10 @@ struct SelfplaySlot<T: Judged> {
     choices: Choices,
     model: Hash,
     simulations: u32,
-    /// Decisions still drawn from the policy.
+    /// How many more decisions are drawn from the policy.
     sampled: usize,
     exploration: f32,
-    /// Whether the running search is a full one.
+    /// Whether the search that is running has all simulations.
     full: bool,
 }
 
@@ -106,10 +110,10 @@ struct SelfplayGames<T: Judged> {
     parallel: usize,
     node: u64,
     seeds: Choices,
-    /// The last is that of new games.
+    /// The models in use; the last one plays new games.
     models: Vec<LoadedModel>,
     slots: Vec<SelfplaySlot<T>>,
-    /// Of new games.
+    /// How much new games explore.
     exploration: f32,
     legal: Vec<Move>,
     aborted: u64,
@@ -130,7 +134,7 @@ impl<T: Judged> SelfplayGames<T> {
         }
     }
 
-    /// Starts a game in a slot, or in a new one, and brings it to its first question.
+    /// Starts a game in a slot, or in a new slot, with its random opening if it has one.
     fn restart(&mut self, slot: Option<usize>) {
         let Some(model) = self.models.last() else { return };
         let seed = self.seeds.next_u64();
@@ -159,13 +163,13 @@ impl<T: Judged> SelfplayGames<T> {
         slot.exploration = self.exploration;
         slot.search.set_noise_scale(self.exploration);
         slot.choices = choices;
-        // An error here meets the search as well, which reports it.
+        // The same error will occur in the search, which reports it.
         let _ = slot.game.open(opening, &mut slot.choices);
     }
 
-    /// Brings a game to the next question for its model, starting new games as they end.
+    /// Plays a game until it needs an evaluation. When the game ends, it is recorded and a new one starts.
     fn settle(&mut self, i: usize, done: &mut Vec<GameRecord>) {
-        // A game that fails without ever asking is not started over and over within one step.
+        // The loop is bounded, because games may fail again and again before they need an evaluation.
         for _ in 0..2 {
             let slot = &mut self.slots[i];
             match slot.settle(&mut self.legal) {
@@ -190,7 +194,7 @@ impl<T: Judged> SelfplayGames<T> {
 }
 
 impl<T: Judged> SelfplaySlot<T> {
-    /// Plays until the search asks; false once the game is over.
+    /// Plays until the search needs an evaluation. The result is false if the game is over.
     fn settle(&mut self, legal: &mut Vec<Move>) -> Result<bool, GameError> {
         while self.search.query().is_none() {
             self.game.settle(legal)?;
@@ -207,7 +211,7 @@ impl<T: Judged> SelfplaySlot<T> {
         Ok(true)
     }
 
-    /// Plays what the finished search found.
+    /// Plays the move that the finished search has chosen.
     fn decide(&mut self) -> Result<(), GameError> {
         let best = self.search.best();
         let policy = self.search.policy();
@@ -260,7 +264,7 @@ impl<T: Judged> AnySelfplay for SelfplayGames<T> {
             answered.extend(indices.into_iter().map(|i| (i, Ok(()))));
             for (i, result) in &mut answered[first..] {
                 let slot = &mut self.slots[*i];
-                // Too few answers fail as an answer with too few logits does.
+                // A missing evaluation fails as one with too few logits does.
                 *result = slot.search.answer(&evaluations.next().unwrap_or_default());
             }
         }
@@ -282,7 +286,7 @@ impl<T: Judged> AnySelfplay for SelfplayGames<T> {
 }
 
 impl<T: Judged> SelfplayGames<T> {
-    /// Goes on after an answer.
+    /// Goes on with a game after its evaluation.
     fn resume(&mut self, i: usize, result: Result<(), SearchError>, done: &mut Vec<GameRecord>) {
         if self.slots[i].search.query().is_some() {
             return;

@@ -1,22 +1,22 @@
-//! Is the candidate stronger: the sequential test, the Elo difference with its error, and intervals.
+//! Whether a candidate is stronger: the sequential test, the Elo difference with its error, and intervals.
 //!
-//! Invariant: the unit is the set of games that share an opening, one per seat of the candidate (a pair with two seats).
-//! Games of a set are not independent, sets are.
+//! Invariant: the unit of all statistics is the set of games that share an opening, one for each seat of the
+//! candidate (a pair with two seats), because the games of a set are not independent and sets are.
 
 use cluster_state::Sprt;
 
-/// The test's hypotheses and risks.
+/// The hypotheses and risks of the sequential test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SprtSettings {
-    /// Elo difference of the null hypothesis.
+    /// The Elo difference of the null hypothesis.
     pub elo0: f64,
-    /// Elo difference of the alternative.
+    /// The Elo difference of the alternative.
     pub elo1: f64,
-    /// Risk of accepting under the null hypothesis.
+    /// The risk of accepting under the null hypothesis.
     pub alpha: f64,
-    /// Risk of rejecting under the alternative.
+    /// The risk of rejecting under the alternative.
     pub beta: f64,
-    /// Games after which the test ends without a verdict.
+    /// The number of games after which the test ends without a verdict.
     pub games_max: u32,
 }
 
@@ -26,7 +26,7 @@ impl Default for SprtSettings {
     }
 }
 
-/// Score that an Elo difference means against `seats - 1` equal opponents, by the Bradley-Terry model.
+/// The score that an Elo difference means against `seats - 1` equal opponents, by the Bradley-Terry model.
 #[must_use]
 pub fn expected_score(elo: f64, seats: u8) -> f64 {
     1.0 / (1.0 + f64::from(seats - 1) * 10f64.powf(-elo / 400.0))
@@ -38,7 +38,8 @@ pub fn elo_of_score(score: f64, seats: u8) -> f64 {
     -400.0 * ((1.0 / score - 1.0) / f64::from(seats - 1)).log10()
 }
 
-/// The verdict of Wald's sequential test on a log-likelihood ratio, once there is one: whether the alternative holds.
+/// The verdict of Wald's sequential test on a log-likelihood ratio, if there is one yet: whether the
+/// alternative holds.
 #[must_use]
 pub fn wald(llr: f64, alpha: f64, beta: f64) -> Option<bool> {
     if llr >= ((1.0 - beta) / alpha).ln() {
@@ -50,9 +51,9 @@ pub fn wald(llr: f64, alpha: f64, beta: f64) -> Option<bool> {
     }
 }
 
-/// Log-likelihood ratio of two Elo differences after games that were counted one by one, each won with the score that
-/// its difference means. Of games in sets only the sums are needed: those of a set vary less together than apart, so the
-/// test errs on the safe side.
+/// The log-likelihood ratio of two Elo differences, for games that are counted one by one, each won with the
+/// score that the difference means. For games in sets it needs only the sums. The games of a set vary less
+/// together than alone, so the test errs on the safe side.
 #[must_use]
 pub fn llr_of_games(wins: u64, games: u64, seats: u8, elo0: f64, elo1: f64) -> f64 {
     let [p0, p1] = [elo0, elo1].map(|elo| expected_score(elo, seats));
@@ -60,7 +61,8 @@ pub fn llr_of_games(wins: u64, games: u64, seats: u8, elo0: f64, elo1: f64) -> f
     wins as f64 * (p1 / p0).ln() + others as f64 * ((1.0 - p1) / (1.0 - p0)).ln()
 }
 
-/// The Elo difference that games show; one game shared evenly is added, which keeps it finite.
+/// The Elo difference that games show. One game that is shared evenly is added, which keeps the result
+/// finite.
 #[must_use]
 pub fn elo_of_games(wins: u64, games: u64, seats: u8) -> f64 {
     elo_of_score((wins as f64 + 1.0 / f64::from(seats)) / (games as f64 + 1.0), seats)
@@ -69,74 +71,67 @@ pub fn elo_of_games(wins: u64, games: u64, seats: u8) -> f64 {
 /// An Elo difference and its standard error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Elo {
-    /// The difference.
     pub delta: f64,
-    /// Its standard error.
     pub error: f64,
 }
 
-/// The score of a player, set by set.
+/// The score of a player over sets of games.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sets {
     seats: u8,
     sets: u32,
     wins: u32,
-    /// Sum of the squared wins of each set.
+    /// The sum of the squared wins of each set.
     squares: u64,
 }
 
-/// Sets that the variance is believed to have seen before the first: a run of equal sets proves no certainty.
+/// The number of sets that the variance counts as seen before the first, because a run of equal sets proves
+/// no certainty.
 const PRIOR_SETS: f64 = 16.0;
 
 impl Sets {
-    /// No game yet.
-    ///
-    /// # Panics
-    /// Unless there are 2 to 4 seats.
+    /// The score before the first game. It panics unless there are 2 to 4 seats.
     #[must_use]
     pub fn new(seats: u8) -> Self {
         assert!((2..=4).contains(&seats), "{seats} seats");
         Self { seats, sets: 0, wins: 0, squares: 0 }
     }
 
-    /// Adds a set of `seats` games, of which the player won so many.
+    /// Adds a set of `seats` games, of which the player won `wins`.
     pub fn add(&mut self, wins: u32) {
         self.sets += 1;
         self.wins += wins;
         self.squares += u64::from(wins).pow(2);
     }
 
-    /// Number of sets.
     #[must_use]
     pub fn sets(&self) -> u32 {
         self.sets
     }
 
-    /// Number of games.
     #[must_use]
     pub fn games(&self) -> u32 {
         self.sets * u32::from(self.seats)
     }
 
-    /// Number of games won.
     #[must_use]
     pub fn wins(&self) -> u32 {
         self.wins
     }
 
-    /// Number of games lost.
     #[must_use]
     pub fn losses(&self) -> u32 {
         self.games() - self.wins
     }
 
-    /// Share of games won; 0 before the first.
+    /// The share of games won; 0 before the first game.
     #[must_use]
     pub fn score(&self) -> f64 {
         f64::from(self.wins) / f64::from(self.games().max(1))
     }
 
-    /// Variance of the score of one set, between what was seen and that of independent games of equal players.
+    /// The variance of the score of one set, between what was seen and that of independent games of equal
+    /// players.
     fn variance(&self) -> f64 {
         let (n, seats) = (f64::from(self.sets), f64::from(self.seats));
         let even = 1.0 / seats;
@@ -145,7 +140,7 @@ impl Sets {
         (spread.max(0.0) + PRIOR_SETS * prior) / (n + PRIOR_SETS)
     }
 
-    /// The Elo difference to the opponents. One game shared evenly is added, which keeps it finite.
+    /// The Elo difference to the opponents, as [`elo_of_games`] has it, with its standard error.
     #[must_use]
     pub fn elo(&self) -> Elo {
         let delta = elo_of_games(u64::from(self.wins), u64::from(self.games()), self.seats);
@@ -155,15 +150,15 @@ impl Sets {
         Elo { delta, error: error * slope }
     }
 
-    /// Log-likelihood ratio of the two hypotheses, for scores that are normal around their mean (the generalised
-    /// test of *Van den Bergh 2019, Comments on normalized Elo and the GSPRT*).
+    /// The log-likelihood ratio of the two hypotheses, for scores that are normal around their mean (the
+    /// generalised test of *Van den Bergh 2019, Comments on normalized Elo and the GSPRT*).
     #[must_use]
     pub fn llr(&self, settings: &SprtSettings) -> f64 {
         let [s0, s1] = [settings.elo0, settings.elo1].map(|elo| expected_score(elo, self.seats));
         f64::from(self.sets) * (s1 - s0) * (2.0 * self.score() - s0 - s1) / (2.0 * self.variance())
     }
 
-    /// The verdict, once there is one.
+    /// The verdict, if there is one yet.
     #[must_use]
     pub fn sprt(&self, settings: &SprtSettings) -> Option<Sprt> {
         let enough = self.games() >= cluster_state::state_machine::EVIDENCE_GAMES_MIN;
@@ -177,7 +172,8 @@ impl Sets {
     }
 }
 
-/// Where the true share lies with 95 % confidence (*Wilson 1927*); everything without a game.
+/// The interval in which the true share lies with 95 % confidence (*Wilson 1927*); all of 0..1 without a
+/// game.
 #[must_use]
 pub fn wilson(wins: u32, games: u32) -> (f64, f64) {
     if games == 0 {

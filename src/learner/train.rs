@@ -1,8 +1,9 @@
-//! One training run: a parent and the replay window in, a child out. On the calling thread, which the caller gives a
-//! low priority, or on a card that it waits for.
+//! One training run: it makes a child from a parent and the replay window. It computes on the calling thread,
+//! which the caller gives a low priority, or on a card for which it waits.
 //!
-//! Invariant: without a time limit that binds, the child's bytes follow from parent, window, settings, seed and backend.
-//! With one, the run is shortened as a whole, so that the learning rate still comes down at its end.
+//! Invariant: if the time limit does not bind, the child's bytes follow from parent, window, settings, seed
+//! and backend. If it binds, the run is shortened as a whole, so that the learning rate still falls to its
+//! end.
 
 use crate::{config::TrainingConfig, learner::window::ReplayWindow};
 use kernels::{
@@ -13,88 +14,89 @@ use rules::playout::Choices;
 use std::time::{Duration, Instant};
 use wire::Hash;
 
-/// Positions set aside that a run is measured on, at most.
+/// The most positions set aside on which a run is measured.
 const VALIDATION_MAX: usize = 4096;
-/// Steps after which the speed is known well enough to plan with.
+/// The number of steps after which the speed is known well enough to plan with it.
 const STEPS_TO_PLAN: u64 = 8;
-/// Share of the time limit that the steps may take; the rest is for validation.
+/// `progress` is called after this many steps, with their mean loss.
+const PROGRESS_STEPS: u64 = 16;
+/// The share of the time limit that the steps may take. The rest is for validation.
 const STEPS_SHARE: f64 = 0.95;
 
-/// What a run is given.
+/// What a run needs besides the window.
 #[derive(Clone, Copy)]
 pub struct TrainingJob<'a> {
-    /// The parent's bytes.
+    /// The encoded parent.
     pub parent: &'a [u8],
-    /// Batch, reuse, rate and time limit.
+    /// The batch size, the reuse, the learning rate and the time limit.
     pub settings: &'a TrainingConfig,
-    /// Positions in the window that no run has used: the run makes `new_positions * reuse / batch` steps.
+    /// The number of positions in the window that no run has used. The run makes `new_positions * reuse /
+    /// batch` steps.
     pub new_positions: usize,
-    /// How much of the data is in the window, as the child's header will say.
+    /// How much of the data is in the window; the child's header says the same.
     pub data_index: u64,
-    /// Decides order and symmetries.
+    /// The seed of the order of positions and of their symmetries.
     pub seed: u64,
 }
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RunProgress {
-    /// Passes over the window.
+    /// The number of complete passes over the window.
     pub epochs_completed: u32,
-    /// Passes planned, at least one.
+    /// The number of planned passes, at least one.
     pub total_epochs: u32,
-    /// Steps done.
+    /// The number of steps done.
     pub steps: u64,
-    /// Steps planned now; fewer than at first where the time limit binds.
+    /// The number of steps planned now. It is smaller than at first if the time limit binds.
     pub total_steps: u64,
-    /// Training loss of the latest steps.
+    /// The mean training loss of the latest steps.
     pub loss: Loss,
 }
 
-/// What a run has made.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct TrainingResult {
-    /// The child, encoded.
+    /// The encoded child.
     pub bytes: Vec<u8>,
-    /// The content hash of the bytes.
+    /// The hash of the encoded child.
     pub hash: Hash,
-    /// The child's header.
     pub header: CheckpointHeader,
-    /// Training loss of the last tenth of the steps.
+    /// The mean training loss of the last tenth of the steps.
     pub final_loss: Loss,
-    /// Loss of the averaged weights on games set aside; none if there are none.
+    /// The loss of the averaged weights on games set aside; none if there are no such games.
     pub validation: Option<Loss>,
-    /// Positions trained on, each as often as it was used.
+    /// The number of positions that were used, each counted as often as it was used.
     pub samples: u64,
-    /// Passes over the window, the last one perhaps partial.
+    /// The number of passes over the window, of which the last may be partial.
     pub epochs: u32,
-    /// Wall-clock time.
     pub elapsed: Duration,
-    /// Whether the time limit has shortened the run.
+    /// Whether the time limit shortened the run.
     pub shortened: bool,
 }
 
-/// Why a run made nothing.
+/// Why a run made no child.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainingError {
     /// The parent cannot be used.
     #[error("cannot use the parent")]
     Parent(#[from] CheckpointError),
-    /// Nothing to learn from.
+    /// The window has no positions for training.
     #[error("the window has no positions for training")]
     Empty,
     /// The caller asked to stop.
     #[error("cancelled after {steps} steps")]
     Cancelled {
-        /// Steps done and thrown away.
+        /// The number of steps that were done and thrown away.
         steps: u64,
     },
-    /// Training has diverged.
+    /// A loss is not finite.
     #[error("training has diverged")]
     Diverged(#[from] NotFinite),
-    /// The averaged weights, or what training would go on from, are not finite.
+    /// The averaged weights, or the state of the optimizer, are not finite.
     #[error("training has left weights that are not finite")]
     Weights,
-    /// The card failed. The CPU does not.
+    /// The card failed. The CPU never fails.
     #[error("the device has failed")]
     Device(#[from] DeviceError),
 }
@@ -108,7 +110,7 @@ impl From<kernels::TrainError> for TrainingError {
     }
 }
 
-/// Walks through the positions in random order, again and again.
+/// Gives the positions in random order, again and again.
 struct Shuffled {
     order: Vec<u32>,
     next: usize,
@@ -131,7 +133,7 @@ impl Shuffled {
     }
 }
 
-/// Means over the latest steps.
+/// The losses of all steps so far.
 #[derive(Default)]
 struct Recent {
     losses: Vec<Loss>,
@@ -146,10 +148,8 @@ impl Recent {
     }
 }
 
-/// Trains as [`run`] does, and should the backend fail, from the beginning again on the CPU; `failed` hears why first.
-///
-/// # Errors
-/// [`TrainingError`], but that of a device.
+/// Trains as [`run`] does. If the backend fails, it calls `failed` and trains from the beginning on the CPU,
+/// so the error is never [`TrainingError::Device`].
 pub fn run_or_on_the_cpu(
     backend: &impl Backend,
     window: &mut ReplayWindow,
@@ -167,10 +167,62 @@ pub fn run_or_on_the_cpu(
     }
 }
 
-/// Trains. `progress` is told about every few steps; `cancelled` is asked before each.
-///
-/// # Errors
-/// [`TrainingError`]; nothing of a failed run is kept.
+/// The steps of a run: how many are done, how many are planned, and how many the time limit still allows.
+struct Plan {
+    batch_size: usize,
+    positions: usize,
+    began: Instant,
+    /// The time for all steps, in seconds.
+    limit: f64,
+    steps: u64,
+    planned: u64,
+    /// As many as planned, or fewer if the time limit binds.
+    total: u64,
+}
+
+impl Plan {
+    fn new(job: &TrainingJob<'_>, positions: usize) -> Self {
+        let batch_size = job.settings.batch.max(1);
+        let wanted = (job.new_positions as f64 * f64::from(job.settings.reuse) / batch_size as f64).ceil();
+        let planned = (wanted as u64).max(1);
+        let limit = job.settings.seconds_max as f64 * STEPS_SHARE;
+        Self { batch_size, positions, began: Instant::now(), limit, steps: 0, planned, total: planned }
+    }
+
+    /// Counts a step, and shortens the run if the time limit binds.
+    fn count_step(&mut self) {
+        self.steps += 1;
+        if self.steps >= STEPS_TO_PLAN.min(self.planned) {
+            let affordable = (self.steps as f64 / self.began.elapsed().as_secs_f64() * self.limit) as u64;
+            self.total = self.planned.min(affordable.max(self.steps));
+        }
+    }
+
+    /// The number of positions that were used.
+    fn samples(&self) -> u64 {
+        self.steps * self.batch_size as u64
+    }
+
+    /// The number of passes over the window that `steps` begin.
+    fn epochs(&self, steps: u64) -> u32 {
+        (steps * self.batch_size as u64).div_ceil(self.positions as u64).max(1) as u32
+    }
+
+    fn progress(&self, loss: Loss) -> RunProgress {
+        let done = self.samples() / self.positions as u64;
+        let total_epochs = self.epochs(self.total);
+        RunProgress {
+            epochs_completed: if self.steps == self.total { total_epochs } else { done as u32 },
+            total_epochs,
+            steps: self.steps,
+            total_steps: self.total,
+            loss,
+        }
+    }
+}
+
+/// Trains. `progress` is called every few steps, and `cancelled` before each step. Nothing of a failed run is
+/// kept.
 pub fn run(
     backend: &impl Backend,
     window: &mut ReplayWindow,
@@ -178,51 +230,34 @@ pub fn run(
     cancelled: &dyn Fn() -> bool,
     progress: &mut dyn FnMut(RunProgress),
 ) -> Result<TrainingResult, TrainingError> {
-    let began = Instant::now();
-    let parent = Checkpoint::for_config(job.parent, window.config())?;
     let positions = window.training();
+    let mut plan = Plan::new(&job, positions);
+    let parent = Checkpoint::for_config(job.parent, window.config())?;
     if positions == 0 {
         return Err(TrainingError::Empty);
     }
-    let batch_size = job.settings.batch.max(1);
-    let wanted = (job.new_positions as f64 * f64::from(job.settings.reuse) / batch_size as f64).ceil();
-    let planned = (wanted as u64).max(1);
-    let epochs_of = |steps: u64| (steps * batch_size as u64).div_ceil(positions as u64).max(1) as u32;
     let optimizer = Optimizer { learning_rate: job.settings.learning_rate, ..Optimizer::default() };
-    let mut trainer = backend.trainer(&parent, window.board(), optimizer, batch_size)?;
+    let mut trainer = backend.trainer(&parent, window.board(), optimizer, plan.batch_size)?;
+    let mut batch = backend.batch(window.board());
     let mut choices = Choices::new(job.seed);
     let mut order = Shuffled::new(positions);
-    let mut batch = backend.batch(window.board());
     let mut recent = Recent::default();
-    let limit = job.settings.seconds_max as f64 * STEPS_SHARE;
-    let (mut steps, mut total) = (0u64, planned);
-    while steps < total {
+    while plan.steps < plan.total {
         if cancelled() {
-            return Err(TrainingError::Cancelled { steps });
+            return Err(TrainingError::Cancelled { steps: plan.steps });
         }
         batch.clear();
-        for _ in 0..batch_size {
+        for _ in 0..plan.batch_size {
             let index = order.next(&mut choices);
             window.push_training(&mut batch, index, &mut choices);
         }
-        recent.losses.push(trainer.step(&batch, steps, total)?);
-        steps += 1;
-        if steps >= STEPS_TO_PLAN.min(planned) {
-            let affordable = (steps as f64 / began.elapsed().as_secs_f64() * limit) as u64;
-            total = planned.min(affordable.max(steps));
-        }
-        if steps % 16 == 0 || steps == total {
-            let done = steps * batch_size as u64 / positions as u64;
-            progress(RunProgress {
-                epochs_completed: if steps == total { epochs_of(total) } else { done as u32 },
-                total_epochs: epochs_of(total),
-                steps,
-                total_steps: total,
-                loss: recent.mean(16),
-            });
+        recent.losses.push(trainer.step(&batch, plan.steps, plan.total)?);
+        plan.count_step();
+        if plan.steps.is_multiple_of(PROGRESS_STEPS) || plan.steps == plan.total {
+            progress(plan.progress(recent.mean(PROGRESS_STEPS as usize)));
         }
     }
-    let validation = validate(window, &mut *trainer, &mut batch, batch_size)?;
+    let validation = validate(window, &mut *trainer, &mut batch, plan.batch_size)?;
     let hash = Hash::of(job.parent);
     let child =
         Checkpoint::trained(&*trainer, &parent, hash, job.data_index)?.ok_or(TrainingError::Weights)?;
@@ -231,16 +266,16 @@ pub fn run(
         hash: Hash::of(&bytes),
         bytes,
         header: child.header,
-        final_loss: recent.mean(steps.div_ceil(10) as usize),
+        final_loss: recent.mean(plan.steps.div_ceil(10) as usize),
         validation,
-        samples: steps * batch_size as u64,
-        epochs: epochs_of(steps),
-        elapsed: began.elapsed(),
-        shortened: total < planned,
+        samples: plan.samples(),
+        epochs: plan.epochs(plan.steps),
+        elapsed: plan.began.elapsed(),
+        shortened: plan.total < plan.planned,
     })
 }
 
-/// The loss on positions spread evenly over all that are set aside.
+/// The loss on positions that are spread evenly over all that are set aside.
 fn validate(
     window: &mut ReplayWindow,
     trainer: &mut dyn Train,

@@ -1,7 +1,7 @@
-//! Games of models against themselves with the search on a card, as the same records that [`super::selfplay`] makes.
+//! Self-play with the search on a card. It makes the same records as [`super::selfplay`].
 //!
-//! Invariant: a game is played by one model from its first move to its last, and one that is no valid game by the rules
-//! of this host is dropped, never recorded. A card that makes many such games has failed.
+//! Invariant: one model plays a game from its first move to its last. A game that is not valid by the rules
+//! of this host is dropped and never recorded, and a card that makes many such games counts as failed.
 
 use super::{
     game::options,
@@ -17,22 +17,25 @@ use rules::{Config, RULES_VERSION, playout::Choices};
 use std::sync::Arc;
 use wire::Hash;
 
-/// Evaluations of every game between two looks at what has ended: fewer than a game takes.
+/// How many evaluations every game makes before the host looks which games have ended: fewer than a game
+/// needs.
 const EVALUATIONS: u32 = 64;
-/// Games side by side at the least; a card that has no memory for so many is left to other work.
+/// The least number of games at a time. A card that has no memory for so many does other work.
 const SLOTS_MIN: usize = 16;
-/// Of so many games and more, the share of those that were dropped at which a card is not to be trusted.
+/// The number of games after which a card is judged by the share of those that were dropped.
 const JUDGED: u64 = 256;
+/// The share of dropped games above which a card counts as failed.
 const DROPPED_SHARE: f64 = 0.05;
 
-/// Games side by side on a card unless told otherwise, for boards of up to 64 cells and for others: about four boards for
-/// each of an H200's processors and kernel in flight, and a few GB. Reasoned, not measured.
+/// The number of games at a time on a card, unless the settings name another. For boards of up to 64 cells it
+/// is about four boards for each processor of an H200 and each kernel in flight; it takes a few GB. The
+/// numbers are reasoned, not measured.
 #[must_use]
 pub fn slots(config: Config) -> usize {
     if config.board.cells() <= 64 { 4096 } else { 1024 }
 }
 
-/// Begins games on a card; [`kernels::CudaBackend::waves`] does.
+/// A function that begins games on a card, as [`kernels::CudaBackend::waves`] does.
 pub type BeginWaves =
     dyn Fn(Config, &Network, WaveSettings) -> Result<Box<dyn PlayWaves>, DeviceError> + Send + Sync;
 
@@ -43,22 +46,22 @@ pub struct WaveSelfplay {
     node: u64,
     seeds: Choices,
     begin: Arc<BeginWaves>,
-    /// The last is that of new games.
-    tables: Vec<ModelWaves>,
+    /// The games by model; those of the last model start new games.
+    models: Vec<ModelWaves>,
     recorded: u64,
     aborted: u64,
-    /// Why a table failed after others had given records, which were returned first.
+    /// An error that occurred after other games had given records. The records were returned first.
     failed: Option<DeviceError>,
 }
 
 struct ModelWaves {
     model: Hash,
     waves: Box<dyn PlayWaves>,
-    /// Games that the card has dropped so far.
+    /// The number of games that the card has dropped so far.
     dropped: u64,
 }
 
-/// The settings of [`super::selfplay`], for a card.
+/// The settings with which a card searches as [`super::selfplay`] does.
 fn settings(config: Config, slots: usize, simulations: u32, exploration: f32, seed: u64) -> WaveSettings {
     let search = SearchSettings::default();
     let full = simulations.max(1);
@@ -81,19 +84,18 @@ fn settings(config: Config, slots: usize, simulations: u32, exploration: f32, se
 }
 
 impl WaveSelfplay {
-    /// Self-play of so many games side by side that has no model yet. Its games follow from the seed and the models.
+    /// Self-play of `slots` games at a time that has no model yet. Its games follow from the seed and the
+    /// models.
     #[must_use]
     pub fn new(config: Config, slots: usize, seed: u64, node: u64, begin: Arc<BeginWaves>) -> Self {
-        let (seeds, tables) = (Choices::new(seed), Vec::new());
-        Self { config, slots, node, seeds, begin, tables, recorded: 0, aborted: 0, failed: None }
+        let (seeds, models) = (Choices::new(seed), Vec::new());
+        Self { config, slots, node, seeds, begin, models, recorded: 0, aborted: 0, failed: None }
     }
 
-    /// Games that start from now on are played by this model, and explore as much as
-    /// [`super::selfplay::Selfplay::set_exploration`] says. Those in flight go on with theirs. Where the card has no memory
-    /// for as many games as wished it plays half as many, or a quarter, and so on.
-    ///
-    /// # Errors
-    /// [`DeviceError`] if the card does not take it; all is as before.
+    /// Sets the model of the games that start from now on, and how much they explore, as
+    /// [`super::selfplay::Selfplay::set_exploration`] does. Games that were begun go on with theirs. If the
+    /// card has no memory for all games, it plays half as many, or a quarter, and so on. If the card refuses
+    /// the model, nothing has changed.
     pub fn set_model(
         &mut self,
         model: Hash,
@@ -112,27 +114,28 @@ impl WaveSelfplay {
         if settings.slots < self.slots {
             tracing::warn!(config = %self.config, games = settings.slots, wanted = self.slots, "the card has memory for fewer games");
         }
-        if let Some(old) = self.tables.last_mut() {
+        if let Some(old) = self.models.last_mut() {
             old.waves.retire()?;
         }
-        self.tables.push(ModelWaves { model, waves, dropped: 0 });
+        self.models.push(ModelWaves { model, waves, dropped: 0 });
         Ok(())
     }
 
-    /// Advances every game by some evaluations and returns those that ended; none without a model.
+    /// Advances every game by some evaluations and returns the games that ended. Without a model there are
+    /// none.
     ///
     /// # Errors
-    /// [`DeviceError`] if the card fails, or did when there were records to return, or makes games that are none; the games
-    /// in flight are lost.
+    /// [`DeviceError`] if the card fails, if it failed last time while there were records to return, or if it
+    /// makes many games that are not valid. The games that were being played are lost.
     pub fn step(&mut self) -> Result<Vec<GameRecord>, DeviceError> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
         let mut records = Vec::new();
-        let newest = self.tables.len().saturating_sub(1);
+        let newest = self.models.len().saturating_sub(1);
         let mut over = Vec::new();
-        for (i, table) in self.tables.iter_mut().enumerate() {
-            let report = match table.waves.play(EVALUATIONS) {
+        for (i, games) in self.models.iter_mut().enumerate() {
+            let report = match games.waves.play(EVALUATIONS) {
                 Ok(report) => report,
                 Err(error) if records.is_empty() => return Err(error),
                 Err(error) => {
@@ -143,10 +146,10 @@ impl WaveSelfplay {
             if i < newest && report.playing == 0 && report.games.is_empty() {
                 over.push(i);
             }
-            self.aborted += report.dropped.saturating_sub(table.dropped);
-            table.dropped = report.dropped;
+            self.aborted += report.dropped.saturating_sub(games.dropped);
+            games.dropped = report.dropped;
             for game in report.games {
-                let record = record(self.config, game, table.model, self.node);
+                let record = record(self.config, game, games.model, self.node);
                 match record.validate() {
                     Ok(_) => {
                         self.recorded += 1;
@@ -160,13 +163,13 @@ impl WaveSelfplay {
             }
         }
         for i in over.into_iter().rev() {
-            self.tables.remove(i);
+            self.models.remove(i);
         }
         self.failed = self.failed.take().or_else(|| self.unsound());
         Ok(records)
     }
 
-    /// Why the card is not to be trusted.
+    /// The error of a card that dropped too many games, if it did.
     fn unsound(&self) -> Option<DeviceError> {
         let (all, dropped) = (self.recorded + self.aborted, self.aborted);
         let many = all >= JUDGED && dropped as f64 > DROPPED_SHARE * all as f64;
@@ -176,16 +179,16 @@ impl WaveSelfplay {
         })
     }
 
-    /// Games dropped because of an error.
+    /// The number of games that were dropped because of an error.
     #[must_use]
     pub fn aborted(&self) -> u64 {
         self.aborted
     }
 
-    /// The models of the games in flight, the newest last.
+    /// The models of the games that are being played, the newest last.
     #[must_use]
     pub fn models(&self) -> Vec<Hash> {
-        self.tables.iter().map(|table| table.model).collect()
+        self.models.iter().map(|games| games.model).collect()
     }
 }
 

@@ -1,8 +1,11 @@
 //! The replay window: the newest positions to learn from.
 //!
-//! Invariant: every position in the window comes from replaying a game's moves through the rules of this build, and
-//! a game is for training or for validation by its hash alone, for ever and on every node. Games are kept as moves
-//! with a snapshot every few plies, about a tenth of what the positions would take.
+//! Invariant: every position in the window comes from replaying the moves of a game through the rules of this
+//! build. The hash of a game alone decides whether it is for training or for validation, for ever and on
+//! every node.
+//!
+//! Games are kept as moves with a snapshot every few plies, which takes about a tenth of the memory of all
+//! positions.
 
 use crate::store::record::{Decision, GameRecord};
 use kernels::{Batch, Target};
@@ -13,46 +16,42 @@ use rules::{
 use std::collections::{HashSet, VecDeque};
 use wire::Hash;
 
-/// Plies between snapshots.
+/// The number of plies between two snapshots.
 const SNAPSHOT: usize = 8;
 /// One game in this many is set aside for validation.
 const VALIDATION_SHARE: u16 = 20;
 
-/// Why a game cannot be learned from.
+/// Why nothing can be learned from a game.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum WindowError {
-    /// Played under other rules.
+    /// The game was played under another version of the rules.
     #[error("game of rules version {found}, expected {RULES_VERSION}")]
-    RulesVersion {
-        /// In the record.
-        found: u32,
-    },
-    /// Of another configuration.
+    RulesVersion { found: u32 },
+    /// The game has another configuration.
     #[error("game of {found:?}, expected {expected}")]
     Config {
-        /// In the record.
         found: String,
-        /// The window's.
+        /// The configuration of the window.
         expected: Config,
     },
-    /// A move that the rules do not allow, or moves after the end.
+    /// The rules do not allow a move, or moves follow after the end.
     #[error("illegal move at ply {ply}")]
     IllegalMove {
-        /// Index into the moves.
+        /// The index of the move.
         ply: usize,
     },
     /// The game is not over, or another seat has won.
     #[error("the recorded winner has not won")]
     Winner,
-    /// A decision that is out of order or names no legal move.
+    /// A decision is out of order, or names no legal move.
     #[error("decision {index} does not fit the game")]
     Decision {
-        /// Index into the decisions.
+        /// The index of the decision.
         index: usize,
     },
 }
 
-/// Whether a game is set aside: about one in twenty.
+/// Whether a game is set aside for validation. About one in twenty is.
 #[must_use]
 pub fn is_validation(game: &Hash) -> bool {
     u16::from_be_bytes([game.0[0], game.0[1]]).is_multiple_of(VALIDATION_SHARE)
@@ -62,7 +61,7 @@ pub fn is_validation(game: &Hash) -> bool {
 pub struct ReplayWindow {
     config: Config,
     known: HashSet<Hash>,
-    /// In the order of arrival: name, positions, whether set aside.
+    /// The games in the order of arrival: id, number of positions, whether the game is set aside.
     order: VecDeque<(Hash, usize, bool)>,
     positions: usize,
     positions_max: usize,
@@ -84,16 +83,13 @@ impl ReplayWindow {
         }
     }
 
-    /// The configuration.
     #[must_use]
     pub fn config(&self) -> Config {
         self.config
     }
 
-    /// Adds a game and drops the oldest ones above the capacity. False if it was there already or has no decision.
-    ///
-    /// # Errors
-    /// [`WindowError`], and the window is as before.
+    /// Adds a game and drops the oldest ones above the capacity. The result is false if the game was here
+    /// already or has no decision. After an error the window is unchanged.
     pub fn add(&mut self, record: &GameRecord) -> Result<bool, WindowError> {
         if record.rules_version != RULES_VERSION {
             return Err(WindowError::RulesVersion { found: record.rules_version });
@@ -121,55 +117,50 @@ impl ReplayWindow {
         Ok(true)
     }
 
-    /// Games in the window.
+    /// The number of games in the window.
     #[must_use]
     pub fn games(&self) -> usize {
         self.order.len()
     }
 
-    /// Positions for training.
+    /// The number of positions for training.
     #[must_use]
     pub fn training(&self) -> usize {
         self.games.len(false)
     }
 
-    /// Positions for training ever added, those dropped since included: the difference between two calls is what is
-    /// new.
+    /// The number of positions for training that were ever added, including those that were dropped since.
+    /// The difference between two calls is what is new.
     #[must_use]
     pub fn training_added(&self) -> u64 {
         self.games.added(false)
     }
 
-    /// Positions set aside.
+    /// The number of positions that are set aside.
     #[must_use]
     pub fn validation(&self) -> usize {
         self.games.len(true)
     }
 
-    /// Adds the `index`-th training position, oldest first, to a batch, under the symmetry that `choices` picks.
-    ///
-    /// # Panics
-    /// If there is no such position.
+    /// Adds the training position `index`, counted from the oldest, to a batch, turned by a symmetry that
+    /// `choices` picks. It panics if there is no such position.
     pub(crate) fn push_training(&mut self, batch: &mut Batch, index: usize, choices: &mut Choices) {
         self.games.push(batch, false, index, Some(choices));
     }
 
-    /// Adds the `index`-th position set aside to a batch, as it was played.
-    ///
-    /// # Panics
-    /// If there is no such position.
+    /// Adds the position `index` of those set aside to a batch, as it was played. It panics if there is no
+    /// such position.
     pub(crate) fn push_validation(&mut self, batch: &mut Batch, index: usize) {
         self.games.push(batch, true, index, None);
     }
 
-    /// The board.
     #[must_use]
     pub fn board(&self) -> Board {
         self.config.board
     }
 }
 
-/// The games of a board that is no longer a type.
+/// The games of any board: [`BoardWindow`] without its type parameter.
 trait AnyWindow: Send {
     fn add(&mut self, seats: u8, record: &GameRecord, validation: bool) -> Result<(), WindowError>;
     fn drop_oldest(&mut self, validation: bool);
@@ -178,17 +169,17 @@ trait AnyWindow: Send {
     fn push(&mut self, batch: &mut Batch, validation: bool, index: usize, choices: Option<&mut Choices>);
 }
 
-/// A validated game.
+/// A game that was replayed.
 struct WindowGame<T: Topology> {
     moves: Box<[Move]>,
-    /// The positions before every [`SNAPSHOT`]-th ply.
+    /// The position before every ply whose number is a multiple of [`SNAPSHOT`].
     snapshots: Box<[State<T>]>,
     decisions: Box<[Decision]>,
-    /// The seat that won, as people sit at the end.
+    /// The seat that won. After the pie rule another person sits there than at the start.
     winner: u8,
     /// The step at which the pie rule swapped the people.
     swapped_at: Option<usize>,
-    /// Positions in all games before it, since the window began.
+    /// The number of positions in all games before it, since the window was made.
     before: u64,
 }
 
@@ -233,8 +224,8 @@ impl<T: Topology> WindowGame<T> {
         })
     }
 
-    /// The seat that the winner sits at when the step `ply` is chosen: until the pie rule has swapped the people, it is the
-    /// other one.
+    /// The seat of the winner when the step `ply` is chosen. Before the pie rule has swapped the people, it
+    /// is the other one.
     fn winner_at(&self, ply: usize) -> u8 {
         match self.swapped_at {
             Some(swap) if ply <= swap => 1 - self.winner,
@@ -249,14 +240,14 @@ impl<T: Topology> WindowGame<T> {
     }
 }
 
-/// Games of one kind, oldest first.
+/// The games for training, or those for validation, the oldest first.
 struct GameQueue<T: Topology> {
     games: VecDeque<WindowGame<T>>,
-    /// Positions ever added.
+    /// The number of positions that were ever added.
     total: u64,
 }
 
-/// Training and validation apart, with memory to work in.
+/// The games of one board, for training and for validation, with buffers that are reused.
 struct BoardWindow<T: Topology> {
     queues: [GameQueue<T>; 2],
     legal: Vec<Move>,
@@ -285,8 +276,8 @@ impl<T: Topology> GameQueue<T> {
 }
 
 impl<T: Topology> BoardWindow<T> {
-    /// Turns position, legal moves and policy by a symmetry. Where the rules are not symmetric and the turned moves
-    /// are not the legal ones, nothing is turned.
+    /// Turns the position, its legal moves and the policy by a symmetry. Where the rules are not symmetric,
+    /// the turned moves may not be the legal ones; then nothing is turned.
     fn turn(&mut self, state: State<T>, symmetry: Symmetry) -> State<T> {
         let image = symmetry.state(&state);
         image.legal(&mut self.images);

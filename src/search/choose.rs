@@ -2,17 +2,15 @@
 
 use rules::{Move, playout::Choices};
 
-/// Index of a uniformly random legal move.
-///
-/// # Panics
-/// Without a legal move.
+/// The index of a uniformly random legal move. It panics if there is none.
 #[must_use]
 pub fn random(legal: &[Move], choices: &mut Choices) -> usize {
     assert!(!legal.is_empty(), "an unfinished game has legal moves");
     choices.below(legal.len())
 }
 
-/// Index drawn in proportion to weights that are not negative; the last positive one if rounding eats the rest.
+/// An index that is drawn in proportion to weights, which must not be negative. If rounding leaves a rest, it
+/// is the last one with a positive weight.
 #[must_use]
 pub fn sample(weights: &[f32], choices: &mut Choices) -> usize {
     let mut left = unit(choices) * weights.iter().sum::<f32>();
@@ -27,7 +25,8 @@ pub fn sample(weights: &[f32], choices: &mut Choices) -> usize {
     last
 }
 
-/// [`sample`] at a temperature: in proportion to the weights to the power of its inverse. 1 changes nothing.
+/// [`sample`] at a temperature: each weight is raised to the power of the inverse temperature first. At 1
+/// nothing changes.
 #[must_use]
 pub fn sample_at(temperature: f32, weights: &[f32], choices: &mut Choices) -> usize {
     if temperature == 1.0 {
@@ -38,7 +37,7 @@ pub fn sample_at(temperature: f32, weights: &[f32], choices: &mut Choices) -> us
     sample(&tempered, choices)
 }
 
-/// Uniform in `[0, 1)`.
+/// A number that is uniform in `[0, 1)`.
 pub(crate) fn unit(choices: &mut Choices) -> f32 {
     (choices.next_u64() >> 40) as f32 / (1u64 << 24) as f32
 }

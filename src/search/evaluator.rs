@@ -1,11 +1,11 @@
-//! Evaluators of any board, and the one that knows nothing.
+//! Evaluators of any board, and an evaluator that knows nothing.
 
 use kernels::{AnyEvaluator, Evaluation, Evaluator, Query};
 use rules::{Hex8, Hexagonal, SEATS_MAX, Square8, Square19, Topology};
 
-/// A board whose positions an [`AnyEvaluator`] can judge: all of them.
+/// A board whose positions an [`AnyEvaluator`] can judge. All four boards are.
 pub trait Judged: Topology {
-    /// The evaluator as one of this board.
+    /// The same evaluator, as an evaluator of this board.
     fn evaluator(any: &mut dyn AnyEvaluator) -> &mut dyn Evaluator<Self>;
 }
 
@@ -21,7 +21,7 @@ macro_rules! judged {
 
 judged!(Hex8, Square8, Square19, Hexagonal);
 
-/// Every move is as good as any other, and so is every seat.
+/// An evaluator for which every move is as good as any other, and so is every seat.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Uniform;
 

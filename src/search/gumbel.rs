@@ -1,24 +1,26 @@
 //! The mathematics of Gumbel AlphaZero (*Danihelka, Guez, Schrittwieser & Silver 2022, Policy improvement by
-//! planning with Gumbel*), on plain numbers.
+//! planning with Gumbel*), on plain numbers. "The paper" in this folder is this one.
 //!
-//! Invariant: values are probabilities of winning for the seat that chooses, logits are logarithms of a
+//! Invariant: values are probabilities of winning for the seat that chooses, and logits are logarithms of a
 //! distribution over the moves.
 
 use rules::playout::Choices;
 
-/// How a search weighs what it finds.
+/// How a search weighs values against the policy, and how much it explores.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SearchSettings {
-    /// Root moves that sequential halving starts with, at most (the paper's m).
+    /// The most root moves with which sequential halving starts (the paper's m).
     pub considered: usize,
-    /// Visits that the scale of values starts with (the paper's c_visit).
+    /// The number of visits that is added before values are scaled (the paper's c_visit).
     pub visit_offset: f32,
-    /// Logits per visit and unit of value (the paper's c_scale). Measured on hex8_2p: a network of one generation that
-    /// searches 16 simulations wins 34 to 45 % against the heuristic with 1, 25 % with 0.3, 45 % with 3, and 38 % with
-    /// 0.1 and values stretched to 0..1 (100 games each); learning with 0.2 gave a first network that won 10 %, with 1
+    /// How many logits one visit and one unit of value are worth (the paper's c_scale).
+    ///
+    /// It was measured on hex8_2p, with a network of one generation that searches 16 simulations, against the
+    /// heuristic: it wins 34 to 45 % with 1, 25 % with 0.3, 45 % with 3, and 38 % with 0.1 and values
+    /// stretched to 0..1 (100 games each). A first network that was trained with 0.2 won 10 %, with 1 it won
     /// 41 %.
     pub value_scale: f32,
-    /// Factor of the noise of a search that explores: 1 is the paper's.
+    /// The factor of the noise of a search that explores; the paper's is 1.
     pub noise_scale: f32,
 }
 
@@ -29,18 +31,18 @@ impl Default for SearchSettings {
 }
 
 impl SearchSettings {
-    /// The paper's sigma as a factor: logits that a value of 1 is worth.
+    /// How many logits a value of 1 is worth (the paper's sigma as a factor).
     pub(super) fn scale(&self, visits_max: u32) -> f32 {
         (self.visit_offset + visits_max as f32) * self.value_scale
     }
 }
 
-/// What is known about one move.
+/// What a search knows about one move.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arm {
     pub(super) logit: f32,
     pub(super) visits: u32,
-    /// Sum of the values over the visits.
+    /// The sum of the values of all visits.
     pub(super) sum: f32,
 }
 
@@ -50,10 +52,10 @@ impl Arm {
     }
 }
 
-/// Sequential halving as a list: simulation `i` goes to a move visited `out[i]` times so far.
+/// Sequential halving as a list: simulation `i` goes to a move that was visited `out[i]` times so far.
 ///
-/// With `considered` moves, each phase gives every remaining move the same number of visits and then drops the
-/// worse half; at least two remain.
+/// With `considered` moves, each phase gives every remaining move the same number of visits and then drops
+/// the worse half; at least two remain.
 pub(super) fn schedule(considered: usize, simulations: u32, out: &mut Vec<u32>) {
     out.clear();
     let simulations = simulations as usize;
@@ -67,7 +69,7 @@ pub(super) fn schedule(considered: usize, simulations: u32, out: &mut Vec<u32>) 
     while out.len() < simulations {
         let extra = (simulations / (phases * remaining)).max(1);
         for _ in 0..extra {
-            // The remaining moves are the most visited ones, all equally often.
+            // The moves that remain are the most visited ones, and were all visited equally often.
             out.extend(std::iter::repeat_n(visits, remaining));
             visits += 1;
         }
@@ -76,15 +78,17 @@ pub(super) fn schedule(considered: usize, simulations: u32, out: &mut Vec<u32>) 
     out.truncate(simulations);
 }
 
-/// A sample of the standard Gumbel distribution.
+/// Draws from the standard Gumbel distribution.
 pub(super) fn gumbel(choices: &mut Choices) -> f32 {
-    // Strictly between 0 and 1, in double precision: the logarithm of the logarithm needs both ends.
+    // The number is strictly between 0 and 1, and in double precision, because the logarithm of the logarithm
+    // needs both ends.
     let uniform = ((choices.next_u64() >> 12) as f64 + 0.5) / (1u64 << 52) as f64;
     -(-uniform.ln()).ln() as f32
 }
 
-/// `logit + sigma(completed Q)` of every move. A move without visits is given the mixed value of the paper's
-/// equation 33: the evaluator's own value and, by their prior weight, those of the visited moves.
+/// Computes `logit + sigma(completed Q)` of every move. A move without visits gets the mixed value of the
+/// paper's equation 33: the evaluator's own value, mixed with the values of the visited moves by their prior
+/// weight.
 pub(super) fn improved_logits(
     settings: &SearchSettings,
     value: f32,
@@ -109,7 +113,7 @@ pub(super) fn improved_logits(
     }));
 }
 
-/// Logits to probabilities, in place.
+/// Turns logits into probabilities, in place.
 pub(super) fn softmax(logits: &mut [f32]) {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut sum = 0.0;
@@ -128,7 +132,8 @@ pub(super) fn log_sum_exp(logits: &[f32]) -> f32 {
     max + logits.iter().map(|logit| (logit - max).exp()).sum::<f32>().ln()
 }
 
-/// The move below the root whose share of the visits is furthest behind the improved policy (equation 14).
+/// The move below the root whose share of the visits is furthest behind the improved policy (the paper's
+/// equation 14).
 pub(super) fn interior(policy: &[f32], visits: impl Iterator<Item = u32> + Clone) -> usize {
     let total: u32 = visits.clone().sum();
     let per_visit = 1.0 / (1 + total) as f32;

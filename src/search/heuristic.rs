@@ -1,27 +1,29 @@
-//! A player that looks one step ahead: the yardstick between random play and a network.
+//! A player that looks one step ahead. Its strength lies between random play and a network, so evaluations
+//! use it.
 //!
-//! Invariant: deterministic. Every legal move is tried and what it leads to is judged by a few linear features of
-//! the mover against the best of the others; the first of equals is played.
+//! Invariant: it is deterministic. It tries every legal move and judges the position after it by a few linear
+//! features of the mover against the best of the others. Of equal moves it plays the first.
 
 use rules::{Bits, Move, State, Topology};
 
-/// What the features weigh, found by hill climbing on games against random play and against earlier weights.
-/// Eliminated rings are left out although they win games: whoever chases them one step ahead spends the stacks needed
-/// later, and any weight for them lost games. A step that wins at once is seen anyway.
+/// The weights of the features. They were found by hill climbing on games against random play and against
+/// earlier weights. Eliminated rings have no weight although they win games: a player that collects them one
+/// step ahead spends the stacks that it needs later, and any weight for them lost games. A step that wins at
+/// once is seen in any case.
 struct FeatureWeights {
-    /// Share of the territory that wins.
+    /// The seat's share of the territory that wins.
     territory: f32,
-    /// A controlled stack.
+    /// A stack that the seat controls.
     stack: f32,
-    /// A ring in a controlled stack, own or captured.
+    /// A ring in such a stack, of its own colour or captured.
     ring: f32,
-    /// A ring of the cap of a controlled stack.
+    /// A ring of the cap of such a stack.
     cap: f32,
     /// A marker.
     marker: f32,
     /// A ring in hand.
     hand: f32,
-    /// A controlled stack that a foreign cap on one ray can overtake.
+    /// Such a stack that a foreign cap on one ray can capture.
     threatened: f32,
 }
 
@@ -35,13 +37,10 @@ const WEIGHTS: FeatureWeights = FeatureWeights {
     threatened: -0.4,
 };
 
-/// Worth of a won game, beyond any sum of features.
+/// The worth of a won game, which is above any sum of features.
 const WON: f32 = 1e6;
 
-/// Index of the move to play.
-///
-/// # Panics
-/// Without a legal move.
+/// The index of the move to play. It panics if there is no legal move.
 #[must_use]
 pub fn choose<T: Topology>(state: &State<T>, legal: &[Move]) -> usize {
     assert!(!legal.is_empty(), "an unfinished game has legal moves");
@@ -49,7 +48,7 @@ pub fn choose<T: Topology>(state: &State<T>, legal: &[Move]) -> usize {
     for (i, &mv) in legal.iter().enumerate() {
         let mut next = *state;
         next.apply(mv);
-        // Behind the pie rule sits somebody else: whoever swaps will be the other seat.
+        // A person that uses the pie rule will sit behind the other seat.
         let me = if next.swapped() == state.swapped() { state.seat() } else { 1 - state.seat() };
         let worth = judge(&next, me);
         if worth > best.0 {
@@ -89,7 +88,7 @@ fn features<T: Topology>(state: &State<T>, seat: u8) -> f32 {
         + w.threatened * threatened as f32
 }
 
-/// Whether the first stack seen along some ray is foreign and has a cap at least as high.
+/// Whether the first stack along some ray is foreign and has a cap at least as high.
 fn is_threatened<T: Topology>(state: &State<T>, seat: u8, cell: rules::Cell) -> bool {
     let cap = state.stack(cell).cap();
     let occupied = state.occupied_bits();

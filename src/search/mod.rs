@@ -1,6 +1,10 @@
-//! How a player chooses its moves: search over an evaluator, the one-ply heuristic, uniform choice.
+//! How a player chooses its moves: by a search over an evaluator, by a heuristic that looks one step ahead,
+//! or uniformly.
 //!
-//! Invariant: a choice follows from the position, the evaluator's answers and the seed alone; there is no clock.
+//! Invariant: a choice follows from the position, the evaluator's answers and the seed alone. Nothing here
+//! reads a clock.
+//!
+//! Reading order: `gumbel` (the mathematics), `tree` (the memory of a search), `work` (the search itself).
 
 mod choose;
 mod evaluator;

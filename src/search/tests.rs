@@ -47,8 +47,8 @@ fn winning<T: Topology>(state: &State<T>, mv: Move) -> bool {
     next.outcome().is_some_and(|outcome| outcome.winner == state.seat())
 }
 
-/// Whether the mover loses before its next choice, if the opponents see it: a move, then single legal moves, then a win
-/// in one step for somebody else.
+/// Whether the mover loses before its next choice, if the opponents see it: a move, then single legal moves,
+/// then a win in one step for somebody else.
 fn losing<T: Topology>(state: &State<T>, mv: Move) -> bool {
     let mut next = *state;
     next.apply(mv);

@@ -1,22 +1,22 @@
-//! The search tree, in three flat vectors that are kept from search to search.
+//! The search tree, in three flat vectors that are reused from search to search.
 //!
-//! Invariant: a node is a position with a real choice, or one whose result is known; single legal moves on the way
-//! are already played. Values belong to the people behind the seats *of that node*: on the way up through a `SW`
-//! edge the components of the two seats change places.
+//! Invariant: a node is a position with two legal moves or more, or one whose result is known; single legal
+//! moves on the way are already played. The values of a node belong to the people behind the seats *of that
+//! node*: on the way up through a `SW` edge the values of the two seats change places.
 
 use super::{SearchError, gumbel::Arm};
 use rules::{Bits, Move, MoveKind, Phase, SEATS_MAX, State, Topology};
 
-/// No child yet.
+/// The child of an edge that has none yet.
 pub(super) const NONE: u32 = u32::MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
-    /// The evaluator has not been asked.
+    /// The evaluator was not asked yet.
     Nothing,
-    /// The evaluator's value and logits.
+    /// The evaluator gave a value and logits.
     Estimate,
-    /// The result, or a win in one step.
+    /// The game is over, or the seat to move wins in one step.
     Exactly,
 }
 
@@ -24,9 +24,9 @@ pub(super) enum Known {
 pub(super) struct TreeNode<T: Topology> {
     pub(super) state: State<T>,
     pub(super) known: Known,
-    /// The value as evaluated or as it is.
+    /// The evaluator's value, or the result.
     pub(super) value: [f32; SEATS_MAX],
-    /// Visits, the evaluation included, and the sum of their values.
+    /// The number of visits, including the evaluation; `sum` is the sum of their values.
     pub(super) visits: u32,
     pub(super) sum: [f32; SEATS_MAX],
     first: u32,
@@ -35,10 +35,10 @@ pub(super) struct TreeNode<T: Topology> {
 
 #[derive(Clone, Copy)]
 pub(super) struct Edge {
-    /// Logarithm of the prior probability.
+    /// The logarithm of the prior probability.
     pub(super) logit: f32,
     pub(super) visits: u32,
-    /// Sum of the mover's values.
+    /// The sum of the values for the seat that moves.
     pub(super) sum: f32,
     pub(super) child: u32,
 }
@@ -50,7 +50,7 @@ pub(super) struct Tree<T: Topology> {
     legal: Vec<Move>,
 }
 
-/// The winner takes it all.
+/// The value of a game that `seat` has won: 1 for this seat, 0 for the others.
 pub(super) fn one_hot(seat: u8) -> [f32; SEATS_MAX] {
     let mut value = [0.0; SEATS_MAX];
     value[usize::from(seat)] = 1.0;
@@ -102,12 +102,12 @@ impl<T: Topology> Tree<T> {
         self.edges(node).iter().map(|edge| Arm { logit: edge.logit, visits: edge.visits, sum: edge.sum })
     }
 
-    /// Adds the root as it is, with its legal moves.
+    /// Adds the root with its legal moves.
     pub(super) fn add_root(&mut self, state: &State<T>, legal: &[Move]) -> u32 {
         self.push(state, Known::Nothing, [0.0; SEATS_MAX], legal)
     }
 
-    /// The child behind an edge, made if there is none yet.
+    /// The child behind an edge, which is made if there is none yet.
     pub(super) fn child(&mut self, node: u32, edge: usize) -> Result<u32, SearchError> {
         let child = self.edges(node)[edge].child;
         if child != NONE {
@@ -123,7 +123,7 @@ impl<T: Topology> Tree<T> {
         Ok(child)
     }
 
-    /// Plays single legal moves, then adds what is reached.
+    /// Plays single legal moves, then adds the position that is reached.
     fn settle(&mut self, mut state: State<T>, legal: &mut Vec<Move>) -> Result<u32, SearchError> {
         loop {
             if let Some(outcome) = state.outcome() {
@@ -183,7 +183,7 @@ impl<T: Topology> Tree<T> {
         }
     }
 
-    /// A child of the root with this position whose evaluation is known.
+    /// A child of the root that has this position and was evaluated.
     pub(super) fn find_child(&self, state: &State<T>) -> Option<u32> {
         let children = self.edges(0).iter().map(|edge| edge.child).filter(|&child| child != NONE);
         children.into_iter().find(|&child| {
@@ -192,8 +192,8 @@ impl<T: Topology> Tree<T> {
         })
     }
 
-    /// Copies the part of `from` below `root`: positions and evaluations stay, visits do not, because sequential
-    /// halving gives every root move the same number of them.
+    /// Copies the part of `from` below `root` with its positions and evaluations. Visits are not copied,
+    /// because sequential halving gives every root move the same number of them.
     pub(super) fn copy_below(&mut self, from: &Self, root: u32) {
         self.clear();
         self.copy_node(from, root);
@@ -209,7 +209,7 @@ impl<T: Topology> Tree<T> {
         }
     }
 
-    /// The copy's edges still name the children of the original.
+    /// Copies one node. The edges of the copy still name the children of the original.
     fn copy_node(&mut self, from: &Self, node: u32) -> u32 {
         let original = from.node(node);
         let id = self.push(&original.state, original.known, original.value, from.moves(node));
@@ -220,7 +220,7 @@ impl<T: Topology> Tree<T> {
     }
 }
 
-/// Indices of the moves that win on the spot.
+/// The indices of the moves that win at once.
 pub(super) fn wins<T: Topology>(state: &State<T>, legal: &[Move]) -> impl Iterator<Item = usize> {
     let legal = if may_win(state) { legal } else { &[] };
     legal.iter().enumerate().filter_map(move |(i, &mv)| {
@@ -230,8 +230,9 @@ pub(super) fn wins<T: Topology>(state: &State<T>, legal: &[Move]) -> impl Iterat
     })
 }
 
-/// Whether one step can win, so that trying every move is worth its time. A placement or a swap changes nothing
-/// that victory looks at. Few wins hide from this, and the search finds those as any other.
+/// Whether one step may win, so that it is worth the time to try every move. A placement or a swap changes
+/// nothing on which victory depends. This misses a few wins, and the search finds those as it finds other
+/// good moves.
 fn may_win<T: Topology>(state: &State<T>) -> bool {
     let seat = state.seat();
     match state.phase() {

@@ -1,7 +1,9 @@
-//! A search that stops whenever it needs an evaluation, so that many of them share one call of the network.
+//! A search that stops whenever it needs an evaluation, so that many searches share one call of the network.
 //!
-//! [`Search::start`], then while [`Search::query`] is some, [`Search::answer`] it; then the results. One position at a
-//! time waits in each search.
+//! A caller uses [`Search::start`], then answers with [`Search::answer`] while [`Search::query`] gives a
+//! position, and then reads the results.
+//!
+//! Invariant: at most one position at a time waits in a search.
 
 use super::{
     gumbel::{self, SearchSettings},
@@ -13,41 +15,41 @@ use rules::{Move, MoveKind, SEATS_MAX, State, Topology, playout::Choices};
 /// Why a search cannot go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SearchError {
-    /// An unfinished position without a legal move: the rules are broken.
+    /// An unfinished position has no legal move, which is a bug in the rules.
     #[error("an unfinished position without a legal move")]
     NoLegalMove,
-    /// The evaluator broke its promise.
+    /// The evaluator gave something that is no evaluation of the position.
     #[error("an evaluation that is no distribution over the {legal} legal moves and the seats")]
     Evaluation {
-        /// Number of legal moves asked about.
+        /// The number of legal moves of the position.
         legal: usize,
     },
 }
 
-/// Gumbel AlphaZero over one position at a time; keeps its memory, and what it knows, from move to move.
+/// Gumbel AlphaZero over one position at a time. It keeps its memory and its evaluations from move to move.
 pub struct Search<T: Topology> {
     settings: SearchSettings,
     tree: Tree<T>,
     spare: Tree<T>,
-    /// The paper's g, one a root move; zeros without noise.
+    /// The paper's g for each root move; zeros without noise.
     noise: Vec<f32>,
     schedule: Vec<u32>,
     done: usize,
     path: Vec<(u32, usize)>,
     waiting: Option<u32>,
-    /// Root moves that win on the spot: nothing was searched.
+    /// The root moves that win at once. If there are any, nothing was searched.
     won: Vec<usize>,
     legal: Vec<Move>,
     scores: Vec<f32>,
     seat: u8,
-    /// Index of the pie rule among the root moves.
+    /// The index of the pie rule among the root moves.
     swap: Option<usize>,
 }
 
 const ROOT: u32 = 0;
 
 impl<T: Topology> Search<T> {
-    /// A search that has not begun.
+    /// A search that has not started.
     #[must_use]
     pub fn new(settings: SearchSettings) -> Self {
         Self {
@@ -67,21 +69,18 @@ impl<T: Topology> Search<T> {
         }
     }
 
-    /// How much the searches that start from now on explore, as a factor of the noise.
+    /// Sets the factor of the noise for the searches that start from now on.
     pub fn set_noise_scale(&mut self, scale: f32) {
         self.settings.noise_scale = scale;
     }
 
-    /// Forgets every evaluation, as when the evaluator changes.
+    /// Forgets every evaluation, as is needed when the evaluator changes.
     pub fn clear(&mut self) {
         self.tree.clear();
         self.waiting = None;
     }
 
-    /// Begins to search a position. `noise` explores; without it the search plays its best.
-    ///
-    /// # Errors
-    /// [`SearchError::NoLegalMove`] when there is nothing to choose.
+    /// Begins to search a position. With `noise` the search explores, without it it plays its best.
     pub fn start(
         &mut self,
         state: &State<T>,
@@ -132,16 +131,14 @@ impl<T: Topology> Search<T> {
         }
     }
 
-    /// The position that waits for its evaluation; none once the search is finished.
+    /// The position that waits for its evaluation; none when the search is finished.
     #[must_use]
     pub fn query(&self) -> Option<Query<'_, T>> {
         self.waiting.map(|node| Query { state: &self.tree.node(node).state, legal: self.tree.moves(node) })
     }
 
-    /// Takes the evaluation of [`Self::query`] and goes on to the next, or to the end.
-    ///
-    /// # Errors
-    /// [`SearchError`]; the search is of no more use until the next start.
+    /// Takes the evaluation of [`Self::query`] and goes on to the next one, or to the end. After an error the
+    /// search cannot be used until the next start.
     pub fn answer(&mut self, evaluation: &Evaluation) -> Result<(), SearchError> {
         let Some(node) = self.waiting.take() else { return Ok(()) };
         let legal = self.tree.moves(node).len();
@@ -200,8 +197,8 @@ impl<T: Topology> Search<T> {
         }
     }
 
-    /// The first simulation goes to the pie rule where it is on offer: it is one move among some two hundred, too
-    /// important to be left to the noise.
+    /// Chooses a root move. The first simulation goes to the pie rule if it is legal: it is one move among
+    /// about two hundred, and too important to leave to the noise.
     fn choose_root(&mut self) -> usize {
         let visits = self.schedule[self.done];
         if visits == 0
@@ -213,7 +210,8 @@ impl<T: Topology> Search<T> {
         self.best_with(visits)
     }
 
-    /// Of the root moves with so many visits, the one with the highest `g + logit + sigma(completed Q)`.
+    /// Of the root moves with this number of visits, the one with the highest `g + logit + sigma(completed
+    /// Q)`.
     fn best_with(&mut self, visits: u32) -> usize {
         self.score(ROOT);
         let mut best = (f32::NEG_INFINITY, 0);
@@ -232,20 +230,20 @@ impl<T: Topology> Search<T> {
         gumbel::interior(&self.scores, self.tree.edges(node).iter().map(|edge| edge.visits))
     }
 
-    /// `logit + sigma(completed Q)` of the node's moves into `scores`.
+    /// Writes `logit + sigma(completed Q)` of the node's moves into `scores`.
     fn score(&mut self, node: u32) {
         let entry = self.tree.node(node);
         let value = entry.value[usize::from(entry.state.seat())];
         gumbel::improved_logits(&self.settings, value, self.tree.arms(node), &mut self.scores);
     }
 
-    /// The legal moves of the position searched.
+    /// The legal moves of the position that was searched.
     #[must_use]
     pub fn legal(&self) -> &[Move] {
         &self.legal
     }
 
-    /// Index of the move to play once the search is finished.
+    /// The index of the move to play, when the search is finished.
     #[must_use]
     pub fn best(&mut self) -> usize {
         if let Some(&won) = self.won.first() {
@@ -255,8 +253,8 @@ impl<T: Topology> Search<T> {
         self.best_with(most)
     }
 
-    /// The improved policy over the legal moves, `softmax(logits + sigma(completed Q))`; uniform over moves that win
-    /// on the spot.
+    /// The improved policy over the legal moves, `softmax(logits + sigma(completed Q))`. If moves win at
+    /// once, it is uniform over them.
     #[must_use]
     pub fn policy(&mut self) -> &[f32] {
         if self.won.is_empty() {
@@ -272,8 +270,8 @@ impl<T: Topology> Search<T> {
         &self.scores
     }
 
-    /// Value of the best move for the people behind the seats: the mean of its simulations. None for a single legal
-    /// move, which was not searched.
+    /// The value of the best move for the people behind the seats, which is the mean of its simulations.
+    /// There is none for a single legal move, which was not searched.
     #[must_use]
     pub fn value(&mut self) -> Option<[f32; SEATS_MAX]> {
         if self.tree.is_empty() {
@@ -289,7 +287,7 @@ impl<T: Topology> Search<T> {
         Some(value)
     }
 
-    /// How often each legal move was tried.
+    /// The number of visits of each legal move; none if nothing was searched.
     pub fn visits(&self) -> impl Iterator<Item = u32> {
         let edges = if self.tree.is_empty() { &[][..] } else { self.tree.edges(ROOT) };
         edges.iter().map(|edge| edge.visits)

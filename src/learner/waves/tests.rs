@@ -3,7 +3,8 @@
 use super::*;
 use crate::{learner::selfplay::Selfplay, search::Uniform};
 use kernels::{Architecture, WaveDecision, WaveReport};
-use std::{collections::HashMap, sync::Mutex};
+use parking_lot::Mutex;
+use std::collections::HashMap;
 
 /// A card whose games the host plays: so many, then none; every fifth ends with a wrong winner.
 struct Pretended {
@@ -118,14 +119,14 @@ fn a_card_with_little_memory_plays_fewer_games() {
         let begin = {
             let tried = Arc::clone(&tried);
             move |_: Config, _: &Network, settings: WaveSettings| {
-                tried.lock().unwrap().push(settings.slots);
+                tried.lock().push(settings.slots);
                 let fits = settings.slots <= room;
                 if fits { Ok(Box::new(Broken) as _) } else { Err(DeviceError::Memory { bytes: 1 }) }
             }
         };
         let mut waves = WaveSelfplay::new(config, 100, 1, 77, Arc::new(begin));
         let set = waves.set_model(Hash::of(b"m"), &network, 8, 1.0);
-        (set, tried.lock().unwrap().clone())
+        (set, tried.lock().clone())
     };
     assert_eq!(room(100), (Ok(()), vec![100]));
     assert_eq!(room(30), (Ok(()), vec![100, 50, 25]));

@@ -3,7 +3,8 @@
 use super::*;
 use crate::store::record::{GameKind, Player};
 
-/// A random game. Its policies are even over the moves of the kind with the highest code, which is easy to learn.
+/// A random game. Its policies are even over the moves of the kind with the highest code, which is easy to
+/// learn.
 pub(crate) fn random_game(config: Config, seed: u64) -> GameRecord {
     with_board!(config.board, T => record::<T>(config, seed))
 }

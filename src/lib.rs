@@ -22,6 +22,7 @@ pub mod events;
 pub mod http;
 pub mod leader;
 pub mod learner;
+pub mod local;
 pub mod node;
 pub mod peer;
 mod process;

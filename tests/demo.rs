@@ -1,10 +1,8 @@
 //! `ringrift demo` ends as it should when it is interrupted, and takes its peers with it even when it is killed.
 
-use crate::support::{Process, SOON, turn, until, when};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use crate::support::{SOON, turn, until, when};
+use nix::sys::signal::Signal;
+use ringrift::local::Process;
 use std::{
     fs::{self, File},
     path::Path,
@@ -28,15 +26,15 @@ fn an_interrupted_demo_leaves_nothing_behind() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringrift"));
         command.args(["demo", "--minutes", "5"]).env("TMPDIR", root.path()).stdin(Stdio::null());
         command.stdout(output.try_clone().unwrap()).stderr(output);
-        let mut demo = Process::spawn(&mut command);
+        let mut demo = Process::spawn(&mut command).unwrap();
         until("three peers run", SOON, || {
             let said = fs::read_to_string(root.path().join("output")).unwrap();
-            assert_eq!(demo.ended(), None, "{said}");
+            assert_eq!(demo.ended().unwrap(), None, "{said}");
             let found = peers(root.path());
             when(found == 3, (), || format!("{found} peers; {said}"))
         });
-        kill(Pid::from_raw(i32::try_from(demo.pid()).unwrap()), signal).unwrap();
-        assert_eq!(demo.wait(SOON).code(), code);
+        demo.signal(signal).unwrap();
+        assert_eq!(demo.wait(SOON).unwrap().expect("the demo ends").code(), code);
         until("no peer is left", SOON, || {
             let left = peers(root.path());
             when(left == 0, (), || format!("{left} peers"))

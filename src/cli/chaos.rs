@@ -1,21 +1,17 @@
 //! `ringrift chaos`: kills peers at random and looks for what that breaks.
 
-use super::local::{Acknowledged, Interrupted, Peer, disagreements, lost, stop_all, watch_signals};
 use crate::{
     api::status::Status,
     config::{Config, SelfplayConfig, TrainingConfig},
+    local::{Acknowledged, Interrupt, Interrupted, Peer, Signals, disagreements, is_whole, lost, stop_all},
 };
 use anyhow::{Context as _, bail};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use serde::Serialize;
 use std::{
-    path::PathBuf,
+    path::Path,
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     thread,
     time::{Duration, Instant},
 };
@@ -75,14 +71,14 @@ struct Summary {
 /// # Errors
 /// When it cannot run.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let _signals = watch_signals(Arc::clone(&interrupted))?;
+    let signals = Signals::watch()?;
     let root =
         tempfile::Builder::new().prefix("ringrift-chaos-").tempdir().context("cannot make a folder")?;
-    let mut drill = Drill::new(args, root.path().to_owned(), interrupted)?;
+    let mut drill = Drill::new(args, root.path(), signals.interrupt())?;
     let summary = drill.run(args);
     stop_all(&mut drill.peers);
-    let keep = args.keep || summary.as_ref().is_ok_and(|s| !s.ok) || summary.is_err() && !drill.stopped();
+    let keep =
+        args.keep || summary.as_ref().is_ok_and(|s| !s.ok) || summary.is_err() && !drill.interrupt.is_set();
     if keep {
         eprintln!("data and logs are kept in {}", root.keep().display());
     }
@@ -115,7 +111,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 struct Drill {
     peers: Vec<Peer>,
-    interrupted: Arc<AtomicBool>,
+    interrupt: Interrupt,
     random: Pcg64,
     acknowledged: Acknowledged,
     /// The last entry that any peer was seen to have applied, and when. While nobody is asked, as during an audit or a
@@ -128,7 +124,7 @@ struct Drill {
 }
 
 impl Drill {
-    fn new(args: &Args, root: PathBuf, interrupted: Arc<AtomicBool>) -> anyhow::Result<Self> {
+    fn new(args: &Args, root: &Path, interrupt: Interrupt) -> anyhow::Result<Self> {
         // Small and frequent everything: more moments at which a kill may hurt.
         let settings = Config {
             seed: args.seed,
@@ -137,11 +133,12 @@ impl Drill {
             ..Config::default()
         };
         let settings = toml::to_string(&settings).context("the settings")?;
-        let peers: Result<Vec<_>, _> =
-            (1..=usize::from(args.peers)).map(|number| Peer::new(&root, number, &settings)).collect();
+        let peers: Result<Vec<_>, _> = (1..=usize::from(args.peers))
+            .map(|number| Peer::new(root, &format!("n{number}"), &settings))
+            .collect();
         Ok(Self {
             peers: peers?,
-            interrupted,
+            interrupt,
             random: Pcg64::seed_from_u64(args.seed),
             acknowledged: Acknowledged::default(),
             applied: (0, Instant::now()),
@@ -150,10 +147,6 @@ impl Drill {
             leaderless_max: Duration::ZERO,
             games_seen: 0,
         })
-    }
-
-    fn stopped(&self) -> bool {
-        self.interrupted.load(Ordering::Relaxed)
     }
 
     fn run(&mut self, args: &Args) -> anyhow::Result<Summary> {
@@ -202,17 +195,9 @@ impl Drill {
 
     /// Looks at all peers once.
     fn look(&mut self) -> anyhow::Result<Vec<Option<Status>>> {
-        if self.stopped() {
-            bail!(Interrupted);
-        }
+        self.interrupt.check()?;
         for peer in &mut self.peers {
-            if peer.has_ended() {
-                bail!(
-                    "{} ended by itself; its log is {}",
-                    peer.name,
-                    peer.folder.with_extension("log").display()
-                );
-            }
+            peer.check()?;
         }
         let ask = |peer: &Peer| if peer.is_running() { peer.status().ok() } else { None };
         let statuses: Vec<Option<Status>> = thread::scope(|scope| {
@@ -249,10 +234,7 @@ impl Drill {
         let count = self.peers.len();
         loop {
             let statuses = self.look()?;
-            let complete = |s: &&Status| {
-                !s.stale && s.nodes.iter().filter(|n| n.online).count() == count && s.voters.len() == 3
-            };
-            if statuses.iter().flatten().filter(complete).count() == count {
+            if statuses.iter().flatten().filter(|status| is_whole(status, count)).count() == count {
                 return Ok(began.elapsed());
             }
             if began.elapsed() > WHOLE {

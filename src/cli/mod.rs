@@ -14,7 +14,6 @@ mod dlq;
 mod engine;
 mod events;
 mod gpu_check;
-mod local;
 mod matches;
 mod model;
 mod node;

@@ -1,4 +1,4 @@
-//! What a cluster has acknowledged, and whether it is all still there.
+//! What a cluster has acknowledged, and whether all of it is still there.
 
 use crate::api::content::Audit;
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,14 +6,14 @@ use wire::Hash;
 
 /// What was acknowledged at some moment: it must be there for ever after.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(in crate::cli) struct Acknowledged {
-    pub(in crate::cli) segments: BTreeSet<Hash>,
-    pub(in crate::cli) champions: BTreeMap<(String, u64), Hash>,
+pub struct Acknowledged {
+    pub segments: BTreeSet<Hash>,
+    pub champions: BTreeMap<(String, u64), Hash>,
 }
 
 impl Acknowledged {
     /// Adds what one peer knows to be agreed.
-    pub(in crate::cli) fn add(&mut self, audit: &Audit) {
+    pub fn add(&mut self, audit: &Audit) {
         self.segments.extend(audit.segments.iter().map(|(hash, _)| *hash));
         let champions = audit.champions.iter().map(|c| ((c.config_key.clone(), c.generation), c.model));
         self.champions.extend(champions);
@@ -21,7 +21,7 @@ impl Acknowledged {
 }
 
 /// Acknowledged segments of which no peer has verified bytes, and promotions that somebody forgot or tells otherwise.
-pub(in crate::cli) fn lost(acknowledged: &Acknowledged, audits: &[(String, Audit)]) -> Vec<String> {
+pub fn lost(acknowledged: &Acknowledged, audits: &[(String, Audit)]) -> Vec<String> {
     let mut present = BTreeSet::new();
     for (_, audit) in audits {
         present.extend(audit.segments.iter().filter(|(_, here)| *here).map(|(hash, _)| *hash));
@@ -43,16 +43,13 @@ pub(in crate::cli) fn lost(acknowledged: &Acknowledged, audits: &[(String, Audit
 }
 
 /// Which of `peers` have no audit: nothing can be said about them, so nothing may be promised.
-pub(in crate::cli) fn silent<'a>(
-    peers: impl IntoIterator<Item = &'a str>,
-    audits: &[(String, Audit)],
-) -> Vec<String> {
+pub fn silent<'a>(peers: impl IntoIterator<Item = &'a str>, audits: &[(String, Audit)]) -> Vec<String> {
     let answered = |peer: &&str| audits.iter().any(|(name, _)| name == peer);
     peers.into_iter().filter(|peer| !answered(peer)).map(|peer| format!("{peer} does not answer")).collect()
 }
 
 /// Where the peers' histories of champions differ.
-pub(in crate::cli) fn disagreements(audits: &[(String, Audit)]) -> Vec<String> {
+pub fn disagreements(audits: &[(String, Audit)]) -> Vec<String> {
     let Some(((first, reference), others)) = audits.split_first() else {
         return vec!["no peer answered".to_owned()];
     };

@@ -1,36 +1,15 @@
-//! Clusters on this machine, for the demo and for drills: real processes, and a ledger of what they acknowledged.
+//! Clusters on this machine: peers as real child processes, and a ledger of what they acknowledged.
+//!
+//! The demo, `chaos`, `bench events` and the process-level tests start and stop their peers here. [`Process`] is a child
+//! that never outlives its owner, [`Peer`] a node on a data folder of its own, [`Signals`] tells the program that its user
+//! wants it to end, and [`Acknowledged`] remembers what must never be lost.
 
 mod ledger;
-mod peers;
+mod peer;
+mod process;
+mod signals;
 
-pub(super) use ledger::{Acknowledged, disagreements, lost, silent};
-pub(super) use peers::{Peer, stop_all};
-
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
-
-/// The user wants it to end.
-#[derive(Debug, thiserror::Error)]
-#[error("interrupted")]
-pub(super) struct Interrupted;
-
-/// Sets the flag at SIGINT, SIGTERM or SIGHUP (a closed terminal), for as long as the returned runtime lives.
-pub(super) fn watch_signals(flag: Arc<AtomicBool>) -> std::io::Result<tokio::runtime::Runtime> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let entered = runtime.enter();
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let mut hangup = signal(SignalKind::hangup())?;
-    drop(entered);
-    runtime.spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-        flag.store(true, Ordering::Relaxed);
-    });
-    Ok(runtime)
-}
+pub use ledger::{Acknowledged, disagreements, lost, silent};
+pub use peer::{LocalError, Peer, is_whole, stop_all};
+pub use process::Process;
+pub use signals::{Interrupt, Interrupted, Signals};

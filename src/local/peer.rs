@@ -1,166 +1,270 @@
-//! Peers as real child processes, each on a data folder of its own.
+//! A peer as a child process on a data folder of its own.
 //!
-//! Invariant: whatever happens to this program, its children end: they are told to stop when it ends, killed if they do
-//! not, and the kernel tells them when it is killed itself.
+//! Invariant: whatever happens to this program, its peers end. They are told to stop when their [`Peer`] is dropped, killed
+//! if they do not, and the kernel tells them when this program is killed itself (`--exit-with-parent`).
 
+use super::process::Process;
 use crate::{
-    api::content::Audit,
-    api::status::Status,
+    api::{content::Audit, status::Status},
     client::{Client, ClientError},
     store::Running,
 };
-use anyhow::{Context as _, bail};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use std::{
-    fs::File,
-    os::unix::process::CommandExt,
+    ffi::OsString,
+    fs::{self, File},
+    io,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-/// How long a peer may take to listen, and to stop.
+/// How long a peer may take until it listens.
 const START: Duration = Duration::from_secs(30);
+/// How long a peer may take to stop before it is killed.
 const STOP: Duration = Duration::from_secs(15);
+/// Between looks at a peer that starts.
 const POLL: Duration = Duration::from_millis(50);
+/// Lines of a peer's log that an error shows.
+const TAIL: usize = 5;
 
-/// One peer.
-pub(in crate::cli) struct Peer {
-    pub(in crate::cli) name: String,
-    pub(in crate::cli) folder: PathBuf,
-    child: Option<Child>,
+/// Why a peer cannot be started or asked to end.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot start {name}")]
+    Start { name: String, source: io::Error },
+    #[error("{name} ended at once; its log is {}\n{tail}", log.display())]
+    EndedAtOnce { name: String, log: PathBuf, tail: String },
+    #[error("{name} does not listen after {START:?}; its log is {}", log.display())]
+    Silent { name: String, log: PathBuf },
+    #[error("{name} ended by itself; its log is {}", log.display())]
+    Ended { name: String, log: PathBuf },
+    #[error("cannot signal {name}")]
+    Signal { name: String, source: io::Error },
+}
+
+/// A peer with a folder of its own, running or not.
+#[derive(Debug)]
+pub struct Peer {
+    /// The name of its host, as other peers show it.
+    pub name: String,
+    /// Its data folder; the log and what it prints are beside it.
+    pub folder: PathBuf,
+    /// The program, and the arguments that come before those of `ringrift`.
+    program: Vec<OsString>,
+    environment: Vec<(String, OsString)>,
+    process: Option<Process>,
+    /// Where it joins at every start; none founds the cluster.
     bootstrap: Option<String>,
 }
 
 impl Peer {
-    /// A peer that is not running yet; `settings` becomes its `ringrift.toml`.
-    pub(in crate::cli) fn new(root: &Path, number: usize, settings: &str) -> anyhow::Result<Self> {
-        let name = format!("n{number}");
-        let folder = root.join(&name);
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        std::fs::write(folder.join("ringrift.toml"), settings)
-            .with_context(|| format!("cannot write into {}", folder.display()))?;
-        Ok(Self { name, folder, child: None, bootstrap: None })
+    /// A peer that does not run yet. `settings` becomes its `ringrift.toml`; the program is this one.
+    ///
+    /// # Errors
+    /// [`LocalError::Write`] or [`LocalError::Start`].
+    pub fn new(root: &Path, name: &str, settings: &str) -> Result<Self, LocalError> {
+        let folder = root.join(name);
+        fs::create_dir_all(&folder).map_err(|source| LocalError::Write { path: folder.clone(), source })?;
+        let program =
+            std::env::current_exe().map_err(|source| LocalError::Start { name: name.to_owned(), source })?;
+        let (name, program) = (name.to_owned(), vec![program.into()]);
+        let peer = Self { name, folder, program, environment: Vec::new(), process: None, bootstrap: None };
+        peer.configure(settings)?;
+        Ok(peer)
     }
 
-    /// Starts the process and waits until it listens.
-    pub(in crate::cli) fn start(&mut self, bootstrap: Option<&str>) -> anyhow::Result<()> {
+    /// Writes its `ringrift.toml`, for the next start.
+    ///
+    /// # Errors
+    /// [`LocalError::Write`].
+    pub fn configure(&self, settings: &str) -> Result<(), LocalError> {
+        let path = self.folder.join("ringrift.toml");
+        fs::write(&path, settings).map_err(|source| LocalError::Write { path, source })
+    }
+
+    /// Sets the program of the starts to come, with the arguments that come before those of `ringrift`.
+    pub fn program<P: Into<OsString>>(&mut self, program: impl IntoIterator<Item = P>) {
+        self.program = program.into_iter().map(Into::into).collect();
+    }
+
+    /// Sets an environment variable for the starts to come.
+    pub fn environment(&mut self, name: &str, value: impl Into<OsString>) {
+        self.environment.push((name.to_owned(), value.into()));
+    }
+
+    /// Starts the process without waiting for anything. `words` are `node`, its data folder and where it joins.
+    ///
+    /// # Errors
+    /// [`LocalError::Write`] or [`LocalError::Start`].
+    pub fn spawn(&mut self, words: impl IntoIterator<Item = OsString>) -> Result<(), LocalError> {
+        let opened = |path: PathBuf, options: &mut fs::OpenOptions| {
+            options.open(&path).map_err(|source| LocalError::Write { path, source })
+        };
+        let log = opened(self.log_path(), File::options().create(true).append(true))?;
+        let out = opened(self.out_path(), File::options().create(true).write(true).truncate(true))?;
+        let (program, before) = self.program.split_first().expect("a program was set");
+        let mut command = Command::new(program);
+        command.args(before).args(words).args(["--exit-with-parent", "--name", &self.name]);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        // A group of its own: Ctrl-C is for this program, which then stops its peers in order.
+        command.stdin(Stdio::null()).stdout(out).stderr(log).process_group(0);
+        let process = Process::spawn(&mut command);
+        let name = self.name.clone();
+        self.process = Some(process.map_err(|source| LocalError::Start { name, source })?);
+        Ok(())
+    }
+
+    /// Starts the process and waits until it listens. Without `bootstrap` it joins where it joined the last time.
+    ///
+    /// # Errors
+    /// [`LocalError`].
+    pub fn start(&mut self, bootstrap: Option<&str>) -> Result<(), LocalError> {
         if let Some(address) = bootstrap {
             self.bootstrap = Some(address.to_owned());
         }
-        let log = self.log();
-        let file = File::options().create(true).append(true).open(&log);
-        let file = file.with_context(|| format!("cannot write {}", log.display()))?;
-        let mut command = Command::new(std::env::current_exe().context("where is this program?")?);
-        command.args(["node", "--exit-with-parent", "--name", &self.name, "--data-dir"]).arg(&self.folder);
-        if let Some(address) = &self.bootstrap {
-            command.args(["--bootstrap", address]);
-        }
-        // A group of its own: Ctrl-C is for this program, which then stops its peers in order.
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).process_group(0);
-        self.child = Some(command.spawn().context("cannot start a peer")?);
+        let mut words: Vec<OsString> =
+            ["node", "--data-dir"].into_iter().map(Into::into).chain([self.folder.clone().into()]).collect();
+        words.extend(self.bootstrap.iter().flat_map(|address| ["--bootstrap".into(), address.into()]));
+        self.spawn(words)?;
         let deadline = Instant::now() + START;
         while self.address().is_none() {
+            let (name, log) = (self.name.clone(), self.log_path());
             if self.has_ended() {
-                bail!("{} ended at once; its log is {}\n{}", self.name, log.display(), tail(&log));
+                let tail = self.tail(TAIL);
+                return Err(LocalError::EndedAtOnce { name, log, tail });
             }
             if Instant::now() >= deadline {
-                bail!("{} does not listen after {START:?}; its log is {}", self.name, log.display());
+                return Err(LocalError::Silent { name, log });
             }
             thread::sleep(POLL);
         }
         Ok(())
     }
 
-    fn log(&self) -> PathBuf {
+    /// The file with what it logged, over all its starts.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
         self.folder.with_extension("log")
     }
 
-    /// Where others can join through it.
-    pub(in crate::cli) fn address(&self) -> Option<String> {
-        let child = self.child.as_ref()?;
+    /// The file with what it printed since its last start.
+    #[must_use]
+    pub fn out_path(&self) -> PathBuf {
+        self.folder.with_extension("out")
+    }
+
+    /// The last lines of its log.
+    #[must_use]
+    pub fn tail(&self, lines: usize) -> String {
+        let text = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let all: Vec<&str> = text.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+
+    /// Where others can join through it, once it listens.
+    #[must_use]
+    pub fn address(&self) -> Option<String> {
+        let pid = self.pid()?;
         match Running::find(&self.folder) {
-            Ok(Running::Yes(runtime)) if runtime.pid == child.id() => runtime.p2p.first().cloned(),
+            Ok(Running::Yes(runtime)) if runtime.pid == pid => runtime.p2p.first().cloned(),
             Ok(Running::Yes(_) | Running::Starting | Running::Stale(_) | Running::No) | Err(_) => None,
         }
     }
 
-    /// The process, if it runs.
-    pub(in crate::cli) fn pid(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
+    /// The process, if it was started and not yet stopped.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
     }
 
-    pub(in crate::cli) fn is_running(&self) -> bool {
-        self.child.is_some()
+    /// Whether it was started and not yet stopped.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
     }
 
     /// Whether the process ended without being told to.
-    pub(in crate::cli) fn has_ended(&mut self) -> bool {
-        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_)) | Err(_)))
+    #[must_use]
+    pub fn has_ended(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| matches!(process.ended(), Ok(Some(_)) | Err(_)))
     }
 
-    /// kill -9.
-    pub(in crate::cli) fn kill(&mut self) -> anyhow::Result<()> {
-        if let Some(mut child) = self.child.take() {
-            child.kill().context("cannot kill the peer")?;
-            child.wait().context("cannot wait for the peer")?;
+    /// # Errors
+    /// [`LocalError::Ended`] if the process ended without being told to.
+    pub fn check(&mut self) -> Result<(), LocalError> {
+        if self.has_ended() {
+            return Err(LocalError::Ended { name: self.name.clone(), log: self.log_path() });
         }
         Ok(())
     }
 
-    pub(in crate::cli) fn status(&self) -> Result<Status, ClientError> {
+    /// Kills it with SIGKILL, if it runs.
+    ///
+    /// # Errors
+    /// [`LocalError::Signal`].
+    pub fn kill(&mut self) -> Result<(), LocalError> {
+        let killed = self.process.take().map_or(Ok(()), Process::kill);
+        killed.map_err(|source| LocalError::Signal { name: self.name.clone(), source })
+    }
+
+    /// Sends a signal to the process, if it runs.
+    ///
+    /// # Errors
+    /// [`LocalError::Signal`].
+    pub fn signal(&mut self, signal: Signal) -> Result<(), LocalError> {
+        let sent = self.process.as_mut().map_or(Ok(()), |process| process.signal(signal));
+        sent.map_err(|source| LocalError::Signal { name: self.name.clone(), source })
+    }
+
+    /// Waits until it has ended, for at most `limit`, and kills it if it has not. None: it did not run, or was killed.
+    pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        // Dropped, a process is killed.
+        self.process.take().and_then(|mut process| process.wait(limit).ok().flatten())
+    }
+
+    /// Asks it how things stand.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn status(&self) -> Result<Status, ClientError> {
         Client::of_folder(&self.folder)?.status()
     }
 
-    pub(in crate::cli) fn audit(&self) -> Result<Audit, ClientError> {
+    /// Asks it what it really has.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn audit(&self) -> Result<Audit, ClientError> {
         Client::of_folder(&self.folder)?.audit()
-    }
-
-    /// Asks it to stop.
-    pub(in crate::cli) fn tell_to_stop(&self) {
-        if let Some(child) = &self.child
-            && let Ok(pid) = i32::try_from(child.id())
-        {
-            // It may have ended by itself.
-            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        }
-    }
-
-    /// Waits until it has stopped; kills it if it does not.
-    pub(in crate::cli) fn wait(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        let deadline = Instant::now() + STOP;
-        while Instant::now() < deadline {
-            if !matches!(child.try_wait(), Ok(None)) {
-                return;
-            }
-            thread::sleep(POLL);
-        }
-        let _ = child.kill();
-        let _ = child.wait();
     }
 }
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        self.tell_to_stop();
-        self.wait();
+        stop_all(std::slice::from_mut(self));
     }
 }
 
-/// Stops all of them side by side.
-pub(in crate::cli) fn stop_all(peers: &mut [Peer]) {
-    peers.iter().for_each(Peer::tell_to_stop);
-    peers.iter_mut().for_each(Peer::wait);
+/// Stops all of them side by side; kills those that do not stop.
+pub fn stop_all(peers: &mut [Peer]) {
+    for peer in &mut *peers {
+        // It may have ended by itself.
+        let _ = peer.signal(Signal::SIGTERM);
+    }
+    for peer in peers {
+        peer.wait(STOP);
+    }
 }
 
-/// The last lines of a log.
-fn tail(path: &Path) -> String {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(5)..].join("\n")
+/// Whether a peer says, as confirmed by a quorum, that a cluster of `count` peers is online and that as many of them vote as
+/// should.
+#[must_use]
+pub fn is_whole(status: &Status, count: usize) -> bool {
+    let online = status.nodes.iter().filter(|node| node.online).count();
+    !status.stale && online == count && status.voters.len() == if count < 3 { 1 } else { 3 }
 }

@@ -1,7 +1,7 @@
 //! A few peers that know each other.
 
 use super::{Network, Peer, Place, SOON, until, when};
-use ringrift::api::status::Status;
+use ringrift::{api::status::Status, local::is_whole};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tempfile::TempDir;
 
@@ -47,7 +47,9 @@ impl Cluster {
             .map(|(n, settings)| Peer::new(root.path(), &format!("n{n}"), settings))
             .collect();
         for (index, peer) in peers.iter_mut().enumerate() {
-            peer.place = network.as_ref().map(|_| Place::of(index));
+            if network.is_some() {
+                peer.put(Place::of(index));
+            }
         }
         peers[0].start(None);
         let join = peers[0].join_line();
@@ -62,11 +64,8 @@ impl Cluster {
     /// Waits until every peer says that every peer is online, votes as it should, and follows a leader.
     pub(crate) fn whole(&self) {
         let count = self.peers.len();
-        let voters = if count < 3 { 1 } else { 3 };
-        let complete = |s: &Status| {
-            s.nodes.iter().filter(|node| node.online && node.connected).count() == count
-                && s.voters.len() == voters
-        };
+        let complete =
+            |s: &Status| is_whole(s, count) && s.nodes.iter().all(|node| node.connected || !node.online);
         for peer in &self.peers {
             peer.until_status("the cluster is whole", complete);
         }

@@ -11,7 +11,7 @@ mod process;
 pub(crate) use cluster::{Cluster, turn};
 pub(crate) use network::{Network, Place};
 pub(crate) use peer::Peer;
-pub(crate) use process::{Busy, Ended, Process, run};
+pub(crate) use process::{Busy, Ended, run};
 
 use std::{
     thread,

@@ -3,7 +3,7 @@
 //! Every peer has a network namespace with the address `10.77.0.N`; a cable leads from it to one of two switches. Who is
 //! plugged into the same switch can talk.
 
-use super::Process;
+use ringrift::local::Process;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::{
     fs::File,
@@ -46,8 +46,12 @@ impl Network {
         let mut again = Command::new("unshare");
         again.args(unshare).arg(std::env::current_exe().expect("this program"));
         again.args(["--exact", test, "--nocapture"]).env(INSIDE, "1").stdin(Stdio::null());
-        let ended = Process::spawn(&mut again).wait(limit);
-        assert!(ended.success(), "{test} in namespaces: {ended}");
+        let mut inside = Process::spawn(&mut again).expect("the process starts");
+        let ended = inside.wait(limit).expect("a child can be waited for");
+        assert!(
+            ended.is_some_and(|status| status.success()),
+            "{test} in namespaces: {ended:?} within {limit:?}"
+        );
         None
     }
 
@@ -97,11 +101,9 @@ impl Place {
         Self { number: index + 1 }
     }
 
-    /// A command that runs a program there.
-    pub(crate) fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &format!("n{}", self.number), program]);
-        command
+    /// The words that run a program there.
+    pub(crate) fn words(&self, program: &str) -> [String; 5] {
+        ["ip", "netns", "exec", &format!("n{}", self.number), program].map(str::to_owned)
     }
 
     /// What others reach it by.

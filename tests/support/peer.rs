@@ -1,71 +1,67 @@
 //! One peer.
 
-use super::{Place, Process, SOON, run, until, when};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use super::{Place, SOON, run, until, when};
+use nix::sys::signal::Signal;
 use ringrift::{
     api::{content::Audit, events::Injection, status::Status},
     client::{Client, ClientError},
     events::{Event, log::Logged},
+    local,
 };
 use serde_json::Value;
 use std::{
-    fs::{self, File},
+    ffi::OsString,
+    fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-/// A peer with a folder of its own, running or not.
+/// How long a peer may take to stop.
+const STOP: Duration = Duration::from_secs(30);
+
+/// A peer of a test, running or not.
 pub(crate) struct Peer {
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
-    environment: Vec<(String, PathBuf)>,
-    process: Option<Process>,
+    peer: local::Peer,
     /// Where it is if not on this host's loopback interface.
-    pub(super) place: Option<Place>,
+    place: Option<Place>,
 }
 
 impl Peer {
     pub(crate) fn new(root: &Path, name: &str, settings: &str) -> Self {
-        let folder = root.join(name);
-        fs::create_dir(&folder).expect("a new folder");
-        let name = name.to_owned();
-        let peer = Self { name, folder, environment: Vec::new(), process: None, place: None };
-        peer.configure(settings);
-        peer
+        let mut peer = local::Peer::new(root, name, settings).expect("a new folder");
+        peer.program([env!("CARGO_BIN_EXE_ringrift")]);
+        Self { name: name.to_owned(), folder: peer.folder.clone(), peer, place: None }
+    }
+
+    /// Moves it to a place in a network, before it starts.
+    pub(super) fn put(&mut self, place: Place) {
+        self.peer.program(place.words(env!("CARGO_BIN_EXE_ringrift")));
+        self.place = Some(place);
     }
 
     /// Takes effect at the next start.
     pub(crate) fn configure(&self, settings: &str) {
-        fs::write(self.folder.join("ringrift.toml"), settings).expect("settings are written");
+        self.peer.configure(settings).expect("settings are written");
     }
 
     /// Sets an environment variable for the starts to come.
-    pub(crate) fn environment(&mut self, name: &str, value: impl Into<PathBuf>) {
-        self.environment.push((name.to_owned(), value.into()));
+    pub(crate) fn environment(&mut self, name: &str, value: impl Into<OsString>) {
+        self.peer.environment(name, value);
     }
 
     /// Starts the process without waiting for anything. `join` is a line that another peer printed.
     pub(crate) fn spawn(&mut self, join: Option<&str>, more: &[&str]) {
         let words = join.unwrap_or("ringrift node --data-dir DIR").split_whitespace().skip(1);
         let folder = self.folder.to_str().expect("a plain name");
-        let words = words.map(|word| if word == "DIR" { folder } else { word });
-        let log = File::options().create(true).append(true).open(self.file("log")).expect("a log");
-        let out = File::create(self.file("out")).expect("a file");
-        let program = env!("CARGO_BIN_EXE_ringrift");
-        let mut command =
-            self.place.as_ref().map_or_else(|| Command::new(program), |place| place.command(program));
-        command.args(words);
+        let mut words: Vec<String> =
+            words.map(|word| if word == "DIR" { folder } else { word }.to_owned()).collect();
         if let Some(place) = &self.place {
-            command.args(["--listen", &place.socket()]);
+            words.extend(["--listen".to_owned(), place.socket()]);
         }
-        command.args(["--exit-with-parent", "--name", &self.name]).args(more);
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(out).stderr(log);
-        self.process = Some(Process::spawn(&mut command));
+        words.extend(more.iter().map(|word| (*word).to_owned()));
+        self.peer.spawn(words.into_iter().map(OsString::from)).expect("the process starts");
     }
 
     /// Starts the process and waits until it says where others can join.
@@ -76,9 +72,9 @@ impl Peer {
 
     /// The command that the peer prints for others.
     pub(crate) fn join_line(&mut self) -> String {
-        let out = self.file("out");
+        let out = self.peer.out_path();
         until(&format!("{} listens", self.name), SOON, || {
-            assert_eq!(self.process.as_mut().and_then(Process::ended), None, "{}", self.log());
+            assert!(self.peer.check().is_ok(), "{}", self.log());
             let printed = fs::read_to_string(&out).expect("a file");
             let mut lines = printed.lines().filter(|_| printed.ends_with('\n'));
             let found = lines.find_map(|line| line.strip_prefix("join"));
@@ -98,22 +94,18 @@ impl Peer {
         self.join_line().split_whitespace().last().expect("an address").to_owned()
     }
 
-    fn file(&self, extension: &str) -> PathBuf {
-        self.folder.with_extension(extension)
-    }
-
     /// All that it has logged, over all its starts.
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.file("log")).unwrap_or_default()
+        fs::read_to_string(self.peer.log_path()).unwrap_or_default()
     }
 
     pub(crate) fn is_running(&self) -> bool {
-        self.process.is_some()
+        self.peer.is_running()
     }
 
     /// kill -9.
     pub(crate) fn kill(&mut self) {
-        self.process = None;
+        self.peer.kill().expect("it can be killed");
     }
 
     /// SIGTERM; how long it took to end and its exit status.
@@ -127,28 +119,25 @@ impl Peer {
     }
 
     fn end_by(&mut self, signal: Signal) -> (Duration, Option<i32>) {
-        let mut process = self.process.take().expect("it runs");
         let began = Instant::now();
-        let pid = i32::try_from(process.pid()).expect("a pid");
-        kill(Pid::from_raw(pid), signal).expect("it runs");
-        let ended = process.wait(Duration::from_secs(30));
+        self.signal(signal);
+        let ended = self.peer.wait(STOP).expect("the process ends");
         (began.elapsed(), ended.code())
     }
 
     /// SIGSTOP: it answers nobody, and its connections stay open.
-    pub(crate) fn stall(&self) {
+    pub(crate) fn stall(&mut self) {
         self.signal(Signal::SIGSTOP);
     }
 
     /// SIGCONT.
-    pub(crate) fn go_on(&self) {
+    pub(crate) fn go_on(&mut self) {
         self.signal(Signal::SIGCONT);
     }
 
-    fn signal(&self, signal: Signal) {
-        let process = self.process.as_ref().expect("it runs");
-        let pid = i32::try_from(process.pid()).expect("a pid");
-        kill(Pid::from_raw(pid), signal).expect("it runs");
+    fn signal(&mut self, signal: Signal) {
+        assert!(self.is_running(), "{} does not run", self.name);
+        self.peer.signal(signal).expect("it runs");
     }
 
     pub(crate) fn client(&self) -> Result<Client, String> {
@@ -236,9 +225,9 @@ impl Peer {
 impl Drop for Peer {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let log = self.log();
-            let lines: Vec<&str> = log.lines().collect();
-            eprintln!("--- log of {}\n{}", self.name, lines[lines.len().saturating_sub(40)..].join("\n"));
+            eprintln!("--- log of {}\n{}", self.name, self.peer.tail(40));
         }
+        // At once, without the time to stop that a peer of the demo gets.
+        let _ = self.peer.kill();
     }
 }

@@ -5,23 +5,22 @@
 
 use super::figures::{StoredAt, stored_at};
 use crate::{
-    api::devices::DeviceChoice,
-    api::events::{Drill, Drilled},
-    api::status::Status,
-    cli::local::{Interrupted, Peer, stop_all},
+    api::{
+        devices::DeviceChoice,
+        events::{Drill, Drilled},
+    },
     client::{Client, ClientError},
     clock::now_us,
     config::{Config, EventsConfig, SelfplayConfig},
     http::drill_number,
+    local::{Interrupt, Peer, is_whole, stop_all},
 };
 use anyhow::{Context as _, bail};
 use indicatif::ProgressBar;
+use parking_lot::Mutex;
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -42,7 +41,7 @@ const BULK: u64 = 500;
 pub(super) struct Cluster {
     root: PathBuf,
     peers: Vec<Peer>,
-    interrupted: Arc<AtomicBool>,
+    interrupt: Interrupt,
     /// The number of the next event, over all runs.
     next: AtomicU64,
 }
@@ -68,9 +67,10 @@ impl Emitted {
 }
 
 impl Cluster {
-    pub(super) fn new(root: &Path, count: usize, interrupted: Arc<AtomicBool>) -> anyhow::Result<Self> {
-        let peers: Result<Vec<_>, _> = (1..=count).map(|number| Peer::new(root, number, "")).collect();
-        Ok(Self { root: root.to_owned(), peers: peers?, interrupted, next: AtomicU64::new(0) })
+    pub(super) fn new(root: &Path, count: usize, interrupt: Interrupt) -> anyhow::Result<Self> {
+        let peers: Result<Vec<_>, _> =
+            (1..=count).map(|number| Peer::new(root, &format!("n{number}"), "")).collect();
+        Ok(Self { root: root.to_owned(), peers: peers?, interrupt, next: AtomicU64::new(0) })
     }
 
     /// Starts the first `count` peers and waits until they are one cluster.
@@ -84,8 +84,7 @@ impl Cluster {
         };
         let settings = toml::to_string(&settings).context("the settings")?;
         for peer in &self.peers {
-            std::fs::write(peer.folder.join("ringrift.toml"), &settings)
-                .with_context(|| format!("cannot write into {}", peer.folder.display()))?;
+            peer.configure(&settings)?;
         }
         for index in 0..count {
             self.start_one(index)?;
@@ -95,7 +94,7 @@ impl Cluster {
 
     pub(super) fn start_one(&mut self, index: usize) -> anyhow::Result<()> {
         let first = if index == 0 { None } else { self.peers[0].address() };
-        self.peers[index].start(first.as_deref())
+        Ok(self.peers[index].start(first.as_deref())?)
     }
 
     pub(super) fn stop_one(&mut self, index: usize) {
@@ -114,10 +113,6 @@ impl Cluster {
         &self.root
     }
 
-    fn check(&self) -> anyhow::Result<()> {
-        if self.interrupted.load(Ordering::Relaxed) { bail!(Interrupted) } else { Ok(()) }
-    }
-
     fn clients(&self) -> anyhow::Result<Vec<Client>> {
         let running = self.peers.iter().filter(|peer| peer.is_running());
         Ok(running.map(|peer| Client::of_folder(&peer.folder)).collect::<Result<_, _>>()?)
@@ -126,12 +121,9 @@ impl Cluster {
     /// Waits until `count` peers say that `count` peers are online and that enough vote.
     fn whole(&self, count: usize) -> anyhow::Result<()> {
         let deadline = Instant::now() + WHOLE;
-        let complete = |status: &Status| {
-            let online = status.nodes.iter().filter(|node| node.online).count();
-            !status.stale && online == count && status.voters.len() == if count < 3 { 1 } else { 3 }
-        };
-        while !self.peers[..count].iter().all(|peer| peer.status().is_ok_and(|status| complete(&status))) {
-            self.check()?;
+        let complete = |peer: &Peer| peer.status().is_ok_and(|status| is_whole(&status, count));
+        while !self.peers[..count].iter().all(complete) {
+            self.interrupt.check()?;
             if Instant::now() >= deadline {
                 bail!("the cluster is not whole after {WHOLE:?}; logs are in {}", self.root.display());
             }
@@ -167,7 +159,7 @@ impl Cluster {
         let emit = |index: usize, client: &Client| -> anyhow::Result<Emitted> {
             let mut emitted = Emitted::default();
             for from in (index as u64..total).step_by((piece * peers) as usize) {
-                self.check()?;
+                self.interrupt.check()?;
                 let count = (total - from).div_ceil(peers).min(piece);
                 let drill = Drill {
                     first: first + from,
@@ -194,7 +186,7 @@ impl Cluster {
         let emit = |_: usize, client: &Client| -> anyhow::Result<Emitted> {
             let mut emitted = Emitted::default();
             loop {
-                self.check()?;
+                self.interrupt.check()?;
                 let from = taken.fetch_add(BULK, Ordering::Relaxed);
                 let count = u32::try_from(total.saturating_sub(from).min(BULK))?;
                 if count == 0 {
@@ -236,7 +228,7 @@ impl Cluster {
         let client = Client::of_folder(&self.peers[index].folder)?;
         let (mut positions, mut end) = (Vec::new(), since);
         loop {
-            self.check()?;
+            self.interrupt.check()?;
             let page = client.events(end, PAGE)?;
             end = page.last().map_or(end, |last| last.position);
             let before = positions.len();
@@ -264,7 +256,7 @@ impl Cluster {
         let deadline = Instant::now() + wait;
         let wanted = since + i64::try_from(count).unwrap_or(i64::MAX) - 1;
         loop {
-            self.check()?;
+            self.interrupt.check()?;
             match Client::of_folder(&self.peers[index].folder).and_then(|client| client.commits(wanted)) {
                 Ok(commits) if !commits.is_empty() => return Ok(true),
                 Ok(_) | Err(ClientError::NotReady(_) | ClientError::Http { .. }) => {}
@@ -289,7 +281,7 @@ fn side_by_side(
             let (all, emit) = (&all, &emit);
             scope.spawn(move || {
                 let one = emit(index, client);
-                let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut all = all.lock();
                 match (&mut *all, one) {
                     (Ok(all), Ok(one)) => {
                         all.at.extend(one.at);
@@ -301,5 +293,5 @@ fn side_by_side(
             });
         }
     });
-    all.into_inner().unwrap_or_else(PoisonError::into_inner)
+    all.into_inner()
 }

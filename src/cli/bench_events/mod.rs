@@ -4,11 +4,11 @@ mod cluster;
 mod figures;
 mod load;
 
-use super::local::{Interrupted, watch_signals};
 use crate::{
     clock::now_us,
     events::log::{EventLog, Subscriptions},
     http::drill_event,
+    local::{Interrupted, Signals},
 };
 use anyhow::Context as _;
 use cluster::{Cluster, Emitted};
@@ -20,7 +20,6 @@ use serde::Serialize;
 use std::{
     path::Path,
     process::ExitCode,
-    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -126,11 +125,10 @@ struct Target {
 /// # Errors
 /// When it cannot run.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let _signals = watch_signals(Arc::clone(&interrupted))?;
+    let signals = Signals::watch()?;
     let root =
         tempfile::Builder::new().prefix("ringrift-bench-").tempdir().context("cannot make a folder")?;
-    let mut cluster = Cluster::new(root.path(), usize::from(args.peers), interrupted)?;
+    let mut cluster = Cluster::new(root.path(), usize::from(args.peers), signals.interrupt())?;
     let bar = ProgressBar::new(1);
     bar.set_style(ProgressStyle::with_template("{msg:44} {bar:30} {pos}/{len} {elapsed}")?);
     bar.enable_steady_tick(Duration::from_millis(500));

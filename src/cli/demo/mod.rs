@@ -4,15 +4,15 @@ mod screen;
 mod summary;
 
 use super::device::DeviceArgs;
-use super::local::{Acknowledged, Interrupted, Peer, disagreements, lost, silent, stop_all, watch_signals};
 use super::players::load_model;
 use crate::{
-    api::status::Status,
+    api::{content::Audit, status::Status},
     config::Config,
     learner::{
         arena::{Arena, ArenaSettings, Contestant},
         sprt::wilson,
     },
+    local::{Acknowledged, Interrupt, Interrupted, Peer, Signals, disagreements, lost, silent, stop_all},
     store::GameKind,
 };
 use anyhow::{Context as _, bail};
@@ -22,10 +22,6 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     thread,
     time::{Duration, Instant},
 };
@@ -93,10 +89,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         // Found out now rather than after fifteen minutes.
         std::fs::write(path, "").with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let _signals = watch_signals(Arc::clone(&interrupted))?;
+    let signals = Signals::watch()?;
     let root = tempfile::Builder::new().prefix("ringrift-demo-").tempdir().context("cannot make a folder")?;
-    let mut demo = Demo::new(&args, root.path(), interrupted)?;
+    let mut demo = Demo::new(&args, root.path(), signals.interrupt())?;
     let summary = demo.play(&args);
     stop_all(&mut demo.peers);
     let failed = match &summary {
@@ -127,7 +122,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
 struct Demo {
     peers: Vec<Peer>,
     screen: Screen,
-    interrupted: Arc<AtomicBool>,
+    interrupt: Interrupt,
     began: Instant,
     deadline: Instant,
     acknowledged: Acknowledged,
@@ -136,7 +131,7 @@ struct Demo {
 }
 
 impl Demo {
-    fn new(args: &Args, root: &Path, interrupted: Arc<AtomicBool>) -> anyhow::Result<Self> {
+    fn new(args: &Args, root: &Path, interrupt: Interrupt) -> anyhow::Result<Self> {
         let settings = Config {
             configs: vec![args.config.clone()],
             device: args.device.device.unwrap_or_default(),
@@ -144,23 +139,20 @@ impl Demo {
             ..Config::default()
         };
         let settings = toml::to_string(&settings).context("the settings")?;
-        let peers: Result<Vec<Peer>, _> =
-            (1..=usize::from(args.peers)).map(|number| Peer::new(root, number, &settings)).collect();
+        let peers: Result<Vec<Peer>, _> = (1..=usize::from(args.peers))
+            .map(|number| Peer::new(root, &format!("n{number}"), &settings))
+            .collect();
         let began = Instant::now();
         Ok(Self {
             peers: peers?,
             screen: Screen::new(usize::from(args.peers)),
-            interrupted,
+            interrupt,
             began,
             deadline: began + Duration::from_secs(u64::from(args.minutes) * 60),
             acknowledged: Acknowledged::default(),
             first_promotion_s: None,
             leaderless_s: None,
         })
-    }
-
-    fn interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::Relaxed)
     }
 
     /// The whole story; problems are in the summary, an error means that it could not be told.
@@ -174,8 +166,7 @@ impl Demo {
         let lost = lost(&self.acknowledged, &audits);
         problems.extend(silent(self.peers.iter().map(|peer| peer.name.as_str()), &audits));
         problems.extend(disagreements(&audits));
-        let newest =
-            |audit: &crate::api::content::Audit| audit.champions.iter().max_by_key(|c| c.generation).cloned();
+        let newest = |audit: &Audit| audit.champions.iter().max_by_key(|c| c.generation).cloned();
         let champion: BTreeMap<String, Hash> =
             audits.iter().filter_map(|(peer, audit)| Some((peer.clone(), newest(audit)?.model))).collect();
         let promotions = audits.iter().filter_map(|(_, audit)| newest(audit)).map(|c| c.generation).max();
@@ -237,9 +228,7 @@ impl Demo {
         self.screen.phase("starting the peers");
         let mut first = None;
         for index in 0..self.peers.len() {
-            if self.interrupted() {
-                bail!(Interrupted);
-            }
+            self.interrupt.check()?;
             self.peers[index].start(first.as_deref())?;
             if first.is_none() {
                 first = self.peers[index].address();
@@ -285,9 +274,7 @@ impl Demo {
                     return Ok(Some(index));
                 }
             }
-            if self.interrupted() {
-                bail!(Interrupted);
-            }
+            self.interrupt.check()?;
             if killed.elapsed() > LEADERLESS_MAX {
                 return Ok(None);
             }
@@ -320,17 +307,9 @@ impl Demo {
 
     /// The status of every peer that answers, shown as well.
     fn look(&mut self) -> anyhow::Result<Vec<Option<Status>>> {
-        if self.interrupted() {
-            bail!(Interrupted);
-        }
+        self.interrupt.check()?;
         for peer in &mut self.peers {
-            if peer.has_ended() {
-                bail!(
-                    "{} ended by itself; its log is {}",
-                    peer.name,
-                    peer.folder.with_extension("log").display()
-                );
-            }
+            peer.check()?;
         }
         let statuses: Vec<_> =
             self.peers.iter().map(|p| if p.is_running() { p.status().ok() } else { None }).collect();
@@ -339,7 +318,7 @@ impl Demo {
     }
 
     /// The audits of all peers, once they tell the same or time is up.
-    fn settle(&mut self) -> anyhow::Result<Vec<(String, crate::api::content::Audit)>> {
+    fn settle(&mut self) -> anyhow::Result<Vec<(String, Audit)>> {
         let deadline = Instant::now() + SETTLE;
         loop {
             self.look()?;
@@ -401,9 +380,7 @@ impl Demo {
         let mut champion = Contestant::Model(load_model(path, board)?);
         let (mut wins, mut games) = (0, 0);
         while !arena.finished() {
-            if self.interrupted() {
-                bail!(Interrupted);
-            }
+            self.interrupt.check()?;
             for set in arena.step(&mut champion, &mut Contestant::Random) {
                 wins += set.wins;
                 games += u32::from(seats);

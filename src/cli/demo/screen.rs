@@ -1,7 +1,7 @@
 //! What the demo shows: a line per peer that is redrawn on a terminal, and one line per change elsewhere.
 
 use super::summary::Summary;
-use crate::{api::status::Status, cli::local::Peer};
+use crate::{api::status::Status, local::Peer};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
     io::IsTerminal,

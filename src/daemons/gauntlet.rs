@@ -11,8 +11,8 @@ use crate::{
         arena::ModelPlayer,
         evaluation::{self, EvaluationJob},
     },
-    peer::{Context, EvaluationActivity, WorkError},
-    segments::{close::close, register::acknowledge_in_time},
+    peer::{Context, Daemon, EvaluationActivity, WorkError},
+    segments::Segments,
     store::{GameRecord, SEGMENT_GAMES_MAX, Source},
 };
 use cluster_state::command::CompleteEvaluation;
@@ -22,13 +22,29 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use wire::Hash;
 
-/// Runs until the shutdown.
-pub async fn run(node: Context) -> Result<(), WorkError> {
-    super::lease::follow(node, LeaseKind::Evaluation, evaluate).await;
-    Ok(())
+/// The daemon; see the module.
+pub struct GauntletDaemon {
+    pub node: Context,
+    pub segments: Segments,
 }
 
-async fn evaluate(node: Context, lease: Lease, cancel: CancellationToken) -> Result<Command, WorkError> {
+impl Daemon for GauntletDaemon {
+    const NAME: &'static str = "gauntlet";
+
+    async fn run(&mut self) -> Result<(), WorkError> {
+        let segments = &self.segments;
+        let evaluate = |node, lease, cancel| evaluate(node, segments.clone(), lease, cancel);
+        super::lease::follow(Arc::clone(&self.node), LeaseKind::Evaluation, evaluate).await;
+        Ok(())
+    }
+}
+
+async fn evaluate(
+    node: Context,
+    segments: Segments,
+    lease: Lease,
+    cancel: CancellationToken,
+) -> Result<Command, WorkError> {
     let key = lease.config_key.clone();
     let game: rules::Config = key.parse().map_err(|_| WorkError::UnknownConfig(key.clone()))?;
     let state = node.raft.local();
@@ -79,7 +95,7 @@ async fn evaluate(node: Context, lease: Lease, cancel: CancellationToken) -> Res
     .map_err(|_| WorkError::Stopped)?;
     let evaluated = done.await.map_err(|_| WorkError::Stopped)?.ok_or(WorkError::Stopped)?;
     let mut evidence = evaluated.evidence;
-    evidence.segments = record(&node, &key, candidate, evaluated.games, &cancel).await?;
+    evidence.segments = record(&segments, &key, candidate, evaluated.games, &cancel).await?;
     Ok(Command::CompleteEvaluation(CompleteEvaluation {
         config_key: key,
         epoch: lease.epoch,
@@ -96,7 +112,7 @@ async fn network(node: &Context, state: &ClusterState, hash: Hash) -> Result<Arc
 
 /// Keeps the games and has them acknowledged: the verdict names only what cannot be lost.
 async fn record(
-    node: &Context,
+    segments: &Segments,
     key: &str,
     candidate: Hash,
     games: Vec<GameRecord>,
@@ -104,8 +120,11 @@ async fn record(
 ) -> Result<Vec<Hash>, WorkError> {
     let mut names = Vec::new();
     for part in games.chunks(SEGMENT_GAMES_MAX) {
-        let pending = close(node, key, Source::Evaluation, candidate, part.to_vec()).await?;
-        cancel.run_until_cancelled(acknowledge_in_time(node, &pending)).await.ok_or(WorkError::Stopped)??;
+        let pending = segments.close(key, Source::Evaluation, candidate, part.to_vec()).await?;
+        cancel
+            .run_until_cancelled(segments.acknowledge_in_time(&pending))
+            .await
+            .ok_or(WorkError::Stopped)??;
         names.push(pending.hash);
     }
     Ok(names)

@@ -12,7 +12,8 @@ use crate::{
         runner::{Handled, HandlerError, Handlers, Handling},
     },
     leader::training,
-    peer::{Context, Node, WorkError},
+    peer::{Context, WorkError},
+    segments::{Segments, acknowledge, copy},
 };
 use cluster_state::Command;
 use futures::FutureExt;
@@ -40,8 +41,6 @@ pub struct Wakes {
     pub leader: Notify,
     /// This node's look at the hosts.
     pub health: Notify,
-    /// Copies of segments.
-    pub replication: Notify,
     /// Models.
     pub distribution: Notify,
     /// Merges asked for.
@@ -56,7 +55,6 @@ impl Default for Wakes {
         Self {
             leader: Notify::new(),
             health: Notify::new(),
-            replication: Notify::new(),
             distribution: Notify::new(),
             merges,
             merging: Mutex::new(merging),
@@ -64,22 +62,28 @@ impl Default for Wakes {
     }
 }
 
-/// The node, once there is one: handlers are registered before. Weak, for the node owns them: it must end with its last
-/// task, and its databases with it.
-pub type Late = Arc<OnceLock<Weak<Node>>>;
+/// What handlers work with.
+pub struct Parts {
+    pub node: Context,
+    pub segments: Segments,
+}
+
+/// The parts, once there are any: handlers are registered before. Weak, because the node owns the handlers: it must end
+/// with its last task, and its databases with it.
+pub type Late = Arc<OnceLock<Weak<Parts>>>;
 
 /// All handlers that the table of events names.
 #[must_use]
-pub fn all(node: &Late) -> Handlers {
+pub fn all(late: &Late) -> Handlers {
     let mut handlers = Handlers::default();
     for &component in Component::ALL {
         let events: Vec<&'static str> = component.events().map(EventKind::name).collect();
         if events.is_empty() {
             continue;
         }
-        let node = Arc::clone(node);
-        handlers.on(component.name(), &events, move |logged| match node.get().and_then(Weak::upgrade) {
-            Some(node) => handle(component, node, logged),
+        let late = Arc::clone(late);
+        handlers.on(component.name(), &events, move |logged| match late.get().and_then(Weak::upgrade) {
+            Some(parts) => handle(component, &parts, logged),
             None => async { Err(HandlerError::NoQuorum) }.boxed(),
         });
     }
@@ -87,22 +91,23 @@ pub fn all(node: &Late) -> Handlers {
 }
 
 /// What a component does about an event, as the table says.
-fn handle(component: Component, node: Context, logged: Arc<Logged>) -> Handling {
+fn handle(component: Component, parts: &Parts, logged: Arc<Logged>) -> Handling {
+    let node = Arc::clone(&parts.node);
     match (logged.event.kind().handled_by(component), own(component)) {
         (Some(How::LeadersTurn), _) => leaders_turn(node).boxed(),
         (Some(How::Proposes), _) => proposes(node, logged).boxed(),
-        (Some(How::Own), Some(run)) => run(node, logged),
+        (Some(How::Own), Some(run)) => run(parts, logged),
         (Some(How::Own) | None, _) => async { Ok(None) }.boxed(),
     }
 }
 
-type Own = fn(Context, Arc<Logged>) -> Handling;
+type Own = fn(&Parts, Arc<Logged>) -> Handling;
 
 /// What a component does about events by itself.
 fn own(component: Component) -> Option<Own> {
     macro_rules! own {
         ($handle:path) => {
-            Some(|node, logged| $handle(node, logged).boxed())
+            Some(|parts, logged| $handle(Arc::clone(&parts.node), logged).boxed())
         };
     }
     match component {
@@ -112,9 +117,9 @@ fn own(component: Component) -> Option<Own> {
         Component::Distribution => own!(super::distribution::handle),
         Component::Health => own!(super::health::handle),
         Component::IdleShutdown => own!(super::idle_shutdown::handle),
-        Component::Replication => own!(super::replication::handle),
+        Component::Replication => Some(|parts, logged| copy::handle(parts.segments.clone(), logged).boxed()),
         Component::Supervisor => own!(super::supervisor::handle),
-        Component::Sync => own!(super::sync::handle),
+        Component::Sync => Some(|parts, logged| acknowledge::handle(parts.segments.clone(), logged).boxed()),
         Component::Watchdog => own!(super::watchdog::handle),
         // They decide at the leader's turn, or only emit.
         Component::AutoPromotion

@@ -19,5 +19,3 @@ pub mod selfplay;
 pub mod supervisor;
 pub mod trainer;
 pub mod watchdog;
-
-pub use crate::segments::{acknowledge as sync, collect as collection, copy as replication};

@@ -16,8 +16,8 @@ use crate::{
     compute,
     devices::number_of,
     learner::waves,
-    peer::{Context, WorkError},
-    segments::close::close_selfplay,
+    peer::{Context, Daemon, WorkError},
+    segments::Segments,
     store::{GameRecord, Player},
 };
 use cluster_state::{ClusterState, LeaseKind, NodeId};
@@ -103,11 +103,25 @@ fn pause(occupied: &BTreeMap<usize, String>, devices: usize, unacknowledged: u64
     None
 }
 
+/// The daemon; see the module.
+pub struct SelfplayDaemon {
+    pub node: Context,
+    pub segments: Segments,
+}
+
+impl Daemon for SelfplayDaemon {
+    const NAME: &'static str = "selfplay";
+
+    async fn run(&mut self) -> Result<(), WorkError> {
+        play(&self.node, &self.segments).await
+    }
+}
+
 /// Plays until the shutdown.
 ///
 /// # Errors
 /// [`WorkError`] when the system refuses a thread or the disk fails.
-pub async fn run(node: Context) -> Result<(), WorkError> {
+async fn play(node: &Context, segments: &Segments) -> Result<(), WorkError> {
     let (orders, follow) = watch::channel(Orders::default());
     let (games, finished) = mpsc::channel(GAMES_WAITING_MAX);
     let devices = &node.devices;
@@ -153,12 +167,12 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
     // threads end, and what they have finished is kept.
     let over = CancellationToken::new();
     let giving = async {
-        let given = over.run_until_cancelled(give_orders(&node, &orders, &on_host)).await;
+        let given = over.run_until_cancelled(give_orders(node, segments, &orders, &on_host)).await;
         orders.send_modify(|orders| orders.paused = Some("the daemon ends".to_owned()));
         drop(orders);
         given.unwrap_or(Ok(()))
     };
-    let gathering = async { collect(&node, finished).await.inspect_err(|_| over.cancel()) };
+    let gathering = async { collect(node, segments, finished).await.inspect_err(|_| over.cancel()) };
     let playing = async {
         let played = try_join_all(threads).await.inspect_err(|_| over.cancel());
         played.map(drop).map_err(|_| WorkError::Panicked("self-play"))
@@ -186,6 +200,7 @@ fn on_cards(tables: &[Table], on_host: &[OnHost]) -> Vec<String> {
 
 async fn give_orders(
     node: &Context,
+    segments: &Segments,
     orders: &watch::Sender<Orders>,
     on_host: &[OnHost],
 ) -> Result<(), WorkError> {
@@ -194,12 +209,11 @@ async fn give_orders(
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         let current = Arc::clone(&state.borrow_and_update());
-        let unacknowledged = node.activity.get(Instant::now()).selfplay.unacknowledged;
         let off = (!node.config.selfplay.enabled).then(|| "switched off in the settings".to_owned());
         let devices = node.devices.count();
         let occupied = occupied(&current, node.id, devices);
         let used = devices.min(node.devices.selfplay_threads(&node.config));
-        let paused = off.or_else(|| pause(&occupied, used, unacknowledged));
+        let paused = off.or_else(|| pause(&occupied, used, segments.unacknowledged()));
         let occupied: BTreeSet<usize> = occupied.into_keys().collect();
         let rate = rate(&view.borrow_and_update());
         let mut tables = Vec::new();
@@ -257,7 +271,11 @@ async fn load(node: &Context, key: &str, model: Hash) -> Result<Option<Arc<Netwo
 type Open = BTreeMap<(String, Hash), (Instant, Vec<GameRecord>)>;
 
 /// Gathers finished games into segments and closes them.
-async fn collect(node: &Context, mut finished: mpsc::Receiver<GameRecord>) -> Result<(), WorkError> {
+async fn collect(
+    node: &Context,
+    segments: &Segments,
+    mut finished: mpsc::Receiver<GameRecord>,
+) -> Result<(), WorkError> {
     let mut open = Open::new();
     let mut tick = tokio::time::interval(Duration::from_millis(500));
     loop {
@@ -282,8 +300,8 @@ async fn collect(node: &Context, mut finished: mpsc::Receiver<GameRecord>) -> Re
             ended || games.len() >= games_max || began.elapsed() >= age_max
         };
         let close = |key: String, model, games| {
-            let node = Arc::clone(node);
-            async move { close_selfplay(&node, &key, model, games).await }
+            let segments = segments.clone();
+            async move { segments.close_selfplay(&key, model, games).await }
         };
         close_due(&mut open, due, close).await?;
         if ended {

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     api::content::Pulled,
-    peer::{Node, WorkError, blocking},
+    peer::{Context, WorkError, blocking},
+    segments::Segments,
 };
 use axum::{
     Json, Router,
@@ -53,10 +54,10 @@ async fn pull(Operator(node): Operator, Path(name): Path<String>) -> Result<Json
 }
 
 /// Whether a content is one that others may have: a model or a segment, not what somebody merely sent.
-fn gives(node: &Node, hash: Hash) -> Result<bool, WorkError> {
+fn may_be_given(node: &Context, segments: &Segments, hash: Hash) -> Result<bool, WorkError> {
     let state = node.raft.local();
     let known = state.models.contains_key(&hash) || state.segments.get(&hash).is_some();
-    Ok(known || node.pending.lists(&hash)?)
+    Ok(known || segments.is_pending(&hash)?)
 }
 
 fn failed(error: impl std::fmt::Display) -> Refused {
@@ -78,13 +79,15 @@ struct Content {
 
 /// The content of a name, and the permission to send it.
 async fn find(front: &Front, name: &str) -> Result<(Content, Transfer), Refused> {
-    let node = Arc::clone(front.node()?);
+    let handles = front.handles()?;
+    let (node, segments) = (Arc::clone(&handles.node), handles.segments.clone());
     let hash: Hash = name.parse().map_err(|_| unknown())?;
     let busy = || Refused(StatusCode::SERVICE_UNAVAILABLE, "too many transfers".to_owned());
     let transfer = front.transfers.begin(Instant::now()).ok_or_else(busy)?;
     let blobs = node.blobs.clone();
     let found = blocking(move || {
-        let outline = if gives(&node, hash)? { node.blobs.known_outline(hash)? } else { None };
+        let outline =
+            if may_be_given(&node, &segments, hash)? { node.blobs.known_outline(hash)? } else { None };
         Ok::<_, WorkError>(outline)
     });
     let outline = found.await.map_err(failed)?.map_err(failed)?.ok_or_else(unknown)?;

@@ -4,6 +4,7 @@ use super::{refused::Refused, transfers::Transfers};
 use crate::{
     api::{cluster::LeaderReport, status::Status},
     peer::Context,
+    segments::Segments,
 };
 use axum::{extract::State, http::StatusCode};
 use futures::future::BoxFuture;
@@ -17,6 +18,7 @@ pub type Ask<T> = Box<dyn Fn() -> BoxFuture<'static, T> + Send + Sync>;
 /// What the handlers get of a node that is a member.
 pub struct Handles {
     pub node: Context,
+    pub segments: Segments,
     /// How things stand, as confirmed by a quorum if there is one.
     pub status: Ask<Status>,
     /// Who leads, as confirmed by a quorum if there is one.

@@ -10,22 +10,25 @@ use crate::{
     clock::now_ms,
     compute::DelayGauge,
     config::Config,
-    daemons::{self, cache::Networks, handlers, idle_shutdown::Hosts, supervisor::Supervisor},
+    daemons::{
+        self, cache::Networks, gauntlet::GauntletDaemon, handlers, idle_shutdown::Hosts,
+        selfplay::SelfplayDaemon, supervisor::Supervisor,
+    },
     devices::Devices,
     events::{log::EventLog, runner::Runner},
     http::{self, Front, Handles},
     peer::{
         Activity, Context, Daemon, Node, NodeError, WorkError, control, exchange, quota::UnregisteredQuota,
     },
-    segments::{copy::Retries, keep},
-    store::{self, DataFolder, DbError, PendingSegments, Runtime, folder, token},
+    segments::{self, Segments},
+    store::{DataFolder, Runtime, folder, token},
 };
 use futures::FutureExt as _;
 use p2p::{P2pError, Signer};
 use raft::InitializeError;
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -157,7 +160,7 @@ async fn live(
     let (quorum, has_quorum) = watch::channel(false);
     let runner = Runner::open(&state_path, registered, has_quorum, shutdown.clone())?;
     let token = token::create(&folder)?;
-    let pending = Arc::new(open_pending(&folder.join("segments.db"))?);
+    let pending = segments::open_list(&folder.join("segments.db"))?;
     // Nobody waits for a node that waits for its driver: it is no member that answers yet.
     let Some(devices) = shutdown.run_until_cancelled(devices).await else { return Ok(()) };
     let raft = start_raft(&options, core, &folder, &p2p, id, subscriptions, shutdown, core_tasks).await?;
@@ -186,11 +189,7 @@ async fn live(
         runner,
         wakes: handlers::Wakes::default(),
         token,
-        pending,
-        nudge: Notify::new(),
         networks: Networks::default(),
-        retries: Retries::default(),
-        strays: UnregisteredQuota::default(),
         cluster: watch::Sender::new(Arc::default()),
         activity: Activity::default(),
         hosts: Hosts::default(),
@@ -205,16 +204,19 @@ async fn live(
     });
     core_tasks.spawn_on(node.delay.clone().measure(shutdown.clone()), core);
     tasks.spawn(introduce(Arc::clone(&node), options.clone()));
+    let quota = Arc::new(UnregisteredQuota::default());
+    let segments = Segments::new(Arc::clone(&node), pending, Arc::clone(&quota));
+    let parts = Arc::new(handlers::Parts { node: Arc::clone(&node), segments: segments.clone() });
     // Set once, here.
-    let _ = late.set(Arc::downgrade(&node));
+    let _ = late.set(Arc::downgrade(&parts));
     let gap = Arc::new(Notify::new());
-    tasks.spawn(exchange::listen(Arc::clone(&node), inbox.gossip, Arc::clone(&gap)));
+    tasks.spawn(exchange::listen(Arc::clone(&node), inbox.gossip, Arc::clone(&gap), quota));
     tasks.spawn(exchange::repair(Arc::clone(&node), gap));
     tasks.spawn(exchange::follow(Arc::clone(&node), quorum));
     tasks.spawn(node.runner.clone().run(Arc::clone(&node.events)));
-    tasks.spawn(control::serve(Arc::clone(&node), inbox.control, keep::keeper(&node)));
-    start_daemons(&node, tasks);
-    front.open(handles(&node, options.cluster_name()));
+    tasks.spawn(control::serve(Arc::clone(&node), inbox.control, segments.keeper()));
+    start_daemons(&node, &segments, tasks);
+    front.open(handles(&node, segments, options.cluster_name()));
     tracing::info!(node = id, peer = me.peer_id, %http, "running");
     tokio::select! {
         biased; // consensus says best why it ended
@@ -225,10 +227,11 @@ async fn live(
 }
 
 /// What the HTTP interface gets of the node.
-fn handles(node: &Context, cluster: String) -> Handles {
+fn handles(node: &Context, segments: Segments, cluster: String) -> Handles {
     let (of, leads) = (Arc::clone(node), Arc::clone(node));
     Handles {
         node: Arc::clone(node),
+        segments,
         status: Box::new(move || {
             let (node, cluster) = (Arc::clone(&of), cluster.clone());
             async move { status::status(&node, &cluster).await }.boxed()
@@ -237,18 +240,6 @@ fn handles(node: &Context, cluster: String) -> Handles {
             let node = Arc::clone(&leads);
             async move { status::leader(&node).await }.boxed()
         }),
-    }
-}
-
-/// The list of segments; a damaged one is moved away, for what it listed is found again among the content.
-fn open_pending(path: &Path) -> Result<PendingSegments, NodeError> {
-    match PendingSegments::open(path) {
-        Err(DbError::Corrupt { detail, .. }) => {
-            let aside = store::set_aside(path, &now_ms().to_string())?;
-            tracing::error!(aside = %aside.display(), detail, "the list of segments was damaged");
-            Ok(PendingSegments::open(path)?)
-        }
-        outcome => Ok(outcome?),
     }
 }
 
@@ -279,7 +270,12 @@ impl Options {
     }
 }
 
-fn start_daemons(node: &Context, tasks: &mut JoinSet<()>) {
+fn start_daemons(node: &Context, segments: &Segments, tasks: &mut JoinSet<()>) {
+    macro_rules! keep {
+        ($daemon:expr) => {
+            tasks.spawn(node.supervisor.clone().keep($daemon, node.shutdown.clone()))
+        };
+    }
     macro_rules! daemon {
         ($name:ident) => {{
             struct Worker(Context);
@@ -290,19 +286,20 @@ fn start_daemons(node: &Context, tasks: &mut JoinSet<()>) {
                     daemons::$name::run(Arc::clone(&self.0)).await
                 }
             }
-            tasks.spawn(node.supervisor.clone().keep(Worker(Arc::clone(node)), node.shutdown.clone()));
+            keep!(Worker(Arc::clone(node)));
         }};
     }
     daemon!(health);
     daemon!(leader);
-    daemon!(selfplay);
-    daemon!(sync);
-    daemon!(replication);
+    keep!(SelfplayDaemon { node: Arc::clone(node), segments: segments.clone() });
+    let (acknowledge, copy, collect) = segments.daemons(node.config.segment_copies);
+    keep!(acknowledge);
+    keep!(copy);
     daemon!(consolidation);
     daemon!(distribution);
     daemon!(trainer);
-    daemon!(gauntlet);
-    daemon!(collection);
+    keep!(GauntletDaemon { node: Arc::clone(node), segments: segments.clone() });
+    keep!(collect);
     daemon!(autoscaler);
     daemon!(idle_shutdown);
 }
@@ -322,27 +319,5 @@ async fn watch_over(node: &Context) -> Result<(), NodeError> {
             Some(Err(_)) if node.shutdown.is_cancelled() => return Ok(()),
             Some(Err(_)) => return Err(NodeError::Ended("consensus".to_owned())),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_damaged_list_of_segments_is_moved_away() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("segments.db");
-        std::fs::write(&path, vec![7; 8192]).unwrap();
-        assert_eq!(open_pending(&path).unwrap().pending().unwrap(), []);
-        assert_eq!(
-            std::fs::read_dir(folder.path())
-                .unwrap()
-                .filter(|f| {
-                    f.as_ref().unwrap().file_name().to_string_lossy().starts_with("segments.db.corrupt-")
-                })
-                .count(),
-            1
-        );
     }
 }

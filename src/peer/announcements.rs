@@ -3,7 +3,7 @@
 //! Invariant: only a member's announcement of a bounded size for a known configuration is followed, a few at a time. It
 //! is a head start and nothing else: what a node should hold follows from the replicated state.
 
-use super::{Context, WorkError};
+use super::{Context, WorkError, quota::UnregisteredQuota};
 use kernels::CHECKPOINT_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -44,13 +44,14 @@ pub fn announce(node: &Context, manifest: &Manifest) -> Result<(), WorkError> {
 
 /// Follows announcements.
 pub(crate) struct Follower {
+    quota: Arc<UnregisteredQuota>,
     permits: Arc<Semaphore>,
     fetching: JoinSet<()>,
 }
 
 impl Follower {
-    pub(crate) fn new() -> Self {
-        Self { permits: Arc::new(Semaphore::new(FETCHED_MAX)), fetching: JoinSet::new() }
+    pub(crate) fn new(quota: Arc<UnregisteredQuota>) -> Self {
+        Self { quota, permits: Arc::new(Semaphore::new(FETCHED_MAX)), fetching: JoinSet::new() }
     }
 
     /// An announcement of peer `from`.
@@ -66,15 +67,15 @@ impl Follower {
         let state = node.raft.local();
         let known = state.node_of_peer(&from).is_some() && state.config(&manifest.config_key).is_some();
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return };
-        let room = node.strays.left(&from, |hash| state.models.contains_key(hash));
+        let room = self.quota.left(&from, |hash| state.models.contains_key(hash));
         if !known || manifest.size > room.min(CHECKPOINT_BYTES_MAX as u64) {
             return;
         }
-        let node = Arc::clone(node);
+        let (node, quota) = (Arc::clone(node), Arc::clone(&self.quota));
         self.fetching.spawn(async move {
             let fetch = node.fetch(manifest.model, Some(manifest.size), vec![from.clone()]);
             match node.shutdown.run_until_cancelled(fetch).await {
-                Some(Ok(())) => node.strays.add(&from, manifest.model, manifest.size),
+                Some(Ok(())) => quota.add(&from, manifest.model, manifest.size),
                 Some(Err(error)) => {
                     tracing::debug!(model = manifest.model.short(), %error, "no head start");
                 }

@@ -3,7 +3,7 @@
 //! Invariant: an event is in the log before anybody hears of it, and bytes are verified and synced before anybody
 //! is told that they are here.
 
-use super::{activity::Activity, error::WorkError, quota::UnregisteredQuota};
+use super::{activity::Activity, error::WorkError};
 use crate::{
     compute::DelayGauge,
     config::Config,
@@ -18,8 +18,7 @@ use crate::{
         log::{Emission, EventLog},
         runner::Runner,
     },
-    segments::copy::Retries,
-    store::{DataFolder, PendingSegments},
+    store::DataFolder,
 };
 use cluster_state::{Command, NodeId, Response};
 use p2p::{
@@ -35,7 +34,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wire::Hash;
 
@@ -72,16 +71,8 @@ pub struct Node {
     pub wakes: Wakes,
     /// What an operator has to know to change something.
     pub token: String,
-    /// Segments made here that are not acknowledged yet.
-    pub pending: Arc<PendingSegments>,
-    /// Told when there is a new one.
-    pub nudge: Notify,
     /// Networks that are loaded.
     pub networks: Networks,
-    /// Segments that could not be copied.
-    pub retries: Retries,
-    /// What others had this node keep and the cluster does not know.
-    pub(crate) strays: UnregisteredQuota,
     /// The cluster as this node sees it; `health` keeps it.
     pub cluster: watch::Sender<Arc<View>>,
     /// What goes on here, for people.

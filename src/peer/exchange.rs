@@ -7,6 +7,7 @@
 use super::{
     announcements::{Follower, MODELS_TOPIC},
     context::{Context, blocking},
+    quota::UnregisteredQuota,
 };
 use crate::{
     clock::now_ms,
@@ -77,11 +78,16 @@ fn keep_here(
 
 /// Keeps what is gossiped; `gap` is told when something is missing before it. Ends with the peers. A panic costs the
 /// messages in hand, whose events a peer is asked for, and is counted as a failure of the daemon `gossip`.
-pub(crate) async fn listen(node: Context, mut gossip: mpsc::Receiver<GossipMessage>, gap: Arc<Notify>) {
+pub(crate) async fn listen(
+    node: Context,
+    mut gossip: mpsc::Receiver<GossipMessage>,
+    gap: Arc<Notify>,
+    quota: Arc<UnregisteredQuota>,
+) {
     // It mostly waits for the disk: on a thread of its own, an event is there without a detour.
     let heard = tokio::task::spawn_blocking(move || {
         persist(
-            || hear(&node, &mut gossip, &gap),
+            || hear(&node, &mut gossip, &gap, &quota),
             |ran| {
                 tracing::error!("hearing gossip panicked and goes on");
                 node.supervisor.note("gossip", "it panicked", ran);
@@ -104,8 +110,13 @@ fn persist(mut work: impl FnMut(), mut panicked: impl FnMut(Duration)) {
     }
 }
 
-fn hear(node: &Context, gossip: &mut mpsc::Receiver<GossipMessage>, gap: &Notify) {
-    let mut follower = Follower::new();
+fn hear(
+    node: &Context,
+    gossip: &mut mpsc::Receiver<GossipMessage>,
+    gap: &Notify,
+    quota: &Arc<UnregisteredQuota>,
+) {
+    let mut follower = Follower::new(Arc::clone(quota));
     let mut messages = Vec::with_capacity(BATCH);
     while gossip.blocking_recv_many(&mut messages, BATCH) > 0 {
         let mut events = Vec::with_capacity(messages.len());

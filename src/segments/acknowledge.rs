@@ -1,13 +1,17 @@
 //! CoordinationBootstrap: has closed segments acknowledged, also those that an earlier process left behind, and those that
 //! an event names and this node holds.
+//!
+//! Invariant: every segment of this node that the cluster does not know is on the list of pending segments after a start,
+//! and is tried until it is acknowledged. One that nobody takes keeps no other waiting.
 
-use crate::events::runner::Handled;
-use crate::events::{Event, caused::node_name, log::Logged};
+use super::Segments;
 use crate::{
-    peer::{Context, WorkError, blocking},
-    store::{PendingSegment, Segment, segment::SEGMENT_BYTES_MAX},
+    events::{Event, caused::node_name, log::Logged, runner::Handled},
+    peer::{Daemon, WorkError, blocking},
+    store::{PendingSegment, PendingSegments, Segment, segment::SEGMENT_BYTES_MAX},
 };
 use cluster_state::{ClusterState, NodeId};
+use p2p::blobs::BlobStore;
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -15,10 +19,73 @@ use std::{
 };
 use wire::Hash;
 
-/// Between looks when nothing is new, and after a failure.
+/// Between two looks at the list when nothing is new, and after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Puts what failed more often behind what failed less: a segment that nobody takes keeps no other waiting.
+/// The daemon; see the module.
+pub struct AcknowledgeDaemon {
+    segments: Segments,
+}
+
+impl Daemon for AcknowledgeDaemon {
+    const NAME: &'static str = "sync";
+
+    async fn run(&mut self) -> Result<(), WorkError> {
+        let shutdown = &self.segments.0.node.shutdown;
+        shutdown.run_until_cancelled(self.follow()).await.unwrap_or(Ok(()))
+    }
+}
+
+impl AcknowledgeDaemon {
+    pub(super) fn new(segments: Segments) -> Self {
+        Self { segments }
+    }
+
+    async fn follow(&self) -> Result<(), WorkError> {
+        let shared = &self.segments.0;
+        let (state, me) = (shared.node.raft.local(), shared.node.id);
+        let (blobs, list) = (shared.node.blobs.clone(), Arc::clone(&shared.pending));
+        blocking(move || reclaim(&state, me, &blobs, &list)).await??;
+        let mut failures = BTreeMap::new();
+        loop {
+            self.round(&mut failures).await?;
+            tokio::select! {
+                () = shared.acknowledge.woken() => {}
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+    }
+
+    /// Has everything acknowledged that waits, up to the first failure: trouble with one segment is most often trouble with
+    /// all. The next round begins with the others.
+    async fn round(&self, failures: &mut BTreeMap<Hash, u32>) -> Result<(), WorkError> {
+        let list = Arc::clone(&self.segments.0.pending);
+        let mut waiting = blocking(move || list.pending()).await??;
+        // What is acknowledged leaves the list, and so must have been told before.
+        self.segments.tell().await?;
+        let mut games = waiting.iter().map(|segment| segment.games).sum();
+        self.segments.set_unacknowledged(games);
+        by_failures(&mut waiting, failures);
+        for segment in waiting {
+            if self.segments.0.node.stored(segment.hash).await?.is_none() {
+                tracing::error!(segment = %segment.hash, "a segment was lost before it was acknowledged");
+                let list = Arc::clone(&self.segments.0.pending);
+                blocking(move || list.acknowledged(&segment.hash)).await??;
+                continue;
+            }
+            if let Err(error) = self.segments.acknowledge(&segment).await {
+                *failures.entry(segment.hash).or_insert(0u32) += 1;
+                tracing::info!(segment = segment.hash.short(), %error, "not acknowledged yet");
+                return Ok(());
+            }
+            games = games.saturating_sub(segment.games);
+            self.segments.set_unacknowledged(games);
+        }
+        Ok(())
+    }
+}
+
+/// Puts what failed more often behind what failed less.
 fn by_failures(waiting: &mut [PendingSegment], failures: &mut BTreeMap<Hash, u32>) {
     failures.retain(|hash, _| waiting.iter().any(|segment| segment.hash == *hash));
     waiting.sort_by_key(|segment| failures.get(&segment.hash).copied().unwrap_or_default());
@@ -31,72 +98,26 @@ fn played_by(me: NodeId, content: Vec<u8>) -> Option<PendingSegment> {
     Some(PendingSegment::from(&segment))
 }
 
-/// Lists again what this node played and neither the cluster nor the list knows: the process was killed after it kept
-/// a segment and before it listed it, or the list was damaged.
-async fn reclaim(node: &Context) -> Result<(), WorkError> {
-    let (state, blobs, table, me) =
-        (node.raft.local(), node.blobs.clone(), Arc::clone(&node.pending), node.id);
-    blocking(move || {
-        for (hash, size) in blobs.list()? {
-            let known = state.segments.get(&hash).is_some() || state.models.contains_key(&hash);
-            if known || size > SEGMENT_BYTES_MAX as u64 {
-                continue;
-            }
-            // One that is damaged is set aside.
-            let Ok(Some(content)) = blobs.get(hash) else { continue };
-            if let Some(segment) = played_by(me, content) {
-                table.add_pending(&segment)?;
-            }
+/// Lists again what node `me` played and neither the cluster nor the list knows: the process was killed after it kept a
+/// segment and before it listed it, or the list was damaged.
+pub(super) fn reclaim(
+    state: &ClusterState,
+    me: NodeId,
+    blobs: &BlobStore,
+    list: &PendingSegments,
+) -> Result<(), WorkError> {
+    for (hash, size) in blobs.list()? {
+        let known = state.segments.get(&hash).is_some() || state.models.contains_key(&hash);
+        if known || size > SEGMENT_BYTES_MAX as u64 {
+            continue;
         }
-        Ok(())
-    })
-    .await?
-}
-
-/// Runs until the shutdown.
-///
-/// # Errors
-/// When the list of segments or the content cannot be read.
-pub async fn run(node: Context) -> Result<(), WorkError> {
-    reclaim(&node).await?;
-    let mut failures = BTreeMap::new();
-    loop {
-        let table = Arc::clone(&node.pending);
-        let mut waiting = blocking(move || table.pending()).await??;
-        // What is acknowledged leaves the list, and so must have been told before.
-        super::tell::tell(&node).await?;
-        let games = waiting.iter().map(|segment| segment.games).sum();
-        node.activity.update(|work| work.selfplay.unacknowledged = games);
-        by_failures(&mut waiting, &mut failures);
-        for segment in waiting {
-            if node.stored(segment.hash).await?.is_none() {
-                tracing::error!(segment = %segment.hash, "a segment was lost before it was acknowledged");
-                let table = Arc::clone(&node.pending);
-                blocking(move || table.acknowledged(&segment.hash)).await??;
-                continue;
-            }
-            match node.shutdown.run_until_cancelled(super::register::acknowledge(&node, &segment)).await {
-                None => return Ok(()),
-                Some(Ok(())) => {
-                    node.activity.update(|work| {
-                        let left = work.selfplay.unacknowledged.saturating_sub(segment.games);
-                        work.selfplay.unacknowledged = left;
-                    });
-                }
-                // Trouble with one is most often trouble with all: look again in a while, at the others first.
-                Some(Err(error)) => {
-                    *failures.entry(segment.hash).or_insert(0u32) += 1;
-                    tracing::info!(segment = segment.hash.short(), %error, "not acknowledged yet");
-                    break;
-                }
-            }
-        }
-        tokio::select! {
-            () = node.shutdown.cancelled() => return Ok(()),
-            () = node.nudge.notified() => {}
-            () = tokio::time::sleep(PAUSE) => {}
+        // An error means that it is damaged, and was set aside.
+        let Ok(Some(content)) = blobs.get(hash) else { continue };
+        if let Some(segment) = played_by(me, content) {
+            list.add_pending(&segment)?;
         }
     }
+    Ok(())
 }
 
 /// What an event asks of this node.
@@ -104,9 +125,9 @@ pub async fn run(node: Context) -> Result<(), WorkError> {
 enum Asked {
     /// Have the segments that wait here acknowledged now.
     Acknowledge,
-    /// Try a segment again, but later.
+    /// Try a segment again, but later: it failed so often.
     HoldBack(Hash, u32),
-    /// Be there for a node that could not get a segment from here.
+    /// Connect to a node that could not get a segment which is here.
     Connect(NodeId),
 }
 
@@ -122,30 +143,63 @@ fn asked(state: &ClusterState, me: NodeId, event: &Event) -> Option<Asked> {
             let other = state.nodes.values().find(|node| node_name(node.id) == it.node_id)?;
             held.then_some(Asked::Connect(other.id))
         }
-        _ => None,
+        Event::NewGamesAvailable(_)
+        | Event::TrainingThresholdReached(_)
+        | Event::TrainingStarted(_)
+        | Event::TrainingProgress(_)
+        | Event::TrainingCompleted(_)
+        | Event::EvaluationCompleted(_)
+        | Event::ModelPromoted(_)
+        | Event::ModelDistributionComplete(_)
+        | Event::HostOnline(_)
+        | Event::HostOffline(_)
+        | Event::LeaderElected(_)
+        | Event::TrainingFailed(_)
+        | Event::EvaluationFailed(_)
+        | Event::EvaluationBackpressure(_)
+        | Event::EvaluationBackpressureReleased(_)
+        | Event::PromotionRejected(_)
+        | Event::PromotionRolledBack(_)
+        | Event::ModelDistributionStarted(_)
+        | Event::ModelDistributionFailed(_)
+        | Event::RegressionDetected(_)
+        | Event::RegressionCritical(_)
+        | Event::RegressionCleared(_)
+        | Event::TrainingRollbackNeeded(_)
+        | Event::CurriculumEmergencyUpdate(_)
+        | Event::P2pClusterHealthy(_)
+        | Event::P2pClusterUnhealthy(_)
+        | Event::DataSyncCompleted(_)
+        | Event::WorkQueued(_)
+        | Event::WorkClaimed(_)
+        | Event::WorkCompleted(_)
+        | Event::WorkFailed(_)
+        | Event::WorkTimeout(_)
+        | Event::WorkCancelled(_) => None,
     }
 }
 
-/// Has the segments of this node acknowledged; holds back a copy that failed, and is there for others' that did. A batch
-/// that is registered nowhere is listed by every node that holds it, unless whoever played it is there to do so: an operator
-/// may name one that came from elsewhere.
+/// Has the segments of this node acknowledged, holds back a copy that failed, and connects to nodes that could not get a
+/// segment from here. A segment that an operator names in an event may have been put here by hand: if it is not registered,
+/// every node that holds it lists it.
 ///
 /// # Errors
 /// When the content or the list cannot be read.
-pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
+pub async fn handle(segments: Segments, logged: Arc<Logged>) -> Handled {
+    let node = &segments.0.node;
     let state = node.raft.local();
     if let Event::SelfplayComplete(games) = &logged.event
         && logged.injected
     {
         if state.segments.get(&games.segment).is_none() {
-            adopt(&node, games.segment).await?;
+            segments.adopt(games.segment).await?;
         }
-        node.nudge.notify_one();
+        segments.0.acknowledge.wake();
     }
     match asked(&state, node.id, &logged.event) {
-        Some(Asked::Acknowledge) => node.nudge.notify_one(),
+        Some(Asked::Acknowledge) => segments.0.acknowledge.wake(),
         Some(Asked::HoldBack(segment, attempts)) => {
-            node.retries.told(segment, attempts.max(1), Instant::now());
+            segments.0.retries.hold_back(segment, attempts.max(1), Instant::now());
         }
         Some(Asked::Connect(other)) => {
             let other = state.nodes.get(&other).filter(|other| !node.p2p.is_connected(&other.peer_id));
@@ -158,16 +212,18 @@ pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
     Ok(None)
 }
 
-/// Lists a segment that is here, sound and not listed.
-async fn adopt(node: &Context, hash: Hash) -> Result<(), WorkError> {
-    let Some(content) = node.stored(hash).await? else { return Ok(()) };
-    let table = Arc::clone(&node.pending);
-    blocking(move || match Segment::open(content) {
-        Ok(segment) => table.add_pending(&PendingSegment::from(&segment)).map_err(WorkError::from),
-        // Whoever named it was wrong: that is for consolidation to say.
-        Err(_) => Ok(()),
-    })
-    .await?
+impl Segments {
+    /// Lists a segment that is here and sound.
+    async fn adopt(&self, hash: Hash) -> Result<(), WorkError> {
+        let Some(content) = self.0.node.stored(hash).await? else { return Ok(()) };
+        let list = Arc::clone(&self.0.pending);
+        blocking(move || match Segment::open(content) {
+            Ok(segment) => list.add_pending(&PendingSegment::from(&segment)).map_err(WorkError::from),
+            // Whoever named it was wrong. Consolidation says so, because it handles the same event.
+            Err(_) => Ok(()),
+        })
+        .await?
+    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
-//! Removes content that the cluster does not know: sent here and never registered, or left by a transfer that nobody goes
-//! on with. Not of the event-flow map: housekeeping of the content folder.
+//! Garbage collection: removes content that the cluster does not know, because it was sent here and never registered, or
+//! was left by a transfer that nobody goes on with. No component of the event-flow map does this.
 //!
-//! Invariant: nothing is removed that is a model or a registered segment, that this node waits to have acknowledged, or
-//! that somebody touched within the last day. What the cluster knows is asked of a quorum, not of a state that may be old.
+//! Invariant: nothing is removed that is a model or a registered segment, that is pending here, or that somebody touched
+//! within the last day. What the cluster knows is asked of a quorum, because the state of this node may be old.
 
-use crate::peer::{Context, WorkError, blocking};
+use super::Segments;
+use crate::peer::{Daemon, WorkError, blocking};
 use cluster_state::ClusterState;
 use std::{
     collections::BTreeSet,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 use wire::Hash;
@@ -18,10 +20,10 @@ const EVERY: Duration = Duration::from_secs(3600);
 const AGE: Duration = Duration::from_secs(24 * 3600);
 /// How long a quorum may take to confirm the state.
 const CONFIRM: Duration = Duration::from_secs(5);
-/// Files removed in one round.
+/// Contents removed in one round.
 const REMOVED_MAX: usize = 10_000;
 
-/// Of content that nobody has touched for long, what is known to nobody.
+/// Of content that nobody touched for long, what neither the cluster nor the list of `pending` segments knows.
 fn garbage(untouched: &[(Hash, u64)], state: &ClusterState, pending: &BTreeSet<Hash>) -> Vec<(Hash, u64)> {
     let known = |hash: &Hash| {
         pending.contains(hash)
@@ -37,45 +39,55 @@ fn garbage(untouched: &[(Hash, u64)], state: &ClusterState, pending: &BTreeSet<H
     untouched.iter().filter(|(hash, _)| !known(hash)).take(REMOVED_MAX).copied().collect()
 }
 
-/// Runs until the shutdown.
-///
-/// # Errors
-/// When the disk fails.
-pub async fn run(node: Context) -> Result<(), WorkError> {
-    loop {
-        let round = node.shutdown.run_until_cancelled(collect(&node, SystemTime::now() - AGE)).await;
-        match round {
-            None => return Ok(()),
-            Some(outcome) => outcome?,
-        }
-        if node.shutdown.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
-            return Ok(());
-        }
+/// The daemon; see the module.
+pub struct CollectDaemon {
+    segments: Segments,
+}
+
+impl Daemon for CollectDaemon {
+    const NAME: &'static str = "collection";
+
+    async fn run(&mut self) -> Result<(), WorkError> {
+        let shutdown = &self.segments.0.node.shutdown;
+        let rounds = async {
+            loop {
+                self.collect(SystemTime::now() - AGE).await?;
+                tokio::time::sleep(EVERY).await;
+            }
+        };
+        shutdown.run_until_cancelled(rounds).await.unwrap_or(Ok(()))
     }
 }
 
-async fn collect(node: &Context, before: SystemTime) -> Result<(), WorkError> {
-    let blobs = node.blobs.clone();
-    let untouched = blocking(move || blobs.untouched(before)).await??;
-    // After the listing: what is registered until now is known.
-    let Ok(state) = node.raft.linearizable_within(CONFIRM).await else { return Ok(()) };
-    let (blobs, table) = (node.blobs.clone(), node.pending.clone());
-    let (removed, bytes, leftovers) = blocking(move || {
-        let pending = table.pending()?.into_iter().map(|segment| segment.hash).collect();
-        let (mut removed, mut bytes) = (0u64, 0);
-        for (hash, size) in garbage(&untouched, &state, &pending) {
-            if blobs.remove_untouched(hash, before)? {
-                (removed, bytes) = (removed + 1, bytes + size);
-            }
-        }
-        Ok::<_, WorkError>((removed, bytes, blobs.clear_leftovers(before)?))
-    })
-    .await??;
-    if removed > 0 || leftovers > 0 {
-        tracing::info!(removed, bytes, leftovers, "content that nobody knows was removed");
+impl CollectDaemon {
+    pub(super) fn new(segments: Segments) -> Self {
+        Self { segments }
     }
-    node.activity.update(|work| work.collected += removed);
-    Ok(())
+
+    async fn collect(&self, before: SystemTime) -> Result<(), WorkError> {
+        let node = &self.segments.0.node;
+        let blobs = node.blobs.clone();
+        let untouched = blocking(move || blobs.untouched(before)).await??;
+        // Asked after the listing, so that whatever was registered until then is known.
+        let Ok(state) = node.raft.linearizable_within(CONFIRM).await else { return Ok(()) };
+        let (blobs, list) = (node.blobs.clone(), Arc::clone(&self.segments.0.pending));
+        let (removed, bytes, leftovers) = blocking(move || {
+            let pending = list.pending()?.into_iter().map(|segment| segment.hash).collect();
+            let (mut removed, mut bytes) = (0u64, 0);
+            for (hash, size) in garbage(&untouched, &state, &pending) {
+                if blobs.remove_untouched(hash, before)? {
+                    (removed, bytes) = (removed + 1, bytes + size);
+                }
+            }
+            Ok::<_, WorkError>((removed, bytes, blobs.clear_leftovers(before)?))
+        })
+        .await??;
+        if removed > 0 || leftovers > 0 {
+            tracing::info!(removed, bytes, leftovers, "content that the cluster does not know was removed");
+        }
+        node.activity.update(|work| work.collected += removed);
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -1,52 +1,60 @@
-//! What other nodes have this node keep.
+//! Keeps segments for other nodes: the far side of [`super::register`].
 //!
 //! Invariant: a segment counts as kept only after it passed the rules and is synced here. What a member has this node keep
 //! and the cluster does not know is bounded.
 
+use super::Segments;
 use crate::{
-    peer::{Context, WorkError, blocking, control::Keeper},
+    peer::{Context, WorkError, blocking, control::Keeper, quota::UnregisteredQuota},
     store::{Segment, segment::SEGMENT_BYTES_MAX},
 };
+use cluster_state::ClusterState;
 use futures::FutureExt;
 use std::{collections::BTreeSet, sync::Arc};
 use wire::Hash;
 
-/// What answers the requests of other nodes to keep a segment.
-pub(crate) fn keeper(node: &Context) -> Keeper {
-    let node = Arc::clone(node);
-    Arc::new(move |from, hash| {
-        let node = Arc::clone(&node);
-        async move { keep(&node, &from, hash).await }.boxed()
-    })
+impl Segments {
+    /// What answers the requests of other nodes to keep a segment.
+    pub(crate) fn keeper(&self) -> Keeper {
+        let segments = self.clone();
+        Arc::new(move |from, hash| {
+            let segments = segments.clone();
+            async move { keep(&segments.0.node, &segments.0.quota, &from, hash).await }.boxed()
+        })
+    }
 }
 
-async fn keep(node: &Context, from: &str, hash: Hash) -> Result<(), WorkError> {
+fn is_known(state: &ClusterState, hash: &Hash) -> bool {
+    state.models.contains_key(hash) || state.segments.get(hash).is_some()
+}
+
+/// Keeps a segment for the peer `from`.
+async fn keep(node: &Context, quota: &UnregisteredQuota, from: &str, hash: Hash) -> Result<(), WorkError> {
     let state = node.raft.local();
     let owner = state.node_of_peer(from).ok_or_else(|| WorkError::Stranger(from.to_owned()))?.id;
     // From now on it is not old, so that it is not collected before it is registered.
     let blobs = node.blobs.clone();
     blocking(move || blobs.touch(hash)).await??;
     let stored = node.stored(hash).await?;
-    // What was here before, or is known by that name, is not ours to remove: it may be a model.
-    let ours = stored.is_none() && !state.models.contains_key(&hash) && state.segments.get(&hash).is_none();
+    // What was here before, or is known by that name, must not be removed for this peer's sake: it may be a model.
+    let removable = stored.is_none() && !is_known(&state, &hash);
     let bytes = match stored {
         Some(bytes) => bytes,
         None => {
-            let known = |hash: &Hash| state.models.contains_key(hash) || state.segments.get(hash).is_some();
-            let room = node.strays.left(from, known).min(SEGMENT_BYTES_MAX as u64);
-            if room == 0 {
+            let left = quota.left(from, |hash| is_known(&state, hash)).min(SEGMENT_BYTES_MAX as u64);
+            if left == 0 {
                 return Err(WorkError::TooMuch(from.to_owned()));
             }
-            node.bring(hash, None, room, &BTreeSet::from([owner])).await?;
+            node.bring(hash, None, left, &BTreeSet::from([owner])).await?;
             let bytes = node.stored(hash).await?.ok_or(WorkError::Missing(hash))?;
-            node.strays.add(from, hash, bytes.len() as u64);
+            quota.add(from, hash, bytes.len() as u64);
             bytes
         }
     };
     let checked = blocking(move || Segment::open(bytes).map(|_| ())).await?;
     if let Err(error) = checked {
-        if ours {
-            node.strays.remove(from, &hash);
+        if removable {
+            quota.remove(from, &hash);
             let blobs = node.blobs.clone();
             blocking(move || blobs.remove(hash)).await??;
         }

@@ -3,6 +3,7 @@
 //! Invariant: the cluster learns of a segment only after as many nodes have synced it as the cluster requires, and the list
 //! forgets it only after the cluster has learned of it. Whenever the process is killed, asking again is harmless.
 
+use super::Segments;
 use crate::{
     clock::now_ms,
     events::caused::node_name,
@@ -20,40 +21,45 @@ use wire::Hash;
 
 /// How long another node may take to fetch and check a segment.
 const KEEP: Duration = Duration::from_secs(20);
-/// How long [`acknowledge_in_time`] tries, and between its attempts.
+/// How long [`Segments::acknowledge_in_time`] tries.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Between its attempts.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Has a segment synced on another node and registered: acknowledged, once this returns without an error.
-///
-/// # Errors
-/// [`WorkError`]; the segment stays pending, and asking again is harmless.
-pub(crate) async fn acknowledge(node: &Context, segment: &PendingSegment) -> Result<(), WorkError> {
-    let holders = async {
-        let state = node.raft.local();
-        let mut holders = vec![node.id];
-        if state.required_segment_holders() > 1 {
-            holders.push(keep_elsewhere(node, &state, segment.hash).await?);
-        }
-        Ok(holders)
-    };
-    let register = async |command| node.propose(command).await.map(drop).map_err(WorkError::from);
-    in_order(&node.pending, segment, holders, register).await
-}
-
-/// Tries for a while: while a leader or the second holder is replaced, minutes of games are not to be thrown away.
-///
-/// # Errors
-/// [`WorkError`] of the last attempt; the segment stays pending.
-pub(crate) async fn acknowledge_in_time(node: &Context, segment: &PendingSegment) -> Result<(), WorkError> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match acknowledge(node, segment).await {
-            Err(error) if Instant::now() < deadline => {
-                tracing::info!(segment = segment.hash.short(), %error, "not acknowledged yet");
-                tokio::time::sleep(PAUSE).await;
+impl Segments {
+    /// Has a segment synced on another node and registered. Once this returns without an error, it is acknowledged.
+    ///
+    /// # Errors
+    /// [`WorkError`]; the segment stays pending, and asking again is harmless.
+    pub(super) async fn acknowledge(&self, segment: &PendingSegment) -> Result<(), WorkError> {
+        let node = &self.0.node;
+        let holders = async {
+            let state = node.raft.local();
+            let mut holders = vec![node.id];
+            if state.required_segment_holders() > 1 {
+                holders.push(keep_elsewhere(node, &state, segment.hash).await?);
             }
-            outcome => return outcome,
+            Ok(holders)
+        };
+        let register = async |command| node.propose(command).await.map(drop).map_err(WorkError::from);
+        in_order(&self.0.pending, segment, holders, register).await
+    }
+
+    /// Has a segment acknowledged, and tries for a minute: the games of an evaluation are not to be thrown away because a
+    /// leader or the second holder is being replaced.
+    ///
+    /// # Errors
+    /// [`WorkError`] of the last attempt; the segment stays pending.
+    pub async fn acknowledge_in_time(&self, segment: &PendingSegment) -> Result<(), WorkError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.acknowledge(segment).await {
+                Err(error) if Instant::now() < deadline => {
+                    tracing::info!(segment = segment.hash.short(), %error, "not acknowledged yet");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                outcome => return outcome,
+            }
         }
     }
 }
@@ -83,8 +89,8 @@ pub(super) async fn in_order(
     Ok(())
 }
 
-/// Asks the other online nodes in the order of their ids, from this one on, until one has synced the content. Those
-/// that drain are asked last.
+/// Asks the other online nodes in the order of their ids, from this one on, until one has synced the content. Nodes that
+/// drain are asked last, because they may go soon.
 async fn keep_elsewhere(node: &Context, state: &ClusterState, hash: Hash) -> Result<NodeId, WorkError> {
     let order: BTreeMap<(bool, bool, NodeId), &str> = state
         .online()

@@ -1,18 +1,19 @@
-//! Tells of segments that this node played: SELFPLAY_COMPLETE, once for each, however often the process is killed.
+//! Emits SELFPLAY_COMPLETE for the segments that this node played: once for each, however often the process is killed.
 //!
 //! Invariant: a segment stays on the list as untold until its event is in the log, and the log does not take the event
-//! twice. The list and the log are two files, so neither order of two writes alone would do.
+//! twice. The list and the log are two files, so that neither order of the two writes would be enough by itself.
 
+use super::Segments;
 use crate::{
     clock::now_ms,
     events::{Event, Games, caused, log::EventLog},
-    peer::{Context, WorkError, blocking},
+    peer::{WorkError, blocking},
     store::{PendingSegment, PendingSegments, Source, paths},
 };
 use std::sync::Arc;
 
-/// Emits what is listed and not told yet. Returns the messages for the others.
-fn tell_all(
+/// Emits the events of what is listed and not told yet. Returns the messages for the others.
+pub(super) fn tell_all(
     list: &PendingSegments,
     log: &EventLog,
     event: impl Fn(&PendingSegment) -> Event,
@@ -25,29 +26,32 @@ fn tell_all(
     Ok(messages)
 }
 
-/// Tells the others of every segment on the list that they were not told of.
-///
-/// # Errors
-/// [`WorkError`] when the list or the log cannot be used; asking again goes on where it ended.
-pub(crate) async fn tell(node: &Context) -> Result<(), WorkError> {
-    let (list, log) = (Arc::clone(&node.pending), Arc::clone(&node.events));
-    let (state, name) = (node.raft.local(), node.name());
-    let event = move |segment: &PendingSegment| {
-        let known = state.config(&segment.config_key).map_or(0, |config| config.games_total);
-        Event::SelfplayComplete(Games {
-            config_key: segment.config_key.clone(),
-            node_id: name.clone(),
-            game_count: segment.games,
-            total_games: known + segment.games,
-            db_path: paths::games_db(&segment.config_key),
-            segment: segment.hash,
-            timestamp: caused::seconds(now_ms()),
-        })
-    };
-    for message in blocking(move || tell_all(&list, &log, event)).await?? {
-        node.gossip(message);
+impl Segments {
+    /// Tells the others of every segment on the list that they were not told of.
+    ///
+    /// # Errors
+    /// [`WorkError`] when the list or the log cannot be used; asking again goes on where it ended.
+    pub(super) async fn tell(&self) -> Result<(), WorkError> {
+        let node = &self.0.node;
+        let (list, log) = (Arc::clone(&self.0.pending), Arc::clone(&node.events));
+        let (state, name) = (node.raft.local(), node.name());
+        let event = move |segment: &PendingSegment| {
+            let known = state.config(&segment.config_key).map_or(0, |config| config.games_total);
+            Event::SelfplayComplete(Games {
+                config_key: segment.config_key.clone(),
+                node_id: name.clone(),
+                game_count: segment.games,
+                total_games: known + segment.games,
+                db_path: paths::games_db(&segment.config_key),
+                segment: segment.hash,
+                timestamp: caused::seconds(now_ms()),
+            })
+        };
+        for message in blocking(move || tell_all(&list, &log, event)).await?? {
+            node.gossip(message);
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]

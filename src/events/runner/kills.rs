@@ -23,7 +23,7 @@ impl Runner {
 }
 
 /// Polls a future this often at most, and then drops it as a kill would. Says whether it ended.
-async fn at_most(polls: usize, future: impl Future<Output = ()>) -> bool {
+pub(crate) async fn at_most(polls: usize, future: impl Future<Output = ()>) -> bool {
     let mut future = pin!(future);
     let mut left = polls;
     poll_fn(|context| {

@@ -1,54 +1,49 @@
-//! When to try again what could not be copied, and how much of it to tell. Pure: time comes in as an argument.
+//! When to try again what could not be copied, and how many events to emit about it.
+//!
+//! Invariant: the number of failures that are remembered is bounded, and so is the number of events in a minute. Time
+//! comes in as an argument.
 
+use crate::backoff::Backoff;
+use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use wire::Hash;
 
-/// The first pause; each is twice the one before.
-const PAUSE_MIN: Duration = Duration::from_secs(5);
-/// The longest.
-const PAUSE_MAX: Duration = Duration::from_secs(300);
-/// Failures that are remembered; beyond, what would be tried last is forgotten and so tried again.
+/// Pauses between two attempts at the same segment. The longest is short enough that a holder which comes back without a
+/// new connection is found within minutes.
+const BACKOFF: Backoff = Backoff { min: Duration::from_secs(5), max: Duration::from_secs(300) };
+/// Failures that are remembered. Beyond that, the one that would be tried last is forgotten and so tried again.
 const FAILED_MAX: usize = 4096;
-/// Quotas are of this long.
+/// The span over which a [`RateLimit`] counts.
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn pause(attempts: u32) -> Duration {
-    PAUSE_MIN.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(PAUSE_MAX)
-}
-
-/// Segments that could not be had: how often, and from when on each may be tried again.
+/// Segments that could not be copied: the failures of each in a row, and from when on it may be tried again.
 #[derive(Debug, Default)]
-pub struct Retries(Mutex<BTreeMap<Hash, (u32, Instant)>>);
+pub(in crate::segments) struct Retries(Mutex<BTreeMap<Hash, (u32, Instant)>>);
 
 impl Retries {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Hash, (u32, Instant)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Whether a segment may be tried.
-    #[must_use]
-    pub fn allows(&self, segment: &Hash, now: Instant) -> bool {
-        self.lock().get(segment).is_none_or(|(_, again)| *again <= now)
+    pub(super) fn allows(&self, segment: &Hash, now: Instant) -> bool {
+        self.0.lock().get(segment).is_none_or(|(_, again)| *again <= now)
     }
 
-    /// Counts a failure; how many there were in a row.
-    pub fn failed(&self, segment: Hash, now: Instant) -> u32 {
-        let attempts = self.lock().get(&segment).map_or(1, |(attempts, _)| attempts.saturating_add(1));
-        self.told(segment, attempts, now);
+    /// Counts a failure. Returns how many there were in a row.
+    pub(super) fn failed(&self, segment: Hash, now: Instant) -> u32 {
+        let attempts = self.0.lock().get(&segment).map_or(1, |(attempts, _)| attempts.saturating_add(1));
+        self.hold_back(segment, attempts, now);
         attempts
     }
 
-    /// An event tells of so many failures. To hear of the same one again changes nothing.
-    pub fn told(&self, segment: Hash, attempts: u32, now: Instant) {
-        let mut failed = self.lock();
+    /// Notes that there were so many failures. A number that is not higher than the known one changes nothing, so an event
+    /// about a failure may come twice.
+    pub(in crate::segments) fn hold_back(&self, segment: Hash, attempts: u32, now: Instant) {
+        let mut failed = self.0.lock();
         if failed.get(&segment).is_some_and(|(known, _)| *known >= attempts) {
             return;
         }
-        failed.insert(segment, (attempts, now + pause(attempts)));
+        failed.insert(segment, (attempts, now + BACKOFF.pause(attempts)));
         while failed.len() > FAILED_MAX {
             let last = failed.iter().max_by_key(|(_, (_, again))| *again).map(|(hash, _)| *hash);
             if let Some(last) = last {
@@ -57,31 +52,31 @@ impl Retries {
         }
     }
 
-    /// It is here.
-    pub fn succeeded(&self, segment: &Hash) {
-        self.lock().remove(segment);
+    /// Forgets the failures of a segment that is here now.
+    pub(super) fn succeeded(&self, segment: &Hash) {
+        self.0.lock().remove(segment);
     }
 
-    /// Those of which this says so may be tried at once, and begin anew.
-    pub fn release(&self, now_possible: impl Fn(&Hash) -> bool) {
-        self.lock().retain(|hash, _| !now_possible(hash));
+    /// Forgets the failures of the segments that `may_succeed_now` selects: they may be tried at once.
+    pub(super) fn release(&self, may_succeed_now: impl Fn(&Hash) -> bool) {
+        self.0.lock().retain(|hash, _| !may_succeed_now(hash));
     }
 }
 
-/// So many of something each minute.
+/// A largest number of something in each minute.
 #[derive(Debug)]
-pub(super) struct Quota {
+pub(super) struct RateLimit {
     most: u32,
     taken: u32,
     began: Option<Instant>,
 }
 
-impl Quota {
-    pub(super) fn new(most: u32) -> Self {
+impl RateLimit {
+    pub(super) fn per_minute(most: u32) -> Self {
         Self { most, taken: 0, began: None }
     }
 
-    /// Takes one, if there is one left.
+    /// Takes one. Says whether one was left.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         if self.began.is_none_or(|began| now.saturating_duration_since(began) >= MINUTE) {
             (self.began, self.taken) = (Some(now), 0);
@@ -120,12 +115,12 @@ mod tests {
         let (now, retries, hash) = (Instant::now(), Retries::default(), Hash::of(b"a"));
         assert_eq!(retries.failed(hash, now), 1);
         let later = now + Duration::from_secs(4);
-        retries.told(hash, 1, later);
-        assert!(retries.allows(&hash, now + PAUSE_MIN), "the event of that failure");
-        retries.told(hash, 7, later);
+        retries.hold_back(hash, 1, later);
+        assert!(retries.allows(&hash, now + BACKOFF.min), "the event of that failure");
+        retries.hold_back(hash, 7, later);
         assert!(!retries.allows(&hash, now + Duration::from_secs(299)));
-        retries.told(hash, u32::MAX, later);
-        assert!(retries.allows(&hash, later + PAUSE_MAX));
+        retries.hold_back(hash, u32::MAX, later);
+        assert!(retries.allows(&hash, later + BACKOFF.max));
         assert_eq!(retries.failed(hash, later), u32::MAX);
     }
 
@@ -135,13 +130,13 @@ mod tests {
         for number in 0..FAILED_MAX + 10 {
             retries.failed(Hash::of(&number.to_le_bytes()), now);
         }
-        assert_eq!(retries.lock().len(), FAILED_MAX);
+        assert_eq!(retries.0.lock().len(), FAILED_MAX);
     }
 
     #[test]
     fn so_many_each_minute() {
-        let (start, mut quota) = (Instant::now(), Quota::new(2));
-        let mut take = |seconds| quota.take(start + Duration::from_secs(seconds));
+        let (start, mut limit) = (Instant::now(), RateLimit::per_minute(2));
+        let mut take = |seconds| limit.take(start + Duration::from_secs(seconds));
         assert_eq!([take(0), take(1), take(2), take(59)], [true, true, false, false]);
         assert_eq!([take(60), take(61), take(62)], [true, true, false]);
     }

@@ -1,7 +1,7 @@
 //! The pause before something that failed is tried again.
 //!
 //! Invariant: the pause never shrinks as failures in a row add up, and it stays between `min` and `max`.
-//! It is a pure function: whoever waits keeps the count of failures and the clock.
+//! It is a pure function: the caller keeps the count of failures and the clock.
 
 use std::time::Duration;
 

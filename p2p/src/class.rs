@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-/// What a request is for, and thereby how large and how slow it may be.
+/// What a request is for. The class decides how large and how slow it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Class {
     /// Consensus: many small and urgent requests.

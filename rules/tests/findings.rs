@@ -148,13 +148,13 @@ fn findings_14_and_15_stalemates_and_final_ranks() {
     assert_eq!((outcome.winner, outcome.reason), (1, Reason::LastPlayerStanding));
     let outcome = stalemate("h0e3tT1|h0e4tT2", &[(2, 1)], "").outcome().unwrap();
     assert_eq!((outcome.winner, outcome.reason), (0, Reason::LastPlayerStanding));
-    // Three seats: most rings are shared, so markers decide; the losers' ranks are told apart, or shared.
+    // Three seats: the most rings are shared, so markers decide. The losers' ranks differ, or are shared.
     let loose = [(2, 1), (4, 2), (6, 3)];
     let outcome = stalemate("h0e2tT1|h1e4tT2|h1e4tT3", &loose, "2,1:1 4,2:1 6,3:3").outcome().unwrap();
     assert_eq!((outcome.winner, outcome.ranks), (0, [1, 3, 2, 0]));
     let outcome = stalemate("h0e2tT1|h1e4tT2|h1e4tT3", &loose, "2,1:1").outcome().unwrap();
     assert_eq!((outcome.winner, outcome.ranks), (0, [1, 2, 2, 0]));
-    // Territory 21/21/20: no unique maximum; the most rings of all seats win, whoever leads on territory.
+    // Territory 21/21/20 has no single largest value. The most rings of all seats win, of whatever territory.
     let outcome = stalemate("h0e2tT1|h0e3tT2|h0e9tT3", &[(2, 1)], "").outcome().unwrap();
     assert_eq!((outcome.winner, outcome.reason, outcome.ranks), (2, Reason::RingElimination, [2, 2, 1, 0]));
 }

@@ -48,7 +48,7 @@ fn winning<T: Topology>(state: &State<T>, mv: Move) -> bool {
 }
 
 /// Whether the mover loses before its next choice, if the opponents see it: a move, then single legal moves,
-/// then a win in one step for somebody else.
+/// then a win in one step for another seat.
 fn losing<T: Topology>(state: &State<T>, mv: Move) -> bool {
     let mut next = *state;
     next.apply(mv);

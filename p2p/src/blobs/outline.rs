@@ -192,7 +192,7 @@ mod tests {
         check(|o| o.pieces.clear(), false);
         check(|o| o.size = u64::MAX, false);
         check(|o| o.size = 0, false);
-        // A wrong size with the right number of pieces shows at the last piece, whoever delivers it.
+        // A wrong size with the right number of pieces shows at the last piece, from whichever peer it comes.
         check(|o| o.size += 1, true);
         let mut outline = good.clone();
         outline.size += 1;

@@ -15,7 +15,7 @@ use crate::{
     class::Class,
     handle::P2pHandle,
     transfer::{
-        download::{Download, Participant, Patience},
+        download::{Participant, Patience, PieceDownload},
         error::FetchError,
         limits::{FetchLimits, FetchReport},
         protocol::{BlobAnswer, BlobQuestion},
@@ -185,7 +185,7 @@ impl<'a> FetchAttempt<'a> {
         let participants = self.participants(holders);
         let offer = |it: &Participant| if it.is_companion() { Offer::Nothing } else { Offer::All };
         tracker.lock().begin(participants.iter().map(offer).collect());
-        let download = Arc::new(Download::new(
+        let download = Arc::new(PieceDownload::new(
             self.handle.clone(),
             self.hash,
             self.limits.piece_timeout,
@@ -209,7 +209,7 @@ impl<'a> FetchAttempt<'a> {
     }
 
     /// Runs the workers until all pieces are here, or nobody offers what is left.
-    async fn work(&self, download: &Arc<Download>, tracker: &Mutex<Tracker>) -> Result<(), BlobError> {
+    async fn work(&self, download: &Arc<PieceDownload>, tracker: &Mutex<Tracker>) -> Result<(), BlobError> {
         let mut workers = JoinSet::new();
         for (index, participant) in download.participants().iter().enumerate() {
             let span = tracing::debug_span!("participant", peer = participant.peer());
@@ -246,7 +246,7 @@ impl<'a> FetchAttempt<'a> {
     }
 
     /// Adds to the report what each participant delivered, and why it was dropped.
-    fn account(&mut self, download: &Download) {
+    fn account(&mut self, download: &PieceDownload) {
         self.report.duplicates += download.duplicates();
         for participant in download.participants() {
             let (peer, fetched, reason) = (participant.peer(), participant.fetched(), participant.reason());

@@ -109,7 +109,7 @@ impl Participant {
 }
 
 /// What the workers of one download share.
-pub(super) struct Download {
+pub(super) struct PieceDownload {
     handle: P2pHandle,
     hash: Hash,
     piece_timeout: Duration,
@@ -126,7 +126,7 @@ enum Delivery {
     Wrong,
 }
 
-impl Download {
+impl PieceDownload {
     pub(super) fn new(
         handle: P2pHandle,
         hash: Hash,

@@ -1,4 +1,4 @@
-//! Fetches between real swarms over loopback, with holders that die, lie and dawdle.
+//! Fetches between real swarms over loopback, with holders that die, lie or are slow.
 
 use crate::{
     blobs::{
@@ -71,8 +71,8 @@ impl Node {
     }
 }
 
-/// A holder that does as it is told: `hook` sees the number of the piece served, counted from 1, and its
-/// answer.
+/// A holder whose answers the test decides: `hook` gets the number of the piece, counted from 1, and the
+/// answer, and returns what is sent.
 async fn holder(
     dir: &Path,
     bootstrap: &[String],
@@ -97,7 +97,7 @@ async fn holder(
                 }
             };
             let answer = if matches!(answer, BlobAnswer::Piece(_)) { hook(served, answer) } else { answer };
-            tokio::time::sleep(Duration::from_millis(2)).await; // so that none of several is done before the others begin
+            tokio::time::sleep(Duration::from_millis(2)).await; // so that no holder is done before the others begin
             let _ = request.reply.send(answer.encode());
         }
     });
@@ -283,7 +283,7 @@ async fn from_one_seeder(receivers: usize, pieces: usize) -> (usize, Duration) {
     let hash = Hash::of(&bytes);
     let served = Arc::new(AtomicUsize::new(0));
     let count = served.clone();
-    // Its answers are made one after the other: a link of so many pieces each second.
+    // It answers one question after the other, like a link with a limited number of pieces each second.
     let seeder = holder(&dir.path().join("s"), &[], &bytes, move |n, answer| {
         count.store(n, Ordering::SeqCst);
         std::thread::sleep(EACH);

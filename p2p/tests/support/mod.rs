@@ -70,7 +70,7 @@ impl Node {
         found.unwrap_or_else(|_| panic!("{}: peers are {:?}", self.id(), self.handle.peers().borrow()));
     }
 
-    /// Ends all at once, without a goodbye.
+    /// Ends the node at once, without closing its connections.
     pub(crate) async fn kill(mut self) {
         self.tasks.shutdown().await;
     }

@@ -6,7 +6,7 @@ use kernels::{Architecture, WaveDecision, WaveReport};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 
-/// A card whose games the host plays: so many, then none; every fifth ends with a wrong winner.
+/// A card whose games the host plays. Once it is retired, a few more end. Every fifth has a wrong winner.
 struct Pretended {
     selfplay: Selfplay,
     left: u64,

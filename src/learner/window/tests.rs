@@ -161,7 +161,7 @@ fn every_position_can_be_pushed() {
 #[test]
 fn the_winner_is_the_same_person_before_and_after_the_pie_rule() {
     use rules::Hex8;
-    // Random players seldom use the pie rule: it is one move among many.
+    // Random players use the pie rule rarely, because it is one move among many.
     let records = (0..2000).map(|seed| random_game(hex8(), seed));
     let swaps = |record: &GameRecord| {
         record.moves.iter().position(|&code| Move::from_code(code).unwrap().kind() == MoveKind::Swap)

@@ -55,7 +55,7 @@ impl Slow {
         view: &View,
         watchdog: &mut watchdog::Watchdog,
     ) -> Self {
-        let dead_letters = match node.runner.status().await {
+        let dead_letters = match node.deliveries.status().await {
             Ok((_, count)) => count,
             Err(error) => {
                 tracing::error!(%error, "dead letters cannot be counted");

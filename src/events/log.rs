@@ -145,6 +145,9 @@ pub enum LogError {
     /// A handler's change of the database failed; nothing of it was kept.
     #[error("the effect failed: {0}")]
     Effect(String),
+    /// The task that used the database panicked; the log of the process has where.
+    #[error("the task that used the event log has panicked")]
+    TaskPanicked,
 }
 
 /// Milliseconds since the epoch.

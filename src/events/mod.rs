@@ -4,6 +4,7 @@
 pub mod caused;
 mod commits;
 mod component;
+pub mod deliveries;
 pub mod dlq;
 pub mod envelope;
 mod event;

@@ -5,21 +5,21 @@
 //! is a dead letter and the next one follows. A missing quorum is no failure: the handler waits for it.
 
 use super::{
-    dlq::{Dead, DeadLetter, Replayed},
+    deliveries::{Deliveries, hours_ago},
+    dlq::{Dead, Replayed},
     inbox::{Due, Inbox, Lane},
     log::{EventLog, LogError, Logged, Subscriptions},
 };
-use crate::clock::now_ms;
+use crate::clock::now_ms_i64;
 use futures::{FutureExt, future::BoxFuture};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     panic::AssertUnwindSafe,
-    path::Path,
     sync::Arc,
     time::Duration,
 };
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::watch,
     task::{Id, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
@@ -30,9 +30,6 @@ pub use super::inbox::{Effect, HandlerStatus};
 pub const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(60);
-/// Uses of the database at once. Handlers are as many as they are times the flows, and all of them may run: one that
-/// hangs keeps nobody waiting.
-const DATABASE_MAX: usize = 4;
 /// Between attempts of a parked handler, and of a database that is busy.
 const PARKED: Duration = Duration::from_secs(1);
 /// How long one replay may go on; the rest is for the next one.
@@ -87,10 +84,9 @@ impl Handlers {
     }
 }
 
-struct Shared {
-    inbox: Inbox,
+struct Delivery {
+    deliveries: Deliveries,
     handlers: Handlers,
-    database: Semaphore,
     quorum: watch::Receiver<bool>,
     pauses: [Duration; 2],
     shutdown: CancellationToken,
@@ -98,7 +94,7 @@ struct Shared {
 
 /// The runner. Cheap to clone.
 #[derive(Clone)]
-pub struct Runner(Arc<Shared>);
+pub struct Runner(Arc<Delivery>);
 
 /// How one attempt ended.
 enum Outcome {
@@ -121,30 +117,31 @@ impl Outcome {
 }
 
 impl Runner {
-    /// For the log at `path`; `quorum` says whether the cluster can decide. The handlers' subscriptions must be those
-    /// that the log was opened with.
-    ///
-    /// # Errors
-    /// [`LogError`].
-    pub fn open(
-        path: &Path,
+    /// `quorum` says whether the cluster can decide. The log must have been opened with subscriptions for these handlers.
+    #[must_use]
+    pub fn new(
+        deliveries: Deliveries,
         handlers: Handlers,
         quorum: watch::Receiver<bool>,
         shutdown: CancellationToken,
-    ) -> Result<Self, LogError> {
-        Self::with_pauses(path, handlers, quorum, shutdown, PAUSES)
+    ) -> Self {
+        Self::with_pauses(deliveries, handlers, quorum, shutdown, PAUSES)
     }
 
     pub(super) fn with_pauses(
-        path: &Path,
+        deliveries: Deliveries,
         handlers: Handlers,
         quorum: watch::Receiver<bool>,
         shutdown: CancellationToken,
         pauses: [Duration; 2],
-    ) -> Result<Self, LogError> {
-        let inbox = Inbox::open(path)?;
-        let database = Semaphore::new(DATABASE_MAX);
-        Ok(Self(Arc::new(Shared { inbox, handlers, database, quorum, pauses, shutdown })))
+    ) -> Self {
+        Self(Arc::new(Delivery { deliveries, handlers, quorum, pauses, shutdown }))
+    }
+
+    /// The handlers' side of the database.
+    #[must_use]
+    pub fn deliveries(&self) -> &Deliveries {
+        &self.0.deliveries
     }
 
     /// Runs until the shutdown.
@@ -195,11 +192,7 @@ impl Runner {
         &self,
         run: impl FnOnce(&Inbox) -> Result<T, LogError> + Send + 'static,
     ) -> Result<T, LogError> {
-        let shared = Arc::clone(&self.0);
-        // Closed never: the semaphore lives as long as the runner.
-        let _permit = self.0.database.acquire().await;
-        let ran = tokio::task::spawn_blocking(move || run(&shared.inbox)).await;
-        ran.unwrap_or_else(|_| Err(rusqlite::Error::InvalidQuery.into()))
+        self.0.deliveries.with(run).await
     }
 
     /// Returns whether there is time left to go on.
@@ -229,7 +222,7 @@ impl Runner {
             return Ok(false);
         }
         let own = lane.clone();
-        let Some(due) = self.database(move |inbox| inbox.next(&own, clock())).await? else {
+        let Some(due) = self.database(move |inbox| inbox.next(&own, now_ms_i64())).await? else {
             return Ok(false);
         };
         let Due { logged, attempts, duplicate } = due;
@@ -243,7 +236,7 @@ impl Runner {
         let mut quorum = self.0.quorum.clone();
         quorum.mark_unchanged();
         let (done, event) = (lane.clone(), Arc::clone(&logged));
-        let commit = move |inbox: &Inbox, effect| inbox.handled(&done, &event, effect, clock());
+        let commit = move |inbox: &Inbox, effect| inbox.handled(&done, &event, effect, now_ms_i64());
         match self.attempt(&lane.handler, Arc::clone(&logged), ATTEMPT, commit).await?.after(ATTEMPT) {
             Outcome::Stopped | Outcome::Late => return Ok(false),
             Outcome::Done => {}
@@ -268,7 +261,7 @@ impl Runner {
                     self.database(move |inbox| inbox.note(&own, position, attempts, false)).await?;
                     self.pause(*pause).await;
                 } else {
-                    let dead = Dead::new(lane.handler.clone(), &logged, error, attempts, clock());
+                    let dead = Dead::new(lane.handler.clone(), &logged, error, attempts, now_ms_i64());
                     self.database(move |inbox| inbox.dead(&own, position, &dead)).await?;
                 }
             }
@@ -321,7 +314,7 @@ impl Runner {
         limit: Duration,
         max_age_hours: u64,
     ) -> Result<Replayed, LogError> {
-        let since = age(max_age_hours);
+        let since = hours_ago(max_age_hours);
         let deadline = tokio::time::Instant::now() + limit;
         let mut replayed = Replayed::default();
         let (mut page, mut after) = (0, 0);
@@ -332,7 +325,7 @@ impl Runner {
             for letter in letters {
                 let (id, handler) = (letter.id, letter.handler.clone());
                 let event = Arc::new(letter.payload.clone());
-                let commit = move |inbox: &Inbox, effect| inbox.recovered(&letter, effect, clock());
+                let commit = move |inbox: &Inbox, effect| inbox.recovered(&letter, effect, now_ms_i64());
                 let left = deadline.saturating_duration_since(tokio::time::Instant::now());
                 let outcome = match left.is_zero() {
                     true => Outcome::Late,
@@ -344,7 +337,7 @@ impl Runner {
                     Outcome::Done => replayed.recovered += 1,
                     Outcome::Failed(error) => {
                         replayed.failed += 1;
-                        self.database(move |inbox| inbox.failed_again(id, &error, clock())).await?;
+                        self.database(move |inbox| inbox.failed_again(id, &error, now_ms_i64())).await?;
                     }
                     Outcome::NoQuorum => replayed.waiting += 1,
                     Outcome::Late | Outcome::Stopped => {
@@ -357,47 +350,6 @@ impl Runner {
             }
         }
     }
-
-    /// The dead letters after number `after`, a page of them, oldest first.
-    ///
-    /// # Errors
-    /// [`LogError`].
-    pub async fn dead_letters(&self, after: i64) -> Result<Vec<DeadLetter>, LogError> {
-        self.database(move |inbox| inbox.letters(0, after)).await
-    }
-
-    /// One dead letter.
-    ///
-    /// # Errors
-    /// [`LogError`].
-    pub async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, LogError> {
-        self.database(move |inbox| inbox.letter(id)).await
-    }
-
-    /// Drops dead letters older than this, or all.
-    ///
-    /// # Errors
-    /// [`LogError`].
-    pub async fn purge(&self, max_age_hours: Option<u64>) -> Result<u64, LogError> {
-        let before = max_age_hours.map_or(i64::MAX, age);
-        self.database(move |inbox| inbox.purge(before)).await
-    }
-
-    /// How every handler stands, and how many dead letters there are.
-    ///
-    /// # Errors
-    /// [`LogError`].
-    pub async fn status(&self) -> Result<(Vec<HandlerStatus>, u64), LogError> {
-        self.database(|inbox| Ok((inbox.status()?, inbox.dead_count()?))).await
-    }
-}
-
-fn clock() -> i64 {
-    i64::try_from(now_ms()).unwrap_or(i64::MAX)
-}
-
-fn age(hours: u64) -> i64 {
-    clock().saturating_sub(i64::try_from(hours.saturating_mul(3_600_000)).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

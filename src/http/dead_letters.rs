@@ -8,10 +8,7 @@ use super::{
 use crate::{
     api::dead_letters::{DeadLetter, LetterFilter, NodeLetters},
     events::log::Logged,
-    peer::{
-        Context,
-        letters::{self, Ask},
-    },
+    peer::letters::Ask,
 };
 use axum::{
     Json, Router,
@@ -38,32 +35,35 @@ struct After {
     all: bool,
 }
 
-async fn ask(node: &Context, ask: Ask, all: bool) -> Json<Vec<NodeLetters<Logged>>> {
-    Json(if all { letters::everywhere(node, ask).await } else { vec![letters::here(node, ask).await] })
+async fn ask(front: &Front, ask: Ask, all: bool) -> Result<Json<Vec<NodeLetters<Logged>>>, Refused> {
+    let letters = &front.handles()?.letters;
+    Ok(Json(if all { letters.everywhere(ask).await } else { vec![letters.here(ask).await] }))
 }
 
 async fn dead_letters(
     State(front): Shared,
     Query(After { after, all }): Query<After>,
 ) -> Result<Json<Vec<NodeLetters<Logged>>>, Refused> {
-    Ok(ask(front.node()?, Ask::List { after }, all).await)
+    ask(&front, Ask::List { after }, all).await
 }
 
 async fn dead_letter(State(front): Shared, Path(id): Path<i64>) -> Result<Json<DeadLetter<Logged>>, Refused> {
-    let found = front.node()?.runner.dead_letter(id).await.map_err(Refused::internal)?;
+    let found = front.handles()?.letters.one(id).await.map_err(Refused::internal)?;
     found.map(Json).ok_or_else(|| Refused(StatusCode::NOT_FOUND, format!("there is no dead letter {id}")))
 }
 
 async fn replay(
-    Operator(node): Operator,
+    _: Operator,
+    State(front): Shared,
     Order(LetterFilter { max_age_hours, all }): Order<LetterFilter>,
-) -> Json<Vec<NodeLetters<Logged>>> {
-    ask(&node, Ask::Replay { max_age_hours: max_age_hours.unwrap_or(24) }, all).await
+) -> Result<Json<Vec<NodeLetters<Logged>>>, Refused> {
+    ask(&front, Ask::Replay { max_age_hours: max_age_hours.unwrap_or(24) }, all).await
 }
 
 async fn purge(
-    Operator(node): Operator,
+    _: Operator,
+    State(front): Shared,
     Order(LetterFilter { max_age_hours, all }): Order<LetterFilter>,
-) -> Json<Vec<NodeLetters<Logged>>> {
-    ask(&node, Ask::Purge { max_age_hours }, all).await
+) -> Result<Json<Vec<NodeLetters<Logged>>>, Refused> {
+    ask(&front, Ask::Purge { max_age_hours }, all).await
 }

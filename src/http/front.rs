@@ -3,14 +3,13 @@
 use super::{refused::Refused, transfers::Transfers};
 use crate::{
     api::{cluster::LeaderReport, status::Status},
-    peer::Context,
+    peer::{Context, DeadLetters},
     segments::Segments,
 };
 use axum::{extract::State, http::StatusCode};
 use futures::future::BoxFuture;
-use parking_lot::Mutex;
 use std::sync::{Arc, OnceLock};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// A question that is answered anew each time.
 pub type Ask<T> = Box<dyn Fn() -> BoxFuture<'static, T> + Send + Sync>;
@@ -19,6 +18,9 @@ pub type Ask<T> = Box<dyn Fn() -> BoxFuture<'static, T> + Send + Sync>;
 pub struct Handles {
     pub node: Context,
     pub segments: Segments,
+    pub letters: DeadLetters,
+    /// What an operator has to know to change something.
+    pub token: String,
     /// How things stand, as confirmed by a quorum if there is one.
     pub status: Ask<Status>,
     /// Who leads, as confirmed by a quorum if there is one.
@@ -27,7 +29,8 @@ pub struct Handles {
 
 /// What the interface knows while the node starts, and after.
 pub struct Front {
-    waiting: Mutex<String>,
+    /// What the node waits for, as a sentence.
+    waiting: watch::Receiver<String>,
     handles: OnceLock<Handles>,
     /// One audit at a time, because it reads everything.
     pub(super) auditing: Semaphore,
@@ -37,21 +40,11 @@ pub struct Front {
 /// The front, as a handler asks for it.
 pub(super) type Shared = State<Arc<Front>>;
 
-impl Default for Front {
-    fn default() -> Self {
-        Self {
-            waiting: Mutex::new("starting".to_owned()),
-            handles: OnceLock::new(),
-            auditing: Semaphore::new(1),
-            transfers: Arc::default(),
-        }
-    }
-}
-
 impl Front {
-    /// Says what the node waits for.
-    pub fn waiting(&self, reason: String) {
-        *self.waiting.lock() = reason;
+    /// For a node that starts; `waiting` says what it waits for.
+    #[must_use]
+    pub fn new(waiting: watch::Receiver<String>) -> Self {
+        Self { waiting, handles: OnceLock::new(), auditing: Semaphore::new(1), transfers: Arc::default() }
     }
 
     /// The node is a member: from now on questions are answered.
@@ -61,7 +54,7 @@ impl Front {
     }
 
     pub(super) fn handles(&self) -> Result<&Handles, Refused> {
-        let waiting = || Refused(StatusCode::SERVICE_UNAVAILABLE, self.waiting.lock().clone());
+        let waiting = || Refused(StatusCode::SERVICE_UNAVAILABLE, self.waiting.borrow().clone());
         self.handles.get().ok_or_else(waiting)
     }
 

@@ -21,10 +21,10 @@ impl FromRequestParts<Arc<Front>> for Operator {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, front: &Arc<Front>) -> Result<Self, Refused> {
-        let node = front.node()?;
+        let handles = front.handles()?;
         let header = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        if token::allows(&node.token, header) {
-            return Ok(Self(Arc::clone(node)));
+        if token::allows(&handles.token, header) {
+            return Ok(Self(Arc::clone(&handles.node)));
         }
         let why = format!(
             "not allowed: send `authorization: Bearer` and what the data folder's file {:?} holds",

@@ -2,11 +2,11 @@
 
 use super::{
     start::{Options, Ready},
+    status::Fresh,
     transport::PeerTransport,
 };
 use crate::{
     clock::now_ms,
-    http::Front,
     peer::{Context, NodeError},
     store::DataFolder,
 };
@@ -14,6 +14,7 @@ use cluster_state::{ClusterState, NodeId};
 use p2p::P2pHandle;
 use raft::{JoinError, NodeInfo, RaftHandle};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The node that founds a cluster.
@@ -28,7 +29,7 @@ pub(super) async fn membership(
     options: &Options,
     folder: &DataFolder,
     p2p: &P2pHandle,
-    front: &Front,
+    waiting: &watch::Sender<String>,
     me: &Ready,
     boot: u64,
     shutdown: &CancellationToken,
@@ -47,13 +48,12 @@ pub(super) async fn membership(
         let connected: Vec<String> =
             peers.borrow_and_update().iter().map(|peer| peer.peer_id.clone()).collect();
         if connected.is_empty() {
-            let waiting =
-                format!("no peer at {} can be reached yet; still trying", options.bootstrap.join(", "));
+            let why = format!("no peer at {} can be reached yet; still trying", options.bootstrap.join(", "));
             if told.elapsed() > Duration::from_secs(5) {
-                tracing::warn!("{waiting}");
+                tracing::warn!("{why}");
                 told = Instant::now();
             }
-            front.waiting(waiting);
+            waiting.send_replace(why);
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(None),
                 changed = peers.changed() => if changed.is_err() { return Ok(None) },
@@ -70,7 +70,7 @@ pub(super) async fn membership(
             }
             Some(Err(JoinError::NoLeader(why))) => {
                 tracing::warn!(why, "no leader lets this node in yet; still trying");
-                front.waiting(format!("no leader lets this node in yet ({why}); still trying"));
+                waiting.send_replace(format!("no leader lets this node in yet ({why}); still trying"));
             }
             Some(Err(error @ JoinError::Refused(_))) => return Err(error.into()),
         }
@@ -101,7 +101,7 @@ fn should_register(state: &ClusterState, me: NodeId, info: &NodeInfo) -> bool {
 }
 
 /// Keeps the cluster's record of this node true, and this node's address book that of the cluster.
-pub(super) async fn introduce(node: Context, options: Options) {
+pub(super) async fn introduce(node: Context, options: Options, fresh: Fresh) {
     let mut state = node.raft.applied();
     let me = Ready { peer_id: node.p2p.peer_id(), addrs: Vec::new(), http: node.http };
     loop {
@@ -125,7 +125,7 @@ pub(super) async fn introduce(node: Context, options: Options) {
         }
         match node.shutdown.run_until_cancelled(state.changed()).await {
             Some(Ok(())) => {
-                node.fresh.send_replace(Instant::now());
+                fresh.now();
             }
             Some(Err(_)) | None => return,
         }

@@ -4,26 +4,36 @@ use super::{
     addresses,
     backbone::{serve_raft, start_p2p, start_raft},
     membership::{FOUNDER, introduce, membership, node_info},
-    status,
+    status::{Fresh, NodeReporter},
 };
 use crate::{
     clock::now_ms,
     compute::DelayGauge,
     config::Config,
     daemons::{
-        self, cache::Networks, gauntlet::GauntletDaemon, handlers, idle_shutdown::Hosts,
-        selfplay::SelfplayDaemon, supervisor::Supervisor,
+        self,
+        cache::Networks,
+        gauntlet::GauntletDaemon,
+        handlers::{self, DaemonHandles},
+        idle_shutdown::Hosts,
+        selfplay::SelfplayDaemon,
+        supervisor::Supervisor,
     },
     devices::Devices,
-    events::{log::EventLog, runner::Runner},
+    events::{
+        self,
+        deliveries::Deliveries,
+        log::{EventLog, Subscriptions},
+        runner::Runner,
+    },
     http::{self, Front, Handles},
     peer::{
-        Activity, Context, Daemon, Node, NodeError, WorkError, control, exchange, quota::UnregisteredQuota,
+        Activity, Context, Daemon, DeadLetters, Node, NodeError, WorkError, control, exchange,
+        quota::UnregisteredQuota,
     },
     segments::{self, Segments},
     store::{DataFolder, Runtime, folder, token},
 };
-use futures::FutureExt as _;
 use p2p::{P2pError, Signer};
 use raft::InitializeError;
 use std::{
@@ -143,22 +153,21 @@ async fn live(
     };
     folder.write_runtime(&runtime)?;
     ready(&me);
-    let front = Arc::new(Front::default());
+    let (waiting, waits_for) = watch::channel("starting".to_owned());
+    let front = Arc::new(Front::new(waits_for));
     tasks.spawn(http::serve(listener, Arc::clone(&front), shutdown.clone()));
 
-    let Some(id) = membership(&options, &folder, &p2p, &front, &me, boot, shutdown).await? else {
+    let Some(id) = membership(&options, &folder, &p2p, &waiting, &me, boot, shutdown).await? else {
         return Ok(()); // stopped while it waited
     };
     runtime.node = Some(id);
     folder.write_runtime(&runtime)?;
     let state_path = folder.join("node.db");
-    let late = handlers::Late::default();
-    let registered = handlers::all(&late);
-    let subscriptions = registered.subscriptions();
+    let subscriptions = Subscriptions::new(events::pairs());
     let signer = Signer::load(&folder.join("peer.key")).map_err(P2pError::from)?;
     let events = Arc::new(EventLog::open(&state_path, signer, subscriptions.clone())?);
     let (quorum, has_quorum) = watch::channel(false);
-    let runner = Runner::open(&state_path, registered, has_quorum, shutdown.clone())?;
+    let deliveries = Deliveries::open(&state_path)?;
     let token = token::create(&folder)?;
     let pending = segments::open_list(&folder.join("segments.db"))?;
     // Nobody waits for a node that waits for its driver: it is no member that answers yet.
@@ -176,7 +185,7 @@ async fn live(
             Err(error) => return Err(error.into()),
         }
     }
-    let fresh = last_known(&events)?;
+    let (fresh, delay) = (Fresh::since(last_known(&events)?), DelayGauge::default());
     let node: Context = Arc::new(Node {
         id,
         config: options.config.clone(),
@@ -186,60 +195,49 @@ async fn live(
         blobs: p2p.blobs().clone(),
         p2p,
         events,
-        runner,
+        deliveries: deliveries.clone(),
         wakes: handlers::Wakes::default(),
-        token,
         networks: Networks::default(),
         cluster: watch::Sender::new(Arc::default()),
         activity: Activity::default(),
         hosts: Hosts::default(),
         recommendation: watch::Sender::new(None),
         supervisor: Supervisor::default(),
-        delay: DelayGauge::default(),
-        fresh: watch::Sender::new(fresh),
         shutdown: shutdown.clone(),
         started: Instant::now(),
         boot,
         http,
     });
-    core_tasks.spawn_on(node.delay.clone().measure(shutdown.clone()), core);
-    tasks.spawn(introduce(Arc::clone(&node), options.clone()));
+    core_tasks.spawn_on(delay.clone().measure(shutdown.clone()), core);
+    tasks.spawn(introduce(Arc::clone(&node), options.clone(), fresh.clone()));
     let quota = Arc::new(UnregisteredQuota::default());
     let segments = Segments::new(Arc::clone(&node), pending, Arc::clone(&quota));
-    let parts = Arc::new(handlers::Parts { node: Arc::clone(&node), segments: segments.clone() });
-    // Set once, here.
-    let _ = late.set(Arc::downgrade(&parts));
     let gap = Arc::new(Notify::new());
     tasks.spawn(exchange::listen(Arc::clone(&node), inbox.gossip, Arc::clone(&gap), quota));
     tasks.spawn(exchange::repair(Arc::clone(&node), gap));
     tasks.spawn(exchange::follow(Arc::clone(&node), quorum));
-    tasks.spawn(node.runner.clone().run(Arc::clone(&node.events)));
-    tasks.spawn(control::serve(Arc::clone(&node), inbox.control, segments.keeper()));
+    let handlers = handlers::all(DaemonHandles { node: Arc::clone(&node), segments: segments.clone() });
+    let runner = Runner::new(deliveries.clone(), handlers, has_quorum, shutdown.clone());
+    tasks.spawn(runner.clone().run(Arc::clone(&node.events)));
+    let letters = DeadLetters::new(Arc::clone(&node), runner);
+    tasks.spawn(control::serve(Arc::clone(&node), letters.clone(), inbox.control, segments.keeper()));
     start_daemons(&node, &segments, tasks);
-    front.open(handles(&node, segments, options.cluster_name()));
+    let cluster = options.cluster_name();
+    let reporter = Arc::new(NodeReporter { cluster, node: Arc::clone(&node), fresh, delay, deliveries });
+    front.open(Handles {
+        node: Arc::clone(&node),
+        segments,
+        letters,
+        token,
+        status: reporter.status_asked(),
+        leader: reporter.leader_asked(),
+    });
     tracing::info!(node = id, peer = me.peer_id, %http, "running");
     tokio::select! {
         biased; // consensus says best why it ended
         outcome = watch_over(&node) => outcome,
         ended = first_to_end(tasks) => unless_stopping(&node, ended),
         ended = first_to_end(core_tasks) => unless_stopping(&node, ended),
-    }
-}
-
-/// What the HTTP interface gets of the node.
-fn handles(node: &Context, segments: Segments, cluster: String) -> Handles {
-    let (of, leads) = (Arc::clone(node), Arc::clone(node));
-    Handles {
-        node: Arc::clone(node),
-        segments,
-        status: Box::new(move || {
-            let (node, cluster) = (Arc::clone(&of), cluster.clone());
-            async move { status::status(&node, &cluster).await }.boxed()
-        }),
-        leader: Box::new(move || {
-            let node = Arc::clone(&leads);
-            async move { status::leader(&node).await }.boxed()
-        }),
     }
 }
 

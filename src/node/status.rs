@@ -13,12 +13,16 @@ use crate::{
         work::LeaseView,
     },
     clock::now_ms,
+    compute::DelayGauge,
     daemons::idle_shutdown::handover,
-    events::caused::node_name,
+    events::{caused::node_name, deliveries::Deliveries},
+    http::Ask,
     leader::training::pauses,
     peer::Context,
 };
 use cluster_state::{ClusterState, ConfigState, LeaseKind, LeaseSlot, NodeId};
+use futures::FutureExt;
+use parking_lot::Mutex;
 use raft::{Metrics, Role};
 use std::{
     sync::Arc,
@@ -28,99 +32,151 @@ use std::{
 /// How long the leader may take to confirm before this node answers from its own state.
 const CONFIRM: Duration = Duration::from_millis(1000);
 
-/// The state to answer from, and its age if no quorum confirms it.
-async fn view(node: &Context) -> (Arc<ClusterState>, Option<Duration>) {
-    let known = node.raft.metrics().borrow().leader.is_some();
-    if known && let Ok(state) = node.raft.linearizable_within(CONFIRM).await {
-        node.fresh.send_replace(Instant::now());
-        return (state, None);
-    }
-    let age = node.fresh.borrow().elapsed();
-    (node.raft.local(), Some(age))
-}
+/// When the state was last known to be the leader's, or changed. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Fresh(Arc<Mutex<Instant>>);
 
-/// Who leads, as confirmed by a quorum if there is one.
-pub async fn leader(node: &Context) -> LeaderReport {
-    let (state, stale) = view(node).await;
-    let metrics = node.raft.metrics().borrow().clone();
-    LeaderReport {
-        leader: leader_view(&state, &metrics),
-        term: metrics.term,
-        stale: stale.is_some(),
-        age_ms: stale.map_or(0, millis),
-        answered_by: node.name(),
+impl Fresh {
+    pub(super) fn since(at: Instant) -> Self {
+        Self(Arc::new(Mutex::new(at)))
+    }
+
+    pub(super) fn now(&self) {
+        *self.0.lock() = Instant::now();
+    }
+
+    fn age(&self) -> Duration {
+        self.0.lock().elapsed()
     }
 }
 
-/// How things stand, as confirmed by a quorum if there is one.
-pub async fn status(node: &Context, cluster: &str) -> Status {
-    let (state, stale) = view(node).await;
-    let metrics = node.raft.metrics().borrow().clone();
-    let up = |id: &NodeId| {
-        *id == node.id || state.nodes.get(id).is_some_and(|other| node.p2p.is_connected(&other.peer_id))
-    };
-    let voters_up = metrics.voters.iter().filter(|id| up(id)).count();
-    let quorum = metrics.voters.len() / 2 + 1;
-    let leader = leader_view(&state, &metrics);
-    let busy = node.hosts.all();
-    let view = |known: &Arc<cluster_state::Node>| {
-        let left = || handover(&state, known.id, node.config.segment_copies);
-        let handover = known.draining.is_some().then(left);
-        let idle_ms = busy.get(&known.id).map(|at| millis(at.elapsed()));
-        NodeView { handover, idle_ms, ..node_view(known, &metrics, up(&known.id)) }
-    };
-    let nodes: Vec<NodeView> = state.nodes.values().map(view).collect();
-    // Who drained may go.
-    let all_up = nodes.iter().all(|n| n.online || n.draining.is_some());
-    let health = match (stale, all_up) {
-        (Some(_), _) => HealthWord::NoQuorum,
-        (None, false) => HealthWord::Degraded,
-        (None, true) => HealthWord::Healthy,
-    };
-    let work = node.activity.get(Instant::now());
-    let events = events_view(node).await;
-    let seen = Arc::clone(&node.cluster.borrow());
-    let mut blocked = blocked(&state, &metrics, stale.is_some(), (voters_up, quorum), &work);
-    if events.dead_letters > 0 {
-        let count = events.dead_letters;
-        blocked.push(format!("{count} events could not be handled here: see `ringrift dlq list`"));
-    }
-    Status {
-        schema: SCHEMA,
-        cluster: cluster.to_owned(),
-        health,
-        stale: stale.is_some(),
-        age_ms: stale.map_or(0, millis),
-        answered_by: node.name(),
-        role: raft_role(metrics.role),
-        leader,
-        term: metrics.term,
-        applied: state.applied,
-        voters: metrics.voters.iter().copied().collect(),
-        voters_up,
-        quorum,
-        nodes,
-        configs: state.configs.values().map(|config| config_view(&state, config, &seen)).collect(),
-        segments: state.segments.len(),
-        devices: node.devices.view(&node.config),
-        work,
-        failures: node.supervisor.failures(Instant::now()),
-        events,
-        view: ClusterView::clone(&seen),
-        recommendation: node.recommendation.borrow().clone(),
-        delay_ms: millis(node.delay.get()),
-        blocked,
-        uptime_ms: millis(node.started.elapsed()),
-    }
+/// A handle of every part that the report shows.
+pub(super) struct NodeReporter {
+    /// Name of the cluster.
+    pub(super) cluster: String,
+    pub(super) node: Context,
+    pub(super) fresh: Fresh,
+    pub(super) delay: DelayGauge,
+    pub(super) deliveries: Deliveries,
 }
 
-async fn events_view(node: &Context) -> EventsView {
-    let refused = node.events.refused();
-    match node.runner.status().await {
-        Ok((handlers, dead_letters)) => EventsView { refused, handlers, dead_letters },
-        Err(error) => {
-            tracing::error!(%error, "the handlers' cursors cannot be read");
-            EventsView { refused, ..EventsView::default() }
+impl NodeReporter {
+    /// [`Self::status`], for others to ask for.
+    pub(super) fn status_asked(self: &Arc<Self>) -> Ask<Status> {
+        let reporter = Arc::clone(self);
+        Box::new(move || {
+            let reporter = Arc::clone(&reporter);
+            async move { reporter.status().await }.boxed()
+        })
+    }
+
+    /// [`Self::leader`], for others to ask for.
+    pub(super) fn leader_asked(self: &Arc<Self>) -> Ask<LeaderReport> {
+        let reporter = Arc::clone(self);
+        Box::new(move || {
+            let reporter = Arc::clone(&reporter);
+            async move { reporter.leader().await }.boxed()
+        })
+    }
+
+    /// The state to answer from, and its age if no quorum confirms it.
+    async fn view(&self) -> (Arc<ClusterState>, Option<Duration>) {
+        let node = &self.node;
+        let known = node.raft.metrics().borrow().leader.is_some();
+        if known && let Ok(state) = node.raft.linearizable_within(CONFIRM).await {
+            self.fresh.now();
+            return (state, None);
+        }
+        let age = self.fresh.age();
+        (node.raft.local(), Some(age))
+    }
+
+    /// Who leads, as confirmed by a quorum if there is one.
+    async fn leader(&self) -> LeaderReport {
+        let node = &self.node;
+        let (state, stale) = self.view().await;
+        let metrics = node.raft.metrics().borrow().clone();
+        LeaderReport {
+            leader: leader_view(&state, &metrics),
+            term: metrics.term,
+            stale: stale.is_some(),
+            age_ms: stale.map_or(0, millis),
+            answered_by: node.name(),
+        }
+    }
+
+    /// How things stand, as confirmed by a quorum if there is one.
+    async fn status(&self) -> Status {
+        let node = &self.node;
+        let (state, stale) = self.view().await;
+        let metrics = node.raft.metrics().borrow().clone();
+        let up = |id: &NodeId| {
+            *id == node.id || state.nodes.get(id).is_some_and(|other| node.p2p.is_connected(&other.peer_id))
+        };
+        let voters_up = metrics.voters.iter().filter(|id| up(id)).count();
+        let quorum = metrics.voters.len() / 2 + 1;
+        let leader = leader_view(&state, &metrics);
+        let busy = node.hosts.all();
+        let view = |known: &Arc<cluster_state::Node>| {
+            let left = || handover(&state, known.id, node.config.segment_copies);
+            let handover = known.draining.is_some().then(left);
+            let idle_ms = busy.get(&known.id).map(|at| millis(at.elapsed()));
+            NodeView { handover, idle_ms, ..node_view(known, &metrics, up(&known.id)) }
+        };
+        let nodes: Vec<NodeView> = state.nodes.values().map(view).collect();
+        // Who drained may go.
+        let all_up = nodes.iter().all(|n| n.online || n.draining.is_some());
+        let health = match (stale, all_up) {
+            (Some(_), _) => HealthWord::NoQuorum,
+            (None, false) => HealthWord::Degraded,
+            (None, true) => HealthWord::Healthy,
+        };
+        let work = node.activity.get(Instant::now());
+        let events = self.events_view().await;
+        let seen = Arc::clone(&node.cluster.borrow());
+        let mut blocked = blocked(&state, &metrics, stale.is_some(), (voters_up, quorum), &work);
+        if events.dead_letters > 0 {
+            let count = events.dead_letters;
+            blocked.push(format!("{count} events could not be handled here: see `ringrift dlq list`"));
+        }
+        Status {
+            schema: SCHEMA,
+            cluster: self.cluster.clone(),
+            health,
+            stale: stale.is_some(),
+            age_ms: stale.map_or(0, millis),
+            answered_by: node.name(),
+            role: raft_role(metrics.role),
+            leader,
+            term: metrics.term,
+            applied: state.applied,
+            voters: metrics.voters.iter().copied().collect(),
+            voters_up,
+            quorum,
+            nodes,
+            configs: state.configs.values().map(|config| config_view(&state, config, &seen)).collect(),
+            segments: state.segments.len(),
+            devices: node.devices.view(&node.config),
+            work,
+            failures: node.supervisor.failures(Instant::now()),
+            events,
+            view: ClusterView::clone(&seen),
+            recommendation: node.recommendation.borrow().clone(),
+            delay_ms: millis(self.delay.get()),
+            blocked,
+            uptime_ms: millis(node.started.elapsed()),
+        }
+    }
+
+    async fn events_view(&self) -> EventsView {
+        let node = &self.node;
+        let refused = node.events.refused();
+        match self.deliveries.status().await {
+            Ok((handlers, dead_letters)) => EventsView { refused, handlers, dead_letters },
+            Err(error) => {
+                tracing::error!(%error, "the handlers' cursors cannot be read");
+                EventsView { refused, ..EventsView::default() }
+            }
         }
     }
 }

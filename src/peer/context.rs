@@ -5,7 +5,6 @@
 
 use super::{activity::Activity, error::WorkError};
 use crate::{
-    compute::DelayGauge,
     config::Config,
     daemons::{
         autoscaler::Recommendation, cache::Networks, handlers::Wakes, health::View, idle_shutdown::Hosts,
@@ -15,8 +14,8 @@ use crate::{
     events::{
         Event,
         caused::node_name,
+        deliveries::Deliveries,
         log::{Emission, EventLog},
-        runner::Runner,
     },
     store::DataFolder,
 };
@@ -65,12 +64,10 @@ pub struct Node {
     pub blobs: BlobStore,
     /// What happened.
     pub events: Arc<EventLog>,
-    /// What the daemons do about it.
-    pub runner: Runner,
+    /// What the handlers have yet to see.
+    pub deliveries: Deliveries,
     /// Wakes the daemons.
     pub wakes: Wakes,
-    /// What an operator has to know to change something.
-    pub token: String,
     /// Networks that are loaded.
     pub networks: Networks,
     /// The cluster as this node sees it; `health` keeps it.
@@ -83,10 +80,6 @@ pub struct Node {
     pub recommendation: watch::Sender<Option<Recommendation>>,
     /// Its daemons.
     pub supervisor: Supervisor,
-    /// How late this node's tasks run.
-    pub delay: DelayGauge,
-    /// When the state was last known to be the leader's, or changed.
-    pub fresh: watch::Sender<Instant>,
     /// Ends everything.
     pub shutdown: CancellationToken,
     /// When the process began.

@@ -2,7 +2,12 @@
 //!
 //! Invariant: a request of one kind never waits for requests of another, and every request is answered or dropped at once.
 
-use super::{context::Context, error::WorkError, exchange, letters};
+use super::{
+    context::Context,
+    error::WorkError,
+    exchange,
+    letters::{self, DeadLetters},
+};
 use futures::future::BoxFuture;
 use p2p::IncomingRequest;
 use serde::{Deserialize, Serialize};
@@ -110,7 +115,12 @@ impl Control {
 pub(crate) type Keeper = Arc<dyn Fn(String, Hash) -> BoxFuture<'static, Result<(), WorkError>> + Send + Sync>;
 
 /// Answers the requests of other nodes until the shutdown.
-pub(crate) async fn serve(node: Context, mut requests: mpsc::Receiver<IncomingRequest>, keeper: Keeper) {
+pub(crate) async fn serve(
+    node: Context,
+    letters: DeadLetters,
+    mut requests: mpsc::Receiver<IncomingRequest>,
+    keeper: Keeper,
+) {
     let permits = Permits::new();
     let mut served = JoinSet::new();
     while let Some(Some(request)) = node.shutdown.run_until_cancelled(requests.recv()).await {
@@ -124,11 +134,11 @@ pub(crate) async fn serve(node: Context, mut requests: mpsc::Receiver<IncomingRe
             }
             continue;
         };
-        let (node, keeper) = (Arc::clone(&node), Arc::clone(&keeper));
+        let (node, letters, keeper) = (Arc::clone(&node), letters.clone(), Arc::clone(&keeper));
         served.spawn(async move {
             let other = match kind {
                 Kind::Question => Some(exchange::answer(&node, &request.from, &request.bytes).await),
-                Kind::Ask => Some(letters::serve(&node, &request.bytes).await),
+                Kind::Ask => Some(letters.serve(&request.bytes).await),
                 Kind::Control => None,
             };
             if let Some(answer) = other {

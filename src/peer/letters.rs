@@ -4,7 +4,11 @@
 //! node that does not answer hides nothing of the others.
 
 use super::context::Context;
-use crate::events::log::{LogError, Logged};
+use crate::events::{
+    dlq::DeadLetter,
+    log::{LogError, Logged},
+    runner::Runner,
+};
 use futures::future::join_all;
 use p2p::Class;
 use serde::{Deserialize, Serialize};
@@ -43,73 +47,102 @@ pub enum Ask {
     },
 }
 
-async fn answer(node: &Context, ask: Ask) -> Result<Told, LogError> {
-    let mut told = Told { node_id: node.name(), ..Told::default() };
-    match ask {
-        Ask::List { after } => {
-            let mut left = LETTERS_BYTES_MAX;
-            for letter in node.runner.dead_letters(after).await? {
-                let size = serde_json::to_vec(&letter)?.len();
-                match left.checked_sub(size) {
-                    Some(rest) => left = rest,
-                    None => break,
+/// Reads and changes the dead letters of this node, and asks the others to. Cheap to clone.
+#[derive(Clone)]
+pub struct DeadLetters {
+    node: Context,
+    runner: Runner,
+}
+
+impl DeadLetters {
+    /// Of this node, whose handlers `runner` runs.
+    #[must_use]
+    pub fn new(node: Context, runner: Runner) -> Self {
+        Self { node, runner }
+    }
+
+    /// One letter of this node.
+    ///
+    /// # Errors
+    /// [`LogError`] when the database cannot be read.
+    pub async fn one(&self, id: i64) -> Result<Option<DeadLetter>, LogError> {
+        self.runner.deliveries().dead_letter(id).await
+    }
+
+    async fn answer(&self, ask: Ask) -> Result<Told, LogError> {
+        let mut told = Told { node_id: self.node.name(), ..Told::default() };
+        match ask {
+            Ask::List { after } => {
+                let mut left = LETTERS_BYTES_MAX;
+                for letter in self.runner.deliveries().dead_letters(after).await? {
+                    let size = serde_json::to_vec(&letter)?.len();
+                    match left.checked_sub(size) {
+                        Some(rest) => left = rest,
+                        None => break,
+                    }
+                    told.letters.push(letter);
                 }
-                told.letters.push(letter);
+            }
+            Ask::Replay { max_age_hours } => {
+                told.replayed = Some(self.runner.replay_dlq_events(max_age_hours).await?);
+            }
+            Ask::Purge { max_age_hours } => {
+                told.purged = Some(self.runner.deliveries().purge(max_age_hours).await?)
             }
         }
-        Ask::Replay { max_age_hours } => {
-            told.replayed = Some(node.runner.replay_dlq_events(max_age_hours).await?);
-        }
-        Ask::Purge { max_age_hours } => told.purged = Some(node.runner.purge(max_age_hours).await?),
+        Ok(told)
     }
-    Ok(told)
-}
 
-/// What this node says.
-pub async fn here(node: &Context, ask: Ask) -> Told {
-    let answered = answer(node, ask).await;
-    answered.unwrap_or_else(|e| Told { node_id: node.name(), error: Some(e.to_string()), ..Told::default() })
-}
+    /// What this node says.
+    pub async fn here(&self, ask: Ask) -> Told {
+        let answered = self.answer(ask).await;
+        answered.unwrap_or_else(|e| Told {
+            node_id: self.node.name(),
+            error: Some(e.to_string()),
+            ..Told::default()
+        })
+    }
 
-/// What every node says, this one first.
-pub async fn everywhere(node: &Context, ask: Ask) -> Vec<Told> {
-    let state = node.raft.local();
-    let others = state.nodes.values().filter(|other| other.id != node.id);
-    let asked = others.map(|other| async {
-        let node_id = crate::events::caused::node_name(other.id);
-        let told = match wire::encode(ASK, &ask, ASK_BYTES_MAX) {
-            Ok(ask) => match node.p2p.request(Class::Control, &other.peer_id, ask, WAIT).await {
-                Ok(told) => read(&told),
+    /// What every node says, this one first.
+    pub async fn everywhere(&self, ask: Ask) -> Vec<Told> {
+        let state = self.node.raft.local();
+        let others = state.nodes.values().filter(|other| other.id != self.node.id);
+        let asked = others.map(|other| async {
+            let node_id = crate::events::caused::node_name(other.id);
+            let told = match wire::encode(ASK, &ask, ASK_BYTES_MAX) {
+                Ok(ask) => match self.node.p2p.request(Class::Control, &other.peer_id, ask, WAIT).await {
+                    Ok(told) => read(&told),
+                    Err(error) => Err(error.to_string()),
+                },
                 Err(error) => Err(error.to_string()),
-            },
-            Err(error) => Err(error.to_string()),
+            };
+            match told {
+                Ok(told) => Told { node_id, ..told },
+                Err(error) => Told { node_id, error: Some(error), ..Told::default() },
+            }
+        });
+        let (own, others) = futures::join!(self.here(ask), join_all(asked));
+        std::iter::once(own).chain(others).collect()
+    }
+
+    /// Answers another node.
+    pub(crate) async fn serve(&self, request: &[u8]) -> Option<Vec<u8>> {
+        let ask = match wire::decode::<Ask, ASK_BYTES_MAX>(ASK, request) {
+            Ok(ask) => ask,
+            Err(error) => {
+                tracing::warn!(%error, "a malformed question about dead letters was refused");
+                return None;
+            }
         };
-        match told {
-            Ok(told) => Told { node_id, ..told },
-            Err(error) => Told { node_id, error: Some(error), ..Told::default() },
-        }
-    });
-    let (own, others) = futures::join!(here(node, ask), join_all(asked));
-    std::iter::once(own).chain(others).collect()
+        let json = serde_json::to_string(&self.here(ask).await).ok()?;
+        wire::encode(TOLD, &json, TOLD_BYTES_MAX).ok()
+    }
 }
 
 /// Reads another node's answer: JSON in a frame, because a letter holds what JSON can hold.
 fn read(bytes: &[u8]) -> Result<Told, String> {
     let json: String = wire::decode::<_, TOLD_BYTES_MAX>(TOLD, bytes).map_err(|e| e.to_string())?;
     serde_json::from_str(&json).map_err(|e| e.to_string())
-}
-
-/// Answers another node.
-pub(crate) async fn serve(node: &Context, request: &[u8]) -> Option<Vec<u8>> {
-    let ask = match wire::decode::<Ask, ASK_BYTES_MAX>(ASK, request) {
-        Ok(ask) => ask,
-        Err(error) => {
-            tracing::warn!(%error, "a malformed question about dead letters was refused");
-            return None;
-        }
-    };
-    let json = serde_json::to_string(&here(node, ask).await).ok()?;
-    wire::encode(TOLD, &json, TOLD_BYTES_MAX).ok()
 }
 
 #[cfg(test)]

@@ -16,4 +16,5 @@ pub use announcements::{MODELS_TOPIC, Manifest, announce};
 pub use context::{Context, EVENTS_TOPIC, Node, blocking};
 pub use daemon::{Daemon, Wake};
 pub use error::{NodeError, WorkError};
+pub use letters::DeadLetters;
 pub use transfer::{TransferActivity, TransferError, Way};

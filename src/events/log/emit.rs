@@ -17,9 +17,7 @@ impl EventLog {
     /// # Errors
     /// [`LogError`]; then nothing was kept.
     pub fn emit(&self, emission: impl Into<Emission>) -> Result<Vec<u8>, LogError> {
-        let signed = self.emit_all(vec![emission.into()])?;
-        let first = signed.first().ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-        Ok(first.encode()?)
+        self.emit_with(emission, |_| Ok(()))
     }
 
     /// [`Self::emit`], but nothing if this node told the same thing by this before: for an event of a change that is

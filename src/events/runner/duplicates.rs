@@ -43,7 +43,8 @@ async fn two_emitters_have_one_effect_at_every_registered_handler() {
     let connection = log::connect(&path).unwrap();
     connection.execute("CREATE TABLE effects(handler TEXT, event TEXT)", []).unwrap();
     let quorum = watch::Sender::new(true);
-    let runner = Runner::open(&path, handlers, quorum.subscribe(), CancellationToken::new()).unwrap();
+    let runner =
+        Runner::new(Deliveries::open(&path).unwrap(), handlers, quorum.subscribe(), CancellationToken::new());
     runner.drain().await;
     let count = "SELECT count(*) FROM effects WHERE handler = ? AND event = ?";
     let mut once = 0;
@@ -56,7 +57,7 @@ async fn two_emitters_have_one_effect_at_every_registered_handler() {
             once += u64::from(expected == 1);
         }
     }
-    let (status, dead) = runner.status().await.unwrap();
+    let (status, dead) = runner.deliveries().status().await.unwrap();
     assert_eq!((status.iter().map(|status| status.duplicates).sum::<u64>(), dead), (once, 0));
     assert!(once > 10, "{once} pairs");
 }

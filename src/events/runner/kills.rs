@@ -98,7 +98,13 @@ fn runner(path: &Path, fails: bool, calls: &Arc<Mutex<HashMap<i64, u32>>>) -> Ru
         .boxed()
     });
     let pauses = [Duration::ZERO; 2];
-    Runner::with_pauses(path, handlers, has_quorum, CancellationToken::new(), pauses).unwrap()
+    Runner::with_pauses(
+        Deliveries::open(path).unwrap(),
+        handlers,
+        has_quorum,
+        CancellationToken::new(),
+        pauses,
+    )
 }
 
 fn rig() -> Rig {
@@ -129,7 +135,7 @@ async fn a_kill_at_any_await_point_does_not_change_the_effects() {
             let again = runner(&path, fails, &calls);
             again.drain().await;
             assert_eq!(effects(&path), expected, "killed after {polls} polls, failures: {fails}");
-            let (handlers, dead) = again.status().await.unwrap();
+            let (handlers, dead) = again.deliveries().status().await.unwrap();
             assert_eq!((handlers[0].handled, handlers[0].waiting, dead), (5, 0, 0), "{handlers:?}");
             if ended {
                 break;
@@ -169,12 +175,18 @@ pub(crate) async fn at_every_await_point<T>(
             handlers.on("h", &[], handle);
             let quorum = watch::Sender::new(true);
             let (path, shutdown) = (folder.join("node.db"), CancellationToken::new());
-            let runner = Runner::with_pauses(&path, handlers, quorum.subscribe(), shutdown, PAUSES).unwrap();
+            let runner = Runner::with_pauses(
+                Deliveries::open(&path).unwrap(),
+                handlers,
+                quorum.subscribe(),
+                shutdown,
+                PAUSES,
+            );
             tokio::select! {
                 () = runner.drain() => {}
                 () = beside => panic!("it ended"),
             }
-            let (handlers, dead) = runner.status().await.unwrap();
+            let (handlers, dead) = runner.deliveries().status().await.unwrap();
             assert_eq!((handlers[0].waiting, dead), (0, 0), "{handlers:?}");
         };
         let ended = at_most(found.len(), run()).await;
@@ -216,8 +228,13 @@ async fn a_kill_before_or_after_the_commit_leaves_one_effect() {
         async { Ok(Some(effect)) }.boxed()
     });
     let quorum = watch::Sender::new(true);
-    let first =
-        Runner::with_pauses(&path, handlers, quorum.subscribe(), CancellationToken::new(), PAUSES).unwrap();
+    let first = Runner::with_pauses(
+        Deliveries::open(&path).unwrap(),
+        handlers,
+        quorum.subscribe(),
+        CancellationToken::new(),
+        PAUSES,
+    );
     first.drain().await;
     snapshot(&path, &after);
     for (files, found) in [(before, 0), (after, 1)] {

@@ -39,8 +39,13 @@ impl Rig {
         handlers.on("h", &[], handle);
         let path = self.folder.path().join("node.db");
         let shutdown = CancellationToken::new();
-        let runner =
-            Runner::with_pauses(&path, handlers, quorum.subscribe(), shutdown.clone(), FAST).unwrap();
+        let runner = Runner::with_pauses(
+            Deliveries::open(&path).unwrap(),
+            handlers,
+            quorum.subscribe(),
+            shutdown.clone(),
+            FAST,
+        );
         let task = tokio::spawn(runner.clone().run(Arc::clone(&self.log)));
         Running { runner, shutdown, task }
     }
@@ -56,7 +61,7 @@ impl Running {
     pub(super) async fn until(&self, what: impl Fn(&HandlerStatus, u64) -> bool) {
         let met = async {
             loop {
-                let (handlers, dead) = self.runner.status().await.unwrap();
+                let (handlers, dead) = self.runner.deliveries().status().await.unwrap();
                 if handlers.first().is_some_and(|status| what(status, dead)) {
                     return;
                 }
@@ -64,7 +69,7 @@ impl Running {
             }
         };
         let late = tokio::time::timeout(Duration::from_secs(20), met).await.is_err();
-        assert!(!late, "{:?}", self.runner.status().await.unwrap());
+        assert!(!late, "{:?}", self.runner.deliveries().status().await.unwrap());
     }
 
     pub(super) async fn stop(self) {
@@ -144,22 +149,22 @@ async fn a_poisoned_event_is_tried_three_times_and_blocks_no_other() {
     running.until(|status, dead| status.handled == 2 && dead == 2 && status.waiting == 0).await;
     assert_eq!(poisoned.load(Ordering::Relaxed), 6);
     let runner = &running.runner;
-    let letters = runner.dead_letters(0).await.unwrap();
+    let letters = runner.deliveries().dead_letters(0).await.unwrap();
     let told: Vec<_> =
         letters.iter().map(|l| (l.handler.as_str(), l.error.as_str(), l.retry_count)).collect();
     assert_eq!(told, [("h", "the handler panicked", 3), ("h", "no such host", 3)]);
     assert_eq!(letters[1].payload.event, offline("fails"));
     assert!(letters[1].timestamp > 0);
-    assert_eq!(runner.dead_letter(letters[0].id).await.unwrap().as_ref(), Some(&letters[0]));
+    assert_eq!(runner.deliveries().dead_letter(letters[0].id).await.unwrap().as_ref(), Some(&letters[0]));
 
     let replayed = runner.replay_dlq_events(24).await.unwrap();
     assert_eq!(replayed, Replayed { replayed: 2, recovered: 0, failed: 2, waiting: 0, left: 0 });
-    assert_eq!(runner.dead_letters(0).await.unwrap()[0].retry_count, 4);
+    assert_eq!(runner.deliveries().dead_letters(0).await.unwrap()[0].retry_count, 4);
     cured.store(1, Ordering::Relaxed);
     let replayed = runner.replay_dlq_events(24).await.unwrap();
     assert_eq!(replayed, Replayed { replayed: 2, recovered: 2, failed: 0, waiting: 0, left: 0 });
-    assert_eq!(runner.dead_letters(0).await.unwrap(), []);
-    assert_eq!(runner.purge(None).await.unwrap(), 0);
+    assert_eq!(runner.deliveries().dead_letters(0).await.unwrap(), []);
+    assert_eq!(runner.deliveries().purge(None).await.unwrap(), 0);
     running.stop().await;
 }
 
@@ -252,7 +257,7 @@ async fn failures_and_kills_do_not_change_the_effects() {
             .boxed()
         });
         quorum.send_replace(round % 2 == 0);
-        let (handlers, _) = running.runner.status().await.unwrap();
+        let (handlers, _) = running.runner.deliveries().status().await.unwrap();
         if handlers.first().is_some_and(|status| status.waiting == 0) {
             running.stop().await;
             break;
@@ -310,11 +315,17 @@ async fn handlers_that_hang_keep_no_other_waiting() {
     let signer = Signer::load(&folder.path().join("key")).unwrap();
     let log = Arc::new(EventLog::open(&path, signer, handlers.subscriptions()).unwrap());
     let (quorum, shutdown) = (watch::Sender::new(true), CancellationToken::new());
-    let runner = Runner::with_pauses(&path, handlers, quorum.subscribe(), shutdown.clone(), FAST).unwrap();
+    let runner = Runner::with_pauses(
+        Deliveries::open(&path).unwrap(),
+        handlers,
+        quorum.subscribe(),
+        shutdown.clone(),
+        FAST,
+    );
     let task = tokio::spawn(runner.clone().run(Arc::clone(&log)));
     log.emit(online("a")).unwrap();
     let handled = async {
-        while !runner.status().await.unwrap().0.iter().any(|status| status.handled == 1) {
+        while !runner.deliveries().status().await.unwrap().0.iter().any(|status| status.handled == 1) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -341,7 +352,7 @@ async fn an_effect_that_fails_is_a_failed_attempt_and_leaves_nothing() {
         async { Ok(Some(effect)) }.boxed()
     });
     running.until(|status, dead| (status.handled, dead, status.waiting) == (1, 2, 0)).await;
-    let letters = running.runner.dead_letters(0).await.unwrap();
+    let letters = running.runner.deliveries().dead_letters(0).await.unwrap();
     let errors: Vec<_> = letters.iter().map(|letter| (letter.error.as_str(), letter.retry_count)).collect();
     assert_eq!(errors[0], ("the effect failed: no such table: absent", 3));
     assert_eq!(errors[1], ("the effect failed: it panicked", 3));
@@ -390,11 +401,11 @@ async fn an_unreadable_event_is_dead_and_blocks_no_other() {
     running.until(|status, dead| (dead, status.waiting) == (3, 0)).await;
     connection.execute("UPDATE event_dlq SET payload = '{' WHERE sequence = 4", []).unwrap();
     let runner = &running.runner;
-    let letters = runner.dead_letters(0).await.unwrap();
+    let letters = runner.deliveries().dead_letters(0).await.unwrap();
     assert_eq!(letters.iter().map(|letter| letter.payload.sequence).collect::<Vec<_>>(), [5]);
     let replayed = runner.replay_dlq_events(24).await.unwrap();
     assert_eq!(replayed, Replayed { replayed: 1, recovered: 0, failed: 1, waiting: 0, left: 0 });
-    assert_eq!(runner.purge(None).await.unwrap(), 3);
+    assert_eq!(runner.deliveries().purge(None).await.unwrap(), 3);
     running.stop().await;
 }
 
@@ -419,7 +430,7 @@ async fn a_replay_ends_in_time_and_tells_what_is_left() {
     hangs.store(1, Ordering::Relaxed);
     let failed = Replayed { replayed: 1, recovered: 0, failed: 1, waiting: 0, left: 2 };
     assert_eq!(replay(300).await.unwrap(), failed);
-    assert_eq!(running.runner.dead_letters(0).await.unwrap().len(), 3);
+    assert_eq!(running.runner.deliveries().dead_letters(0).await.unwrap().len(), 3);
     hangs.store(2, Ordering::Relaxed);
     let began = std::time::Instant::now();
     assert_eq!(replay(300).await.unwrap(), failed);

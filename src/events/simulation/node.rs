@@ -2,6 +2,7 @@
 
 use crate::events::{
     Event, EventHook,
+    deliveries::Deliveries,
     envelope::EventId,
     log::{self, EventLog, Logged, Subscriptions},
     runner::{Effect, HandlerError, Handlers, Handling, Runner},
@@ -91,8 +92,13 @@ impl Node {
         let mut hook = EventHook::new(400, subscriptions);
         hook.on_open(&self.state);
         let pauses = [Duration::ZERO; 2];
-        let runner =
-            Runner::with_pauses(&self.path(), handlers.0, handlers.1, killed.clone(), pauses).unwrap();
+        let runner = Runner::with_pauses(
+            Deliveries::open(&self.path()).unwrap(),
+            handlers.0,
+            handlers.1,
+            killed.clone(),
+            pauses,
+        );
         self.alive = Some(Alive { log: Arc::new(log), runner, killed, machine, hook });
     }
 

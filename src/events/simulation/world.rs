@@ -298,7 +298,7 @@ impl World {
             self.kill_for_a_while(node);
             return false;
         }
-        let (handlers, dead) = self.runtime.block_on(runner.status()).unwrap();
+        let (handlers, dead) = self.runtime.block_on(runner.deliveries().status()).unwrap();
         dead == 0 && handlers.iter().all(|handler| handler.waiting == 0)
     }
 

@@ -1,5 +1,6 @@
 //! Instruments around the kernels.
 
+pub mod check;
 mod games;
 mod images;
 mod occupancy;
@@ -7,6 +8,7 @@ mod peaks;
 mod prediction;
 mod rates;
 mod residency;
+mod tables;
 mod time;
 
 pub use games::{GamesRate, games_rate};
@@ -15,4 +17,5 @@ pub use peaks::{Peaks, h200};
 pub use prediction::{ASSUMPTIONS, PREDICTION_VERSION, Prediction, batches, games_at_once};
 pub use rates::{KernelShare, NetworkRate, forward_rate, sizes, training_rate};
 pub use residency::{KernelOccupancy, occupancies};
+pub use tables::print_prediction;
 pub use time::Bound;

@@ -1,29 +1,18 @@
 //! `ringrift gpu-check`: proves a card, measures it, and sets a prediction beside it; says so where there is none.
 //!
-//! Invariant: whatever is measured is held against what the card could do at most and what was predicted of it, in the same
-//! report; nothing that the CPU did counts as the card's.
+//! The check itself stands in [`gauge::check`]; here are its command line and what only a node can measure: how it plays.
 
-mod benchmarks;
-mod correctness;
 mod date;
-mod driver;
-mod figure;
-mod kept;
-mod outside;
-mod predict;
-mod report;
-mod sanitizer;
-mod scope;
 mod selfplay;
-mod torch;
 
-use anyhow::Context as _;
-use gauge::Peaks;
-use kept::{Kept, write_file};
+use clap::{ValueEnum, builder::PossibleValue};
+use gauge::{
+    Peaks, Prediction,
+    check::{self, CardDescription, CheckPart, CheckReport, CheckScope, LiveReport},
+    h200, print_prediction,
+};
 use kernels::proof::Card;
-use report::{CardReport, Report};
 use rules::Board;
-use scope::{Part, Scope};
 use std::{
     io::{self, Write},
     path::{Path, PathBuf},
@@ -71,7 +60,7 @@ pub(super) struct Args {
     quick: bool,
     /// Only these parts.
     #[arg(long, value_enum, value_name = "PART", conflicts_with = "predict")]
-    only: Vec<Part>,
+    only: Vec<PartArg>,
     /// Only these boards: hex8, square8, square19, hexagonal.
     #[arg(long = "board", value_name = "BOARD", conflicts_with = "predict")]
     boards: Vec<Board>,
@@ -84,6 +73,24 @@ pub(super) struct Args {
     /// Print what one H200 is predicted to do, without a card.
     #[arg(long, conflicts_with_all = ["card", "require_gpu", "quick"])]
     predict: bool,
+}
+
+/// A part of the check as the command line has it.
+#[derive(Clone, Copy, Debug)]
+struct PartArg(CheckPart);
+
+impl ValueEnum for PartArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [PartArg; 4] = {
+            let [correctness, sanitizer, benchmarks, torch] = CheckPart::ALL;
+            [PartArg(correctness), PartArg(sanitizer), PartArg(benchmarks), PartArg(torch)]
+        };
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.as_str()).help(self.0.describe()))
+    }
 }
 
 /// Says on standard error what is going on.
@@ -100,30 +107,31 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let file = args.json.as_deref().filter(|path| *path != Path::new("-"));
     let in_place_of_table = args.json.is_some() && file.is_none();
     if args.predict {
-        let prediction = predict::prediction()?;
-        file.map_or(Ok(()), |file| write_file(file, &prediction))?;
-        show(in_place_of_table, &prediction, |out| predict::print(out, &prediction))?;
+        let prediction = Prediction::of(&h200())?;
+        file.map_or(Ok(()), |file| check::write_document(file, &prediction))?;
+        show(in_place_of_table, &prediction, |out| print_prediction(out, &prediction))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let scope = Scope::of(&args.only, &args.boards, args.quick);
-    let mut report = Report::new(date::now(), &scope);
+    let parts: Vec<CheckPart> = args.only.iter().map(|part| part.0).collect();
+    let scope = CheckScope::of(&parts, &args.boards, args.quick);
+    let mut report = CheckReport::new(date::now(), &scope);
     let opened = Card::open(args.card).and_then(|card| Ok((card, card.properties()?)));
     let (report, saved) = match opened {
         Err(error) => {
             progress(&format!("no usable card: {error}"));
             report.unavailable = Some(error.to_string());
             (report.ok, report.complete) = (!args.require_gpu, true);
-            let saved = file.map_or(Ok(()), |file| write_file(file, &report));
+            let saved = file.map_or(Ok(()), |file| check::write_document(file, &report));
             (report, saved)
         }
         Ok((card, properties)) => {
             progress(&format!("card {}: {}", args.card, properties.name));
             let peaks = Peaks::of(&properties);
-            report.card = Some(CardReport::of(args.card, &properties, driver::version()));
+            report.card = Some(CardDescription::of(args.card, &properties, check::driver_version()));
             report.peaks = Some(peaks.clone());
-            let mut kept = Kept::new(report, file, args.out.as_deref())?;
-            check(args, &scope, card, &peaks, &mut kept)?;
-            kept.finish()
+            let mut live = LiveReport::new(report, progress, file, args.out.as_deref())?;
+            check_card(args, &scope, card, &peaks, &mut live)?;
+            live.finish()
         }
     };
     show(in_place_of_table, &report, |out| report.print(out))?;
@@ -131,45 +139,31 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn check(args: &Args, scope: &Scope, card: Card, peaks: &Peaks, kept: &mut Kept) -> anyhow::Result<()> {
+fn check_card(
+    args: &Args,
+    scope: &CheckScope,
+    card: Card,
+    peaks: &Peaks,
+    live: &mut LiveReport,
+) -> anyhow::Result<()> {
     if let Some(folder) = &args.write_golden {
-        write_golden(card, folder, kept)?;
+        check::write_golden(card, folder, live)?;
     }
-    if scope.has(Part::Correctness) {
+    if scope.has(CheckPart::Correctness) {
         let kept_here = Path::new(TRACES);
         let traces = args.traces.as_deref();
         let traces = traces.or_else(|| (!scope.quick && kept_here.is_dir()).then_some(kept_here));
-        correctness::run(card, scope, traces, kept);
+        check::check_correctness(card, scope, traces, live);
     }
-    if scope.has(Part::Sanitizer) {
-        for tool in sanitizer::TOOLS {
-            let run = sanitizer::sanitize(tool, args.card, &args.boards);
-            kept.change(|report| report.sanitizer.push(run));
-        }
+    if scope.has(CheckPart::Sanitizer) {
+        check::sanitize(args.card, &args.boards, live);
     }
-    if scope.has(Part::Benchmarks) {
-        benchmarks::run(card, peaks, scope, kept);
+    if scope.has(CheckPart::Benchmarks) {
+        check::measure_speed(card, peaks, scope, live);
+        selfplay::measure(card, peaks, scope, live);
     }
-    if scope.has(Part::Torch) {
-        torch::measure(args.card, scope, kept);
-    }
-    Ok(())
-}
-
-/// Writes what the card makes of the inputs of every golden vector; a card that makes nothing is a fault of it.
-fn write_golden(card: Card, folder: &Path, kept: &mut Kept) -> anyhow::Result<()> {
-    let vectors = match card.vectors() {
-        Ok(vectors) => vectors,
-        Err(error) => {
-            correctness::add(kept, "the card's own golden vectors", Err(error));
-            return Ok(());
-        }
-    };
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    for vector in vectors {
-        let path = folder.join(vector.file_name());
-        std::fs::write(&path, vector.to_text())
-            .with_context(|| format!("cannot write {}", path.display()))?;
+    if scope.has(CheckPart::Torch) {
+        check::measure_torch(args.card, scope, live);
     }
     Ok(())
 }

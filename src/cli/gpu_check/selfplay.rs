@@ -4,12 +4,15 @@
 use crate::{
     config::SelfplayConfig,
     devices::{cores, parallel_games, threads},
-    learner::selfplay::Selfplay,
+    learner::{selfplay::Selfplay, waves},
 };
 use anyhow::Context as _;
+use gauge::{
+    Peaks,
+    check::{self, CheckScope, LiveReport, SelfplayFigures},
+};
 use kernels::{Architecture, Network, proof::Card};
 use rules::Config;
-use serde::Serialize;
 use std::{
     sync::{Arc, Barrier},
     thread,
@@ -20,22 +23,21 @@ use wire::Hash;
 /// A thread that is not warm by then is measured as it is.
 const WARM_UP_MAX: Duration = Duration::from_secs(120);
 
-/// What self-play came to.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct SelfplayFigures {
-    /// Threads of the host that play or have the card play.
-    pub(super) threads: usize,
-    /// Games side by side, of each.
-    pub(super) parallel_games: usize,
-    pub(super) seconds: f64,
-    pub(super) games_per_s: f64,
-    pub(super) evaluations_per_s: f64,
-    /// Searched decisions of a game, on average.
-    pub(super) decisions_per_game: f64,
-    /// Evaluations of a searched decision, on average.
-    pub(super) evaluations_per_decision: f64,
-    /// Positions of a call, on average.
-    pub(super) batch: f64,
+/// Adds how a node with the card plays, then how it plays in place of the card, for some networks.
+pub(super) fn measure(card: Card, peaks: &Peaks, scope: &CheckScope, live: &mut LiveReport) {
+    let (quick, simulations) = (scope.quick, SelfplayConfig::default().simulations);
+    for (config, architecture) in check::selfplay_cases(scope) {
+        let case = (config, architecture);
+        live.tell(&format!("self-play, the card searches, {architecture}, {config}"));
+        let slots = if quick { waves::slots(config) / 4 } else { waves::slots(config) };
+        let figure = check::selfplay_on_card(card, case, (slots, simulations), peaks, quick);
+        live.change(|report| report.benchmarks.push(figure));
+        live.tell(&format!("self-play, the host searches, {architecture}, {config}"));
+        let length = Duration::from_secs(if quick { 5 } else { 30 });
+        let found = on_host(card, config, architecture, length).map_err(|error| format!("{error:#}"));
+        let figure = check::selfplay_on_host(case, found, peaks);
+        live.change(|report| report.benchmarks.push(figure));
+    }
 }
 
 /// What a thread counted.
@@ -59,7 +61,7 @@ struct Play<'a> {
 }
 
 /// Plays for so long after every thread has ended as many games as it has side by side.
-pub(super) fn run(
+fn on_host(
     card: Card,
     config: Config,
     architecture: Architecture,

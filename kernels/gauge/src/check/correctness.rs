@@ -1,8 +1,12 @@
 //! A card against the CPU.
 
-use super::{kept::Kept, progress, scope::Scope};
+use super::{
+    live::{LiveReport, ReportError},
+    scope::CheckScope,
+};
+use crate::prediction::batches;
+use crate::rates::sizes;
 use flate2::bufread::MultiGzDecoder;
-use gauge::{batches, sizes};
 use kernels::proof::{Card, Comparison, Waves};
 use rules::{Board, Config};
 use std::{
@@ -28,20 +32,20 @@ const BOARDS: [(Board, u8); 4] =
     [(Board::Hex8, 2), (Board::Square8, 3), (Board::Square19, 2), (Board::Hexagonal, 4)];
 
 /// Adds what was compared, one after the other; whatever fails is among it. `traces`: a folder of recorded games.
-pub(super) fn run(card: Card, scope: &Scope, traces: Option<&Path>, kept: &mut Kept) {
-    progress("golden vectors");
-    add(kept, "golden vectors", card.golden());
+pub fn check_correctness(card: Card, scope: &CheckScope, traces: Option<&Path>, live: &mut LiveReport) {
+    live.tell("golden vectors");
+    add(live, "golden vectors", card.golden());
     for (board, seats) in BOARDS.into_iter().filter(|(board, _)| scope.boards.contains(board)) {
-        networks(card, Config { board, seats }, scope.quick, kept);
+        networks(card, Config { board, seats }, scope.quick, live);
     }
     for config in Config::all().into_iter().filter(|config| scope.boards.contains(&config.board)) {
         let games = games_of(config, scope.quick);
-        progress(&format!("rules: {games} random games of {config}"));
-        add(kept, "rules", card.rules(config, games, SEED).map(|one| vec![one]));
+        live.tell(&format!("rules: {games} random games of {config}"));
+        add(live, "rules", card.rules(config, games, SEED).map(|one| vec![one]));
     }
-    recorded(card, scope, traces, kept);
+    recorded(card, scope, traces, live);
     for (board, seats) in BOARDS.into_iter().filter(|(board, _)| scope.boards.contains(board)) {
-        searched(card, Config { board, seats }, scope.quick, kept);
+        searched(card, Config { board, seats }, scope.quick, live);
     }
 }
 
@@ -56,27 +60,27 @@ fn games_of(config: Config, quick: bool) -> u32 {
 }
 
 /// Recorded games of the wanted boards.
-fn recorded(card: Card, scope: &Scope, traces: Option<&Path>, kept: &mut Kept) {
+fn recorded(card: Card, scope: &CheckScope, traces: Option<&Path>, live: &mut LiveReport) {
     let Some(folder) = traces else {
-        progress("rules: no recorded games; --traces names a folder");
+        live.tell("rules: no recorded games; --traces names a folder");
         return;
     };
     let files = match files_in(folder) {
-        Err(error) => return add(kept, "recorded games", Err(format!("{}: {error}", folder.display()))),
+        Err(error) => return add(live, "recorded games", Err(format!("{}: {error}", folder.display()))),
         Ok(files) => files,
     };
     let wanted: Vec<_> = files.iter().filter(|file| is_wanted(file, scope)).collect();
     if files.is_empty() {
-        add(kept, "recorded games", Err(format!("{}: no recorded games", folder.display())));
+        add(live, "recorded games", Err(format!("{}: no recorded games", folder.display())));
     }
-    progress(&format!("rules: {} files of recorded games", wanted.len()));
+    live.tell(&format!("rules: {} files of recorded games", wanted.len()));
     for file in wanted {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let games = if scope.quick { RECORDED_QUICK } else { usize::MAX };
         let compared = lines_of(file)
             .map_err(|error| error.to_string())
             .and_then(|lines| card.recorded(&name, lines, games).map_err(|error| error.to_string()));
-        add(kept, &name, compared.map(|one| vec![one]));
+        add(live, &name, compared.map(|one| vec![one]));
     }
 }
 
@@ -95,7 +99,7 @@ fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Whether a file is of a wanted board, as far as its name tells; where little is wanted, no long games.
-fn is_wanted(file: &Path, scope: &Scope) -> bool {
+fn is_wanted(file: &Path, scope: &CheckScope) -> bool {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let board = Board::ALL.into_iter().find(|board| name.contains(board.as_str()));
     match board {
@@ -112,17 +116,17 @@ fn lines_of(file: &Path) -> io::Result<Box<dyn BufRead>> {
 }
 
 /// Self-play with the search on the card; more games than slots, so that slots begin again.
-fn searched(card: Card, config: Config, quick: bool, kept: &mut Kept) {
+fn searched(card: Card, config: Config, quick: bool, live: &mut LiveReport) {
     let (waves, size) = match (quick, config.board.cells() < 100) {
         (true, true) => (Waves { slots: 8, games: 9, simulations: 4 }, (1, 32)),
         (true, false) => (Waves { slots: 1, games: 1, simulations: 2 }, (1, 32)),
         (false, true | false) => (Waves { slots: 64, games: 65, simulations: 16 }, (4, 32)),
     };
-    progress(&format!("search on the card: {} games of {config} at once", waves.slots));
-    add(kept, "search on the card", card.waves(config, size, waves));
+    live.tell(&format!("search on the card: {} games of {config} at once", waves.slots));
+    add(live, "search on the card", card.waves(config, size, waves));
 }
 
-fn networks(card: Card, config: Config, quick: bool, kept: &mut Kept) {
+fn networks(card: Card, config: Config, quick: bool, live: &mut LiveReport) {
     let board = config.board;
     let small = board.cells() < 100;
     let counts = match (quick, small) {
@@ -134,14 +138,14 @@ fn networks(card: Card, config: Config, quick: bool, kept: &mut Kept) {
     let most = counts.last().copied().unwrap_or(1);
     for architecture in sizes(board) {
         let size = (architecture.blocks, architecture.channels);
-        progress(&format!("evaluations, {architecture} on {board}"));
-        add(kept, "evaluations", card.evaluations(config, size, counts));
-        add(kept, "evaluations again", card.evaluations_again(config, size, most).map(|one| vec![one]));
+        live.tell(&format!("evaluations, {architecture} on {board}"));
+        add(live, "evaluations", card.evaluations(config, size, counts));
+        add(live, "evaluations again", card.evaluations_again(config, size, most).map(|one| vec![one]));
         if !quick {
             let batch = batches(board).last().copied().unwrap_or(most);
             let distinct = if small { DISTINCT.0 } else { DISTINCT.1 };
-            progress(&format!("{batch} evaluations in one pass, {architecture} on {board}"));
-            add(kept, "evaluations in one pass", card.one_pass(config, size, (batch, distinct)));
+            live.tell(&format!("{batch} evaluations in one pass, {architecture} on {board}"));
+            add(live, "evaluations in one pass", card.one_pass(config, size, (batch, distinct)));
         }
         let run = match (quick, small) {
             (true, true) => (17, 2),
@@ -151,33 +155,55 @@ fn networks(card: Card, config: Config, quick: bool, kept: &mut Kept) {
         };
         // Few positions say little about a wide network's direction.
         if !quick || size.1 == 32 {
-            progress(&format!("training, {architecture} on {board}"));
-            add(kept, "training", card.training(config, size, run));
-            add(kept, "training again", card.training_again(config, size, run).map(|one| vec![one]));
+            live.tell(&format!("training, {architecture} on {board}"));
+            add(live, "training", card.training(config, size, run));
+            add(live, "training again", card.training_again(config, size, run).map(|one| vec![one]));
         }
         if !quick && board == Board::Hex8 && size.1 == 32 {
-            progress(&format!("training with {} samples, {architecture} on {board}", SAMPLES.0));
-            add(kept, "training", card.training(config, size, SAMPLES));
+            live.tell(&format!("training with {} samples, {architecture} on {board}", SAMPLES.0));
+            add(live, "training", card.training(config, size, SAMPLES));
         }
     }
 }
 
 /// Adds comparisons, or that there are none.
-pub(super) fn add<E: Display>(kept: &mut Kept, what: &str, result: Result<Vec<Comparison>, E>) {
+fn add<E: Display>(live: &mut LiveReport, what: &str, result: Result<Vec<Comparison>, E>) {
     let result = result.unwrap_or_else(|error| {
         let wrong = Some(error.to_string());
         vec![Comparison { what: what.to_owned(), compared: 0, tolerance: None, worst: None, wrong }]
     });
     for wrong in result.iter().filter_map(|one| Some((&one.what, one.wrong.as_ref()?))) {
-        progress(&format!("WRONG: {}: {}", wrong.0, wrong.1));
+        live.tell(&format!("WRONG: {}: {}", wrong.0, wrong.1));
     }
-    kept.change(|report| report.correctness.extend(result));
+    live.change(|report| report.correctness.extend(result));
+}
+
+/// Writes what the card makes of the inputs of every golden vector; a card that makes nothing is a fault of it.
+///
+/// # Errors
+/// [`ReportError`] if the folder or a file cannot be written.
+pub fn write_golden(card: Card, folder: &Path, live: &mut LiveReport) -> Result<(), ReportError> {
+    let vectors = match card.vectors() {
+        Ok(vectors) => vectors,
+        Err(error) => {
+            add(live, "the card's own golden vectors", Err(error));
+            return Ok(());
+        }
+    };
+    let made = std::fs::create_dir_all(folder);
+    made.map_err(|source| ReportError::Folder { path: folder.to_owned(), source })?;
+    for vector in vectors {
+        let path = folder.join(vector.file_name());
+        let written = std::fs::write(&path, vector.to_text());
+        written.map_err(|source| ReportError::Write { path, source })?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::scope::Part;
     use super::*;
+    use crate::check::scope::CheckPart;
 
     #[test]
     fn ten_thousand_random_games_are_played() {
@@ -187,11 +213,11 @@ mod tests {
 
     #[test]
     fn recorded_games_are_found_by_their_boards() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/tests/traces");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rules/tests/traces");
         let files = files_in(&folder).unwrap();
         assert!(files.len() > 50 && files.is_sorted());
         let count = |boards: &[Board], quick: bool| {
-            let scope = Scope::of(&[Part::Correctness], boards, quick);
+            let scope = CheckScope::of(&[CheckPart::Correctness], boards, quick);
             files.iter().filter(|file| is_wanted(file, &scope)).count()
         };
         assert_eq!(count(&[], false), files.len());

@@ -7,7 +7,8 @@ const FILE: &str = "/proc/driver/nvidia/version";
 const BYTES_MAX: u64 = 4096;
 
 /// The driver's version, as in `580.95.05`; none where the system does not tell.
-pub(super) fn version() -> Option<String> {
+#[must_use]
+pub fn driver_version() -> Option<String> {
     let mut text = String::new();
     File::open(FILE).ok()?.take(BYTES_MAX).read_to_string(&mut text).ok()?;
     version_in(&text)

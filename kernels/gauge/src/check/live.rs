@@ -3,8 +3,7 @@
 //! Invariant: a file holds a whole report, the last or the one before, whenever this program is killed; and no report that
 //! was kept in a folder is ever replaced by another.
 
-use super::{progress, report::Report};
-use anyhow::Context as _;
+use super::report::CheckReport;
 use serde::Serialize;
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,47 +14,104 @@ use std::{
 /// Reports of one name in a folder.
 const REPORTS_MAX: u32 = 999;
 
+/// Why a report was not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The folder for it could not be made.
+    #[error("cannot make {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There are too many reports of this name.
+    #[error("{} has {REPORTS_MAX} reports named {name}", folder.display())]
+    Full {
+        /// Where it should be kept.
+        folder: PathBuf,
+        /// Its name without a number.
+        name: String,
+    },
+}
+
+impl ReportError {
+    fn write(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Write { path, source }
+    }
+
+    /// The error with its cause, for a line of progress.
+    fn with_cause(&self) -> String {
+        match self {
+            Self::Folder { source, .. } | Self::Write { source, .. } => format!("{self}: {source}"),
+            Self::Full { .. } => self.to_string(),
+        }
+    }
+}
+
 /// A report, and where it is kept.
 #[derive(Debug)]
-pub(super) struct Kept {
-    report: Report,
+pub struct LiveReport {
+    report: CheckReport,
     files: Vec<PathBuf>,
-    /// Whether somebody was told that it cannot be written.
+    /// Takes lines that say what is going on.
+    progress: fn(&str),
+    /// Whether somebody was told that the report cannot be written.
     told: bool,
 }
 
-impl Kept {
+impl LiveReport {
     /// Writes a report to a file, in place of what is there, and to a folder, under a name that nothing there has.
     ///
     /// # Errors
-    /// If it cannot be written.
-    pub(super) fn new(report: Report, file: Option<&Path>, folder: Option<&Path>) -> anyhow::Result<Self> {
+    /// [`ReportError`] if it cannot be written.
+    pub fn new(
+        report: CheckReport,
+        progress: fn(&str),
+        file: Option<&Path>,
+        folder: Option<&Path>,
+    ) -> Result<Self, ReportError> {
         let mut files: Vec<PathBuf> = file.map(Path::to_owned).into_iter().collect();
         if let Some((folder, name)) = folder.zip(report.name()) {
-            fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            let made = fs::create_dir_all(folder);
+            made.map_err(|source| ReportError::Folder { path: folder.to_owned(), source })?;
             files.push(claim(folder, &name)?);
         }
-        let kept = Self { report, files, told: false };
-        kept.save()?;
-        for file in &kept.files {
-            progress(&format!("the report is written to {}", file.display()));
+        let live = Self { report, files, progress, told: false };
+        live.save()?;
+        for file in &live.files {
+            live.tell(&format!("the report is written to {}", file.display()));
         }
-        Ok(kept)
+        Ok(live)
+    }
+
+    /// Says what is going on.
+    pub fn tell(&self, what: &str) {
+        (self.progress)(what);
     }
 
     /// Changes the report, judges it and writes it again. What cannot be written now may be when it is done.
-    pub(super) fn change(&mut self, change: impl FnOnce(&mut Report)) {
+    pub fn change(&mut self, change: impl FnOnce(&mut CheckReport)) {
         change(&mut self.report);
         self.report.judge();
         if let Err(error) = self.save()
             && !std::mem::replace(&mut self.told, true)
         {
-            progress(&format!("{error:#}"));
+            self.tell(&error.with_cause());
         }
     }
 
     /// The report, which is done, and whether it could be written.
-    pub(super) fn finish(mut self) -> (Report, anyhow::Result<()>) {
+    pub fn finish(mut self) -> (CheckReport, Result<(), ReportError>) {
         self.report.complete = true;
         self.report.judge();
         let saved = self.save();
@@ -63,53 +119,52 @@ impl Kept {
     }
 
     /// Every file is tried, whatever became of those before it; the first error is returned.
-    fn save(&self) -> anyhow::Result<()> {
+    fn save(&self) -> Result<(), ReportError> {
         let mut outcome = Ok(());
         for file in &self.files {
-            outcome = outcome.and(write_file(file, &self.report));
+            outcome = outcome.and(write_document(file, &self.report));
         }
         outcome
     }
 }
 
 /// An empty file of this name, or of this name and a number.
-fn claim(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+fn claim(folder: &Path, name: &str) -> Result<PathBuf, ReportError> {
     for number in 1..=REPORTS_MAX {
         let name = if number == 1 { format!("{name}.json") } else { format!("{name}-{number}.json") };
         let path = folder.join(name);
         match OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(_) => return Ok(path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error).with_context(|| format!("cannot write {}", path.display())),
+            Err(error) => return Err(ReportError::write(&path)(error)),
         }
     }
-    anyhow::bail!("{} has {REPORTS_MAX} reports named {name}", folder.display())
+    Err(ReportError::Full { folder: folder.to_owned(), name: name.to_owned() })
 }
 
 /// Writes a document as a whole or not at all, unless the file is none that another can take the place of.
 ///
 /// # Errors
-/// If it cannot be written.
-pub(super) fn write_file(path: &Path, document: &impl Serialize) -> anyhow::Result<()> {
+/// [`ReportError::Write`] if it cannot be written.
+pub fn write_document(path: &Path, document: &impl Serialize) -> Result<(), ReportError> {
     let special = path.metadata().is_ok_and(|metadata| !metadata.is_file());
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let to = if special { path } else { Path::new(&beside) };
-    let written = File::create(to).map_err(anyhow::Error::from).and_then(|mut file| {
+    let written = File::create(to).and_then(|mut file| {
         serde_json::to_writer_pretty(&mut file, document)?;
         writeln!(file)?;
-        if !special {
-            fs::rename(to, path)?;
-        }
-        Ok(())
+        if special { Ok(()) } else { fs::rename(to, path) }
     });
-    written.with_context(|| format!("cannot write {}", path.display()))
+    written.map_err(ReportError::write(path))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::tests::report;
     use super::*;
+    use crate::check::report::tests::report;
+
+    fn silent(_: &str) {}
 
     fn read(path: &Path) -> serde_json::Value {
         serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
@@ -127,7 +182,7 @@ mod tests {
     fn what_was_found_out_is_on_disk_before_the_end() {
         let folder = tempfile::tempdir().unwrap();
         let (file, out) = (folder.path().join("report"), folder.path().join("out"));
-        let mut kept = Kept::new(report(), Some(&file), Some(&out)).unwrap();
+        let mut kept = LiveReport::new(report(), silent, Some(&file), Some(&out)).unwrap();
         let path = out.join("h200-2026-01-31.json");
         assert_eq!(read(&path)["complete"], false);
         kept.change(|report| report.unavailable = Some("it burns".into()));
@@ -148,7 +203,7 @@ mod tests {
     fn no_report_takes_the_place_of_another() {
         let folder = tempfile::tempdir().unwrap();
         for _ in 0..3 {
-            Kept::new(report(), None, Some(folder.path())).unwrap();
+            LiveReport::new(report(), silent, None, Some(folder.path())).unwrap();
         }
         let expected = ["h200-2026-01-31-2.json", "h200-2026-01-31-3.json", "h200-2026-01-31.json"];
         assert_eq!(names(folder.path()), expected);
@@ -159,11 +214,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "no folder").unwrap();
-        assert!(Kept::new(report(), None, Some(&file)).is_err());
-        assert!(Kept::new(report(), Some(&file.join("report")), None).is_err());
+        assert!(LiveReport::new(report(), silent, None, Some(&file)).is_err());
+        assert!(LiveReport::new(report(), silent, Some(&file.join("report")), None).is_err());
         // Later it is told, and what is measured is printed all the same.
         let gone = folder.path().join("gone");
-        let mut kept = Kept::new(report(), None, Some(&gone)).unwrap();
+        let mut kept = LiveReport::new(report(), silent, None, Some(&gone)).unwrap();
         fs::remove_dir_all(&gone).unwrap();
         kept.change(|report| report.unavailable = Some("it burns".into()));
         let (report, saved) = kept.finish();
@@ -175,7 +230,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (gone, out) = (folder.path().join("gone"), folder.path().join("out"));
         fs::create_dir(&gone).unwrap();
-        let kept = Kept::new(report(), Some(&gone.join("report")), Some(&out)).unwrap();
+        let kept = LiveReport::new(report(), silent, Some(&gone.join("report")), Some(&out)).unwrap();
         fs::remove_dir_all(&gone).unwrap();
         let (_, saved) = kept.finish();
         assert!(saved.is_err());

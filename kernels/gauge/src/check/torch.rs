@@ -5,12 +5,12 @@
 
 use super::{
     figure::{Figure, short},
-    kept::Kept,
-    outside::{Outcome, run, tail},
-    progress,
-    scope::Scope,
+    live::LiveReport,
+    program::{ProgramEnd, run, tail},
+    scope::CheckScope,
 };
-use gauge::{batches, sizes};
+use crate::prediction::batches;
+use crate::rates::sizes;
 use kernels::proof::{mean_moves, neighbours};
 use rules::{Board, Cell, Config, Topology, with_board};
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ const BOARDS: [Board; 3] = [Board::Hex8, Board::Square8, Board::Hexagonal];
 const HEADLINE: (u32, u32) = (6, 96);
 
 /// Reads what to measure from standard input.
-const SCRIPT: &str = include_str!("../../../scripts/gpu-check-torch.py");
+const SCRIPT: &str = include_str!("../../../../scripts/gpu-check-torch.py");
 
 /// What is asked of PyTorch.
 #[derive(Serialize)]
@@ -107,9 +107,9 @@ enum Line {
 
 /// The same networks in PyTorch, or why not.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct TorchReport {
+pub struct TorchReport {
     /// Why it did not come to its end; with no results, why nothing was measured.
-    pub(super) stopped: Option<String>,
+    pub stopped: Option<String>,
     /// How many results were asked for.
     asked: usize,
     about: Option<About>,
@@ -146,7 +146,7 @@ fn cases(boards: &[Board], quick: bool) -> Vec<Case> {
     cases.into_iter().map(|(_, case)| case).collect()
 }
 
-fn request(card: usize, scope: &Scope) -> Request {
+fn request(card: usize, scope: &CheckScope) -> Request {
     let quick = scope.quick;
     let boards = if quick { &BOARDS[..1] } else { &BOARDS[..] };
     let boards: Vec<Board> = boards.iter().copied().filter(|board| scope.boards.contains(board)).collect();
@@ -173,67 +173,74 @@ fn request(card: usize, scope: &Scope) -> Request {
 }
 
 /// Measures the same networks in PyTorch, and keeps what it says line by line.
-pub(super) fn measure(card: usize, scope: &Scope, kept: &mut Kept) {
-    progress("the same networks in PyTorch");
+pub fn measure_torch(card: usize, scope: &CheckScope, live: &mut LiveReport) {
+    live.tell("the same networks in PyTorch");
     let request = request(card, scope);
     let asked = request.cases.len();
-    let mut keep = |change: &dyn Fn(&mut TorchReport)| {
-        kept.change(|report| change(report.torch.get_or_insert_default()));
-    };
-    keep(&|report| report.asked = asked);
+    live.change(|report| report.torch.get_or_insert_default().asked = asked);
     let outcome = match serde_json::to_string(&request) {
-        Err(error) => Outcome::Failed(error.into()),
-        Ok(_) if asked == 0 => Outcome::Ended { code: Some(0), output: String::new() },
+        Err(error) => ProgramEnd::Failed(error.into()),
+        Ok(_) if asked == 0 => ProgramEnd::Ended { code: Some(0), output: String::new() },
         Ok(input) => {
             let mut python = Command::new("python3");
             python.args(["-c", SCRIPT]);
-            run(python, &input, TIME_MAX, &mut |line| keep(&|report| report.hear(line)))
+            run(python, &input, TIME_MAX, &mut |line| {
+                let mut news = None;
+                live.change(|report| news = report.torch.get_or_insert_default().hear(line));
+                if let Some(news) = news {
+                    live.tell(&news);
+                }
+            })
         }
     };
-    keep(&|report| report.end(&outcome));
+    let mut news = None;
+    live.change(|report| news = report.torch.get_or_insert_default().end(&outcome));
+    if let Some(news) = news {
+        live.tell(&news);
+    }
 }
 
 impl TorchReport {
-    /// Takes a line of the script.
-    fn hear(&mut self, line: &str) {
+    /// Takes a line of the script; says what it has measured.
+    fn hear(&mut self, line: &str) -> Option<String> {
         match serde_json::from_str(line) {
             Ok(Line::Figure(figure)) if self.results.len() < self.asked => {
-                progress(&figure.describe());
+                let news = figure.describe();
                 self.results.push(figure);
+                return Some(news);
             }
             Ok(Line::About(about)) => self.about = Some(about),
             Err(_) if line.trim().is_empty() => {}
             Ok(Line::Figure(_)) | Err(_) => self.said = Some(tail(line)),
         }
+        None
     }
 
-    /// Takes down how the script ended.
-    fn end(&mut self, outcome: &Outcome) {
+    /// Takes down how the script ended; says why it did not come to its end.
+    fn end(&mut self, outcome: &ProgramEnd) -> Option<String> {
         let (got, asked) = (self.results.len(), self.asked);
         let after = |reason: &str| match got {
             0 => reason.to_owned(),
             _ => format!("{reason} ({got} of {asked} were measured)"),
         };
         self.stopped = match outcome {
-            Outcome::Absent => Some("there is no python3".to_owned()),
-            Outcome::TimedOut { .. } => Some(after("not done in time")),
-            Outcome::Failed(error) => Some(after(&error.to_string())),
-            Outcome::Ended { code: Some(0), .. } if asked == 0 => {
+            ProgramEnd::Absent => Some("there is no python3".to_owned()),
+            ProgramEnd::TimedOut { .. } => Some(after("not done in time")),
+            ProgramEnd::Failed(error) => Some(after(&error.to_string())),
+            ProgramEnd::Ended { code: Some(0), .. } if asked == 0 => {
                 Some(format!("measured on {} only", BOARDS.map(Board::as_str).join(", ")))
             }
-            Outcome::Ended { code: Some(0), .. } if got == asked => None,
-            Outcome::Ended { .. } => Some(after(self.said.as_deref().unwrap_or("the script has failed"))),
+            ProgramEnd::Ended { code: Some(0), .. } if got == asked => None,
+            ProgramEnd::Ended { .. } => Some(after(self.said.as_deref().unwrap_or("the script has failed"))),
         };
-        if let Some(reason) = &self.stopped {
-            progress(&format!("PyTorch: {reason}"));
-        }
+        self.stopped.as_ref().map(|reason| format!("PyTorch: {reason}"))
     }
 
     /// Prints what PyTorch came to beside what we did.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub(super) fn print(&self, out: &mut dyn Write, ours: &[Figure]) -> io::Result<()> {
+    pub(crate) fn print(&self, out: &mut dyn Write, ours: &[Figure]) -> io::Result<()> {
         if let Some(About { torch, device, .. }) = &self.about {
             writeln!(out, "PyTorch {torch} on {device}")?;
         }
@@ -269,21 +276,21 @@ impl TorchReport {
 
 #[cfg(test)]
 mod tests {
-    use super::super::outside::tests::shell;
     use super::*;
+    use crate::check::program::tests::shell;
     use std::collections::HashSet;
 
     #[test]
     fn a_request_describes_boards_whole() {
-        let request = request(0, &Scope::of(&[], &[], false));
+        let request = request(0, &CheckScope::of(&[], &[], false));
         assert_eq!(request.boards.len(), 3);
         for board in &request.boards {
             assert_eq!(board.sources.len(), board.coordinates.len() * board.taps);
             assert!(board.moves > 5, "{}: {}", board.config, board.moves);
             assert!(request.cases.iter().any(|case| case.config == board.config));
         }
-        assert_eq!(self::request(0, &Scope::of(&[], &[Board::Square19], false)).cases, []);
-        assert_eq!(self::request(0, &Scope::of(&[], &[Board::Square8], false)).boards.len(), 1);
+        assert_eq!(self::request(0, &CheckScope::of(&[], &[Board::Square19], false)).cases, []);
+        assert_eq!(self::request(0, &CheckScope::of(&[], &[Board::Square8], false)).boards.len(), 1);
     }
 
     #[test]
@@ -316,7 +323,7 @@ mod tests {
     fn of(script: &str, limit: Duration) -> TorchReport {
         let mut report = TorchReport { asked: 2, ..TorchReport::default() };
         let (lines, outcome) = shell(script, "", limit);
-        lines.iter().for_each(|line| report.hear(line));
+        lines.iter().for_each(|line| drop(report.hear(line)));
         report.end(&outcome);
         report
     }
@@ -393,7 +400,7 @@ mod tests {
                     version = types.SimpleNamespace(cuda=None)\n\
                     def device(*name): return types.SimpleNamespace(type=name[0])\n";
         std::fs::write(folder.path().join("torch.py"), stub).unwrap();
-        let request = request(0, &Scope::of(&[], &[Board::Hex8], true));
+        let request = request(0, &CheckScope::of(&[], &[Board::Hex8], true));
         let input = serde_json::to_string(&request).unwrap();
         let run = |stub: bool| {
             let mut python = Command::new("python3");
@@ -403,9 +410,9 @@ mod tests {
                 python.env("PYTHONPATH", folder.path());
             }
             let mut report = TorchReport { asked: request.cases.len(), ..TorchReport::default() };
-            let outcome = run(python, &input, Duration::from_secs(120), &mut |line| report.hear(line));
+            let outcome = run(python, &input, Duration::from_secs(120), &mut |line| drop(report.hear(line)));
             report.end(&outcome);
-            (report, matches!(outcome, Outcome::Absent))
+            (report, matches!(outcome, ProgramEnd::Absent))
         };
         let (without, absent) = run(false);
         if absent {

@@ -3,10 +3,10 @@
 use super::{
     figure::{self, Figure},
     sanitizer::SanitizerRun,
-    scope::{Part, Scope},
+    scope::{CheckPart, CheckScope},
     torch::TorchReport,
 };
-use gauge::Peaks;
+use crate::peaks::Peaks;
 use kernels::proof::{CardProperties, Comparison};
 use rules::Board;
 use serde::Serialize;
@@ -17,15 +17,15 @@ const REPORT_VERSION: u32 = 2;
 
 /// Everything that was found out.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub struct CheckReport {
     version: u32,
     /// Whether nothing is wrong, so far.
-    pub(super) ok: bool,
+    pub ok: bool,
     /// Whether it came to its end; if not, what is missing was not done.
-    pub(super) complete: bool,
+    pub complete: bool,
     date: String,
     /// What was asked for: parts, boards, and whether as little as possible of each.
-    parts: Vec<Part>,
+    parts: Vec<CheckPart>,
     boards: Vec<&'static str>,
     quick: bool,
     /// What of the report's name follows from them.
@@ -35,19 +35,25 @@ pub(super) struct Report {
     program: &'static str,
     /// BLAKE3 of the kernels' sources.
     kernels: String,
-    pub(super) card: Option<CardReport>,
+    /// The card; none if there is none.
+    pub card: Option<CardDescription>,
     /// Why there is no card.
-    pub(super) unavailable: Option<String>,
-    pub(super) peaks: Option<Peaks>,
-    pub(super) correctness: Vec<Comparison>,
-    pub(super) sanitizer: Vec<SanitizerRun>,
-    pub(super) benchmarks: Vec<Figure>,
-    pub(super) torch: Option<TorchReport>,
+    pub unavailable: Option<String>,
+    /// The most that the card can do.
+    pub peaks: Option<Peaks>,
+    /// What was held against the CPU, golden vectors or itself.
+    pub correctness: Vec<Comparison>,
+    /// A run for each tool.
+    pub sanitizer: Vec<SanitizerRun>,
+    /// What was measured.
+    pub benchmarks: Vec<Figure>,
+    /// The same networks in PyTorch.
+    pub torch: Option<TorchReport>,
 }
 
 /// A card.
 #[derive(Debug, Serialize)]
-pub(super) struct CardReport {
+pub struct CardDescription {
     number: usize,
     name: String,
     capability: String,
@@ -62,8 +68,10 @@ pub(super) struct CardReport {
     image: String,
 }
 
-impl CardReport {
-    pub(super) fn of(number: usize, card: &CardProperties, driver: Option<String>) -> Self {
+impl CardDescription {
+    /// The card of a number, with the version of its driver where the system tells it.
+    #[must_use]
+    pub fn of(number: usize, card: &CardProperties, driver: Option<String>) -> Self {
         Self {
             number,
             name: card.name.clone(),
@@ -78,9 +86,10 @@ impl CardReport {
     }
 }
 
-impl Report {
+impl CheckReport {
     /// Nothing found out yet.
-    pub(super) fn new(date: String, scope: &Scope) -> Self {
+    #[must_use]
+    pub fn new(date: String, scope: &CheckScope) -> Self {
         Self {
             version: REPORT_VERSION,
             ok: true,
@@ -103,14 +112,14 @@ impl Report {
     }
 
     /// Whether all is well: everything agrees, nothing that was measured failed. What is not installed is no fault.
-    pub(super) fn judge(&mut self) {
+    pub(crate) fn judge(&mut self) {
         self.ok = self.correctness.iter().all(Comparison::agrees)
             && self.sanitizer.iter().all(|run| !run.is_fault())
             && self.benchmarks.iter().all(|figure| figure.error.is_none());
     }
 
     /// The name that it is kept under, by card, day and what of the check was asked for; none without a card.
-    pub(super) fn name(&self) -> Option<String> {
+    pub(crate) fn name(&self) -> Option<String> {
         let name = &self.card.as_ref()?.name;
         let clean = name.trim_start_matches("NVIDIA ").chars();
         let clean: String =
@@ -123,7 +132,7 @@ impl Report {
     ///
     /// # Errors
     /// If they cannot be written.
-    pub(super) fn print(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub fn print(&self, out: &mut dyn Write) -> io::Result<()> {
         let Some(card) = &self.card else {
             let reason = self.unavailable.as_deref().unwrap_or("not asked for");
             return writeln!(out, "no usable card: {reason}");
@@ -171,24 +180,24 @@ impl Report {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
-    use gauge::h200;
+    use crate::peaks::h200;
     use kernels::proof::Speed;
 
     /// Of a card about which nothing is known.
-    pub(in super::super) fn report() -> Report {
-        of(&Scope::of(&[], &[], false))
+    pub(crate) fn report() -> CheckReport {
+        of(&CheckScope::of(&[], &[], false))
     }
 
-    fn of(scope: &Scope) -> Report {
-        let mut report = Report::new("2026-01-31T12:00:00Z".into(), scope);
-        report.card = Some(CardReport::of(0, &h200(), Some("580.95.05".into())));
+    fn of(scope: &CheckScope) -> CheckReport {
+        let mut report = CheckReport::new("2026-01-31T12:00:00Z".into(), scope);
+        report.card = Some(CardDescription::of(0, &h200(), Some("580.95.05".into())));
         report.peaks = Some(Peaks::of(&h200()));
         report
     }
 
-    fn text(report: &Report) -> String {
+    fn text(report: &CheckReport) -> String {
         let mut out = Vec::new();
         report.print(&mut out).unwrap();
         String::from_utf8(out).unwrap()
@@ -197,9 +206,9 @@ pub(super) mod tests {
     #[test]
     fn a_report_is_kept_by_card_and_day() {
         assert_eq!(report().name().as_deref(), Some("h200-2026-01-31"));
-        let part = Scope::of(&[Part::Benchmarks], &[Board::Hex8], true);
+        let part = CheckScope::of(&[CheckPart::Benchmarks], &[Board::Hex8], true);
         assert_eq!(of(&part).name().as_deref(), Some("h200-2026-01-31-benchmarks-hex8-quick"));
-        assert_eq!(Report::new("x".into(), &part).name(), None);
+        assert_eq!(CheckReport::new("x".into(), &part).name(), None);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! compute-sanitizer over this program's own correctness part; only where it is installed.
 
 use super::{
-    outside::{Outcome, run, tail},
-    progress,
+    live::LiveReport,
+    program::{ProgramEnd, run, tail},
 };
 use rules::Board;
 use serde::Serialize;
@@ -14,7 +14,7 @@ use std::{
 };
 
 /// What it looks for, in this order.
-pub(super) const TOOLS: [&str; 3] = ["memcheck", "racecheck", "synccheck"];
+const TOOLS: [&str; 3] = ["memcheck", "racecheck", "synccheck"];
 /// Where it is: wherever programs are looked for, or where toolkits install it.
 const PROGRAMS: [&str; 2] = ["compute-sanitizer", "/usr/local/cuda/bin/compute-sanitizer"];
 /// The exit status that it is asked for when it has found something.
@@ -24,17 +24,19 @@ const TIME_MAX: Duration = Duration::from_secs(1800);
 
 /// A run over the correctness part.
 #[derive(Debug, Serialize)]
-pub(super) struct SanitizerRun {
-    pub(super) tool: &'static str,
-    pub(super) verdict: Verdict,
+pub struct SanitizerRun {
+    /// The tool, as in `memcheck`.
+    pub tool: &'static str,
+    /// What it came to.
+    pub verdict: SanitizerVerdict,
     /// The last it said, where something is wrong.
-    pub(super) said: Option<String>,
+    pub said: Option<String>,
 }
 
 /// What a run says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Verdict {
+pub enum SanitizerVerdict {
     /// Nothing found.
     Clean,
     /// Something found.
@@ -48,58 +50,67 @@ pub(super) enum Verdict {
 }
 
 impl SanitizerRun {
-    fn of(tool: &'static str, outcome: &Outcome) -> Self {
+    fn of(tool: &'static str, outcome: &ProgramEnd) -> Self {
         let verdict = verdict(outcome);
         let said = match outcome {
-            Outcome::Ended { output, .. } | Outcome::TimedOut { output } => Some(tail(output)),
-            Outcome::Failed(error) => Some(error.to_string()),
-            Outcome::Absent => None,
+            ProgramEnd::Ended { output, .. } | ProgramEnd::TimedOut { output } => Some(tail(output)),
+            ProgramEnd::Failed(error) => Some(error.to_string()),
+            ProgramEnd::Absent => None,
         };
-        Self { tool, verdict, said: said.filter(|_| verdict != Verdict::Clean) }
+        Self { tool, verdict, said: said.filter(|_| verdict != SanitizerVerdict::Clean) }
     }
 
     /// Whether something is wrong.
-    pub(super) fn is_fault(&self) -> bool {
+    #[must_use]
+    pub fn is_fault(&self) -> bool {
         match self.verdict {
-            Verdict::Clean | Verdict::Skipped => false,
-            Verdict::Found | Verdict::Failed | Verdict::TimedOut => true,
+            SanitizerVerdict::Clean | SanitizerVerdict::Skipped => false,
+            SanitizerVerdict::Found | SanitizerVerdict::Failed | SanitizerVerdict::TimedOut => true,
         }
     }
 
     /// For a person.
-    pub(super) fn describe(&self) -> &'static str {
+    #[must_use]
+    pub fn describe(&self) -> &'static str {
         match self.verdict {
-            Verdict::Clean => "nothing found",
-            Verdict::Found => "FOUND something, see the report",
-            Verdict::Failed => "FAILED, see the report",
-            Verdict::TimedOut => "not done in half an hour",
-            Verdict::Skipped => "skipped: not installed",
+            SanitizerVerdict::Clean => "nothing found",
+            SanitizerVerdict::Found => "FOUND something, see the report",
+            SanitizerVerdict::Failed => "FAILED, see the report",
+            SanitizerVerdict::TimedOut => "not done in half an hour",
+            SanitizerVerdict::Skipped => "skipped: not installed",
         }
     }
 }
 
-fn verdict(outcome: &Outcome) -> Verdict {
+fn verdict(outcome: &ProgramEnd) -> SanitizerVerdict {
     match outcome {
-        Outcome::Ended { code: Some(0), .. } => Verdict::Clean,
-        Outcome::Ended { code: Some(FOUND), .. } => Verdict::Found,
-        Outcome::Ended { .. } | Outcome::Failed(_) => Verdict::Failed,
-        Outcome::TimedOut { .. } => Verdict::TimedOut,
-        Outcome::Absent => Verdict::Skipped,
+        ProgramEnd::Ended { code: Some(0), .. } => SanitizerVerdict::Clean,
+        ProgramEnd::Ended { code: Some(FOUND), .. } => SanitizerVerdict::Found,
+        ProgramEnd::Ended { .. } | ProgramEnd::Failed(_) => SanitizerVerdict::Failed,
+        ProgramEnd::TimedOut { .. } => SanitizerVerdict::TimedOut,
+        ProgramEnd::Absent => SanitizerVerdict::Skipped,
     }
 }
 
-/// Runs this program's quick correctness part under a tool.
-pub(super) fn sanitize(tool: &'static str, card: usize, boards: &[Board]) -> SanitizerRun {
-    progress(&format!("compute-sanitizer {tool}"));
+/// Runs the quick correctness part of this program, which is `ringrift`, under one tool after the other.
+pub fn sanitize(card: usize, boards: &[Board], live: &mut LiveReport) {
+    for tool in TOOLS {
+        let run = sanitize_with(tool, card, boards, live);
+        live.change(|report| report.sanitizer.push(run));
+    }
+}
+
+fn sanitize_with(tool: &'static str, card: usize, boards: &[Board], live: &LiveReport) -> SanitizerRun {
+    live.tell(&format!("compute-sanitizer {tool}"));
     let outcome = match std::env::current_exe() {
-        Err(error) => Outcome::Failed(error),
+        Err(error) => ProgramEnd::Failed(error),
         Ok(program) => {
             let arguments = arguments(tool, &program, card, boards);
             first(&PROGRAMS, &arguments, TIME_MAX)
         }
     };
     let run = SanitizerRun::of(tool, &outcome);
-    progress(&format!("compute-sanitizer {tool}: {}", run.describe()));
+    live.tell(&format!("compute-sanitizer {tool}: {}", run.describe()));
     run
 }
 
@@ -116,16 +127,16 @@ fn arguments(tool: &str, program: &Path, card: usize, boards: &[Board]) -> Vec<O
 }
 
 /// Runs the first of the programs that is there.
-fn first(programs: &[&str], arguments: &[impl AsRef<OsStr>], limit: Duration) -> Outcome {
+fn first(programs: &[&str], arguments: &[impl AsRef<OsStr>], limit: Duration) -> ProgramEnd {
     for program in programs {
         let mut command = Command::new(program);
         command.args(arguments);
         match run(command, "", limit, &mut |_| {}) {
-            Outcome::Absent => {}
+            ProgramEnd::Absent => {}
             outcome => return outcome,
         }
     }
-    Outcome::Absent
+    ProgramEnd::Absent
 }
 
 #[cfg(test)]
@@ -135,15 +146,15 @@ mod tests {
 
     #[test]
     fn verdicts_follow_the_exit_status() {
-        let ended = |code: Option<i32>| Outcome::Ended { code, output: "said".into() };
+        let ended = |code: Option<i32>| ProgramEnd::Ended { code, output: "said".into() };
         for (outcome, expected, fault, said) in [
-            (ended(Some(0)), Verdict::Clean, false, None),
-            (ended(Some(FOUND)), Verdict::Found, true, Some("said")),
-            (ended(Some(1)), Verdict::Failed, true, Some("said")),
-            (ended(None), Verdict::Failed, true, Some("said")),
-            (Outcome::TimedOut { output: "said".into() }, Verdict::TimedOut, true, Some("said")),
-            (Outcome::Absent, Verdict::Skipped, false, None),
-            (Outcome::Failed(io::Error::other("no")), Verdict::Failed, true, Some("no")),
+            (ended(Some(0)), SanitizerVerdict::Clean, false, None),
+            (ended(Some(FOUND)), SanitizerVerdict::Found, true, Some("said")),
+            (ended(Some(1)), SanitizerVerdict::Failed, true, Some("said")),
+            (ended(None), SanitizerVerdict::Failed, true, Some("said")),
+            (ProgramEnd::TimedOut { output: "said".into() }, SanitizerVerdict::TimedOut, true, Some("said")),
+            (ProgramEnd::Absent, SanitizerVerdict::Skipped, false, None),
+            (ProgramEnd::Failed(io::Error::other("no")), SanitizerVerdict::Failed, true, Some("no")),
         ] {
             let run = SanitizerRun::of("memcheck", &outcome);
             assert_eq!((run.verdict, run.is_fault()), (expected, fault), "{outcome:?}");
@@ -156,9 +167,9 @@ mod tests {
         let limit = Duration::from_secs(60);
         let verdict =
             |programs: &[&str]| verdict(&first(programs, &["-c".to_owned(), format!("exit {FOUND}")], limit));
-        assert_eq!(verdict(&["no-such-program-here", "/bin/sh"]), Verdict::Found);
-        assert_eq!(verdict(&["sh", "no-such-program-here"]), Verdict::Found);
-        assert_eq!(verdict(&["no-such-program-here", "/no/such/program"]), Verdict::Skipped);
+        assert_eq!(verdict(&["no-such-program-here", "/bin/sh"]), SanitizerVerdict::Found);
+        assert_eq!(verdict(&["sh", "no-such-program-here"]), SanitizerVerdict::Found);
+        assert_eq!(verdict(&["no-such-program-here", "/no/such/program"]), SanitizerVerdict::Skipped);
         assert!(PROGRAMS[1].starts_with("/usr/local/cuda/"));
     }
 

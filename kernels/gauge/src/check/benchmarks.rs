@@ -1,14 +1,16 @@
 //! How fast a card is, beside what it could be at most and what was predicted.
 
 use super::{
-    figure::{Figure, ON_CARD, ON_HOST},
-    kept::Kept,
-    progress,
-    scope::Scope,
-    selfplay::{self, SelfplayFigures},
+    figure::{Figure, ON_CARD, ON_HOST, SelfplayFigures},
+    live::LiveReport,
+    scope::CheckScope,
 };
-use crate::{config::SelfplayConfig, learner::waves};
-use gauge::{NetworkRate, Peaks, batches, forward_rate, games_at_once, games_rate, sizes, training_rate};
+use crate::{
+    games::games_rate,
+    peaks::Peaks,
+    prediction::{batches, games_at_once},
+    rates::{NetworkRate, forward_rate, sizes, training_rate},
+};
 use kernels::{
     Architecture,
     proof::{Card, Effort, Speed, Waves},
@@ -19,43 +21,44 @@ use std::{fmt::Display, time::Duration};
 /// Where a network plays against itself: where the host's search, too, ends games in seconds.
 const PLAYED: [Board; 2] = [Board::Hex8, Board::Square8];
 
-/// Adds what was measured, one after the other; what failed says so.
-pub(super) fn run(card: Card, peaks: &Peaks, scope: &Scope, kept: &mut Kept) {
-    let mut add = |figure: Figure| kept.change(|report| report.benchmarks.push(figure));
-    networks(card, peaks, scope, &mut add);
-    let quick = scope.quick;
-    for config in scope.boards.iter().map(|&board| Config { board, seats: 2 }) {
-        add(random_games(card, config, peaks, quick));
-    }
-    for board in PLAYED.into_iter().filter(|board| scope.boards.contains(board)) {
-        let config = Config { board, seats: 2 };
-        for architecture in [sizes(board)[0], sizes(board)[2]] {
-            progress(&format!("self-play, the card searches, {architecture}, {config}"));
-            add(on_card(card, config, architecture, peaks, quick));
-            progress(&format!("self-play, the host searches, {architecture}, {config}"));
-            add(on_host(card, config, architecture, peaks, quick));
-        }
-    }
-}
-
-fn networks(card: Card, peaks: &Peaks, scope: &Scope, add: &mut impl FnMut(Figure)) {
-    let (repeats, millis) = if scope.quick { (3, 50) } else { (7, 300) };
-    let effort = Effort { repeats, at_least: Duration::from_millis(millis) };
+/// Adds what networks and random games come to, one after the other; what failed says so.
+pub fn measure_speed(card: Card, peaks: &Peaks, scope: &CheckScope, live: &mut LiveReport) {
     for &board in &scope.boards {
-        let config = Config { board, seats: 2 };
         for architecture in sizes(board) {
             for &batch in if scope.quick { &batches(board)[..2] } else { batches(board) } {
-                progress(&format!("forward, {architecture} on {board}, {batch} at once"));
-                let predicted = forward_rate(board, architecture, batch, peaks);
-                let measured = card.forward_speed(config, architecture, batch, effort);
-                add(network("forward", "positions/s", config, &predicted, measured, peaks));
-                progress(&format!("training, {architecture} on {board}, {batch} at once"));
-                let predicted = training_rate(board, architecture, batch, peaks);
-                let measured = card.training_speed(config, architecture, batch, effort);
-                add(network("training", "samples/s", config, &predicted, measured, peaks));
+                networks(card, (board, architecture, batch), peaks, scope, live);
             }
         }
     }
+    for config in scope.boards.iter().map(|&board| Config { board, seats: 2 }) {
+        let figure = random_games(card, config, peaks, scope, live);
+        add(live, figure);
+    }
+}
+
+fn add(live: &mut LiveReport, figure: Figure) {
+    live.change(|report| report.benchmarks.push(figure));
+}
+
+/// A network's pass forward and its training steps.
+fn networks(
+    card: Card,
+    (board, architecture, batch): (Board, Architecture, usize),
+    peaks: &Peaks,
+    scope: &CheckScope,
+    live: &mut LiveReport,
+) {
+    let (repeats, millis) = if scope.quick { (3, 50) } else { (7, 300) };
+    let effort = Effort { repeats, at_least: Duration::from_millis(millis) };
+    let config = Config { board, seats: 2 };
+    live.tell(&format!("forward, {architecture} on {board}, {batch} at once"));
+    let predicted = forward_rate(board, architecture, batch, peaks);
+    let measured = card.forward_speed(config, architecture, batch, effort);
+    add(live, network("forward", "positions/s", config, &predicted, measured, peaks));
+    live.tell(&format!("training, {architecture} on {board}, {batch} at once"));
+    let predicted = training_rate(board, architecture, batch, peaks);
+    let measured = card.training_speed(config, architecture, batch, effort);
+    add(live, network("training", "samples/s", config, &predicted, measured, peaks));
 }
 
 fn network<P: Display, M: Display>(
@@ -83,10 +86,11 @@ fn network<P: Display, M: Display>(
     figure.measured(measured, peaks)
 }
 
-fn random_games(card: Card, config: Config, peaks: &Peaks, quick: bool) -> Figure {
-    let at_once = if quick { games_at_once(config.board) / 8 } else { games_at_once(config.board) };
-    progress(&format!("{at_once} random games of {config}"));
-    let measured = card.games_speed(config, at_once, if quick { 3 } else { 7 });
+fn random_games(card: Card, config: Config, peaks: &Peaks, scope: &CheckScope, live: &LiveReport) -> Figure {
+    let (at_once, repeats) =
+        if scope.quick { (games_at_once(config.board) / 8, 3) } else { (games_at_once(config.board), 7) };
+    live.tell(&format!("{at_once} random games of {config}"));
+    let measured = card.games_speed(config, at_once, repeats);
     let mut figure = Figure::new("random games", "games/s", config.key(), None, at_once as usize);
     if let Ok(rate) = games_rate(config, at_once, peaks) {
         figure.roofline_per_s = Some(rate.roofline_per_s);
@@ -95,10 +99,24 @@ fn random_games(card: Card, config: Config, peaks: &Peaks, quick: bool) -> Figur
     figure.measured(measured, peaks)
 }
 
-/// Self-play as a node with a card has it play.
-fn on_card(card: Card, config: Config, architecture: Architecture, peaks: &Peaks, quick: bool) -> Figure {
-    let slots = if quick { waves::slots(config) / 4 } else { waves::slots(config) };
-    let waves = Waves { slots, games: slots as u64, simulations: SelfplayConfig::default().simulations };
+/// What plays against itself, one after the other.
+#[must_use]
+pub fn selfplay_cases(scope: &CheckScope) -> Vec<(Config, Architecture)> {
+    let boards = PLAYED.into_iter().filter(|board| scope.boards.contains(board));
+    let of_board = |board: Board| [0, 2].map(|size| (Config { board, seats: 2 }, sizes(board)[size]));
+    boards.flat_map(of_board).collect()
+}
+
+/// Self-play as a node with a card has it play: the card searches `slots` games at once.
+#[must_use]
+pub fn selfplay_on_card(
+    card: Card,
+    (config, architecture): (Config, Architecture),
+    (slots, simulations): (usize, u32),
+    peaks: &Peaks,
+    quick: bool,
+) -> Figure {
+    let waves = Waves { slots, games: slots as u64, simulations };
     let effort = Effort { repeats: 3, at_least: Duration::from_secs(if quick { 2 } else { 10 }) };
     let figure = Figure::new(ON_CARD, "games/s", config.key(), Some(architecture.size()), slots);
     match card.waves_speed(config, architecture, waves, effort) {
@@ -119,16 +137,20 @@ fn on_card(card: Card, config: Config, architecture: Architecture, peaks: &Peaks
     }
 }
 
-/// Self-play as a node plays it in place of its card.
-fn on_host(card: Card, config: Config, architecture: Architecture, peaks: &Peaks, quick: bool) -> Figure {
-    let length = Duration::from_secs(if quick { 5 } else { 30 });
+/// Self-play as a node plays it in place of its card: what the caller measured of it.
+#[must_use]
+pub fn selfplay_on_host(
+    (config, architecture): (Config, Architecture),
+    found: Result<SelfplayFigures, String>,
+    peaks: &Peaks,
+) -> Figure {
     let mut figure = Figure::new(ON_HOST, "games/s", config.key(), Some(architecture.size()), 0);
-    let found = selfplay::run(card, config, architecture, length).and_then(|found| {
+    let found = found.and_then(|found| {
         let speed = Speed::of(vec![found.games_per_s]).filter(|speed| speed.median > 0.0);
-        Ok((speed.ok_or_else(|| anyhow::anyhow!("no game ended"))?, found))
+        Ok((speed.ok_or("no game ended")?, found))
     });
     match found {
-        Err(error) => figure.measured(Err(format!("{error:#}")), peaks),
+        Err(error) => figure.measured(Err(error), peaks),
         Ok((speed, found)) => {
             figure.batch = found.batch.round() as usize;
             played(figure, found, speed, (config, architecture), peaks)
@@ -154,7 +176,7 @@ fn played(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gauge::h200;
+    use crate::peaks::h200;
 
     #[test]
     fn self_play_has_its_share_of_what_the_card_evaluates_at_most() {

@@ -1,13 +1,12 @@
 //! What of the check is wanted.
 
-use clap::ValueEnum;
 use rules::Board;
 use serde::Serialize;
 
 /// A part of the check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Part {
+pub enum CheckPart {
     /// Against the CPU and golden vectors.
     Correctness,
     /// The same under compute-sanitizer.
@@ -18,10 +17,13 @@ pub(super) enum Part {
     Torch,
 }
 
-impl Part {
-    const ALL: [Self; 4] = [Self::Correctness, Self::Sanitizer, Self::Benchmarks, Self::Torch];
+impl CheckPart {
+    /// All parts, in the order in which they are done.
+    pub const ALL: [Self; 4] = [Self::Correctness, Self::Sanitizer, Self::Benchmarks, Self::Torch];
 
-    fn as_str(self) -> &'static str {
+    /// The part as the command line and names of reports have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Correctness => "correctness",
             Self::Sanitizer => "sanitizer",
@@ -29,23 +31,39 @@ impl Part {
             Self::Torch => "torch",
         }
     }
+
+    /// What the part does, in a few words.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Correctness => "Against the CPU and golden vectors",
+            Self::Sanitizer => "The same under compute-sanitizer",
+            Self::Benchmarks => "How fast",
+            Self::Torch => "The same network in PyTorch",
+        }
+    }
 }
 
 /// Which parts, on which boards, and how much of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Scope {
+pub struct CheckScope {
     /// In the order in which they are done.
-    pub(super) parts: Vec<Part>,
+    pub parts: Vec<CheckPart>,
     /// In the order of [`Board::ALL`].
-    pub(super) boards: Vec<Board>,
-    pub(super) quick: bool,
+    pub boards: Vec<Board>,
+    /// Less of everything.
+    pub quick: bool,
 }
 
-impl Scope {
+impl CheckScope {
     /// Parts and boards that were named; all of them if none was.
-    pub(super) fn of(parts: &[Part], boards: &[Board], quick: bool) -> Self {
+    #[must_use]
+    pub fn of(parts: &[CheckPart], boards: &[Board], quick: bool) -> Self {
         Self {
-            parts: Part::ALL.into_iter().filter(|part| parts.is_empty() || parts.contains(part)).collect(),
+            parts: CheckPart::ALL
+                .into_iter()
+                .filter(|part| parts.is_empty() || parts.contains(part))
+                .collect(),
             boards: Board::ALL
                 .into_iter()
                 .filter(|board| boards.is_empty() || boards.contains(board))
@@ -55,14 +73,15 @@ impl Scope {
     }
 
     /// Whether a part is wanted.
-    pub(super) fn has(&self, part: Part) -> bool {
+    #[must_use]
+    pub fn has(&self, part: CheckPart) -> bool {
         self.parts.contains(&part)
     }
 
     /// What a report of less than everything is told by, as in `-correctness-hex8-quick`.
-    pub(super) fn suffix(&self) -> String {
+    pub(crate) fn suffix(&self) -> String {
         let mut words = Vec::new();
-        if self.parts.len() < Part::ALL.len() {
+        if self.parts.len() < CheckPart::ALL.len() {
             words.extend(self.parts.iter().map(|part| part.as_str()));
         }
         if self.boards.len() < Board::ALL.len() {
@@ -79,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_part_is_told_from_the_whole() {
-        use Part::{Benchmarks, Correctness, Sanitizer, Torch};
+        use CheckPart::{Benchmarks, Correctness, Sanitizer, Torch};
         for (parts, boards, quick, expected) in [
             (&[][..], &[][..], false, ""),
             (&[Torch, Benchmarks, Sanitizer, Correctness], &Board::ALL, false, ""),
@@ -88,9 +107,9 @@ mod tests {
             (&[], &[Board::Square19], false, "-square19"),
             (&[Benchmarks], &[Board::Square8, Board::Hex8], true, "-benchmarks-hex8-square8-quick"),
         ] {
-            assert_eq!(Scope::of(parts, boards, quick).suffix(), expected);
+            assert_eq!(CheckScope::of(parts, boards, quick).suffix(), expected);
         }
-        let scope = Scope::of(&[Torch], &[], false);
+        let scope = CheckScope::of(&[Torch], &[], false);
         assert!(scope.has(Torch) && !scope.has(Correctness));
         assert_eq!(scope.boards, Board::ALL);
     }

@@ -1,16 +1,10 @@
-//! What a card would do, without one.
+//! A prediction as tables in Markdown.
 
-use super::figure::short;
-use gauge::{Bound, NetworkRate, Prediction, h200};
+use crate::check::figure::short;
+use crate::prediction::Prediction;
+use crate::rates::NetworkRate;
+use crate::time::Bound;
 use std::io::{self, Write};
-
-/// What one H200 is predicted to do.
-///
-/// # Errors
-/// If what was compiled does not say enough.
-pub(super) fn prediction() -> anyhow::Result<Prediction> {
-    Ok(Prediction::of(&h200())?)
-}
 
 fn name(bound: Bound) -> &'static str {
     match bound {
@@ -23,11 +17,11 @@ fn name(bound: Bound) -> &'static str {
     }
 }
 
-/// Prints it as tables in Markdown.
+/// Prints a prediction as tables in Markdown.
 ///
 /// # Errors
 /// If they cannot be written.
-pub(super) fn print(out: &mut dyn Write, prediction: &Prediction) -> io::Result<()> {
+pub fn print_prediction(out: &mut dyn Write, prediction: &Prediction) -> io::Result<()> {
     let peaks = &prediction.peaks;
     writeln!(
         out,

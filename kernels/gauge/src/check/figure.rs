@@ -1,7 +1,6 @@
 //! What was measured, beside what it could be at most and what was predicted.
 
-use super::selfplay::SelfplayFigures;
-use gauge::Peaks;
+use crate::peaks::Peaks;
 use kernels::proof::Speed;
 use serde::Serialize;
 use std::{
@@ -11,35 +10,65 @@ use std::{
 
 /// What was measured, or why it was not.
 #[derive(Debug, Serialize)]
-pub(super) struct Figure {
-    pub(super) what: &'static str,
-    pub(super) unit: &'static str,
-    pub(super) config: String,
-    pub(super) network: Option<String>,
+pub struct Figure {
+    /// What was measured, as in `forward`.
+    pub what: &'static str,
+    /// Its unit, as in `positions/s`.
+    pub unit: &'static str,
+    /// Board and seats, as in `hex8_2p`.
+    pub config: String,
+    /// Blocks and channels of the network, as in `b6c96`; none for random games.
+    pub network: Option<String>,
     /// Positions or games at once.
-    pub(super) batch: usize,
-    pub(super) measured: Option<Speed>,
+    pub batch: usize,
+    /// What was measured; none if it failed.
+    pub measured: Option<Speed>,
     /// What the card's peaks allow.
-    pub(super) roofline_per_s: Option<f64>,
-    pub(super) share_of_roofline: Option<f64>,
-    pub(super) share_of_tensor_peak: Option<f64>,
-    pub(super) predicted_per_s: Option<f64>,
+    pub roofline_per_s: Option<f64>,
+    /// The median as a share of what the peaks allow.
+    pub share_of_roofline: Option<f64>,
+    /// The median's arithmetic as a share of the peak of the tensor cores.
+    pub share_of_tensor_peak: Option<f64>,
+    /// What was predicted; none for games whose searches run on the host or on the card.
+    pub predicted_per_s: Option<f64>,
     /// Of a position, on tensor cores.
-    pub(super) flops: Option<f64>,
+    pub flops: Option<f64>,
     /// Of a position, to and from memory.
-    pub(super) memory_bytes: Option<f64>,
+    pub memory_bytes: Option<f64>,
     /// What games of a network against itself took.
-    pub(super) selfplay: Option<SelfplayFigures>,
-    pub(super) error: Option<String>,
+    pub selfplay: Option<SelfplayFigures>,
+    /// Why nothing was measured.
+    pub error: Option<String>,
+}
+
+/// What games of a network against itself took.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SelfplayFigures {
+    /// Threads of the host that play or have the card play.
+    pub threads: usize,
+    /// Games side by side, of each.
+    pub parallel_games: usize,
+    /// How long was measured.
+    pub seconds: f64,
+    /// Games that ended, per second.
+    pub games_per_s: f64,
+    /// Positions that the network evaluated, per second.
+    pub evaluations_per_s: f64,
+    /// Searched decisions of a game, on average.
+    pub decisions_per_game: f64,
+    /// Evaluations of a searched decision, on average.
+    pub evaluations_per_decision: f64,
+    /// Positions of a call, on average.
+    pub batch: f64,
 }
 
 /// Games per second of a network against itself, as a node with a card plays them: the card searches.
-pub(super) const ON_CARD: &str = "self-play card";
+pub(crate) const ON_CARD: &str = "self-play card";
 /// The same where the card cannot search, or no longer: the host searches, and the card evaluates.
-pub(super) const ON_HOST: &str = "self-play host";
+pub(crate) const ON_HOST: &str = "self-play host";
 
 impl Figure {
-    pub(super) fn new(
+    pub(crate) fn new(
         what: &'static str,
         unit: &'static str,
         config: String,
@@ -65,7 +94,8 @@ impl Figure {
     }
 
     /// With what was measured, and its shares of what `roofline_per_s` and `flops` allow on a card with these peaks.
-    pub(super) fn measured<E: Display>(mut self, measured: Result<Speed, E>, peaks: &Peaks) -> Self {
+    #[must_use]
+    pub fn measured<E: Display>(mut self, measured: Result<Speed, E>, peaks: &Peaks) -> Self {
         match measured {
             Ok(speed) => {
                 self.share_of_roofline = self.roofline_per_s.map(|most| speed.median / most);
@@ -79,7 +109,7 @@ impl Figure {
 }
 
 /// A number of things per second, short.
-pub(super) fn short(rate: f64) -> String {
+pub(crate) fn short(rate: f64) -> String {
     match rate {
         rate if rate >= 1e6 => format!("{:.2} M", rate / 1e6),
         rate if rate >= 1e3 => format!("{:.1} k", rate / 1e3),
@@ -95,7 +125,7 @@ fn or_dash(text: Option<String>) -> String {
 ///
 /// # Errors
 /// If it cannot be written.
-pub(super) fn print(out: &mut dyn Write, figures: &[Figure]) -> io::Result<()> {
+pub(crate) fn print(out: &mut dyn Write, figures: &[Figure]) -> io::Result<()> {
     if figures.is_empty() {
         return Ok(());
     }

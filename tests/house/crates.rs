@@ -93,12 +93,17 @@ fn faults(
     faults
 }
 
+/// These checks are a package as well, but nothing depends on it.
+fn is_product(manifest: &(&str, String)) -> bool {
+    manifest.0 != "tests/house"
+}
+
 #[test]
 fn no_arrow_points_upward_between_crates() {
     let own = folders(&tree::read("Cargo.toml"));
     let manifests = tree::files("", &["Cargo.toml"]);
     let crates: BTreeMap<&str, String> =
-        manifests.iter().map(|path| (tree::folder(path), tree::read(path))).collect();
+        manifests.iter().map(|path| (tree::folder(path), tree::read(path))).filter(is_product).collect();
     assert_eq!(crates.len(), own.len() + 1, "every crate is in the workspace");
     crate::known::check(faults(&crates, &own, &CRATES));
 }

@@ -10,7 +10,7 @@ const NOT_OURS: [&str; 4] = ["target", "shared", "data", "models"];
 
 /// The root of the repository.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
 /// Every file under `folder` whose name ends in one of `endings`, sorted.

@@ -335,7 +335,10 @@ mod tests {
     fn caused_by(world: &mut World, command: Command) -> Vec<Event> {
         let before = world.state.clone();
         let response: Response = world.apply(command.clone());
-        caused::caused(&command, &response, &before, &world.state, 1)
+        let games_planned = caused::GAMES_PLANNED;
+        let applied =
+            caused::Applied { response: &response, before: &before, state: &world.state, games_planned };
+        caused::caused(&command, &applied)
     }
 
     fn held(model: &str, node: NodeId) -> Command {

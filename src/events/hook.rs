@@ -4,7 +4,7 @@
 //! at every start. What cannot be written as an event is none, on every node alike.
 
 use super::{
-    caused::{caused, follows},
+    caused::{Applied, GamesPlanned, caused, follows},
     envelope::{Envelope, EventId, RAFT, Signed},
     log::{Subscriptions, set_tail},
     tables::Writer,
@@ -16,14 +16,14 @@ use raft::{ApplyHook, HookError};
 /// What Raft calls.
 pub struct EventHook {
     before: Option<ClusterState>,
-    games_planned: u32,
+    games_planned: GamesPlanned,
     subscriptions: Subscriptions,
 }
 
 impl EventHook {
-    /// `games_planned`: how many games an evaluation may take here.
+    /// `games_planned` goes into the events of evaluations that start.
     #[must_use]
-    pub fn new(games_planned: u32, subscriptions: Subscriptions) -> Self {
+    pub fn new(games_planned: GamesPlanned, subscriptions: Subscriptions) -> Self {
         Self { before: None, games_planned, subscriptions }
     }
 
@@ -47,7 +47,8 @@ impl ApplyHook for EventHook {
     ) -> Result<(), HookError> {
         let before = self.before.replace(state.clone());
         let before = before.as_ref().unwrap_or(state);
-        let events = caused(command, response, before, state, self.games_planned);
+        let applied = Applied { response, before, state, games_planned: self.games_planned };
+        let events = caused(command, &applied);
         let mut cause = follows(command, before).map(|index| EventId::raft(index, 0));
         let writer = self.writer(tx);
         for (part, event) in (0..16).zip(events) {

@@ -193,7 +193,13 @@ mod tests {
         for command in commands {
             let before = world.state.clone();
             let response = world.apply(command.clone());
-            let told = caused::caused(&command, &response, &before, &world.state, 10);
+            let applied = caused::Applied {
+                response: &response,
+                before: &before,
+                state: &world.state,
+                games_planned: caused::GAMES_PLANNED,
+            };
+            let told = caused::caused(&command, &applied);
             events.extend(told.iter().map(Event::name));
         }
         events

@@ -2,7 +2,8 @@
 
 use super::{addresses, start::Options, transport::PeerTransport};
 use crate::{
-    events::{EventHook, log::Subscriptions},
+    events::{EventHook, caused::GamesPlanned, log::Subscriptions},
+    learner::evaluation::WATCH_GAMES,
     peer::{EVENTS_TOPIC, MODELS_TOPIC, NodeError, context::EVENTS_DIRECT_TOPIC},
     store::DataFolder,
 };
@@ -85,7 +86,9 @@ pub(super) async fn start_raft(
         state_path: folder.join("node.db"),
         timing: Timing::default(),
     };
-    let hook = EventHook::new(options.config.evaluation.games_max, subscriptions);
+    let games_planned =
+        GamesPlanned { candidate: options.config.evaluation.games_max, champion: WATCH_GAMES };
+    let hook = EventHook::new(games_planned, subscriptions);
     let (transport, shutdown) = (PeerTransport(p2p.clone()), shutdown.clone());
     // openraft spawns its tasks where it is started.
     let start = core.spawn(async move {

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        EvaluationStarted, Event,
+        EvaluationStarted, Event, Games, TrainingThresholdReached, Work,
         envelope::{Envelope, EventId},
     },
     *,
@@ -14,9 +14,11 @@ use cluster_state::command::{
     SetLearningRate, SetOnline, SetTarget, ThresholdReached,
 };
 use cluster_state::{
-    Evidence, Feedback, ModelInfo, Refusal, SelfplayTarget, Sprt, TrainingReport, state_machine::apply,
+    Evidence, Feedback, ModelInfo, Refusal, SelfplayTarget, Severity, Sprt, TrainingReport,
+    state_machine::apply,
 };
 use std::collections::BTreeSet;
+use wire::Hash;
 
 const KEY: &str = "hex8_2p";
 
@@ -38,7 +40,13 @@ impl Life {
         self.commands.insert(command.name());
         let before = self.state.clone();
         let response = apply(&mut self.state, self.index, command);
-        let events = caused(command, &response, &before, &self.state, 400);
+        let applied = Applied {
+            response: &response,
+            before: &before,
+            state: &self.state,
+            games_planned: GAMES_PLANNED,
+        };
+        let events = caused(command, &applied);
         (response, events)
     }
 
@@ -540,17 +548,18 @@ fn in_the_largest_cluster_every_event_fits_its_envelope() {
         let event = event.clone();
         Envelope { id, at_ms: 1, flow_previous: None, causes, injected: false, event }.encode().is_ok()
     };
-    let moved =
-        || Event::HostOnline(HostOnline { node_id: String::new(), host: String::new(), timestamp: 0.0 });
-    let started = with_distribution(moved(), false, &life.state, &life.state, KEY, 1.0);
-    assert!(started.len() == 2 && started.iter().all(fits), "{started:?}");
+    fn now(state: &ClusterState) -> Applied<'_> {
+        Applied { response: &Response::Done, before: state, state, games_planned: GAMES_PLANNED }
+    }
+    let started = promotion::moved(KEY, false, &now(&life.state), 1.0);
+    assert!(started.len() == 1 && started.iter().all(fits), "{started:?}");
     // Who is away is named as such, and not among those that hold it.
     for node in 1..=nodes / 2 {
         let reason = "no heartbeat".to_owned();
         let observed_boot = node;
         life.events(&Command::SetOnline(SetOnline { node, online: false, reason, observed_boot, at_ms: 1 }));
     }
-    let complete = distribution(&life.state, KEY, hash("untrained"), 1.0);
+    let complete = promotion::distributed(KEY, hash("untrained"), &now(&life.state), 1.0);
     assert!(fits(&complete));
     let Event::ModelDistributionComplete(complete) = complete else { panic!("{complete:?}") };
     assert_eq!((complete.target_hosts.len(), complete.offline_hosts.len()), (HOSTS_MAX, HOSTS_MAX));

@@ -4,7 +4,9 @@ mod bounds;
 mod restored;
 
 use super::*;
-use crate::events::{EventHook, HostOnline, LeaderElected, Regression, TrainingProgress};
+use crate::events::{
+    EventHook, HostOnline, LeaderElected, Regression, TrainingProgress, caused::GAMES_PLANNED,
+};
 use cluster_state::command::{RegisterNode, SetLeader};
 use cluster_state::{ClusterState, Command};
 use raft::ApplyHook;
@@ -327,7 +329,7 @@ fn a_snapshot_ends_the_wait_for_commands_in_it() {
     let (a, b) = (open(&folder, "a"), open(&folder, "b"));
     let mut state = ClusterState::default();
     let response = cluster_state::state_machine::apply(&mut state, 5, &register(1));
-    let mut hook = EventHook::new(400, Subscriptions::default());
+    let mut hook = EventHook::new(GAMES_PLANNED, Subscriptions::default());
     let mut connection = connect(&folder.path().join("a.db")).unwrap();
     let tx = connection.transaction().unwrap();
     hook.on_apply(&tx, 5, &register(1), &response, &state).unwrap();
@@ -380,7 +382,7 @@ fn applied_commands_become_events_with_their_log_index() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(&folder, "a");
     let mut connection = connect(&folder.path().join("a.db")).unwrap();
-    let mut hook = EventHook::new(400, Subscriptions::new([("LEADER_ELECTED", "roles")]));
+    let mut hook = EventHook::new(GAMES_PLANNED, Subscriptions::new([("LEADER_ELECTED", "roles")]));
     let mut state = ClusterState::default();
     let leader = |at_ms| Command::SetLeader(SetLeader { node: 1, term: 3, at_ms });
     for (index, command) in (5u64..).zip(&[register(1), leader(2000), leader(2500)]) {
@@ -415,7 +417,7 @@ fn a_command_that_makes_no_event_stops_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(&folder, "a");
     let mut connection = connect(&folder.path().join("a.db")).unwrap();
-    let mut hook = EventHook::new(400, Subscriptions::default());
+    let mut hook = EventHook::new(GAMES_PLANNED, Subscriptions::default());
     let state = ClusterState::default();
     let mut apply = |index, name: &str, at_ms| {
         let command = Command::RegisterNode(RegisterNode {
@@ -449,7 +451,7 @@ fn a_damaged_parked_event_stops_nothing() {
     let apply = |name: &str| {
         let mut connection = connect(&folder.path().join(name)).unwrap();
         let tx = connection.transaction().unwrap();
-        let mut hook = EventHook::new(400, Subscriptions::default());
+        let mut hook = EventHook::new(GAMES_PLANNED, Subscriptions::default());
         hook.on_apply(&tx, 5, &register(1), &response, &state).unwrap();
         tx.commit().unwrap();
     };
@@ -473,7 +475,7 @@ fn an_event_that_follows_a_command_waits_until_it_is_applied() {
     let apply = |name: &str| {
         let mut connection = connect(&folder.path().join(name)).unwrap();
         let tx = connection.transaction().unwrap();
-        let mut hook = EventHook::new(400, Subscriptions::default());
+        let mut hook = EventHook::new(GAMES_PLANNED, Subscriptions::default());
         hook.on_apply(&tx, 5, &register(1), &response, &state).unwrap();
         tx.commit().unwrap();
     };
@@ -491,7 +493,7 @@ fn the_first_command_after_a_snapshot_is_compared_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(&folder, "a");
     let mut connection = connect(&folder.path().join("a.db")).unwrap();
-    let mut hook = EventHook::new(400, Subscriptions::default());
+    let mut hook = EventHook::new(GAMES_PLANNED, Subscriptions::default());
     let mut state = ClusterState::default();
     cluster_state::state_machine::apply(&mut state, 1, &register(1));
     cluster_state::state_machine::apply(&mut state, 2, &register(2));

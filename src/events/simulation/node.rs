@@ -2,6 +2,7 @@
 
 use crate::events::{
     Event, EventHook,
+    caused::GAMES_PLANNED,
     deliveries::Deliveries,
     envelope::EventId,
     log::{self, EventLog, Logged, Subscriptions},
@@ -89,7 +90,7 @@ impl Node {
         let machine = log::connect(&self.path()).unwrap();
         let table = "CREATE TABLE IF NOT EXISTS effects(handler TEXT, position INTEGER, flow TEXT, key TEXT)";
         machine.execute(table, []).unwrap();
-        let mut hook = EventHook::new(400, subscriptions);
+        let mut hook = EventHook::new(GAMES_PLANNED, subscriptions);
         hook.on_open(&self.state);
         let pauses = [Duration::ZERO; 2];
         let runner = Runner::with_pauses(
@@ -125,7 +126,7 @@ impl Node {
     pub(super) fn install(&mut self, state: ClusterState, applied: usize) {
         (self.state, self.applied) = (state, applied);
         let mut machine = log::connect(&self.path()).unwrap();
-        let mut hook = EventHook::new(400, Subscriptions::default());
+        let mut hook = EventHook::new(GAMES_PLANNED, Subscriptions::default());
         let tx = machine.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
         hook.on_snapshot(&tx, &self.state).unwrap();
         tx.commit().unwrap();

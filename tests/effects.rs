@@ -1,6 +1,7 @@
 //! Each event of the map, injected into a live cluster: every handler's cursor moves past it, and its effect shows.
 
 use super::support::{Cluster, Peer, SOON, until, when};
+use cluster_state::NodeId;
 use ringrift::{
     api::{
         health::HostState,
@@ -47,9 +48,9 @@ fn table(segment: &str, idle: &str) -> Vec<(&'static str, Value, &'static str, S
     let games = json!({"segment": segment, "game_count": 8, "total_games": 8, "db_path": "games.db"});
     vec![
         ("HOST_OFFLINE", json!({"node_id": "node-3"}), "the host counts as offline",
-            Status(|s| s.view.hosts.get(&3) == Some(&HostState::Offline))),
+            Status(|s| s.view.hosts.get(&NodeId(3)) == Some(&HostState::Offline))),
         ("HOST_ONLINE", json!({"node_id": "node-3"}), "the host counts as online",
-            Status(|s| s.view.hosts.get(&3) == Some(&HostState::Online))),
+            Status(|s| s.view.hosts.get(&NodeId(3)) == Some(&HostState::Online))),
         ("P2P_CLUSTER_UNHEALTHY", json!({}), "training pauses", Status(|s| paused(s, PauseCause::ClusterUnhealthy))),
         ("P2P_CLUSTER_HEALTHY", json!({}), "training resumes", Status(|s| !paused(s, PauseCause::ClusterUnhealthy))),
         ("EVALUATION_BACKPRESSURE", json!({"queue_depth": 9}), "training pauses",

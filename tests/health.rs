@@ -1,6 +1,7 @@
 //! A majority of the members goes and comes back, or is said to: every peer judges for itself, and training waits.
 
 use crate::support::{Cluster, Peer, SOON, until, when};
+use cluster_state::NodeId;
 use ringrift::api::{
     cluster::NodeView,
     health::{HostState, Standing},
@@ -161,7 +162,7 @@ fn it_is_only_said(cluster: &mut Cluster) {
     for peer in &cluster.peers {
         told(peer, "P2P_CLUSTER_UNHEALTHY");
         let status = peer.status().expect("it answers");
-        assert_eq!(status.view.claimed.iter().copied().collect::<Vec<_>>(), [3, 4, 5]);
+        assert_eq!(status.view.claimed.iter().copied().collect::<Vec<_>>(), [3, 4, 5].map(NodeId));
         assert!(status.nodes.iter().all(|node| node.online), "the state is as it was: {status:?}");
     }
     assert!(cluster.peers[0].log().contains("unknown host"));

@@ -210,12 +210,12 @@ fn claim(db: &Connection, path: &Path, node: NodeId, peer: &str) -> Result<(), S
         .optional()
         .map_err(sql)?;
     match owner {
-        Some((id, name)) if u64::try_from(id) == Ok(node) && name == peer => Ok(()),
+        Some((id, name)) if u64::try_from(id) == Ok(node.0) && name == peer => Ok(()),
         Some((id, peer)) => {
-            Err(StoreError::OtherNode { path: path.to_owned(), node: id.unsigned_abs(), peer })
+            Err(StoreError::OtherNode { path: path.to_owned(), node: NodeId(id.unsigned_abs()), peer })
         }
         None => {
-            let node = i64::try_from(node).unwrap_or(i64::MAX);
+            let node = i64::try_from(node.0).unwrap_or(i64::MAX);
             let insert = "INSERT INTO raft_owner (id, node, peer) VALUES (1, ?1, ?2)";
             db.execute(insert, params![node, peer]).map(|_| ()).map_err(sql)
         }

@@ -7,8 +7,7 @@ use crate::{
     error::ReadError,
     types::{LogId, MESSAGE_BYTES_MAX, Membership, TypeConfig, Vote, kind},
 };
-use cluster_state::command::RegisterNode;
-use cluster_state::{Command, NodeId, Response};
+use cluster_state::{Command, NodeId, Response, command::RegisterNode};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, TransferLeaderResponse, VoteRequest,
     VoteResponse,

@@ -5,9 +5,9 @@ use crate::{
     rpc::{NodeInfo, Reply, Request, SnapshotPiece},
     types::{Entry, LogId, Member, Membership, TypeConfig, Vote},
 };
-use cluster_state::command::SetLeader;
 use cluster_state::{
-    Command, Refusal, Response,
+    Command, NodeId, Refusal, Response,
+    command::SetLeader,
     samples::{commands, hash},
 };
 use openraft::{
@@ -17,12 +17,12 @@ use openraft::{
 use std::collections::BTreeMap;
 
 pub(crate) fn log_id(term: u64, index: u64) -> LogId {
-    openraft::testing::log_id::<TypeConfig>(term, 1, index)
+    openraft::testing::log_id::<TypeConfig>(term, NodeId(1), index)
 }
 
 pub(crate) fn membership() -> Membership {
-    let members = BTreeMap::from([(1, Member { peer_id: "peer-1".into() })]);
-    let membership = openraft::Membership::new(vec![[1].into()], members).unwrap();
+    let members = BTreeMap::from([(NodeId(1), Member { peer_id: "peer-1".into() })]);
+    let membership = openraft::Membership::new(vec![[NodeId(1)].into()], members).unwrap();
     Membership::new(Some(log_id(1, 0)), membership)
 }
 
@@ -31,7 +31,11 @@ pub(crate) fn entries() -> Vec<Entry> {
         Entry { log_id: log_id(1, 3), payload: EntryPayload::Blank },
         Entry {
             log_id: log_id(1, 4),
-            payload: EntryPayload::Normal(Command::SetLeader(SetLeader { node: 1, term: 2, at_ms: 3 })),
+            payload: EntryPayload::Normal(Command::SetLeader(SetLeader {
+                node: NodeId(1),
+                term: 2,
+                at_ms: 3,
+            })),
         },
         Entry { log_id: log_id(1, 5), payload: EntryPayload::Membership(membership().membership().clone()) },
     ]
@@ -39,7 +43,7 @@ pub(crate) fn entries() -> Vec<Entry> {
 
 pub(crate) fn append() -> AppendEntriesRequest<TypeConfig> {
     AppendEntriesRequest {
-        vote: Vote::new_committed(1, 1),
+        vote: Vote::new_committed(1, NodeId(1)),
         prev_log_id: Some(log_id(1, 2)),
         entries: entries(),
         leader_commit: Some(log_id(1, 2)),
@@ -48,7 +52,7 @@ pub(crate) fn append() -> AppendEntriesRequest<TypeConfig> {
 
 pub(crate) fn piece() -> SnapshotPiece {
     SnapshotPiece {
-        vote: Vote::new_committed(1, 1),
+        vote: Vote::new_committed(1, NodeId(1)),
         last_log_id: Some(log_id(1, 2)),
         membership: membership(),
         total: 3,
@@ -68,13 +72,13 @@ pub(crate) fn requests() -> Vec<Request> {
         boot: 4,
     };
     vec![
-        Request::Append { to: 1, rpc: append() },
-        Request::Vote { to: 1, rpc: VoteRequest::new(Vote::new(2, 1), Some(log_id(1, 2))) },
-        Request::PreVote { to: 1, rpc: VoteRequest::new(Vote::new(2, 1), None) },
-        Request::Snapshot { to: 1, piece: piece() },
+        Request::Append { to: NodeId(1), rpc: append() },
+        Request::Vote { to: NodeId(1), rpc: VoteRequest::new(Vote::new(2, NodeId(1)), Some(log_id(1, 2))) },
+        Request::PreVote { to: NodeId(1), rpc: VoteRequest::new(Vote::new(2, NodeId(1)), None) },
+        Request::Snapshot { to: NodeId(1), piece: piece() },
         Request::Transfer {
-            to: 1,
-            rpc: TransferLeaderRequest::new(Vote::new_committed(1, 1), 1, Some(log_id(1, 2))),
+            to: NodeId(1),
+            rpc: TransferLeaderRequest::new(Vote::new_committed(1, NodeId(1)), NodeId(1), Some(log_id(1, 2))),
         },
         Request::Propose { command: commands().swap_remove(2), wait_ms: 5 },
         Request::ReadIndex { wait_ms: 6 },
@@ -85,14 +89,14 @@ pub(crate) fn requests() -> Vec<Request> {
 /// One of each, in the order of the enum.
 pub(crate) fn replies() -> Vec<Reply> {
     vec![
-        Reply::Append(AppendEntriesResponse::HigherVote(Vote::new(3, 2))),
-        Reply::Vote(VoteResponse::new(Vote::new(2, 1), Some(log_id(1, 2)), true)),
+        Reply::Append(AppendEntriesResponse::HigherVote(Vote::new(3, NodeId(2)))),
+        Reply::Vote(VoteResponse::new(Vote::new(2, NodeId(1)), Some(log_id(1, 2)), true)),
         Reply::SnapshotPart,
-        Reply::Snapshot(Vote::new_committed(1, 1)),
+        Reply::Snapshot(Vote::new_committed(1, NodeId(1))),
         Reply::Transfer(Ok(())),
         Reply::Proposed(Response::Refused(Refusal::NotCandidate(hash(1)))),
         Reply::ReadIndex(8),
-        Reply::Joined(9),
+        Reply::Joined(NodeId(9)),
         Reply::NotLeader(Some("peer".into())),
         Reply::Timeout,
         Reply::ReadFailed(ReadError::NoLeader),

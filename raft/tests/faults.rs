@@ -1,8 +1,7 @@
 //! Kills, cuts and losses.
 
 use crate::support::{Cluster, PATIENCE, mark, peer, quick};
-use cluster_state::command::SetLeader;
-use cluster_state::{Command, Response};
+use cluster_state::{Command, NodeId, Response, command::SetLeader};
 use raft::{ProposeError, ReadError, Timing};
 use std::{
     sync::{
@@ -193,7 +192,7 @@ async fn chaos(seed: u64) {
         let through = cluster.node(up[rng.random_range(0..up.len())]).clone();
         for _ in 0..3 {
             next += 1;
-            let command = Command::SetLeader(SetLeader { node: 1, term: 1000 + next, at_ms: next });
+            let command = Command::SetLeader(SetLeader { node: NodeId(1), term: 1000 + next, at_ms: next });
             match through.propose_within(command, Duration::from_millis(700)).await {
                 Ok(Response::Done | Response::Unchanged) => {
                     acknowledged.store(next, Ordering::SeqCst);
@@ -245,7 +244,7 @@ async fn leadership_moves_when_asked_and_nothing_spins_when_idle() {
     let cluster = Cluster::new(3, quick(), 16).await;
     let old = cluster.leader().unwrap();
     let to = cluster.up().into_iter().find(|n| *n != old).unwrap();
-    cluster.node(old).transfer_leader(to).await.unwrap();
+    cluster.node(old).transfer_leader(NodeId(to)).await.unwrap();
     let took = cluster.until("the leader moved", |c| c.leaders() == [to]).await;
     assert!(took < PATIENCE);
     cluster.propose(old, mark(1000)).await;

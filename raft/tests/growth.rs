@@ -1,21 +1,20 @@
 //! Founding, joining, voters, replacement.
 
 use crate::support::{Cluster, PATIENCE, peer, quick};
-use cluster_state::command::SetOnline;
-use cluster_state::{Command, Response};
+use cluster_state::{Command, NodeId, Response, command::SetOnline};
 use raft::{JoinError, RaftHandle};
 use std::{collections::BTreeSet, fs, time::Duration};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lone_founder_grows_to_three_voters_and_five_nodes() {
     let mut cluster = Cluster::new(1, quick(), 1).await;
-    assert_eq!(cluster.voters(), BTreeSet::from([1]));
+    assert_eq!(cluster.voters(), BTreeSet::from([NodeId(1)]));
     // Founding again is harmless.
     let info = cluster.info(1);
-    assert_eq!(cluster.node(1).initialize(info, 2).await.unwrap(), 1);
+    assert_eq!(cluster.node(1).initialize(info, 2).await.unwrap(), NodeId(1));
     cluster.join(2, &[1]).await;
     cluster.until("two members", |c| c.node(2).local().nodes.len() == 2).await;
-    assert_eq!(cluster.voters(), BTreeSet::from([1]), "two voters are worse than one");
+    assert_eq!(cluster.voters(), BTreeSet::from([NodeId(1)]), "two voters are worse than one");
     cluster.join(3, &[2]).await;
     cluster.until("three voters", |c| c.voters().len() == 3).await;
     // Through any member, also one that does not lead, and with a peer in the list that does not exist.
@@ -24,20 +23,20 @@ async fn a_lone_founder_grows_to_three_voters_and_five_nodes() {
     cluster
         .until("five nodes everywhere", |c| c.up().iter().all(|n| c.node(*n).local().nodes.len() == 5))
         .await;
-    assert_eq!(cluster.voters(), BTreeSet::from([1, 2, 3]));
+    assert_eq!(cluster.voters(), BTreeSet::from([1, 2, 3].map(NodeId)));
     // Learners forward as followers do.
     for n in cluster.up() {
         let command = Command::SetOnline(SetOnline {
-            node: 5,
+            node: NodeId(5),
             online: n % 2 == 0,
             reason: "test".into(),
-            observed_boot: cluster.node(n).local().nodes[&5].boot,
+            observed_boot: cluster.node(n).local().nodes[&NodeId(5)].boot,
             at_ms: n,
         });
         let response = cluster.propose(n, command).await;
         assert!(matches!(response, Response::Online { .. } | Response::Unchanged), "{response:?}");
         let state = cluster.node(n).linearizable().await.unwrap();
-        assert_eq!(state.is_online(5), n % 2 == 0, "through {n}");
+        assert_eq!(state.is_online(NodeId(5)), n % 2 == 0, "through {n}");
     }
     cluster.agree().await;
     cluster.end().await;
@@ -49,8 +48,8 @@ async fn a_dead_voter_is_replaced_and_comes_back_as_a_learner() {
     let leader = cluster.leader().unwrap();
     let victim = [1, 2, 3].into_iter().find(|n| *n != leader).unwrap();
     cluster.kill(victim).await;
-    cluster.until("the spare votes", |c| c.voters().contains(&4) && c.voters().len() == 3).await;
-    assert!(!cluster.voters().contains(&victim));
+    cluster.until("the spare votes", |c| c.voters().contains(&NodeId(4)) && c.voters().len() == 3).await;
+    assert!(!cluster.voters().contains(&NodeId(victim)));
     cluster.start(victim).await;
     cluster.propose(victim, crate::support::mark(1000)).await;
     cluster.agree().await;

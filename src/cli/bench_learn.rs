@@ -21,7 +21,7 @@ use crate::{
 };
 use ::rules::Config;
 use anyhow::Context as _;
-use cluster_state::LeaseKind;
+use cluster_state::{LeaseKind, NodeId};
 use kernels::{AnyBackend, Checkpoint};
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
@@ -212,7 +212,7 @@ impl<'a> Learner<'a> {
         settings.training.seconds_max = u64::from(u32::MAX);
         settings.selfplay.parallel_games = devices.parallel_games(&settings);
         let parallel = settings.selfplay.parallel_games;
-        let table = |i| Selfplay::new(args.config, parallel, args.seed ^ u64::from(i) << 32, 0);
+        let table = |i| Selfplay::new(args.config, parallel, args.seed ^ u64::from(i) << 32, NodeId(0));
         Self {
             args,
             tables: (0..args.threads).map(table).collect(),
@@ -314,7 +314,7 @@ impl<'a> Learner<'a> {
             simulations: self.settings.evaluation.simulations,
             seed: self.args.seed,
             kind: GameKind::Match,
-            node: 0,
+            node: NodeId(0),
         };
         let mut arena = Arena::new(self.args.config, settings);
         let mut sets = Sets::new(self.args.config.seats);

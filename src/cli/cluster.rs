@@ -151,10 +151,11 @@ fn find(members: &[NodeView], name: &str) -> anyhow::Result<cluster_state::NodeI
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cluster_state::NodeId;
 
     fn member(id: u64, host: &str) -> NodeView {
         NodeView {
-            id,
+            id: NodeId(id),
             node_id: format!("node-{id}"),
             host: host.to_owned(),
             peer_id: String::new(),
@@ -176,9 +177,9 @@ mod tests {
     fn a_member_is_found_by_id_name_or_host() {
         let members = [member(1, "a"), member(2, "b"), member(3, "b")];
         let check = |name, expected| assert_eq!(find(&members, name).ok(), expected, "{name}");
-        check("1", Some(1));
-        check("node-2", Some(2));
-        check("a", Some(1));
+        check("1", Some(NodeId(1)));
+        check("node-2", Some(NodeId(2)));
+        check("a", Some(NodeId(1)));
         check("b", None); // two of them
         check("node-9", None);
     }

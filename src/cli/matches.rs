@@ -9,6 +9,7 @@ use crate::{
     store::GameKind,
 };
 use ::rules::Config;
+use cluster_state::NodeId;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::{
@@ -83,7 +84,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             simulations: args.simulations,
             seed: args.seed,
             kind: GameKind::Match,
-            node: 0,
+            node: NodeId(0),
         },
     );
     // Hidden by itself where standard error is no terminal.

@@ -206,12 +206,12 @@ mod tests {
         check(19, Standing::Healthy, 99, &[], 0, Up(1));
         check(20, Standing::Healthy, 99, &[], 0, Hold);
         check(1, Standing::Healthy, 0, &[], 0, Up(1));
-        check(4, Standing::Healthy, 1, &[4, 3], 0, Down(4));
-        check(4, Standing::Healthy, 2, &[4, 3], 0, Hold);
-        check(2, Standing::Healthy, 0, &[2], 0, Hold);
+        check(4, Standing::Healthy, 1, &[NodeId(4), NodeId(3)], 0, Down(NodeId(4)));
+        check(4, Standing::Healthy, 2, &[NodeId(4), NodeId(3)], 0, Hold);
+        check(2, Standing::Healthy, 0, &[NodeId(2)], 0, Hold);
         // Neither up nor down while it is unhealthy, unknown, or a change is new.
         check(3, Standing::Unhealthy, 99, &[], 0, Hold);
-        check(4, Standing::Unhealthy, 0, &[4], 0, Hold);
+        check(4, Standing::Unhealthy, 0, &[NodeId(4)], 0, Hold);
         check(3, Standing::Unknown, 99, &[], 0, Hold);
         check(3, Standing::Healthy, 99, &[], 1, Hold);
     }
@@ -220,14 +220,14 @@ mod tests {
     fn facts() {
         let mut world = World::with_nodes(4);
         let (began, now) = (Instant::now(), Instant::now() + IDLE);
-        let busy = BTreeMap::from([(3, began - Duration::from_secs(1)), (4, now)]);
+        let busy = BTreeMap::from([(NodeId(3), began - Duration::from_secs(1)), (NodeId(4), now)]);
         let of = |world: &World, kept: &[NodeId]| {
             Facts::of(&world.state, &busy, &kept.iter().copied().collect(), (began, now))
         };
-        assert_eq!(of(&world, &[1]), Facts { queue: 0, idle: vec![2, 3] });
-        assert!(of(&world, &[1, 2, 3]).idle.is_empty());
+        assert_eq!(of(&world, &[NodeId(1)]), Facts { queue: 0, idle: vec![NodeId(2), NodeId(3)] });
+        assert!(of(&world, &[NodeId(1), NodeId(2), NodeId(3)]).idle.is_empty());
         world.drain(2, true);
-        assert_eq!(of(&world, &[1]).idle, vec![3]);
+        assert_eq!(of(&world, &[NodeId(1)]).idle, vec![NodeId(3)]);
         world.train("a", 3);
         assert_eq!(of(&world, &[]).queue, 1, "a candidate waits");
         world.play(500);

@@ -194,6 +194,7 @@ mod tests {
         events::runner::kills::{Started, at_every_await_point},
         store::{GameKind, GameRecord, Source, fixture},
     };
+    use cluster_state::NodeId;
     use futures::FutureExt;
     use proptest::{prelude::*, test_runner::TestRunner};
     use std::path::Path;
@@ -207,7 +208,7 @@ mod tests {
         let bad = Hash::of(b"nonsense");
         canonical.merge(bad, b"nonsense".to_vec()).unwrap();
         let games = vec![fixture::game("hex8_2p", 0)];
-        let good = Segment::build("hex8_2p", Source::Selfplay, fixture::model(), 1, games).unwrap();
+        let good = Segment::build("hex8_2p", Source::Selfplay, fixture::model(), NodeId(1), games).unwrap();
         let hash = good.hash();
         canonical.merge(hash, good.into_bytes()).unwrap();
         assert_eq!(canonical.merged, BTreeSet::from([bad, hash]));
@@ -219,7 +220,8 @@ mod tests {
         let parts: [&[u64]; 5] = [&[0, 1, 2], &[2, 3], &[4], &[1, 2], &[5, 0, 6]];
         let build = |seeds: &&[u64]| {
             let games = seeds.iter().map(|seed| fixture::game("hex8_2p", *seed)).collect();
-            let segment = Segment::build("hex8_2p", Source::Selfplay, fixture::model(), 1, games).unwrap();
+            let segment =
+                Segment::build("hex8_2p", Source::Selfplay, fixture::model(), NodeId(1), games).unwrap();
             (segment.hash(), segment.into_bytes())
         };
         parts.iter().map(build).collect()

@@ -12,8 +12,7 @@ use crate::{
     peer::{Context, WorkError, blocking},
     store::{self, paths},
 };
-use cluster_state::command::ModelHeld;
-use cluster_state::{ClusterState, Command, NodeId};
+use cluster_state::{ClusterState, Command, NodeId, command::ModelHeld};
 use futures::StreamExt;
 use kernels::Checkpoint;
 use std::{
@@ -250,8 +249,10 @@ pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World, hash};
-    use cluster_state::command::{Appoint, RegisterNode, Rollback, SetOnline};
-    use cluster_state::{LeaseKind, Response};
+    use cluster_state::{
+        LeaseKind, Response,
+        command::{Appoint, RegisterNode, Rollback, SetOnline},
+    };
 
     #[test]
     fn champions_and_candidates_are_wanted_everywhere() {
@@ -261,17 +262,17 @@ mod tests {
             assert!(found.iter().all(|want| want.config_key == KEY && !want.champion));
             found.into_iter().map(|want| want.model).collect()
         };
-        assert_eq!(want(&world, 1), []);
+        assert_eq!(want(&world, NodeId(1)), []);
         world.train("a", 2);
-        assert_eq!(want(&world, 2), [], "the trainer has it");
-        assert_eq!(want(&world, 1), [hash("a")]);
+        assert_eq!(want(&world, NodeId(2)), [], "the trainer has it");
+        assert_eq!(want(&world, NodeId(1)), [hash("a")]);
         world.train("b", 2);
-        assert_eq!(want(&world, 1), [hash("b"), hash("a")], "the newest first");
+        assert_eq!(want(&world, NodeId(1)), [hash("b"), hash("a")], "the newest first");
         world.held("b", 1);
-        assert_eq!(want(&world, 1), [hash("a")]);
+        assert_eq!(want(&world, NodeId(1)), [hash("a")]);
         world.train("corrupt", 2);
-        assert_eq!(want(&world, 2), [hash("corrupt")], "set aside since");
-        let all = wanted(&world.state, 1, |_| false);
+        assert_eq!(want(&world, NodeId(2)), [hash("corrupt")], "set aside since");
+        let all = wanted(&world.state, NodeId(1), |_| false);
         assert_eq!(all.iter().map(|want| want.champion).collect::<Vec<_>>(), [true, false, false, false]);
     }
 
@@ -322,13 +323,13 @@ mod tests {
             };
             assert_eq!(nearly_done(&world.state, me, &progress), expected, "{done} of {of} at {me}");
         };
-        check(1, &job, 7, 10, None);
-        check(1, &job, 8, 10, Some(2));
-        check(1, &job, 10, 10, Some(2));
-        check(1, &job, 4, 5, Some(2));
-        check(2, &job, 9, 10, None); // its own
-        check(1, "training:hex8_2p:99", 9, 10, None); // not the live one
-        check(1, &job, 0, 0, None);
+        check(NodeId(1), &job, 7, 10, None);
+        check(NodeId(1), &job, 8, 10, Some(NodeId(2)));
+        check(NodeId(1), &job, 10, 10, Some(NodeId(2)));
+        check(NodeId(1), &job, 4, 5, Some(NodeId(2)));
+        check(NodeId(2), &job, 9, 10, None); // its own
+        check(NodeId(1), "training:hex8_2p:99", 9, 10, None); // not the live one
+        check(NodeId(1), &job, 0, 0, None);
     }
 
     /// Applies a command to the world and returns what it caused.
@@ -372,15 +373,15 @@ mod tests {
         let mut world = World::with_nodes(5);
         world.train("a", 1);
         for node in [2, 3] {
-            assert_eq!(told(&caused_by(&mut world, held("a", node))), [""; 0], "a candidate");
+            assert_eq!(told(&caused_by(&mut world, held("a", NodeId(node)))), [""; 0], "a candidate");
         }
         // Appointed while two lack it.
         let command = appoint(&world, "a");
         assert_eq!(told(&caused_by(&mut world, command)), ["started 5"]);
-        assert_eq!(told(&caused_by(&mut world, held("a", 4))), [""; 0]);
-        let observed_boot = world.state.nodes[&5].boot;
+        assert_eq!(told(&caused_by(&mut world, held("a", NodeId(4)))), [""; 0]);
+        let observed_boot = world.state.nodes[&NodeId(5)].boot;
         let away = Command::SetOnline(SetOnline {
-            node: 5,
+            node: NodeId(5),
             online: false,
             reason: "x".into(),
             observed_boot,
@@ -389,7 +390,7 @@ mod tests {
         let all = "complete node-1 node-2 node-3 node-4 away node-5";
         assert_eq!(told(&caused_by(&mut world, away)), [all], "the last that lacked it is away");
         world.online(5, true);
-        assert_eq!(told(&caused_by(&mut world, held("a", 5))), [""; 0], "once");
+        assert_eq!(told(&caused_by(&mut world, held("a", NodeId(5)))), [""; 0], "once");
 
         // Back to what everybody holds: complete at once, and once.
         let rollback = |world: &World| {
@@ -405,14 +406,14 @@ mod tests {
         let command = rollback(&world);
         let everybody = "complete node-1 node-2 node-3 node-4 node-5 away ";
         assert_eq!(told(&caused_by(&mut world, command)), [everybody]);
-        assert_eq!(told(&caused_by(&mut world, held("untrained", 5))), [""; 0]);
+        assert_eq!(told(&caused_by(&mut world, held("untrained", NodeId(5)))), [""; 0]);
 
         // Back to a champion that a member lacks, because it joined since.
         world.train("b", 1);
         (2..=4).for_each(|node| world.held("b", node));
         let command = appoint(&world, "b");
         assert_eq!(told(&caused_by(&mut world, command)), ["started 5"]);
-        assert_eq!(told(&caused_by(&mut world, held("b", 5))), [everybody]);
+        assert_eq!(told(&caused_by(&mut world, held("b", NodeId(5)))), [everybody]);
         world.apply(Command::RegisterNode(RegisterNode {
             peer_id: "peer-6".into(),
             name: "host-6".into(),
@@ -425,6 +426,6 @@ mod tests {
         let command = rollback(&world);
         assert_eq!(told(&caused_by(&mut world, command)), ["started 6"]);
         let six = "complete node-1 node-2 node-3 node-4 node-5 node-6 away ";
-        assert_eq!(told(&caused_by(&mut world, held("untrained", 6))), [six]);
+        assert_eq!(told(&caused_by(&mut world, held("untrained", NodeId(6)))), [six]);
     }
 }

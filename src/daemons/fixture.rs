@@ -1,13 +1,14 @@
 //! A cluster's state for table tests, made by applying commands.
 
-use cluster_state::command::{
-    CancelLease, CompleteEvaluation, CompleteTraining, FailLease, GrantLease, InitConfig, ModelHeld, Promote,
-    RegisterNode, RegisterSegment, Reject, ReportRegression, SetBackpressure, SetCurriculum, SetDraining,
-    SetFeedback, SetLeader, SetOnline, ThresholdReached,
-};
 use cluster_state::{
     ClusterState, Command, Evidence, Feedback, LeaseKind, ModelInfo, NodeId, Response, SelfplayTarget,
-    Severity, Sprt, TrainingReport, state_machine,
+    Severity, Sprt, TrainingReport,
+    command::{
+        CancelLease, CompleteEvaluation, CompleteTraining, FailLease, GrantLease, InitConfig, ModelHeld,
+        Promote, RegisterNode, RegisterSegment, Reject, ReportRegression, SetBackpressure, SetCurriculum,
+        SetDraining, SetFeedback, SetLeader, SetOnline, ThresholdReached,
+    },
+    state_machine,
 };
 use wire::Hash;
 
@@ -74,23 +75,29 @@ impl World {
         response
     }
 
-    pub(crate) fn lead(&mut self, node: NodeId, term: u64) {
-        self.apply(Command::SetLeader(SetLeader { node, term, at_ms: self.now }));
+    pub(crate) fn lead(&mut self, node: u64, term: u64) {
+        self.apply(Command::SetLeader(SetLeader { node: NodeId(node), term, at_ms: self.now }));
     }
 
-    pub(crate) fn online(&mut self, node: NodeId, online: bool) {
-        let observed_boot = self.state.nodes[&node].boot;
+    pub(crate) fn online(&mut self, node: u64, online: bool) {
+        let observed_boot = self.state.nodes[&NodeId(node)].boot;
         let reason = "test".into();
-        self.apply(Command::SetOnline(SetOnline { node, online, reason, observed_boot, at_ms: self.now }));
+        self.apply(Command::SetOnline(SetOnline {
+            node: NodeId(node),
+            online,
+            reason,
+            observed_boot,
+            at_ms: self.now,
+        }));
     }
 
-    pub(crate) fn offline(&mut self, node: NodeId) {
+    pub(crate) fn offline(&mut self, node: u64) {
         self.online(node, false);
     }
 
-    pub(crate) fn drain(&mut self, node: NodeId, draining: bool) {
+    pub(crate) fn drain(&mut self, node: u64, draining: bool) {
         self.apply(Command::SetDraining(SetDraining {
-            node,
+            node: NodeId(node),
             draining,
             reason: "maintenance".into(),
             at_ms: self.now,
@@ -99,23 +106,23 @@ impl World {
 
     /// Registers a segment of `games` on every online node and returns its name.
     pub(crate) fn play(&mut self, games: u64) -> Hash {
-        let holders = self.state.online().map(|node| node.id).collect();
+        let holders = self.state.online().map(|node| node.id.0).collect();
         self.play_on(games, holders)
     }
 
-    pub(crate) fn play_on(&mut self, games: u64, holders: Vec<NodeId>) -> Hash {
+    pub(crate) fn play_on(&mut self, games: u64, holders: Vec<u64>) -> Hash {
         let champion = self.state.config(KEY).unwrap().champion;
         self.register(KEY, games, "selfplay", champion, holders)
     }
 
     /// [`Self::play`], of another configuration.
     pub(crate) fn play_in(&mut self, key: &str, games: u64) -> Hash {
-        let holders = self.state.online().map(|node| node.id).collect();
+        let holders = self.state.online().map(|node| node.id.0).collect();
         let champion = self.state.config(key).unwrap().champion;
         self.register(key, games, "selfplay", champion, holders)
     }
 
-    fn register(&mut self, key: &str, games: u64, source: &str, model: Hash, holders: Vec<NodeId>) -> Hash {
+    fn register(&mut self, key: &str, games: u64, source: &str, model: Hash, holders: Vec<u64>) -> Hash {
         self.segments += 1;
         let hash = hash(&format!("segment {}", self.segments));
         self.apply(Command::RegisterSegment(RegisterSegment {
@@ -125,7 +132,7 @@ impl World {
             samples: games * 50,
             source: source.into(),
             model,
-            holders,
+            holders: holders.into_iter().map(NodeId).collect(),
             at_ms: self.now,
         }));
         hash
@@ -144,22 +151,16 @@ impl World {
         }));
     }
 
-    pub(crate) fn grant(&mut self, kind: LeaseKind, node: NodeId, subject: Option<Hash>) -> u64 {
+    pub(crate) fn grant(&mut self, kind: LeaseKind, node: u64, subject: Option<Hash>) -> u64 {
         self.grant_in(KEY, kind, node, subject)
     }
 
-    pub(crate) fn grant_in(
-        &mut self,
-        key: &str,
-        kind: LeaseKind,
-        node: NodeId,
-        subject: Option<Hash>,
-    ) -> u64 {
+    pub(crate) fn grant_in(&mut self, key: &str, kind: LeaseKind, node: u64, subject: Option<Hash>) -> u64 {
         let config_key = key.into();
         let grant = Command::GrantLease(GrantLease {
             kind,
             config_key,
-            node,
+            node: NodeId(node),
             subject,
             ttl_ms: 12_000,
             at_ms: self.now,
@@ -170,23 +171,23 @@ impl World {
         }
     }
 
-    pub(crate) fn held(&mut self, name: &str, node: NodeId) {
-        self.apply(Command::ModelHeld(ModelHeld { model: hash(name), node, at_ms: self.now }));
+    pub(crate) fn held(&mut self, name: &str, node: u64) {
+        self.apply(Command::ModelHeld(ModelHeld { model: hash(name), node: NodeId(node), at_ms: self.now }));
     }
 
     /// Plays, crosses, trains on `node` and leaves a candidate called `name`.
-    pub(crate) fn train(&mut self, name: &str, node: NodeId) {
+    pub(crate) fn train(&mut self, name: &str, node: u64) {
         self.play(500);
         self.cross();
         self.train_now(name, node);
     }
 
     /// Trains on what was crossed before.
-    pub(crate) fn train_now(&mut self, name: &str, node: NodeId) {
+    pub(crate) fn train_now(&mut self, name: &str, node: u64) {
         self.train_in(KEY, name, node);
     }
 
-    pub(crate) fn train_in(&mut self, key: &str, name: &str, node: NodeId) {
+    pub(crate) fn train_in(&mut self, key: &str, name: &str, node: u64) {
         let epoch = self.grant_in(key, LeaseKind::Training, node, None);
         let parent = self.state.config(key).unwrap().newest;
         let report =
@@ -194,7 +195,7 @@ impl World {
         self.apply(Command::CompleteTraining(CompleteTraining {
             config_key: key.into(),
             epoch,
-            node,
+            node: NodeId(node),
             model: ModelInfo { hash: hash(name), size: 1, parent, step: epoch, generation: epoch },
             report,
             at_ms: self.now,
@@ -202,7 +203,7 @@ impl World {
     }
 
     /// An evaluation of `name` that passes, or fails, against the champion.
-    pub(crate) fn evaluate(&mut self, name: &str, node: NodeId, passes: bool) {
+    pub(crate) fn evaluate(&mut self, name: &str, node: u64, passes: bool) {
         self.evaluated(name, node, |evidence| {
             if !passes {
                 *evidence = Evidence {
@@ -218,8 +219,8 @@ impl World {
     }
 
     /// One that runs out of games.
-    pub(crate) fn evaluate_in_vain(&mut self, name: &str, node: NodeId, elo_delta: f64) {
-        let holders = self.state.online().map(|node| node.id).collect();
+    pub(crate) fn evaluate_in_vain(&mut self, name: &str, node: u64, elo_delta: f64) {
+        let holders = self.state.online().map(|node| node.id.0).collect();
         let segment = self.register(KEY, 100, "evaluation", hash(name), holders);
         self.evaluated(name, node, |evidence| {
             evidence.segments = vec![segment];
@@ -230,7 +231,7 @@ impl World {
     }
 
     /// An evaluation whose evidence is that of a proven candidate, but for what is changed.
-    pub(crate) fn evaluated(&mut self, name: &str, node: NodeId, change: impl FnOnce(&mut Evidence)) {
+    pub(crate) fn evaluated(&mut self, name: &str, node: u64, change: impl FnOnce(&mut Evidence)) {
         let champion = self.state.config(KEY).unwrap().champion;
         let epoch = self.grant(LeaseKind::Evaluation, node, Some(hash(name)));
         let mut evidence = Evidence {
@@ -252,7 +253,7 @@ impl World {
         self.apply(Command::CompleteEvaluation(CompleteEvaluation {
             config_key,
             epoch,
-            node,
+            node: NodeId(node),
             evidence,
             at_ms: self.now,
         }));
@@ -293,13 +294,13 @@ impl World {
     }
 
     /// An evaluation that its holder gives up.
-    pub(crate) fn fail_evaluation(&mut self, name: &str, node: NodeId) {
+    pub(crate) fn fail_evaluation(&mut self, name: &str, node: u64) {
         let epoch = self.grant(LeaseKind::Evaluation, node, Some(hash(name)));
         self.apply(Command::FailLease(FailLease {
             kind: LeaseKind::Evaluation,
             config_key: KEY.into(),
             epoch,
-            node,
+            node: NodeId(node),
             error: "disk full".into(),
             at_ms: self.now,
         }));

@@ -15,8 +15,7 @@ use crate::{
     segments::Segments,
     store::{GameRecord, SEGMENT_GAMES_MAX, Source},
 };
-use cluster_state::command::CompleteEvaluation;
-use cluster_state::{ClusterState, Command, Lease, LeaseKind};
+use cluster_state::{ClusterState, Command, Lease, LeaseKind, command::CompleteEvaluation};
 use kernels::{Backend as _, Network};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;

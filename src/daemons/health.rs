@@ -227,16 +227,18 @@ mod tests {
         let world = World::with_nodes(3);
         let mut view = View::default();
         assert_eq!(view.through(&world.state), world.state);
-        view.claimed.insert(2);
+        view.claimed.insert(NodeId(2));
         let seen = view.through(&world.state);
-        assert_eq!(seen.online().map(|node| node.id).collect::<Vec<_>>(), [1, 3]);
-        assert!(world.state.is_online(2), "the state itself is as it was");
+        assert_eq!(seen.online().map(|node| node.id).collect::<Vec<_>>(), [NodeId(1), NodeId(3)]);
+        assert!(world.state.is_online(NodeId(2)), "the state itself is as it was");
     }
 
     #[test]
     fn who_drained_and_went_is_no_member() {
         let mut world = World::with_nodes(3);
-        let hosts = |third| BTreeMap::from([(1, Host::Online), (2, Host::Online), (3, third)]);
+        let hosts = |third| {
+            BTreeMap::from([(NodeId(1), Host::Online), (NodeId(2), Host::Online), (NodeId(3), third)])
+        };
         world.drain(3, true);
         assert_eq!(members(&world.state, &hosts(Host::Online)).len(), 3);
         assert_eq!(members(&world.state, &hosts(Host::Offline)).len(), 2);

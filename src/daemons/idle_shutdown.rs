@@ -14,8 +14,7 @@ use crate::{
     events::{Event, caused::node_name, log::Logged},
     peer::{Context, WorkError},
 };
-use cluster_state::command::SetDraining;
-use cluster_state::{ClusterState, Command, NodeId};
+use cluster_state::{ClusterState, Command, NodeId, command::SetDraining};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -239,7 +238,7 @@ mod tests {
         let mut world = World::with_nodes(nodes);
         if let Some(reason) = draining {
             world.apply(Command::SetDraining(SetDraining {
-                node: 3,
+                node: NodeId(3),
                 draining: true,
                 reason: reason.into(),
                 at_ms: 1,
@@ -257,10 +256,10 @@ mod tests {
         let view = View { standing: Standing::Healthy, hosts: hosts.collect(), ..View::default() };
         let settings = IdleShutdownConfig { enabled: true, ..IdleShutdownConfig::default() };
         let mut facts = Facts {
-            me: 3,
+            me: NodeId(3),
             state: &world.state,
             view: Arc::new(view),
-            voters: BTreeSet::from([1, 2, 3]),
+            voters: BTreeSet::from([1, 2, 3].map(NodeId)),
             leads: false,
             idle: Duration::from_secs(1800),
             draining: Duration::from_secs(60),
@@ -289,20 +288,20 @@ mod tests {
         let mut one_left = world(3, None);
         one_left.offline(2);
         check(&one_left, |_| {}, Step::Stay); // one voter of three is no quorum
-        check(&one_left, |facts| facts.voters = BTreeSet::from([1]), Step::Drain);
+        check(&one_left, |facts| facts.voters = BTreeSet::from([NodeId(1)]), Step::Drain);
     }
 
     #[test]
     fn of_two_that_drain_the_smaller_id_goes_first() {
         let mut both = world(3, Some("idle for 1800 s"));
         both.apply(Command::SetDraining(SetDraining {
-            node: 2,
+            node: NodeId(2),
             draining: true,
             reason: "idle".into(),
             at_ms: 1,
         }));
         check(&both, |_| {}, Step::Undrain("the voters that would stay are no quorum"));
-        check(&both, |facts| facts.me = 2, Step::Stop);
+        check(&both, |facts| facts.me = NodeId(2), Step::Stop);
     }
 
     #[test]
@@ -315,7 +314,7 @@ mod tests {
         let mut holds = world(3, None);
         holds.play_on(9, vec![2, 3]);
         holds.apply(Command::SetDraining(SetDraining {
-            node: 3,
+            node: NodeId(3),
             draining: true,
             reason: "idle".into(),
             at_ms: 1,
@@ -330,9 +329,9 @@ mod tests {
     fn the_latest_sign_of_work_counts() {
         let (hosts, now) = (Hosts::default(), Instant::now());
         let earlier = now.checked_sub(Duration::from_millis(1)).unwrap();
-        hosts.busy(1, now);
-        hosts.busy(1, earlier);
-        hosts.busy(2, earlier);
-        assert_eq!(hosts.all(), BTreeMap::from([(1, now), (2, earlier)]));
+        hosts.busy(NodeId(1), now);
+        hosts.busy(NodeId(1), earlier);
+        hosts.busy(NodeId(2), earlier);
+        assert_eq!(hosts.all(), BTreeMap::from([(NodeId(1), now), (NodeId(2), earlier)]));
     }
 }

@@ -12,8 +12,10 @@ use crate::{
     learner,
     peer::{Context, WorkError, blocking},
 };
-use cluster_state::command::{InitConfig, ModelHeld};
-use cluster_state::{ClusterState, Command};
+use cluster_state::{
+    ClusterState, Command,
+    command::{InitConfig, ModelHeld},
+};
 use std::{
     sync::Arc,
     time::{Duration, Instant},

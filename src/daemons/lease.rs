@@ -9,8 +9,10 @@ use crate::{
     clock::now_ms,
     peer::{Context, WorkError},
 };
-use cluster_state::command::{FailLease, RenewLease};
-use cluster_state::{ClusterState, Command, Lease, LeaseKind, NodeId, Refusal};
+use cluster_state::{
+    ClusterState, Command, Lease, LeaseKind, NodeId, Refusal,
+    command::{FailLease, RenewLease},
+};
 use raft::ProposeError;
 use std::{collections::BTreeMap, future::Future, time::Duration};
 use tokio::time::MissedTickBehavior;
@@ -211,14 +213,14 @@ mod tests {
         let mut taken = BTreeMap::new();
         world.play(500);
         world.cross();
-        assert_eq!(next(&world.state, 2, LeaseKind::Training, &taken), None);
+        assert_eq!(next(&world.state, NodeId(2), LeaseKind::Training, &taken), None);
         let epoch = world.grant(LeaseKind::Training, 2, None);
-        let found = next(&world.state, 2, LeaseKind::Training, &taken).unwrap();
-        assert_eq!((found.epoch, found.node), (epoch, 2));
-        assert_eq!(next(&world.state, 1, LeaseKind::Training, &taken), None);
-        assert_eq!(next(&world.state, 2, LeaseKind::Evaluation, &taken), None);
+        let found = next(&world.state, NodeId(2), LeaseKind::Training, &taken).unwrap();
+        assert_eq!((found.epoch, found.node), (epoch, NodeId(2)));
+        assert_eq!(next(&world.state, NodeId(1), LeaseKind::Training, &taken), None);
+        assert_eq!(next(&world.state, NodeId(2), LeaseKind::Evaluation, &taken), None);
         taken.insert(KEY.to_owned(), epoch);
-        assert_eq!(next(&world.state, 2, LeaseKind::Training, &taken), None);
+        assert_eq!(next(&world.state, NodeId(2), LeaseKind::Training, &taken), None);
     }
 
     #[test]
@@ -227,7 +229,7 @@ mod tests {
         world.play(500);
         world.cross();
         let epoch = world.grant(LeaseKind::Training, 2, None);
-        let lease = next(&world.state, 2, LeaseKind::Training, &BTreeMap::new()).unwrap();
+        let lease = next(&world.state, NodeId(2), LeaseKind::Training, &BTreeMap::new()).unwrap();
         assert!(!is_over(&world.state, &lease));
         world.apply(Command::CancelLease(CancelLease {
             kind: LeaseKind::Training,
@@ -260,24 +262,24 @@ mod tests {
         world.play(500);
         world.cross();
         let epoch = world.grant(LeaseKind::Training, 2, None);
-        let lease = next(&world.state, 2, LeaseKind::Training, &BTreeMap::new()).unwrap();
+        let lease = next(&world.state, NodeId(2), LeaseKind::Training, &BTreeMap::new()).unwrap();
         let renewal = Command::RenewLease(RenewLease {
             kind: LeaseKind::Training,
             config_key: KEY.to_owned(),
             epoch,
-            node: 2,
+            node: NodeId(2),
             at_ms: 0,
         });
         let refused = ProposeError::Refused(Refusal::Full("models".into()));
         let back = after_refusal(&lease, &renewal, &refused).unwrap();
         assert!(
-            matches!(&back, Command::FailLease(FailLease { error, node: 2, .. }) if error.contains("models"))
+            matches!(&back, Command::FailLease(FailLease { error, node: NodeId(2), .. }) if error.contains("models"))
         );
         assert_eq!(after_refusal(&lease, &back, &refused), None, "once");
         let over = ProposeError::Refused(Refusal::StaleEpoch { current: epoch + 1, epoch });
         assert_eq!(after_refusal(&lease, &renewal, &over), None);
         world.apply(back);
-        assert_eq!(next(&world.state, 2, LeaseKind::Training, &BTreeMap::new()), None);
+        assert_eq!(next(&world.state, NodeId(2), LeaseKind::Training, &BTreeMap::new()), None);
     }
 
     #[test]

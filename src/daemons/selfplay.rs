@@ -349,17 +349,19 @@ mod tests {
         let plays = |numbers: &[usize]| (String::new(), numbers.to_vec());
         world.play(500);
         world.cross();
-        assert_eq!(why(&world, 1, 1, 0), plays(&[]));
+        assert_eq!(why(&world, NodeId(1), 1, 0), plays(&[]));
         world.grant(LeaseKind::Training, 1, None);
         let training = "this node has the training of hex8_2p".to_owned();
-        assert_eq!(why(&world, 1, 1, 0), (training, vec![0]));
-        assert_eq!(why(&world, 2, 1, 0), plays(&[]));
-        assert!(why(&world, 2, 1, UNACKNOWLEDGED_MAX).0.contains("acknowledged"));
+        assert_eq!(why(&world, NodeId(1), 1, 0), (training, vec![0]));
+        assert_eq!(why(&world, NodeId(2), 1, 0), plays(&[]));
+        assert!(why(&world, NodeId(2), 1, UNACKNOWLEDGED_MAX).0.contains("acknowledged"));
         // With more cards than work, the others play on.
-        assert_eq!(why(&world, 1, 2, 0), plays(&[0]));
-        assert!(why(&world, 1, 2, UNACKNOWLEDGED_MAX).0.contains("acknowledged"));
+        assert_eq!(why(&world, NodeId(1), 2, 0), plays(&[0]));
+        assert!(why(&world, NodeId(1), 2, UNACKNOWLEDGED_MAX).0.contains("acknowledged"));
         // Unless there are too few threads to play there.
-        assert!(pause(&occupied(&world.state, 1, 2), 1, 0).is_some_and(|why| why.contains("training")));
+        assert!(
+            pause(&occupied(&world.state, NodeId(1), 2), 1, 0).is_some_and(|why| why.contains("training"))
+        );
     }
 
     #[tokio::test]
@@ -394,7 +396,7 @@ mod tests {
         let check = |unhealthy: bool, hosts: &[Host], expected: f64| {
             let view = View {
                 unhealthy: unhealthy.then(|| "2 of 5 hosts".to_owned()),
-                hosts: (1..).zip(hosts.iter().copied()).collect(),
+                hosts: (1..).map(NodeId).zip(hosts.iter().copied()).collect(),
                 ..View::default()
             };
             assert!((rate(&view) - expected).abs() < 1e-9, "{hosts:?}: {}", rate(&view));

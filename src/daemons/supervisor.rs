@@ -290,7 +290,7 @@ mod tests {
         world.play(500);
         world.cross();
         let check = |world: &World, key: &str, expected: [&[&str]; 3]| {
-            assert_eq!([1, 2, 3].map(|me| affected(&world.state, me, key)), expected, "{key}");
+            assert_eq!([1, 2, 3].map(|me| affected(&world.state, NodeId(me), key)), expected, "{key}");
         };
         check(&world, KEY, [&[], &[], &[]]);
         world.grant(LeaseKind::Training, 2, None);

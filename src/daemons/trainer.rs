@@ -12,9 +12,9 @@ use crate::{
     peer::{Context, Manifest, TrainingActivity, WorkError, announce, blocking},
     store::{Segment, paths},
 };
-use cluster_state::command::CompleteTraining;
 use cluster_state::{
     ClusterState, Command, ConfigState, Lease, LeaseKind, ModelInfo, Segment as Registered, TrainingReport,
+    command::CompleteTraining,
 };
 use kernels::{Backend as _, Checkpoint, DeviceError};
 use std::sync::Arc;
@@ -229,7 +229,7 @@ impl Drop for Shown {
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World, hash};
-    use cluster_state::command::FailLease;
+    use cluster_state::{NodeId, command::FailLease};
 
     #[test]
     fn training_starts_from_the_newest_weights_unless_that_fails_again_and_again() {
@@ -245,7 +245,7 @@ mod tests {
                 kind: LeaseKind::Training,
                 config_key: KEY.into(),
                 epoch,
-                node: 2,
+                node: NodeId(2),
                 error: "nowhere to be had".into(),
                 at_ms: 0,
             }));

@@ -158,14 +158,14 @@ mod tests {
     #[test]
     fn a_host_that_shows_no_work_is_silent() {
         let world = World::with_nodes(2);
-        let both = |minute| [(1, minute), (2, minute)];
+        let both = |minute| [(NodeId(1), minute), (NodeId(2), minute)];
         check(
             &mut Watchdog::default(),
             Instant::now(),
             &[
                 (0, &world, &[], &[]),
-                (14, &world, &[(1, 14)], &[]),
-                (15, &world, &[(1, 14)], &["silent:node-2"]),
+                (14, &world, &[(NodeId(1), 14)], &[]),
+                (15, &world, &[(NodeId(1), 14)], &["silent:node-2"]),
                 (16, &world, &both(16), &[]),
                 (31, &world, &both(16), &["silent:node-1", "silent:node-2"]),
             ],
@@ -175,7 +175,7 @@ mod tests {
         check(
             &mut Watchdog::default(),
             Instant::now(),
-            &[(0, &drained, &[], &[]), (60, &drained, &[(1, 60)], &[])],
+            &[(0, &drained, &[], &[]), (60, &drained, &[(NodeId(1), 60)], &[])],
         );
     }
 
@@ -189,7 +189,7 @@ mod tests {
         check(
             &mut watchdog,
             start,
-            &[(0, &due, &[(1, 0)], &[]), (30, &due, &[(1, 30)], &["untrained:hex8_2p"])],
+            &[(0, &due, &[(NodeId(1), 0)], &[]), (30, &due, &[(NodeId(1), 30)], &["untrained:hex8_2p"])],
         );
         let mut leased = due;
         leased.grant(LeaseKind::Training, 1, None);

@@ -14,8 +14,7 @@ use axum::{
     extract::State,
     routing::{get, post},
 };
-use cluster_state::Command;
-use cluster_state::command::SetDraining;
+use cluster_state::{Command, command::SetDraining};
 use std::sync::Arc;
 
 pub(super) fn router() -> Router<Arc<Front>> {
@@ -31,6 +30,6 @@ async fn drain(Operator(node): Operator, Order(wanted): Order<Drain>) -> Result<
     // An order is told from a host's own wish by its words.
     let reason = if reason.is_empty() { "ordered".to_owned() } else { format!("ordered: {reason}") };
     node.propose(Command::SetDraining(SetDraining { node: id, draining, reason, at_ms: now_ms() })).await?;
-    tracing::info!(node = id, draining, "an operator drains a node, or no longer");
+    tracing::info!(node = %id, draining, "an operator drains a node, or no longer");
     Ok(Json(wanted))
 }

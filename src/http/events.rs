@@ -120,8 +120,7 @@ async fn commits(
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World, hash};
-    use cluster_state::command::Rollback;
-    use cluster_state::{Command, Severity};
+    use cluster_state::{Command, Severity, command::Rollback};
     use serde_json::json;
 
     /// What an event of an operator names, as (event, model).

@@ -20,8 +20,10 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
-use cluster_state::command::{Appoint, Rollback};
-use cluster_state::{ClusterState, Command, ConfigState, Model, ModelStatus, Response, TEXT_BYTES_MAX};
+use cluster_state::{
+    ClusterState, Command, ConfigState, Model, ModelStatus, Response, TEXT_BYTES_MAX,
+    command::{Appoint, Rollback},
+};
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 use wire::Hash;

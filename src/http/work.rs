@@ -16,8 +16,7 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
-use cluster_state::command::CancelLease;
-use cluster_state::{Command, LeaseKind, TEXT_BYTES_MAX};
+use cluster_state::{Command, LeaseKind, TEXT_BYTES_MAX, command::CancelLease};
 use std::sync::Arc;
 
 pub(super) fn router() -> Router<Arc<Front>> {

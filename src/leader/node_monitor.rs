@@ -135,7 +135,7 @@ mod tests {
             names(&monitor.decide(
                 &world.state,
                 &View::default(),
-                1,
+                NodeId(1),
                 |peer| connected.contains(&peer),
                 now,
                 0,
@@ -166,7 +166,7 @@ mod tests {
         let start = Instant::now();
         let mut at = |world: &World, seconds: u64| {
             let now = start + Duration::from_secs(seconds);
-            names(&monitor.decide(&world.state, &View::default(), 1, |_| true, now, 0))
+            names(&monitor.decide(&world.state, &View::default(), NodeId(1), |_| true, now, 0))
         };
         assert!(at(&world, 0).is_empty());
         assert!(at(&world, 11).is_empty());
@@ -174,7 +174,7 @@ mod tests {
             kind: LeaseKind::Training,
             config_key: "hex8_2p".into(),
             epoch,
-            node: 2,
+            node: NodeId(2),
             at_ms: world.now + 1, // a clock that hardly moves
         }));
         assert!(at(&world, 12).is_empty());
@@ -182,8 +182,14 @@ mod tests {
         assert_eq!(at(&world, 24), ["expire training 1"]);
         world.offline(2);
         let now = start + Duration::from_secs(12);
-        let gone =
-            NodeMonitor::default().decide(&world.state, &View::default(), 1, |peer| peer == "peer-3", now, 0);
+        let gone = NodeMonitor::default().decide(
+            &world.state,
+            &View::default(),
+            NodeId(1),
+            |peer| peer == "peer-3",
+            now,
+            0,
+        );
         assert_eq!(names(&gone), ["expire training 1"]);
     }
 
@@ -215,7 +221,7 @@ mod tests {
         let (mut monitor, start) = (NodeMonitor::default(), Instant::now());
         let mut at = |world: &World, seconds: u64| {
             let now = start + Duration::from_secs(seconds);
-            monitor.decide(&world.state, &View::default(), 1, |peer| peer != "peer-2", now, 0)
+            monitor.decide(&world.state, &View::default(), NodeId(1), |peer| peer != "peer-2", now, 0)
         };
         assert_eq!(at(&world, 0), []);
         let lost = at(&world, 3);
@@ -225,7 +231,7 @@ mod tests {
         let mut training = Training::default();
         assert_eq!(training.decide(&world.state, &View::default(), 0), [], "a failure waits");
         let again = training.decide(&world.state, &View::default(), 1000);
-        assert!(matches!(&again[..], [Command::GrantLease(GrantLease { node: 3, .. })]), "{again:?}");
+        assert!(matches!(&again[..], [Command::GrantLease(GrantLease { node: NodeId(3), .. })]), "{again:?}");
         assert_eq!(apply(&mut world, again), ["TRAINING_STARTED", "WORK_CLAIMED"]);
     }
 
@@ -235,8 +241,9 @@ mod tests {
         world.play(500);
         world.cross();
         world.grant(LeaseKind::Training, 2, None);
-        let view = View { claimed: [2].into(), ..View::default() };
-        let found = NodeMonitor::default().decide(&world.state, &view, 1, |_| true, Instant::now(), 0);
+        let view = View { claimed: [NodeId(2)].into(), ..View::default() };
+        let found =
+            NodeMonitor::default().decide(&world.state, &view, NodeId(1), |_| true, Instant::now(), 0);
         assert_eq!(names(&found), ["expire training 1"]);
     }
 }

@@ -16,7 +16,7 @@ const PAUSE: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::fro
 /// A node's weight for a thing: the same on every node, evenly spread (rendezvous hashing, Thaler & Ravishankar 1998).
 #[must_use]
 pub fn rendezvous(thing: &[u8], node: NodeId) -> u64 {
-    let hash = Hash::of(&[thing, &node.to_le_bytes()].concat());
+    let hash = Hash::of(&[thing, &node.0.to_le_bytes()].concat());
     u64::from_le_bytes(hash.0[..8].try_into().expect("a hash has 32 bytes"))
 }
 
@@ -107,14 +107,14 @@ mod tests {
         let mut world = World::with_nodes(3);
         world.lead(1, 1);
         let first = choose_worker(&world.state, LeaseKind::Training, "hex8_2p").unwrap();
-        assert_ne!(first, 1);
+        assert_ne!(first, NodeId(1));
         world.play(500);
         world.cross();
-        world.grant(LeaseKind::Training, first, None);
+        world.grant(LeaseKind::Training, first.0, None);
         let second = choose_worker(&world.state, LeaseKind::Evaluation, "hex8_2p").unwrap();
-        assert!(second != 1 && second != first);
-        world.offline(second);
-        assert_eq!(choose_worker(&world.state, LeaseKind::Evaluation, "hex8_2p"), Some(1));
+        assert!(second != NodeId(1) && second != first);
+        world.offline(second.0);
+        assert_eq!(choose_worker(&world.state, LeaseKind::Evaluation, "hex8_2p"), Some(NodeId(1)));
     }
 
     #[test]
@@ -130,7 +130,7 @@ mod tests {
             if let Some(node) = chosen {
                 let other = choose_other(&world.state, LeaseKind::Training, key, &[node].into());
                 assert_eq!(other.is_some(), free > 1, "{key}");
-                world.grant_in(key, LeaseKind::Training, node, None);
+                world.grant_in(key, LeaseKind::Training, node.0, None);
             }
         }
         assert!(choose_worker(&world.state, LeaseKind::Evaluation, keys[2]).is_some(), "of another kind");

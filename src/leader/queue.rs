@@ -256,7 +256,7 @@ mod tests {
     fn grants(commands: &[Command]) -> Vec<(LeaseKind, &str, u64)> {
         let one = |command| match command {
             &Command::GrantLease(GrantLease { kind, ref config_key, node, .. }) => {
-                Some((kind, config_key.as_str(), node))
+                Some((kind, config_key.as_str(), node.0))
             }
             _ => None,
         };

@@ -155,8 +155,10 @@ mod tests {
         learner::sprt::expected_score,
         search::unit,
     };
-    use cluster_state::Evidence;
-    use cluster_state::command::{CancelLease, CompleteEvaluation, Reject};
+    use cluster_state::{
+        Evidence, NodeId,
+        command::{CancelLease, CompleteEvaluation, Reject},
+    };
     use rules::playout::Choices;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -284,7 +286,7 @@ mod tests {
         world.apply(Command::CompleteEvaluation(CompleteEvaluation {
             config_key,
             epoch,
-            node: 2,
+            node: NodeId(2),
             evidence,
             at_ms,
         }));

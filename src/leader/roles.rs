@@ -21,15 +21,15 @@ mod tests {
     fn a_leader_announces_itself_once_a_term() {
         let mut world = World::with_nodes(2);
         assert_eq!(
-            decide(&world.state, 2, 3, 7),
-            [Command::SetLeader(SetLeader { node: 2, term: 3, at_ms: 7 })]
+            decide(&world.state, NodeId(2), 3, 7),
+            [Command::SetLeader(SetLeader { node: NodeId(2), term: 3, at_ms: 7 })]
         );
         world.lead(2, 3);
-        assert_eq!(decide(&world.state, 2, 3, 8), []);
+        assert_eq!(decide(&world.state, NodeId(2), 3, 8), []);
         assert_eq!(
-            decide(&world.state, 1, 4, 9),
-            [Command::SetLeader(SetLeader { node: 1, term: 4, at_ms: 9 })]
+            decide(&world.state, NodeId(1), 4, 9),
+            [Command::SetLeader(SetLeader { node: NodeId(1), term: 4, at_ms: 9 })]
         );
-        assert_eq!(decide(&world.state, 9, 5, 9), [], "not a member yet");
+        assert_eq!(decide(&world.state, NodeId(9), 5, 9), [], "not a member yet");
     }
 }

@@ -255,7 +255,7 @@ mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World, hash};
     use crate::events::{Component, EventKind, How};
-    use cluster_state::{Feedback, command::FailLease};
+    use cluster_state::{Feedback, NodeId, command::FailLease};
     use std::collections::BTreeSet;
 
     #[test]
@@ -276,7 +276,7 @@ mod tests {
             kind: LeaseKind::Training,
             config_key: KEY.into(),
             epoch,
-            node: 2,
+            node: NodeId(2),
             error: "disk full".into(),
             at_ms: 0,
         }));

@@ -118,7 +118,7 @@ mod tests {
         world.grant(cluster_state::LeaseKind::Training, 2, None);
         // Remembers a lease and a host that is contradicted.
         let decide = |deciders: &mut Deciders| {
-            deciders.monitor.decide(&world.state, &View::default(), 1, |_| false, Instant::now(), 0);
+            deciders.monitor.decide(&world.state, &View::default(), NodeId(1), |_| false, Instant::now(), 0);
             format!("{deciders:?}")
         };
         assert!(leadership.deciders(false, 3).is_none());

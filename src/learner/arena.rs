@@ -10,6 +10,7 @@ use crate::{
     search::{AnyEvaluator, Judged, Search, SearchSettings, heuristic, random},
     store::{GameKind, GameRecord, Player},
 };
+use cluster_state::NodeId;
 use kernels::Query;
 use rules::{Config, Move, playout::Choices, with_board};
 use wire::Hash;
@@ -62,7 +63,7 @@ pub struct ArenaSettings {
     /// The seed of the openings and of random players.
     pub seed: u64,
     pub kind: GameKind,
-    pub node: u64,
+    pub node: NodeId,
 }
 
 /// The least and the largest number of random choices that open each set.

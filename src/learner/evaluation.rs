@@ -11,6 +11,7 @@ use crate::{
     config::EvaluationConfig,
     store::{GameKind, GameRecord},
 };
+use cluster_state::NodeId;
 use cluster_state::{Evidence, Sprt, state_machine::EVIDENCE_GAMES_MIN};
 use rules::Config;
 
@@ -23,7 +24,7 @@ pub struct EvaluationJob {
     pub parallel: usize,
     /// The seed of the openings and of random play.
     pub seed: u64,
-    pub node: u64,
+    pub node: NodeId,
 }
 
 /// The opponents of the candidate, in the order in which it plays them.

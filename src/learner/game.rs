@@ -10,6 +10,7 @@ use crate::{
         record::{MOVES_MAX, POLICY_MAX},
     },
 };
+use cluster_state::NodeId;
 use rules::{Config, Move, Options, RULES_VERSION, State, Topology, Victory, playout::Choices};
 
 /// Why a game cannot go on. Such a game is never recorded.
@@ -99,7 +100,7 @@ impl<T: Topology> LiveGame<T> {
     }
 
     /// The record of a finished game.
-    pub(super) fn record(self, kind: GameKind, players: Vec<Player>, node: u64) -> Option<GameRecord> {
+    pub(super) fn record(self, kind: GameKind, players: Vec<Player>, node: NodeId) -> Option<GameRecord> {
         let outcome = self.state.outcome()?;
         let options = self.state.options();
         Some(GameRecord {

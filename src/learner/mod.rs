@@ -37,6 +37,7 @@ mod tests {
         *,
     };
     use crate::config::TrainingConfig;
+    use cluster_state::NodeId;
     use kernels::{CpuBackend, CpuEvaluator};
     use std::sync::Arc;
     use wire::Hash;
@@ -45,7 +46,7 @@ mod tests {
     fn check(config: Config) {
         let parent = seeded(config);
         let network = Checkpoint::for_config(&parent, config).unwrap().network;
-        let mut play = Selfplay::new(config, 2, 1, 1);
+        let mut play = Selfplay::new(config, 2, 1, NodeId(1));
         play.set_model(Hash::of(&parent), Box::new(CpuEvaluator::new(Arc::new(network))), 2);
         let games = loop {
             let games = play.step();

@@ -8,6 +8,7 @@ use crate::{
     search::{AnyEvaluator, Judged, Search, SearchError, SearchSettings, sample_at, unit},
     store::{GameKind, GameRecord, Player},
 };
+use cluster_state::NodeId;
 use kernels::Query;
 use rules::{Config, Move, playout::Choices, with_board};
 use wire::Hash;
@@ -48,7 +49,7 @@ impl Selfplay {
     /// Self-play of `parallel` games at a time that has no model yet. Its games follow from the seed and the
     /// evaluators.
     #[must_use]
-    pub fn new(config: Config, parallel: usize, seed: u64, node: u64) -> Self {
+    pub fn new(config: Config, parallel: usize, seed: u64, node: NodeId) -> Self {
         let parallel = parallel.max(1);
         let games: Box<dyn AnySelfplay> =
             with_board!(config.board, T => Box::new(SelfplayGames::<T>::new(config, parallel, seed, node)));
@@ -108,7 +109,7 @@ struct SelfplaySlot<T: Judged> {
 struct SelfplayGames<T: Judged> {
     config: Config,
     parallel: usize,
-    node: u64,
+    node: NodeId,
     seeds: Choices,
     /// The models in use; the last one plays new games.
     models: Vec<LoadedModel>,
@@ -120,7 +121,7 @@ struct SelfplayGames<T: Judged> {
 }
 
 impl<T: Judged> SelfplayGames<T> {
-    fn new(config: Config, parallel: usize, seed: u64, node: u64) -> Self {
+    fn new(config: Config, parallel: usize, seed: u64, node: NodeId) -> Self {
         Self {
             config,
             parallel,

@@ -12,6 +12,7 @@ use crate::{
     search::SearchSettings,
     store::{Decision, GameKind, GameRecord, Player},
 };
+use cluster_state::NodeId;
 use kernels::{DeviceError, Network, PlayWaves, WaveGame, WaveSettings};
 use rules::{Config, RULES_VERSION, playout::Choices};
 use std::sync::Arc;
@@ -43,7 +44,7 @@ pub type BeginWaves =
 pub struct WaveSelfplay {
     config: Config,
     slots: usize,
-    node: u64,
+    node: NodeId,
     seeds: Choices,
     begin: Arc<BeginWaves>,
     /// The games by model; those of the last model start new games.
@@ -87,7 +88,7 @@ impl WaveSelfplay {
     /// Self-play of `slots` games at a time that has no model yet. Its games follow from the seed and the
     /// models.
     #[must_use]
-    pub fn new(config: Config, slots: usize, seed: u64, node: u64, begin: Arc<BeginWaves>) -> Self {
+    pub fn new(config: Config, slots: usize, seed: u64, node: NodeId, begin: Arc<BeginWaves>) -> Self {
         let (seeds, models) = (Choices::new(seed), Vec::new());
         Self { config, slots, node, seeds, begin, models, recorded: 0, aborted: 0, failed: None }
     }
@@ -192,7 +193,7 @@ impl WaveSelfplay {
     }
 }
 
-fn record(config: Config, game: WaveGame, model: Hash, node: u64) -> GameRecord {
+fn record(config: Config, game: WaveGame, model: Hash, node: NodeId) -> GameRecord {
     let decisions = game.decisions.into_iter();
     GameRecord {
         rules_version: RULES_VERSION,

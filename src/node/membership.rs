@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The node that founds a cluster.
-pub(super) const FOUNDER: NodeId = 1;
+pub(super) const FOUNDER: NodeId = NodeId(1);
 /// One attempt to join.
 const JOIN: Duration = Duration::from_secs(10);
 /// Between attempts to tell the cluster about this node.
@@ -65,7 +65,7 @@ pub(super) async fn membership(
         match shutdown.run_until_cancelled(join).await {
             None => return Ok(None),
             Some(Ok(id)) => {
-                tracing::info!(node = id, "joined");
+                tracing::info!(node = %id, "joined");
                 return Ok(Some(id));
             }
             Some(Err(JoinError::NoLeader(why))) => {
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn a_node_registers_until_the_cluster_knows_it_as_it_is() {
         let world = World::with_nodes(2);
-        let known = &world.state.nodes[&2];
+        let known = &world.state.nodes[&NodeId(2)];
         let same = NodeInfo {
             peer_id: known.peer_id.clone(),
             name: known.name.clone(),
@@ -150,10 +150,10 @@ mod tests {
             boot: known.boot,
         };
         let restarted = NodeInfo { boot: 77, ..same.clone() };
-        assert!(!should_register(&world.state, 2, &same));
-        assert!(should_register(&world.state, 2, &restarted));
+        assert!(!should_register(&world.state, NodeId(2), &same));
+        assert!(should_register(&world.state, NodeId(2), &restarted));
         let nobody = ClusterState::default();
         assert!(should_register(&nobody, FOUNDER, &same), "killed between founding and registering");
-        assert!(!should_register(&nobody, 2, &same), "not caught up");
+        assert!(!should_register(&nobody, NodeId(2), &same), "not caught up");
     }
 }

@@ -232,7 +232,7 @@ async fn live(
         status: reporter.status_asked(),
         leader: reporter.leader_asked(),
     });
-    tracing::info!(node = id, peer = me.peer_id, %http, "running");
+    tracing::info!(node = %id, peer = me.peer_id, %http, "running");
     tokio::select! {
         biased; // consensus says best why it ended
         outcome = watch_over(&node) => outcome,

@@ -238,13 +238,14 @@ mod tests {
     #[test]
     fn only_own_and_sound_segments_are_reclaimed() {
         let games = vec![fixture::game("hex8_2p", 0)];
-        let segment = Segment::build("hex8_2p", Source::Selfplay, fixture::model(), 1, games).unwrap();
+        let segment =
+            Segment::build("hex8_2p", Source::Selfplay, fixture::model(), NodeId(1), games).unwrap();
         let expected = PendingSegment::from(&segment);
         let content = segment.into_bytes();
-        assert_eq!(played_by(1, content.clone()), Some(expected));
-        assert_eq!(played_by(2, content.clone()), None);
-        assert_eq!(played_by(1, content[..content.len() - 1].to_vec()), None);
-        assert_eq!(played_by(1, b"a model".to_vec()), None);
+        assert_eq!(played_by(NodeId(1), content.clone()), Some(expected));
+        assert_eq!(played_by(NodeId(2), content.clone()), None);
+        assert_eq!(played_by(NodeId(1), content[..content.len() - 1].to_vec()), None);
+        assert_eq!(played_by(NodeId(1), b"a model".to_vec()), None);
     }
 
     #[test]
@@ -283,14 +284,14 @@ mod tests {
         });
         let check =
             |me, event: &Event, expected| assert_eq!(asked(&world.state, me, event), expected, "{event:?}");
-        check(1, &games("node-1"), Some(Asked::Acknowledge));
-        check(2, &games("node-1"), None);
-        check(1, &evaluation, Some(Asked::Acknowledge));
-        check(3, &failed("node-3", segment, 4), Some(Asked::HoldBack(segment, 4)));
-        check(1, &failed("node-3", segment, 4), Some(Asked::Connect(3)));
-        check(1, &failed("node-3", Hash::of(b"unknown"), 1), None);
-        check(1, &failed("node-77", segment, 1), None);
-        let elsewhere = asked(&world.state, 3, &failed("node-2", segment, 1));
+        check(NodeId(1), &games("node-1"), Some(Asked::Acknowledge));
+        check(NodeId(2), &games("node-1"), None);
+        check(NodeId(1), &evaluation, Some(Asked::Acknowledge));
+        check(NodeId(3), &failed("node-3", segment, 4), Some(Asked::HoldBack(segment, 4)));
+        check(NodeId(1), &failed("node-3", segment, 4), Some(Asked::Connect(NodeId(3))));
+        check(NodeId(1), &failed("node-3", Hash::of(b"unknown"), 1), None);
+        check(NodeId(1), &failed("node-77", segment, 1), None);
+        let elsewhere = asked(&world.state, NodeId(3), &failed("node-2", segment, 1));
         assert_eq!(elsewhere, None, "not here either");
     }
 

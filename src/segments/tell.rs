@@ -61,6 +61,7 @@ mod tests {
         events::log::Subscriptions,
         store::{Segment, fixture},
     };
+    use cluster_state::NodeId;
     use p2p::Signer;
     use std::path::Path;
     use wire::Hash;
@@ -97,7 +98,8 @@ mod tests {
     fn a_kill_at_any_moment_neither_loses_nor_repeats_the_event() {
         let folder = tempfile::tempdir().unwrap();
         let games = vec![fixture::game("hex8_2p", 0)];
-        let segment = Segment::build("hex8_2p", Source::Selfplay, fixture::model(), 1, games).unwrap();
+        let segment =
+            Segment::build("hex8_2p", Source::Selfplay, fixture::model(), NodeId(1), games).unwrap();
         let first = PendingSegment::from(&segment);
         let second = PendingSegment { hash: Hash::of(b"second"), ..first.clone() };
         let other = PendingSegment { hash: Hash::of(b"other"), source: Source::Evaluation, ..first.clone() };

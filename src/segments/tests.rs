@@ -24,7 +24,7 @@ const GAMES: u64 = 3;
 
 fn segment() -> Segment {
     let games = (0..GAMES).map(|seed| fixture::game(KEY, seed)).collect();
-    Segment::build(KEY, Source::Selfplay, fixture::model(), 1, games).unwrap()
+    Segment::build(KEY, Source::Selfplay, fixture::model(), NodeId(1), games).unwrap()
 }
 
 fn told(segment: &PendingSegment) -> Event {
@@ -108,7 +108,7 @@ impl Process {
     async fn live(self, new: Option<Segment>) {
         let (state, me) = (self.cluster.lock().unwrap().state.clone(), 1);
         let (one, list) = (self.one.clone(), Arc::clone(&self.list));
-        blocking(move || reclaim(&state, me, &one, &list)).await.unwrap().unwrap();
+        blocking(move || reclaim(&state, NodeId(me), &one, &list)).await.unwrap().unwrap();
         if let Some(segment) = new {
             close::in_order(&self.one, &self.list, segment).await.unwrap();
             *self.closed.lock().unwrap() = true;
@@ -127,7 +127,7 @@ impl Process {
         let bytes = self.one.get(segment.hash).unwrap().unwrap();
         self.two.put(&bytes).unwrap();
         yield_now().await;
-        Ok(vec![1, 2])
+        Ok(vec![NodeId(1), NodeId(2)])
     }
 
     async fn register(&self, command: Command) -> Result<(), WorkError> {
@@ -196,22 +196,22 @@ fn a_list_that_was_lost_is_made_anew_from_the_content() {
     let lasting = Lasting::new();
     let process = lasting.start();
     let name = process.one.put(&segment().into_bytes()).unwrap();
-    let game = GameRecord { node: 2, ..fixture::game(KEY, 9) };
-    let foreign = Segment::build(KEY, Source::Selfplay, fixture::model(), 2, vec![game]);
+    let game = GameRecord { node: NodeId(2), ..fixture::game(KEY, 9) };
+    let foreign = Segment::build(KEY, Source::Selfplay, fixture::model(), NodeId(2), vec![game]);
     process.one.put(&foreign.unwrap().into_bytes()).unwrap();
     process.one.put(b"a model").unwrap();
     let listed = |process: &Process| -> Vec<_> {
         process.list.pending().unwrap().into_iter().map(|segment| segment.hash).collect()
     };
     let state = lasting.cluster.lock().unwrap().state.clone();
-    reclaim(&state, 1, &process.one, &process.list).unwrap();
+    reclaim(&state, NodeId(1), &process.one, &process.list).unwrap();
     assert_eq!(listed(&process), [name], "neither another node's segment nor a model");
     assert!(process.list.acknowledged(&name).unwrap());
     drop(process);
     assert!(lasting.live(usize::MAX, Some(segment())));
     let process = lasting.start();
     let state = lasting.cluster.lock().unwrap().state.clone();
-    reclaim(&state, 1, &process.one, &process.list).unwrap();
+    reclaim(&state, NodeId(1), &process.one, &process.list).unwrap();
     assert_eq!(listed(&process), [], "the cluster knows it");
 }
 

@@ -1,6 +1,7 @@
 //! Games for tests.
 
 use super::{Decision, GameKind, GameRecord, Player};
+use cluster_state::NodeId;
 use rules::{Config, Options, RULES_VERSION, State, Topology, playout::Choices, with_board};
 use wire::Hash;
 
@@ -41,7 +42,7 @@ fn play<T: Topology>(config: Config, seed: u64) -> GameRecord {
         moves,
         decisions,
         winner_seat: state.outcome().expect("played to its end").winner,
-        node: 1,
+        node: NodeId(1),
         created_ms: 1_000 + seed,
     }
 }

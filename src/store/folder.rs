@@ -13,6 +13,7 @@
 
 use super::files;
 use crate::clock::now_ms;
+use cluster_state::NodeId;
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -121,7 +122,7 @@ pub struct Runtime {
     /// The addresses through which other nodes may join.
     pub p2p: Vec<String>,
     /// The Raft id of the node, once it has one.
-    pub node: Option<u64>,
+    pub node: Option<NodeId>,
     /// The libp2p id of the node.
     pub peer_id: String,
 }

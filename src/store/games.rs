@@ -272,7 +272,7 @@ fn insert_header(tx: &Transaction<'_>, segment: &Segment) -> rusqlite::Result<bo
         segment.hash().0,
         header.source.as_str(),
         header.model.0,
-        header.node.cast_signed(),
+        header.node.0.cast_signed(),
         header.games,
         header.samples.cast_signed(),
         now_ms().cast_signed(),
@@ -307,7 +307,7 @@ fn insert_game(
         facts.reason.as_str(),
         // The games of a node whose clock runs ahead must not stay in the window for ever.
         record.created_ms.min(now_ms()).cast_signed(),
-        record.node.cast_signed(),
+        record.node.0.cast_signed(),
         segment.0,
         body,
     ];

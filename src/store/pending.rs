@@ -155,13 +155,15 @@ fn read(row: &Row<'_>) -> rusqlite::Result<PendingSegment> {
 mod tests {
     use super::*;
     use crate::store::{Segment, fixture};
+    use cluster_state::NodeId;
 
     #[test]
     fn a_segment_waits_until_it_is_acknowledged() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("segments.db");
         let games = vec![fixture::game("hex8_2p", 0)];
-        let segment = Segment::build("hex8_2p", Source::Selfplay, fixture::model(), 1, games).unwrap();
+        let segment =
+            Segment::build("hex8_2p", Source::Selfplay, fixture::model(), NodeId(1), games).unwrap();
         let first = PendingSegment::from(&segment);
         assert_eq!((first.hash, first.games, first.source), (segment.hash(), 1, Source::Selfplay));
         let second =

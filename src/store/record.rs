@@ -3,6 +3,7 @@
 //! Invariant: positions are never stored. A record holds the moves, and everything else about the game
 //! follows from them through the rules; [`GameRecord::validate`] checks that it does.
 
+use cluster_state::NodeId;
 use serde::{Deserialize, Serialize};
 use wire::{Hash, WireError};
 
@@ -40,7 +41,7 @@ pub struct GameRecord {
     /// The winning seat, from 0. After a swap another person sits there.
     pub winner_seat: u8,
     /// The node that played it.
-    pub node: u64,
+    pub node: NodeId,
     /// When the game ended, in milliseconds since the Unix epoch.
     pub created_ms: u64,
 }
@@ -244,7 +245,7 @@ mod tests {
             moves: vec![3, 4],
             decisions: vec![Decision { ply: 1, policy: vec![(5, 6)] }],
             winner_seat: 1,
-            node: 8,
+            node: NodeId(8),
             created_ms: 9,
         }
     }

@@ -12,6 +12,7 @@ use super::{
     record::{GameKind, GameRecord, Player, RECORD_BYTES_MAX, RecordError},
     validate::GameFacts,
 };
+use cluster_state::NodeId;
 use flate2::{Compression, bufread::ZlibDecoder, write::ZlibEncoder};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
@@ -78,7 +79,7 @@ pub struct SegmentHeader {
     /// A model that played in at least one of the games: the newest one, or the candidate.
     pub model: Hash,
     /// The node that played every game.
-    pub node: u64,
+    pub node: NodeId,
     /// The number of games.
     pub games: u32,
     /// The number of positions to learn from.
@@ -164,7 +165,7 @@ impl Segment {
         config_key: &str,
         source: Source,
         model: Hash,
-        node: u64,
+        node: NodeId,
         records: Vec<GameRecord>,
     ) -> Result<Self, SegmentError> {
         check_games(records.len())?;

@@ -134,6 +134,7 @@ fn check_policy(decision: &Decision, legal: usize) -> Result<(), RecordError> {
 mod tests {
     use super::*;
     use crate::store::{GameKind, Player, fixture};
+    use cluster_state::NodeId;
     use proptest::prelude::*;
 
     #[test]
@@ -258,7 +259,7 @@ mod tests {
                 moves,
                 decisions,
                 winner_seat,
-                node,
+                node: NodeId(node),
                 created_ms,
             }
         })

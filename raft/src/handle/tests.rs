@@ -6,9 +6,9 @@ use crate::{
     transport::TransportError,
     types::{Vote, kind},
 };
-use cluster_state::command::{SetLeader, SetOnline};
 use cluster_state::{
     Refusal,
+    command::{SetLeader, SetOnline},
     samples::{body, commands, frame},
 };
 use rand::{RngExt, SeedableRng};
@@ -27,7 +27,7 @@ impl Transport for Nobody {
 async fn founder() -> (RaftHandle, JoinSet<()>, CancellationToken, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let config = RaftConfig {
-        node_id: 1,
+        node_id: NodeId(1),
         peer_id: "peer-1".into(),
         log_path: dir.path().join("raft.db"),
         state_path: dir.path().join("node.db"),
@@ -43,7 +43,7 @@ async fn founder() -> (RaftHandle, JoinSet<()>, CancellationToken, tempfile::Tem
         version: String::new(),
         boot: 1,
     };
-    assert_eq!(handle.initialize(info, 1).await.unwrap(), 1);
+    assert_eq!(handle.initialize(info, 1).await.unwrap(), NodeId(1));
     (handle, tasks, shutdown, dir)
 }
 
@@ -53,7 +53,7 @@ async fn ask(handle: &RaftHandle, from: &str, request: &Request) -> Reply {
 
 async fn still_works(handle: &RaftHandle) {
     let term = handle.local().leader.as_ref().map_or(1, |leader| leader.term + 1);
-    let command = Command::SetLeader(SetLeader { node: 1, term, at_ms: 1 });
+    let command = Command::SetLeader(SetLeader { node: NodeId(1), term, at_ms: 1 });
     assert_eq!(handle.propose(command).await, Ok(Response::Done));
     assert_eq!(handle.metrics().borrow().failed, None);
 }
@@ -67,29 +67,32 @@ async fn hostile_requests_are_refused_and_harm_nothing() {
     };
     let far = log_id(1, u64::MAX);
     let old = log_id(u64::MAX, 3);
-    refused("peer-2", Request::Vote { to: 2, rpc: openraft::raft::VoteRequest::new(Vote::new(9, 2), None) })
-        .await;
-    for vote in [Vote::new(u64::MAX, 2), Vote::new_committed(9, 2), Vote::new(9, 1)] {
+    refused(
+        "peer-2",
+        Request::Vote { to: NodeId(2), rpc: openraft::raft::VoteRequest::new(Vote::new(9, NodeId(2)), None) },
+    )
+    .await;
+    for vote in [Vote::new(u64::MAX, NodeId(2)), Vote::new_committed(9, NodeId(2)), Vote::new(9, NodeId(1))] {
         let rpc = openraft::raft::VoteRequest::new(vote, None);
-        refused("peer-2", Request::Vote { to: 1, rpc: rpc.clone() }).await;
-        refused("peer-2", Request::PreVote { to: 1, rpc }).await;
+        refused("peer-2", Request::Vote { to: NodeId(1), rpc: rpc.clone() }).await;
+        refused("peer-2", Request::PreVote { to: NodeId(1), rpc }).await;
     }
-    let rpc = openraft::raft::VoteRequest::new(Vote::new(9, 2), Some(far));
-    refused("peer-2", Request::Vote { to: 1, rpc }).await;
-    let vote = Vote::new_committed(9, 2);
+    let rpc = openraft::raft::VoteRequest::new(Vote::new(9, NodeId(2)), Some(far));
+    refused("peer-2", Request::Vote { to: NodeId(1), rpc }).await;
+    let vote = Vote::new_committed(9, NodeId(2));
     let mut cases = vec![append(); 8];
     for case in &mut cases {
         case.vote = vote;
     }
-    cases[0].vote = Vote::new(9, 2);
-    cases[1].vote = Vote::new_committed(u64::MAX, 2);
+    cases[0].vote = Vote::new(9, NodeId(2));
+    cases[1].vote = Vote::new_committed(u64::MAX, NodeId(2));
     cases[2].prev_log_id = Some(far);
     cases[3].leader_commit = Some(old);
     cases[4].entries.swap(0, 1);
     cases[5].prev_log_id = None;
     cases[6].entries[2].log_id = log_id(10, 5);
     let huge = Command::SetOnline(SetOnline {
-        node: 1,
+        node: NodeId(1),
         online: true,
         reason: "x".repeat(700_000),
         observed_boot: 1,
@@ -97,25 +100,28 @@ async fn hostile_requests_are_refused_and_harm_nothing() {
     });
     cases[7].entries[1].payload = openraft::EntryPayload::Normal(huge.clone());
     for rpc in cases {
-        refused("peer-2", Request::Append { to: 1, rpc }).await;
+        refused("peer-2", Request::Append { to: NodeId(1), rpc }).await;
     }
     let mut pieces = vec![piece(); 5];
     for piece in &mut pieces {
         piece.vote = vote;
     }
-    pieces[0].vote = Vote::new(9, 2);
+    pieces[0].vote = Vote::new(9, NodeId(2));
     pieces[1].last_log_id = None;
     pieces[2].last_log_id = Some(log_id(10, 2));
     pieces[3].offset = 1;
     pieces[4].total = u64::MAX;
     for piece in pieces {
-        refused("peer-2", Request::Snapshot { to: 1, piece }).await;
+        refused("peer-2", Request::Snapshot { to: NodeId(1), piece }).await;
     }
     // Whole, but no snapshot.
-    refused("peer-2", Request::Snapshot { to: 1, piece: crate::rpc::SnapshotPiece { vote, ..piece() } })
-        .await;
+    refused(
+        "peer-2",
+        Request::Snapshot { to: NodeId(1), piece: crate::rpc::SnapshotPiece { vote, ..piece() } },
+    )
+    .await;
     // In this node's own name.
-    refused("peer-2", Request::Append { to: 1, rpc: append() }).await;
+    refused("peer-2", Request::Append { to: NodeId(1), rpc: append() }).await;
     // An entry that the log could not hold would end consensus.
     let reply = ask(&handle, "peer-2", &Request::Propose { command: huge, wait_ms: 1000 }).await;
     assert!(matches!(&reply, Reply::Proposed(Response::Refused(Refusal::Invalid(_)))), "{reply:?}");
@@ -167,7 +173,7 @@ async fn shutdown_ends_everything_and_answers_say_so() {
     assert!(matches!(reply, Reply::ReadFailed(ReadError::Stopped)), "{reply:?}");
     drop(handle);
     // Everything that was committed can be read from the files, which nobody holds open.
-    assert_eq!(crate::stored_node(&dir.path().join("raft.db")).unwrap(), Some((1, "peer-1".into())));
+    assert_eq!(crate::stored_node(&dir.path().join("raft.db")).unwrap(), Some((NodeId(1), "peer-1".into())));
     assert!(!dir.path().join("raft.db-wal").exists(), "the log is still open");
 }
 
@@ -188,12 +194,15 @@ async fn files_that_do_not_fit_stop_the_start() {
         started.map(|handle| (handle, tasks))
     };
     let senseless = Timing { election_min: Duration::from_millis(10), ..Timing::default() };
-    assert!(matches!(start(config(senseless, 1)).await.err(), Some(StartError::Timing(_))));
-    let (handle, mut tasks) = start(config(Timing::default(), 1)).await.unwrap();
+    assert!(matches!(start(config(senseless, NodeId(1))).await.err(), Some(StartError::Timing(_))));
+    let (handle, mut tasks) = start(config(Timing::default(), NodeId(1))).await.unwrap();
     handle.shutdown().await;
     tasks.abort_all();
     while tasks.join_next().await.is_some() {}
     // Another node's state.
-    let error = start(config(Timing::default(), 2)).await.err();
-    assert!(matches!(error, Some(StartError::Store(StoreError::OtherNode { node: 1, .. }))), "{error:?}");
+    let error = start(config(Timing::default(), NodeId(2))).await.err();
+    assert!(
+        matches!(error, Some(StartError::Store(StoreError::OtherNode { node: NodeId(1), .. }))),
+        "{error:?}"
+    );
 }

@@ -1,7 +1,9 @@
 use super::*;
 use crate::{hook::NoHook, machine::Machine};
-use cluster_state::Command;
-use cluster_state::command::{SetLeader, SetOnline};
+use cluster_state::{
+    Command,
+    command::{SetLeader, SetOnline},
+};
 use openraft::{
     EntryPayload, RaftTypeConfig, StorageError,
     testing::log::{StoreBuilder, Suite},
@@ -11,11 +13,11 @@ use std::{fs, process, time::Duration};
 use tempfile::TempDir;
 
 fn log_id(term: u64, index: u64) -> LogId {
-    openraft::testing::log_id::<TypeConfig>(term, 1, index)
+    openraft::testing::log_id::<TypeConfig>(term, NodeId(1), index)
 }
 
 fn entry(term: u64, index: u64) -> Entry {
-    let command = Command::SetLeader(SetLeader { node: 1, term, at_ms: index });
+    let command = Command::SetLeader(SetLeader { node: NodeId(1), term, at_ms: index });
     Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(command) }
 }
 
@@ -33,7 +35,7 @@ async fn indexes(log: &mut LogStore, range: impl RangeBounds<u64> + Clone + Debu
 
 /// Opens, does something, closes.
 async fn with<T>(path: &Path, work: impl AsyncFnOnce(&mut LogStore) -> T) -> T {
-    let (mut log, closed) = LogStore::open(path, 1, "peer").unwrap();
+    let (mut log, closed) = LogStore::open(path, NodeId(1), "peer").unwrap();
     let result = work(&mut log).await;
     drop(log);
     closed.await.unwrap();
@@ -45,8 +47,9 @@ struct Stores;
 impl StoreBuilder<TypeConfig, LogStore, Machine, TempDir> for Stores {
     async fn build(&self) -> Result<(TempDir, LogStore, Machine), StorageError<TypeConfig>> {
         let dir = tempfile::tempdir().unwrap();
-        let (log, _) = LogStore::open(&dir.path().join("raft.db"), 0, "peer").unwrap();
-        let machine = Machine::open(&dir.path().join("node.db"), 0, "peer", Box::new(NoHook)).unwrap();
+        let (log, _) = LogStore::open(&dir.path().join("raft.db"), NodeId(0), "peer").unwrap();
+        let machine =
+            Machine::open(&dir.path().join("node.db"), NodeId(0), "peer", Box::new(NoHook)).unwrap();
         Ok((dir, log, machine))
     }
 }
@@ -61,7 +64,7 @@ async fn passes_openrafts_own_suite() {
 async fn what_was_acknowledged_is_there_after_reopening() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("raft.db");
-    let vote = Vote::new_committed(3, 2);
+    let vote = Vote::new_committed(3, NodeId(2));
     with(&path, async |log| {
         append(log, (0..2000).map(|i| entry(1, i))).await;
         log.save_vote(&vote).await.unwrap();
@@ -75,7 +78,7 @@ async fn what_was_acknowledged_is_there_after_reopening() {
         assert_eq!(indexes(log, 5..5).await, [0; 0]);
     })
     .await;
-    assert_eq!(stored_node(&path).unwrap(), Some((1, "peer".into())));
+    assert_eq!(stored_node(&path).unwrap(), Some((NodeId(1), "peer".into())));
     with(&path, async |log| {
         let state = log.get_log_state().await.unwrap();
         assert_eq!(
@@ -105,7 +108,7 @@ async fn a_hole_is_refused_and_reads_are_bounded() {
         let big = |i| Entry {
             log_id: log_id(1, i),
             payload: EntryPayload::Normal(Command::SetOnline(SetOnline {
-                node: 1,
+                node: NodeId(1),
                 online: true,
                 reason: reason.clone(),
                 observed_boot: 1,
@@ -138,7 +141,7 @@ async fn what_cannot_be_trusted_is_a_typed_error() {
         fs::copy(&good, &path).unwrap();
         change(&path);
         let bytes = fs::read(&path).unwrap();
-        let error = LogStore::open(&path, 1, "peer").map(|_| ()).unwrap_err();
+        let error = LogStore::open(&path, NodeId(1), "peer").map(|_| ()).unwrap_err();
         (error, path, bytes)
     };
     let sql = |text: &'static str| {
@@ -193,10 +196,14 @@ async fn what_cannot_be_trusted_is_a_typed_error() {
     assert!(matches!(error, StoreError::Foreign { .. }), "{error:?}");
 
     for (node, peer) in [(2, "peer"), (1, "another")] {
-        let error = LogStore::open(&good, node, peer).map(|_| ()).unwrap_err();
-        assert!(matches!(&error, StoreError::OtherNode { node: 1, peer, .. } if peer == "peer"), "{error:?}");
+        let error = LogStore::open(&good, NodeId(node), peer).map(|_| ()).unwrap_err();
+        assert!(
+            matches!(&error, StoreError::OtherNode { node: NodeId(1), peer, .. } if peer == "peer"),
+            "{error:?}"
+        );
     }
-    let error = LogStore::open(&dir.path().join("no/such/folder"), 1, "peer").map(|_| ()).unwrap_err();
+    let error =
+        LogStore::open(&dir.path().join("no/such/folder"), NodeId(1), "peer").map(|_| ()).unwrap_err();
     assert!(matches!(error, StoreError::Sqlite { .. }), "{error:?}");
     // None of this harmed the original.
     with(&good, async |log| assert_eq!(indexes(log, ..).await.len(), 3000)).await;
@@ -216,14 +223,14 @@ fn an_unused_file_is_no_stranger() {
     drop(db);
     assert!(fs::metadata(&half).unwrap().len() > 0);
     assert_eq!(stored_node(&half).unwrap(), None);
-    assert!(LogStore::open(&half, 1, "peer").is_ok());
+    assert!(LogStore::open(&half, NodeId(1), "peer").is_ok());
 }
 
 #[tokio::test]
 async fn a_failed_write_is_an_error_for_ever() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("raft.db");
-    let (mut log, closed) = LogStore::open(&path, 1, "peer").unwrap();
+    let (mut log, closed) = LogStore::open(&path, NodeId(1), "peer").unwrap();
     append(&mut log, [entry(1, 0)]).await;
     Connection::open(&path).unwrap().execute_batch("ALTER TABLE log RENAME TO gone").unwrap();
     for index in 1..3 {
@@ -231,7 +238,7 @@ async fn a_failed_write_is_an_error_for_ever() {
         log.append([entry(1, index)], IOFlushed::signal(tx)).await.unwrap();
         assert!(rx.await.unwrap().is_err(), "entry {index} was not written");
     }
-    assert!(log.save_vote(&Vote::new(9, 1)).await.is_err());
+    assert!(log.save_vote(&Vote::new(9, NodeId(1))).await.is_err());
     assert_eq!(log.read_vote().await.unwrap(), None, "nor is it seen");
     drop(log);
     closed.await.unwrap();
@@ -274,14 +281,14 @@ async fn killed_child() {
         assert!(dir.path().join("raft.db").exists());
         return;
     };
-    let (mut log, _closed) = LogStore::open(Path::new(&path), 1, "peer").unwrap();
+    let (mut log, _closed) = LogStore::open(Path::new(&path), NodeId(1), "peer").unwrap();
     let mut term = log.read_vote().await.unwrap().map_or(1, |vote| vote.leader_id.term + 1);
     let mut next = log.get_log_state().await.unwrap().last_log_id.map_or(0, |id| id.index + 1);
     let mut out =
         std::fs::OpenOptions::new().append(true).open(Path::new(&path).with_extension("said")).unwrap();
     let mut say = |line: String| out.write_all(line.as_bytes()).unwrap();
     loop {
-        log.save_vote(&Vote::new(term, 1)).await.unwrap();
+        log.save_vote(&Vote::new(term, NodeId(1))).await.unwrap();
         say(format!("v {term}\n"));
         // Several appends are under way at once, as openraft has them.
         let mut waiting = Vec::new();

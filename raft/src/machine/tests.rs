@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use std::fs;
 
 fn open(path: &Path) -> Machine {
-    Machine::open(path, 1, "peer", Box::new(NoHook)).unwrap()
+    Machine::open(path, NodeId(1), "peer", Box::new(NoHook)).unwrap()
 }
 
 fn entry(index: u64, command: Command) -> Entry {
@@ -103,7 +103,7 @@ impl ApplyHook for Failing {
 async fn a_batch_and_what_the_hook_writes_commit_together_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("node.db");
-    let mut machine = Machine::open(&path, 1, "peer", Box::new(Failing(4))).unwrap();
+    let mut machine = Machine::open(&path, NodeId(1), "peer", Box::new(Failing(4))).unwrap();
     apply(&mut machine, vec![entry(1, register(1, 1)), entry(2, register(2, 1))]).await.unwrap();
     let before = state(&machine);
     let failed = apply(&mut machine, vec![entry(3, register(3, 1)), entry(4, register(4, 1))]).await;
@@ -156,7 +156,7 @@ async fn what_cannot_be_trusted_is_a_typed_error() {
         let path = dir.path().join(name);
         fs::copy(&good, &path).unwrap();
         change(&path);
-        Machine::open(&path, 1, "peer", Box::new(NoHook)).map(|_| ()).unwrap_err()
+        Machine::open(&path, NodeId(1), "peer", Box::new(NoHook)).map(|_| ()).unwrap_err()
     };
     let sql =
         |text: &'static str| move |path: &Path| Connection::open(path).unwrap().execute_batch(text).unwrap();
@@ -179,8 +179,8 @@ async fn what_cannot_be_trusted_is_a_typed_error() {
     let error = case("newer", &sql("UPDATE raft_applied SET format = 2"));
     assert!(matches!(error, StoreError::Newer { found: 2, supported: 1, .. }), "{error:?}");
     for (node, peer) in [(2, "peer"), (1, "another")] {
-        let error = Machine::open(&good, node, peer, Box::new(NoHook)).map(|_| ()).unwrap_err();
-        assert!(matches!(error, StoreError::OtherNode { node: 1, .. }), "{error:?}");
+        let error = Machine::open(&good, NodeId(node), peer, Box::new(NoHook)).map(|_| ()).unwrap_err();
+        assert!(matches!(error, StoreError::OtherNode { node: NodeId(1), .. }), "{error:?}");
     }
     assert_eq!(state(&open(&good)).applied, commands().len() as u64);
 }
@@ -205,8 +205,10 @@ async fn an_older_snapshot_does_not_replace_a_newer() {
 
 #[test]
 fn a_state_at_its_bounds_fits_a_snapshot() {
-    use cluster_state::state_machine::{MODELS_MAX, NODES_MAX, SEGMENTS_MAX};
-    use cluster_state::{CONFIG_KEY_BYTES_MAX, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX, TEXT_BYTES_MAX};
+    use cluster_state::{
+        CONFIG_KEY_BYTES_MAX, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX, TEXT_BYTES_MAX,
+        state_machine::{MODELS_MAX, NODES_MAX, SEGMENTS_MAX},
+    };
     let text = "x".repeat(TEXT_BYTES_MAX);
     let mut state = ClusterState::default();
     let segment = Segment {
@@ -215,7 +217,7 @@ fn a_state_at_its_bounds_fits_a_snapshot() {
         samples: 1,
         source: text.clone(),
         model: hash(1),
-        holders: (0..HOLDERS_MAX as u64).collect(),
+        holders: (0..HOLDERS_MAX as u64).map(NodeId).collect(),
         at_ms: 1,
         log_index: 1,
     };
@@ -226,8 +228,8 @@ fn a_state_at_its_bounds_fits_a_snapshot() {
         info: samples::model(hash(1), hash(2)),
         config_key: "x".repeat(CONFIG_KEY_BYTES_MAX),
         status: ModelStatus::Rejected { reason: text },
-        holders: (0..NODES_MAX as u64).collect(),
-        trained_by: Some(1),
+        holders: (0..NODES_MAX as u64).map(NodeId).collect(),
+        trained_by: Some(NodeId(1)),
         epoch: 1,
         report: Some(samples::report()),
         evidence: Some(evidence),
@@ -244,10 +246,12 @@ fn a_state_at_its_bounds_fits_a_snapshot() {
     let total = SEGMENTS_MAX * segment + MODELS_MAX * (model + 1000) + (16 << 20);
     assert!(total < SNAPSHOT_BYTES_MAX, "{segment} {model} {total}");
     // And the membership of the largest cluster fits an entry and a row.
-    let members =
-        (1..=NODES_MAX as u64).map(|id| (id, crate::types::Member { peer_id: "x".repeat(TEXT_BYTES_MAX) }));
+    let members = (1..=NODES_MAX as u64)
+        .map(|id| (NodeId(id), crate::types::Member { peer_id: "x".repeat(TEXT_BYTES_MAX) }));
     let members: std::collections::BTreeMap<_, _> = members.collect();
-    let membership = openraft::Membership::new(vec![[1, 2, 3].into(), [1, 2, 4].into()], members).unwrap();
+    let membership =
+        openraft::Membership::new(vec![[1, 2, 3].map(NodeId).into(), [1, 2, 4].map(NodeId).into()], members)
+            .unwrap();
     let entry = Entry { log_id: log_id(1, 1), payload: EntryPayload::Membership(membership.clone()) };
     assert!(wire::encode(kind::ENTRY, &entry, crate::types::ENTRY_BYTES_MAX).is_ok());
     let applied = Applied { last_log_id: Some(log_id(1, 1)), membership: Membership::new(None, membership) };

@@ -35,14 +35,14 @@ fn golden_bytes() {
         AppendEntriesResponse::Success,
         AppendEntriesResponse::PartialSuccess(Some(samples::log_id(1, 2))),
         AppendEntriesResponse::Conflict,
-        AppendEntriesResponse::HigherVote(Vote::new(3, 2)),
+        AppendEntriesResponse::HigherVote(Vote::new(3, NodeId(2))),
     ];
     let wrong = [
         check_golden("entry", kind::ENTRY, &samples::entries()),
         check_golden("request", kind::REQUEST, &samples::requests()),
         check_golden("reply", kind::REPLY, &samples::replies()),
         check_golden("append-answer", kind::REPLY, &answers),
-        check_golden("vote", kind::VOTE, &[Vote::new(3, 2), Vote::new_committed(4, 5)]),
+        check_golden("vote", kind::VOTE, &[Vote::new(3, NodeId(2)), Vote::new_committed(4, NodeId(5))]),
     ]
     .concat();
     assert!(wrong.is_empty(), "bytes changed, or are new:\n{wrong}");

@@ -1,6 +1,6 @@
 //! Exclusive work: who may train or evaluate a configuration.
 
-use crate::node::NodeId;
+use crate::id::NodeId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use wire::Hash;

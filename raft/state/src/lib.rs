@@ -5,6 +5,7 @@
 
 pub mod command;
 mod config;
+mod id;
 mod lease;
 mod model;
 mod node;
@@ -23,9 +24,10 @@ pub use command::{
     ADDRESSES_MAX, CONFIG_KEY_BYTES_MAX, Command, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX, TEXT_BYTES_MAX,
 };
 pub use config::{ConfigState, ELO_INITIAL, Fallback, Promotion};
+pub use id::NodeId;
 pub use lease::{Lease, LeaseKind, LeaseSlot};
 pub use model::{Evidence, Model, ModelInfo, ModelStatus, Sprt, TrainingReport};
-pub use node::{Leader, Node, NodeId};
+pub use node::{Leader, Node};
 pub use response::{Distributed, Refusal, Response};
 pub use segment::Segment;
 pub use shards::Shards;

@@ -1,6 +1,6 @@
 //! Models: what training made of the games, and what evaluation found.
 
-use crate::node::NodeId;
+use crate::id::NodeId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use wire::Hash;

@@ -1,9 +1,7 @@
 //! Members of the cluster, and the leader among them.
 
+use crate::id::NodeId;
 use serde::{Deserialize, Serialize};
-
-/// A member of the cluster. Counted from 1 (the bootstrap node), never reused.
-pub type NodeId = u64;
 
 /// A registered member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,8 +2,8 @@
 
 use crate::{
     config::Promotion,
+    id::NodeId,
     lease::{Lease, LeaseKind},
-    node::NodeId,
 };
 use serde::{Deserialize, Serialize};
 use wire::Hash;

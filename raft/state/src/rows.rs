@@ -5,8 +5,9 @@
 
 use crate::{
     config::{ConfigState, Promotion},
+    id::NodeId,
     model::Model,
-    node::{Leader, Node, NodeId},
+    node::{Leader, Node},
     segment::Segment,
     state::ClusterState,
 };
@@ -97,7 +98,7 @@ pub fn changes(before: &ClusterState, after: &ClusterState) -> Result<Vec<Row>, 
     if !Arc::ptr_eq(&before.nodes, &after.nodes) {
         for (id, node) in after.nodes.iter() {
             if before.nodes.get(id).is_none_or(|old| !Arc::ptr_eq(old, node)) {
-                rows.push(row(kind::NODE, id.to_be_bytes().to_vec(), node.as_ref())?);
+                rows.push(row(kind::NODE, id.0.to_be_bytes().to_vec(), node.as_ref())?);
             }
         }
     }

@@ -6,6 +6,7 @@ use crate::command::{
     ReportRegression, Rollback, SetBackpressure, SetCurriculum, SetDraining, SetFeedback, SetLeader,
     SetLearningRate, SetOnline, SetTarget, ThresholdReached,
 };
+use crate::id::NodeId;
 use crate::{
     command::Command,
     config::Promotion,
@@ -79,13 +80,13 @@ pub fn commands() -> Vec<Command> {
     vec![
         register(1, 2),
         Command::SetOnline(SetOnline {
-            node: 1,
+            node: NodeId(1),
             online: true,
             reason: "r".into(),
             observed_boot: 2,
             at_ms: 3,
         }),
-        Command::SetLeader(SetLeader { node: 1, term: 2, at_ms: 3 }),
+        Command::SetLeader(SetLeader { node: NodeId(1), term: 2, at_ms: 3 }),
         Command::InitConfig(InitConfig {
             config_key: config_key(),
             champion: hash(1),
@@ -101,20 +102,26 @@ pub fn commands() -> Vec<Command> {
             samples: 3,
             source: "selfplay".into(),
             model: hash(4),
-            holders: vec![5, 6],
+            holders: vec![NodeId(5), NodeId(6)],
             at_ms: 7,
         }),
-        Command::AddSegmentHolder(AddSegmentHolder { hash: hash(1), node: 2, at_ms: 3 }),
+        Command::AddSegmentHolder(AddSegmentHolder { hash: hash(1), node: NodeId(2), at_ms: 3 }),
         Command::ThresholdReached(ThresholdReached { config_key: config_key(), crossing: 1, at_ms: 2 }),
         Command::GrantLease(GrantLease {
             kind,
             config_key: config_key(),
-            node: 1,
+            node: NodeId(1),
             subject: Some(hash(2)),
             ttl_ms: 3,
             at_ms: 4,
         }),
-        Command::RenewLease(RenewLease { kind, config_key: config_key(), epoch: 1, node: 2, at_ms: 3 }),
+        Command::RenewLease(RenewLease {
+            kind,
+            config_key: config_key(),
+            epoch: 1,
+            node: NodeId(2),
+            at_ms: 3,
+        }),
         Command::ExpireLease(ExpireLease {
             kind,
             config_key: config_key(),
@@ -127,14 +134,14 @@ pub fn commands() -> Vec<Command> {
             kind,
             config_key: config_key(),
             epoch: 1,
-            node: 2,
+            node: NodeId(2),
             error: "e".into(),
             at_ms: 3,
         }),
         Command::CompleteTraining(CompleteTraining {
             config_key: config_key(),
             epoch: 1,
-            node: 2,
+            node: NodeId(2),
             model: model(hash(3), hash(4)),
             report: report(),
             at_ms: 5,
@@ -142,7 +149,7 @@ pub fn commands() -> Vec<Command> {
         Command::CompleteEvaluation(CompleteEvaluation {
             config_key: config_key(),
             epoch: 1,
-            node: 2,
+            node: NodeId(2),
             evidence: evidence(hash(3), hash(4)),
             at_ms: 5,
         }),
@@ -159,7 +166,7 @@ pub fn commands() -> Vec<Command> {
             reason: "r".into(),
             at_ms: 2,
         }),
-        Command::ModelHeld(ModelHeld { model: hash(1), node: 2, at_ms: 3 }),
+        Command::ModelHeld(ModelHeld { model: hash(1), node: NodeId(2), at_ms: 3 }),
         Command::SetTarget(SetTarget { config_key: config_key(), target: target(), at_ms: 1 }),
         Command::ReportRegression(ReportRegression {
             config_key: config_key(),
@@ -213,7 +220,7 @@ pub fn commands() -> Vec<Command> {
             reason: "r".into(),
             at_ms: 2,
         }),
-        Command::SetDraining(SetDraining { node: 1, draining: true, reason: "r".into(), at_ms: 2 }),
+        Command::SetDraining(SetDraining { node: NodeId(1), draining: true, reason: "r".into(), at_ms: 2 }),
         Command::Appoint(Appoint {
             config_key: config_key(),
             model: hash(1),
@@ -241,7 +248,7 @@ pub fn responses() -> Vec<Response> {
         Response::RolledBack { promotion, versions: (2, 1), distributed: true },
         Response::Noted,
         Response::Refused(Refusal::NothingBefore),
-        Response::Refused(Refusal::Draining(1)),
+        Response::Refused(Refusal::Draining(NodeId(1))),
     ]
 }
 

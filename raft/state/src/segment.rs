@@ -1,6 +1,6 @@
 //! Segments: games that are on enough disks.
 
-use crate::node::NodeId;
+use crate::id::NodeId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use wire::Hash;

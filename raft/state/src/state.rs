@@ -5,8 +5,9 @@
 
 use crate::{
     config::ConfigState,
+    id::NodeId,
     model::Model,
-    node::{Leader, Node, NodeId},
+    node::{Leader, Node},
     segment::Segment,
     shards::Shards,
 };

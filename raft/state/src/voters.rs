@@ -4,7 +4,7 @@
 //! voters after it are healthy enough to commit it. The decision is pure; the leader asks for it every second and
 //! carries out one change at a time.
 
-use crate::node::NodeId;
+use crate::id::NodeId;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -92,15 +92,16 @@ mod tests {
         Health { up: Duration::ZERO, down: S * seconds, lag: None }
     }
 
-    fn check(configs: &[&[NodeId]], others: &[(NodeId, Health)], expected: Option<&[NodeId]>) {
+    fn check(configs: &[&[u64]], others: &[(u64, Health)], expected: Option<&[u64]>) {
+        let set = |ids: &&[u64]| ids.iter().copied().map(NodeId).collect();
         let view = View {
-            me: 1,
-            configs: configs.iter().map(|c| c.iter().copied().collect()).collect(),
-            others: others.iter().copied().collect(),
+            me: NodeId(1),
+            configs: configs.iter().map(set).collect(),
+            others: others.iter().map(|&(id, health)| (NodeId(id), health)).collect(),
             stable: S * 2,
             dead: S * 30,
         };
-        assert_eq!(decide(&view), expected.map(|ids| ids.iter().copied().collect()), "{view:?}");
+        assert_eq!(decide(&view), expected.as_ref().map(set), "{view:?}");
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! A cluster of real nodes with real files, over links in memory that drop, delay and cut.
 #![allow(clippy::unwrap_used, reason = "part of tests, but no test itself")]
 
-use cluster_state::command::SetLeader;
-use cluster_state::{Command, NodeId, Response};
+use cluster_state::{Command, NodeId, Response, command::SetLeader};
 use raft::{NoHook, NodeInfo, RaftConfig, RaftHandle, Timing, Transport, TransportError};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -177,10 +176,10 @@ impl Cluster {
         let dir = Arc::new(tempfile::tempdir().unwrap());
         let mut cluster =
             Self { links, timing, seed, dir, running: BTreeMap::new(), ids: BTreeMap::new(), boots: 0 };
-        cluster.ids.insert(1, 1);
+        cluster.ids.insert(1, NodeId(1));
         cluster.start(1).await;
         let info = cluster.info(1);
-        assert_eq!(cluster.node(1).initialize(info, 1).await.unwrap(), 1);
+        assert_eq!(cluster.node(1).initialize(info, 1).await.unwrap(), NodeId(1));
         for n in 2..=size {
             cluster.join(n, &[n - 1]).await;
         }
@@ -321,5 +320,5 @@ impl Cluster {
 
 /// A command that leaves a trace: the term of the leader that announced itself last, and one more election.
 pub(crate) fn mark(n: u64) -> Command {
-    Command::SetLeader(SetLeader { node: 1, term: n, at_ms: n })
+    Command::SetLeader(SetLeader { node: NodeId(1), term: n, at_ms: n })
 }

@@ -16,6 +16,7 @@ use crate::{
     store::GameKind,
 };
 use anyhow::{Context as _, bail};
+use cluster_state::NodeId;
 use screen::Screen;
 use std::{
     cell::RefCell,
@@ -357,7 +358,7 @@ impl Demo {
                         simulations: Config::default().evaluation.simulations,
                         seed: args.seed ^ u64::from(thread) << 32,
                         kind: GameKind::Baseline,
-                        node: 0,
+                        node: NodeId(0),
                     };
                     scope.spawn(move || self.games(model, Arena::new(config, settings), config))
                 })

@@ -7,6 +7,7 @@ use crate::{
     learner::{selfplay::Selfplay, waves},
 };
 use anyhow::Context as _;
+use cluster_state::NodeId;
 use gauge::{
     Peaks,
     check::{self, CheckScope, LiveReport, SelfplayFigures},
@@ -99,7 +100,7 @@ fn on_host(
 impl Play<'_> {
     fn run(self, seed: u64) -> anyhow::Result<Counted> {
         let simulations = SelfplayConfig::default().simulations;
-        let mut games = Selfplay::new(self.config, self.parallel, seed, 0);
+        let mut games = Selfplay::new(self.config, self.parallel, seed, NodeId(0));
         let prepared = self.card.evaluator(self.network).map(|evaluator| {
             let report = evaluator.report();
             games.set_model(Hash::of(b"gpu-check"), Box::new(evaluator), simulations);

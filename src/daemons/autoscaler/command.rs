@@ -80,6 +80,7 @@ impl Order {
 mod tests {
     use super::*;
     use crate::daemons::fixture::World;
+    use cluster_state::NodeId;
     use std::time::Instant;
 
     fn order(advice: Advice) -> Order {
@@ -98,7 +99,10 @@ mod tests {
             "echo $RINGRIFT_ACTION $RINGRIFT_COUNT $RINGRIFT_NODE $RINGRIFT_HOST; \
                              echo \"$RINGRIFT_REASON\" >&2",
         ]);
-        assert_eq!(order(Advice::Down(2)).carry_out(&print).await.unwrap(), "down 1 node-2 host-2\nmanywait");
+        assert_eq!(
+            order(Advice::Down(NodeId(2))).carry_out(&print).await.unwrap(),
+            "down 1 node-2 host-2\nmanywait"
+        );
         assert_eq!(order(Advice::Up(3)).carry_out(&print).await.unwrap(), "up 3\nmanywait");
     }
 

@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn the_newest_word_counts_and_ends() {
         let lasts = LASTS.as_millis() as u64;
-        let host = [Claim::Host(2)];
+        let host = [Claim::Host(NodeId(2))];
         check(&[(offline("node-2"), true, 10)], 11, &host);
         check(&[(offline("node-2"), true, 10)], 10 + lasts, &[]);
         check(&[(offline("node-2"), false, 10)], 11, &[]); // the leader's word: this node sees for itself
@@ -318,7 +318,7 @@ mod tests {
         let world = World::with_nodes(3);
         let words =
             [offline("node-2"), cluster(true), offline("node-3"), offline("node-9"), online("node-2")];
-        let expected = [Claim::Cluster("an operator says so: drill".into()), Claim::Host(3)];
+        let expected = [Claim::Cluster("an operator says so: drill".into()), Claim::Host(NodeId(3))];
         let start = |_: &Path| {
             let state = Arc::new(world.state.clone());
             let handle = move |logged: Arc<Logged>| {

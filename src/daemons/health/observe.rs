@@ -102,7 +102,7 @@ mod tests {
     use crate::daemons::fixture::World;
 
     /// Seconds, members connected to (as well as node 1), claimed offline, the cluster then.
-    type Step<'a> = (f64, &'a [NodeId], &'a [NodeId], Standing);
+    type Step<'a> = (f64, &'a [u64], &'a [u64], Standing);
 
     fn check(world: &World, steps: &[Step<'_>]) {
         let (start, mut observer) = (Instant::now(), Observer::default());
@@ -110,9 +110,9 @@ mod tests {
             let connected = |peer: &str| connected.iter().any(|id| peer == format!("peer-{id}"));
             let sight = Sight {
                 state: &world.state,
-                me: 1,
+                me: NodeId(1),
                 connected: &connected,
-                claimed: &claimed.iter().copied().collect(),
+                claimed: &claimed.iter().copied().map(NodeId).collect(),
                 now: start + Duration::from_secs_f64(*seconds),
             };
             assert_eq!(observer.look(&sight).1, *expected, "step {step}");
@@ -170,12 +170,12 @@ mod tests {
         let mut at = |seconds: u64, connected: bool| {
             let sight = Sight {
                 state: &world.state,
-                me: 1,
+                me: NodeId(1),
                 connected: &|_| connected,
                 claimed: &BTreeSet::new(),
                 now: start + Duration::from_secs(seconds),
             };
-            observer.look(&sight).0[&2]
+            observer.look(&sight).0[&NodeId(2)]
         };
         assert_eq!(at(0, false), Host::Unknown);
         assert_eq!(at(1, true), Host::Online);

@@ -49,31 +49,31 @@ mod tests {
     #[test]
     fn what_is_left() {
         let mut world = World::with_nodes(3);
-        check(&world, 3, 3, (0, 0, 0));
+        check(&world, NodeId(3), 3, (0, 0, 0));
         world.play_on(9, vec![1, 3]);
         world.play_on(9, vec![1, 2]);
-        check(&world, 3, 3, (0, 1, 0));
-        check(&world, 3, 1, (0, 0, 0));
-        check(&world, 1, 3, (0, 2, 0));
+        check(&world, NodeId(3), 3, (0, 1, 0));
+        check(&world, NodeId(3), 1, (0, 0, 0));
+        check(&world, NodeId(1), 3, (0, 2, 0));
         world.play(500);
         world.cross();
         world.grant(LeaseKind::Training, 3, None);
-        check(&world, 3, 1, (1, 0, 0));
+        check(&world, NodeId(3), 1, (1, 0, 0));
         let mut alone = World::with_nodes(2);
         alone.play(9);
-        check(&alone, 2, 3, (0, 0, 0));
+        check(&alone, NodeId(2), 3, (0, 0, 0));
         alone.drain(1, true);
-        check(&alone, 2, 3, (0, 1, 1));
+        check(&alone, NodeId(2), 3, (0, 1, 1));
     }
 
     #[test]
     fn a_model_that_only_it_has_is_handed_on_first() {
         let mut world = World::with_nodes(3);
         world.train("a", 3);
-        check(&world, 3, 1, (0, 0, 1));
+        check(&world, NodeId(3), 1, (0, 0, 1));
         world.held("a", 1);
-        check(&world, 3, 1, (0, 0, 1));
+        check(&world, NodeId(3), 1, (0, 0, 1));
         world.held("a", 2);
-        check(&world, 3, 1, (0, 0, 0));
+        check(&world, NodeId(3), 1, (0, 0, 0));
     }
 }

@@ -84,7 +84,7 @@ impl Life {
             samples: 6000,
             source: source.into(),
             model: hash("untrained"),
-            holders: vec![2, 1],
+            holders: vec![NodeId(2), NodeId(1)],
             at_ms: 3_000,
         });
         self.check(command, expected);
@@ -94,7 +94,7 @@ impl Life {
         let command = Command::GrantLease(GrantLease {
             kind,
             config_key: KEY.into(),
-            node: 2,
+            node: NodeId(2),
             subject,
             ttl_ms: 10,
             at_ms,
@@ -113,7 +113,7 @@ impl Life {
         let command = Command::CompleteTraining(CompleteTraining {
             config_key: KEY.into(),
             epoch,
-            node: 2,
+            node: NodeId(2),
             model: ModelInfo { hash: hash(candidate), size: 1, parent, step: crossing, generation: crossing },
             report: TrainingReport {
                 epochs_trained: 1,
@@ -147,7 +147,7 @@ impl Life {
         let command = Command::CompleteEvaluation(CompleteEvaluation {
             config_key: KEY.into(),
             epoch,
-            node: 2,
+            node: NodeId(2),
             evidence,
             at_ms: 8_000,
         });
@@ -173,7 +173,7 @@ impl Life {
 fn started() -> Life {
     let mut life = Life::default();
     (1..=3).for_each(|id| life.register(id));
-    life.check(Command::SetLeader(SetLeader { node: 1, term: 1, at_ms: 2_000 }), &["LEADER_ELECTED"]);
+    life.check(Command::SetLeader(SetLeader { node: NodeId(1), term: 1, at_ms: 2_000 }), &["LEADER_ELECTED"]);
     let target = SelfplayTarget::default();
     let champion = hash("untrained");
     let command = Command::InitConfig(InitConfig {
@@ -192,7 +192,10 @@ fn started() -> Life {
 fn every_command_causes_its_events_once() {
     let mut life = started();
     life.segment("matches", "evaluation", &[]);
-    life.check(Command::AddSegmentHolder(AddSegmentHolder { hash: hash("matches"), node: 3, at_ms: 1 }), &[]);
+    life.check(
+        Command::AddSegmentHolder(AddSegmentHolder { hash: hash("matches"), node: NodeId(3), at_ms: 1 }),
+        &[],
+    );
     let target = SelfplayTarget { simulations: 32, ..SelfplayTarget::default() };
     life.check(Command::SetTarget(SetTarget { config_key: KEY.into(), target, at_ms: 1 }), &[]);
 
@@ -205,12 +208,24 @@ fn every_command_causes_its_events_once() {
     let epoch = life.grant(kind, None, 5_000, "TRAINING_STARTED");
     let config_key = || KEY.to_owned();
     life.check(
-        Command::RenewLease(RenewLease { kind, config_key: config_key(), epoch, node: 2, at_ms: 5_100 }),
+        Command::RenewLease(RenewLease {
+            kind,
+            config_key: config_key(),
+            epoch,
+            node: NodeId(2),
+            at_ms: 5_100,
+        }),
         &[],
     );
     let error = "full disk".to_owned();
-    let command =
-        Command::FailLease(FailLease { kind, config_key: config_key(), epoch, node: 2, error, at_ms: 1 });
+    let command = Command::FailLease(FailLease {
+        kind,
+        config_key: config_key(),
+        epoch,
+        node: NodeId(2),
+        error,
+        at_ms: 1,
+    });
     life.check(command, &["TRAINING_FAILED", "WORK_FAILED"]);
     let epoch = life.grant(kind, None, 5_200, "TRAINING_STARTED");
     let reason = "silent".to_owned();
@@ -228,25 +243,31 @@ fn every_command_causes_its_events_once() {
     // Every online node holds the first champion when it is promoted.
     life.train(2, "a");
     life.evaluate("a");
-    life.held("a", 1, &[]);
-    life.held("a", 3, &[]);
+    life.held("a", NodeId(1), &[]);
+    life.held("a", NodeId(3), &[]);
     life.promote("a", &["MODEL_PROMOTED", "MODEL_DISTRIBUTION_COMPLETE"]);
     // A fourth node lacks the second one, and fetches it.
     life.register(4);
     life.train(3, "b");
     life.evaluate("b");
-    life.held("b", 1, &[]);
-    life.held("b", 3, &[]);
+    life.held("b", NodeId(1), &[]);
+    life.held("b", NodeId(3), &[]);
     life.promote("b", &["MODEL_PROMOTED", "MODEL_DISTRIBUTION_STARTED"]);
-    life.held("b", 4, &["MODEL_DISTRIBUTION_COMPLETE"]);
+    life.held("b", NodeId(4), &["MODEL_DISTRIBUTION_COMPLETE"]);
     // It lacks the third one too, and goes away.
     life.train(4, "c");
     life.evaluate("c");
-    life.held("c", 1, &[]);
-    life.held("c", 3, &[]);
+    life.held("c", NodeId(1), &[]);
+    life.held("c", NodeId(3), &[]);
     life.promote("c", &["MODEL_PROMOTED", "MODEL_DISTRIBUTION_STARTED"]);
     let online = |online, observed_boot, at_ms| {
-        Command::SetOnline(SetOnline { node: 4, online, reason: "no heartbeat".into(), observed_boot, at_ms })
+        Command::SetOnline(SetOnline {
+            node: NodeId(4),
+            online,
+            reason: "no heartbeat".into(),
+            observed_boot,
+            at_ms,
+        })
     };
     life.check(online(false, 4, 9_100), &["HOST_OFFLINE", "MODEL_DISTRIBUTION_COMPLETE"]);
     life.check(online(true, 4, 9_200), &["HOST_ONLINE"]);
@@ -331,7 +352,7 @@ fn steered(life: &mut Life) {
     life.check(weight(true), &["CURRICULUM_EMERGENCY_UPDATE"]);
     life.check(weight(false), &[]);
     life.check(
-        Command::SetDraining(SetDraining { node: 4, draining: true, reason: reason(), at_ms: 1 }),
+        Command::SetDraining(SetDraining { node: NodeId(4), draining: true, reason: reason(), at_ms: 1 }),
         &[],
     );
 }
@@ -408,7 +429,7 @@ fn regressed(life: &mut Life) {
     let command = Command::CompleteEvaluation(CompleteEvaluation {
         config_key: key(),
         epoch: watch,
-        node: 2,
+        node: NodeId(2),
         evidence,
         at_ms: 1,
     });
@@ -430,11 +451,11 @@ fn regressed(life: &mut Life) {
 fn a_refused_command_causes_nothing() {
     let mut life = started();
     let commands = [
-        Command::SetLeader(SetLeader { node: 9, term: 2, at_ms: 1 }),
+        Command::SetLeader(SetLeader { node: NodeId(9), term: 2, at_ms: 1 }),
         Command::ThresholdReached(ThresholdReached { config_key: KEY.into(), crossing: 1, at_ms: 1 }),
-        Command::ModelHeld(ModelHeld { model: hash("unknown"), node: 1, at_ms: 1 }),
+        Command::ModelHeld(ModelHeld { model: hash("unknown"), node: NodeId(1), at_ms: 1 }),
         Command::SetOnline(SetOnline {
-            node: 9,
+            node: NodeId(9),
             online: false,
             reason: String::new(),
             observed_boot: 1,
@@ -447,7 +468,7 @@ fn a_refused_command_causes_nothing() {
         assert_eq!(events, [], "{command:?}");
     }
     let (response, _) =
-        life.events(&Command::ModelHeld(ModelHeld { model: hash("unknown"), node: 1, at_ms: 1 }));
+        life.events(&Command::ModelHeld(ModelHeld { model: hash("unknown"), node: NodeId(1), at_ms: 1 }));
     assert_eq!(response, Response::Refused(Refusal::UnknownModel(hash("unknown"))));
 }
 
@@ -461,7 +482,7 @@ fn payloads_say_what_the_state_says() {
         samples: 6000,
         source: "selfplay".into(),
         model: hash("untrained"),
-        holders: vec![2, 1],
+        holders: vec![NodeId(2), NodeId(1)],
         at_ms: 3_500,
     });
     let (_, events) = life.events(&command);
@@ -505,7 +526,7 @@ fn payloads_say_what_the_state_says() {
     let command = Command::GrantLease(GrantLease {
         kind,
         config_key: KEY.into(),
-        node: 3,
+        node: NodeId(3),
         subject,
         ttl_ms: 1,
         at_ms: 7_000,
@@ -540,7 +561,11 @@ fn in_the_largest_cluster_every_event_fits_its_envelope() {
         assert!(matches!(life.events(&command).0, Response::Node { .. }));
     }
     for node in 1..=nodes {
-        life.events(&Command::ModelHeld(ModelHeld { model: hash("untrained"), node, at_ms: 1 }));
+        life.events(&Command::ModelHeld(ModelHeld {
+            model: hash("untrained"),
+            node: NodeId(node),
+            at_ms: 1,
+        }));
     }
     let fits = |event: &Event| {
         let id = EventId::raft(1, 0);
@@ -557,7 +582,13 @@ fn in_the_largest_cluster_every_event_fits_its_envelope() {
     for node in 1..=nodes / 2 {
         let reason = "no heartbeat".to_owned();
         let observed_boot = node;
-        life.events(&Command::SetOnline(SetOnline { node, online: false, reason, observed_boot, at_ms: 1 }));
+        life.events(&Command::SetOnline(SetOnline {
+            node: NodeId(node),
+            online: false,
+            reason,
+            observed_boot,
+            at_ms: 1,
+        }));
     }
     let complete = promotion::distributed(KEY, hash("untrained"), &now(&life.state), 1.0);
     assert!(fits(&complete));

@@ -7,6 +7,7 @@ use super::*;
 use crate::events::{
     EventHook, HostOnline, LeaderElected, Regression, TrainingProgress, caused::GAMES_PLANNED,
 };
+use cluster_state::NodeId;
 use cluster_state::command::{RegisterNode, SetLeader};
 use cluster_state::{ClusterState, Command};
 use raft::ApplyHook;
@@ -384,7 +385,7 @@ fn applied_commands_become_events_with_their_log_index() {
     let mut connection = connect(&folder.path().join("a.db")).unwrap();
     let mut hook = EventHook::new(GAMES_PLANNED, Subscriptions::new([("LEADER_ELECTED", "roles")]));
     let mut state = ClusterState::default();
-    let leader = |at_ms| Command::SetLeader(SetLeader { node: 1, term: 3, at_ms });
+    let leader = |at_ms| Command::SetLeader(SetLeader { node: NodeId(1), term: 3, at_ms });
     for (index, command) in (5u64..).zip(&[register(1), leader(2000), leader(2500)]) {
         let response = cluster_state::state_machine::apply(&mut state, index, command);
         for _ in 0..2 {
@@ -429,7 +430,7 @@ fn a_command_that_makes_no_event_stops_nothing() {
             boot: 1,
             at_ms,
         });
-        let response = cluster_state::Response::Node { id: 1, came_online: true };
+        let response = cluster_state::Response::Node { id: NodeId(1), came_online: true };
         let tx = connection.transaction().unwrap();
         hook.on_apply(&tx, index, &command, &response, &state).unwrap();
         tx.commit().unwrap();
@@ -500,11 +501,11 @@ fn the_first_command_after_a_snapshot_is_compared_with_it() {
     cluster_state::state_machine::apply(
         &mut state,
         3,
-        &Command::SetLeader(SetLeader { node: 1, term: 3, at_ms: 2000 }),
+        &Command::SetLeader(SetLeader { node: NodeId(1), term: 3, at_ms: 2000 }),
     );
     let tx = connection.transaction().unwrap();
     hook.on_snapshot(&tx, &state).unwrap();
-    let command = Command::SetLeader(SetLeader { node: 2, term: 4, at_ms: 3000 });
+    let command = Command::SetLeader(SetLeader { node: NodeId(2), term: 4, at_ms: 3000 });
     let response = cluster_state::state_machine::apply(&mut state, 4, &command);
     hook.on_apply(&tx, 4, &command, &response, &state).unwrap();
     tx.commit().unwrap();

@@ -6,7 +6,7 @@ use kernels::{Evaluation, Evaluator};
 use rules::{MoveKind, State, Topology};
 
 fn settings(games: u32) -> ArenaSettings {
-    ArenaSettings { games, parallel: 8, simulations: 8, seed: 4, kind: GameKind::Match, node: 3 }
+    ArenaSettings { games, parallel: 8, simulations: 8, seed: 4, kind: GameKind::Match, node: NodeId(3) }
 }
 
 fn model(name: &str, evaluator: impl AnyEvaluator + 'static) -> Contestant {

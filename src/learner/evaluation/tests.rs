@@ -26,7 +26,7 @@ fn model(name: &str, evaluator: impl AnyEvaluator + 'static) -> ModelPlayer {
 
 fn job() -> EvaluationJob {
     let settings = EvaluationConfig { simulations: 2, ..EvaluationConfig::default() };
-    EvaluationJob { config: "hex8_2p".parse().unwrap(), settings, parallel: 16, seed: 11, node: 2 }
+    EvaluationJob { config: "hex8_2p".parse().unwrap(), settings, parallel: 16, seed: 11, node: NodeId(2) }
 }
 
 fn run(job: &EvaluationJob, candidate: ModelPlayer, champion: ModelPlayer) -> (EvaluationResult, Vec<Stage>) {

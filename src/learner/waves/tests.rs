@@ -55,7 +55,7 @@ impl PlayWaves for Pretended {
 
 fn pretended(config: Config, _: &Network, settings: WaveSettings) -> Result<Box<dyn PlayWaves>, DeviceError> {
     assert_eq!((settings.full, settings.quick, settings.slots), (8, 2, 3));
-    let mut selfplay = Selfplay::new(config, settings.slots, settings.seed, 0);
+    let mut selfplay = Selfplay::new(config, settings.slots, settings.seed, NodeId(0));
     selfplay.set_model(Hash::of(b""), Box::new(Uniform), settings.full);
     Ok(Box::new(Pretended { selfplay, left: 0, begun: 0, retired: false }))
 }
@@ -64,14 +64,14 @@ fn pretended(config: Config, _: &Network, settings: WaveSettings) -> Result<Box<
 fn games_become_valid_records_of_the_model_they_began_with() {
     let config: Config = "hex8_2p".parse().unwrap();
     let network = Network::seeded(Architecture::small(config.board), 0);
-    let mut waves = WaveSelfplay::new(config, 3, 1, 77, Arc::new(pretended));
+    let mut waves = WaveSelfplay::new(config, 3, 1, NodeId(77), Arc::new(pretended));
     assert_eq!(waves.step().unwrap(), []);
     let [old, new] = [Hash::of(b"old"), Hash::of(b"new")];
     waves.set_model(old, &network, 8, 1.0).unwrap();
     let mut games: HashMap<Player, u64> = HashMap::new();
     let mut count = |records: Vec<GameRecord>| {
         for record in records {
-            assert_eq!((record.node, record.kind), (77, GameKind::Selfplay));
+            assert_eq!((record.node, record.kind), (NodeId(77), GameKind::Selfplay));
             assert!(record.swap && !record.decisions.is_empty());
             assert_eq!(record.players.len(), 2);
             record.validate().unwrap();
@@ -103,7 +103,7 @@ fn a_card_that_does_not_take_a_model_changes_nothing() {
             pretended(config, network, settings)
         }
     };
-    let mut waves = WaveSelfplay::new(config, 3, 1, 77, Arc::new(begin));
+    let mut waves = WaveSelfplay::new(config, 3, 1, NodeId(77), Arc::new(begin));
     waves.set_model(Hash::of(b"old"), &network, 8, 1.0).unwrap();
     assert!(waves.set_model(Hash::of(b"new"), &network, 8, 1.5).is_err());
     assert_eq!(waves.models(), [Hash::of(b"old")]);
@@ -124,7 +124,7 @@ fn a_card_with_little_memory_plays_fewer_games() {
                 if fits { Ok(Box::new(Broken) as _) } else { Err(DeviceError::Memory { bytes: 1 }) }
             }
         };
-        let mut waves = WaveSelfplay::new(config, 100, 1, 77, Arc::new(begin));
+        let mut waves = WaveSelfplay::new(config, 100, 1, NodeId(77), Arc::new(begin));
         let set = waves.set_model(Hash::of(b"m"), &network, 8, 1.0);
         (set, tried.lock().clone())
     };
@@ -138,7 +138,7 @@ fn a_card_that_makes_many_games_that_are_none_has_failed() {
     let config: Config = "hex8_2p".parse().unwrap();
     let network = Network::seeded(Architecture::small(config.board), 0);
     // Of these, every fifth is none.
-    let mut waves = WaveSelfplay::new(config, 3, 1, 77, Arc::new(pretended));
+    let mut waves = WaveSelfplay::new(config, 3, 1, NodeId(77), Arc::new(pretended));
     waves.set_model(Hash::of(b"m"), &network, 8, 1.0).unwrap();
     let mut recorded = 0;
     let error = loop {
@@ -182,7 +182,7 @@ fn records_of_one_model_outlive_the_failure_of_another() {
             pretended(config, network, settings)
         }
     };
-    let mut waves = WaveSelfplay::new(config, 3, 1, 77, Arc::new(begin));
+    let mut waves = WaveSelfplay::new(config, 3, 1, NodeId(77), Arc::new(begin));
     waves.set_model(Hash::of(b"old"), &network, 8, 1.0).unwrap();
     waves.set_model(Hash::of(b"new"), &network, 8, 1.5).unwrap();
     assert!(!waves.step().unwrap().is_empty());

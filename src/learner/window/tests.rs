@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::store::record::{GameKind, Player};
+use cluster_state::NodeId;
 
 /// A random game. Its policies are even over the moves of the kind with the highest code, which is easy to
 /// learn.
@@ -37,7 +38,7 @@ fn record<T: Topology>(config: Config, seed: u64) -> GameRecord {
         moves,
         decisions,
         winner_seat: state.outcome().map_or(0, |outcome| outcome.winner),
-        node: 1,
+        node: NodeId(1),
         created_ms: 0,
     }
 }

@@ -200,7 +200,7 @@ fn holders_that_are_online_come_first() {
     use crate::daemons::fixture::World;
     let mut world = World::with_nodes(4);
     world.offline(2);
-    let found = holders(&world.state, 3, &BTreeSet::from([1, 2, 3, 4, 9]));
+    let found = holders(&world.state, NodeId(3), &BTreeSet::from([1, 2, 3, 4, 9].map(NodeId)));
     let peers: Vec<&str> = found.iter().map(|holder| holder.peer.as_str()).collect();
     assert_eq!(peers, ["peer-1", "peer-4", "peer-2"]);
 }

@@ -102,7 +102,7 @@ mod tests {
         let mut world = World::with_nodes(3);
         let (here, gone) = (world.play_on(10, vec![1, 2]), world.play_on(10, vec![1, 2]));
         world.play_on(10, vec![2, 3]);
-        let found = lost(&world.state, 1, &BTreeSet::from([here]));
+        let found = lost(&world.state, NodeId(1), &BTreeSet::from([here]));
         assert_eq!(found, BTreeSet::from([gone]));
     }
 
@@ -112,11 +112,11 @@ mod tests {
         let hash = world.play_on(10, vec![1, 2]);
         assert!(takers(&world, hash, 2).is_empty());
         let third = takers(&world, hash, 3);
-        assert!(third.len() == 1 && third[0] > 2, "{third:?}");
+        assert!(third.len() == 1 && third[0] > NodeId(2), "{third:?}");
         world.offline(2);
         let more = takers(&world, hash, 3);
         assert!(more.len() == 2 && more.contains(&third[0]), "the first choice stays: {more:?}");
-        assert_eq!(takers(&world, hash, 9), [3, 4, 5]);
+        assert_eq!(takers(&world, hash, 9), [3, 4, 5].map(NodeId));
     }
 
     #[test]
@@ -124,21 +124,21 @@ mod tests {
         let mut world = World::with_nodes(5);
         let hash = world.play_on(10, vec![1, 2, 3]);
         assert!(takers(&world, hash, 3).is_empty());
-        drain(&mut world, 2, true);
+        drain(&mut world, NodeId(2), true);
         let fourth = takers(&world, hash, 3);
-        assert!(fourth.len() == 1 && fourth[0] > 3, "{fourth:?}");
+        assert!(fourth.len() == 1 && fourth[0] > NodeId(3), "{fourth:?}");
         drain(&mut world, fourth[0], true);
         let fifth = takers(&world, hash, 3);
-        assert!(fifth.len() == 1 && fifth != fourth && fifth[0] > 3, "{fifth:?}");
+        assert!(fifth.len() == 1 && fifth != fourth && fifth[0] > NodeId(3), "{fifth:?}");
         let copies = Places::of(&world.state).copies(world.state.segments.get(&hash).unwrap());
         assert_eq!(copies, 2);
-        drain(&mut world, 2, false);
+        drain(&mut world, NodeId(2), false);
         assert!(takers(&world, hash, 3).is_empty(), "back again");
         // A drained node that lost its copy does not fetch it for the little time it has.
-        drain(&mut world, 1, true);
+        drain(&mut world, NodeId(1), true);
         let lost = BTreeSet::from([hash]);
-        assert_eq!(wanted(&world.state, 1, &lost, 3, |_, _| true), []);
-        assert_eq!(wanted(&world.state, 2, &lost, 3, |_, _| true).len(), 1);
+        assert_eq!(wanted(&world.state, NodeId(1), &lost, 3, |_, _| true), []);
+        assert_eq!(wanted(&world.state, NodeId(2), &lost, 3, |_, _| true).len(), 1);
     }
 
     #[test]
@@ -149,7 +149,7 @@ mod tests {
         let later = world.play_on(10, vec![2, 3]);
         let order = |world: &World, lost: &[Hash], may: &dyn Fn(&Hash) -> bool| -> Vec<Hash> {
             let lost = lost.iter().copied().collect();
-            let found = wanted(&world.state, 4, &lost, 9, |hash, _| may(hash));
+            let found = wanted(&world.state, NodeId(4), &lost, 9, |hash, _| may(hash));
             found.into_iter().map(|(hash, _)| hash).collect()
         };
         assert_eq!(order(&world, &[], &|_| true), [two, later, plenty], "the oldest of equals");

@@ -1,4 +1,5 @@
 use super::*;
+use cluster_state::NodeId;
 use std::{
     io::{BufRead, BufReader},
     process::{Command, Stdio},
@@ -13,7 +14,7 @@ fn runtime() -> Runtime {
         pid: std::process::id(),
         http: "http://127.0.0.1:1".into(),
         p2p: vec!["/ip4/127.0.0.1/tcp/2/p2p/X".into()],
-        node: Some(1),
+        node: Some(NodeId(1)),
         peer_id: "X".into(),
     }
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::store::fixture;
+use cluster_state::NodeId;
 use proptest::prelude::*;
 
 fn games(count: u64) -> Vec<GameRecord> {
@@ -7,7 +8,7 @@ fn games(count: u64) -> Vec<GameRecord> {
 }
 
 fn segment(count: u64) -> Segment {
-    Segment::build("hex8_2p", Source::Selfplay, fixture::model(), 1, games(count)).unwrap()
+    Segment::build("hex8_2p", Source::Selfplay, fixture::model(), NodeId(1), games(count)).unwrap()
 }
 
 /// A segment file with any header and any games in any order.
@@ -24,7 +25,7 @@ fn forge(change: impl FnOnce(&mut SegmentHeader), records: &[GameRecord]) -> Vec
         config_key: "hex8_2p".into(),
         source: Source::Selfplay,
         model: fixture::model(),
-        node: 1,
+        node: NodeId(1),
         games: records.len() as u32,
         samples: decisions,
         body_bytes: body.len() as u64,
@@ -51,7 +52,7 @@ fn what_is_built_can_be_opened_and_has_one_name() {
     assert_eq!(Segment::open(segment.bytes().to_vec()).unwrap(), segment);
     let mut reversed = games(5);
     reversed.reverse();
-    let again = Segment::build("hex8_2p", Source::Selfplay, fixture::model(), 1, reversed).unwrap();
+    let again = Segment::build("hex8_2p", Source::Selfplay, fixture::model(), NodeId(1), reversed).unwrap();
     assert_eq!(again.bytes(), segment.bytes());
     assert_eq!(forge(|_| (), &sorted(5)), segment.bytes());
 }
@@ -62,7 +63,7 @@ fn golden_header() {
         config_key: "hex8_2p".into(),
         source: Source::Evaluation,
         model: Hash([7; 32]),
-        node: 1,
+        node: NodeId(1),
         games: 2,
         samples: 3,
         body_bytes: 4,
@@ -89,7 +90,8 @@ fn a_full_segment_is_small() {
 
 #[test]
 fn games_that_make_no_segment_are_refused() {
-    let build = |source, model, records| Segment::build("hex8_2p", source, model, 1, records).unwrap_err();
+    let build =
+        |source, model, records| Segment::build("hex8_2p", source, model, NodeId(1), records).unwrap_err();
     let model = fixture::model();
     assert_eq!(build(Source::Selfplay, model, vec![]), SegmentError::Games(0));
     assert_eq!(
@@ -108,7 +110,7 @@ fn games_that_make_no_segment_are_refused() {
         SegmentError::Stranger { index: 0, what: "source" }
     );
     let mut other = games(1);
-    other[0].node = 2;
+    other[0].node = NodeId(2);
     assert_eq!(build(Source::Selfplay, model, other), SegmentError::Stranger { index: 0, what: "node" });
     let stranger = Hash::of(b"another");
     assert_eq!(build(Source::Selfplay, stranger, games(1)), SegmentError::Model(stranger));
@@ -129,7 +131,7 @@ fn forged_segments_are_refused() {
     check(forge(|h| h.games = 4, &good), SegmentError::Truncated);
     check(forge(|h| h.games = 0, &good), SegmentError::Games(0));
     check(forge(|h| h.games = u32::MAX, &good), SegmentError::Games(u32::MAX as usize));
-    check(forge(|h| h.node = 4, &good), SegmentError::Stranger { index: 0, what: "node" });
+    check(forge(|h| h.node = NodeId(4), &good), SegmentError::Stranger { index: 0, what: "node" });
     check(
         forge(|h| h.config_key = "hex8_3p".into(), &good),
         SegmentError::Stranger { index: 0, what: "configuration" },

@@ -1,7 +1,7 @@
 //! Commands about models: which one plays, who holds it, and which are out.
 
 use crate::{
-    node::NodeId,
+    id::NodeId,
     steering::{SelfplayTarget, Severity},
 };
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! Commands about members.
 
-use crate::node::NodeId;
+use crate::id::NodeId;
 use serde::{Deserialize, Serialize};
 
 /// A peer introduces itself, or brings its data up to date. The same peer keeps its id.

@@ -1,9 +1,9 @@
 //! Commands about exclusive work. The holder names the epoch of its lease, so that nothing late has an effect.
 
 use crate::{
+    id::NodeId,
     lease::LeaseKind,
     model::{Evidence, ModelInfo, TrainingReport},
-    node::NodeId,
 };
 use serde::{Deserialize, Serialize};
 use wire::Hash;

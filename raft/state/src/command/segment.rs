@@ -1,6 +1,6 @@
 //! Commands about acknowledged games.
 
-use crate::node::NodeId;
+use crate::id::NodeId;
 use serde::{Deserialize, Serialize};
 use wire::Hash;
 

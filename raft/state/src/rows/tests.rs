@@ -21,7 +21,7 @@ fn crowded(n: u32) -> ClusterState {
             samples: 1,
             source: "selfplay".into(),
             model: hash(1),
-            holders: [1, 2, 3].into(),
+            holders: [1, 2, 3].map(NodeId).into(),
             at_ms: 1,
             log_index: 1,
         };
@@ -44,7 +44,7 @@ fn apply_time(state: &ClusterState) -> std::time::Duration {
             samples: 1,
             source: "selfplay".into(),
             model: hash(1),
-            holders: vec![1],
+            holders: vec![NodeId(1)],
             at_ms: 1,
         });
         let response = state_machine::apply(&mut next, u64::from(i), &command);

@@ -6,6 +6,7 @@
 use super::{bounds::NODES_MAX, lookup::Outcome, promotion};
 use crate::{
     command::{RegisterNode, SetDraining, SetLeader, SetOnline},
+    id::NodeId,
     node::{Leader, Node},
     response::{Refusal, Response},
     state::ClusterState,
@@ -18,7 +19,7 @@ pub(super) fn register(state: &mut ClusterState, command: &RegisterNode) -> Outc
     let id = match &known {
         Some(node) => node.id,
         None if state.nodes.len() >= NODES_MAX => return Err(Refusal::Full("nodes".into())),
-        None => state.last_node_id + 1,
+        None => NodeId(state.last_node_id.0 + 1),
     };
     let stayed = known.as_ref().filter(|_| !came_online);
     let node = Node {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     command::{AddSegmentHolder, HOLDERS_MAX, RegisterSegment},
-    node::NodeId,
+    id::NodeId,
     response::{Refusal, Response},
     segment::Segment,
     state::ClusterState,

@@ -7,9 +7,9 @@ use crate::{
         RegisterSegment, SetOnline, TEXT_BYTES_MAX, ThresholdReached,
     },
     config::{ConfigState, ELO_INITIAL},
+    id::NodeId,
     lease::{Lease, LeaseKind},
     model::{Evidence, ModelInfo, ModelStatus, Sprt, TrainingReport},
-    node::NodeId,
     response::{Distributed, Refusal},
     rows,
     samples::{CONFIG, commands, evidence, hash, model, register, report, target},
@@ -62,7 +62,7 @@ impl World {
     fn three() -> Self {
         let mut world = Self::default();
         for n in 1..=3 {
-            assert_eq!(world.accept(register(n, n)), Response::Node { id: n, came_online: true });
+            assert_eq!(world.accept(register(n, n)), Response::Node { id: NodeId(n), came_online: true });
         }
         world.accept(init(hash(1)));
         world
@@ -82,7 +82,11 @@ impl World {
         let evaluation = self.lease(LeaseKind::Evaluation, Some(hash(candidate)));
         self.accept(evaluated(&evaluation, evidence(hash(candidate), champion)));
         for node in 1..=3 {
-            self.accept(Command::ModelHeld(ModelHeld { model: hash(candidate), node, at_ms: 0 }));
+            self.accept(Command::ModelHeld(ModelHeld {
+                model: hash(candidate),
+                node: NodeId(node),
+                at_ms: 0,
+            }));
         }
         self
     }
@@ -105,7 +109,7 @@ fn init(champion: Hash) -> Command {
     })
 }
 
-fn segment(n: u8, games: u64, holders: &[NodeId]) -> Command {
+fn segment(n: u8, games: u64, holders: &[u64]) -> Command {
     Command::RegisterSegment(RegisterSegment {
         hash: hash(n),
         config_key: CONFIG.into(),
@@ -113,12 +117,13 @@ fn segment(n: u8, games: u64, holders: &[NodeId]) -> Command {
         samples: 3,
         source: SELFPLAY_SOURCE.into(),
         model: hash(1),
-        holders: holders.to_vec(),
+        holders: holders.iter().copied().map(NodeId).collect(),
         at_ms: 7,
     })
 }
 
-fn grant(kind: LeaseKind, node: NodeId, subject: Option<Hash>, at_ms: u64) -> Command {
+fn grant(kind: LeaseKind, node: u64, subject: Option<Hash>, at_ms: u64) -> Command {
+    let node = NodeId(node);
     Command::GrantLease(GrantLease { kind, config_key: CONFIG.into(), node, subject, ttl_ms: 1000, at_ms })
 }
 
@@ -155,6 +160,7 @@ fn promote(candidate: u8, expected: u8, elo_delta_min: f64) -> Command {
     })
 }
 
-fn online(node: NodeId, online: bool, observed_boot: u64) -> Command {
+fn online(node: u64, online: bool, observed_boot: u64) -> Command {
+    let node = NodeId(node);
     Command::SetOnline(SetOnline { node, online, reason: "seen".into(), observed_boot, at_ms: 9 })
 }

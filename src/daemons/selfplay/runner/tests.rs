@@ -12,7 +12,7 @@ use std::{
 
 const LIMIT: Duration = Duration::from_secs(120);
 /// The node in records; a pretended card knows no node, so its games tell themselves apart by their seed alone.
-const NODE: NodeId = 3;
+const NODE: NodeId = NodeId(3);
 
 /// A card whose games the host plays, until it shall fail.
 struct Pretended {
@@ -79,7 +79,7 @@ impl Playing {
             let (broken, seeds, begun) = (Arc::clone(&broken), Arc::clone(&seeds), Arc::clone(&begun));
             move |config: Config, _: &Network, settings: WaveSettings| {
                 begun.lock().unwrap().push(settings.exploration);
-                let mut games = Selfplay::new(config, settings.slots, settings.seed, 0);
+                let mut games = Selfplay::new(config, settings.slots, settings.seed, NodeId(0));
                 games.set_model(Hash::of(b"card"), Box::new(Uniform), settings.full);
                 let (broken, seeds) = (Arc::clone(&broken), Arc::clone(&seeds));
                 Ok(Box::new(Pretended { games, seeds, broken }) as Box<dyn PlayWaves>)

@@ -7,20 +7,20 @@ use crate::command::{AddSegmentHolder, InitConfig, RegisterSegment, SetLeader, S
 fn nodes() {
     let mut world = World::three();
     // The same start again is no news; another one is, and keeps the id.
-    assert_eq!(world.accept(register(2, 2)), Response::Node { id: 2, came_online: false });
-    assert_eq!(world.accept(register(2, 9)), Response::Node { id: 2, came_online: true });
+    assert_eq!(world.accept(register(2, 2)), Response::Node { id: NodeId(2), came_online: false });
+    assert_eq!(world.accept(register(2, 9)), Response::Node { id: NodeId(2), came_online: true });
     assert_eq!(world.accept(online(2, true, 9)), Response::Unchanged);
     assert_eq!(world.accept(online(2, false, 9)), Response::Online { distributed: vec![] });
     assert_eq!(world.state.online().count(), 2);
-    assert_eq!(world.accept(register(2, 9)), Response::Node { id: 2, came_online: true });
+    assert_eq!(world.accept(register(2, 9)), Response::Node { id: NodeId(2), came_online: true });
     world.refuse(online(2, false, 2), &Refusal::StaleBoot { current: 9, observed: 2 });
-    world.refuse(online(7, false, 2), &Refusal::UnknownNode(7));
-    let leader = |node, term| Command::SetLeader(SetLeader { node, term, at_ms: 1 });
+    world.refuse(online(7, false, 2), &Refusal::UnknownNode(NodeId(7)));
+    let leader = |node, term| Command::SetLeader(SetLeader { node: NodeId(node), term, at_ms: 1 });
     assert_eq!(world.accept(leader(1, 5)), Response::Done);
     assert_eq!(world.accept(leader(1, 5)), Response::Unchanged);
     world.refuse(leader(2, 5), &Refusal::StaleTerm { current: 5, term: 5 });
     world.refuse(leader(2, 4), &Refusal::StaleTerm { current: 5, term: 4 });
-    world.refuse(leader(9, 6), &Refusal::UnknownNode(9));
+    world.refuse(leader(9, 6), &Refusal::UnknownNode(NodeId(9)));
     assert_eq!(world.accept(leader(2, 6)), Response::Done);
     assert_eq!(world.state.leader.as_ref().unwrap().elections, 2);
     for n in 4..=NODES_MAX as u64 {
@@ -61,7 +61,7 @@ fn segments_and_thresholds() {
     let counts = |total, since| Response::Segment { games_total: total, games_since_training: since };
     assert_eq!(world.accept(segment(50, 6, &[1, 2])), counts(6, 6));
     assert_eq!(world.accept(segment(50, 6, &[3])), Response::Duplicate);
-    assert_eq!(world.state.segments.get(&hash(50)).unwrap().holders, BTreeSet::from([1, 2, 3]));
+    assert_eq!(world.state.segments.get(&hash(50)).unwrap().holders, BTreeSet::from([1, 2, 3].map(NodeId)));
     let Command::RegisterSegment(RegisterSegment {
         config_key, games, samples, model, holders, at_ms, ..
     }) = segment(51, 5, &[1, 2])
@@ -81,17 +81,17 @@ fn segments_and_thresholds() {
     assert_eq!(world.accept(evaluation), counts(6, 6));
     world.refuse(segment(52, 1, &[1]), &Refusal::TooFewHolders { have: 1, need: 2 });
     world.refuse(segment(52, 1, &[]), &Refusal::TooFewHolders { have: 0, need: 2 });
-    world.refuse(segment(52, 1, &[1, 9]), &Refusal::UnknownNode(9));
+    world.refuse(segment(52, 1, &[1, 9]), &Refusal::UnknownNode(NodeId(9)));
     world.refuse(segment(52, 0, &[1, 2]), &Refusal::Invalid("segment".into()));
     world.accept(online(2, false, 2));
     world.refuse(segment(52, 1, &[1, 2]), &Refusal::TooFewHolders { have: 1, need: 2 });
     world.accept(online(3, false, 3));
     assert_eq!(world.accept(segment(52, 1, &[1])), counts(7, 7)); // alone, one is enough
     let add = |n, node| Command::AddSegmentHolder(AddSegmentHolder { hash: hash(n), node, at_ms: 1 });
-    assert_eq!(world.accept(add(52, 2)), Response::Done);
-    assert_eq!(world.accept(add(52, 2)), Response::Unchanged);
-    world.refuse(add(52, 9), &Refusal::UnknownNode(9));
-    world.refuse(add(99, 1), &Refusal::UnknownSegment(hash(99)));
+    assert_eq!(world.accept(add(52, NodeId(2))), Response::Done);
+    assert_eq!(world.accept(add(52, NodeId(2))), Response::Unchanged);
+    world.refuse(add(52, NodeId(9)), &Refusal::UnknownNode(NodeId(9)));
+    world.refuse(add(99, NodeId(1)), &Refusal::UnknownSegment(hash(99)));
     let reached = |crossing| {
         Command::ThresholdReached(ThresholdReached { config_key: CONFIG.into(), crossing, at_ms: 1 })
     };
@@ -107,10 +107,10 @@ fn segments_and_thresholds() {
         world.accept(register(n, 1));
     }
     for node in 3..=64 {
-        world.accept(add(52, node));
+        world.accept(add(52, NodeId(node)));
     }
-    world.refuse(add(52, 65), &Refusal::Full("holders".into()));
-    let many: Vec<NodeId> = (30..=90).collect();
+    world.refuse(add(52, NodeId(65)), &Refusal::Full("holders".into()));
+    let many: Vec<u64> = (30..=90).collect();
     assert_eq!(world.accept(segment(50, 6, &many)), Response::Duplicate);
     assert_eq!(world.state.segments.get(&hash(50)).unwrap().holders.len(), HOLDERS_MAX);
 }

@@ -21,7 +21,7 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
     let slot = config.lease(kind);
     match choice % 15 {
         0 => register(node, at_ms % 3),
-        1 => online(node, !n.is_multiple_of(3), state.nodes.get(&node).map_or(0, |node| node.boot)),
+        1 => online(node, !n.is_multiple_of(3), state.nodes.get(&NodeId(node)).map_or(0, |node| node.boot)),
         2 => segment(n, u64::from(n % 16), &[1, 2, node]),
         3 => Command::ThresholdReached(ThresholdReached {
             config_key: config_key(),
@@ -46,7 +46,7 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
                 kind,
                 config_key: config_key(),
                 epoch: slot.epoch,
-                node,
+                node: NodeId(node),
                 at_ms,
             }),
         },
@@ -70,12 +70,16 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
                 kind,
                 config_key: config_key(),
                 epoch: slot.epoch,
-                node,
+                node: NodeId(node),
                 error: "e".into(),
                 at_ms,
             }),
         },
-        9 => Command::ModelHeld(ModelHeld { model: candidate.unwrap_or(config.champion), node, at_ms }),
+        9 => Command::ModelHeld(ModelHeld {
+            model: candidate.unwrap_or(config.champion),
+            node: NodeId(node),
+            at_ms,
+        }),
         10 => Command::Promote(Promote {
             config_key: config_key(),
             candidate: candidate.unwrap_or(hash(n)),
@@ -99,8 +103,8 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
                 reason: "r".into(),
                 at_ms,
             }),
-            1 => Command::SetLeader(SetLeader { node, term: at_ms, at_ms }),
-            2 => Command::AddSegmentHolder(AddSegmentHolder { hash: hash(n), node, at_ms }),
+            1 => Command::SetLeader(SetLeader { node: NodeId(node), term: at_ms, at_ms }),
+            2 => Command::AddSegmentHolder(AddSegmentHolder { hash: hash(n), node: NodeId(node), at_ms }),
             _ => Command::SetTarget(SetTarget {
                 config_key: config_key(),
                 target: SelfplayTarget { weight: f64::from(n), ..target() },
@@ -165,9 +169,12 @@ pub(super) fn steering_of(choice: u8, n: u8) -> Command {
             emergency: n > 200,
             at_ms,
         }),
-        _ => {
-            Command::SetDraining(SetDraining { node: 1 + u64::from(n % 4), draining: n > 200, reason, at_ms })
-        }
+        _ => Command::SetDraining(SetDraining {
+            node: NodeId(1 + u64::from(n % 4)),
+            draining: n > 200,
+            reason,
+            at_ms,
+        }),
     }
 }
 
@@ -183,7 +190,7 @@ fn command_of(state: &ClusterState, (fits, choice, n): (bool, u8, u8)) -> Comman
 
 /// What holds in every state, and between a state and the next.
 fn invariants(before: &ClusterState, after: &ClusterState) {
-    assert!(after.last_node_id >= before.last_node_id && after.nodes.len() as u64 == after.last_node_id);
+    assert!(after.last_node_id >= before.last_node_id && after.nodes.len() as u64 == after.last_node_id.0);
     for (key, config) in after.configs.iter() {
         let mut champion = config.initial;
         let mut elo = ELO_INITIAL;

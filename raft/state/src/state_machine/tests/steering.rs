@@ -155,7 +155,7 @@ fn an_appointed_champion_falls_back_to_the_one_it_replaced() {
     world.refuse(appoint(77, 10), &Refusal::UnknownModel(hash(77)));
     world.refuse(appoint(1, 10), &Refusal::TooFewHolders { have: 0, need: 3 });
     for node in 1..=3 {
-        world.accept(Command::ModelHeld(ModelHeld { model: hash(1), node, at_ms: 0 }));
+        world.accept(Command::ModelHeld(ModelHeld { model: hash(1), node: NodeId(node), at_ms: 0 }));
     }
     world.accept(report(None, MINOR, None, 5));
     let Response::Promoted { promotion, distributed: true } = world.accept(appoint(1, 10)) else { panic!() };
@@ -202,7 +202,7 @@ fn a_champion_is_watched_against_the_one_before_it() {
     // The champion moves while it is watched.
     let lease = world.lease(LeaseKind::Evaluation, Some(hash(10)));
     for node in 1..=3 {
-        world.accept(Command::ModelHeld(ModelHeld { model: hash(1), node, at_ms: 0 }));
+        world.accept(Command::ModelHeld(ModelHeld { model: hash(1), node: NodeId(node), at_ms: 0 }));
     }
     world.accept(appoint(1, 10));
     assert_eq!(world.config().steering.watch, None);
@@ -259,7 +259,7 @@ fn what_steers_is_set_once() {
     let reason = || "why".to_owned();
     let (config_key, at_ms) = (|| CONFIG.to_owned(), 31);
     let draining =
-        |draining| Command::SetDraining(SetDraining { node: 2, draining, reason: reason(), at_ms });
+        |draining| Command::SetDraining(SetDraining { node: NodeId(2), draining, reason: reason(), at_ms });
     let curriculum = |weight, emergency| {
         Command::SetCurriculum(SetCurriculum {
             config_key: config_key(),
@@ -311,9 +311,9 @@ fn what_steers_is_set_once() {
         crossing: 1,
         at_ms: 0,
     }));
-    world.refuse(grant(LeaseKind::Training, 2, None, 50), &Refusal::Draining(2));
+    world.refuse(grant(LeaseKind::Training, 2, None, 50), &Refusal::Draining(NodeId(2)));
     world.accept(register(2, 2));
-    world.refuse(grant(LeaseKind::Training, 2, None, 50), &Refusal::Draining(2));
+    world.refuse(grant(LeaseKind::Training, 2, None, 50), &Refusal::Draining(NodeId(2)));
     let mut wanted = world.clone();
     wanted.accept(draining(false));
     wanted.accept(grant(LeaseKind::Training, 2, None, 50));

@@ -8,7 +8,7 @@ fn leases() {
     let mut world = World::three();
     let training = LeaseKind::Training;
     world.refuse(grant(training, 1, None, 5), &Refusal::NothingToTrain);
-    world.refuse(grant(training, 9, None, 5), &Refusal::UnknownNode(9));
+    world.refuse(grant(training, 9, None, 5), &Refusal::UnknownNode(NodeId(9)));
     world.accept(segment(50, 10, &[1, 2]));
     world.accept(Command::ThresholdReached(ThresholdReached {
         config_key: CONFIG.into(),
@@ -21,16 +21,22 @@ fn leases() {
     let first = world.lease(training, None);
     assert_eq!((first.epoch, first.crossing, first.renewed_ms), (1, 1, 50));
     assert_eq!(world.accept(grant(training, 1, None, 50)), Response::Lease(first.clone())); // said twice
-    world.refuse(grant(training, 2, None, 51), &Refusal::LeaseHeld { kind: training, node: 1, epoch: 1 });
-    world.refuse(grant(training, 1, None, 51), &Refusal::LeaseHeld { kind: training, node: 1, epoch: 1 });
+    world.refuse(
+        grant(training, 2, None, 51),
+        &Refusal::LeaseHeld { kind: training, node: NodeId(1), epoch: 1 },
+    );
+    world.refuse(
+        grant(training, 1, None, 51),
+        &Refusal::LeaseHeld { kind: training, node: NodeId(1), epoch: 1 },
+    );
     let renew = |epoch, node, at_ms| {
         Command::RenewLease(RenewLease { kind: training, config_key: CONFIG.into(), epoch, node, at_ms })
     };
     let renewed = |at| Response::Lease(Lease { renewed_ms: at, ..first.clone() });
-    assert_eq!(world.accept(renew(1, 1, 70)), renewed(70));
-    assert_eq!(world.accept(renew(1, 1, 60)), renewed(70)); // a clock that goes back renews nothing
-    world.refuse(renew(1, 2, 80), &Refusal::NotHolder(1));
-    world.refuse(renew(2, 1, 80), &Refusal::StaleEpoch { current: 1, epoch: 2 });
+    assert_eq!(world.accept(renew(1, NodeId(1), 70)), renewed(70));
+    assert_eq!(world.accept(renew(1, NodeId(1), 60)), renewed(70)); // a clock that goes back renews nothing
+    world.refuse(renew(1, NodeId(2), 80), &Refusal::NotHolder(NodeId(1)));
+    world.refuse(renew(2, NodeId(1), 80), &Refusal::StaleEpoch { current: 1, epoch: 2 });
     let expire = |epoch, seen| {
         Command::ExpireLease(ExpireLease {
             kind: training,
@@ -45,7 +51,7 @@ fn leases() {
     assert_eq!(world.accept(expire(1, 70)), Response::Done);
     assert_eq!(world.config().training.last_error.as_deref(), Some("expired: silent"));
     world.refuse(expire(1, 70), &Refusal::StaleEpoch { current: 1, epoch: 1 });
-    world.refuse(renew(1, 1, 99), &Refusal::StaleEpoch { current: 1, epoch: 1 });
+    world.refuse(renew(1, NodeId(1), 99), &Refusal::StaleEpoch { current: 1, epoch: 1 });
     let late = trained(&first, model(hash(9), hash(1)));
     world.refuse(late, &Refusal::StaleEpoch { current: 1, epoch: 1 });
     let second = world.lease(training, None);
@@ -60,8 +66,8 @@ fn leases() {
             at_ms: 1,
         })
     };
-    world.refuse(fail(2, 3), &Refusal::NotHolder(1));
-    assert_eq!(world.accept(fail(2, 1)), Response::Done);
+    world.refuse(fail(2, NodeId(3)), &Refusal::NotHolder(NodeId(1)));
+    assert_eq!(world.accept(fail(2, NodeId(1))), Response::Done);
     assert_eq!(world.config().training.failures, 2);
     let third = world.lease(training, None);
     world.refuse(trained(&third, model(hash(9), hash(77))), &Refusal::UnknownModel(hash(77)));
@@ -143,12 +149,12 @@ fn promotion() {
     assert_eq!(world.accept(reject(10)), Response::Unchanged);
     world.refuse(promote(10, 9, 0.0), &Refusal::NotCandidate(hash(10)));
     world.refuse(
-        Command::ModelHeld(ModelHeld { model: hash(99), node: 1, at_ms: 1 }),
+        Command::ModelHeld(ModelHeld { model: hash(99), node: NodeId(1), at_ms: 1 }),
         &Refusal::UnknownModel(hash(99)),
     );
     world.refuse(
-        Command::ModelHeld(ModelHeld { model: hash(9), node: 99, at_ms: 1 }),
-        &Refusal::UnknownNode(99),
+        Command::ModelHeld(ModelHeld { model: hash(9), node: NodeId(99), at_ms: 1 }),
+        &Refusal::UnknownNode(NodeId(99)),
     );
 }
 
@@ -163,8 +169,8 @@ fn distribution_is_told_once() {
     assert_eq!(gone, Response::Online { distributed: vec![told] });
     // Or gets it.
     let held = |node| Command::ModelHeld(ModelHeld { model: hash(9), node, at_ms: 1 });
-    assert_eq!(world.accept(held(4)), Response::Held { distributed: true });
-    assert_eq!(world.accept(held(4)), Response::Unchanged);
+    assert_eq!(world.accept(held(NodeId(4))), Response::Held { distributed: true });
+    assert_eq!(world.accept(held(NodeId(4))), Response::Unchanged);
     world.accept(register(5, 5));
-    assert_eq!(world.accept(held(5)), Response::Held { distributed: false });
+    assert_eq!(world.accept(held(NodeId(5))), Response::Held { distributed: false });
 }

@@ -158,6 +158,14 @@ impl Default for Config {
     }
 }
 
+impl SelfplayConfig {
+    /// How long a segment may stay open.
+    #[must_use]
+    pub fn segment_age_max(&self) -> Duration {
+        Duration::from_secs(self.segment_seconds)
+    }
+}
+
 impl Default for SelfplayConfig {
     fn default() -> Self {
         Self {
@@ -451,12 +459,6 @@ impl Config {
     #[must_use]
     pub fn games(&self) -> Vec<GameConfig> {
         self.configs.iter().filter_map(|key| key.parse().ok()).collect()
-    }
-
-    /// How long a segment may stay open.
-    #[must_use]
-    pub fn segment_age_max(&self) -> Duration {
-        Duration::from_secs(self.selfplay.segment_seconds)
     }
 }
 

@@ -3,7 +3,6 @@
 //! Invariant: a driver, or a card, that cannot be used costs a message and never the node: the CPU computes then. Every
 //! thread that plays has its own evaluator, and with it a stream of its own on its card.
 
-use crate::config::Config;
 use cluster_state::LeaseKind;
 use kernels::{AnyBackend, Backend as _, CudaBackend, DeviceError};
 use std::{num::NonZero, time::Duration};
@@ -130,22 +129,22 @@ impl Devices {
         self.get(number_of(kind, self.count()))
     }
 
-    /// Threads that play.
+    /// Threads that play; `set` is the setting, 0 for as many as suit the devices.
     #[must_use]
-    pub fn selfplay_threads(&self, config: &Config) -> usize {
-        threads(config.selfplay_threads, self.cores, self.has_cards())
+    pub fn selfplay_threads(&self, set: usize) -> usize {
+        threads(set, self.cores, self.has_cards())
     }
 
-    /// Games that such a thread plays side by side.
+    /// Games that such a thread plays side by side; `set` is the setting, 0 for as many as suit the devices.
     #[must_use]
-    pub fn parallel_games(&self, config: &Config) -> usize {
-        parallel_games(config.selfplay.parallel_games, self.has_cards())
+    pub fn parallel_games(&self, set: usize) -> usize {
+        parallel_games(set, self.has_cards())
     }
 
     /// Whether the cards are to search as well.
     #[must_use]
-    pub fn card_search(&self, config: &Config) -> bool {
-        self.has_cards() && config.selfplay.card_search
+    pub fn card_search(&self, set: bool) -> bool {
+        self.has_cards() && set
     }
 
     fn has_cards(&self) -> bool {
@@ -170,7 +169,7 @@ impl Devices {
 
     /// How it stands.
     #[must_use]
-    pub fn view(&self, config: &Config) -> DevicesView {
+    pub fn view(&self, (threads, parallel_games): (usize, usize)) -> DevicesView {
         let view = |number| {
             let backend = self.get(number);
             let failures = backend.failures();
@@ -185,8 +184,8 @@ impl Devices {
             wanted: self.wanted,
             in_use: (0..self.count()).map(view).collect(),
             message: self.message.clone(),
-            selfplay_threads: self.selfplay_threads(config),
-            parallel_games: self.parallel_games(config),
+            selfplay_threads: self.selfplay_threads(threads),
+            parallel_games: self.parallel_games(parallel_games),
         }
     }
 }
@@ -288,8 +287,7 @@ mod tests {
         let devices = Devices::find_now(Wanted::Cpu);
         assert_eq!((devices.count(), devices.names()), (1, vec!["CPU".to_owned()]));
         assert!(!devices.get(3).is_card() && !devices.of(LeaseKind::Evaluation).is_card());
-        let config = Config { selfplay_threads: 3, ..Config::default() };
-        let view = devices.view(&config);
+        let view = devices.view((3, 0));
         assert_eq!((view.message, view.selfplay_threads, view.parallel_games), (None, 3, 32));
         assert_eq!(view.in_use, [DeviceView { name: "CPU".into(), ..DeviceView::default() }]);
     }

@@ -210,7 +210,7 @@ struct Learner<'a> {
 impl<'a> Learner<'a> {
     fn new(args: &'a Args, mut settings: Settings, devices: Devices) -> Self {
         settings.training.seconds_max = u64::from(u32::MAX);
-        settings.selfplay.parallel_games = devices.parallel_games(&settings);
+        settings.selfplay.parallel_games = devices.parallel_games(settings.selfplay.parallel_games);
         let parallel = settings.selfplay.parallel_games;
         let table = |i| Selfplay::new(args.config, parallel, args.seed ^ u64::from(i) << 32, NodeId(0));
         Self {

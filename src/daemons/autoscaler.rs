@@ -5,12 +5,11 @@
 
 mod command;
 
-use super::health::{Host, Standing, View};
-use crate::events::runner::Handled;
-use crate::{
-    events::log::Logged,
-    peer::{Context, WorkError},
+use super::{
+    health::{HealthHandle, Host, Standing, View},
+    idle_shutdown::LastBusy,
 };
+use crate::peer::{Context, Daemon, WorkError};
 use cluster_state::{ClusterState, NodeId};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -18,6 +17,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::sync::watch;
 
 pub use crate::api::autoscaler::{Advice, Recommendation};
 
@@ -125,56 +125,71 @@ pub fn recommend(
     }
 }
 
-/// Recommends until the shutdown.
-///
-/// # Errors
-/// None.
-pub async fn run(node: Context) -> Result<(), WorkError> {
-    let mut views = node.cluster.subscribe();
-    // When the number of peers may last have been changed, and in which term this node learnt that it leads.
-    let (mut changed, mut led) = (Instant::now(), 0);
-    loop {
-        let view = Arc::clone(&views.borrow_and_update());
-        let (state, metrics) = (node.raft.local(), node.raft.metrics().borrow().clone());
-        if metrics.is_leader() && led != metrics.term {
-            (changed, led) = (Instant::now(), metrics.term);
-        }
-        let acts = metrics.is_leader() && !node.config.autoscaler.command.is_empty();
-        let quiet = if acts { COOLDOWN.saturating_sub(changed.elapsed()) } else { Duration::ZERO };
-        let leader = metrics.leader.as_ref().map(|(id, _)| *id);
-        let kept = metrics.voters.iter().copied().chain(leader).collect();
-        let facts = Facts::of(&state, &node.hosts.all(), &kept, (node.started, Instant::now()));
-        let found = recommend(&state, &facts, &view, &node.config.autoscaler, quiet);
-        node.recommendation.send_if_modified(|last| {
-            let other = last.as_ref() != Some(&found);
-            *last = Some(found.clone());
-            other
-        });
-        if acts && found.advice != Advice::Hold {
-            tracing::info!(advice = ?found.advice, reason = found.reason, "the operator's command is started");
-            let order = command::Order::new(&state, &found);
-            match node.shutdown.run_until_cancelled(order.carry_out(&node.config.autoscaler.command)).await {
-                None => return Ok(()),
-                Some(Ok(said)) => tracing::info!(said, "the operator's command is done"),
-                Some(Err(error)) => tracing::error!(%error, "the operator's command failed"),
-            }
-            changed = Instant::now();
-        }
-        tokio::select! {
-            () = node.shutdown.cancelled() => return Ok(()),
-            it = views.changed() => if it.is_err() { return Ok(()) },
-            () = tokio::time::sleep(TICK) => {}
-        }
+/// The daemon; see the module.
+pub struct AutoscalerDaemon {
+    node: Context,
+    settings: AutoscalerConfig,
+    health: HealthHandle,
+    last_busy: LastBusy,
+    recommendation: watch::Sender<Option<Recommendation>>,
+}
+
+impl AutoscalerDaemon {
+    /// The daemon, and its recommendation once there is one.
+    #[must_use]
+    pub fn new(
+        node: Context,
+        settings: AutoscalerConfig,
+        health: HealthHandle,
+        last_busy: LastBusy,
+    ) -> (Self, watch::Receiver<Option<Recommendation>>) {
+        let (recommendation, receiver) = watch::channel(None);
+        (Self { node, settings, health, last_busy, recommendation }, receiver)
     }
 }
 
-/// The view says whether the cluster is healthy; this node looks at it now.
-///
-/// # Errors
-/// None.
-pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
-    node.wakes.health.notify_one();
-    Ok(None)
+impl Daemon for AutoscalerDaemon {
+    const NAME: &'static str = "autoscaler";
+
+    async fn run(&mut self) -> Result<(), WorkError> {
+        let Self { node, settings, .. } = self;
+        let mut views = self.health.watch();
+        // When the number of peers may last have been changed, and in which term this node learnt that it leads.
+        let (mut changed, mut led) = (Instant::now(), 0);
+        loop {
+            let view = Arc::clone(&views.borrow_and_update());
+            let (state, metrics) = (node.raft.local(), node.raft.metrics().borrow().clone());
+            if metrics.is_leader() && led != metrics.term {
+                (changed, led) = (Instant::now(), metrics.term);
+            }
+            let acts = metrics.is_leader() && !settings.command.is_empty();
+            let quiet = if acts { COOLDOWN.saturating_sub(changed.elapsed()) } else { Duration::ZERO };
+            let leader = metrics.leader.as_ref().map(|(id, _)| *id);
+            let kept = metrics.voters.iter().copied().chain(leader).collect();
+            let facts = Facts::of(&state, &self.last_busy.all(), &kept, (node.started, Instant::now()));
+            let found = recommend(&state, &facts, &view, settings, quiet);
+            self.recommendation.send_if_modified(|last| {
+                let other = last.as_ref() != Some(&found);
+                *last = Some(found.clone());
+                other
+            });
+            if acts && found.advice != Advice::Hold {
+                tracing::info!(advice = ?found.advice, reason = found.reason, "the operator's command is started");
+                let order = command::Order::new(&state, &found);
+                match node.shutdown.run_until_cancelled(order.carry_out(&settings.command)).await {
+                    None => return Ok(()),
+                    Some(Ok(said)) => tracing::info!(said, "the operator's command is done"),
+                    Some(Err(error)) => tracing::error!(%error, "the operator's command failed"),
+                }
+                changed = Instant::now();
+            }
+            tokio::select! {
+                () = node.shutdown.cancelled() => return Ok(()),
+                it = views.changed() => if it.is_err() { return Ok(()) },
+                () = tokio::time::sleep(TICK) => {}
+            }
+        }
+    }
 }
 
 #[cfg(test)]

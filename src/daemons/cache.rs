@@ -10,9 +10,10 @@ use crate::{
 };
 use cluster_state::{ConfigState, NodeId};
 use kernels::{Checkpoint, Network};
+use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 use wire::Hash;
 
@@ -88,82 +89,76 @@ fn outdated<'a>(loaded: impl Iterator<Item = (Hash, &'a str)>, config: &ConfigSt
     loaded.filter(|(model, key)| *key == config.config_key && !plays(model)).map(|(model, _)| model).collect()
 }
 
-/// The loaded networks.
-#[derive(Default)]
-pub struct Networks(Mutex<Shelf<Network>>);
+/// The loaded networks. Cheap to clone.
+#[derive(Clone)]
+pub struct LoadedNetworks {
+    node: Context,
+    shelf: Arc<Mutex<Shelf<Network>>>,
+}
 
-impl Networks {
-    fn shelf(&self) -> MutexGuard<'_, Shelf<Network>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How the cache does.
+impl LoadedNetworks {
+    /// None are loaded yet.
     #[must_use]
-    pub fn activity(&self) -> CacheActivity {
-        let shelf = self.shelf();
-        CacheActivity { loaded: shelf.entries.len(), ..shelf.seen.clone() }
+    pub fn new(node: Context) -> Self {
+        Self { node, shelf: Arc::default() }
     }
-}
 
-/// The network of a model if it is here; none while it is on its way.
-///
-/// # Errors
-/// When the disk fails, or the model does not load.
-pub async fn stored(
-    node: &Context,
-    config_key: &str,
-    model: Hash,
-) -> Result<Option<Arc<Network>>, WorkError> {
-    let known = node.networks.shelf().get(model);
-    let network = match known {
-        Some(network) => Some(network),
-        None => match node.stored(model).await? {
-            Some(bytes) => Some(load(node, config_key, model, bytes).await?),
-            None => None,
-        },
-    };
-    node.activity.update(|work| work.cache = node.networks.activity());
-    Ok(network)
-}
-
-/// The network of a model, from here or from one of `holders`.
-///
-/// # Errors
-/// When nobody who can be reached has it, or it does not load.
-pub async fn obtain(
-    node: &Context,
-    config_key: &str,
-    model: Hash,
-    holders: &BTreeSet<NodeId>,
-) -> Result<Arc<Network>, WorkError> {
-    if let Some(network) = stored(node, config_key, model).await? {
-        return Ok(network);
+    /// The network of a model if it is here; none while it is on its way.
+    ///
+    /// # Errors
+    /// When the disk fails, or the model does not load.
+    pub async fn get(&self, config_key: &str, model: Hash) -> Result<Option<Arc<Network>>, WorkError> {
+        let known = self.shelf.lock().get(model);
+        let network = match known {
+            Some(network) => Some(network),
+            None => match self.node.stored(model).await? {
+                Some(bytes) => Some(self.load(config_key, model, bytes).await?),
+                None => None,
+            },
+        };
+        self.show();
+        Ok(network)
     }
-    let bytes = node.obtain(model, holders).await?;
-    load(node, config_key, model, bytes).await
-}
 
-async fn load(
-    node: &Context,
-    config_key: &str,
-    model: Hash,
-    bytes: Vec<u8>,
-) -> Result<Arc<Network>, WorkError> {
-    let network = Arc::new(blocking(move || Checkpoint::from_bytes(&bytes)).await??.network);
-    node.networks.shelf().put(config_key, model, Arc::clone(&network));
-    Ok(network)
-}
-
-/// Drops the networks that the event's configuration plays no more.
-///
-/// # Errors
-/// None.
-pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
-    if let Some(config) = node.raft.local().config(logged.event.flow()) {
-        node.networks.shelf().invalidate(config);
-        node.activity.update(|work| work.cache = node.networks.activity());
+    /// The network of a model, from here or from one of `holders`.
+    ///
+    /// # Errors
+    /// When nobody who can be reached has it, or it does not load.
+    pub async fn obtain(
+        &self,
+        config_key: &str,
+        model: Hash,
+        holders: &BTreeSet<NodeId>,
+    ) -> Result<Arc<Network>, WorkError> {
+        if let Some(network) = self.get(config_key, model).await? {
+            return Ok(network);
+        }
+        let bytes = self.node.obtain(model, holders).await?;
+        self.load(config_key, model, bytes).await
     }
-    Ok(None)
+
+    /// Drops the networks that the event's configuration plays no more.
+    pub fn handle(&self, logged: &Logged) -> Handled {
+        if let Some(config) = self.node.raft.local().config(logged.event.flow()) {
+            self.shelf.lock().invalidate(config);
+            self.show();
+        }
+        Ok(None)
+    }
+
+    async fn load(&self, config_key: &str, model: Hash, bytes: Vec<u8>) -> Result<Arc<Network>, WorkError> {
+        let network = Arc::new(blocking(move || Checkpoint::from_bytes(&bytes)).await??.network);
+        self.shelf.lock().put(config_key, model, Arc::clone(&network));
+        Ok(network)
+    }
+
+    fn show(&self) {
+        let activity = {
+            let shelf = self.shelf.lock();
+            CacheActivity { loaded: shelf.entries.len(), ..shelf.seen.clone() }
+        };
+        self.node.activity.update(|work| work.cache = activity);
+    }
 }
 
 #[cfg(test)]

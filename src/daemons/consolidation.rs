@@ -4,18 +4,16 @@
 //! which segments were merged, not on their order or how often. A segment is never removed for having been merged: its
 //! bytes stay in the content folder for as long as the cluster knows it.
 
-use super::handlers::Merge;
 use crate::events::runner::Handled;
 use crate::{
     clock::now_ms,
     events::{Event, Games, log::Logged, runner::HandlerError},
-    peer::{Context, WorkError, blocking},
+    peer::{Context, Daemon, WorkError, blocking},
     store::{GamesDb, Segment, paths},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::Arc,
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -23,6 +21,8 @@ use wire::Hash;
 
 /// Between looks at the segments.
 const PAUSE: Duration = Duration::from_secs(2);
+/// Merges that may wait.
+const MERGES_MAX: usize = 64;
 
 /// An open database and what is in it.
 struct Canonical {
@@ -51,45 +51,71 @@ impl Canonical {
     }
 }
 
-/// Runs until the shutdown.
-///
-/// # Errors
-/// When a database cannot be used.
-pub async fn run(node: Context) -> Result<(), WorkError> {
-    let mut databases: BTreeMap<String, Canonical> = BTreeMap::new();
-    let mut merging = node.wakes.merging.lock().await;
-    loop {
-        let state = node.raft.local();
-        for key in state.configs.keys() {
-            open(&node, &mut databases, key).await?;
-        }
-        let ours = state.segments.iter().filter(|(_, segment)| segment.holders.contains(&node.id));
-        let missing: Vec<(Hash, String)> = ours
-            .filter(|(hash, s)| databases.get(&s.config_key).is_some_and(|db| !db.merged.contains(hash)))
-            .map(|(hash, segment)| (*hash, segment.config_key.clone()))
-            .collect();
-        for (hash, key) in missing {
-            if node.shutdown.is_cancelled() {
-                return Ok(());
-            }
-            let Some(bytes) = node.stored(hash).await? else {
-                tracing::debug!(segment = %hash, "not here; replication fetches it again");
-                continue;
-            };
-            merge(&mut databases, key, hash, bytes).await?;
-        }
-        let pause = tokio::time::sleep(PAUSE);
-        tokio::pin!(pause);
+/// A segment to merge, and where to say how that went.
+struct Merge {
+    segment: Hash,
+    config_key: String,
+    done: oneshot::Sender<Result<(), String>>,
+}
+
+/// Has segments merged. Cheap to clone.
+#[derive(Clone)]
+pub struct ConsolidationHandle(mpsc::Sender<Merge>);
+
+/// The daemon; see the module.
+pub struct ConsolidationDaemon {
+    node: Context,
+    merges: mpsc::Receiver<Merge>,
+}
+
+impl ConsolidationDaemon {
+    /// The daemon, and what has it merge.
+    #[must_use]
+    pub fn new(node: Context) -> (Self, ConsolidationHandle) {
+        let (sender, merges) = mpsc::channel(MERGES_MAX);
+        (Self { node, merges }, ConsolidationHandle(sender))
+    }
+}
+
+impl Daemon for ConsolidationDaemon {
+    const NAME: &'static str = "consolidation";
+
+    async fn run(&mut self) -> Result<(), WorkError> {
+        let Self { node, merges } = self;
+        let mut databases: BTreeMap<String, Canonical> = BTreeMap::new();
         loop {
-            tokio::select! {
-                () = node.shutdown.cancelled() => return Ok(()),
-                Some(asked) = merging.recv() => {
-                    let Merge { segment, config_key, done } = asked;
-                    let merged = merge_now(&node, &mut databases, config_key, segment).await;
-                    // Whoever asked may have given up.
-                    let _ = done.send(merged.map_err(|error| error.to_string()));
+            let state = node.raft.local();
+            for key in state.configs.keys() {
+                open(node, &mut databases, key).await?;
+            }
+            let ours = state.segments.iter().filter(|(_, segment)| segment.holders.contains(&node.id));
+            let missing: Vec<(Hash, String)> = ours
+                .filter(|(hash, s)| databases.get(&s.config_key).is_some_and(|db| !db.merged.contains(hash)))
+                .map(|(hash, segment)| (*hash, segment.config_key.clone()))
+                .collect();
+            for (hash, key) in missing {
+                if node.shutdown.is_cancelled() {
+                    return Ok(());
                 }
-                () = &mut pause => break,
+                let Some(bytes) = node.stored(hash).await? else {
+                    tracing::debug!(segment = %hash, "not here; replication fetches it again");
+                    continue;
+                };
+                merge(&mut databases, key, hash, bytes).await?;
+            }
+            let pause = tokio::time::sleep(PAUSE);
+            tokio::pin!(pause);
+            loop {
+                tokio::select! {
+                    () = node.shutdown.cancelled() => return Ok(()),
+                    Some(asked) = merges.recv() => {
+                        let Merge { segment, config_key, done } = asked;
+                        let merged = merge_now(node, &mut databases, config_key, segment).await;
+                        // Whoever asked may have given up.
+                        let _ = done.send(merged.map_err(|error| error.to_string()));
+                    }
+                    () = &mut pause => break,
+                }
             }
         }
     }
@@ -146,44 +172,49 @@ async fn merge(
     merged
 }
 
-/// Merges the segment that an event names, if it belongs here.
-///
-/// # Errors
-/// When the segment is nowhere to be had, or another configuration's.
-pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
-    let (games, acknowledged) = match &logged.event {
-        Event::SelfplayComplete(games) => (games, false),
-        Event::NewGamesAvailable(games) => (games, true),
-        _ => return Ok(None),
-    };
-    let state = node.raft.local();
-    match state.segments.get(&games.segment) {
-        Some(known) if known.config_key != games.config_key => {
-            let (is, said) = (&known.config_key, &games.config_key);
-            return Err(HandlerError::Failed(format!("segment {} is of {is}, not {said}", games.segment)));
+impl ConsolidationHandle {
+    /// Merges the segment that an event names, if it belongs here.
+    ///
+    /// # Errors
+    /// When the segment is nowhere to be had, or another configuration's.
+    pub async fn handle(&self, node: &Context, logged: &Logged) -> Handled {
+        let (games, acknowledged) = match &logged.event {
+            Event::SelfplayComplete(games) => (games, false),
+            Event::NewGamesAvailable(games) => (games, true),
+            _ => return Ok(None),
+        };
+        let state = node.raft.local();
+        match state.segments.get(&games.segment) {
+            Some(known) if known.config_key != games.config_key => {
+                let (is, said) = (&known.config_key, &games.config_key);
+                return Err(HandlerError::Failed(format!(
+                    "segment {} is of {is}, not {said}",
+                    games.segment
+                )));
+            }
+            Some(known) if !known.holders.contains(&node.id) => return Ok(None), // not here, or not yet
+            Some(_) => {}
+            // Another node's, and not acknowledged yet: NEW_GAMES_AVAILABLE will follow.
+            None if !acknowledged && games.node_id != node.name() => return Ok(None),
+            None if node.stored(games.segment).await?.is_none() => {
+                return Err(HandlerError::Failed(format!("segment {} is nowhere to be had", games.segment)));
+            }
+            // Here and not acknowledged: it may yet be lost, and is merged once it is registered.
+            None => return Ok(None),
         }
-        Some(known) if !known.holders.contains(&node.id) => return Ok(None), // not here, or not yet
-        Some(_) => {}
-        // Another node's, and not acknowledged yet: NEW_GAMES_AVAILABLE will follow.
-        None if !acknowledged && games.node_id != node.name() => return Ok(None),
-        None if node.stored(games.segment).await?.is_none() => {
-            return Err(HandlerError::Failed(format!("segment {} is nowhere to be had", games.segment)));
-        }
-        // Here and not acknowledged: it may yet be lost, and is merged once it is registered.
-        None => return Ok(None),
+        self.merge(games).await
     }
-    merged(&node.wakes.merges, games).await
-}
 
-/// Has the segment merged; returns once it is.
-async fn merged(merges: &mpsc::Sender<Merge>, games: &Games) -> Handled {
-    let (done, answer) = oneshot::channel();
-    let merge = Merge { segment: games.segment, config_key: games.config_key.clone(), done };
-    let gone = |_| HandlerError::Failed("consolidation is not running".to_owned());
-    merges.send(merge).await.map_err(|_| gone(()))?;
-    match answer.await {
-        Ok(merged) => merged.map(|()| None).map_err(HandlerError::Failed),
-        Err(_) => Err(gone(())),
+    /// Has the segment merged; returns once it is.
+    async fn merge(&self, games: &Games) -> Handled {
+        let (done, answer) = oneshot::channel();
+        let merge = Merge { segment: games.segment, config_key: games.config_key.clone(), done };
+        let gone = |_| HandlerError::Failed("consolidation is not running".to_owned());
+        self.0.send(merge).await.map_err(|_| gone(()))?;
+        match answer.await {
+            Ok(merged) => merged.map(|()| None).map_err(HandlerError::Failed),
+            Err(_) => Err(gone(())),
+        }
     }
 }
 
@@ -197,7 +228,7 @@ mod tests {
     use cluster_state::NodeId;
     use futures::FutureExt;
     use proptest::{prelude::*, test_runner::TestRunner};
-    use std::path::Path;
+    use std::{path::Path, sync::Arc};
 
     #[test]
     fn a_segment_that_is_refused_keeps_no_other_waiting() {
@@ -285,12 +316,13 @@ mod tests {
         let known: Arc<BTreeMap<_, _>> = Arc::new(segments.into_iter().collect());
         let start = |folder: &Path| {
             let (merges, mut merging) = mpsc::channel::<Merge>(1);
+            let merges = ConsolidationHandle(merges);
             let handle = move |logged: Arc<Logged>| {
                 let merges = merges.clone();
                 async move {
                     match &logged.event {
                         Event::SelfplayComplete(games) | Event::NewGamesAvailable(games) => {
-                            merged(&merges, games).await
+                            merges.merge(games).await
                         }
                         other => panic!("{other:?}"),
                     }

@@ -9,7 +9,7 @@ use crate::events::{Event, ModelDistributionFailed, TrainingProgress, caused, lo
 use crate::{
     clock::now_ms,
     learner,
-    peer::{Context, WorkError, blocking},
+    peer::{Context, Daemon, Wake, WorkError, blocking},
     store::{self, paths},
 };
 use cluster_state::{ClusterState, Command, NodeId, command::ModelHeld};
@@ -17,7 +17,6 @@ use futures::StreamExt;
 use kernels::Checkpoint;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::{Duration, Instant},
 };
 use wire::Hash;
@@ -108,52 +107,76 @@ fn nearly_done(state: &ClusterState, me: NodeId, progress: &TrainingProgress) ->
     (done >= PREFETCH_AT && job_id == progress.job_id && lease.node != me).then_some(lease.node)
 }
 
-/// Runs until the shutdown.
-///
-/// # Errors
-/// When the disk fails.
-pub async fn run(node: Context) -> Result<(), WorkError> {
-    let mut state = node.raft.applied();
-    let mut peers = node.p2p.peers();
-    let mut connected = BTreeSet::new();
-    let mut attempts = Attempts::default();
-    // Which model is in the files that events name.
-    let mut named: BTreeMap<String, Hash> = BTreeMap::new();
-    loop {
-        let current = state.borrow_and_update().clone();
-        let now_connected: BTreeSet<String> =
-            peers.borrow_and_update().iter().map(|peer| peer.peer_id.clone()).collect();
-        if !now_connected.is_subset(&connected) {
-            attempts.retry(Instant::now());
-        }
-        connected = now_connected;
-        let all = wanted(&current, node.id, |model| node.blobs.has(model));
-        attempts.retain(&all);
-        let now = Instant::now();
-        let due = all.into_iter().filter(|want| attempts.allows(want.model, now));
-        let due: Vec<Wanted> = due.collect();
-        let fetches = futures::stream::iter(due.into_iter().map(|want| async {
-            let held = Box::pin(hold(&node, &current, &want)).await;
-            (want, held)
-        }));
-        let fetched = fetches.buffer_unordered(AT_ONCE).collect::<Vec<_>>();
-        let Some(fetched) = node.shutdown.run_until_cancelled(fetched).await else { return Ok(()) };
-        for (want, held) in fetched {
-            let Err(error) = held else { continue };
-            tracing::info!(model = want.model.short(), %error, "a model is not here yet");
-            // Without a leader it cannot be said to be here.
-            let here = matches!(error, WorkError::Propose(_));
-            if !here && attempts.failed(&want, Instant::now()) {
-                report(&node, &want, &error).await?;
+/// Has the daemon look at the models. Cheap to clone.
+#[derive(Clone)]
+pub struct DistributionHandle {
+    node: Context,
+    wake: Wake,
+}
+
+/// The daemon; see the module.
+pub struct DistributionDaemon {
+    node: Context,
+    wake: Wake,
+}
+
+impl DistributionDaemon {
+    /// The daemon, and what has it look.
+    #[must_use]
+    pub fn new(node: Context) -> (Self, DistributionHandle) {
+        let wake = Wake::default();
+        let handle = DistributionHandle { node: Context::clone(&node), wake: wake.clone() };
+        (Self { node, wake }, handle)
+    }
+}
+
+impl Daemon for DistributionDaemon {
+    const NAME: &'static str = "distribution";
+
+    async fn run(&mut self) -> Result<(), WorkError> {
+        let Self { node, wake } = self;
+        let mut state = node.raft.applied();
+        let mut peers = node.p2p.peers();
+        let mut connected = BTreeSet::new();
+        let mut attempts = Attempts::default();
+        // Which model is in the files that events name.
+        let mut named: BTreeMap<String, Hash> = BTreeMap::new();
+        loop {
+            let current = state.borrow_and_update().clone();
+            let now_connected: BTreeSet<String> =
+                peers.borrow_and_update().iter().map(|peer| peer.peer_id.clone()).collect();
+            if !now_connected.is_subset(&connected) {
+                attempts.retry(Instant::now());
             }
-        }
-        name_files(&node, &current, &mut named).await?;
-        tokio::select! {
-            () = node.shutdown.cancelled() => return Ok(()),
-            changed = state.changed() => if changed.is_err() { return Ok(()) },
-            changed = peers.changed() => if changed.is_err() { return Ok(()) },
-            () = node.wakes.distribution.notified() => attempts.retry(Instant::now()),
-            () = tokio::time::sleep(PAUSE) => {}
+            connected = now_connected;
+            let all = wanted(&current, node.id, |model| node.blobs.has(model));
+            attempts.retain(&all);
+            let now = Instant::now();
+            let due = all.into_iter().filter(|want| attempts.allows(want.model, now));
+            let due: Vec<Wanted> = due.collect();
+            let fetches = futures::stream::iter(due.into_iter().map(|want| async {
+                let held = Box::pin(hold(node, &current, &want)).await;
+                (want, held)
+            }));
+            let fetched = fetches.buffer_unordered(AT_ONCE).collect::<Vec<_>>();
+            let Some(fetched) = node.shutdown.run_until_cancelled(fetched).await else { return Ok(()) };
+            for (want, held) in fetched {
+                let Err(error) = held else { continue };
+                tracing::info!(model = want.model.short(), %error, "a model is not here yet");
+                // Without a leader it cannot be said to be here.
+                let here = matches!(error, WorkError::Propose(_));
+                if !here && attempts.failed(&want, Instant::now()) {
+                    report(node, &want, &error).await?;
+                }
+            }
+            name_files(node, &current, &mut named).await?;
+            tokio::select! {
+                () = node.shutdown.cancelled() => return Ok(()),
+                changed = state.changed() => if changed.is_err() { return Ok(()) },
+                changed = peers.changed() => if changed.is_err() { return Ok(()) },
+                () = wake.woken() => attempts.retry(Instant::now()),
+                () = tokio::time::sleep(PAUSE) => {}
+            }
         }
     }
 }
@@ -217,32 +240,32 @@ async fn hold(node: &Context, state: &ClusterState, want: &Wanted) -> Result<(),
     Ok(())
 }
 
-/// Looks at the state now. When a training run is nearly done, also sees to it that its candidate will get here without
-/// delay: a connection to the trainer, and whatever is missing of the models that the candidate will play against.
-///
-/// # Errors
-/// None.
-pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
-    if let Event::TrainingProgress(progress) = &logged.event {
-        let state = node.raft.local();
-        let trainer = nearly_done(&state, node.id, progress).and_then(|id| state.nodes.get(&id));
-        let Some(trainer) = trainer else { return Ok(None) };
-        let (key, job) = (progress.config_key.clone(), progress.job_id.clone());
-        let mut news = false;
-        node.activity.update(|work| {
-            news = work.prefetched.insert(key, job.clone()).as_ref() != Some(&job);
-        });
-        if !news {
-            return Ok(None);
+impl DistributionHandle {
+    /// Looks at the state now. When a training run is nearly done, also sees to it that its candidate will get here without
+    /// delay: a connection to the trainer, and whatever is missing of the models that the candidate will play against.
+    pub async fn handle(&self, logged: &Logged) -> Handled {
+        let node = &self.node;
+        if let Event::TrainingProgress(progress) = &logged.event {
+            let state = node.raft.local();
+            let trainer = nearly_done(&state, node.id, progress).and_then(|id| state.nodes.get(&id));
+            let Some(trainer) = trainer else { return Ok(None) };
+            let (key, job) = (progress.config_key.clone(), progress.job_id.clone());
+            let mut news = false;
+            node.activity.update(|work| {
+                news = work.prefetched.insert(key, job.clone()).as_ref() != Some(&job);
+            });
+            if !news {
+                return Ok(None);
+            }
+            let connected = node.p2p.is_connected(&trainer.peer_id);
+            if !connected {
+                node.p2p.add_peer(&trainer.peer_id, &trainer.addrs).await;
+            }
+            tracing::info!(job, trainer = trainer.name, connected, "preparing for a candidate");
         }
-        let connected = node.p2p.is_connected(&trainer.peer_id);
-        if !connected {
-            node.p2p.add_peer(&trainer.peer_id, &trainer.addrs).await;
-        }
-        tracing::info!(job, trainer = trainer.name, connected, "preparing for a candidate");
+        self.wake.wake();
+        Ok(None)
     }
-    node.wakes.distribution.notify_one();
-    Ok(None)
 }
 
 #[cfg(test)]

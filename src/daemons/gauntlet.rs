@@ -1,10 +1,11 @@
 //! GameGauntlet, the holder's half of an evaluation: plays the candidate's games, or those of a champion that is watched,
 //! and keeps them as evidence.
 
-use super::cache;
+use super::{cache::LoadedNetworks, health::HealthHandle, lease};
 use crate::{
     clock::now_ms,
     compute,
+    config::EvaluationConfig,
     devices::parallel_games,
     events::caused,
     learner::{
@@ -16,7 +17,7 @@ use crate::{
     store::{GameRecord, SEGMENT_GAMES_MAX, Source},
 };
 use cluster_state::{ClusterState, Command, Lease, LeaseKind, command::CompleteEvaluation};
-use kernels::{Backend as _, Network};
+use kernels::{AnyBackend, Backend as _, Network};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use wire::Hash;
@@ -24,26 +25,34 @@ use wire::Hash;
 /// The daemon; see the module.
 pub struct GauntletDaemon {
     pub node: Context,
+    pub settings: EvaluationConfig,
+    /// Mixed with the lease, the seed of everything random in an evaluation.
+    pub seed: u64,
+    pub backend: AnyBackend,
+    pub networks: LoadedNetworks,
     pub segments: Segments,
+    pub health: HealthHandle,
 }
 
 impl Daemon for GauntletDaemon {
     const NAME: &'static str = "gauntlet";
 
     async fn run(&mut self) -> Result<(), WorkError> {
-        let segments = &self.segments;
-        let evaluate = |node, lease, cancel| evaluate(node, segments.clone(), lease, cancel);
-        super::lease::follow(Arc::clone(&self.node), LeaseKind::Evaluation, evaluate).await;
+        let its = &*self;
+        lease::follow(&its.node, &its.health, LeaseKind::Evaluation, |lease, cancel| {
+            evaluate(its, lease, cancel)
+        })
+        .await;
         Ok(())
     }
 }
 
 async fn evaluate(
-    node: Context,
-    segments: Segments,
+    its: &GauntletDaemon,
     lease: Lease,
     cancel: CancellationToken,
 ) -> Result<Command, WorkError> {
+    let GauntletDaemon { node, segments, .. } = its;
     let key = lease.config_key.clone();
     let game: rules::Config = key.parse().map_err(|_| WorkError::UnknownConfig(key.clone()))?;
     let state = node.raft.local();
@@ -52,19 +61,19 @@ async fn evaluate(
     // A champion is watched: it plays the one before it.
     let before = config.fallback().filter(|_| candidate == config.champion).map(|before| before.model);
     let (watched, opponent) = (before.is_some(), before.unwrap_or(config.champion));
-    let _shown = Shown::new(&node, &lease);
-    let backend = node.devices.of(LeaseKind::Evaluation);
+    let _shown = Shown::new(node, &lease);
+    let backend = its.backend.clone();
     let job = EvaluationJob {
         config: game,
-        settings: node.config.evaluation.clone(),
+        settings: its.settings.clone(),
         // As many as self-play has unless told otherwise. More would be played than a verdict needs.
         parallel: parallel_games(0, backend.is_card()),
-        seed: lease.id ^ node.config.seed,
+        seed: lease.id ^ its.seed,
         node: node.id,
     };
     let load = async {
-        let candidate = network(&node, &state, candidate).await?;
-        Ok::<_, WorkError>((candidate, network(&node, &state, opponent).await?))
+        let candidate = network(&its.networks, &state, candidate).await?;
+        Ok::<_, WorkError>((candidate, network(&its.networks, &state, opponent).await?))
     };
     let players = cancel.run_until_cancelled(load).await.ok_or(WorkError::Stopped)??;
     tracing::info!(
@@ -75,7 +84,7 @@ async fn evaluate(
         watched,
         "evaluating"
     );
-    let watcher = Arc::clone(&node);
+    let watcher = Arc::clone(node);
     let stop = cancel.clone();
     let done = compute::spawn("gauntlet", move || {
         let play = if watched { evaluation::watch } else { evaluation::evaluate };
@@ -104,9 +113,13 @@ async fn evaluate(
     }))
 }
 
-async fn network(node: &Context, state: &ClusterState, hash: Hash) -> Result<Arc<Network>, WorkError> {
+async fn network(
+    networks: &LoadedNetworks,
+    state: &ClusterState,
+    hash: Hash,
+) -> Result<Arc<Network>, WorkError> {
     let model = state.models.get(&hash).ok_or(WorkError::Missing(hash))?;
-    cache::obtain(node, &model.config_key, hash, &model.holders).await
+    networks.obtain(&model.config_key, hash, &model.holders).await
 }
 
 /// Keeps the games and has them acknowledged: the verdict names only what cannot be lost.

@@ -4,6 +4,10 @@
 //! time to time, at the replicated state. An event makes it look now. What the cluster shall do is decided by the leader
 //! from that state, never from an event's payload, so a wrong or repeated event can do no harm.
 
+use super::{
+    cache::LoadedNetworks, consolidation::ConsolidationHandle, distribution::DistributionHandle,
+    health::HealthHandle, idle_shutdown::LastBusy, supervisor::Supervisor,
+};
 use crate::{
     clock::now_ms,
     events::{
@@ -12,60 +16,26 @@ use crate::{
         runner::{Handled, HandlerError, Handlers, Handling},
     },
     leader::training,
-    peer::{Context, WorkError},
+    peer::{Context, Wake, WorkError},
     segments::{Segments, acknowledge, copy},
 };
 use cluster_state::Command;
 use futures::FutureExt;
 use raft::ProposeError;
 use std::sync::Arc;
-use tokio::sync::{Mutex, Notify, mpsc, oneshot};
-use wire::Hash;
-
-/// Merges that may wait.
-const MERGES_MAX: usize = 64;
-
-/// A segment to merge, and where to say how that went.
-pub struct Merge {
-    /// Which.
-    pub segment: Hash,
-    /// Of which configuration.
-    pub config_key: String,
-    /// How it went.
-    pub done: oneshot::Sender<Result<(), String>>,
-}
-
-/// Wakes daemons from their pauses.
-pub struct Wakes {
-    /// The leader's turn.
-    pub leader: Notify,
-    /// This node's look at the hosts.
-    pub health: Notify,
-    /// Models.
-    pub distribution: Notify,
-    /// Merges asked for.
-    pub merges: mpsc::Sender<Merge>,
-    /// Where consolidation takes them from.
-    pub merging: Mutex<mpsc::Receiver<Merge>>,
-}
-
-impl Default for Wakes {
-    fn default() -> Self {
-        let (merges, merging) = mpsc::channel(MERGES_MAX);
-        Self {
-            leader: Notify::new(),
-            health: Notify::new(),
-            distribution: Notify::new(),
-            merges,
-            merging: Mutex::new(merging),
-        }
-    }
-}
 
 /// What the handlers work with.
 pub struct DaemonHandles {
     /// This node.
     pub node: Context,
+    /// Has the leader's daemon take its turn.
+    pub leader: Wake,
+    pub health: HealthHandle,
+    pub last_busy: LastBusy,
+    pub networks: LoadedNetworks,
+    pub consolidation: ConsolidationHandle,
+    pub distribution: DistributionHandle,
+    pub supervisor: Supervisor,
     pub segments: Segments,
 }
 
@@ -100,22 +70,28 @@ type Own = fn(Arc<DaemonHandles>, Arc<Logged>) -> Handling;
 
 /// What a component does about events by itself.
 fn own(component: Component) -> Option<Own> {
-    macro_rules! own {
-        ($handle:path) => {
-            Some(|its, logged| $handle(Arc::clone(&its.node), logged).boxed())
-        };
-    }
     match component {
-        Component::Autoscaler => own!(super::autoscaler::handle),
-        Component::Cache => own!(super::cache::handle),
-        Component::Consolidation => own!(super::consolidation::handle),
-        Component::Distribution => own!(super::distribution::handle),
-        Component::Health => own!(super::health::handle),
-        Component::IdleShutdown => own!(super::idle_shutdown::handle),
+        // The view says what there is to do; it is looked at now.
+        Component::Autoscaler | Component::Watchdog => Some(|its, _| {
+            its.health.look();
+            async { Ok(None) }.boxed()
+        }),
+        Component::Cache => Some(|its, logged| async move { its.networks.handle(&logged) }.boxed()),
+        Component::Consolidation => {
+            Some(|its, logged| async move { its.consolidation.handle(&its.node, &logged).await }.boxed())
+        }
+        Component::Distribution => {
+            Some(|its, logged| async move { its.distribution.handle(&logged).await }.boxed())
+        }
+        Component::Health => Some(|its, logged| async move { its.health.handle(&its.node, &logged) }.boxed()),
+        Component::IdleShutdown => {
+            Some(|its, logged| async move { its.last_busy.handle(&its.node, &logged) }.boxed())
+        }
         Component::Replication => Some(|its, logged| copy::handle(its.segments.clone(), logged).boxed()),
-        Component::Supervisor => own!(super::supervisor::handle),
+        Component::Supervisor => {
+            Some(|its, logged| async move { its.supervisor.handle(&its.node, &logged) }.boxed())
+        }
         Component::Sync => Some(|its, logged| acknowledge::handle(its.segments.clone(), logged).boxed()),
-        Component::Watchdog => own!(super::watchdog::handle),
         // They decide at the leader's turn, or only emit.
         Component::AutoPromotion
         | Component::Curriculum
@@ -150,7 +126,7 @@ fn leaders_turn(handles: &DaemonHandles) -> Handled {
         return Err(HandlerError::NoQuorum);
     }
     if metrics.is_leader() {
-        handles.node.wakes.leader.notify_one();
+        handles.leader.wake();
     }
     Ok(None)
 }

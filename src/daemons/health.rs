@@ -7,15 +7,20 @@ mod claims;
 mod observe;
 mod score;
 
-use super::watchdog;
+use super::{
+    idle_shutdown::LastBusy,
+    supervisor::Supervisor,
+    watchdog::{Limits, Watchdog},
+};
 use crate::events::runner::Handled;
 use crate::{
     clock::now_ms,
     events::{
         ClusterHealth, Event, caused,
+        deliveries::Deliveries,
         log::{LogError, Logged},
     },
-    peer::{Context, WorkError, blocking},
+    peer::{Context, Daemon, Wake, WorkError, blocking},
 };
 use claims::{Claim, Claims, Word};
 use cluster_state::{ClusterState, NodeId};
@@ -26,6 +31,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::sync::watch;
 
 pub use crate::api::health::{Alert, ClusterView as View, HostState as Host, Standing};
 
@@ -48,14 +54,84 @@ struct Slow {
     alarms: Vec<Alarm>,
 }
 
+/// The view of the cluster that this node keeps. Cheap to clone.
+#[derive(Clone)]
+pub struct HealthHandle {
+    view: watch::Receiver<Arc<View>>,
+    wake: Wake,
+}
+
+impl HealthHandle {
+    /// The cluster as this node sees it now.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.borrow())
+    }
+
+    /// [`Self::view`], and when it changes.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<View>> {
+        self.view.clone()
+    }
+
+    /// Has the daemon look at the hosts now.
+    pub fn look(&self) {
+        self.wake.wake();
+    }
+
+    /// Takes an operator's word as a claim, and what ends one; everything else only has this node look again. What makes no
+    /// sense is refused with a warning.
+    pub fn handle(&self, node: &Context, logged: &Logged) -> Handled {
+        self.look();
+        let word = Word::of(logged, &node.raft.local());
+        Ok(word.map(claims::Word::effect))
+    }
+}
+
+/// The daemon; see the module.
+pub struct HealthDaemon {
+    node: Context,
+    sources: Sources,
+    view: watch::Sender<Arc<View>>,
+    wake: Wake,
+}
+
+/// What else the view is made of.
+pub struct Sources {
+    pub supervisor: Supervisor,
+    pub last_busy: LastBusy,
+    pub deliveries: Deliveries,
+    /// How long work may take.
+    pub limits: Limits,
+}
+
+impl HealthDaemon {
+    /// The daemon and what others need of it.
+    #[must_use]
+    pub fn new(node: Context, sources: Sources) -> (Self, HealthHandle) {
+        let (sender, view) = watch::channel(Arc::default());
+        let wake = Wake::default();
+        (Self { node, sources, view: sender, wake: wake.clone() }, HealthHandle { view, wake })
+    }
+}
+
+impl Daemon for HealthDaemon {
+    const NAME: &'static str = "health";
+
+    async fn run(&mut self) -> Result<(), WorkError> {
+        self.keep_view().await
+    }
+}
+
 impl Slow {
     async fn look(
         node: &Context,
+        sources: &Sources,
         state: &ClusterState,
         view: &View,
-        watchdog: &mut watchdog::Watchdog,
+        watchdog: &mut Watchdog,
     ) -> Self {
-        let dead_letters = match node.deliveries.status().await {
+        let dead_letters = match sources.deliveries.status().await {
             Ok((_, count)) => count,
             Err(error) => {
                 tracing::error!(%error, "dead letters cannot be counted");
@@ -63,8 +139,7 @@ impl Slow {
             }
         };
         let now = Instant::now();
-        let limits = watchdog::Limits::from(&node.config);
-        let mut alarms = watchdog.look(state, view, &node.hosts.all(), &limits, now);
+        let mut alarms = watchdog.look(state, view, &sources.last_busy.all(), &sources.limits, now);
         let folder = node.path("");
         let space = blocking(move || nix::sys::statvfs::statvfs(&folder)).await;
         if let Ok(Ok(space)) = space {
@@ -74,110 +149,110 @@ impl Slow {
     }
 }
 
-/// Keeps the view until the shutdown.
-///
-/// # Errors
-/// When `node.db` cannot be read or written.
-pub async fn run(node: Context) -> Result<(), WorkError> {
-    let path = node.path("node.db");
-    let opened = blocking(move || {
-        let claims = Claims::open(&path)?;
-        let told = claims.told()?;
-        Ok::<_, LogError>((claims, told))
-    });
-    let (mut claims, mut told) = opened.await??;
-    // What was unhealthy is so until it is seen to be better, also over a restart.
-    let mut observer = Observer::resume(if told { Standing::Unhealthy } else { Standing::Unknown });
-    let (mut watchdog, mut slow, mut looked) = (watchdog::Watchdog::default(), Slow::default(), None);
-    let (mut peers, mut failures) = (node.p2p.peers(), node.supervisor.watch());
-    loop {
-        peers.mark_unchanged();
-        let state = node.raft.local();
-        let (kept, current) = blocking(move || {
-            let current = claims.current(now_ms());
-            (claims, current)
-        })
-        .await?;
-        claims = kept;
-        let current = current?;
-        let claimed = claims::hosts(&current, &state);
-        let (hosts, standing) = observer.look(&Sight {
-            state: &state,
-            me: node.id,
-            connected: &|peer| node.p2p.is_connected(peer),
-            claimed: &claimed,
-            now: Instant::now(),
+impl HealthDaemon {
+    /// Keeps the view until the shutdown.
+    ///
+    /// # Errors
+    /// When `node.db` cannot be read or written.
+    async fn keep_view(&self) -> Result<(), WorkError> {
+        let Self { node, sources, .. } = self;
+        let path = node.path("node.db");
+        let opened = blocking(move || {
+            let claims = Claims::open(&path)?;
+            let told = claims.told()?;
+            Ok::<_, LogError>((claims, told))
         });
-        let was = Arc::clone(&node.cluster.borrow());
-        let view = compose(&node, &state, &current, (hosts, standing, claimed), &slow, &was);
-        let turned = was.unhealthy.is_some() != view.unhealthy.is_some();
-        if turned {
-            tracing::warn!(standing = ?view.standing, reason = view.unhealthy, "the cluster as seen from here");
-        }
-        warn_of_new(&was, &view);
-        let view = Arc::new(view);
-        node.cluster.send_if_modified(|seen| {
-            let changed = **seen != *view;
-            *seen = Arc::clone(&view);
-            changed
-        });
-        if turned {
-            node.wakes.leader.notify_one();
-        }
-        // Others are told of this node's own verdict, also without a quorum; of a claim they know.
-        let unhealthy = standing == Standing::Unhealthy;
-        if standing != Standing::Unknown && unhealthy != told {
-            let verdict = verdict(&node, &state, &view, unhealthy);
-            node.emit_with(verdict, move |connection| claims::tell(connection, unhealthy)).await?;
-            told = unhealthy;
-        }
-        if looked.is_none_or(|at: Instant| at.elapsed() >= SLOW) {
-            slow = Slow::look(&node, &state, &view, &mut watchdog).await;
-            looked = Some(Instant::now());
-        }
-        tokio::select! {
-            () = node.shutdown.cancelled() => return Ok(()),
-            changed = peers.changed() => if changed.is_err() { return Ok(()) },
-            () = node.wakes.health.notified() => {}
-            // The supervisor is there for as long as the node.
-            _ = failures.changed() => {}
-            () = tokio::time::sleep(TICK) => {}
+        let (mut claims, mut told) = opened.await??;
+        // What was unhealthy is so until it is seen to be better, also over a restart.
+        let mut observer = Observer::resume(if told { Standing::Unhealthy } else { Standing::Unknown });
+        let (mut watchdog, mut slow, mut looked) = (Watchdog::default(), Slow::default(), None);
+        let (mut peers, mut failures) = (node.p2p.peers(), sources.supervisor.watch());
+        loop {
+            peers.mark_unchanged();
+            let state = node.raft.local();
+            let (kept, current) = blocking(move || {
+                let current = claims.current(now_ms());
+                (claims, current)
+            })
+            .await?;
+            claims = kept;
+            let current = current?;
+            let claimed = claims::hosts(&current, &state);
+            let (hosts, standing) = observer.look(&Sight {
+                state: &state,
+                me: node.id,
+                connected: &|peer| node.p2p.is_connected(peer),
+                claimed: &claimed,
+                now: Instant::now(),
+            });
+            let was = Arc::clone(&self.view.borrow());
+            let view = self.compose(&state, &current, (hosts, standing, claimed), &slow, &was);
+            let turned = was.unhealthy.is_some() != view.unhealthy.is_some();
+            if turned {
+                tracing::warn!(standing = ?view.standing, reason = view.unhealthy, "the cluster as seen from here");
+            }
+            warn_of_new(&was, &view);
+            let view = Arc::new(view);
+            self.view.send_if_modified(|seen| {
+                let changed = **seen != *view;
+                *seen = Arc::clone(&view);
+                changed
+            });
+            // Others are told of this node's own verdict, also without a quorum; of a claim they know.
+            let unhealthy = standing == Standing::Unhealthy;
+            if standing != Standing::Unknown && unhealthy != told {
+                let verdict = verdict(node, &state, &view, unhealthy);
+                node.emit_with(verdict, move |connection| claims::tell(connection, unhealthy)).await?;
+                told = unhealthy;
+            }
+            if looked.is_none_or(|at: Instant| at.elapsed() >= SLOW) {
+                slow = Slow::look(node, sources, &state, &view, &mut watchdog).await;
+                looked = Some(Instant::now());
+            }
+            tokio::select! {
+                () = node.shutdown.cancelled() => return Ok(()),
+                changed = peers.changed() => if changed.is_err() { return Ok(()) },
+                () = self.wake.woken() => {}
+                // The supervisor is there for as long as the node.
+                _ = failures.changed() => {}
+                () = tokio::time::sleep(TICK) => {}
+            }
         }
     }
-}
 
-/// The view from all that is known.
-fn compose(
-    node: &Context,
-    state: &ClusterState,
-    claims: &[Claim],
-    (hosts, standing, claimed): (BTreeMap<NodeId, Host>, Standing, BTreeSet<NodeId>),
-    slow: &Slow,
-    was: &View,
-) -> View {
-    let members = members(state, &hosts);
-    let count = |host| members.iter().filter(|id| hosts.get(id) == Some(&host)).count();
-    let (online, offline) = (count(Host::Online), count(Host::Offline));
-    let own = (standing == Standing::Unhealthy).then(|| match members.len() {
-        all if 2 * offline > all => format!("{offline} of {all} members cannot be reached from here"),
-        all => format!("{online} of {all} members can be reached so far"),
-    });
-    let unhealthy = own.or_else(|| claims.iter().find_map(Claim::unhealthy));
-    let standing = if unhealthy.is_some() { Standing::Unhealthy } else { standing };
-    let since_ms = if standing == was.standing { was.since_ms } else { now_ms() };
-    let troubles = Troubles {
-        online,
-        known: online + offline,
-        members: members.len(),
-        regression: score::worst(state, claims),
-        failures: node.supervisor.recent(Instant::now()),
-        dead_letters: slow.dead_letters,
-    };
-    let failures = node.supervisor.failures(Instant::now());
-    let mut alarms = score::alarms(state, claims, unhealthy.as_deref(), &failures, slow.dead_letters);
-    alarms.extend(slow.alarms.iter().cloned());
-    let alerts = score::alerts(alarms, &was.alerts, now_ms());
-    View { standing, unhealthy, since_ms, score: troubles.score(), hosts, claimed, alerts }
+    /// The view from all that is known.
+    fn compose(
+        &self,
+        state: &ClusterState,
+        claims: &[Claim],
+        (hosts, standing, claimed): (BTreeMap<NodeId, Host>, Standing, BTreeSet<NodeId>),
+        slow: &Slow,
+        was: &View,
+    ) -> View {
+        let members = members(state, &hosts);
+        let count = |host| members.iter().filter(|id| hosts.get(id) == Some(&host)).count();
+        let (online, offline) = (count(Host::Online), count(Host::Offline));
+        let own = (standing == Standing::Unhealthy).then(|| match members.len() {
+            all if 2 * offline > all => format!("{offline} of {all} members cannot be reached from here"),
+            all => format!("{online} of {all} members can be reached so far"),
+        });
+        let unhealthy = own.or_else(|| claims.iter().find_map(Claim::unhealthy));
+        let standing = if unhealthy.is_some() { Standing::Unhealthy } else { standing };
+        let since_ms = if standing == was.standing { was.since_ms } else { now_ms() };
+        let troubles = Troubles {
+            online,
+            known: online + offline,
+            members: members.len(),
+            regression: score::worst(state, claims),
+            failures: self.sources.supervisor.recent(Instant::now()),
+            dead_letters: slow.dead_letters,
+        };
+        let failures = self.sources.supervisor.failures(Instant::now());
+        let mut alarms = score::alarms(state, claims, unhealthy.as_deref(), &failures, slow.dead_letters);
+        alarms.extend(slow.alarms.iter().cloned());
+        let alerts = score::alerts(alarms, &was.alerts, now_ms());
+        View { standing, unhealthy, since_ms, score: troubles.score(), hosts, claimed, alerts }
+    }
 }
 
 fn warn_of_new(was: &View, view: &View) {
@@ -205,16 +280,6 @@ fn verdict(node: &Context, state: &ClusterState, view: &View, unhealthy: bool) -
         timestamp: caused::seconds(now_ms()),
     };
     if unhealthy { Event::P2pClusterUnhealthy(told) } else { Event::P2pClusterHealthy(told) }
-}
-
-/// Takes an operator's word as a claim, and what ends one; everything else only has this node look again.
-///
-/// # Errors
-/// None: what makes no sense is refused with a warning.
-pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
-    node.wakes.health.notify_one();
-    let word = Word::of(&logged, &node.raft.local());
-    Ok(word.map(claims::Word::effect))
 }
 
 #[cfg(test)]

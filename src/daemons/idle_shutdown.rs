@@ -7,18 +7,18 @@ mod handover;
 
 pub use handover::{Handover, handover};
 
-use super::health::{Host, Standing, View};
-use crate::events::runner::Handled;
+use super::health::{HealthHandle, Host, Standing, View};
 use crate::{
     clock::now_ms,
-    events::{Event, caused::node_name, log::Logged},
-    peer::{Context, WorkError},
+    events::{Event, caused::node_name, log::Logged, runner::Handled},
+    peer::{Context, Daemon, WorkError},
 };
 use cluster_state::{ClusterState, Command, NodeId, command::SetDraining};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -47,14 +47,14 @@ impl Default for IdleShutdownConfig {
     }
 }
 
-/// When the hosts last showed work, as this node heard it.
-#[derive(Default)]
-pub struct Hosts(Mutex<BTreeMap<NodeId, Instant>>);
+/// When the hosts last showed work, as this node heard it. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct LastBusy(Arc<Mutex<BTreeMap<NodeId, Instant>>>);
 
-impl Hosts {
+impl LastBusy {
     /// A host showed work.
-    pub fn busy(&self, id: NodeId, at: Instant) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn note(&self, id: NodeId, at: Instant) {
+        let mut all = self.0.lock();
         let last = all.entry(id).or_insert(at);
         *last = at.max(*last);
     }
@@ -62,7 +62,19 @@ impl Hosts {
     /// By id.
     #[must_use]
     pub fn all(&self) -> BTreeMap<NodeId, Instant> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
+    }
+
+    /// Notes that the host whose work an event shows is not idle.
+    pub fn handle(&self, node: &Context, logged: &Logged) -> Handled {
+        let (name, known) = (worker(&logged.event), node.raft.local());
+        let host = known.nodes.keys().find(|id| Some(node_name(**id).as_str()) == name);
+        // How long ago it was; what comes late says nothing new.
+        let age = Duration::from_millis(now_ms().saturating_sub(logged.at_ms.max(0).unsigned_abs()));
+        if let (Some(id), Some(at)) = (host, Instant::now().checked_sub(age)) {
+            self.note(*id, at);
+        }
+        Ok(None)
     }
 }
 
@@ -139,63 +151,83 @@ impl Facts<'_> {
     }
 }
 
-/// Looks until the shutdown, which it may cause.
-///
-/// # Errors
-/// None.
-pub async fn run(node: Context) -> Result<(), WorkError> {
-    let settle = node.config.segment_age_max() * 2 + SETTLE;
-    let mut draining = None;
-    loop {
-        let (state, view) = (node.raft.local(), Arc::clone(&node.cluster.borrow()));
-        let metrics = node.raft.metrics().borrow().clone();
-        let (now, work) = (Instant::now(), node.activity.get(Instant::now()));
-        // Games may take long: who plays is at work, whether or not one has come to its end.
-        let plays = work.selfplay.paused.is_none() || work.selfplay.games_per_s > 0.0;
-        let working = plays || work.training.is_some() || work.evaluation.is_some();
-        let unknown = metrics.leader.is_none() || view.standing != Standing::Healthy;
-        if working || unknown {
-            node.hosts.busy(node.id, now);
-        }
-        let busy = node.hosts.all().get(&node.id).copied().unwrap_or(node.started).max(node.started);
-        let drains = state.nodes.get(&node.id).is_some_and(|it| it.draining.is_some());
-        draining = if drains { draining.or(Some(now)) } else { None };
-        let facts = Facts {
-            me: node.id,
-            state: &state,
-            leads: metrics.is_leader(),
-            view,
-            voters: metrics.voters,
-            idle: now.saturating_duration_since(busy),
-            draining: draining.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
-            settle,
-            unacknowledged: work.selfplay.unacknowledged,
-            copies: node.config.segment_copies,
-            settings: node.config.idle_shutdown.clone(),
-        };
-        let (drain, reason) = match facts.decide() {
-            Step::Stay => (None, String::new()),
-            Step::Drain => (Some(true), format!("{REASON} for {} s", facts.idle.as_secs())),
-            Step::Undrain(why) => (Some(false), why.to_owned()),
-            Step::Stop => {
-                tracing::warn!("this host is idle, and all that it held is elsewhere: it stops");
-                node.shutdown.cancel();
+/// What the daemon is told.
+#[derive(Clone, Debug)]
+pub struct IdleSettings {
+    pub idle: IdleShutdownConfig,
+    /// Copies of every segment that the cluster keeps.
+    pub copies: usize,
+    /// How long a segment may stay open.
+    pub segment_age_max: Duration,
+}
+
+/// The daemon; see the module.
+pub struct IdleShutdownDaemon {
+    pub node: Context,
+    pub settings: IdleSettings,
+    pub health: HealthHandle,
+    pub last_busy: LastBusy,
+}
+
+impl Daemon for IdleShutdownDaemon {
+    const NAME: &'static str = "idle_shutdown";
+
+    /// Looks until the shutdown, which it may cause.
+    async fn run(&mut self) -> Result<(), WorkError> {
+        let Self { node, settings, .. } = self;
+        let settle = settings.segment_age_max * 2 + SETTLE;
+        let mut draining = None;
+        loop {
+            let (state, view) = (node.raft.local(), self.health.view());
+            let metrics = node.raft.metrics().borrow().clone();
+            let (now, work) = (Instant::now(), node.activity.get(Instant::now()));
+            // Games may take long: who plays is at work, whether or not one has come to its end.
+            let plays = work.selfplay.paused.is_none() || work.selfplay.games_per_s > 0.0;
+            let working = plays || work.training.is_some() || work.evaluation.is_some();
+            let unknown = metrics.leader.is_none() || view.standing != Standing::Healthy;
+            if working || unknown {
+                self.last_busy.note(node.id, now);
+            }
+            let busy = self.last_busy.all().get(&node.id).copied().unwrap_or(node.started).max(node.started);
+            let drains = state.nodes.get(&node.id).is_some_and(|it| it.draining.is_some());
+            draining = if drains { draining.or(Some(now)) } else { None };
+            let facts = Facts {
+                me: node.id,
+                state: &state,
+                leads: metrics.is_leader(),
+                view,
+                voters: metrics.voters,
+                idle: now.saturating_duration_since(busy),
+                draining: draining.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
+                settle,
+                unacknowledged: work.selfplay.unacknowledged,
+                copies: settings.copies,
+                settings: settings.idle.clone(),
+            };
+            let (drain, reason) = match facts.decide() {
+                Step::Stay => (None, String::new()),
+                Step::Drain => (Some(true), format!("{REASON} for {} s", facts.idle.as_secs())),
+                Step::Undrain(why) => (Some(false), why.to_owned()),
+                Step::Stop => {
+                    tracing::warn!("this host is idle, and all that it held is elsewhere: it stops");
+                    node.shutdown.cancel();
+                    return Ok(());
+                }
+            };
+            if let Some(draining) = drain {
+                tracing::warn!(draining, reason, "this host drains itself, or no longer");
+                let command =
+                    Command::SetDraining(SetDraining { node: node.id, draining, reason, at_ms: now_ms() });
+                match node.shutdown.run_until_cancelled(node.propose(command)).await {
+                    None => return Ok(()),
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => tracing::info!(%error, "the cluster does not know yet"),
+                }
+            }
+            let pause = tokio::time::sleep(TICK);
+            if node.shutdown.run_until_cancelled(pause).await.is_none() {
                 return Ok(());
             }
-        };
-        if let Some(draining) = drain {
-            tracing::warn!(draining, reason, "this host drains itself, or no longer");
-            let command =
-                Command::SetDraining(SetDraining { node: node.id, draining, reason, at_ms: now_ms() });
-            match node.shutdown.run_until_cancelled(node.propose(command)).await {
-                None => return Ok(()),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => tracing::info!(%error, "the cluster does not know yet"),
-            }
-        }
-        let pause = tokio::time::sleep(TICK);
-        if node.shutdown.run_until_cancelled(pause).await.is_none() {
-            return Ok(());
         }
     }
 }
@@ -211,21 +243,6 @@ fn worker(event: &Event) -> Option<&str> {
     } else {
         None
     }
-}
-
-/// Notes that a host is not idle.
-///
-/// # Errors
-/// None.
-pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
-    let (name, known) = (worker(&logged.event), node.raft.local());
-    let host = known.nodes.keys().find(|id| Some(node_name(**id).as_str()) == name);
-    // How long ago it was; what comes late says nothing new.
-    let age = Duration::from_millis(now_ms().saturating_sub(logged.at_ms.max(0).unsigned_abs()));
-    if let (Some(id), Some(at)) = (host, Instant::now().checked_sub(age)) {
-        node.hosts.busy(*id, at);
-    }
-    Ok(None)
 }
 
 #[cfg(test)]
@@ -327,11 +344,11 @@ mod tests {
 
     #[test]
     fn the_latest_sign_of_work_counts() {
-        let (hosts, now) = (Hosts::default(), Instant::now());
+        let (hosts, now) = (LastBusy::default(), Instant::now());
         let earlier = now.checked_sub(Duration::from_millis(1)).unwrap();
-        hosts.busy(NodeId(1), now);
-        hosts.busy(NodeId(1), earlier);
-        hosts.busy(NodeId(2), earlier);
+        hosts.note(NodeId(1), now);
+        hosts.note(NodeId(1), earlier);
+        hosts.note(NodeId(2), earlier);
         assert_eq!(hosts.all(), BTreeMap::from([(NodeId(1), now), (NodeId(2), earlier)]));
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: work goes on only while its lease can be renewed. The answer to a completion is Raft's: whoever lost
 //! the lease meanwhile is refused, whatever it did.
 
-use super::health::View;
+use super::health::{HealthHandle, View};
 use crate::leader::placement::LEASE_TTL;
 use crate::{
     clock::now_ms,
@@ -47,13 +47,13 @@ fn begins(kind: LeaseKind, view: &View) -> bool {
 
 /// Takes up one lease of `kind` after the other until the shutdown. `work` gives the command that completes the
 /// lease; it must return soon after its token is cancelled, which also happens when this future is dropped.
-pub async fn follow<F, W>(node: Context, kind: LeaseKind, work: F)
+pub async fn follow<F, W>(node: &Context, health: &HealthHandle, kind: LeaseKind, work: F)
 where
-    F: Fn(Context, Lease, CancellationToken) -> W,
+    F: Fn(Lease, CancellationToken) -> W,
     W: Future<Output = Result<Command, WorkError>>,
 {
     let mut state = node.raft.applied();
-    let mut view = node.cluster.subscribe();
+    let mut view = health.watch();
     let mut taken = BTreeMap::new();
     loop {
         let lease = next(&state.borrow_and_update(), node.id, kind, &taken);
@@ -70,11 +70,11 @@ where
         let cancel = node.shutdown.child_token();
         // Whatever it left running ends as well, also when the daemon itself does.
         let _ends = cancel.clone().drop_guard();
-        let work = Box::pin(work(node.clone(), lease.clone(), cancel.clone()));
+        let work = Box::pin(work(lease.clone(), cancel.clone()));
         tokio::select! {
-            () = finish(&node, &lease, work, &cancel) => {}
-            () = renew(&node, &lease, &cancel) => {}
-            () = follow_state(&node, &lease, &cancel) => {}
+            () = finish(node, &lease, work, &cancel) => {}
+            () = renew(node, &lease, &cancel) => {}
+            () = follow_state(node, &lease, &cancel) => {}
         }
         if node.shutdown.is_cancelled() {
             return;

@@ -9,12 +9,13 @@ mod runner;
 
 use self::runner::{OnHost, Runner, Searcher};
 use super::{
-    cache,
-    health::{Host, View},
+    cache::LoadedNetworks,
+    health::{HealthHandle, Host, View},
 };
 use crate::{
     compute,
-    devices::number_of,
+    config::SelfplayConfig,
+    devices::{Devices, number_of},
     learner::waves,
     peer::{Context, Daemon, WorkError},
     segments::Segments,
@@ -106,14 +107,28 @@ fn pause(occupied: &BTreeMap<usize, String>, devices: usize, unacknowledged: u64
 /// The daemon; see the module.
 pub struct SelfplayDaemon {
     pub node: Context,
+    pub settings: SelfplaySettings,
+    pub devices: Arc<Devices>,
+    pub networks: LoadedNetworks,
     pub segments: Segments,
+    pub health: HealthHandle,
+}
+
+/// What the daemon is told.
+#[derive(Clone, Debug)]
+pub struct SelfplaySettings {
+    pub play: SelfplayConfig,
+    /// Threads that play; 0 for as many as suit the devices.
+    pub threads: usize,
+    /// Mixed with the node and the time, the seed of everything random in self-play.
+    pub seed: u64,
 }
 
 impl Daemon for SelfplayDaemon {
     const NAME: &'static str = "selfplay";
 
     async fn run(&mut self) -> Result<(), WorkError> {
-        play(&self.node, &self.segments).await
+        play(self).await
     }
 }
 
@@ -121,13 +136,13 @@ impl Daemon for SelfplayDaemon {
 ///
 /// # Errors
 /// [`WorkError`] when the system refuses a thread or the disk fails.
-async fn play(node: &Context, segments: &Segments) -> Result<(), WorkError> {
+async fn play(its: &SelfplayDaemon) -> Result<(), WorkError> {
+    let SelfplayDaemon { node, devices, settings, .. } = its;
     let (orders, follow) = watch::channel(Orders::default());
     let (games, finished) = mpsc::channel(GAMES_WAITING_MAX);
-    let devices = &node.devices;
-    let count = devices.selfplay_threads(&node.config);
+    let count = devices.selfplay_threads(settings.threads);
     // A card without a thread searches nothing.
-    let cards = if devices.card_search(&node.config) { devices.count().min(count) } else { 0 };
+    let cards = if devices.card_search(settings.play.card_search) { devices.count().min(count) } else { 0 };
     let on_host: Vec<OnHost> = (0..cards).map(|_| watch::Sender::default()).collect();
     let mut threads = Vec::new();
     for index in 0..count {
@@ -136,7 +151,7 @@ async fn play(node: &Context, segments: &Segments) -> Result<(), WorkError> {
             (None, _) => Searcher::Host,
             (Some(on_host), false) => Searcher::Beside(on_host.subscribe()),
             (Some(on_host), true) => {
-                let (card, set) = (backend.clone(), node.config.selfplay.card_games);
+                let (card, set) = (backend.clone(), settings.play.card_games);
                 let begin = move |config, network: &_, settings| card.waves(config, network, settings);
                 Searcher::Card {
                     begin: Arc::new(begin),
@@ -149,8 +164,8 @@ async fn play(node: &Context, segments: &Segments) -> Result<(), WorkError> {
             backend,
             device,
             searcher,
-            parallel: devices.parallel_games(&node.config),
-            seed: node.config.seed ^ node.boot.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (index as u64) << 32,
+            parallel: devices.parallel_games(settings.play.parallel_games),
+            seed: settings.seed ^ node.boot.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (index as u64) << 32,
             node: node.id,
             orders: follow.clone(),
             games: games.clone(),
@@ -167,12 +182,12 @@ async fn play(node: &Context, segments: &Segments) -> Result<(), WorkError> {
     // threads end, and what they have finished is kept.
     let over = CancellationToken::new();
     let giving = async {
-        let given = over.run_until_cancelled(give_orders(node, segments, &orders, &on_host)).await;
+        let given = over.run_until_cancelled(give_orders(its, &orders, &on_host)).await;
         orders.send_modify(|orders| orders.paused = Some("the daemon ends".to_owned()));
         drop(orders);
         given.unwrap_or(Ok(()))
     };
-    let gathering = async { collect(node, segments, finished).await.inspect_err(|_| over.cancel()) };
+    let gathering = async { collect(its, finished).await.inspect_err(|_| over.cancel()) };
     let playing = async {
         let played = try_join_all(threads).await.inspect_err(|_| over.cancel());
         played.map(drop).map_err(|_| WorkError::Panicked("self-play"))
@@ -199,20 +214,19 @@ fn on_cards(tables: &[Table], on_host: &[OnHost]) -> Vec<String> {
 }
 
 async fn give_orders(
-    node: &Context,
-    segments: &Segments,
+    its: &SelfplayDaemon,
     orders: &watch::Sender<Orders>,
     on_host: &[OnHost],
 ) -> Result<(), WorkError> {
+    let SelfplayDaemon { node, devices, settings, segments, .. } = its;
     let mut state = node.raft.applied();
-    let mut view = node.cluster.subscribe();
+    let mut view = its.health.watch();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         let current = Arc::clone(&state.borrow_and_update());
-        let off = (!node.config.selfplay.enabled).then(|| "switched off in the settings".to_owned());
-        let devices = node.devices.count();
-        let occupied = occupied(&current, node.id, devices);
-        let used = devices.min(node.devices.selfplay_threads(&node.config));
+        let off = (!settings.play.enabled).then(|| "switched off in the settings".to_owned());
+        let occupied = occupied(&current, node.id, devices.count());
+        let used = devices.count().min(devices.selfplay_threads(settings.threads));
         let paused = off.or_else(|| pause(&occupied, used, segments.unacknowledged()));
         let occupied: BTreeSet<usize> = occupied.into_keys().collect();
         let rate = rate(&view.borrow_and_update());
@@ -220,7 +234,7 @@ async fn give_orders(
         for config in current.configs.values().filter(|config| !config.target.paused) {
             let Ok(game) = config.config_key.parse() else { continue };
             let model = config.champion;
-            let Some(network) = load(node, &config.config_key, model).await? else { continue };
+            let Some(network) = load(&its.networks, &config.config_key, model).await? else { continue };
             let (weight, simulations) = (config.target.weight, config.target.simulations);
             let exploration = config.steering.feedback.exploration;
             tables.push(Table { config: game, weight, simulations, exploration, model, network });
@@ -249,16 +263,15 @@ async fn give_orders(
         tokio::select! {
             () = node.shutdown.cancelled() => return Ok(()),
             changed = state.changed() => if changed.is_err() { return Ok(()) },
-            // The node keeps the sender.
-            _ = view.changed() => {}
+            changed = view.changed() => if changed.is_err() { return Ok(()) },
             _ = tick.tick() => {}
         }
     }
 }
 
 /// The network if it is here; none while it is on its way. One that does not load costs its configuration, not all.
-async fn load(node: &Context, key: &str, model: Hash) -> Result<Option<Arc<Network>>, WorkError> {
-    match cache::stored(node, key, model).await {
+async fn load(networks: &LoadedNetworks, key: &str, model: Hash) -> Result<Option<Arc<Network>>, WorkError> {
+    match networks.get(key, model).await {
         Err(WorkError::Checkpoint(error)) => {
             tracing::error!(model = model.short(), %error, "the champion does not load here");
             Ok(None)
@@ -271,11 +284,9 @@ async fn load(node: &Context, key: &str, model: Hash) -> Result<Option<Arc<Netwo
 type Open = BTreeMap<(String, Hash), (Instant, Vec<GameRecord>)>;
 
 /// Gathers finished games into segments and closes them.
-async fn collect(
-    node: &Context,
-    segments: &Segments,
-    mut finished: mpsc::Receiver<GameRecord>,
-) -> Result<(), WorkError> {
+async fn collect(its: &SelfplayDaemon, mut finished: mpsc::Receiver<GameRecord>) -> Result<(), WorkError> {
+    let SelfplayDaemon { node, segments, .. } = its;
+    let play = &its.settings.play;
     let mut open = Open::new();
     let mut tick = tokio::time::interval(Duration::from_millis(500));
     loop {
@@ -295,7 +306,7 @@ async fn collect(
             },
             _ = tick.tick() => false,
         };
-        let (age_max, games_max) = (node.config.segment_age_max(), node.config.selfplay.segment_games);
+        let (age_max, games_max) = (play.segment_age_max(), play.segment_games);
         let due = |began: Instant, games: &[GameRecord]| {
             ended || games.len() >= games_max || began.elapsed() >= age_max
         };

@@ -163,6 +163,20 @@ impl Supervisor {
         self.records().values().map(|record| record.recent.iter().filter(recent).count()).sum()
     }
 
+    /// Restarts what trains or evaluates the configuration here after a critical regression of it: what it has in hand began
+    /// from weights that nobody wants any more. If the cluster has taken that away already, it ends by itself.
+    pub fn handle(&self, node: &Context, logged: &Logged) -> Handled {
+        let age = now_ms().saturating_sub(logged.at_ms.max(0).unsigned_abs());
+        if let Event::RegressionCritical(regression) = &logged.event
+            && u128::from(age) < FRESH.as_millis()
+        {
+            for daemon in affected(&node.raft.local(), node.id, &regression.config_key) {
+                self.restart(daemon);
+            }
+        }
+        Ok(None)
+    }
+
     /// Runs a daemon until the shutdown, again and again if need be.
     pub async fn keep<D: Daemon>(self, daemon: D, shutdown: CancellationToken) {
         let span = tracing::info_span!("daemon", name = D::NAME);
@@ -209,23 +223,6 @@ fn affected(state: &ClusterState, me: NodeId, config_key: &str) -> Vec<&'static 
         LeaseKind::Evaluation => "gauntlet",
     };
     [LeaseKind::Training, LeaseKind::Evaluation].into_iter().filter(mine).map(daemon).collect()
-}
-
-/// Restarts what trains or evaluates the configuration here after a critical regression of it: what it has in hand began
-/// from weights that nobody wants any more. If the cluster has taken that away already, it ends by itself.
-///
-/// # Errors
-/// None.
-pub async fn handle(node: Context, logged: Arc<Logged>) -> Handled {
-    let age = now_ms().saturating_sub(logged.at_ms.max(0).unsigned_abs());
-    if let Event::RegressionCritical(regression) = &logged.event
-        && u128::from(age) < FRESH.as_millis()
-    {
-        for daemon in affected(&node.raft.local(), node.id, &regression.config_key) {
-            node.supervisor.restart(daemon);
-        }
-    }
-    Ok(None)
 }
 
 #[cfg(test)]

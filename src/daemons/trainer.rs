@@ -1,5 +1,6 @@
 //! TrainingCoordinator, the holder's half: trains on the newest games from the newest weights.
 
+use super::{health::HealthHandle, lease};
 use crate::{
     clock::now_ms,
     compute,
@@ -9,14 +10,14 @@ use crate::{
         ReplayWindow,
         train::{self, RunProgress, TrainingJob},
     },
-    peer::{Context, Manifest, TrainingActivity, WorkError, announce, blocking},
+    peer::{Context, Daemon, Manifest, TrainingActivity, WorkError, announce, blocking},
     store::{Segment, paths},
 };
 use cluster_state::{
     ClusterState, Command, ConfigState, Lease, LeaseKind, ModelInfo, Segment as Registered, TrainingReport,
     command::CompleteTraining,
 };
-use kernels::{Backend as _, Checkpoint, DeviceError};
+use kernels::{AnyBackend, Backend as _, Checkpoint, DeviceError};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -25,13 +26,29 @@ use wire::Hash;
 /// Failures in a row after which training does without the newest weights.
 const PATIENCE: u32 = 3;
 
-/// Runs until the shutdown.
-pub async fn run(node: Context) -> Result<(), WorkError> {
-    super::lease::follow(node, LeaseKind::Training, train).await;
-    Ok(())
+/// The daemon; see the module.
+pub struct TrainerDaemon {
+    pub node: Context,
+    pub settings: TrainingConfig,
+    /// Mixed with the lease, the seed of everything random in a run.
+    pub seed: u64,
+    pub backend: AnyBackend,
+    pub health: HealthHandle,
 }
 
-async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result<Command, WorkError> {
+impl Daemon for TrainerDaemon {
+    const NAME: &'static str = "trainer";
+
+    async fn run(&mut self) -> Result<(), WorkError> {
+        let its = &*self;
+        lease::follow(&its.node, &its.health, LeaseKind::Training, |lease, cancel| train(its, lease, cancel))
+            .await;
+        Ok(())
+    }
+}
+
+async fn train(its: &TrainerDaemon, lease: Lease, cancel: CancellationToken) -> Result<Command, WorkError> {
+    let node = &its.node;
     let key = lease.config_key.clone();
     let game: rules::Config = key.parse().map_err(|_| WorkError::UnknownConfig(key.clone()))?;
     let state = node.raft.local();
@@ -56,9 +73,9 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
         total_epochs: 0,
         loss: 0.0,
     };
-    let _shown = Shown::new(&node, activity.clone());
-    let chosen = choose(&state, &key, node.config.training.window_positions);
-    let mut window = ReplayWindow::new(game, node.config.training.window_positions);
+    let _shown = Shown::new(node, activity.clone());
+    let chosen = choose(&state, &key, its.settings.window_positions);
+    let mut window = ReplayWindow::new(game, its.settings.window_positions);
     let (mut new_positions, mut data_index) = (0, seen);
     for (hash, segment) in &chosen {
         if cancel.is_cancelled() {
@@ -79,8 +96,8 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
             data_index = data_index.max(segment.log_index);
         }
     }
-    let settings = settings(&node.config.training, scale);
-    let backend = node.devices.of(LeaseKind::Training);
+    let settings = settings(&its.settings, scale);
+    let backend = its.backend.clone();
     tracing::info!(
         config = key,
         segments = chosen.len(),
@@ -93,7 +110,7 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
     );
 
     let (reports, mut progress) = mpsc::channel::<RunProgress>(16);
-    let (seed, stop) = (lease.id ^ node.config.seed, cancel.clone());
+    let (seed, stop) = (lease.id ^ its.seed, cancel.clone());
     let mut done = compute::spawn("trainer", move || {
         let job = TrainingJob { parent: &parent, settings: &settings, new_positions, data_index, seed };
         // A report that nobody has read yet is superseded by the next.
@@ -136,7 +153,7 @@ async fn train(node: Context, lease: Lease, cancel: CancellationToken) -> Result
     };
     let (hash, size) = (trained.hash, trained.bytes.len() as u64);
     node.keep(trained.bytes).await?;
-    announce(&node, &Manifest { config_key: key.clone(), model: hash, size })?;
+    announce(node, &Manifest { config_key: key.clone(), model: hash, size })?;
     let final_loss = trained.final_loss.total();
     Ok(Command::CompleteTraining(CompleteTraining {
         config_key: key,

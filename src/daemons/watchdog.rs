@@ -4,12 +4,10 @@
 //! work but a lease. Every node looks, so that every node's status shows it.
 
 use super::health::{Host, View};
-use crate::events::runner::Handled;
-use crate::{config::Config, events::log::Logged, leader::training::pauses, peer::Context};
+use crate::leader::training::pauses;
 use cluster_state::{ClusterState, LeaseKind, NodeId};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -29,10 +27,11 @@ pub struct Limits {
     evaluation: Duration,
 }
 
-impl From<&Config> for Limits {
-    fn from(config: &Config) -> Self {
-        let training = Duration::from_secs(config.training.seconds_max) + FETCHING;
-        Self { training, evaluation: EVALUATION }
+impl Limits {
+    /// `training` is how long a run may last by its settings.
+    #[must_use]
+    pub fn new(training: Duration) -> Self {
+        Self { training: training + FETCHING, evaluation: EVALUATION }
     }
 }
 
@@ -121,15 +120,6 @@ impl Watchdog {
 
 fn minutes(duration: Duration) -> String {
     format!("{} min", duration.as_secs() / 60)
-}
-
-/// Has this node look at its hosts now.
-///
-/// # Errors
-/// None.
-pub async fn handle(node: Context, _: Arc<Logged>) -> Handled {
-    node.wakes.health.notify_one();
-    Ok(None)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::{refused::Refused, transfers::Transfers};
 use crate::{
-    api::{cluster::LeaderReport, status::Status},
+    api::{cluster::LeaderReport, health::ClusterView, status::Status},
     peer::{Context, DeadLetters},
     segments::Segments,
 };
@@ -19,6 +19,8 @@ pub struct Handles {
     pub node: Context,
     pub segments: Segments,
     pub letters: DeadLetters,
+    /// The cluster as this node sees it.
+    pub view: watch::Receiver<Arc<ClusterView>>,
     /// What an operator has to know to change something.
     pub token: String,
     /// How things stand, as confirmed by a quorum if there is one.

@@ -24,9 +24,9 @@ pub(super) fn router() -> Router<Arc<Front>> {
 }
 
 async fn list(State(front): Shared) -> Result<Json<Vec<QueueItem>>, Refused> {
-    let node = front.node()?;
-    let view = Arc::clone(&node.cluster.borrow());
-    Ok(Json(queue(&node.raft.local(), &view, now_ms())))
+    let handles = front.handles()?;
+    let view = Arc::clone(&handles.view.borrow());
+    Ok(Json(queue(&handles.node.raft.local(), &view, now_ms())))
 }
 
 async fn cancel(

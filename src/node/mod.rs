@@ -8,6 +8,7 @@
 
 mod addresses;
 mod backbone;
+mod daemons;
 mod membership;
 mod start;
 pub mod status;

@@ -3,6 +3,7 @@
 use super::{
     addresses,
     backbone::{serve_raft, start_p2p, start_raft},
+    daemons::{self, Daemons, Parts},
     membership::{FOUNDER, introduce, membership, node_info},
     status::{Fresh, NodeReporter},
 };
@@ -10,15 +11,7 @@ use crate::{
     clock::now_ms,
     compute::DelayGauge,
     config::Config,
-    daemons::{
-        self,
-        cache::Networks,
-        gauntlet::GauntletDaemon,
-        handlers::{self, DaemonHandles},
-        idle_shutdown::Hosts,
-        selfplay::SelfplayDaemon,
-        supervisor::Supervisor,
-    },
+    daemons::{handlers, supervisor::Supervisor},
     devices::Devices,
     events::{
         self,
@@ -28,7 +21,7 @@ use crate::{
     },
     http::{self, Front, Handles},
     peer::{
-        Activity, Context, Daemon, DeadLetters, Node, NodeError, WorkError, control, exchange,
+        Activity, Context, DeadLetters, NodeError, PeerContext, PeerSettings, control, exchange,
         quota::UnregisteredQuota,
     },
     segments::{self, Segments},
@@ -186,23 +179,18 @@ async fn live(
         }
     }
     let (fresh, delay) = (Fresh::since(last_known(&events)?), DelayGauge::default());
-    let node: Context = Arc::new(Node {
+    let node: Context = Arc::new(PeerContext {
         id,
-        config: options.config.clone(),
-        devices,
+        settings: PeerSettings {
+            events: options.config.events.clone(),
+            distribution: options.config.distribution.clone(),
+        },
         folder,
         raft,
         blobs: p2p.blobs().clone(),
         p2p,
         events,
-        deliveries: deliveries.clone(),
-        wakes: handlers::Wakes::default(),
-        networks: Networks::default(),
-        cluster: watch::Sender::new(Arc::default()),
         activity: Activity::default(),
-        hosts: Hosts::default(),
-        recommendation: watch::Sender::new(None),
-        supervisor: Supervisor::default(),
         shutdown: shutdown.clone(),
         started: Instant::now(),
         boot,
@@ -212,22 +200,46 @@ async fn live(
     tasks.spawn(introduce(Arc::clone(&node), options.clone(), fresh.clone()));
     let quota = Arc::new(UnregisteredQuota::default());
     let segments = Segments::new(Arc::clone(&node), pending, Arc::clone(&quota));
+    let (supervisor, devices) = (Supervisor::default(), Arc::new(devices));
     let gap = Arc::new(Notify::new());
-    tasks.spawn(exchange::listen(Arc::clone(&node), inbox.gossip, Arc::clone(&gap), quota));
+    let noting = supervisor.clone();
+    let panicked = move |ran| noting.note("gossip", "it panicked", ran);
+    tasks.spawn(exchange::listen(Arc::clone(&node), inbox.gossip, Arc::clone(&gap), quota, panicked));
     tasks.spawn(exchange::repair(Arc::clone(&node), gap));
     tasks.spawn(exchange::follow(Arc::clone(&node), quorum));
-    let handlers = handlers::all(DaemonHandles { node: Arc::clone(&node), segments: segments.clone() });
-    let runner = Runner::new(deliveries.clone(), handlers, has_quorum, shutdown.clone());
+    let parts = Parts {
+        node: Arc::clone(&node),
+        devices: Arc::clone(&devices),
+        segments: segments.clone(),
+        supervisor: supervisor.clone(),
+        deliveries: deliveries.clone(),
+    };
+    let Daemons { handles, recommendation } = daemons::start(&parts, &options.config, tasks);
+    let (health, last_busy) = (handles.health.clone(), handles.last_busy.clone());
+    let runner = Runner::new(deliveries.clone(), handlers::all(handles), has_quorum, shutdown.clone());
     tasks.spawn(runner.clone().run(Arc::clone(&node.events)));
     let letters = DeadLetters::new(Arc::clone(&node), runner);
     tasks.spawn(control::serve(Arc::clone(&node), letters.clone(), inbox.control, segments.keeper()));
-    start_daemons(&node, &segments, tasks);
-    let cluster = options.cluster_name();
-    let reporter = Arc::new(NodeReporter { cluster, node: Arc::clone(&node), fresh, delay, deliveries });
+    let view = health.watch();
+    let reporter = Arc::new(NodeReporter {
+        cluster: options.cluster_name(),
+        node: Arc::clone(&node),
+        fresh,
+        delay,
+        deliveries,
+        devices,
+        threads_and_games: (options.config.selfplay_threads, options.config.selfplay.parallel_games),
+        segment_copies: options.config.segment_copies,
+        health,
+        last_busy,
+        supervisor,
+        recommendation,
+    });
     front.open(Handles {
         node: Arc::clone(&node),
         segments,
         letters,
+        view,
         token,
         status: reporter.status_asked(),
         leader: reporter.leader_asked(),
@@ -266,40 +278,6 @@ impl Options {
     fn cluster_name(&self) -> String {
         self.cluster.split('/').next().unwrap_or_default().to_owned()
     }
-}
-
-fn start_daemons(node: &Context, segments: &Segments, tasks: &mut JoinSet<()>) {
-    macro_rules! keep {
-        ($daemon:expr) => {
-            tasks.spawn(node.supervisor.clone().keep($daemon, node.shutdown.clone()))
-        };
-    }
-    macro_rules! daemon {
-        ($name:ident) => {{
-            struct Worker(Context);
-            impl Daemon for Worker {
-                const NAME: &'static str = stringify!($name);
-
-                async fn run(&mut self) -> Result<(), WorkError> {
-                    daemons::$name::run(Arc::clone(&self.0)).await
-                }
-            }
-            keep!(Worker(Arc::clone(node)));
-        }};
-    }
-    daemon!(health);
-    daemon!(leader);
-    keep!(SelfplayDaemon { node: Arc::clone(node), segments: segments.clone() });
-    let (acknowledge, copy, collect) = segments.daemons(node.config.segment_copies);
-    keep!(acknowledge);
-    keep!(copy);
-    daemon!(consolidation);
-    daemon!(distribution);
-    daemon!(trainer);
-    keep!(GauntletDaemon { node: Arc::clone(node), segments: segments.clone() });
-    keep!(collect);
-    daemon!(autoscaler);
-    daemon!(idle_shutdown);
 }
 
 /// Returns when the node shall end, or cannot go on.

@@ -5,6 +5,7 @@
 use crate::{
     api::{
         activity::NodeActivity,
+        autoscaler::Recommendation,
         cluster::{LeaderReport, LeaderView, NodeView, RaftRole},
         events::EventsView,
         health::ClusterView,
@@ -14,7 +15,12 @@ use crate::{
     },
     clock::now_ms,
     compute::DelayGauge,
-    daemons::idle_shutdown::handover,
+    daemons::{
+        health::HealthHandle,
+        idle_shutdown::{LastBusy, handover},
+        supervisor::Supervisor,
+    },
+    devices::Devices,
     events::{caused::node_name, deliveries::Deliveries},
     http::Ask,
     leader::training::pauses,
@@ -28,6 +34,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::sync::watch;
 
 /// How long the leader may take to confirm before this node answers from its own state.
 const CONFIRM: Duration = Duration::from_millis(1000);
@@ -58,6 +65,15 @@ pub(super) struct NodeReporter {
     pub(super) fresh: Fresh,
     pub(super) delay: DelayGauge,
     pub(super) deliveries: Deliveries,
+    pub(super) devices: Arc<Devices>,
+    /// Threads that play and games that each plays, as they are set.
+    pub(super) threads_and_games: (usize, usize),
+    /// Copies of every segment that the cluster keeps.
+    pub(super) segment_copies: usize,
+    pub(super) health: HealthHandle,
+    pub(super) last_busy: LastBusy,
+    pub(super) supervisor: Supervisor,
+    pub(super) recommendation: watch::Receiver<Option<Recommendation>>,
 }
 
 impl NodeReporter {
@@ -116,9 +132,9 @@ impl NodeReporter {
         let voters_up = metrics.voters.iter().filter(|id| up(id)).count();
         let quorum = metrics.voters.len() / 2 + 1;
         let leader = leader_view(&state, &metrics);
-        let busy = node.hosts.all();
+        let busy = self.last_busy.all();
         let view = |known: &Arc<cluster_state::Node>| {
-            let left = || handover(&state, known.id, node.config.segment_copies);
+            let left = || handover(&state, known.id, self.segment_copies);
             let handover = known.draining.is_some().then(left);
             let idle_ms = busy.get(&known.id).map(|at| millis(at.elapsed()));
             NodeView { handover, idle_ms, ..node_view(known, &metrics, up(&known.id)) }
@@ -133,7 +149,7 @@ impl NodeReporter {
         };
         let work = node.activity.get(Instant::now());
         let events = self.events_view().await;
-        let seen = Arc::clone(&node.cluster.borrow());
+        let seen = self.health.view();
         let mut blocked = blocked(&state, &metrics, stale.is_some(), (voters_up, quorum), &work);
         if events.dead_letters > 0 {
             let count = events.dead_letters;
@@ -156,12 +172,12 @@ impl NodeReporter {
             nodes,
             configs: state.configs.values().map(|config| config_view(&state, config, &seen)).collect(),
             segments: state.segments.len(),
-            devices: node.devices.view(&node.config),
+            devices: self.devices.view(self.threads_and_games),
             work,
-            failures: node.supervisor.failures(Instant::now()),
+            failures: self.supervisor.failures(Instant::now()),
             events,
             view: ClusterView::clone(&seen),
-            recommendation: node.recommendation.borrow().clone(),
+            recommendation: self.recommendation.borrow().clone(),
             delay_ms: millis(self.delay.get()),
             blocked,
             uptime_ms: millis(node.started.elapsed()),

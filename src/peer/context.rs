@@ -5,16 +5,10 @@
 
 use super::{activity::Activity, error::WorkError};
 use crate::{
-    config::Config,
-    daemons::{
-        autoscaler::Recommendation, cache::Networks, handlers::Wakes, health::View, idle_shutdown::Hosts,
-        supervisor::Supervisor,
-    },
-    devices::Devices,
+    config::{DistributionConfig, EventsConfig},
     events::{
         Event,
         caused::node_name,
-        deliveries::Deliveries,
         log::{Emission, EventLog},
     },
     store::DataFolder,
@@ -33,7 +27,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wire::Hash;
 
@@ -46,54 +39,46 @@ const CONTENT_BYTES_MAX: u64 = kernels::CHECKPOINT_BYTES_MAX as u64;
 /// How long a fetch may take before it is tried again; what arrived is kept.
 const FETCH: Duration = Duration::from_secs(120);
 
-/// Everything a daemon may use.
-pub struct Node {
+/// What the operator sets of the floor itself.
+#[derive(Clone, Debug)]
+pub struct PeerSettings {
+    /// How events travel.
+    pub events: EventsConfig,
+    /// How content gets here.
+    pub distribution: DistributionConfig,
+}
+
+/// What every part of a running peer needs.
+pub struct PeerContext {
     /// This node.
     pub id: NodeId,
-    /// Its settings.
-    pub config: Config,
-    /// Where it computes.
-    pub devices: Devices,
+    pub settings: PeerSettings,
     /// Its data folder.
     pub folder: Arc<DataFolder>,
-    /// Consensus.
+    /// Consensus, and the replicated state.
     pub raft: RaftHandle,
-    /// Peers.
+    /// Connections to other peers.
     pub p2p: P2pHandle,
     /// Content by hash.
     pub blobs: BlobStore,
-    /// What happened.
+    /// The log of events.
     pub events: Arc<EventLog>,
-    /// What the handlers have yet to see.
-    pub deliveries: Deliveries,
-    /// Wakes the daemons.
-    pub wakes: Wakes,
-    /// Networks that are loaded.
-    pub networks: Networks,
-    /// The cluster as this node sees it; `health` keeps it.
-    pub cluster: watch::Sender<Arc<View>>,
     /// What goes on here, for people.
     pub activity: Activity,
-    /// When each host last showed work.
-    pub hosts: Hosts,
-    /// How many peers there should be, as this node sees it; `autoscaler` keeps it.
-    pub recommendation: watch::Sender<Option<Recommendation>>,
-    /// Its daemons.
-    pub supervisor: Supervisor,
     /// Ends everything.
     pub shutdown: CancellationToken,
     /// When the process began.
     pub started: Instant,
     /// Random number of this start.
     pub boot: u64,
-    /// Where it answers people.
+    /// Address of the HTTP interface.
     pub http: SocketAddr,
 }
 
 /// Cheap to clone.
-pub type Context = Arc<Node>;
+pub type Context = Arc<PeerContext>;
 
-impl Node {
+impl PeerContext {
     /// What this node is called in events.
     #[must_use]
     pub fn name(&self) -> String {
@@ -166,7 +151,7 @@ impl Node {
 
     /// Tells the others of an event that is in the log.
     pub fn gossip(&self, message: Vec<u8>) {
-        if !self.config.events.gossip {
+        if !self.settings.events.gossip {
             return;
         }
         let topic = if self.reaches_everybody() { EVENTS_DIRECT_TOPIC } else { EVENTS_TOPIC };

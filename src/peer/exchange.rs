@@ -77,12 +77,13 @@ fn keep_here(
 }
 
 /// Keeps what is gossiped; `gap` is told when something is missing before it. Ends with the peers. A panic costs the
-/// messages in hand, whose events a peer is asked for, and is counted as a failure of the daemon `gossip`.
+/// messages in hand, whose events a peer is asked for; `panicked` is told how long it ran before.
 pub(crate) async fn listen(
     node: Context,
     mut gossip: mpsc::Receiver<GossipMessage>,
     gap: Arc<Notify>,
     quota: Arc<UnregisteredQuota>,
+    panicked: impl Fn(Duration) + Send + 'static,
 ) {
     // It mostly waits for the disk: on a thread of its own, an event is there without a detour.
     let heard = tokio::task::spawn_blocking(move || {
@@ -90,7 +91,7 @@ pub(crate) async fn listen(
             || hear(&node, &mut gossip, &gap, &quota),
             |ran| {
                 tracing::error!("hearing gossip panicked and goes on");
-                node.supervisor.note("gossip", "it panicked", ran);
+                panicked(ran);
             },
         );
     });
@@ -130,7 +131,7 @@ fn hear(
                 Err(refused) => refuse(node, &message.from, &refused),
             }
         }
-        if events.is_empty() || !node.config.events.gossip {
+        if events.is_empty() || !node.settings.events.gossip {
             continue;
         }
         let kept = keep_here(node, "gossip", |log, is_member| log.hear(&events, is_member));

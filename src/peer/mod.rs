@@ -13,7 +13,7 @@ pub(crate) mod transfer;
 
 pub use activity::{Activity, EvaluationActivity, SelfplayActivity, TrainingActivity, Work};
 pub use announcements::{MODELS_TOPIC, Manifest, announce};
-pub use context::{Context, EVENTS_TOPIC, Node, blocking};
+pub use context::{Context, EVENTS_TOPIC, PeerContext, PeerSettings, blocking};
 pub use daemon::{Daemon, Wake};
 pub use error::{NodeError, WorkError};
 pub use letters::DeadLetters;

@@ -6,7 +6,7 @@
 mod http;
 mod operator;
 
-use super::{Node, WorkError};
+use super::{PeerContext, WorkError};
 use crate::config::DistributionConfig;
 use cluster_state::{ClusterState, NodeId};
 use p2p::{
@@ -167,7 +167,7 @@ pub(crate) async fn bring(
     Err(TransferError::NoWay { hash, reasons })
 }
 
-impl Node {
+impl PeerContext {
     /// Gets content from `ids` into the store, verified and synced, by whichever way leads to it.
     ///
     /// # Errors
@@ -181,7 +181,7 @@ impl Node {
     ) -> Result<(), WorkError> {
         let holders = holders(&self.raft.local(), self.id, ids);
         let wanted = Wanted { hash, size, bytes_max };
-        let outcome = Box::pin(bring(&self.p2p, &self.config.distribution, wanted, &holders)).await;
+        let outcome = Box::pin(bring(&self.p2p, &self.settings.distribution, wanted, &holders)).await;
         match &outcome {
             Ok(None) => {}
             Ok(Some(way)) => {

@@ -8,7 +8,7 @@ use ringrift::events::{
     Event, ModelDistributionStarted,
     envelope::Signed,
     log::{Emission, EventLog, Subscriptions},
-    vector::Vector,
+    vector::VersionVector,
 };
 use std::{hint::black_box, path::Path, time::Duration};
 use wire::Hash;
@@ -63,7 +63,7 @@ fn events(c: &mut Criterion) {
     }
     log.emit_all((0..1000).map(event).collect()).expect("events");
     group.bench_function("answer with 500", |b| {
-        b.iter(|| assert_eq!(log.answer(&Vector::new()).expect("an answer").events.len(), 500));
+        b.iter(|| assert_eq!(log.answer(&VersionVector::new()).expect("an answer").events.len(), 500));
     });
     group.finish();
 }

@@ -2,16 +2,11 @@
 //!
 //! Invariant: whoever is told that something is written is told after it is synced.
 
-use super::{
-    log::LogError,
-    tables::{Subscriptions, Writer},
-};
+use super::{LogError, subscriptions::Subscriptions, writer::Writer};
 use crate::clock::now_us;
+use parking_lot::Mutex;
 use rusqlite::{Connection, TransactionBehavior};
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::VecDeque;
 
 pub use crate::api::events::Commit;
 
@@ -22,11 +17,6 @@ pub(super) struct Commits {
     connection: Mutex<Connection>,
     subscriptions: Subscriptions,
     recent: Mutex<VecDeque<Commit>>,
-}
-
-/// A panic while it was held rolled its transaction back.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Commits {
@@ -40,7 +30,7 @@ impl Commits {
         now_ms: i64,
         run: impl FnOnce(&Writer<'_>) -> Result<T, LogError>,
     ) -> Result<(T, bool), LogError> {
-        let mut connection = lock(&self.connection);
+        let mut connection = self.connection.lock();
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let writer = Writer::new(&tx, &self.subscriptions, now_ms);
         let result = run(&writer)?;
@@ -50,7 +40,7 @@ impl Commits {
             .query_row([], |row| row.get::<_, Option<i64>>(0))?;
         tx.commit()?;
         if let Some(position) = position {
-            let mut recent = lock(&self.recent);
+            let mut recent = self.recent.lock();
             if recent.len() == REMEMBERED_MAX {
                 recent.pop_front();
             }
@@ -62,22 +52,19 @@ impl Commits {
     }
 
     #[cfg(test)]
-    pub(super) fn connection(&self) -> MutexGuard<'_, Connection> {
-        lock(&self.connection)
+    pub(super) fn connection(&self) -> parking_lot::MutexGuard<'_, Connection> {
+        self.connection.lock()
     }
 
     /// The commits that added events after `position`, oldest first.
     pub(super) fn since(&self, position: i64) -> Vec<Commit> {
-        lock(&self.recent).iter().filter(|commit| commit.position > position).copied().collect()
+        self.recent.lock().iter().filter(|commit| commit.position > position).copied().collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::events::{
-        Event, HostOnline,
-        log::{EventLog, Subscriptions},
-    };
+    use crate::events::{Event, HostOnline, Subscriptions, log::EventLog};
     use p2p::Signer;
 
     fn online(n: u32) -> Event {

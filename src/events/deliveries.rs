@@ -4,9 +4,9 @@
 //! that hangs keeps nobody waiting, although there are as many lanes as handlers times flows.
 
 use super::{
+    LogError,
     dlq::DeadLetter,
     inbox::{HandlerStatus, Inbox},
-    log::LogError,
 };
 use crate::clock::now_ms_i64;
 use std::{path::Path, sync::Arc};

@@ -3,12 +3,9 @@
 //! Invariant: an event leaves the queue only when its handler succeeded, when somebody purges it, or when the queue
 //! is at its bound, which is logged.
 
-use super::{
-    envelope::EventId,
-    inbox::{Effect, Inbox, apply},
-    log::{LogError, Logged},
-};
-use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use super::{LogError, Logged, envelope::EventId};
+use crate::text::clip;
+use rusqlite::{Row, Transaction, params};
 
 pub use crate::api::dead_letters::Replayed;
 
@@ -34,9 +31,9 @@ pub(super) struct Dead {
     pub(super) at_ms: i64,
 }
 
-fn cut(error: &str) -> &str {
-    let end = error.char_indices().map(|(at, _)| at).take_while(|at| *at <= ERROR_BYTES_MAX).last();
-    if error.len() <= ERROR_BYTES_MAX { error } else { &error[..end.unwrap_or(0)] }
+/// As much of an error as is kept.
+pub(super) fn cut(error: &str) -> &str {
+    clip(error, ERROR_BYTES_MAX)
 }
 
 impl Dead {
@@ -72,7 +69,7 @@ impl Dead {
     }
 }
 
-fn read(row: &Row<'_>) -> Result<DeadLetter, LogError> {
+pub(super) fn read(row: &Row<'_>) -> Result<DeadLetter, LogError> {
     let payload: String = row.get(2)?;
     Ok(DeadLetter {
         id: row.get(0)?,
@@ -84,80 +81,5 @@ fn read(row: &Row<'_>) -> Result<DeadLetter, LogError> {
     })
 }
 
-const COLUMNS: &str = "SELECT id, handler, payload, error, retry_count, at_ms FROM event_dlq";
-
-impl Inbox {
-    /// Dead letters from `since_ms` on and after number `after`, oldest first. One whose event cannot be read is left
-    /// out: it is counted and can be purged.
-    pub(super) fn letters(&self, since_ms: i64, after: i64) -> Result<Vec<DeadLetter>, LogError> {
-        let sql = format!("{COLUMNS} WHERE at_ms >= ? AND id > ? ORDER BY id");
-        let connection = self.connection();
-        let mut statement = connection.prepare_cached(&sql)?;
-        let mut rows = statement.query(params![since_ms, after])?;
-        let mut found = Vec::new();
-        while found.len() < LISTED_MAX
-            && let Some(row) = rows.next()?
-        {
-            match read(row) {
-                Ok(letter) => found.push(letter),
-                Err(LogError::Body(error)) => {
-                    let (id, handler): (i64, String) = (row.get(0)?, row.get(1)?);
-                    tracing::warn!(id, handler, %error, "the event of a dead letter is unreadable");
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(found)
-    }
-
-    /// How many letters from `since_ms` on come after number `after`.
-    pub(super) fn letters_after(&self, since_ms: i64, after: i64) -> Result<u64, LogError> {
-        let sql = "SELECT count(*) FROM event_dlq WHERE at_ms >= ? AND id > ? AND payload <> ''";
-        let connection = self.connection();
-        let count: i64 =
-            connection.prepare_cached(sql)?.query_row(params![since_ms, after], |row| row.get(0))?;
-        Ok(count.unsigned_abs())
-    }
-
-    pub(super) fn letter(&self, id: i64) -> Result<Option<DeadLetter>, LogError> {
-        let connection = self.connection();
-        let sql = format!("{COLUMNS} WHERE id = ?");
-        connection.prepare_cached(&sql)?.query_row([id], |row| Ok(read(row))).optional()?.transpose()
-    }
-
-    /// A replay succeeded: the effect and the end of the letter are one.
-    pub(super) fn recovered(
-        &self,
-        letter: &DeadLetter,
-        effect: Option<Effect>,
-        at_ms: i64,
-    ) -> Result<(), LogError> {
-        let mut connection = self.connection();
-        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if tx.execute("DELETE FROM event_dlq WHERE id = ?", [letter.id])? == 1 {
-            apply(&tx, &letter.handler, &letter.payload, effect, at_ms)?;
-        }
-        tx.commit()?;
-        Ok(())
-    }
-
-    /// A replay failed.
-    pub(super) fn failed_again(&self, id: i64, error: &str, at_ms: i64) -> Result<(), LogError> {
-        let sql = "UPDATE event_dlq SET retry_count = retry_count + 1, error = ?, at_ms = ? WHERE id = ?";
-        self.connection().prepare_cached(sql)?.execute(params![cut(error), at_ms, id])?;
-        Ok(())
-    }
-
-    /// Drops letters from before `before_ms`.
-    pub(super) fn purge(&self, before_ms: i64) -> Result<u64, LogError> {
-        let dropped = self.connection().execute("DELETE FROM event_dlq WHERE at_ms < ?", [before_ms])?;
-        Ok(dropped as u64)
-    }
-
-    /// How many there are.
-    pub(super) fn dead_count(&self) -> Result<u64, LogError> {
-        let sql = "SELECT count(*) FROM event_dlq";
-        let count: i64 = self.connection().prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-        Ok(count.unsigned_abs())
-    }
-}
+/// The columns that [`read`] takes.
+pub(super) const COLUMNS: &str = "SELECT id, handler, payload, error, retry_count, at_ms FROM event_dlq";

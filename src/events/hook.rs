@@ -6,10 +6,10 @@
 use super::{
     caused::{Applied, GamesPlanned, caused, follows},
     envelope::{Envelope, EventId, RAFT, Signed},
-    log::{Subscriptions, set_tail},
-    tables::Writer,
+    subscriptions::Subscriptions,
+    writer::Writer,
 };
-use crate::clock::now_ms;
+use crate::clock::now_ms_i64;
 use cluster_state::{ClusterState, Command, Response};
 use raft::{ApplyHook, HookError};
 
@@ -28,7 +28,7 @@ impl EventHook {
     }
 
     fn writer<'a>(&'a self, connection: &'a rusqlite::Connection) -> Writer<'a> {
-        Writer::new(connection, &self.subscriptions, bounded(now_ms()))
+        Writer::new(connection, &self.subscriptions, now_ms_i64())
     }
 }
 
@@ -67,7 +67,7 @@ impl ApplyHook for EventHook {
             cause = Some(envelope.id.clone());
             let unsigned = Signed { envelope: bytes, signature: Vec::new() };
             if writer.log(&envelope, &unsigned)?.is_some() {
-                set_tail(tx, RAFT, &envelope)?;
+                writer.set_last_in_flow(RAFT, &envelope)?;
             }
         }
         Ok(())

@@ -4,16 +4,14 @@
 //! repeats the handler and loses nothing. Not synced by itself: a row that comes back after a power failure is handled
 //! again, which handlers allow.
 
-use super::{
-    dlq::Dead,
-    envelope::EventId,
-    log::{self, LogError, Logged},
-};
+mod letters;
+
+use super::{LogError, Logged, dlq::Dead, envelope::EventId, logged, schema};
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 pub use crate::api::events::HandlerStatus;
@@ -48,14 +46,13 @@ pub(super) struct Inbox(Mutex<Connection>);
 
 impl Inbox {
     pub(super) fn open(path: &Path) -> Result<Self, LogError> {
-        let connection = log::connect(path)?;
+        let connection = schema::connect(path)?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         Ok(Self(Mutex::new(connection)))
     }
 
     pub(super) fn connection(&self) -> MutexGuard<'_, Connection> {
-        // A panic while it was held rolled its transaction back.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Lanes with rows beyond `position`, and the last position.
@@ -95,7 +92,7 @@ impl Inbox {
         let mut rows = statement.query(params![lane.handler, lane.flow])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         let attempts = row.get(2)?;
-        let logged = match log::read(row) {
+        let logged = match logged::read(row) {
             Ok(logged) => logged,
             Err(LogError::Wire(error)) => {
                 let dead = Dead {
@@ -207,7 +204,7 @@ impl Inbox {
 ///
 /// # Errors
 /// [`LogError::Effect`] when the change fails, also by a panic: trying the database again would not help.
-pub(super) fn apply(
+fn apply(
     tx: &Transaction<'_>,
     handler: &str,
     logged: &Logged,

@@ -5,7 +5,7 @@
 
 use super::{
     envelope::{CLOCK_MAX, Refused, Signed},
-    vector::{self, Vector},
+    vector::{self, VersionVector},
 };
 use serde::{Deserialize, Serialize};
 use wire::WireError;
@@ -24,7 +24,7 @@ const FRAME_BYTES_MAX: usize = 900 << 10;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Question {
     /// What the asking node has.
-    pub vector: Vector,
+    pub vector: VersionVector,
 }
 
 /// Events that the answering node does not have any more.
@@ -105,13 +105,13 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::vector::Have;
+    use crate::events::vector::VersionEntry;
     use proptest::prelude::*;
 
     #[test]
     fn both_are_read_back_and_a_wrong_clock_is_refused() {
-        let have = Have { contiguous: 4, beyond: vec![(6, 9)] };
-        let question = Question { vector: Vector::from([(("peer".to_owned(), 1), have)]) };
+        let have = VersionEntry { watermark: 4, beyond: vec![(6, 9)] };
+        let question = Question { vector: VersionVector::from([(("peer".to_owned(), 1), have)]) };
         assert_eq!(Question::decode(&question.encode().unwrap()).unwrap(), question);
         let floor = Floor { origin: "peer".into(), epoch: 1, lost_to: 7 };
         let answer = Answer { now_ms: 5_000_000, floors: vec![floor], ..Answer::default() };
@@ -119,8 +119,8 @@ mod tests {
         assert_eq!(Answer::decode(&bytes, 5_000_000).unwrap(), answer);
         assert!(matches!(Answer::decode(&bytes, 1_300_000), Err(Refused::Clock(3_700_000))));
         assert!(matches!(Answer::decode(&bytes, 8_700_000), Err(Refused::Clock(-3_700_000))));
-        let unsound = Have { contiguous: 4, beyond: vec![(2, 9)] };
-        let question = Question { vector: Vector::from([(("peer".to_owned(), 1), unsound)]) };
+        let unsound = VersionEntry { watermark: 4, beyond: vec![(2, 9)] };
+        let question = Question { vector: VersionVector::from([(("peer".to_owned(), 1), unsound)]) };
         assert!(Question::decode(&question.encode().unwrap()).is_err());
     }
 

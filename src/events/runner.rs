@@ -5,10 +5,11 @@
 //! is a dead letter and the next one follows. A missing quorum is no failure: the handler waits for it.
 
 use super::{
+    LogError, Logged, Subscriptions,
     deliveries::{Deliveries, hours_ago},
     dlq::{Dead, Replayed},
     inbox::{Due, Inbox, Lane},
-    log::{EventLog, LogError, Logged, Subscriptions},
+    log::EventLog,
 };
 use crate::clock::now_ms_i64;
 use futures::{FutureExt, future::BoxFuture};

@@ -2,6 +2,9 @@
 //!
 //! Invariant: tables and indexes are added, never changed: every start runs this over whatever an earlier build left.
 
+use rusqlite::Connection;
+use std::{path::Path, time::Duration};
+
 pub(super) const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS event_log(
         position    INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -100,3 +103,16 @@ pub(super) const SCHEMA: &str = "
         at_ms       INTEGER NOT NULL,
         UNIQUE(handler, origin, epoch, sequence)
     ) STRICT;";
+
+/// A connection to `node.db` that syncs before it answers.
+///
+/// # Errors
+/// From SQLite.
+pub fn connect(path: &Path) -> Result<Connection, rusqlite::Error> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}

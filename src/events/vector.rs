@@ -12,9 +12,9 @@ pub const RANGES_MAX: usize = 32;
 
 /// What a node has of one origin.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Have {
+pub struct VersionEntry {
     /// It has, or had, every event up to this number.
-    pub contiguous: i64,
+    pub watermark: i64,
     /// And these ranges, ascending, each beyond a gap.
     pub beyond: Vec<(i64, i64)>,
 }
@@ -23,13 +23,13 @@ pub struct Have {
 pub type Source = (String, i64);
 
 /// What a node has, by origin and epoch.
-pub type Vector = BTreeMap<Source, Have>;
+pub type VersionVector = BTreeMap<Source, VersionEntry>;
 
-impl Have {
+impl VersionEntry {
     /// What remains of events `from..=to` when all that is here is taken away, in order.
     fn lacks(&self, (from, to): (i64, i64)) -> Vec<RangeInclusive<i64>> {
         let mut left = Vec::new();
-        let mut next = from.max(self.contiguous.saturating_add(1));
+        let mut next = from.max(self.watermark.saturating_add(1));
         for &(start, end) in &self.beyond {
             if start > to {
                 break;
@@ -47,30 +47,30 @@ impl Have {
 
     /// Whether the vector of a peer can be worked with: ranges ascend and do not touch.
     fn is_sound(&self) -> bool {
-        let mut last = self.contiguous;
+        let mut last = self.watermark;
         let ascending = self.beyond.iter().all(|&(start, end)| {
             let sound = start > last && end >= start;
             last = end;
             sound
         });
-        self.contiguous >= 0 && self.beyond.len() <= RANGES_MAX && ascending && last < i64::MAX
+        self.watermark >= 0 && self.beyond.len() <= RANGES_MAX && ascending && last < i64::MAX
     }
 }
 
 /// Whether a vector of a peer is within bounds.
 #[must_use]
-pub fn is_sound(vector: &Vector) -> bool {
+pub fn is_sound(vector: &VersionVector) -> bool {
     vector.len() <= ENTRIES_MAX
         && vector.iter().all(|((origin, _), have)| origin.len() <= 128 && have.is_sound())
 }
 
 /// The ranges that `ours` has and `theirs` lacks, by origin.
 #[must_use]
-pub fn missing(ours: &Vector, theirs: &Vector) -> Vec<(Source, Vec<RangeInclusive<i64>>)> {
-    let nothing = Have::default();
+pub fn missing(ours: &VersionVector, theirs: &VersionVector) -> Vec<(Source, Vec<RangeInclusive<i64>>)> {
+    let nothing = VersionEntry::default();
     let ranges = ours.iter().map(|(key, have)| {
         let theirs = theirs.get(key).unwrap_or(&nothing);
-        let all = std::iter::once((1, have.contiguous)).chain(have.beyond.iter().copied());
+        let all = std::iter::once((1, have.watermark)).chain(have.beyond.iter().copied());
         (key.clone(), all.flat_map(|range| theirs.lacks(range)).collect::<Vec<_>>())
     });
     ranges.filter(|(_, ranges)| !ranges.is_empty()).collect()
@@ -82,23 +82,26 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    fn have(set: &BTreeSet<i64>) -> Have {
-        let contiguous = (1..).take_while(|n| set.contains(n)).last().unwrap_or(0);
+    fn have(set: &BTreeSet<i64>) -> VersionEntry {
+        let watermark = (1..).take_while(|n| set.contains(n)).last().unwrap_or(0);
         let mut beyond: Vec<(i64, i64)> = Vec::new();
-        for &n in set.range(contiguous + 1..) {
+        for &n in set.range(watermark + 1..) {
             match beyond.last_mut() {
                 Some((_, end)) if *end + 1 == n => *end = n,
                 Some(_) | None => beyond.push((n, n)),
             }
         }
-        Have { contiguous, beyond }
+        VersionEntry { watermark, beyond }
     }
 
     #[test]
     fn gaps_are_found() {
         let check = |ours: (i64, &[(i64, i64)]), theirs: (i64, &[(i64, i64)]), expected: &[(i64, i64)]| {
-            let vector = |(contiguous, beyond): (i64, &[(i64, i64)])| {
-                Vector::from([(("a".to_owned(), 1), Have { contiguous, beyond: beyond.to_vec() })])
+            let vector = |(watermark, beyond): (i64, &[(i64, i64)])| {
+                VersionVector::from([(
+                    ("a".to_owned(), 1),
+                    VersionEntry { watermark, beyond: beyond.to_vec() },
+                )])
             };
             let found = missing(&vector(ours), &vector(theirs));
             let found: Vec<(i64, i64)> =
@@ -110,16 +113,17 @@ mod tests {
         check((9, &[]), (3, &[(5, 6)]), &[(4, 4), (7, 9)]);
         check((3, &[(8, 9)]), (5, &[]), &[(8, 9)]);
         check((3, &[(6, 9)]), (5, &[(8, 8)]), &[(6, 7), (9, 9)]);
-        let ours = Vector::from([(("a".to_owned(), 1), Have { contiguous: 2, beyond: vec![] })]);
-        assert_eq!(missing(&ours, &Vector::new()), [(("a".to_owned(), 1), vec![1..=2])]);
-        assert_eq!(missing(&Vector::new(), &ours), []);
+        let ours =
+            VersionVector::from([(("a".to_owned(), 1), VersionEntry { watermark: 2, beyond: vec![] })]);
+        assert_eq!(missing(&ours, &VersionVector::new()), [(("a".to_owned(), 1), vec![1..=2])]);
+        assert_eq!(missing(&VersionVector::new(), &ours), []);
     }
 
     #[test]
     fn a_senseless_vector_is_seen() {
-        let check = |contiguous, beyond: &[(i64, i64)], expected| {
-            let have = Have { contiguous, beyond: beyond.to_vec() };
-            assert_eq!(is_sound(&Vector::from([(("a".to_owned(), 1), have)])), expected);
+        let check = |watermark, beyond: &[(i64, i64)], expected| {
+            let have = VersionEntry { watermark, beyond: beyond.to_vec() };
+            assert_eq!(is_sound(&VersionVector::from([(("a".to_owned(), 1), have)])), expected);
         };
         check(0, &[], true);
         check(4, &[(6, 7), (9, 9)], true);
@@ -139,7 +143,7 @@ mod tests {
             theirs in prop::collection::btree_set(1i64..60, 0..40),
         ) {
             let key = || ("a".to_owned(), 1);
-            let found = missing(&Vector::from([(key(), have(&ours))]), &Vector::from([(key(), have(&theirs))]));
+            let found = missing(&VersionVector::from([(key(), have(&ours))]), &VersionVector::from([(key(), have(&theirs))]));
             let found: Vec<i64> = found.into_iter().flat_map(|(_, ranges)| ranges).flatten().collect();
             prop_assert!(found.is_sorted());
             prop_assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), &ours - &theirs);

@@ -10,7 +10,7 @@ use ringrift::{
         Event,
         envelope::{Envelope, EventId, RAFT, Signed},
         repair::{Answer, Floor, Question},
-        vector::Vector,
+        vector::VersionVector,
     },
     peer::EVENTS_TOPIC,
 };
@@ -138,7 +138,7 @@ async fn impersonate(
 /// One of the victim's events, as it serves it itself.
 async fn capture(handle: &P2pHandle, victim: &str) -> Signed {
     for _ in 0..100 {
-        let question = Question { vector: Vector::new() }.encode().unwrap();
+        let question = Question { vector: VersionVector::new() }.encode().unwrap();
         let answer = handle.request(Class::Control, victim, question, Duration::from_secs(5)).await;
         let answer = answer.ok().and_then(|answer| Answer::decode(&answer, now_ms()).ok());
         let events = answer.map(|answer| answer.events).unwrap_or_default();

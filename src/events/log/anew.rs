@@ -7,10 +7,11 @@
 //! Not covered: a peer that lacked a lost event as well, and took the new one under its number first, has it twice; and what
 //! was told in one run that met no peer stays refused if the next run is the first that does.
 
-use super::{EventLog, LogError, set_tail};
+use super::EventLog;
 use crate::events::{
+    LogError,
     envelope::{CAUSES_MAX, Envelope, EventId, Signed},
-    tables::Writer,
+    writer::Writer,
 };
 use rusqlite::params;
 use std::collections::BTreeMap;
@@ -77,7 +78,7 @@ impl EventLog {
                 moved(envelope, EventId { origin: self.origin.clone(), epoch, sequence }, &numbers);
             let signed = envelope.sign(&self.signer)?;
             writer.moved(position, &envelope, &signed)?;
-            set_tail(writer.connection, "", &envelope)?;
+            writer.set_last_in_flow("", &envelope)?;
         }
         let count = numbers.len() as i64;
         writer.connection.execute("UPDATE event_emitter SET epoch = ?, sequence = ?", [epoch, count])?;

@@ -4,12 +4,13 @@
 //! cluster's last one, and what others have said since. So every node sees them in an order in which they can have
 //! happened, whoever emitted them. Of more than [`CAUSES_MAX`] others, the ones that spoke last are named.
 
-use super::{Emission, EventLog, LogError, set_tail};
+use super::EventLog;
 use crate::events::{
+    Emission, LogError,
     envelope::{CAUSES_MAX, Envelope, EventId, RAFT, Signed},
-    tables::Writer,
+    writer::Writer,
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::Connection;
 
 impl EventLog {
     /// Keeps an event of this node and returns the message that tells the others.
@@ -68,13 +69,12 @@ impl EventLog {
 
     fn emit_one(&self, writer: &Writer<'_>, emission: Emission) -> Result<Signed, LogError> {
         let Emission { event, causes: named, injected } = emission;
-        let tail = |origin: &str| {
-            let sql = "SELECT sequence FROM event_tails WHERE origin = ? AND flow = ?";
-            let mut statement = writer.connection.prepare_cached(sql)?;
-            statement.query_row(params![origin, event.flow()], |row| row.get::<_, i64>(0)).optional()
-        };
-        let flow_previous = tail("")?;
-        let decided = tail(RAFT)?.map(|sequence| EventId { origin: RAFT.to_owned(), epoch: 0, sequence });
+        let flow_previous = writer.last_in_flow("", event.flow())?;
+        let decided = writer.last_in_flow(RAFT, event.flow())?.map(|sequence| EventId {
+            origin: RAFT.to_owned(),
+            epoch: 0,
+            sequence,
+        });
         let (epoch, last) = writer.emitter()?;
         let heard = writer.take_heads(event.flow(), (&self.origin, epoch))?;
         let mut causes: Vec<EventId> = Vec::new();
@@ -89,7 +89,7 @@ impl EventLog {
         let envelope = Envelope { id, at_ms: writer.now_ms, flow_previous, causes, injected, event };
         let signed = envelope.sign(&self.signer)?;
         writer.log(&envelope, &signed)?;
-        set_tail(writer.connection, "", &envelope)?;
+        writer.set_last_in_flow("", &envelope)?;
         Ok(signed)
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! Invariant: what is kept was signed by a member, is not kept twice, and has a position only after what it follows.
 
-use super::{EventLog, FORGOTTEN, LogError};
+use super::EventLog;
 use crate::events::{
+    LogError,
     envelope::{CLOCK_MAX, Envelope, Refused, Signed},
-    tables::Stored,
+    retention::FORGOTTEN,
+    writer::Stored,
 };
 
 /// What became of a batch of others' events.

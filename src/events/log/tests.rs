@@ -5,7 +5,11 @@ mod restored;
 
 use super::*;
 use crate::events::{
-    EventHook, HostOnline, LeaderElected, Regression, TrainingProgress, caused::GAMES_PLANNED,
+    Event, EventHook, HostOnline, LeaderElected, Regression, TrainingProgress,
+    caused::GAMES_PLANNED,
+    envelope::{Envelope, EventId, Signed},
+    repair::Floor,
+    retention::KEPT,
 };
 use cluster_state::NodeId;
 use cluster_state::command::{RegisterNode, SetLeader};
@@ -115,11 +119,11 @@ fn a_gap_delays_only_its_own_flow() {
     }
     assert_eq!(events(&b), [online("node-1"), cleared("square8_2p", 2.0)]);
     let have = b.vector().unwrap().into_values().next().unwrap();
-    assert_eq!((have.contiguous, have.beyond), (0, vec![(2, 4)]));
+    assert_eq!((have.watermark, have.beyond), (0, vec![(2, 4)]));
     receive(&b, &hex1);
     assert_eq!(events(&b)[2..], [cleared("hex8_2p", 1.0), cleared("hex8_2p", 3.0)]);
     let have = b.vector().unwrap().into_values().next().unwrap();
-    assert_eq!((have.contiguous, have.beyond), (4, vec![]));
+    assert_eq!((have.watermark, have.beyond), (4, vec![]));
 }
 
 #[test]
@@ -133,9 +137,9 @@ fn an_event_waits_for_its_cause_but_not_for_ever() {
     let effect = b.emit_all(vec![emission]).unwrap().remove(0);
     receive(&c, &effect);
     assert_eq!(events(&c), []);
-    c.maintain_at(clock() + 14 * 60_000, KEPT, 1000).unwrap();
+    c.maintain_at(now_ms_i64() + 14 * 60_000, KEPT, 1000).unwrap();
     assert_eq!(events(&c), []);
-    c.maintain_at(clock() + 16 * 60_000, KEPT, 1000).unwrap();
+    c.maintain_at(now_ms_i64() + 16 * 60_000, KEPT, 1000).unwrap();
     assert_eq!(events(&c), [cleared("square8_2p", 2.0)]);
     receive(&c, &cause);
     assert_eq!(events(&c).len(), 2);
@@ -149,7 +153,7 @@ fn a_node_that_was_away_too_long_goes_on_from_what_is_left() {
     let (a, b) = (open(&folder, "a"), open(&folder, "b"));
     let first = emit(&a, online("node-1"));
     (2..=9).for_each(|n| drop(emit(&a, online(&format!("node-{n}")))));
-    a.maintain_at(clock(), 3, 1000).unwrap();
+    a.maintain_at(now_ms_i64(), 3, 1000).unwrap();
     assert_eq!(events(&a).len(), 3);
     let answer = a.answer(&b.vector().unwrap()).unwrap();
     assert_eq!(answer.floors.iter().map(|floor| floor.lost_to).collect::<Vec<_>>(), [6]);
@@ -193,7 +197,7 @@ fn a_peer_cannot_make_a_node_miss_what_is_to_come() {
 }
 
 fn rows(log: &EventLog, sql: &str) -> i64 {
-    lock(&log.reader).query_row(sql, [], |row| row.get(0)).unwrap()
+    log.reader.lock().query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
 #[test]
@@ -259,7 +263,7 @@ fn a_replay_is_refused() {
         format!("an event of {} was published by {}", a.origin, c.origin)
     );
     // Where it is forgotten that it was known, it is too old.
-    let old = |ms| Envelope { at_ms: clock() - ms, ..Envelope::decode(&event.envelope).unwrap() };
+    let old = |ms| Envelope { at_ms: now_ms_i64() - ms, ..Envelope::decode(&event.envelope).unwrap() };
     let check = |ms: i64, live, expected: &[&str]| {
         let mut envelope = old(ms);
         envelope.id.epoch = ms;
@@ -296,7 +300,7 @@ fn old_events_are_dropped_but_not_before_they_are_handled() {
             timestamp: 2.0,
         }),
     );
-    let days = |days: i64| clock() + days * 24 * 3_600_000;
+    let days = |days: i64| now_ms_i64() + days * 24 * 3_600_000;
     a.maintain_at(days(6), KEPT, 1000).unwrap();
     assert_eq!(events(&a).len(), 2);
     a.maintain_at(days(8), KEPT, 1000).unwrap();
@@ -305,7 +309,7 @@ fn old_events_are_dropped_but_not_before_they_are_handled() {
     a.maintain_at(days(8), KEPT, 1000).unwrap();
     assert_eq!(events(&a), []);
     let have = a.vector().unwrap().into_values().next().unwrap();
-    assert_eq!((have.contiguous, have.beyond), (2, vec![]), "it is known that they were here");
+    assert_eq!((have.watermark, have.beyond), (2, vec![]), "it is known that they were here");
     assert_eq!(receive(&a, &first).new, 0);
     assert_eq!(rows(&a, "SELECT count(*) FROM event_heads"), 0, "and nobody is asked to wait for them");
     // By number, whoever has not seen them: handlers that never run do not fill the disk.
@@ -320,7 +324,7 @@ fn old_events_are_dropped_but_not_before_they_are_handled() {
             .unwrap();
         drop(emit(&a, online("node-2")));
     });
-    a.maintain_at(clock(), 3, 1000).unwrap();
+    a.maintain_at(now_ms_i64(), 3, 1000).unwrap();
     assert_eq!((events(&a).len(), rows(&a, "SELECT count(*) FROM event_inbox")), (6, 6));
 }
 

@@ -3,11 +3,13 @@
 //! Invariant: no peer's word alone has this node pass over an event that may yet come: its origin's signature on a later
 //! one must be here.
 
-use super::{EventLog, FORGOTTEN, HORIZON, KEPT, KEPT_FOR, LogError, PRUNED_MAX, REMEMBERED_MAX};
+use super::EventLog;
 use crate::events::{
+    LogError,
     envelope::{EventId, RAFT},
     repair::Floor,
-    tables::Writer,
+    retention::{FORGOTTEN, HORIZON, KEPT, KEPT_FOR, PRUNED_MAX, REMEMBERED_MAX},
+    writer::Writer,
 };
 use rusqlite::params;
 use std::time::Duration;
@@ -34,7 +36,7 @@ impl EventLog {
                 let lost = EventId { origin: origin.clone(), epoch: *epoch, sequence: *lost_to };
                 let proven =
                     EventId { sequence: writer.proven(origin, *epoch)?.min(lost_to + 1) - 1, ..lost.clone() };
-                if proven.sequence > writer.contiguous(&proven)? {
+                if proven.sequence > writer.watermark(&proven)? {
                     writer.give_up(&proven)?;
                     moved += 1;
                 }

@@ -4,7 +4,7 @@ use super::{
     tests::{Rig, games},
     *,
 };
-use crate::events::{Component, Event, EventKind, golden, log, pairs};
+use crate::events::{Component, Event, EventKind, golden, pairs, schema};
 use p2p::Signer;
 use std::path::Path;
 use tokio::sync::Barrier;
@@ -40,7 +40,7 @@ async fn two_emitters_have_one_effect_at_every_registered_handler() {
         }
     }
     let path = folder.path().join("here.db");
-    let connection = log::connect(&path).unwrap();
+    let connection = schema::connect(&path).unwrap();
     connection.execute("CREATE TABLE effects(handler TEXT, event TEXT)", []).unwrap();
     let quorum = watch::Sender::new(true);
     let runner =
@@ -69,7 +69,7 @@ async fn two_at_the_same_time_have_one_effect() {
     let Event::NewGamesAvailable(mut other) = games("s", "node-2") else { unreachable!() };
     other.config_key = "square8_2p".into();
     [games("s", "node-1"), Event::NewGamesAvailable(other)].into_iter().for_each(|event| rig.emit(event));
-    let connection = log::connect(&rig.folder.path().join("node.db")).unwrap();
+    let connection = schema::connect(&rig.folder.path().join("node.db")).unwrap();
     connection.execute("CREATE TABLE effects(handler TEXT, event TEXT)", []).unwrap();
     let quorum = watch::Sender::new(true);
     let both = Arc::new(Barrier::new(2));

@@ -4,7 +4,7 @@ use super::{
     tests::{Rig, cleared},
     *,
 };
-use crate::events::{Event, log::Emission};
+use crate::events::{Emission, Event};
 use std::{
     collections::HashMap, future::poll_fn, path::Path, pin::pin, process::Command, sync::Mutex, task::Poll,
 };
@@ -41,7 +41,7 @@ pub(crate) async fn at_most(polls: usize, future: impl Future<Output = ()>) -> b
 }
 
 fn table(path: &Path) -> rusqlite::Connection {
-    let connection = crate::events::log::connect(path).unwrap();
+    let connection = crate::events::schema::connect(path).unwrap();
     connection.execute("CREATE TABLE IF NOT EXISTS effects(flow TEXT, sequence INTEGER)", []).unwrap();
     connection
 }

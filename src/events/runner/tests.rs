@@ -1,7 +1,7 @@
 //! Handlers that fail, panic, wait and are killed, on a real database.
 
 use super::*;
-use crate::events::{Event, Games, HostOffline, HostOnline, Regression, log::Emission};
+use crate::events::{Emission, Event, Games, HostOffline, HostOnline, Regression};
 use p2p::Signer;
 use std::sync::{
     Mutex,
@@ -233,7 +233,7 @@ async fn flows_do_not_wait_for_each_other_and_each_is_in_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_and_kills_do_not_change_the_effects() {
     let rig = Rig::new(&["REGRESSION_CLEARED"]);
-    let connection = crate::events::log::connect(&rig.folder.path().join("node.db")).unwrap();
+    let connection = crate::events::schema::connect(&rig.folder.path().join("node.db")).unwrap();
     connection.execute("CREATE TABLE effects(number INTEGER)", []).unwrap();
     let quorum = watch::Sender::new(true);
     for number in 0..60 {
@@ -337,7 +337,7 @@ async fn handlers_that_hang_keep_no_other_waiting() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_effect_that_fails_is_a_failed_attempt_and_leaves_nothing() {
     let rig = Rig::new(&["HOST_ONLINE"]);
-    let connection = crate::events::log::connect(&rig.folder.path().join("node.db")).unwrap();
+    let connection = crate::events::schema::connect(&rig.folder.path().join("node.db")).unwrap();
     connection.execute("CREATE TABLE effects(node TEXT)", []).unwrap();
     let quorum = watch::Sender::new(true);
     ["no such table", "panics", "good"].into_iter().for_each(|node| rig.emit(online(node)));
@@ -375,7 +375,7 @@ async fn an_unreadable_event_is_dead_and_blocks_no_other() {
     let rig = Rig::new(&["HOST_ONLINE", "HOST_OFFLINE"]);
     ["a", "damaged", "b"].into_iter().for_each(|node| rig.emit(online(node)));
     rig.emit(offline("fails"));
-    let connection = crate::events::log::connect(&rig.folder.path().join("node.db")).unwrap();
+    let connection = crate::events::schema::connect(&rig.folder.path().join("node.db")).unwrap();
     connection.execute("UPDATE event_log SET envelope = x'00' WHERE sequence = 2", []).unwrap();
     let quorum = watch::Sender::new(true);
     let running = rig.runner(&quorum, |logged| match &logged.event {

@@ -1,12 +1,13 @@
 //! One node: its files, and while it lives its log, its runner and its half of Raft.
 
 use crate::events::{
-    Event, EventHook,
+    Event, EventHook, Logged, Subscriptions,
     caused::GAMES_PLANNED,
     deliveries::Deliveries,
     envelope::EventId,
-    log::{self, EventLog, Logged, Subscriptions},
+    log::EventLog,
     runner::{Effect, HandlerError, Handlers, Handling, Runner},
+    schema,
 };
 use cluster_state::{ClusterState, Command};
 use futures::FutureExt;
@@ -87,7 +88,7 @@ impl Node {
         let clock = Arc::new(move || clock.load(Ordering::Relaxed) + skew);
         let signer = Signer::load(&self.folder.join("key")).unwrap();
         let log = EventLog::with_clock(&self.path(), signer, subscriptions.clone(), clock).unwrap();
-        let machine = log::connect(&self.path()).unwrap();
+        let machine = schema::connect(&self.path()).unwrap();
         let table = "CREATE TABLE IF NOT EXISTS effects(handler TEXT, position INTEGER, flow TEXT, key TEXT)";
         machine.execute(table, []).unwrap();
         let mut hook = EventHook::new(GAMES_PLANNED, subscriptions);
@@ -125,7 +126,7 @@ impl Node {
     /// Takes another node's state instead of the commands that led to it.
     pub(super) fn install(&mut self, state: ClusterState, applied: usize) {
         (self.state, self.applied) = (state, applied);
-        let mut machine = log::connect(&self.path()).unwrap();
+        let mut machine = schema::connect(&self.path()).unwrap();
         let mut hook = EventHook::new(GAMES_PLANNED, Subscriptions::default());
         let tx = machine.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
         hook.on_snapshot(&tx, &self.state).unwrap();
@@ -134,7 +135,7 @@ impl Node {
 
     /// A number out of the files.
     pub(super) fn count(&self, sql: &str) -> i64 {
-        let connection = log::connect(&self.path()).unwrap();
+        let connection = schema::connect(&self.path()).unwrap();
         connection.query_row(sql, [], |row| row.get(0)).unwrap()
     }
 }

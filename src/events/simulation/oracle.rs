@@ -2,8 +2,10 @@
 
 use super::node::{HANDLERS, Node, key};
 use crate::events::{
+    Logged,
     envelope::{EventId, RAFT},
-    log::{self, EventLog, Logged},
+    log::EventLog,
+    schema,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -136,7 +138,7 @@ impl Oracle {
     }
 
     fn check_effects(&self, node: &Node, log: &[Logged]) {
-        let connection = log::connect(&node.path()).unwrap();
+        let connection = schema::connect(&node.path()).unwrap();
         for handler in HANDLERS {
             let sql = "SELECT key, position, flow FROM effects WHERE handler = ? ORDER BY rowid";
             let mut statement = connection.prepare(sql).unwrap();

@@ -1,6 +1,8 @@
 //! What a log keeps, and that it stays within bounds whatever others say.
 
 use super::*;
+use crate::events::vector;
+use rusqlite::params;
 
 /// Whether there was no room for an event of a peer under each of these epochs.
 fn flood(log: &EventLog, peer: &Signer, epochs: std::ops::Range<i64>) -> Vec<bool> {
@@ -21,7 +23,7 @@ fn a_member_has_only_so_many_epochs() {
     let (liar, honest) = (peer("liar"), peer("honest"));
     let skipped = Arc::new(std::sync::atomic::AtomicI64::new(0));
     let now = Arc::clone(&skipped);
-    let ahead = Arc::new(move || clock() + now.load(std::sync::atomic::Ordering::Relaxed));
+    let ahead = Arc::new(move || now_ms_i64() + now.load(std::sync::atomic::Ordering::Relaxed));
     let path = folder.path().join("a.db");
     let log = EventLog::with_clock(&path, peer("a"), Subscriptions::default(), ahead).unwrap();
     assert_eq!(flood(&log, &liar, 1..12), [vec![false; 8], vec![true; 3]].concat());
@@ -83,7 +85,7 @@ fn upkeep_says_when_there_is_more_to_drop() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(&folder, "a");
     log.emit_all((0..10).map(|n| online(&format!("node-{n}")).into()).collect()).unwrap();
-    let round = || (log.maintain_at(clock(), 1, 4).unwrap(), events(&log).len());
+    let round = || (log.maintain_at(now_ms_i64(), 1, 4).unwrap(), events(&log).len());
     assert_eq!([round(), round(), round()], [(true, 6), (true, 2), (false, 1)]);
 }
 
@@ -99,7 +101,7 @@ fn holes_in_a_log_are_told_of() {
         emit(&a, cleared("hex8_2p", f64::from(n)));
         (0..3).for_each(|host| drop(emit(&a, online(&format!("node-{n}-{host}")))));
     }
-    a.maintain_at(clock(), 8, 1000).unwrap();
+    a.maintain_at(now_ms_i64(), 8, 1000).unwrap();
     let left: Vec<i64> = a.since(0, 100).unwrap().iter().map(|logged| logged.sequence).collect();
     assert_eq!(left, [vec![1, 5], (9..=16).collect()].concat(), "what waits, and the newest eight");
     super::restored::exchange(&a, &b);

@@ -159,7 +159,7 @@ impl World {
     pub(super) fn upkeep(&self, node: usize) {
         let Some(log) = self.nodes[node].log() else { return };
         log.maintain().unwrap();
-        let connection = crate::events::log::connect(&self.nodes[node].path()).unwrap();
+        let connection = crate::events::schema::connect(&self.nodes[node].path()).unwrap();
         let sql = "SELECT p.envelope, w.origin, w.epoch, w.sequence FROM event_parked p JOIN event_waits w ON w.parked = p.id";
         let mut statement = connection.prepare(sql).unwrap();
         let rows = statement.query_map([], |row| {

@@ -3,10 +3,7 @@
 //! Invariant: a member that makes up epochs has a few rows and no more, at the expense of nobody else.
 
 use super::Writer;
-use crate::events::{
-    envelope::EventId,
-    log::{KEPT_FOR, LogError},
-};
+use crate::events::{LogError, envelope::EventId, retention::KEPT_FOR};
 use rusqlite::{OptionalExtension, Row, params};
 
 /// Most epochs of one origin. Each is a data folder under one key, so an honest node has one or two.

@@ -24,14 +24,14 @@ use tracing::Instrument;
 
 pub use crate::api::health::DaemonFailures;
 
-/// Seconds before the first, second, ... restart without a sound run in between; the last one for all that follow. From
-/// five seconds on as the existing system has it; but the first restart is almost at once, for here it is a function that
-/// is called again, and most failures are of a moment. It goes on to the end: there is nobody else to start it.
+/// Seconds before the first, second, ... restart without a sound run in between; the last one counts for all that
+/// follow. The first restart is almost at once, because it is a function that is called again, and most failures are of
+/// a moment. A daemon is never given up, because there is nobody else to start it.
 const PAUSES: [u64; 8] = [1, 5, 10, 20, 40, 80, 160, 320];
-/// Failures in a row that are a crash loop: as many as the existing system's quick restarts.
+/// Failures in a row that are a crash loop: five restarts take 76 s, longer than a failure of a moment lasts.
 const CRASH_LOOP: u32 = 5;
-/// A daemon that ran this long is sound: twice the longest pause. The existing system has two hours, in which a daemon that
-/// fails once an hour, for some outer reason each time, would be taken for a crash loop.
+/// A daemon that ran this long is sound: twice the longest pause. With hours in its place, a daemon that fails once an
+/// hour, for some outer reason each time, would be taken for a crash loop.
 const SOUND: Duration = Duration::from_secs(640);
 /// Failures are recent for this long.
 const RECENT: Duration = Duration::from_secs(300);

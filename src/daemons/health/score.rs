@@ -4,16 +4,16 @@ use super::{Alert, Claim};
 use crate::daemons::supervisor::DaemonFailures;
 use cluster_state::{ClusterState, Severity};
 
-/// What each kind of trouble may take from the score. As the existing system weighs nodes (40), circuits (25), errors (20)
-/// and recoveries (15): a circuit that is open is a champion that regressed here, an error a daemon's failure, and what
-/// did not recover a dead letter.
+/// What each kind of trouble may take from the score of 100 points. Hosts that are away weigh most, because everything
+/// waits for them; then champions that regressed, because they spoil the games; then daemons that fail, which are
+/// started again; then dead letters, which somebody has to look at.
 const HOSTS: f64 = 40.0;
 const CHAMPIONS: f64 = 25.0;
 const DAEMONS: f64 = 20.0;
 const LETTERS: f64 = 15.0;
 /// Failures of daemons in the last five minutes that cost all their points.
 const FAILURES_MAX: f64 = 10.0;
-/// Dead letters that cost all their points, and are an alert, as in the existing system.
+/// Dead letters that cost all their points, and are an alert: more than anybody replays one by one.
 const LETTERS_MAX: u64 = 50;
 /// A somewhat worse champion costs this share of its points.
 const MINOR: f64 = 0.5;

@@ -1,7 +1,7 @@
 //! AutoPromotionDaemon: the gate on an evaluated candidate.
 //!
-//! Invariant: a pure judgement of one candidate by what its own evaluation against the present champion found: never by
-//! another candidate's results, and by no other way in. Every condition has to hold.
+//! Invariant: a candidate is judged by what its own evaluation against the present champion found, and by
+//! nothing else. Every condition has to hold.
 
 use super::feedback_loop::deserves_another;
 use crate::config::EvaluationConfig;
@@ -10,11 +10,11 @@ use cluster_state::{ClusterState, ConfigState, Evidence, Model, Sprt, state_mach
 /// What becomes of a candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CandidateVerdict {
-    /// Nothing yet: why.
+    /// It waits, for this reason.
     Wait(String),
     /// It becomes champion.
     Promote,
-    /// It will not play: why.
+    /// It will never play, for this reason.
     Reject(String),
 }
 
@@ -53,7 +53,7 @@ fn elo(evidence: &Evidence) -> String {
     format!("Elo {:+.0} ± {:.0} after {} games", evidence.elo_delta, evidence.elo_error, evidence.games)
 }
 
-/// What speaks against a candidate, if anything does.
+/// The first condition that a candidate does not meet, in words.
 fn objection(evidence: &Evidence, settings: &EvaluationConfig) -> Option<String> {
     let percent = |rate: f64| format!("{:.0} %", rate * 100.0);
     let floor = settings.win_rate_vs_random_min;

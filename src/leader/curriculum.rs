@@ -1,22 +1,22 @@
 //! CurriculumIntegration: the share of self-play that each configuration deserves.
 //!
-//! Invariant: one formula, and one writer of the weight. It weighs configurations against each other, so that a
-//! configuration alone has weight 1; only an emergency changes that. An emergency is told once and held until the regression
-//! is cleared.
+//! Invariant: nothing else writes the weight of a configuration. One formula weighs the configurations
+//! against each other, so that one alone has weight 1. Only an emergency changes that: it is told once, and
+//! holds until the regression is cleared.
 
 use super::feedback::EXPLORATION;
 use cluster_state::{ClusterState, Command, ConfigState, Severity, command::SetCurriculum};
 use std::{ops::RangeInclusive, time::Duration};
 
-/// Outside of emergencies.
+/// The weights that a configuration may have outside of emergencies.
 pub const WEIGHTS: RangeInclusive<f64> = 0.5..=2.0;
-/// A smaller change is not worth an entry of the log.
+/// A smaller change of a weight is not worth an entry of the log.
 const STEP: f64 = 0.1;
-/// Of the weight, after a critical regression by more than [`LOST_MUCH`] Elo, and by less.
+/// What an emergency leaves of a weight: after a loss of more than [`LOST_MUCH`] Elo, and of less.
 const EMERGENCY: (f64, f64) = (0.3, 0.5);
 const LOST_MUCH: f64 = 100.0;
 
-/// What a full measure of each reason adds. The reference has the first at 1 and a mean gap of 500 Elo.
+/// What a full measure of each reason adds to a weight: none moves it by more than a half.
 const BEHIND: f64 = 0.5;
 const BEHIND_ELO: f64 = 500.0;
 const IMPROVING: f64 = 0.15;
@@ -25,14 +25,14 @@ const DEFICIT: f64 = 0.4;
 const STALE: f64 = 0.25;
 const FRESH: Duration = Duration::from_secs(3600);
 const OLD: Duration = Duration::from_secs(4 * 3600);
-/// A new champion's games are what training waits for.
+/// For so long after a promotion a configuration gets more: training waits for games of the new champion.
 const PROMOTED: f64 = 0.2;
 const PROMOTED_FOR: Duration = Duration::from_secs(600);
 
-/// Where feedback asks for the most exploration, more games are what explores.
+/// What the most exploration that feedback may ask for adds: more games explore more.
 const EXPLORES: f64 = 0.3;
 
-/// How many reasons there are.
+/// The number of reasons.
 const COUNT: usize = 6;
 const REASONS: [&str; COUNT] = [
     "behind in Elo",
@@ -88,7 +88,7 @@ fn weights(state: &ClusterState, at_ms: u64) -> Vec<(f64, String)> {
     merits.iter().map(weigh).collect()
 }
 
-/// What the leader proposes.
+/// The weights that are out of date.
 #[must_use]
 pub fn decide(state: &ClusterState, at_ms: u64) -> Vec<Command> {
     let mut commands = Vec::new();

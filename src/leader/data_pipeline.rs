@@ -1,11 +1,11 @@
-//! DataPipelineOrchestrator: counts games, from the replicated counts, and says once when there are enough to train.
+//! DataPipelineOrchestrator: says once when a configuration has enough new games to train on.
 //!
-//! Invariant: counting never stops. While evaluation cannot keep up no threshold is crossed; after that the games that came in
-//! meanwhile cross it once.
+//! Invariant: the replicated state counts the games, and never stops. While evaluation cannot keep up no
+//! threshold is crossed; after that, the games that came in meanwhile cross it once.
 
 use cluster_state::{ClusterState, Command, command::ThresholdReached};
 
-/// What the leader proposes.
+/// The thresholds that are crossed.
 #[must_use]
 pub fn decide(state: &ClusterState, at_ms: u64) -> Vec<Command> {
     let due = state.configs.values().filter(|config| {

@@ -1,9 +1,9 @@
-//! EvaluationDaemon, the leader's half: when a candidate is evaluated, and by whom; and whether evaluation keeps up. The
-//! holder's half is [`crate::daemons::gauntlet`].
+//! EvaluationDaemon, the leader's half: when a candidate is evaluated, and by whom; and whether evaluation
+//! keeps up. The holder's half is [`crate::daemons::gauntlet`].
 //!
-//! Invariant: the depth is that of the replicated table of candidates, over all configurations. Pressure begins at once,
-//! ends only after the depth has been low for a while, and does not begin again soon after. An event that says so begins it
-//! as well; it ends like any other.
+//! Invariant: the depth of the queue is the number of candidates in the replicated state that wait, over all
+//! configurations. Backpressure begins at once, ends only after the depth has been low for a while, and does
+//! not begin again soon after. An operator's event begins it as well; it then ends like any other.
 
 use super::{
     feedback_loop,
@@ -16,9 +16,9 @@ use cluster_state::{
 };
 use std::{collections::BTreeMap, time::Duration};
 
-/// How long the depth has to be low before pressure ends.
+/// How long the depth has to be low before backpressure ends.
 const STABLE: Duration = Duration::from_secs(15);
-/// How long after its end pressure does not begin again.
+/// How long after its end backpressure does not begin again.
 const REST: Duration = Duration::from_secs(30);
 
 /// What the leader remembers, by its own clock. A new leader waits anew before it ends what another began.
@@ -31,7 +31,8 @@ pub struct Evaluation {
     released: BTreeMap<String, u64>,
 }
 
-/// Candidates that wait for evidence against the champion of their configuration. One that is being evaluated waits no more.
+/// Candidates that wait for evidence against the champion of their configuration. One that is being evaluated
+/// waits no more.
 #[must_use]
 pub fn depth(state: &ClusterState) -> u64 {
     let waiting = |config: &ConfigState| {
@@ -46,7 +47,7 @@ pub fn depth(state: &ClusterState) -> u64 {
 }
 
 impl Evaluation {
-    /// What the leader proposes.
+    /// The evaluations that are due, and where backpressure begins or ends.
     pub fn decide(&mut self, state: &ClusterState, settings: &EvaluationConfig, at_ms: u64) -> Vec<Command> {
         let mut commands = self.pressure(state, settings, at_ms);
         for config in state.configs.values() {
@@ -74,7 +75,8 @@ impl Evaluation {
         commands
     }
 
-    /// Whose backpressure begins or ends. All configurations share the nodes that evaluate, so all are held back.
+    /// Where backpressure begins or ends. All configurations share the nodes that evaluate, so all are held
+    /// back.
     fn pressure(&mut self, state: &ClusterState, settings: &EvaluationConfig, at_ms: u64) -> Vec<Command> {
         let depth = depth(state);
         let rested = |released: &u64| at_ms.saturating_sub(*released) >= REST.as_millis() as u64;

@@ -1,32 +1,35 @@
 //! UnifiedFeedback: what losses, plateaus and ratings ask of training and self-play.
 //!
-//! Invariant: the factors are a pure function of the replicated history of a configuration, recomputed whenever something
-//! happens, and stay within their bounds. A worse history never asks for less exploration, less search or a higher learning
-//! rate; one that gives no reason asks for nothing. Training alone owns the learning rate: this only asks.
+//! Invariant: the factors are a pure function of the replicated history of a configuration, and stay within
+//! their bounds. A worse history never asks for less exploration, less search or a higher learning rate; a
+//! history that gives no reason asks for nothing. Training alone decides the learning rate: this only asks.
 
 use cluster_state::{
     ClusterState, Command, ConfigState, Feedback, ModelStatus, Severity, command::SetFeedback,
 };
 use std::ops::RangeInclusive;
 
-/// What each factor may be.
+/// The bounds of the factor of the learning rate.
 pub const LEARNING_RATE: RangeInclusive<f64> = 0.1..=1.0;
-/// See [`LEARNING_RATE`]. A factor below 1 would undo what the search needs to be sound.
+/// The bounds of the factor of exploration: below 1 it would take from the search what makes it sound.
 pub const EXPLORATION: RangeInclusive<f64> = 1.0..=2.0;
-/// See [`LEARNING_RATE`].
+/// The bounds of the factor of simulations.
 pub const SIMULATIONS: RangeInclusive<f64> = 1.0..=2.0;
 
-/// Verdicts in a row against candidates for one throne that make a plateau. One or two are chance: the sequential test
-/// misses a candidate that is 50 Elo stronger once in twenty times, and a smaller gain far more often.
+/// Candidates in a row, rejected against one champion, that make a plateau. One or two are chance: the
+/// sequential test misses a candidate that is 50 Elo stronger once in twenty times, and a smaller gain far
+/// more often.
 const PLATEAU: u32 = 3;
-/// Promotions that a trend needs, and the mean gain below which it flattens: little above the smallest that counts.
+/// Promotions that a trend needs, and the mean gain below which it flattens: little above the smallest that
+/// counts.
 const TREND: usize = 3;
 const GAIN_FLAT: f64 = 40.0;
-/// A validation loss that is this much above the median of those before is no noise. Runs looked at, at least and at most.
+/// A validation loss that is this much above the median of those before is no noise. At least 4 runs are
+/// looked at, and at most 8.
 const LOSS_JUMP: f64 = 1.25;
 const RUNS: RangeInclusive<usize> = 4..=8;
 
-/// What is known of a configuration.
+/// What happened to a configuration lately.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     /// Validation losses of the last training runs, oldest first.
@@ -40,7 +43,7 @@ pub struct History {
 }
 
 impl History {
-    /// Of a configuration in the state.
+    /// The history that the state has of a configuration.
     #[must_use]
     pub fn of(state: &ClusterState, config: &ConfigState) -> Self {
         let (mut runs, mut rejections) = (Vec::new(), 0);
@@ -85,7 +88,7 @@ pub fn signals(history: &History) -> Feedback {
     let mut reasons = Vec::new();
     let (mut rate, mut exploration, mut simulations) = (1.0, 1.0, 1.0);
     if plateau > 0 {
-        // The plateau's rate of the reference, halved once more when it lasts.
+        // Smaller steps leave a plateau that large ones jump over; they are smaller still when it lasts.
         rate *= if plateau > PLATEAU { 0.25 } else { 0.5 };
         exploration += 0.1 * f64::from(plateau);
         simulations += if plateau > PLATEAU { 0.5 } else { 0.25 };
@@ -115,12 +118,12 @@ pub fn signals(history: &History) -> Feedback {
     }
 }
 
-/// Two decimals within the bounds.
+/// A factor within its bounds, rounded to two decimals so that small noise is no news.
 fn within(factor: f64, bounds: &RangeInclusive<f64>) -> f64 {
     ((factor * 100.0).round() / 100.0).clamp(*bounds.start(), *bounds.end())
 }
 
-/// What the leader proposes.
+/// The feedback that is out of date.
 #[must_use]
 pub fn decide(state: &ClusterState, at_ms: u64) -> Vec<Command> {
     let factors = |it: &Feedback| [it.learning_rate, it.exploration, it.simulations];

@@ -1,8 +1,9 @@
 //! FeedbackLoopController: a trained candidate gets its verdict, and the loop is closed.
 //!
-//! Invariant: every candidate ends. It is evaluated against the present champion; an evaluation that ran out of games while
-//! the candidate was ahead is repeated once; one that fails is repeated a bounded number of times. After that the candidate
-//! is judged on what there is, or rejected. This decides what is evaluated; [`super::evaluation`] decides when and by whom.
+//! Invariant: every candidate ends. It is evaluated against the present champion. An evaluation that ran out
+//! of games while the candidate was ahead is repeated once; one that fails is repeated a bounded number of
+//! times. After that the candidate is judged on what there is, or rejected. This file decides what is
+//! evaluated; [`super::evaluation`] decides when and by whom.
 
 use crate::store::Source;
 use cluster_state::{
@@ -12,8 +13,8 @@ use cluster_state::{
 use std::collections::BTreeMap;
 use wire::Hash;
 
-/// Evaluations of one candidate that may fail or expire in a row before it is given up. The reference has 3; here the death
-/// of a host counts as well, which says nothing of the candidate.
+/// Evaluations of one candidate that may fail or expire in a row before it is given up. It is not fewer
+/// because the death of a host counts as well, which says nothing of the candidate.
 const ATTEMPTS_MAX: u32 = 5;
 
 /// The candidate to evaluate next: the newest, unless it has its evidence.
@@ -25,13 +26,13 @@ pub fn next(state: &ClusterState, config: &ConfigState, elo_delta_min: f64) -> O
     open.then_some(newest)
 }
 
-/// What is known of a candidate against the present champion.
+/// The evidence of a candidate, if it is against the present champion.
 fn evidence<'a>(config: &ConfigState, model: &'a Model) -> Option<&'a Evidence> {
     model.evidence.as_ref().filter(|evidence| evidence.champion == config.champion)
 }
 
-/// Whether the games ran out while the candidate was ahead by enough, for the first time. That there was an evaluation before
-/// shows in its games, which the cluster keeps, so a new leader knows as well.
+/// Whether the games ran out while the candidate was ahead by enough, for the first time. The cluster keeps
+/// the games of an earlier evaluation, so a new leader knows of it as well.
 #[must_use]
 pub fn deserves_another(state: &ClusterState, evidence: &Evidence, elo_delta_min: f64) -> bool {
     let ahead = evidence.sprt == Sprt::Inconclusive
@@ -48,13 +49,13 @@ pub fn deserves_another(state: &ClusterState, evidence: &Evidence, elo_delta_min
     }
 }
 
-/// What the leader remembers: by configuration, the candidate and how many evaluations had failed in a row before its first.
-/// A new leader counts anew, so that its candidates get their chances again.
+/// What the leader remembers: by configuration, the candidate and how many evaluations had failed in a row
+/// before its first. A new leader counts anew, so that its candidates get their chances again.
 #[derive(Debug, Default)]
 pub struct FeedbackLoop(BTreeMap<String, (Hash, u32)>);
 
 impl FeedbackLoop {
-    /// What the leader proposes.
+    /// The candidates that are given up.
     pub fn decide(&mut self, state: &ClusterState, elo_delta_min: f64, at_ms: u64) -> Vec<Command> {
         self.0.retain(|key, _| state.configs.contains_key(key));
         let mut commands = Vec::new();

@@ -1,7 +1,7 @@
 //! NodeMonitor: which nodes can be reached, and leases whose holder fell silent.
 //!
-//! Pure but for its memory: it judges by its own clock since when something has been so, never by another node's clock.
-//! Every node watches; the leader acts.
+//! Invariant: it judges by this node's own clock since when something has been so, never by another node's
+//! clock.
 
 use crate::daemons::health::View;
 use cluster_state::{
@@ -19,15 +19,16 @@ pub const LOST_AFTER: Duration = Duration::from_secs(3);
 /// What the leader remembers.
 #[derive(Debug, Default)]
 pub struct NodeMonitor {
-    /// Since when a node has been seen otherwise than the state says.
+    /// Since when this node has seen another one otherwise than the state says.
     contradicted: BTreeMap<(NodeId, bool), Instant>,
     /// When the latest renewal of a lease was first seen: by kind, configuration, epoch and renewal.
     renewals: BTreeMap<(LeaseKind, String), (u64, u64, Instant)>,
 }
 
 impl NodeMonitor {
-    /// What to propose, given whom this node is connected to. Hosts that are said to be offline lose their leases, too;
-    /// what the state says of them is what the leader sees.
+    /// Which nodes came or went, and which leases expire, given whom this node is connected to. A host that
+    /// an operator says is offline loses its leases too; whether it is online in the state depends on the
+    /// connection alone.
     pub fn decide(
         &mut self,
         state: &ClusterState,

@@ -1,4 +1,4 @@
-//! Who does exclusive work, and when to try again after it failed. Pure; shared by the deciders that grant leases.
+//! Who does exclusive work, and when to try again after it failed: for the deciders that grant leases.
 
 use crate::backoff::Backoff;
 use cluster_state::{ClusterState, LeaseKind, NodeId};
@@ -10,18 +10,20 @@ use wire::Hash;
 
 /// How long the holder of a lease may stay silent; it renews three times as often.
 pub const LEASE_TTL: Duration = Duration::from_secs(12);
-/// Before work that failed is granted again.
+/// The pause before work that failed is granted again.
 const PAUSE: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(60) };
 
-/// A node's weight for a thing: the same on every node, evenly spread (rendezvous hashing, Thaler & Ravishankar 1998).
+/// A node's weight for a thing: every node computes the same, and the weights are evenly spread (rendezvous
+/// hashing, Thaler & Ravishankar 1998).
 #[must_use]
 pub fn rendezvous(thing: &[u8], node: NodeId) -> u64 {
     let hash = Hash::of(&[thing, &node.0.to_le_bytes()].concat());
     u64::from_le_bytes(hash.0[..8].try_into().expect("a hash has 32 bytes"))
 }
 
-/// The online node with the least to do; the leader only if there is no other. None while every one has a lease of this
-/// kind: work of a kind is done one after the other on a node, and a lease that is not taken up expires.
+/// The online node with the least to do; the leader only if there is no other. None while every one has a
+/// lease of this kind: work of a kind is done one after the other on a node, and a lease that is not taken up
+/// expires.
 #[must_use]
 pub fn choose_worker(state: &ClusterState, kind: LeaseKind, config_key: &str) -> Option<NodeId> {
     choose_other(state, kind, config_key, &BTreeSet::new())
@@ -53,7 +55,7 @@ pub fn choose_other(
         .min_by_key(|&id| (busy(id), Some(id) == leader, rendezvous(seed.as_bytes(), id)))
 }
 
-/// Holds work back that failed, for longer each time. What it remembers is only this leader's memory.
+/// Holds work back that failed, for longer each time. It counts from when this leader first saw the failure.
 #[derive(Debug, Default)]
 pub struct RetryPauses(BTreeMap<String, (u32, u64)>);
 
@@ -72,8 +74,8 @@ impl RetryPauses {
     }
 }
 
-/// How long this leader has seen a thing as it is, by its own clock: the times in the state are of other clocks, which
-/// may be wrong.
+/// How long this leader has seen a thing as it is, by its own clock, because the times in the state are of
+/// other clocks and may be wrong.
 #[derive(Debug)]
 pub struct FirstSeen<T>(BTreeMap<String, (T, u64)>);
 

@@ -1,6 +1,7 @@
 //! PromotionController: the verdict of the gate becomes a command.
 //!
-//! The state machine checks the same evidence again when it applies `Promote`: this only decides when to ask.
+//! Invariant: the state machine checks the same evidence again when it applies `Promote`; this only decides
+//! when to ask.
 
 use super::auto_promotion::{CandidateVerdict, judge};
 use crate::config::EvaluationConfig;
@@ -11,12 +12,13 @@ use cluster_state::{
 use std::collections::BTreeMap;
 use wire::Hash;
 
-/// What the leader remembers: why each candidate was passed over when it was last looked at, so that it is said once.
+/// What the leader remembers: why each candidate was passed over when it was last looked at, so that it is
+/// said once.
 #[derive(Debug, Default)]
 pub struct Promotion(BTreeMap<Hash, String>);
 
 impl Promotion {
-    /// What the leader proposes.
+    /// The promotions and rejections that the gate asks for.
     pub fn decide(&mut self, state: &ClusterState, settings: &EvaluationConfig, at_ms: u64) -> Vec<Command> {
         let mut commands = Vec::new();
         let mut skipped = BTreeMap::new();

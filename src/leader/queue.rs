@@ -1,8 +1,9 @@
 //! UnifiedQueuePopulator: what work there is, in which order, and why some of it waits.
 //!
-//! Invariant: there is no queue that could run full or go stale: what waits follows from the replicated state whenever
-//! somebody asks. Work earns credit while it waits, at the weight of its configuration, and a grant spends it, so that no
-//! configuration waits for ever while nodes are few. At each turn of the leader a node gets one lease at most.
+//! Invariant: no queue is stored that could run full or go stale; what waits follows from the replicated
+//! state whenever somebody asks. Work earns credit while it waits, at the weight of its configuration, and a
+//! grant spends it, so no configuration waits for ever while nodes are few. At each turn of the leader a node
+//! gets one lease at most.
 
 use super::{
     placement::choose_other,
@@ -15,11 +16,12 @@ use wire::Hash;
 
 pub use crate::api::work::QueueItem as Item;
 
-/// Items that are told, at most.
+/// Most items that are listed.
 const ITEMS_MAX: usize = 256;
-/// What credit can add to a priority: as much as the reference's.
+/// Most that credit can add to a priority: with it an evaluation overtakes a training that has just become
+/// due.
 const CREDIT_MAX: f64 = 50.0;
-/// A minute of waiting at weight 1.
+/// A minute of waiting at weight 1 is one point.
 const CREDIT_PER_MS: f64 = 1.0 / 60_000.0;
 /// How long work that an operator cancelled is not granted again.
 const CANCELLED_MS: u64 = 60_000;
@@ -35,13 +37,13 @@ const fn priority(kind: LeaseKind) -> f64 {
     }
 }
 
-/// The rank of work of this kind that has waited since then.
+/// The priority of work of this kind, with the credit for its waiting.
 fn rank(config: &ConfigState, kind: LeaseKind, since_ms: u64, now_ms: u64) -> f64 {
     let waited = now_ms.saturating_sub(since_ms) as f64;
     priority(kind) + (waited * CREDIT_PER_MS * config.steering.weight).min(CREDIT_MAX)
 }
 
-/// Since when work on a model, or on the newest, waits: a training since the last one ended.
+/// Since when work on a model waits. A training waits since the newest model was made.
 fn since(state: &ClusterState, config: &ConfigState, subject: Option<Hash>) -> u64 {
     state.models.get(&subject.unwrap_or(config.newest)).map_or(0, |model| model.at_ms)
 }
@@ -102,7 +104,7 @@ pub fn queue(state: &ClusterState, view: &View, now_ms: u64) -> Vec<Item> {
     items
 }
 
-/// Why a training that is due is not granted, but for nodes.
+/// Why a training that is due is not granted, if the reason is another than that no node is free.
 fn training_waits_for(config: &ConfigState, view: &View) -> Option<String> {
     if let Some(pause) = pauses(config, view).into_iter().next() {
         return Some(format!("paused: {}", pause.reason));
@@ -136,8 +138,8 @@ fn cancelled(slot: &LeaseSlot) -> bool {
 pub struct Queue(BTreeMap<(LeaseKind, String), (u64, u64)>);
 
 impl Queue {
-    /// Puts the grants among `commands` in the order of the queue and behind everything else, at most one for a node: who
-    /// comes first chooses, and who finds no node asks again at the next turn.
+    /// Puts the grants among `commands` in the order of the queue and behind everything else, at most one for
+    /// a node: who comes first chooses, and who finds no node asks again at the next turn.
     pub fn arrange(&mut self, state: &ClusterState, commands: Vec<Command>, now_ms: u64) -> Vec<Command> {
         self.remember(state, now_ms);
         let mut grants = Vec::new();

@@ -1,8 +1,8 @@
 //! RegressionDetector: a sequential test of the champion against its own past.
 //!
-//! Invariant: what is said of a champion rests on stored games against the one before it, summed up in the replicated
-//! state, so that every leader says the same. It is evaluated when nothing else waits for evaluation, and no longer than
-//! its test needs.
+//! Invariant: what is said of a champion rests on stored games against the one before it. Their sums are in
+//! the replicated state, so every leader says the same. A champion is evaluated when nothing else waits for
+//! evaluation, and no longer than its test needs.
 
 use super::placement::{FirstSeen, LEASE_TTL, RetryPauses, choose_worker};
 use crate::learner::{
@@ -15,15 +15,15 @@ use cluster_state::{
 };
 use std::time::Duration;
 
-/// Elo differences to the champion before that are told apart, in the order of null hypothesis and alternative. In the
-/// long run whoever is below their middle is found, whoever is above is not: 20 points for a minor regression, 75 for a
-/// critical one.
+/// Elo differences to the champion before that are told apart, in the order of null hypothesis and
+/// alternative. In the long run whoever is below their middle is found, whoever is above is not: 20 points
+/// for a minor regression, 75 for a critical one.
 const MINOR: (f64, f64) = (0.0, -40.0);
-/// See [`MINOR`].
+/// The two hypotheses of a critical regression, as of [`MINOR`].
 const CRITICAL: (f64, f64) = (-20.0, -130.0);
-/// Risk of either error of either test, at its hypotheses.
+/// The probability of either error of either test, at its hypotheses.
 const RISK: f64 = 0.05;
-/// Games before anything is said: one round.
+/// Games before anything is said: one round of them.
 pub const GAMES_MIN: u64 = WATCH_GAMES as u64;
 /// Games after which the question stays open: an equal champion is found sound after 450 on average.
 pub const GAMES_MAX: u64 = 1_000;
@@ -56,7 +56,7 @@ pub fn judge(watch: &Watch, seats: u8) -> ChampionVerdict {
     }
 }
 
-/// What the leader reports.
+/// The regressions that are found, and those that are over.
 #[must_use]
 pub fn decide(state: &ClusterState, at_ms: u64) -> Vec<Command> {
     state.configs.values().filter_map(|config| report(config, at_ms)).collect()
@@ -101,7 +101,7 @@ pub struct Watching {
 }
 
 impl Watching {
-    /// What the leader has played, every `every`.
+    /// The champions that play a round now: one round each time `every` has passed.
     pub fn decide(&mut self, state: &ClusterState, every: Duration, at_ms: u64) -> Vec<Command> {
         let mut commands = Vec::new();
         for config in state.configs.values() {
@@ -129,7 +129,7 @@ impl Watching {
     }
 }
 
-/// Whether another round would tell something, and nothing else waits for evaluation.
+/// Whether nothing else waits for evaluation and another round would tell something new.
 fn wanted(config: &ConfigState) -> bool {
     let idle = config.evaluation.live.is_none() && config.candidates.is_empty();
     let steering = &config.steering;
@@ -191,8 +191,8 @@ mod tests {
         assert_eq!(judge(&watch(30, 60), 4), Sound);
     }
 
-    /// Share of champions of a true difference that are found sound, minor and critical at any time, and games until the
-    /// first word.
+    /// Share of champions of a true difference that are found sound, minor and critical at any time, and
+    /// games until the first word.
     fn simulate(elo: f64, runs: u32) -> [f64; 4] {
         let mut choices = Choices::new(7);
         let mut found = [0.0; 4];

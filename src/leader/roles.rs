@@ -1,8 +1,10 @@
-//! DaemonEventHandlers: a new leader announces itself. Who leads is Raft's alone; this only tells everybody.
+//! DaemonEventHandlers: a new leader announces itself.
+//!
+//! Invariant: Raft alone decides who leads; this only has everybody told, once for each term.
 
 use cluster_state::{ClusterState, Command, NodeId, command::SetLeader};
 
-/// What the leader of `term` proposes.
+/// The announcement of the leader of `term`, unless it was made.
 #[must_use]
 pub fn decide(state: &ClusterState, me: NodeId, term: u64, at_ms: u64) -> Vec<Command> {
     let announced = state.leader.as_ref().is_some_and(|leader| leader.term >= term);

@@ -1,22 +1,24 @@
 //! SelfplayScheduler: how much of self-play each configuration gets, and how deep it searches.
 //!
-//! Invariant: time goes to configurations in proportion to their weights in the long run, and every one gets its turn: no
-//! weight is less than [`FLOOR`] of the mean, and a queue that is fair over time gives out the turns. Every target says why.
+//! Invariant: in the long run time goes to the configurations in proportion to their weights. Every one gets
+//! its turn: no weight is less than [`FLOOR`] of the mean, and a fair queue gives out the turns. Every target
+//! says why.
 
 use crate::text;
 use cluster_state::{ClusterState, Command, ConfigState, SelfplayTarget, TEXT_BYTES_MAX, command::SetTarget};
 use std::collections::BTreeMap;
 
-/// Search deepens by a quarter of the full budget with every promotion, from half of it: an untrained network gains little
-/// from search, and shallow games are many. Fewer still do not pay where training is the slower part: 300 games at 8
-/// simulations take 5 CPU seconds and the training 11, and taught as much as 600 at 4, whose training took 21.
+/// Search deepens by a quarter of the full budget with every promotion, from half of it: an untrained network
+/// gains little from search, and shallow games are many. Fewer still do not pay where training is the slower
+/// part: 300 games at 8 simulations take 5 CPU seconds and the training 11, and taught as much as 600 at 4,
+/// whose training took 21.
 const STEPS: u64 = 2;
 /// Most simulations of a target, as in the settings.
 const SIMULATIONS_MAX: u32 = 4096;
-/// Least weight, of the mean.
+/// The least weight of a configuration, as a share of the mean weight.
 pub const FLOOR: f64 = 0.25;
 
-/// What the leader proposes; `simulations` is the full budget of a decision.
+/// The targets that are out of date; `simulations` is the full budget of a decision.
 #[must_use]
 pub fn decide(state: &ClusterState, simulations: u32, at_ms: u64) -> Vec<Command> {
     let mean = state.configs.values().map(|config| config.steering.weight).sum::<f64>()
@@ -29,7 +31,7 @@ pub fn decide(state: &ClusterState, simulations: u32, at_ms: u64) -> Vec<Command
     outdated.collect()
 }
 
-/// The target that a configuration should have, with at least this weight.
+/// The target that a configuration should have; its weight is `least` or more.
 #[must_use]
 pub fn target(config: &ConfigState, least: f64, simulations: u32) -> SelfplayTarget {
     let SelfplayTarget { simulations: searched, mut reason, .. } = target_of(config.generation, simulations);
@@ -48,7 +50,7 @@ pub fn target(config: &ConfigState, least: f64, simulations: u32) -> SelfplayTar
     SelfplayTarget { weight, simulations: deepened, paused: false, reason }
 }
 
-/// The target of a configuration whose champion has this number, while nothing speaks for another.
+/// The target by the number of the champion alone.
 #[must_use]
 pub fn target_of(generation: u64, simulations: u32) -> SelfplayTarget {
     let step = generation.min(STEPS) as u32;
@@ -61,8 +63,8 @@ pub fn target_of(generation: u64, simulations: u32) -> SelfplayTarget {
     }
 }
 
-/// Turns in proportion to weights (start-time fair queueing, *Goyal, Vin & Cheng 1996*): who comes, or comes back, begins
-/// where the others are, with neither debts nor credit.
+/// Gives out turns in proportion to weights (start-time fair queueing, *Goyal, Vin & Cheng 1996*). Whoever
+/// comes, or comes back, begins where the others are, with neither debt nor credit.
 #[derive(Clone, Debug)]
 pub struct FairQueue<K> {
     /// Where the turn that was given out last began, in time over weight.

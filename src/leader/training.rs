@@ -1,4 +1,8 @@
-//! TrainingCoordinator, the leader's half: who trains, and when. The holder's half is [`crate::daemons::trainer`].
+//! TrainingCoordinator, the leader's half: who trains, and when. The holder's half is
+//! [`crate::daemons::trainer`].
+//!
+//! Invariant: a training is granted only while nothing pauses training, and every pause ends by itself.
+//! Training alone decides the learning rate.
 
 use super::placement::{FirstSeen, LEASE_TTL, RetryPauses, choose_worker};
 use crate::{
@@ -15,22 +19,23 @@ use wire::Hash;
 
 pub use crate::api::work::{PauseCause as Cause, TrainingPause as Pause};
 
-/// Candidates that may wait for their verdict before training pauses. A second one would learn from games of the same
-/// champion as the first, in time that the verdict needs: on two cores it was trained for longer than all else together,
-/// and rejected.
+/// Candidates that may wait for their verdict before training pauses. A second one would learn from games of
+/// the same champion as the first, in time that the verdict needs: on two cores it was trained for longer
+/// than all else together, and rejected.
 pub const CANDIDATES_WAITING_MAX: usize = 1;
 
-/// How long training stays paused after a rollback, or after a critical regression that leaves nothing to go back to: long
-/// enough to be seen, and for the nodes to have loaded the champion that came back.
+/// How long training stays paused after a rollback, or after a critical regression that leaves nothing to go
+/// back to: long enough to be seen, and for the nodes to have loaded the champion that came back.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// What a regression makes of the learning rate: a champion that got worse was trained too far from the one before. Half,
-/// as when a loss plateaus; a critical one is rolled back and pauses training, but whatever trains before is careful too.
+/// The factor of the learning rate while a champion is worse than the one before: it was trained too far from
+/// that one. After a critical regression training pauses anyway; whatever trains before the rollback is
+/// careful too.
 const REGRESSED: f64 = 0.5;
-/// Bounds of the learning rate as a factor of the setting, whatever feedback asks. A tenth still learns; beyond twice the
-/// setting training begins to diverge.
+/// The least factor of the learning rate in the settings, whatever feedback asks. A tenth still learns;
+/// beyond twice the setting training begins to diverge.
 const SCALE_MIN: f64 = 0.1;
-/// See [`SCALE_MIN`].
+/// The upper bound, as [`SCALE_MIN`] is the lower one.
 const SCALE_MAX: f64 = 2.0;
 
 /// The learning rate as a factor of the setting, and why: training alone decides it, feedback asks.
@@ -87,8 +92,8 @@ pub struct Training {
 }
 
 impl Training {
-    /// The way out of a critical regression: the running job stops, the champion before comes back, and once that has
-    /// settled training goes on. Also where nothing was before.
+    /// The way out of a critical regression: the running job stops, the champion before comes back, and once
+    /// that has settled training goes on. Also where nothing was before.
     fn recover(&mut self, config: &ConfigState, at_ms: u64) -> Vec<Command> {
         let key = &config.config_key;
         let regression = config.steering.regression.as_ref();
@@ -135,7 +140,7 @@ impl Training {
         commands
     }
 
-    /// What the leader proposes.
+    /// The trainings that are due, and the way out of a regression.
     pub fn decide(&mut self, state: &ClusterState, view: &View, at_ms: u64) -> Vec<Command> {
         let mut commands = Vec::new();
         for config in state.configs.values() {
@@ -167,7 +172,7 @@ impl Training {
     }
 }
 
-/// Moves the learning rate to what it should be.
+/// The learning rate that a configuration should have, if it has another.
 fn adjust(config: &ConfigState, at_ms: u64) -> Option<Command> {
     let (scale, reason) = learning_rate(&config.steering);
     (scale != config.steering.learning_rate).then(|| {
@@ -180,15 +185,16 @@ fn adjust(config: &ConfigState, at_ms: u64) -> Option<Command> {
     })
 }
 
-/// What says that an event has been acted upon: the hash of its id. Commands that every node proposes for the same event
-/// carry it, and count once. None: the event tells of an applied command, so that there is nothing to propose.
+/// The hash of an event's id. Every node proposes a command for the same event with the same hash, and the
+/// state machine counts the first. None for an event that tells of an applied command: there is nothing to
+/// propose.
 fn trigger(logged: &Logged) -> Option<Hash> {
     let Logged { origin, epoch, sequence, .. } = logged;
     (origin != RAFT).then(|| Hash::of(format!("{origin}/{epoch}/{sequence}").as_bytes()))
 }
 
-/// What an event asks for that did not come from an applied command, if it asks for anything that all must agree on. Every
-/// node that handles the event proposes it.
+/// The command that an event asks for, if all must agree on it. An event that tells of an applied command
+/// asks for nothing. Every node that handles the event proposes the command.
 #[must_use]
 pub fn asked(logged: &Logged, at_ms: u64) -> Option<Command> {
     let trigger = Some(trigger(logged)?);
@@ -244,7 +250,7 @@ pub fn asked(logged: &Logged, at_ms: u64) -> Option<Command> {
     }
 }
 
-/// A reason, or at least who says so.
+/// The reason of an event, or at least who emitted it, as much as a command may carry.
 fn told(reason: &str, node: &str) -> String {
     let reason = if reason.is_empty() { format!("told by {node}") } else { reason.to_owned() };
     clip(&reason, TEXT_BYTES_MAX).to_owned()

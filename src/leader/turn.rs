@@ -1,7 +1,8 @@
 //! One turn of the leader: every decider is asked, in a fixed order, what to propose.
 //!
-//! Invariant: a node that leads decides nothing before its own announcement was applied: only then is its state not older
-//! than its leadership. No clock, no I/O: the same state, view and times give the same commands.
+//! Invariant: a node that leads decides nothing before its own announcement was applied: only then is its
+//! state not older than its leadership. No clock, no I/O: the same state, view and times give the same
+//! commands.
 
 use super::{
     curriculum, data_pipeline,
@@ -88,8 +89,8 @@ impl Deciders {
     }
 }
 
-/// The deciders of one term after the other. What an earlier leadership remembered is old, so each term begins with fresh
-/// ones, and where this node does not lead there are none.
+/// The deciders of one term after the other. What an earlier leadership remembered is old, so each term
+/// begins with fresh ones, and where this node does not lead there are none.
 #[derive(Debug, Default)]
 pub struct Leadership(Option<(u64, Deciders)>);
 

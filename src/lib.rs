@@ -1,9 +1,25 @@
 //! A peer-to-peer cluster that teaches itself to play RingRift.
 //!
-//! Where to look: [`cli`] is what people run, [`node`] puts a peer together, [`daemons`] do its work, [`devices`] says where
-//! it computes, [`events`] are what happened, [`search`] is how a move is chosen, [`learner`] how a model is made and
-//! measured, [`store`] what is kept on disk. The game is the crate `rules`, the network `kernels`, peers `p2p`, consensus
-//! `raft`.
+//! The crate is built up in rooms. A room imports only rooms below it, and no two rooms import each other; the package
+//! `house` checks that. Read it from the ground up:
+//!
+//! ```text
+//!   cli ── local ── client     what people run
+//!   node                       composes, starts and reports one peer
+//!   http      daemons          answers people      works: plays, trains, evaluates, fetches, watches
+//!   config                     the settings of all parts
+//!   segments                   acknowledged means on two disks
+//!   peer      leader           the floor under the daemons      what the cluster shall do, as pure functions
+//!   devices   events           where a node computes      what happened: the log, its repair, handlers
+//!   learner                    self-play, replay window, training, matches
+//!   store     search           what is on disk      how a move is chosen
+//!   api                        plain types of the HTTP interface
+//!   clock text backoff process compute
+//! ```
+//!
+//! Below it are the crates `raft` (how the cluster agrees) over `cluster_state` (what it agrees on), `p2p` (peers and
+//! bytes), `kernels` (networks and devices) and `rules` (the game). ARCHITECTURE.md has the invariants, the tasks and
+//! three walks through the rooms; docs/glossary.md says what a word means here.
 
 // Most items here are public only because the binary, the tests and the benches of this package link them. A doc that
 // repeats the name of such an item costs a reader time; the library crates of the workspace keep the lint.

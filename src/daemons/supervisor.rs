@@ -28,7 +28,8 @@ pub use crate::api::health::DaemonFailures;
 /// follow. The first restart is almost at once, because it is a function that is called again, and most failures are of
 /// a moment. A daemon is never given up, because there is nobody else to start it.
 const PAUSES: [u64; 8] = [1, 5, 10, 20, 40, 80, 160, 320];
-/// Failures in a row that are a crash loop: five restarts take 76 s, longer than a failure of a moment lasts.
+/// Failures in a row that are a crash loop: the fifth comes after 36 s of pauses at the
+/// earliest, longer than a trouble of a moment lasts.
 const CRASH_LOOP: u32 = 5;
 /// A daemon that ran this long is sound: twice the longest pause. With hours in its place, a daemon that fails once an
 /// hour, for some outer reason each time, would be taken for a crash loop.

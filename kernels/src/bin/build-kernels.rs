@@ -2,7 +2,9 @@
 //! `scripts/build-kernels [--check]`, which fetches the compiler.
 
 use flate2::{Compression, write::GzEncoder};
-use kernels::cuda::{COMPILER, Image, Manifest, OPTIONS, TARGETS, Usage, compile, source, source_hash};
+use kernels::cuda::{
+    COMPILER, Compiled, Image, Manifest, OPTIONS, TARGETS, Usage, compile, source, source_hash,
+};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -16,14 +18,16 @@ fn main() -> Result<(), Failure> {
         _ => return Err(format!("usage: build-kernels [--check], found {}", arguments.join(" ")).into()),
     };
     let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist");
+    let compiled = compile_all()?;
+    let manifest = manifest_of(&compiled)?;
+    refuse_spills(&manifest)?;
+    if check { compare(&dist, &manifest) } else { write(&dist, &manifest, &compiled) }
+}
+
+/// The sources as compiled for each of [`TARGETS`], all at once.
+fn compile_all() -> Result<Vec<Compiled>, Failure> {
     let source = source();
-    let mut manifest = Manifest {
-        compiler: String::new(),
-        options: OPTIONS.map(String::from).to_vec(),
-        source: source_hash(),
-        images: Vec::new(),
-    };
-    let compiled = std::thread::scope(|scope| -> Result<Vec<_>, Failure> {
+    std::thread::scope(|scope| {
         let jobs = TARGETS.map(|target| {
             let source = &source;
             scope.spawn(move || compile(source, target))
@@ -33,8 +37,18 @@ fn main() -> Result<(), Failure> {
             compiled.push(job.join().map_err(|_| "a compiler thread panicked")??);
         }
         Ok(compiled)
-    })?;
-    for (target, compiled) in TARGETS.into_iter().zip(&compiled) {
+    })
+}
+
+/// What is said of the images, once the compiler has turned out to be the pinned one.
+fn manifest_of(compiled: &[Compiled]) -> Result<Manifest, Failure> {
+    let mut manifest = Manifest {
+        compiler: String::new(),
+        options: OPTIONS.map(String::from).to_vec(),
+        source: source_hash(),
+        images: Vec::new(),
+    };
+    for (target, compiled) in TARGETS.into_iter().zip(compiled) {
         if !target.starts_with("sm_") {
             manifest.compiler = compiler_of(&compiled.image)?;
         }
@@ -50,6 +64,11 @@ fn main() -> Result<(), Failure> {
     if manifest.compiler != COMPILER {
         return Err(format!("{} would compile the kernels, not {COMPILER}", manifest.compiler).into());
     }
+    Ok(manifest)
+}
+
+/// Registers that spill to memory are an error: no kernel is meant to need more than there are.
+fn refuse_spills(manifest: &Manifest) -> Result<(), Failure> {
     let spills: Vec<_> = manifest
         .images
         .iter()
@@ -57,31 +76,35 @@ fn main() -> Result<(), Failure> {
         .filter(|(_, usage)| usage.spill_stores + usage.spill_loads > 0)
         .map(|(target, usage)| format!("{} on {target}", usage.kernel))
         .collect();
-    if !spills.is_empty() {
-        return Err(format!("registers spill: {}", spills.join(", ")).into());
+    if spills.is_empty() { Ok(()) } else { Err(format!("registers spill: {}", spills.join(", ")).into()) }
+}
+
+/// Whether what is kept is what was compiled now.
+fn compare(dist: &Path, manifest: &Manifest) -> Result<(), Failure> {
+    let kept: Manifest = serde_json::from_slice(&std::fs::read(dist.join("manifest.json"))?)?;
+    if kept != *manifest {
+        return Err("kernels/dist is not what these sources compile to: run scripts/build-kernels".into());
     }
-    if check {
-        let kept: Manifest = serde_json::from_slice(&std::fs::read(dist.join("manifest.json"))?)?;
-        if kept != manifest {
-            return Err("kernels/dist is not what these sources compile to: run scripts/build-kernels".into());
-        }
-        println!("kernels/dist is up to date");
-        return Ok(());
-    }
-    std::fs::create_dir_all(&dist)?;
-    for (target, compiled) in TARGETS.into_iter().zip(&compiled) {
+    println!("kernels/dist is up to date");
+    Ok(())
+}
+
+/// Keeps the images, packed, and the manifest.
+fn write(dist: &Path, manifest: &Manifest, compiled: &[Compiled]) -> Result<(), Failure> {
+    std::fs::create_dir_all(dist)?;
+    for (target, compiled) in TARGETS.into_iter().zip(compiled) {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(&compiled.image)?;
         std::fs::write(dist.join(format!("{target}.gz")), encoder.finish()?)?;
     }
-    let mut text = serde_json::to_string_pretty(&manifest)?;
+    let mut text = serde_json::to_string_pretty(manifest)?;
     text.push('\n');
     std::fs::write(dist.join("manifest.json"), text)?;
     Ok(())
 }
 
-/// The compiler by its package and version, as it names itself at the top of PTX: whichever library was found, this is the one
-/// that compiled.
+/// The compiler by its package and version, as it names itself at the top of PTX: whichever library was found, this
+/// one has compiled.
 fn compiler_of(ptx: &[u8]) -> Result<String, Failure> {
     let text = std::str::from_utf8(ptx)?;
     let release = text.lines().find_map(|line| line.strip_prefix("// Cuda compilation tools, release "));

@@ -20,7 +20,7 @@ use crate::error::DeviceError;
 use crate::network::architecture::Architecture;
 use crate::training::checkpoint::Checkpoint;
 use crate::training::optimizer::Optimizer;
-use crate::training::trainer::{Train as _, TrainError};
+use crate::training::train::{Train as _, TrainError};
 use parking_lot::Mutex;
 use rules::{Board, Config, Options, State, Topology, with_board};
 use std::sync::Arc;

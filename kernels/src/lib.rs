@@ -17,8 +17,9 @@ mod training;
 pub use device::any::{AnyBackend, Failures};
 pub use device::backend::{Backend, CpuBackend, CudaBackend};
 pub use device::games::wave_games::{PlayWaves, WaveDecision, WaveGame, WaveReport, WaveSettings};
-pub use encoding::batch::{Batch, Target};
+pub use encoding::batch::Batch;
 pub use encoding::planes::{CHANNELS, ENCODER_VERSION, GLOBALS, encode, relative};
+pub use encoding::target::Target;
 pub use error::DeviceError;
 pub use network::architecture::{Architecture, Grid};
 pub use network::cpu::CpuEvaluator;
@@ -28,7 +29,8 @@ pub use training::checkpoint::{
     CHECKPOINT_BYTES_MAX, CHECKPOINT_FORMAT, Checkpoint, CheckpointError, CheckpointHeader,
 };
 pub use training::optimizer::Optimizer;
-pub use training::trainer::{Loss, NotFinite, Progress, Train, TrainError, Trainer};
+pub use training::train::{Loss, NotFinite, Progress, Train, TrainError};
+pub use training::trainer::Trainer;
 
 /// The kernels as they are shipped and compiled; for `scripts/build-kernels`.
 pub mod cuda {

@@ -12,7 +12,7 @@ use crate::network::evaluator::AnyEvaluator;
 use crate::network::weights::Network;
 use crate::training::checkpoint::Checkpoint;
 use crate::training::optimizer::Optimizer;
-use crate::training::trainer::Train;
+use crate::training::train::Train;
 use rules::{Board, Config};
 use std::sync::{Arc, Mutex, PoisonError};
 

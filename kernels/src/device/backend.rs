@@ -15,7 +15,8 @@ use crate::network::evaluator::AnyEvaluator;
 use crate::network::weights::Network;
 use crate::training::checkpoint::Checkpoint;
 use crate::training::optimizer::Optimizer;
-use crate::training::trainer::{Train, Trainer};
+use crate::training::train::Train;
+use crate::training::trainer::Trainer;
 use rules::{Board, Config, with_board};
 use std::sync::Arc;
 

@@ -16,11 +16,11 @@ use crate::encoding::packed::Positions;
 use crate::encoding::planes::{CHANNELS, GLOBALS};
 use crate::error::DeviceError;
 use crate::network::architecture::{HEAD, Layout, Span, VALUE_HIDDEN};
-use crate::network::forward::Sums;
 use crate::network::weights::Network;
 use crate::training::checkpoint::Checkpoint;
+use crate::training::losses::LossSums;
 use crate::training::optimizer::{BETA1, BETA2, Moments, Optimizer, keep};
-use crate::training::trainer::{Loss, NotFinite, Progress, Train, TrainError};
+use crate::training::train::{Loss, NotFinite, Progress, Train, TrainError};
 use rules::{Board, SEATS_MAX};
 
 /// Weights in training, on a device.
@@ -201,11 +201,11 @@ impl<D: Device> DeviceTrainer<D> {
         Ops(device).losses(&space.logits, &moves, &back.targets, &space.value, &back.losses, n, per)
     }
 
-    fn sums(&self, samples: &Positions) -> Result<Sums, DeviceError> {
+    fn sums(&self, samples: &Positions) -> Result<LossSums, DeviceError> {
         let n = samples.len();
         let losses = self.back.losses.read(&self.device, 2 * n)?;
         let sum = |from: usize| losses.iter().skip(from).step_by(2).map(|&loss| f64::from(loss)).sum();
-        Ok(Sums { policy: sum(0), policies: samples.policies(), value: sum(1), values: n })
+        Ok(LossSums { policy: sum(0), policies: samples.policies(), value: sum(1), values: n })
     }
 
     fn backward_heads(&self, shape: ConvShape, moves: usize) -> Result<(), DeviceError> {

@@ -1,18 +1,13 @@
-//! Positions ready for the network, with what training wants to hear about them.
+//! Positions of one board on their way to the network, with what each teaches where the network is to learn.
+//!
+//! Invariant: a batch is encoded for the CPU or packed for a device, never both; and either all of its positions have
+//! targets, or none.
 
 use crate::encoding::action::Actions;
 use crate::encoding::packed::Positions;
 use crate::encoding::planes::{CHANNELS, GLOBALS, encode, relative};
+use crate::encoding::target::{Target, normalised};
 use rules::{Board, Move, State, Topology};
-
-/// What a position teaches.
-#[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
-    /// `(index into the legal moves, weight)`; the weights are normalised here. Empty: nothing about the policy.
-    pub policy: &'a [(u16, f32)],
-    /// The seat that won.
-    pub winner: u8,
-}
 
 /// Positions of one board, encoded for the CPU or packed for a device. Reused: clearing keeps the memory.
 #[derive(Clone, Debug)]
@@ -131,14 +126,4 @@ impl Batch {
         let start = if position == 0 { 0 } else { self.policy_ends[position - 1] };
         &self.policy[start..self.policy_ends[position]]
     }
-}
-
-/// A policy target over `legal` moves without the entries that name none or whose weight is not positive and finite;
-/// the weights sum to one.
-pub(crate) fn normalised(policy: &[(u16, f32)], legal: usize) -> impl Iterator<Item = (u16, f32)> + '_ {
-    let kept = move |&&(index, weight): &&(u16, f32)| {
-        usize::from(index) < legal && weight > 0.0 && weight.is_finite()
-    };
-    let total: f32 = policy.iter().filter(kept).map(|&(_, weight)| weight).sum();
-    policy.iter().filter(kept).map(move |&(index, weight)| (index, weight / total))
 }

@@ -6,3 +6,4 @@ pub(crate) mod game;
 pub(crate) mod packed;
 pub(crate) mod planes;
 pub(crate) mod taps;
+pub(crate) mod target;

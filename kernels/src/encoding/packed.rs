@@ -1,8 +1,8 @@
 //! Positions as a device takes them: packed, to be expanded there. See `cuda/expand.cu` and `cuda/policy.cu`.
 
 use crate::encoding::action::{Action, Actions, KINDS, reads};
-use crate::encoding::batch::normalised;
 use crate::encoding::planes::{flags, phase_index};
+use crate::encoding::target::normalised;
 use rules::{Board, Cell, Move, MoveKind, NONE_CELL, State, Topology};
 
 /// Numbers of a header.

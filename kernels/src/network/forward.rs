@@ -9,9 +9,8 @@ use crate::encoding::planes::{CHANNELS, GLOBALS};
 use crate::encoding::taps::Taps;
 use crate::network::architecture::{Architecture, HEAD, Layout, VALUE_HIDDEN};
 use crate::network::conv::{self, Conv};
-use crate::network::heads::{Policy, PolicyGradient, cross_entropy, kinds_of, softmax};
+use crate::network::heads::{Policy, kinds_of, softmax};
 use crate::network::real::{Real, View, matmul};
-use crate::training::backward::Gradient;
 use rules::{Board, SEATS_MAX};
 use std::ops::Range;
 
@@ -39,16 +38,8 @@ pub(crate) struct Workspace<F> {
     pub(crate) kinds: Vec<F>,
     pub(crate) hidden: Vec<F>,
     pub(crate) value: Vec<F>,
-    logits: Vec<F>,
-}
-
-/// Sums over samples.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Sums {
-    pub(crate) policy: f64,
-    pub(crate) policies: usize,
-    pub(crate) value: f64,
-    pub(crate) values: usize,
+    /// Of the position at hand, for the losses.
+    pub(crate) logits: Vec<F>,
 }
 
 impl<F: Real> Workspace<F> {
@@ -139,7 +130,7 @@ impl<F: Real> Workspace<F> {
         conv::add_bias(&mut value[..n * SEATS_MAX], layout.value_b2.of(weights));
     }
 
-    fn policy<'a>(&'a self, weights: &'a [F], i: usize) -> Policy<'a, F> {
+    pub(crate) fn policy<'a>(&'a self, weights: &'a [F], i: usize) -> Policy<'a, F> {
         let cells = self.taps.cells * HEAD;
         Policy {
             layout: &self.layout,
@@ -170,74 +161,6 @@ impl<F: Real> Workspace<F> {
         softmax(seated);
         rest.fill(F::default());
         value
-    }
-
-    /// After [`Self::forward`]: the losses of the chunk, summed. Leaves in `gradient`, if given, the derivative of
-    /// the loss by the outputs, where a policy counts `per_policy` and a value `per_value`.
-    pub(crate) fn losses(
-        &mut self,
-        weights: &[F],
-        batch: &Batch,
-        chunk: &Range<usize>,
-        mut gradient: Option<(&mut Gradient<F>, F, F)>,
-    ) -> Sums {
-        let cells = self.taps.cells * HEAD;
-        let mut sums = Sums::default();
-        let mut logits = std::mem::take(&mut self.logits);
-        if let Some((gradient, ..)) = &mut gradient {
-            gradient.head[..chunk.len() * cells].fill(F::default());
-            gradient.kinds[..chunk.len() * KINDS].fill(F::default());
-            gradient.value[..chunk.len() * SEATS_MAX].fill(F::default());
-        }
-        for (i, position) in chunk.clone().enumerate() {
-            let seats = usize::from(batch.seats[position]);
-            let mut value = [F::default(); SEATS_MAX];
-            value.copy_from_slice(&self.value[i * SEATS_MAX..][..SEATS_MAX]);
-            let won = [(usize::from(batch.winners[position]), F::ONE)].into_iter();
-            let per_value = gradient.as_ref().map_or(F::ONE, |&(_, _, per_value)| per_value);
-            sums.value += cross_entropy(&mut value[..seats], won, per_value).to_f64();
-            sums.values += 1;
-            if let Some((gradient, ..)) = &mut gradient {
-                gradient.value[i * SEATS_MAX..][..seats].copy_from_slice(&value[..seats]);
-            }
-            let target = batch.policy_of(position);
-            if target.is_empty() {
-                continue;
-            }
-            logits.clear();
-            logits.extend(self.logits(weights, batch, chunk, i));
-            let target = target.iter().map(|&(index, weight)| (usize::from(index), F::of(weight)));
-            let per_policy = gradient.as_ref().map_or(F::ONE, |&(_, per_policy, _)| per_policy);
-            sums.policy += cross_entropy(&mut logits, target, per_policy).to_f64();
-            sums.policies += 1;
-            if let Some((gradient, ..)) = &mut gradient {
-                let policy = self.policy(weights, i);
-                let mut out = PolicyGradient {
-                    weights: &mut gradient.weights,
-                    cells: &mut gradient.head[i * cells..][..cells],
-                    kinds: &mut gradient.kinds[kinds_of(i)],
-                };
-                let actions = &batch.actions.actions[batch.actions.range(position)];
-                for (action, &d) in actions.iter().zip(&logits) {
-                    policy.backward(&batch.actions, action, d, &mut out);
-                }
-            }
-        }
-        self.logits = logits;
-        sums
-    }
-}
-
-impl std::ops::Add for Sums {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            policy: self.policy + other.policy,
-            policies: self.policies + other.policies,
-            value: self.value + other.value,
-            values: self.values + other.values,
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::device::Device;
 use crate::device::trial::check::{self, Evaluated, Trained};
 use crate::device::trial::comparison::Comparison;
 use crate::error::DeviceError;
-use crate::training::trainer::TrainError;
+use crate::training::train::TrainError;
 use rules::Config;
 
 /// Evaluates so many positions twice.

@@ -16,7 +16,7 @@ use crate::proof::timing::{Effort, Speed};
 use crate::proof::waves::{self, Waves};
 use crate::proof::waves_speed::{self, WavesSpeed};
 use crate::proof::{again, recorded, timing};
-use crate::training::trainer::TrainError;
+use crate::training::train::TrainError;
 use rules::{Config, Topology, with_board};
 use std::io::BufRead;
 use std::sync::{Arc, Mutex, PoisonError};

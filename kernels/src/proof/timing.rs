@@ -8,7 +8,7 @@ use crate::error::DeviceError;
 use crate::network::architecture::Architecture;
 use crate::training::checkpoint::Checkpoint;
 use crate::training::optimizer::Optimizer;
-use crate::training::trainer::{Train as _, TrainError};
+use crate::training::train::{Train as _, TrainError};
 use rules::Config;
 use serde::Serialize;
 use std::time::{Duration, Instant};

@@ -5,44 +5,15 @@ use crate::encoding::batch::Batch;
 use crate::encoding::planes::{CHANNELS, GLOBALS};
 use crate::network::architecture::{HEAD, Span, VALUE_HIDDEN};
 use crate::network::conv::{self, Conv};
-use crate::network::forward::{Sums, Workspace};
+use crate::network::forward::Workspace;
 use crate::network::real::{Real, View, matmul};
+use crate::training::gradient::Gradient;
+use crate::training::losses::LossSums;
 use rules::SEATS_MAX;
 
-/// What backward adds to and works with.
-pub(crate) struct Gradient<F> {
-    /// The sum of the derivatives, laid out like the weights.
-    pub(crate) weights: Vec<F>,
-    /// The blocks' convolutions as backward needs them, laid out like the weights.
-    transposed: Vec<F>,
-    pub(crate) head: Vec<F>,
-    pub(crate) kinds: Vec<F>,
-    pub(crate) value: Vec<F>,
-    hidden: Vec<F>,
-    dpooled: Vec<F>,
-    dx: Vec<F>,
-    dh: Vec<F>,
-}
-
 impl<F: Real> Gradient<F> {
-    pub(crate) fn new(workspace: &Workspace<F>) -> Self {
-        let zeros = |len: usize| vec![F::default(); len];
-        let total = workspace.layout.total;
-        Self {
-            weights: zeros(total),
-            transposed: zeros(total),
-            head: zeros(workspace.head.len()),
-            kinds: zeros(workspace.kinds.len()),
-            value: zeros(workspace.value.len()),
-            hidden: zeros(workspace.hidden.len()),
-            dpooled: zeros(workspace.pooled[0].len()),
-            dx: zeros(workspace.x[0].len()),
-            dh: zeros(workspace.x[0].len()),
-        }
-    }
-
     /// The derivative of the mean loss over a batch, into `self.weights`; returns the losses.
-    pub(crate) fn of_batch(&mut self, space: &mut Workspace<F>, weights: &[F], batch: &Batch) -> Sums {
+    pub(crate) fn of_batch(&mut self, space: &mut Workspace<F>, weights: &[F], batch: &Batch) -> LossSums {
         self.weights.fill(F::default());
         let c = space.architecture.width();
         for block in &space.layout.blocks {
@@ -53,7 +24,7 @@ impl<F: Real> Gradient<F> {
         }
         let share = |count: usize| F::ONE / F::of(count.max(1) as f32);
         let (per_policy, per_value) = (share(batch.policies()), share(batch.len()));
-        let mut sums = Sums::default();
+        let mut sums = LossSums::default();
         for chunk in space.chunks(batch.len()) {
             space.forward(weights, batch, chunk.clone());
             let one = space.losses(weights, batch, &chunk, Some((self, per_policy, per_value)));

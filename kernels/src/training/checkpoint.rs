@@ -9,7 +9,7 @@ use crate::error::DeviceError;
 use crate::network::architecture::{Architecture, Layout};
 use crate::network::weights::Network;
 use crate::training::optimizer::Moments;
-use crate::training::trainer::{Progress, Train};
+use crate::training::train::{Progress, Train};
 use rules::{Config, RULES_VERSION};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
@@ -326,7 +326,8 @@ fn read_tensors(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoding::batch::{Batch, Target};
+    use crate::encoding::batch::Batch;
+    use crate::encoding::target::Target;
     use crate::training::optimizer::Optimizer;
     use crate::training::trainer::Trainer;
     use proptest::prelude::*;

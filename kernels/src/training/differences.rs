@@ -1,11 +1,12 @@
 //! Every tensor's derivative against central differences, in `f64`.
 
-use crate::encoding::batch::{Batch, Target};
+use crate::encoding::batch::Batch;
+use crate::encoding::target::Target;
 use crate::network::architecture::Architecture;
 use crate::network::forward::Workspace;
 use crate::network::real::Real;
 use crate::network::weights::Network;
-use crate::training::backward::Gradient;
+use crate::training::gradient::Gradient;
 use rules::playout::{self, Choices};
 use rules::{Board, Config, Move, MoveKind, Options, State, Topology, with_board};
 
@@ -44,7 +45,7 @@ fn batch<T: Topology>(seats: u8, positions: usize) -> Batch {
 }
 
 fn loss(space: &mut Workspace<f64>, weights: &[f64], batch: &Batch) -> f64 {
-    let mut sums = crate::network::forward::Sums::default();
+    let mut sums = crate::training::losses::LossSums::default();
     for chunk in space.chunks(batch.len()) {
         space.forward(weights, batch, chunk.clone());
         sums = sums + space.losses(weights, batch, &chunk, None);

@@ -3,6 +3,9 @@
 pub(crate) mod backward;
 pub(crate) mod checkpoint;
 #[cfg(test)]
-mod gradients;
+mod differences;
+pub(crate) mod gradient;
+pub(crate) mod losses;
 pub(crate) mod optimizer;
+pub(crate) mod train;
 pub(crate) mod trainer;

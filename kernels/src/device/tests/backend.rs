@@ -6,14 +6,15 @@ use crate::device::tests::emulated::Emulated;
 use crate::device::tests::steps::assert_moved;
 use crate::device::tests::{assert_close, network};
 use crate::device::train::DeviceTrainer;
-use crate::encoding::batch::{Batch, Target};
+use crate::encoding::batch::Batch;
+use crate::encoding::target::Target;
 use crate::error::DeviceError;
 use crate::network::architecture::Architecture;
 use crate::network::evaluator::{AnyEvaluator, Evaluator, Query};
 use crate::network::weights::Network;
 use crate::training::checkpoint::Checkpoint;
 use crate::training::optimizer::Optimizer;
-use crate::training::trainer::Train;
+use crate::training::train::Train;
 use rules::{Board, Config, Hex8, Options, State, Topology, playout, with_board};
 use std::sync::Arc;
 

@@ -18,7 +18,7 @@ use crate::encoding::game::pack_game;
 use crate::encoding::taps::Taps;
 use crate::error::DeviceError;
 use crate::training::optimizer::Optimizer;
-use crate::training::trainer::{Train as _, TrainError};
+use crate::training::train::{Train as _, TrainError};
 use rules::{Board, Hex8, NONE_CELL, Options, State};
 
 /// What a planted kernel of 64 threads leaves in 64 numbers, or its error.

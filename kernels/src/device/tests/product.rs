@@ -16,7 +16,7 @@ use crate::network::cpu::CpuEvaluator;
 use crate::network::evaluator::{Evaluator, Query};
 use crate::training::checkpoint::Checkpoint;
 use crate::training::optimizer::Optimizer;
-use crate::training::trainer::Train;
+use crate::training::train::Train;
 use crate::training::trainer::Trainer;
 use rules::{Board, Config, Hex8, Options, State};
 use std::cell::Cell;
@@ -198,7 +198,7 @@ fn the_average_is_evaluated_as_on_the_cpu() {
         assert_eq!(got[0], got[1], "evaluation changes nothing");
         let child = Checkpoint::trained(&trainer, &parent(), Hash([0; 32]), 0).unwrap().unwrap();
         let want = Trainer::new(&child, Board::Hex8, optimizer).evaluate([&batch]);
-        let parts = |loss: crate::training::trainer::Loss| [loss.policy as f32, loss.value as f32];
+        let parts = |loss: crate::training::train::Loss| [loss.policy as f32, loss.value as f32];
         assert_close(&format!("after {step} steps"), &parts(got[0]), &parts(want), 0.02, 0.02);
         losses.push(got[0].total());
         trainer.step(&packed, step, 3).unwrap();
@@ -213,7 +213,7 @@ fn a_run_that_fails_is_an_error() {
     let mut trainer = DeviceTrainer::new(device, &parent(), Board::Hex8, Optimizer::default(), 2).unwrap();
     let failed = (0..9).find_map(|step| trainer.step(&packed, step, 9).err());
     assert!(
-        matches!(failed, Some(crate::training::trainer::TrainError::Device(DeviceError::Kernel { .. }))),
+        matches!(failed, Some(crate::training::train::TrainError::Device(DeviceError::Kernel { .. }))),
         "{failed:?}"
     );
     assert!(trainer.evaluate(&packed).is_err());

@@ -13,9 +13,10 @@ use crate::encoding::batch::Batch;
 use crate::encoding::planes::{CHANNELS, GLOBALS};
 use crate::encoding::taps::Taps;
 use crate::network::architecture::{Architecture, HEAD, Layout, Span, VALUE_HIDDEN};
-use crate::network::forward::{Sums, Workspace};
-use crate::training::backward::Gradient;
-use crate::training::trainer::Loss;
+use crate::network::forward::Workspace;
+use crate::training::gradient::Gradient;
+use crate::training::losses::LossSums;
+use crate::training::train::Loss;
 use rules::SEATS_MAX;
 
 /// Which ReLUs let their input through, and which cells have the maxima.
@@ -110,7 +111,7 @@ impl Rounded<'_> {
         let weights: Vec<f64> = self.weights.iter().map(|&w| f64::from(w)).collect();
         let mut space = Workspace::<f64>::new(self.architecture, batch.board);
         let mut heads = Gradient::new(&space);
-        let mut sums = Sums::default();
+        let mut sums = LossSums::default();
         let share = |count: usize| 1.0 / count.max(1) as f64;
         for chunk in space.chunks(n) {
             let part = |from: &[f64], width: usize| from[chunk.start * width..chunk.end * width].to_vec();

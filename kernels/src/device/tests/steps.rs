@@ -10,7 +10,8 @@ use crate::encoding::batch::Batch;
 use crate::network::architecture::Layout;
 use crate::training::checkpoint::Checkpoint;
 use crate::training::optimizer::{Moments, Optimizer, average};
-use crate::training::trainer::{Loss, Train as _, TrainError, Trainer};
+use crate::training::train::{Loss, Train as _, TrainError};
+use crate::training::trainer::Trainer;
 use rules::{Board, with_board};
 
 /// AdamW of the CPU on the rounded reference's derivatives.

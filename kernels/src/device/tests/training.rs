@@ -9,10 +9,10 @@ use crate::device::trial::comparison::{apart, length};
 use crate::encoding::batch::Batch;
 use crate::network::architecture::{Architecture, Layout};
 use crate::network::forward::Workspace;
-use crate::training::backward::Gradient;
 use crate::training::checkpoint::Checkpoint;
+use crate::training::gradient::Gradient;
 use crate::training::optimizer::Optimizer;
-use crate::training::trainer::Loss;
+use crate::training::train::Loss;
 use rules::{Board, Config, with_board};
 
 pub(super) fn parent(board: Board, (blocks, channels): (u32, u32), seats: u8) -> Checkpoint {

@@ -12,7 +12,8 @@ use crate::network::cpu::CpuEvaluator;
 use crate::network::evaluator::{Evaluation, Evaluator, Query};
 use crate::training::checkpoint::Checkpoint;
 use crate::training::optimizer::Optimizer;
-use crate::training::trainer::{Progress, Train, TrainError, Trainer};
+use crate::training::train::{Progress, Train, TrainError};
+use crate::training::trainer::Trainer;
 use rules::{Board, Config, Topology, with_board};
 use std::sync::Arc;
 

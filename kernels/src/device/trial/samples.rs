@@ -1,6 +1,7 @@
 //! Positions and networks to check and to measure with, the same every time.
 
-use crate::encoding::batch::{Batch, Target};
+use crate::encoding::batch::Batch;
+use crate::encoding::target::Target;
 use crate::network::architecture::Architecture;
 use crate::network::weights::Network;
 use rules::playout::{self, Choices};

@@ -2,8 +2,8 @@
 //!
 //! Invariant: a pass is recorded as the product makes it, launch by launch, so nothing is counted that is not done.
 
-pub use crate::device::LaunchGrid;
 pub use crate::device::cost::{Cost, Workload};
+pub use crate::device::kernel::LaunchGrid;
 
 use crate::device::array::Array;
 use crate::device::forward::{Space, Weights};

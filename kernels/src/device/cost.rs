@@ -3,7 +3,7 @@
 //! Every launch states its cost beside its arguments, computed from the same numbers. A card never asks for it; a device
 //! that carries nothing out does, for predictions. The formulas follow how the kernel in `cuda/` maps work to blocks.
 
-use super::LaunchGrid;
+use super::kernel::LaunchGrid;
 
 /// Cycles until a word arrives from the memory of the card.
 pub(crate) const MEMORY: f64 = 550.0;

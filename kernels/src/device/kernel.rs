@@ -48,6 +48,17 @@ impl Boards {
     }
 }
 
+/// The size of a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaunchGrid {
+    /// Blocks, in two dimensions.
+    pub blocks: (u32, u32),
+    /// Threads of a block.
+    pub threads: u32,
+    /// Bytes of dynamic shared memory of a block.
+    pub shared_bytes: u32,
+}
+
 /// Declares the kernels of a file: a constant for each kernel or family, and `KERNELS`, which lists them.
 macro_rules! kernels {
     ($($visibility:vis $constant:ident = $family:ident($name:literal);)*) => {

@@ -22,18 +22,7 @@ pub(crate) mod trial;
 
 use crate::error::DeviceError;
 use cost::Cost;
-use kernel::KernelName;
-
-/// The size of a launch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LaunchGrid {
-    /// Blocks, in two dimensions.
-    pub blocks: (u32, u32),
-    /// Threads of a block.
-    pub threads: u32,
-    /// Bytes of dynamic shared memory of a block.
-    pub shared_bytes: u32,
-}
+use kernel::{KernelName, LaunchGrid};
 
 /// An argument of a kernel.
 #[derive(Clone, Copy, Debug)]

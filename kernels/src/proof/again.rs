@@ -3,9 +3,11 @@
 //! Invariant: each time is on a device that is opened for it, so nothing is left of the time before.
 
 use crate::device::Device;
-use crate::device::trial::check::{self, Evaluated, Trained};
 use crate::device::trial::comparison::Comparison;
+use crate::device::trial::evaluations::{EvaluatedPositions, network_of};
 use crate::error::DeviceError;
+use crate::proof::passes;
+use crate::proof::training::{self as steps, Trained};
 use crate::training::train::TrainError;
 use rules::Config;
 
@@ -17,11 +19,11 @@ pub(crate) fn evaluations<D: Device>(
     count: usize,
 ) -> Result<Comparison, DeviceError> {
     let words = || -> Result<Vec<u32>, DeviceError> {
-        let Evaluated { logits, values } = check::evaluate(open()?, config, size, count)?;
+        let EvaluatedPositions { logits, values } = passes::evaluate(open()?, config, size, count)?;
         Ok(bits([&logits, &values]))
     };
     let (first, second) = (words()?, words()?);
-    let architecture = check::network_of(config.board, size);
+    let architecture = network_of(config.board, size);
     let what = format!("{count} positions evaluated again, {architecture} on {}", config.board);
     Ok(Comparison::words(what, &second, &first))
 }
@@ -37,12 +39,12 @@ where
     D::Memory: Send,
 {
     let words = || -> Result<Vec<u32>, TrainError> {
-        let Trained { losses, average, progress } = check::train(open()?, config, size, (count, steps))?;
+        let Trained { losses, average, progress } = steps::train(open()?, config, size, (count, steps))?;
         let moments = &progress.moments;
         Ok(bits([&losses, &average, &progress.raw, &moments.first, &moments.second]))
     };
     let (first, second) = (words()?, words()?);
-    let architecture = check::network_of(config.board, size);
+    let architecture = network_of(config.board, size);
     let what = format!("{steps} steps on {count} positions again, {architecture} on {}", config.board);
     Ok(Comparison::words(what, &second, &first))
 }

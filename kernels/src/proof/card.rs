@@ -4,8 +4,8 @@ use crate::device::card::Cuda;
 use crate::device::card::properties::CardProperties;
 use crate::device::evaluator::DeviceEvaluator;
 use crate::device::games::playouts::playouts;
-use crate::device::trial::check;
 use crate::device::trial::comparison::Comparison;
+use crate::device::trial::evaluations;
 use crate::error::DeviceError;
 use crate::network::architecture::Architecture;
 use crate::network::evaluator::{Evaluation, Evaluator, Query};
@@ -15,7 +15,7 @@ use crate::proof::referee::Referee;
 use crate::proof::timing::{Effort, Speed};
 use crate::proof::waves::{self, Waves};
 use crate::proof::waves_speed::{self, WavesSpeed};
-use crate::proof::{again, recorded, timing};
+use crate::proof::{again, passes, recorded, timing, training};
 use crate::training::train::TrainError;
 use rules::{Config, Topology, with_board};
 use std::io::BufRead;
@@ -78,7 +78,7 @@ impl Card {
         size: (u32, u32),
         counts: &[usize],
     ) -> Result<Vec<Comparison>, DeviceError> {
-        check::evaluations(|| self.cuda(), config, size, counts)
+        evaluations::evaluations(|| self.cuda(), config, size, counts)
     }
 
     /// Compares one pass over `count` positions with the CPU's evaluations, `distinct` of which come again and again.
@@ -91,7 +91,7 @@ impl Card {
         size: (u32, u32),
         (count, distinct): (usize, usize),
     ) -> Result<Vec<Comparison>, DeviceError> {
-        check::one_pass(|| self.cuda(), config, size, (count, distinct))
+        passes::one_pass(|| self.cuda(), config, size, (count, distinct))
     }
 
     /// Compares evaluations of so many positions with those of another time, bit by bit.
@@ -117,7 +117,7 @@ impl Card {
         size: (u32, u32),
         (count, steps): (usize, u64),
     ) -> Result<Vec<Comparison>, TrainError> {
-        check::training(|| self.cuda(), config, size, (count, steps))
+        training::training(|| self.cuda(), config, size, (count, steps))
     }
 
     /// Compares `steps` training steps on a batch of `count` positions with the same of another time, bit by bit.
@@ -256,7 +256,7 @@ impl Card {
 
 /// What an evaluator did so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Evaluated {
+pub struct EvaluatorReport {
     /// Positions.
     pub positions: u64,
     /// Calls.
@@ -268,12 +268,12 @@ pub struct Evaluated {
 /// Evaluates on a card, and answers nothing once the card has failed: the CPU never does its work.
 pub struct CardEvaluator {
     inner: DeviceEvaluator<Cuda>,
-    evaluated: Arc<Mutex<Evaluated>>,
+    evaluated: Arc<Mutex<EvaluatorReport>>,
 }
 
 impl CardEvaluator {
     /// What it did so far, wherever it is.
-    pub fn report(&self) -> impl Fn() -> Evaluated + Send + Sync + 'static + use<> {
+    pub fn report(&self) -> impl Fn() -> EvaluatorReport + Send + Sync + 'static + use<> {
         let evaluated = Arc::clone(&self.evaluated);
         move || evaluated.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

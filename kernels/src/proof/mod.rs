@@ -7,18 +7,20 @@ pub(crate) mod again;
 pub(crate) mod card;
 pub(crate) mod golden;
 mod inputs;
+pub(crate) mod passes;
 pub(crate) mod recorded;
 pub(crate) mod referee;
 #[cfg(test)]
 mod tests;
 pub(crate) mod timing;
+pub(crate) mod training;
 pub(crate) mod waves;
 pub(crate) mod waves_speed;
 
 pub use crate::device::card::properties::CardProperties;
 pub use crate::device::trial::comparison::{Comparison, Tolerance};
 pub use crate::device::trial::samples::mean_moves;
-pub use card::{Card, CardEvaluator, Evaluated};
+pub use card::{Card, CardEvaluator, EvaluatorReport};
 pub use golden::Vector;
 pub use timing::{Effort, Speed};
 pub use waves::Waves;

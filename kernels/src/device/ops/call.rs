@@ -5,7 +5,8 @@
 use crate::device::array::{Array, Plain};
 use crate::device::cost::{Cost, Workload};
 use crate::device::kernel::KernelName;
-use crate::device::{Argument, Device, Launch, LaunchGrid};
+use crate::device::kernel::LaunchGrid;
+use crate::device::{Argument, Device, Launch};
 use crate::error::DeviceError;
 
 /// An array from an element on.

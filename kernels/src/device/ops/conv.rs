@@ -4,10 +4,11 @@
 
 use super::call::{ArrayPart, Call};
 use super::{ConvShape, Ops, SHARED_BYTES_MAX};
+use crate::device::Device;
 use crate::device::array::{Array, Bf16};
 use crate::device::cost::{AHEAD, CACHE, MEMORY, Workload, present, tile_bytes};
+use crate::device::kernel::LaunchGrid;
 use crate::device::kernel::{Widths, kernels};
-use crate::device::{Device, LaunchGrid};
 use crate::error::DeviceError;
 
 kernels! {

@@ -3,10 +3,11 @@
 
 use super::call::{ArrayPart, Call};
 use super::{ConvShape, Ops};
+use crate::device::Device;
 use crate::device::array::{Array, Bf16};
 use crate::device::cost::{AHEAD, CACHE, MEMORY, SHUFFLE, Workload};
+use crate::device::kernel::LaunchGrid;
 use crate::device::kernel::kernels;
-use crate::device::{Device, LaunchGrid};
 use crate::error::DeviceError;
 
 kernels! {

@@ -2,10 +2,11 @@
 
 use super::call::Call;
 use super::{ConvShape, Ops};
+use crate::device::Device;
 use crate::device::array::{Array, Bf16};
 use crate::device::cost::{AHEAD, CACHE, MEMORY, NEAR, Workload, tile_bytes};
+use crate::device::kernel::LaunchGrid;
 use crate::device::kernel::kernels;
-use crate::device::{Device, LaunchGrid};
 use crate::encoding::planes::{CHANNELS, GLOBALS};
 use crate::error::DeviceError;
 

@@ -2,7 +2,8 @@
 
 use crate::device::cost::Cost;
 use crate::device::kernel::KernelName;
-use crate::device::{Argument, Device, Launch, LaunchGrid, Replay};
+use crate::device::kernel::LaunchGrid;
+use crate::device::{Argument, Device, Launch, Replay};
 use crate::error::DeviceError;
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::sync::{Arc, Mutex};

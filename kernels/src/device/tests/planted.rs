@@ -3,6 +3,7 @@
 use crate::device::array::Array;
 use crate::device::forward::{Space, Weights};
 use crate::device::kernel::KernelName;
+use crate::device::kernel::LaunchGrid;
 use crate::device::ops::conv::After;
 use crate::device::ops::games::{Playouts, RESULT};
 use crate::device::ops::weights_back::partial_len;
@@ -13,7 +14,7 @@ use crate::device::tests::training::parent;
 use crate::device::tests::wave::questions;
 use crate::device::tests::{SCHEDULES, bf16, numbers, samples};
 use crate::device::train::DeviceTrainer;
-use crate::device::{Argument, Device, Launch, LaunchGrid};
+use crate::device::{Argument, Device, Launch};
 use crate::encoding::game::pack_game;
 use crate::encoding::taps::Taps;
 use crate::error::DeviceError;

@@ -7,7 +7,7 @@ use crate::device::tests::emulated::{Emulated, Memory};
 use crate::device::tests::steps::assert_moved;
 use crate::device::tests::{assert_close, network, samples};
 use crate::device::train::DeviceTrainer;
-use crate::device::trial::check;
+use crate::device::trial::evaluations::evaluations;
 use crate::device::trial::trial;
 use crate::device::{Device, Launch, Replay};
 use crate::error::DeviceError;
@@ -128,7 +128,7 @@ fn a_device_is_tried_out() {
 #[test]
 fn a_device_that_says_nothing_is_found_out_by_logits_and_by_values() {
     let config = Config { board: Board::Hex8, seats: 2 };
-    let found = check::evaluations(|| Ok(Faulty::new(Fault::Zeros)), config, (4, 32), &[32]).unwrap();
+    let found = evaluations(|| Ok(Faulty::new(Fault::Zeros)), config, (4, 32), &[32]).unwrap();
     assert_eq!(found.len(), 2);
     for one in found {
         assert!(!one.agrees(), "{one:?}");

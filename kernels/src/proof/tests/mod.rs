@@ -5,13 +5,13 @@ mod golden;
 
 use crate::device::tests::emulated::Emulated;
 use crate::device::tests::product::{Fault, Faulty};
-use crate::device::trial::check;
 use crate::device::trial::comparison::Comparison;
+use crate::device::trial::evaluations::evaluations;
 use crate::error::DeviceError;
 use crate::network::architecture::Architecture;
 use crate::proof::timing::Effort;
 use crate::proof::waves::Waves;
-use crate::proof::{again, recorded, timing, waves, waves_speed};
+use crate::proof::{again, passes, recorded, timing, training, waves, waves_speed};
 use rules::{Board, Config};
 use std::cell::Cell;
 use std::io::BufReader;
@@ -32,25 +32,25 @@ fn assert_agree(found: &[Comparison]) {
 #[test]
 fn evaluations_of_emulation_agree_with_the_cpu() {
     for (board, seats) in [(Board::Hex8, 2), (Board::Square8, 3)] {
-        assert_agree(&check::evaluations(open, Config { board, seats }, (4, 32), &[1, 5]).unwrap());
+        assert_agree(&evaluations(open, Config { board, seats }, (4, 32), &[1, 5]).unwrap());
     }
     let config = Config { board: Board::Hexagonal, seats: 2 };
-    assert_agree(&check::evaluations(open, config, (3, 32), &[1]).unwrap());
+    assert_agree(&evaluations(open, config, (3, 32), &[1]).unwrap());
 }
 
 #[test]
 fn training_steps_of_emulation_agree_with_the_cpu() {
     let config = Config { board: Board::Hex8, seats: 2 };
-    assert_agree(&check::training(open, config, (3, 32), (3, 2)).unwrap());
+    assert_agree(&training::training(open, config, (3, 32), (3, 2)).unwrap());
 }
 
 #[test]
 fn one_pass_over_positions_that_come_again_agrees_with_the_cpu() {
     let config = Config { board: Board::Hex8, seats: 2 };
-    let found = check::one_pass(open, config, (3, 32), (11, 3)).unwrap();
+    let found = passes::one_pass(open, config, (3, 32), (11, 3)).unwrap();
     assert_agree(&found);
     assert_eq!(found[1].compared, 44, "four values of each");
-    let wrong = check::one_pass(|| Ok(Faulty::new(Fault::Zeros)), config, (3, 32), (11, 3)).unwrap();
+    let wrong = passes::one_pass(|| Ok(Faulty::new(Fault::Zeros)), config, (3, 32), (11, 3)).unwrap();
     assert!(wrong.iter().all(|one| !one.agrees()), "{wrong:?}");
 }
 
@@ -135,7 +135,7 @@ fn recorded_games_are_replayed_or_what_is_wrong_with_them_is_said() {
 fn a_device_that_never_changes_a_weight_is_found_out() {
     let config = Config { board: Board::Hex8, seats: 2 };
     let open = || Ok(Faulty::new(Fault::Skips("adamw")));
-    let found = check::training(open, config, (3, 32), (3, 2)).unwrap();
+    let found = training::training(open, config, (3, 32), (3, 2)).unwrap();
     let wrong: Vec<_> = found.iter().filter(|one| !one.agrees()).map(|one| one.what.as_str()).collect();
     assert_eq!(wrong, ["the way of averaged weights of 2 steps on 3 positions, b3c32-hex on hex8"]);
 }

@@ -1,26 +1,18 @@
-//! A device against the CPU: evaluations and training steps.
+//! Training steps on a device against those of the CPU: every loss, and where the weights went.
 
 use crate::device::Device;
-use crate::device::evaluator::DeviceEvaluator;
 use crate::device::train::DeviceTrainer;
 use crate::device::trial::comparison::{Comparison, Tolerance, apart};
+use crate::device::trial::evaluations::network_of;
 use crate::device::trial::samples;
 use crate::encoding::batch::Batch;
 use crate::error::DeviceError;
-use crate::network::architecture::Architecture;
-use crate::network::cpu::CpuEvaluator;
-use crate::network::evaluator::{Evaluation, Evaluator, Query};
 use crate::training::checkpoint::Checkpoint;
 use crate::training::optimizer::Optimizer;
 use crate::training::train::{Progress, Train, TrainError};
 use crate::training::trainer::Trainer;
-use rules::{Board, Config, Topology, with_board};
-use std::sync::Arc;
+use rules::{Config, with_board};
 
-/// Each layer rounds the trunk to eight bits once more, and the CPU does not.
-const LOGITS: Tolerance = Tolerance { absolute: 0.03, relative: 0.03 };
-/// Probabilities.
-const VALUES: Tolerance = Tolerance { absolute: 0.005, relative: 0.005 };
 const LOSSES: Tolerance = Tolerance { absolute: 0.02, relative: 0.02 };
 /// Of the averaged weights after some steps: the length of the difference as a share of the length of all. A maximum of the
 /// pooling can move to another cell and a ReLU can flip, which changes single weights more than rounding does.
@@ -29,118 +21,6 @@ const WEIGHTS: f64 = 0.02;
 /// nothing Adam goes by its sign, which is chance. In emulation up to 0.09 of the narrowest networks and 0.18 of
 /// others; of weights that stay where they are, 1.
 const WAY: f64 = 0.3;
-
-/// The network that is checked, of so many blocks and channels.
-pub(crate) fn network_of(board: Board, (blocks, channels): (u32, u32)) -> Architecture {
-    Architecture { blocks, channels, ..Architecture::small(board) }
-}
-
-/// What is said of positions, one after the other.
-pub(crate) struct Evaluated {
-    pub(crate) logits: Vec<f32>,
-    pub(crate) values: Vec<f32>,
-}
-
-impl Evaluated {
-    fn of<'a>(evaluations: impl Iterator<Item = &'a Evaluation>) -> Self {
-        let mut all = Self { logits: Vec::new(), values: Vec::new() };
-        for one in evaluations {
-            all.logits.extend(&one.logits);
-            all.values.extend(one.value);
-        }
-        all
-    }
-
-    /// Compares them with what they should be; `of` says which positions.
-    fn compare(&self, wanted: &Self, of: &str) -> [Comparison; 2] {
-        [
-            Comparison::numbers(format!("logits of {of}"), &self.logits, &wanted.logits, LOGITS),
-            Comparison::numbers(format!("values of {of}"), &self.values, &wanted.values, VALUES),
-        ]
-    }
-}
-
-/// Evaluations of batches of so many positions each against the CPU's.
-pub(crate) fn evaluations<D: Device>(
-    open: impl FnOnce() -> Result<D, DeviceError>,
-    config: Config,
-    size: (u32, u32),
-    counts: &[usize],
-) -> Result<Vec<Comparison>, DeviceError> {
-    with_board!(config.board, T => evaluations_on::<D, T>(open()?, config.seats, size, counts))
-}
-
-fn evaluations_on<D: Device, T: Topology>(
-    device: D,
-    seats: u8,
-    size: (u32, u32),
-    counts: &[usize],
-) -> Result<Vec<Comparison>, DeviceError> {
-    let architecture = network_of(T::BOARD, size);
-    let network = Arc::new(samples::network(architecture));
-    let mut reference = CpuEvaluator::new(Arc::clone(&network));
-    let mut evaluator = DeviceEvaluator::new(device, network)?;
-    let most = counts.iter().copied().max().unwrap_or(0);
-    let positions = samples::positions::<T>(seats, most);
-    let queries: Vec<_> = positions.iter().map(|(state, legal)| Query { state, legal }).collect();
-    let wanted = reference.evaluate(&queries);
-    let mut found = Vec::new();
-    for &count in counts {
-        let got = evaluator.try_evaluate(&queries[..count])?;
-        let wanted = Evaluated::of(wanted[..count].iter());
-        let of = format!("{count} positions, {architecture} on {}", T::BOARD);
-        found.extend(Evaluated::of(got.iter()).compare(&wanted, &of));
-    }
-    Ok(found)
-}
-
-/// One pass over `count` positions against the CPU's, which sees only the `distinct` ones that come again and again: what
-/// is wrong in a large batch is where it reads and writes, and a number that has no factor in common with the batch or a
-/// block moves every position there.
-pub(crate) fn one_pass<D: Device>(
-    open: impl FnOnce() -> Result<D, DeviceError>,
-    config: Config,
-    size: (u32, u32),
-    (count, distinct): (usize, usize),
-) -> Result<Vec<Comparison>, DeviceError> {
-    with_board!(config.board, T => one_pass_on::<D, T>(open()?, config.seats, size, (count, distinct)))
-}
-
-fn one_pass_on<D: Device, T: Topology>(
-    device: D,
-    seats: u8,
-    size: (u32, u32),
-    (count, distinct): (usize, usize),
-) -> Result<Vec<Comparison>, DeviceError> {
-    let architecture = network_of(T::BOARD, size);
-    let network = Arc::new(samples::network(architecture));
-    let positions = samples::positions::<T>(seats, distinct);
-    let queries: Vec<_> = positions.iter().map(|(state, legal)| Query { state, legal }).collect();
-    let wanted = CpuEvaluator::new(Arc::clone(&network)).evaluate(&queries);
-    let mut evaluator = DeviceEvaluator::new(device, network)?.in_passes_of(count.max(1));
-    let queries: Vec<_> =
-        positions.iter().cycle().take(count).map(|(state, legal)| Query { state, legal }).collect();
-    let got = evaluator.try_evaluate(&queries)?;
-    let wanted = Evaluated::of(wanted.iter().cycle().take(count));
-    let of = format!("{count} positions in one pass, {architecture} on {}", T::BOARD);
-    Ok(Evaluated::of(got.iter()).compare(&wanted, &of).into())
-}
-
-/// What a device says of so many positions.
-pub(crate) fn evaluate<D: Device>(
-    device: D,
-    config: Config,
-    size: (u32, u32),
-    count: usize,
-) -> Result<Evaluated, DeviceError> {
-    let network = Arc::new(samples::network(network_of(config.board, size)));
-    let mut evaluator = DeviceEvaluator::new(device, network)?;
-    with_board!(config.board, T => {
-        let positions = samples::positions::<T>(config.seats, count);
-        let queries: Vec<_> = positions.iter().map(|(state, legal)| Query { state, legal }).collect();
-        Ok(Evaluated::of(evaluator.try_evaluate(&queries)?.iter()))
-    })
-}
 
 /// What training steps are made with. Where a derivative is nearly nothing, Adam goes by its sign: the smaller the steps,
 /// the less that matters.

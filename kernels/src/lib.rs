@@ -14,8 +14,9 @@ mod network;
 pub mod proof;
 mod training;
 
-pub use device::any::{AnyBackend, Failures};
+pub use device::any::AnyBackend;
 pub use device::backend::{Backend, CpuBackend, CudaBackend};
+pub use device::failures::Failures;
 pub use device::games::wave_games::{PlayWaves, WaveDecision, WaveGame, WaveReport, WaveSettings};
 pub use encoding::batch::Batch;
 pub use encoding::planes::{CHANNELS, ENCODER_VERSION, GLOBALS, encode, relative};

@@ -4,6 +4,7 @@
 //! that is counted.
 
 use crate::device::backend::{Backend, CpuBackend, CudaBackend};
+use crate::device::failures::Failures;
 use crate::device::games::wave_games::{PlayWaves, WaveSettings};
 use crate::encoding::batch::Batch;
 use crate::error::DeviceError;
@@ -14,32 +15,7 @@ use crate::training::checkpoint::Checkpoint;
 use crate::training::optimizer::Optimizer;
 use crate::training::train::Train;
 use rules::{Board, Config};
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// What has failed on a card since the process began; the CPU went on each time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Failures {
-    /// How often.
-    pub count: u64,
-    /// The latest.
-    pub last: Option<DeviceError>,
-}
-
-/// Where everybody who uses a card counts its failures.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tally(Arc<Mutex<Failures>>);
-
-impl Tally {
-    pub(crate) fn count(&self, error: &DeviceError) {
-        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.count = failures.count.saturating_add(1);
-        failures.last = Some(error.clone());
-    }
-
-    pub(crate) fn get(&self) -> Failures {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
+use std::sync::Arc;
 
 /// The CPU or a card; cheap to clone. Clones of a card count its failures together.
 #[derive(Clone, Debug, Default)]
@@ -94,7 +70,7 @@ impl AnyBackend {
     pub fn failed(&self, error: &DeviceError) {
         match self {
             Self::Cpu => {}
-            Self::Cuda(card) => card.tally().count(error),
+            Self::Cuda(card) => card.failures().add(error),
         }
     }
 
@@ -103,7 +79,7 @@ impl AnyBackend {
     pub fn failures(&self) -> Failures {
         match self {
             Self::Cpu => Failures::default(),
-            Self::Cuda(card) => card.tally().get(),
+            Self::Cuda(card) => card.failures().get(),
         }
     }
 }
@@ -150,15 +126,6 @@ mod tests {
     use crate::network::architecture::Architecture;
     use crate::network::evaluator::{Evaluator, Query};
     use rules::{Hex8, Options, State};
-
-    #[test]
-    fn failures_are_counted_over_clones() {
-        let tally = Tally::default();
-        assert_eq!(tally.get(), Failures::default());
-        let errors = [DeviceError::Memory { bytes: 1 }, DeviceError::Absent("gone".into())];
-        errors.iter().for_each(|error| tally.clone().count(error));
-        assert_eq!(tally.get(), Failures { count: 2, last: Some(errors[1].clone()) });
-    }
 
     #[test]
     fn the_cpu_is_a_backend_like_any_other() {

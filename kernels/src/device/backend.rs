@@ -1,9 +1,9 @@
 //! Where networks are evaluated and trained: the CPU, a card; in tests, emulation.
 
-use crate::device::any::Tally;
 use crate::device::card::Cuda;
 use crate::device::card::loaded::{self, Loaded};
 use crate::device::evaluator::DeviceEvaluator;
+use crate::device::failures::FailureCount;
 use crate::device::games::wave::Wave;
 use crate::device::games::wave_games::{PlayWaves, WaveSettings};
 use crate::device::train::DeviceTrainer;
@@ -84,7 +84,7 @@ pub struct CudaBackend {
     loaded: Arc<Loaded>,
     description: Arc<str>,
     driver: Arc<str>,
-    tally: Tally,
+    failures: FailureCount,
 }
 
 impl CudaBackend {
@@ -103,7 +103,7 @@ impl CudaBackend {
     pub fn open(ordinal: usize) -> Result<Self, DeviceError> {
         let loaded = Arc::new(Loaded::open(ordinal)?);
         let description = format!("cuda:{ordinal} {}", loaded.describe()).into();
-        Ok(Self { loaded, description, driver: loaded::driver()?.into(), tally: Tally::default() })
+        Ok(Self { loaded, description, driver: loaded::driver()?.into(), failures: FailureCount::default() })
     }
 
     /// Has it evaluate some positions and compares the answers with those of the CPU.
@@ -120,8 +120,8 @@ impl CudaBackend {
         &self.driver
     }
 
-    pub(crate) fn tally(&self) -> &Tally {
-        &self.tally
+    pub(crate) fn failures(&self) -> &FailureCount {
+        &self.failures
     }
 }
 
@@ -157,7 +157,7 @@ impl Backend for CudaBackend {
 
     fn evaluator(&self, network: Arc<Network>) -> Result<Box<dyn AnyEvaluator>, DeviceError> {
         let evaluator = DeviceEvaluator::new(Cuda::new(&self.loaded)?, network)?;
-        Ok(Box::new(evaluator.counting(self.tally.clone())))
+        Ok(Box::new(evaluator.counting(self.failures.clone())))
     }
 
     fn batch(&self, board: Board) -> Batch {

@@ -1,7 +1,7 @@
 //! Evaluation on a device.
 
 use crate::device::Device;
-use crate::device::any::Tally;
+use crate::device::failures::FailureCount;
 use crate::device::forward::{Space, Weights};
 use crate::encoding::packed::Positions;
 use crate::error::DeviceError;
@@ -26,7 +26,7 @@ pub(crate) struct DeviceEvaluator<D: Device> {
     /// Most positions of a pass.
     positions_max: usize,
     /// Where a failure is counted.
-    tally: Tally,
+    failures: FailureCount,
     /// Once the device has failed.
     fallback: Option<CpuEvaluator>,
 }
@@ -38,7 +38,7 @@ impl<D: Device> DeviceEvaluator<D> {
     pub(crate) fn new(device: D, network: Arc<Network>) -> Result<Self, DeviceError> {
         let weights = Weights::new(&device, network.architecture(), network.weights())?;
         let positions = Positions::new(Board::Hex8);
-        let tally = Tally::default();
+        let failures = FailureCount::default();
         Ok(Self {
             device,
             network,
@@ -46,14 +46,14 @@ impl<D: Device> DeviceEvaluator<D> {
             space: None,
             positions,
             positions_max: POSITIONS_MAX,
-            tally,
+            failures,
             fallback: None,
         })
     }
 
     /// Counts failures there.
-    pub(crate) fn counting(self, tally: Tally) -> Self {
-        Self { tally, ..self }
+    pub(crate) fn counting(self, failures: FailureCount) -> Self {
+        Self { failures, ..self }
     }
 
     /// Evaluates up to so many positions, at least one, in one pass.
@@ -128,7 +128,7 @@ where
                 Ok(evaluations) => return evaluations,
                 Err(error) => {
                     tracing::error!(%error, "the device failed, evaluation goes on on the CPU");
-                    self.tally.count(&error);
+                    self.failures.add(&error);
                 }
             }
         }

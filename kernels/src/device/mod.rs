@@ -10,6 +10,7 @@ pub(crate) mod backend;
 pub(crate) mod card;
 pub(crate) mod cost;
 pub(crate) mod evaluator;
+pub(crate) mod failures;
 pub(crate) mod forward;
 pub(crate) mod games;
 pub(crate) mod kernel;

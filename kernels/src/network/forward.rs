@@ -1,4 +1,4 @@
-//! Forward through the whole network, a few boards at a time; [`crate::training::backward`] is the way back.
+//! Forward through the whole network on the CPU, a few boards at a time. The way back stands in `training`.
 //!
 //! A chunk is as many boards as keep the activations in the cache. Evaluation and training both go through a batch
 //! chunk by chunk; training adds up the chunks' gradients.

@@ -17,9 +17,10 @@ use crate::proof::waves::{self, Waves};
 use crate::proof::waves_speed::{self, WavesSpeed};
 use crate::proof::{again, passes, recorded, timing, training};
 use crate::training::train::TrainError;
+use parking_lot::Mutex;
 use rules::{Config, Topology, with_board};
 use std::io::BufRead;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// A CUDA card.
 #[derive(Clone, Copy, Debug)]
@@ -275,14 +276,14 @@ impl CardEvaluator {
     /// What it did so far, wherever it is.
     pub fn report(&self) -> impl Fn() -> EvaluatorReport + Send + Sync + 'static + use<> {
         let evaluated = Arc::clone(&self.evaluated);
-        move || evaluated.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        move || evaluated.lock().clone()
     }
 }
 
 impl<T: Topology> Evaluator<T> for CardEvaluator {
     fn evaluate(&mut self, queries: &[Query<'_, T>]) -> Vec<Evaluation> {
         let result = self.inner.try_evaluate(queries);
-        let mut evaluated = self.evaluated.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut evaluated = self.evaluated.lock();
         match result {
             Ok(evaluations) => {
                 evaluated.positions += evaluations.len() as u64;

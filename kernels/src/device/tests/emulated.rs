@@ -5,8 +5,9 @@ use crate::device::kernel::KernelName;
 use crate::device::kernel::LaunchGrid;
 use crate::device::{Argument, Device, Launch, Replay};
 use crate::error::DeviceError;
+use parking_lot::Mutex;
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Bytes before and behind an allocation that nobody may write.
 const RED_ZONE: usize = 256;
@@ -73,7 +74,7 @@ pub(crate) struct Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        self.live.lock().unwrap().retain(|block| *block != self.block);
+        self.live.lock().retain(|block| *block != self.block);
         // SAFETY: allocated in `allocate` with this layout.
         #[allow(unsafe_code, reason = "memory that kernels write is raw")]
         unsafe {
@@ -124,7 +125,7 @@ impl Emulated {
 
     fn within(&self, at: usize, len: usize) -> *mut u8 {
         let holds = |block: &Block| at >= block.start && at + len <= block.start + block.bytes;
-        assert!(self.live.lock().unwrap().iter().any(holds), "no memory at {at:x}");
+        assert!(self.live.lock().iter().any(holds), "no memory at {at:x}");
         std::ptr::with_exposed_provenance_mut(at)
     }
 
@@ -152,7 +153,7 @@ impl Device for Emulated {
             }
             Block { base: base.expose_provenance(), start: start.expose_provenance(), bytes }
         };
-        self.live.lock().unwrap().push(block);
+        self.live.lock().push(block);
         Ok(Memory { block, live: Arc::clone(&self.live) })
     }
 
@@ -183,7 +184,7 @@ impl Device for Emulated {
     #[allow(unsafe_code, reason = "kernels trust their arguments")]
     unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), DeviceError> {
         let Launch { kernel, grid, arguments, cost: _ } = *launch;
-        if let Some(noted) = self.noted.lock().unwrap().as_mut() {
+        if let Some(noted) = self.noted.lock().as_mut() {
             noted.push((kernel, grid, arguments.to_vec()));
             return Ok(());
         }
@@ -206,7 +207,7 @@ impl Device for Emulated {
         // SAFETY: the caller's promise is what emulation asks for.
         let done = unsafe { emu::launch(kernel, grid, &arguments, self.seed) };
         done.map_err(failed)?;
-        if self.live.lock().unwrap().iter().all(|block| block.intact()) {
+        if self.live.lock().iter().all(|block| block.intact()) {
             Ok(())
         } else {
             Err(failed("wrote outside of its arrays".into()))
@@ -221,9 +222,9 @@ impl Replay for Emulated {
         &self,
         launches: impl FnOnce() -> Result<(), DeviceError>,
     ) -> Result<Vec<NotedLaunch>, DeviceError> {
-        *self.noted.lock().unwrap() = Some(Vec::new());
+        *self.noted.lock() = Some(Vec::new());
         let launched = launches();
-        let noted = self.noted.lock().unwrap().take();
+        let noted = self.noted.lock().take();
         launched?;
         Ok(noted.unwrap())
     }

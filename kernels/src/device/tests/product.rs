@@ -1,7 +1,7 @@
 //! What the product rests on: full checkpoints from a device, and devices that fail or lie.
 
-use crate::device::any::Tally;
 use crate::device::evaluator::DeviceEvaluator;
+use crate::device::failures::FailureCount;
 use crate::device::kernel::KernelName;
 use crate::device::tests::emulated::{Emulated, Memory};
 use crate::device::tests::steps::assert_moved;
@@ -142,12 +142,12 @@ fn an_evaluator_that_fails_goes_on_on_the_cpu_and_is_counted_once() {
     state.legal(&mut legal);
     let query = [Query { state: &state, legal: &legal }];
     let want = CpuEvaluator::new(Arc::clone(&network)).evaluate(&query);
-    let tally = Tally::default();
+    let failures = FailureCount::default();
     let device = Faulty::new(Fault::After(0));
-    let mut evaluator = DeviceEvaluator::new(device, network).unwrap().counting(tally.clone());
+    let mut evaluator = DeviceEvaluator::new(device, network).unwrap().counting(failures.clone());
     for _ in 0..3 {
         assert_eq!(evaluator.evaluate(&query), want);
-        let failures = tally.get();
+        let failures = failures.get();
         assert_eq!(failures.count, 1);
         assert!(matches!(failures.last, Some(DeviceError::Kernel { .. })), "{failures:?}");
     }

@@ -1,7 +1,7 @@
 //! Where a node computes: what it was told to use, what there is, and what each kind of work gets of it.
 //!
-//! Invariant: a driver, or a card, that cannot be used costs a message and never the node: the CPU computes then. Every
-//! thread that plays has its own evaluator, and with it a stream of its own on its card.
+//! Invariant: a driver, or a card, that cannot be used costs a message and never the node: the CPU computes
+//! then. Every thread that plays has its own evaluator, and with it a stream of its own on its card.
 
 use cluster_state::LeaseKind;
 use kernels::{AnyBackend, Backend as _, CudaBackend, DeviceError};
@@ -71,8 +71,8 @@ pub struct Devices {
 }
 
 impl Devices {
-    /// What there is of what is wanted, and says so in the log. The driver is asked at once, by a thread; whatever it does,
-    /// the answer is there within a minute.
+    /// What there is of what is wanted, and says so in the log. The driver is asked at once, by a thread;
+    /// whatever it does, the answer is there within a minute.
     pub fn find(wanted: Wanted) -> impl Future<Output = Self> {
         let probing = tokio::time::timeout(PROBE, tokio::task::spawn_blocking(move || probe(wanted)));
         async move {
@@ -204,8 +204,8 @@ pub fn number_of(kind: LeaseKind, devices: usize) -> usize {
     }
 }
 
-/// Threads that play: what is set; without that, on the CPU one fewer than there are cores. With a card two for each core,
-/// of which one searches while another waits for the card; this is reasoned, not measured.
+/// Threads that play: what is set; without that, on the CPU one fewer than there are cores. With a card two
+/// for each core, of which one searches while another waits for the card; this is reasoned, not measured.
 pub(crate) fn threads(set: usize, cores: usize, card: bool) -> usize {
     match (set, card) {
         (0, false) => cores.saturating_sub(1).max(1),
@@ -214,9 +214,9 @@ pub(crate) fn threads(set: usize, cores: usize, card: bool) -> usize {
     }
 }
 
-/// Games side by side: what is set; without that 32 on the CPU, and with a card 128: a launch takes as long for a few
-/// positions as for hundreds of a small network. More would also mean more games that are still in play when there is a new
-/// champion, and learn from an old one. This is reasoned, not measured.
+/// Games side by side: what is set; without that 32 on the CPU, and with a card 128: a launch takes as long
+/// for a few positions as for hundreds of a small network. More would also mean more games that are still in
+/// play when there is a new champion, and learn from an old one. This is reasoned, not measured.
 pub(crate) fn parallel_games(set: usize, card: bool) -> usize {
     match (set, card) {
         (0, false) => 32,

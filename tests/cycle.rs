@@ -1,4 +1,5 @@
-//! The event-flow map's first scenario: from one batch of games to a champion that every peer holds, event by event.
+//! The event-flow map's first scenario: from one batch of games to a
+//! champion that every peer holds, event by event.
 
 use crate::support::{Cluster, Peer, QUICK, SOON, until, when};
 use ringrift::{
@@ -19,7 +20,8 @@ const PROMOTED: Duration = Duration::from_secs(60);
 /// Training and evaluation, on two cores that others use as well.
 const LOOP: Duration = Duration::from_secs(240);
 
-/// Whether a candidate is better is decided by games, and they differ each time: should one be rejected, there is another.
+/// Whether a candidate is better is decided by games, and they differ each time:
+/// should one be rejected, there is another.
 const BATCHES: usize = 2;
 
 /// The peers that tell of a batch which another one has.
@@ -129,7 +131,8 @@ fn one_batch_of_games_becomes_a_champion() {
         });
         in_order(&log, &peer.name, segment);
     }
-    // On the node that has the games and on the one where the event began, it comes before all that it caused.
+    // On the node that has the games and on the one where the event
+    // began, it comes before all that it caused.
     for peer in &cluster.peers[1..] {
         let log = peer.logged().expect("its log");
         let position = |name| {
@@ -159,7 +162,8 @@ fn a_batch_is_told(cluster: &Cluster, segment: Hash, bytes: Vec<u8>) {
     }
 }
 
-/// Waits for the chain that a batch begins, after so many candidates were rejected. False: this one is rejected as well.
+/// Waits for the chain that a batch begins, after so many candidates were
+/// rejected. False: this one is rejected as well.
 fn a_candidate_is_promoted(cluster: &Cluster, rejected: usize) -> bool {
     let began = Instant::now();
     let mut judged = None;
@@ -222,7 +226,8 @@ fn one_round(cluster: &Cluster, rejected: usize) {
     assert_eq!((code, answer), (Some(0), json!([])), "the work is done");
 }
 
-/// All that happened is told once more, as it was, by a peer that did nothing of it: every handler has seen to it already.
+/// All that happened is told once more, as it was, by a peer that did nothing of
+/// it: every handler has seen to it already.
 fn everything_is_told_again(cluster: &Cluster, rejected: usize) {
     let log = since(cluster.peers[0].logged().expect("its log"), rejected);
     for name in CHAIN.iter().chain(&["SELFPLAY_COMPLETE"]) {

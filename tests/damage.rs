@@ -1,4 +1,5 @@
-//! Files of a stopped peer are damaged: what can be mended is mended, the rest is refused by name and left as it is.
+//! Files of a stopped peer are damaged: what can be mended is mended, the
+//! rest is refused by name and left as it is.
 
 use crate::support::{Cluster, Peer, QUICK, SOON, run, until, when};
 use ringrift::store::{GameKind, GamesDb};
@@ -46,8 +47,8 @@ fn flip(path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// The champion and a segment, each with one bit flipped on the disk of one peer. The champion is mended at once, the
-/// segment, which is returned, at the latest after the next start.
+/// The champion and a segment, each with one bit flipped on the disk of one peer. The champion is mended at
+/// once, the segment, which is returned, at the latest after the next start.
 fn content_is_set_aside(cluster: &mut Cluster) -> Hash {
     let peer = &mut cluster.peers[1];
     let champion = peer.status().unwrap().configs[0].champion;
@@ -118,7 +119,8 @@ fn games_are_merged_again(cluster: &mut Cluster) {
     assert!(peer.log().contains("damaged game database"), "{}", peer.log());
 }
 
-/// Databases that are no copies of anything: the node does not start, and they stay for whoever can mend them.
+/// Databases that are no copies of anything: the node does not start,
+/// and they stay for whoever can mend them.
 fn databases_are_refused(cluster: &mut Cluster) {
     let peer = &mut cluster.peers[1];
     assert_eq!(peer.stop().1, Some(0));

@@ -1,5 +1,5 @@
-//! Events on real peers: by hand, to every log and every handler; dead letters; all of it without gossip; among kills,
-//! stalls and cuts of the network; and against a peer that lies.
+//! Events on real peers: by hand, to every log and every handler; dead letters; all of it without gossip;
+//! among kills, stalls and cuts of the network; and against a peer that lies.
 
 mod chaos;
 mod hostile;
@@ -108,8 +108,8 @@ fn decisions(status: &Status) -> Vec<String> {
     decided.collect()
 }
 
-/// Every event once more, from another peer, about the same: whatever can happen once only is passed over by every handler
-/// that is registered for it, and nothing is decided anew.
+/// Every event once more, from another peer, about the same: whatever can happen once only is passed over by
+/// every handler that is registered for it, and nothing is decided anew.
 fn a_second_emitter_changes_nothing(peers: &[Peer], all: &BTreeSet<&str>) {
     let before: Vec<Status> = peers.iter().map(|peer| peer.until_status("it answers", |_| true)).collect();
     for event in Event::NAMES {

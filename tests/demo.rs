@@ -1,4 +1,5 @@
-//! `ringrift demo` ends as it should when it is interrupted, and takes its peers with it even when it is killed.
+//! `ringrift demo` ends as it should when it is interrupted, and takes
+//! its peers with it even when it is killed.
 
 use crate::support::{SOON, turn, until, when};
 use nix::sys::signal::Signal;

@@ -1,5 +1,5 @@
-//! Where a peer computes: what it is told to use, and what it does where that cannot be had. On a host with cards these
-//! tests use them.
+//! Where a peer computes: what it is told to use, and what it does where that cannot be had.
+//! On a host with cards these tests use them.
 
 use crate::support::{Peer, run, turn};
 use ringrift::{

@@ -1,4 +1,5 @@
-//! Each event of the map, injected into a live cluster: every handler's cursor moves past it, and its effect shows.
+//! Each event of the map, injected into a live cluster: every handler's
+//! cursor moves past it, and its effect shows.
 
 use super::support::{Cluster, Peer, SOON, until, when};
 use cluster_state::NodeId;
@@ -40,7 +41,8 @@ enum Shows {
     Cursors,
 }
 
-/// Event, what of its payload matters, the effect in words, and how it shows. In this order: some undo what others did.
+/// Event, what of its payload matters, the effect in words, and how it shows.
+/// In this order: some undo what others did.
 #[rustfmt::skip]
 fn table(segment: &str, idle: &str) -> Vec<(&'static str, Value, &'static str, Shows)> {
     use Shows::{Busy, Cursors, Follows, Status};

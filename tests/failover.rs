@@ -1,4 +1,5 @@
-//! Peers are killed, a minority and a majority, and stopped: what was acknowledged stays, and the cluster goes on.
+//! Peers are killed, a minority and a majority, and stopped: what was
+//! acknowledged stays, and the cluster goes on.
 
 use crate::support::{Cluster, Peer, QUICK, SOON, until, when};
 use ringrift::{
@@ -174,8 +175,8 @@ fn acknowledged_later(cluster: &Cluster, pending: &[PendingSegment]) {
     nothing_is_lost(cluster, &wanted);
 }
 
-/// SIGTERM: it ends in time with status 0, and the games that it has finished are kept, also those of segments that were
-/// not full yet, and acknowledged after the next start.
+/// SIGTERM: it ends in time with status 0, and the games that it has finished are kept, also those of
+/// segments that were not full yet, and acknowledged after the next start.
 fn a_peer_is_stopped(cluster: &mut Cluster, settings: &str) {
     let slow = settings.replace("segment_games = 32", "segment_games = 256");
     let slow = slow.replace("segment_seconds = 1", "segment_seconds = 3600");

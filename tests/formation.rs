@@ -146,8 +146,8 @@ impl Babbler {
     }
 }
 
-/// Bytes that are no handshake, requests that are no requests, gossip that is no event: each is refused and told, and
-/// the peer goes on in the same term.
+/// Bytes that are no handshake, requests that are no requests, gossip that is no event: each is refused and
+/// told, and the peer goes on in the same term.
 fn nonsense_is_survived(cluster: &mut Cluster) {
     let (socket, address) = (cluster.peers[0].socket(), cluster.peers[0].address());
     let before = cluster.peers[0].status().unwrap();

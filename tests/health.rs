@@ -1,4 +1,5 @@
-//! A majority of the members goes and comes back, or is said to: every peer judges for itself, and training waits.
+//! A majority of the members goes and comes back, or is said to: every
+//! peer judges for itself, and training waits.
 
 use crate::support::{Cluster, Peer, SOON, until, when};
 use cluster_state::NodeId;
@@ -225,7 +226,8 @@ fn a_member_drains(cluster: &Cluster) {
 /// Every peer raises the alarm and a person is told. Nothing trains or evaluates here, so nothing begins anew.
 fn a_regression_alarms_everybody(cluster: &Cluster) {
     let payload = r#"{"config_key": "hex8_2p", "elo_drop": 150.0, "reason": "drill"}"#;
-    // With no champion before it is over after two seconds, in which not everybody need be looked at: it comes again.
+    // With no champion before it is over after two seconds, in which not
+    // everybody need be looked at: it comes again.
     let mut told: Option<Instant> = None;
     let (mut alarmed, mut shown) = (BTreeSet::new(), false);
     until("everybody is alarmed, and a person is told", SOON, || {

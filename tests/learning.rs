@@ -18,8 +18,8 @@ const BUSY: Duration = Duration::from_secs(20);
 /// In which an answer about the cluster is due, also when every core is busy.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// Every event, with the fields of its payload and their types as the event-flow map has them; where it has none, those
-/// that this project has added. `u` is a whole number, `f` one with a fraction, `n` either.
+/// Every event, with the fields of its payload and their types as the event-flow map has them; where it has
+/// none, those that this project has added. `u` is a whole number, `f` one with a fraction, `n` either.
 const EVENTS: [(&str, &str); 13] = [
     ("SELFPLAY_COMPLETE", "config_key:s game_count:u total_games:u db_path:s segment:s"),
     ("NEW_GAMES_AVAILABLE", "config_key:s game_count:u total_games:u db_path:s segment:s"),

@@ -1,4 +1,5 @@
-//! The event-flow map: its chains are in the table that the binary prints, and docs/event-flow.md says the same.
+//! The event-flow map: its chains are in the table that the binary
+//! prints, and docs/event-flow.md says the same.
 
 use super::support::run;
 use serde_json::Value;

@@ -182,7 +182,8 @@ fn rolled_back(cluster: &Cluster, from: Hash, to: Hash) {
             .map(position)
             .to_vec();
         assert!(order.iter().all(Option::is_some), "{}: {order:?} {names:?}", peer.name);
-        // What an operator tells comes by gossip, what the cluster decides of it by Raft: at a third peer they may cross.
+        // What an operator tells comes by gossip, what the cluster decides of it
+        // by Raft: at a third peer they may cross.
         if events.iter().any(|it| it.injected && it.event.name() == "REGRESSION_CRITICAL") {
             order.remove(0);
         }
@@ -196,7 +197,8 @@ fn rolled_back(cluster: &Cluster, from: Hash, to: Hash) {
     }
 }
 
-/// It is neither lost nor done twice. A peer that does not lead tells of it, and the leader is gone before it can tell.
+/// It is neither lost nor done twice. A peer that does not lead tells of it,
+/// and the leader is gone before it can tell.
 fn the_leader_dies_right_after_the_event(cluster: &mut Cluster) {
     let (model, _) = until("another promotion", LOOP, || {
         let status = cluster.peers[0].status()?;
@@ -258,7 +260,8 @@ fn a_bad_champion_is_found_by_its_games_and_rolled_back() {
     assert_eq!(listed(untrained)["status"], "retired", "{models}");
     refusals(&cluster.peers[1]);
 
-    // A candidate that is better than a bad champion would replace it before its games tell: none is trained meanwhile.
+    // A candidate that is better than a bad champion would replace it before
+    // its games tell: none is trained meanwhile.
     emit(&cluster.peers[0], "P2P_CLUSTER_UNHEALTHY", r#"{"node_count": 3, "healthy_nodes": 1}"#);
     let champion = until("nothing but the champion is left to play", LOOP, || {
         let status = cluster.peers[0].status()?;

@@ -1,4 +1,5 @@
-//! Evaluations and training samples per second of one thread: `cargo run --release -p ringrift-kernels --example throughput [BOARD [BATCH]]`.
+//! Evaluations and training samples per second of one thread:
+//! `cargo run --release -p ringrift-kernels --example throughput [BOARD [BATCH]]`.
 
 use kernels::{
     Architecture, Batch, Checkpoint, CpuEvaluator, Evaluator, Network, Optimizer, Query, Target, Trainer,

@@ -1,7 +1,7 @@
 //! The node's hold on consensus.
 //!
-//! Invariant: a proposal answers only after the command was committed and applied on the leader; whatever went wrong
-//! before that is an error that says whether trying again makes sense.
+//! Invariant: a proposal answers only after the command was committed and applied on the leader; whatever
+//! went wrong before that is an error that says whether trying again makes sense.
 
 mod plausible;
 mod propose;
@@ -126,8 +126,8 @@ fn open_stores(
 impl RaftHandle {
     /// Opens the databases and starts consensus on the current tokio runtime; its tasks live in `tasks`.
     ///
-    /// A node that is in no cluster yet waits: call [`Self::initialize`] on the founder, [`Self::join`] before this on
-    /// the others.
+    /// A node that is in no cluster yet waits: call [`Self::initialize`] on the founder,
+    /// [`Self::join`] before this on the others.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running.
@@ -183,7 +183,8 @@ impl RaftHandle {
         Ok(Self { shared })
     }
 
-    /// Founds a cluster with this node as its only voter, and registers it as node 1. Repeating it is harmless.
+    /// Founds a cluster with this node as its only voter, and
+    /// registers it as node 1. Repeating it is harmless.
     ///
     /// # Errors
     /// [`InitializeError`].
@@ -204,8 +205,8 @@ impl RaftHandle {
         }
     }
 
-    /// Asks for membership through any of `peers` and returns this node's id, before consensus is started here. Who is
-    /// a member already gets the same id again.
+    /// Asks for membership through any of `peers` and returns this node's id, before consensus is started
+    /// here. Who is a member already gets the same id again.
     ///
     /// # Errors
     /// [`JoinError`].

@@ -6,9 +6,9 @@ use std::error::Error;
 /// An error that stops the state machine: the transaction is rolled back and consensus ends.
 pub type HookError = Box<dyn Error + Send + Sync>;
 
-/// Called on a blocking thread, in log order, once for every applied command. What it writes through the transaction
-/// commits together with the command's effect, or not at all. It must be quick: everything waits for it. It must not fail
-/// for what a command says: that would fail on every node and again at every start.
+/// Called on a blocking thread, in log order, once for every applied command. What it writes through the
+/// transaction commits together with the command's effect, or not at all. It must be quick: everything waits
+/// for it. It must not fail for what a command says: that would fail on every node and again at every start.
 pub trait ApplyHook: Send + 'static {
     /// Entry `index` of the log was applied to give `state`.
     ///

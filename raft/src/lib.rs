@@ -1,8 +1,9 @@
 //! What the cluster agrees on.
 //!
-//! One log of [`cluster_state::Command`]s, replicated by openraft, gives one [`cluster_state::ClusterState`] on every node: who is a member, who
-//! works on what, which model is champion. Log and vote are in `raft.db`, the applied state is in `node.db`, both
-//! synced before anything is answered. Bytes travel over a [`Transport`] that the node provides.
+//! One log of [`cluster_state::Command`]s, replicated by openraft, gives one
+//! [`cluster_state::ClusterState`] on every node: who is a member, who works on what, which model is
+//! champion. Log and vote are in `raft.db`, the applied state is in `node.db`, both synced before anything
+//! is answered. Bytes travel over a [`Transport`] that the node provides.
 
 mod error;
 mod handle;

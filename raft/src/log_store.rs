@@ -1,8 +1,8 @@
 //! The raft log and vote in `raft.db`.
 //!
-//! Invariant: one thread writes, in the order of the calls, and answers after the commit is synced: what openraft
-//! was told is durable is on disk, votes and entries never swap, the log has no hole. What waits for its commit is
-//! readable from memory (`tail`) meanwhile. Writes that wait together share one commit.
+//! Invariant: one thread writes, in the order of the calls, and answers after the commit is synced: what
+//! openraft was told is durable is on disk, votes and entries never swap, the log has no hole. What waits for
+//! its commit is readable from memory (`tail`) meanwhile. Writes that wait together share one commit.
 
 mod open;
 mod writer;
@@ -80,8 +80,8 @@ pub(crate) struct LogStore {
 }
 
 impl LogStore {
-    /// Opens or makes the log of node `node` with peer id `peer` at `path`. [`Closed`] is heard when the file is
-    /// closed, some time after the last clone is dropped.
+    /// Opens or makes the log of node `node` with peer id `peer` at `path`. [`Closed`] is heard when the file
+    /// is closed, some time after the last clone is dropped.
     pub(crate) fn open(path: &Path, node: NodeId, peer: &str) -> Result<(Self, Closed), StoreError> {
         let connection = open::open(path)?;
         open::verify(&connection, path)?;

@@ -1,7 +1,8 @@
 //! The state machine on disk.
 //!
-//! Invariant: `node.db` always holds the state after exactly the entries up to its recorded last log id, with the
-//! hook's effects of just these entries: each batch is one synced transaction. Memory never runs ahead of it.
+//! Invariant: `node.db` always holds the state after exactly the entries up to its recorded
+//! last log id, with the hook's effects of just these entries: each batch is one synced
+//! transaction. Memory never runs ahead of it.
 
 use crate::{
     error::StoreError,

@@ -1,7 +1,7 @@
 //! openraft's outgoing requests over the [`crate::Transport`].
 //!
-//! Invariant: without a connection the answer is `Unreachable` at once, so openraft backs off; a pre-vote that was
-//! not answered is an error, never a grant.
+//! Invariant: without a connection the answer is `Unreachable` at once, so openraft backs off; a pre-vote
+//! that was not answered is an error, never a grant.
 
 use crate::{
     machine::SnapshotBytes,

@@ -1,7 +1,7 @@
 //! Messages between members.
 //!
-//! Invariant: a message names the node it is meant for, so that a node which took over an address never answers for
-//! another. Sizes are bounded before anything is decoded.
+//! Invariant: a message names the node it is meant for, so that a node which took over an address never
+//! answers for another. Sizes are bounded before anything is decoded.
 
 use crate::{
     error::ReadError,

@@ -1,7 +1,8 @@
 //! How long things may take.
 //!
-//! After a leader's death a follower waits for the lease (`election_max`) and then for its own timeout (between
-//! `election_min` and `election_max`) before it campaigns: the defaults give a new leader after 1.4 to 1.8 s.
+//! After a leader's death a follower waits for the lease (`election_max`) and then for its
+//! own timeout (between `election_min` and `election_max`) before it campaigns: the
+//! defaults give a new leader after 1.4 to 1.8 s.
 
 use std::time::Duration;
 

@@ -32,8 +32,8 @@ pub(crate) type Membership = StoredMembershipOf<TypeConfig>;
 pub(crate) type SnapshotMeta = SnapshotMetaOf<TypeConfig>;
 pub(crate) type Raft = openraft::Raft<TypeConfig, crate::machine::Machine>;
 
-/// Frame kinds of the wire codec that consensus uses, on disk and between peers. [`cluster_state::rows::kind`] has the
-/// others.
+/// Frame kinds of the wire codec that consensus uses, on disk and between peers.
+/// [`cluster_state::rows::kind`] has the others.
 pub(crate) mod kind {
     pub(crate) const ENTRY: u8 = 0x20;
     pub(crate) const VOTE: u8 = 0x21;

@@ -156,8 +156,8 @@ async fn a_member_that_lost_its_log_is_refused() {
     refuses_to_start_without("raft.db", 5, 16).await;
 }
 
-/// Random kills, cuts, losses and delays under load. Whatever was acknowledged is there in the end, in order; reads
-/// never go back.
+/// Random kills, cuts, losses and delays under load. Whatever was acknowledged is there
+/// in the end, in order; reads never go back.
 async fn chaos(seed: u64) {
     use rand::{RngExt, SeedableRng};
     let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(seed);

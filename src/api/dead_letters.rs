@@ -1,6 +1,7 @@
 //! Dead letters: events that a handler could not handle, kept for people.
 //!
-//! The event of a letter is a parameter `E`, because events are a room above this one; everybody uses the logged event.
+//! The event of a letter is a parameter `E`, because events are a room above
+//! this one; everybody uses the logged event.
 
 use serde::{Deserialize, Serialize};
 

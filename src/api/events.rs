@@ -1,4 +1,5 @@
-//! Events: one that an operator emits, how far the handlers of a node are, and events in numbers for measurements.
+//! Events: one that an operator emits, how far the handlers of a node
+//! are, and events in numbers for measurements.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -80,7 +81,8 @@ pub struct Drilled {
     pub first: u64,
     /// How many events it has.
     pub count: u32,
-    /// When they were emitted, or should have been while the one before held them up: microseconds since the epoch.
+    /// When they were emitted, or should have been while the one before
+    /// held them up: microseconds since the epoch.
     pub at_us: i64,
     /// When they were synced on the emitter's disk, in microseconds since the epoch.
     pub synced_us: i64,

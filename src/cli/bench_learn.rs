@@ -1,8 +1,8 @@
 //! `ringrift bench learn`: how fast the learner learns, on one machine and without a cluster.
 //!
-//! Invariant: games, samples and seeds are fixed and clocks decide nothing, so that two runs with the same settings,
-//! the same device and the same number of threads give the same networks however busy the machine is. Time is measured as
-//! CPU time; what a card does in the meantime is not in it.
+//! Invariant: games, samples and seeds are fixed and clocks decide nothing, so that two runs with the same
+//! settings, the same device and the same number of threads give the same networks however busy the machine
+//! is. Time is measured as CPU time; what a card does in the meantime is not in it.
 
 use super::device::DeviceArgs;
 use crate::{
@@ -34,8 +34,9 @@ use wire::Hash;
 
 /// The learner's progress, generation by generation: self-play, training, matches, again and again.
 ///
-/// Every generation plays the games that start a training run (`training.threshold_games`), trains on them as the settings
-/// say, without their time limit, and is then measured. CPU seconds leave the matches out, and what a card computes.
+/// Every generation plays the games that start a training run (`training.threshold_games`), trains
+/// on them as the settings say, without their time limit, and is then measured. CPU seconds leave
+/// the matches out, and what a card computes.
 ///
 /// Example: ringrift bench learn --generations 4 --device cpu
 #[derive(Debug, clap::Args)]

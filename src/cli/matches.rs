@@ -20,8 +20,8 @@ use std::{
 
 /// Let two players play a match.
 ///
-/// Games come in sets: the same random opening, with A in each seat in turn and copies of B in the others. Victories
-/// belong to people, wherever the pie rule has put them.
+/// Games come in sets: the same random opening, with A in each seat in turn and copies of B in the others.
+/// Victories belong to people, wherever the pie rule has put them.
 ///
 /// Example: ringrift match heuristic random --games 100
 #[derive(Debug, clap::Args)]

@@ -18,8 +18,9 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// Run a peer until it is interrupted.
 ///
-/// The first peer of a cluster is started without --bootstrap and prints the line that others join with. A peer that was a
-/// member before finds its cluster again by itself. Settings are read from ringrift.toml in the data folder.
+/// The first peer of a cluster is started without --bootstrap and prints the line that others
+/// join with. A peer that was a member before finds its cluster again by itself. Settings are
+/// read from ringrift.toml in the data folder.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  ringrift node --data-dir n1\n  \
     ringrift node --data-dir n2 --bootstrap /ip4/127.0.0.1/tcp/40123/p2p/12D3KooW...\n  \

@@ -1,7 +1,8 @@
 //! UnifiedHealthManager: how hosts and the cluster fare, as this node sees it.
 //!
-//! Invariant: a node acts on its own verdict only, which needs no quorum; what others say is information. Only an
-//! operator's event moves it, as a claim that ends by itself. What is not known is neither good nor bad.
+//! Invariant: a node acts on its own verdict only, which needs no quorum; what others say
+//! is information. Only an operator's event moves it, as a claim that ends by itself.
+//! What is not known is neither good nor bad.
 
 mod claims;
 mod observe;
@@ -79,8 +80,8 @@ impl HealthHandle {
         self.wake.wake();
     }
 
-    /// Takes an operator's word as a claim, and what ends one; everything else only has this node look again. What makes no
-    /// sense is refused with a warning.
+    /// Takes an operator's word as a claim, and what ends one; everything else only has this node look again.
+    /// What makes no sense is refused with a warning.
     pub fn handle(&self, node: &Context, logged: &Logged) -> Handled {
         self.look();
         let word = Word::of(logged, &node.raft.local());

@@ -1,7 +1,7 @@
 //! The holder's half of exclusive work: takes up leases granted to this node, renews them, and ends them.
 //!
-//! Invariant: work goes on only while its lease can be renewed. The answer to a completion is Raft's: whoever lost
-//! the lease meanwhile is refused, whatever it did.
+//! Invariant: work goes on only while its lease can be renewed. The answer to a completion is Raft's: whoever
+//! lost the lease meanwhile is refused, whatever it did.
 
 use super::health::{HealthHandle, View};
 use crate::leader::placement::LEASE_TTL;
@@ -36,8 +36,8 @@ fn is_over(state: &ClusterState, lease: &Lease) -> bool {
     live.is_none_or(|live| (live.epoch, live.node) != (lease.epoch, lease.node))
 }
 
-/// Whether work of this kind is begun here: no training while the cluster is unhealthy as this node sees it. A lease that
-/// is not taken up expires, and goes to a node that sees things differently.
+/// Whether work of this kind is begun here: no training while the cluster is unhealthy as this node sees it.
+/// A lease that is not taken up expires, and goes to a node that sees things differently.
 fn begins(kind: LeaseKind, view: &View) -> bool {
     match kind {
         LeaseKind::Training => view.unhealthy.is_none(),
@@ -45,8 +45,9 @@ fn begins(kind: LeaseKind, view: &View) -> bool {
     }
 }
 
-/// Takes up one lease of `kind` after the other until the shutdown. `work` gives the command that completes the
-/// lease; it must return soon after its token is cancelled, which also happens when this future is dropped.
+/// Takes up one lease of `kind` after the other until the shutdown. `work` gives the
+/// command that completes the lease; it must return soon after its token is cancelled,
+/// which also happens when this future is dropped.
 pub async fn follow<F, W>(node: &Context, health: &HealthHandle, kind: LeaseKind, work: F)
 where
     F: Fn(Lease, CancellationToken) -> W,
@@ -82,14 +83,15 @@ where
     }
 }
 
-/// The clock of the next renewal. It grows even if this clock is behind the granter's: to the leader, a renewal that
-/// is not newer than the last is silence.
+/// The clock of the next renewal. It grows even if this clock is behind the granter's: to the leader, a
+/// renewal that is not newer than the last is silence.
 fn renewal_ms(now_ms: u64, last_ms: u64) -> u64 {
     now_ms.max(last_ms.saturating_add(1))
 }
 
-/// Renews, at once and then again and again, until the lease is lost; then cancels the work and waits for ever: the
-/// work ends by itself. At once, because the lease may be over already where the state here is old, as after a restart.
+/// Renews, at once and then again and again, until the lease is lost; then cancels the work and
+/// waits for ever: the work ends by itself. At once, because the lease may be over already where
+/// the state here is old, as after a restart.
 async fn renew(node: &Context, lease: &Lease, cancel: &CancellationToken) {
     let mut tick = tokio::time::interval(LEASE_TTL / 3);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -117,7 +119,8 @@ async fn renew(node: &Context, lease: &Lease, cancel: &CancellationToken) {
     }
 }
 
-/// Cancels the work as soon as the state says that the lease is over, and waits for ever: the work ends by itself.
+/// Cancels the work as soon as the state says that the lease is over, and
+/// waits for ever: the work ends by itself.
 async fn follow_state(node: &Context, lease: &Lease, cancel: &CancellationToken) {
     let mut state = node.raft.applied();
     // It fails when the node ends, and the shutdown has cancelled everything then.
@@ -140,8 +143,8 @@ fn failed(lease: &Lease, error: String) -> Command {
     })
 }
 
-/// What to propose after a refusal of `command`: whoever still holds the lease gives it back, so that the cluster
-/// knows why and need not wait for its end.
+/// What to propose after a refusal of `command`: whoever still holds the lease gives it back, so that the
+/// cluster knows why and need not wait for its end.
 fn after_refusal(lease: &Lease, command: &Command, error: &ProposeError) -> Option<Command> {
     let over = matches!(
         error,

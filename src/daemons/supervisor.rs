@@ -1,7 +1,7 @@
 //! DaemonManager: keeps the daemons running.
 //!
-//! Invariant: a daemon that fails or panics is started again, later each time, and every failure is counted and shown. What
-//! the node cannot do without (peers, consensus, the store) is no daemon: it ends the node.
+//! Invariant: a daemon that fails or panics is started again, later each time, and every failure is counted
+//! and shown. What the node cannot do without (peers, consensus, the store) is no daemon: it ends the node.
 
 use crate::events::runner::Handled;
 use crate::{
@@ -24,15 +24,15 @@ use tracing::Instrument;
 
 pub use crate::api::health::DaemonFailures;
 
-/// Seconds before the first, second, ... restart without a sound run in between; the last one counts for all that
-/// follow. The first restart is almost at once, because it is a function that is called again, and most failures are of
-/// a moment. A daemon is never given up, because there is nobody else to start it.
+/// Seconds before the first, second, ... restart without a sound run in between; the last one counts for all
+/// that follow. The first restart is almost at once, because it is a function that is called again, and most
+/// failures are of a moment. A daemon is never given up, because there is nobody else to start it.
 const PAUSES: [u64; 8] = [1, 5, 10, 20, 40, 80, 160, 320];
 /// Failures in a row that are a crash loop: the fifth comes after 36 s of pauses at the
 /// earliest, longer than a trouble of a moment lasts.
 const CRASH_LOOP: u32 = 5;
-/// A daemon that ran this long is sound: twice the longest pause. With hours in its place, a daemon that fails once an
-/// hour, for some outer reason each time, would be taken for a crash loop.
+/// A daemon that ran this long is sound: twice the longest pause. With hours in its place, a daemon that
+/// fails once an hour, for some outer reason each time, would be taken for a crash loop.
 const SOUND: Duration = Duration::from_secs(640);
 /// Failures are recent for this long.
 const RECENT: Duration = Duration::from_secs(300);
@@ -164,8 +164,9 @@ impl Supervisor {
         self.records().values().map(|record| record.recent.iter().filter(recent).count()).sum()
     }
 
-    /// Restarts what trains or evaluates the configuration here after a critical regression of it: what it has in hand began
-    /// from weights that nobody wants any more. If the cluster has taken that away already, it ends by itself.
+    /// Restarts what trains or evaluates the configuration here after a critical regression of
+    /// it: what it has in hand began from weights that nobody wants any more. If the cluster has
+    /// taken that away already, it ends by itself.
     pub fn handle(&self, node: &Context, logged: &Logged) -> Handled {
         let age = now_ms().saturating_sub(logged.at_ms.max(0).unsigned_abs());
         if let Event::RegressionCritical(regression) = &logged.event
@@ -215,7 +216,8 @@ impl Supervisor {
     }
 }
 
-/// The daemons of node `me` that have a configuration in hand: those whose leases it has. Each has one at a time.
+/// The daemons of node `me` that have a configuration in hand: those
+/// whose leases it has. Each has one at a time.
 fn affected(state: &ClusterState, me: NodeId, config_key: &str) -> Vec<&'static str> {
     let Some(config) = state.config(config_key) else { return Vec::new() };
     let mine = |kind: &LeaseKind| config.lease(*kind).live.as_ref().is_some_and(|lease| lease.node == me);

@@ -1,7 +1,7 @@
 //! ClusterWatchdogDaemon: what goes on for too long, and what does not go on.
 //!
-//! Pure but for its memory; it measures by its own clock how long something has been so. It only says so: nothing starts
-//! work but a lease. Every node looks, so that every node's status shows it.
+//! Pure but for its memory; it measures by its own clock how long something has been so. It only says so:
+//! nothing starts work but a lease. Every node looks, so that every node's status shows it.
 
 use super::health::{Host, View};
 use crate::leader::training::pauses;

@@ -24,7 +24,8 @@ impl Commits {
         Self { connection: Mutex::new(connection), subscriptions, recent: Mutex::default() }
     }
 
-    /// Runs one transaction at `now_ms`, milliseconds since the epoch. Says as well whether a handler got something to do.
+    /// Runs one transaction at `now_ms`, milliseconds since the epoch. Says as
+    /// well whether a handler got something to do.
     pub(super) fn write<T>(
         &self,
         now_ms: i64,

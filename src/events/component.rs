@@ -68,10 +68,11 @@ components! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
-    /// Every node wakes its leader's turn, and only the leader acts, by the replicated state and never by the payload.
+    /// Every node wakes its leader's turn, and only the leader acts, by the
+    /// replicated state and never by the payload.
     LeadersTurn,
-    /// Every node proposes the command that the event asks for, and the state machine counts it once. An event that
-    /// tells of an applied command asks for nothing any more: it only wakes the leader's turn.
+    /// Every node proposes the command that the event asks for, and the state machine counts it once. An
+    /// event that tells of an applied command asks for nothing any more: it only wakes the leader's turn.
     Proposes,
     /// The component does something of its own, on every node.
     Own,

@@ -1,7 +1,7 @@
 //! Events that a handler could not handle, kept for people.
 //!
-//! Invariant: an event leaves the queue only when its handler succeeded, when somebody purges it, or when the queue
-//! is at its bound, which is logged.
+//! Invariant: an event leaves the queue only when its handler succeeded, when somebody purges it, or when
+//! the queue is at its bound, which is logged.
 
 use super::{LogError, Logged, envelope::EventId};
 use crate::text::clip;

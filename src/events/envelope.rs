@@ -1,7 +1,7 @@
 //! An event on its way: who said it, what it follows, and the proof.
 //!
-//! Invariant: what is opened here was signed by its origin, is of bounded size, and says only what an event may say.
-//! Events of the origin `raft` are never sent: every node writes them for itself.
+//! Invariant: what is opened here was signed by its origin, is of bounded size, and says only what an event
+//! may say. Events of the origin `raft` are never sent: every node writes them for itself.
 
 use super::{Event, EventError};
 use p2p::Signer;
@@ -34,7 +34,8 @@ pub struct EventId {
     pub origin: String,
     /// Random number of the emitter's data folder; 0 for `raft`.
     pub epoch: i64,
-    /// For `raft`: log index × 16 + number within the command. Otherwise it counts the origin's events from 1.
+    /// For `raft`: log index × 16 + number within the command.
+    /// Otherwise it counts the origin's events from 1.
     pub sequence: i64,
 }
 

@@ -1,9 +1,9 @@
 //! What every event can be asked, and what makes an operator's words an event.
 //!
-//! Invariant: names and payload fields are those of the event-flow map (docs/EVENT_FLOW_INTEGRATION.md); a test holds
-//! them as golden JSON and golden bytes. An event never asks for anything: a daemon that wants the cluster to act
-//! proposes a Raft command. `db_path` and `model_path` are paths under the reader's own data folder; the content hash
-//! beside them (`model_id`, `segment`) is what identifies the content everywhere.
+//! Invariant: names and payload fields are those of the event-flow map (docs/EVENT_FLOW_INTEGRATION.md); a
+//! test holds them as golden JSON and golden bytes. An event never asks for anything: a daemon that wants the
+//! cluster to act proposes a Raft command. `db_path` and `model_path` are paths under the reader's own data
+//! folder; the content hash beside them (`model_id`, `segment`) is what identifies the content everywhere.
 
 use super::table::{Event, EventKind};
 use serde_json::{Map, Value};
@@ -82,8 +82,8 @@ impl Event {
         if again.is_ok_and(|again| again == *self) { Ok(()) } else { Err(EventError::Value(self.name())) }
     }
 
-    /// An event as an operator gives it. A missing `node_id` is `node_id` (but a host event must say which host), a
-    /// missing `timestamp` is `timestamp`.
+    /// An event as an operator gives it. A missing `node_id` is `node_id` (but a host event must say which
+    /// host), a missing `timestamp` is `timestamp`.
     ///
     /// # Errors
     /// [`EventError`]: an unknown type, a missing, mistyped or unknown field.

@@ -1,7 +1,7 @@
 //! Writes the events of every applied command in the transaction that applies it.
 //!
-//! Invariant: only the database can make it fail, never what a command says: consensus would end on every node, and again
-//! at every start. What cannot be written as an event is none, on every node alike.
+//! Invariant: only the database can make it fail, never what a command says: consensus would end on every
+//! node, and again at every start. What cannot be written as an event is none, on every node alike.
 
 use super::{
     caused::{Applied, GamesPlanned, caused, follows},

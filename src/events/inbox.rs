@@ -1,8 +1,8 @@
 //! What handlers have yet to see, and how far they are.
 //!
-//! Invariant: a handler's row goes in the transaction that records what became of the event, so a crash in between
-//! repeats the handler and loses nothing. Not synced by itself: a row that comes back after a power failure is handled
-//! again, which handlers allow.
+//! Invariant: a handler's row goes in the transaction that records what became of the event, so a crash in
+//! between repeats the handler and loses nothing. Not synced by itself: a row that comes back after a power
+//! failure is handled again, which handlers allow.
 
 mod letters;
 
@@ -67,8 +67,8 @@ impl Inbox {
         Ok((lanes.collect::<Result<_, _>>()?, last.unwrap_or(position).max(position)))
     }
 
-    /// The next event of a lane. One that cannot be read is dead at once, at `at_ms`: no attempt would change that, and
-    /// the ones behind it must not wait for it.
+    /// The next event of a lane. One that cannot be read is dead at once, at `at_ms`: no attempt would change
+    /// that, and the ones behind it must not wait for it.
     pub(super) fn next(&self, lane: &Lane, at_ms: i64) -> Result<Option<Due>, LogError> {
         loop {
             match self.look(lane, at_ms)? {
@@ -200,7 +200,8 @@ impl Inbox {
     }
 }
 
-/// Makes the change that a handler wants, unless the same thing was handled in the meantime, and remembers it.
+/// Makes the change that a handler wants, unless the same thing was
+/// handled in the meantime, and remembers it.
 ///
 /// # Errors
 /// [`LogError::Effect`] when the change fails, also by a panic: trying the database again would not help.

@@ -1,7 +1,8 @@
 //! The durable log of events that every node keeps in `node.db`.
 //!
-//! Invariant: an event is here once, whatever the number of times it arrives: its id is (origin, epoch, sequence). Events
-//! of an applied command are written in the transaction that applies it; others before anybody is told.
+//! Invariant: an event is here once, whatever the number of times it arrives: its id is
+//! (origin, epoch, sequence). Events of an applied command are written in the transaction that
+//! applies it; others before anybody is told.
 
 mod anew;
 mod answer;

@@ -1,5 +1,6 @@
-//! Typed events: what they are, how applied commands become events ([`caused`]), the durable log that every node keeps of
-//! them ([`log`]), how logs are made equal ([`repair`]), and how handlers go through them ([`runner`]).
+//! Typed events: what they are, how applied commands become events ([`caused`]), the durable
+//! log that every node keeps of them ([`log`]), how logs are made equal ([`repair`]), and
+//! how handlers go through them ([`runner`]).
 
 pub mod caused;
 mod commits;

@@ -1,7 +1,7 @@
 //! What nodes ask of each other to close the gaps in their logs.
 //!
-//! Invariant: a question and an answer are of bounded size, and whatever is in an answer is checked as if a stranger had
-//! sent it: any node can serve any origin's events, because the origin signed them.
+//! Invariant: a question and an answer are of bounded size, and whatever is in an answer is checked as if a
+//! stranger had sent it: any node can serve any origin's events, because the origin signed them.
 
 use super::{
     envelope::{CLOCK_MAX, Refused, Signed},
@@ -83,8 +83,8 @@ impl Answer {
         wire::encode(ANSWER, self, FRAME_BYTES_MAX)
     }
 
-    /// Reads an answer of a peer. One whose clock is absurd is refused as a whole: its own events are in it, and their
-    /// age cannot be told from a long absence.
+    /// Reads an answer of a peer. One whose clock is absurd is refused as a whole: its own events are in it,
+    /// and their age cannot be told from a long absence.
     ///
     /// # Errors
     /// [`Refused`].

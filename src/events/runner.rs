@@ -1,8 +1,9 @@
 //! Takes events to their handlers.
 //!
-//! Invariant: one handler sees the events of one flow in the order of the log, one at a time; different handlers and
-//! different flows never wait for each other. An event is tried three times, with pauses of one and two seconds, then it
-//! is a dead letter and the next one follows. A missing quorum is no failure: the handler waits for it.
+//! Invariant: one handler sees the events of one flow in the order of the log, one at a time;
+//! different handlers and different flows never wait for each other. An event is tried three times,
+//! with pauses of one and two seconds, then it is a dead letter and the next one follows. A missing
+//! quorum is no failure: the handler waits for it.
 
 use super::{
     LogError, Logged, Subscriptions,
@@ -118,7 +119,8 @@ impl Outcome {
 }
 
 impl Runner {
-    /// `quorum` says whether the cluster can decide. The log must have been opened with subscriptions for these handlers.
+    /// `quorum` says whether the cluster can decide. The log must have been
+    /// opened with subscriptions for these handlers.
     #[must_use]
     pub fn new(
         deliveries: Deliveries,
@@ -301,8 +303,8 @@ impl Runner {
         }
     }
 
-    /// Runs the handlers of dead letters of at most this age again, for 20 s at most: what there is no time for is left
-    /// as it is, and told. Only a handler that succeeds counts as recovered.
+    /// Runs the handlers of dead letters of at most this age again, for 20 s at most: what there is no time
+    /// for is left as it is, and told. Only a handler that succeeds counts as recovered.
     ///
     /// # Errors
     /// [`LogError`].
@@ -332,7 +334,8 @@ impl Runner {
                     true => Outcome::Late,
                     false => self.attempt(&handler, event, left, commit).await?,
                 };
-                // The first had all the time; another that had the rest of it may well be quick enough the next time.
+                // The first had all the time; another that had the rest of
+                // it may well be quick enough the next time.
                 let outcome = if replayed.replayed == 0 { outcome.after(limit) } else { outcome };
                 match outcome {
                     Outcome::Done => replayed.recovered += 1,

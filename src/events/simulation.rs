@@ -1,9 +1,10 @@
-//! Five nodes with real logs, handlers and files, on a virtual clock and a network that loses, repeats, reorders and parts.
+//! Five nodes with real logs, handlers and files, on a virtual clock and a network
+//! that loses, repeats, reorders and parts.
 //!
-//! Whatever one of them acknowledged must in the end be in every log, once, after everything that its emitter knew of
-//! the same flow; and every handler's effect must be there once, however often nodes and handlers were killed.
-//! What is said, lost and killed follows from the seed; how far handlers were when they were killed, also from how
-//! threads ran. `RINGRIFT_SEEDS=100`, or `scripts/delivery`, runs more of them.
+//! Whatever one of them acknowledged must in the end be in every log, once, after everything that its emitter
+//! knew of the same flow; and every handler's effect must be there once, however often nodes and handlers
+//! were killed. What is said, lost and killed follows from the seed; how far handlers were when they were
+//! killed, also from how threads ran. `RINGRIFT_SEEDS=100`, or `scripts/delivery`, runs more of them.
 
 mod network;
 mod node;
@@ -57,7 +58,8 @@ fn a_node_that_was_away_for_an_hour_catches_up() {
     assert!(figures.longest_ms > 3600 * SECOND, "{figures}");
 }
 
-/// The others have dropped what it missed: it goes on with what is left and with the state, which a snapshot brings.
+/// The others have dropped what it missed: it goes on with what is left and
+/// with the state, which a snapshot brings.
 #[test]
 fn a_node_that_comes_back_after_the_horizon_goes_on_from_the_state() {
     let mut world = World::new(2, Weather { kills: false, ..STORM });

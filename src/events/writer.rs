@@ -1,8 +1,8 @@
 //! How an event gets into the tables of `node.db` ([`super::schema`]).
 //!
-//! Invariant: an event has a position only after everything that it follows has one, so positions are in causal order
-//! on every node. Until then it is parked. With its position it gets one row for every handler that subscribes to it,
-//! in the same transaction: that row is the handler's cursor.
+//! Invariant: an event has a position only after everything that it follows has one, so positions are in
+//! causal order on every node. Until then it is parked. With its position it gets one row for every handler
+//! that subscribes to it, in the same transaction: that row is the handler's cursor.
 
 mod emitter;
 mod epochs;

@@ -60,8 +60,9 @@ fn refused(node: &Context, why: &envelope::Refused) -> Refused {
     Refused(StatusCode::BAD_REQUEST, why.to_string())
 }
 
-/// Names the champion that a regression or a rollback means if it names none: the one that this node knows of, or while one
-/// settles the one before, which is gone. So it means no later one, wherever and whenever the event arrives.
+/// Names the champion that a regression or a rollback means if it names none: the one that this
+/// node knows of, or while one settles the one before, which is gone. So it means no later one,
+/// wherever and whenever the event arrives.
 fn name_the_champion(event: &mut Event, state: &ClusterState) {
     let (config_key, named, clears) =
         if let Event::RegressionDetected(it) | Event::RegressionCritical(it) = event {

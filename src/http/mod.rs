@@ -1,10 +1,11 @@
-//! The HTTP interface: questions about this node and its cluster, as JSON, on the loopback interface by default.
+//! The HTTP interface: questions about this node and its cluster, as
+//! JSON, on the loopback interface by default.
 //!
-//! A file is a subject, as in [`crate::api`], which has the types of requests and answers. [`Front`] is what the handlers
-//! have at hand, `operator` says who may change something, `refused` how an error is answered.
+//! A file is a subject, as in [`crate::api`], which has the types of requests and answers. [`Front`] is what
+//! the handlers have at hand, `operator` says who may change something, `refused` how an error is answered.
 //!
-//! Invariant: the interface only reads, except for what needs the token of the data folder. Before the node is a member of
-//! a cluster, every question is answered with the reason why it is not.
+//! Invariant: the interface only reads, except for what needs the token of the data folder. Before the node
+//! is a member of a cluster, every question is answered with the reason why it is not.
 
 mod audit;
 mod cluster;

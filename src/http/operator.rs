@@ -1,7 +1,7 @@
 //! Who may change something, and what they ask for.
 //!
-//! Invariant: a handler that changes something takes an [`Operator`], which exists only for a request that shows the token
-//! of the node's data folder.
+//! Invariant: a handler that changes something takes an [`Operator`], which exists only for a request that
+//! shows the token of the node's data folder.
 
 use super::{front::Front, refused::Refused};
 use crate::{peer::Context, store::token};

@@ -1,7 +1,8 @@
 //! A peer as a child process on a data folder of its own.
 //!
-//! Invariant: whatever happens to this program, its peers end. They are told to stop when their [`Peer`] is dropped, killed
-//! if they do not, and the kernel tells them when this program is killed itself (`--exit-with-parent`).
+//! Invariant: whatever happens to this program, its peers end. They are told to stop when
+//! their [`Peer`] is dropped, killed if they do not, and the kernel tells them when this
+//! program is killed itself (`--exit-with-parent`).
 
 use super::process::Process;
 use crate::{
@@ -97,7 +98,8 @@ impl Peer {
         self.environment.push((name.to_owned(), value.into()));
     }
 
-    /// Starts the process without waiting for anything. `words` are `node`, its data folder and where it joins.
+    /// Starts the process without waiting for anything. `words` are
+    /// `node`, its data folder and where it joins.
     ///
     /// # Errors
     /// [`LocalError::Write`] or [`LocalError::Start`].
@@ -119,7 +121,8 @@ impl Peer {
         Ok(())
     }
 
-    /// Starts the process and waits until it listens. Without `bootstrap` it joins where it joined the last time.
+    /// Starts the process and waits until it listens. Without
+    /// `bootstrap` it joins where it joined the last time.
     ///
     /// # Errors
     /// [`LocalError`].
@@ -221,7 +224,8 @@ impl Peer {
         sent.map_err(|source| LocalError::Signal { name: self.name.clone(), source })
     }
 
-    /// Waits until it has ended, for at most `limit`, and kills it if it has not. None: it did not run, or was killed.
+    /// Waits until it has ended, for at most `limit`, and kills it if it has
+    /// not. None: it did not run, or was killed.
     pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         // Dropped, a process is killed.
         self.process.take().and_then(|mut process| process.wait(limit).ok().flatten())
@@ -261,8 +265,8 @@ pub fn stop_all(peers: &mut [Peer]) {
     }
 }
 
-/// Whether a peer says, as confirmed by a quorum, that a cluster of `count` peers is online and that as many of them vote as
-/// should.
+/// Whether a peer says, as confirmed by a quorum, that a cluster of `count` peers is online
+/// and that as many of them vote as should.
 #[must_use]
 pub fn is_whole(status: &Status, count: usize) -> bool {
     let online = status.nodes.iter().filter(|node| node.online).count();

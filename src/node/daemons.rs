@@ -1,7 +1,7 @@
 //! Builds the daemons, starts them, and hands each what it needs of the others.
 //!
-//! Invariant: a daemon gets its own settings and the handles of others, never the others themselves. So the order here is
-//! the order in which they know each other, and there is no circle.
+//! Invariant: a daemon gets its own settings and the handles of others, never the others themselves. So the
+//! order here is the order in which they know each other, and there is no circle.
 
 use crate::{
     api::autoscaler::Recommendation,

@@ -1,6 +1,7 @@
 //! What nodes ask of each other beside Raft and content.
 //!
-//! Invariant: a request of one kind never waits for requests of another, and every request is answered or dropped at once.
+//! Invariant: a request of one kind never waits for requests of another, and
+//! every request is answered or dropped at once.
 
 use super::{
     context::Context,
@@ -111,7 +112,8 @@ impl Control {
     }
 }
 
-/// Keeps a segment for a peer: called with the peer and the segment. It succeeds once the segment is checked and synced.
+/// Keeps a segment for a peer: called with the peer and the segment. It
+/// succeeds once the segment is checked and synced.
 pub(crate) type Keeper = Arc<dyn Fn(String, Hash) -> BoxFuture<'static, Result<(), WorkError>> + Send + Sync>;
 
 /// Answers the requests of other nodes until the shutdown.
@@ -128,7 +130,8 @@ pub(crate) async fn serve(
         let kind = Kind::of(&request.bytes);
         let Some(permit) = permits.take(kind) else {
             match kind {
-                // Unanswered, it learns at once that it may ask another; a frame of another kind would be taken for a lie.
+                // Unanswered, it learns at once that it may ask another; a frame
+                // of another kind would be taken for a lie.
                 Kind::Question | Kind::Ask => drop(request),
                 Kind::Control => reply(request, Answer::Refused("busy".to_owned())),
             }

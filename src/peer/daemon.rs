@@ -1,8 +1,8 @@
 //! What works in a peer for as long as it runs: a daemon, and the handle by which others wake it.
 //!
-//! Invariant: a daemon is a struct with one owner, the supervisor, which calls `run` again after an error or a panic. So
-//! the struct keeps only what is sound after a panic at any point: settings, handles, and receivers of channels. What one
-//! run works with is made anew in `run`.
+//! Invariant: a daemon is a struct with one owner, the supervisor, which calls `run` again after an error or
+//! a panic. So the struct keeps only what is sound after a panic at any point: settings, handles, and
+//! receivers of channels. What one run works with is made anew in `run`.
 
 use super::WorkError;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Keeps this node's event log equal to the others': takes in what is gossiped, and asks for what is missing.
 //!
-//! Invariant: gossip only makes it fast. With gossip off every event still arrives, because each node asks the others in
-//! turn what it lacks: twice a second, more often while that brings news, and at once when a peer connects or something
-//! is missing before what just came.
+//! Invariant: gossip only makes it fast. With gossip off every event still arrives, because each node asks
+//! the others in turn what it lacks: twice a second, more often while that brings news, and at once when a
+//! peer connects or something is missing before what just came.
 
 use super::{
     announcements::{Follower, MODELS_TOPIC},
@@ -76,8 +76,8 @@ fn keep_here(
     }
 }
 
-/// Keeps what is gossiped; `gap` is told when something is missing before it. Ends with the peers. A panic costs the
-/// messages in hand, whose events a peer is asked for; `panicked` is told how long it ran before.
+/// Keeps what is gossiped; `gap` is told when something is missing before it. Ends with the peers. A panic
+/// costs the messages in hand, whose events a peer is asked for; `panicked` is told how long it ran before.
 pub(crate) async fn listen(
     node: Context,
     mut gossip: mpsc::Receiver<GossipMessage>,

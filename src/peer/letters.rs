@@ -1,7 +1,7 @@
 //! The dead-letter queues of this node and of all others, for operators.
 //!
-//! Invariant: members answer members; whoever asked this node to ask has shown its token where something changes. One
-//! node that does not answer hides nothing of the others.
+//! Invariant: members answer members; whoever asked this node to ask has shown its token where something
+//! changes. One node that does not answer hides nothing of the others.
 
 use super::context::Context;
 use crate::events::{

@@ -1,7 +1,7 @@
 //! How much content a member may have this node keep before the cluster knows of it.
 //!
-//! Invariant: what this node keeps for a member and the cluster has not registered is bounded in bytes and in number. What
-//! the process no longer remembers after a restart, garbage collection removes when it is old.
+//! Invariant: what this node keeps for a member and the cluster has not registered is bounded in bytes and in
+//! number. What the process no longer remembers after a restart, garbage collection removes when it is old.
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -12,7 +12,8 @@ const BYTES_MAX: u64 = 512 << 20;
 /// Contents that are kept for one member.
 const CONTENTS_MAX: usize = 1024;
 
-/// What this node keeps for its peers and the cluster did not know at the time: sizes in bytes, by peer and content.
+/// What this node keeps for its peers and the cluster did not know at the
+/// time: sizes in bytes, by peer and content.
 #[derive(Default)]
 pub(crate) struct UnregisteredQuota(Mutex<BTreeMap<String, BTreeMap<Hash, u64>>>);
 

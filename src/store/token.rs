@@ -1,7 +1,7 @@
 //! The secret that lets an operator change things over HTTP.
 //!
-//! Invariant: the token is made at every start and lies in a file of the data folder that only the owner can read. Whoever
-//! can read the folder may command the node.
+//! Invariant: the token is made at every start and lies in a file of the data folder that only the owner can
+//! read. Whoever can read the folder may command the node.
 
 use super::DataFolder;
 use std::{

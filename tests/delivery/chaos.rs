@@ -1,5 +1,6 @@
-//! Five real peers that are killed and stalled while all of them emit: every acknowledged event is in every log once, in
-//! causal order, and every handler is past it. `RINGRIFT_SEED=7` chooses another course of things.
+//! Five real peers that are killed and stalled while all of them emit: every acknowledged
+//! event is in every log once, in causal order, and every handler is past it.
+//! `RINGRIFT_SEED=7` chooses another course of things.
 
 use super::SETTINGS;
 use crate::support::{Cluster, Network, Peer, SOON, until, when};
@@ -189,8 +190,8 @@ impl Storm {
         }
     }
 
-    /// Brings everybody back, waits until every event that was acknowledged is everywhere and handled, and says how long
-    /// that took.
+    /// Brings everybody back, waits until every event that was acknowledged is everywhere
+    /// and handled, and says how long that took.
     pub(super) fn calm(mut self) {
         self.mend(Instant::now() + Duration::from_secs(3600));
         let calm = Instant::now();
@@ -222,7 +223,8 @@ fn peers_that_are_killed_and_stalled_lose_nothing() {
     storm.calm();
 }
 
-/// Whether a peer has everything that was acknowledged, and its handlers are past it; what is there must be in order.
+/// Whether a peer has everything that was acknowledged, and its handlers are
+/// past it; what is there must be in order.
 fn complete(peer: &Peer, told: &BTreeMap<(usize, usize), Told>) -> Result<(), String> {
     let log = peer.logged()?;
     ordered(&log);
@@ -243,8 +245,8 @@ fn complete(peer: &Peer, told: &BTreeMap<(usize, usize), Told>) -> Result<(), St
     handled(&peer.status()?, &log)
 }
 
-/// Every batch of games that the cluster counts was told of by the peer that played it, once, whenever that was killed.
-/// How many there are.
+/// Every batch of games that the cluster counts was told of by the peer that played it, once,
+/// whenever that was killed. How many there are.
 fn batches(log: &[Logged]) -> Result<usize, String> {
     let (mut told, mut counted) = (BTreeSet::new(), BTreeSet::new());
     for logged in log.iter().filter(|logged| !logged.injected) {

@@ -1,5 +1,5 @@
-//! A member of the cluster that says what it must not, by gossip and when it is asked: everything is refused, counted by
-//! reason, logged, and without effect.
+//! A member of the cluster that says what it must not, by gossip and when it is asked: everything is refused,
+//! counted by reason, logged, and without effect.
 
 use super::SETTINGS;
 use crate::support::{Cluster, SOON, until, when};

@@ -1,7 +1,7 @@
-//! Five real peers on a network that is cut, with the leader on the smaller side, while they are killed and stalled and all
-//! of them emit: the greater side goes on under another leader, the smaller one knows that it does not know, and afterwards
-//! every event that either side acknowledged is everywhere, once and in causal order. `RINGRIFT_CUT_SECONDS=60` chooses how
-//! long the cut lasts, `RINGRIFT_SEED=7` the course of things.
+//! Five real peers on a network that is cut, with the leader on the smaller side, while they are killed and
+//! stalled and all of them emit: the greater side goes on under another leader, the smaller one knows that it
+//! does not know, and afterwards every event that either side acknowledged is everywhere, once and in causal
+//! order. `RINGRIFT_CUT_SECONDS=60` chooses how long the cut lasts, `RINGRIFT_SEED=7` the course of things.
 
 use super::chaos::{PEERS, Storm};
 use crate::support::{Network, SOON, turn, until, when};
@@ -43,7 +43,8 @@ fn peers_that_are_cut_off_lose_nothing() {
     storm.calm();
 }
 
-/// The network, once no other test runs a cluster; the test that runs inside has the turn of the one that waits for it.
+/// The network, once no other test runs a cluster; the test that runs inside
+/// has the turn of the one that waits for it.
 fn in_turn(limit: Duration) -> Option<Network> {
     let _turn = turn();
     Network::enter("delivery::partition::peers_that_are_cut_off_lose_nothing", PEERS, limit)

@@ -20,7 +20,8 @@ const NOT_HERE: [&str; 8] = [
     "the reference implementation",
 ];
 
-/// Files that are named and are no files of the tree: they belong to a node's data folder or to another project.
+/// Files that are named and are no files of the tree: they belong to a
+/// node's data folder or to another project.
 const ELSEWHERE: [&str; 2] = ["ringrift.toml", "rust-toolchain.toml"];
 
 /// Endings of names that look like files of the tree.

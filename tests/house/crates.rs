@@ -1,12 +1,13 @@
 //! The order of the crates, and what each must not name.
 //!
-//! Invariant: a crate depends only on crates before it in [`CRATES`], and a package that only one crate may name is named
-//! by no other. So the rules can be read without the network, and the network without the game.
+//! Invariant: a crate depends only on crates before it in [`CRATES`], and a package that only one crate may
+//! name is named by no other. So the rules can be read without the network, and the network without the game.
 
 use crate::tree;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The crates of the workspace by the folder of their manifest, from the ground up. ARCHITECTURE.md shows the same order.
+/// The crates of the workspace by the folder of their manifest, from the ground
+/// up. ARCHITECTURE.md shows the same order.
 pub const CRATES: [&str; 9] =
     ["rules", "p2p/wire", "kernels/emu", "kernels", "kernels/gauge", "p2p", "raft/state", "raft", ""];
 

@@ -1,7 +1,8 @@
 //! What a source file imports from the other rooms of `src/`.
 //!
-//! Invariant: every path that begins at the crate is found, wherever it stands: in nested `use` trees, in the middle of
-//! an expression, behind `super::super::`, in the body of a macro. A path that code of tests alone names is told apart.
+//! Invariant: every path that begins at the crate is found, wherever it stands: in nested `use`
+//! trees, in the middle of an expression, behind `super::super::`, in the body of a macro. A path
+//! that code of tests alone names is told apart.
 
 use crate::lex::{Token, split};
 use std::collections::BTreeSet;
@@ -25,7 +26,8 @@ pub struct Source {
     pub test_modules: Vec<String>,
 }
 
-/// The module path of a file under `src/`: `["events", "log"]` for `src/events/log.rs`; empty for the crate's root.
+/// The module path of a file under `src/`: `["events", "log"]` for
+/// `src/events/log.rs`; empty for the crate's root.
 pub fn module(path: &str) -> Vec<String> {
     let inner = path.trim_start_matches("src/").trim_end_matches(".rs");
     let mut parts: Vec<String> = inner.split('/').map(str::to_owned).collect();
@@ -111,7 +113,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether `#[cfg(test)]` stands before the module that begins here, with or without a visibility between.
+    /// Whether `#[cfg(test)]` stands before the module that begins
+    /// here, with or without a visibility between.
     fn is_for_tests(&self, at: usize) -> bool {
         let mut end = at;
         if end > 0 && self.tokens[end - 1] == Token::Mark(')') {

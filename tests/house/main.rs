@@ -1,9 +1,11 @@
 //! Whether the house is in order: what may import what, links, and names of files.
 //!
-//! Invariant: these tests read files and nothing else; they need no part of the program, so they are as fast as reading.
+//! Invariant: these tests read files and nothing else; they need no part of the
+//! program, so they are as fast as reading.
 //!
-//! `rooms` and `crates` hold the order in which the project is built up, and compare it with ARCHITECTURE.md; `cited`
-//! follows what pages and comments send their readers to. Each check is tested with faults that were planted.
+//! `rooms` and `crates` hold the order in which the project is built up, and compare it with
+//! ARCHITECTURE.md; `cited` follows what pages and comments send their readers to. Each check
+//! is tested with faults that were planted.
 
 mod cited;
 mod crates;

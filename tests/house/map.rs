@@ -1,6 +1,7 @@
 //! The components of the given event-flow map: each is found in one look.
 //!
-//! Invariant: a component of the map has a file under `src/` whose first line begins with the component's name.
+//! Invariant: a component of the map has a file under `src/` whose
+//! first line begins with the component's name.
 
 use crate::tree;
 use std::collections::BTreeSet;
@@ -8,7 +9,8 @@ use std::collections::BTreeSet;
 /// The given map.
 const MAP: &str = "docs/EVENT_FLOW_INTEGRATION.md";
 
-/// Components by the way the map writes them: `Component._on_something()`, and those that emit, at the top of a chain.
+/// Components by the way the map writes them: `Component._on_something()`,
+/// and those that emit, at the top of a chain.
 fn components(map: &str) -> BTreeSet<String> {
     let is_name = |word: &str| {
         word.len() > 6 && word.starts_with(char::is_uppercase) && word.chars().any(char::is_lowercase)

@@ -2,7 +2,8 @@
 //!
 //! Invariant: what stands in a block of code is neither a heading nor a link.
 
-/// A page without what stands in its blocks of code: those lines are empty, so that numbers of lines stay right.
+/// A page without what stands in its blocks of code: those lines are
+/// empty, so that numbers of lines stay right.
 pub fn prose(page: &str) -> String {
     let mut fenced = false;
     let mut after_blank = true;

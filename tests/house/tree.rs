@@ -1,7 +1,7 @@
 //! Files of the tree.
 //!
-//! Invariant: paths are relative to the root of the repository and written with `/`, so that a message can be pasted
-//! into an editor.
+//! Invariant: paths are relative to the root of the repository and written with `/`, so
+//! that a message can be pasted into an editor.
 
 use std::{fs, path::Path};
 

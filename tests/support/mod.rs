@@ -1,7 +1,8 @@
 //! Clusters of real processes on the loopback interface or in namespaces, started and asked as a user would.
 //!
-//! Invariant: whatever is started here is killed by its pid when its owner is dropped, also after a panic; and it ends by
-//! itself when the test's thread does. One cluster runs at a time: two cores are enough for no more.
+//! Invariant: whatever is started here is killed by its pid when its owner is dropped,
+//! also after a panic; and it ends by itself when the test's thread does. One cluster runs
+//! at a time: two cores are enough for no more.
 
 mod cluster;
 mod network;

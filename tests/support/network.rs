@@ -1,7 +1,8 @@
-//! A network of namespaces that can be cut in two: nothing of it is on the host, and it ends with the process that made it.
+//! A network of namespaces that can be cut in two: nothing of it is on the host,
+//! and it ends with the process that made it.
 //!
-//! Every peer has a network namespace with the address `10.77.0.N`; a cable leads from it to one of two switches. Who is
-//! plugged into the same switch can talk.
+//! Every peer has a network namespace with the address `10.77.0.N`; a cable leads from it to one of two
+//! switches. Who is plugged into the same switch can talk.
 
 use ringrift::local::Process;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -24,8 +25,8 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Runs the test of this name once more, in namespaces, where this returns the network. None if that has been done and
-    /// went well within `limit`, or if this system refuses to make namespaces, which is told.
+    /// Runs the test of this name once more, in namespaces, where this returns the network. None if that has
+    /// been done and went well within `limit`, or if this system refuses to make namespaces, which is told.
     pub(crate) fn enter(test: &str, peers: usize, limit: Duration) -> Option<Self> {
         if std::env::var_os(INSIDE).is_some() {
             return Some(Self::make(peers));

@@ -1,7 +1,7 @@
 //! Copies of the kernels with one mistake each, which the tests must find.
 //!
-//! A mistake is a piece of the sources that is replaced. It occurs exactly once, or the build fails: so a copy is always
-//! the kernel as it is shipped, but for the mistake.
+//! A mistake is a piece of the sources that is replaced. It occurs exactly once, or the build fails: so a
+//! copy is always the kernel as it is shipped, but for the mistake.
 
 use std::path::Path;
 
@@ -249,7 +249,8 @@ const MUTANTS: &[Mutant] = &[
     },
 ];
 
-/// Macros that make the kernels of a family, and what the kernels' names begin with before what they are given.
+/// Macros that make the kernels of a family, and what the kernels'
+/// names begin with before what they are given.
 const FAMILIES: &[(&str, &str)] = &[
     ("CONV(", ""),
     ("TOWER(", ""),

@@ -1,7 +1,8 @@
-//! Runs the CUDA kernels of the crate `kernels` on a CPU, as host C++ under a seeded schedule. For tests only.
+//! Runs the CUDA kernels of the crate `kernels` on a CPU, as host C++
+//! under a seeded schedule. For tests only.
 //!
-//! Invariant: a launch changes nothing but the memory its arguments point to, and the same seed is the same schedule
-//! within every block.
+//! Invariant: a launch changes nothing but the memory its arguments point to, and the same seed
+//! is the same schedule within every block.
 
 use std::ffi::{CStr, CString, c_char, c_uint, c_ulonglong, c_void};
 
@@ -25,12 +26,13 @@ unsafe extern "C" {
     fn emu_kernel(i: c_uint) -> *const c_char;
 }
 
-/// The names of all kernels here: those of `cuda/`, then those with planted mistakes, which begin with `planted_` or
-/// `mutant_`.
+/// The names of all kernels here: those of `cuda/`, then those with planted mistakes,
+/// which begin with `planted_` or `mutant_`.
 #[must_use]
 pub fn kernels() -> Vec<String> {
     let name = |i: c_uint| {
-        // SAFETY: the C++ side answers any number with a name that lives as long as the program, or with null.
+        // SAFETY: the C++ side answers any number with a name that
+        // lives as long as the program, or with null.
         #[allow(unsafe_code, reason = "the interface to the C++ side")]
         let name = unsafe {
             let name = emu_kernel(i);
@@ -60,11 +62,12 @@ pub type Argument = (u64, u32);
 /// Runs a kernel to its end. Seed 0 runs threads in order; any other seed is a schedule drawn at random.
 ///
 /// # Errors
-/// What went wrong: a deadlock, divergence, an access outside of shared memory, an unknown kernel, arguments that do
-/// not fit it.
+/// What went wrong: a deadlock, divergence, an access outside of shared memory, an
+/// unknown kernel, arguments that do not fit it.
 ///
 /// # Safety
-/// Arguments of 8 bytes are addresses of memory as large as the kernel needs, which nobody else uses meanwhile.
+/// Arguments of 8 bytes are addresses of memory as large as the kernel
+/// needs, which nobody else uses meanwhile.
 #[allow(unsafe_code, reason = "kernels work on addresses")]
 pub unsafe fn launch(name: &str, grid: Grid, arguments: &[Argument], seed: u64) -> Result<(), String> {
     let name = CString::new(name).map_err(|error| error.to_string())?;
@@ -73,8 +76,8 @@ pub unsafe fn launch(name: &str, grid: Grid, arguments: &[Argument], seed: u64) 
     let pointers: Vec<*mut c_void> =
         values.iter_mut().map(|value| std::ptr::from_mut(value).cast()).collect();
     let mut error = [0 as c_char; 512];
-    // SAFETY: every pointer is to a live local; the C++ side compares sizes with the kernel's own, ends what it writes
-    // to `error` with a zero within its length, and the caller vouches for the addresses.
+    // SAFETY: every pointer is to a live local; the C++ side compares sizes with the kernel's own, ends what
+    // it writes to `error` with a zero within its length, and the caller vouches for the addresses.
     let message = unsafe {
         emu_launch(
             name.as_ptr(),

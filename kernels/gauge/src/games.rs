@@ -8,8 +8,8 @@ use rules::playout::{self, Choices};
 use rules::{Board, Config, Options, State, with_board};
 use serde::Serialize;
 
-/// Cycles from one operation of a warp to the next in the rules: what lies between them are walks along rays and over
-/// stacks, a ray a lane, and the longest decides.
+/// Cycles from one operation of a warp to the next in the rules: what lies between them are walks along rays
+/// and over stacks, a ray a lane, and the longest decides.
 const CYCLES_PER_OPERATION: f64 = 400.0;
 /// Instructions of warps that a multiprocessor begins in a cycle, one for each of its schedulers.
 const ISSUED_PER_CYCLE: f64 = 4.0;

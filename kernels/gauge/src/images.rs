@@ -3,8 +3,8 @@
 use kernels::DeviceError;
 use kernels::cuda::{self, Image};
 
-/// The image that a card of a compute capability runs, as the compiler reported it. What the driver would make of the PTX
-/// nobody knows; the last cubin of the manifest stands for it.
+/// The image that a card of a compute capability runs, as the compiler reported it. What the driver would
+/// make of the PTX nobody knows; the last cubin of the manifest stands for it.
 pub(crate) fn image_of(capability: (u32, u32)) -> Result<Image, DeviceError> {
     let mut images = cuda::manifest()?.images;
     images.retain(|image| !image.kernels.is_empty());

@@ -1,8 +1,8 @@
 //! How many blocks of a kernel a multiprocessor holds at once.
 //!
-//! Limits are those of the CUDA C++ Programming Guide, "Technical Specifications per Compute Capability". Registers are
-//! given to warps in units of 256 and live in four partitions, one a scheduler; shared memory comes in units of 128
-//! bytes, and the system keeps 1 kB of it for every block.
+//! Limits are those of the CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
+//! Registers are given to warps in units of 256 and live in four partitions, one a scheduler; shared memory
+//! comes in units of 128 bytes, and the system keeps 1 kB of it for every block.
 
 use serde::Serialize;
 
@@ -106,11 +106,12 @@ mod tests {
     #[test]
     fn occupancy_is_that_of_the_manuals() {
         let table = [
-            // CUDA C++ Best Practices Guide, "Calculating Occupancy": 37 registers, blocks of 128 and of 320 threads,
-            // 64 warps a multiprocessor: 75 % with twelve blocks, 63 % with four.
+            // CUDA C++ Best Practices Guide, "Calculating Occupancy": 37 registers, blocks of 128 and of 320
+            // threads, 64 warps a multiprocessor: 75 % with twelve blocks, 63 % with four.
             ((8, 0), (128, 37, 0), (12, 48, Limit::Registers)),
             ((8, 0), (320, 37, 0), (4, 40, Limit::Registers)),
-            // The same guide: with 32 registers all warps fit; one more, and those that fit are as many as 40 allow.
+            // The same guide: with 32 registers all warps fit; one more,
+            // and those that fit are as many as 40 allow.
             ((8, 0), (256, 32, 0), (8, 64, Limit::Warps)),
             ((8, 0), (256, 33, 0), (6, 48, Limit::Registers)),
             ((9, 0), (1024, 64, 0), (1, 32, Limit::Registers)),
@@ -124,7 +125,8 @@ mod tests {
             ((8, 9), (32, 16, 0), (24, 24, Limit::Blocks)),
             ((12, 0), (32, 16, 0), (24, 24, Limit::Blocks)),
             ((8, 6), (128, 32, 0), (12, 48, Limit::Warps)),
-            // Shared memory with 1 kB of the system's: 163 kB on 8.0, 99 kB on 8.6, 227 kB on 9.0 for one block.
+            // Shared memory with 1 kB of the system's: 163 kB on 8.0,
+            // 99 kB on 8.6, 227 kB on 9.0 for one block.
             ((8, 0), (128, 32, 163 * 1024), (1, 4, Limit::SharedMemory)),
             ((8, 0), (128, 32, 163 * 1024 + 1), (0, 0, Limit::SharedMemory)),
             ((8, 6), (128, 32, 49 * 1024), (2, 8, Limit::SharedMemory)),

@@ -1,4 +1,5 @@
-//! What cards can do at most: by their name where that is known, otherwise computed from what the driver says.
+//! What cards can do at most: by their name where that is known,
+//! otherwise computed from what the driver says.
 
 use crate::occupancy::Multiprocessor;
 use kernels::proof::CardProperties;
@@ -29,8 +30,9 @@ const DATA_SHEET: &str = "data sheet";
 const MEASURED: &str = "measured: largest matrix product and largest copy on such a card";
 const COMPUTED: &str = "computed from multiprocessors and clocks";
 
-/// `(part of the name, multiprocessors, TFLOP/s, GB/s, GB/s of the cache, source)`; a name is looked for from the top.
-/// Caches: published microbenchmarks for 8.0 and 9.0, estimates of the same order per multiprocessor for the others.
+/// `(part of the name, multiprocessors, TFLOP/s, GB/s, GB/s of the cache, source)`; a name is
+/// looked for from the top. Caches: published microbenchmarks for 8.0 and 9.0, estimates of the
+/// same order per multiprocessor for the others.
 const KNOWN: [(&str, u32, f64, f64, f64, &str); 17] = [
     ("H200", 132, 790.0, 4300.0, 5500.0, MEASURED),
     ("H100 NVL", 132, 835.0, 3900.0, 5500.0, DATA_SHEET),
@@ -70,8 +72,8 @@ pub fn h200() -> CardProperties {
 /// What a card holds of its highest clock when all of it is busy.
 const SUSTAINED: f64 = 0.88;
 
-/// Dense bf16 operations that a multiprocessor's tensor cores do each cycle. Cards for games have half of what others of
-/// 8.6 to 12.0 have; the smaller number is taken.
+/// Dense bf16 operations that a multiprocessor's tensor cores do each cycle. Cards for games have half of
+/// what others of 8.6 to 12.0 have; the smaller number is taken.
 pub(crate) const fn tensor_flops_per_cycle(capability: (u32, u32)) -> u32 {
     match capability {
         (..8, _) => 1024,
@@ -83,8 +85,8 @@ pub(crate) const fn tensor_flops_per_cycle(capability: (u32, u32)) -> u32 {
 }
 
 impl Peaks {
-    /// The most that a card can do: by its name, if the name and the number of multiprocessors are known (a part of a
-    /// divided card has fewer); computed otherwise.
+    /// The most that a card can do: by its name, if the name and the number of multiprocessors are known (a
+    /// part of a divided card has fewer); computed otherwise.
     #[must_use]
     pub fn of(card: &CardProperties) -> Self {
         let known = KNOWN.iter().find(|known| card.name.contains(known.0) && known.1 == card.multiprocessors);

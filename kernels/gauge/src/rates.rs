@@ -1,7 +1,7 @@
 //! Positions and training samples per second: what a card's peaks allow, and what is predicted.
 //!
-//! A pass is recorded launch by launch as the product makes it. What a launch has to do is its own cost, how many of its
-//! blocks a multiprocessor holds follows from the compiler's report, and both become a time.
+//! A pass is recorded launch by launch as the product makes it. What a launch has to do is its own cost, how
+//! many of its blocks a multiprocessor holds follows from the compiler's report, and both become a time.
 
 use crate::images::{image_of, usage_of};
 use crate::peaks::Peaks;

@@ -22,8 +22,8 @@ const fn mma_sync_share(capability: (u32, u32)) -> f64 {
     }
 }
 
-/// What so many warps of a scheduler hide of each other's waiting: with one, a step's loads and products follow each
-/// other; with four, hardly anything is left to hide.
+/// What so many warps of a scheduler hide of each other's waiting: with one, a step's loads and products
+/// follow each other; with four, hardly anything is left to hide.
 fn hidden(warps: f64) -> f64 {
     const TABLE: [(f64, f64); 5] = [(0.25, 0.25), (1.0, 0.5), (2.0, 0.7), (3.0, 0.8), (4.0, 0.85)];
     let (mut before, mut share) = (TABLE[0], TABLE[0].1);
@@ -68,8 +68,8 @@ pub(crate) fn roofline(work: &Workload, peaks: &Peaks) -> f64 {
     (work.useful_flops / peaks.tensor_flops).max(work.memory_bytes / peaks.memory_bytes_per_s)
 }
 
-/// Everything overlaps with everything else but launches with each other: the slowest part decides. `registers` of a
-/// thread and static shared memory of a block are the compiler's.
+/// Everything overlaps with everything else but launches with each other: the slowest part decides.
+/// `registers` of a thread and static shared memory of a block are the compiler's.
 pub(crate) fn predict(
     grid: LaunchGrid,
     (registers, shared_bytes): (u32, u32),

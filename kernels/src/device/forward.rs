@@ -1,6 +1,7 @@
 //! A network on a device, and evaluation with it.
 //!
-//! Boards of up to 64 cells go through the fused tower; larger ones, layer by layer. The heads are the same for both.
+//! Boards of up to 64 cells go through the fused tower; larger ones, layer
+//! by layer. The heads are the same for both.
 
 use crate::device::Device;
 use crate::device::array::{Array, Bf16, Plain, grow};
@@ -64,8 +65,8 @@ impl<D: Device> Weights<D> {
     }
 }
 
-/// Where each layer's weights, bias and third tensor are; see `cuda/tower.cu`. Tensors of the trunk are as long as a
-/// multiple of the width, so each begins at a multiple of 16 bytes, in bf16 too.
+/// Where each layer's weights, bias and third tensor are; see `cuda/tower.cu`. Tensors of the trunk are as
+/// long as a multiple of the width, so each begins at a multiple of 16 bytes, in bf16 too.
 fn layers_of(layout: &Layout) -> Vec<u32> {
     let mut layers = vec![layout.stem_w.start, layout.stem_b.start, layout.stem_globals.start];
     for block in &layout.blocks {
@@ -203,8 +204,8 @@ impl<D: Device> Space<D> {
         self.most.get(i)
     }
 
-    /// Runs the network on the positions that were loaded. `fused`: through the tower in one kernel, which leaves
-    /// nothing for training.
+    /// Runs the network on the positions that were loaded. `fused`: through the tower in one
+    /// kernel, which leaves nothing for training.
     pub(crate) fn forward(
         &self,
         device: &D,

@@ -1,5 +1,5 @@
-//! What positions have to teach, on a device. Reused from step to step, for memory that is freed while kernels may still
-//! read it would hold them up.
+//! What positions have to teach, on a device. Reused from step to step, for memory that is freed while
+//! kernels may still read it would hold them up.
 
 use crate::device::Device;
 use crate::device::array::{Array, grow};

@@ -1,8 +1,8 @@
 //! Legal moves as the policy head sees them.
 //!
-//! A move's logit is a sum: a bias of its kind that depends on the whole position, planes read at its cells, for a
-//! move along a ray a product of what the two ends look like and a weight of direction and distance, and for moves
-//! on many cells a mean and a sum over them.
+//! A move's logit is a sum: a bias of its kind that depends on the whole position, planes read at its cells,
+//! for a move along a ray a product of what the two ends look like and a weight of direction and distance,
+//! and for moves on many cells a mean and a sum over them.
 
 use rules::{Bits, Move, MoveKind, NONE_CELL, State, Topology};
 

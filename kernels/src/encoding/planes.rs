@@ -1,8 +1,8 @@
 //! A position as numbers.
 //!
 //! Invariant: everything is relative to the seat to move (seat 0 is the mover, 1 the next in turn), so that a
-//! position and the same position with the seats rotated look alike; and cells are treated alike, so that encoding
-//! commutes with the symmetries of the board. There is no history: a position says all that matters.
+//! position and the same position with the seats rotated look alike; and cells are treated alike, so that
+//! encoding commutes with the symmetries of the board. There is no history: a position says all that matters.
 
 use rules::{Bits, Cell, Phase, SEATS_MAX, State, Topology, Victory};
 

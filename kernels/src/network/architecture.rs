@@ -1,7 +1,8 @@
 //! What a network consists of: sizes, and where each tensor lies in the one buffer of weights.
 //!
-//! Invariant: an architecture decides names, shapes and order of all tensors. Only the number of taps depends on the
-//! board, and only through its topology: weights for hex8 fit hexagonal, weights for square8 fit square19.
+//! Invariant: an architecture decides names, shapes and order of all tensors. Only the number
+//! of taps depends on the board, and only through its topology: weights for hex8 fit
+//! hexagonal, weights for square8 fit square19.
 
 use crate::encoding::action::{KINDS, PAIRS, PLANES, RAYS};
 use crate::encoding::planes::{CHANNELS, GLOBALS};
@@ -206,8 +207,9 @@ fn he(fan_in: usize) -> Init {
 }
 
 impl Layout {
-    /// Residual branches end in zeros, so that every block starts as the identity and the variance does not depend
-    /// on the depth (*Zhang, Dauphin & Ma 2019*, Fixup); the heads start small: an even policy, an even value.
+    /// Residual branches end in zeros, so that every block starts as the identity and the
+    /// variance does not depend on the depth (*Zhang, Dauphin & Ma 2019*, Fixup); the heads
+    /// start small: an even policy, an even value.
     pub(crate) fn new(architecture: Architecture) -> Self {
         let (c, taps) = (architecture.width(), architecture.grid.taps());
         let mut b = Builder::default();

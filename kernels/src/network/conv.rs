@@ -1,8 +1,8 @@
-//! The operations of the trunk over rows of cells: neighbour convolution, bias and ReLU, pooling; each with its
-//! derivative.
+//! The operations of the trunk over rows of cells: neighbour convolution, bias and
+//! ReLU, pooling; each with its derivative.
 //!
-//! Activations are `[boards * cells, channels]`, row-major. A convolution lays each cell's neighbourhood side by side
-//! and multiplies; it does so for a few hundred rows at a time, which stay in the cache.
+//! Activations are `[boards * cells, channels]`, row-major. A convolution lays each cell's neighbourhood side
+//! by side and multiplies; it does so for a few hundred rows at a time, which stay in the cache.
 
 use crate::encoding::taps::Taps;
 use crate::network::real::{Real, View, matmul};
@@ -67,7 +67,8 @@ impl<F: Real> Conv<'_, F> {
     }
 }
 
-/// The weights with which [`Conv::forward`] on `dy` gives the derivative by `x`: transposed, with mirrored taps.
+/// The weights with which [`Conv::forward`] on `dy` gives the
+/// derivative by `x`: transposed, with mirrored taps.
 pub(crate) fn transpose<F: Real>(taps: &Taps, w: &[F], inputs: usize, outputs: usize, out: &mut [F]) {
     for tap in 0..taps.taps {
         let w = &w[taps.mirror(tap) * inputs * outputs..][..inputs * outputs];

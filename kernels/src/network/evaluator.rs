@@ -1,7 +1,7 @@
 //! What search asks of a network.
 //!
-//! Invariant: an answer has one logit per legal move, in the order of the moves, and values of the seats in the game
-//! that are not negative and sum to one.
+//! Invariant: an answer has one logit per legal move, in the order of the moves, and values of the seats in
+//! the game that are not negative and sum to one.
 
 use rules::{Hex8, Hexagonal, Move, SEATS_MAX, Square8, Square19, State, Topology};
 
@@ -19,7 +19,8 @@ pub struct Query<'a, T: Topology> {
 pub struct Evaluation {
     /// One logit per legal move (softmax gives the policy).
     pub logits: Vec<f32>,
-    /// The probability that each seat wins, by seat from 0 (not relative to the mover); 0 for seats not in the game.
+    /// The probability that each seat wins, by seat from 0 (not relative to
+    /// the mover); 0 for seats not in the game.
     pub value: [f32; SEATS_MAX],
 }
 

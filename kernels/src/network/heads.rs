@@ -139,8 +139,8 @@ pub(crate) fn softmax<F: Real>(logits: &mut [F]) -> F {
     most + sum.ln()
 }
 
-/// Turns logits into the derivative of the cross-entropy to a target whose weights sum to one, times `factor`;
-/// returns the cross-entropy.
+/// Turns logits into the derivative of the cross-entropy to a target whose weights sum to one,
+/// times `factor`; returns the cross-entropy.
 pub(crate) fn cross_entropy<F: Real>(
     logits: &mut [F],
     target: impl Iterator<Item = (usize, F)> + Clone,

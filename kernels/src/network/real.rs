@@ -97,8 +97,8 @@ impl<'a, F> View<'a, F> {
 pub(crate) fn matmul<F: Real>(out: &mut [F], accumulate: bool, a: View<'_, F>, b: View<'_, F>) {
     assert_eq!(a.cols, b.rows, "inner dimensions");
     assert!(out.len() >= a.rows * b.cols, "output of {}", out.len());
-    // SAFETY: a view's data holds rows * cols elements under its strides, the output was checked above, and an
-    // exclusive borrow does not overlap the shared ones.
+    // SAFETY: a view's data holds rows * cols elements under its strides, the output was checked above, and
+    // an exclusive borrow does not overlap the shared ones.
     #[allow(unsafe_code, reason = "the interface of the crate gemm")]
     unsafe {
         gemm::gemm(

@@ -11,8 +11,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// The untrained network of a seed: the same bits on every machine, for it needs nothing but integer arithmetic,
-    /// square roots and products, which IEEE 754 defines exactly.
+    /// The untrained network of a seed: the same bits on every machine, for it needs nothing but integer
+    /// arithmetic, square roots and products, which IEEE 754 defines exactly.
     ///
     /// # Panics
     /// Unless the architecture is valid.

@@ -1,7 +1,8 @@
 //! Golden vectors: what each primitive of `cuda/prims.cuh` makes of given inputs.
 //!
-//! Invariant: a vector says who made it. Those under `kernels/golden/` are emulation's until a card has written its own;
-//! they prove that a card and emulation agree, and on which inputs, and never that either is right by itself.
+//! Invariant: a vector says who made it. Those under `kernels/golden/` are emulation's until a
+//! card has written its own; they prove that a card and emulation agree, and on which inputs,
+//! and never that either is right by itself.
 
 use crate::device::Device;
 use crate::device::array::Array;
@@ -55,14 +56,16 @@ pub(crate) struct Probe {
 }
 
 const EXACT: Agreement = Agreement::Floats(Tolerance::NONE);
-/// A card adds sixteen products at once and cuts off what lies below the largest: some units of the last place of 16.
+/// A card adds sixteen products at once and cuts off what lies below the
+/// largest: some units of the last place of 16.
 const PRODUCTS: Agreement = Agreement::Floats(Tolerance { absolute: 3e-5, relative: 0.0 });
 /// The same where a product meets another number; infinities and NaN are what they are.
 const SPECIAL: Agreement = Agreement::Floats(Tolerance { absolute: 0.0, relative: 2.4e-7 });
-/// The CUDA C++ Programming Guide, "Mathematical Functions": expf errs by at most 2 units of the last place, logf by 1.
+/// The CUDA C++ Programming Guide, "Mathematical Functions": expf errs by at
+/// most 2 units of the last place, logf by 1.
 const FUNCTIONS: Agreement = Agreement::Floats(Tolerance { absolute: 3e-45, relative: 4e-7 });
-/// Likewise: powf errs by at most 4 units of the last place, a logarithm in f64 by 1 of its own, which no rounding to f32
-/// makes more than 1. The host's powf errs by less than 1.
+/// Likewise: powf errs by at most 4 units of the last place, a logarithm in f64 by 1 of its own, which no
+/// rounding to f32 makes more than 1. The host's powf errs by less than 1.
 const POWERS: Agreement = Agreement::Floats(Tolerance { absolute: 7.1e-45, relative: 6e-7 });
 
 macro_rules! probe {

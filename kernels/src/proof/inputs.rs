@@ -2,8 +2,8 @@
 
 use rules::playout::Choices;
 
-/// Numbers that rounding, comparing and arithmetic may get wrong: zeros, ones, ties of bf16 and their neighbours,
-/// subnormals of f32 and of bf16, the largest, infinities, quiet and signalling NaN.
+/// Numbers that rounding, comparing and arithmetic may get wrong: zeros, ones, ties of bf16 and their
+/// neighbours, subnormals of f32 and of bf16, the largest, infinities, quiet and signalling NaN.
 const SPECIAL: [u32; 44] = [
     0x0000_0000,
     0x8000_0000,
@@ -69,7 +69,8 @@ pub(super) fn matrices() -> Vec<u32> {
     words(4 * 160, 1)
 }
 
-/// Lays the matrices a: [16, 16], b: [16, 8] in bf16 and d: [16, 8] out over the lanes as `multiply_add` wants them.
+/// Lays the matrices a: [16, 16], b: [16, 8] in bf16 and d: [16, 8] out
+/// over the lanes as `multiply_add` wants them.
 fn fragments(a: &[[u32; 16]; 16], b: &[[u32; 8]; 16], d: &[[f32; 8]; 16], out: &mut Vec<u32>) {
     for lane in 0..32 {
         let (group, pair) = (lane / 4, lane % 4 * 2);
@@ -110,7 +111,8 @@ pub(super) fn products() -> Vec<u32> {
     out
 }
 
-/// Every sixteenth of the special numbers times ones, twos, halves and zeros: one product a sum, the others are zero.
+/// Every sixteenth of the special numbers times ones, twos, halves and
+/// zeros: one product a sum, the others are zero.
 pub(super) fn products_special() -> Vec<u32> {
     let factors = [1.0, -1.0, 2.0, 0.5, 0.0, -0.0, f32::INFINITY, 3.0].map(bf16);
     let mut out = Vec::new();
@@ -180,7 +182,8 @@ pub(super) fn exponents() -> Vec<u32> {
     steps.map(f32::to_bits).chain(SPECIAL).collect()
 }
 
-/// Probabilities and the exponents of a search's temperature, the ends of what 52 bits say, and pairs of special numbers.
+/// Probabilities and the exponents of a search's temperature, the ends of what
+/// 52 bits say, and pairs of special numbers.
 pub(super) fn powers() -> Vec<u32> {
     let exponents = [1.0f32, 0.5, 2.0, 1.0 / 1.2, 1.0 / 1.5];
     let mut choices = Choices::new(12);

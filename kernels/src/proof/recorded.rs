@@ -1,7 +1,7 @@
 //! Recorded games, replayed by the rules on a device.
 //!
-//! Invariant: a record is hostile. What cannot be read is an error that names its line, and no move is played that the
-//! host's rules do not list.
+//! Invariant: a record is hostile. What cannot be read is an error that names its line, and no move is
+//! played that the host's rules do not list.
 
 use crate::device::Device;
 use crate::device::trial::comparison::Comparison;
@@ -73,7 +73,8 @@ pub(crate) fn compare<D: Device>(
     }
 }
 
-/// Replays the first `games_max` games of a file of one game a line: legal moves, next positions, step by step.
+/// Replays the first `games_max` games of a file of one game a line:
+/// legal moves, next positions, step by step.
 ///
 /// # Errors
 /// [`RecordedError`] at the first line with something wrong.

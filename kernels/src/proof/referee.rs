@@ -1,7 +1,7 @@
 //! The rules on a device against the crate `rules`, position by position and whole games at once.
 //!
-//! Games are played on the host by the choices that the device makes in its playouts, so both come to the same end. All
-//! that is compared is equal word for word: legal moves as sets, positions packed, outcomes.
+//! Games are played on the host by the choices that the device makes in its playouts, so both come to the
+//! same end. All that is compared is equal word for word: legal moves as sets, positions packed, outcomes.
 
 use crate::device::Device;
 use crate::device::array::Array;
@@ -155,8 +155,8 @@ impl<'a, D: Device, T: Topology> Referee<'a, D, T> {
         if self.steps.len() < BATCH { Ok(()) } else { self.compare_steps() }
     }
 
-    /// A random game from each of the positions, the first with the number `first`: every step of the first `stepped`, and
-    /// the games that the device plays on its own.
+    /// A random game from each of the positions, the first with the number `first`: every step of the first
+    /// `stepped`, and the games that the device plays on its own.
     pub(crate) fn games(
         &mut self,
         starts: &[State<T>],

@@ -1,7 +1,7 @@
 //! Self-play with the search on a device: its games replayed by the crate `rules`, and played twice.
 //!
-//! Invariant: what is right does not depend on how a device rounds. A record is held against the rules alone, and a device
-//! against itself: the same seed gives the same games, unless lanes or launches race.
+//! Invariant: what is right does not depend on how a device rounds. A record is held against the rules alone,
+//! and a device against itself: the same seed gives the same games, unless lanes or launches race.
 
 use crate::device::Replay;
 use crate::device::games::wave::Wave;
@@ -157,7 +157,8 @@ fn check<T: Topology>(config: Config, settings: &WaveSettings, games: &[WaveGame
     Ok(steps)
 }
 
-/// Every step is legal; every choice behind the opening was searched, and nothing else; the winner is who has won.
+/// Every step is legal; every choice behind the opening was searched, and
+/// nothing else; the winner is who has won.
 fn replay<T: Topology>(config: Config, settings: &WaveSettings, game: &WaveGame) -> Result<(), String> {
     let options = Options { swap: settings.swap, ..Options::default() };
     let mut state = State::<T>::new(config.seats, options);

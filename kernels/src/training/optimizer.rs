@@ -2,8 +2,8 @@
 
 use crate::network::architecture::Layout;
 
-/// Hyper-parameters of training. The defaults suit runs of a few hundred steps on a CPU: a longer warm-up or average
-/// would span several generations.
+/// Hyper-parameters of training. The defaults suit runs of a few hundred steps on a CPU: a longer warm-up
+/// or average would span several generations.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Optimizer {
     /// Peak learning rate.
@@ -31,8 +31,8 @@ const EPSILON: f32 = 1e-8;
 const FLOOR: f64 = 0.1;
 
 impl Optimizer {
-    /// The learning rate of a step. `step` counts from the seeded network, `of_run` in `0..run` within a run; the
-    /// rate rises over the warm-up and falls linearly in the last third of every run.
+    /// The learning rate of a step. `step` counts from the seeded network, `of_run` in `0..run` within a run;
+    /// the rate rises over the warm-up and falls linearly in the last third of every run.
     #[must_use]
     pub fn rate(&self, step: u64, of_run: u64, run: u64) -> f32 {
         let warm = (step.saturating_add(1) as f64 / self.warmup.max(1) as f64).min(1.0);
@@ -56,8 +56,9 @@ impl Moments {
         Self { first: vec![0.0; len], second: vec![0.0; len], steps: 0 }
     }
 
-    /// One step of AdamW (*Loshchilov & Hutter 2019, algorithm 2*; moments of *Kingma & Ba 2015, algorithm 1*). A
-    /// gradient longer than `clip` is shortened; one that is not finite is skipped, which is reported as false.
+    /// One step of AdamW (*Loshchilov & Hutter 2019, algorithm 2*; moments of *Kingma & Ba
+    /// 2015, algorithm 1*). A gradient longer than `clip` is shortened; one that is not
+    /// finite is skipped, which is reported as false.
     pub(crate) fn step(
         &mut self,
         optimizer: &Optimizer,
@@ -91,8 +92,8 @@ impl Moments {
     }
 }
 
-/// What the average keeps of itself in a step. Early on, when a fixed share would remember the seeded weights, it is
-/// that of the plain mean.
+/// What the average keeps of itself in a step. Early on, when a fixed share would remember the
+/// seeded weights, it is that of the plain mean.
 pub(crate) fn keep(most: f32, step: u64) -> f32 {
     most.min((step as f32 + 1.0) / (step as f32 + 10.0))
 }

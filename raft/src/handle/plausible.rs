@@ -1,7 +1,7 @@
 //! Whether a request could come from a member that follows the protocol.
 //!
-//! Invariant: what passes has ids that arithmetic and SQLite can hold, entries without a hole that fit the log, and
-//! votes of the right kind. openraft trusts its peers; this does not.
+//! Invariant: what passes has ids that arithmetic and SQLite can hold, entries without a hole that fit the
+//! log, and votes of the right kind. openraft trusts its peers; this does not.
 
 use crate::types::{ENTRY_BYTES_MAX, LogId, TypeConfig, Vote, kind};
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};

@@ -77,8 +77,8 @@ impl RaftHandle {
         }
     }
 
-    /// Writes as the leader. What other nodes send is checked as well: an entry that is too large for the log would
-    /// stop consensus.
+    /// Writes as the leader. What other nodes send is checked as well: an entry that is
+    /// too large for the log would stop consensus.
     pub(super) async fn write_here(&self, command: Command, budget: Duration) -> Attempt {
         if let Err(refusal) = state_machine::check(&command) {
             return Attempt::Applied(Response::Refused(refusal));

@@ -1,7 +1,7 @@
 //! Requests of other members.
 //!
-//! Invariant: whatever the bytes, the answer is bytes; what could not have come from a member that follows the
-//! protocol never reaches openraft.
+//! Invariant: whatever the bytes, the answer is bytes; what could not have come from a member that
+//! follows the protocol never reaches openraft.
 
 use super::{RaftHandle, plausible, propose::Attempt};
 use crate::{
@@ -28,8 +28,8 @@ pub(super) struct Incoming {
 }
 
 impl RaftHandle {
-    /// Answers a request of the member with peer id `from`, as its connection proved. Never fails: trouble is an
-    /// answer too.
+    /// Answers a request of the member with peer id `from`, as its connection
+    /// proved. Never fails: trouble is an answer too.
     pub async fn serve(&self, from: &str, request: &[u8]) -> Vec<u8> {
         let reply = match rpc::decode_request(request) {
             Ok(request) => self.answer(from, request).await,
@@ -89,8 +89,8 @@ impl RaftHandle {
         }
     }
 
-    /// Whether a request is meant for this node and comes from the member whose vote it carries, as far as its peer
-    /// id is known here.
+    /// Whether a request is meant for this node and comes from the member whose vote it
+    /// carries, as far as its peer id is known here.
     fn for_me(&self, to: NodeId, from: &str, vote: &Vote) -> Result<(), String> {
         if to != self.shared.node_id {
             return Err(format!("this is node {}, not {to}", self.shared.node_id));
@@ -152,8 +152,8 @@ impl RaftHandle {
         }
     }
 
-    /// A voter that asks to join has lost its log. With it went votes and entries that others count on, so it must not
-    /// come back under the same id.
+    /// A voter that asks to join has lost its log. With it went votes and entries that others count on, so
+    /// it must not come back under the same id.
     fn lost_log(&self, peer_id: &str, metrics: &Metrics) -> Option<String> {
         let local = self.local();
         let node = local.node_of_peer(peer_id)?;

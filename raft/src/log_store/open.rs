@@ -1,7 +1,7 @@
 //! Opening `raft.db`.
 //!
-//! Invariant: what is opened is ours, of this node, whole and without a hole; anything else is a typed error and is
-//! left as it was.
+//! Invariant: what is opened is ours, of this node, whole and without a hole; anything
+//! else is a typed error and is left as it was.
 
 use super::{Kept, Shared, decode, encode};
 use crate::{

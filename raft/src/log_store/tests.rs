@@ -312,7 +312,8 @@ async fn killed_child() {
     }
 }
 
-/// `kill -9` in the middle of writing, again and again: whatever was acknowledged is there, in order, without a hole.
+/// `kill -9` in the middle of writing, again and again: whatever was
+/// acknowledged is there, in order, without a hole.
 #[tokio::test]
 async fn kill_9_loses_nothing_acknowledged() {
     let dir = tempfile::tempdir().unwrap();

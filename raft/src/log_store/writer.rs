@@ -46,8 +46,8 @@ impl Writer {
         Self { db, inbox, shared }
     }
 
-    /// Writes until the last [`super::LogStore`] is dropped. After a failure nothing is written any more: the order
-    /// of writes would be lost otherwise.
+    /// Writes until the last [`super::LogStore`] is dropped. After a failure nothing is written any more: the
+    /// order of writes would be lost otherwise.
     pub(super) fn run(mut self) {
         let mut failure: Option<String> = None;
         while let Some(first) = self.inbox.blocking_recv() {

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
-/// Golden bytes: files and peers of other versions depend on them. A line is added for a new variant, never changed.
+/// Golden bytes: files and peers of other versions depend on them. A line
+/// is added for a new variant, never changed.
 const GOLDEN: &str = include_str!("golden.txt");
 
 /// The lines that are missing.

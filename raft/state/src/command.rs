@@ -1,10 +1,10 @@
 //! What may be proposed to the cluster.
 //!
-//! Invariant: [`Command`] is append-only on disk and on the wire (golden bytes in the tests), every command carries the
-//! proposer's clock and is idempotent: applying the same bytes twice changes the state once.
+//! Invariant: [`Command`] is append-only on disk and on the wire (golden bytes in the tests), every command
+//! carries the proposer's clock and is idempotent: applying the same bytes twice changes the state once.
 //!
-//! Each variant holds a struct of its name, so that a handler takes the struct; a newtype of a struct is written as the
-//! fields of the struct, one after the other.
+//! Each variant holds a struct of its name, so that a handler takes the struct; a newtype of a struct is
+//! written as the fields of the struct, one after the other.
 
 mod champion;
 mod cluster;

@@ -1,8 +1,8 @@
 //! Who votes.
 //!
-//! Invariant: voters are one or three, never two and never fewer than before; a change is proposed only when the
-//! voters after it are healthy enough to commit it. The decision is pure; the leader asks for it every second and
-//! carries out one change at a time.
+//! Invariant: voters are one or three, never two and never fewer than before; a change is proposed only when
+//! the voters after it are healthy enough to commit it. The decision is pure; the leader asks for it every
+//! second and carries out one change at a time.
 
 use crate::id::NodeId;
 use std::{

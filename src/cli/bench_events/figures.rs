@@ -1,7 +1,7 @@
 //! From what peers remember to figures. Pure.
 //!
-//! Invariant: an event counts as stored on a peer from the first commit after which the peer's log, in causal order and
-//! synced, reached it. What no peer can prove is missing.
+//! Invariant: an event counts as stored on a peer from the first commit after which the peer's log, in causal
+//! order and synced, reached it. What no peer can prove is missing.
 
 use crate::events::log::Commit;
 use serde::Serialize;
@@ -25,8 +25,8 @@ pub(super) struct Spread {
     pub(super) max_ms: f64,
 }
 
-/// The spread of durations in microseconds; none of nothing. A percentile is the smallest value that this share of all
-/// values does not exceed.
+/// The spread of durations in microseconds; none of nothing. A percentile is the smallest value that
+/// this share of all values does not exceed.
 pub(super) fn spread(mut durations_us: Vec<i64>) -> Option<Spread> {
     durations_us.sort_unstable();
     let max = *durations_us.last()? as f64 / 1e3;

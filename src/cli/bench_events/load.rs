@@ -51,7 +51,8 @@ fn process(pid: u32) -> f64 {
     fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|text| used(&text)).unwrap_or(0.0)
 }
 
-/// All of the first line of `/proc/stat` but what is idle or waits for a disk, and guests, which are counted twice.
+/// All of the first line of `/proc/stat` but what is idle or waits for a
+/// disk, and guests, which are counted twice.
 fn busy(stat: &str) -> Option<f64> {
     let fields: Vec<f64> =
         stat.lines().next()?.split_whitespace().skip(1).map_while(|field| field.parse().ok()).collect();

@@ -32,12 +32,12 @@ const SCHEMA: u32 = 1;
 
 /// How fast events get from one peer into the logs of all.
 ///
-/// Starts peers on this machine, as processes with their data on disk and without self-play, and measures three things:
-/// `gossip`, events that are emitted in turn at every peer, from emit until each peer has them stored, in causal order
-/// and synced; `repair`, the same with gossip switched off; and `backlog`, how fast a peer that was away catches up. Peers
-/// emit by themselves, as their daemons do. The clock starts when an event is handed over to be emitted, or should have
-/// been while the one before held it up; it stops with the commit, which each peer remembers. The load is the number of
-/// cores that were busy meanwhile.
+/// Starts peers on this machine, as processes with their data on disk and without self-play, and measures
+/// three things: `gossip`, events that are emitted in turn at every peer, from emit until each peer has them
+/// stored, in causal order and synced; `repair`, the same with gossip switched off; and `backlog`, how fast a
+/// peer that was away catches up. Peers emit by themselves, as their daemons do. The clock starts when an
+/// event is handed over to be emitted, or should have been while the one before held it up; it stops with the
+/// commit, which each peer remembers. The load is the number of cores that were busy meanwhile.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "With --json one object: schema, peers, rate, event_bytes, gossip and repair ({events, every_peer, any_peer, \

@@ -44,9 +44,9 @@ const RANDOM_GAMES: u32 = 400;
 
 /// Watch a cluster teach itself: start peers on this machine, kill their leader, compare what they know.
 ///
-/// Starts real peers as child processes on the loopback interface with data under a temporary folder. After the first
-/// promotion the leader is killed with SIGKILL and later started again; after another promotion everything is compared,
-/// and the last champion plays 400 games against uniformly random play.
+/// Starts real peers as child processes on the loopback interface with data under a temporary folder. After
+/// the first promotion the leader is killed with SIGKILL and later started again; after another promotion
+/// everything is compared, and the last champion plays 400 games against uniformly random play.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0 if every peer agrees on the champion and its history and nothing acknowledged was \
@@ -337,8 +337,8 @@ impl Demo {
         }
     }
 
-    /// The file of the champion that a peer reports, in that peer's folder. By content: the file that is named after
-    /// its role may still be the champion before.
+    /// The file of the champion that a peer reports, in that peer's folder. By content: the file that is
+    /// named after its role may still be the champion before.
     fn model_of(&self, champion: &BTreeMap<String, Hash>) -> Option<PathBuf> {
         let file = |peer: &Peer| Some(peer.folder.join("blobs").join(champion.get(&peer.name)?.to_string()));
         self.peers.iter().filter_map(file).find(|path| path.is_file())

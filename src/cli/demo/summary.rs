@@ -1,7 +1,7 @@
 //! What the demo has shown, and whether it is what was promised.
 //!
-//! Invariant: `ok` only if every peer tells the same history of champions, nothing acknowledged is missing, and the
-//! story went to its end.
+//! Invariant: `ok` only if every peer tells the same history of champions, nothing acknowledged
+//! is missing, and the story went to its end.
 
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -15,7 +15,8 @@ fn text(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Year, month and day of a number of days since 1970 (*Hinnant 2013, chrono-compatible low-level date algorithms*).
+/// Year, month and day of a number of days since 1970 (*Hinnant 2013,
+/// chrono-compatible low-level date algorithms*).
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);

@@ -1,7 +1,7 @@
 //! Which hosts can be reached, and what that says of the cluster.
 //!
-//! Pure but for its memory. Getting worse and getting better are judged by different bars, so that a cluster on the edge
-//! does not flicker.
+//! Pure but for its memory. Getting worse and getting better are judged by different bars, so
+//! that a cluster on the edge does not flicker.
 
 use super::{Host, Standing, members};
 use cluster_state::{ClusterState, NodeId};

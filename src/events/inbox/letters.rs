@@ -10,8 +10,8 @@ use crate::events::{
 use rusqlite::{OptionalExtension, TransactionBehavior, params};
 
 impl Inbox {
-    /// Dead letters from `since_ms` on and after number `after`, oldest first. One whose event cannot be read is left
-    /// out: it is counted and can be purged.
+    /// Dead letters from `since_ms` on and after number `after`, oldest first. One whose event cannot be read
+    /// is left out: it is counted and can be purged.
     pub(in crate::events) fn letters(&self, since_ms: i64, after: i64) -> Result<Vec<DeadLetter>, LogError> {
         let sql = format!("{COLUMNS} WHERE at_ms >= ? AND id > ? ORDER BY id");
         let connection = self.connection();

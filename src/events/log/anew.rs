@@ -1,11 +1,11 @@
 //! What happens when this node's file turns out to be older than what it has told: somebody restored it.
 //!
-//! Invariant: the lost events come back from the peers under their numbers; what was emitted under the same numbers since
-//! this process began, which peers that have the lost ones refuse, gets others under a new epoch, where it stands: its
-//! handlers here see it once.
+//! Invariant: the lost events come back from the peers under their numbers; what was emitted under the same
+//! numbers since this process began, which peers that have the lost ones refuse, gets others under a new
+//! epoch, where it stands: its handlers here see it once.
 //!
-//! Not covered: a peer that lacked a lost event as well, and took the new one under its number first, has it twice; and what
-//! was told in one run that met no peer stays refused if the next run is the first that does.
+//! Not covered: a peer that lacked a lost event as well, and took the new one under its number first, has it
+//! twice; and what was told in one run that met no peer stays refused if the next run is the first that does.
 
 use super::EventLog;
 use crate::events::{
@@ -17,8 +17,8 @@ use rusqlite::params;
 use std::collections::BTreeMap;
 
 impl EventLog {
-    /// Whether one of this node's own events, signed by it, is missing here or is another one here: from which number on
-    /// they are then used twice.
+    /// Whether one of this node's own events, signed by it, is missing here or is another one here: from
+    /// which number on they are then used twice.
     pub(super) fn twice_from(
         &self,
         writer: &Writer<'_>,

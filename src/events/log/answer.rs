@@ -1,6 +1,7 @@
 //! What this node can tell a peer that lacks events.
 //!
-//! Invariant: an answer is of bounded size. What is parked here is served as well, because its origin signed it.
+//! Invariant: an answer is of bounded size. What is parked here is
+//! served as well, because its origin signed it.
 
 use super::EventLog;
 use crate::events::{
@@ -45,9 +46,9 @@ impl EventLog {
     }
 }
 
-/// Up to which number of a source a peer lacks events that are gone here too; 0: none. Below the first event that is here
-/// all are gone, and so are those between the first that is lacking there and the next that is here. A later hole is told
-/// of once there is nothing to serve before it.
+/// Up to which number of a source a peer lacks events that are gone here too; 0: none. Below the first event
+/// that is here all are gone, and so are those between the first that is lacking there and the next that is
+/// here. A later hole is told of once there is nothing to serve before it.
 fn lost_to(
     connection: &Connection,
     source: &Source,

@@ -1,8 +1,8 @@
 //! What each event says, by flow.
 //!
-//! Invariant: fields are named as in the event-flow map (docs/EVENT_FLOW_INTEGRATION.md), where it gives a payload.
-//! Every payload has `node_id` and `timestamp`; all but those of hosts and leaders have `config_key`. A field that an
-//! operator may leave out has a default.
+//! Invariant: fields are named as in the event-flow map (docs/EVENT_FLOW_INTEGRATION.md), where it gives a
+//! payload. Every payload has `node_id` and `timestamp`; all but those of hosts and leaders have
+//! `config_key`. A field that an operator may leave out has a default.
 
 mod cluster;
 mod evaluation;

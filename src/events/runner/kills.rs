@@ -153,8 +153,8 @@ pub(crate) struct Started {
     pub(crate) beside: BoxFuture<'static, ()>,
 }
 
-/// Has a handler, begun by `start` in a folder, handle what operators emit; kills it at each await point in turn, and lets
-/// it begin again. What `read` finds in the folder each time, the last time without a kill.
+/// Has a handler, begun by `start` in a folder, handle what operators emit; kills it at each await point in
+/// turn, and lets it begin again. What `read` finds in the folder each time, the last time without a kill.
 pub(crate) async fn at_every_await_point<T>(
     events: &[Event],
     start: impl Fn(&Path) -> Started,

@@ -88,7 +88,8 @@ pub(super) struct World {
     number: u64,
 }
 
-/// Gives every node its folder and a key; in the order of their ids, so that what depends on it is the same every time.
+/// Gives every node its folder and a key; in the order of their ids, so that
+/// what depends on it is the same every time.
 fn keys(root: &Path) {
     let fresh = (0..NODES).map(|key| {
         let path = root.join(format!("key {key}"));

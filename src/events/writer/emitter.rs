@@ -1,7 +1,7 @@
 //! What this node's next event follows, and what it has told.
 //!
-//! Invariant: a head of a flow is the last event of another source that got a position since this node emitted one in
-//! that flow. An event takes the heads of its flow with it: whoever follows it follows them.
+//! Invariant: a head of a flow is the last event of another source that got a position since this node
+//! emitted one in that flow. An event takes the heads of its flow with it: whoever follows it follows them.
 
 use super::Writer;
 use crate::events::{

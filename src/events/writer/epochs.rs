@@ -10,9 +10,9 @@ use rusqlite::{OptionalExtension, Row, params};
 const EPOCHS_MAX: i64 = 8;
 
 impl Writer<'_> {
-    /// Whether there is room for the epoch of an event. Of an origin with too many, one is forgotten that is silent for as
-    /// long as events are kept and of which nothing is here any more: the others have none of it either, so nobody will
-    /// offer it again.
+    /// Whether there is room for the epoch of an event. Of an origin with too many, one is forgotten that is
+    /// silent for as long as events are kept and of which nothing is here any more: the others have none of
+    /// it either, so nobody will offer it again.
     pub(super) fn may_begin(&self, id: &EventId) -> Result<bool, LogError> {
         let sql = "SELECT count(*), COALESCE(SUM(epoch = ?2), 0) FROM event_vector WHERE origin = ?1";
         let count = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));

@@ -1,7 +1,7 @@
 //! How far this node has the events of every source: its version vector.
 //!
-//! Invariant: every event up to the watermark of its source is here, was here, or will never come. The watermark only
-//! grows, unless this node takes back numbers of its own that it used twice.
+//! Invariant: every event up to the watermark of its source is here, was here, or will never come. The
+//! watermark only grows, unless this node takes back numbers of its own that it used twice.
 
 use super::Writer;
 use crate::events::{
@@ -19,7 +19,8 @@ impl Writer<'_> {
         self.wait_no_more(up_to)
     }
 
-    /// The last event of an origin that is here, logged or parked: its signature proves that the origin came so far.
+    /// The last event of an origin that is here, logged or parked: its
+    /// signature proves that the origin came so far.
     pub(in crate::events) fn proven(&self, origin: &str, epoch: i64) -> Result<i64, LogError> {
         let sql = "SELECT COALESCE(MAX(sequence), 0) FROM (SELECT MAX(sequence) AS sequence FROM event_log WHERE \
                    origin = ?1 AND epoch = ?2 UNION ALL SELECT MAX(sequence) FROM event_parked WHERE origin = ?1 \
@@ -58,8 +59,8 @@ impl Writer<'_> {
     }
 }
 
-/// What this node has of every origin but Raft. Where that is too much, every origin's newest epoch comes before any
-/// other's second: nobody's many crowd out another's only one.
+/// What this node has of every origin but Raft. Where that is too much, every origin's newest epoch comes
+/// before any other's second: nobody's many crowd out another's only one.
 pub(in crate::events) fn vector(connection: &Connection) -> Result<VersionVector, LogError> {
     let sql = "SELECT origin, epoch, contiguous FROM (SELECT origin, epoch, contiguous, updated_ms, row_number() \
                OVER (PARTITION BY origin ORDER BY updated_ms DESC, epoch) AS nth FROM event_vector WHERE \

@@ -1,7 +1,8 @@
 //! Range requests to a holder's HTTP interface.
 //!
-//! Invariant: a holder's list of pieces must hash to the content's name and every piece to the list, so a holder that lies
-//! is known by its first wrong piece. A transfer that breaks goes on at the piece where it broke.
+//! Invariant: a holder's list of pieces must hash to the content's name and every piece to
+//! the list, so a holder that lies is known by its first wrong piece. A transfer that
+//! breaks goes on at the piece where it broke.
 
 use super::Wanted;
 use p2p::{
@@ -19,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use ureq::http::StatusCode;
 
 const CONNECT: Duration = Duration::from_secs(3);
-/// For the first byte of an answer, and between two reads of one: making the list of pieces reads the whole content.
+/// For the first byte of an answer, and between two reads of one: making
+/// the list of pieces reads the whole content.
 const STALL: Duration = Duration::from_secs(10);
 /// Pieces asked for in one request.
 const RUN_MAX: usize = 16;
@@ -54,8 +56,8 @@ impl HttpError {
     }
 }
 
-/// Where others can reach an HTTP interface that a node says is at `url`. One that listens everywhere is reached where
-/// the node's peers reach it. What is no plain address is not followed.
+/// Where others can reach an HTTP interface that a node says is at `url`. One that listens everywhere is
+/// reached where the node's peers reach it. What is no plain address is not followed.
 pub(super) fn reachable(url: &str, addrs: &[String]) -> Option<SocketAddr> {
     let address: SocketAddr = url.strip_prefix("http://")?.trim_end_matches('/').parse().ok()?;
     if !address.ip().is_unspecified() {

@@ -1,7 +1,7 @@
 //! A command that the operator gives, such as `rsync`.
 //!
-//! Invariant: it is run without a shell; what others may choose (a host's name) cannot become an option or a second
-//! argument. What it leaves is believed no more than what a peer sends.
+//! Invariant: it is run without a shell; what others may choose (a host's name) cannot become an option or a
+//! second argument. What it leaves is believed no more than what a peer sends.
 
 use super::Wanted;
 use crate::process::listen;

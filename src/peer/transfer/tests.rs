@@ -1,4 +1,5 @@
-//! Holders that refuse, break off and lie, by each way, against a node with a real store and no swarm to speak of.
+//! Holders that refuse, break off and lie, by each way, against a node
+//! with a real store and no swarm to speak of.
 
 use super::*;
 use p2p::{
@@ -145,7 +146,8 @@ async fn without_a_swarm_http_delivers_also_when_it_breaks_and_a_liar_is_passed_
     let way = Box::pin(bring(&p2p, &settings, want, &holders)).await.unwrap();
     assert_eq!(way, Some(Way::Http));
     assert!(p2p.get_blob(want.hash).await.unwrap() == Some(content.clone()));
-    // Of six pieces the liar had proved two to be right; none was fetched twice but those that broke in the middle.
+    // Of six pieces the liar had proved two to be right; none was fetched
+    // twice but those that broke in the middle.
     assert!(sent.load(Ordering::SeqCst) < 5 * PIECE_BYTES, "{sent:?}");
     assert_eq!(Box::pin(bring(&p2p, &settings, want, &holders)).await.unwrap(), None, "it is here");
 

@@ -31,7 +31,8 @@ const RECORDED_QUICK: usize = 3;
 const BOARDS: [(Board, u8); 4] =
     [(Board::Hex8, 2), (Board::Square8, 3), (Board::Square19, 2), (Board::Hexagonal, 4)];
 
-/// Adds what was compared, one after the other; whatever fails is among it. `traces`: a folder of recorded games.
+/// Adds what was compared, one after the other; whatever fails is among
+/// it. `traces`: a folder of recorded games.
 pub fn check_correctness(card: Card, scope: &CheckScope, traces: Option<&Path>, live: &mut LiveReport) {
     live.tell("golden vectors");
     add(live, "golden vectors", card.golden());
@@ -178,7 +179,8 @@ fn add<E: Display>(live: &mut LiveReport, what: &str, result: Result<Vec<Compari
     live.change(|report| report.correctness.extend(result));
 }
 
-/// Writes what the card makes of the inputs of every golden vector; a card that makes nothing is a fault of it.
+/// Writes what the card makes of the inputs of every golden vector; a
+/// card that makes nothing is a fault of it.
 ///
 /// # Errors
 /// [`ReportError`] if the folder or a file cannot be written.

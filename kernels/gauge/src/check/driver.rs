@@ -1,4 +1,5 @@
-//! Which driver runs the card: the version that its kernel module tells of, which the driver's library does not.
+//! Which driver runs the card: the version that its kernel module tells
+//! of, which the driver's library does not.
 
 use std::{fs::File, io::Read as _};
 

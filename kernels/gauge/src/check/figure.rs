@@ -93,7 +93,8 @@ impl Figure {
         }
     }
 
-    /// With what was measured, and its shares of what `roofline_per_s` and `flops` allow on a card with these peaks.
+    /// With what was measured, and its shares of what `roofline_per_s` and
+    /// `flops` allow on a card with these peaks.
     #[must_use]
     pub fn measured<E: Display>(mut self, measured: Result<Speed, E>, peaks: &Peaks) -> Self {
         match measured {

@@ -1,7 +1,7 @@
 //! A report on its way: on disk from the first moment, and again whenever something was found out.
 //!
-//! Invariant: a file holds a whole report, the last or the one before, whenever this program is killed; and no report that
-//! was kept in a folder is ever replaced by another.
+//! Invariant: a file holds a whole report, the last or the one before, whenever this program is killed; and
+//! no report that was kept in a folder is ever replaced by another.
 
 use super::report::CheckReport;
 use serde::Serialize;
@@ -70,7 +70,8 @@ pub struct LiveReport {
 }
 
 impl LiveReport {
-    /// Writes a report to a file, in place of what is there, and to a folder, under a name that nothing there has.
+    /// Writes a report to a file, in place of what is there, and to a
+    /// folder, under a name that nothing there has.
     ///
     /// # Errors
     /// [`ReportError`] if it cannot be written.

@@ -1,7 +1,7 @@
 //! The check of a card: a report of what was held against the CPU, measured, and set beside a prediction.
 //!
-//! Invariant: whatever is measured is held against what the card could do at most and what was predicted of it, in the same
-//! report; nothing that the CPU did counts as the card's.
+//! Invariant: whatever is measured is held against what the card could do at most and what was predicted of
+//! it, in the same report; nothing that the CPU did counts as the card's.
 
 mod benchmarks;
 mod correctness;

@@ -1,7 +1,7 @@
 //! Other programs beside this one, heard line by line.
 //!
-//! Invariant: what a program has said is told when it says it, so that nothing of it is lost with its end; and it ends, with
-//! all that it started, when its time is up.
+//! Invariant: what a program has said is told when it says it, so that nothing of it is lost with its end;
+//! and it ends, with all that it started, when its time is up.
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{

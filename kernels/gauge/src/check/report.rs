@@ -111,7 +111,8 @@ impl CheckReport {
         }
     }
 
-    /// Whether all is well: everything agrees, nothing that was measured failed. What is not installed is no fault.
+    /// Whether all is well: everything agrees, nothing that was measured
+    /// failed. What is not installed is no fault.
     pub(crate) fn judge(&mut self) {
         self.ok = self.correctness.iter().all(Comparison::agrees)
             && self.sanitizer.iter().all(|run| !run.is_fault())

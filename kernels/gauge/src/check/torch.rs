@@ -1,7 +1,7 @@
 //! The same networks in PyTorch, measured by a script that `python3` runs; only where it has PyTorch.
 //!
-//! Invariant: what the script has measured is kept, however it ends. It prints a line of JSON for every network, the most
-//! important first, for compiling them all would take longer than anybody waits.
+//! Invariant: what the script has measured is kept, however it ends. It prints a line of JSON for every
+//! network, the most important first, for compiling them all would take longer than anybody waits.
 
 use super::{
     figure::{Figure, short},
@@ -383,7 +383,8 @@ mod tests {
         assert_eq!((&json["asked"], &json["results"][0]["batch"]), (&2.into(), &256.into()));
     }
 
-    /// The script itself, with a PyTorch that can do nothing but say its name: every case is answered, in order.
+    /// The script itself, with a PyTorch that can do nothing but say
+    /// its name: every case is answered, in order.
     #[test]
     fn the_script_answers_line_by_line() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! The run-time compiler NVRTC, where it is installed: for `scripts/build-kernels`, and for a card when the kernels'
-//! sources were changed.
+//! The run-time compiler NVRTC, where it is installed: for `scripts/build-kernels`, and for a
+//! card when the kernels' sources were changed.
 
 use crate::device::card::image::OPTIONS;
 use cudarc::nvrtc::{result, sys};
@@ -53,8 +53,8 @@ pub fn compile(source: &str, target: &str) -> Result<Compiled, CompileError> {
     let program = result::create_program(&text, Some(c"kernels.cu")).map_err(|e| failed(e.to_string()))?;
     let mut options = vec![format!("--gpu-architecture={target}")];
     options.extend(OPTIONS.map(String::from));
-    // SAFETY: the program is live until it is destroyed at the end, buffers have the sizes that the library asks for,
-    // and the log ends in a zero.
+    // SAFETY: the program is live until it is destroyed at the end, buffers have the sizes that the
+    // library asks for, and the log ends in a zero.
     #[allow(unsafe_code, reason = "the interface of NVRTC")]
     unsafe {
         let compiled = result::compile_program(program, &options);

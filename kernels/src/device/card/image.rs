@@ -1,14 +1,15 @@
 //! The compiled kernels inside the binary, and which of them a card takes.
 //!
-//! Invariant: an image is used only if the manifest says that it was compiled from the sources that are embedded beside
-//! it; `scripts/build-kernels` makes both, and a test compares them.
+//! Invariant: an image is used only if the manifest says that it was compiled from the sources that are
+//! embedded beside it; `scripts/build-kernels` makes both, and a test compares them.
 
 use crate::error::DeviceError;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::io::Read as _;
 
-/// What kernels are compiled for: real architectures, exact ones with a letter, and the virtual one of the PTX.
+/// What kernels are compiled for: real architectures, exact ones with
+/// a letter, and the virtual one of the PTX.
 pub const TARGETS: [&str; 7] = ["sm_80", "sm_86", "sm_89", "sm_90a", "sm_100", "sm_120", "compute_80"];
 
 /// The options of the compiler, besides the architecture.
@@ -182,8 +183,8 @@ pub fn capability_of(target: &str) -> Option<(u32, u32)> {
     Some((number / 10, number % 10))
 }
 
-/// Which images a card of a compute capability takes, best first: its own, those of an older minor version of the same
-/// major one, and the PTX.
+/// Which images a card of a compute capability takes, best first: its own, those of an older minor
+/// version of the same major one, and the PTX.
 #[must_use]
 pub fn candidates((major, minor): (u32, u32)) -> Vec<&'static str> {
     let of = |target: &&'static str| {

@@ -29,12 +29,13 @@ pub(crate) struct Loaded {
     /// Which image was loaded.
     image: String,
     pub(super) shared_bytes_max: usize,
-    /// Whether the card reaches the host's pageable memory by itself, so that the driver need not copy it elsewhere first.
+    /// Whether the card reaches the host's pageable memory by itself, so that the
+    /// driver need not copy it elsewhere first.
     pub(super) reaches_host: bool,
 }
 
-// SAFETY: handles of the driver may be used from any thread that the context is bound to, which every method does first,
-// and from several at once; nothing is changed once everything is loaded.
+// SAFETY: handles of the driver may be used from any thread that the context is bound to, which every method
+// does first, and from several at once; nothing is changed once everything is loaded.
 #[allow(unsafe_code, reason = "handles are pointers")]
 unsafe impl Send for Loaded {}
 // SAFETY: as above.
@@ -52,8 +53,8 @@ pub(crate) fn failure(call: &'static str) -> impl Fn(DriverError) -> DeviceError
     move |error| DeviceError::Driver { call, reason: error.to_string() }
 }
 
-/// Asks something of the driver. A library of the driver that lacks what it should have is a panic of what loads it; here
-/// that is an error like every other reason why a card cannot be used.
+/// Asks something of the driver. A library of the driver that lacks what it should have is a panic of what
+/// loads it; here that is an error like every other reason why a card cannot be used.
 pub(crate) fn guarded<R>(ask: impl FnOnce() -> Result<R, DeviceError>) -> Result<R, DeviceError> {
     panic::catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -65,7 +66,8 @@ pub(crate) fn guarded<R>(ask: impl FnOnce() -> Result<R, DeviceError>) -> Result
 /// How many cards there are.
 ///
 /// # Errors
-/// [`DeviceError::Absent`] or [`DeviceError::Unsupported`] if there is no driver that our kernels can be loaded with.
+/// [`DeviceError::Absent`] or [`DeviceError::Unsupported`] if there is no
+/// driver that our kernels can be loaded with.
 pub(crate) fn count() -> Result<usize, DeviceError> {
     guarded(|| {
         driver()?;
@@ -79,7 +81,8 @@ pub(crate) fn count() -> Result<usize, DeviceError> {
 /// # Errors
 /// As [`count`].
 pub(crate) fn driver() -> Result<String, DeviceError> {
-    // SAFETY: opens a library of the system; the calls below need it and an initialised driver, in this order.
+    // SAFETY: opens a library of the system; the calls below need it
+    // and an initialised driver, in this order.
     #[allow(unsafe_code, reason = "loads a library, and asks it for its version")]
     let version = unsafe {
         if !sys::is_culib_present() {
@@ -98,8 +101,8 @@ pub(crate) fn driver() -> Result<String, DeviceError> {
 }
 
 impl Loaded {
-    /// Opens a card and loads the kernels: its own cubin, an older one of its major version, the PTX; compiled afresh
-    /// where the sources differ from what was compiled.
+    /// Opens a card and loads the kernels: its own cubin, an older one of its major version, the PTX;
+    /// compiled afresh where the sources differ from what was compiled.
     ///
     /// # Errors
     /// [`DeviceError`] says why it cannot be used.
@@ -122,8 +125,8 @@ impl Loaded {
             attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
         let reaches_host =
             attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS)? != 0;
-        // Threads that wait for the card shall leave their core to others, for there are more of them than cores. Those that
-        // do not are right all the same.
+        // Threads that wait for the card shall leave their core to others, for there are more of them than
+        // cores. Those that do not are right all the same.
         if let Err(error) = context.set_blocking_synchronize() {
             tracing::warn!(%error, "threads that wait for the card keep their cores busy");
         }
@@ -195,8 +198,8 @@ impl Loaded {
 impl Drop for Loaded {
     fn drop(&mut self) {
         if self.context.bind_to_thread().is_ok() {
-            // SAFETY: loaded once, unloaded once, and none of its kernels runs any more: whoever launched them held on to
-            // this until they were done.
+            // SAFETY: loaded once, unloaded once, and none of its kernels runs any more: whoever launched
+            // them held on to this until they were done.
             #[allow(unsafe_code, reason = "the interface of the driver")]
             let unloaded = unsafe { result::module::unload(self.module) };
             if let Err(error) = unloaded {
@@ -215,8 +218,8 @@ enum Origin {
     Compiled,
 }
 
-/// Decides where the image comes from, by the hash of what was compiled and that of the sources. Whether there is a compiler
-/// is asked only where it is needed, for it is a library of a hundred megabytes.
+/// Decides where the image comes from, by the hash of what was compiled and that of the sources. Whether
+/// there is a compiler is asked only where it is needed, for it is a library of a hundred megabytes.
 ///
 /// # Errors
 /// [`CompileError::Absent`] if it is needed and there is none.
@@ -234,7 +237,8 @@ fn origin(
     }
 }
 
-/// What the driver makes of the first of some images that it takes, best first; what it says of the last one if it takes none.
+/// What the driver makes of the first of some images that it takes, best first; what
+/// it says of the last one if it takes none.
 fn first_taken<M>(
     card: &str,
     targets: &[&'static str],

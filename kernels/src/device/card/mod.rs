@@ -1,4 +1,5 @@
-//! A CUDA card, through the driver alone: no toolkit to build, and no panic where there is no driver or only a part of it.
+//! A CUDA card, through the driver alone: no toolkit to build, and no panic where
+//! there is no driver or only a part of it.
 
 pub(crate) mod compile;
 pub(crate) mod image;
@@ -12,8 +13,8 @@ use crate::error::DeviceError;
 use cudarc::driver::{CudaGraph, CudaStream, DriverError, result, sys};
 use std::sync::Arc;
 
-/// A card with a stream in which everything asked of it is done in order. Belongs to one thread at a time; others have
-/// others, whose streams run beside this one.
+/// A card with a stream in which everything asked of it is done in order. Belongs to one thread at a time;
+/// others have others, whose streams run beside this one.
 pub(crate) struct Cuda {
     loaded: Arc<Loaded>,
     stream: Arc<CudaStream>,
@@ -123,8 +124,9 @@ impl Device for Cuda {
 
     fn upload(&self, memory: &Memory, bytes: &[u8]) -> Result<(), DeviceError> {
         self.bind()?;
-        // SAFETY: the memory is live and no shorter than `bytes`. They are pageable, and such the driver has copied
-        // elsewhere when the call returns; where it need not do that, the copy is waited for before the borrow ends.
+        // SAFETY: the memory is live and no shorter than `bytes`. They are pageable, and such
+        // the driver has copied elsewhere when the call returns; where it need not do that, the
+        // copy is waited for before the borrow ends.
         #[allow(unsafe_code, reason = "the interface of the driver")]
         let copied = unsafe { result::memcpy_htod_async(memory.address, bytes, self.stream.cu_stream()) };
         let waited = if self.loaded.reaches_host { self.wait() } else { Ok(()) };
@@ -159,8 +161,8 @@ impl Device for Cuda {
             })
             .collect();
         let mut pointers: Vec<_> = values.iter_mut().map(|value| std::ptr::from_mut(value).cast()).collect();
-        // SAFETY: values of four bytes lie in the low half of a little-endian u64; the driver copies them before it
-        // returns; the caller vouches for the rest.
+        // SAFETY: values of four bytes lie in the low half of a little-endian u64; the driver copies them
+        // before it returns; the caller vouches for the rest.
         let launched = unsafe {
             result::launch_kernel(
                 function,

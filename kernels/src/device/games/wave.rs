@@ -1,7 +1,7 @@
 //! Self-play with the search on a device; see `cuda/wave.cu`. The host launches, and reads finished games.
 //!
-//! Invariant: a game is played by one network from its first move to its last: a wave has one, and another network is
-//! another wave.
+//! Invariant: a game is played by one network from its first move to its last: a wave has
+//! one, and another network is another wave.
 
 use crate::device::Replay;
 use crate::device::array::Array;
@@ -27,7 +27,8 @@ const SLOT_DROPPED: usize = 5;
 const SLOT_MODE: usize = 6;
 /// The mode of a slot without a game.
 const TO_BEGIN: u32 = 0;
-/// Legal moves of a position, on average over a tree, that there is room for: on boards of up to 64 cells, and on others.
+/// Legal moves of a position, on average over a tree, that there is room for: on
+/// boards of up to 64 cells, and on others.
 const MOVES: (usize, usize) = (256, 1536);
 /// Steps of a game that there is room for, likewise.
 const GAME: (usize, usize) = (2048, 16 << 10);
@@ -113,8 +114,8 @@ impl<D: Replay, T: Topology> Wave<D, T> {
     /// Games that have not begun.
     ///
     /// # Errors
-    /// [`DeviceError::Architecture`] if there are no kernels for the network, [`DeviceError::Memory`] if so many games
-    /// do not fit, or are more than kernels count.
+    /// [`DeviceError::Architecture`] if there are no kernels for the network, [`DeviceError::Memory`] if so
+    /// many games do not fit, or are more than kernels count.
     ///
     /// # Panics
     /// If the network does not play on the board, or a setting is outside of its limits.

@@ -90,8 +90,8 @@ pub struct WaveGame {
 pub struct WaveDecision {
     /// Number of the step, from 0.
     pub step: u32,
-    /// Index into the legal moves and weight of those with one, by ascending index; a certainty weighs 65535. Empty
-    /// where the search was a quick one.
+    /// Index into the legal moves and weight of those with one, by ascending index; a certainty weighs
+    /// 65535. Empty where the search was a quick one.
     pub policy: Vec<(u16, u16)>,
 }
 
@@ -110,9 +110,10 @@ pub struct WaveReport {
 
 /// Games of one network, played on a card.
 pub trait PlayWaves: Send {
-    /// Every game goes on through so many evaluations, and the card then through as many again while the caller looks at
-    /// the report: they count for the next call. A slot holds two finished games that no report has told of, and then
-    /// waits; otherwise games do not wait for each other or for the host, except while a report is copied: once a call.
+    /// Every game goes on through so many evaluations, and the card then through as many again while the
+    /// caller looks at the report: they count for the next call. A slot holds two finished games that no
+    /// report has told of, and then waits; otherwise games do not wait for each other or for the host,
+    /// except while a report is copied: once a call.
     ///
     /// # Errors
     /// [`DeviceError`] if the card fails; the games under way are lost.

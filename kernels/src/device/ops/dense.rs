@@ -102,8 +102,8 @@ impl<D: Device> Ops<'_, D> {
             .launch(self.0, (rows.div_ceil(SIDE), inputs.div_ceil(SIDE)), THREADS, SHARED_BYTES)
     }
 
-    /// The derivative of [`Self::dense`] by its weights; without `x`, that of a bias, and `inputs` is 1. `partial` has room
-    /// for [`dense_partial_len`].
+    /// The derivative of [`Self::dense`] by its weights; without `x`, that of a bias, and `inputs` is 1.
+    /// `partial` has room for [`dense_partial_len`].
     pub(crate) fn dense_weights(
         &self,
         x: Option<&Array<D, f32>>,
@@ -134,15 +134,16 @@ impl<D: Device> Ops<'_, D> {
     }
 }
 
-/// Blocks of 32 by 32 sums over so much of an inner dimension, 32 at a time: both factors are copied to shared memory, where
-/// a warp reads nine words for eight sums of each lane.
+/// Blocks of 32 by 32 sums over so much of an inner dimension, 32 at a time: both factors are copied to
+/// shared memory, where a warp reads nine words for eight sums of each lane.
 fn products(blocks: f64, inner: f64) -> Workload {
     let steps = (inner / 32.0).ceil();
     let copied = 2.0 * 32.0 * 32.0 * 4.0;
     Workload {
         shared_bytes: blocks * (steps * copied + inner * 4.0 * 9.0 * 128.0),
         cache_bytes: blocks * (steps * copied + 32.0 * 32.0 * 4.0),
-        // Seventeen instructions of four warps, of which a multiprocessor issues four in a cycle; a line for each copied.
+        // Seventeen instructions of four warps, of which a multiprocessor issues
+        // four in a cycle; a line for each copied.
         lines: blocks * (steps * 64.0 + inner * 17.0),
         chain: steps * 2.0 * CACHE + inner * (NEAR / AHEAD + 17.0),
         ..Workload::default()

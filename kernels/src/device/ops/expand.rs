@@ -38,7 +38,8 @@ impl<D: Device> Ops<'_, D> {
                 Workload {
                     memory_bytes: rows * (8.0 + 1.0 + 96.0) + blocks * (64.0 + 128.0),
                     cache_bytes: rows * 105.0,
-                    // About sixty instructions for a pair of channels; a multiprocessor issues four in a cycle.
+                    // About sixty instructions for a pair of channels;
+                    // a multiprocessor issues four in a cycle.
                     lines: rows * 24.0 / 32.0 * 60.0 / 4.0,
                     chain: cells * 24.0 / grid.block_threads() * 120.0,
                     ..Workload::default()

@@ -1,4 +1,5 @@
-//! The rules on a device: legal moves, single moves and random games; see `cuda/legal.cu` and `cuda/playout.cu`.
+//! The rules on a device: legal moves, single moves and random games;
+//! see `cuda/legal.cu` and `cuda/playout.cu`.
 
 use super::Ops;
 use super::call::Call;
@@ -44,7 +45,8 @@ impl<D: Device> Ops<'_, D> {
         call.int(blocks).uncounted(PLAYED).launch(self.0, (blocks, 1), 32 * WARPS as u32, shared)
     }
 
-    /// Lists the legal moves of packed positions: `codes` has `room` for each, `numbers` says how many there are.
+    /// Lists the legal moves of packed positions: `codes` has `room` for
+    /// each, `numbers` says how many there are.
     pub(crate) fn legal<T: Topology>(
         &self,
         games: &Array<D, u32>,

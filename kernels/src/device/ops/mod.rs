@@ -1,8 +1,9 @@
 //! The launches of the kernels, a file for each kind. What a kernel computes is said in its `.cu` file.
 //!
-//! Invariant: every kernel is declared here, once, with its name, the shapes that it takes and its cost, and is launched
-//! nowhere else. Lengths of arrays are checked at every launch. What arrays hold is not looked at: the cells that are read
-//! and the places of layers and moves come from [`Taps`], [`crate::network::architecture::Layout`] and
+//! Invariant: every kernel is declared here, once, with its name, the shapes that it takes and
+//! its cost, and is launched nowhere else. Lengths of arrays are checked at every launch. What
+//! arrays hold is not looked at: the cells that are read and the places of layers and moves come
+//! from [`Taps`], [`crate::network::architecture::Layout`] and
 //! [`crate::encoding::packed::Positions`], which make nothing that points outside.
 
 pub(crate) mod call;

@@ -49,7 +49,8 @@ pub(crate) struct AdamRates {
 }
 
 impl<D: Device> Ops<'_, D> {
-    /// What the gradient has to be multiplied by, so that it is no longer than `clip`, and whether it is finite: 1 or 0.
+    /// What the gradient has to be multiplied by, so that it is no longer than
+    /// `clip`, and whether it is finite: 1 or 0.
     pub(crate) fn scale(
         &self,
         gradient: &Array<D, f32>,

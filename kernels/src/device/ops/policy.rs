@@ -24,11 +24,13 @@ const THREADS: u32 = 128;
 const POSITIONS_OF_BLOCK: usize = 4;
 /// Sums that a block of `policy_back` leaves.
 pub(crate) const POLICY_PARTIAL: usize = PAIRS * KEY + RAYS;
-/// Blocks of `policy_back` that positions are divided among; a block takes one after the other, up to so many.
+/// Blocks of `policy_back` that positions are divided among; a block
+/// takes one after the other, up to so many.
 const BACK_BLOCKS: usize = 512;
 const BACK_POSITIONS_MAX: usize = 16;
 
-/// Positions of a block of `policy_back`. Every block leaves sums to be added up, so there are fewer than positions.
+/// Positions of a block of `policy_back`. Every block leaves sums to be
+/// added up, so there are fewer than positions.
 fn back_share(boards: usize) -> usize {
     boards.div_ceil(BACK_BLOCKS).clamp(1, BACK_POSITIONS_MAX)
 }
@@ -99,7 +101,8 @@ impl<D: Device> Ops<'_, D> {
                     memory_bytes: moves * 20.0 + boards * cells * 96.0 * 4.0,
                     cache_bytes: moves * 400.0,
                     lines: moves * 20.0,
-                    // A move's description, then what it names, then the sum over the lanes; one move after the other.
+                    // A move's description, then what it names, then the sum
+                    // over the lanes; one move after the other.
                     chain: of_position * (CACHE + CACHE + 5.0 * SHUFFLE + 100.0),
                     ..Workload::default()
                 }
@@ -145,7 +148,8 @@ impl<D: Device> Ops<'_, D> {
             .launch(self.0, (boards.div_ceil(POSITIONS_OF_BLOCK), 1), THREADS, 0)
     }
 
-    /// The derivatives by what logits are computed from; `partial` has room for [`policy_blocks`] times [`POLICY_PARTIAL`].
+    /// The derivatives by what logits are computed from; `partial` has room for
+    /// [`policy_blocks`] times [`POLICY_PARTIAL`].
     #[allow(clippy::too_many_arguments, reason = "as many as the kernel has")]
     pub(crate) fn policy_back(
         &self,

@@ -55,8 +55,8 @@ pub(crate) struct AnswerArrays<'a, D: Device> {
 }
 
 impl<D: Device> Ops<'_, D> {
-    /// Every game of so many slots goes on to its next question. `lengths`: words of positions, nodes, paths, edges and
-    /// records.
+    /// Every game of so many slots goes on to its next question. `lengths`: words of
+    /// positions, nodes, paths, edges and records.
     pub(crate) fn wave<T: Topology>(
         &self,
         wave: &WaveArrays<'_, D>,
@@ -91,8 +91,8 @@ impl<D: Device> Ops<'_, D> {
             .launch(self.0, (blocks, 1), THREADS, table_bytes::<T>())
     }
 
-    /// Moves finished games, of the records of so many slots, to the outbox. `rooms`: words that a record has for moves and
-    /// for policies; `record`: words that it has in all.
+    /// Moves finished games, of the records of so many slots, to the outbox. `rooms`: words that a record has
+    /// for moves and for policies; `record`: words that it has in all.
     pub(crate) fn wave_collect(
         &self,
         wave: &WaveArrays<'_, D>,

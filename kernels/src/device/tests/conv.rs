@@ -41,7 +41,8 @@ pub(super) fn graph(cells: usize, taps: usize) -> Taps {
     Taps { cells, taps, sources }
 }
 
-/// The numbers are multiples of a 128th, so all sums here are exact in f32, in any order, and so is what is rounded.
+/// The numbers are multiples of a 128th, so all sums here are exact in f32,
+/// in any order, and so is what is rounded.
 fn check(taps: &Taps, boards: usize, (k, n): (usize, usize), scale: f32) {
     let shape = ConvShape::new(taps, boards);
     let rows = shape.rows();

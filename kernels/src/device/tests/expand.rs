@@ -1,4 +1,5 @@
-//! Expansion of positions that no game comes to: the tallest stacks, the largest counters, everything that a header says.
+//! Expansion of positions that no game comes to: the tallest stacks, the largest
+//! counters, everything that a header says.
 
 use crate::device::forward::Space;
 use crate::device::tests::{f32s, under_schedules};
@@ -43,7 +44,8 @@ fn turns(seat: u8, at: &str) -> [String; 9] {
     ]
 }
 
-/// A position full of stacks, markers and collapsed cells, as text; the seat to move has a ring that can capture another.
+/// A position full of stacks, markers and collapsed cells, as text; the seat to
+/// move has a ring that can capture another.
 fn constructed<T: Topology>(seats: u8, number: usize) -> (Options, String) {
     let mut choices = Choices::new(number as u64);
     let seat = 1 + (number % usize::from(seats)) as u8;

@@ -36,8 +36,8 @@ impl Case {
             let Self { architecture, board, .. } = self;
             let what = format!("{what}, {architecture} on {board}, fused {fused}, seed {}", device.seed());
             let want: Vec<f32> = want.iter().map(|&v| v as f32).collect();
-            // A tie of the rounding may fall on the other side: one number is a 256th off, and a few layers later some
-            // others are. The first three blocks agree bit for bit, nearly always.
+            // A tie of the rounding may fall on the other side: one number is a 256th off, and a few layers
+            // later some others are. The first three blocks agree bit for bit, nearly always.
             let (absolute, share) = if architecture.blocks <= 4 { (0.004, 0.001) } else { (0.08, 0.01) };
             assert_close(&what, got, &want, absolute, 0.01);
             assert_similar(&what, got, &want, share);

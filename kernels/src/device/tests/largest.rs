@@ -1,7 +1,9 @@
-//! The largest batch there is: 16 384 positions on the largest board that a kernel takes. The last blocks of each launch are
-//! run on arrays of that size, so an index that does not fit 32 bits would miss what lies at the end of them.
+//! The largest batch there is: 16 384 positions on the largest board that a kernel takes. The last
+//! blocks of each launch are run on arrays of that size, so an index that does not fit 32 bits
+//! would miss what lies at the end of them.
 //!
-//! Rows times channels are 7 684 096 * 128 = 983 613 440, below 2^31; bytes are not, and are counted in 64 bits.
+//! Rows times channels are 7 684 096 * 128 = 983 613 440, below 2^31;
+//! bytes are not, and are counted in 64 bits.
 
 use crate::device::array::Plain;
 use crate::device::array::{Array, Bf16};
@@ -50,7 +52,8 @@ fn end<T: Plain>(device: &Emulated, array: &Array<Emulated, T>, len: usize) -> V
     values
 }
 
-/// Runs a test with a small device and one that has the same at the end of vast arrays; compares what they leave.
+/// Runs a test with a small device and one that has the same at the end
+/// of vast arrays; compares what they leave.
 fn same_at_the_end<T: Plain + PartialEq + std::fmt::Debug>(
     last_blocks: u32,
     test: impl Fn(&Emulated, usize) -> Vec<Vec<T>>,

@@ -67,7 +67,8 @@ fn case(boards: usize, cells: usize, seed: u64) -> Case {
 }
 
 impl Case {
-    /// Queries and keys `scale` times as large as they are, everything else the square: so are all logits then.
+    /// Queries and keys `scale` times as large as they are, everything
+    /// else the square: so are all logits then.
     fn scaled(mut self, scale: f32) -> Self {
         let square = scale * scale;
         for row in self.head.chunks_exact_mut(HEAD) {

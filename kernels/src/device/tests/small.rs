@@ -115,7 +115,8 @@ fn sums_and_the_way_back_from_a_pool_agree_with_the_definition() {
     }
 }
 
-/// Sums of what is too large, infinite or no number: none is hidden, and none comes into another channel or board.
+/// Sums of what is too large, infinite or no number: none is hidden, and
+/// none comes into another channel or board.
 #[test]
 fn sums_of_what_is_not_finite_are_not() {
     let (boards, cells, width) = (3, 61, 33);

@@ -1,4 +1,5 @@
-//! The fused tower of every width on odd graphs, a stem and a block that pools, against the rounded reference.
+//! The fused tower of every width on odd graphs, a stem and a block
+//! that pools, against the rounded reference.
 
 use crate::device::array::{Array, Bf16};
 use crate::device::kernel::WIDTHS;
@@ -12,7 +13,8 @@ use crate::encoding::planes::{CHANNELS, GLOBALS};
 use crate::encoding::taps::Taps;
 use rules::Board;
 
-/// Where the tensors of a stem and blocks begin, three for each layer, and how long they are; see `cuda/tower.cu`.
+/// Where the tensors of a stem and blocks begin, three for each layer,
+/// and how long they are; see `cuda/tower.cu`.
 struct Layers {
     starts: Vec<u32>,
     lens: Vec<usize>,

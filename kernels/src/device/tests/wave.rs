@@ -1,7 +1,7 @@
 //! Self-play with the search on the device against the host's: the same games, choice by choice.
 //!
-//! The host's search is that of the node; what the node's self-play does around it is done below once more, with the
-//! seeds that the device gives to games.
+//! The host's search is that of the node; what the node's self-play does around it is done below once more,
+//! with the seeds that the device gives to games.
 
 use crate::device::evaluator::DeviceEvaluator;
 use crate::device::games::wave::{Rooms, Wave};
@@ -139,8 +139,8 @@ impl<'a, T: Topology> Host<'a, T> {
     }
 }
 
-/// What a network that never was computes of a position: numbers that follow from how the position is packed, and that
-/// are added without rounding.
+/// What a network that never was computes of a position: numbers that follow from how the position is
+/// packed, and that are added without rounding.
 fn invented(stacks: &[u64], ground: &[u8], header: &[u16], uniform: bool) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
     let mut head = vec![0.0; stacks.len() * HEAD];
     let (mut kinds, mut value) = (vec![0.0; KINDS], vec![0.0; SEATS_MAX]);
@@ -212,8 +212,9 @@ fn invent<T: Topology>(device: &Emulated, wave: &Wave<Emulated, T>, slots: usize
     space.value.write(device, &value).unwrap();
 }
 
-/// What the search asks in its first steps, as words, of a game whose evaluations are invented: long enough for it to come
-/// to positions with few moves, below which a tree that is cut down is moved by less than a warp's width.
+/// What the search asks in its first steps, as words, of a game whose evaluations are
+/// invented: long enough for it to come to positions with few moves, below which a tree that
+/// is cut down is moved by less than a warp's width.
 pub(super) fn questions(device: &Emulated, steps: usize) -> Result<Vec<f32>, DeviceError> {
     let config = Config { board: Hex8::BOARD, seats: 2 };
     let settings = WaveSettings { opening_share: 0.0, ..settings(1, (2, 2)) };
@@ -257,8 +258,8 @@ fn assert_same(game: &WaveGame, expected: &WaveGame, rounding: u16) {
 /// Far more calls of `next` than any comparison takes.
 const CALLS_MAX: usize = 20_000;
 
-/// Has `next` play on the device until so many games have ended, and plays each of them on the host. Returns how many decisions
-/// were compared.
+/// Has `next` play on the device until so many games have ended, and plays each of them on the host.
+/// Returns how many decisions were compared.
 fn compare<T: Topology>(
     (config, settings): (Config, &WaveSettings),
     games: usize,
@@ -406,7 +407,8 @@ fn a_slot_keeps_two_games_and_a_retired_wave_comes_to_its_end() {
     assert_eq!(seeds.len(), 9);
 }
 
-/// However many launches the device makes before it fails: a report is given or an error, and then errors alone.
+/// However many launches the device makes before it fails: a report is
+/// given or an error, and then errors alone.
 #[test]
 fn a_failure_behind_a_report_is_for_the_next_call() {
     let config: Config = "hex8_2p".parse().unwrap();

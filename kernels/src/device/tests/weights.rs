@@ -66,8 +66,8 @@ fn of_huge_and_tiny_numbers() {
     }
 }
 
-/// An input that is none comes into the derivatives of its channel, by the taps that read it; a derivative of an output that
-/// is none into those of its column, by every tap.
+/// An input that is none comes into the derivatives of its channel, by the taps that read it; a derivative of
+/// an output that is none into those of its column, by every tap.
 #[test]
 fn of_what_is_not_finite() {
     for (n, odd) in WIDTHS.into_iter().zip([f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::INFINITY]) {

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use std::fmt;
 
-/// How close numbers have to be: `|got - wanted| <= absolute + relative * |wanted|`; anything that is no number is equal
-/// to anything else that is none.
+/// How close numbers have to be: `|got - wanted| <= absolute + relative * |wanted|`; anything that is no
+/// number is equal to anything else that is none.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Tolerance {
     /// In the numbers' own unit.
@@ -17,7 +17,8 @@ impl Tolerance {
     /// Every number as it should be; of zeros, either.
     pub(crate) const NONE: Self = Self { absolute: 0.0, relative: 0.0 };
 
-    /// How far a number is from what it should be, as a share of what is allowed; infinite where nothing is allowed.
+    /// How far a number is from what it should be, as a share of what is
+    /// allowed; infinite where nothing is allowed.
     fn distance(self, got: f32, wanted: f32) -> f64 {
         if got == wanted || got.is_nan() && wanted.is_nan() {
             return 0.0;
@@ -39,7 +40,8 @@ pub struct Comparison {
     pub compared: usize,
     /// What is allowed; none where words have to be equal.
     pub tolerance: Option<Tolerance>,
-    /// The largest difference as a share of what is allowed; none where words have to be equal, or if it is infinite.
+    /// The largest difference as a share of what is allowed; none where
+    /// words have to be equal, or if it is infinite.
     pub worst: Option<f64>,
     /// What is wrong, with the first or the worst place; none if nothing is.
     pub wrong: Option<String>,

@@ -1,4 +1,5 @@
-//! The rules on the device against the crate `rules`: legal moves, positions and outcomes are equal at every step.
+//! The rules on the device against the crate `rules`: legal moves,
+//! positions and outcomes are equal at every step.
 //!
 //! `scripts/check-device-rules` runs the same tests over more games and over recorded ones.
 
@@ -18,13 +19,14 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Random games of a small configuration, and of a large one, unless the environment says how many of all twelve.
+/// Random games of a small configuration, and of a large one, unless the
+/// environment says how many of all twelve.
 const GAMES: (u32, u32) = (20, 1);
 /// Recorded games of each file, unless the environment names a folder.
 const RECORDED: usize = 3;
 
-/// How many random games of a configuration, at least one. Those on the large boards take far longer, and get a tenth of the
-/// share.
+/// How many random games of a configuration, at least one. Those on the large boards take
+/// far longer, and get a tenth of the share.
 fn games(config: Config) -> u32 {
     let small = config.board.cells() < 100;
     let (of_small, of_large) = match std::env::var("DEVICE_RULES_GAMES") {
@@ -53,8 +55,8 @@ fn random_games_are_played_by_the_same_rules() {
     }
 }
 
-/// The recorded games to replay, and how many of each file: all of those in a folder that the environment names, or the
-/// first ones on small boards of those that are kept with the rules.
+/// The recorded games to replay, and how many of each file: all of those in a folder that the environment
+/// names, or the first ones on small boards of those that are kept with the rules.
 fn recorded() -> (Vec<PathBuf>, usize) {
     let asked = std::env::var_os("DEVICE_RULES_TRACES").map(PathBuf::from);
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules/tests/traces");
@@ -130,7 +132,8 @@ fn late<T: Topology>(seats: u8, steps_left: usize) -> State<T> {
     states[states.len().saturating_sub(steps_left)]
 }
 
-/// Playouts to the end of games, of which the first is also played step by step: more of them than a block has warps.
+/// Playouts to the end of games, of which the first is also played step by
+/// step: more of them than a block has warps.
 fn check_schedules<T: Topology>(starts: &[State<T>]) {
     under_schedules(|device| {
         let mut referee = Referee::<_, T>::new(device, 5);

@@ -15,7 +15,8 @@ const COMMAND: u8 = 0x2d;
 const REPLY: u8 = 0x2c;
 const BYTES_MAX: usize = 9999;
 
-/// Golden bytes: files and peers of other versions depend on them. A line is added for a new variant, never changed.
+/// Golden bytes: files and peers of other versions depend on them. A line
+/// is added for a new variant, never changed.
 const GOLDEN: &str = include_str!("../golden.txt");
 
 /// The lines that are missing.

@@ -1,7 +1,7 @@
 //! What is refused whatever the state.
 //!
-//! Invariant: a command that passes is bounded in every part, so that its log entry and the rows it leaves fit their
-//! limits, and holds no number that arithmetic turns into none.
+//! Invariant: a command that passes is bounded in every part, so that its log entry and the rows it leaves
+//! fit their limits, and holds no number that arithmetic turns into none.
 
 use crate::{
     command::{
@@ -15,8 +15,8 @@ use crate::{
 
 /// Largest gain or loss that one evaluation may claim: ratings are sums of them.
 const ELO_DELTA_MAX: f64 = 100_000.0;
-/// Latest time that a command may bear, milliseconds since the epoch: the end of the year 9999. No clock is asked, since
-/// every node must come to the same.
+/// Latest time that a command may bear, milliseconds since the epoch: the end of the year 9999. No clock is
+/// asked, since every node must come to the same.
 const AT_MS_MAX: u64 = 253_402_300_799_999;
 
 /// Refuses what is too large or senseless, before anything else looks at it.

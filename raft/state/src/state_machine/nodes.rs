@@ -1,7 +1,7 @@
 //! Members come and go, and one of them leads.
 //!
-//! Invariant: a peer keeps its id, ids are never reused, and news of an earlier start of a process or of an earlier
-//! term change nothing.
+//! Invariant: a peer keeps its id, ids are never reused, and news of an earlier start of a
+//! process or of an earlier term change nothing.
 
 use super::{bounds::NODES_MAX, lookup::Outcome, promotion};
 use crate::{

@@ -1,7 +1,8 @@
 //! The way back from a champion that regressed.
 //!
-//! Invariant: a rollback happens once for each champion and each event that asks for it, and is an entry of the history
-//! like any other. What was made from the champion that is left goes with it: its candidates, and the work on them.
+//! Invariant: a rollback happens once for each champion and each event that asks for it, and is
+//! an entry of the history like any other. What was made from the champion that is left goes with
+//! it: its candidates, and the work on them.
 
 use super::{
     leases::end_unwanted,

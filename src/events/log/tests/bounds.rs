@@ -89,7 +89,8 @@ fn upkeep_says_when_there_is_more_to_drop() {
     assert_eq!([round(), round(), round()], [(true, 6), (true, 2), (false, 1)]);
 }
 
-/// An event that waits for its handler is kept longer than those around it: there are holes among what is left.
+/// An event that waits for its handler is kept longer than those
+/// around it: there are holes among what is left.
 #[test]
 fn holes_in_a_log_are_told_of() {
     let folder = tempfile::tempdir().unwrap();

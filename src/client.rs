@@ -69,6 +69,21 @@ pub enum ClientError {
     },
 }
 
+impl ClientError {
+    /// Whether the node said no, and not merely nothing.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused(_) => true,
+            Self::Folder(_)
+            | Self::NotRunning(_)
+            | Self::NotReady(_)
+            | Self::Token { .. }
+            | Self::Http { .. } => false,
+        }
+    }
+}
+
 /// A running node.
 #[derive(Clone, Debug)]
 pub struct Client {

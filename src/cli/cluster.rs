@@ -1,16 +1,16 @@
 //! `ringrift cluster`: who leads, who is a member, and which member shall hand on its work.
 
+use super::{
+    asked::{self, Asked},
+    status::{NODE_HEADER, node_line},
+};
 use crate::{
-    api::cluster::Drain,
-    api::cluster::NodeView,
-    client::{Client, ClientError},
+    api::cluster::{Drain, LeaderReport, NodeView},
     clock::now_ms,
 };
 use clap::Subcommand;
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use cluster_state::NodeId;
+use std::process::ExitCode;
 
 /// Ask about the cluster as a whole, and drain members.
 ///
@@ -19,17 +19,6 @@ use std::{
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
-}
-
-/// The peer to ask, and how to print.
-#[derive(Debug, clap::Args)]
-struct Asked {
-    /// Data folder of the peer to ask.
-    #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -78,68 +67,50 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Members { asked } => members(asked),
         Command::Drain { node, undo, reason, asked } => drain(node, !undo, reason, asked),
     };
-    match outcome {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) => super::unanswered(error),
-    }
-}
-
-fn ask(data_dir: &Path) -> Result<Client, ClientError> {
-    Client::of_folder(data_dir)
+    outcome.map(|()| ExitCode::SUCCESS).or_else(asked::unanswered)
 }
 
 fn leader(asked: &Asked) -> anyhow::Result<ExitCode> {
-    let report = match ask(&asked.data_dir).and_then(|client| client.leader()) {
+    let report = match asked.client().and_then(|client| client.leader()) {
         Ok(report) => report,
         Err(error) => {
             eprintln!("error: {:#}", anyhow::Error::from(error));
-            return Ok(ExitCode::from(super::status::UNREACHABLE));
+            return Ok(ExitCode::from(asked::UNREACHABLE));
         }
     };
-    if asked.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        let stale = if report.stale { format!("  (stale, {} ms old)", report.age_ms) } else { String::new() };
-        match &report.leader {
-            Some(leader) => println!("{} {} term {}{stale}", leader.node_id, leader.host, leader.term),
-            None => println!("no leader known{stale}"),
-        }
-    }
+    asked.print(&report, leader_line)?;
     let confirmed = report.leader.is_some() && !report.stale;
     Ok(if confirmed { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
 
+fn leader_line(report: &LeaderReport) -> String {
+    let stale = if report.stale { format!("  (stale, {} ms old)", report.age_ms) } else { String::new() };
+    match &report.leader {
+        Some(leader) => format!("{} {} term {}{stale}\n", leader.node_id, leader.host, leader.term),
+        None => format!("no leader known{stale}\n"),
+    }
+}
+
 fn members(asked: &Asked) -> anyhow::Result<()> {
-    let members = ask(&asked.data_dir)?.members()?;
-    if asked.json {
-        println!("{}", serde_json::to_string_pretty(&members)?);
-        return Ok(());
-    }
-    println!("{}", super::status::NODE_HEADER);
-    for member in &members {
-        println!("{}", super::status::node_line(member, now_ms()));
-    }
-    Ok(())
+    asked.print(&asked.client()?.members()?, |members| {
+        let lines = members.iter().map(|member| node_line(member, now_ms()));
+        std::iter::once(NODE_HEADER.to_owned()).chain(lines).map(|line| line + "\n").collect()
+    })
 }
 
 fn drain(name: &str, draining: bool, reason: &str, asked: &Asked) -> anyhow::Result<()> {
-    let client = ask(&asked.data_dir)?;
+    let client = asked.client()?;
     let node = find(&client.members()?, name)?;
-    let done = client.drain(&Drain { node, draining, reason: reason.to_owned() })?;
-    if asked.json {
-        println!("{}", serde_json::to_string_pretty(&done)?);
-    } else {
+    asked.print(&client.drain(&Drain { node, draining, reason: reason.to_owned() })?, |done| {
         let what = if done.draining { "drains" } else { "works again" };
-        println!("node-{} {what}", done.node);
-    }
-    Ok(())
+        format!("node-{} {what}\n", done.node)
+    })
 }
 
 /// The one member that a person means.
-fn find(members: &[NodeView], name: &str) -> anyhow::Result<cluster_state::NodeId> {
+fn find(members: &[NodeView], name: &str) -> anyhow::Result<NodeId> {
     let by_id = members.iter().find(|it| it.node_id == name || it.id.to_string() == name);
-    let named: Vec<cluster_state::NodeId> =
-        members.iter().filter(|it| it.host == name).map(|it| it.id).collect();
+    let named: Vec<NodeId> = members.iter().filter(|it| it.host == name).map(|it| it.id).collect();
     match (by_id.map(|it| it.id), named.as_slice()) {
         (Some(id), _) => Ok(id),
         (None, [id]) => Ok(*id),

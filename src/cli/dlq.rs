@@ -1,9 +1,8 @@
 //! `ringrift dlq`: events that a handler could not handle.
 
-use super::Common;
+use super::asked::{self, Asked};
 use crate::{
     api::dead_letters::{DeadLetter, LetterFilter, NodeLetters},
-    client::{Client, ClientError},
     events::log::Logged,
 };
 use std::process::ExitCode;
@@ -25,7 +24,7 @@ enum What {
     /// List them, oldest first.
     List {
         #[command(flatten)]
-        common: Common,
+        asked: Asked,
         /// Of every node.
         #[arg(long)]
         all: bool,
@@ -35,12 +34,12 @@ enum What {
         /// Its number in the peer's queue.
         id: i64,
         #[command(flatten)]
-        common: Common,
+        asked: Asked,
     },
     /// Run their handlers again; those that succeed leave the queue.
     Replay {
         #[command(flatten)]
-        common: Common,
+        asked: Asked,
         /// Only those tried last within this time.
         #[arg(long, value_name = "HOURS", default_value_t = 24)]
         max_age_hours: u64,
@@ -51,7 +50,7 @@ enum What {
     /// Drop them.
     Purge {
         #[command(flatten)]
-        common: Common,
+        asked: Asked,
         /// Only those tried last before this time.
         #[arg(long, value_name = "HOURS")]
         max_age_hours: Option<u64>,
@@ -66,37 +65,30 @@ enum What {
 /// # Errors
 /// If the answer cannot be written.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    match act(&args.what) {
-        Ok(code) => Ok(code),
-        Err(error) => super::unanswered(error),
-    }
+    act(&args.what).or_else(asked::unanswered)
 }
 
 fn act(what: &What) -> anyhow::Result<ExitCode> {
-    let (common, told) = match what {
-        What::Show { id, common } => {
-            let letter = Client::of_folder(&common.data_dir)?.dead_letter(*id)?;
+    let (asked, told) = match what {
+        What::Show { id, asked } => {
+            let letter = asked.client()?.dead_letter(*id)?;
             println!("{}", serde_json::to_string_pretty(&letter)?);
             return Ok(ExitCode::SUCCESS);
         }
-        What::List { common, all } => {
-            let client = Client::of_folder(&common.data_dir)?;
-            (common, if *all { client.dead_letters_everywhere()? } else { client.dead_letters()? })
+        What::List { asked, all } => {
+            let client = asked.client()?;
+            (asked, if *all { client.dead_letters_everywhere()? } else { client.dead_letters()? })
         }
-        What::Replay { common, max_age_hours, all } => {
+        What::Replay { asked, max_age_hours, all } => {
             let which = LetterFilter { max_age_hours: Some(*max_age_hours), all: *all };
-            (common, Client::of_folder(&common.data_dir)?.replay(which)?)
+            (asked, asked.client()?.replay(which)?)
         }
-        What::Purge { common, max_age_hours, all } => {
+        What::Purge { asked, max_age_hours, all } => {
             let which = LetterFilter { max_age_hours: *max_age_hours, all: *all };
-            (common, Client::of_folder(&common.data_dir)?.purge(which)?)
+            (asked, asked.client()?.purge(which)?)
         }
     };
-    if common.json {
-        println!("{}", serde_json::to_string_pretty(&told)?);
-    } else {
-        told.iter().flat_map(lines).for_each(|line| println!("{line}"));
-    }
+    asked.print(&told, |told| told.iter().flat_map(lines).map(|line| line + "\n").collect())?;
     Ok(if told.iter().all(is_well) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -132,11 +124,6 @@ fn lines(told: &NodeLetters<Logged>) -> Vec<String> {
 fn line(node: &str, letter: &DeadLetter<Logged>) -> String {
     let DeadLetter { id, handler, payload, error, retry_count, .. } = letter;
     format!("{node} {id:>5} {handler:<14} {:<28} {retry_count} attempts: {error}", payload.event.name())
-}
-
-/// Whether the peer said no.
-pub(super) fn is_refusal(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(ClientError::Refused(_)))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `ringrift events`: what happened, as one peer's log has it; who emits and handles what; and events by hand.
 
+use super::asked;
 use crate::{
     api::events::Injection,
     client::Client,
@@ -84,7 +85,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         {
             Ok(ExitCode::SUCCESS)
         }
-        Err(error) => super::unanswered(error),
+        Err(error) => asked::unanswered(error),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Exit status: 0 for success, 1 when the command ran and the answer is no, 2 when it could not run (clap uses 2 for
 //! wrong arguments as well); a command that says more says so in its help.
 
+mod asked;
 mod bench;
 mod bench_events;
 mod bench_learn;
@@ -23,21 +24,9 @@ mod rules;
 mod status;
 mod work;
 
-use crate::client::ClientError;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use std::{io, path::PathBuf, process::ExitCode};
-
-/// What every question to a running peer may be told.
-#[derive(Debug, clap::Args)]
-struct Common {
-    /// Data folder of the peer to ask.
-    #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-}
+use std::{io, process::ExitCode};
 
 /// A peer-to-peer cluster that teaches itself to play RingRift.
 #[derive(Debug, Parser)]
@@ -133,15 +122,6 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
-}
-
-/// Says why a peer did not do what it was asked: status 1 when it said no, 3 when it did not answer.
-fn unanswered(error: anyhow::Error) -> anyhow::Result<ExitCode> {
-    if !error.is::<ClientError>() {
-        return Err(error);
-    }
-    eprintln!("error: {error:#}");
-    Ok(if dlq::is_refusal(&error) { ExitCode::FAILURE } else { ExitCode::from(3) })
 }
 
 #[cfg(test)]

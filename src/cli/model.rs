@@ -1,10 +1,10 @@
 //! `ringrift model`: what became of each model, and an operator's word on who is champion.
 
-use super::{Common, pull};
-use crate::{
-    api::models::{ChampionMoved, ChampionOrder, ModelView},
-    client::Client,
+use super::{
+    asked::{self, Asked},
+    pull,
 };
+use crate::api::models::{ChampionMoved, ChampionOrder, ModelView};
 use std::{fmt::Write as _, process::ExitCode};
 
 /// List models, look at one, have one brought here, or say who is champion.
@@ -27,7 +27,7 @@ enum What {
     /// List models, the newest first.
     List {
         #[command(flatten)]
-        common: Common,
+        asked: Asked,
         /// Only those of this configuration.
         #[arg(long, value_name = "CONFIG")]
         config: Option<String>,
@@ -41,7 +41,7 @@ enum What {
         #[arg(value_name = "HASH")]
         model: String,
         #[command(flatten)]
-        common: Common,
+        asked: Asked,
     },
     /// Make a model champion without evidence: any model of the configuration that enough peers hold.
     ///
@@ -56,7 +56,7 @@ enum What {
         #[arg(long)]
         reason: String,
         #[command(flatten)]
-        common: Common,
+        asked: Asked,
     },
     /// Have a model, or a segment of games, brought to the peer: from the swarm, over HTTP, or by the operator's command.
     ///
@@ -65,7 +65,7 @@ enum What {
         #[command(flatten)]
         what: pull::What,
         #[command(flatten)]
-        common: Common,
+        asked: Asked,
     },
     /// Bring the champion before back, and have training go on from it.
     ///
@@ -77,7 +77,7 @@ enum What {
         #[arg(long)]
         reason: String,
         #[command(flatten)]
-        common: Common,
+        asked: Asked,
     },
 }
 
@@ -86,48 +86,33 @@ enum What {
 /// # Errors
 /// If the answer cannot be written.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    match act(&args.what) {
-        Ok(text) => {
-            print!("{text}");
-            Ok(ExitCode::SUCCESS)
+    act(&args.what).map(|()| ExitCode::SUCCESS).or_else(asked::unanswered)
+}
+
+fn act(what: &What) -> anyhow::Result<()> {
+    match what {
+        What::List { asked, config, limit } => {
+            let models = asked.client()?.models(config.as_deref(), *limit)?;
+            asked.print(&models, |models| table(models))
         }
-        Err(error) => super::unanswered(error),
+        What::Show { model, asked } => asked.print(&asked.client()?.model(model)?, details),
+        What::Promote { config, model, reason, asked } => {
+            let order = order(config, Some(model), reason);
+            asked.print(&asked.client()?.promote(&order)?, outcome)
+        }
+        What::Rollback { config, reason, asked } => {
+            let order = order(config, None, reason);
+            asked.print(&asked.client()?.rollback(&order)?, outcome)
+        }
+        What::Pull { what, asked } => {
+            let pulled = pull::pull(&asked.client()?, what)?;
+            asked.print(&pulled, |pulled| pull::told(pulled, what))
+        }
     }
 }
 
-fn act(what: &What) -> anyhow::Result<String> {
-    let text = match what {
-        What::List { common, config, limit } => {
-            let models = Client::of_folder(&common.data_dir)?.models(config.as_deref(), *limit)?;
-            if common.json { json(&models)? } else { table(&models) }
-        }
-        What::Show { model, common } => {
-            let model = Client::of_folder(&common.data_dir)?.model(model)?;
-            if common.json { json(&model)? } else { details(&model) }
-        }
-        What::Promote { config, model, reason, common } => {
-            let verdict = verdict(config, Some(model), reason);
-            let moved = Client::of_folder(&common.data_dir)?.promote(&verdict)?;
-            if common.json { json(&moved)? } else { outcome(&moved) }
-        }
-        What::Rollback { config, reason, common } => {
-            let moved = Client::of_folder(&common.data_dir)?.rollback(&verdict(config, None, reason))?;
-            if common.json { json(&moved)? } else { outcome(&moved) }
-        }
-        What::Pull { what, common } => {
-            let pulled = pull::pull(&common.data_dir, what)?;
-            if common.json { json(&pulled)? } else { pull::told(&pulled, what) }
-        }
-    };
-    Ok(text)
-}
-
-fn verdict(config: &str, model: Option<&String>, reason: &str) -> ChampionOrder {
+fn order(config: &str, model: Option<&String>, reason: &str) -> ChampionOrder {
     ChampionOrder { config_key: config.to_owned(), model: model.cloned(), reason: reason.to_owned() }
-}
-
-fn json(answer: &impl serde::Serialize) -> anyhow::Result<String> {
-    Ok(serde_json::to_string_pretty(answer)? + "\n")
 }
 
 /// One line a model: hash, configuration, what became of it, step, gain, holders.

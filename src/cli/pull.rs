@@ -2,10 +2,7 @@
 
 use crate::{api::content::Pulled, client::Client, store::write_atomic};
 use anyhow::{Context, ensure};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 use wire::Hash;
 
 /// What to bring, and where to.
@@ -18,12 +15,11 @@ pub(super) struct What {
     out: Option<PathBuf>,
 }
 
-/// Has it brought to the peer of a data folder, and copied if asked for.
+/// Has it brought to the peer, and copied if asked for.
 ///
 /// # Errors
 /// The peer's refusal, or a file that cannot be written.
-pub(super) fn pull(data_dir: &Path, what: &What) -> anyhow::Result<Pulled> {
-    let client = Client::of_folder(data_dir)?;
+pub(super) fn pull(client: &Client, what: &What) -> anyhow::Result<Pulled> {
     let hash = match what.hash.parse::<Hash>() {
         Ok(hash) => hash,
         Err(_) => client.model(&what.hash)?.model,

@@ -2,21 +2,19 @@
 //!
 //! Exit status of `status`: 0 healthy, 1 degraded, 2 no quorum, 3 no answer.
 
+use super::asked::{self, Asked};
 use crate::{
-    api::devices::{DeviceChoice, DevicesView},
     api::{
+        autoscaler::Advice,
         cluster::NodeView,
+        devices::{DeviceChoice, DevicesView},
+        health::{HostState, Standing},
         status::{ConfigView, HealthWord, Status},
         work::LeaseView,
     },
-    client::Client,
     clock::now_ms,
-    daemons::{
-        autoscaler::Advice,
-        health::{Host, Standing},
-    },
 };
-use std::{fmt::Write as _, path::PathBuf, process::ExitCode, thread, time::Duration};
+use std::{fmt::Write as _, process::ExitCode, thread, time::Duration};
 
 /// Ask a running peer how the cluster stands.
 ///
@@ -25,19 +23,13 @@ use std::{fmt::Write as _, path::PathBuf, process::ExitCode, thread, time::Durat
 #[command(after_help = "Exit status: 0 healthy, 1 degraded, 2 no quorum, 3 no answer.\n\n\
     Examples:\n  ringrift status --data-dir n2\n  ringrift status --data-dir n2 --json | jq .leader.node_id")]
 pub(super) struct Args {
-    /// Data folder of the peer to ask.
-    #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    asked: Asked,
     /// Ask again every second until interrupted.
     #[arg(long, conflicts_with = "json")]
     watch: bool,
 }
 
-/// Exit status for no answer.
-pub(super) const UNREACHABLE: u8 = 3;
 /// Above [`node_line`].
 pub(super) const NODE_HEADER: &str =
     "NODE     HOST             ROLE     STATE              CONNECTED  VERSION";
@@ -48,25 +40,21 @@ pub(super) const NODE_HEADER: &str =
 /// If the answer cannot be written.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     loop {
-        let status = match Client::of_folder(&args.data_dir).and_then(|client| client.status()) {
+        let status = match args.asked.client().and_then(|client| client.status()) {
             Ok(status) => status,
             Err(error) => {
                 eprintln!("error: {:#}", anyhow::Error::from(error));
                 if !args.watch {
-                    return Ok(ExitCode::from(UNREACHABLE));
+                    return Ok(ExitCode::from(asked::UNREACHABLE));
                 }
                 thread::sleep(Duration::from_secs(1));
                 continue;
             }
         };
-        if args.json {
-            println!("{}", serde_json::to_string_pretty(&status)?);
-        } else {
-            if args.watch {
-                print!("\x1b[2J\x1b[H");
-            }
-            print!("{}", render(&status, now_ms()));
+        if args.watch {
+            print!("\x1b[2J\x1b[H");
         }
+        args.asked.print(&status, |status| render(status, now_ms()))?;
         if !args.watch {
             return Ok(ExitCode::from(match status.health {
                 HealthWord::Healthy => 0,
@@ -182,14 +170,14 @@ fn health_lines(status: &Status, now_ms: u64) -> String {
         Standing::Healthy => "healthy",
         Standing::Unhealthy => "UNHEALTHY",
     };
-    let unknown = match count(Host::Unknown) {
+    let unknown = match count(HostState::Unknown) {
         0 => String::new(),
         unknown => format!(", {unknown} unknown"),
     };
     let mut out = format!(
         "health  {standing}, score {score}, {} hosts online, {} offline{unknown}, as {} sees it\n",
-        count(Host::Online),
-        count(Host::Offline),
+        count(HostState::Online),
+        count(HostState::Offline),
         status.answered_by
     );
     if let Some(recommendation) = status.recommendation.as_ref().filter(|it| it.advice != Advice::Hold) {

@@ -1,10 +1,9 @@
 //! `ringrift work`: training and evaluation that wait or go on.
 
-use super::Common;
+use super::asked::{self, Asked};
 use crate::{
-    api::work::Cancellation,
-    api::work::QueueItem,
-    client::{Client, ClientError},
+    api::work::{Cancellation, QueueItem},
+    client::ClientError,
     clock::now_ms,
 };
 use std::process::ExitCode;
@@ -26,7 +25,7 @@ enum What {
     /// List it, the most urgent first, with what it waits for.
     List {
         #[command(flatten)]
-        common: Common,
+        asked: Asked,
     },
     /// Stop what a node is doing. The leader has it done again after a minute, unless nothing calls for it by then.
     Cancel {
@@ -39,7 +38,7 @@ enum What {
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
         #[command(flatten)]
-        common: Common,
+        asked: Asked,
     },
 }
 
@@ -48,17 +47,14 @@ enum What {
 /// # Errors
 /// If the answer cannot be written.
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    match act(args.what) {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) => super::unanswered(error.into()),
-    }
+    act(args.what).map(|()| ExitCode::SUCCESS).or_else(|error| asked::unanswered(error.into()))
 }
 
 fn act(what: What) -> Result<(), ClientError> {
     match what {
-        What::List { common } => {
-            let items = Client::of_folder(&common.data_dir)?.work()?;
-            if common.json {
+        What::List { asked } => {
+            let items = asked.client()?.work()?;
+            if asked.json {
                 println!("{}", serde_json::json!(items));
             } else if items.is_empty() {
                 println!("no work waits or goes on");
@@ -66,10 +62,10 @@ fn act(what: What) -> Result<(), ClientError> {
                 items.iter().for_each(|item| println!("{}", line(item, now_ms())));
             }
         }
-        What::Cancel { kind, config, reason, common } => {
+        What::Cancel { kind, config, reason, asked } => {
             let cancellation = Cancellation { kind, config_key: config, reason };
-            let cancelled = Client::of_folder(&common.data_dir)?.cancel(&cancellation)?;
-            if common.json {
+            let cancelled = asked.client()?.cancel(&cancellation)?;
+            if asked.json {
                 println!("{}", serde_json::json!(cancelled));
             } else {
                 let Cancellation { kind, config_key, .. } = cancellation;

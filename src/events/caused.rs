@@ -1,8 +1,8 @@
 //! Which events an applied command is.
 //!
-//! Invariant: pure. Every node applies the same commands and so writes the same events for itself; none
-//! of them is ever sent. A command that changed nothing is no event. A new command does not compile
-//! until somebody has said which event it is.
+//! Invariant: pure. Every node applies the same commands and so writes the same events for itself; none of
+//! them is ever sent. A command that changed nothing is no event. A new command does not compile until
+//! somebody has said which event it is.
 
 mod cluster;
 mod leases;
@@ -16,8 +16,8 @@ use cluster_state::{
     command::{CancelLease, ExpireLease, FailLease, ModelHeld},
 };
 
-/// Most hosts that an event names in one list, those with the lowest
-/// numbers: with two full lists it still fits.
+/// Most hosts that an event names in one list, those with the lowest numbers: with two full lists it still
+/// fits.
 const HOSTS_MAX: usize = 256;
 
 /// What a node is called in events and on screen.

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 pub use crate::api::events::Commit;
 
-/// Commits that are remembered.
+/// Most commits that are remembered, the newest.
 const REMEMBERED_MAX: usize = 1 << 16;
 
 pub(super) struct Commits {
@@ -24,8 +24,8 @@ impl Commits {
         Self { connection: Mutex::new(connection), subscriptions, recent: Mutex::default() }
     }
 
-    /// Runs one transaction at `now_ms`, milliseconds since the epoch. Says as
-    /// well whether a handler got something to do.
+    /// Runs one transaction at `now_ms`, milliseconds since the epoch. The answer also says whether a handler
+    /// got something to do.
     pub(super) fn write<T>(
         &self,
         now_ms: i64,

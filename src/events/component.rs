@@ -68,8 +68,8 @@ components! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
-    /// Every node wakes its leader's turn, and only the leader acts, by the
-    /// replicated state and never by the payload.
+    /// Every node wakes its leader's turn, and only the leader acts, by the replicated state and never by the
+    /// payload.
     LeadersTurn,
     /// Every node proposes the command that the event asks for, and the state machine counts it once. An
     /// event that tells of an applied command asks for nothing any more: it only wakes the leader's turn.
@@ -81,11 +81,9 @@ pub enum How {
 /// What one component does about an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Handles {
-    /// Who.
     pub daemon: Component,
     /// What comes of it.
     pub effect: &'static str,
-    /// In which way.
     pub how: How,
 }
 
@@ -126,18 +124,15 @@ impl Serialize for EventKind {
 /// An event with who emits and who handles it, as `ringrift events --map --json` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
-    /// Its name.
     pub event: EventKind,
     /// Who emits it; operators can emit every event.
     pub emitters: &'static [Component],
-    /// Who handles it.
     pub handlers: Vec<RowHandler>,
 }
 
 /// A handler of an event, with its file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RowHandler {
-    /// Who, in which way, and what comes of it.
     #[serde(flatten)]
     pub handles: Handles,
     /// Where it stands, seen from the root of the repository.

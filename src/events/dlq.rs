@@ -1,7 +1,7 @@
 //! Events that a handler could not handle, kept for people.
 //!
-//! Invariant: an event leaves the queue only when its handler succeeded, when somebody purges it, or when
-//! the queue is at its bound, which is logged.
+//! Invariant: an event leaves the queue only when its handler succeeded, when somebody purges it, or when the
+//! queue is at its bound, which is logged.
 
 use super::{LogError, Logged, envelope::EventId};
 use crate::text::clip;
@@ -16,10 +16,10 @@ pub type DeadLetter = crate::api::dead_letters::DeadLetter<Logged>;
 const DEAD_MAX: i64 = 10_000;
 /// Most that are listed at once.
 pub const LISTED_MAX: usize = 500;
-/// Longest error that is kept.
+/// Longest error that is kept, in bytes.
 const ERROR_BYTES_MAX: usize = 1000;
 
-/// A dead letter to be.
+/// A dead letter before it is in the queue.
 pub(super) struct Dead {
     pub(super) handler: String,
     pub(super) id: EventId,

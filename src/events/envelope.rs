@@ -1,4 +1,4 @@
-//! An event on its way: who said it, what it follows, and the proof.
+//! An event as it travels: its id, the events that it follows, and its origin's signature.
 //!
 //! Invariant: what is opened here was signed by its origin, is of bounded size, and says only what an event
 //! may say. Events of the origin `raft` are never sent: every node writes them for itself.
@@ -11,15 +11,15 @@ use wire::WireError;
 
 /// The origin of events that every node writes for itself.
 pub const RAFT: &str = "raft";
-/// Largest envelope.
+/// Largest envelope, in bytes.
 pub const EVENT_BYTES_MAX: usize = 16 << 10;
-/// Largest signed event, in a frame or out of it.
+/// Largest signed event in bytes, in a frame or out of it.
 pub const SIGNED_BYTES_MAX: usize = EVENT_BYTES_MAX + 256;
-/// Most events that one follows.
+/// Most events of other sources that one event names as its predecessors.
 pub const CAUSES_MAX: usize = 8;
 /// How far an emitter's clock may be off.
 pub const CLOCK_MAX: Duration = Duration::from_secs(3600);
-/// Longest origin: a libp2p id in text.
+/// Longest origin in bytes: a libp2p id as text.
 const ORIGIN_BYTES_MAX: usize = 80;
 /// Frame kinds.
 const SIGNED: u8 = 0x50;
@@ -27,15 +27,15 @@ const ENVELOPE: u8 = 0x56;
 /// Keeps signatures of events apart from all others by the same key.
 const DOMAIN: &[u8] = b"ringrift/event/1";
 
-/// Which event.
+/// The id of an event.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EventId {
     /// The emitter's peer id, or `raft`.
     pub origin: String,
     /// Random number of the emitter's data folder; 0 for `raft`.
     pub epoch: i64,
-    /// For `raft`: log index × 16 + number within the command.
-    /// Otherwise it counts the origin's events from 1.
+    /// For `raft`: log index × 16 + number within the command. Otherwise it counts the origin's events from
+    /// 1.
     pub sequence: i64,
 }
 
@@ -54,10 +54,9 @@ impl fmt::Display for EventId {
     }
 }
 
-/// What is signed.
+/// An event with all that its origin signs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Envelope {
-    /// Which.
     pub id: EventId,
     /// When it was emitted, milliseconds since the epoch.
     pub at_ms: i64,
@@ -65,9 +64,8 @@ pub struct Envelope {
     pub flow_previous: Option<i64>,
     /// Events of others that it follows.
     pub causes: Vec<EventId>,
-    /// An operator emitted it.
+    /// Whether an operator emitted it.
     pub injected: bool,
-    /// What happened.
     pub event: Event,
 }
 

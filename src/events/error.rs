@@ -8,13 +8,8 @@ use std::path::PathBuf;
 pub enum LogError {
     /// The file cannot be opened.
     #[error("cannot use {path}: if it is damaged, start anew with an empty --data-dir")]
-    Open {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: rusqlite::Error,
-    },
-    /// The database.
+    Open { path: PathBuf, source: rusqlite::Error },
+    /// The database refuses.
     #[error("cannot use the event log")]
     Sqlite(#[from] rusqlite::Error),
     /// An event too large for a message, or a stored one that is unreadable.

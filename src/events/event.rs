@@ -14,29 +14,23 @@ pub const CLUSTER_FLOW: &str = "cluster";
 /// Why something is no event.
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {
-    /// No such type.
+    /// There is no event of that name.
     #[error("there is no event {0:?}")]
     Unknown(String),
     /// A field is missing or of the wrong type.
     #[error("the payload does not fit {name}: {detail}")]
     Payload {
-        /// The event.
         name: String,
         /// What is wrong.
         detail: String,
     },
     /// A field that the event does not have.
     #[error("{name} has no field {field:?}")]
-    Field {
-        /// The event.
-        name: String,
-        /// The field.
-        field: String,
-    },
-    /// No configuration of the game.
+    Field { name: String, field: String },
+    /// The key is no configuration of the game.
     #[error("{0:?} is no configuration")]
     Config(String),
-    /// A number that is none, or a value that JSON cannot carry.
+    /// A number that is not finite, or another value that JSON cannot carry.
     #[error("a value of {0} cannot be written as JSON")]
     Value(&'static str),
 }

@@ -1,7 +1,7 @@
 //! Writes the events of every applied command in the transaction that applies it.
 //!
-//! Invariant: only the database can make it fail, never what a command says: consensus would end on every
-//! node, and again at every start. What cannot be written as an event is none, on every node alike.
+//! Invariant: only the database can make it fail, never what a command says, because consensus would end on
+//! every node, and again at every start. What cannot be written as an event is none, on every node alike.
 
 use super::{
     caused::{Applied, GamesPlanned, caused, follows},
@@ -13,7 +13,7 @@ use crate::clock::now_ms_i64;
 use cluster_state::{ClusterState, Command, Response};
 use raft::{ApplyHook, HookError};
 
-/// What Raft calls.
+/// The hook that Raft calls when it applies a command or installs a snapshot.
 pub struct EventHook {
     before: Option<ClusterState>,
     games_planned: GamesPlanned,

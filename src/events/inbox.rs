@@ -1,8 +1,8 @@
 //! What handlers have yet to see, and how far they are.
 //!
 //! Invariant: a handler's row goes in the transaction that records what became of the event, so a crash in
-//! between repeats the handler and loses nothing. Not synced by itself: a row that comes back after a power
-//! failure is handled again, which handlers allow.
+//! between repeats the handler and loses nothing. The transaction is not synced by itself, so a row may come
+//! back after a power failure; handling it again does no harm.
 
 mod letters;
 
@@ -200,8 +200,7 @@ impl Inbox {
     }
 }
 
-/// Makes the change that a handler wants, unless the same thing was
-/// handled in the meantime, and remembers it.
+/// Makes the change that a handler wants, unless the same thing was handled in the meantime, and remembers it.
 ///
 /// # Errors
 /// [`LogError::Effect`] when the change fails, also by a panic: trying the database again would not help.

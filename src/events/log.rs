@@ -1,8 +1,8 @@
 //! The durable log of events that every node keeps in `node.db`.
 //!
-//! Invariant: an event is here once, whatever the number of times it arrives: its id is
-//! (origin, epoch, sequence). Events of an applied command are written in the transaction that
-//! applies it; others before anybody is told.
+//! Invariant: an event is here once, however often it arrives, because its id is (origin, epoch, sequence).
+//! The events of an applied command are written in the transaction that applies it; others are written before
+//! anybody is told.
 
 mod anew;
 mod answer;
@@ -39,7 +39,7 @@ const WAL_PAGES: i64 = 4096;
 /// Most events that are read at once.
 const PAGE_MAX: usize = 1_000;
 
-/// Milliseconds since the epoch.
+/// The wall clock, in milliseconds since the epoch.
 type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 /// This node's log.
@@ -134,7 +134,8 @@ impl EventLog {
         Ok(result)
     }
 
-    /// When events after `position` were synced here, as far as that is remembered: of this process, the newest ones.
+    /// When events after `position` were synced here, as far as that is remembered: of this process, the
+    /// newest ones.
     #[must_use]
     pub fn commits(&self, position: i64) -> Vec<Commit> {
         self.commits.since(position)

@@ -1,6 +1,14 @@
-//! Typed events: what they are, how applied commands become events ([`caused`]), the durable
-//! log that every node keeps of them ([`log`]), how logs are made equal ([`repair`]), and
-//! how handlers go through them ([`runner`]).
+//! What happened in the cluster: typed events, in a durable log that every node keeps, and the way to their
+//! handlers.
+//!
+//! Invariant: an event is in a synced log before anybody is told of it, and every handler on every node has
+//! its effect once. Only [`caused`] and the hook know commands and the replicated state; log, repair, inbox
+//! and runner take any event. docs/events.md states and proves what the log promises.
+//!
+//! Where to begin: the table of all events (`table.rs`), with who emits and who handles each. Then
+//! [`envelope`], what travels; [`log`], where it is kept (`writer.rs` has the causal order); [`vector`] and
+//! [`repair`], how logs become equal; [`deliveries`] and [`runner`], how handlers go through them; [`dlq`],
+//! what they could not handle.
 
 pub mod caused;
 mod commits;

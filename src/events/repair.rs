@@ -20,34 +20,31 @@ pub const ANSWER_BYTES_MAX: usize = 256 << 10;
 /// Largest frame of either kind: events, floors, and a vector of 1024 origins with all their ranges.
 const FRAME_BYTES_MAX: usize = 900 << 10;
 
-/// What do I lack?
+/// The question for what the asking node lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Question {
     /// What the asking node has.
     pub vector: VersionVector,
 }
 
-/// Events that the answering node does not have any more.
+/// A low watermark: the answering node has no events of a source up to this number any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Floor {
-    /// Whose.
     pub origin: String,
-    /// Of which data folder.
     pub epoch: i64,
     /// Every event up to this number is gone.
     pub lost_to: i64,
 }
 
-/// What the asking node lacks.
+/// Events that the asking node lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// The answering node's clock.
+    /// The answering node's clock, in milliseconds since the epoch.
     pub now_ms: i64,
-    /// Events.
     pub events: Vec<Signed>,
-    /// What it cannot serve.
+    /// What the answering node cannot serve.
     pub floors: Vec<Floor>,
-    /// There is more.
+    /// Whether there is more than fits into one answer.
     pub more: bool,
 }
 

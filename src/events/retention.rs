@@ -8,8 +8,8 @@ pub(super) const HORIZON: Duration = Duration::from_secs(15 * 60);
 pub(super) const KEPT: i64 = 200_000;
 /// Events are kept for this long at most.
 pub(super) const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
-/// What is known of events is forgotten after this long; an older one
-/// cannot be told from a replay, and is refused.
+/// What is known of events is forgotten after this long; an older one cannot be told from a replay, and is
+/// refused.
 pub(super) const FORGOTTEN: Duration = Duration::from_secs(4 * 7 * 24 * 3600);
 /// Most rows that one round of pruning removes.
 pub(super) const PRUNED_MAX: i64 = 20_000;

@@ -1,9 +1,9 @@
 //! Takes events to their handlers.
 //!
-//! Invariant: one handler sees the events of one flow in the order of the log, one at a time;
-//! different handlers and different flows never wait for each other. An event is tried three times,
-//! with pauses of one and two seconds, then it is a dead letter and the next one follows. A missing
-//! quorum is no failure: the handler waits for it.
+//! Invariant: one handler sees the events of one flow in the order of the log, one at a time; different
+//! handlers and different flows never wait for each other. An event is tried three times, with pauses of one
+//! and two seconds, then it is a dead letter and the next one follows. A missing quorum is no failure: the
+//! handler waits for it.
 
 use super::{
     LogError, Logged, Subscriptions,
@@ -25,6 +25,7 @@ use tokio::{
     task::{Id, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 pub use super::inbox::{Effect, HandlerStatus};
 
@@ -119,8 +120,8 @@ impl Outcome {
 }
 
 impl Runner {
-    /// `quorum` says whether the cluster can decide. The log must have been
-    /// opened with subscriptions for these handlers.
+    /// `quorum` says whether the cluster can decide. The log must have been opened with subscriptions for
+    /// these handlers.
     #[must_use]
     pub fn new(
         deliveries: Deliveries,
@@ -167,7 +168,8 @@ impl Runner {
                 if lanes.values().any(|running| *running == lane) {
                     again.insert(lane); // it may have looked just before
                 } else {
-                    let task = tasks.spawn(self.clone().lane(lane.clone()));
+                    let span = tracing::info_span!("lane", handler = lane.handler, flow = lane.flow);
+                    let task = tasks.spawn(self.clone().lane(lane.clone()).instrument(span));
                     lanes.insert(task.id(), lane);
                 }
             }
@@ -210,7 +212,7 @@ impl Runner {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
-                    tracing::error!(handler = lane.handler, %error, "an event waits: the database failed");
+                    tracing::error!(%error, "an event waits: the database failed");
                     if !self.pause(PARKED).await {
                         return;
                     }
@@ -253,13 +255,7 @@ impl Runner {
             }
             Outcome::Failed(error) => {
                 let attempts = attempts + 1;
-                tracing::warn!(
-                    handler = lane.handler,
-                    event = logged.event.name(),
-                    attempts,
-                    error,
-                    "not handled"
-                );
+                tracing::warn!(event = logged.event.name(), attempts, error, "not handled");
                 if let Some(pause) = self.0.pauses.get(attempts as usize - 1) {
                     self.database(move |inbox| inbox.note(&own, position, attempts, false)).await?;
                     self.pause(*pause).await;
@@ -303,8 +299,8 @@ impl Runner {
         }
     }
 
-    /// Runs the handlers of dead letters of at most this age again, for 20 s at most: what there is no time
-    /// for is left as it is, and told. Only a handler that succeeds counts as recovered.
+    /// Runs the handlers of dead letters of at most this age again, for 20 s at most: what there is no time for is left
+    /// as it is, and told. Only a handler that succeeds counts as recovered.
     ///
     /// # Errors
     /// [`LogError`].
@@ -334,8 +330,8 @@ impl Runner {
                     true => Outcome::Late,
                     false => self.attempt(&handler, event, left, commit).await?,
                 };
-                // The first had all the time; another that had the rest of
-                // it may well be quick enough the next time.
+                // The first had all the time; another that had the rest of it may well be quick enough the
+                // next time.
                 let outcome = if replayed.replayed == 0 { outcome.after(limit) } else { outcome };
                 match outcome {
                     Outcome::Done => replayed.recovered += 1,

@@ -1,7 +1,7 @@
 //! The tables of `node.db` that hold events, beside those of the applied state.
 //!
-//! Invariant: tables and indexes are added, never changed: every start runs
-//! this over whatever an earlier build left.
+//! Invariant: tables and indexes are added, never changed: every start runs this over whatever an earlier
+//! build left.
 
 use rusqlite::Connection;
 use std::{path::Path, time::Duration};

@@ -1,5 +1,5 @@
-//! The one table of events: what each is called and carries, who emits
-//! it, and who handles it with what effect.
+//! The one table of events: what each is called and carries, who emits it, and who handles it with what
+//! effect.
 //!
 //! Invariant: an event without a line for its handlers does not compile; the line may say that there are
 //! none. The order is the encoding, so a new event goes to the end. `ringrift events --map` prints this

@@ -1,28 +1,29 @@
-//! Which events of which origins a node has, and what another lacks. Pure.
+//! Version vectors: which events of which sources a node has, and what another lacks.
 //!
-//! Invariant: bounded. What does not fit into an entry is told later, once the gaps before it are closed.
+//! Invariant: a vector is of bounded size. What does not fit into an entry is told later, once the gaps
+//! before it are closed.
 
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-/// Most origins of one vector.
+/// Most sources of one vector.
 pub const ENTRIES_MAX: usize = 1024;
-/// Most ranges beyond the first gap that are told.
+/// Most ranges beyond the first gap of a source that are told.
 pub const RANGES_MAX: usize = 32;
 
-/// What a node has of one origin.
+/// What a node has of one source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionEntry {
-    /// It has, or had, every event up to this number.
+    /// The node has every event up to this number, had it once, or gave it up.
     pub watermark: i64,
-    /// And these ranges, ascending, each beyond a gap.
+    /// The node also has these ranges, ascending, each beyond a gap.
     pub beyond: Vec<(i64, i64)>,
 }
 
-/// An origin and its epoch.
+/// An origin and its epoch, which is a random number of its data folder.
 pub type Source = (String, i64);
 
-/// What a node has, by origin and epoch.
+/// What a node has, by source.
 pub type VersionVector = BTreeMap<Source, VersionEntry>;
 
 impl VersionEntry {
@@ -64,7 +65,7 @@ pub fn is_sound(vector: &VersionVector) -> bool {
         && vector.iter().all(|((origin, _), have)| origin.len() <= 128 && have.is_sound())
 }
 
-/// The ranges that `ours` has and `theirs` lacks, by origin.
+/// The ranges that `ours` has and `theirs` lacks, by source.
 #[must_use]
 pub fn missing(ours: &VersionVector, theirs: &VersionVector) -> Vec<(Source, Vec<RangeInclusive<i64>>)> {
     let nothing = VersionEntry::default();

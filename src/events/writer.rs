@@ -1,4 +1,4 @@
-//! How an event gets into the tables of `node.db` ([`super::schema`]).
+//! Causal delivery: how an event gets into the tables of `node.db` ([`super::schema`]).
 //!
 //! Invariant: an event has a position only after everything that it follows has one, so positions are in
 //! causal order on every node. Until then it is parked. With its position it gets one row for every handler
@@ -28,9 +28,9 @@ pub(super) enum Stored {
     Parked,
     /// It is here already, or was.
     Known,
-    /// There is another event under its id.
+    /// Another event is here under its id.
     Conflict,
-    /// Too many wait, or its origin has too many epochs.
+    /// There is no room: too many events wait, or its origin has too many epochs.
     Full,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Writer<'a> {
     pub(super) connection: &'a Connection,
     pub(super) subscriptions: &'a Subscriptions,
     pub(super) now_ms: i64,
-    /// A handler got something to do.
+    /// Whether a handler got something to do.
     pub(super) due: Cell<bool>,
     /// Whether anything is parked, once somebody looked.
     parked: Cell<Option<bool>>,

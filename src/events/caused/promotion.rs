@@ -84,8 +84,8 @@ pub(super) fn held(command: &ModelHeld, applied: &Applied<'_>) -> Vec<Event> {
     complete.into_iter().collect()
 }
 
-/// The champion moved: it is on its way to those who lack it, or has arrived; what was said against the one before is
-/// settled, unless that one came back for it.
+/// The champion moved: it is on its way to those who lack it, or has arrived; what was said against the one
+/// before is settled, unless that one came back for it.
 pub(super) fn moved(config_key: &str, everywhere: bool, applied: &Applied<'_>, timestamp: f64) -> Vec<Event> {
     let Some(config) = applied.state.config(config_key) else { return Vec::new() };
     let mut events = vec![if everywhere {

@@ -1,8 +1,8 @@
 //! What happens when this node's file turns out to be older than what it has told: somebody restored it.
 //!
-//! Invariant: the lost events come back from the peers under their numbers; what was emitted under the same
-//! numbers since this process began, which peers that have the lost ones refuse, gets others under a new
-//! epoch, where it stands: its handlers here see it once.
+//! Invariant: the lost events come back from the peers under their numbers. What was emitted under the same
+//! numbers since this process began is refused by peers that have the lost events; it gets new numbers under
+//! a new epoch and keeps its place in the log, so that the handlers here see it once.
 //!
 //! Not covered: a peer that lacked a lost event as well, and took the new one under its number first, has it
 //! twice; and what was told in one run that met no peer stays refused if the next run is the first that does.

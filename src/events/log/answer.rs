@@ -1,7 +1,7 @@
 //! What this node can tell a peer that lacks events.
 //!
-//! Invariant: an answer is of bounded size. What is parked here is
-//! served as well, because its origin signed it.
+//! Invariant: an answer is of bounded size. What is parked here is served as well, because its origin signed
+//! it.
 
 use super::EventLog;
 use crate::events::{

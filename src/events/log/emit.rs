@@ -1,9 +1,9 @@
 //! How this node's own events get into its log.
 //!
-//! Invariant: an event follows everything that this node knew of the same flow when it emitted it:
-//! its own last one, the cluster's last one, and what others have said since. So every node sees them
-//! in an order in which they can have happened, whoever emitted them. Of more than [`CAUSES_MAX`]
-//! others, the ones that spoke last are named.
+//! Invariant: an event follows everything that this node knew of the same flow when it emitted it: its own
+//! last one, the cluster's last one, and what others have said since. So every node sees them in an order in
+//! which they can have happened, whoever emitted them. Of more than [`CAUSES_MAX`] others, the ones that
+//! spoke last are named.
 
 use super::EventLog;
 use crate::events::{
@@ -22,9 +22,9 @@ impl EventLog {
         self.emit_with(emission, |_| Ok(()))
     }
 
-    /// [`Self::emit`], but nothing if this node told the same thing by this before: for an event of a change
-    /// that is not in this database. Whoever made the change asks until it is told, also after a restart in
-    /// between. An event that can happen again ([`crate::events::Event::once`]) is told each time.
+    /// [`Self::emit`], but nothing if this node told the same thing in this way before. It is for events of a change that
+    /// is not in this database: whoever made the change asks until it is told, also after a restart in between. An event
+    /// that can happen again ([`crate::events::Event::once`]) is told each time.
     ///
     /// # Errors
     /// [`LogError`]; then nothing was kept.
@@ -38,8 +38,7 @@ impl EventLog {
         Ok(signed.map(|signed| signed.encode()).transpose()?)
     }
 
-    /// [`Self::emit`], and with it another change of `node.db`: both or
-    /// neither. `change` is on a thread that may block.
+    /// [`Self::emit`], and with it another change of `node.db`: both or neither. `change` is on a thread that may block.
     ///
     /// # Errors
     /// [`LogError`]; then nothing was kept and nothing changed.

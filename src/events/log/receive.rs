@@ -1,7 +1,7 @@
 //! How others' events get into this node's log.
 //!
-//! Invariant: what is kept was signed by a member, is not kept twice, and
-//! has a position only after what it follows.
+//! Invariant: what is kept was signed by a member, is not kept twice, and has a position only after what it
+//! follows.
 
 use super::EventLog;
 use crate::events::{
@@ -27,9 +27,8 @@ pub struct Received {
 }
 
 impl EventLog {
-    /// Keeps others' events, in one synced transaction; those that are refused change
-    /// nothing. `is_member` says which origins may speak; `live` that the events come
-    /// straight from their emitters, and so are new.
+    /// Keeps others' events, in one synced transaction; those that are refused change nothing. `is_member` says which
+    /// origins may speak; `live` that the events come straight from their emitters, and so are new.
     ///
     /// # Errors
     /// [`LogError`]; then nothing was kept.
@@ -42,8 +41,8 @@ impl EventLog {
         self.take_in(events.iter().map(|signed| (None, signed)), live, is_member)
     }
 
-    /// [`Self::receive`] for gossip: events with the peer that published each. Only its emitter publishes an
-    /// event; from anybody else it is a replay.
+    /// [`Self::receive`] for gossip: events with the peer that published each. Only its emitter publishes an event;
+    /// from anybody else it is a replay.
     ///
     /// # Errors
     /// [`LogError`]; then nothing was kept.

@@ -1,7 +1,7 @@
 //! What the log lets go: events that nobody has any more, that wait for nothing, or that are old.
 //!
-//! Invariant: no peer's word alone has this node pass over an event that may yet come: its
-//! origin's signature on a later one must be here.
+//! Invariant: this node passes over an event only if it holds a later one that the same origin signed. No
+//! peer's word alone makes it pass over an event that may yet come.
 
 use super::EventLog;
 use crate::events::{
@@ -15,10 +15,9 @@ use rusqlite::params;
 use std::time::Duration;
 
 impl EventLog {
-    /// A peer has pruned events that are missing here: what follows them goes on, and the state has to
-    /// do. Returns how many origins' events are given up for good: only up to the last one that this
-    /// node has seen of an origin, or a lie would have it take the origin's next ones for known. What
-    /// this node writes itself, it never gives up.
+    /// A peer has pruned events that are missing here: what follows them goes on, and the state has to do. Returns how
+    /// many origins' events are given up for good: only up to the last one that this node has seen of an origin, or a
+    /// lie would have it take the origin's next ones for known. What this node writes itself, it never gives up.
     ///
     /// # Errors
     /// [`LogError`].
@@ -47,8 +46,8 @@ impl EventLog {
         })
     }
 
-    /// Lets go on what waited too long, and drops what is too old. Called now and then, and again at once
-    /// when there is more to drop than one transaction shall.
+    /// Lets go on what waited too long, and drops what is too old. Called now and then, and again at once when there is
+    /// more to drop than one transaction shall.
     ///
     /// # Errors
     /// [`LogError`].

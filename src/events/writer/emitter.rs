@@ -17,8 +17,8 @@ impl Writer<'_> {
         Ok(self.connection.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?)
     }
 
-    /// What others said in a flow since this node spoke there last, the newest first: its next event follows that.
-    /// What came before, it follows through its own last event.
+    /// Takes the heads of a flow, the newest first: this node's next event follows them. What came before the
+    /// heads it follows through its own last event.
     pub(in crate::events) fn take_heads(
         &self,
         flow: &str,

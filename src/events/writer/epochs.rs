@@ -1,6 +1,6 @@
 //! How many epochs an origin may have.
 //!
-//! Invariant: a member that makes up epochs has a few rows and no more, at the expense of nobody else.
+//! Invariant: a member that makes up epochs takes a few rows and no more, and takes them from nobody else.
 
 use super::Writer;
 use crate::events::{LogError, envelope::EventId, retention::KEPT_FOR};

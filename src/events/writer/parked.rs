@@ -1,8 +1,8 @@
 //! Events that are here and wait for what they follow.
 //!
-//! Invariant: a parked event has a row in `event_waits` for each event that it waits for, and
-//! goes on in the transaction that takes the last of these rows away. The number of parked events
-//! is bounded, for all and for each origin.
+//! Invariant: a parked event has a row in `event_waits` for each event that it waits for, and goes on in the
+//! transaction that takes the last of these rows away. The number of parked events is bounded, for all and
+//! for each origin.
 
 use super::{Stored, Writer};
 use crate::events::{

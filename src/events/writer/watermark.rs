@@ -19,8 +19,8 @@ impl Writer<'_> {
         self.wait_no_more(up_to)
     }
 
-    /// The last event of an origin that is here, logged or parked: its
-    /// signature proves that the origin came so far.
+    /// The last event of an origin that is here, logged or parked: its signature proves that the origin came
+    /// so far.
     pub(in crate::events) fn proven(&self, origin: &str, epoch: i64) -> Result<i64, LogError> {
         let sql = "SELECT COALESCE(MAX(sequence), 0) FROM (SELECT MAX(sequence) AS sequence FROM event_log WHERE \
                    origin = ?1 AND epoch = ?2 UNION ALL SELECT MAX(sequence) FROM event_parked WHERE origin = ?1 \

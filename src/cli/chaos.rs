@@ -2,7 +2,8 @@
 
 use crate::{
     api::status::Status,
-    config::{Config, SelfplayConfig, TrainingConfig},
+    config::Config,
+    learner::settings::{SelfplayConfig, TrainingConfig},
     local::{Acknowledged, Interrupt, Interrupted, Peer, Signals, disagreements, is_whole, lost, stop_all},
 };
 use anyhow::{Context as _, bail};

@@ -5,9 +5,9 @@ use super::{cache::LoadedNetworks, health::HealthHandle, lease};
 use crate::{
     clock::now_ms,
     compute,
-    config::EvaluationConfig,
     devices::parallel_games,
     events::caused,
+    learner::settings::EvaluationConfig,
     learner::{
         arena::ModelPlayer,
         evaluation::{self, EvaluationJob},

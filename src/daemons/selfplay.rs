@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     compute,
-    config::SelfplayConfig,
     devices::{Devices, number_of},
+    learner::settings::SelfplayConfig,
     learner::waves,
     peer::{Context, Daemon, WorkError},
     segments::Segments,

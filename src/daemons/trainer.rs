@@ -4,8 +4,8 @@ use super::{health::HealthHandle, lease};
 use crate::{
     clock::now_ms,
     compute,
-    config::TrainingConfig,
     events::{Event, TrainingProgress, caused},
+    learner::settings::TrainingConfig,
     learner::{
         ReplayWindow,
         train::{self, RunProgress, TrainingJob},

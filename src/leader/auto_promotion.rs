@@ -4,7 +4,7 @@
 //! nothing else. Every condition has to hold.
 
 use super::feedback_loop::deserves_another;
-use crate::config::EvaluationConfig;
+use crate::learner::settings::EvaluationConfig;
 use cluster_state::{ClusterState, ConfigState, Evidence, Model, Sprt, state_machine::EVIDENCE_GAMES_MIN};
 
 /// What becomes of a candidate.

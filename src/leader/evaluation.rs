@@ -9,7 +9,7 @@ use super::{
     feedback_loop,
     placement::{LEASE_TTL, RetryPauses, choose_worker},
 };
-use crate::config::EvaluationConfig;
+use crate::learner::settings::EvaluationConfig;
 use cluster_state::{
     ClusterState, Command, ConfigState, LeaseKind,
     command::{GrantLease, SetBackpressure},

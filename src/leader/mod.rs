@@ -12,11 +12,14 @@
 //! and [`roles`] watch the members.
 
 pub mod auto_promotion;
+pub mod autoscaler;
 pub mod curriculum;
 pub mod data_pipeline;
 pub mod evaluation;
 pub mod feedback;
 pub mod feedback_loop;
+pub mod handover;
+pub mod idle_shutdown;
 pub mod node_monitor;
 pub mod placement;
 pub mod promotion;

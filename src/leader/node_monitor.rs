@@ -3,7 +3,7 @@
 //! Invariant: it judges by this node's own clock since when something has been so, never by another node's
 //! clock.
 
-use crate::daemons::health::View;
+use crate::api::health::ClusterView as View;
 use cluster_state::{
     ClusterState, Command, LeaseKind, NodeId,
     command::{ExpireLease, SetOnline},

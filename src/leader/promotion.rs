@@ -4,7 +4,7 @@
 //! when to ask.
 
 use super::auto_promotion::{CandidateVerdict, judge};
-use crate::config::EvaluationConfig;
+use crate::learner::settings::EvaluationConfig;
 use cluster_state::{
     ClusterState, Command,
     command::{Promote, Reject},

@@ -9,7 +9,7 @@ use super::{
     placement::choose_other,
     training::{CANDIDATES_WAITING_MAX, pauses},
 };
-use crate::{daemons::health::View, events::caused::node_name};
+use crate::{api::health::ClusterView as View, events::caused::node_name};
 use cluster_state::{ClusterState, Command, ConfigState, LeaseKind, LeaseSlot, command::GrantLease};
 use std::collections::{BTreeMap, BTreeSet};
 use wire::Hash;
@@ -269,7 +269,7 @@ mod tests {
     fn turn(queue: &mut Queue, world: &World) -> Vec<Command> {
         let view = View::default();
         let mut commands = Training::default().decide(&world.state, &view, world.now);
-        let settings = crate::config::EvaluationConfig::default();
+        let settings = crate::learner::settings::EvaluationConfig::default();
         commands.extend(Evaluation::default().decide(&world.state, &settings, world.now));
         queue.arrange(&world.state, commands, world.now)
     }

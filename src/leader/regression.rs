@@ -149,7 +149,7 @@ fn wanted(config: &ConfigState) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::EvaluationConfig;
+    use crate::learner::settings::EvaluationConfig;
     use crate::{
         daemons::fixture::{KEY, World, hash},
         learner::sprt::expected_score,

@@ -6,7 +6,7 @@
 
 use super::placement::{FirstSeen, LEASE_TTL, RetryPauses, choose_worker};
 use crate::{
-    daemons::health::View,
+    api::health::ClusterView as View,
     events::{EvaluationBackpressure, Event, Regression, envelope::RAFT, log::Logged},
     text::clip,
 };

@@ -16,7 +16,7 @@ use super::{
     roles, scheduler,
     training::Training,
 };
-use crate::{config::EvaluationConfig, daemons::health::View};
+use crate::{api::health::ClusterView as View, learner::settings::EvaluationConfig};
 use cluster_state::{ClusterState, Command, NodeId};
 use std::time::{Duration, Instant};
 

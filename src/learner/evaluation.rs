@@ -8,7 +8,7 @@ use super::{
     sprt::{Elo, Sets, SprtSettings},
 };
 use crate::{
-    config::EvaluationConfig,
+    learner::settings::EvaluationConfig,
     store::{GameKind, GameRecord},
 };
 use cluster_state::NodeId;

@@ -10,6 +10,7 @@ pub mod arena;
 pub mod evaluation;
 mod game;
 pub mod selfplay;
+pub mod settings;
 pub mod sprt;
 pub mod train;
 pub mod waves;
@@ -36,7 +37,7 @@ mod tests {
         train::{self, TrainingJob},
         *,
     };
-    use crate::config::TrainingConfig;
+    use crate::learner::settings::TrainingConfig;
     use cluster_state::NodeId;
     use kernels::{CpuBackend, CpuEvaluator};
     use std::sync::Arc;

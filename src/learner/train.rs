@@ -5,7 +5,7 @@
 //! and backend. If it binds, the run is shortened as a whole, so that the learning rate still falls to its
 //! end.
 
-use crate::{config::TrainingConfig, learner::window::ReplayWindow};
+use crate::{learner::settings::TrainingConfig, learner::window::ReplayWindow};
 use kernels::{
     Backend, Batch, Checkpoint, CheckpointError, CheckpointHeader, CpuBackend, DeviceError, Loss, NotFinite,
     Optimizer, Train,

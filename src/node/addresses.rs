@@ -1,9 +1,7 @@
 //! Where this node listened last time: others know it there.
 
-use crate::{
-    peer::NodeError,
-    store::{self, DataFolder, FolderError},
-};
+use super::error::NodeError;
+use crate::store::{self, DataFolder, FolderError};
 use p2p::Multiaddr;
 
 /// Any free port of the loopback interface.

@@ -1,10 +1,10 @@
 //! p2p and Raft, on the runtime of their own.
 
-use super::{addresses, start::Options, transport::PeerTransport};
+use super::{addresses, error::NodeError, start::Options, transport::PeerTransport};
 use crate::{
     events::{EventHook, caused::GamesPlanned, log::Subscriptions},
     learner::evaluation::WATCH_GAMES,
-    peer::{EVENTS_TOPIC, MODELS_TOPIC, NodeError, context::EVENTS_DIRECT_TOPIC},
+    peer::{EVENTS_TOPIC, MODELS_TOPIC, context::EVENTS_DIRECT_TOPIC},
     store::DataFolder,
 };
 use cluster_state::NodeId;

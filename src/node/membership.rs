@@ -1,15 +1,12 @@
 //! How a node becomes a member of its cluster, and keeps the cluster's record of it true.
 
 use super::{
+    error::NodeError,
     start::{Options, Ready},
     status::Fresh,
     transport::PeerTransport,
 };
-use crate::{
-    clock::now_ms,
-    peer::{Context, NodeError},
-    store::DataFolder,
-};
+use crate::{clock::now_ms, peer::Context, store::DataFolder};
 use cluster_state::{ClusterState, NodeId};
 use p2p::P2pHandle;
 use raft::{JoinError, NodeInfo, RaftHandle};

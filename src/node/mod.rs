@@ -9,9 +9,11 @@
 mod addresses;
 mod backbone;
 mod daemons;
+mod error;
 mod membership;
 mod start;
 pub mod status;
 mod transport;
 
+pub use error::NodeError;
 pub use start::{Options, Ready, run};

@@ -4,6 +4,7 @@ use super::{
     addresses,
     backbone::{serve_raft, start_p2p, start_raft},
     daemons::{self, Daemons, Parts},
+    error::NodeError,
     membership::{FOUNDER, introduce, membership, node_info},
     status::{Fresh, NodeReporter},
 };
@@ -21,7 +22,7 @@ use crate::{
     },
     http::{self, Front, Handles},
     peer::{
-        Activity, Context, DeadLetters, NodeError, PeerContext, PeerSettings, control, exchange,
+        Activity, Context, DeadLetters, PeerContext, PeerSettings, control, exchange,
         quota::UnregisteredQuota,
     },
     segments::{self, Segments},

@@ -15,15 +15,11 @@ use crate::{
     },
     clock::now_ms,
     compute::DelayGauge,
-    daemons::{
-        health::HealthHandle,
-        idle_shutdown::{LastBusy, handover},
-        supervisor::Supervisor,
-    },
+    daemons::{health::HealthHandle, idle_shutdown::LastBusy, supervisor::Supervisor},
     devices::Devices,
     events::{caused::node_name, deliveries::Deliveries},
     http::Ask,
-    leader::training::pauses,
+    leader::{handover::handover, training::pauses},
     peer::Context,
 };
 use cluster_state::{ClusterState, ConfigState, LeaseKind, LeaseSlot, NodeId};

@@ -3,9 +3,8 @@
 //! Invariant: an event is in the log before anybody hears of it, and bytes are verified and synced before anybody
 //! is told that they are here.
 
-use super::{activity::Activity, error::WorkError};
+use super::{activity::Activity, error::WorkError, settings::PeerSettings};
 use crate::{
-    config::{DistributionConfig, EventsConfig},
     events::{
         Event,
         caused::node_name,
@@ -38,15 +37,6 @@ pub(crate) const EVENTS_DIRECT_TOPIC: &str = "ringrift/events/1/direct";
 const CONTENT_BYTES_MAX: u64 = kernels::CHECKPOINT_BYTES_MAX as u64;
 /// How long a fetch may take before it is tried again; what arrived is kept.
 const FETCH: Duration = Duration::from_secs(120);
-
-/// What the operator sets of the floor itself.
-#[derive(Clone, Debug)]
-pub struct PeerSettings {
-    /// How events travel.
-    pub events: EventsConfig,
-    /// How content gets here.
-    pub distribution: DistributionConfig,
-}
 
 /// What every part of a running peer needs.
 pub struct PeerContext {

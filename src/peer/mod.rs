@@ -9,12 +9,14 @@ pub(crate) mod error;
 pub(crate) mod exchange;
 pub mod letters;
 pub(crate) mod quota;
+pub mod settings;
 pub(crate) mod transfer;
 
 pub use activity::{Activity, EvaluationActivity, SelfplayActivity, TrainingActivity, Work};
 pub use announcements::{MODELS_TOPIC, Manifest, announce};
-pub use context::{Context, EVENTS_TOPIC, PeerContext, PeerSettings, blocking};
+pub use context::{Context, EVENTS_TOPIC, PeerContext, blocking};
 pub use daemon::{Daemon, Wake};
-pub use error::{NodeError, WorkError};
+pub use error::WorkError;
 pub use letters::DeadLetters;
+pub use settings::PeerSettings;
 pub use transfer::{TransferActivity, TransferError, Way};

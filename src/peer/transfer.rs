@@ -7,7 +7,7 @@ mod http;
 mod operator;
 
 use super::{PeerContext, WorkError};
-use crate::config::DistributionConfig;
+use crate::peer::settings::DistributionConfig;
 use cluster_state::{ClusterState, NodeId};
 use p2p::{
     P2pHandle,

@@ -11,9 +11,11 @@ use crate::{
     },
     client::{Client, ClientError},
     clock::now_us,
-    config::{Config, EventsConfig, SelfplayConfig},
+    config::Config,
     http::drill_number,
+    learner::settings::SelfplayConfig,
     local::{Interrupt, Peer, is_whole, stop_all},
+    peer::settings::EventsConfig,
 };
 use anyhow::{Context as _, bail};
 use indicatif::ProgressBar;

@@ -2,8 +2,8 @@
 //! threads, and games in each.
 
 use crate::{
-    config::SelfplayConfig,
     devices::{cores, parallel_games, threads},
+    learner::settings::SelfplayConfig,
     learner::{selfplay::Selfplay, waves},
 };
 use anyhow::Context as _;

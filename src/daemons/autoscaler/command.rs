@@ -3,7 +3,7 @@
 //! Invariant: a program with arguments from the settings, never a line for a shell; it is told everything in environment
 //! variables, ends in time, and what it says is bounded.
 
-use super::{Advice, Recommendation};
+use crate::api::autoscaler::{Advice, Recommendation};
 use crate::process::listen;
 use cluster_state::ClusterState;
 use std::{io, process::Stdio, time::Duration};

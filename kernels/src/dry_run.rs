@@ -6,7 +6,7 @@ pub use crate::device::cost::{Cost, Workload};
 pub use crate::device::kernel::LaunchGrid;
 
 use crate::device::array::Array;
-use crate::device::forward::{Space, Weights};
+use crate::device::forward::{DeviceSpace, DeviceWeights};
 use crate::device::games::playouts::results_of;
 use crate::device::games::wave::Wave;
 use crate::device::games::wave_games::WaveSettings;
@@ -14,7 +14,7 @@ use crate::device::kernel::KernelName;
 use crate::device::ops::Ops;
 use crate::device::train::DeviceTrainer;
 use crate::device::trial::samples;
-use crate::device::{Argument, Device, Launch, Replay};
+use crate::device::{Argument, Device, Launch, ReplayDevice};
 use crate::encoding::game::pack_game;
 use crate::error::DeviceError;
 use crate::network::architecture::Architecture;
@@ -75,8 +75,8 @@ pub fn forward(board: Board, architecture: Architecture, batch: usize) -> Result
     let packed = samples::packed(Config { board, seats: SEATS }, batch);
     let positions = packed.packed.as_ref().expect("a batch for a device");
     let network = samples::network(architecture);
-    let weights = Weights::new(&recorder, architecture, network.weights())?;
-    let mut space = Space::new(&recorder, architecture, board, batch, false)?;
+    let weights = DeviceWeights::new(&recorder, architecture, network.weights())?;
+    let mut space = DeviceSpace::new(&recorder, architecture, board, batch, false)?;
     space.load(&recorder, positions)?;
     recorder.take();
     space.expand(&recorder, batch)?;
@@ -204,7 +204,7 @@ impl Device for Recorder {
 }
 
 /// What is recorded is not replayed: the launches are there once.
-impl Replay for Recorder {
+impl ReplayDevice for Recorder {
     type Recording = ();
 
     fn record(&self, _launches: impl FnOnce() -> Result<(), DeviceError>) -> Result<(), DeviceError> {

@@ -22,7 +22,7 @@ pub use encoding::batch::Batch;
 pub use encoding::planes::{CHANNELS, ENCODER_VERSION, GLOBALS, encode, relative};
 pub use encoding::target::Target;
 pub use error::DeviceError;
-pub use network::architecture::{Architecture, Grid};
+pub use network::architecture::{Architecture, Tiling};
 pub use network::cpu::CpuEvaluator;
 pub use network::evaluator::{AnyEvaluator, Evaluation, Evaluator, Query};
 pub use network::weights::Network;
@@ -37,7 +37,7 @@ pub use training::trainer::Trainer;
 pub mod cuda {
     pub use crate::device::card::compile::{CompileError, Compiled, compile, is_compiler_present};
     pub use crate::device::card::image::{
-        COMPILER, Image, Manifest, OPTIONS, TARGETS, Usage, candidates, capability_of, manifest, source,
+        COMPILER, Image, ImageManifest, OPTIONS, TARGETS, Usage, candidates, capability_of, manifest, source,
         source_hash,
     };
     pub use crate::device::ops::all as kernels;

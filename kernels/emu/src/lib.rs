@@ -45,7 +45,7 @@ pub fn kernels() -> Vec<String> {
 
 /// The size of a launch.
 #[derive(Clone, Copy, Debug)]
-pub struct Grid {
+pub struct EmulatedGrid {
     /// Blocks, in two dimensions.
     pub blocks: (u32, u32),
     /// How many blocks are left out; row by row. Not 0 only to see what the last ones of many do.
@@ -69,7 +69,12 @@ pub type Argument = (u64, u32);
 /// Arguments of 8 bytes are addresses of memory as large as the kernel
 /// needs, which nobody else uses meanwhile.
 #[allow(unsafe_code, reason = "kernels work on addresses")]
-pub unsafe fn launch(name: &str, grid: Grid, arguments: &[Argument], seed: u64) -> Result<(), String> {
+pub unsafe fn launch(
+    name: &str,
+    grid: EmulatedGrid,
+    arguments: &[Argument],
+    seed: u64,
+) -> Result<(), String> {
     let name = CString::new(name).map_err(|error| error.to_string())?;
     let mut values: Vec<u64> = arguments.iter().map(|&(value, _)| value).collect();
     let sizes: Vec<c_uint> = arguments.iter().map(|&(_, size)| size).collect();

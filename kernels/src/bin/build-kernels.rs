@@ -3,7 +3,7 @@
 
 use flate2::{Compression, write::GzEncoder};
 use kernels::cuda::{
-    COMPILER, Compiled, Image, Manifest, OPTIONS, TARGETS, Usage, compile, source, source_hash,
+    COMPILER, Compiled, Image, ImageManifest, OPTIONS, TARGETS, Usage, compile, source, source_hash,
 };
 use std::io::Write as _;
 use std::path::Path;
@@ -41,8 +41,8 @@ fn compile_all() -> Result<Vec<Compiled>, Failure> {
 }
 
 /// What is said of the images, once the compiler has turned out to be the pinned one.
-fn manifest_of(compiled: &[Compiled]) -> Result<Manifest, Failure> {
-    let mut manifest = Manifest {
+fn manifest_of(compiled: &[Compiled]) -> Result<ImageManifest, Failure> {
+    let mut manifest = ImageManifest {
         compiler: String::new(),
         options: OPTIONS.map(String::from).to_vec(),
         source: source_hash(),
@@ -68,7 +68,7 @@ fn manifest_of(compiled: &[Compiled]) -> Result<Manifest, Failure> {
 }
 
 /// Registers that spill to memory are an error: no kernel is meant to need more than there are.
-fn refuse_spills(manifest: &Manifest) -> Result<(), Failure> {
+fn refuse_spills(manifest: &ImageManifest) -> Result<(), Failure> {
     let spills: Vec<_> = manifest
         .images
         .iter()
@@ -80,8 +80,8 @@ fn refuse_spills(manifest: &Manifest) -> Result<(), Failure> {
 }
 
 /// Whether what is kept is what was compiled now.
-fn compare(dist: &Path, manifest: &Manifest) -> Result<(), Failure> {
-    let kept: Manifest = serde_json::from_slice(&std::fs::read(dist.join("manifest.json"))?)?;
+fn compare(dist: &Path, manifest: &ImageManifest) -> Result<(), Failure> {
+    let kept: ImageManifest = serde_json::from_slice(&std::fs::read(dist.join("manifest.json"))?)?;
     if kept != *manifest {
         return Err("kernels/dist is not what these sources compile to: run scripts/build-kernels".into());
     }
@@ -90,7 +90,7 @@ fn compare(dist: &Path, manifest: &Manifest) -> Result<(), Failure> {
 }
 
 /// Keeps the images, packed, and the manifest.
-fn write(dist: &Path, manifest: &Manifest, compiled: &[Compiled]) -> Result<(), Failure> {
+fn write(dist: &Path, manifest: &ImageManifest, compiled: &[Compiled]) -> Result<(), Failure> {
     std::fs::create_dir_all(dist)?;
     for (target, compiled) in TARGETS.into_iter().zip(compiled) {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());

@@ -2,7 +2,7 @@
 
 use crate::device::Device;
 use crate::device::failures::FailureCount;
-use crate::device::forward::{Space, Weights};
+use crate::device::forward::{DeviceSpace, DeviceWeights};
 use crate::encoding::packed::Positions;
 use crate::error::DeviceError;
 use crate::network::cpu::{CpuEvaluator, absolute, tame};
@@ -19,9 +19,9 @@ const POSITIONS_MAX: usize = 4096;
 pub(crate) struct DeviceEvaluator<D: Device> {
     device: D,
     network: Arc<Network>,
-    weights: Weights<D>,
+    weights: DeviceWeights<D>,
     /// For the last board and number of positions.
-    space: Option<Space<D>>,
+    space: Option<DeviceSpace<D>>,
     positions: Positions,
     /// Most positions of a pass.
     positions_max: usize,
@@ -36,7 +36,7 @@ impl<D: Device> DeviceEvaluator<D> {
     /// [`DeviceError::Architecture`] if there are no kernels for the network, [`DeviceError::Memory`] if it does not
     /// fit.
     pub(crate) fn new(device: D, network: Arc<Network>) -> Result<Self, DeviceError> {
-        let weights = Weights::new(&device, network.architecture(), network.weights())?;
+        let weights = DeviceWeights::new(&device, network.architecture(), network.weights())?;
         let positions = Positions::new(Board::Hex8);
         let failures = FailureCount::default();
         Ok(Self {
@@ -87,12 +87,12 @@ impl<D: Device> DeviceEvaluator<D> {
         for query in queries {
             positions.push(query.state, query.legal);
         }
-        let fits = |space: &Space<D>| space.board == T::BOARD && space.positions_max >= queries.len();
+        let fits = |space: &DeviceSpace<D>| space.board == T::BOARD && space.positions_max >= queries.len();
         let space = match self.space.take().filter(fits) {
             Some(space) => self.space.insert(space),
             None => {
                 let room = queries.len().next_power_of_two();
-                self.space.insert(Space::new(device, weights.architecture, T::BOARD, room, false)?)
+                self.space.insert(DeviceSpace::new(device, weights.architecture, T::BOARD, room, false)?)
             }
         };
         space.load(device, positions)?;

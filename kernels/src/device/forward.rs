@@ -6,7 +6,7 @@
 use crate::device::Device;
 use crate::device::array::{Array, Bf16, Plain, grow};
 use crate::device::kernel::WIDTHS;
-use crate::device::ops::conv::After;
+use crate::device::ops::conv::Epilogue;
 use crate::device::ops::policy::MoveArrays;
 use crate::device::ops::tower::{NO_TENSOR, tower_fits};
 use crate::device::ops::{ConvShape, HEAD_COLUMNS, Ops};
@@ -19,7 +19,7 @@ use crate::network::architecture::{Architecture, HEAD, Layout, VALUE_HIDDEN};
 use rules::{Board, SEATS_MAX};
 
 /// Weights on a device: as one flat buffer in f32, and what the tensor cores multiply with in bf16.
-pub(crate) struct Weights<D: Device> {
+pub(crate) struct DeviceWeights<D: Device> {
     pub(crate) all32: Array<D, f32>,
     /// The same buffer in bf16.
     pub(crate) all16: Array<D, Bf16>,
@@ -33,7 +33,7 @@ pub(crate) struct Weights<D: Device> {
     pub(crate) architecture: Architecture,
 }
 
-impl<D: Device> Weights<D> {
+impl<D: Device> DeviceWeights<D> {
     /// Copies weights to a device.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ fn layers_of(layout: &Layout) -> Vec<u32> {
 }
 
 /// The memory of a pass over up to so many positions of a board.
-pub(crate) struct Space<D: Device> {
+pub(crate) struct DeviceSpace<D: Device> {
     pub(crate) board: Board,
     pub(crate) positions_max: usize,
     pub(crate) sources: Array<D, u16>,
@@ -115,7 +115,7 @@ pub(crate) struct Space<D: Device> {
     pub(crate) logits: Array<D, f32>,
 }
 
-impl<D: Device> Space<D> {
+impl<D: Device> DeviceSpace<D> {
     /// For evaluation, or with everything that training needs.
     pub(crate) fn new(
         device: &D,
@@ -209,7 +209,7 @@ impl<D: Device> Space<D> {
     pub(crate) fn forward(
         &self,
         device: &D,
-        weights: &Weights<D>,
+        weights: &DeviceWeights<D>,
         positions: &Positions,
         fused: bool,
     ) -> Result<(), DeviceError> {
@@ -224,7 +224,7 @@ impl<D: Device> Space<D> {
     pub(crate) fn judge(
         &self,
         device: &D,
-        weights: &Weights<D>,
+        weights: &DeviceWeights<D>,
         boards: usize,
         fused: bool,
     ) -> Result<(), DeviceError> {
@@ -247,18 +247,18 @@ impl<D: Device> Space<D> {
         self.heads(device, weights, shape)
     }
 
-    fn trunk(&self, device: &D, weights: &Weights<D>, shape: ConvShape) -> Result<(), DeviceError> {
+    fn trunk(&self, device: &D, weights: &DeviceWeights<D>, shape: ConvShape) -> Result<(), DeviceError> {
         let (ops, layout, width) = (Ops(device), &weights.layout, weights.architecture.width());
         let (all32, all16) = (&weights.all32, &weights.all16);
         let n = shape.boards;
         let globals = (all32, layout.stem_globals.start);
         ops.dense(&self.globals, globals, None, &self.by_board, (n, GLOBALS, width), false)?;
-        let stem = After {
+        let stem = Epilogue {
             y: Some(self.x(0)),
             bias: Some((all32, layout.stem_b.start)),
             by_board: Some(&self.by_board),
             relu: true,
-            ..After::default()
+            ..Epilogue::default()
         };
         let w = (all16, layout.stem_w.start);
         ops.conv(&self.planes, w, &self.sources, shape, (CHANNELS, width), &stem)?;
@@ -270,20 +270,20 @@ impl<D: Device> Space<D> {
                 let w = (all32, block.pool.start);
                 ops.dense(self.pooled(i), w, None, &self.by_board, (n, 2 * width, width), false)?;
             }
-            let first = After {
+            let first = Epilogue {
                 y: Some(h),
                 bias: Some((all32, block.b1.start)),
                 by_board: pools.then_some(&self.by_board),
                 relu: true,
-                ..After::default()
+                ..Epilogue::default()
             };
             ops.conv(x, (all16, block.w1.start), &self.sources, shape, (width, width), &first)?;
-            let second = After {
+            let second = Epilogue {
                 y: Some(y),
                 bias: Some((all32, block.b2.start)),
                 residual: Some(x),
                 relu: true,
-                ..After::default()
+                ..Epilogue::default()
             };
             ops.conv(h, (all16, block.w2.start), &self.sources, shape, (width, width), &second)?;
         }
@@ -291,10 +291,11 @@ impl<D: Device> Space<D> {
         ops.pool(self.x(last), self.pooled(last), self.most(last), shape, width)
     }
 
-    fn heads(&self, device: &D, weights: &Weights<D>, shape: ConvShape) -> Result<(), DeviceError> {
+    fn heads(&self, device: &D, weights: &DeviceWeights<D>, shape: ConvShape) -> Result<(), DeviceError> {
         let (ops, layout, width) = (Ops(device), &weights.layout, weights.architecture.width());
         let (all32, last, n) = (&weights.all32, layout.blocks.len(), shape.boards);
-        let cells = After { y32: Some(&self.head), bias: Some((&weights.head_bias, 0)), ..After::default() };
+        let cells =
+            Epilogue { y32: Some(&self.head), bias: Some((&weights.head_bias, 0)), ..Epilogue::default() };
         let product = shape.product();
         ops.conv(self.x(last), (&weights.head16, 0), &self.own, product, (width, HEAD_COLUMNS), &cells)?;
         let pooled = self.pooled(last);

@@ -70,7 +70,7 @@ pub(crate) trait Device {
 }
 
 /// A device that repeats a sequence of launches as a whole.
-pub(crate) trait Replay: Device {
+pub(crate) trait ReplayDevice: Device {
     /// Launches with their arguments.
     type Recording;
 

@@ -2,8 +2,8 @@
 
 use crate::device::Device;
 use crate::device::array::{Array, Bf16};
-use crate::device::forward::{Space, Weights};
-use crate::device::ops::conv::After;
+use crate::device::forward::{DeviceSpace, DeviceWeights};
+use crate::device::ops::conv::Epilogue;
 use crate::device::ops::dense::dense_partial_len;
 use crate::device::ops::optimizer::{AdamRates, AdamState, norm_blocks};
 use crate::device::ops::policy::{POLICY_PARTIAL, policy_blocks, policy_blocks_max};
@@ -27,15 +27,15 @@ use rules::{Board, SEATS_MAX};
 pub(crate) struct DeviceTrainer<D: Device> {
     device: D,
     optimizer: Optimizer,
-    weights: Weights<D>,
+    weights: DeviceWeights<D>,
     average: Array<D, f32>,
     first: Array<D, f32>,
     second: Array<D, f32>,
     decays: Array<D, u8>,
-    space: Space<D>,
+    space: DeviceSpace<D>,
     back: Back<D>,
     /// The average of the last step, to evaluate with; none until that is asked for.
-    averaged: Option<Weights<D>>,
+    averaged: Option<DeviceWeights<D>>,
     /// Steps in the moments.
     moments: u64,
     step: u64,
@@ -106,8 +106,8 @@ impl<D: Device> DeviceTrainer<D> {
         positions_max: usize,
     ) -> Result<Self, DeviceError> {
         let architecture = parent.header.architecture;
-        let weights = Weights::new(&device, architecture, &parent.raw)?;
-        let space = Space::new(&device, architecture, board, positions_max, true)?;
+        let weights = DeviceWeights::new(&device, architecture, &parent.raw)?;
+        let space = DeviceSpace::new(&device, architecture, board, positions_max, true)?;
         let back = Back::new(&device, &weights.layout, space.shape(positions_max), architecture.width())?;
         let mut decays = vec![0; weights.layout.total];
         for tensor in weights.layout.tensors.iter().filter(|tensor| tensor.decays) {
@@ -254,12 +254,12 @@ impl<D: Device> DeviceTrainer<D> {
         ops.weights_back(x, &back.dhead, &space.own, &back.partial, dw, product, sizes)?;
         ops.board_sums(&back.dhead, &back.sums, shape, HEAD_COLUMNS)?;
         ops.column_sums(&back.sums, into(layout.policy_b), (n, HEAD_COLUMNS, HEAD))?;
-        let after = After {
+        let after = Epilogue {
             y: Some(&back.g[last % 2]),
             by_board: Some(&back.to_all),
             most: Some((&space.most[last], &back.to_most)),
             mask: Some(x),
-            ..After::default()
+            ..Epilogue::default()
         };
         let sizes = (HEAD_COLUMNS, width);
         ops.conv_back(&back.dhead, (&weights.head16, 0), &space.own, product, sizes, &after)
@@ -278,13 +278,14 @@ impl<D: Device> DeviceTrainer<D> {
             ops.board_sums(g, sums, shape, width)?;
             ops.column_sums(sums, into(block.b2), (n, width, width))?;
             ops.weights_back(h, g, sources, partial, into(block.w2), shape, square)?;
-            let inner = After { y: Some(dh), mask: Some(h), ..After::default() };
+            let inner = Epilogue { y: Some(dh), mask: Some(h), ..Epilogue::default() };
             let w2 = (&weights.all16, block.w2.start);
             ops.conv_back(g, w2, sources, shape, (width, width), &inner)?;
             ops.board_sums(dh, sums, shape, width)?;
             ops.column_sums(sums, into(block.b1), (n, width, width))?;
             ops.weights_back(x, dh, sources, partial, into(block.w1), shape, square)?;
-            let mut outer = After { y: Some(before), residual: Some(g), mask: Some(x), ..After::default() };
+            let mut outer =
+                Epilogue { y: Some(before), residual: Some(g), mask: Some(x), ..Epilogue::default() };
             if block.pool.len > 0 {
                 let (pooled, sizes) = (space.pooled(i), (n, 2 * width, width));
                 ops.dense_weights(Some(pooled), sums, partial, into(block.pool), sizes)?;
@@ -328,7 +329,7 @@ where
             Some(averaged) => averaged,
             None => {
                 let average = self.average.read(&self.device, self.weights.layout.total)?;
-                Weights::new(&self.device, self.weights.architecture, &average)?
+                DeviceWeights::new(&self.device, self.weights.architecture, &average)?
             }
         };
         self.space.forward(&self.device, self.averaged.insert(averaged), samples, true)?;

@@ -20,14 +20,14 @@ pub(crate) const VALUE_HIDDEN: usize = 64;
 /// The kind of cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Grid {
+pub enum Tiling {
     /// Six neighbours.
     Hex,
     /// Eight neighbours.
     Square,
 }
 
-impl Grid {
+impl Tiling {
     /// That of a board.
     #[must_use]
     pub const fn of(board: Board) -> Self {
@@ -49,7 +49,7 @@ impl Grid {
 #[serde(deny_unknown_fields)]
 pub struct Architecture {
     /// The boards it plays on.
-    pub grid: Grid,
+    pub grid: Tiling,
     /// Residual blocks.
     pub blocks: u32,
     /// Channels of the trunk.
@@ -65,7 +65,7 @@ impl Architecture {
     /// b4c32, the default on a CPU.
     #[must_use]
     pub const fn small(board: Board) -> Self {
-        Self { grid: Grid::of(board), blocks: 4, channels: 32 }
+        Self { grid: Tiling::of(board), blocks: 4, channels: 32 }
     }
 
     /// Whether the sizes are within bounds.
@@ -81,7 +81,7 @@ impl Architecture {
     /// Whether a network of this architecture plays on the board.
     #[must_use]
     pub fn fits(&self, board: Board) -> bool {
-        self.grid == Grid::of(board)
+        self.grid == Tiling::of(board)
     }
 
     /// Number of weights.
@@ -109,8 +109,8 @@ impl Architecture {
 impl fmt::Display for Architecture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let grid = match self.grid {
-            Grid::Hex => "hex",
-            Grid::Square => "square",
+            Tiling::Hex => "hex",
+            Tiling::Square => "square",
         };
         write!(f, "{}-{grid}", self.size())
     }
@@ -186,12 +186,12 @@ pub(crate) struct Layout {
 
 /// Collects tensors one behind the other.
 #[derive(Default)]
-struct Builder {
+struct LayoutBuilder {
     tensors: Vec<Tensor>,
     total: usize,
 }
 
-impl Builder {
+impl LayoutBuilder {
     fn add(&mut self, name: impl Into<String>, shape: [usize; 2], init: Init) -> Span {
         let span = Span { start: self.total, len: shape[0] * shape[1] };
         self.total += span.len;
@@ -212,7 +212,7 @@ impl Layout {
     /// start small: an even policy, an even value.
     pub(crate) fn new(architecture: Architecture) -> Self {
         let (c, taps) = (architecture.width(), architecture.grid.taps());
-        let mut b = Builder::default();
+        let mut b = LayoutBuilder::default();
         // Few of a cell's channels are set.
         let stem_w = b.add("stem.weight", [taps * CHANNELS, c], he(taps * 8));
         let stem_b = b.add("stem.bias", [1, c], Init::Zero);

@@ -5,7 +5,7 @@
 //! by side and multiplies; it does so for a few hundred rows at a time, which stay in the cache.
 
 use crate::encoding::taps::Taps;
-use crate::network::real::{Real, View, matmul};
+use crate::network::real::{MatrixView, Real, matmul};
 
 /// Elements of the gathered neighbourhoods: 256 KiB of f32.
 const GATHERED: usize = 1 << 16;
@@ -45,8 +45,8 @@ impl<F: Real> Conv<'_, F> {
         for piece in self.pieces(inputs) {
             let wide = self.gather(x, inputs, piece.clone());
             let out = &mut y[piece.start * outputs..piece.end * outputs];
-            let gathered = View::new(self.gathered.as_slice(), piece.len(), wide);
-            matmul(out, add, gathered, View::new(w, wide, outputs));
+            let gathered = MatrixView::new(self.gathered.as_slice(), piece.len(), wide);
+            matmul(out, add, gathered, MatrixView::new(w, wide, outputs));
         }
     }
 
@@ -61,8 +61,8 @@ impl<F: Real> Conv<'_, F> {
     ) {
         for piece in self.pieces(inputs) {
             let wide = self.gather(x, inputs, piece.clone());
-            let dy = View::new(&dy[piece.start * outputs..], piece.len(), outputs);
-            matmul(dw, true, View::new(self.gathered.as_slice(), piece.len(), wide).t(), dy);
+            let dy = MatrixView::new(&dy[piece.start * outputs..], piece.len(), outputs);
+            matmul(dw, true, MatrixView::new(self.gathered.as_slice(), piece.len(), wide).t(), dy);
         }
     }
 }

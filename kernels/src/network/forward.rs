@@ -10,7 +10,7 @@ use crate::encoding::taps::Taps;
 use crate::network::architecture::{Architecture, HEAD, Layout, VALUE_HIDDEN};
 use crate::network::conv::{self, Conv};
 use crate::network::heads::{Policy, kinds_of, softmax};
-use crate::network::real::{Real, View, matmul};
+use crate::network::real::{MatrixView, Real, matmul};
 use rules::{Board, SEATS_MAX};
 use std::ops::Range;
 
@@ -172,5 +172,5 @@ fn copy<F: Real>(out: &mut [F], values: &[f32]) {
 
 /// `out = x * w`; `x: [rows, inputs]`, `w: [inputs, outputs]`.
 fn dense<F: Real>(out: &mut [F], x: &[F], rows: usize, inputs: usize, w: &[F], outputs: usize) {
-    matmul(out, false, View::new(x, rows, inputs), View::new(w, inputs, outputs));
+    matmul(out, false, MatrixView::new(x, rows, inputs), MatrixView::new(w, inputs, outputs));
 }

@@ -61,7 +61,7 @@ real!(f64);
 
 /// A row-major matrix, or the transpose of one.
 #[derive(Clone, Copy)]
-pub(crate) struct View<'a, F> {
+pub(crate) struct MatrixView<'a, F> {
     data: &'a [F],
     rows: usize,
     cols: usize,
@@ -69,7 +69,7 @@ pub(crate) struct View<'a, F> {
     col_stride: usize,
 }
 
-impl<'a, F> View<'a, F> {
+impl<'a, F> MatrixView<'a, F> {
     /// The first `rows * cols` of `data`.
     #[inline]
     pub(crate) fn new(data: &'a [F], rows: usize, cols: usize) -> Self {
@@ -94,7 +94,7 @@ impl<'a, F> View<'a, F> {
 ///
 /// # Panics
 /// If the shapes do not fit.
-pub(crate) fn matmul<F: Real>(out: &mut [F], accumulate: bool, a: View<'_, F>, b: View<'_, F>) {
+pub(crate) fn matmul<F: Real>(out: &mut [F], accumulate: bool, a: MatrixView<'_, F>, b: MatrixView<'_, F>) {
     assert_eq!(a.cols, b.rows, "inner dimensions");
     assert!(out.len() >= a.rows * b.cols, "output of {}", out.len());
     // SAFETY: a view's data holds rows * cols elements under its strides, the output was checked above, and
@@ -137,8 +137,8 @@ mod tests {
             let b: Vec<f32> = (0..k * n).map(|i| value(i + 5)).collect();
             let at: Vec<f32> = (0..m * k).map(|i| a[i % m * k + i / m]).collect();
             let mut out = vec![f32::NAN; m * n];
-            matmul(&mut out, false, View::new(&a, m, k), View::new(&b, k, n));
-            matmul(&mut out, true, View::new(&at, k, m).t(), View::new(&b, k, n));
+            matmul(&mut out, false, MatrixView::new(&a, m, k), MatrixView::new(&b, k, n));
+            matmul(&mut out, true, MatrixView::new(&at, k, m).t(), MatrixView::new(&b, k, n));
             for (i, &got) in out.iter().enumerate() {
                 let want: f32 = (0..k).map(|j| a[i / n * k + j] * b[j * n + i % n]).sum();
                 assert!((got - 2.0 * want).abs() < 1e-3, "{m} {n} {k}: {got} {want}");

@@ -18,7 +18,7 @@ const EXCERPT: usize = 40;
 
 /// What of a game's record is needed to replay it.
 #[derive(Deserialize)]
-struct Game {
+struct RecordedGame {
     board: String,
     players: u8,
     swap: bool,
@@ -101,7 +101,7 @@ pub(crate) fn replay<D: Device>(
         if bytes.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let game: Game = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let game: RecordedGame = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
         let board: Board = game.board.parse().map_err(|error| wrong(format!("{error}")))?;
         checked.steps += with_board!(board, T => replay_one::<D, T>(device, line, &game))?;
         checked.games += 1;
@@ -109,7 +109,11 @@ pub(crate) fn replay<D: Device>(
     Ok(checked)
 }
 
-fn replay_one<D: Device, T: Topology>(device: &D, line: u64, game: &Game) -> Result<u64, RecordedError> {
+fn replay_one<D: Device, T: Topology>(
+    device: &D,
+    line: u64,
+    game: &RecordedGame,
+) -> Result<u64, RecordedError> {
     let wrong = |what: String| RecordedError::Record { line, what };
     let rules = |source: CheckError| RecordedError::Rules { line, source };
     let victory = match game.victory.as_str() {

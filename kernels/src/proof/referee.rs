@@ -87,13 +87,13 @@ fn options(config: Config, game: u32) -> Options {
 }
 
 /// A game as the host played it.
-struct Played<T: Topology> {
+struct HostGame<T: Topology> {
     end: State<T>,
     steps: u32,
 }
 
 /// A step of a game as the host played it.
-struct Step<T: Topology> {
+struct HostStep<T: Topology> {
     state: State<T>,
     /// The codes of its legal moves, ascending.
     legal: Vec<u32>,
@@ -101,7 +101,7 @@ struct Step<T: Topology> {
     next: State<T>,
 }
 
-impl<T: Topology> Step<T> {
+impl<T: Topology> HostStep<T> {
     fn new(state: &State<T>, legal: &[Move], mv: Move) -> Self {
         let mut next = *state;
         next.apply(mv);
@@ -115,7 +115,7 @@ impl<T: Topology> Step<T> {
 pub(crate) struct Referee<'a, D: Device, T: Topology> {
     device: &'a D,
     seed: u64,
-    steps: Vec<Step<T>>,
+    steps: Vec<HostStep<T>>,
     checked: Checked,
 }
 
@@ -146,11 +146,11 @@ impl<'a, D: Device, T: Topology> Referee<'a, D, T> {
     pub(crate) fn step(&mut self, state: &State<T>, mv: Move) -> Result<(), CheckError> {
         let mut legal = Vec::new();
         state.legal(&mut legal);
-        self.take(Step::new(state, &legal, mv))
+        self.take(HostStep::new(state, &legal, mv))
     }
 
     /// Compares a step, now or later.
-    fn take(&mut self, step: Step<T>) -> Result<(), CheckError> {
+    fn take(&mut self, step: HostStep<T>) -> Result<(), CheckError> {
         self.steps.push(step);
         if self.steps.len() < BATCH { Ok(()) } else { self.compare_steps() }
     }
@@ -172,15 +172,15 @@ impl<'a, D: Device, T: Topology> Referee<'a, D, T> {
         Ok(())
     }
 
-    fn play(&mut self, mut state: State<T>, game: u32, compare: bool) -> Result<Played<T>, CheckError> {
+    fn play(&mut self, mut state: State<T>, game: u32, compare: bool) -> Result<HostGame<T>, CheckError> {
         let (mut legal, mut steps) = (Vec::new(), 0);
         loop {
             state.legal(&mut legal);
             let Some(mv) = choose(&legal, self.seed, game, steps) else {
-                return Ok(Played { end: state, steps });
+                return Ok(HostGame { end: state, steps });
             };
             if compare {
-                let step = Step::new(&state, &legal, mv);
+                let step = HostStep::new(&state, &legal, mv);
                 state = step.next;
                 self.take(step)?;
             } else {
@@ -203,7 +203,7 @@ impl<'a, D: Device, T: Topology> Referee<'a, D, T> {
         let (codes, numbers) = (codes.read(device, count * room)?, numbers.read(device, count)?);
         let after = games.read(device, packed.len())?;
         let mut expected = Vec::with_capacity(game_words::<T>());
-        for (i, Step { state, legal, mv, next }) in self.steps.iter().enumerate() {
+        for (i, HostStep { state, legal, mv, next }) in self.steps.iter().enumerate() {
             let number = numbers[i] as usize;
             let mut found = codes[i * room..][..room.min(number)].to_vec();
             found.sort_unstable();
@@ -225,7 +225,12 @@ impl<'a, D: Device, T: Topology> Referee<'a, D, T> {
         Ok(())
     }
 
-    fn compare_ends(&self, starts: &[State<T>], first: u32, played: &[Played<T>]) -> Result<(), CheckError> {
+    fn compare_ends(
+        &self,
+        starts: &[State<T>],
+        first: u32,
+        played: &[HostGame<T>],
+    ) -> Result<(), CheckError> {
         let (device, count) = (self.device, starts.len());
         if count == 0 {
             return Ok(());

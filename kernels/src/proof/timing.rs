@@ -1,7 +1,7 @@
 //! How long a device takes: medians of several repeats, each long enough for the clock, after a warm-up.
 
 use crate::device::Device;
-use crate::device::forward::{Space, Weights};
+use crate::device::forward::{DeviceSpace, DeviceWeights};
 use crate::device::train::DeviceTrainer;
 use crate::device::trial::samples;
 use crate::error::DeviceError;
@@ -90,8 +90,8 @@ pub(crate) fn forward<D: Device>(
     let board = config.board;
     let packed = samples::packed(config, batch);
     let positions = packed.packed.as_ref().expect("a batch for a device");
-    let weights = Weights::new(device, architecture, samples::network(architecture).weights())?;
-    let mut space = Space::new(device, architecture, board, batch, false)?;
+    let weights = DeviceWeights::new(device, architecture, samples::network(architecture).weights())?;
+    let mut space = DeviceSpace::new(device, architecture, board, batch, false)?;
     space.load(device, positions)?;
     let pass = || {
         space.expand(device, batch)?;

@@ -3,7 +3,7 @@
 //! Invariant: what is right does not depend on how a device rounds. A record is held against the rules alone,
 //! and a device against itself: the same seed gives the same games, unless lanes or launches race.
 
-use crate::device::Replay;
+use crate::device::ReplayDevice;
 use crate::device::games::wave::Wave;
 use crate::device::games::wave_games::{PlayWaves as _, WaveDecision, WaveGame, WaveReport, WaveSettings};
 use crate::device::trial::comparison::Comparison;
@@ -54,7 +54,7 @@ pub(super) fn evaluations_max(config: Config, waves: Waves) -> u32 {
 }
 
 /// Plays the same games twice, each time on a device that is opened for it.
-pub(crate) fn games<D: Replay + Send>(
+pub(crate) fn games<D: ReplayDevice + Send>(
     open: impl Fn() -> Result<D, DeviceError>,
     config: Config,
     (blocks, channels): (u32, u32),
@@ -85,7 +85,7 @@ where
 
 /// What a wave has come to.
 #[derive(Debug)]
-struct Played {
+struct PlayedWaves {
     /// By seed.
     games: Vec<WaveGame>,
     /// The last one, without its games.
@@ -93,7 +93,7 @@ struct Played {
     evaluations: u32,
 }
 
-impl Played {
+impl PlayedWaves {
     /// Why not every game that was begun is there.
     fn unsound(&self, settings: &WaveSettings) -> Option<String> {
         let WaveReport { begun, dropped, playing, .. } = self.report;
@@ -112,12 +112,12 @@ impl Played {
     }
 }
 
-fn play<D: Replay + Send, T: Topology>(
+fn play<D: ReplayDevice + Send, T: Topology>(
     device: D,
     config: Config,
     architecture: Architecture,
     waves: Waves,
-) -> Result<Played, DeviceError>
+) -> Result<PlayedWaves, DeviceError>
 where
     D::Memory: Send,
     D::Recording: Send,
@@ -132,7 +132,7 @@ where
         games.append(&mut report.games);
         if retired && report.playing == 0 && ended == 0 || evaluations >= evaluations_max(config, waves) {
             games.sort_by_key(|game| game.seed);
-            return Ok(Played { games, report, evaluations });
+            return Ok(PlayedWaves { games, report, evaluations });
         }
         if !retired && report.begun >= waves.games {
             wave.retire()?;
@@ -286,7 +286,7 @@ mod tests {
         let (settings, game) = (settings(config, WAVES), game(config));
         let unsound = |games: Vec<WaveGame>, begun, dropped, playing| {
             let report = WaveReport { games: Vec::new(), begun, dropped, playing };
-            Played { games, report, evaluations: 64 }.unsound(&settings)
+            PlayedWaves { games, report, evaluations: 64 }.unsound(&settings)
         };
         assert_eq!(unsound(vec![game.clone()], 1, 0, 0), None);
         for (games, begun, dropped, playing) in [

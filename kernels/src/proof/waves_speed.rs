@@ -1,6 +1,6 @@
 //! How fast games are played with the search on a device, and how many evaluations they take.
 
-use crate::device::Replay;
+use crate::device::ReplayDevice;
 use crate::device::games::wave::Wave;
 use crate::device::games::wave_games::{PlayWaves, WaveSettings};
 use crate::device::trial::samples;
@@ -31,7 +31,7 @@ pub struct WavesSpeed {
 
 /// What was counted in a repeat.
 #[derive(Clone, Copy, Debug, Default)]
-struct Counted {
+struct WavesCount {
     games: usize,
     decisions: usize,
     evaluations: u64,
@@ -40,9 +40,9 @@ struct Counted {
 
 impl WavesSpeed {
     /// Of several repeats; none of none.
-    fn of(repeats: &[Counted]) -> Option<Self> {
+    fn of(repeats: &[WavesCount]) -> Option<Self> {
         let speed = Speed::of(repeats.iter().map(|one| one.games as f64 / one.seconds).collect())?;
-        let sum = |of: fn(&Counted) -> f64| repeats.iter().map(of).sum::<f64>();
+        let sum = |of: fn(&WavesCount) -> f64| repeats.iter().map(of).sum::<f64>();
         let (games, decisions) = (sum(|one| one.games as f64), sum(|one| one.decisions as f64));
         let (evaluations, seconds) = (sum(|one| one.evaluations as f64), sum(|one| one.seconds));
         Some(Self {
@@ -56,7 +56,7 @@ impl WavesSpeed {
 }
 
 /// Games that end, once as many have ended as there are side by side.
-pub(crate) fn speed<D: Replay + Send>(
+pub(crate) fn speed<D: ReplayDevice + Send>(
     device: D,
     config: Config,
     architecture: Architecture,
@@ -73,7 +73,7 @@ where
         Box::new(Wave::<D, T>::new(device, config, &network, settings)?)
     });
     let mut waited = 0;
-    let mut play = |counted: &mut Counted| {
+    let mut play = |counted: &mut WavesCount| {
         let report = wave.play(EVALUATIONS)?;
         waited = if report.games.is_empty() { waited + EVALUATIONS } else { 0 };
         if report.dropped > 0 || waited > evaluations_max(config, waves) {
@@ -85,13 +85,13 @@ where
         counted.evaluations += u64::from(EVALUATIONS) * waves.slots as u64;
         Ok(())
     };
-    let mut warm = Counted::default();
+    let mut warm = WavesCount::default();
     while warm.games < waves.slots {
         play(&mut warm)?;
     }
     let mut repeats = Vec::with_capacity(effort.repeats);
     for _ in 0..effort.repeats.max(1) {
-        let (began, mut counted) = (Instant::now(), Counted::default());
+        let (began, mut counted) = (Instant::now(), WavesCount::default());
         while counted.games == 0 || began.elapsed() < effort.at_least {
             play(&mut counted)?;
         }
@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn evaluations_are_counted_over_all_repeats() {
-        let of = |games, decisions, evaluations, seconds| Counted { games, decisions, evaluations, seconds };
+        let of =
+            |games, decisions, evaluations, seconds| WavesCount { games, decisions, evaluations, seconds };
         let found = WavesSpeed::of(&[of(10, 700, 5000, 2.0), of(30, 2100, 14_600, 2.0)]).unwrap();
         assert_eq!((found.speed.least, found.speed.most, found.seconds), (5.0, 15.0, 4.0));
         assert_eq!((found.evaluations_per_s, found.decisions_per_game), (4900.0, 70.0));

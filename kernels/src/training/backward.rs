@@ -6,7 +6,7 @@ use crate::encoding::planes::{CHANNELS, GLOBALS};
 use crate::network::architecture::{HEAD, Span, VALUE_HIDDEN};
 use crate::network::conv::{self, Conv};
 use crate::network::forward::Workspace;
-use crate::network::real::{Real, View, matmul};
+use crate::network::real::{MatrixView, Real, matmul};
 use crate::training::gradient::Gradient;
 use crate::training::losses::LossSums;
 use rules::SEATS_MAX;
@@ -63,8 +63,8 @@ impl<F: Real> Workspace<F> {
                 }
                 dense_backward(dw, block.pool, &pooled[i], by_board, (n, 2 * c, c));
                 let dpooled = &mut dpooled[..n * 2 * c];
-                let w = View::new(block.pool.of(weights), 2 * c, c);
-                matmul(dpooled, false, View::new(by_board, n, c), w.t());
+                let w = MatrixView::new(block.pool.of(weights), 2 * c, c);
+                matmul(dpooled, false, MatrixView::new(by_board, n, c), w.t());
                 conv::backward_pool(x, &pooled[i], dpooled, cells, c, dx);
             }
         }
@@ -90,23 +90,23 @@ impl<F: Real> Workspace<F> {
         let dhidden = &mut hidden[..n * VALUE_HIDDEN];
         dense_backward(dw, layout.value_w2, &self.hidden, value, (n, VALUE_HIDDEN, SEATS_MAX));
         conv::add_column_sums(value, layout.value_b2.of_mut(dw));
-        let w = View::new(layout.value_w2.of(weights), VALUE_HIDDEN, SEATS_MAX);
-        matmul(dhidden, false, View::new(value, n, SEATS_MAX), w.t());
+        let w = MatrixView::new(layout.value_w2.of(weights), VALUE_HIDDEN, SEATS_MAX);
+        matmul(dhidden, false, MatrixView::new(value, n, SEATS_MAX), w.t());
         conv::backward_relu(dhidden, &self.hidden);
         dense_backward(dw, layout.value_w1, pooled, dhidden, (n, 2 * c, VALUE_HIDDEN));
         conv::add_column_sums(dhidden, layout.value_b1.of_mut(dw));
-        let w = View::new(layout.value_w1.of(weights), 2 * c, VALUE_HIDDEN);
-        matmul(dpooled, false, View::new(dhidden, n, VALUE_HIDDEN), w.t());
+        let w = MatrixView::new(layout.value_w1.of(weights), 2 * c, VALUE_HIDDEN);
+        matmul(dpooled, false, MatrixView::new(dhidden, n, VALUE_HIDDEN), w.t());
 
         dense_backward(dw, layout.policy_kinds_w, pooled, kinds, (n, 2 * c, KINDS));
         conv::add_column_sums(kinds, layout.policy_kinds_b.of_mut(dw));
-        let w = View::new(layout.policy_kinds_w.of(weights), 2 * c, KINDS);
-        matmul(dpooled, true, View::new(kinds, n, KINDS), w.t());
+        let w = MatrixView::new(layout.policy_kinds_w.of(weights), 2 * c, KINDS);
+        matmul(dpooled, true, MatrixView::new(kinds, n, KINDS), w.t());
 
         dense_backward(dw, layout.policy_w, x, head, (rows, c, HEAD));
         conv::add_column_sums(head, layout.policy_b.of_mut(dw));
-        let w = View::new(layout.policy_w.of(weights), c, HEAD);
-        matmul(dx, false, View::new(head, rows, HEAD), w.t());
+        let w = MatrixView::new(layout.policy_w.of(weights), c, HEAD);
+        matmul(dx, false, MatrixView::new(head, rows, HEAD), w.t());
         conv::backward_pool(x, pooled, dpooled, cells, c, dx);
     }
 }
@@ -114,5 +114,5 @@ impl<F: Real> Workspace<F> {
 /// The derivative of [`dense`] by `w`, added. `sizes`: rows, inputs, outputs.
 fn dense_backward<F: Real>(dw: &mut [F], span: Span, x: &[F], dy: &[F], sizes: (usize, usize, usize)) {
     let (rows, inputs, outputs) = sizes;
-    matmul(span.of_mut(dw), true, View::new(x, rows, inputs).t(), View::new(dy, rows, outputs));
+    matmul(span.of_mut(dw), true, MatrixView::new(x, rows, inputs).t(), MatrixView::new(dy, rows, outputs));
 }

@@ -53,7 +53,7 @@ pub struct CheckpointHeader {
 /// The metadata entry.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct MetadataEntry {
     format: u32,
     header: CheckpointHeader,
     /// Steps in the optimiser's moments; none for a seeded network, which has nothing but its weights.
@@ -203,7 +203,7 @@ impl Checkpoint {
         let moment_steps = self.moments.as_ref().map(|moments| moments.steps);
         let mut checksum = checksum_of(&self.header, moment_steps);
         checksum.update(&bytes);
-        let entry = Entry {
+        let entry = MetadataEntry {
             format: CHECKPOINT_FORMAT,
             header: self.header.clone(),
             moment_steps,
@@ -232,7 +232,7 @@ impl Checkpoint {
         }
         let container = |error| CheckpointError::Container(Box::new(error));
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(container)?;
-        let entry: Entry = metadata
+        let entry: MetadataEntry = metadata
             .metadata()
             .as_ref()
             .and_then(|entries| entries.get(KEY))
@@ -258,7 +258,7 @@ impl Checkpoint {
     }
 }
 
-fn check_header(entry: &Entry) -> Result<(), CheckpointError> {
+fn check_header(entry: &MetadataEntry) -> Result<(), CheckpointError> {
     let header = &entry.header;
     let versions = [
         ("format", entry.format, CHECKPOINT_FORMAT),

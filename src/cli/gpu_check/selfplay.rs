@@ -42,7 +42,7 @@ pub(super) fn measure(card: Card, peaks: &Peaks, scope: &CheckScope, live: &mut 
 }
 
 /// What a thread counted.
-struct Counted {
+struct ThreadCount {
     games: usize,
     decisions: usize,
     positions: u64,
@@ -82,7 +82,7 @@ fn on_host(
     });
     let counted = counted.map_err(|_| anyhow::anyhow!("a thread of self-play has failed"))?;
     let counted = counted.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
-    let sum = |of: fn(&Counted) -> f64| counted.iter().map(of).sum::<f64>();
+    let sum = |of: fn(&ThreadCount) -> f64| counted.iter().map(of).sum::<f64>();
     let (games, decisions) = (sum(|one| one.games as f64), sum(|one| one.decisions as f64));
     let (positions, seconds) = (sum(|one| one.positions as f64), length.as_secs_f64());
     Ok(SelfplayFigures {
@@ -98,7 +98,7 @@ fn on_host(
 }
 
 impl Play<'_> {
-    fn run(self, seed: u64) -> anyhow::Result<Counted> {
+    fn run(self, seed: u64) -> anyhow::Result<ThreadCount> {
         let simulations = SelfplayConfig::default().simulations;
         let mut games = Selfplay::new(self.config, self.parallel, seed, NodeId(0));
         let prepared = self.card.evaluator(self.network).map(|evaluator| {
@@ -133,7 +133,7 @@ impl Play<'_> {
         self.warm.wait();
         warmed?;
         let (before, began) = (report(), Instant::now());
-        let mut counted = Counted { games: 0, decisions: 0, positions: 0, calls: 0 };
+        let mut counted = ThreadCount { games: 0, decisions: 0, positions: 0, calls: 0 };
         while began.elapsed() < self.length {
             for game in step()? {
                 counted.games += 1;

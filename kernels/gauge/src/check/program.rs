@@ -59,12 +59,12 @@ impl Heard {
 }
 
 /// A program that runs; it ends with all that it started when this is dropped.
-struct Running {
+struct RunningProgram {
     child: Child,
     ended: bool,
 }
 
-impl Running {
+impl RunningProgram {
     fn start(command: &mut Command) -> io::Result<Self> {
         // A group of its own, so that what it starts ends with it.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
@@ -86,7 +86,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningProgram {
     fn drop(&mut self) {
         if !self.ended {
             // It may have ended just now.
@@ -123,7 +123,7 @@ fn end(
     tell: &mut dyn FnMut(&str),
 ) -> io::Result<Option<ExitStatus>> {
     let deadline = Instant::now() + limit;
-    let mut running = Running::start(command)?;
+    let mut running = RunningProgram::start(command)?;
     let (stdin, stdout) = (running.child.stdin.take(), running.child.stdout.take());
     // Both threads end when the pipes close: at the latest when the program's group is killed.
     if let Some(mut stdin) = stdin {

@@ -32,16 +32,16 @@ const SCRIPT: &str = include_str!("../../../../scripts/gpu-check-torch.py");
 
 /// What is asked of PyTorch.
 #[derive(Serialize)]
-struct Request {
+struct TorchRequest {
     card: usize,
     repeats: usize,
     seconds: f64,
-    boards: Vec<BoardRequest>,
-    cases: Vec<Case>,
+    boards: Vec<TorchBoard>,
+    cases: Vec<TorchCase>,
 }
 
 #[derive(Serialize)]
-struct BoardRequest {
+struct TorchBoard {
     config: String,
     taps: usize,
     /// `[cells, taps]`, 511 off the board.
@@ -54,7 +54,7 @@ struct BoardRequest {
 
 /// What is measured, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Case {
+struct TorchCase {
     config: String,
     blocks: u32,
     channels: u32,
@@ -100,7 +100,7 @@ impl TorchFigure {
 /// A line of the script.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Line {
+enum TorchLine {
     Figure(TorchFigure),
     About(About),
 }
@@ -119,7 +119,7 @@ pub struct TorchReport {
     said: Option<String>,
 }
 
-fn cases(boards: &[Board], quick: bool) -> Vec<Case> {
+fn cases(boards: &[Board], quick: bool) -> Vec<TorchCase> {
     let mut cases = Vec::new();
     for (i, &board) in boards.iter().enumerate() {
         let batches = batches(board);
@@ -134,7 +134,7 @@ fn cases(boards: &[Board], quick: bool) -> Vec<Case> {
                             ["eager", "compile"].into_iter().filter(|&mode| mode == "eager" || compiled)
                         {
                             let (config, (blocks, channels)) = (Config { board, seats: 2 }.key(), size);
-                            let case = Case { config, blocks, channels, batch, what, layout, mode };
+                            let case = TorchCase { config, blocks, channels, batch, what, layout, mode };
                             cases.push(((!first, mode == "compile" && !first, i), case));
                         }
                     }
@@ -146,7 +146,7 @@ fn cases(boards: &[Board], quick: bool) -> Vec<Case> {
     cases.into_iter().map(|(_, case)| case).collect()
 }
 
-fn request(card: usize, scope: &CheckScope) -> Request {
+fn request(card: usize, scope: &CheckScope) -> TorchRequest {
     let quick = scope.quick;
     let boards = if quick { &BOARDS[..1] } else { &BOARDS[..] };
     let boards: Vec<Board> = boards.iter().copied().filter(|board| scope.boards.contains(board)).collect();
@@ -161,9 +161,9 @@ fn request(card: usize, scope: &CheckScope) -> Request {
                 .collect()
         });
         let config = Config { board, seats: 2 }.key();
-        BoardRequest { config, taps, sources: sources.to_vec(), coordinates, moves: mean_moves(board) }
+        TorchBoard { config, taps, sources: sources.to_vec(), coordinates, moves: mean_moves(board) }
     };
-    Request {
+    TorchRequest {
         card,
         repeats: if quick { 3 } else { 7 },
         seconds: if quick { 0.1 } else { 0.3 },
@@ -204,14 +204,14 @@ impl TorchReport {
     /// Takes a line of the script; says what it has measured.
     fn hear(&mut self, line: &str) -> Option<String> {
         match serde_json::from_str(line) {
-            Ok(Line::Figure(figure)) if self.results.len() < self.asked => {
+            Ok(TorchLine::Figure(figure)) if self.results.len() < self.asked => {
                 let news = figure.describe();
                 self.results.push(figure);
                 return Some(news);
             }
-            Ok(Line::About(about)) => self.about = Some(about),
+            Ok(TorchLine::About(about)) => self.about = Some(about),
             Err(_) if line.trim().is_empty() => {}
-            Ok(Line::Figure(_)) | Err(_) => self.said = Some(tail(line)),
+            Ok(TorchLine::Figure(_)) | Err(_) => self.said = Some(tail(line)),
         }
         None
     }
@@ -300,9 +300,9 @@ mod tests {
             let cases = cases(boards, quick);
             let of_mode = |mode: &str| cases.iter().filter(|case| case.mode == mode).count();
             assert_eq!((cases.len(), of_mode("compile")), (all, compiled));
-            let key = |case: &Case| format!("{case:?}");
+            let key = |case: &TorchCase| format!("{case:?}");
             assert_eq!(cases.iter().map(key).collect::<HashSet<_>>().len(), all);
-            let headline = |case: &Case| {
+            let headline = |case: &TorchCase| {
                 (case.config.as_str(), case.blocks, case.channels, case.batch) == ("hex8_2p", 6, 96, 4096)
             };
             assert!(cases[..8].iter().all(headline), "{:?}", &cases[..8]);

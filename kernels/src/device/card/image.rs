@@ -78,7 +78,7 @@ const IMAGES: [(&str, &[u8]); 7] = [
 /// What was compiled, of what.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Manifest {
+pub struct ImageManifest {
     /// The compiler's package and version.
     pub compiler: String,
     /// Options besides the architecture.
@@ -159,7 +159,7 @@ pub fn source_hash() -> String {
 ///
 /// # Errors
 /// [`DeviceError::Unsupported`] if it cannot be read.
-pub fn manifest() -> Result<Manifest, DeviceError> {
+pub fn manifest() -> Result<ImageManifest, DeviceError> {
     serde_json::from_str(MANIFEST)
         .map_err(|error| DeviceError::Unsupported(format!("the manifest of the kernels: {error}")))
 }

@@ -8,7 +8,7 @@ pub(crate) mod properties;
 
 use crate::device::card::loaded::{Loaded, failure};
 use crate::device::card::properties::CardProperties;
-use crate::device::{Argument, Device, Launch, Replay};
+use crate::device::{Argument, Device, Launch, ReplayDevice};
 use crate::error::DeviceError;
 use cudarc::driver::{CudaGraph, CudaStream, DriverError, result, sys};
 use std::sync::Arc;
@@ -21,16 +21,16 @@ pub(crate) struct Cuda {
 }
 
 /// Memory of a card.
-pub(crate) struct Memory {
+pub(crate) struct CardMemory {
     address: sys::CUdeviceptr,
     stream: Arc<CudaStream>,
 }
 
 // SAFETY: as for `Loaded`.
 #[allow(unsafe_code, reason = "see Loaded")]
-unsafe impl Send for Memory {}
+unsafe impl Send for CardMemory {}
 
-impl Drop for Memory {
+impl Drop for CardMemory {
     fn drop(&mut self) {
         // Kernels may still work with it. A context that is gone has taken its memory with it.
         if self.stream.synchronize().is_ok() {
@@ -104,9 +104,9 @@ fn is_full(error: DriverError) -> bool {
 }
 
 impl Device for Cuda {
-    type Memory = Memory;
+    type Memory = CardMemory;
 
-    fn allocate(&self, bytes: usize) -> Result<Memory, DeviceError> {
+    fn allocate(&self, bytes: usize) -> Result<CardMemory, DeviceError> {
         self.bind()?;
         // SAFETY: the context is bound.
         #[allow(unsafe_code, reason = "the interface of the driver")]
@@ -115,14 +115,14 @@ impl Device for Cuda {
             true => DeviceError::Memory { bytes },
             false => failure("cuMemAlloc")(error),
         })?;
-        Ok(Memory { address, stream: Arc::clone(&self.stream) })
+        Ok(CardMemory { address, stream: Arc::clone(&self.stream) })
     }
 
-    fn address(&self, memory: &Memory) -> u64 {
+    fn address(&self, memory: &CardMemory) -> u64 {
         memory.address
     }
 
-    fn upload(&self, memory: &Memory, bytes: &[u8]) -> Result<(), DeviceError> {
+    fn upload(&self, memory: &CardMemory, bytes: &[u8]) -> Result<(), DeviceError> {
         self.bind()?;
         // SAFETY: the memory is live and no shorter than `bytes`. They are pageable, and such
         // the driver has copied elsewhere when the call returns; where it need not do that, the
@@ -133,7 +133,7 @@ impl Device for Cuda {
         copied.map_err(failure("cuMemcpyHtoDAsync")).and(waited)
     }
 
-    fn download(&self, memory: &Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {
+    fn download(&self, memory: &CardMemory, bytes: &mut [u8]) -> Result<(), DeviceError> {
         // Binds the context, too.
         self.wait()?;
         // SAFETY: as above; the copy is done when the stream has come to its end, and before the borrow ends.
@@ -184,7 +184,7 @@ pub(crate) struct Recording(CudaGraph);
 #[allow(unsafe_code, reason = "see Loaded")]
 unsafe impl Send for Recording {}
 
-impl Replay for Cuda {
+impl ReplayDevice for Cuda {
     type Recording = Recording;
 
     fn record(&self, launches: impl FnOnce() -> Result<(), DeviceError>) -> Result<Recording, DeviceError> {

@@ -3,9 +3,9 @@
 //! Invariant: a game is played by one network from its first move to its last: a wave has
 //! one, and another network is another wave.
 
-use crate::device::Replay;
+use crate::device::ReplayDevice;
 use crate::device::array::Array;
-use crate::device::forward::{Space, Weights};
+use crate::device::forward::{DeviceSpace, DeviceWeights};
 use crate::device::games::wave_games::{PlayWaves, RECORD, WaveGame, WaveReport, WaveSettings, games_of};
 use crate::device::ops::Ops;
 use crate::device::ops::call::COUNT_MAX;
@@ -86,7 +86,7 @@ enum Course<R> {
 }
 
 /// Games of one network on a device.
-pub(crate) struct Wave<D: Replay, T: Topology> {
+pub(crate) struct Wave<D: ReplayDevice, T: Topology> {
     course: Course<D::Recording>,
     /// Evaluations that have been launched for the next call.
     ahead: u32,
@@ -96,8 +96,8 @@ pub(crate) struct Wave<D: Replay, T: Topology> {
     config: Config,
     settings: WaveSettings,
     rooms: Rooms,
-    weights: Weights<D>,
-    pub(crate) space: Space<D>,
+    weights: DeviceWeights<D>,
+    pub(crate) space: DeviceSpace<D>,
     uploaded: Array<D, u32>,
     slots: Array<D, u32>,
     positions: Array<D, u32>,
@@ -110,7 +110,7 @@ pub(crate) struct Wave<D: Replay, T: Topology> {
     board: PhantomData<fn() -> T>,
 }
 
-impl<D: Replay, T: Topology> Wave<D, T> {
+impl<D: ReplayDevice, T: Topology> Wave<D, T> {
     /// Games that have not begun.
     ///
     /// # Errors
@@ -146,8 +146,8 @@ impl<D: Replay, T: Topology> Wave<D, T> {
             return Err(DeviceError::Memory { bytes: longest.saturating_mul(size_of::<u32>()) });
         }
         let [positions, nodes, paths, edges, records] = lengths;
-        let weights = Weights::new(&device, network.architecture(), network.weights())?;
-        let space = Space::new(&device, network.architecture(), T::BOARD, slots, false)?;
+        let weights = DeviceWeights::new(&device, network.architecture(), network.weights())?;
+        let space = DeviceSpace::new(&device, network.architecture(), T::BOARD, slots, false)?;
         // A slot without a question is evaluated all the same: as the empty board.
         let start = State::<T>::new(config.seats, Options { swap: settings.swap, ..Options::default() });
         space.stacks.write(&device, &vec![0; slots * T::CELLS])?;
@@ -279,7 +279,7 @@ impl<D: Replay, T: Topology> Wave<D, T> {
     }
 }
 
-impl<D: Replay + Send, T: Topology> PlayWaves for Wave<D, T>
+impl<D: ReplayDevice + Send, T: Topology> PlayWaves for Wave<D, T>
 where
     D::Memory: Send,
     D::Recording: Send,

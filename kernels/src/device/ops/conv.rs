@@ -24,14 +24,14 @@ const LARGE_BLOCKS_ROWS: usize = 48 * 1024;
 
 /// Which of the two kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum ConvWay {
     /// From `k` inputs to `n` outputs.
     Forward,
     /// The derivative by the input: `k` are the outputs of the convolution, and `n` its inputs.
     Back,
 }
 
-impl Way {
+impl ConvWay {
     fn kernels(self) -> Widths {
         match self {
             Self::Forward => CONV,
@@ -44,7 +44,7 @@ impl Way {
 pub(crate) type AtMost<'a, D> = (&'a Array<D, u16>, &'a Array<D, f32>);
 
 /// What comes after a convolution, each part of it absent by default; see `cuda/conv.cu`.
-pub(crate) struct After<'a, D: Device> {
+pub(crate) struct Epilogue<'a, D: Device> {
     pub(crate) y: Option<&'a Array<D, Bf16>>,
     pub(crate) y32: Option<&'a Array<D, f32>>,
     pub(crate) bias: Option<ArrayPart<'a, D, f32>>,
@@ -55,7 +55,7 @@ pub(crate) struct After<'a, D: Device> {
     pub(crate) relu: bool,
 }
 
-impl<D: Device> Default for After<'_, D> {
+impl<D: Device> Default for Epilogue<'_, D> {
     fn default() -> Self {
         Self {
             y: None,
@@ -70,7 +70,7 @@ impl<D: Device> Default for After<'_, D> {
     }
 }
 
-impl<D: Device> After<'_, D> {
+impl<D: Device> Epilogue<'_, D> {
     /// Bytes that one number of the result takes to and from memory.
     fn bytes(&self) -> f64 {
         2.0 * present(self.y)
@@ -92,12 +92,12 @@ fn rows_of_block(rows: usize, n: usize) -> usize {
 
 /// Shared memory of such a block: its rows with those around them and one of zeros, weights, the places of rows; results of
 /// half a warp's rows at a time.
-fn shared_bytes(way: Way, block_rows: usize, shape: ConvShape, (k, n): (usize, usize)) -> usize {
+fn shared_bytes(way: ConvWay, block_rows: usize, shape: ConvShape, (k, n): (usize, usize)) -> usize {
     let slab = (block_rows + 2 * shape.reach + 1) * (k + 8);
     let weights = STAGES
         * match way {
-            Way::Forward => DEPTH * (n + 8),
-            Way::Back => n * (DEPTH + 8),
+            ConvWay::Forward => DEPTH * (n + 8),
+            ConvWay::Back => n * (DEPTH + 8),
         };
     (2 * (slab + weights + shape.taps * block_rows)).max(4 * (block_rows / 2) * (n + 4))
 }
@@ -111,10 +111,10 @@ impl<D: Device> Ops<'_, D> {
         sources: &Array<D, u16>,
         shape: ConvShape,
         (k, n): (usize, usize),
-        after: &After<'_, D>,
+        after: &Epilogue<'_, D>,
     ) -> Result<(), DeviceError> {
         let block_rows = rows_of_block(shape.rows(), n);
-        self.conv_in_blocks((Way::Forward, block_rows), x, w, sources, shape, (k, n), after)
+        self.conv_in_blocks((ConvWay::Forward, block_rows), x, w, sources, shape, (k, n), after)
     }
 
     /// The derivative of [`Self::conv`] by its input; `k` are its outputs and `n` its inputs.
@@ -125,23 +125,23 @@ impl<D: Device> Ops<'_, D> {
         sources: &Array<D, u16>,
         shape: ConvShape,
         (k, n): (usize, usize),
-        after: &After<'_, D>,
+        after: &Epilogue<'_, D>,
     ) -> Result<(), DeviceError> {
         let block_rows = rows_of_block(shape.rows(), n);
-        self.conv_in_blocks((Way::Back, block_rows), x, w, sources, shape, (k, n), after)
+        self.conv_in_blocks((ConvWay::Back, block_rows), x, w, sources, shape, (k, n), after)
     }
 
     /// Either of the two in blocks of so many rows: a multiple of 32, at most 256.
     #[allow(clippy::too_many_arguments, reason = "as many as the kernel has")]
     pub(crate) fn conv_in_blocks(
         &self,
-        (way, block_rows): (Way, usize),
+        (way, block_rows): (ConvWay, usize),
         x: &Array<D, Bf16>,
         w: ArrayPart<'_, D, Bf16>,
         sources: &Array<D, u16>,
         shape: ConvShape,
         (k, n): (usize, usize),
-        after: &After<'_, D>,
+        after: &Epilogue<'_, D>,
     ) -> Result<(), DeviceError> {
         let (kernel, shared) = (way.kernels().of(n), shared_bytes(way, block_rows, shape, (k, n)));
         assert!(k.is_multiple_of(16) && w.1.is_multiple_of(8), "{kernel}: {k} inputs, weights at {}", w.1);
@@ -206,7 +206,7 @@ mod tests {
             for boards in [1, 4096] {
                 let shape = ConvShape::new(Taps::of(board), boards);
                 for (k, n) in WIDTHS.into_iter().flat_map(|n| [(CHANNELS, n), (n, n)]) {
-                    for way in [Way::Forward, Way::Back] {
+                    for way in [ConvWay::Forward, ConvWay::Back] {
                         let rows = rows_of_block(shape.rows(), n);
                         let bytes = shared_bytes(way, rows, shape, (k, n));
                         assert!(bytes <= SHARED_BYTES_MAX && rows <= 256, "{board}, {k} by {n}: {bytes}");

@@ -4,7 +4,7 @@
 use crate::device::array::Plain;
 use crate::device::array::{Array, Bf16};
 use crate::device::ops;
-use crate::device::ops::conv::After;
+use crate::device::ops::conv::Epilogue;
 use crate::device::ops::optimizer::{AdamRates, AdamState};
 use crate::device::ops::policy::{MoveArrays, POLICY_PARTIAL};
 use crate::device::ops::tower::tower_shared_bytes;
@@ -95,7 +95,7 @@ fn short_arrays_of_a_pass_forward_are_refused() {
     for back in [false, true] {
         refuses_short_arrays("conv", |a| {
             let (x, w, sources) = (a.of(ROWS * 48), a.of(8 + 7 * 48 * 32), a.of(CELLS * 7));
-            let after = After {
+            let after = Epilogue {
                 y: Some(&a.of(ROWS * 32)),
                 y32: Some(&a.of(ROWS * 32)),
                 bias: Some((&a.of(5 + 32), 5)),
@@ -227,7 +227,7 @@ fn shapes_that_no_kernel_takes_are_refused() {
     let (x, w) =
         (Array::<_, Bf16>::new(&device, 1 << 20).unwrap(), Array::<_, Bf16>::new(&device, 1 << 20).unwrap());
     let sources = Array::<_, u16>::new(&device, 1 << 12).unwrap();
-    let after = || After::default();
+    let after = || Epilogue::default();
     let refused = |what: &str, launch: &dyn Fn()| {
         assert!(catch_unwind(AssertUnwindSafe(launch)).is_err(), "{what}");
     };

@@ -2,10 +2,10 @@
 
 use crate::device::array::{Array, Bf16};
 use crate::device::kernel::WIDTHS;
-use crate::device::ops::conv::{After, Way};
+use crate::device::ops::conv::{ConvWay, Epilogue};
 use crate::device::ops::weights_back::partial_len;
 use crate::device::ops::{ConvShape, Ops};
-use crate::device::tests::plain::{Conv, narrow, wide};
+use crate::device::tests::plain::{PlainConv, narrow, wide};
 use crate::device::tests::{Exact, Inside, assert_close, bf16, f32s, numbers, under_schedules};
 use crate::encoding::taps::Taps;
 use rules::playout::Choices;
@@ -52,10 +52,10 @@ fn check(taps: &Taps, boards: usize, (k, n): (usize, usize), scale: f32) {
     let residual = scaled(numbers(rows * n, 5));
     let (mask, at_most) = (numbers(rows * n, 6), scaled(numbers(boards * n, 7)));
     let most: Vec<u16> = (0..boards * n).map(|i| (i * 7 % taps.cells) as u16).collect();
-    for way in [Way::Forward, Way::Back] {
+    for way in [ConvWay::Forward, ConvWay::Back] {
         let plain = match way {
-            Way::Forward => narrow(&Conv { taps, c: n }.forward(&wide(&x), k, &wide(&w))),
-            Way::Back => expected_back(taps, &x, &w, rows, (k, n)),
+            ConvWay::Forward => narrow(&PlainConv { taps, c: n }.forward(&wide(&x), k, &wide(&w))),
+            ConvWay::Back => expected_back(taps, &x, &w, rows, (k, n)),
         };
         let finished = |i: usize, relu: bool| {
             let (board, column) = (i / n / taps.cells, i % n);
@@ -78,7 +78,7 @@ fn check(taps: &Taps, boards: usize, (k, n): (usize, usize), scale: f32) {
             let (bias, by_board) = (upload(&bias), upload(&by_board));
             let (residual, mask, at_most) = (upload16(&residual), upload16(&mask), upload(&at_most));
             let most = Array::from_slice(device, &most).unwrap();
-            let launch = |after: &After<'_, _>| {
+            let launch = |after: &Epilogue<'_, _>| {
                 let ops = Ops(device);
                 ops.conv_in_blocks((way, block_rows), &x, (&w, 0), &sources, shape, (k, n), after).unwrap();
             };
@@ -86,10 +86,10 @@ fn check(taps: &Taps, boards: usize, (k, n): (usize, usize), scale: f32) {
                 let (cells, seed) = (taps.cells, device.seed());
                 format!("{what} of {boards} times {cells}, {k} to {n}, {way:?}, seed {seed}")
             };
-            launch(&After { y32: Some(&y32), ..After::default() });
+            launch(&Epilogue { y32: Some(&y32), ..Epilogue::default() });
             assert_close(&what("plain"), &y32.read(device, rows * n).unwrap(), &plain, 0.0, 0.0);
             for relu in [false, true] {
-                launch(&After {
+                launch(&Epilogue {
                     y: Some(&y),
                     bias: Some((&bias, 0)),
                     by_board: Some(&by_board),
@@ -97,7 +97,7 @@ fn check(taps: &Taps, boards: usize, (k, n): (usize, usize), scale: f32) {
                     mask: Some(&mask),
                     most: Some((&most, &at_most)),
                     relu,
-                    ..After::default()
+                    ..Epilogue::default()
                 });
                 let want: Vec<f32> = (0..rows * n).map(|i| finished(i, relu)).collect();
                 let got = f32s(&y.read(device, rows * n).unwrap());
@@ -147,7 +147,7 @@ fn check_weights(taps: &Taps, boards: usize, (k, n, columns): (usize, usize, usi
     let shape = ConvShape::new(taps, boards);
     let rows = shape.rows();
     let (x, dy) = (numbers(rows * k, 1), numbers(rows * n, 2));
-    let dw = Conv { taps, c: n }.weights(&wide(&x), k, &wide(&dy));
+    let dw = PlainConv { taps, c: n }.weights(&wide(&x), k, &wide(&dy));
     let kept = dw.chunks_exact(n).flat_map(|row| &row[..columns]);
     let want: Vec<f32> = kept.map(|&v| v as f32).collect();
     under_schedules(|device| {

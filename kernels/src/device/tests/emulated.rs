@@ -3,7 +3,7 @@
 use crate::device::cost::Cost;
 use crate::device::kernel::KernelName;
 use crate::device::kernel::LaunchGrid;
-use crate::device::{Argument, Device, Launch, Replay};
+use crate::device::{Argument, Device, Launch, ReplayDevice};
 use crate::error::DeviceError;
 use parking_lot::Mutex;
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
@@ -28,7 +28,7 @@ pub(crate) struct Emulated {
     last_blocks: Option<u32>,
     /// A copy with a planted mistake, launched in place of a kernel.
     mutant: Option<(KernelName, KernelName)>,
-    live: Arc<Mutex<Vec<Block>>>,
+    live: Arc<Mutex<Vec<Allocation>>>,
     /// Launches that are noted instead of being done.
     noted: Mutex<Option<Vec<NotedLaunch>>>,
 }
@@ -36,7 +36,7 @@ pub(crate) struct Emulated {
 type NotedLaunch = (KernelName, LaunchGrid, Vec<Argument>);
 
 #[derive(Clone, Copy, PartialEq)]
-struct Block {
+struct Allocation {
     /// Where the allocation begins, before the red zone.
     base: usize,
     /// Its address.
@@ -44,7 +44,7 @@ struct Block {
     bytes: usize,
 }
 
-impl Block {
+impl Allocation {
     fn at(self) -> *mut u8 {
         std::ptr::with_exposed_provenance_mut(self.start)
     }
@@ -67,18 +67,21 @@ impl Block {
 }
 
 /// Memory of the emulated device.
-pub(crate) struct Memory {
-    block: Block,
-    live: Arc<Mutex<Vec<Block>>>,
+pub(crate) struct EmulatedMemory {
+    block: Allocation,
+    live: Arc<Mutex<Vec<Allocation>>>,
 }
 
-impl Drop for Memory {
+impl Drop for EmulatedMemory {
     fn drop(&mut self) {
         self.live.lock().retain(|block| *block != self.block);
         // SAFETY: allocated in `allocate` with this layout.
         #[allow(unsafe_code, reason = "memory that kernels write is raw")]
         unsafe {
-            dealloc(std::ptr::with_exposed_provenance_mut(self.block.base), Block::layout(self.block.bytes));
+            dealloc(
+                std::ptr::with_exposed_provenance_mut(self.block.base),
+                Allocation::layout(self.block.bytes),
+            );
         }
     }
 }
@@ -124,7 +127,7 @@ impl Emulated {
     }
 
     fn within(&self, at: usize, len: usize) -> *mut u8 {
-        let holds = |block: &Block| at >= block.start && at + len <= block.start + block.bytes;
+        let holds = |block: &Allocation| at >= block.start && at + len <= block.start + block.bytes;
         assert!(self.live.lock().iter().any(holds), "no memory at {at:x}");
         std::ptr::with_exposed_provenance_mut(at)
     }
@@ -135,13 +138,13 @@ impl Emulated {
 }
 
 impl Device for Emulated {
-    type Memory = Memory;
+    type Memory = EmulatedMemory;
 
-    fn allocate(&self, bytes: usize) -> Result<Memory, DeviceError> {
+    fn allocate(&self, bytes: usize) -> Result<EmulatedMemory, DeviceError> {
         // SAFETY: the layout is not empty, and the pointers stay within it.
         #[allow(unsafe_code, reason = "memory that kernels write is raw")]
         let block = unsafe {
-            let layout = Block::layout(bytes);
+            let layout = Allocation::layout(bytes);
             let base = if self.last_blocks.is_some() { alloc_zeroed(layout) } else { alloc(layout) };
             assert!(!base.is_null(), "out of memory");
             let before = base.add(base.addr().wrapping_neg() % ALIGNMENT);
@@ -151,17 +154,17 @@ impl Device for Emulated {
             if self.last_blocks.is_none() {
                 start.write_bytes(UNWRITTEN, bytes);
             }
-            Block { base: base.expose_provenance(), start: start.expose_provenance(), bytes }
+            Allocation { base: base.expose_provenance(), start: start.expose_provenance(), bytes }
         };
         self.live.lock().push(block);
-        Ok(Memory { block, live: Arc::clone(&self.live) })
+        Ok(EmulatedMemory { block, live: Arc::clone(&self.live) })
     }
 
-    fn address(&self, memory: &Memory) -> u64 {
+    fn address(&self, memory: &EmulatedMemory) -> u64 {
         memory.block.start as u64
     }
 
-    fn upload(&self, memory: &Memory, bytes: &[u8]) -> Result<(), DeviceError> {
+    fn upload(&self, memory: &EmulatedMemory, bytes: &[u8]) -> Result<(), DeviceError> {
         assert!(bytes.len() <= memory.block.bytes);
         // SAFETY: both ranges are live, and a borrowed slice does not overlap device memory.
         #[allow(unsafe_code, reason = "memory that kernels write is raw")]
@@ -171,7 +174,7 @@ impl Device for Emulated {
         Ok(())
     }
 
-    fn download(&self, memory: &Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {
+    fn download(&self, memory: &EmulatedMemory, bytes: &mut [u8]) -> Result<(), DeviceError> {
         assert!(bytes.len() <= memory.block.bytes);
         // SAFETY: as in `upload`.
         #[allow(unsafe_code, reason = "memory that kernels write is raw")]
@@ -198,7 +201,7 @@ impl Device for Emulated {
             .collect();
         let LaunchGrid { blocks, threads, shared_bytes } = grid;
         let first_block = self.last_blocks.map_or(0, |last| (blocks.0 * blocks.1).saturating_sub(last));
-        let grid = emu::Grid { blocks, first_block, threads, shared_bytes };
+        let grid = emu::EmulatedGrid { blocks, first_block, threads, shared_bytes };
         let kernel = match self.mutant {
             Some((of, mutant)) if of == kernel => mutant,
             Some(_) | None => kernel,
@@ -215,7 +218,7 @@ impl Device for Emulated {
     }
 }
 
-impl Replay for Emulated {
+impl ReplayDevice for Emulated {
     type Recording = Vec<NotedLaunch>;
 
     fn record(

@@ -1,7 +1,7 @@
 //! Expansion of positions that no game comes to: the tallest stacks, the largest
 //! counters, everything that a header says.
 
-use crate::device::forward::Space;
+use crate::device::forward::DeviceSpace;
 use crate::device::tests::{f32s, under_schedules};
 use crate::encoding::packed::Positions;
 use crate::encoding::planes::{CHANNELS, GLOBALS, encode};
@@ -124,7 +124,7 @@ fn constructed_positions_are_expanded_bit_for_bit() {
         assert!(most(&globals) > 70.0, "{config}: {}", most(&globals));
         assert!(positions.headers.iter().filter(|&&number| number == NONE_CELL).count() < 2 * count);
         under_schedules(|device| {
-            let mut space = Space::new(device, architecture, config.board, count, false).unwrap();
+            let mut space = DeviceSpace::new(device, architecture, config.board, count, false).unwrap();
             space.load(device, &positions).unwrap();
             let got = f32s(&space.planes.read(device, planes.len()).unwrap());
             let differs = got.iter().zip(&planes).position(|(got, want)| got.to_bits() != want.to_bits());

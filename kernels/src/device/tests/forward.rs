@@ -1,6 +1,6 @@
 //! Whole networks, fused and layer by layer, against the rounded reference.
 
-use crate::device::forward::{Space, Weights};
+use crate::device::forward::{DeviceSpace, DeviceWeights};
 use crate::device::tests::emulated::Emulated;
 use crate::device::tests::rounded::{Pass, Rounded};
 use crate::device::tests::{assert_close, assert_similar, f32s, network, samples, under_schedules};
@@ -27,9 +27,9 @@ fn case(board: Board, (blocks, channels): (u32, u32), seats: u8, count: usize) -
 
 impl Case {
     fn check(&self, device: &Emulated, fused: bool) {
-        let weights = Weights::new(device, self.architecture, &self.weights).unwrap();
+        let weights = DeviceWeights::new(device, self.architecture, &self.weights).unwrap();
         let n = self.positions.len();
-        let mut space = Space::new(device, self.architecture, self.board, n, false).unwrap();
+        let mut space = DeviceSpace::new(device, self.architecture, self.board, n, false).unwrap();
         space.load(device, &self.positions).unwrap();
         space.forward(device, &weights, &self.positions, fused).unwrap();
         let check = |what: &str, got: &[f32], want: &[f64]| {

@@ -7,7 +7,7 @@
 
 use crate::device::array::Plain;
 use crate::device::array::{Array, Bf16};
-use crate::device::ops::conv::After;
+use crate::device::ops::conv::Epilogue;
 use crate::device::ops::dense::dense_partial_len;
 use crate::device::ops::policy::{MoveArrays, POLICY_PARTIAL, policy_blocks};
 use crate::device::ops::weights_back::partial_len;
@@ -85,14 +85,14 @@ fn convolutions() {
             let most = ending(device, boards * N, &most);
             let sources = Array::from_slice(device, &taps.sources).unwrap();
             let (y, y32) = (empty::<Bf16>(device, rows * N), empty::<f32>(device, rows * N));
-            let after = After {
+            let after = Epilogue {
                 y: Some(&y),
                 y32: Some(&y32),
                 by_board: Some(&by_board),
                 residual: Some(&other),
                 mask: Some(&other),
                 most: Some((&most, &by_board)),
-                ..After::default()
+                ..Epilogue::default()
             };
             let shape = ConvShape::new(taps, boards);
             let (ops, w, sizes) = (Ops(device), (&w, 0), (N, N));

@@ -18,12 +18,12 @@ pub(super) fn narrow(values: &[f64]) -> Vec<f32> {
 }
 
 /// The convolutions of [`crate::network::conv`] to `c` channels, by definition.
-pub(super) struct Conv<'a> {
+pub(super) struct PlainConv<'a> {
     pub(super) taps: &'a Taps,
     pub(super) c: usize,
 }
 
-impl Conv<'_> {
+impl PlainConv<'_> {
     /// Calls with row, tap and the row that the tap reads.
     fn each(&self, rows: usize, mut f: impl FnMut(usize, usize, usize)) {
         let Taps { cells, taps, sources } = self.taps;

@@ -1,10 +1,10 @@
 //! The harness finds the mistakes it is there for.
 
 use crate::device::array::Array;
-use crate::device::forward::{Space, Weights};
+use crate::device::forward::{DeviceSpace, DeviceWeights};
 use crate::device::kernel::KernelName;
 use crate::device::kernel::LaunchGrid;
-use crate::device::ops::conv::After;
+use crate::device::ops::conv::Epilogue;
 use crate::device::ops::games::{Playouts, RESULT};
 use crate::device::ops::weights_back::partial_len;
 use crate::device::ops::{ConvShape, Ops};
@@ -98,7 +98,7 @@ fn convolve(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
     let (x, w) = (Array::from_slice(device, &x)?, Array::from_slice(device, &w)?);
     let sources = Array::from_slice(device, &taps.sources)?;
     let y = Array::<_, f32>::new(device, 61 * 32)?;
-    let after = After { y32: Some(&y), ..After::default() };
+    let after = Epilogue { y32: Some(&y), ..Epilogue::default() };
     Ops(device).conv(&x, (&w, 0), &sources, shape, (32, 32), &after)?;
     y.read(device, 61 * 32)
 }
@@ -119,7 +119,7 @@ fn convolve_boards(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
     let (x, w) = (Array::from_slice(device, &x)?, Array::from_slice(device, &w)?);
     let sources = Array::from_slice(device, &taps.sources)?;
     let y = Array::<_, f32>::new(device, rows * 32)?;
-    let after = After { y32: Some(&y), ..After::default() };
+    let after = Epilogue { y32: Some(&y), ..Epilogue::default() };
     Ops(device).conv(&x, (&w, 0), &sources, shape, (16, 32), &after)?;
     y.read(device, rows * 32)
 }
@@ -182,8 +182,8 @@ fn evaluate(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
     let parent = parent(Board::Hex8, (3, 32), 2);
     let (_, packed) = samples::<Hex8>(2, 3);
     let positions = packed.packed.unwrap();
-    let weights = Weights::new(device, parent.header.architecture, &parent.raw)?;
-    let mut space = Space::new(device, parent.header.architecture, Board::Hex8, 3, false)?;
+    let weights = DeviceWeights::new(device, parent.header.architecture, &parent.raw)?;
+    let mut space = DeviceSpace::new(device, parent.header.architecture, Board::Hex8, 3, false)?;
     space.load(device, &positions)?;
     space.forward(device, &weights, &positions, true)?;
     space.logits.read(device, positions.moves())

@@ -3,13 +3,13 @@
 use crate::device::evaluator::DeviceEvaluator;
 use crate::device::failures::FailureCount;
 use crate::device::kernel::KernelName;
-use crate::device::tests::emulated::{Emulated, Memory};
+use crate::device::tests::emulated::{Emulated, EmulatedMemory};
 use crate::device::tests::steps::assert_moved;
 use crate::device::tests::{assert_close, network, samples};
 use crate::device::train::DeviceTrainer;
 use crate::device::trial::evaluations::evaluations;
 use crate::device::trial::trial;
-use crate::device::{Device, Launch, Replay};
+use crate::device::{Device, Launch, ReplayDevice};
 use crate::error::DeviceError;
 use crate::network::architecture::Architecture;
 use crate::network::cpu::CpuEvaluator;
@@ -48,21 +48,21 @@ impl Faulty {
 }
 
 impl Device for Faulty {
-    type Memory = Memory;
+    type Memory = EmulatedMemory;
 
-    fn allocate(&self, bytes: usize) -> Result<Memory, DeviceError> {
+    fn allocate(&self, bytes: usize) -> Result<EmulatedMemory, DeviceError> {
         self.device.allocate(bytes)
     }
 
-    fn address(&self, memory: &Memory) -> u64 {
+    fn address(&self, memory: &EmulatedMemory) -> u64 {
         self.device.address(memory)
     }
 
-    fn upload(&self, memory: &Memory, bytes: &[u8]) -> Result<(), DeviceError> {
+    fn upload(&self, memory: &EmulatedMemory, bytes: &[u8]) -> Result<(), DeviceError> {
         self.device.upload(memory, bytes)
     }
 
-    fn download(&self, memory: &Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {
+    fn download(&self, memory: &EmulatedMemory, bytes: &mut [u8]) -> Result<(), DeviceError> {
         self.device.download(memory, bytes)?;
         if let Fault::Zeros = self.fault {
             bytes.fill(0);
@@ -87,7 +87,7 @@ impl Device for Faulty {
 }
 
 /// Nothing can be recorded on it.
-impl Replay for Faulty {
+impl ReplayDevice for Faulty {
     type Recording = ();
 
     fn record(&self, _launches: impl FnOnce() -> Result<(), DeviceError>) -> Result<(), DeviceError> {

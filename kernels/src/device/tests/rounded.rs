@@ -5,7 +5,7 @@
 //! more than rounding. So the sides can be taken from another pass, which tells the two apart.
 
 use crate::device::tests::plain::{
-    Conv, add_biases, board_sums, dense, dense_back, dense_weights, mask, pool, pool_back, relu, round,
+    PlainConv, add_biases, board_sums, dense, dense_back, dense_weights, mask, pool, pool_back, relu, round,
     sums_of, wide,
 };
 use crate::encoding::action::KINDS;
@@ -151,7 +151,7 @@ impl Rounded<'_> {
         mask(&mut g, &sides.x[last]);
         let mut g = self.round(g);
 
-        let conv = Conv { taps, c };
+        let conv = PlainConv { taps, c };
         for (i, block) in layout.blocks.iter().enumerate().rev() {
             let (x, h) = (&trunk.x[i], &trunk.h[i]);
             put(block.b2, sums_of(&g, c));
@@ -187,7 +187,7 @@ impl Rounded<'_> {
         sides: &mut Sides,
     ) -> Trunk {
         let (c, cells) = (self.architecture.width(), taps.cells);
-        let conv = Conv { taps, c };
+        let conv = PlainConv { taps, c };
         let (mut xs, mut hs, mut pools) = (Vec::new(), Vec::new(), Vec::new());
         let mut x = conv.forward(&wide(&batch.planes), CHANNELS, &self.round(self.wide(layout.stem_w)));
         let by_board = dense(&wide(&batch.globals), GLOBALS, &self.wide(layout.stem_globals), None, c);

@@ -1,7 +1,7 @@
 //! Expansion, pooling, sums, small layers and their derivatives.
 
 use crate::device::array::{Array, Bf16};
-use crate::device::forward::Space;
+use crate::device::forward::DeviceSpace;
 use crate::device::ops::dense::dense_partial_len;
 use crate::device::ops::{ConvShape, Ops};
 use crate::device::tests::plain::{self, narrow, wide};
@@ -18,7 +18,7 @@ fn expansion_is_encoding_bit_for_bit() {
         let positions = packed.packed.unwrap();
         under_schedules(|device| {
             let architecture = Architecture::small(config.board);
-            let mut space = Space::new(device, architecture, config.board, 9, false).unwrap();
+            let mut space = DeviceSpace::new(device, architecture, config.board, 9, false).unwrap();
             space.load(device, &positions).unwrap();
             let planes = space.planes.read(device, batch.planes.len()).unwrap();
             assert_eq!(batch.planes.len(), 7 * config.board.cells() * CHANNELS);

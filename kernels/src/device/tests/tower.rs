@@ -7,7 +7,7 @@ use crate::device::ops::tower::NO_TENSOR;
 use crate::device::ops::{ConvShape, Ops};
 use crate::device::tests::conv::graph;
 use crate::device::tests::emulated::Emulated;
-use crate::device::tests::plain::{Conv, add_biases, dense, narrow, pool, relu, round, wide};
+use crate::device::tests::plain::{PlainConv, add_biases, dense, narrow, pool, relu, round, wide};
 use crate::device::tests::{Exact, assert_close, assert_similar, bf16, f32s, numbers, under_schedules};
 use crate::encoding::planes::{CHANNELS, GLOBALS};
 use crate::encoding::taps::Taps;
@@ -91,7 +91,7 @@ impl Case {
 
     /// The trunk, its means and maxima.
     fn expected(&self, taps: &Taps, c: usize) -> (Vec<f32>, Vec<f32>) {
-        let (conv, cells) = (Conv { taps, c }, taps.cells);
+        let (conv, cells) = (PlainConv { taps, c }, taps.cells);
         let finish = |y: &mut Vec<f64>| {
             relu(y, None);
             y.iter_mut().for_each(round);

@@ -79,12 +79,12 @@ fn nothing_is_not_shortened_and_no_number_is_found() {
 }
 
 /// Everything that a step changes.
-struct Weights {
+struct DeviceWeights {
     state: [Exact<f32>; 4],
     weights16: Exact<Bf16>,
 }
 
-impl Weights {
+impl DeviceWeights {
     fn new(device: &Emulated, state: &[Vec<f32>; 4]) -> Self {
         let weights16 = Exact::of(device, &bf16(&state[0]));
         Self { state: std::array::from_fn(|i| Exact::of(device, &state[i])), weights16 }
@@ -139,7 +139,7 @@ fn a_step_is_adamw() {
         for scale in [1.0, 0.37] {
             let want = expected(&state, &gradient, &decays, scale);
             under_schedules(|device| {
-                let weights = Weights::new(device, &state);
+                let weights = DeviceWeights::new(device, &state);
                 weights.step(device, &gradient, &decays, [scale, 1.0]);
                 let (got, got16) = weights.read(device);
                 for (name, (got, want)) in
@@ -158,7 +158,7 @@ fn without_a_gradient_only_what_decays_moves() {
     let state = [numbers(65, 1), numbers(65, 2), vec![0.0; 65], vec![0.0; 65]];
     let decays: Vec<u8> = (0..65).map(|i| i % 2).collect();
     under_schedules(|device| {
-        let weights = Weights::new(device, &state);
+        let weights = DeviceWeights::new(device, &state);
         weights.step(device, &[0.0; 65], &decays, [1.0, 1.0]);
         let ([got, _, first, second], _) = weights.read(device);
         for (i, (got, before)) in got.iter().zip(&state[0]).enumerate() {
@@ -178,7 +178,7 @@ fn a_gradient_that_is_not_finite_leaves_every_bit() {
             let mut gradient = numbers(1000, 5);
             gradient[777] = odd;
             let scale = scale_of(device, &gradient, 1.0);
-            let weights = Weights::new(device, &state);
+            let weights = DeviceWeights::new(device, &state);
             weights.step(device, &gradient, &[1; 1000], scale);
             assert_eq!(weights.read(device), (state.clone(), bf16(&state[0])));
         });

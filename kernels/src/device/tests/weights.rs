@@ -6,7 +6,7 @@ use crate::device::ops::weights_back::partial_len;
 use crate::device::ops::{ConvShape, Ops};
 use crate::device::tests::conv::graph;
 use crate::device::tests::emulated::Emulated;
-use crate::device::tests::plain::{Conv, wide};
+use crate::device::tests::plain::{PlainConv, wide};
 use crate::device::tests::{Exact, bf16, numbers, under_schedules};
 use crate::encoding::taps::Taps;
 
@@ -34,7 +34,7 @@ impl Case {
 
     /// By definition, `[taps, K, n]`.
     fn expected(&self) -> Vec<f32> {
-        let dw = Conv { taps: &self.taps, c: self.n }.weights(&wide(&self.x), K, &wide(&self.dy));
+        let dw = PlainConv { taps: &self.taps, c: self.n }.weights(&wide(&self.x), K, &wide(&self.dy));
         dw.into_iter().map(|v| v as f32).collect()
     }
 

@@ -1,9 +1,10 @@
-//! The threads that play what the orders say.
+//! A thread that plays what the orders say.
 //!
-//! Invariant: on a card one thread has the card search whole games. What a card cannot search, or no longer, all of its
-//! threads search from then on, until the configuration has another model; so a game is always searched somewhere.
+//! Invariant: on a card that searches, one thread has the card search whole games. What the card cannot search, or no longer,
+//! all of its threads search from then on, until the configuration has another model. So every configuration is always
+//! searched somewhere.
 
-use super::{Orders, TURN, Table};
+use super::orders::{ConfigOrder, Orders};
 use crate::{
     leader::scheduler::FairQueue,
     learner::{
@@ -27,6 +28,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use wire::Hash;
 
+/// How long a thread stays with a configuration before it looks at the weights again.
+const TURN: Duration = Duration::from_secs(10);
 /// Longest rest of a thread that plays at a reduced rate.
 const REST_MAX: Duration = Duration::from_secs(2);
 
@@ -51,17 +54,17 @@ pub(super) enum Searcher {
 }
 
 impl Searcher {
-    /// Whether the thread plays this table at all.
-    fn plays(&self, table: &Table) -> bool {
+    /// Whether the thread plays this configuration at all.
+    fn plays(&self, order: &ConfigOrder) -> bool {
         match self {
             Self::Host | Self::Card { .. } => true,
-            Self::Beside(on_host) => on_host.borrow().get(&table.config) == Some(&table.model),
+            Self::Beside(on_host) => on_host.borrow().get(&order.config) == Some(&order.model),
         }
     }
 }
 
 /// One compute thread.
-pub(super) struct Runner {
+pub(super) struct PlayThread {
     pub(super) backend: AnyBackend,
     /// Its number.
     pub(super) device: usize,
@@ -76,27 +79,22 @@ pub(super) struct Runner {
     pub(super) runtime: Handle,
 }
 
-/// What a table's games depend on; when it changes, new games are begun differently.
-type Key = (Hash, u32, u64);
-
-fn key(table: &Table) -> Key {
-    (table.model, table.simulations, table.exploration.to_bits())
-}
-
 /// Games in play of one configuration.
-struct Board {
-    set: Option<Key>,
-    games: Games,
+struct InPlay {
+    /// The [`ConfigOrder::key`] by which new games are begun.
+    key: Option<(Hash, u32, u64)>,
+    games: GamesInPlay,
 }
 
-enum Games {
+enum GamesInPlay {
     Host(Selfplay),
     Card(WaveSelfplay),
 }
 
-impl Runner {
+impl PlayThread {
+    /// Plays until the end of the node, or until nobody takes the games.
     pub(super) fn play(mut self) {
-        let mut boards: BTreeMap<Config, Board> = BTreeMap::new();
+        let mut all: BTreeMap<Config, InPlay> = BTreeMap::new();
         let mut turns: FairQueue<Config> = FairQueue::default();
         while !self.stop.is_cancelled() {
             let orders = self.orders.borrow_and_update().clone();
@@ -104,28 +102,28 @@ impl Runner {
                 on_host.mark_unchanged();
             }
             let rests = orders.paused.is_some() || orders.occupied.contains(&self.device);
-            let table = if rests { None } else { self.next_table(&orders.tables, &mut turns) };
-            let Some(table) = table else {
+            let order = if rests { None } else { self.next(&orders.configs, &mut turns) };
+            let Some(order) = order else {
                 if self.wait().is_err() {
                     return;
                 }
                 continue;
             };
             let began = Instant::now();
-            let board = self.board(&mut boards, table);
-            match self.turn(board, table, orders.rate) {
+            let in_play = self.in_play(&mut all, order);
+            match self.turn(in_play, order, orders.rate) {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
-                    self.fails(table, &error);
-                    boards.remove(&table.config);
+                    self.card_failed(order, &error);
+                    all.remove(&order.config);
                 }
             }
-            turns.took(table.config, began.elapsed().as_secs_f64(), table.weight);
+            turns.took(order.config, began.elapsed().as_secs_f64(), order.weight);
         }
     }
 
-    /// Until there may be something else to do; an error at the end of the node.
+    /// Waits until there may be something else to do. An error means the end of the node.
     fn wait(&mut self) -> Result<(), ()> {
         let Self { stop, orders, searcher, runtime, .. } = self;
         let changed = async {
@@ -144,53 +142,56 @@ impl Runner {
     }
 
     /// The configuration whose turn it is.
-    fn next_table<'a>(&self, tables: &'a [Table], turns: &mut FairQueue<Config>) -> Option<&'a Table> {
-        let open = tables.iter().filter(|table| table.weight > 0.0 && self.searcher.plays(table));
-        let open: Vec<_> = open.map(|table| table.config).collect();
+    fn next<'a>(&self, orders: &'a [ConfigOrder], turns: &mut FairQueue<Config>) -> Option<&'a ConfigOrder> {
+        let open = orders.iter().filter(|order| order.weight > 0.0 && self.searcher.plays(order));
+        let open: Vec<_> = open.map(|order| order.config).collect();
         let next = turns.next(&open)?;
-        tables.iter().find(|table| table.config == next)
+        orders.iter().find(|order| order.config == next)
     }
 
-    /// The games of a table. Those that the host searched end when the card has another model to try.
-    fn board<'a>(&self, boards: &'a mut BTreeMap<Config, Board>, table: &Table) -> &'a mut Board {
-        let config = table.config;
+    /// The games in play of a configuration. Games that the host searched end when the card has another model to try.
+    fn in_play<'a>(&self, all: &'a mut BTreeMap<Config, InPlay>, order: &ConfigOrder) -> &'a mut InPlay {
+        let config = order.config;
         let seed = self.seed ^ u64::from(config.seats);
         let card = match &self.searcher {
             Searcher::Host | Searcher::Beside(_) => None,
             Searcher::Card { begin, games, on_host } => {
-                let on_host = on_host.borrow().get(&config) == Some(&table.model);
+                let on_host = on_host.borrow().get(&config) == Some(&order.model);
                 (!on_host).then(|| (Arc::clone(begin), games(config)))
             }
         };
-        if boards.get(&config).is_some_and(|board| matches!(board.games, Games::Card(_)) != card.is_some()) {
-            boards.remove(&config);
+        let is_on_card = |in_play: &InPlay| matches!(in_play.games, GamesInPlay::Card(_));
+        if all.get(&config).is_some_and(|in_play| is_on_card(in_play) != card.is_some()) {
+            all.remove(&config);
         }
-        boards.entry(config).or_insert_with(|| Board {
-            set: None,
+        all.entry(config).or_insert_with(|| InPlay {
+            key: None,
             games: match card {
-                Some((begin, slots)) => Games::Card(WaveSelfplay::new(config, slots, seed, self.node, begin)),
-                None => Games::Host(Selfplay::new(config, self.parallel, seed, self.node)),
+                Some((begin, slots)) => {
+                    GamesInPlay::Card(WaveSelfplay::new(config, slots, seed, self.node, begin))
+                }
+                None => GamesInPlay::Host(Selfplay::new(config, self.parallel, seed, self.node)),
             },
         })
     }
 
-    /// Plays for a while; false at the end of the node.
-    fn turn(&mut self, board: &mut Board, table: &Table, rate: f64) -> Result<bool, DeviceError> {
+    /// Plays for a while. Returns false at the end of the node.
+    fn turn(&mut self, in_play: &mut InPlay, order: &ConfigOrder, rate: f64) -> Result<bool, DeviceError> {
         let began = Instant::now();
-        if board.set != Some(key(table)) {
-            board.games.set(table, &self.backend)?;
-            board.set = Some(key(table));
+        if in_play.key != Some(order.key()) {
+            in_play.games.set(order, &self.backend)?;
+            in_play.key = Some(order.key());
         }
         while began.elapsed() < TURN && !self.stop.is_cancelled() {
             let step = Instant::now();
-            for record in board.games.step()? {
+            for record in in_play.games.step()? {
                 if self.games.blocking_send(record).is_err() {
                     return Ok(false);
                 }
             }
             if rate < 1.0 {
                 let rest = step.elapsed().mul_f64(rate.recip() - 1.0).min(REST_MAX);
-                // A timer begins in the runtime, and this thread is none of its own.
+                // A timer must be made within the runtime, and this thread is none of the runtime's.
                 let resting = async { self.stop.run_until_cancelled(tokio::time::sleep(rest)).await };
                 self.runtime.block_on(resting);
             }
@@ -201,38 +202,38 @@ impl Runner {
         Ok(true)
     }
 
-    /// The card's games of a table are lost; the host searches it.
-    fn fails(&self, table: &Table, error: &DeviceError) {
-        tracing::error!(%error, config = %table.config, card = self.backend.describe(), "the host searches in place of the card");
+    /// The card's games of a configuration are lost. From now on the host searches them.
+    fn card_failed(&self, order: &ConfigOrder, error: &DeviceError) {
+        let (config, card) = (order.config, self.backend.describe());
+        tracing::error!(%error, %config, card, "the host searches in place of the card");
         self.backend.failed(error);
         match &self.searcher {
             Searcher::Host | Searcher::Beside(_) => {}
             Searcher::Card { on_host, .. } => {
                 on_host.send_modify(|on_host| {
-                    on_host.insert(table.config, table.model);
+                    on_host.insert(order.config, order.model);
                 });
             }
         }
     }
 }
 
-impl Games {
-    /// New games are played as the table says.
-    fn set(&mut self, table: &Table, backend: &AnyBackend) -> Result<(), DeviceError> {
-        let exploration = table.exploration as f32;
+impl GamesInPlay {
+    /// Has games that begin from now on played as the order says.
+    fn set(&mut self, order: &ConfigOrder, backend: &AnyBackend) -> Result<(), DeviceError> {
+        let exploration = order.exploration as f32;
         match self {
-            Self::Card(waves) => {
-                return waves.set_model(table.model, &table.network, table.simulations, exploration);
-            }
+            Self::Card(waves) => waves.set_model(order.model, &order.network, order.simulations, exploration),
             Self::Host(games) => {
-                let evaluator = backend.any_evaluator(Arc::clone(&table.network));
-                games.set_model(table.model, evaluator, table.simulations);
+                let evaluator = backend.any_evaluator(Arc::clone(&order.network));
+                games.set_model(order.model, evaluator, order.simulations);
                 games.set_exploration(exploration);
+                Ok(())
             }
         }
-        Ok(())
     }
 
+    /// Goes one step on. Returns the games that were finished in it.
     fn step(&mut self) -> Result<Vec<GameRecord>, DeviceError> {
         match self {
             Self::Host(games) => Ok(games.step()),

@@ -1,12 +1,10 @@
 use super::*;
 use crate::{search::Uniform, store::Player};
 use kernels::{Architecture, Network, PlayWaves, WaveDecision, WaveGame, WaveReport, WaveSettings};
+use parking_lot::Mutex;
 use std::{
     collections::BTreeSet,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     thread,
 };
 
@@ -37,7 +35,7 @@ impl PlayWaves for Pretended {
             winner: record.winner_seat,
         });
         let games: Vec<_> = games.collect();
-        self.seeds.lock().unwrap().extend(games.iter().map(|game| game.seed));
+        self.seeds.lock().extend(games.iter().map(|game| game.seed));
         Ok(WaveReport { begun: 0, dropped: 0, playing: 1, games })
     }
 
@@ -61,10 +59,17 @@ struct Playing {
     runtime: tokio::runtime::Runtime,
 }
 
-fn table(model: &str, exploration: f64) -> Table {
+fn order(model: &str, exploration: f64) -> ConfigOrder {
     let config: Config = "hex8_2p".parse().unwrap();
     let network = Arc::new(Network::seeded(Architecture::small(config.board), 0));
-    Table { config, weight: 1.0, simulations: 2, exploration, model: Hash::of(model.as_bytes()), network }
+    ConfigOrder {
+        config,
+        weight: 1.0,
+        simulations: 2,
+        exploration,
+        model: Hash::of(model.as_bytes()),
+        network,
+    }
 }
 
 impl Playing {
@@ -78,7 +83,7 @@ impl Playing {
         let begin = {
             let (broken, seeds, begun) = (Arc::clone(&broken), Arc::clone(&seeds), Arc::clone(&begun));
             move |config: Config, _: &Network, settings: WaveSettings| {
-                begun.lock().unwrap().push(settings.exploration);
+                begun.lock().push(settings.exploration);
                 let mut games = Selfplay::new(config, settings.slots, settings.seed, NodeId(0));
                 games.set_model(Hash::of(b"card"), Box::new(Uniform), settings.full);
                 let (broken, seeds) = (Arc::clone(&broken), Arc::clone(&seeds));
@@ -88,7 +93,7 @@ impl Playing {
         let launches =
             Searcher::Card { begin: Arc::new(begin), games: Box::new(|_| 4), on_host: on_host.clone() };
         let beside = Searcher::Beside(on_host.subscribe());
-        let runner = |(seed, searcher)| Runner {
+        let thread = |(seed, searcher)| PlayThread {
             backend: AnyBackend::Cpu,
             device: 0,
             searcher,
@@ -100,8 +105,9 @@ impl Playing {
             stop: stop.clone(),
             runtime: runtime.handle().clone(),
         };
-        let runners: Vec<_> = [(1, launches), (2, beside)].into_iter().map(runner).collect();
-        let threads = runners.into_iter().map(|runner| thread::spawn(move || runner.play())).collect();
+        let threads: Vec<_> = [(1, launches), (2, beside)].into_iter().map(thread).collect();
+        let threads =
+            threads.into_iter().map(|thread: PlayThread| thread::spawn(move || thread.play())).collect();
         Self { orders, games: finished, on_host, broken, begun, seeds, stop, threads, runtime }
     }
 
@@ -116,7 +122,7 @@ impl Playing {
         loop {
             let wait = async { tokio::time::timeout(LIMIT, self.games.recv()).await };
             let game = self.runtime.block_on(wait).expect("a game").expect("a thread that plays");
-            let from_card = self.seeds.lock().unwrap().contains(&game.seed);
+            let from_card = self.seeds.lock().contains(&game.seed);
             if game.players[0] == player && from_card == of_the_card {
                 assert_eq!(game.node, NODE);
                 return game;
@@ -140,7 +146,7 @@ impl Drop for Playing {
 #[test]
 fn a_card_searches_until_it_fails_and_again_with_the_next_model() {
     let mut playing = Playing::start();
-    playing.order(|orders| orders.tables = vec![table("a", 1.0)]);
+    playing.order(|orders| orders.configs = vec![order("a", 1.0)]);
     let nothing = BTreeMap::new();
     for _ in 0..8 {
         playing.game("a", true);
@@ -150,16 +156,16 @@ fn a_card_searches_until_it_fails_and_again_with_the_next_model() {
     for _ in 0..8 {
         playing.game("a", false);
     }
-    let failed_at = BTreeMap::from([(table("a", 1.0).config, Hash::of(b"a"))]);
+    let failed_at = BTreeMap::from([(order("a", 1.0).config, Hash::of(b"a"))]);
     assert_eq!(*playing.on_host.borrow(), failed_at);
     // It stays so while the model does, whatever else changes.
     playing.broken.store(false, Ordering::Relaxed);
-    playing.order(|orders| orders.tables = vec![table("a", 1.5)]);
+    playing.order(|orders| orders.configs = vec![order("a", 1.5)]);
     for _ in 0..8 {
         playing.game("a", false);
     }
     assert_eq!(*playing.on_host.borrow(), failed_at);
-    playing.order(|orders| orders.tables = vec![table("b", 1.0)]);
+    playing.order(|orders| orders.configs = vec![order("b", 1.0)]);
     for _ in 0..8 {
         playing.game("b", true);
     }
@@ -168,11 +174,11 @@ fn a_card_searches_until_it_fails_and_again_with_the_next_model() {
 #[test]
 fn what_only_the_card_searches_is_left_to_its_thread() {
     let mut playing = Playing::start();
-    playing.order(|orders| orders.tables = vec![table("a", 1.0)]);
+    playing.order(|orders| orders.configs = vec![order("a", 1.0)]);
     for _ in 0..8 {
         let wait = async { tokio::time::timeout(LIMIT, playing.games.recv()).await };
         let game = playing.runtime.block_on(wait).unwrap().unwrap();
-        assert!(playing.seeds.lock().unwrap().contains(&game.seed), "nobody else plays");
+        assert!(playing.seeds.lock().contains(&game.seed), "nobody else plays");
     }
     // A card that other work has plays nothing; when it is free again it goes on.
     playing.order(|orders| orders.occupied = BTreeSet::from([0]));
@@ -183,16 +189,16 @@ fn what_only_the_card_searches_is_left_to_its_thread() {
 #[test]
 fn a_change_of_exploration_begins_new_games_on_the_card() {
     let mut playing = Playing::start();
-    playing.order(|orders| orders.tables = vec![table("a", 1.0)]);
+    playing.order(|orders| orders.configs = vec![order("a", 1.0)]);
     playing.game("a", true);
-    assert_eq!(*playing.begun.lock().unwrap(), [1.0]);
-    playing.order(|orders| orders.tables = vec![table("a", 1.2)]);
+    assert_eq!(*playing.begun.lock(), [1.0]);
+    playing.order(|orders| orders.configs = vec![order("a", 1.2)]);
     let began = Instant::now();
-    while playing.begun.lock().unwrap().len() < 2 {
+    while playing.begun.lock().len() < 2 {
         playing.game("a", true);
         assert!(began.elapsed() < LIMIT);
     }
-    assert_eq!(*playing.begun.lock().unwrap(), [1.0, 1.2]);
+    assert_eq!(*playing.begun.lock(), [1.0, 1.2]);
 }
 
 #[test]
@@ -200,7 +206,7 @@ fn at_a_reduced_rate_games_go_on() {
     let mut playing = Playing::start();
     playing.order(|orders| {
         orders.rate = 0.5;
-        orders.tables = vec![table("a", 1.0)];
+        orders.configs = vec![order("a", 1.0)];
     });
     for _ in 0..3 {
         playing.game("a", true);

@@ -1,6 +1,7 @@
 //! How many peers the cluster should have.
 //!
-//! Invariant: a recommendation, and no more. It follows from the state, the view and when hosts last showed work.
+//! Invariant: a recommendation, and no more. It follows from the state, the view and when hosts last showed
+//! work.
 
 use crate::{
     api::{
@@ -21,7 +22,8 @@ const QUEUE_HIGH: usize = 10;
 const QUEUE_LOW: usize = 2;
 /// A peer that showed no work for this long may go.
 const IDLE: Duration = Duration::from_secs(15 * 60);
-/// Most peers recommended at once. Fewer go: one at a time, for each hands on what it holds before the next is looked at.
+/// Most peers recommended at once. Fewer go: one at a time, for each hands on what it holds before the next
+/// is looked at.
 const UP_MAX: usize = 3;
 
 /// What the operator sets.
@@ -32,9 +34,9 @@ pub struct AutoscalerConfig {
     pub nodes_min: usize,
     /// Most.
     pub nodes_max: usize,
-    /// A program and its arguments that carries a recommendation out; none: off. It finds what to do in the environment
-    /// variables `RINGRIFT_ACTION` (`up` or `down`), `RINGRIFT_COUNT`, `RINGRIFT_NODE`, `RINGRIFT_HOST` and
-    /// `RINGRIFT_REASON`. The host's name is its owner's choice: quote it.
+    /// A program and its arguments that carries a recommendation out; none: off. It finds what to do in the
+    /// environment variables `RINGRIFT_ACTION` (`up` or `down`), `RINGRIFT_COUNT`, `RINGRIFT_NODE`,
+    /// `RINGRIFT_HOST` and `RINGRIFT_REASON`. The host's name is its owner's choice: quote it.
     pub command: Vec<String>,
 }
 

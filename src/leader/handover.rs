@@ -9,8 +9,8 @@ pub use crate::api::cluster::Handover;
 /// Copies of a model that must be elsewhere: one may be lost meanwhile.
 const MODEL_COPIES: usize = 2;
 
-/// What `node` still has to hand on; segments are to have `copies`. Elsewhere is on nodes that are online and stay: where
-/// there are none, nothing can be handed on.
+/// What `node` still has to hand on; segments are to have `copies`. Elsewhere is on nodes that are online and
+/// stay: where there are none, nothing can be handed on.
 #[must_use]
 pub fn handover(state: &ClusterState, node: NodeId, copies: usize) -> Handover {
     let others = state.online().filter(|other| other.id != node && other.draining.is_none());

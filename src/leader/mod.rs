@@ -9,7 +9,8 @@
 //! grant leases, with [`placement`] to say who works and [`queue`] to say in which order; [`data_pipeline`]
 //! says when there is enough to train on; [`feedback_loop`], [`auto_promotion`] and [`promotion`] bring a
 //! candidate to its verdict; [`feedback`], [`curriculum`] and [`scheduler`] steer self-play; [`node_monitor`]
-//! and [`roles`] watch the members.
+//! and [`roles`] watch the members. [`autoscaler`] and [`idle_shutdown`], with [`handover`], decide on every
+//! node: what to recommend, and whether this host may go.
 
 pub mod auto_promotion;
 pub mod autoscaler;

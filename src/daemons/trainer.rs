@@ -189,8 +189,8 @@ fn settings(set: &TrainingConfig, scale: f64) -> TrainingConfig {
     TrainingConfig { learning_rate: set.learning_rate * scale as f32, ..set.clone() }
 }
 
-/// The replay window is this many positions at first and then grows more slowly than the data, as its power of
-/// [`WINDOW_POWER`] (COMPUTE.md, section 5): early games were played by networks that knew nothing.
+/// The replay window is this many positions at first. Then it grows more slowly than the data, as the data's power of
+/// [`WINDOW_POWER`], because early games were played by networks that knew nothing.
 const WINDOW_LEAST: u64 = 40_000;
 const WINDOW_POWER: f64 = 0.8;
 

@@ -21,8 +21,8 @@ pub struct Config {
     pub configs: Vec<String>,
     /// What to compute on: `auto`, `cpu`, `cuda` or `cuda:N`.
     pub device: DeviceChoice,
-    /// Compute threads for self-play; 0 means one fewer than there are cores, at least one, and with a card two for each
-    /// core.
+    /// Compute threads for self-play; 0 means one fewer than there are cores, at
+    /// least one, and with a card two for each core.
     pub selfplay_threads: usize,
     /// Seed of everything random in self-play; mixed with the node id and the time unless `reproducible`.
     pub seed: u64,

@@ -1,7 +1,7 @@
 //! A peer-to-peer cluster that teaches itself to play RingRift.
 //!
-//! The crate is built up in rooms. A room imports only rooms below it, and no two rooms import each other; the package
-//! `house` checks that. Read it from the ground up:
+//! The crate is built up in rooms. A room imports only rooms below it, and no two rooms import each other;
+//! the package `house` checks that. Read it from the ground up:
 //!
 //! ```text
 //!   cli ── local ── client     what people run
@@ -17,12 +17,13 @@
 //!   clock text backoff process compute
 //! ```
 //!
-//! Below it are the crates `raft` (how the cluster agrees) over `cluster_state` (what it agrees on), `p2p` (peers and
-//! bytes), `kernels` (networks and devices) and `rules` (the game). ARCHITECTURE.md has the invariants, the tasks and
-//! three walks through the rooms; docs/glossary.md says what a word means here.
+//! Below it are the crates `raft` (how the cluster agrees) over `cluster_state` (what it agrees on), `p2p`
+//! (peers and bytes), `kernels` (networks and devices) and `rules` (the game). ARCHITECTURE.md has the
+//! invariants, the tasks and three walks through the rooms; docs/glossary.md says what a word means here.
 
-// Most items here are public only because the binary, the tests and the benches of this package link them. A doc that
-// repeats the name of such an item costs a reader time; the library crates of the workspace keep the lint.
+// Most items here are public only because the binary, the tests and the benches of this
+// package link them. A doc that repeats the name of such an item costs a reader time; the
+// library crates of the workspace keep the lint.
 #![allow(missing_docs)]
 
 pub mod api;

@@ -1,6 +1,8 @@
-//! What the product would ask of a card: every launch of a pass, with its cost, on a device that carries nothing out.
+//! What the product would ask of a card: every launch of a pass, with its
+//! cost, on a device that carries nothing out.
 //!
-//! Invariant: a pass is recorded as the product makes it, launch by launch, so nothing is counted that is not done.
+//! Invariant: a pass is recorded as the product makes it, launch by
+//! launch, so nothing is counted that is not done.
 
 pub use crate::device::cost::{Cost, Workload};
 pub use crate::device::kernel::LaunchGrid;

@@ -26,8 +26,8 @@ const WHOLE: Duration = Duration::from_secs(90);
 
 /// Kill peers of a cluster on this machine with SIGKILL, one after another at random moments.
 ///
-/// Starts a cluster that plays and trains, and kills a random peer again and again; each comes back after a random while.
-/// Nothing that was acknowledged may be lost, and commands must go on being committed.
+/// Starts a cluster that plays and trains, and kills a random peer again and again; each comes back after a
+/// random while. Nothing that was acknowledged may be lost, and commands must go on being committed.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0 if nothing was lost and no gap between committed commands was longer than 10 s; 1 if \
@@ -115,8 +115,8 @@ struct Drill {
     interrupt: Interrupt,
     random: Pcg64,
     acknowledged: Acknowledged,
-    /// The last entry that any peer was seen to have applied, and when. While nobody is asked, as during an audit or a
-    /// start, time runs on: a gap is rather measured too long than too short.
+    /// The last entry that any peer was seen to have applied, and when. While nobody is asked, as during an
+    /// audit or a start, time runs on: a gap is rather measured too long than too short.
     applied: (u64, Instant),
     gap_max: Duration,
     leader_seen: Instant,

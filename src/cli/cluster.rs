@@ -39,8 +39,8 @@ enum Command {
     },
     /// Have a member get no more work and hand on what it holds; then it can be stopped without loss.
     ///
-    /// It plays no games, gets no leases, and its copies do not count any more, so that others make their own. `ringrift
-    /// cluster members` says when nothing is left. A member that is started again works again.
+    /// It plays no games, gets no leases, and its copies do not count any more, so that others make their
+    /// own. `ringrift cluster members` says when nothing is left. A member that is started again works again.
     ///
     /// Example: ringrift cluster drain node-3 --data-dir n1
     Drain {

@@ -1,4 +1,5 @@
-//! `ringrift events`: what happened, as one peer's log has it; who emits and handles what; and events by hand.
+//! `ringrift events`: what happened, as one peer's log has it; who
+//! emits and handles what; and events by hand.
 
 use super::asked;
 use crate::{
@@ -54,11 +55,13 @@ pub(super) struct Args {
 enum What {
     /// Emit an event by hand, marked as injected, at every peer.
     ///
-    /// It does what the same event would do that the cluster emitted. Only who can read the data folder may do it.
+    /// It does what the same event would do that the cluster emitted.
+    /// Only who can read the data folder may do it.
     Emit {
         /// The event's name, as `ringrift events --map` lists them.
         event: String,
-        /// Its payload as a JSON object. A missing `node_id` becomes the peer's, a missing `timestamp` the time.
+        /// Its payload as a JSON object. A missing `node_id` becomes
+        /// the peer's, a missing `timestamp` the time.
         #[arg(long, value_name = "JSON")]
         payload: String,
         /// Data folder of the peer that shall emit it.

@@ -1,7 +1,7 @@
 //! What people run: one file per command.
 //!
-//! Exit status: 0 for success, 1 when the command ran and the answer is no, 2 when it could not run (clap uses 2 for
-//! wrong arguments as well); a command that says more says so in its help.
+//! Exit status: 0 for success, 1 when the command ran and the answer is no, 2 when it could not run (clap
+//! uses 2 for wrong arguments as well); a command that says more says so in its help.
 
 mod asked;
 mod bench;
@@ -73,8 +73,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Ends this process without a word once nobody reads what it prints, as with `ringrift dlq show 1 | head`: for
-/// commands that print an answer and start no other process.
+/// Ends this process without a word once nobody reads what it prints, as with `ringrift dlq show 1 | head`:
+/// for commands that print an answer and start no other process.
 #[allow(unsafe_code)]
 fn end_with_the_reader() {
     use nix::sys::signal::{SigHandler, Signal, signal};

@@ -27,7 +27,8 @@ enum What {
         #[command(flatten)]
         asked: Asked,
     },
-    /// Stop what a node is doing. The leader has it done again after a minute, unless nothing calls for it by then.
+    /// Stop what a node is doing. The leader has it done again after a
+    /// minute, unless nothing calls for it by then.
     Cancel {
         /// Kind of work.
         #[arg(value_parser = ["training", "evaluation"])]

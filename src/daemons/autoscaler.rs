@@ -1,7 +1,8 @@
 //! AutoScaler: recommends how many peers the cluster should have.
 //!
-//! Invariant: it only recommends. Whoever wants it done gives a command of their own in the settings of their own host; it is
-//! started by the leader alone, without a shell, and what it is told comes as environment variables.
+//! Invariant: it only recommends. Whoever wants it done gives a command of their own in the
+//! settings of their own host; it is started by the leader alone, without a shell, and what
+//! it is told comes as environment variables.
 
 mod command;
 
@@ -17,7 +18,8 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// Between two starts of the command, and after the leader changed: the new one does not know what the one before did.
+/// Between two starts of the command, and after the leader changed: the new
+/// one does not know what the one before did.
 const COOLDOWN: Duration = Duration::from_secs(600);
 /// Between looks.
 const TICK: Duration = Duration::from_secs(5);

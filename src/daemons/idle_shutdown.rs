@@ -1,7 +1,8 @@
 //! UnifiedIdleShutdownDaemon: a host without work hands on what it holds and stops.
 //!
-//! Invariant: whatever is not known counts as work. A host goes only while the cluster is healthy, enough others stay, and
-//! the voters among them are a quorum; and only after everything it holds is elsewhere often enough.
+//! Invariant: whatever is not known counts as work. A host goes only while the cluster is
+//! healthy, enough others stay, and the voters among them are a quorum; and only after
+//! everything it holds is elsewhere often enough.
 
 use super::health::HealthHandle;
 use crate::{

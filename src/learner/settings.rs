@@ -12,13 +12,13 @@ use std::{ops::Bound, time::Duration};
 pub struct SelfplayConfig {
     /// Simulations of a fully searched decision.
     pub simulations: u32,
-    /// Games played side by side in one thread, where the host searches: the batch of the network. 0 means 32, and with a
-    /// card 128.
+    /// Games played side by side in one thread, where the host searches: the batch of the
+    /// network. 0 means 32, and with a card 128.
     pub parallel_games: usize,
     /// Whether a card searches as well; what it cannot search, the host does. Without it cards only evaluate.
     pub card_search: bool,
-    /// Games played side by side on each card that searches; fewer if its memory is short. 0 means 4096, and 1024 on boards
-    /// of more than 64 cells.
+    /// Games played side by side on each card that searches; fewer if its memory is short. 0 means 4096,
+    /// and 1024 on boards of more than 64 cells.
     pub card_games: usize,
     /// A segment is closed at this many games.
     pub segment_games: usize,
@@ -93,14 +93,15 @@ impl TrainingConfig {
 
 impl Default for TrainingConfig {
     fn default() -> Self {
-        // Short generations: what the first ones play teaches little, and more of it or more passes over it do not help.
-        // `ringrift bench learn` on hex8_2p, window of 40 000 positions with 300 games, generations 1, 2, 3:
+        // Short generations: what the first ones play teaches little, and more of it or more
+        // passes over it do not help. `ringrift bench learn` on hex8_2p, window of 40 000
+        // positions with 300 games, generations 1, 2, 3:
         //   600 games at 4, 8, 12 simulations: 28, 56, 86 CPU s; heuristic 45, 55, 53 %; the third 96.0 % against random
         //   300 games at 8, 8, 12 simulations: 16, 29, 46 CPU s; heuristic 30, 51, 64 %; the second 88.8 %
         //   1800 games at 4, each position used once: 41 CPU s; heuristic 28 %
-        // (heuristic of 100 games, random of 400). With 300 games, batches of 128 in place of 256, or a policy for 60 % of
-        // the decisions in place of 25 %, made no difference beyond chance. 400 is for a second champion that beats random
-        // play clearly.
+        // (heuristic of 100 games, random of 400). With 300 games, batches of 128 in place of 256, or a
+        // policy for 60 % of the decisions in place of 25 %, made no difference beyond chance. 400 is for a
+        // second champion that beats random play clearly.
         Self {
             threshold_games: 400,
             learning_rate: 2e-3,
@@ -132,7 +133,8 @@ pub struct EvaluationConfig {
     pub backpressure_on: u64,
     /// Training goes on once fewer wait, and have for 15 seconds.
     pub backpressure_off: u64,
-    /// Seconds between rounds in which a champion plays the one before it, while nothing waits for evaluation.
+    /// Seconds between rounds in which a champion plays the one before
+    /// it, while nothing waits for evaluation.
     pub watch_seconds: u64,
 }
 
@@ -166,8 +168,9 @@ impl Default for EvaluationConfig {
             elo1: 50.0,
             elo_delta_min: 25.0,
             win_rate_vs_random_min: 0.55,
-            // One candidate of a configuration waits at most, so this is about clusters that learn many. An evaluation takes
-            // about as long as a training run: with four in the queue the last has waited for longer than it took to make.
+            // One candidate of a configuration waits at most, so this is about clusters that learn
+            // many. An evaluation takes about as long as a training run: with four in the queue the
+            // last has waited for longer than it took to make.
             backpressure_on: 4,
             backpressure_off: 2,
             watch_seconds: 600,

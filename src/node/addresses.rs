@@ -18,8 +18,8 @@ pub(super) fn remember(folder: &DataFolder, addresses: &[String]) -> Result<(), 
     store::write_atomic(&path, &text).map_err(|source| FolderError::Unwritable { path, source }.into())
 }
 
-/// What to try in turn without being told where to listen: where it was last time, then any free port of the loopback
-/// interface. A damaged file is as good as none: it is only a preference.
+/// What to try in turn without being told where to listen: where it was last time, then any free port of the
+/// loopback interface. A damaged file is as good as none: it is only a preference.
 pub(super) fn choices(folder: &DataFolder) -> Vec<Vec<Multiaddr>> {
     let free = || FREE.parse().into_iter().collect();
     let text = std::fs::read(folder.join(FILE)).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Composes the report of how things stand ([`Status`]).
 //!
-//! Invariant: a report that does not say `stale` is from the leader's state as confirmed by a quorum after it was asked for.
+//! Invariant: a report that does not say `stale` is from the leader's state as
+//! confirmed by a quorum after it was asked for.
 
 use crate::{
     api::{

@@ -5,7 +5,8 @@
 use crate::bounds::{OutOfBounds, check};
 use serde::{Deserialize, Serialize};
 
-/// How models and segments get here: the ways are tried in this order, and what arrives is checked the same on each.
+/// How models and segments get here: the ways are tried in this order, and
+/// what arrives is checked the same on each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DistributionConfig {
@@ -13,9 +14,10 @@ pub struct DistributionConfig {
     pub swarm: bool,
     /// Over HTTP from one holder, where the swarm does not deliver: `GET /v1/blobs/HASH`, with ranges.
     pub http: bool,
-    /// Where that does not deliver either: program and arguments of a command, run without a shell. None unless it is
-    /// given. `{host}` is the holder's host name, `{path}` where the content lies in its data folder, `{hash}` its hash,
-    /// `{target}` the file to write: `rsync = ["rsync", "-a", "{host}:/srv/ringrift/{path}", "{target}"]`.
+    /// Where that does not deliver either: program and arguments of a command, run without a shell. None
+    /// unless it is given. `{host}` is the holder's host name, `{path}` where the content lies in its data
+    /// folder, `{hash}` its hash, `{target}` the file to write:
+    /// `rsync = ["rsync", "-a", "{host}:/srv/ringrift/{path}", "{target}"]`.
     pub rsync: Vec<String>,
 }
 

@@ -1,7 +1,7 @@
 //! The order of the rooms of `src/`.
 //!
-//! Invariant: a room imports only what stands before it in [`ROOMS`]. So no two rooms import each other, and a reader who
-//! goes through the list from its beginning never meets a name that was not explained before.
+//! Invariant: a room imports only what stands before it in [`ROOMS`]. So no two rooms import each other, and
+//! a reader who goes through the list from its beginning never meets a name that was not explained before.
 
 use crate::{
     imports::{self, Import},

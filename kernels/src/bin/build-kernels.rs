@@ -103,8 +103,8 @@ fn write(dist: &Path, manifest: &ImageManifest, compiled: &[Compiled]) -> Result
     Ok(())
 }
 
-/// The compiler by its package and version, as it names itself at the top of PTX: whichever library was found, this
-/// one has compiled.
+/// The compiler by its package and version, as it names itself at the top of PTX: whichever
+/// library was found, this one has compiled.
 fn compiler_of(ptx: &[u8]) -> Result<String, Failure> {
     let text = std::str::from_utf8(ptx)?;
     let release = text.lines().find_map(|line| line.strip_prefix("// Cuda compilation tools, release "));

@@ -1,7 +1,7 @@
 //! Any processor there is, as a value: what self-play, training and evaluation are given.
 //!
-//! Invariant: there is always an evaluator. A card that cannot evaluate a network, or no longer, leaves it to the CPU, and
-//! that is counted.
+//! Invariant: there is always an evaluator. A card that cannot evaluate a network, or no longer,
+//! leaves it to the CPU, and that is counted.
 
 use crate::device::backend::{Backend, CpuBackend, CudaBackend};
 use crate::device::failures::Failures;

@@ -20,7 +20,8 @@ use crate::training::trainer::Trainer;
 use rules::{Board, Config, with_board};
 use std::sync::Arc;
 
-/// Makes evaluators and trainers. The CPU is the reference; the others agree with it up to the rounding of bf16.
+/// Makes evaluators and trainers. The CPU is the reference; the others
+/// agree with it up to the rounding of bf16.
 pub trait Backend {
     /// For a person: which processor this is.
     fn describe(&self) -> String;
@@ -34,7 +35,8 @@ pub trait Backend {
     /// An empty batch for [`Self::trainer`].
     fn batch(&self, board: Board) -> Batch;
 
-    /// Goes on training from the raw weights of a checkpoint, on a board, with batches of up to so many positions.
+    /// Goes on training from the raw weights of a checkpoint, on a board,
+    /// with batches of up to so many positions.
     ///
     /// # Errors
     /// [`DeviceError`] if the network cannot be trained here; the CPU trains all.
@@ -91,7 +93,8 @@ impl CudaBackend {
     /// How many cards there are.
     ///
     /// # Errors
-    /// [`DeviceError::Absent`] or [`DeviceError::Unsupported`] if there is no driver that our kernels can be loaded with.
+    /// [`DeviceError::Absent`] or [`DeviceError::Unsupported`] if there is no
+    /// driver that our kernels can be loaded with.
     pub fn count() -> Result<usize, DeviceError> {
         loaded::count()
     }
@@ -126,12 +129,12 @@ impl CudaBackend {
 }
 
 impl CudaBackend {
-    /// Plays games of a network against itself on the card, search included. They take no more than half of the memory
-    /// that is free: training and the games of the next network want some as well.
+    /// Plays games of a network against itself on the card, search included. They take no more than half of
+    /// the memory that is free: training and the games of the next network want some as well.
     ///
     /// # Errors
-    /// [`DeviceError::Architecture`] if there are no kernels for the network, [`DeviceError::Memory`] if so many games
-    /// do not fit.
+    /// [`DeviceError::Architecture`] if there are no kernels for the network,
+    /// [`DeviceError::Memory`] if so many games do not fit.
     ///
     /// # Panics
     /// If the network does not play on the board, or a setting is outside of its limits.

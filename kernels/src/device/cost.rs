@@ -1,14 +1,15 @@
 //! What a launch has to do, in the units that a card's peaks are given in.
 //!
-//! Every launch states its cost beside its arguments, computed from the same numbers. A card never asks for it; a device
-//! that carries nothing out does, for predictions. The formulas follow how the kernel in `cuda/` maps work to blocks.
+//! Every launch states its cost beside its arguments, computed from the same numbers. A card never
+//! asks for it; a device that carries nothing out does, for predictions. The formulas follow how
+//! the kernel in `cuda/` maps work to blocks.
 
 use super::kernel::LaunchGrid;
 
 /// Cycles until a word arrives from the memory of the card.
 pub(crate) const MEMORY: f64 = 550.0;
-/// Cycles until a word arrives from the second-level cache. This and the others are of Hopper, rounded (*Luo et al. 2025,
-/// Dissecting the NVIDIA Hopper architecture*).
+/// Cycles until a word arrives from the second-level cache. This and the others are of Hopper, rounded (*Luo
+/// et al. 2025, Dissecting the NVIDIA Hopper architecture*).
 pub(crate) const CACHE: f64 = 270.0;
 /// Cycles until a word arrives from the first-level cache or shared memory.
 pub(crate) const NEAR: f64 = 33.0;
@@ -62,8 +63,8 @@ pub(crate) fn present<A>(array: Option<A>) -> f64 {
     f64::from(u8::from(array.is_some()))
 }
 
-/// Bytes that a warp reads from shared memory for its share of a product, through `ldmatrix`: 32 rows by `n` columns, 16
-/// of the inner dimension a step.
+/// Bytes that a warp reads from shared memory for its share of a product, through `ldmatrix`: 32 rows by `n`
+/// columns, 16 of the inner dimension a step.
 pub(crate) fn tile_bytes(warp_steps: f64, n: f64) -> f64 {
     warp_steps * (2.0 + n / 16.0) * 512.0
 }

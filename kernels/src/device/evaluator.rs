@@ -15,7 +15,8 @@ use std::sync::Arc;
 /// Most positions of a pass unless told otherwise; more are evaluated in several.
 const POSITIONS_MAX: usize = 4096;
 
-/// Evaluates with a network on a device. If the device fails, that is logged and counted, and the CPU goes on.
+/// Evaluates with a network on a device. If the device fails, that is
+/// logged and counted, and the CPU goes on.
 pub(crate) struct DeviceEvaluator<D: Device> {
     device: D,
     network: Arc<Network>,
@@ -33,8 +34,8 @@ pub(crate) struct DeviceEvaluator<D: Device> {
 
 impl<D: Device> DeviceEvaluator<D> {
     /// # Errors
-    /// [`DeviceError::Architecture`] if there are no kernels for the network, [`DeviceError::Memory`] if it does not
-    /// fit.
+    /// [`DeviceError::Architecture`] if there are no kernels for the network,
+    /// [`DeviceError::Memory`] if it does not fit.
     pub(crate) fn new(device: D, network: Arc<Network>) -> Result<Self, DeviceError> {
         let weights = DeviceWeights::new(&device, network.architecture(), network.weights())?;
         let positions = Positions::new(Board::Hex8);

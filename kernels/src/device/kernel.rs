@@ -1,6 +1,7 @@
 //! How kernels are declared: once, under the name that they have in `cuda/`, in the file that launches them.
 //!
-//! Invariant: a declared kernel is in the shipped images and in the emulation, or a test fails; see [`super::ops::all`].
+//! Invariant: a declared kernel is in the shipped images and in the emulation,
+//! or a test fails; see [`super::ops::all`].
 
 use rules::Board;
 

@@ -1,8 +1,8 @@
 //! The network on a processor with its own memory: a CUDA card, or its emulation in tests.
 //!
-//! Invariant: a kernel is launched only by the functions of [`ops`], which check that every array is as long as the
-//! kernel needs; the kernels themselves trust their arguments. Everything above [`Device`] is the same code for a card
-//! and for emulation, so what tests prove without a card is what a card runs.
+//! Invariant: a kernel is launched only by the functions of [`ops`], which check that every array is as long
+//! as the kernel needs; the kernels themselves trust their arguments. Everything above [`Device`] is the same
+//! code for a card and for emulation, so what tests prove without a card is what a card runs.
 
 pub(crate) mod any;
 pub(crate) mod array;
@@ -63,8 +63,8 @@ pub(crate) trait Device {
     /// Launches a kernel.
     ///
     /// # Safety
-    /// The arguments are those of the kernel in number, order and type, and addresses are of memory of this device as
-    /// large as the kernel reads and writes for them.
+    /// The arguments are those of the kernel in number, order and type, and addresses are of memory of this
+    /// device as large as the kernel reads and writes for them.
     #[allow(unsafe_code, reason = "kernels trust their arguments")]
     unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), DeviceError>;
 }
@@ -74,7 +74,8 @@ pub(crate) trait ReplayDevice: Device {
     /// Launches with their arguments.
     type Recording;
 
-    /// Notes what is launched, instead of doing it. Nothing but launches may be asked of the device meanwhile.
+    /// Notes what is launched, instead of doing it. Nothing but
+    /// launches may be asked of the device meanwhile.
     fn record(
         &self,
         launches: impl FnOnce() -> Result<(), DeviceError>,

@@ -1,7 +1,7 @@
 //! Positions of one board on their way to the network, with what each teaches where the network is to learn.
 //!
-//! Invariant: a batch is encoded for the CPU or packed for a device, never both; and either all of its positions have
-//! targets, or none.
+//! Invariant: a batch is encoded for the CPU or packed for a device, never both; and either
+//! all of its positions have targets, or none.
 
 use crate::encoding::action::Actions;
 use crate::encoding::packed::Positions;
@@ -104,7 +104,8 @@ impl Batch {
         self.actions.push(state, legal);
     }
 
-    /// Adds a position to learn from. Weights that are not positive and finite or name no legal move are left out.
+    /// Adds a position to learn from. Weights that are not positive and
+    /// finite or name no legal move are left out.
     ///
     /// # Panics
     /// For a position of another board, or when positions without a target are in the batch.

@@ -1,7 +1,7 @@
 //! Forward through the whole network on the CPU, a few boards at a time. The way back stands in `training`.
 //!
-//! A chunk is as many boards as keep the activations in the cache. Evaluation and training both go through a batch
-//! chunk by chunk; training adds up the chunks' gradients.
+//! A chunk is as many boards as keep the activations in the cache. Evaluation and training both go through a
+//! batch chunk by chunk; training adds up the chunks' gradients.
 
 use crate::encoding::action::KINDS;
 use crate::encoding::batch::Batch;

@@ -68,8 +68,8 @@ impl Card {
         PROBES.iter().map(|probe| probe.vector(&cuda, &source)).collect()
     }
 
-    /// Compares evaluations of batches of so many positions each with the CPU's, for a network of so many blocks and
-    /// channels.
+    /// Compares evaluations of batches of so many positions each with the CPU's, for
+    /// a network of so many blocks and channels.
     ///
     /// # Errors
     /// [`DeviceError`] if the card fails.
@@ -82,7 +82,8 @@ impl Card {
         evaluations::evaluations(|| self.cuda(), config, size, counts)
     }
 
-    /// Compares one pass over `count` positions with the CPU's evaluations, `distinct` of which come again and again.
+    /// Compares one pass over `count` positions with the CPU's evaluations,
+    /// `distinct` of which come again and again.
     ///
     /// # Errors
     /// [`DeviceError`] if the card fails.
@@ -121,7 +122,8 @@ impl Card {
         training::training(|| self.cuda(), config, size, (count, steps))
     }
 
-    /// Compares `steps` training steps on a batch of `count` positions with the same of another time, bit by bit.
+    /// Compares `steps` training steps on a batch of `count` positions
+    /// with the same of another time, bit by bit.
     ///
     /// # Errors
     /// [`TrainError`] if the card fails.
@@ -134,11 +136,12 @@ impl Card {
         again::training(|| self.cuda(), config, size, (count, steps))
     }
 
-    /// Compares the rules on the card with those of the crate `rules` over the first `games_max` recorded games of a file,
-    /// which has one a line.
+    /// Compares the rules on the card with those of the crate `rules` over the first `games_max`
+    /// recorded games of a file, which has one a line.
     ///
     /// # Errors
-    /// [`DeviceError`] if the card cannot be opened; what is wrong later, with the file too, is in the comparison.
+    /// [`DeviceError`] if the card cannot be opened; what is wrong later,
+    /// with the file too, is in the comparison.
     pub fn recorded(
         self,
         name: &str,
@@ -148,8 +151,8 @@ impl Card {
         Ok(recorded::compare(&self.cuda()?, name, input, games_max))
     }
 
-    /// Compares the rules on the card with those of the crate `rules` over random games: every legal move, position and
-    /// outcome.
+    /// Compares the rules on the card with those of the crate `rules` over random
+    /// games: every legal move, position and outcome.
     ///
     /// # Errors
     /// [`DeviceError`] if the card cannot be opened; what fails later is in the comparison.
@@ -167,8 +170,8 @@ impl Card {
         })
     }
 
-    /// Plays games of a network of so many blocks and channels with the search on the card, twice: the crate `rules`
-    /// replays every one, and both times they are the same.
+    /// Plays games of a network of so many blocks and channels with the search on the card, twice: the crate
+    /// `rules` replays every one, and both times they are the same.
     ///
     /// # Errors
     /// [`DeviceError`] if the card fails.

@@ -1,7 +1,7 @@
 //! What proves a card: comparisons with the CPU, with golden vectors and with itself, and measurements.
 //!
-//! Invariant: everything but [`Card`] is generic over the device, so that tests prove in emulation what then proves a card;
-//! and nothing goes on on the CPU when a device fails.
+//! Invariant: everything but [`Card`] is generic over the device, so that tests prove in emulation what then
+//! proves a card; and nothing goes on on the CPU when a device fails.
 
 pub(crate) mod again;
 pub(crate) mod card;
@@ -29,7 +29,8 @@ pub use waves_speed::WavesSpeed;
 use crate::encoding::taps::Taps;
 use rules::Board;
 
-/// Which cells a convolution reads on a board: taps of a cell, and `[cells, taps]`, [`rules::NONE_CELL`] off the board.
+/// Which cells a convolution reads on a board: taps of a cell, and
+/// `[cells, taps]`, [`rules::NONE_CELL`] off the board.
 #[must_use]
 pub fn neighbours(board: Board) -> (usize, &'static [u16]) {
     let taps = Taps::of(board);

@@ -1,4 +1,5 @@
-//! Passes over positions on a device: large ones against the CPU, and what again and again should be the same.
+//! Passes over positions on a device: large ones against the CPU, and
+//! what again and again should be the same.
 
 use crate::device::Device;
 use crate::device::evaluator::DeviceEvaluator;
@@ -11,9 +12,9 @@ use crate::network::evaluator::{Evaluator, Query};
 use rules::{Config, Topology, with_board};
 use std::sync::Arc;
 
-/// One pass over `count` positions against the CPU's, which sees only the `distinct` ones that come again and again: what
-/// is wrong in a large batch is where it reads and writes, and a number that has no factor in common with the batch or a
-/// block moves every position there.
+/// One pass over `count` positions against the CPU's, which sees only the `distinct` ones that come again and
+/// again: what is wrong in a large batch is where it reads and writes, and a number that has no factor in
+/// common with the batch or a block moves every position there.
 pub(crate) fn one_pass<D: Device>(
     open: impl FnOnce() -> Result<D, DeviceError>,
     config: Config,

@@ -14,16 +14,17 @@ use crate::training::trainer::Trainer;
 use rules::{Config, with_board};
 
 const LOSSES: Tolerance = Tolerance { absolute: 0.02, relative: 0.02 };
-/// Of the averaged weights after some steps: the length of the difference as a share of the length of all. A maximum of the
-/// pooling can move to another cell and a ReLU can flip, which changes single weights more than rounding does.
+/// Of the averaged weights after some steps: the length of the difference as a share of the
+/// length of all. A maximum of the pooling can move to another cell and a ReLU can flip, which
+/// changes single weights more than rounding does.
 const WEIGHTS: f64 = 0.02;
-/// Likewise, as a share of how far the steps went, each weight counting as much as its derivative: where that is nearly
-/// nothing Adam goes by its sign, which is chance. In emulation up to 0.09 of the narrowest networks and 0.18 of
-/// others; of weights that stay where they are, 1.
+/// Likewise, as a share of how far the steps went, each weight counting as much as its derivative: where that
+/// is nearly nothing Adam goes by its sign, which is chance. In emulation up to 0.09 of the narrowest
+/// networks and 0.18 of others; of weights that stay where they are, 1.
 const WAY: f64 = 0.3;
 
-/// What training steps are made with. Where a derivative is nearly nothing, Adam goes by its sign: the smaller the steps,
-/// the less that matters.
+/// What training steps are made with. Where a derivative is nearly nothing, Adam goes by its sign: the
+/// smaller the steps, the less that matters.
 fn optimizer() -> Optimizer {
     Optimizer { learning_rate: 1e-3, warmup: 2, ..Optimizer::default() }
 }
@@ -108,7 +109,8 @@ fn similar(what: String, got: &[f32], wanted: &[f32]) -> Comparison {
     within(what, (got.len(), wanted.len()), share, WEIGHTS)
 }
 
-/// Compares the length of the difference with that of the way from where the steps began, both scaled by the derivatives.
+/// Compares the length of the difference with that of the way from where the
+/// steps began, both scaled by the derivatives.
 fn led_there(what: String, got: &[f32], wanted: &[f32], start: &[f32], derivatives: &[f32]) -> Comparison {
     let scaled = |values: &[f32]| -> Vec<f64> {
         values.iter().zip(derivatives).map(|(&v, &d)| f64::from(v) * f64::from(d)).collect()

@@ -1,8 +1,8 @@
 //! A network on disk and on the wire: safetensors with a header.
 //!
-//! Invariant: bytes are read whole or not at all. There is exactly one encoding of a checkpoint, and only that one
-//! is read: any other length, name, shape, order, version or byte is refused before a weight is used, by size first,
-//! so that a stranger's bytes cost no more than their own length.
+//! Invariant: bytes are read whole or not at all. There is exactly one encoding of a checkpoint, and only
+//! that one is read: any other length, name, shape, order, version or byte is refused before a weight is
+//! used, by size first, so that a stranger's bytes cost no more than their own length.
 
 use crate::encoding::planes::ENCODER_VERSION;
 use crate::error::DeviceError;
@@ -152,8 +152,8 @@ impl Checkpoint {
         Self { header, raw: network.weights().to_vec(), network, moments: None }
     }
 
-    /// What a trainer has reached on any backend, as a child of the checkpoint `parent` with the hash `hash`, on data up
-    /// to `data_index`; none if training has diverged.
+    /// What a trainer has reached on any backend, as a child of the checkpoint `parent` with the hash `hash`,
+    /// on data up to `data_index`; none if training has diverged.
     ///
     /// # Errors
     /// [`DeviceError`] if a device does not give the weights back.

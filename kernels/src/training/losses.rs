@@ -1,4 +1,5 @@
-//! What the network's answers cost: cross-entropies of policies and values, and the derivatives by the answers.
+//! What the network's answers cost: cross-entropies of policies and
+//! values, and the derivatives by the answers.
 
 use crate::encoding::action::KINDS;
 use crate::encoding::batch::Batch;
@@ -38,8 +39,8 @@ impl std::ops::Add for LossSums {
 pub(crate) type Derivatives<'a, F> = (&'a mut Gradient<F>, F, F);
 
 impl<F: Real> Workspace<F> {
-    /// After [`Self::forward`]: the losses of the chunk, summed. Leaves in the gradient, if given, the derivative of the
-    /// loss by the network's answers.
+    /// After [`Self::forward`]: the losses of the chunk, summed. Leaves in the gradient, if given, the
+    /// derivative of the loss by the network's answers.
     pub(crate) fn losses(
         &mut self,
         weights: &[F],

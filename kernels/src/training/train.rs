@@ -49,8 +49,8 @@ pub enum TrainError {
 
 /// Weights in training, on any backend.
 pub trait Train: Send {
-    /// One step on a batch of the same backend's, the `of_run`-th of `run` of this training run. Returns the loss before
-    /// it.
+    /// One step on a batch of the same backend's, the `of_run`-th of `run` of this
+    /// training run. Returns the loss before it.
     ///
     /// # Errors
     /// [`TrainError`] if it was not made.

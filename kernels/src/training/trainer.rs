@@ -53,7 +53,8 @@ impl Trainer {
         self.step
     }
 
-    /// One step on a batch of samples, the `of_run`-th of `run` of this training run. Returns the loss before it.
+    /// One step on a batch of samples, the `of_run`-th of `run` of this
+    /// training run. Returns the loss before it.
     ///
     /// # Errors
     /// [`NotFinite`], and nothing has changed.

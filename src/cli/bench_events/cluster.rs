@@ -1,7 +1,7 @@
 //! The peers that are measured, and what is asked of them.
 //!
-//! Invariant: nothing is asked of a peer while it is measured but to emit. What it stored, and when, it is asked for
-//! afterwards: a peer remembers the moment of each commit, which costs it nothing worth mentioning.
+//! Invariant: nothing is asked of a peer while it is measured but to emit. What it stored, and when, it is
+//! asked for afterwards: a peer remembers the moment of each commit, which costs it nothing worth mentioning.
 
 use super::figures::{StoredAt, stored_at};
 use crate::{
@@ -202,8 +202,8 @@ impl Cluster {
         side_by_side(&clients, emit)
     }
 
-    /// Waits, but not beyond `wait`, until every running peer has all of `emitted` after the positions `since`; when
-    /// each of them was stored where.
+    /// Waits, but not beyond `wait`, until every running peer has all of `emitted` after the positions
+    /// `since`; when each of them was stored where.
     pub(super) fn collect(
         &self,
         emitted: &Emitted,
@@ -248,7 +248,8 @@ impl Cluster {
         }
     }
 
-    /// Waits until the log of a peer has grown by `count` events beyond `since`, asking as little as possible.
+    /// Waits until the log of a peer has grown by `count` events
+    /// beyond `since`, asking as little as possible.
     pub(super) fn await_growth(
         &self,
         index: usize,

@@ -1,5 +1,5 @@
-//! Games of a network against itself that the host searches, as a node plays them that has to in place of its card: as many
-//! threads, and games in each.
+//! Games of a network against itself that the host searches, as a node plays them that has to in place of its
+//! card: as many threads, and games in each.
 
 use crate::{
     devices::{cores, parallel_games, threads},

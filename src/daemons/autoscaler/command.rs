@@ -1,7 +1,7 @@
 //! The operator's command.
 //!
-//! Invariant: a program with arguments from the settings, never a line for a shell; it is told everything in environment
-//! variables, ends in time, and what it says is bounded.
+//! Invariant: a program with arguments from the settings, never a line for a shell; it is told everything in
+//! environment variables, ends in time, and what it says is bounded.
 
 use crate::api::autoscaler::{Advice, Recommendation};
 use crate::process::listen;
@@ -38,7 +38,8 @@ impl Order {
             Advice::Down(id) => ("down", 1, state.nodes.get(&id)),
             Advice::Hold => ("hold", 0, None),
         };
-        // Nothing from elsewhere goes on unless it is plain: a variable must not end early or hold a line's end.
+        // Nothing from elsewhere goes on unless it is plain: a variable
+        // must not end early or hold a line's end.
         let plain = |text: &str| text.chars().filter(|c| !c.is_control()).take(200).collect::<String>();
         Self(vec![
             ("RINGRIFT_ACTION", action.to_owned()),

@@ -1,7 +1,7 @@
 //! Gathers finished games into segments and closes them.
 //!
-//! Invariant: a game is in a closed segment within `segment_seconds` of the first game of that segment. A segment that
-//! does not close costs no other segment.
+//! Invariant: a game is in a closed segment within `segment_seconds` of the first game of that segment. A
+//! segment that does not close costs no other segment.
 
 use super::SelfplayDaemon;
 use crate::{
@@ -65,8 +65,8 @@ fn add(open: &mut Open, game: GameRecord) {
     }
 }
 
-/// Closes the segments that are due. If one of them does not close, gathering is over: all others are closed as well, as
-/// far as they can be, and the first error is returned.
+/// Closes the segments that are due. If one of them does not close, gathering is over: all others are closed
+/// as well, as far as they can be, and the first error is returned.
 async fn close_due<F: Future<Output = Result<(), WorkError>>>(
     open: &mut Open,
     due: impl Fn(Instant, &[GameRecord]) -> bool,

@@ -1,8 +1,8 @@
 //! A thread that plays what the orders say.
 //!
-//! Invariant: on a card that searches, one thread has the card search whole games. What the card cannot search, or no longer,
-//! all of its threads search from then on, until the configuration has another model. So every configuration is always
-//! searched somewhere.
+//! Invariant: on a card that searches, one thread has the card search whole games. What the card cannot
+//! search, or no longer, all of its threads search from then on, until the configuration has another model.
+//! So every configuration is always searched somewhere.
 
 use super::orders::{ConfigOrder, Orders};
 use crate::{
@@ -149,7 +149,8 @@ impl PlayThread {
         orders.iter().find(|order| order.config == next)
     }
 
-    /// The games in play of a configuration. Games that the host searched end when the card has another model to try.
+    /// The games in play of a configuration. Games that the host searched
+    /// end when the card has another model to try.
     fn in_play<'a>(&self, all: &'a mut BTreeMap<Config, InPlay>, order: &ConfigOrder) -> &'a mut InPlay {
         let config = order.config;
         let seed = self.seed ^ u64::from(config.seats);

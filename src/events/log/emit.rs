@@ -22,9 +22,9 @@ impl EventLog {
         self.emit_with(emission, |_| Ok(()))
     }
 
-    /// [`Self::emit`], but nothing if this node told the same thing in this way before. It is for events of a change that
-    /// is not in this database: whoever made the change asks until it is told, also after a restart in between. An event
-    /// that can happen again ([`crate::events::Event::once`]) is told each time.
+    /// [`Self::emit`], but nothing if this node told the same thing in this way before. It is for events of a
+    /// change that is not in this database: whoever made the change asks until it is told, also after a
+    /// restart in between. An event that can happen again ([`crate::events::Event::once`]) is told each time.
     ///
     /// # Errors
     /// [`LogError`]; then nothing was kept.
@@ -38,7 +38,8 @@ impl EventLog {
         Ok(signed.map(|signed| signed.encode()).transpose()?)
     }
 
-    /// [`Self::emit`], and with it another change of `node.db`: both or neither. `change` is on a thread that may block.
+    /// [`Self::emit`], and with it another change of `node.db`: both or
+    /// neither. `change` is on a thread that may block.
     ///
     /// # Errors
     /// [`LogError`]; then nothing was kept and nothing changed.

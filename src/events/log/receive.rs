@@ -27,8 +27,9 @@ pub struct Received {
 }
 
 impl EventLog {
-    /// Keeps others' events, in one synced transaction; those that are refused change nothing. `is_member` says which
-    /// origins may speak; `live` that the events come straight from their emitters, and so are new.
+    /// Keeps others' events, in one synced transaction; those that are refused change
+    /// nothing. `is_member` says which origins may speak; `live` that the events come
+    /// straight from their emitters, and so are new.
     ///
     /// # Errors
     /// [`LogError`]; then nothing was kept.
@@ -41,8 +42,8 @@ impl EventLog {
         self.take_in(events.iter().map(|signed| (None, signed)), live, is_member)
     }
 
-    /// [`Self::receive`] for gossip: events with the peer that published each. Only its emitter publishes an event;
-    /// from anybody else it is a replay.
+    /// [`Self::receive`] for gossip: events with the peer that published each. Only its emitter publishes an
+    /// event; from anybody else it is a replay.
     ///
     /// # Errors
     /// [`LogError`]; then nothing was kept.

@@ -15,9 +15,10 @@ use rusqlite::params;
 use std::time::Duration;
 
 impl EventLog {
-    /// A peer has pruned events that are missing here: what follows them goes on, and the state has to do. Returns how
-    /// many origins' events are given up for good: only up to the last one that this node has seen of an origin, or a
-    /// lie would have it take the origin's next ones for known. What this node writes itself, it never gives up.
+    /// A peer has pruned events that are missing here: what follows them goes on, and the state has to
+    /// do. Returns how many origins' events are given up for good: only up to the last one that this
+    /// node has seen of an origin, or a lie would have it take the origin's next ones for known. What
+    /// this node writes itself, it never gives up.
     ///
     /// # Errors
     /// [`LogError`].
@@ -46,8 +47,8 @@ impl EventLog {
         })
     }
 
-    /// Lets go on what waited too long, and drops what is too old. Called now and then, and again at once when there is
-    /// more to drop than one transaction shall.
+    /// Lets go on what waited too long, and drops what is too old. Called now and then, and again at once
+    /// when there is more to drop than one transaction shall.
     ///
     /// # Errors
     /// [`LogError`].

@@ -1,4 +1,5 @@
-//! The one place where kernels are called: arguments are collected with a check of every array, then launched.
+//! The one place where kernels are called: arguments are collected
+//! with a check of every array, then launched.
 //!
 //! Invariant: a launch says what it costs, because only [`Costed`] can be launched.
 
@@ -12,8 +13,8 @@ use crate::error::DeviceError;
 /// An array from an element on.
 pub(crate) type ArrayPart<'a, D, T> = (&'a Array<D, T>, usize);
 
-/// The most elements, threads and moves of a launch: a kernel may add the threads of a block to such a number without
-/// overflow.
+/// The most elements, threads and moves of a launch: a kernel may add the threads of a
+/// block to such a number without overflow.
 pub(crate) const COUNT_MAX: usize = 1 << 30;
 /// The most blocks of a grid in its second dimension.
 const BLOCKS_Y_MAX: usize = 0xffff;
@@ -130,10 +131,10 @@ impl<C: Fn(LaunchGrid) -> Cost> Costed<C> {
         let grid = LaunchGrid { blocks, threads, shared_bytes: shared as u32 };
         let cost = || (self.cost)(grid);
         let launch = Launch { kernel, grid, arguments: &self.call.arguments, cost: &cost };
-        // SAFETY: each caller lists the arguments of its kernel in order, with arrays that it made on this device; every
-        // array was found to be as long as the kernel's description says, and is borrowed until the launch is queued,
-        // behind which the device frees nothing before it is done; what indices are in arrays point into those (see the
-        // top of `ops`).
+        // SAFETY: each caller lists the arguments of its kernel in order, with arrays that it made on this
+        // device; every array was found to be as long as the kernel's description says, and is borrowed until
+        // the launch is queued, behind which the device frees nothing before it is done; what indices are in
+        // arrays point into those (see the top of `ops`).
         #[allow(unsafe_code, reason = "the one place where kernels are called")]
         unsafe {
             device.launch(&launch)

@@ -80,8 +80,8 @@ impl<D: Device> Epilogue<'_, D> {
     }
 }
 
-/// Rows of a block, each with a thread. Every block reads all weights, so large ones read less, where there are rows enough
-/// to keep a card busy with them: so large that registers still leave room for as many warps.
+/// Rows of a block, each with a thread. Every block reads all weights, so large ones read less, where there
+/// are rows enough to keep a card busy with them: so large that registers still leave room for as many warps.
 fn rows_of_block(rows: usize, n: usize) -> usize {
     match n {
         ..=64 if rows >= LARGE_BLOCKS_ROWS => 256,
@@ -90,8 +90,8 @@ fn rows_of_block(rows: usize, n: usize) -> usize {
     }
 }
 
-/// Shared memory of such a block: its rows with those around them and one of zeros, weights, the places of rows; results of
-/// half a warp's rows at a time.
+/// Shared memory of such a block: its rows with those around them and one of zeros, weights, the places of
+/// rows; results of half a warp's rows at a time.
 fn shared_bytes(way: ConvWay, block_rows: usize, shape: ConvShape, (k, n): (usize, usize)) -> usize {
     let slab = (block_rows + 2 * shape.reach + 1) * (k + 8);
     let weights = STAGES

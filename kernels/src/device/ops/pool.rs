@@ -21,7 +21,8 @@ kernels! {
 const THREADS: usize = 128;
 
 impl<D: Device> Ops<'_, D> {
-    /// The mean and the maximum of every channel over the cells of each board; `most` takes the cells of the maxima.
+    /// The mean and the maximum of every channel over the cells of each
+    /// board; `most` takes the cells of the maxima.
     pub(crate) fn pool(
         &self,
         x: &Array<D, Bf16>,
@@ -41,7 +42,8 @@ impl<D: Device> Ops<'_, D> {
             .launch(self.0, (shape.boards, 1), THREADS as u32, 0)
     }
 
-    /// The derivative of [`Self::pool`]: what every cell of a board gets, and what the cell of the maximum gets besides.
+    /// The derivative of [`Self::pool`]: what every cell of a board gets, and
+    /// what the cell of the maximum gets besides.
     pub(crate) fn pool_back(
         &self,
         dpooled: &Array<D, f32>,

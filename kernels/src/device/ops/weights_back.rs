@@ -1,7 +1,7 @@
 //! The derivative of a convolution by its weights, and the sum of what blocks leave; see `cuda/train.cu`.
 //!
-//! How rows are divided into splits changes how a result is rounded, so splits depend on shapes alone and are the same on
-//! every card.
+//! How rows are divided into splits changes how a result is rounded, so splits depend on
+//! shapes alone and are the same on every card.
 
 use super::call::{ArrayPart, Call};
 use super::conv::{DEPTH, STAGES};
@@ -70,7 +70,8 @@ pub(crate) fn partial_len(shape: ConvShape, (k, n): (usize, usize)) -> usize {
 }
 
 impl<D: Device> Ops<'_, D> {
-    /// The derivative by the weights, of whose `n` columns `columns` are kept. `partial` has room for [`partial_len`].
+    /// The derivative by the weights, of whose `n` columns `columns` are
+    /// kept. `partial` has room for [`partial_len`].
     #[allow(clippy::too_many_arguments, reason = "as many as the kernels have")]
     pub(crate) fn weights_back(
         &self,

@@ -1,5 +1,5 @@
-//! What launches are given, on a device that carries nothing out: arrays too short are refused, and the largest batch stays
-//! within what kernels count and cards launch.
+//! What launches are given, on a device that carries nothing out: arrays too short are refused, and the
+//! largest batch stays within what kernels count and cards launch.
 
 use crate::device::array::Plain;
 use crate::device::array::{Array, Bf16};

@@ -23,8 +23,8 @@ pub(crate) const UNASKED: Cost = Cost::Uncounted("emulation does not predict");
 /// A device that runs kernels on the CPU.
 pub(crate) struct Emulated {
     seed: u64,
-    /// Only so many blocks of a launch are run, the last ones, and memory is zeros that take no room until they are
-    /// touched: for arrays of gigabytes.
+    /// Only so many blocks of a launch are run, the last ones, and memory is zeros that take no room until
+    /// they are touched: for arrays of gigabytes.
     last_blocks: Option<u32>,
     /// A copy with a planted mistake, launched in place of a kernel.
     mutant: Option<(KernelName, KernelName)>,

@@ -116,8 +116,8 @@ fn f32s(values: &[Bf16]) -> Vec<f32> {
     values.iter().map(|value| value.to_f32()).collect()
 }
 
-/// Positions of random games: one with moves along rays, one for every kind of move that occurs, then any. The last of
-/// several has no policy target. For the CPU and packed.
+/// Positions of random games: one with moves along rays, one for every kind of move that occurs, then any.
+/// The last of several has no policy target. For the CPU and packed.
 fn samples<T: Topology>(seats: u8, count: usize) -> (Batch, Batch) {
     let mut all: Vec<(State<T>, Vec<Move>)> = Vec::new();
     let mut choices = Choices::new(u64::from(seats));

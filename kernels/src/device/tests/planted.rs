@@ -29,7 +29,8 @@ fn run(kernel: KernelName, seed: u64, extra: Option<i32>) -> Result<Vec<f32>, De
     let mut arguments = vec![Argument::Address(out.address())];
     arguments.extend(extra.map(Argument::Int));
     let grid = LaunchGrid { blocks: (1, 1), threads: 64, shared_bytes: 256 };
-    // SAFETY: the kernel's arguments, and room for the 64 numbers it should write; the red zone takes one more.
+    // SAFETY: the kernel's arguments, and room for the 64 numbers it
+    // should write; the red zone takes one more.
     #[allow(unsafe_code, reason = "launches a kernel with a planted mistake")]
     unsafe {
         device.launch(&Launch { kernel, grid, arguments: &arguments, cost: &|| UNASKED })?;
@@ -209,8 +210,8 @@ fn search(device: &Emulated) -> Result<Vec<f32>, DeviceError> {
 
 type Run = fn(&Emulated) -> Result<Vec<f32>, DeviceError>;
 
-/// Every barrier of the network's kernels whose absence can change a result. Not here: those that keep apart what the same lanes
-/// write and read, or that stand behind a shuffle, at which emulated lanes meet anyway.
+/// Every barrier of the network's kernels whose absence can change a result. Not here: those that keep apart
+/// what the same lanes write and read, or that stand behind a shuffle, at which emulated lanes meet anyway.
 #[test]
 fn a_missing_barrier_in_a_kernel_shows() {
     let cases: [(KernelName, KernelName, Run); 15] = [
@@ -238,10 +239,10 @@ fn a_missing_barrier_in_a_kernel_shows() {
     assert!(found("gradient_norm", "mutant_norm_without_barrier", scale) >= 3);
 }
 
-/// Of the rules and the search, one barrier of each kind: behind a load, behind what one lane notes for all, between the
-/// passes of a sort, before memory that was read is written anew. Not here: that of `gather`, without which a lane reads
-/// what is no place, and then outside of all memory; and that behind each piece of `cut_down`, where what is read next lies
-/// behind all that is being written.
+/// Of the rules and the search, one barrier of each kind: behind a load, behind what one lane notes for all,
+/// between the passes of a sort, before memory that was read is written anew. Not here: that of `gather`,
+/// without which a lane reads what is no place, and then outside of all memory; and that behind each piece of
+/// `cut_down`, where what is read next lies behind all that is being written.
 #[test]
 fn a_missing_barrier_in_a_game_shows() {
     let cases: [(KernelName, KernelName, Run); 4] = [

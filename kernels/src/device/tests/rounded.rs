@@ -1,8 +1,9 @@
-//! The network in plain loops over f64, rounded to bf16 exactly where a device rounds: the convolutions' weights, the
-//! trunk before and inside every block, and the derivatives by those and by the policy head's cells.
+//! The network in plain loops over f64, rounded to bf16 exactly where a device rounds:
+//! the convolutions' weights, the trunk before and inside every block, and the
+//! derivatives by those and by the policy head's cells.
 //!
-//! With bf16, some ReLUs and some maxima of the pooling fall on another side than in f32, and a derivative changes by
-//! more than rounding. So the sides can be taken from another pass, which tells the two apart.
+//! With bf16, some ReLUs and some maxima of the pooling fall on another side than in f32, and a derivative
+//! changes by more than rounding. So the sides can be taken from another pass, which tells the two apart.
 
 use crate::device::tests::plain::{
     PlainConv, add_biases, board_sums, dense, dense_back, dense_weights, mask, pool, pool_back, relu, round,

@@ -1,5 +1,5 @@
-//! Whole training steps, ten in a row: against the rounded reference, against the CPU, and bit for bit the same under
-//! every schedule.
+//! Whole training steps, ten in a row: against the rounded reference, against the CPU, and
+//! bit for bit the same under every schedule.
 
 use crate::device::tests::emulated::Emulated;
 use crate::device::tests::training::{parent, rounded};
@@ -55,8 +55,9 @@ fn assert_losses(what: &str, got: Loss, want: Loss, absolute: f32, relative: f32
     assert_close(what, &[got.value as f32], &[want.value as f32], absolute, relative);
 }
 
-/// The first steps of AdamW move every weight by about the rate, however small its derivative: where that is nothing but
-/// rounding, the direction is chance. So weights are compared by how far they went, and tightly only the moments.
+/// The first steps of AdamW move every weight by about the rate, however small its derivative:
+/// where that is nothing but rounding, the direction is chance. So weights are compared by how far
+/// they went, and tightly only the moments.
 #[test]
 fn ten_steps_agree_with_the_rounded_reference_and_the_cpu() {
     let board = Board::Hex8;

@@ -38,8 +38,8 @@ fn of_cpu(parent: &Checkpoint, board: Board, batch: &Batch) -> (Loss, Vec<f64>) 
     (loss, gradient.weights)
 }
 
-/// What is next to nothing. Two tensors are sums over what the policy head rounds to bf16, where one tie weighs the more:
-/// a 256th of the largest of them.
+/// What is next to nothing. Two tensors are sums over what the policy head rounds to bf16, where one tie
+/// weighs the more: a 256th of the largest of them.
 fn absolute(tensor: &str) -> f64 {
     if tensor.starts_with("policy.cells") { 2e-3 } else { 1e-5 }
 }
@@ -70,8 +70,8 @@ fn without_rounding_the_reference_is_the_cpu() {
     }
 }
 
-/// Why derivatives with bf16 are up to a fifth away from those of the CPU: rounding moves a few ReLUs and maxima to the
-/// other side. With the sides of the CPU, the rest is the rounding of eight bits.
+/// Why derivatives with bf16 are up to a fifth away from those of the CPU: rounding moves a few ReLUs and
+/// maxima to the other side. With the sides of the CPU, the rest is the rounding of eight bits.
 #[test]
 fn rounding_alone_changes_little() {
     for (board, seats) in [(Board::Hex8, 2), (Board::Square8, 3)] {
@@ -90,8 +90,9 @@ fn rounding_alone_changes_little() {
     }
 }
 
-/// Of what the rounded reference says, in the norm of a tensor. Where f32 and f64 fall on two sides of a tie between
-/// neighbours in bf16 one number differs by a 256th, and now and then a ReLU; most tensors agree to a ten-thousandth.
+/// Of what the rounded reference says, in the norm of a tensor. Where f32 and f64 fall on two
+/// sides of a tie between neighbours in bf16 one number differs by a 256th, and now and then a
+/// ReLU; most tensors agree to a ten-thousandth.
 const SHARE: f64 = 0.01;
 /// Each number: a hundredth, and what is this share of the tensor's mean square.
 const EACH: f64 = 0.1;

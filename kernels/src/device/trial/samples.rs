@@ -45,7 +45,8 @@ pub(crate) fn policy(moves: usize) -> Vec<(u16, f32)> {
     policy
 }
 
-/// Adds positions as samples: a policy over up to three moves, some seat that won; the last has no policy to teach.
+/// Adds positions as samples: a policy over up to three moves, some seat
+/// that won; the last has no policy to teach.
 pub(crate) fn fill<T: Topology>(batch: &mut Batch, positions: &[(State<T>, Vec<Move>)]) {
     let mut choices = Choices::new(3);
     for (i, (state, legal)) in positions.iter().enumerate() {

@@ -9,7 +9,8 @@ use std::{
 };
 
 const LIMIT: Duration = Duration::from_secs(120);
-/// The node in records; a pretended card knows no node, so its games tell themselves apart by their seed alone.
+/// The node in records; a pretended card knows no node, so its games
+/// tell themselves apart by their seed alone.
 const NODE: NodeId = NodeId(3);
 
 /// A card whose games the host plays, until it shall fail.

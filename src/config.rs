@@ -24,7 +24,7 @@ pub struct Config {
     /// Compute threads for self-play; 0 means one fewer than there are cores, at
     /// least one, and with a card two for each core.
     pub selfplay_threads: usize,
-    /// Seed of everything random in self-play; mixed with the node id and the time unless `reproducible`.
+    /// Seed of everything random in self-play; it is mixed with the node id and the time.
     pub seed: u64,
     /// Copies of every game segment that the cluster keeps (bounded by the number of nodes).
     pub segment_copies: usize,

@@ -14,7 +14,7 @@
 //!   learner                    self-play, replay window, training, matches
 //!   store     search           what is on disk      how a move is chosen
 //!   api                        plain types of the HTTP interface
-//!   clock text backoff process compute
+//!   clock text bounds backoff process compute
 //! ```
 //!
 //! Below it are the crates `raft` (how the cluster agrees) over `cluster_state` (what it agrees on), `p2p`

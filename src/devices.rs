@@ -3,11 +3,10 @@
 //! Invariant: a driver, or a card, that cannot be used costs a message and never the node: the CPU computes
 //! then. Every thread that plays has its own evaluator, and with it a stream of its own on its card.
 
+use crate::api::devices::{DeviceChoice, DeviceView, DevicesView};
 use cluster_state::LeaseKind;
 use kernels::{AnyBackend, Backend as _, CudaBackend, DeviceError};
 use std::{num::NonZero, time::Duration};
-
-pub use crate::api::devices::{DeviceChoice as Wanted, DeviceView, DevicesView, UnknownDevice};
 
 /// How long the driver may take to say what there is.
 const PROBE: Duration = Duration::from_secs(60);
@@ -16,14 +15,14 @@ const PROBE: Duration = Duration::from_secs(60);
 type Found<C> = Result<Vec<(usize, Result<C, DeviceError>)>, DeviceError>;
 
 /// The cards to use, none for the CPU; and why there are none, or not as many as could be expected.
-fn choose<C>(wanted: Wanted, found: Found<C>) -> (Vec<C>, Option<String>) {
+fn choose<C>(wanted: DeviceChoice, found: Found<C>) -> (Vec<C>, Option<String>) {
     let among = match (wanted, found) {
-        (Wanted::Cpu, _) => return (Vec::new(), None),
-        (Wanted::Auto | Wanted::Cuda | Wanted::Card(_), Err(error)) => {
+        (DeviceChoice::Cpu, _) => return (Vec::new(), None),
+        (DeviceChoice::Auto | DeviceChoice::Cuda | DeviceChoice::Card(_), Err(error)) => {
             return (Vec::new(), Some(error.to_string()));
         }
-        (Wanted::Auto | Wanted::Cuda, Ok(among)) => among,
-        (Wanted::Card(card), Ok(mut among)) => {
+        (DeviceChoice::Auto | DeviceChoice::Cuda, Ok(among)) => among,
+        (DeviceChoice::Card(card), Ok(mut among)) => {
             among.retain(|(number, _)| *number == usize::from(card));
             among
         }
@@ -43,11 +42,11 @@ fn choose<C>(wanted: Wanted, found: Found<C>) -> (Vec<C>, Option<String>) {
 }
 
 /// Opens and tries out the cards that may be meant.
-fn probe(wanted: Wanted) -> Found<CudaBackend> {
+fn probe(wanted: DeviceChoice) -> Found<CudaBackend> {
     let numbers = match wanted {
-        Wanted::Cpu => return Ok(Vec::new()),
-        Wanted::Auto | Wanted::Cuda => 0..CudaBackend::count()?,
-        Wanted::Card(card) => {
+        DeviceChoice::Cpu => return Ok(Vec::new()),
+        DeviceChoice::Auto | DeviceChoice::Cuda => 0..CudaBackend::count()?,
+        DeviceChoice::Card(card) => {
             CudaBackend::count()?;
             usize::from(card)..usize::from(card) + 1
         }
@@ -63,7 +62,7 @@ fn probe(wanted: Wanted) -> Found<CudaBackend> {
 /// What a node computes on.
 #[derive(Debug)]
 pub struct Devices {
-    wanted: Wanted,
+    wanted: DeviceChoice,
     cards: Vec<CudaBackend>,
     message: Option<String>,
     /// Of this machine.
@@ -73,7 +72,7 @@ pub struct Devices {
 impl Devices {
     /// What there is of what is wanted, and says so in the log. The driver is asked at once, by a thread;
     /// whatever it does, the answer is there within a minute.
-    pub fn find(wanted: Wanted) -> impl Future<Output = Self> {
+    pub fn find(wanted: DeviceChoice) -> impl Future<Output = Self> {
         let probing = tokio::time::timeout(PROBE, tokio::task::spawn_blocking(move || probe(wanted)));
         async move {
             let found = match probing.await {
@@ -90,18 +89,18 @@ impl Devices {
 
     /// [`Self::find`] on the calling thread, for as long as the driver takes.
     #[must_use]
-    pub fn find_now(wanted: Wanted) -> Self {
+    pub fn find_now(wanted: DeviceChoice) -> Self {
         Self::chosen(wanted, probe(wanted))
     }
 
-    fn chosen(wanted: Wanted, found: Found<CudaBackend>) -> Self {
+    fn chosen(wanted: DeviceChoice, found: Found<CudaBackend>) -> Self {
         let (cards, message) = choose(wanted, found);
         let devices = Self { wanted, cards, message, cores: cores() };
         let on = devices.names().join(", ");
         match (&devices.message, wanted) {
             (None, _) => tracing::info!(%wanted, on, "computing"),
-            (Some(why), Wanted::Auto) => tracing::info!(%wanted, on, why, "computing"),
-            (Some(why), Wanted::Cpu | Wanted::Cuda | Wanted::Card(_)) => {
+            (Some(why), DeviceChoice::Auto) => tracing::info!(%wanted, on, why, "computing"),
+            (Some(why), DeviceChoice::Cpu | DeviceChoice::Cuda | DeviceChoice::Card(_)) => {
                 tracing::warn!(%wanted, on, why, "computing, but not on all that was asked for");
             }
         }
@@ -284,7 +283,7 @@ mod tests {
 
     #[test]
     fn the_cpu_needs_no_driver() {
-        let devices = Devices::find_now(Wanted::Cpu);
+        let devices = Devices::find_now(DeviceChoice::Cpu);
         assert_eq!((devices.count(), devices.names()), (1, vec!["CPU".to_owned()]));
         assert!(!devices.get(3).is_card() && !devices.of(LeaseKind::Evaluation).is_card());
         let view = devices.view((3, 0));

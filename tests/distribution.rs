@@ -37,7 +37,7 @@ fn request(peer: &Peer, path: &str, headers: &str) -> (String, Vec<u8>) {
 }
 
 /// Waits until a peer has brought so many contents in this way.
-fn brought(peer: &Peer, way: fn(&ringrift::peer::TransferActivity) -> u64, least: u64) {
+fn brought(peer: &Peer, way: fn(&ringrift::api::activity::TransferActivity) -> u64, least: u64) {
     until(&format!("{} has brought {least}", peer.name), 2 * SOON, || {
         let status = peer.status()?;
         let transfers = &status.work.transfers;

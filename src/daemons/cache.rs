@@ -5,6 +5,7 @@
 
 use crate::events::runner::Handled;
 use crate::{
+    api::activity::CacheActivity,
     events::log::Logged,
     peer::{Context, WorkError, blocking},
 };
@@ -16,8 +17,6 @@ use std::{
     sync::Arc,
 };
 use wire::Hash;
-
-pub use crate::api::activity::CacheActivity;
 
 /// Networks that are kept: more than the champions and the candidates in play of all twelve configurations.
 const LOADED_MAX: usize = 32;

@@ -3,6 +3,7 @@
 
 use super::{cache::LoadedNetworks, health::HealthHandle, lease};
 use crate::{
+    api::activity::EvaluationActivity,
     clock::now_ms,
     compute,
     devices::parallel_games,
@@ -12,7 +13,7 @@ use crate::{
         arena::ModelPlayer,
         evaluation::{self, EvaluationJob},
     },
-    peer::{Context, Daemon, EvaluationActivity, WorkError},
+    peer::{Context, Daemon, WorkError},
     segments::Segments,
     store::{GameRecord, SEGMENT_GAMES_MAX, Source},
 };

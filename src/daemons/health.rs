@@ -15,6 +15,7 @@ use super::{
 };
 use crate::events::runner::Handled;
 use crate::{
+    api::health::{ClusterView, HostState, Standing},
     clock::now_ms,
     events::{
         ClusterHealth, Event, caused,
@@ -34,17 +35,16 @@ use std::{
 };
 use tokio::sync::watch;
 
-pub use crate::api::health::{Alert, ClusterView as View, HostState as Host, Standing};
-
 /// Between looks when nothing changes.
 const TICK: Duration = Duration::from_millis(250);
 /// Between looks at what costs more: dead letters, the disk, the watchdog.
 const SLOW: Duration = Duration::from_secs(5);
 
 /// Members that count: all but those that drained and went.
-pub(super) fn members(state: &ClusterState, hosts: &BTreeMap<NodeId, Host>) -> BTreeSet<NodeId> {
-    let left =
-        |node: &cluster_state::Node| node.draining.is_some() && hosts.get(&node.id) != Some(&Host::Online);
+pub(super) fn members(state: &ClusterState, hosts: &BTreeMap<NodeId, HostState>) -> BTreeSet<NodeId> {
+    let left = |node: &cluster_state::Node| {
+        node.draining.is_some() && hosts.get(&node.id) != Some(&HostState::Online)
+    };
     state.nodes.values().filter(|node| !left(node)).map(|node| node.id).collect()
 }
 
@@ -58,20 +58,20 @@ struct Slow {
 /// The view of the cluster that this node keeps. Cheap to clone.
 #[derive(Clone)]
 pub struct HealthHandle {
-    view: watch::Receiver<Arc<View>>,
+    view: watch::Receiver<Arc<ClusterView>>,
     wake: Wake,
 }
 
 impl HealthHandle {
     /// The cluster as this node sees it now.
     #[must_use]
-    pub fn view(&self) -> Arc<View> {
+    pub fn view(&self) -> Arc<ClusterView> {
         Arc::clone(&self.view.borrow())
     }
 
     /// [`Self::view`], and when it changes.
     #[must_use]
-    pub fn watch(&self) -> watch::Receiver<Arc<View>> {
+    pub fn watch(&self) -> watch::Receiver<Arc<ClusterView>> {
         self.view.clone()
     }
 
@@ -93,7 +93,7 @@ impl HealthHandle {
 pub struct HealthDaemon {
     node: Context,
     sources: Sources,
-    view: watch::Sender<Arc<View>>,
+    view: watch::Sender<Arc<ClusterView>>,
     wake: Wake,
 }
 
@@ -129,7 +129,7 @@ impl Slow {
         node: &Context,
         sources: &Sources,
         state: &ClusterState,
-        view: &View,
+        view: &ClusterView,
         watchdog: &mut Watchdog,
     ) -> Self {
         let dead_letters = match sources.deliveries.status().await {
@@ -226,13 +226,13 @@ impl HealthDaemon {
         &self,
         state: &ClusterState,
         claims: &[Claim],
-        (hosts, standing, claimed): (BTreeMap<NodeId, Host>, Standing, BTreeSet<NodeId>),
+        (hosts, standing, claimed): (BTreeMap<NodeId, HostState>, Standing, BTreeSet<NodeId>),
         slow: &Slow,
-        was: &View,
-    ) -> View {
+        was: &ClusterView,
+    ) -> ClusterView {
         let members = members(state, &hosts);
         let count = |host| members.iter().filter(|id| hosts.get(id) == Some(&host)).count();
-        let (online, offline) = (count(Host::Online), count(Host::Offline));
+        let (online, offline) = (count(HostState::Online), count(HostState::Offline));
         let own = (standing == Standing::Unhealthy).then(|| match members.len() {
             all if 2 * offline > all => format!("{offline} of {all} members cannot be reached from here"),
             all => format!("{online} of {all} members can be reached so far"),
@@ -252,11 +252,11 @@ impl HealthDaemon {
         let mut alarms = score::alarms(state, claims, unhealthy.as_deref(), &failures, slow.dead_letters);
         alarms.extend(slow.alarms.iter().cloned());
         let alerts = score::alerts(alarms, &was.alerts, now_ms());
-        View { standing, unhealthy, since_ms, score: troubles.score(), hosts, claimed, alerts }
+        ClusterView { standing, unhealthy, since_ms, score: troubles.score(), hosts, claimed, alerts }
     }
 }
 
-fn warn_of_new(was: &View, view: &View) {
+fn warn_of_new(was: &ClusterView, view: &ClusterView) {
     for alert in &view.alerts {
         if !was.alerts.iter().any(|known| known.name == alert.name) {
             tracing::warn!(alert = alert.name, "{}", alert.message);
@@ -264,10 +264,10 @@ fn warn_of_new(was: &View, view: &View) {
     }
 }
 
-fn verdict(node: &Context, state: &ClusterState, view: &View, unhealthy: bool) -> Event {
+fn verdict(node: &Context, state: &ClusterState, view: &ClusterView, unhealthy: bool) -> Event {
     let metrics = node.raft.metrics().borrow().clone();
     let members = members(state, &view.hosts);
-    let reached = |id: &&NodeId| view.hosts.get(id) == Some(&Host::Online);
+    let reached = |id: &&NodeId| view.hosts.get(id) == Some(&HostState::Online);
     let healthy = members.iter().filter(reached).count();
     let up = metrics.voters.iter().filter(reached).count();
     let reason = format!("{healthy} of {} members can be reached from {}", members.len(), node.name());
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn who_is_said_to_be_offline_counts_as_offline() {
         let world = World::with_nodes(3);
-        let mut view = View::default();
+        let mut view = ClusterView::default();
         assert_eq!(view.through(&world.state), world.state);
         view.claimed.insert(NodeId(2));
         let seen = view.through(&world.state);
@@ -303,12 +303,16 @@ mod tests {
     fn who_drained_and_went_is_no_member() {
         let mut world = World::with_nodes(3);
         let hosts = |third| {
-            BTreeMap::from([(NodeId(1), Host::Online), (NodeId(2), Host::Online), (NodeId(3), third)])
+            BTreeMap::from([
+                (NodeId(1), HostState::Online),
+                (NodeId(2), HostState::Online),
+                (NodeId(3), third),
+            ])
         };
         world.drain(3, true);
-        assert_eq!(members(&world.state, &hosts(Host::Online)).len(), 3);
-        assert_eq!(members(&world.state, &hosts(Host::Offline)).len(), 2);
+        assert_eq!(members(&world.state, &hosts(HostState::Online)).len(), 3);
+        assert_eq!(members(&world.state, &hosts(HostState::Offline)).len(), 2);
         world.drain(3, false);
-        assert_eq!(members(&world.state, &hosts(Host::Offline)).len(), 3);
+        assert_eq!(members(&world.state, &hosts(HostState::Offline)).len(), 3);
     }
 }

@@ -3,9 +3,10 @@
 //! Invariant: work goes on only while its lease can be renewed. The answer to a completion is Raft's: whoever
 //! lost the lease meanwhile is refused, whatever it did.
 
-use super::health::{HealthHandle, View};
+use super::health::HealthHandle;
 use crate::leader::placement::LEASE_TTL;
 use crate::{
+    api::health::ClusterView,
     clock::now_ms,
     peer::{Context, WorkError},
 };
@@ -38,7 +39,7 @@ fn is_over(state: &ClusterState, lease: &Lease) -> bool {
 
 /// Whether work of this kind is begun here: no training while the cluster is unhealthy as this node sees it.
 /// A lease that is not taken up expires, and goes to a node that sees things differently.
-fn begins(kind: LeaseKind, view: &View) -> bool {
+fn begins(kind: LeaseKind, view: &ClusterView) -> bool {
     match kind {
         LeaseKind::Training => view.unhealthy.is_none(),
         LeaseKind::Evaluation => true,
@@ -248,9 +249,10 @@ mod tests {
 
     #[test]
     fn an_unhealthy_cluster_is_no_time_to_train() {
-        let ill = View { unhealthy: Some("2 of 3 hosts are away".into()), ..View::default() };
-        let begun = |view: &View| [LeaseKind::Training, LeaseKind::Evaluation].map(|kind| begins(kind, view));
-        assert_eq!((begun(&View::default()), begun(&ill)), ([true, true], [false, true]));
+        let ill = ClusterView { unhealthy: Some("2 of 3 hosts are away".into()), ..ClusterView::default() };
+        let begun =
+            |view: &ClusterView| [LeaseKind::Training, LeaseKind::Evaluation].map(|kind| begins(kind, view));
+        assert_eq!((begun(&ClusterView::default()), begun(&ill)), ([true, true], [false, true]));
     }
 
     #[test]

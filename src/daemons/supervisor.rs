@@ -5,6 +5,7 @@
 
 use crate::events::runner::Handled;
 use crate::{
+    api::health::DaemonFailures,
     clock::now_ms,
     events::{Event, log::Logged},
     peer::{Context, Daemon, Wake},
@@ -21,8 +22,6 @@ use std::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
-
-pub use crate::api::health::DaemonFailures;
 
 /// Seconds before the first, second, ... restart without a sound run in between; the last one counts for all
 /// that follow. The first restart is almost at once, because it is a function that is called again, and most

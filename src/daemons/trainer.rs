@@ -2,6 +2,7 @@
 
 use super::{health::HealthHandle, lease};
 use crate::{
+    api::activity::TrainingActivity,
     clock::now_ms,
     compute,
     events::{Event, TrainingProgress, caused},
@@ -10,7 +11,7 @@ use crate::{
         ReplayWindow,
         train::{self, RunProgress, TrainingJob},
     },
-    peer::{Context, Daemon, Manifest, TrainingActivity, WorkError, announce, blocking},
+    peer::{Context, Daemon, Manifest, WorkError, announce, blocking},
     store::{Segment, paths},
 };
 use cluster_state::{

@@ -3,8 +3,10 @@
 //! Pure but for its memory; it measures by its own clock how long something has been so. It only says so:
 //! nothing starts work but a lease. Every node looks, so that every node's status shows it.
 
-use super::health::{Host, View};
-use crate::leader::training::pauses;
+use crate::{
+    api::health::{ClusterView, HostState},
+    leader::training::pauses,
+};
 use cluster_state::{ClusterState, LeaseKind, NodeId};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -52,7 +54,7 @@ impl Watchdog {
     pub fn look(
         &mut self,
         state: &ClusterState,
-        view: &View,
+        view: &ClusterView,
         busy: &BTreeMap<NodeId, Instant>,
         limits: &Limits,
         now: Instant,
@@ -97,7 +99,7 @@ impl Watchdog {
             .collect();
         for node in state.nodes.values() {
             let should = playing && node.draining.is_none() && !holders.contains(&node.id);
-            if !should || view.hosts.get(&node.id) != Some(&Host::Online) {
+            if !should || view.hosts.get(&node.id) != Some(&HostState::Online) {
                 continue;
             }
             let watched = since(Thing::Host(node.id));
@@ -136,8 +138,8 @@ mod tests {
     fn check(watchdog: &mut Watchdog, start: Instant, steps: &[Step<'_>]) {
         for (minute, world, busy, expected) in steps {
             let at = |minute: u64| start + Duration::from_secs(minute * 60);
-            let hosts = world.state.nodes.keys().map(|id| (*id, Host::Online)).collect();
-            let view = View { hosts, ..View::default() };
+            let hosts = world.state.nodes.keys().map(|id| (*id, HostState::Online)).collect();
+            let view = ClusterView { hosts, ..ClusterView::default() };
             let busy = busy.iter().map(|(id, minute)| (*id, at(*minute))).collect();
             let alarms = watchdog.look(&world.state, &view, &busy, &LIMITS, at(*minute));
             let names: Vec<&str> = alarms.iter().map(|(name, _)| name.as_str()).collect();
@@ -195,7 +197,7 @@ mod tests {
         let mut unhealthy = World::with_nodes(1);
         unhealthy.play(500);
         unhealthy.cross();
-        let view = View { unhealthy: Some("x".into()), ..View::default() };
+        let view = ClusterView { unhealthy: Some("x".into()), ..ClusterView::default() };
         let mut watchdog = Watchdog::default();
         for minute in [0, 60] {
             let now = start + Duration::from_secs(60 * minute);

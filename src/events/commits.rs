@@ -3,12 +3,10 @@
 //! Invariant: whoever is told that something is written is told after it is synced.
 
 use super::{LogError, subscriptions::Subscriptions, writer::Writer};
-use crate::clock::now_us;
+use crate::{api::events::Commit, clock::now_us};
 use parking_lot::Mutex;
 use rusqlite::{Connection, TransactionBehavior};
 use std::collections::VecDeque;
-
-pub use crate::api::events::Commit;
 
 /// Most commits that are remembered, the newest.
 const REMEMBERED_MAX: usize = 1 << 16;

@@ -3,12 +3,8 @@
 //! Invariant: the database is used on threads that may block, and at most [`DATABASE_MAX`] times at once. So
 //! a handler that hangs keeps nobody waiting, although there are as many lanes as handlers times flows.
 
-use super::{
-    LogError,
-    dlq::DeadLetter,
-    inbox::{HandlerStatus, Inbox},
-};
-use crate::clock::now_ms_i64;
+use super::{LogError, dlq::DeadLetter, inbox::Inbox};
+use crate::{api::events::HandlerStatus, clock::now_ms_i64};
 use std::{path::Path, sync::Arc};
 use tokio::sync::Semaphore;
 

@@ -7,8 +7,6 @@ use super::{LogError, Logged, envelope::EventId};
 use crate::text::clip;
 use rusqlite::{Row, Transaction, params};
 
-pub use crate::api::dead_letters::Replayed;
-
 /// One event that one handler could not handle.
 pub type DeadLetter = crate::api::dead_letters::DeadLetter<Logged>;
 

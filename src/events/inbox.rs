@@ -7,14 +7,13 @@
 mod letters;
 
 use super::{LogError, Logged, dlq::Dead, envelope::EventId, logged, schema};
+use crate::api::events::HandlerStatus;
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
-
-pub use crate::api::events::HandlerStatus;
 
 /// A change of `node.db` that is made in the transaction that moves the handler's cursor, or not at all.
 pub type Effect = Box<dyn FnOnce(&Transaction<'_>) -> rusqlite::Result<()> + Send>;

@@ -18,7 +18,7 @@ use super::{
     vector::VersionVector,
     writer::{self, Writer},
 };
-use crate::clock::now_ms_i64;
+use crate::{api::events::Commit, clock::now_ms_i64};
 use p2p::Signer;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension};
@@ -26,7 +26,6 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use tokio::sync::watch;
 
 pub use super::{
-    commits::Commit,
     error::LogError,
     logged::{Emission, Logged},
     schema::connect,

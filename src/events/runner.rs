@@ -8,11 +8,11 @@
 use super::{
     LogError, Logged, Subscriptions,
     deliveries::{Deliveries, hours_ago},
-    dlq::{Dead, Replayed},
+    dlq::Dead,
     inbox::{Due, Inbox, Lane},
     log::EventLog,
 };
-use crate::clock::now_ms_i64;
+use crate::{api::dead_letters::Replayed, clock::now_ms_i64};
 use futures::{FutureExt, future::BoxFuture};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -27,7 +27,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-pub use super::inbox::{Effect, HandlerStatus};
+pub use super::inbox::Effect;
 
 /// Pauses between the attempts, as the event-flow map has them: one attempt more than there are pauses.
 pub const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];

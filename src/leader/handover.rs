@@ -1,10 +1,9 @@
 //! What a host that drains still has to hand on. Pure: every node comes to the same from the state.
 
+use crate::api::cluster::Handover;
 use cluster_state::{ClusterState, NodeId};
 use std::collections::BTreeSet;
 use wire::Hash;
-
-pub use crate::api::cluster::Handover;
 
 /// Copies of a model that must be elsewhere: one may be lost meanwhile.
 const MODEL_COPIES: usize = 2;

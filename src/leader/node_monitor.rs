@@ -3,7 +3,7 @@
 //! Invariant: it judges by this node's own clock since when something has been so, never by another node's
 //! clock.
 
-use crate::api::health::ClusterView as View;
+use crate::api::health::ClusterView;
 use cluster_state::{
     ClusterState, Command, LeaseKind, NodeId,
     command::{ExpireLease, SetOnline},
@@ -32,7 +32,7 @@ impl NodeMonitor {
     pub fn decide(
         &mut self,
         state: &ClusterState,
-        view: &View,
+        view: &ClusterView,
         me: NodeId,
         connected: impl Fn(&str) -> bool,
         now: Instant,
@@ -135,7 +135,7 @@ mod tests {
             let now = start + Duration::from_secs(seconds);
             names(&monitor.decide(
                 &world.state,
-                &View::default(),
+                &ClusterView::default(),
                 NodeId(1),
                 |peer| connected.contains(&peer),
                 now,
@@ -167,7 +167,7 @@ mod tests {
         let start = Instant::now();
         let mut at = |world: &World, seconds: u64| {
             let now = start + Duration::from_secs(seconds);
-            names(&monitor.decide(&world.state, &View::default(), NodeId(1), |_| true, now, 0))
+            names(&monitor.decide(&world.state, &ClusterView::default(), NodeId(1), |_| true, now, 0))
         };
         assert!(at(&world, 0).is_empty());
         assert!(at(&world, 11).is_empty());
@@ -185,7 +185,7 @@ mod tests {
         let now = start + Duration::from_secs(12);
         let gone = NodeMonitor::default().decide(
             &world.state,
-            &View::default(),
+            &ClusterView::default(),
             NodeId(1),
             |peer| peer == "peer-3",
             now,
@@ -222,7 +222,7 @@ mod tests {
         let (mut monitor, start) = (NodeMonitor::default(), Instant::now());
         let mut at = |world: &World, seconds: u64| {
             let now = start + Duration::from_secs(seconds);
-            monitor.decide(&world.state, &View::default(), NodeId(1), |peer| peer != "peer-2", now, 0)
+            monitor.decide(&world.state, &ClusterView::default(), NodeId(1), |peer| peer != "peer-2", now, 0)
         };
         assert_eq!(at(&world, 0), []);
         let lost = at(&world, 3);
@@ -230,8 +230,8 @@ mod tests {
         let taken = at(&world, 3);
         assert_eq!(apply(&mut world, taken), ["TRAINING_FAILED", "WORK_TIMEOUT"]);
         let mut training = Training::default();
-        assert_eq!(training.decide(&world.state, &View::default(), 0), [], "a failure waits");
-        let again = training.decide(&world.state, &View::default(), 1000);
+        assert_eq!(training.decide(&world.state, &ClusterView::default(), 0), [], "a failure waits");
+        let again = training.decide(&world.state, &ClusterView::default(), 1000);
         assert!(matches!(&again[..], [Command::GrantLease(GrantLease { node: NodeId(3), .. })]), "{again:?}");
         assert_eq!(apply(&mut world, again), ["TRAINING_STARTED", "WORK_CLAIMED"]);
     }
@@ -242,7 +242,7 @@ mod tests {
         world.play(500);
         world.cross();
         world.grant(LeaseKind::Training, 2, None);
-        let view = View { claimed: [NodeId(2)].into(), ..View::default() };
+        let view = ClusterView { claimed: [NodeId(2)].into(), ..ClusterView::default() };
         let found =
             NodeMonitor::default().decide(&world.state, &view, NodeId(1), |_| true, Instant::now(), 0);
         assert_eq!(names(&found), ["expire training 1"]);

@@ -9,12 +9,13 @@ use super::{
     placement::choose_other,
     training::{CANDIDATES_WAITING_MAX, pauses},
 };
-use crate::{api::health::ClusterView as View, events::caused::node_name};
+use crate::{
+    api::{health::ClusterView, work::QueueItem},
+    events::caused::node_name,
+};
 use cluster_state::{ClusterState, Command, ConfigState, LeaseKind, LeaseSlot, command::GrantLease};
 use std::collections::{BTreeMap, BTreeSet};
 use wire::Hash;
-
-pub use crate::api::work::QueueItem as Item;
 
 /// Most items that are listed.
 const ITEMS_MAX: usize = 256;
@@ -50,11 +51,11 @@ fn since(state: &ClusterState, config: &ConfigState, subject: Option<Hash>) -> u
 
 /// All work, the most urgent first: what goes on, then what waits. `view` is how this node sees the cluster.
 #[must_use]
-pub fn queue(state: &ClusterState, view: &View, now_ms: u64) -> Vec<Item> {
+pub fn queue(state: &ClusterState, view: &ClusterView, now_ms: u64) -> Vec<QueueItem> {
     let mut items = Vec::new();
     for config in state.configs.values() {
         for kind in [LeaseKind::Training, LeaseKind::Evaluation] {
-            items.extend(config.lease(kind).live.as_ref().map(|lease| Item {
+            items.extend(config.lease(kind).live.as_ref().map(|lease| QueueItem {
                 kind: kind.to_string(),
                 config_key: config.config_key.clone(),
                 subject: lease.subject,
@@ -67,7 +68,7 @@ pub fn queue(state: &ClusterState, view: &View, now_ms: u64) -> Vec<Item> {
         }
         let waiting = |kind: LeaseKind, subject: Option<Hash>, reason: String| {
             let since_ms = since(state, config, subject);
-            Item {
+            QueueItem {
                 kind: kind.to_string(),
                 config_key: config.config_key.clone(),
                 subject,
@@ -105,7 +106,7 @@ pub fn queue(state: &ClusterState, view: &View, now_ms: u64) -> Vec<Item> {
 }
 
 /// Why a training that is due is not granted, if the reason is another than that no node is free.
-fn training_waits_for(config: &ConfigState, view: &View) -> Option<String> {
+fn training_waits_for(config: &ConfigState, view: &ClusterView) -> Option<String> {
     if let Some(pause) = pauses(config, view).into_iter().next() {
         return Some(format!("paused: {}", pause.reason));
     }
@@ -200,7 +201,7 @@ mod tests {
     const OTHER: &str = "square8_2p";
 
     fn shown(world: &World) -> Vec<(String, Option<String>)> {
-        let items = queue(&world.state, &View::default(), world.now);
+        let items = queue(&world.state, &ClusterView::default(), world.now);
         items.into_iter().map(|item| (format!("{} {}", item.kind, item.config_key), item.waits_for)).collect()
     }
 
@@ -224,7 +225,7 @@ mod tests {
         check(&world, &[("training hex8_2p", Some("a free node"))]);
         (1..=3).for_each(|node| world.online(node, true));
         let epoch = world.grant(LeaseKind::Training, 2, None);
-        let item = queue(&world.state, &View::default(), world.now).remove(0);
+        let item = queue(&world.state, &ClusterView::default(), world.now).remove(0);
         assert_eq!(
             (item.node_id.as_deref(), item.epoch, item.waits_for),
             (Some("node-2"), Some(epoch), None)
@@ -252,7 +253,7 @@ mod tests {
                 world.train_in(&key, &format!("{key} {candidate}"), 1);
             }
         }
-        assert_eq!(queue(&world.state, &View::default(), 0).len(), ITEMS_MAX);
+        assert_eq!(queue(&world.state, &ClusterView::default(), 0).len(), ITEMS_MAX);
     }
 
     fn grants(commands: &[Command]) -> Vec<(LeaseKind, &str, u64)> {
@@ -267,7 +268,7 @@ mod tests {
 
     /// What training and evaluation ask for, arranged.
     fn turn(queue: &mut Queue, world: &World) -> Vec<Command> {
-        let view = View::default();
+        let view = ClusterView::default();
         let mut commands = Training::default().decide(&world.state, &view, world.now);
         let settings = crate::learner::settings::EvaluationConfig::default();
         commands.extend(Evaluation::default().decide(&world.state, &settings, world.now));

@@ -6,7 +6,8 @@
 
 use super::placement::{FirstSeen, LEASE_TTL, RetryPauses, choose_worker};
 use crate::{
-    api::health::ClusterView as View,
+    api::health::ClusterView,
+    api::work::{PauseCause, TrainingPause},
     events::{EvaluationBackpressure, Event, Regression, envelope::RAFT, log::Logged},
     text::clip,
 };
@@ -16,8 +17,6 @@ use cluster_state::{
 };
 use std::time::Duration;
 use wire::Hash;
-
-pub use crate::api::work::{PauseCause as Cause, TrainingPause as Pause};
 
 /// Candidates that may wait for their verdict before training pauses. A second one would learn from games of
 /// the same champion as the first, in time that the verdict needs: on two cores it was trained for longer
@@ -63,21 +62,21 @@ pub fn learning_rate(steering: &Steering) -> (f64, String) {
 
 /// Why no training of a configuration starts, as a node sees it whose view of the cluster is `view`.
 #[must_use]
-pub fn pauses(config: &ConfigState, view: &View) -> Vec<Pause> {
+pub fn pauses(config: &ConfigState, view: &ClusterView) -> Vec<TrainingPause> {
     let steering = &config.steering;
     let regression = steering.regression.as_ref().filter(|it| it.severity == Severity::Critical);
-    let regression = regression.map(|it| Pause {
-        cause: Cause::RegressionCritical,
+    let regression = regression.map(|it| TrainingPause {
+        cause: PauseCause::RegressionCritical,
         reason: it.reason.clone(),
         since_ms: it.since_ms,
     });
-    let backpressure = steering.backpressure.map(|it| Pause {
-        cause: Cause::EvaluationBackpressure,
+    let backpressure = steering.backpressure.map(|it| TrainingPause {
+        cause: PauseCause::EvaluationBackpressure,
         reason: format!("{} candidates wait", it.depth),
         since_ms: it.since_ms,
     });
-    let unhealthy = view.unhealthy.as_ref().map(|reason| Pause {
-        cause: Cause::ClusterUnhealthy,
+    let unhealthy = view.unhealthy.as_ref().map(|reason| TrainingPause {
+        cause: PauseCause::ClusterUnhealthy,
         reason: reason.clone(),
         since_ms: view.since_ms,
     });
@@ -141,7 +140,7 @@ impl Training {
     }
 
     /// The trainings that are due, and the way out of a regression.
-    pub fn decide(&mut self, state: &ClusterState, view: &View, at_ms: u64) -> Vec<Command> {
+    pub fn decide(&mut self, state: &ClusterState, view: &ClusterView, at_ms: u64) -> Vec<Command> {
         let mut commands = Vec::new();
         for config in state.configs.values() {
             let key = &config.config_key;
@@ -268,16 +267,16 @@ mod tests {
     fn one_node_trains_when_there_is_something_to_train_on() {
         let mut world = World::with_nodes(3);
         let mut training = Training::default();
-        assert_eq!(training.decide(&world.state, &View::default(), 0), []);
+        assert_eq!(training.decide(&world.state, &ClusterView::default(), 0), []);
         world.play(500);
         world.cross();
-        let granted = training.decide(&world.state, &View::default(), 0);
+        let granted = training.decide(&world.state, &ClusterView::default(), 0);
         assert!(matches!(
             &granted[..],
             [Command::GrantLease(GrantLease { kind: LeaseKind::Training, subject: None, .. })]
         ));
         let epoch = world.grant(LeaseKind::Training, 2, None);
-        assert_eq!(training.decide(&world.state, &View::default(), 0), []);
+        assert_eq!(training.decide(&world.state, &ClusterView::default(), 0), []);
         world.apply(Command::FailLease(FailLease {
             kind: LeaseKind::Training,
             config_key: KEY.into(),
@@ -286,8 +285,8 @@ mod tests {
             error: "disk full".into(),
             at_ms: 0,
         }));
-        assert_eq!(training.decide(&world.state, &View::default(), 100), [], "a failure waits");
-        assert_eq!(training.decide(&world.state, &View::default(), 2_000).len(), 1);
+        assert_eq!(training.decide(&world.state, &ClusterView::default(), 100), [], "a failure waits");
+        assert_eq!(training.decide(&world.state, &ClusterView::default(), 2_000).len(), 1);
     }
 
     #[test]
@@ -296,7 +295,7 @@ mod tests {
         world.train("a", 2);
         world.play(500);
         world.cross();
-        assert_eq!(Training::default().decide(&world.state, &View::default(), 0), []);
+        assert_eq!(Training::default().decide(&world.state, &ClusterView::default(), 0), []);
     }
 
     #[test]
@@ -351,7 +350,7 @@ mod tests {
     /// Applies what is proposed at this time, and gives the names of it.
     fn turn(training: &mut Training, world: &mut World, passed_ms: u64) -> Vec<&'static str> {
         world.now += passed_ms;
-        let commands = training.decide(&world.state, &View::default(), world.now);
+        let commands = training.decide(&world.state, &ClusterView::default(), world.now);
         let names = commands.iter().map(Command::name).collect();
         commands.into_iter().for_each(|command| drop(world.apply(command)));
         names
@@ -384,7 +383,7 @@ mod tests {
         assert_eq!(turn(&mut training, &mut world, 0), ["SetLearningRate", "CancelLease", "Rollback"]);
         let settling = config(&world);
         assert_eq!((settling.champion, settling.training.live), (hash("untrained"), None));
-        let paused = |world: &World| pauses(&config(world), &View::default()).len();
+        let paused = |world: &World| pauses(&config(world), &ClusterView::default()).len();
         assert_eq!(turn(&mut training, &mut world, 0), ["SetLearningRate"]);
         assert_eq!((turn(&mut training, &mut world, 1_999).len(), paused(&world)), (0, 1));
         // Another leader begins to count anew.
@@ -463,7 +462,7 @@ mod tests {
         world.evaluate("a", 3, true);
         (1..=3).for_each(|node| world.held("a", node));
         world.promote("a");
-        let due = |world: &World| Training::default().decide(&world.state, &View::default(), 0).len();
+        let due = |world: &World| Training::default().decide(&world.state, &ClusterView::default(), 0).len();
         world.play(499);
         assert_eq!(due(&world), 0, "the 900 games are by its predecessor");
         world.play(1);

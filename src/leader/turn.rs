@@ -16,7 +16,7 @@ use super::{
     roles, scheduler,
     training::Training,
 };
-use crate::{api::health::ClusterView as View, learner::settings::EvaluationConfig};
+use crate::{api::health::ClusterView, learner::settings::EvaluationConfig};
 use cluster_state::{ClusterState, Command, NodeId};
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ pub struct Turn<'a> {
     /// The term that it leads.
     pub term: u64,
     /// The cluster as this node sees it.
-    pub view: &'a View,
+    pub view: &'a ClusterView,
     /// Whether this node is connected to the peer of this id.
     pub connected: &'a dyn Fn(&str) -> bool,
     /// The clock that durations are measured by.
@@ -119,7 +119,14 @@ mod tests {
         world.grant(cluster_state::LeaseKind::Training, 2, None);
         // Remembers a lease and a host that is contradicted.
         let decide = |deciders: &mut Deciders| {
-            deciders.monitor.decide(&world.state, &View::default(), NodeId(1), |_| false, Instant::now(), 0);
+            deciders.monitor.decide(
+                &world.state,
+                &ClusterView::default(),
+                NodeId(1),
+                |_| false,
+                Instant::now(),
+                0,
+            );
             format!("{deciders:?}")
         };
         assert!(leadership.deciders(false, 3).is_none());

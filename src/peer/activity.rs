@@ -1,13 +1,10 @@
 //! What this node is doing right now, for people. Nothing is decided by it.
 
+use crate::api::activity::NodeActivity;
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
-};
-
-pub use crate::api::activity::{
-    EvaluationActivity, NodeActivity as Work, SelfplayActivity, TrainingActivity,
 };
 
 /// Games per second are counted over this long.
@@ -15,7 +12,7 @@ const SPAN: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 struct Inner {
-    work: Work,
+    work: NodeActivity,
     finished: VecDeque<(Instant, u64)>,
 }
 
@@ -29,7 +26,7 @@ impl Activity {
     }
 
     /// Changes something.
-    pub fn update(&self, change: impl FnOnce(&mut Work)) {
+    pub fn update(&self, change: impl FnOnce(&mut NodeActivity)) {
         change(&mut self.inner().work);
     }
 
@@ -43,7 +40,7 @@ impl Activity {
 
     /// A copy.
     #[must_use]
-    pub fn get(&self, now: Instant) -> Work {
+    pub fn get(&self, now: Instant) -> NodeActivity {
         let mut inner = self.inner();
         forget(&mut inner.finished, now);
         let games: u64 = inner.finished.iter().map(|(_, count)| count).sum();

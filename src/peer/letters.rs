@@ -4,18 +4,18 @@
 //! changes. One node that does not answer hides nothing of the others.
 
 use super::context::Context;
-use crate::events::{
-    dlq::DeadLetter,
-    log::{LogError, Logged},
-    runner::Runner,
+use crate::{
+    api::dead_letters::NodeLetters,
+    events::{
+        dlq::DeadLetter,
+        log::{LogError, Logged},
+        runner::Runner,
+    },
 };
 use futures::future::join_all;
 use p2p::Class;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-
-/// What one node says about its dead letters.
-pub type Told = crate::api::dead_letters::NodeLetters<Logged>;
 
 /// Frame kinds.
 pub(crate) const ASK: u8 = 0x57;
@@ -69,8 +69,8 @@ impl DeadLetters {
         self.runner.deliveries().dead_letter(id).await
     }
 
-    async fn answer(&self, ask: Ask) -> Result<Told, LogError> {
-        let mut told = Told { node_id: self.node.name(), ..Told::default() };
+    async fn answer(&self, ask: Ask) -> Result<NodeLetters<Logged>, LogError> {
+        let mut told = NodeLetters { node_id: self.node.name(), ..NodeLetters::default() };
         match ask {
             Ask::List { after } => {
                 let mut left = LETTERS_BYTES_MAX;
@@ -94,17 +94,17 @@ impl DeadLetters {
     }
 
     /// What this node says.
-    pub async fn here(&self, ask: Ask) -> Told {
+    pub async fn here(&self, ask: Ask) -> NodeLetters<Logged> {
         let answered = self.answer(ask).await;
-        answered.unwrap_or_else(|e| Told {
+        answered.unwrap_or_else(|e| NodeLetters {
             node_id: self.node.name(),
             error: Some(e.to_string()),
-            ..Told::default()
+            ..NodeLetters::default()
         })
     }
 
     /// What every node says, this one first.
-    pub async fn everywhere(&self, ask: Ask) -> Vec<Told> {
+    pub async fn everywhere(&self, ask: Ask) -> Vec<NodeLetters<Logged>> {
         let state = self.node.raft.local();
         let others = state.nodes.values().filter(|other| other.id != self.node.id);
         let asked = others.map(|other| async {
@@ -117,8 +117,8 @@ impl DeadLetters {
                 Err(error) => Err(error.to_string()),
             };
             match told {
-                Ok(told) => Told { node_id, ..told },
-                Err(error) => Told { node_id, error: Some(error), ..Told::default() },
+                Ok(told) => NodeLetters { node_id, ..told },
+                Err(error) => NodeLetters { node_id, error: Some(error), ..NodeLetters::default() },
             }
         });
         let (own, others) = futures::join!(self.here(ask), join_all(asked));
@@ -140,7 +140,7 @@ impl DeadLetters {
 }
 
 /// Reads another node's answer: JSON in a frame, because a letter holds what JSON can hold.
-fn read(bytes: &[u8]) -> Result<Told, String> {
+fn read(bytes: &[u8]) -> Result<NodeLetters<Logged>, String> {
     let json: String = wire::decode::<_, TOLD_BYTES_MAX>(TOLD, bytes).map_err(|e| e.to_string())?;
     serde_json::from_str(&json).map_err(|e| e.to_string())
 }
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_back_and_nonsense_is_refused() {
-        let told = Told { node_id: "node-2".into(), purged: Some(3), ..Told::default() };
+        let told = NodeLetters { node_id: "node-2".into(), purged: Some(3), ..NodeLetters::default() };
         let json = serde_json::to_string(&told).unwrap();
         let bytes = wire::encode(TOLD, &json, TOLD_BYTES_MAX).unwrap();
         assert_eq!(read(&bytes), Ok(told));

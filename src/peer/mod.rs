@@ -12,11 +12,11 @@ pub(crate) mod quota;
 pub mod settings;
 pub(crate) mod transfer;
 
-pub use activity::{Activity, EvaluationActivity, SelfplayActivity, TrainingActivity, Work};
+pub use activity::Activity;
 pub use announcements::{MODELS_TOPIC, Manifest, announce};
 pub use context::{Context, EVENTS_TOPIC, PeerContext, blocking};
 pub use daemon::{Daemon, Wake};
 pub use error::WorkError;
 pub use letters::DeadLetters;
 pub use settings::PeerSettings;
-pub use transfer::{TransferActivity, TransferError, Way};
+pub use transfer::{TransferError, Way};

@@ -7,7 +7,7 @@ mod http;
 mod operator;
 
 use super::{PeerContext, WorkError};
-use crate::peer::settings::DistributionConfig;
+use crate::{api::activity::TransferActivity, peer::settings::DistributionConfig};
 use cluster_state::{ClusterState, NodeId};
 use p2p::{
     P2pHandle,
@@ -21,8 +21,6 @@ use std::{
     time::{Duration, Instant},
 };
 use wire::Hash;
-
-pub use crate::api::activity::TransferActivity;
 
 /// How long one way may take; what arrived is kept.
 const FETCH: Duration = Duration::from_secs(120);

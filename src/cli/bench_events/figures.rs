@@ -3,7 +3,7 @@
 //! Invariant: an event counts as stored on a peer from the first commit after which the peer's log, in causal
 //! order and synced, reached it. What no peer can prove is missing.
 
-use crate::events::log::Commit;
+use crate::api::events::Commit;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

@@ -3,7 +3,8 @@
 //! Pure but for its memory. Getting worse and getting better are judged by different bars, so
 //! that a cluster on the edge does not flicker.
 
-use super::{Host, Standing, members};
+use super::members;
+use crate::api::health::{HostState, Standing};
 use cluster_state::{ClusterState, NodeId};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -53,7 +54,7 @@ impl Observer {
     }
 
     /// Hosts and cluster now.
-    pub(super) fn look(&mut self, sight: &Sight<'_>) -> (BTreeMap<NodeId, Host>, Standing) {
+    pub(super) fn look(&mut self, sight: &Sight<'_>) -> (BTreeMap<NodeId, HostState>, Standing) {
         let now = sight.now;
         let mut hosts = BTreeMap::new();
         for node in sight.state.nodes.values() {
@@ -65,11 +66,11 @@ impl Observer {
                 (false, gone) => gone,
             };
             let host = match *seen {
-                _ if sight.claimed.contains(&node.id) => Host::Offline,
-                Seen::Connected => Host::Online,
-                Seen::Lost(since) if now.duration_since(since) < LOST_AFTER => Host::Online,
-                Seen::Never(since) if now.duration_since(since) < UNSEEN => Host::Unknown,
-                Seen::Lost(_) | Seen::Never(_) => Host::Offline,
+                _ if sight.claimed.contains(&node.id) => HostState::Offline,
+                Seen::Connected => HostState::Online,
+                Seen::Lost(since) if now.duration_since(since) < LOST_AFTER => HostState::Online,
+                Seen::Never(since) if now.duration_since(since) < UNSEEN => HostState::Unknown,
+                Seen::Lost(_) | Seen::Never(_) => HostState::Offline,
             };
             hosts.insert(node.id, host);
         }
@@ -78,14 +79,14 @@ impl Observer {
         (hosts, self.standing)
     }
 
-    fn judge(&mut self, state: &ClusterState, hosts: &BTreeMap<NodeId, Host>, now: Instant) {
+    fn judge(&mut self, state: &ClusterState, hosts: &BTreeMap<NodeId, HostState>, now: Instant) {
         let members = members(state, hosts);
         let majority =
             |host| 2 * members.iter().filter(|id| hosts.get(id) == Some(&host)).count() > members.len();
-        if majority(Host::Offline) {
+        if majority(HostState::Offline) {
             self.standing = Standing::Unhealthy;
         }
-        if !majority(Host::Online) {
+        if !majority(HostState::Online) {
             self.better = None;
             return;
         }
@@ -177,11 +178,11 @@ mod tests {
             };
             observer.look(&sight).0[&NodeId(2)]
         };
-        assert_eq!(at(0, false), Host::Unknown);
-        assert_eq!(at(1, true), Host::Online);
-        assert_eq!(at(20, false), Host::Online, "a moment's loss");
-        assert_eq!(at(22, false), Host::Online);
-        assert_eq!(at(23, false), Host::Offline);
-        assert_eq!(at(24, true), Host::Online, "at once");
+        assert_eq!(at(0, false), HostState::Unknown);
+        assert_eq!(at(1, true), HostState::Online);
+        assert_eq!(at(20, false), HostState::Online, "a moment's loss");
+        assert_eq!(at(22, false), HostState::Online);
+        assert_eq!(at(23, false), HostState::Offline);
+        assert_eq!(at(24, true), HostState::Online, "at once");
     }
 }

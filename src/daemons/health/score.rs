@@ -1,7 +1,7 @@
 //! One number for how things stand, and what a person should look at. Pure.
 
-use super::{Alert, Claim};
-use crate::daemons::supervisor::DaemonFailures;
+use super::Claim;
+use crate::api::health::{Alert, DaemonFailures};
 use cluster_state::{ClusterState, Severity};
 
 /// What each kind of trouble may take from the score of 100 points. Hosts that are away weigh most, because everything

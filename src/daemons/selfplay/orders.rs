@@ -6,10 +6,8 @@
 
 use super::{SelfplayDaemon, thread::OnHost};
 use crate::{
-    daemons::{
-        cache::LoadedNetworks,
-        health::{Host, View},
-    },
+    api::health::{ClusterView, HostState},
+    daemons::cache::LoadedNetworks,
     devices::number_of,
     peer::WorkError,
 };
@@ -78,12 +76,12 @@ impl Orders {
 
 /// The share of its time in which a node with this view of the cluster plays: all of it, or while the cluster is unhealthy
 /// the healthy share of the hosts that the node knows of.
-fn rate(view: &View) -> f64 {
+fn rate(view: &ClusterView) -> f64 {
     if view.unhealthy.is_none() {
         return 1.0;
     }
-    let count = |state: Host| view.hosts.values().filter(|host| **host == state).count() as f64;
-    let (online, offline) = (count(Host::Online), count(Host::Offline));
+    let count = |state: HostState| view.hosts.values().filter(|host| **host == state).count() as f64;
+    let (online, offline) = (count(HostState::Online), count(HostState::Offline));
     if online + offline == 0.0 { 1.0 } else { (online / (online + offline)).max(RATE_MIN) }
 }
 
@@ -237,15 +235,15 @@ mod tests {
 
     #[test]
     fn an_unhealthy_cluster_is_played_for_at_the_rate_of_its_healthy_hosts() {
-        let check = |unhealthy: bool, hosts: &[Host], expected: f64| {
-            let view = View {
+        let check = |unhealthy: bool, hosts: &[HostState], expected: f64| {
+            let view = ClusterView {
                 unhealthy: unhealthy.then(|| "2 of 5 hosts".to_owned()),
                 hosts: (1..).map(NodeId).zip(hosts.iter().copied()).collect(),
-                ..View::default()
+                ..ClusterView::default()
             };
             assert!((rate(&view) - expected).abs() < 1e-9, "{hosts:?}: {}", rate(&view));
         };
-        let (up, down, unknown) = (Host::Online, Host::Offline, Host::Unknown);
+        let (up, down, unknown) = (HostState::Online, HostState::Offline, HostState::Unknown);
         check(false, &[up, down, down, down], 1.0);
         check(true, &[up, up, down, down, down], 0.4);
         check(true, &[up, down, down, down, down], 0.3);

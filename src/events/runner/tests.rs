@@ -1,7 +1,10 @@
 //! Handlers that fail, panic, wait and are killed, on a real database.
 
 use super::*;
-use crate::events::{Emission, Event, Games, HostOffline, HostOnline, Regression};
+use crate::{
+    api::events::HandlerStatus,
+    events::{Emission, Event, Games, HostOffline, HostOnline, Regression},
+};
 use p2p::Signer;
 use std::sync::{
     Mutex,

@@ -199,7 +199,8 @@ impl Inbox {
     }
 }
 
-/// Makes the change that a handler wants, unless the same thing was handled in the meantime, and remembers it.
+/// Makes the change that a handler wants, unless the same thing was
+/// handled in the meantime, and remembers it.
 ///
 /// # Errors
 /// [`LogError::Effect`] when the change fails, also by a panic: trying the database again would not help.

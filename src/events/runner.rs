@@ -299,8 +299,8 @@ impl Runner {
         }
     }
 
-    /// Runs the handlers of dead letters of at most this age again, for 20 s at most: what there is no time for is left
-    /// as it is, and told. Only a handler that succeeds counts as recovered.
+    /// Runs the handlers of dead letters of at most this age again, for 20 s at most: what there is no time
+    /// for is left as it is, and told. Only a handler that succeeds counts as recovered.
     ///
     /// # Errors
     /// [`LogError`].

@@ -1,8 +1,8 @@
 //! What this node is to play now.
 //!
-//! Invariant: on a device that trains or evaluates, no games are played: its cores, or the card that does it, have more
-//! urgent work. On other cards play goes on. A node that sees the cluster unhealthy plays less; it decides so by its own
-//! view, because without a quorum nobody can tell it to.
+//! Invariant: on a device that trains or evaluates, no games are played: its cores, or the card that does it,
+//! have more urgent work. On other cards play goes on. A node that sees the cluster unhealthy plays less; it
+//! decides so by its own view, because without a quorum nobody can tell it to.
 
 use super::{SelfplayDaemon, thread::OnHost};
 use crate::{
@@ -74,8 +74,8 @@ impl Orders {
     }
 }
 
-/// The share of its time in which a node with this view of the cluster plays: all of it, or while the cluster is unhealthy
-/// the healthy share of the hosts that the node knows of.
+/// The share of its time in which a node with this view of the cluster plays: all of it, or while the cluster
+/// is unhealthy the healthy share of the hosts that the node knows of.
 fn rate(view: &ClusterView) -> f64 {
     if view.unhealthy.is_none() {
         return 1.0;
@@ -191,7 +191,8 @@ impl SelfplayDaemon {
     }
 }
 
-/// The network if it is here; none while it is on its way. A model that does not load costs its configuration, not all.
+/// The network if it is here; none while it is on its way. A model that does
+/// not load costs its configuration, not all.
 async fn load(networks: &LoadedNetworks, key: &str, model: Hash) -> Result<Option<Arc<Network>>, WorkError> {
     match networks.get(key, model).await {
         Err(WorkError::Checkpoint(error)) => {

@@ -223,7 +223,8 @@ fn a_member_drains(cluster: &Cluster) {
     member("it works again", |it| it["draining"].is_null() && it["handover"].is_null());
 }
 
-/// Every peer raises the alarm and a person is told. Nothing trains or evaluates here, so nothing begins anew.
+/// Every peer raises the alarm and a person is told. Nothing trains or evaluates here, so nothing begins
+/// anew.
 fn a_regression_alarms_everybody(cluster: &Cluster) {
     let payload = r#"{"config_key": "hex8_2p", "elo_drop": 150.0, "reason": "drill"}"#;
     // With no champion before it is over after two seconds, in which not

@@ -53,7 +53,8 @@ impl Daemon for AutoscalerDaemon {
     async fn run(&mut self) -> Result<(), WorkError> {
         let Self { node, settings, .. } = self;
         let mut views = self.health.watch();
-        // When the number of peers may last have been changed, and in which term this node learnt that it leads.
+        // When the number of peers may last have been changed, and in which term this node learnt that
+        // it leads.
         let (mut changed, mut led) = (Instant::now(), 0);
         loop {
             let view = Arc::clone(&views.borrow_and_update());

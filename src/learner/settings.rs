@@ -96,7 +96,8 @@ impl Default for TrainingConfig {
         // Short generations: what the first ones play teaches little, and more of it or more
         // passes over it do not help. `ringrift bench learn` on hex8_2p, window of 40 000
         // positions with 300 games, generations 1, 2, 3:
-        //   600 games at 4, 8, 12 simulations: 28, 56, 86 CPU s; heuristic 45, 55, 53 %; the third 96.0 % against random
+        //   600 games at 4, 8, 12 simulations: 28, 56, 86 CPU s; heuristic 45, 55, 53 %;
+        //     the third 96.0 % against random
         //   300 games at 8, 8, 12 simulations: 16, 29, 46 CPU s; heuristic 30, 51, 64 %; the second 88.8 %
         //   1800 games at 4, each position used once: 41 CPU s; heuristic 28 %
         // (heuristic of 100 games, random of 400). With 300 games, batches of 128 in place of 256, or a

@@ -3,9 +3,9 @@
 //! Invariant: these tests read files and nothing else; they need no part of the
 //! program, so they are as fast as reading.
 //!
-//! `rooms` and `crates` hold the order in which the project is built up, and compare it with
-//! ARCHITECTURE.md; `cited` follows what pages and comments send their readers to. Each check
-//! is tested with faults that were planted.
+//! `rooms` and `crates` hold the order in which the project is built up, and compare it with ARCHITECTURE.md;
+//! `cited` follows what pages and comments send their readers to; `map` looks for the components of the
+//! event-flow map; `width` measures comments. Each check is tested with faults that were planted.
 
 mod cited;
 mod crates;
@@ -16,3 +16,4 @@ mod map;
 mod pages;
 mod rooms;
 mod tree;
+mod width;

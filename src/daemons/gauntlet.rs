@@ -58,7 +58,7 @@ async fn evaluate(
     let game: rules::Config = key.parse().map_err(|_| WorkError::UnknownConfig(key.clone()))?;
     let state = node.raft.local();
     let config = state.config(&key).ok_or_else(|| WorkError::UnknownConfig(key.clone()))?;
-    let candidate = lease.subject.ok_or(WorkError::Stopped)?;
+    let candidate = lease.subject.ok_or(WorkError::NoSubject)?;
     // A champion is watched: it plays the one before it.
     let before = config.fallback().filter(|_| candidate == config.champion).map(|before| before.model);
     let (watched, opponent) = (before.is_some(), before.unwrap_or(config.champion));
@@ -101,8 +101,9 @@ async fn evaluate(
             });
         })
     })
-    .map_err(|_| WorkError::Stopped)?;
-    let evaluated = done.await.map_err(|_| WorkError::Stopped)?.ok_or(WorkError::Stopped)?;
+    .map_err(WorkError::NoThread)?;
+    let evaluated =
+        done.await.map_err(|_| WorkError::Panicked("the evaluation"))?.ok_or(WorkError::Stopped)?;
     let mut evidence = evaluated.evidence;
     evidence.segments = record(&segments, &key, candidate, evaluated.games, &cancel).await?;
     Ok(Command::CompleteEvaluation(CompleteEvaluation {

@@ -9,6 +9,7 @@ use crate::{
     api::health::ClusterView,
     clock::now_ms,
     peer::{Context, WorkError},
+    text,
 };
 use cluster_state::{
     ClusterState, Command, Lease, LeaseKind, NodeId, Refusal,
@@ -18,6 +19,7 @@ use raft::ProposeError;
 use std::{collections::BTreeMap, future::Future, time::Duration};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 /// Between attempts to tell the cluster how the work ended.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -68,19 +70,30 @@ where
             continue;
         };
         taken.insert(lease.config_key.clone(), lease.epoch);
-        tracing::info!(%kind, config = lease.config_key, epoch = lease.epoch, "the lease is ours");
+        let span = tracing::info_span!("lease", %kind, config = %lease.config_key, epoch = lease.epoch);
         let cancel = node.shutdown.child_token();
         // Whatever it left running ends as well, also when the daemon itself does.
         let _ends = cancel.clone().drop_guard();
         let work = Box::pin(work(lease.clone(), cancel.clone()));
-        tokio::select! {
-            () = finish(node, &lease, work, &cancel) => {}
-            () = renew(node, &lease, &cancel) => {}
-            () = follow_state(node, &lease, &cancel) => {}
-        }
+        hold(node, &lease, work, &cancel).instrument(span).await;
         if node.shutdown.is_cancelled() {
             return;
         }
+    }
+}
+
+/// Works for as long as the lease is ours.
+async fn hold(
+    node: &Context,
+    lease: &Lease,
+    work: impl Future<Output = Result<Command, WorkError>>,
+    cancel: &CancellationToken,
+) {
+    tracing::info!("the lease is ours");
+    tokio::select! {
+        () = finish(node, lease, work, cancel) => {}
+        () = renew(node, lease, cancel) => {}
+        () = follow_state(node, lease, cancel) => {}
     }
 }
 
@@ -110,12 +123,12 @@ async fn renew(node: &Context, lease: &Lease, cancel: &CancellationToken) {
         match node.propose(command).await {
             Ok(_) => last_ms = at_ms,
             Err(ProposeError::Refused(reason)) => {
-                tracing::info!(kind = %lease.kind, epoch = lease.epoch, %reason, "the lease is over");
+                tracing::info!(%reason, "the lease is over");
                 cancel.cancel();
                 std::future::pending::<()>().await;
             }
             // Without a quorum nobody else can have it: go on.
-            Err(error) => tracing::warn!(kind = %lease.kind, %error, "the lease was not renewed"),
+            Err(error) => tracing::warn!(%error, "the lease was not renewed"),
         }
     }
 }
@@ -166,7 +179,7 @@ async fn finish(
         Err(_) if cancel.is_cancelled() => return,
         Err(error) => {
             let error = chain(&error);
-            tracing::error!(kind = %lease.kind, config = lease.config_key, error, "the work failed");
+            tracing::error!(error, "the work failed");
             failed(lease, error)
         }
     };
@@ -174,14 +187,14 @@ async fn finish(
         match node.propose(command.clone()).await {
             Ok(_) => return,
             Err(error) if !error.is_retryable() => {
-                tracing::warn!(kind = %lease.kind, epoch = lease.epoch, %error, "the work does not count");
+                tracing::warn!(%error, "the work does not count");
                 match after_refusal(lease, &command, &error) {
                     Some(next) => command = next,
                     None => return,
                 }
                 continue;
             }
-            Err(error) => tracing::warn!(kind = %lease.kind, %error, "the work is done but not recorded yet"),
+            Err(error) => tracing::warn!(%error, "the work is done but not recorded yet"),
         }
         let pause = tokio::time::sleep(PAUSE);
         if cancel.run_until_cancelled(pause).await.is_none() {
@@ -192,17 +205,14 @@ async fn finish(
 
 /// An error with its causes, cut to what a command may carry.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    let mut said = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        said.push_str(": ");
+        said.push_str(&cause.to_string());
         source = cause.source();
     }
-    let fits = |end: &usize| text.is_char_boundary(*end);
-    let end = (0..=REASON_BYTES_MAX.min(text.len())).rev().find(fits).unwrap_or(0);
-    text.truncate(end);
-    text
+    text::clip(&said, REASON_BYTES_MAX).to_owned()
 }
 
 #[cfg(test)]

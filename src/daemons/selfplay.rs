@@ -119,7 +119,7 @@ impl SelfplayDaemon {
                 runtime: Handle::current(),
             };
             compute::spawn(&format!("selfplay-{index}"), move || thread.play())
-                .map_err(|source| WorkError::File { path: "thread".into(), source })
+                .map_err(WorkError::NoThread)
         };
         (0..devices.selfplay_threads(settings.threads)).map(start).collect()
     }

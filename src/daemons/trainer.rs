@@ -125,10 +125,10 @@ async fn train(its: &TrainerDaemon, lease: Lease, cancel: CancellationToken) -> 
         let cancelled = || stop.is_cancelled();
         train::run_or_on_the_cpu(&backend, &mut window, job, &cancelled, &mut report, &mut failed)
     })
-    .map_err(|_| WorkError::Stopped)?;
+    .map_err(WorkError::NoThread)?;
     let trained = loop {
         tokio::select! {
-            trained = &mut done => break trained.map_err(|_| WorkError::Stopped)??,
+            trained = &mut done => break trained.map_err(|_| WorkError::Panicked("training"))??,
             Some(report) = progress.recv() => {
                 activity.epochs_completed = report.epochs_completed;
                 activity.total_epochs = report.total_epochs;

@@ -1,6 +1,12 @@
 //! p2p and Raft, on the runtime of their own.
 
-use super::{addresses, error::NodeError, start::Options, transport::PeerTransport};
+use super::{
+    addresses,
+    error::NodeError,
+    options::Options,
+    stages::{Listening, Tasks},
+    transport::PeerTransport,
+};
 use crate::{
     events::{EventHook, caused::GamesPlanned, log::Subscriptions},
     learner::evaluation::WATCH_GAMES,
@@ -12,22 +18,19 @@ use p2p::{IncomingRequest, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle, P2pIn
 use raft::{RaftConfig, RaftHandle, Timing};
 use std::sync::Arc;
 use tokio::{
-    runtime::Handle,
     sync::{Semaphore, mpsc},
     task::JoinSet,
 };
-use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 /// Raft requests served at once.
 const RAFT_SERVED_MAX: usize = 256;
 
 pub(super) async fn start_p2p(
     options: &Options,
-    core: &Handle,
     folder: &DataFolder,
     boot: u64,
-    shutdown: &CancellationToken,
-    tasks: &mut JoinSet<()>,
+    tasks: &mut Tasks,
 ) -> Result<(P2pHandle, P2pInbox), NodeError> {
     let config = P2pConfig {
         key_path: folder.join("peer.key"),
@@ -39,11 +42,11 @@ pub(super) async fn start_p2p(
         boot,
         blob_dir: folder.join("blobs"),
     };
-    let shutdown = shutdown.clone();
+    let shutdown = tasks.shutdown.clone();
     let listens =
         if options.listen.is_empty() { addresses::choices(folder) } else { vec![parse(&options.listen)?] };
     // libp2p spawns its tasks where it is started.
-    let start = core.spawn(async move {
+    let start = tasks.core.spawn(async move {
         let mut tasks = JoinSet::new();
         let mut started = Err(P2pError::Setup("nowhere to listen".to_owned()));
         for listen in listens {
@@ -58,7 +61,7 @@ pub(super) async fn start_p2p(
     });
     let (started, mut p2p_tasks) =
         start.await.map_err(|e| NodeError::Ended(format!("the start of p2p: {e}")))?;
-    tasks.spawn_on(async move { while p2p_tasks.join_next().await.is_some() {} }, core);
+    tasks.on_core.spawn_on(async move { while p2p_tasks.join_next().await.is_some() {} }, &tasks.core);
     Ok(started?)
 }
 
@@ -68,16 +71,12 @@ fn parse(addresses: &[String]) -> Result<Vec<Multiaddr>, NodeError> {
     addresses.iter().map(parse).collect()
 }
 
-#[allow(clippy::too_many_arguments)] // a part of `live`
 pub(super) async fn start_raft(
     options: &Options,
-    core: &Handle,
-    folder: &DataFolder,
-    p2p: &P2pHandle,
+    Listening { folder, p2p, .. }: &Listening,
     id: NodeId,
     subscriptions: Subscriptions,
-    shutdown: &CancellationToken,
-    core_tasks: &mut JoinSet<()>,
+    tasks: &mut Tasks,
 ) -> Result<RaftHandle, NodeError> {
     let config = RaftConfig {
         node_id: id,
@@ -89,31 +88,25 @@ pub(super) async fn start_raft(
     let games_planned =
         GamesPlanned { candidate: options.config.evaluation.games_max, champion: WATCH_GAMES };
     let hook = EventHook::new(games_planned, subscriptions);
-    let (transport, shutdown) = (PeerTransport(p2p.clone()), shutdown.clone());
+    let (transport, shutdown) = (PeerTransport(p2p.clone()), tasks.shutdown.clone());
     // openraft spawns its tasks where it is started.
-    let start = core.spawn(async move {
+    let start = tasks.core.spawn(async move {
         let mut tasks = JoinSet::new();
         let started = RaftHandle::start(config, transport, hook, &mut tasks, shutdown).await;
         (started, tasks)
     });
     let (started, mut raft_tasks) =
         start.await.map_err(|e| NodeError::Ended(format!("the start of Raft: {e}")))?;
-    core_tasks.spawn_on(async move { while raft_tasks.join_next().await.is_some() {} }, core);
+    tasks.on_core.spawn_on(async move { while raft_tasks.join_next().await.is_some() {} }, &tasks.core);
     Ok(started?)
 }
 
 /// Answers Raft's requests on `core`, each in a task of its own.
-pub(super) fn serve_raft(
-    core: &Handle,
-    core_tasks: &mut JoinSet<()>,
-    raft: RaftHandle,
-    inbox: &mut P2pInbox,
-    shutdown: &CancellationToken,
-) {
+pub(super) fn serve_raft(raft: RaftHandle, inbox: &mut P2pInbox, tasks: &mut Tasks) {
     let (_, empty) = mpsc::channel(1);
     let mut requests: mpsc::Receiver<IncomingRequest> = std::mem::replace(&mut inbox.raft, empty);
-    let shutdown = shutdown.clone();
-    core_tasks.spawn_on(
+    let shutdown = tasks.shutdown.clone();
+    tasks.on_core.spawn_on(
         async move {
             let permits = Arc::new(Semaphore::new(RAFT_SERVED_MAX));
             let mut served = JoinSet::new();
@@ -122,14 +115,16 @@ pub(super) fn serve_raft(
                 // Without a permit the request is dropped: its sender tries again.
                 let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { continue };
                 let raft = raft.clone();
-                served.spawn(async move {
+                let span = tracing::debug_span!("raft request", from = request.from);
+                let serving = async move {
                     let answer = raft.serve(&request.from, &request.bytes).await;
                     // Whoever asked may have given up.
                     let _ = request.reply.send(answer);
                     drop(permit);
-                });
+                };
+                served.spawn(serving.instrument(span));
             }
         },
-        core,
+        &tasks.core,
     );
 }

@@ -2,16 +2,16 @@
 
 use super::{
     error::NodeError,
-    start::{Options, Ready},
+    options::{Options, Ready},
+    stages::Listening,
     status::Fresh,
     transport::PeerTransport,
 };
-use crate::{clock::now_ms, peer::Context, store::DataFolder};
+use crate::{clock::now_ms, peer::Context};
 use cluster_state::{ClusterState, NodeId};
 use p2p::P2pHandle;
 use raft::{JoinError, NodeInfo, RaftHandle};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The node that founds a cluster.
@@ -24,11 +24,7 @@ const REGISTER_PAUSE: Duration = Duration::from_millis(500);
 /// This node's id: the one it has, 1 for the founder, or what the cluster gives it. None: stopped while waiting.
 pub(super) async fn membership(
     options: &Options,
-    folder: &DataFolder,
-    p2p: &P2pHandle,
-    waiting: &watch::Sender<String>,
-    me: &Ready,
-    boot: u64,
+    Listening { folder, p2p, waiting, me, boot, .. }: &Listening,
     shutdown: &CancellationToken,
 ) -> Result<Option<NodeId>, NodeError> {
     if let Some((id, _)) = raft::stored_node(&folder.join("raft.db"))? {
@@ -38,7 +34,7 @@ pub(super) async fn membership(
         return Ok(Some(FOUNDER));
     }
     let transport = PeerTransport(p2p.clone());
-    let info = node_info(options, me, p2p, boot);
+    let info = node_info(options, me, p2p, *boot);
     let mut peers = p2p.peers();
     let mut told = Instant::now();
     loop {

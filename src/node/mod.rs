@@ -11,9 +11,12 @@ mod backbone;
 mod daemons;
 mod error;
 mod membership;
+mod options;
+mod stages;
 mod start;
 pub mod status;
 mod transport;
 
 pub use error::NodeError;
-pub use start::{Options, Ready, run};
+pub use options::{Options, Ready};
+pub use start::run;

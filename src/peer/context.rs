@@ -208,7 +208,8 @@ impl PeerContext {
 /// Runs what blocks off the asynchronous threads.
 ///
 /// # Errors
-/// [`WorkError::Stopped`] when the runtime is going down.
+/// [`WorkError::TaskPanicked`], or [`WorkError::Stopped`] when the runtime is going down.
 pub async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, WorkError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| WorkError::Stopped)
+    let ended = tokio::task::spawn_blocking(work).await;
+    ended.map_err(|error| if error.is_panic() { WorkError::TaskPanicked } else { WorkError::Stopped })
 }

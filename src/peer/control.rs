@@ -17,6 +17,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
 };
+use tracing::Instrument as _;
 use wire::{Hash, WireError};
 
 /// Frame kinds.
@@ -138,36 +139,50 @@ pub(crate) async fn serve(
             continue;
         };
         let (node, letters, keeper) = (Arc::clone(&node), letters.clone(), Arc::clone(&keeper));
-        served.spawn(async move {
-            let other = match kind {
-                Kind::Question => Some(exchange::answer(&node, &request.from, &request.bytes).await),
-                Kind::Ask => Some(letters.serve(&request.bytes).await),
-                Kind::Control => None,
-            };
-            if let Some(answer) = other {
-                if let Some(answer) = answer {
-                    // Whoever asked may have given up; unanswered, it learns that at once.
-                    let _ = request.reply.send(answer);
-                }
-                drop(permit);
-                return;
-            }
-            let answer = match wire::decode::<Control, BYTES_MAX>(REQUEST, &request.bytes) {
-                Ok(Control::Keep { hash }) => match keeper(request.from.clone(), hash).await {
-                    Ok(()) => Answer::Kept,
-                    Err(error) => {
-                        tracing::warn!(from = request.from, %hash, %error, "a segment was not kept");
-                        Answer::Refused(error.to_string())
-                    }
-                },
-                Err(error) => {
-                    tracing::warn!(from = request.from, %error, "a malformed request was refused");
-                    Answer::Refused(error.to_string())
-                }
-            };
-            reply(request, answer);
+        let span = tracing::info_span!("asked", from = request.from, about = ?kind);
+        let serving = async move {
+            serve_one(&node, &letters, &keeper, kind, request).await;
             drop(permit);
-        });
+        };
+        served.spawn(serving.instrument(span));
+    }
+}
+
+async fn serve_one(
+    node: &Context,
+    letters: &DeadLetters,
+    keeper: &Keeper,
+    kind: Kind,
+    request: IncomingRequest,
+) {
+    let answer = match kind {
+        Kind::Question => exchange::answer(node, &request.from, &request.bytes).await,
+        Kind::Ask => letters.serve(&request.bytes).await,
+        Kind::Control => {
+            let answer = keep(keeper, &request).await;
+            return reply(request, answer);
+        }
+    };
+    if let Some(answer) = answer {
+        // Whoever asked may have given up; unanswered, it learns that at once.
+        let _ = request.reply.send(answer);
+    }
+}
+
+/// Has the segment kept that the request names.
+async fn keep(keeper: &Keeper, request: &IncomingRequest) -> Answer {
+    match wire::decode::<Control, BYTES_MAX>(REQUEST, &request.bytes) {
+        Ok(Control::Keep { hash }) => match keeper(request.from.clone(), hash).await {
+            Ok(()) => Answer::Kept,
+            Err(error) => {
+                tracing::warn!(%hash, %error, "a segment was not kept");
+                Answer::Refused(error.to_string())
+            }
+        },
+        Err(error) => {
+            tracing::warn!(%error, "a malformed request was refused");
+            Answer::Refused(error.to_string())
+        }
     }
 }
 

@@ -30,6 +30,14 @@ pub enum WorkError {
     /// The node is stopping, or the work was taken away.
     #[error("stopped")]
     Stopped,
+    #[error("the system refuses another thread")]
+    NoThread(#[source] io::Error),
+    /// Only an evaluation has a subject: the model that plays.
+    #[error("the lease names no model")]
+    NoSubject,
+    /// Work off the asynchronous threads ended before its time; the log has where.
+    #[error("a task has panicked")]
+    TaskPanicked,
     /// A thread that computes ended before its time; the log has where.
     #[error("a thread of {0} has panicked")]
     Panicked(&'static str),

@@ -1,0 +1,230 @@
+//! The stages in which a node comes to life, each a struct of what there is by then.
+//!
+//! Invariant: a node listens before it joins, and is a member before any daemon works. Whatever a stage starts is a task
+//! in [`Tasks`], so that it ends with the shutdown also when a later stage fails.
+
+use super::{
+    addresses,
+    backbone::{serve_raft, start_p2p, start_raft},
+    daemons::{self, Daemons, Parts},
+    error::NodeError,
+    membership::{FOUNDER, introduce, membership, node_info},
+    options::{Options, Ready},
+    status::{Fresh, NodeReporter},
+};
+use crate::{
+    clock::now_ms,
+    compute::DelayGauge,
+    daemons::{handlers, supervisor::Supervisor},
+    devices::Devices,
+    events::{
+        self,
+        deliveries::Deliveries,
+        log::{EventLog, Subscriptions},
+        runner::Runner,
+    },
+    http::{self, Front, Handles},
+    peer::{
+        Activity, Context, DeadLetters, PeerContext, PeerSettings, control, exchange,
+        quota::UnregisteredQuota,
+    },
+    segments::{self, Segments},
+    store::{DataFolder, PendingSegments, Runtime, token},
+};
+use cluster_state::NodeId;
+use p2p::{P2pError, P2pHandle, P2pInbox, Signer};
+use raft::{InitializeError, RaftHandle};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    net::TcpListener,
+    runtime::Handle,
+    sync::{Notify, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+/// The tasks of a node, and what ends them.
+pub(super) struct Tasks {
+    /// The runtime of p2p and Raft.
+    pub(super) core: Handle,
+    /// Tasks on that runtime.
+    pub(super) on_core: JoinSet<()>,
+    /// Tasks on the caller's runtime.
+    pub(super) here: JoinSet<()>,
+    pub(super) shutdown: CancellationToken,
+}
+
+/// It can be reached by peers and over HTTP, and is no member yet.
+pub(super) struct Listening {
+    pub(super) folder: Arc<DataFolder>,
+    pub(super) p2p: P2pHandle,
+    pub(super) me: Ready,
+    /// Random number of this start.
+    pub(super) boot: u64,
+    /// Says over HTTP what the node waits for.
+    pub(super) waiting: watch::Sender<String>,
+    inbox: P2pInbox,
+    front: Arc<Front>,
+    runtime: Runtime,
+}
+
+/// It is a member: its databases are open, and Raft runs.
+pub(super) struct Joined {
+    id: NodeId,
+    raft: RaftHandle,
+    events: Arc<EventLog>,
+    deliveries: Deliveries,
+    pending: PendingSegments,
+    token: String,
+    devices: Arc<Devices>,
+}
+
+/// Listens for peers and for people.
+pub(super) async fn listen(
+    options: &Options,
+    mut folder: DataFolder,
+    listener: TcpListener,
+    tasks: &mut Tasks,
+) -> Result<Listening, NodeError> {
+    let boot: u64 = rand::random();
+    let http = listener.local_addr()?;
+    let (p2p, inbox) = start_p2p(options, &folder, boot, tasks).await?;
+    let me = Ready { peer_id: p2p.peer_id(), addrs: p2p.listen_addrs(), http };
+    folder.claim(&me.peer_id)?;
+    addresses::remember(&folder, &me.addrs)?;
+    let runtime = Runtime {
+        pid: std::process::id(),
+        http: format!("http://{http}"),
+        p2p: me.addrs.clone(),
+        node: None,
+        peer_id: me.peer_id.clone(),
+    };
+    folder.write_runtime(&runtime)?;
+    let (waiting, waits_for) = watch::channel("starting".to_owned());
+    let front = Arc::new(Front::new(waits_for));
+    tasks.here.spawn(http::serve(listener, Arc::clone(&front), tasks.shutdown.clone()));
+    Ok(Listening { folder: Arc::new(folder), p2p, me, boot, waiting, inbox, front, runtime })
+}
+
+/// Becomes a member, opens the databases and starts Raft. None: stopped while it waited.
+pub(super) async fn join(
+    options: &Options,
+    listening: &mut Listening,
+    devices: impl Future<Output = Devices>,
+    tasks: &mut Tasks,
+) -> Result<Option<Joined>, NodeError> {
+    let Some(id) = membership(options, listening, &tasks.shutdown).await? else { return Ok(None) };
+    listening.runtime.node = Some(id);
+    let folder = &listening.folder;
+    folder.write_runtime(&listening.runtime)?;
+    let state_path = folder.join("node.db");
+    let subscriptions = Subscriptions::new(events::pairs());
+    let signer = Signer::load(&folder.join("peer.key")).map_err(P2pError::from)?;
+    let events = Arc::new(EventLog::open(&state_path, signer, subscriptions.clone())?);
+    let deliveries = Deliveries::open(&state_path)?;
+    let token = token::create(folder)?;
+    let pending = segments::open_list(&folder.join("segments.db"))?;
+    // Nobody waits for a node that waits for its driver: it is no member that answers yet.
+    let Some(devices) = tasks.shutdown.clone().run_until_cancelled(devices).await else { return Ok(None) };
+    let raft = start_raft(options, listening, id, subscriptions, tasks).await?;
+    serve_raft(raft.clone(), &mut listening.inbox, tasks);
+    if raft.metrics().borrow().voters.is_empty() && id == FOUNDER && options.bootstrap.is_empty() {
+        let info = node_info(options, &listening.me, &listening.p2p, listening.boot);
+        match raft.initialize(info, now_ms()).await {
+            Ok(_) => tracing::info!("founded a new cluster"),
+            // It is founded; `introduce` goes on trying.
+            Err(InitializeError::Register(error)) if error.is_retryable() => {
+                tracing::warn!(%error, "founded a new cluster, not registered yet");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Some(Joined { id, raft, events, deliveries, pending, token, devices: Arc::new(devices) }))
+}
+
+/// Starts everything that works, and opens the HTTP interface.
+pub(super) fn work(
+    options: &Options,
+    listening: Listening,
+    joined: Joined,
+    tasks: &mut Tasks,
+) -> Result<Context, NodeError> {
+    let Listening { folder, p2p, me, boot, inbox, front, .. } = listening;
+    let Joined { id, raft, events, deliveries, pending, token, devices } = joined;
+    let (fresh, delay) = (Fresh::since(last_known(&events)?), DelayGauge::default());
+    let node: Context = Arc::new(PeerContext {
+        id,
+        settings: PeerSettings {
+            events: options.config.events.clone(),
+            distribution: options.config.distribution.clone(),
+        },
+        folder,
+        raft,
+        blobs: p2p.blobs().clone(),
+        p2p,
+        events,
+        activity: Activity::default(),
+        shutdown: tasks.shutdown.clone(),
+        started: Instant::now(),
+        boot,
+        http: me.http,
+    });
+    tasks.on_core.spawn_on(delay.clone().measure(tasks.shutdown.clone()), &tasks.core);
+    tasks.here.spawn(introduce(Arc::clone(&node), options.clone(), fresh.clone()));
+    let quota = Arc::new(UnregisteredQuota::default());
+    let parts = Parts {
+        node: Arc::clone(&node),
+        devices: Arc::clone(&devices),
+        segments: Segments::new(Arc::clone(&node), pending, Arc::clone(&quota)),
+        supervisor: Supervisor::default(),
+        deliveries: deliveries.clone(),
+    };
+    let gap = Arc::new(Notify::new());
+    let supervisor = parts.supervisor.clone();
+    let panicked = move |ran| supervisor.note("gossip", "it panicked", ran);
+    tasks.here.spawn(exchange::listen(Arc::clone(&node), inbox.gossip, Arc::clone(&gap), quota, panicked));
+    tasks.here.spawn(exchange::repair(Arc::clone(&node), gap));
+    let (quorum, has_quorum) = watch::channel(false);
+    tasks.here.spawn(exchange::follow(Arc::clone(&node), quorum));
+    let Daemons { handles, recommendation } = daemons::start(&parts, &options.config, &mut tasks.here);
+    let reporter = Arc::new(NodeReporter {
+        cluster: options.cluster_name(),
+        node: Arc::clone(&node),
+        fresh,
+        delay,
+        deliveries: deliveries.clone(),
+        devices,
+        threads_and_games: (options.config.selfplay_threads, options.config.selfplay.parallel_games),
+        segment_copies: options.config.segment_copies,
+        health: handles.health.clone(),
+        last_busy: handles.last_busy.clone(),
+        supervisor: parts.supervisor,
+        recommendation,
+    });
+    let view = handles.health.watch();
+    let runner = Runner::new(deliveries, handlers::all(handles), has_quorum, tasks.shutdown.clone());
+    tasks.here.spawn(runner.clone().run(Arc::clone(&node.events)));
+    let letters = DeadLetters::new(Arc::clone(&node), runner);
+    let keeper = parts.segments.keeper();
+    tasks.here.spawn(control::serve(Arc::clone(&node), letters.clone(), inbox.control, keeper));
+    front.open(Handles {
+        node: Arc::clone(&node),
+        segments: parts.segments,
+        letters,
+        view,
+        token,
+        status: reporter.status_asked(),
+        leader: reporter.leader_asked(),
+    });
+    Ok(node)
+}
+
+/// When the state on this disk was the cluster's: not since this process began, but since its last event.
+fn last_known(events: &EventLog) -> Result<Instant, NodeError> {
+    let now = Instant::now();
+    let age = events.last_decision_ms()?.map_or(0, |at_ms| now_ms().saturating_sub(at_ms));
+    Ok(now.checked_sub(Duration::from_millis(age)).unwrap_or(now))
+}

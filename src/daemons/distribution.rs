@@ -7,6 +7,7 @@
 use crate::events::runner::Handled;
 use crate::events::{Event, ModelDistributionFailed, TrainingProgress, caused, log::Logged};
 use crate::{
+    backoff::Backoff,
     clock::now_ms,
     learner,
     peer::{Context, Daemon, Wake, WorkError, blocking},
@@ -23,9 +24,8 @@ use wire::Hash;
 
 /// Between looks when nothing is new.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Between attempts at a model: at first, and at most.
-const AGAIN_MIN: Duration = Duration::from_secs(2);
-const AGAIN_MAX: Duration = Duration::from_secs(60);
+/// Between attempts at a model.
+const AGAIN: Backoff = Backoff { min: Duration::from_secs(2), max: Duration::from_secs(60) };
 /// Attempts at a champion after which it is reported: about half a minute.
 const ATTEMPTS_TOLD: u32 = 5;
 /// Models fetched at once.
@@ -81,8 +81,7 @@ impl Attempts {
     fn failed(&mut self, want: &Wanted, now: Instant) -> bool {
         let failed = self.0.entry(want.model).or_insert(Failed { attempts: 0, again: now, told: false });
         failed.attempts += 1;
-        let pause = AGAIN_MIN.saturating_mul(1 << (failed.attempts - 1).min(6)).min(AGAIN_MAX);
-        failed.again = now + pause;
+        failed.again = now + AGAIN.pause(failed.attempts);
         let tell = want.champion && failed.attempts >= ATTEMPTS_TOLD && !failed.told;
         failed.told |= tell;
         tell

@@ -118,8 +118,7 @@ impl SelfplayDaemon {
                 stop: node.shutdown.clone(),
                 runtime: Handle::current(),
             };
-            compute::spawn(&format!("selfplay-{index}"), move || thread.play())
-                .map_err(WorkError::NoThread)
+            compute::spawn(&format!("selfplay-{index}"), move || thread.play()).map_err(WorkError::NoThread)
         };
         (0..devices.selfplay_threads(settings.threads)).map(start).collect()
     }

@@ -1,9 +1,9 @@
 //! What this node is doing right now, for people. Nothing is decided by it.
 
 use crate::api::activity::NodeActivity;
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -22,7 +22,7 @@ pub struct Activity(Mutex<Inner>);
 
 impl Activity {
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Changes something.

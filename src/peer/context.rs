@@ -1,7 +1,6 @@
 //! What the daemons share.
 //!
-//! Invariant: an event is in the log before anybody hears of it, and bytes are verified and synced before anybody
-//! is told that they are here.
+//! Invariant: an event is in the log before anybody hears of it.
 
 use super::{activity::Activity, error::WorkError, settings::PeerSettings};
 use crate::{
@@ -13,30 +12,15 @@ use crate::{
     store::DataFolder,
 };
 use cluster_state::{Command, NodeId, Response};
-use p2p::{
-    P2pHandle,
-    blobs::{BlobError, BlobStore},
-    transfer::FetchLimits,
-};
+use p2p::{P2pHandle, blobs::BlobStore};
 use raft::{ProposeError, RaftHandle};
-use std::{
-    collections::BTreeSet,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
 use tokio_util::sync::CancellationToken;
-use wire::Hash;
 
 /// The gossip topic of events.
 pub const EVENTS_TOPIC: &str = "ringrift/events/1";
 /// The same, told to every peer and passed on by none.
 pub(crate) const EVENTS_DIRECT_TOPIC: &str = "ringrift/events/1/direct";
-/// Largest content of ours: a model.
-const CONTENT_BYTES_MAX: u64 = kernels::CHECKPOINT_BYTES_MAX as u64;
-/// How long a fetch may take before it is tried again; what arrived is kept.
-const FETCH: Duration = Duration::from_secs(120);
 
 /// What every part of a running peer needs.
 pub struct PeerContext {
@@ -155,53 +139,6 @@ impl PeerContext {
     fn reaches_everybody(&self) -> bool {
         let state = self.raft.local();
         state.online().all(|node| node.id == self.id || self.p2p.is_connected(&node.peer_id))
-    }
-
-    /// The content, from here or from one of `holders` by whichever way leads to it, verified and kept.
-    ///
-    /// # Errors
-    /// [`WorkError`] when nobody who can be reached has it.
-    pub async fn obtain(&self, hash: Hash, holders: &BTreeSet<NodeId>) -> Result<Vec<u8>, WorkError> {
-        if let Some(bytes) = self.stored(hash).await? {
-            return Ok(bytes);
-        }
-        let size = self.raft.local().models.get(&hash).map(|model| model.info.size);
-        self.bring(hash, size, CONTENT_BYTES_MAX, holders).await?;
-        self.stored(hash).await?.ok_or(WorkError::Missing(hash))
-    }
-
-    /// Fetches content from the swarm into the store.
-    ///
-    /// # Errors
-    /// [`WorkError::Fetch`].
-    pub async fn fetch(&self, hash: Hash, size: Option<u64>, peers: Vec<String>) -> Result<(), WorkError> {
-        let limits = FetchLimits { bytes_max: CONTENT_BYTES_MAX, timeout: FETCH, ..FetchLimits::default() };
-        self.p2p.fetch(hash, size, peers, limits).await?;
-        Ok(())
-    }
-
-    /// The content if it is here; a corrupt copy is set aside and counts as missing.
-    ///
-    /// # Errors
-    /// [`WorkError`] when the disk fails.
-    pub async fn stored(&self, hash: Hash) -> Result<Option<Vec<u8>>, WorkError> {
-        let blobs = self.blobs.clone();
-        match blocking(move || blobs.get(hash)).await? {
-            Err(error @ BlobError::Corrupt { .. }) => {
-                tracing::error!(%hash, %error, "a corrupt copy was set aside; another will be fetched");
-                Ok(None)
-            }
-            other => Ok(other?),
-        }
-    }
-
-    /// Keeps content here.
-    ///
-    /// # Errors
-    /// [`WorkError`] when the disk fails.
-    pub async fn keep(&self, bytes: Vec<u8>) -> Result<Hash, WorkError> {
-        let blobs = self.blobs.clone();
-        Ok(blocking(move || blobs.put(&bytes)).await??)
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod activity;
 pub(crate) mod announcements;
+mod content;
 pub(crate) mod context;
 pub(crate) mod control;
 pub(crate) mod daemon;

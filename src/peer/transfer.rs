@@ -6,24 +6,17 @@
 mod http;
 mod operator;
 
-use super::{PeerContext, WorkError};
-use crate::{api::activity::TransferActivity, peer::settings::DistributionConfig};
+use super::{content::FETCH, settings::DistributionConfig};
+use crate::api::activity::TransferActivity;
 use cluster_state::{ClusterState, NodeId};
 use p2p::{
     P2pHandle,
     blobs::BlobError,
     transfer::{FetchError, FetchLimits},
 };
-use std::{
-    collections::BTreeSet,
-    fmt,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, fmt, net::SocketAddr, time::Instant};
 use wire::Hash;
 
-/// How long one way may take; what arrived is kept.
-const FETCH: Duration = Duration::from_secs(120);
 /// Holders tried one after the other, by HTTP and by the operator's command.
 const HOLDERS_MAX: usize = 4;
 
@@ -39,7 +32,7 @@ pub enum Way {
 }
 
 impl Way {
-    fn count(self, came: &mut TransferActivity) {
+    pub(super) fn count(self, came: &mut TransferActivity) {
         match self {
             Self::Swarm => came.swarm += 1,
             Self::Http => came.http += 1,
@@ -163,34 +156,6 @@ pub(crate) async fn bring(
         reasons.push("no holder is known".to_owned());
     }
     Err(TransferError::NoWay { hash, reasons })
-}
-
-impl PeerContext {
-    /// Gets content from `ids` into the store, verified and synced, by whichever way leads to it.
-    ///
-    /// # Errors
-    /// [`WorkError::Transfer`].
-    pub(crate) async fn bring(
-        &self,
-        hash: Hash,
-        size: Option<u64>,
-        bytes_max: u64,
-        ids: &BTreeSet<NodeId>,
-    ) -> Result<(), WorkError> {
-        let holders = holders(&self.raft.local(), self.id, ids);
-        let wanted = Wanted { hash, size, bytes_max };
-        let outcome = Box::pin(bring(&self.p2p, &self.settings.distribution, wanted, &holders)).await;
-        match &outcome {
-            Ok(None) => {}
-            Ok(Some(way)) => {
-                tracing::debug!(%hash, %way, "content is here");
-                self.activity.update(|work| way.count(&mut work.transfers));
-            }
-            Err(_) => self.activity.update(|work| work.transfers.failed += 1),
-        }
-        outcome?;
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,93 @@
+//! Content by its hash: models and segments.
+//!
+//! Invariant: bytes are checked and synced before anybody is told that they are here.
+
+use super::{
+    context::{PeerContext, blocking},
+    error::WorkError,
+    transfer::{Wanted, bring, holders},
+};
+use cluster_state::NodeId;
+use p2p::{blobs::BlobError, transfer::FetchLimits};
+use std::{collections::BTreeSet, time::Duration};
+use wire::Hash;
+
+/// Largest content of ours: a model.
+const CONTENT_BYTES_MAX: u64 = kernels::CHECKPOINT_BYTES_MAX as u64;
+/// How long one way to get content may take; what arrived is kept, and the next attempt goes on there.
+pub(super) const FETCH: Duration = Duration::from_secs(120);
+
+impl PeerContext {
+    /// The content, from here or from one of `holders` by whichever way leads to it, verified and kept.
+    ///
+    /// # Errors
+    /// [`WorkError`] when nobody who can be reached has it.
+    pub async fn obtain(&self, hash: Hash, holders: &BTreeSet<NodeId>) -> Result<Vec<u8>, WorkError> {
+        if let Some(bytes) = self.stored(hash).await? {
+            return Ok(bytes);
+        }
+        let size = self.raft.local().models.get(&hash).map(|model| model.info.size);
+        self.bring(hash, size, CONTENT_BYTES_MAX, holders).await?;
+        self.stored(hash).await?.ok_or(WorkError::Missing(hash))
+    }
+
+    /// Fetches content from the swarm into the store.
+    ///
+    /// # Errors
+    /// [`WorkError::Fetch`].
+    pub async fn fetch(&self, hash: Hash, size: Option<u64>, peers: Vec<String>) -> Result<(), WorkError> {
+        let limits = FetchLimits { bytes_max: CONTENT_BYTES_MAX, timeout: FETCH, ..FetchLimits::default() };
+        self.p2p.fetch(hash, size, peers, limits).await?;
+        Ok(())
+    }
+
+    /// The content if it is here; a corrupt copy is set aside and counts as missing.
+    ///
+    /// # Errors
+    /// [`WorkError`] when the disk fails.
+    pub async fn stored(&self, hash: Hash) -> Result<Option<Vec<u8>>, WorkError> {
+        let blobs = self.blobs.clone();
+        match blocking(move || blobs.get(hash)).await? {
+            Err(error @ BlobError::Corrupt { .. }) => {
+                tracing::error!(%hash, %error, "a corrupt copy was set aside; another will be fetched");
+                Ok(None)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Keeps content here.
+    ///
+    /// # Errors
+    /// [`WorkError`] when the disk fails.
+    pub async fn keep(&self, bytes: Vec<u8>) -> Result<Hash, WorkError> {
+        let blobs = self.blobs.clone();
+        Ok(blocking(move || blobs.put(&bytes)).await??)
+    }
+
+    /// Gets content from `ids` into the store, verified and synced, by whichever way leads to it.
+    ///
+    /// # Errors
+    /// [`WorkError::Transfer`].
+    pub(crate) async fn bring(
+        &self,
+        hash: Hash,
+        size: Option<u64>,
+        bytes_max: u64,
+        ids: &BTreeSet<NodeId>,
+    ) -> Result<(), WorkError> {
+        let holders = holders(&self.raft.local(), self.id, ids);
+        let wanted = Wanted { hash, size, bytes_max };
+        let outcome = Box::pin(bring(&self.p2p, &self.settings.distribution, wanted, &holders)).await;
+        match &outcome {
+            Ok(None) => {}
+            Ok(Some(way)) => {
+                tracing::debug!(%hash, %way, "content is here");
+                self.activity.update(|work| way.count(&mut work.transfers));
+            }
+            Err(_) => self.activity.update(|work| work.transfers.failed += 1),
+        }
+        outcome?;
+        Ok(())
+    }
+}

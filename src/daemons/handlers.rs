@@ -1,8 +1,9 @@
 //! What the daemons do about events. The one place where handlers are registered.
 //!
-//! Invariant: every handler is idempotent, and none is the only way to its effect: each daemon also looks by itself from
-//! time to time, at the replicated state. An event makes it look now. What the cluster shall do is decided by the leader
-//! from that state, never from an event's payload, so a wrong or repeated event can do no harm.
+//! Invariant: every handler is idempotent, and none is the only way to its effect: each daemon
+//! also looks by itself from time to time, at the replicated state. An event makes it look now.
+//! What the cluster shall do is decided by the leader from that state, never from an event's
+//! payload, so a wrong or repeated event can do no harm.
 
 use super::{
     cache::LoadedNetworks, consolidation::ConsolidationHandle, distribution::DistributionHandle,
@@ -131,8 +132,8 @@ fn leaders_turn(handles: &DaemonHandles) -> Handled {
     Ok(None)
 }
 
-/// Proposes what an event asks for. Every node that handles the event does, so that it is done whoever dies; the state
-/// machine counts it once. A refusal is the cluster's answer, not a failure.
+/// Proposes what an event asks for. Every node that handles the event does, so that it is done whoever dies;
+/// the state machine counts it once. A refusal is the cluster's answer, not a failure.
 async fn propose(node: &Context, command: Command) -> Handled {
     let name = command.name();
     match node.propose(command).await {

@@ -1,10 +1,10 @@
 //! SelfplayRunner: plays the champion against itself and closes segments of games.
 //!
-//! Invariant: a finished game is in a closed segment within `segment_seconds`, synced here, and stays listed until the
-//! cluster has acknowledged it.
+//! Invariant: a finished game is in a closed segment within `segment_seconds`, synced here, and stays
+//! listed until the cluster has acknowledged it.
 //!
-//! `orders` says what is to be played on this node now, `thread` are the threads that play it, `gather` closes segments of
-//! what they finish.
+//! `orders` says what is to be played on this node now, `thread` are the threads that play it,
+//! `gather` closes segments of what they finish.
 
 mod gather;
 mod orders;
@@ -65,8 +65,8 @@ impl Daemon for SelfplayDaemon {
         let on_host = self.searching_cards();
         let threads = self.start_threads(&on_host, &follow, &games)?;
         drop((games, follow));
-        // None of these is of use without the others: a thread alone may be the one that a card needs. Whichever fails has
-        // the threads end, and what they have finished is kept.
+        // None of these is of use without the others: a thread alone may be the one that a card needs.
+        // Whichever fails has the threads end, and what they have finished is kept.
         let over = CancellationToken::new();
         let ordering = async {
             let ordered = over.run_until_cancelled(self.give_orders(&orders, &on_host)).await;
@@ -85,8 +85,8 @@ impl Daemon for SelfplayDaemon {
 }
 
 impl SelfplayDaemon {
-    /// For each card that searches whole games, what the host searches in its place. A card without a thread searches
-    /// nothing.
+    /// For each card that searches whole games, what the host searches in its place.
+    /// A card without a thread searches nothing.
     fn searching_cards(&self) -> Vec<OnHost> {
         let (devices, settings) = (&self.devices, &self.settings);
         let threads = devices.selfplay_threads(settings.threads);

@@ -21,7 +21,8 @@ const JOIN: Duration = Duration::from_secs(10);
 /// Between attempts to tell the cluster about this node.
 const REGISTER_PAUSE: Duration = Duration::from_millis(500);
 
-/// This node's id: the one it has, 1 for the founder, or what the cluster gives it. None: stopped while waiting.
+/// This node's id: the one it has, 1 for the founder, or what the
+/// cluster gives it. None: stopped while waiting.
 pub(super) async fn membership(
     options: &Options,
     Listening { folder, p2p, waiting, me, boot, .. }: &Listening,
@@ -81,8 +82,9 @@ pub(super) fn node_info(options: &Options, me: &Ready, p2p: &P2pHandle, boot: u6
     }
 }
 
-/// Whether the cluster should be told about node `me`. A joined node waits until it knows that it is a member. The
-/// founder may have been killed after it founded the cluster and before it registered: nobody else can come before it.
+/// Whether the cluster should be told about node `me`. A joined node waits until it knows that it
+/// is a member. The founder may have been killed after it founded the cluster and before it
+/// registered: nobody else can come before it.
 fn should_register(state: &ClusterState, me: NodeId, info: &NodeInfo) -> bool {
     match state.nodes.get(&me) {
         Some(known) => {

@@ -1,10 +1,11 @@
 //! One peer: the only place that knows every part.
 //!
-//! Invariant: whatever this node tells the cluster is on its disk before. The node ends when its folder, its peers or
-//! consensus cannot go on; a daemon that fails is restarted and counted.
+//! Invariant: whatever this node tells the cluster is on its disk before. The node ends when its folder, its
+//! peers or consensus cannot go on; a daemon that fails is restarted and counted.
 //!
-//! p2p and Raft run on a runtime of their own (`core`), which nothing else can delay; daemons and the HTTP interface run
-//! on the caller's; long computations run on threads of the lowest priority ([`crate::compute`]).
+//! p2p and Raft run on a runtime of their own (`core`), which nothing else can delay;
+//! daemons and the HTTP interface run on the caller's; long computations run on threads of
+//! the lowest priority ([`crate::compute`]).
 
 mod addresses;
 mod backbone;

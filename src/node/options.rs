@@ -10,7 +10,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Where to join; empty founds a cluster, unless the folder belongs to one.
     pub bootstrap: Vec<String>,
-    /// Where to listen for peers, as multiaddresses; empty: as last time, or a free port of the loopback interface.
+    /// Where to listen for peers, as multiaddresses; empty: as last time,
+    /// or a free port of the loopback interface.
     pub listen: Vec<String>,
     /// Where to answer people.
     pub http: SocketAddr,

@@ -1,7 +1,7 @@
 //! The stages in which a node comes to life, each a struct of what there is by then.
 //!
-//! Invariant: a node listens before it joins, and is a member before any daemon works. Whatever a stage starts is a task
-//! in [`Tasks`], so that it ends with the shutdown also when a later stage fails.
+//! Invariant: a node listens before it joins, and is a member before any daemon works. Whatever a stage
+//! starts is a task in [`Tasks`], so that it ends with the shutdown also when a later stage fails.
 
 use super::{
     addresses,

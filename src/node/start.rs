@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 /// How long tasks may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Runs a node until `shutdown`. p2p and Raft run on `core`, the rest on the current runtime. `ready` is called once
-/// it listens.
+/// Runs a node until `shutdown`. p2p and Raft run on `core`, the rest on the current
+/// runtime. `ready` is called once it listens.
 ///
 /// # Errors
 /// [`NodeError`]; every task has ended.

@@ -1,7 +1,7 @@
 //! How content gets here: from the swarm, else over HTTP from a holder, else by a command of the operator.
 //!
-//! Invariant: by whichever way it came, content gets its name only after its hash was checked and it was synced. Pieces
-//! that arrived one way are not asked for again the next.
+//! Invariant: by whichever way it came, content gets its name only after its hash was checked and it was
+//! synced. Pieces that arrived one way are not asked for again the next.
 
 mod http;
 mod operator;

@@ -1,4 +1,7 @@
 //! Asks a running node through its HTTP interface, which its data folder names.
+//!
+//! A method is a request of [`crate::api`] and its answer. Each fails with a [`ClientError`]; a request
+//! that changes something shows the token of the data folder.
 
 use crate::{
     api::{
@@ -23,7 +26,7 @@ use wire::Hash;
 
 /// How long a node may take to answer.
 const WAIT: Duration = Duration::from_secs(4);
-/// A drill takes its time.
+/// A drill lasts up to 30 s.
 const DRILL: Duration = Duration::from_secs(60);
 /// A decision waits for a leader.
 const DECIDE: Duration = Duration::from_secs(20);
@@ -33,13 +36,13 @@ const AUDIT: Duration = Duration::from_secs(120);
 const REPLAY: Duration = Duration::from_secs(40);
 /// A pull tries every way there is.
 const PULL: Duration = Duration::from_secs(400);
-/// Largest answer.
+/// Largest answer that is read.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
-/// Why there is no answer.
+/// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The folder.
+    /// The path is no data folder, or cannot be read.
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// No node runs on the folder.
@@ -54,19 +57,13 @@ pub enum ClientError {
     /// The node's token cannot be read.
     #[error("cannot read the token in {path}: only who owns the data folder can change something")]
     Token {
-        /// The folder.
+        /// The data folder.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
-    /// No answer, or one that makes no sense.
+    /// There is no answer, or one that cannot be read.
     #[error("the node at {url} does not answer")]
-    Http {
-        /// Where.
-        url: String,
-        /// Why.
-        source: Box<ureq::Error>,
-    },
+    Http { url: String, source: Box<ureq::Error> },
 }
 
 impl ClientError {
@@ -84,12 +81,11 @@ impl ClientError {
     }
 }
 
-/// A running node.
+/// A running node. It is cheap to clone, and keeps its connections open.
 #[derive(Clone, Debug)]
 pub struct Client {
     base: String,
     folder: PathBuf,
-    /// Keeps connections open between questions.
     agent: ureq::Agent,
 }
 
@@ -109,26 +105,14 @@ impl Client {
         }
     }
 
-    /// How things stand.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub fn status(&self) -> Result<Status, ClientError> {
         self.get("/v1/status", WAIT)
     }
 
-    /// Who leads.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub fn leader(&self) -> Result<LeaderReport, ClientError> {
         self.get("/v1/leader", WAIT)
     }
 
-    /// Every member.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub fn members(&self) -> Result<Vec<NodeView>, ClientError> {
         self.get("/v1/members", WAIT)
     }
@@ -142,57 +126,36 @@ impl Client {
     }
 
     /// Events after a position of this node's log, oldest first.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub fn events(&self, since: i64, limit: usize) -> Result<Vec<Logged>, ClientError> {
         self.get(&format!("/v1/events?since={since}&limit={limit}"), WAIT)
     }
 
-    /// What the node really has.
-    ///
-    /// # Errors
-    /// [`ClientError`].
+    /// What the node really has: it reads everything, which takes its time.
     pub fn audit(&self) -> Result<Audit, ClientError> {
         self.get("/v1/audit", AUDIT)
     }
 
     /// Has a model or a segment brought to the node.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub fn pull(&self, hash: Hash) -> Result<Pulled, ClientError> {
         self.post(&format!("/v1/blobs/{hash}/pull"), &(), PULL)
     }
 
     /// Emits an event as an operator.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub fn emit(&self, injection: &Injection) -> Result<Event, ClientError> {
         self.post("/v1/events", injection, WAIT)
     }
 
     /// Has the node emit events of a drill, and returns once it has.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub fn drill(&self, drill: &Drill) -> Result<Vec<Drilled>, ClientError> {
         self.post("/v1/events/drill", drill, DRILL)
     }
 
     /// When the node had events after a position of its log synced, as far as it remembers.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub fn commits(&self, since: i64) -> Result<Vec<Commit>, ClientError> {
         self.get(&format!("/v1/events/commits?since={since}"), WAIT)
     }
 
     /// Exclusive work that waits or goes on, as the node knows it.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub fn work(&self) -> Result<Vec<QueueItem>, ClientError> {
         self.get("/v1/work", WAIT)
     }
@@ -206,9 +169,6 @@ impl Client {
     }
 
     /// The node's dead letters, all of them.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub fn dead_letters(&self) -> Result<Vec<NodeLetters<Logged>>, ClientError> {
         let mut all: Vec<NodeLetters<Logged>> = self.get("/v1/dlq", WAIT)?;
         while let Some(own) = all.first_mut() {
@@ -224,15 +184,10 @@ impl Client {
     }
 
     /// The oldest dead letters of every node.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub fn dead_letters_everywhere(&self) -> Result<Vec<NodeLetters<Logged>>, ClientError> {
         self.get("/v1/dlq?all=true", REPLAY)
     }
 
-    /// One dead letter.
-    ///
     /// # Errors
     /// [`ClientError::Refused`] if there is no such letter.
     pub fn dead_letter(&self, id: i64) -> Result<DeadLetter<Logged>, ClientError> {
@@ -240,25 +195,16 @@ impl Client {
     }
 
     /// Runs the handlers of dead letters again.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub fn replay(&self, which: LetterFilter) -> Result<Vec<NodeLetters<Logged>>, ClientError> {
         self.post("/v1/dlq/replay", &which, REPLAY)
     }
 
     /// Drops dead letters.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub fn purge(&self, which: LetterFilter) -> Result<Vec<NodeLetters<Logged>>, ClientError> {
         self.post("/v1/dlq/purge", &which, REPLAY)
     }
 
     /// Models, the newest first.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub fn models(&self, config_key: Option<&str>, limit: usize) -> Result<Vec<ModelView>, ClientError> {
         let mut all: Vec<ModelView> =
             self.get(&format!("/v1/models?limit={limit}{}", of(config_key)), WAIT)?;
@@ -266,7 +212,7 @@ impl Client {
         Ok(all)
     }
 
-    /// One model, by the beginning of its name.
+    /// One model, by the first hex digits of its hash.
     ///
     /// # Errors
     /// [`ClientError::Refused`] if there is no such model.
@@ -320,7 +266,7 @@ fn of(config_key: Option<&str>) -> String {
     config_key.map(|key| format!("&config_key={}", plain(key))).unwrap_or_default()
 }
 
-/// What may stand in a URL as it is; anything else is no name of ours, and is not found.
+/// The name with what may stand in a URL as it is. Another name is none of ours: it is not found.
 fn plain(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect()
 }

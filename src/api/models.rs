@@ -1,4 +1,5 @@
-//! Models: what became of each, the steps from champion to champion, and an operator's order about the champion.
+//! Models: what became of each, the steps from champion to champion, and an operator's order about
+//! the champion.
 
 use cluster_state::{Evidence, Promotion, TrainingReport};
 use serde::{Deserialize, Serialize};
@@ -64,7 +65,8 @@ impl From<&Promotion> for PromotionView {
     }
 }
 
-/// An operator's order about the champion of a configuration: appoint a model, or bring the champion before back.
+/// An operator's order about the champion of a configuration: appoint a model, or bring the champion
+/// before back.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChampionOrder {

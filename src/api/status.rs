@@ -1,7 +1,7 @@
 //! How things stand: one report for the command line, the HTTP interface and the demo.
 //!
-//! Invariant: every key is always present. A report that is not `stale` comes from the leader's state, confirmed by a
-//! quorum after the report was asked for.
+//! Invariant: every key is always present. A report that is not `stale` comes from the leader's state,
+//! confirmed by a quorum after the report was asked for.
 
 use super::{
     activity::NodeActivity,
@@ -133,4 +133,29 @@ pub struct Status {
     pub blocked: Vec<String>,
     /// Milliseconds since the answering process began.
     pub uptime_ms: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A report in which every part stands, as other programs read it.
+    const GOLDEN: &str = include_str!("status.json");
+
+    #[test]
+    fn a_report_keeps_its_keys_their_order_and_its_words() {
+        let status: Status = serde_json::from_str(GOLDEN).unwrap();
+        assert_eq!(serde_json::to_string_pretty(&status).unwrap() + "\n", GOLDEN);
+    }
+
+    #[test]
+    fn words_of_a_report() {
+        let check = |value: serde_json::Value, expected: &str| assert_eq!(value.to_string(), expected);
+        let words = [HealthWord::Healthy, HealthWord::Degraded, HealthWord::NoQuorum];
+        check(serde_json::json!(words), r#"["HEALTHY","DEGRADED","NO QUORUM"]"#);
+        assert!(words.iter().all(|word| serde_json::json!(word) == word.as_str()));
+        let roles =
+            [RaftRole::Learner, RaftRole::Follower, RaftRole::Candidate, RaftRole::Leader, RaftRole::Stopped];
+        check(serde_json::json!(roles), r#"["learner","follower","candidate","leader","stopped"]"#);
+    }
 }

@@ -1,5 +1,5 @@
-//! Exclusive work, which is training and evaluation: what waits, what goes on, why some of it pauses, and an operator
-//! who stops some of it.
+//! Exclusive work, which is training and evaluation: what waits, what goes on, why some of it pauses,
+//! and an operator who stops some of it.
 
 use serde::{Deserialize, Serialize};
 use wire::Hash;

@@ -50,10 +50,6 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// If the figures cannot be written.
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Rules(args) => bench_rules(&args).context("cannot write the figures")?,

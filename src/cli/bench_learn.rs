@@ -116,10 +116,6 @@ fn model(bytes: &[u8], config: Config, backend: &AnyBackend) -> anyhow::Result<M
     Ok(ModelPlayer { hash: Hash::of(bytes), evaluator: backend.any_evaluator(network) })
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// If the settings are unusable, training fails or the figures cannot be written.
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let settings = args.settings.as_deref().map_or_else(|| Ok(Settings::default()), Settings::load)?;
     settings.validate()?;
@@ -304,7 +300,8 @@ impl<'a> Learner<'a> {
         });
         let games = games.map_err(|_| anyhow::anyhow!("a thread of self-play has failed"))?;
         anyhow::ensure!(self.tables.iter().all(|table| table.aborted() == 0), "a game ended in an error");
-        // Which games are set aside follows from all that a record says, so it must not say when it was played.
+        // Which games are set aside follows from all that a record says, so it must not say when it
+        // was played.
         Ok(games.into_iter().flatten().map(|game| GameRecord { created_ms: 0, ..game }).collect())
     }
 

@@ -67,10 +67,6 @@ struct Summary {
     problems: Vec<String>,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When it cannot run.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let signals = Signals::watch()?;
     let root =

@@ -57,10 +57,6 @@ enum Command {
     },
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// If the answer cannot be written, or the arguments name no member.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let outcome = match &args.command {
         Command::Leader { asked } => return leader(asked),

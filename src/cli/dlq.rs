@@ -60,10 +60,6 @@ enum What {
     },
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// If the answer cannot be written.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     act(&args.what).or_else(asked::unanswered)
 }

@@ -62,15 +62,11 @@ Example (lines after > are typed):
   > quit
 ";
 
-/// Runs the command.
-///
-/// # Errors
-/// If standard input cannot be read or standard output not be written.
 pub(super) fn run(_: &Args) -> anyhow::Result<ExitCode> {
     let mut input = io::stdin().lock();
     let mut output = io::stdout().lock();
     match serve(&mut input, &mut output) {
-        // Whoever asked has gone.
+        // The program that asked has gone.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         result => result.context("the other program cannot be talked to").map(|()| ExitCode::SUCCESS),
     }

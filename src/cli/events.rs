@@ -70,10 +70,6 @@ enum What {
     },
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// If the events cannot be written.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let outcome = match (&args.what, &args.data_dir) {
         (Some(What::Emit { event, payload, data_dir }), _) => emit(event, payload, data_dir),
@@ -82,7 +78,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     match outcome {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        // Whoever reads has seen enough.
+        // The reader has seen enough, and closed the pipe.
         Err(error)
             if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) =>
         {

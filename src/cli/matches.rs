@@ -70,10 +70,6 @@ struct Rate {
     high: f64,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// If a model cannot be read, its evaluations are unusable, or the result cannot be written.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (mut a, mut b) = (player(&args.a, args.config.board)?, player(&args.b, args.config.board)?);
     let mut arena = Arena::new(

@@ -81,10 +81,6 @@ enum What {
     },
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// If the answer cannot be written.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     act(&args.what).map(|()| ExitCode::SUCCESS).or_else(asked::unanswered)
 }

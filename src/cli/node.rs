@@ -65,10 +65,6 @@ fn cluster_name(text: &str) -> Result<String, String> {
     if ok { Ok(text.to_owned()) } else { Err("1 to 64 letters, digits, '-', '_' or '.'".to_owned()) }
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// Why the node cannot start or go on.
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     log_to_stderr(args.log_json);
     if args.exit_with_parent {

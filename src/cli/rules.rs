@@ -43,10 +43,6 @@ struct CheckArgs {
     json: bool,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// Only if the report cannot be written; everything else is in the report and the exit status.
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Check(args) => run_check(&args),

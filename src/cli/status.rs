@@ -35,10 +35,6 @@ pub(super) struct Args {
 pub(super) const NODE_HEADER: &str =
     "NODE     HOST             ROLE     STATE              CONNECTED  VERSION";
 
-/// Runs `ringrift status`.
-///
-/// # Errors
-/// If the answer cannot be written.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     loop {
         let status = match args.asked.client().and_then(|client| client.status()) {

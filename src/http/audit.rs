@@ -1,4 +1,5 @@
-//! An audit over HTTP: what this node really has, checked byte by byte against what the cluster believes it has.
+//! An audit over HTTP: what this node really has, checked byte by byte against what the cluster
+//! believes it has.
 
 use super::{
     front::{Front, Shared},

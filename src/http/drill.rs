@@ -1,6 +1,8 @@
-//! Events in numbers, for measurements: a node emits them by itself, as its daemons would, at the moments that it is told.
+//! Drills: numbered events that a node emits as its daemons would, at given moments, so that their
+//! delivery can be measured.
 //!
-//! Invariant: a drill is bounded in events and in time, and its events are marked as injected and handled by no daemon.
+//! Invariant: a drill is bounded in events and in time. Its events are marked as injected, and no daemon
+//! handles them.
 
 use crate::{
     api::events::{Drill, Drilled},

@@ -1,7 +1,7 @@
-//! Models over HTTP: what became of each, and an operator's word on who is champion.
+//! Models over HTTP: what became of each, and an operator's order about who is champion.
 //!
-//! Invariant: an operator moves the champion as the leader does, by a command that names the champion it replaces; it
-//! needs the token of the node's data folder, and a reason.
+//! Invariant: an operator moves the champion as the leader does, by a command that names the champion it
+//! replaces. The order needs a reason.
 
 use super::{
     front::{Front, Shared},

@@ -20,7 +20,8 @@ impl Acknowledged {
     }
 }
 
-/// Acknowledged segments of which no peer has verified bytes, and promotions that somebody forgot or tells otherwise.
+/// Acknowledged segments of which no peer has verified bytes, and promotions that a peer forgot or
+/// remembers otherwise.
 pub fn lost(acknowledged: &Acknowledged, audits: &[(String, Audit)]) -> Vec<String> {
     let mut present = BTreeSet::new();
     for (_, audit) in audits {

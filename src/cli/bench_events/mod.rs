@@ -120,10 +120,6 @@ struct Target {
     met: bool,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When it cannot run.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let signals = Signals::watch()?;
     let root =

@@ -1,22 +1,16 @@
 //! `ringrift demo`: three peers teach themselves to play, outlive their leader, and prove it.
 
+mod exam;
 mod screen;
 mod summary;
 
 use super::device::DeviceArgs;
-use super::players::load_model;
 use crate::{
     api::{content::Audit, status::Status},
     config::Config,
-    learner::{
-        arena::{Arena, ArenaSettings, Contestant},
-        sprt::wilson,
-    },
     local::{Acknowledged, Interrupt, Interrupted, Peer, Signals, disagreements, lost, silent, stop_all},
-    store::GameKind,
 };
 use anyhow::{Context as _, bail};
-use cluster_state::NodeId;
 use screen::Screen;
 use std::{
     cell::RefCell,
@@ -26,7 +20,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use summary::{Summary, WinRate};
+use summary::Summary;
 use wire::Hash;
 
 /// Between looks at the peers.
@@ -39,8 +33,6 @@ const LEADERLESS_MAX: Duration = Duration::from_secs(60);
 const SETTLE: Duration = Duration::from_secs(60);
 /// The part of the time, as its divisor, in which the demo waits for a third promotion.
 const ENCORE: u32 = 2;
-/// Games of the last champion against uniformly random play.
-const RANDOM_GAMES: u32 = 400;
 
 /// Watch a cluster teach itself: start peers on this machine, kill their leader, compare what they know.
 ///
@@ -81,10 +73,6 @@ fn config_key(text: &str) -> Result<String, String> {
     text.parse::<rules::Config>().map(|config| config.key()).map_err(|e| e.to_string())
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When the demo cannot run.
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.json {
         // Found out now rather than after fifteen minutes.
@@ -173,9 +161,10 @@ impl Demo {
         let promotions = audits.iter().filter_map(|(_, audit)| newest(audit)).map(|c| c.generation).max();
         let games = audits.iter().map(|(_, audit)| audit.games).max().unwrap_or(0);
         stop_all(&mut self.peers);
-        self.screen.phase(&format!("the last champion plays {RANDOM_GAMES} games against random play"));
+        self.screen
+            .phase(&format!("the last champion plays {} games against random play", exam::RANDOM_GAMES));
         let win_rate = match self.model_of(&champion) {
-            Some(model) => Some(self.against_random(args, &model)?),
+            Some(model) => Some(exam::against_random(args, &model, &self.interrupt)?),
             None => None,
         };
         Ok(Summary {
@@ -342,52 +331,6 @@ impl Demo {
     fn model_of(&self, champion: &BTreeMap<String, Hash>) -> Option<PathBuf> {
         let file = |peer: &Peer| Some(peer.folder.join("blobs").join(champion.get(&peer.name)?.to_string()));
         self.peers.iter().filter_map(file).find(|path| path.is_file())
-    }
-
-    /// The last champion against uniformly random play, each seat in turn, on every core.
-    fn against_random(&self, args: &Args, model: &Path) -> anyhow::Result<WinRate> {
-        let config: rules::Config = args.config.parse()?;
-        let threads = thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-        let share = |thread: u32| RANDOM_GAMES * (thread + 1) / threads - RANDOM_GAMES * thread / threads;
-        let parts = thread::scope(|scope| {
-            let started: Vec<_> = (0..threads)
-                .map(|thread| {
-                    let settings = ArenaSettings {
-                        games: share(thread),
-                        parallel: 32,
-                        simulations: Config::default().evaluation.simulations,
-                        seed: args.seed ^ u64::from(thread) << 32,
-                        kind: GameKind::Baseline,
-                        node: NodeId(0),
-                    };
-                    scope.spawn(move || self.games(model, Arena::new(config, settings), config))
-                })
-                .collect();
-            let parts = started.into_iter().map(|part| part.join().expect("a panic would be a bug"));
-            parts.collect::<anyhow::Result<Vec<_>>>()
-        })?;
-        let (wins, games) = parts.iter().fold((0, 0), |(wins, games), part| (wins + part.0, games + part.1));
-        let (low, high) = wilson(wins, games);
-        Ok(WinRate { mean: f64::from(wins) / f64::from(games.max(1)), low, high, games })
-    }
-
-    /// Games won and played by the model at `path` against random play.
-    fn games(
-        &self,
-        path: &Path,
-        mut arena: Arena,
-        rules::Config { board, seats }: rules::Config,
-    ) -> anyhow::Result<(u32, u32)> {
-        let mut champion = Contestant::Model(load_model(path, board)?);
-        let (mut wins, mut games) = (0, 0);
-        while !arena.finished() {
-            self.interrupt.check()?;
-            for set in arena.step(&mut champion, &mut Contestant::Random) {
-                wins += set.wins;
-                games += u32::from(seats);
-            }
-        }
-        Ok((wins, games))
     }
 }
 

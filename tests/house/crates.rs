@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The crates of the workspace by the folder of their manifest, from the ground
 /// up. ARCHITECTURE.md shows the same order.
-pub const CRATES: [&str; 9] =
+pub(crate) const CRATES: [&str; 9] =
     ["rules", "p2p/wire", "kernels/emu", "kernels", "kernels/gauge", "p2p", "raft/state", "raft", ""];
 
 /// A package, and the only crates that may name it, by their folders.

@@ -9,26 +9,26 @@ use std::collections::BTreeSet;
 
 /// A path that begins at the crate's root.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Import {
+pub(crate) struct Import {
     /// Its names, the room first.
-    pub path: Vec<String>,
+    pub(crate) path: Vec<String>,
     /// Whether it stands in a module of tests.
-    pub test: bool,
+    pub(crate) test: bool,
 }
 
 /// What one file says about modules.
 #[derive(Debug, Default)]
-pub struct Source {
-    pub imports: BTreeSet<Import>,
+pub(crate) struct Source {
+    pub(crate) imports: BTreeSet<Import>,
     /// First names of all paths, such as crates; those in modules of tests are left out.
-    pub heads: BTreeSet<String>,
+    pub(crate) heads: BTreeSet<String>,
     /// Modules in files of their own that only tests compile.
-    pub test_modules: Vec<String>,
+    pub(crate) test_modules: Vec<String>,
 }
 
 /// The module path of a file under `src/`: `["events", "log"]` for
 /// `src/events/log.rs`; empty for the crate's root.
-pub fn module(path: &str) -> Vec<String> {
+pub(crate) fn module(path: &str) -> Vec<String> {
     let inner = path.trim_start_matches("src/").trim_end_matches(".rs");
     let mut parts: Vec<String> = inner.split('/').map(str::to_owned).collect();
     if matches!(parts.last().map(String::as_str), Some("mod" | "lib" | "main")) {
@@ -38,7 +38,7 @@ pub fn module(path: &str) -> Vec<String> {
 }
 
 /// Reads the source of the module `here`.
-pub fn read(here: &[String], source: &str) -> Source {
+pub(crate) fn read(here: &[String], source: &str) -> Source {
     let (tokens, _) = split(source);
     let mut reader = Reader { tokens: &tokens, here, inner: Vec::new(), depth: 0, found: Source::default() };
     reader.run();

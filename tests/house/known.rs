@@ -10,7 +10,7 @@ const KNOWN: [&str; 3] = [
 ];
 
 /// Fails unless everything found is known.
-pub fn check(found: impl IntoIterator<Item = String>) {
+pub(crate) fn check(found: impl IntoIterator<Item = String>) {
     let new: Vec<String> =
         found.into_iter().filter(|fault| !KNOWN.iter().any(|known| fault.contains(known))).collect();
     assert!(new.is_empty(), "{} faults:\n{}", new.len(), new.join("\n"));

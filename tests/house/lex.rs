@@ -4,7 +4,7 @@
 
 /// A piece of code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Token<'a> {
+pub(crate) enum Token<'a> {
     /// A name, a keyword or a number.
     Word(&'a str),
     /// `::`.
@@ -15,13 +15,13 @@ pub enum Token<'a> {
 
 /// A comment, without its slashes, and the number of its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Comment<'a> {
-    pub line: usize,
-    pub text: &'a str,
+pub(crate) struct Comment<'a> {
+    pub(crate) line: usize,
+    pub(crate) text: &'a str,
 }
 
 /// The code and the comments of a source.
-pub fn split(source: &str) -> (Vec<Token<'_>>, Vec<Comment<'_>>) {
+pub(crate) fn split(source: &str) -> (Vec<Token<'_>>, Vec<Comment<'_>>) {
     let (mut tokens, mut comments) = (Vec::new(), Vec::new());
     let (mut rest, mut line) = (source, 1);
     while let Some(first) = rest.chars().next() {

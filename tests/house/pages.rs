@@ -4,7 +4,7 @@
 
 /// A page without what stands in its blocks of code: those lines are
 /// empty, so that numbers of lines stay right.
-pub fn prose(page: &str) -> String {
+pub(crate) fn prose(page: &str) -> String {
     let mut fenced = false;
     let mut after_blank = true;
     let mut kept = String::new();
@@ -24,7 +24,7 @@ pub fn prose(page: &str) -> String {
 }
 
 /// The anchors of a page's headings, as the common renderers make them.
-pub fn anchors(page: &str) -> Vec<String> {
+pub(crate) fn anchors(page: &str) -> Vec<String> {
     let mut anchors: Vec<String> = Vec::new();
     for line in prose(page).lines().filter(|line| line.starts_with('#')) {
         let title = line.trim_start_matches('#').trim().to_lowercase();
@@ -37,7 +37,7 @@ pub fn anchors(page: &str) -> Vec<String> {
 }
 
 /// The targets of a page's links, with the number of their line.
-pub fn links(page: &str) -> Vec<(usize, String)> {
+pub(crate) fn links(page: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (line, text) in (1..).zip(prose(page).lines()) {
         let text = without_code(text);
@@ -48,7 +48,7 @@ pub fn links(page: &str) -> Vec<(usize, String)> {
 }
 
 /// What stands between backticks in a page, with the number of its line.
-pub fn code_spans(page: &str) -> Vec<(usize, String)> {
+pub(crate) fn code_spans(page: &str) -> Vec<(usize, String)> {
     let text = prose(page);
     let lines = (1..).zip(text.lines());
     lines
@@ -61,7 +61,7 @@ fn without_code(line: &str) -> String {
 }
 
 /// The code spans in the first column of the table under a heading.
-pub fn first_column(page: &str, heading: &str) -> Vec<String> {
+pub(crate) fn first_column(page: &str, heading: &str) -> Vec<String> {
     let section = page.lines().skip_while(|line| *line != heading).skip(1);
     section
         .take_while(|line| !line.starts_with("## "))

@@ -10,7 +10,7 @@ use crate::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The files and folders directly under `src/`, from the ground up. ARCHITECTURE.md shows the same order.
-pub const ROOMS: [&str; 22] = [
+pub(crate) const ROOMS: [&str; 22] = [
     "clock", "text", "backoff", "bounds", "process", "compute", "api", "search", "store", "learner",
     "events", "devices", "leader", "peer", "segments", "config", "daemons", "http", "node", "client",
     "local", "cli",
@@ -29,7 +29,7 @@ const WITHOUT: [(&str, &[&str]); 4] = [
 
 /// An import between two rooms that must not be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The file or folder of a room has no place in the order.
     Unknown { room: String, file: String },
     /// The room is imported by one that stands before it.
@@ -51,13 +51,13 @@ impl std::fmt::Display for Fault {
 }
 
 /// The sources under `src/`, by path.
-pub fn sources() -> BTreeMap<String, String> {
+pub(crate) fn sources() -> BTreeMap<String, String> {
     let paths = tree::files("src", &[".rs"]);
     paths.into_iter().map(|path| (path.clone(), tree::read(&path))).collect()
 }
 
 /// What is wrong with the imports of `sources` under an order.
-pub fn faults(sources: &BTreeMap<String, String>, order: &[&str], kits: &[&str]) -> BTreeSet<Fault> {
+pub(crate) fn faults(sources: &BTreeMap<String, String>, order: &[&str], kits: &[&str]) -> BTreeSet<Fault> {
     let read: Vec<(&String, Vec<String>, imports::Source)> = sources
         .iter()
         .map(|(file, source)| {

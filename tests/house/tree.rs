@@ -9,12 +9,12 @@ use std::{fs, path::Path};
 const NOT_OURS: [&str; 4] = ["target", "shared", "data", "models"];
 
 /// The root of the repository.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
 /// Every file under `folder` whose name ends in one of `endings`, sorted.
-pub fn files(folder: &str, endings: &[&str]) -> Vec<String> {
+pub(crate) fn files(folder: &str, endings: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     collect(folder, endings, &mut found);
     found.sort();
@@ -38,17 +38,17 @@ fn collect(folder: &str, endings: &[&str], found: &mut Vec<String>) {
 }
 
 /// The text of a file of the tree.
-pub fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("cannot read {path}: {error}"))
 }
 
 /// Whether there is such a file or folder.
-pub fn exists(path: &str) -> bool {
+pub(crate) fn exists(path: &str) -> bool {
     root().join(path).exists()
 }
 
 /// `path` as seen from `folder`, with `.` and `..` resolved. None: it leaves the tree.
-pub fn join(folder: &str, path: &str) -> Option<String> {
+pub(crate) fn join(folder: &str, path: &str) -> Option<String> {
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
     for part in path.split('/') {
         match part {
@@ -61,7 +61,7 @@ pub fn join(folder: &str, path: &str) -> Option<String> {
 }
 
 /// The folder of a file.
-pub fn folder(path: &str) -> &str {
+pub(crate) fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 

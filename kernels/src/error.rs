@@ -1,4 +1,4 @@
-//! Why a device did not do what it was asked.
+//! The error of every device. It stands below networks and training because a trainer on any backend may return it.
 
 use crate::network::architecture::Architecture;
 
@@ -14,16 +14,16 @@ pub enum DeviceError {
     /// No kernels are compiled for a network of these sizes.
     #[error("no kernels for {0}")]
     Architecture(Architecture),
-    /// Out of memory.
+    /// The device has no memory left.
     #[error("no {bytes} bytes of device memory")]
     Memory {
-        /// How much was asked for.
+        /// How many bytes were asked for.
         bytes: usize,
     },
     /// A call to the driver failed.
     #[error("{call} failed: {reason}")]
     Driver {
-        /// What was called.
+        /// The function of the driver.
         call: &'static str,
         /// What the driver says.
         reason: String,
@@ -31,7 +31,7 @@ pub enum DeviceError {
     /// A kernel could not be launched or did not come to its end.
     #[error("kernel {kernel} failed: {reason}")]
     Kernel {
-        /// Its name.
+        /// The kernel's name in `cuda/`.
         kernel: &'static str,
         /// What went wrong.
         reason: String,

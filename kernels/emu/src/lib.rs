@@ -43,12 +43,12 @@ pub fn kernels() -> Vec<String> {
     (0..).map_while(name).collect()
 }
 
-/// The size of a launch.
+/// The size of a launch, and which of its blocks are run.
 #[derive(Clone, Copy, Debug)]
 pub struct EmulatedGrid {
     /// Blocks, in two dimensions.
     pub blocks: (u32, u32),
-    /// How many blocks are left out; row by row. Not 0 only to see what the last ones of many do.
+    /// How many of the first blocks are left out, row by row; more than 0 only to see what the last blocks of a vast launch do.
     pub first_block: u32,
     /// Threads of a block.
     pub threads: u32,
@@ -56,7 +56,7 @@ pub struct EmulatedGrid {
     pub shared_bytes: u32,
 }
 
-/// An argument: its bits and how many bytes it has.
+/// An argument: its bits, and how many bytes it has.
 pub type Argument = (u64, u32);
 
 /// Runs a kernel to its end. Seed 0 runs threads in order; any other seed is a schedule drawn at random.

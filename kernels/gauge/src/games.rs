@@ -19,9 +19,9 @@ const GAMES: u64 = 20;
 /// What random games on the card are predicted to come to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GamesRate {
-    /// Board and seats.
+    /// Board and seats, as in `hex8_2p`.
     pub config: String,
-    /// Games at once.
+    /// How many games are played at once.
     pub at_once: usize,
     /// Warps that the card holds at once, a game each.
     pub warps: u32,
@@ -31,7 +31,7 @@ pub struct GamesRate {
     pub operations: f64,
     /// What the card's peaks allow, if it did nothing but these operations and waited for none.
     pub roofline_per_s: f64,
-    /// Games per second.
+    /// Games per second that are predicted.
     pub predicted_per_s: f64,
 }
 

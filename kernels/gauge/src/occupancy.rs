@@ -20,12 +20,12 @@ pub(crate) struct Multiprocessor {
     pub(crate) blocks_max: u32,
     /// Bytes of shared memory of all its blocks.
     pub(crate) shared_bytes: u32,
-    /// Of one block, the system's part left out.
+    /// Bytes of shared memory of one block, the system's part left out.
     pub(crate) block_shared_bytes_max: u32,
 }
 
 impl Multiprocessor {
-    /// That of a compute capability; of one that is not known, that of the nearest older one.
+    /// The multiprocessor of a compute capability; for an unknown one, that of the nearest older capability.
     pub(crate) const fn of(capability: (u32, u32)) -> Self {
         let (warps_max, blocks_max, kilobytes) = match capability {
             (..8, _) | (8, ..=5) => (64, 32, 164),
@@ -38,7 +38,7 @@ impl Multiprocessor {
         Self { warps_max, blocks_max, shared_bytes, block_shared_bytes_max: shared_bytes - SHARED_OF_SYSTEM }
     }
 
-    /// How many blocks fit.
+    /// How many blocks of a kernel fit, and what keeps another one away.
     pub(crate) fn occupancy(&self, of: Resources) -> Occupancy {
         let warps = of.threads.div_ceil(LANES).max(1);
         let of_warp = (of.registers.max(1) * LANES).next_multiple_of(REGISTER_UNIT);
@@ -66,9 +66,9 @@ impl Multiprocessor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Resources {
     pub(crate) threads: u32,
-    /// Of a thread.
+    /// Registers of a thread.
     pub(crate) registers: u32,
-    /// Static and dynamic.
+    /// Shared memory of a block, static and dynamic.
     pub(crate) shared_bytes: u32,
 }
 
@@ -91,7 +91,7 @@ pub enum Limit {
 pub struct Occupancy {
     /// Blocks at once.
     pub blocks: u32,
-    /// Their warps.
+    /// Warps of those blocks.
     pub warps: u32,
     /// Warps as a share of the most there can be.
     pub share: f64,

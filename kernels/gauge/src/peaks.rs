@@ -8,21 +8,21 @@ use serde::Serialize;
 /// The most that a card can do, and where the figures are from.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Peaks {
-    /// The card's name, as the driver has it.
+    /// The card's name, as the driver says it.
     pub card: String,
-    /// Compute capability.
+    /// Compute capability, as in 9.0.
     pub capability: (u32, u32),
-    /// Multiprocessors.
+    /// How many multiprocessors the card has.
     pub multiprocessors: u32,
     /// Cycles per second of a multiprocessor.
     pub clock_hz: f64,
     /// Multiplications and additions per second of the tensor cores, dense bf16 with sums in f32.
     pub tensor_flops: f64,
-    /// Bytes per second of the memory.
+    /// Bytes per second to and from the memory.
     pub memory_bytes_per_s: f64,
-    /// Bytes per second of the second-level cache.
+    /// Bytes per second out of the second-level cache.
     pub cache_bytes_per_s: f64,
-    /// Where these figures are from.
+    /// Where these figures are from: a data sheet, a measurement, or a computation.
     pub source: &'static str,
 }
 

@@ -22,27 +22,27 @@ pub const ASSUMPTIONS: [&str; 8] = [
     "in random games 400 cycles pass from one operation of a warp to the next, of which emulation counted 57 to 87 a step",
 ];
 
-/// Changes whenever the document is made up in another way.
+/// The version of the document. It changes whenever the document is made up in another way.
 pub const PREDICTION_VERSION: u32 = 2;
 
 /// What a card is predicted to do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Prediction {
-    /// [`PREDICTION_VERSION`].
+    /// The document's version: [`PREDICTION_VERSION`].
     pub version: u32,
     /// BLAKE3 of the kernels' sources.
     pub kernels: String,
-    /// Their compiler.
+    /// The compiler of the kernels, with its version.
     pub compiler: String,
     /// The most that the card can do.
     pub peaks: Peaks,
-    /// What is taken for granted.
+    /// What the prediction takes for granted: [`ASSUMPTIONS`].
     pub assumptions: Vec<&'static str>,
     /// How full multiprocessors are, for every target and kernel.
     pub occupancy: Vec<KernelOccupancy>,
-    /// Positions per second.
+    /// Positions per second of passes forward.
     pub forward: Vec<NetworkRate>,
-    /// Samples per second.
+    /// Samples per second of training steps.
     pub training: Vec<NetworkRate>,
     /// Random games per second.
     pub random_games: Vec<GamesRate>,
@@ -61,7 +61,7 @@ pub fn games_at_once(board: Board) -> u32 {
 }
 
 impl Prediction {
-    /// For a card.
+    /// The prediction for a card.
     ///
     /// # Errors
     /// [`TrainError`] if what was compiled does not say enough.

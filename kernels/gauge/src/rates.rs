@@ -25,7 +25,7 @@ pub struct NetworkRate {
     pub board: String,
     /// The network, as `b6c96`.
     pub network: String,
-    /// Positions of a pass.
+    /// Positions of a pass, or samples of a step.
     pub batch: usize,
     /// Launches of a pass.
     pub launches: usize,
@@ -35,22 +35,22 @@ pub struct NetworkRate {
     pub memory_bytes: f64,
     /// Bytes of a position out of the second-level cache.
     pub cache_bytes: f64,
-    /// What the card's peaks allow.
+    /// Positions or samples per second that the card's peaks allow.
     pub roofline_per_s: f64,
-    /// What is predicted.
+    /// Positions or samples per second that are predicted.
     pub predicted_per_s: f64,
-    /// Of the tensor cores' peak, when the prediction holds.
+    /// The share of the tensor cores' peak that is used if the prediction holds.
     pub share_of_peak: f64,
-    /// Where the time goes.
+    /// The kernels that take the most time, the slowest first.
     pub slowest: Vec<KernelShare>,
 }
 
 /// A kernel's part of a pass.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct KernelShare {
-    /// Its name.
+    /// The kernel's name in `cuda/`.
     pub kernel: String,
-    /// Of the time.
+    /// Its share of the time of the pass.
     pub share: f64,
     /// What decides how long its longest launch takes.
     pub bound: Bound,
@@ -70,9 +70,9 @@ pub fn sizes(board: Board) -> [Architecture; 4] {
 #[derive(Default)]
 struct Totals<'a> {
     work: Workload,
-    /// Predicted.
+    /// Seconds that are predicted.
     seconds: f64,
-    /// By the card's peaks.
+    /// Seconds by the card's peaks alone.
     ideal: f64,
     /// Of each kernel: seconds of all its launches, seconds of the longest, and what bounds that one.
     kernels: BTreeMap<&'a str, (f64, f64, Bound)>,

@@ -15,19 +15,19 @@ const BATCH: usize = 1024;
 /// How full multiprocessors are with a kernel, as the network launches it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct KernelOccupancy {
-    /// What it was compiled for.
+    /// The architecture that the kernel was compiled for, as in `sm_90a`.
     pub target: String,
-    /// Its name.
+    /// The kernel's name in `cuda/`.
     pub kernel: String,
     /// Threads of a block.
     pub threads: u32,
     /// Registers of a thread.
     pub registers: u32,
-    /// Bytes moved for lack of registers.
+    /// Bytes that are stored and loaded for lack of registers.
     pub spill_bytes: u32,
     /// Shared memory of a block, static and dynamic.
     pub shared_bytes: u32,
-    /// How many fit.
+    /// How many blocks a multiprocessor holds at once.
     pub occupancy: Occupancy,
 }
 

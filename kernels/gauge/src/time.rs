@@ -46,13 +46,13 @@ pub enum Bound {
     Tensor,
     /// The second-level cache.
     Cache,
-    /// The memory.
+    /// The memory of the card.
     Memory,
     /// Accesses to the first-level cache.
     Lines,
     /// A block's own products and waits, one after the other.
     Chain,
-    /// The launch itself.
+    /// The launch itself: the driver's work from one launch to the next.
     Launch,
 }
 

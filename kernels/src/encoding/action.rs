@@ -22,7 +22,7 @@ const NONE: u8 = u8::MAX;
 /// What is read for a kind of move; [`NONE`] where nothing is.
 #[derive(Clone, Copy)]
 pub(crate) struct Reads {
-    /// Which kind of pair.
+    /// The row of the table of pairs.
     pub(crate) pair: u8,
     /// Planes read at the move's three cells.
     pub(crate) planes: [u8; 3],
@@ -44,7 +44,7 @@ const fn many(mean: u8, sum: u8) -> Reads {
     Reads { pair: NONE, planes: [NONE; 3], mean, sum }
 }
 
-/// What is read for a kind.
+/// What the head reads for a kind of move.
 #[inline]
 pub(crate) const fn reads(kind: MoveKind) -> Reads {
     match kind {
@@ -82,7 +82,7 @@ pub(crate) fn used(index: u8) -> Option<usize> {
     (index != NONE).then_some(usize::from(index))
 }
 
-/// A legal move, described.
+/// A legal move as the policy head needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Action {
     pub(crate) kind: MoveKind,
@@ -90,7 +90,7 @@ pub(crate) struct Action {
     pub(crate) cells: [u16; 3],
     /// Index into the table of rays, where the kind is a pair.
     pub(crate) ray: u16,
-    /// The moves's cells in [`Actions::cells`], where the kind has many.
+    /// The range of [`Actions::cells`] that holds the move's cells, where the kind has many.
     pub(crate) many: (u32, u32),
 }
 

@@ -12,7 +12,7 @@ use rules::{Board, Move, State, Topology};
 /// Positions of one board, encoded for the CPU or packed for a device. Reused: clearing keeps the memory.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// Packed positions, in place of everything that is encoded.
+    /// The positions packed; with these, everything that is encoded stays empty.
     pub(crate) packed: Option<Positions>,
     pub(crate) board: Board,
     pub(crate) planes: Vec<f32>,
@@ -20,7 +20,7 @@ pub struct Batch {
     pub(crate) actions: Actions,
     pub(crate) seats: Vec<u8>,
     pub(crate) movers: Vec<u8>,
-    /// The relative seat that won.
+    /// The seat that won, counted from the mover.
     pub(crate) winners: Vec<u8>,
     pub(crate) policy: Vec<(u16, f32)>,
     pub(crate) policy_ends: Vec<usize>,

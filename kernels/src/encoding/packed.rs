@@ -5,18 +5,17 @@ use crate::encoding::planes::{flags, phase_index};
 use crate::encoding::target::normalised;
 use rules::{Board, Cell, Move, MoveKind, NONE_CELL, State, Topology};
 
-/// Numbers of a header.
+/// 16-bit numbers of the header of a position.
 pub(crate) const HEADER: usize = 32;
-/// Words of an action.
+/// 32-bit words that describe a legal move.
 pub(crate) const ACTION_WORDS: usize = 4;
-/// Bytes that say what a kind of move reads.
+/// Bytes that say what the policy head reads for a kind of move.
 pub(crate) const READS: usize = 6;
 
 /// Packed positions of one board, with their legal moves. Reused: clearing keeps the memory.
 ///
-/// Kernels trust these: cells are of the board or [`NONE_CELL`] where a kind reads none, kinds
-/// and rays are within their tables, further cells within `many`, ends rise, targets name
-/// legal moves, and winners sit at the table.
+/// Kernels trust these: cells are of the board or [`NONE_CELL`] where a kind reads none, kinds and rays are within their
+/// tables, further cells within `many`, ends rise, targets name legal moves, and winners sit at the table.
 #[derive(Clone, Debug)]
 pub(crate) struct Positions {
     pub(crate) board: Board,
@@ -30,7 +29,7 @@ pub(crate) struct Positions {
     pub(crate) ends: Vec<u32>,
     /// Cells of lines and regions.
     pub(crate) many: Vec<u16>,
-    /// The relative seat that won; of all positions, or of none.
+    /// The seat that won, counted from the mover; of all positions, or of none.
     pub(crate) winners: Vec<u8>,
     pub(crate) target_index: Vec<u32>,
     pub(crate) target_weight: Vec<f32>,
@@ -39,7 +38,7 @@ pub(crate) struct Positions {
 }
 
 impl Positions {
-    /// No positions.
+    /// An empty batch for a board.
     pub(crate) fn new(board: Board) -> Self {
         Self {
             board,
@@ -106,8 +105,8 @@ impl Positions {
         self.ends.push(self.moves() as u32);
     }
 
-    /// Adds what the position pushed last, of so many legal moves, has to teach:
-    /// its policy, and which relative seat won.
+    /// Adds the target of the position that was pushed last, which has `legal` moves: its policy, and the seat that won,
+    /// counted from the mover.
     pub(crate) fn push_target(&mut self, legal: usize, policy: &[(u16, f32)], winner: u8) {
         self.winners.push(winner);
         for (index, weight) in normalised(policy, legal) {
@@ -125,7 +124,7 @@ impl Positions {
     }
 }
 
-/// Two bits a ring from the bottom, the height from bit 58 on.
+/// A stack as one word: two bits for each ring from the bottom, the height from bit 58 on.
 pub(crate) fn packed_stack<T: Topology>(state: &State<T>, cell: Cell) -> u64 {
     let stack = state.stack(cell);
     let height = stack.height();

@@ -6,7 +6,7 @@
 
 use rules::{Bits, Cell, Phase, SEATS_MAX, State, Topology, Victory};
 
-/// Changes whenever the same position would be encoded differently; checkpoints carry it.
+/// The version of the encoding. It changes whenever the same position would be encoded differently; checkpoints carry it.
 pub const ENCODER_VERSION: u32 = 1;
 
 /// Channels of a cell.
@@ -30,7 +30,7 @@ const BURIED: usize = 44;
 /// Rings below the cap that are shown one by one.
 const BELOW_SHOWN: u32 = 4;
 
-/// A seat as seen by the mover.
+/// How many turns a seat comes after the mover: 0 for the mover itself.
 #[must_use]
 pub fn relative(seat: u8, mover: u8, seats: u8) -> usize {
     usize::from((seat + seats - mover) % seats)
@@ -109,7 +109,7 @@ fn encode_globals<T: Topology>(state: &State<T>, globals: &mut [f32]) {
     globals[31] = taken.count() as f32 / T::CELLS as f32;
 }
 
-/// Which global says so that a phase is on.
+/// The index of the global that is 1 in a phase.
 pub(crate) const fn phase_index(phase: Phase) -> usize {
     match phase {
         Phase::Place => 0,
@@ -123,7 +123,7 @@ pub(crate) const fn phase_index(phase: Phase) -> usize {
     }
 }
 
-/// The globals that are yes or no.
+/// The globals that are 0 or 1.
 pub(crate) fn flags<T: Topology>(state: &State<T>) -> [bool; 5] {
     [
         state.swap_available(),

@@ -3,7 +3,7 @@
 use rules::{Board, NONE_CELL, Topology, with_board};
 use std::{ops::Range, sync::OnceLock};
 
-/// For every cell of a board itself and its neighbours by direction.
+/// For every cell of a board the cells that a convolution reads: the cell itself, then its neighbours by direction.
 #[derive(Debug)]
 pub(crate) struct Taps {
     pub(crate) cells: usize,
@@ -13,7 +13,7 @@ pub(crate) struct Taps {
 }
 
 impl Taps {
-    /// Those of a board, made once.
+    /// The taps of a board; they are made once.
     pub(crate) fn of(board: Board) -> &'static Self {
         static TAPS: [OnceLock<Taps>; 4] = [const { OnceLock::new() }; 4];
         TAPS[board as usize].get_or_init(|| with_board!(board, T => Self::new::<T>()))
@@ -35,7 +35,7 @@ impl Taps {
         if tap == 0 { 0 } else { 1 + (tap - 1 + directions / 2) % directions }
     }
 
-    /// How far from a cell, in cells, what it reads is at most.
+    /// The largest distance, in cell numbers, from a cell to one that it reads.
     pub(crate) fn reach(&self) -> usize {
         let rows = self.sources.chunks_exact(self.taps).enumerate();
         let sources = rows.flat_map(|(cell, row)| row.iter().map(move |&source| (cell, source)));

@@ -17,7 +17,7 @@ pub(crate) const HEAD: usize = 2 * KEY + PLANES;
 /// Hidden units of the value head.
 pub(crate) const VALUE_HIDDEN: usize = 64;
 
-/// The kind of cells.
+/// How cells tile the board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tiling {
@@ -28,13 +28,13 @@ pub enum Tiling {
 }
 
 impl Tiling {
-    /// That of a board.
+    /// The tiling of a board.
     #[must_use]
     pub const fn of(board: Board) -> Self {
         if board.is_hex() { Self::Hex } else { Self::Square }
     }
 
-    /// A cell and its neighbours.
+    /// How many cells a convolution reads: a cell and its neighbours.
     #[must_use]
     pub const fn taps(self) -> usize {
         match self {
@@ -48,7 +48,7 @@ impl Tiling {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Architecture {
-    /// The boards it plays on.
+    /// The tiling of the boards that the network plays on.
     pub grid: Tiling,
     /// Residual blocks.
     pub blocks: u32,
@@ -57,9 +57,9 @@ pub struct Architecture {
 }
 
 impl Architecture {
-    /// Most blocks.
+    /// The most residual blocks.
     pub const BLOCKS_MAX: u32 = 64;
-    /// Most channels.
+    /// The most channels of the trunk.
     pub const CHANNELS_MAX: u32 = 1024;
 
     /// b4c32, the default on a CPU.
@@ -159,11 +159,11 @@ pub(crate) struct Block {
     pub(crate) b1: Span,
     pub(crate) w2: Span,
     pub(crate) b2: Span,
-    /// Empty where the block does not pool.
+    /// The weights of the pooled trunk; empty where the block does not pool.
     pub(crate) pool: Span,
 }
 
-/// Where everything is.
+/// Where each tensor lies in the buffer of weights.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     pub(crate) tensors: Vec<Tensor>,
@@ -184,7 +184,7 @@ pub(crate) struct Layout {
     pub(crate) value_b2: Span,
 }
 
-/// Collects tensors one behind the other.
+/// Collects tensors, each behind the one before.
 #[derive(Default)]
 struct LayoutBuilder {
     tensors: Vec<Tensor>,

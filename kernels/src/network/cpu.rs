@@ -7,10 +7,10 @@ use crate::network::weights::Network;
 use rules::{Board, SEATS_MAX, Topology};
 use std::sync::Arc;
 
-/// Evaluates with a network. Each thread has its own; they share the weights.
+/// Evaluates with a network on the calling thread. Each thread has an evaluator of its own; all share the weights.
 pub struct CpuEvaluator {
     network: Arc<Network>,
-    /// What the last board needed; self-play asks about one board only.
+    /// The memory for the last board; self-play asks about one board only.
     space: Option<(Workspace<f32>, Batch)>,
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn absolute(relative: [f32; SEATS_MAX], mover: u8, seats: u8) -> [f32
     value
 }
 
-/// Replaces what overflowed by no opinion: a stranger's network may have weights that are finite and absurd.
+/// Replaces what overflowed by an even opinion, because a stranger's network may have weights that are finite and absurd.
 pub(crate) fn tame(evaluation: &mut Evaluation, seats: u8) {
     if !evaluation.value.iter().all(|share| share.is_finite()) {
         evaluation.value[..usize::from(seats)].fill(1.0 / f32::from(seats));

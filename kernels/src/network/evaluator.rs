@@ -26,7 +26,7 @@ pub struct Evaluation {
 
 /// Judges positions, many at a time.
 pub trait Evaluator<T: Topology>: Send {
-    /// One evaluation per query, in order.
+    /// Evaluates all queries: one evaluation for each, in order.
     fn evaluate(&mut self, queries: &[Query<'_, T>]) -> Vec<Evaluation>;
 }
 

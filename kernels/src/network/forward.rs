@@ -26,11 +26,11 @@ pub(crate) struct Workspace<F> {
     pub(crate) gathered: Vec<F>,
     pub(crate) input: Vec<F>,
     pub(crate) globals: Vec<F>,
-    /// A bias for each board.
+    /// A bias for each board and channel.
     pub(crate) by_board: Vec<F>,
     /// The trunk before each block and after the last.
     pub(crate) x: Vec<Vec<F>>,
-    /// Inside each block.
+    /// The activations inside each block.
     pub(crate) h: Vec<Vec<F>>,
     /// The trunk pooled: before each pooling block, and after the last.
     pub(crate) pooled: Vec<Vec<F>>,
@@ -38,7 +38,7 @@ pub(crate) struct Workspace<F> {
     pub(crate) kinds: Vec<F>,
     pub(crate) hidden: Vec<F>,
     pub(crate) value: Vec<F>,
-    /// Of the position at hand, for the losses.
+    /// The logits of the position at hand, for the losses.
     pub(crate) logits: Vec<F>,
 }
 

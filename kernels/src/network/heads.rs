@@ -7,7 +7,7 @@ use crate::network::real::Real;
 /// The sum over a region's cells is divided by this.
 const SUM_SCALE: f32 = 1.0 / 32.0;
 
-/// Sums that the compiler can run side by side.
+/// How many sums a product of vectors runs side by side, for vector instructions.
 const LANES: usize = 8;
 
 #[inline]
@@ -35,7 +35,7 @@ pub(crate) struct Policy<'a, F> {
     pub(crate) kinds: &'a [F],
 }
 
-/// Derivatives by the same.
+/// The derivatives by what [`Policy`] holds.
 pub(crate) struct PolicyGradient<'a, F> {
     pub(crate) weights: &'a mut [F],
     pub(crate) cells: &'a mut [F],

@@ -1,4 +1,4 @@
-//! Immutable weights.
+//! The weights of a network. They never change: training makes another network.
 
 use crate::network::architecture::{Architecture, Init, Layout};
 use rules::playout::Choices;
@@ -11,7 +11,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// The untrained network of a seed: the same bits on every machine, for it needs nothing but integer
+    /// The untrained network of a seed: the same bits on every machine, because it needs nothing but integer
     /// arithmetic, square roots and products, which IEEE 754 defines exactly.
     ///
     /// # Panics

@@ -18,10 +18,10 @@ use wire::Hash;
 
 /// Version of the header and of the tensors' names.
 pub const CHECKPOINT_FORMAT: u32 = 1;
-/// Largest checkpoint.
+/// The largest checkpoint that is read, in bytes.
 pub const CHECKPOINT_BYTES_MAX: usize = 1 << 30;
 
-/// Largest description of the tensors.
+/// The largest description of the tensors, in bytes.
 const DESCRIPTION_BYTES_MAX: u64 = 1 << 20;
 /// Where our header lies among the metadata. Metadata have no order, so there is one entry.
 const KEY: &str = "ringrift";
@@ -32,7 +32,7 @@ const SECTIONS: [&str; 4] = ["average", "raw", "moment1", "moment2"];
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointHeader {
-    /// Sizes.
+    /// The sizes of the network.
     pub architecture: Architecture,
     /// [`ENCODER_VERSION`] of the trainer.
     pub encoder_version: u32,
@@ -50,7 +50,7 @@ pub struct CheckpointHeader {
     pub data_index: u64,
 }
 
-/// The metadata entry.
+/// Our entry among the metadata of the file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MetadataEntry {
@@ -58,7 +58,7 @@ struct MetadataEntry {
     header: CheckpointHeader,
     /// Steps in the optimiser's moments; none for a seeded network, which has nothing but its weights.
     moment_steps: Option<u64>,
-    /// See [`checksum_of`].
+    /// BLAKE3 of the rest; see [`checksum_of`].
     checksum: Hash,
 }
 
@@ -73,7 +73,7 @@ fn checksum_of(header: &CheckpointHeader, moment_steps: Option<u64>) -> blake3::
 /// A network with all that training needs to go on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
-    /// What it is.
+    /// What the checkpoint says about itself.
     pub header: CheckpointHeader,
     /// The averaged weights: what is evaluated and played.
     pub network: Network,
@@ -86,46 +86,46 @@ pub struct Checkpoint {
 /// Why bytes are no checkpoint that this build can use.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// Longer than any checkpoint.
+    /// The bytes are more than any checkpoint has.
     #[error("a checkpoint of {0} bytes exceeds the limit")]
     TooLarge(usize),
-    /// Not safetensors, or truncated.
+    /// The bytes are no safetensors, or cut off.
     #[error("not a safetensors file")]
     Container(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Safetensors of another program.
+    /// The safetensors are those of another program.
     #[error("no ringrift header")]
     Header,
-    /// Written by another version.
+    /// Another version has written the checkpoint.
     #[error("{what} version {found}, this build reads {expected}")]
     Version {
-        /// Of what: format, encoder or rules.
+        /// What has the version: format, encoder or rules.
         what: &'static str,
-        /// In the checkpoint.
+        /// What the checkpoint says.
         found: u32,
-        /// In this build.
+        /// What this build reads.
         expected: u32,
     },
-    /// For another game than the caller's.
+    /// The checkpoint is for another game than the caller's.
     #[error("a checkpoint for {found}, expected {expected}")]
     Config {
-        /// In the checkpoint.
+        /// What the checkpoint says.
         found: String,
-        /// The caller's.
+        /// What the caller plays.
         expected: Config,
     },
-    /// Sizes out of bounds, or for another grid than that of the configuration.
+    /// The sizes are out of bounds, or for another tiling than that of the board.
     #[error("unusable architecture {0}")]
     Architecture(Architecture),
     /// A tensor is missing, has another shape or type, or there are others.
     #[error("tensors do not match {0}")]
     Tensors(Architecture),
-    /// A weight that is infinite or not a number.
+    /// A weight is infinite or not a number.
     #[error("tensor {0} has a value that is not finite")]
     NotFinite(String),
-    /// Header or tensors are not those that were written.
+    /// Header or tensors are not those that were written: the checksum differs.
     #[error("the checksum does not match")]
     Checksum,
-    /// The same content in another encoding.
+    /// The content is a checkpoint's, in another encoding than ours.
     #[error("not in canonical form")]
     NotCanonical,
 }
@@ -184,7 +184,7 @@ impl Checkpoint {
         }
     }
 
-    /// The only encoding.
+    /// The one encoding of the checkpoint.
     ///
     /// # Panics
     /// Never: every checkpoint has finite sizes and unique names.

@@ -3,7 +3,7 @@
 use crate::network::forward::Workspace;
 use crate::network::real::Real;
 
-/// What backward adds to and works with.
+/// The gradient, and what backward works with.
 pub(crate) struct Gradient<F> {
     /// The sum of the derivatives, laid out like the weights.
     pub(crate) weights: Vec<F>,

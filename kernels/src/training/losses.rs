@@ -18,7 +18,7 @@ pub(crate) struct LossSums {
     /// Samples that have a policy target.
     pub(crate) policies: usize,
     pub(crate) value: f64,
-    /// All samples.
+    /// All samples: each has a winner.
     pub(crate) values: usize,
 }
 
@@ -71,7 +71,7 @@ impl<F: Real> Workspace<F> {
         sums
     }
 
-    /// Of the chunk's i-th position, which has that number in the batch.
+    /// The loss of the value of the chunk's i-th position, which is number `position` of the batch.
     fn value_loss(
         &self,
         batch: &Batch,
@@ -91,7 +91,7 @@ impl<F: Real> Workspace<F> {
         loss
     }
 
-    /// Likewise; the logits of its legal moves become the derivatives by them.
+    /// The loss of the policy of that position; the logits of its legal moves become the derivatives by them.
     fn policy_loss(
         &self,
         weights: &[F],

@@ -10,7 +10,7 @@ pub struct Optimizer {
     pub learning_rate: f32,
     /// Decoupled weight decay of matrices.
     pub weight_decay: f32,
-    /// Largest norm of a gradient.
+    /// The largest norm of a gradient; a longer one is shortened.
     pub clip: f32,
     /// Steps over which the rate rises, counted from the seeded network.
     pub warmup: u64,
@@ -47,7 +47,7 @@ impl Optimizer {
 pub(crate) struct Moments {
     pub(crate) first: Vec<f32>,
     pub(crate) second: Vec<f32>,
-    /// Steps that went into them.
+    /// How many steps went into them.
     pub(crate) steps: u64,
 }
 

@@ -32,7 +32,7 @@ impl Loss {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the gradient of step {step} is not finite")]
 pub struct NotFinite {
-    /// Which step, counted from the seeded network.
+    /// The number of the step, counted from the seeded network.
     pub step: u64,
 }
 
@@ -53,7 +53,7 @@ pub trait Train: Send {
     /// training run. Returns the loss before it.
     ///
     /// # Errors
-    /// [`TrainError`] if it was not made.
+    /// [`TrainError`] if the step was not made.
     ///
     /// # Panics
     /// If the batch is of another board or another backend, has too many positions, or some without targets.
@@ -68,7 +68,7 @@ pub trait Train: Send {
     /// As [`Self::step`] does.
     fn evaluate(&mut self, batch: &Batch) -> Result<Loss, DeviceError>;
 
-    /// Steps since the seeded network.
+    /// How many steps have been made since the seeded network.
     fn step_count(&self) -> u64;
 
     /// The averaged weights as a network, if they are finite.

@@ -31,9 +31,9 @@ pub struct Figure {
     pub share_of_tensor_peak: Option<f64>,
     /// What was predicted; none for games whose searches run on the host or on the card.
     pub predicted_per_s: Option<f64>,
-    /// Of a position, on tensor cores.
+    /// Multiplications and additions of a position on tensor cores.
     pub flops: Option<f64>,
-    /// Of a position, to and from memory.
+    /// Bytes of a position to and from memory.
     pub memory_bytes: Option<f64>,
     /// What games of a network against itself took.
     pub selfplay: Option<SelfplayFigures>,

@@ -12,7 +12,7 @@ use rules::Board;
 use serde::Serialize;
 use std::io::{self, Write};
 
-/// Changes whenever the document is made up in another way.
+/// The version of the document. It changes whenever the document is made up in another way.
 const REPORT_VERSION: u32 = 2;
 
 /// Everything that was found out.
@@ -28,10 +28,10 @@ pub struct CheckReport {
     parts: Vec<CheckPart>,
     boards: Vec<&'static str>,
     quick: bool,
-    /// What of the report's name follows from them.
+    /// The end of the report's name, which follows from them.
     #[serde(skip)]
     suffix: String,
-    /// Version of this program.
+    /// The version of this program.
     program: &'static str,
     /// BLAKE3 of the kernels' sources.
     kernels: String,
@@ -62,9 +62,9 @@ pub struct CardDescription {
     memory_bytes: u64,
     /// The driver's version, where the system tells.
     driver: Option<String>,
-    /// Which CUDA it is for.
+    /// The version of CUDA that the driver is for.
     cuda: String,
-    /// Which image of our kernels it runs.
+    /// The image of our kernels that it runs, as in `sm_90a`.
     image: String,
 }
 
@@ -87,7 +87,7 @@ impl CardDescription {
 }
 
 impl CheckReport {
-    /// Nothing found out yet.
+    /// A report of which nothing is found out yet.
     #[must_use]
     pub fn new(date: String, scope: &CheckScope) -> Self {
         Self {

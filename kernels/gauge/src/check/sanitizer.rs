@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-/// What it looks for, in this order.
+/// The tools of compute-sanitizer, in the order in which they are run.
 const TOOLS: [&str; 3] = ["memcheck", "racecheck", "synccheck"];
 /// Where it is: wherever programs are looked for, or where toolkits install it.
 const PROGRAMS: [&str; 2] = ["compute-sanitizer", "/usr/local/cuda/bin/compute-sanitizer"];
@@ -37,15 +37,15 @@ pub struct SanitizerRun {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SanitizerVerdict {
-    /// Nothing found.
+    /// The tool has found nothing.
     Clean,
-    /// Something found.
+    /// The tool has found something.
     Found,
     /// The check itself failed under it.
     Failed,
-    /// Not done in time.
+    /// The run took too long.
     TimedOut,
-    /// Not installed.
+    /// compute-sanitizer is not installed.
     Skipped,
 }
 
@@ -69,7 +69,7 @@ impl SanitizerRun {
         }
     }
 
-    /// For a person.
+    /// The verdict in words.
     #[must_use]
     pub fn describe(&self) -> &'static str {
         match self.verdict {

@@ -7,11 +7,11 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckPart {
-    /// Against the CPU and golden vectors.
+    /// The card against the CPU, golden vectors and itself.
     Correctness,
     /// The same under compute-sanitizer.
     Sanitizer,
-    /// How fast.
+    /// How fast the card is.
     Benchmarks,
     /// The same network in PyTorch.
     Torch,
@@ -47,9 +47,9 @@ impl CheckPart {
 /// Which parts, on which boards, and how much of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckScope {
-    /// In the order in which they are done.
+    /// Which parts, in the order in which they are done.
     pub parts: Vec<CheckPart>,
-    /// In the order of [`Board::ALL`].
+    /// Which boards, in the order of [`Board::ALL`].
     pub boards: Vec<Board>,
     /// Less of everything.
     pub quick: bool,

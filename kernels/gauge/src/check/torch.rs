@@ -46,7 +46,7 @@ struct TorchBoard {
     taps: usize,
     /// `[cells, taps]`, 511 off the board.
     sources: Vec<u16>,
-    /// Of each cell.
+    /// The coordinates of each cell.
     coordinates: Vec<(i32, i32)>,
     /// Legal moves of a position.
     moves: usize,
@@ -90,7 +90,7 @@ struct TorchFigure {
 }
 
 impl TorchFigure {
-    /// For a person.
+    /// The measurement in words, for a line of progress.
     fn describe(&self) -> String {
         let Self { what, config, network, batch, mode, layout, .. } = self;
         format!("PyTorch: {what}, {network} on {config}, {batch} at once, {layout}, {mode}")

@@ -1,4 +1,5 @@
-//! The error of every device. It stands below networks and training because a trainer on any backend may return it.
+//! The error of every device. It stands below networks and training because a trainer on any backend may
+//! return it.
 
 use crate::network::architecture::Architecture;
 

@@ -1,5 +1,5 @@
-//! The compute core: positions become numbers, a network judges them, and training changes the network; on the CPU or on
-//! a CUDA card. The crate knows the rules of the game and nothing of peers, events or clusters.
+//! The compute core: positions become numbers, a network judges them, and training changes the network; on
+//! the CPU or on a CUDA card. The crate knows the rules of the game and nothing of peers, events or clusters.
 //!
 //! ```text
 //!  search asks                                                 training asks
@@ -20,14 +20,14 @@
 //!
 //! Where to begin: `encoding/planes.rs` for what the network sees, `network/architecture.rs` for what it is,
 //! `network/forward.rs` and `training/backward.rs` for the definition of every operation in plain loops. Then
-//! `device/mod.rs` for what a device is, `device/ops/mod.rs` for how a kernel is declared, and `cuda/all.cu` for the
-//! kernels. [`proof`] holds a device against the CPU, [`dry_run`] records what would be launched; both stand above
-//! everything else, and nothing here needs them. Folders import downward only: `proof` and `dry_run`, `device`, `training`,
-//! `network`, `encoding`.
+//! `device/mod.rs` for what a device is, `device/ops/mod.rs` for how a kernel is declared, and `cuda/all.cu`
+//! for the kernels. [`proof`] holds a device against the CPU, [`dry_run`] records what would be launched;
+//! both stand above everything else, and nothing here needs them. Folders import downward only: `proof` and
+//! `dry_run`, `device`, `training`, `network`, `encoding`.
 //!
-//! The instruments that need no launches of their own are in the crate `gauge`. Comparisons with a device stay here:
-//! they call kernels directly, and the emulation, which proves them, exists in the tests of this crate alone. Elsewhere
-//! they would need launches that anybody could call with the wrong arguments.
+//! The instruments that need no launches of their own are in the crate `gauge`. Comparisons with a device
+//! stay here: they call kernels directly, and the emulation, which proves them, exists in the tests of this
+//! crate alone. Elsewhere they would need launches that anybody could call with the wrong arguments.
 
 // The tests compile the search of the node as well, which names this crate `kernels`.
 #[cfg(test)]

@@ -48,7 +48,8 @@ pub fn kernels() -> Vec<String> {
 pub struct EmulatedGrid {
     /// Blocks, in two dimensions.
     pub blocks: (u32, u32),
-    /// How many of the first blocks are left out, row by row; more than 0 only to see what the last blocks of a vast launch do.
+    /// How many of the first blocks are left out, row by row; more than 0 only to see what the last blocks of
+    /// a vast launch do.
     pub first_block: u32,
     /// Threads of a block.
     pub threads: u32,

@@ -1,4 +1,5 @@
-//! Instruments around the kernels: what a card can do at most, what it is predicted to do, and the check of a real one.
+//! Instruments around the kernels: what a card can do at most, what it is predicted to do, and the check of a
+//! real one.
 //!
 //! ```text
 //!   kernels::dry_run      kernels::cuda           the driver, or its absence
@@ -13,10 +14,11 @@
 //!   kernels::proof ──────────► check: one report of comparisons, measurements, shares of the peak
 //! ```
 //!
-//! Invariant: nothing of the engine depends on this crate, so a node plays and trains without it. A kernel that states
-//! no cost is never predicted as if it cost nothing: its prediction is an error.
+//! Invariant: nothing of the engine depends on this crate, so a node plays and trains without it. A kernel
+//! that states no cost is never predicted as if it cost nothing: its prediction is an error.
 //!
-//! Where to begin: `time.rs` for how work becomes time, `rates.rs` for a whole pass, `check/mod.rs` for the report.
+//! Where to begin: `time.rs` for how work becomes time, `rates.rs` for a whole pass, `check/mod.rs` for the
+//! report.
 
 pub mod check;
 mod games;

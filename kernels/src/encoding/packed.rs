@@ -14,8 +14,9 @@ pub(crate) const READS: usize = 6;
 
 /// Packed positions of one board, with their legal moves. Reused: clearing keeps the memory.
 ///
-/// Kernels trust these: cells are of the board or [`NONE_CELL`] where a kind reads none, kinds and rays are within their
-/// tables, further cells within `many`, ends rise, targets name legal moves, and winners sit at the table.
+/// Kernels trust these: cells are of the board or [`NONE_CELL`] where a kind reads none, kinds and rays are
+/// within their tables, further cells within `many`, ends rise, targets name legal moves, and winners sit at
+/// the table.
 #[derive(Clone, Debug)]
 pub(crate) struct Positions {
     pub(crate) board: Board,
@@ -105,8 +106,8 @@ impl Positions {
         self.ends.push(self.moves() as u32);
     }
 
-    /// Adds the target of the position that was pushed last, which has `legal` moves: its policy, and the seat that won,
-    /// counted from the mover.
+    /// Adds the target of the position that was pushed last, which has `legal` moves: its policy, and the
+    /// seat that won, counted from the mover.
     pub(crate) fn push_target(&mut self, legal: usize, policy: &[(u16, f32)], winner: u8) {
         self.winners.push(winner);
         for (index, weight) in normalised(policy, legal) {

@@ -6,7 +6,8 @@
 
 use rules::{Bits, Cell, Phase, SEATS_MAX, State, Topology, Victory};
 
-/// The version of the encoding. It changes whenever the same position would be encoded differently; checkpoints carry it.
+/// The version of the encoding. It changes whenever the same position would be encoded differently;
+/// checkpoints carry it.
 pub const ENCODER_VERSION: u32 = 1;
 
 /// Channels of a cell.

@@ -3,7 +3,8 @@
 use rules::{Board, NONE_CELL, Topology, with_board};
 use std::{ops::Range, sync::OnceLock};
 
-/// For every cell of a board the cells that a convolution reads: the cell itself, then its neighbours by direction.
+/// For every cell of a board the cells that a convolution reads: the cell itself, then its neighbours by
+/// direction.
 #[derive(Debug)]
 pub(crate) struct Taps {
     pub(crate) cells: usize,

@@ -7,7 +7,8 @@ use crate::network::weights::Network;
 use rules::{Board, SEATS_MAX, Topology};
 use std::sync::Arc;
 
-/// Evaluates with a network on the calling thread. Each thread has an evaluator of its own; all share the weights.
+/// Evaluates with a network on the calling thread. Each thread has an evaluator of its own; all share the
+/// weights.
 pub struct CpuEvaluator {
     network: Arc<Network>,
     /// The memory for the last board; self-play asks about one board only.
@@ -71,7 +72,8 @@ pub(crate) fn absolute(relative: [f32; SEATS_MAX], mover: u8, seats: u8) -> [f32
     value
 }
 
-/// Replaces what overflowed by an even opinion, because a stranger's network may have weights that are finite and absurd.
+/// Replaces what overflowed by an even opinion, because a stranger's network may have weights that are finite
+/// and absurd.
 pub(crate) fn tame(evaluation: &mut Evaluation, seats: u8) {
     if !evaluation.value.iter().all(|share| share.is_finite()) {
         evaluation.value[..usize::from(seats)].fill(1.0 / f32::from(seats));

@@ -1,13 +1,16 @@
 //! DataConsolidationDaemon: merges the segments that are here into the canonical database of their configuration.
 //!
-//! The databases are derived: one that is lost or corrupt is made anew from the segments. What a database holds depends on
-//! which segments were merged, not on their order or how often. A segment is never removed for having been merged: its
-//! bytes stay in the content folder for as long as the cluster knows it.
+//! Invariant: what a database holds depends on which segments were merged, not on their order or how often. A database is
+//! derived: one that is lost or corrupt is made anew from the segments. Merging never removes a segment: its bytes stay in
+//! the content folder for as long as the cluster knows it.
 
-use crate::events::runner::Handled;
 use crate::{
     clock::now_ms,
-    events::{Event, Games, log::Logged, runner::HandlerError},
+    events::{
+        Event, Games,
+        log::Logged,
+        runner::{Handled, HandlerError},
+    },
     peer::{Context, Daemon, WorkError, blocking},
     store::{GamesDb, Segment, paths},
 };
@@ -19,12 +22,12 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 use wire::Hash;
 
-/// Between looks at the segments.
+/// Between two looks at the registered segments.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Merges that may wait.
+/// Merges asked for that may wait.
 const MERGES_MAX: usize = 64;
 
-/// An open database and what is in it.
+/// The open database of one configuration, and the segments in it.
 struct Canonical {
     games: GamesDb,
     merged: BTreeSet<Hash>,
@@ -37,8 +40,8 @@ impl Canonical {
         Ok(Self { games, merged })
     }
 
-    /// Merges a segment. One that the rules refuse counts as merged: it would be refused again, and must not keep the
-    /// others waiting.
+    /// Merges a segment. One that the rules refuse counts as merged, because it would be refused again and must not keep
+    /// the others waiting.
     fn merge(&mut self, hash: Hash, bytes: Vec<u8>) -> Result<(), WorkError> {
         match Segment::open(bytes) {
             Ok(segment) => {
@@ -58,7 +61,7 @@ struct Merge {
     done: oneshot::Sender<Result<(), String>>,
 }
 
-/// Has segments merged. Cheap to clone.
+/// Asks the daemon to merge segments. Cheap to clone.
 #[derive(Clone)]
 pub struct ConsolidationHandle(mpsc::Sender<Merge>);
 
@@ -69,7 +72,7 @@ pub struct ConsolidationDaemon {
 }
 
 impl ConsolidationDaemon {
-    /// The daemon, and what has it merge.
+    /// The daemon and its handle.
     #[must_use]
     pub fn new(node: Context) -> (Self, ConsolidationHandle) {
         let (sender, merges) = mpsc::channel(MERGES_MAX);
@@ -82,34 +85,15 @@ impl Daemon for ConsolidationDaemon {
 
     async fn run(&mut self) -> Result<(), WorkError> {
         let Self { node, merges } = self;
-        let mut databases: BTreeMap<String, Canonical> = BTreeMap::new();
+        let mut databases = Databases::new();
         loop {
-            let state = node.raft.local();
-            for key in state.configs.keys() {
-                open(node, &mut databases, key).await?;
-            }
-            let ours = state.segments.iter().filter(|(_, segment)| segment.holders.contains(&node.id));
-            let missing: Vec<(Hash, String)> = ours
-                .filter(|(hash, s)| databases.get(&s.config_key).is_some_and(|db| !db.merged.contains(hash)))
-                .map(|(hash, segment)| (*hash, segment.config_key.clone()))
-                .collect();
-            for (hash, key) in missing {
-                if node.shutdown.is_cancelled() {
-                    return Ok(());
-                }
-                let Some(bytes) = node.stored(hash).await? else {
-                    tracing::debug!(segment = %hash, "not here; replication fetches it again");
-                    continue;
-                };
-                merge(&mut databases, key, hash, bytes).await?;
-            }
+            merge_missing(node, &mut databases).await?;
             let pause = tokio::time::sleep(PAUSE);
             tokio::pin!(pause);
             loop {
                 tokio::select! {
                     () = node.shutdown.cancelled() => return Ok(()),
-                    Some(asked) = merges.recv() => {
-                        let Merge { segment, config_key, done } = asked;
+                    Some(Merge { segment, config_key, done }) = merges.recv() => {
                         let merged = merge_now(node, &mut databases, config_key, segment).await;
                         // Whoever asked may have given up.
                         let _ = done.send(merged.map_err(|error| error.to_string()));
@@ -121,12 +105,35 @@ impl Daemon for ConsolidationDaemon {
     }
 }
 
-/// Opens a configuration's database unless it is open, or is one of a newer program.
-async fn open(
-    node: &Context,
-    databases: &mut BTreeMap<String, Canonical>,
-    key: &str,
-) -> Result<(), WorkError> {
+/// Open databases, by configuration.
+type Databases = BTreeMap<String, Canonical>;
+
+/// Merges every registered segment that is to be here and is in no database yet. Stops at the shutdown.
+async fn merge_missing(node: &Context, databases: &mut Databases) -> Result<(), WorkError> {
+    let state = node.raft.local();
+    for key in state.configs.keys() {
+        open(node, databases, key).await?;
+    }
+    let ours = state.segments.iter().filter(|(_, segment)| segment.holders.contains(&node.id));
+    let missing: Vec<(Hash, String)> = ours
+        .filter(|(hash, s)| databases.get(&s.config_key).is_some_and(|db| !db.merged.contains(hash)))
+        .map(|(hash, segment)| (*hash, segment.config_key.clone()))
+        .collect();
+    for (hash, key) in missing {
+        if node.shutdown.is_cancelled() {
+            break;
+        }
+        let Some(bytes) = node.stored(hash).await? else {
+            tracing::debug!(segment = %hash, "not here; replication fetches it again");
+            continue;
+        };
+        merge(databases, key, hash, bytes).await?;
+    }
+    Ok(())
+}
+
+/// Opens the database of a configuration, unless it is open, or only a newer program knows the configuration.
+async fn open(node: &Context, databases: &mut Databases, key: &str) -> Result<(), WorkError> {
     if !databases.contains_key(key)
         && let Ok(config) = key.parse()
     {
@@ -136,15 +143,16 @@ async fn open(
     Ok(())
 }
 
-/// Merges one segment that an event told of.
+/// Merges one segment, because an event names it.
 async fn merge_now(
     node: &Context,
-    databases: &mut BTreeMap<String, Canonical>,
+    databases: &mut Databases,
     key: String,
     hash: Hash,
 ) -> Result<(), WorkError> {
     if node.raft.local().config(&key).is_some() {
-        open(node, databases, &key).await?; // it may be new
+        // The configuration may be new.
+        open(node, databases, &key).await?;
     }
     match databases.get(&key) {
         None => Err(WorkError::UnknownConfig(key)),
@@ -156,12 +164,7 @@ async fn merge_now(
     }
 }
 
-async fn merge(
-    databases: &mut BTreeMap<String, Canonical>,
-    key: String,
-    hash: Hash,
-    bytes: Vec<u8>,
-) -> Result<(), WorkError> {
+async fn merge(databases: &mut Databases, key: String, hash: Hash, bytes: Vec<u8>) -> Result<(), WorkError> {
     let Some(mut database) = databases.remove(&key) else { return Ok(()) };
     let (database, merged) = blocking(move || {
         let merged = database.merge(hash, bytes);
@@ -172,17 +175,55 @@ async fn merge(
     merged
 }
 
+/// The segment that an event names, and whether the event says that it is acknowledged.
+fn named(event: &Event) -> Option<(&Games, bool)> {
+    match event {
+        Event::SelfplayComplete(games) => Some((games, false)),
+        Event::NewGamesAvailable(games) => Some((games, true)),
+        Event::TrainingThresholdReached(_)
+        | Event::TrainingStarted(_)
+        | Event::TrainingProgress(_)
+        | Event::TrainingCompleted(_)
+        | Event::EvaluationStarted(_)
+        | Event::EvaluationCompleted(_)
+        | Event::ModelPromoted(_)
+        | Event::ModelDistributionComplete(_)
+        | Event::HostOnline(_)
+        | Event::HostOffline(_)
+        | Event::LeaderElected(_)
+        | Event::TrainingFailed(_)
+        | Event::EvaluationFailed(_)
+        | Event::EvaluationBackpressure(_)
+        | Event::EvaluationBackpressureReleased(_)
+        | Event::PromotionRejected(_)
+        | Event::PromotionRolledBack(_)
+        | Event::ModelDistributionStarted(_)
+        | Event::ModelDistributionFailed(_)
+        | Event::RegressionDetected(_)
+        | Event::RegressionCritical(_)
+        | Event::RegressionCleared(_)
+        | Event::TrainingRollbackNeeded(_)
+        | Event::CurriculumEmergencyUpdate(_)
+        | Event::P2pClusterHealthy(_)
+        | Event::P2pClusterUnhealthy(_)
+        | Event::DataSyncCompleted(_)
+        | Event::DataSyncFailed(_)
+        | Event::WorkQueued(_)
+        | Event::WorkClaimed(_)
+        | Event::WorkCompleted(_)
+        | Event::WorkFailed(_)
+        | Event::WorkTimeout(_)
+        | Event::WorkCancelled(_) => None,
+    }
+}
+
 impl ConsolidationHandle {
-    /// Merges the segment that an event names, if it belongs here.
+    /// Merges the segment that an event names, if it is to be here.
     ///
     /// # Errors
-    /// When the segment is nowhere to be had, or another configuration's.
+    /// When the segment cannot be had, or belongs to another configuration.
     pub async fn handle(&self, node: &Context, logged: &Logged) -> Handled {
-        let (games, acknowledged) = match &logged.event {
-            Event::SelfplayComplete(games) => (games, false),
-            Event::NewGamesAvailable(games) => (games, true),
-            _ => return Ok(None),
-        };
+        let Some((games, acknowledged)) = named(&logged.event) else { return Ok(None) };
         let state = node.raft.local();
         match state.segments.get(&games.segment) {
             Some(known) if known.config_key != games.config_key => {
@@ -205,7 +246,7 @@ impl ConsolidationHandle {
         self.merge(games).await
     }
 
-    /// Has the segment merged; returns once it is.
+    /// Has the segment merged. Returns once it is in the database.
     async fn merge(&self, games: &Games) -> Handled {
         let (done, answer) = oneshot::channel();
         let merge = Merge { segment: games.segment, config_key: games.config_key.clone(), done };

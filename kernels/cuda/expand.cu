@@ -16,7 +16,7 @@ using rules::height_of;
 
 constexpr int THREADS = 128, CHANNELS = 48, GLOBALS = 32;
 
-// Channels as in encode.rs.
+// Channels as in kernels/src/encoding/planes.rs.
 enum Channel {
     CONTROLLER = 1, HEIGHT = 5, CAP = 6, HEIGHT_IS = 7, CAP_IS = 11, BELOW = 14, RINGS = 30, MARKER = 34, COLLAPSED = 38,
     MUST_MOVE = 42, ATTACKER = 43, BURIED = 44

@@ -14,7 +14,7 @@ namespace wave {
 
 using namespace rules;
 
-// The same words as on the host (device/wave.rs).
+// The same words as on the host (kernels/src/device/games/wave.rs).
 struct Settings {
     u32 seed_low, seed_high; // of the seeds of games
     int begins;              // whether new games begin

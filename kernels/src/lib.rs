@@ -9,8 +9,8 @@
 //!       ▼       ▼                                           ▼      ▼
 //!   ┌─────────────────────┐                  ┌──────────────────────────┐
 //!   │ the CPU             │                  │ device: a card           │
-//!   │ network: forward    │   the same       │ forward, train, games    │   product code, generic over Device
-//!   │ training: backward, │◄─ mathematics ──►│ ops: one checked launch  │   the only place that calls kernels
+//!   │ network: forward    │   the same       │ forward, train, games    │   one code for every Device
+//!   │ training: backward, │◄─ mathematics ──►│ ops: one checked launch  │   nothing else calls kernels
 //!   │ the optimiser       │                  │      for each kernel     │
 //!   └──────────┬──────────┘                  │ card: driver and images  │   or the emulation, in tests
 //!              │                             └────────────┬─────────────┘

@@ -28,7 +28,7 @@ pub enum AnyBackend {
 }
 
 impl AnyBackend {
-    /// Whether it is a card.
+    /// Whether the backend is a card.
     #[must_use]
     pub fn is_card(&self) -> bool {
         match self {
@@ -74,7 +74,7 @@ impl AnyBackend {
         }
     }
 
-    /// What has failed on it.
+    /// The failures of the card; none on the CPU.
     #[must_use]
     pub fn failures(&self) -> Failures {
         match self {

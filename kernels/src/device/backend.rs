@@ -20,10 +20,10 @@ use crate::training::trainer::Trainer;
 use rules::{Board, Config, with_board};
 use std::sync::Arc;
 
-/// Makes evaluators and trainers. The CPU is the reference; the others
-/// agree with it up to the rounding of bf16.
+/// Makes evaluators and trainers. The CPU defines what is right; the others agree with it up to the rounding
+/// of bf16.
 pub trait Backend {
-    /// For a person: which processor this is.
+    /// The processor in words, for a person.
     fn describe(&self) -> String;
 
     /// An evaluator of a network, for positions of any board that it plays on.
@@ -99,7 +99,7 @@ impl CudaBackend {
         loaded::count()
     }
 
-    /// The card of a number, with its kernels loaded: they stay so until the last of what uses them is gone.
+    /// The card of a number, with its kernels loaded. They stay loaded until nothing uses them any more.
     ///
     /// # Errors
     /// [`DeviceError`] says why it cannot be used.
@@ -109,7 +109,7 @@ impl CudaBackend {
         Ok(Self { loaded, description, driver: loaded::driver()?.into(), failures: FailureCount::default() })
     }
 
-    /// Has it evaluate some positions and compares the answers with those of the CPU.
+    /// Has the card evaluate some positions and compares the answers with those of the CPU.
     ///
     /// # Errors
     /// [`DeviceError`] says why it is not to be trusted.
@@ -117,7 +117,7 @@ impl CudaBackend {
         loaded::guarded(|| trial(Cuda::new(&self.loaded)?))
     }
 
-    /// Which CUDA its driver is for, as in `CUDA 13.0`.
+    /// The version of CUDA that its driver is for, as in `CUDA 13.0`.
     #[must_use]
     pub fn driver(&self) -> &str {
         &self.driver

@@ -21,14 +21,14 @@ pub(crate) struct DeviceEvaluator<D: Device> {
     device: D,
     network: Arc<Network>,
     weights: DeviceWeights<D>,
-    /// For the last board and number of positions.
+    /// The memory for the last board and number of positions.
     space: Option<DeviceSpace<D>>,
     positions: Positions,
-    /// Most positions of a pass.
+    /// The most positions of a pass.
     positions_max: usize,
     /// Where a failure is counted.
     failures: FailureCount,
-    /// Once the device has failed.
+    /// The CPU, once the device has failed.
     fallback: Option<CpuEvaluator>,
 }
 
@@ -52,12 +52,12 @@ impl<D: Device> DeviceEvaluator<D> {
         })
     }
 
-    /// Counts failures there.
+    /// The evaluator, which counts its failures in `failures`.
     pub(crate) fn counting(self, failures: FailureCount) -> Self {
         Self { failures, ..self }
     }
 
-    /// Evaluates up to so many positions, at least one, in one pass.
+    /// The evaluator, which evaluates up to `positions_max` positions in one pass; at least one.
     pub(crate) fn in_passes_of(self, positions_max: usize) -> Self {
         Self { positions_max, ..self }
     }

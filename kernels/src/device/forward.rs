@@ -23,9 +23,9 @@ pub(crate) struct DeviceWeights<D: Device> {
     pub(crate) all32: Array<D, f32>,
     /// The same buffer in bf16.
     pub(crate) all16: Array<D, Bf16>,
-    /// The policy head's cells, `[width, HEAD_COLUMNS]`.
+    /// The policy head's weights for cells, `[width, HEAD_COLUMNS]`.
     pub(crate) head16: Array<D, Bf16>,
-    /// Its bias, padded likewise.
+    /// The bias of the policy head, padded to [`HEAD_COLUMNS`].
     pub(crate) head_bias: Array<D, f32>,
     /// What the fused tower needs to know of the layout.
     pub(crate) layers: Array<D, u32>,
@@ -98,7 +98,7 @@ pub(crate) struct DeviceSpace<D: Device> {
     pub(crate) by_board: Array<D, f32>,
     /// The trunk before each block and after the last; for evaluation, two that take turns.
     pub(crate) x: Vec<Array<D, Bf16>>,
-    /// Inside each block; for evaluation, one.
+    /// The activations inside each block; for evaluation, one.
     pub(crate) h: Vec<Array<D, Bf16>>,
     /// The trunk pooled: before each block that pools, and after the last; for evaluation, one.
     pub(crate) pooled: Vec<Array<D, f32>>,
@@ -116,7 +116,7 @@ pub(crate) struct DeviceSpace<D: Device> {
 }
 
 impl<D: Device> DeviceSpace<D> {
-    /// For evaluation, or with everything that training needs.
+    /// The memory for evaluation, or with everything that training needs.
     pub(crate) fn new(
         device: &D,
         architecture: Architecture,

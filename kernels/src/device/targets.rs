@@ -1,4 +1,4 @@
-//! What positions have to teach, on a device. Reused from step to step, for memory that is freed while
+//! What positions have to teach, on a device. Reused from step to step, because memory that is freed while
 //! kernels may still read it would hold them up.
 
 use crate::device::Device;

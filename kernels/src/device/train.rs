@@ -36,12 +36,12 @@ pub(crate) struct DeviceTrainer<D: Device> {
     back: Back<D>,
     /// The average of the last step, to evaluate with; none until that is asked for.
     averaged: Option<DeviceWeights<D>>,
-    /// Steps in the moments.
+    /// How many steps went into the moments.
     moments: u64,
     step: u64,
 }
 
-/// What backward works with.
+/// The memory of the way back.
 struct Back<D: Device> {
     targets: Targets<D>,
     gradient: Array<D, f32>,

@@ -85,7 +85,7 @@ macro_rules! probe {
 /// The probe that tells blocks and threads apart has several blocks.
 const IDS_GRID: ProbeGrid = ProbeGrid { blocks: (3, 2), threads: 64, shared_bytes: 0 };
 
-/// All probes.
+/// Every probe, with the inputs and the agreement that is asked for.
 pub(crate) const PROBES: [Probe; 15] = [
     Probe { grid: IDS_GRID, ..probe!("ids", IDS, (1, 128), 64, 0, Agreement::Words, || vec![0; 3]) },
     probe!("load_matrices", LOAD_MATRICES, (160, 256), 32, 512, Agreement::Words, inputs::matrices),
@@ -114,7 +114,7 @@ fn lines(words: &[u32]) -> Vec<String> {
     words.chunks(LINE).map(line).collect()
 }
 
-/// Words of lines; none if one is no number.
+/// The words of lines; none if one of them is no number.
 fn words(lines: &[String]) -> Option<Vec<u32>> {
     lines.iter().flat_map(|line| line.split(' ')).map(|word| u32::from_str_radix(word, 16).ok()).collect()
 }
@@ -145,7 +145,7 @@ impl Probe {
         })
     }
 
-    /// What is kept, and who made it.
+    /// The maker and the words of the vector that is kept, or what is wrong with it.
     fn kept(&self) -> Result<(String, Vec<u32>), String> {
         let vector: Vector = serde_json::from_str(self.golden).map_err(|error| error.to_string())?;
         let known = vector.version == GOLDEN_VERSION && vector.probe == self.name;
@@ -187,7 +187,7 @@ impl Vector {
         format!("{}.json", self.probe)
     }
 
-    /// As it is kept.
+    /// The vector as its file holds it.
     ///
     /// # Panics
     /// Never: strings and a number can be written.

@@ -44,7 +44,7 @@ fn one_pass_on<D: Device, T: Topology>(
     Ok(EvaluatedPositions::of(got.iter()).compare(&wanted, &of).into())
 }
 
-/// What a device says of so many positions.
+/// What a device makes of `count` positions.
 pub(crate) fn evaluate<D: Device>(
     device: D,
     config: Config,

@@ -13,7 +13,7 @@ use std::io::{BufRead, Read as _};
 
 /// The longest line that is read; the longest game that is kept has 4 MB.
 const LINE_BYTES_MAX: u64 = 64 << 20;
-/// Of something wrong in a record, what is shown.
+/// Characters that are shown of something wrong in a record.
 const EXCERPT: usize = 40;
 
 /// What of a game's record is needed to replay it.
@@ -31,30 +31,31 @@ struct RecordedGame {
 /// Why recorded games were not replayed to their end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecordedError {
-    /// Reading failed.
+    /// The file cannot be read.
     #[error("line {line} cannot be read: {source}")]
     Read {
-        /// From 1.
+        /// Number of the line, from 1.
         line: u64,
         source: std::io::Error,
     },
-    /// It is no game, or one against the rules of the host.
+    /// The line is no game, or a game against the rules of the host.
     #[error("line {line}: {what}")]
     Record {
-        /// From 1.
+        /// Number of the line, from 1.
         line: u64,
         what: String,
     },
     /// The device plays by other rules, or failed.
     #[error("line {line}: {source}")]
     Rules {
-        /// From 1.
+        /// Number of the line, from 1.
         line: u64,
         source: CheckError,
     },
 }
 
-/// [`replay`], as what is said of a card: a file without a game proves nothing.
+/// Replays games as [`replay`] does, and says what came of it. A file without a game proves nothing, so it is
+/// wrong.
 pub(crate) fn compare<D: Device>(
     device: &D,
     name: &str,

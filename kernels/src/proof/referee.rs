@@ -22,10 +22,10 @@ pub(crate) enum CheckError {
     /// The device did not do what it was asked.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// It plays by other rules.
+    /// The device plays by other rules.
     #[error("{what} differ in {position}: {details}")]
     Differs {
-        /// What differs.
+        /// What differs, as in `legal moves`.
         what: &'static str,
         /// The position before the move, or at the end of a game.
         position: String,
@@ -34,7 +34,7 @@ pub(crate) enum CheckError {
     },
 }
 
-/// What was compared.
+/// How much was compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Checked {
     /// Games that the device played from their start to their end.
@@ -131,7 +131,7 @@ impl<'a, D: Device, T: Topology> Referee<'a, D, T> {
         Ok(self.checked)
     }
 
-    /// Random games from the empty board, every step of them.
+    /// Compares random games from the empty board, every step of them.
     pub(crate) fn random_games(mut self, config: Config, games: u32) -> Result<Checked, CheckError> {
         for first in (0..games).step_by(GAMES_AT_ONCE as usize) {
             let numbers = first..games.min(first + GAMES_AT_ONCE);

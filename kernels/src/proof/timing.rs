@@ -16,16 +16,16 @@ use std::time::{Duration, Instant};
 /// How long and how often to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effort {
-    /// How often.
+    /// How many repeats.
     pub repeats: usize,
-    /// How long each time, at least.
+    /// The shortest time of a repeat.
     pub at_least: Duration,
 }
 
 /// Units of work per second.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Speed {
-    /// The middle one of the repeats.
+    /// The median of the repeats.
     pub median: f64,
     /// The slowest.
     pub least: f64,
@@ -36,7 +36,7 @@ pub struct Speed {
 }
 
 impl Speed {
-    /// Of several measurements; none of none.
+    /// The speed of several measurements; none if there are none.
     #[must_use]
     pub fn of(mut rates: Vec<f64>) -> Option<Self> {
         rates.sort_by(f64::total_cmp);

@@ -40,7 +40,7 @@ fn parent(config: Config, size: (u32, u32)) -> Checkpoint {
 
 /// What training steps have come to.
 pub(crate) struct Trained {
-    /// Of the policy and of the value, step by step.
+    /// The losses of policy and value, step by step.
     pub(crate) losses: Vec<f32>,
     /// The averaged weights; empty if they are not finite.
     pub(crate) average: Vec<f32>,
@@ -119,7 +119,7 @@ fn led_there(what: String, got: &[f32], wanted: &[f32], start: &[f32], derivativ
     within(what, (got.len(), wanted.len()), share, WAY)
 }
 
-/// Whether the difference of so many numbers from as many is a share that is allowed.
+/// Compares a share with what is allowed, unless there are no numbers or not as many as wanted.
 fn within(
     what: String,
     (got, wanted): (usize, usize),

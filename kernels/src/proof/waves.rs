@@ -14,7 +14,7 @@ use rules::{Config, Options, State, Topology, with_board};
 
 /// Evaluations between two looks at what has ended.
 pub(super) const EVALUATIONS: u32 = 64;
-/// What a certainty weighs in a record.
+/// The weight of a certainty in a record.
 const CERTAINTY: u32 = 65535;
 
 /// How many games, and how they are searched.
@@ -47,7 +47,8 @@ pub(super) fn settings(config: Config, waves: Waves) -> WaveSettings {
     }
 }
 
-/// Games take far fewer: even the longest have no more than some steps for each cell.
+/// The most evaluations that games may take. They take far fewer: even the longest have no more than some
+/// steps for each cell.
 pub(super) fn evaluations_max(config: Config, waves: Waves) -> u32 {
     let games_of_slot = waves.games.div_ceil(waves.slots.max(1) as u64) as u32 + 1;
     16 * config.board.cells() as u32 * (waves.simulations + 1) * games_of_slot
@@ -86,9 +87,9 @@ where
 /// What a wave has come to.
 #[derive(Debug)]
 struct PlayedWaves {
-    /// By seed.
+    /// The games, by ascending seed.
     games: Vec<WaveGame>,
-    /// The last one, without its games.
+    /// The last report, without its games.
     report: WaveReport,
     evaluations: u32,
 }
@@ -141,7 +142,7 @@ where
     }
 }
 
-/// Replays games; how many steps they have, or what is wrong with one.
+/// Replays games, and says how many steps they have, or what is wrong with one.
 fn check<T: Topology>(config: Config, settings: &WaveSettings, games: &[WaveGame]) -> Result<usize, String> {
     let (mut steps, mut searched, mut full) = (0, 0, 0);
     for game in games {

@@ -11,7 +11,7 @@ use crate::proof::waves::{EVALUATIONS, Waves, evaluations_max, settings};
 use rules::{Config, with_board};
 use std::time::Instant;
 
-/// Games that open with random moves, as a node plays them; more where they are checked.
+/// The share of games that open with random moves, as a node plays them. Checks want more such games.
 const OPENING_SHARE: f32 = 0.075;
 
 /// How fast games with the search on a device are played.
@@ -19,7 +19,7 @@ const OPENING_SHARE: f32 = 0.075;
 pub struct WavesSpeed {
     /// Games per second.
     pub speed: Speed,
-    /// How long it was measured in all.
+    /// Seconds that were measured in all.
     pub seconds: f64,
     /// Positions per second that the network evaluates; a game that waits has one evaluated all the same.
     pub evaluations_per_s: f64,
@@ -39,7 +39,7 @@ struct WavesCount {
 }
 
 impl WavesSpeed {
-    /// Of several repeats; none of none.
+    /// The speed of several repeats; none if there are none.
     fn of(repeats: &[WavesCount]) -> Option<Self> {
         let speed = Speed::of(repeats.iter().map(|one| one.games as f64 / one.seconds).collect())?;
         let sum = |of: fn(&WavesCount) -> f64| repeats.iter().map(of).sum::<f64>();
@@ -55,7 +55,7 @@ impl WavesSpeed {
     }
 }
 
-/// Games that end, once as many have ended as there are side by side.
+/// Counts the games that end, once as many have ended as are played side by side.
 pub(crate) fn speed<D: ReplayDevice + Send>(
     device: D,
     config: Config,

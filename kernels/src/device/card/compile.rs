@@ -17,15 +17,15 @@ pub struct Compiled {
 /// Why nothing was compiled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
-    /// The library is not installed.
+    /// The library of the compiler is not installed.
     #[error("libnvrtc is not installed")]
     Absent,
     /// The compiler refused.
     #[error("the compiler failed for {target}: {log}")]
     Failed {
-        /// The architecture.
+        /// The architecture that was asked for.
         target: String,
-        /// What it says.
+        /// What the compiler says.
         log: String,
     },
 }

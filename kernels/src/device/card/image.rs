@@ -18,7 +18,7 @@ pub const OPTIONS: [&str; 2] = ["--std=c++17", "--ptxas-options=-v"];
 /// The pinned compiler.
 pub const COMPILER: &str = "nvidia-cuda-nvrtc 13.0.88";
 
-/// Bytes of an image, unpacked, at most.
+/// The most bytes of an unpacked image.
 const IMAGE_BYTES_MAX: u64 = 64 << 20;
 
 const SOURCES: [(&str, &str); 39] = [
@@ -75,7 +75,7 @@ const IMAGES: [(&str, &[u8]); 7] = [
     ("compute_80", include_bytes!("../../../dist/compute_80.gz")),
 ];
 
-/// What was compiled, of what.
+/// What was compiled, from which sources, by which compiler.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageManifest {
@@ -93,27 +93,27 @@ pub struct ImageManifest {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Image {
-    /// Of [`TARGETS`].
+    /// The architecture, one of [`TARGETS`].
     pub target: String,
     /// BLAKE3 of the image.
     pub hash: String,
-    /// Its size.
+    /// Bytes of the image.
     pub bytes: usize,
     /// What the assembler says of each kernel; empty for PTX.
     pub kernels: Vec<Usage>,
 }
 
-/// What a kernel needs.
+/// What a kernel needs of a card, as the assembler reports it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Usage {
-    /// Its name.
+    /// The kernel's name.
     pub kernel: String,
     /// Registers of a thread.
     pub registers: u32,
     /// Bytes stored to memory for lack of registers.
     pub spill_stores: u32,
-    /// Bytes loaded again.
+    /// Bytes loaded from there again.
     pub spill_loads: u32,
     /// Bytes of static shared memory of a block; dynamic shared memory is up to the launch.
     pub shared_bytes: u32,

@@ -26,7 +26,7 @@ pub(crate) struct Loaded {
     module: sys::CUmodule,
     pub(super) functions: HashMap<KernelName, sys::CUfunction>,
     name: String,
-    /// Which image was loaded.
+    /// The image that was loaded, as in `sm_90a`.
     image: String,
     pub(super) shared_bytes_max: usize,
     /// Whether the card reaches the host's pageable memory by itself, so that the
@@ -48,7 +48,7 @@ impl fmt::Debug for Loaded {
     }
 }
 
-/// What a failed call to the driver is.
+/// Turns the driver's error of a call into ours.
 pub(crate) fn failure(call: &'static str) -> impl Fn(DriverError) -> DeviceError {
     move |error| DeviceError::Driver { call, reason: error.to_string() }
 }
@@ -125,8 +125,8 @@ impl Loaded {
             attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
         let reaches_host =
             attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS)? != 0;
-        // Threads that wait for the card shall leave their core to others, for there are more of them than
-        // cores. Those that do not are right all the same.
+        // Threads that wait for the card shall leave their core to others, because there are more of them
+        // than cores. Threads that do not are right all the same.
         if let Err(error) = context.set_blocking_synchronize() {
             tracing::warn!(%error, "threads that wait for the card keep their cores busy");
         }
@@ -209,17 +209,17 @@ impl Drop for Loaded {
     }
 }
 
-/// Where the image comes from that a card is given.
+/// Where the image of a card comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
-    /// Out of the binary: it was compiled from the sources that are embedded beside it.
+    /// The image is in the binary: it was compiled from the sources that are embedded beside it.
     Shipped,
-    /// Out of the compiler, now: the sources were changed, and what is in the binary is of others.
+    /// The image is compiled now, because the sources were changed since the images in the binary were.
     Compiled,
 }
 
 /// Decides where the image comes from, by the hash of what was compiled and that of the sources. Whether
-/// there is a compiler is asked only where it is needed, for it is a library of a hundred megabytes.
+/// there is a compiler is asked only where it is needed, because it is a library of a hundred megabytes.
 ///
 /// # Errors
 /// [`CompileError::Absent`] if it is needed and there is none.
@@ -237,7 +237,7 @@ fn origin(
     }
 }
 
-/// What the driver makes of the first of some images that it takes, best first; what
+/// Offers images to the driver, the best first: what the driver makes of the first one that it takes, or what
 /// it says of the last one if it takes none.
 fn first_taken<M>(
     card: &str,

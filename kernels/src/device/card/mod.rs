@@ -13,8 +13,8 @@ use crate::error::DeviceError;
 use cudarc::driver::{CudaGraph, CudaStream, DriverError, result, sys};
 use std::sync::Arc;
 
-/// A card with a stream in which everything asked of it is done in order. Belongs to one thread at a time;
-/// others have others, whose streams run beside this one.
+/// A card with a stream of its own, in which everything that is asked is done in order. It belongs to one
+/// thread at a time; other threads have streams of their own, which run beside this one.
 pub(crate) struct Cuda {
     loaded: Arc<Loaded>,
     stream: Arc<CudaStream>,
@@ -70,7 +70,7 @@ impl Cuda {
         self.loaded.properties()
     }
 
-    /// Memory that nobody has.
+    /// Bytes of the card's memory that are free.
     ///
     /// # Errors
     /// [`DeviceError`] if the driver does not answer.
@@ -98,7 +98,8 @@ impl Drop for Cuda {
     }
 }
 
-/// Whether nothing but memory is missing. After a kernel has failed, every later call fails with its error.
+/// Whether nothing but memory is missing; after a kernel has failed, every later call fails with the error of
+/// that kernel.
 fn is_full(error: DriverError) -> bool {
     error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY
 }

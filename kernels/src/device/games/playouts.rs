@@ -16,7 +16,7 @@ pub(crate) struct PlayoutReport {
     pub(crate) games: u64,
     /// Steps of all games, null steps included.
     pub(crate) steps: u64,
-    /// Games that each seat won.
+    /// How many games each seat has won.
     pub(crate) wins: [u64; SEATS_MAX],
     /// From the launch until the results were on the host; the first launch also loads the kernel.
     pub(crate) elapsed: Duration,

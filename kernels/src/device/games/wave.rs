@@ -47,7 +47,7 @@ pub(crate) struct Rooms {
 }
 
 impl Rooms {
-    /// For searches as long as the longest, and what they keep of the one before.
+    /// Room for searches as long as the longest, and for what they keep of the search before.
     pub(crate) fn new(cells: usize, full: u32) -> Self {
         let of = |(small, large): (usize, usize)| if cells <= 64 { small } else { large };
         let nodes = 3 * full as usize + 2;
@@ -77,11 +77,11 @@ impl Rooms {
 
 /// How a device goes from one evaluation to the next.
 enum Course<R> {
-    /// It has not launched anything: what it loads first, it cannot record.
+    /// It has launched nothing yet, and cannot record while it loads a kernel for the first time.
     New,
-    /// By replaying this.
+    /// It replays this recording.
     Replayed(R),
-    /// Launch by launch, because it would not record.
+    /// It launches kernel by kernel, because it would not record.
     Launched,
 }
 

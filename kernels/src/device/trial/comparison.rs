@@ -7,14 +7,14 @@ use std::fmt;
 /// number is equal to anything else that is none.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Tolerance {
-    /// In the numbers' own unit.
+    /// The part of the allowance in the numbers' own unit.
     pub absolute: f64,
-    /// As a share of what is wanted.
+    /// The part of the allowance as a share of what is wanted.
     pub relative: f64,
 }
 
 impl Tolerance {
-    /// Every number as it should be; of zeros, either.
+    /// No difference at all; only a zero may have either sign.
     pub(crate) const NONE: Self = Self { absolute: 0.0, relative: 0.0 };
 
     /// How far a number is from what it should be, as a share of what is
@@ -34,7 +34,7 @@ impl Tolerance {
 /// A comparison with what is known to be right.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// What was compared.
+    /// What was compared, for a person.
     pub what: String,
     /// Numbers, games or steps that were compared.
     pub compared: usize,
@@ -74,7 +74,7 @@ impl Comparison {
         Self { what, compared: wanted.len(), tolerance: Some(tolerance), worst, wrong }
     }
 
-    /// One that could not be made.
+    /// A comparison that could not be made, because of an error.
     pub(crate) fn failed(what: String, error: &dyn fmt::Display) -> Self {
         Self { what, compared: 0, tolerance: None, worst: None, wrong: Some(error.to_string()) }
     }

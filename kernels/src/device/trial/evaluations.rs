@@ -11,16 +11,16 @@ use crate::network::evaluator::{Evaluation, Evaluator, Query};
 use rules::{Board, Config, Topology, with_board};
 use std::sync::Arc;
 
-/// Each layer rounds the trunk to eight bits once more, and the CPU does not.
+/// How close logits are: each layer rounds the trunk to eight bits once more, and the CPU does not.
 const LOGITS: Tolerance = Tolerance { absolute: 0.03, relative: 0.03 };
-/// Probabilities.
+/// How close probabilities of winning are.
 const VALUES: Tolerance = Tolerance { absolute: 0.005, relative: 0.005 };
 /// The network that is checked, of so many blocks and channels.
 pub(crate) fn network_of(board: Board, (blocks, channels): (u32, u32)) -> Architecture {
     Architecture { blocks, channels, ..Architecture::small(board) }
 }
 
-/// What is said of positions, one after the other.
+/// The evaluations of positions, one after the other.
 pub(crate) struct EvaluatedPositions {
     pub(crate) logits: Vec<f32>,
     pub(crate) values: Vec<f32>,

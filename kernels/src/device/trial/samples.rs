@@ -7,7 +7,7 @@ use crate::network::weights::Network;
 use rules::playout::{self, Choices};
 use rules::{Board, Config, Move, Options, State, Topology, with_board};
 
-/// One in so many positions of a random game is taken.
+/// One in this many positions of a random game is taken.
 const EVERY: usize = 4;
 
 /// Unfinished positions of random games, with their legal moves.
@@ -27,7 +27,7 @@ pub(crate) fn positions<T: Topology>(seats: u8, count: usize) -> Vec<(State<T>, 
     chosen
 }
 
-/// Legal moves of a position on average, of the positions that are measured with.
+/// Legal moves of a position, on average over the positions that are measured with.
 #[must_use]
 pub fn mean_moves(board: Board) -> usize {
     let count = 256;
@@ -78,7 +78,7 @@ pub(crate) fn network(architecture: Architecture) -> Network {
     network_of(architecture, 1)
 }
 
-/// Another for every seed.
+/// A network that depends on a seed, none of whose tensors is zero.
 pub(crate) fn network_of(architecture: Architecture, seed: u64) -> Network {
     let seeded = Network::seeded(architecture, seed);
     let mut choices = Choices::new(seed);

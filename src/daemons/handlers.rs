@@ -155,6 +155,8 @@ mod tests {
         for kind in EventKind::ALL {
             let mut handled = kind.handlers().iter().filter(|handles| handles.how == How::Own);
             assert!(handled.all(|handles| own(handles.daemon).is_some()), "{kind:?}");
+            let mut proposes = kind.handlers().iter().filter(|handles| handles.how == How::Proposes);
+            assert!(proposes.all(|handles| handles.daemon == Component::Training), "{kind:?}");
         }
     }
 }

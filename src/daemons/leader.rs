@@ -64,8 +64,9 @@ impl Daemon for LeaderDaemon {
             let term = metrics.term;
             if let Some(deciders) = leadership.deciders(metrics.is_leader(), term) {
                 let current = state.borrow_and_update().clone();
-                let mut commands =
-                    decide(node, deciders, &current, &views.borrow_and_update(), term, &settings.turn);
+                // A copy, because a turn would otherwise hold up whoever updates the view.
+                let view = Arc::clone(&views.borrow_and_update());
+                let mut commands = decide(node, deciders, &current, &view, term, &settings.turn);
                 let leads = current.leader.as_ref().is_some_and(|l| l.node == node.id && l.term == term);
                 if leads && commands.is_empty() {
                     commands = found(node, &current, settings).await?;

@@ -70,7 +70,8 @@ where
             continue;
         };
         taken.insert(lease.config_key.clone(), lease.epoch);
-        let span = tracing::info_span!("lease", %kind, config = %lease.config_key, epoch = lease.epoch);
+        // Of the highest level, so that a line says which lease it is about under every filter.
+        let span = tracing::error_span!("lease", %kind, config = %lease.config_key, epoch = lease.epoch);
         let cancel = node.shutdown.child_token();
         // Whatever it left running ends as well, also when the daemon itself does.
         let _ends = cancel.clone().drop_guard();

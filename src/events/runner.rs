@@ -168,7 +168,8 @@ impl Runner {
                 if lanes.values().any(|running| *running == lane) {
                     again.insert(lane); // it may have looked just before
                 } else {
-                    let span = tracing::info_span!("lane", handler = lane.handler, flow = lane.flow);
+                    // Of the highest level, so that a line says which lane it is about under every filter.
+                    let span = tracing::error_span!("lane", handler = lane.handler, flow = lane.flow);
                     let task = tasks.spawn(self.clone().lane(lane.clone()).instrument(span));
                     lanes.insert(task.id(), lane);
                 }

@@ -63,6 +63,7 @@ async fn in_a_span(request: Request, next: Next) -> Response {
     /// Requests are numbered from 1 in the order in which they arrive.
     static ARRIVED: AtomicU64 = AtomicU64::new(1);
     let id = ARRIVED.fetch_add(1, Ordering::Relaxed);
-    let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
+    // Of the highest level, so that a line says which request it is about under every filter.
+    let span = tracing::error_span!("request", id, method = %request.method(), path = request.uri().path());
     next.run(request).instrument(span).await
 }

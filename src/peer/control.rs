@@ -139,7 +139,8 @@ pub(crate) async fn serve(
             continue;
         };
         let (node, letters, keeper) = (Arc::clone(&node), letters.clone(), Arc::clone(&keeper));
-        let span = tracing::info_span!("asked", from = request.from, about = ?kind);
+        // Of the highest level, so that a line says who asked under every filter.
+        let span = tracing::error_span!("asked", from = request.from, about = ?kind);
         let serving = async move {
             serve_one(&node, &letters, &keeper, kind, request).await;
             drop(permit);

@@ -31,29 +31,26 @@ impl Daemon for AcknowledgeDaemon {
     const NAME: &'static str = "sync";
 
     async fn run(&mut self) -> Result<(), WorkError> {
-        let shutdown = &self.segments.0.node.shutdown;
-        shutdown.run_until_cancelled(self.follow()).await.unwrap_or(Ok(()))
+        let shared = &self.segments.0;
+        let (state, me) = (shared.node.raft.local(), shared.node.id);
+        let (blobs, list) = (shared.node.blobs.clone(), Arc::clone(&shared.pending));
+        blocking(move || reclaim(&state, me, &blobs, &list)).await??;
+        let mut failures = BTreeMap::new();
+        while !shared.node.shutdown.is_cancelled() {
+            self.round(&mut failures).await?;
+            tokio::select! {
+                () = shared.node.shutdown.cancelled() => {}
+                () = shared.acknowledge.woken() => {}
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+        Ok(())
     }
 }
 
 impl AcknowledgeDaemon {
     pub(super) fn new(segments: Segments) -> Self {
         Self { segments }
-    }
-
-    async fn follow(&self) -> Result<(), WorkError> {
-        let shared = &self.segments.0;
-        let (state, me) = (shared.node.raft.local(), shared.node.id);
-        let (blobs, list) = (shared.node.blobs.clone(), Arc::clone(&shared.pending));
-        blocking(move || reclaim(&state, me, &blobs, &list)).await??;
-        let mut failures = BTreeMap::new();
-        loop {
-            self.round(&mut failures).await?;
-            tokio::select! {
-                () = shared.acknowledge.woken() => {}
-                () = tokio::time::sleep(PAUSE) => {}
-            }
-        }
     }
 
     /// Has everything acknowledged that waits, up to the first failure: trouble with one segment is most often trouble with
@@ -73,10 +70,15 @@ impl AcknowledgeDaemon {
                 blocking(move || list.acknowledged(&segment.hash)).await??;
                 continue;
             }
-            if let Err(error) = self.segments.acknowledge(&segment).await {
-                *failures.entry(segment.hash).or_insert(0u32) += 1;
-                tracing::info!(segment = segment.hash.short(), %error, "not acknowledged yet");
-                return Ok(());
+            let acknowledged = self.segments.acknowledge(&segment);
+            match self.segments.0.node.shutdown.run_until_cancelled(acknowledged).await {
+                None => return Ok(()),
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    *failures.entry(segment.hash).or_insert(0u32) += 1;
+                    tracing::info!(segment = segment.hash.short(), %error, "not acknowledged yet");
+                    return Ok(());
+                }
             }
             games = games.saturating_sub(segment.games);
             self.segments.set_unacknowledged(games);

@@ -50,9 +50,7 @@ impl Daemon for CopyDaemon {
     const NAME: &'static str = "replication";
 
     async fn run(&mut self) -> Result<(), WorkError> {
-        let node = &self.segments.0.node;
-        let mut rounds = Rounds::new(&self.segments, self.copies);
-        node.shutdown.run_until_cancelled(rounds.follow()).await.unwrap_or(Ok(()))
+        Rounds::new(&self.segments, self.copies).follow().await
     }
 }
 
@@ -96,7 +94,7 @@ impl<'a> Rounds<'a> {
         }
     }
 
-    /// Goes on for as long as there are peers.
+    /// Goes on until the shutdown.
     async fn follow(&mut self) -> Result<(), WorkError> {
         let mut peers = self.node.p2p.peers();
         loop {
@@ -110,6 +108,7 @@ impl<'a> Rounds<'a> {
             self.connect(&state, connected);
             self.copy_wanted(&state).await?;
             tokio::select! {
+                () = self.node.shutdown.cancelled() => return Ok(()),
                 () = self.segments.0.copy.woken() => {}
                 changed = peers.changed() => if changed.is_err() { return Ok(()) },
                 () = tokio::time::sleep(PAUSE) => {}
@@ -153,7 +152,8 @@ impl<'a> Rounds<'a> {
             (copying, copied)
         }));
         let mut copies = copies.buffer_unordered(AT_ONCE);
-        while let Some((copying, copied)) = copies.next().await {
+        // The shutdown ends a copy, and no event that is being written.
+        while let Some(Some((copying, copied))) = node.shutdown.run_until_cancelled(copies.next()).await {
             let event = match copied {
                 Ok(bytes) => {
                     self.lost.remove(&copying.hash);

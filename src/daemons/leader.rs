@@ -2,6 +2,8 @@
 //!
 //! Invariant: a node acts only while Raft says that it leads, and only after its own announcement was applied: then its
 //! state is not older than its leadership. Commands are idempotent, so two leaders in quick succession do no harm.
+//!
+//! It takes a turn when the state or its view of the cluster changes, when an event asks for one, and four times a second.
 
 use super::health::HealthHandle;
 use crate::{
@@ -18,7 +20,10 @@ use cluster_state::{
     ClusterState, Command,
     command::{InitConfig, ModelHeld},
 };
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Between turns when nothing changes.
 const TICK: Duration = Duration::from_millis(250);

@@ -181,7 +181,7 @@ impl Supervisor {
     /// Runs a daemon until the shutdown, again and again if need be.
     pub async fn keep<D: Daemon>(self, daemon: D, shutdown: CancellationToken) {
         // Of the highest level, so that a line says which daemon it is about under every filter.
-        let span = tracing::error_span!("daemon", name = D::NAME);
+        let span = tracing::error_span!("daemon", daemon = D::NAME);
         self.run(daemon, shutdown).instrument(span).await;
     }
 

@@ -30,6 +30,6 @@ async fn drain(Operator(node): Operator, Order(wanted): Order<Drain>) -> Result<
     // The words tell an operator's order from a host's own wish.
     let reason = if reason.is_empty() { "ordered".to_owned() } else { format!("ordered: {reason}") };
     node.propose(Command::SetDraining(SetDraining { node: id, draining, reason, at_ms: now_ms() })).await?;
-    tracing::info!(node = %id, draining, "an operator drains a node, or no longer");
+    tracing::info!(node = id.0, draining, "an operator drains a node, or no longer");
     Ok(Json(wanted))
 }

@@ -59,7 +59,7 @@ pub(super) async fn membership(
         match shutdown.run_until_cancelled(join).await {
             None => return Ok(None),
             Some(Ok(id)) => {
-                tracing::info!(node = %id, "joined");
+                tracing::info!(node = id.0, "joined");
                 return Ok(Some(id));
             }
             Some(Err(JoinError::NoLeader(why))) => {

@@ -71,7 +71,7 @@ async fn live(
     ready(&listening.me);
     let Some(joined) = join(options, &mut listening, devices, tasks).await? else { return Ok(()) };
     let node = work(options, listening, joined, tasks)?;
-    tracing::info!(node = %node.id, peer = node.p2p.peer_id(), http = %node.http, "running");
+    tracing::info!(node = node.id.0, peer = node.p2p.peer_id(), http = %node.http, "running");
     tokio::select! {
         biased; // consensus says best why it ended
         outcome = watch_over(&node) => outcome,

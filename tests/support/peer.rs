@@ -30,6 +30,7 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn new(root: &Path, name: &str, settings: &str) -> Self {
+        assert!(!root.join(name).exists(), "two peers are called {name}");
         let mut peer = local::Peer::new(root, name, settings).expect("a new folder");
         peer.program([env!("CARGO_BIN_EXE_ringrift")]);
         Self { name: name.to_owned(), folder: peer.folder.clone(), peer, place: None }

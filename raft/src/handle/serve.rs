@@ -131,7 +131,7 @@ impl RaftHandle {
             return match self.shared.raft.trigger().allow_next_revert(&id, true).await {
                 Ok(Ok(())) => Reply::Joined(id),
                 Ok(Err(e)) => {
-                    tracing::debug!(node = %id, error = %e, "not the leader any more");
+                    tracing::debug!(node = id.0, error = %e, "not the leader any more");
                     Reply::Timeout
                 }
                 Err(e) => Reply::Failed(e.to_string()),
@@ -145,7 +145,7 @@ impl RaftHandle {
         match added.await {
             Ok(Ok(())) => Reply::Joined(id),
             Ok(Err(e)) => {
-                tracing::info!(node = %id, error = %e, "a node could not be added yet");
+                tracing::info!(node = id.0, error = %e, "a node could not be added yet");
                 Reply::Timeout
             }
             Err(_) => Reply::Failed("consensus has stopped".into()),

@@ -1,7 +1,7 @@
 //! The folders of this crate import downward only.
 //!
-//! Invariant: the test reads sources and nothing else. A path that begins at `crate::` counts wherever it stands, in
-//! code or in a comment; files of tests alone do not count.
+//! Invariant: the test reads sources and nothing else. A path that begins at `crate::` counts wherever it
+//! stands, in code or in a comment; files of tests alone do not count.
 
 use std::path::{Path, PathBuf};
 

@@ -45,7 +45,8 @@ enum What {
     },
     /// Make a model champion without evidence: any model of the configuration that enough peers hold.
     ///
-    /// It is watched like every champion, against the one that it replaces. Only who can read the data folder may do it.
+    /// It is watched like every champion, against the one that it replaces.
+    /// Only who can read the data folder may do it.
     Promote {
         /// Configuration, as in hex8_2p.
         config: String,
@@ -58,7 +59,8 @@ enum What {
         #[command(flatten)]
         asked: Asked,
     },
-    /// Have a model, or a segment of games, brought to the peer: from the swarm, over HTTP, or by the operator's command.
+    /// Have a model, or a segment of games, brought to the peer: from the swarm,
+    /// over HTTP, or by the operator's command.
     ///
     /// Says in which file it is; its content was checked.
     Pull {

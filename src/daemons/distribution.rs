@@ -1,8 +1,8 @@
 //! UnifiedDistributionDaemon: has every champion and candidate here, verified, and says so.
 //!
-//! A candidate is fetched before its verdict, so that a promotion only moves a name. What cannot be had is tried again,
-//! later each time, and at once when somebody connects or an event speaks of models; a champion that cannot be had by any
-//! way is reported once until it is here.
+//! A candidate is fetched before its verdict, so that a promotion only moves a name. What cannot be had is
+//! tried again, later each time, and at once when somebody connects or an event speaks of models; a champion
+//! that cannot be had by any way is reported once until it is here.
 
 use crate::events::runner::Handled;
 use crate::events::{Event, ModelDistributionFailed, TrainingProgress, caused, log::Logged};
@@ -240,8 +240,9 @@ async fn hold(node: &Context, state: &ClusterState, want: &Wanted) -> Result<(),
 }
 
 impl DistributionHandle {
-    /// Looks at the state now. When a training run is nearly done, also sees to it that its candidate will get here without
-    /// delay: a connection to the trainer, and whatever is missing of the models that the candidate will play against.
+    /// Looks at the state now. When a training run is nearly done, also sees to it that its candidate
+    /// will get here without delay: a connection to the trainer, and whatever is missing of the
+    /// models that the candidate will play against.
     pub async fn handle(&self, logged: &Logged) -> Handled {
         let node = &self.node;
         if let Event::TrainingProgress(progress) = &logged.event {
@@ -378,7 +379,8 @@ mod tests {
         })
     }
 
-    /// Names of the events about distribution; of each completion the hosts that hold the model and those that are away.
+    /// Names of the events about distribution; of each completion the hosts
+    /// that hold the model and those that are away.
     fn told(events: &[Event]) -> Vec<String> {
         let tell = |event: &Event| match event {
             Event::ModelDistributionStarted(it) => Some(format!("started {}", it.target_hosts.len())),

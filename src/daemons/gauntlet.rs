@@ -1,5 +1,5 @@
-//! GameGauntlet, the holder's half of an evaluation: plays the candidate's games, or those of a champion that is watched,
-//! and keeps them as evidence.
+//! GameGauntlet, the holder's half of an evaluation: plays the candidate's games, or those of a champion
+//! that is watched, and keeps them as evidence.
 
 use super::{cache::LoadedNetworks, health::HealthHandle, lease};
 use crate::{

@@ -1,9 +1,12 @@
-//! The only worker of the deciders in [`crate::leader`]: asks them what to propose while this node leads, and proposes it.
+//! The only worker of the deciders in [`crate::leader`]: asks them what to
+//! propose while this node leads, and proposes it.
 //!
-//! Invariant: a node acts only while Raft says that it leads, and only after its own announcement was applied: then its
-//! state is not older than its leadership. Commands are idempotent, so two leaders in quick succession do no harm.
+//! Invariant: a node acts only while Raft says that it leads, and only after its own
+//! announcement was applied: then its state is not older than its leadership. Commands are
+//! idempotent, so two leaders in quick succession do no harm.
 //!
-//! It takes a turn when the state or its view of the cluster changes, when an event asks for one, and four times a second.
+//! It takes a turn when the state or its view of the cluster changes, when an
+//! event asks for one, and four times a second.
 
 use super::health::HealthHandle;
 use crate::{
@@ -93,7 +96,8 @@ impl Daemon for LeaderDaemon {
                 }
             }
             if refused {
-                // The refusal is an entry of the log as well, and must not be the reason to ask again at once.
+                // The refusal is an entry of the log as well, and must
+                // not be the reason to ask again at once.
                 if node.shutdown.run_until_cancelled(tokio::time::sleep(TICK)).await.is_none() {
                     return Ok(());
                 }

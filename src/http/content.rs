@@ -1,7 +1,7 @@
 //! Models and segments by their hash: for nodes that the swarm does not reach, and for operators.
 //!
-//! Invariant: only what the cluster knows, or what this node waits to have acknowledged, is served,
-//! piece by piece, and each piece is checked. A few transfers go on at once; one that stalls gives way to the next.
+//! Invariant: only what the cluster knows, or what this node waits to have acknowledged, is served, piece by
+//! piece, and each piece is checked. A few transfers go on at once; one that stalls gives way to the next.
 
 use super::{
     front::{Front, Shared},

@@ -1,7 +1,8 @@
-//! News of models over gossip: whoever hears of one fetches it at once, before the cluster has agreed that it exists.
+//! News of models over gossip: whoever hears of one fetches it at once,
+//! before the cluster has agreed that it exists.
 //!
-//! Invariant: only a member's announcement of a bounded size for a known configuration is followed, a few at a time. It
-//! is a head start and nothing else: what a node should hold follows from the replicated state.
+//! Invariant: only a member's announcement of a bounded size for a known configuration is followed, a few at
+//! a time. It is a head start and nothing else: what a node should hold follows from the replicated state.
 
 use super::{Context, WorkError, quota::UnregisteredQuota};
 use kernels::CHECKPOINT_BYTES_MAX;

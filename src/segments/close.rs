@@ -1,7 +1,8 @@
 //! Closes segments: finished games become content of this node.
 //!
-//! Invariant: a closed segment is synced here before it is listed as pending, and it stays listed until the cluster has
-//! acknowledged it. If a kill comes between the two, the segment is found among the content at the next start.
+//! Invariant: a closed segment is synced here before it is listed as pending, and it stays
+//! listed until the cluster has acknowledged it. If a kill comes between the two, the segment is
+//! found among the content at the next start.
 
 use super::Segments;
 use crate::{

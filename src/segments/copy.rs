@@ -1,5 +1,5 @@
-//! UnifiedReplicationDaemon: keeps every segment on as many online nodes as the settings ask for, and on this one if the
-//! cluster believes that it is here.
+//! UnifiedReplicationDaemon: keeps every segment on as many online nodes as the settings ask for, and on this
+//! one if the cluster believes that it is here.
 //!
 //! Invariant: this node is registered as a holder only after the copy passed the rules and is synced here.
 
@@ -32,7 +32,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 const AT_ONCE: usize = 4;
 /// Between two comparisons of the content folder with what the cluster believes to be here.
 const CHECK: Duration = Duration::from_secs(60);
-/// For so long after the start, a segment waits until one of its holders has connected. Then every way is tried.
+/// For so long after the start, a segment waits until one of its
+/// holders has connected. Then every way is tried.
 const START: Duration = Duration::from_secs(10);
 /// Events about copies in a minute. What is beyond is copied all the same, without an event.
 const EVENTS_MAX: u32 = 120;
@@ -138,8 +139,8 @@ impl<'a> Rounds<'a> {
         self.connected = connected;
     }
 
-    /// Copies what is to be here and can be tried now. Trouble with consensus ends the round, because no other copy could be
-    /// registered either; what arrived stays here.
+    /// Copies what is to be here and can be tried now. Trouble with consensus ends the round, because no
+    /// other copy could be registered either; what arrived stays here.
     async fn copy_wanted(&mut self, state: &ClusterState) -> Result<(), WorkError> {
         let (node, retries, now) = (self.node, &self.segments.0.retries, Instant::now());
         let starting = node.started.elapsed() < START;

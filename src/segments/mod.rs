@@ -1,21 +1,22 @@
 //! Segments of games, from the last move to the second disk and beyond.
 //!
-//! Invariant: a segment is acknowledged only when two disks have it (one in a cluster of one) and Raft knows it. Whenever a
-//! process is killed, a closed segment is neither lost nor counted twice.
+//! Invariant: a segment is acknowledged only when two disks have it (one in a cluster of one) and Raft knows
+//! it. Whenever a process is killed, a closed segment is neither lost nor counted twice.
 //!
 //! The life of a segment, in order:
 //!
 //! 1. [`close`]: finished games become content of this node, synced, and the segment is listed as pending.
 //! 2. [`tell`]: SELFPLAY_COMPLETE is emitted, once, however often the process is killed.
-//! 3. [`acknowledge`]: a daemon takes the pending segments one by one, and finds again what a kill left unlisted.
-//! 4. [`register`]: for one segment, another node is asked to keep it. Once that node has it on its disk, the cluster
-//!    registers both as holders, and the list forgets it.
+//! 3. [`acknowledge`]: a daemon takes the pending segments one by one, and
+//!    finds again what a kill left unlisted.
+//! 4. [`register`]: for one segment, another node is asked to keep it. Once that node has it on its disk, the
+//!    cluster registers both as holders, and the list forgets it.
 //! 5. [`keep`]: the other side of that request. It fetches the segment, checks it and syncs it.
 //! 6. [`copy`]: a daemon brings registered segments to as many nodes as the settings ask for.
 //! 7. [`collect`]: a daemon removes content that the cluster never came to know.
 //!
-//! The list of pending segments is [`PendingSegments`], in a file of its own. What merges segments into a database of
-//! games is `daemons::consolidation`.
+//! The list of pending segments is [`PendingSegments`], in a file of its own. What merges segments into a
+//! database of games is `daemons::consolidation`.
 
 pub mod acknowledge;
 mod close;
@@ -60,7 +61,8 @@ struct Shared {
 }
 
 impl Segments {
-    /// `pending` is the list of this node's folder, see [`open_list`]; `quota` bounds what others have this node keep.
+    /// `pending` is the list of this node's folder, see [`open_list`];
+    /// `quota` bounds what others have this node keep.
     #[must_use]
     pub(crate) fn new(node: Context, pending: PendingSegments, quota: Arc<UnregisteredQuota>) -> Self {
         Self(Arc::new(Shared {
@@ -105,8 +107,8 @@ impl Segments {
     }
 }
 
-/// Opens the list of pending segments. A damaged one is moved away, because what it listed is found again among the
-/// content.
+/// Opens the list of pending segments. A damaged one is moved away, because what it
+/// listed is found again among the content.
 ///
 /// # Errors
 /// When the file can neither be used nor moved.

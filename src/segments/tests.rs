@@ -80,7 +80,8 @@ impl Lasting {
     fn live(&self, polls: usize, new: Option<Segment>) -> bool {
         let process = self.start();
         let runtime = runtime::Builder::new_current_thread().build().unwrap();
-        // At its end the runtime waits for what blocks: a process that is killed leaves nothing running either.
+        // At its end the runtime waits for what blocks: a process that
+        // is killed leaves nothing running either.
         runtime.block_on(at_most(polls, process.live(new)))
     }
 
@@ -171,8 +172,8 @@ fn a_kill_at_any_await_point_neither_loses_a_segment_nor_acknowledges_it_early()
         polls += 1;
     }
     println!("killed at each of {polls} await points, {lost} of them before the games were on the disk");
-    // Each `yield_now` is a point at which a kill comes. Work on another thread is one more, unless it ends before it is
-    // waited for, which a busy machine decides.
+    // Each `yield_now` is a point at which a kill comes. Work on another thread is one more, unless it ends
+    // before it is waited for, which a busy machine decides.
     assert!(polls > 4, "{polls} await points");
     assert!(lost < polls, "{lost} of {polls}");
 }

@@ -101,8 +101,9 @@ pub struct ConfigState {
 }
 
 impl ConfigState {
-    /// What a rollback would bring back: the champion that the present one replaced when its reign began. A rollback
-    /// undoes the last promotion that is not undone yet, so that one after the other ends at the seeded network.
+    /// What a rollback would bring back: the champion that the present one replaced when its
+    /// reign began. A rollback undoes the last promotion that is not undone yet, so that one
+    /// after the other ends at the seeded network.
     #[must_use]
     pub fn fallback(&self) -> Option<Fallback> {
         let mut undone = 0u64;

@@ -1,7 +1,8 @@
 //! What the cluster agrees on, without how it agrees.
 //!
-//! A [`Command`] is what may be proposed, [`state_machine::apply`] is what it means, a [`ClusterState`] is what it
-//! leads to, and [`rows`] are the bytes of that state. Everything here is pure: no clock, no I/O, no consensus.
+//! A [`Command`] is what may be proposed, [`state_machine::apply`] is what it means, a
+//! [`ClusterState`] is what it leads to, and [`rows`] are the bytes of that state. Everything here
+//! is pure: no clock, no I/O, no consensus.
 
 pub mod command;
 mod config;

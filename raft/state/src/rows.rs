@@ -1,7 +1,7 @@
 //! The state as rows of bytes: what `node.db` keeps and what a snapshot carries.
 //!
-//! Invariant: `restore(rows(state)) == state`, and `changes(before, after)` holds every row in which two states
-//! differ. Rows are never removed, because nothing in the state ever is.
+//! Invariant: `restore(rows(state)) == state`, and `changes(before, after)` holds every row in which two
+//! states differ. Rows are never removed, because nothing in the state ever is.
 
 use crate::{
     config::{ConfigState, Promotion},
@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, sync::Arc};
 use wire::{Hash, WireError};
 
-/// Largest row, encoded: the membership of [`crate::state_machine::NODES_MAX`] nodes, which consensus keeps beside
-/// these, fits as well.
+/// Largest row, encoded: the membership of [`crate::state_machine::NODES_MAX`] nodes, which
+/// consensus keeps beside these, fits as well.
 pub const ROW_BYTES_MAX: usize = 512 * 1024;
 
 /// Frame kinds of the values, on disk and in snapshots. 0x20 to 0x23 and 0x2a to 0x2d are used by consensus.

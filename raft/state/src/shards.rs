@@ -1,8 +1,8 @@
 //! A map from content hash to value that is cheap to copy.
 //!
-//! Invariant: two copies share every leaf that neither has changed since. A copy costs one pointer, a change the
-//! pointers of two nodes and one leaf of a few entries, so neither grows with the map, and readers keep whole states
-//! while the state machine goes on.
+//! Invariant: two copies share every leaf that neither has changed since. A copy costs one pointer, a change
+//! the pointers of two nodes and one leaf of a few entries, so neither grows with the map, and readers keep
+//! whole states while the state machine goes on.
 
 use std::{collections::BTreeMap, sync::Arc};
 use wire::Hash;

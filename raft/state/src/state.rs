@@ -1,7 +1,7 @@
 //! The whole replicated state.
 //!
-//! Invariant: it is a function of the log alone. Copies share what did not change between them, so a reader may keep
-//! one for as long as it likes.
+//! Invariant: it is a function of the log alone. Copies share what did not change between them, so a
+//! reader may keep one for as long as it likes.
 
 use crate::{
     config::ConfigState,

@@ -1,8 +1,8 @@
 //! What operators said, until it ends.
 //!
-//! Invariant: the newest word on a thing counts, by the clocks of those who spoke, in whatever order the words arrive, so
-//! that all nodes come to the same; and no word counts for longer than [`LASTS`], so that a forgotten drill ends. A claim is
-//! stored with the handler's cursor, so that a restart keeps it.
+//! Invariant: the newest word on a thing counts, by the clocks of those who spoke, in whatever order the
+//! words arrive, so that all nodes come to the same; and no word counts for longer than [`LASTS`], so that a
+//! forgotten drill ends. A claim is stored with the handler's cursor, so that a restart keeps it.
 
 use crate::events::{
     Event,
@@ -79,8 +79,8 @@ fn cut(text: &str) -> String {
 }
 
 impl Word {
-    /// What an event says, if it counts. A claim is an operator's, or of something that only an event tells; it ends by an
-    /// operator's word or by the real thing.
+    /// What an event says, if it counts. A claim is an operator's, or of something that only an event tells;
+    /// it ends by an operator's word or by the real thing.
     pub(super) fn of(logged: &Logged, state: &ClusterState) -> Option<Self> {
         let known = |name: &str| {
             let found = state.nodes.keys().find(|id| node_name(**id) == name).copied();
@@ -218,8 +218,8 @@ impl Claims {
     }
 }
 
-/// Remembers what the others are told: in the transaction that keeps the event, so that a kill in between does not have
-/// it told again. The table is there since [`Claims::open`].
+/// Remembers what the others are told: in the transaction that keeps the event, so that a kill in between
+/// does not have it told again. The table is there since [`Claims::open`].
 pub(super) fn tell(connection: &Connection, unhealthy: bool) -> rusqlite::Result<()> {
     connection.execute("INSERT OR REPLACE INTO health_told VALUES (1, ?)", [unhealthy]).map(drop)
 }

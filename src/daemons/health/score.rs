@@ -4,9 +4,9 @@ use super::Claim;
 use crate::api::health::{Alert, DaemonFailures};
 use cluster_state::{ClusterState, Severity};
 
-/// What each kind of trouble may take from the score of 100 points. Hosts that are away weigh most, because everything
-/// waits for them; then champions that regressed, because they spoil the games; then daemons that fail, which are
-/// started again; then dead letters, which somebody has to look at.
+/// What each kind of trouble may take from the score of 100 points. Hosts that are away weigh most, because
+/// everything waits for them; then champions that regressed, because they spoil the games; then daemons that
+/// fail, which are started again; then dead letters, which somebody has to look at.
 const HOSTS: f64 = 40.0;
 const CHAMPIONS: f64 = 25.0;
 const DAEMONS: f64 = 20.0;
@@ -17,8 +17,8 @@ const FAILURES_MAX: f64 = 10.0;
 const LETTERS_MAX: u64 = 50;
 /// A somewhat worse champion costs this share of its points.
 const MINOR: f64 = 0.5;
-/// Free bytes below which the disk is an alert. Not a share: what a node writes does not grow with its disk, and a
-/// checkpoint with its copies, a window of segments and the databases' logs fit into this.
+/// Free bytes below which the disk is an alert. Not a share: what a node writes does not grow with its disk,
+/// and a checkpoint with its copies, a window of segments and the databases' logs fit into this.
 const DISK_FREE_MIN: u64 = 1 << 30;
 /// Most alerts of a view.
 const ALERTS_MAX: usize = 64;

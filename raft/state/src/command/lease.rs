@@ -1,4 +1,5 @@
-//! Commands about exclusive work. The holder names the epoch of its lease, so that nothing late has an effect.
+//! Commands about exclusive work. The holder names the epoch of its
+//! lease, so that nothing late has an effect.
 
 use crate::{
     id::NodeId,

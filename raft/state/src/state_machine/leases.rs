@@ -1,7 +1,7 @@
 //! Exclusive work.
 //!
-//! Invariant: at most one lease of a kind is live per configuration, epochs only grow, and only the holder of the
-//! live epoch can complete, renew or fail it.
+//! Invariant: at most one lease of a kind is live per configuration, epochs only grow, and only the holder of
+//! the live epoch can complete, renew or fail it.
 
 use super::{
     bounds::{CANDIDATES_MAX, MODELS_MAX},

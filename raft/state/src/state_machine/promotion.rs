@@ -1,8 +1,8 @@
 //! Who is champion, and who holds it.
 //!
-//! Invariant: the champion moves only by a compare-and-swap, backed by evidence against that very champion or asked for by
-//! an operator, so the history of each configuration is linear: every entry's `previous` is the model of the entry before
-//! it.
+//! Invariant: the champion moves only by a compare-and-swap, backed by evidence against that very
+//! champion or asked for by an operator, so the history of each configuration is linear: every entry's
+//! `previous` is the model of the entry before it.
 
 use super::{
     bounds::{EVIDENCE_GAMES_MIN, SELFPLAY_SOURCE},
@@ -92,7 +92,8 @@ fn is_held(state: &ClusterState, model: &Model) -> Result<(), Refusal> {
     if have < need { Err(Refusal::TooFewHolders { have, need }) } else { Ok(()) }
 }
 
-/// Moves the champion, and says whether every online node holds it already. `left` is what becomes of the one before.
+/// Moves the champion, and says whether every online node holds it already.
+/// `left` is what becomes of the one before.
 pub(super) fn enthrone(
     state: &mut ClusterState,
     config_key: &str,

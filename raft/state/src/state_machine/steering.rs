@@ -1,7 +1,7 @@
 //! What holds configurations back or drives them on.
 //!
-//! Invariant: a report that an event caused counts once, however many nodes propose it and however late; factors are
-//! positive and bounded.
+//! Invariant: a report that an event caused counts once, however many nodes propose it and
+//! however late; factors are positive and bounded.
 
 use super::lookup::{self, Outcome};
 use crate::{

@@ -115,7 +115,8 @@ fn a_rollback_happens_once_and_takes_along_what_came_of_the_champion() {
     let late = Evidence { wins: 31, losses: 9, ..evidence(hash(11), hash(10)) };
     world.refuse(evaluated(&evaluation, late), &stale(evaluation.epoch));
 
-    // Said again: by the leader, by its successor, by a second emitter of the event, by who names no champion.
+    // Said again: by the leader, by its successor, by a second emitter
+    // of the event, by who names no champion.
     let before = world.config().clone();
     assert_eq!(world.accept(rollback(Some(10), None)), Response::Unchanged);
     assert_eq!(world.accept(rollback(Some(10), Some(7))), Response::Unchanged);

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 const ORDER: [&str; 7] = ["encoding", "network", "error", "training", "device", "dry_run", "proof"];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in folder.read_dir().unwrap() {
-        let path = entry.unwrap().path();
+    for entry in folder.read_dir().expect("a folder of sources") {
+        let path = entry.expect("an entry of it").path();
         if path.is_dir() {
             if !path.ends_with("tests") && !path.ends_with("bin") {
                 sources(&path, found);

@@ -2,6 +2,7 @@
 //!
 //! The files are real and every commit is synced: run it on the disk that the nodes use (`TMPDIR`).
 
+use cluster_state::ModelId;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use p2p::Signer;
 use ringrift::events::{
@@ -22,7 +23,7 @@ fn event(number: usize) -> Emission {
     Emission::from(Event::ModelDistributionStarted(ModelDistributionStarted {
         config_key: "hex8_2p".into(),
         node_id: "node-1".into(),
-        model_id: Hash([7; 32]),
+        model_id: ModelId(Hash([7; 32])),
         model_path: format!("bench/{number:09}"),
         target_hosts: Vec::new(),
         timestamp: 1.5,

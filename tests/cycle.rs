@@ -2,6 +2,7 @@
 //! champion that every peer holds, event by event.
 
 use crate::support::{Cluster, Peer, QUICK, SOON, until, when};
+use cluster_state::SegmentId;
 use ringrift::{
     events::{Event, log::Logged},
     store::Segment,
@@ -12,7 +13,6 @@ use std::{
     path::PathBuf,
     time::{Duration, Instant},
 };
-use wire::Hash;
 
 const KEY: &str = "hex8_2p";
 /// From the verdict to the champion, as the map has it.
@@ -68,14 +68,14 @@ const CHAIN: [&str; 8] = [
 ];
 
 /// Batches of games that a node really played: their names and their bytes.
-fn batches() -> Vec<(Hash, Vec<u8>)> {
+fn batches() -> Vec<(SegmentId, Vec<u8>)> {
     let cluster = Cluster::start(1, PLAYS);
     let peer = &cluster.peers[0];
     let segments = until("batches of games", LOOP, || {
         let audit = peer.audit();
         when(audit.segments.len() >= BATCHES, audit.segments, || format!("{} games", audit.games))
     });
-    let batch = |(hash, here): (Hash, bool)| {
+    let batch = |(hash, here): (SegmentId, bool)| {
         assert!(here, "{hash}");
         let bytes = fs::read(blob(peer, hash)).expect("its bytes");
         let games = Segment::open(bytes.clone()).expect("a sound segment").games().len();
@@ -85,7 +85,7 @@ fn batches() -> Vec<(Hash, Vec<u8>)> {
     segments.into_iter().take(BATCHES).map(batch).collect()
 }
 
-fn blob(peer: &Peer, hash: Hash) -> PathBuf {
+fn blob(peer: &Peer, hash: SegmentId) -> PathBuf {
     peer.folder.join("blobs").join(hash.to_string())
 }
 
@@ -150,7 +150,7 @@ fn one_batch_of_games_becomes_a_champion() {
 }
 
 /// A peer has a batch, and two others tell of it.
-fn a_batch_is_told(cluster: &Cluster, segment: Hash, bytes: Vec<u8>) {
+fn a_batch_is_told(cluster: &Cluster, segment: SegmentId, bytes: Vec<u8>) {
     let holder = &cluster.peers[1];
     fs::write(blob(holder, segment), bytes).expect("the batch is stored");
     let payload = json!({
@@ -246,7 +246,7 @@ fn everything_is_told_again(cluster: &Cluster, rejected: usize) {
 }
 
 /// Each of the chain follows the one before, in the log and where it names its cause.
-fn in_order(log: &[Logged], peer: &str, segment: Hash) {
+fn in_order(log: &[Logged], peer: &str, segment: SegmentId) {
     let find = |name: &str| named(log, name).expect("it was there");
     for pair in CHAIN.windows(2) {
         assert!(find(pair[0]).position < find(pair[1]).position, "{peer}: {pair:?}");

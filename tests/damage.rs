@@ -2,6 +2,7 @@
 //! rest is refused by name and left as it is.
 
 use crate::support::{Cluster, Peer, QUICK, SOON, run, until, when};
+use cluster_state::SegmentId;
 use ringrift::store::{GameKind, GamesDb};
 use std::{
     fs,
@@ -51,13 +52,13 @@ fn flip(path: &Path) -> Vec<u8> {
 /// once, the segment, which is returned, at the latest after the next start.
 fn content_is_set_aside(cluster: &mut Cluster) -> Hash {
     let peer = &mut cluster.peers[1];
-    let champion = peer.status().unwrap().configs[0].champion;
+    let champion = peer.status().unwrap().configs[0].champion.0;
     assert_eq!(peer.stop().1, Some(0));
     let segment = until("a segment that the other peer has as well", SOON, || {
         let audit = cluster.peers[0].audit();
-        let both = |hash: &Hash| blob(&cluster.peers[1], *hash).is_file();
+        let both = |segment: &SegmentId| blob(&cluster.peers[1], segment.0).is_file();
         let mut here = audit.segments.iter().filter(|(hash, here)| *here && both(hash));
-        here.next().map(|(hash, _)| *hash).ok_or_else(|| format!("{audit:?}"))
+        here.next().map(|(segment, _)| segment.0).ok_or_else(|| format!("{audit:?}"))
     });
     let peer = &mut cluster.peers[1];
     let damaged = [champion, segment].map(|hash| (hash, flip(&blob(peer, hash))));

@@ -2,6 +2,7 @@
 //! acknowledged stays, and the cluster goes on.
 
 use crate::support::{Cluster, Peer, QUICK, SOON, until, when};
+use cluster_state::SegmentId;
 use ringrift::{
     api::content::Audit,
     api::status::Status,
@@ -11,7 +12,6 @@ use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
 };
-use wire::Hash;
 
 /// In which there is a new leader.
 const ELECTION: Duration = Duration::from_secs(3);
@@ -32,12 +32,12 @@ fn a_cluster_outlives_its_peers() {
 }
 
 /// Acknowledged segments.
-fn segments(audit: &Audit) -> BTreeSet<Hash> {
+fn segments(audit: &Audit) -> BTreeSet<SegmentId> {
     audit.segments.iter().map(|(hash, _)| *hash).collect()
 }
 
 /// Waits until some peer has verified bytes of each of these segments, which every running peer knows.
-fn nothing_is_lost(cluster: &Cluster, acknowledged: &BTreeSet<Hash>) {
+fn nothing_is_lost(cluster: &Cluster, acknowledged: &BTreeSet<SegmentId>) {
     until("all that was acknowledged is there", SOON, || {
         let mut here = BTreeSet::new();
         for peer in cluster.peers.iter().filter(|peer| peer.is_running()) {
@@ -166,7 +166,7 @@ fn pending(peer: &Peer) -> Vec<PendingSegment> {
 }
 
 fn acknowledged_later(cluster: &Cluster, pending: &[PendingSegment]) {
-    let wanted: BTreeSet<Hash> = pending.iter().map(|segment| segment.hash).collect();
+    let wanted: BTreeSet<SegmentId> = pending.iter().map(|segment| segment.hash).collect();
     until("what waited is acknowledged", SOON, || {
         let known = segments(&cluster.peers[0].audit());
         let missing: Vec<_> = wanted.difference(&known).collect();

@@ -1,6 +1,7 @@
 //! A champion regresses: training stops, the champion before comes back, once, and training goes on.
 
 use crate::support::{Cluster, Peer, QUICK, SOON, until, when};
+use cluster_state::ModelId;
 use ringrift::{
     api::{
         status::{ConfigView, Status},
@@ -36,7 +37,7 @@ fn config(status: &Status) -> Result<&ConfigView, String> {
     status.configs.first().ok_or_else(|| "no configuration yet".to_owned())
 }
 
-fn champions(peer: &Peer) -> Result<Vec<(u64, Hash, Hash)>, String> {
+fn champions(peer: &Peer) -> Result<Vec<(u64, ModelId, ModelId)>, String> {
     let status = peer.status()?;
     let config = config(&status)?;
     Ok(config.history.iter().map(|step| (step.generation, step.previous, step.model)).collect())
@@ -59,7 +60,7 @@ fn names(events: &[Logged]) -> Vec<&'static str> {
 }
 
 /// Everybody agrees on the champion, and has its bytes in the file that events name.
-fn the_champion_is_everywhere(cluster: &Cluster, champion: Hash) {
+fn the_champion_is_everywhere(cluster: &Cluster, champion: ModelId) {
     for peer in &cluster.peers {
         until(&format!("{} has the champion", peer.name), SOON, || {
             let status = peer.status()?;
@@ -67,7 +68,7 @@ fn the_champion_is_everywhere(cluster: &Cluster, champion: Hash) {
             when(told == champion, (), || format!("{told} is champion"))?;
             let file = peer.folder.join(format!("models/canonical_{KEY}.safetensors"));
             let bytes = fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-            when(Hash::of(&bytes) == champion, (), || "another model is in the file".to_owned())
+            when(ModelId(Hash::of(&bytes)) == champion, (), || "another model is in the file".to_owned())
         });
     }
 }
@@ -89,7 +90,7 @@ fn trains(cluster: &Cluster) -> usize {
     })
 }
 
-fn a_promotion(cluster: &Cluster) -> (Hash, Hash) {
+fn a_promotion(cluster: &Cluster) -> (ModelId, ModelId) {
     until("a promotion", LOOP, || {
         let status = cluster.peers[0].status()?;
         let config = config(&status)?;
@@ -166,7 +167,7 @@ fn rollback(event: &Event) -> Option<&PromotionRolledBack> {
 }
 
 /// One event of a rollback at every peer, from this champion to that one, after the events that led to it.
-fn rolled_back(cluster: &Cluster, from: Hash, to: Hash) {
+fn rolled_back(cluster: &Cluster, from: ModelId, to: ModelId) {
     for peer in &cluster.peers {
         let events = until(&format!("{} knows of the rollback", peer.name), SOON, || {
             let events = all_events(peer)?;
@@ -251,7 +252,7 @@ fn a_bad_champion_is_found_by_its_games_and_rolled_back() {
     let (champion, untrained) = a_promotion(&cluster);
     let (code, models) = cluster.peers[1].ask(&["model", "list"]);
     assert_eq!(code, Some(0), "{models}");
-    let listed = |model: Hash| {
+    let listed = |model: ModelId| {
         let name = model.to_string();
         let models = models.as_array().unwrap().iter();
         models.clone().find(|it| it["model"] == name.as_str()).cloned().unwrap_or(Value::Null)

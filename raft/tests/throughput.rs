@@ -1,6 +1,7 @@
 //! How fast commands commit, with real files.
 
 use crate::support::{Cluster, mark, quick};
+use cluster_state::ModelId;
 use cluster_state::{NodeId, command::ModelHeld};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -30,7 +31,7 @@ async fn commits_per_second() {
                 let at = Instant::now();
                 let node_id = 1 + client % 3;
                 let command = cluster_state::Command::ModelHeld(ModelHeld {
-                    model: wire::Hash([9; 32]),
+                    model: ModelId(wire::Hash([9; 32])),
                     node: NodeId(node_id),
                     at_ms: i,
                 });

@@ -1,5 +1,7 @@
 //! Contents, which are models and segments: one that was brought to a node, and what a node really has.
 
+use cluster_state::ModelId;
+use cluster_state::SegmentId;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use wire::Hash;
@@ -25,7 +27,7 @@ pub struct Audit {
     /// Log entries applied here.
     pub applied: u64,
     /// Acknowledged segments, and whether verified bytes of each are here.
-    pub segments: Vec<(Hash, bool)>,
+    pub segments: Vec<(SegmentId, bool)>,
     /// Games in those segments.
     pub games: u64,
     /// Champions by configuration, oldest first.
@@ -38,7 +40,7 @@ pub struct AuditedModel {
     pub config_key: String,
     /// Its number among the champions of its configuration; 0 is the seeded network.
     pub generation: u64,
-    pub model: Hash,
+    pub model: ModelId,
     /// Whether verified bytes of it are here.
     pub here: bool,
 }

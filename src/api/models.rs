@@ -1,15 +1,15 @@
 //! Models: what became of each, the steps from champion to champion, and an operator's order about
 //! the champion.
 
+use cluster_state::ModelId;
 use cluster_state::{Evidence, Promotion, TrainingReport};
 use serde::{Deserialize, Serialize};
-use wire::Hash;
 
 /// A model, and what became of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelView {
     /// The hash of its checkpoint.
-    pub model: Hash,
+    pub model: ModelId,
     pub config_key: String,
     /// `champion`, `candidate`, `retired` or `rejected`.
     pub status: String,
@@ -20,7 +20,7 @@ pub struct ModelView {
     /// Its bytes.
     pub size: u64,
     /// The weights it was trained from.
-    pub parent: Hash,
+    pub parent: ModelId,
     /// Training steps in it.
     pub step: u64,
     /// The node that trained it; none for the seeded network.
@@ -41,9 +41,9 @@ pub struct PromotionView {
     /// The number of the new champion; 0 is the seeded network.
     pub generation: u64,
     /// The new champion.
-    pub model: Hash,
+    pub model: ModelId,
     /// The champion before.
-    pub previous: Hash,
+    pub previous: ModelId,
     /// By how much Elo the new champion is stronger.
     pub elo_delta: f64,
     /// The new champion's Elo rating.
@@ -83,7 +83,7 @@ pub struct ChampionOrder {
 pub struct ChampionMoved {
     pub config_key: String,
     /// The champion now.
-    pub champion: Hash,
+    pub champion: ModelId,
     /// Its number; 0 is the seeded network.
     pub generation: u64,
     /// The step that was added to the history; none if the model was champion already.

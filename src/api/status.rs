@@ -13,9 +13,9 @@ use super::{
     models::PromotionView,
     work::{LeaseView, TrainingPause},
 };
+use cluster_state::ModelId;
 use cluster_state::{NodeId, Steering};
 use serde::{Deserialize, Serialize};
-use wire::Hash;
 
 /// Version of the report.
 pub const SCHEMA: u32 = 1;
@@ -52,7 +52,7 @@ pub struct ConfigView {
     /// Such as `hex8_2p`.
     pub config_key: String,
     /// The model that plays.
-    pub champion: Hash,
+    pub champion: ModelId,
     /// The champion's number; 0 is the seeded network.
     pub generation: u64,
     /// The champion's Elo rating.
@@ -68,7 +68,7 @@ pub struct ConfigView {
     /// Games that cause a training.
     pub threshold: u64,
     /// Models that wait for a verdict.
-    pub candidates: Vec<Hash>,
+    pub candidates: Vec<ModelId>,
     /// Why no training starts, as the answering node sees it: a set of causes, each of which ends by itself.
     pub training_paused: Vec<TrainingPause>,
     /// What holds training back or drives it on.

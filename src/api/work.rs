@@ -1,8 +1,8 @@
 //! Exclusive work, which is training and evaluation: what waits, what goes on, why some of it pauses,
 //! and an operator who stops some of it.
 
+use cluster_state::ModelId;
 use serde::{Deserialize, Serialize};
-use wire::Hash;
 
 /// A piece of exclusive work, waiting or going on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -11,7 +11,7 @@ pub struct QueueItem {
     pub kind: String,
     pub config_key: String,
     /// The model to evaluate; none for a training.
-    pub subject: Option<Hash>,
+    pub subject: Option<ModelId>,
     /// Its rank in the queue, with what waiting has added.
     pub priority: f64,
     /// The node that does it; none while it waits.
@@ -32,7 +32,7 @@ pub struct LeaseView {
     /// Number of the last lease.
     pub epoch: u64,
     /// The candidate, for an evaluation.
-    pub subject: Option<Hash>,
+    pub subject: Option<ModelId>,
     /// Failures in a row.
     pub failures: u32,
     /// The last failure.

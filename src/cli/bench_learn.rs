@@ -21,6 +21,7 @@ use crate::{
 };
 use ::rules::Config;
 use anyhow::Context as _;
+use cluster_state::ModelId;
 use cluster_state::{LeaseKind, NodeId};
 use kernels::{AnyBackend, Checkpoint};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -113,7 +114,7 @@ fn cpu_seconds() -> anyhow::Result<f64> {
 
 fn model(bytes: &[u8], config: Config, backend: &AnyBackend) -> anyhow::Result<ModelPlayer> {
     let network = Arc::new(Checkpoint::for_config(bytes, config)?.network);
-    Ok(ModelPlayer { hash: Hash::of(bytes), evaluator: backend.any_evaluator(network) })
+    Ok(ModelPlayer { hash: ModelId(Hash::of(bytes)), evaluator: backend.any_evaluator(network) })
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {

@@ -280,6 +280,7 @@ impl<T: Judged> Table for Session<T> {
 mod tests {
     use super::*;
     use crate::{learner::arena::ModelPlayer, search::Uniform};
+    use cluster_state::ModelId;
     use wire::Hash;
 
     fn talk(lines: &[u8]) -> Vec<String> {
@@ -317,7 +318,7 @@ mod tests {
     #[test]
     fn a_model_searches() {
         let mut engine = Engine::new();
-        let model = ModelPlayer { hash: Hash::of(b"m"), evaluator: Box::new(Uniform) };
+        let model = ModelPlayer { hash: ModelId(Hash::of(b"m")), evaluator: Box::new(Uniform) };
         engine.player = Some(("m".to_owned(), Contestant::Model(model)));
         let answer = engine.answer("go 16 m").unwrap();
         assert!(answer.starts_with("move P:"), "{answer}");

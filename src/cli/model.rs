@@ -181,17 +181,18 @@ fn outcome(moved: &ChampionMoved) -> String {
 mod tests {
     use super::*;
     use crate::api::models::PromotionView;
+    use cluster_state::ModelId;
     use wire::Hash;
 
     fn model() -> ModelView {
         ModelView {
-            model: Hash::of(b"a"),
+            model: ModelId(Hash::of(b"a")),
             config_key: "hex8_2p".into(),
             status: "rejected".into(),
             reason: Some("rolled back: worse".into()),
             generations: vec![1, 4],
             size: 9,
-            parent: Hash::of(b"b"),
+            parent: ModelId(Hash::of(b"b")),
             step: 120,
             trained_by: None,
             holders: vec!["node-1".into(), "node-2".into()],
@@ -219,12 +220,12 @@ mod tests {
     fn the_outcome_names_the_champion() {
         let mut moved = ChampionMoved {
             config_key: "hex8_2p".into(),
-            champion: Hash::of(b"a"),
+            champion: ModelId(Hash::of(b"a")),
             generation: 5,
             promotion: Some(PromotionView {
                 generation: 5,
-                model: Hash::of(b"a"),
-                previous: Hash::of(b"b"),
+                model: ModelId(Hash::of(b"a")),
+                previous: ModelId(Hash::of(b"b")),
                 elo_delta: 0.0,
                 new_elo: 1.0,
                 at_ms: 0,

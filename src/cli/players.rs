@@ -3,6 +3,7 @@
 use crate::learner::arena::{Contestant, ModelPlayer};
 use ::rules::Board;
 use anyhow::{Context as _, bail};
+use cluster_state::ModelId;
 use kernels::{Checkpoint, CpuEvaluator};
 use std::{path::Path, sync::Arc};
 use wire::Hash;
@@ -23,7 +24,7 @@ pub(super) fn load_model(path: &Path, board: Board) -> anyhow::Result<ModelPlaye
         bail!("{} is for {} and cannot play on {board}", path.display(), header.config);
     }
     let evaluator = CpuEvaluator::new(Arc::new(checkpoint.network));
-    Ok(ModelPlayer { hash: Hash::of(&bytes), evaluator: Box::new(evaluator) })
+    Ok(ModelPlayer { hash: ModelId(Hash::of(&bytes)), evaluator: Box::new(evaluator) })
 }
 
 /// The player of that name, on `board`.

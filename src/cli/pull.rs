@@ -22,7 +22,7 @@ pub(super) struct What {
 pub(super) fn pull(client: &Client, what: &What) -> anyhow::Result<Pulled> {
     let hash = match what.hash.parse::<Hash>() {
         Ok(hash) => hash,
-        Err(_) => client.model(&what.hash)?.model,
+        Err(_) => (client.model(&what.hash)?.model).0,
     };
     let pulled = client.pull(hash)?;
     if let Some(out) = &what.out {

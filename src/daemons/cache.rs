@@ -9,6 +9,7 @@ use crate::{
     events::log::Logged,
     peer::{Context, WorkError, blocking},
 };
+use cluster_state::ModelId;
 use cluster_state::{ConfigState, NodeId};
 use kernels::{Checkpoint, Network};
 use parking_lot::Mutex;
@@ -16,7 +17,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-use wire::Hash;
 
 /// Networks that are kept: more than the champions and the candidates in play of all twelve configurations.
 const LOADED_MAX: usize = 32;
@@ -30,7 +30,7 @@ struct Entry<V> {
 }
 
 struct Shelf<V> {
-    entries: BTreeMap<Hash, Entry<V>>,
+    entries: BTreeMap<ModelId, Entry<V>>,
     uses: u64,
     seen: CacheActivity,
 }
@@ -42,7 +42,7 @@ impl<V> Default for Shelf<V> {
 }
 
 impl<V> Shelf<V> {
-    fn get(&mut self, model: Hash) -> Option<Arc<V>> {
+    fn get(&mut self, model: ModelId) -> Option<Arc<V>> {
         self.uses += 1;
         let found = self.entries.get_mut(&model).map(|entry| {
             entry.used = self.uses;
@@ -52,7 +52,7 @@ impl<V> Shelf<V> {
         found
     }
 
-    fn put(&mut self, config_key: &str, model: Hash, value: Arc<V>) {
+    fn put(&mut self, config_key: &str, model: ModelId, value: Arc<V>) {
         self.uses += 1;
         let entry = Entry { config_key: config_key.to_owned(), value, used: self.uses };
         self.entries.insert(model, entry);
@@ -72,7 +72,7 @@ impl<V> Shelf<V> {
 }
 
 /// Of things and when they were used last, those to drop so that at most `most` stay: the longest unused.
-fn surplus(mut used: Vec<(u64, Hash)>, most: usize) -> Vec<Hash> {
+fn surplus(mut used: Vec<(u64, ModelId)>, most: usize) -> Vec<ModelId> {
     used.sort_unstable();
     let count = used.len().saturating_sub(most);
     used.into_iter().take(count).map(|(_, model)| model).collect()
@@ -80,9 +80,9 @@ fn surplus(mut used: Vec<(u64, Hash)>, most: usize) -> Vec<Hash> {
 
 /// Of loaded models, those that this configuration plays no more: neither champion, nor candidate, nor the opponent that
 /// the champion is watched against. Other configurations' are none of them.
-fn outdated<'a>(loaded: impl Iterator<Item = (Hash, &'a str)>, config: &ConfigState) -> Vec<Hash> {
+fn outdated<'a>(loaded: impl Iterator<Item = (ModelId, &'a str)>, config: &ConfigState) -> Vec<ModelId> {
     let watched = config.steering.watch.as_ref().map(|watch| watch.opponent);
-    let plays = |model: &Hash| {
+    let plays = |model: &ModelId| {
         *model == config.champion || config.candidates.contains(model) || watched == Some(*model)
     };
     loaded.filter(|(model, key)| *key == config.config_key && !plays(model)).map(|(model, _)| model).collect()
@@ -106,11 +106,11 @@ impl LoadedNetworks {
     ///
     /// # Errors
     /// When the disk fails, or the model does not load.
-    pub async fn get(&self, config_key: &str, model: Hash) -> Result<Option<Arc<Network>>, WorkError> {
+    pub async fn get(&self, config_key: &str, model: ModelId) -> Result<Option<Arc<Network>>, WorkError> {
         let known = self.shelf.lock().get(model);
         let network = match known {
             Some(network) => Some(network),
-            None => match self.node.stored(model).await? {
+            None => match self.node.stored(model.0).await? {
                 Some(bytes) => Some(self.load(config_key, model, bytes).await?),
                 None => None,
             },
@@ -126,13 +126,13 @@ impl LoadedNetworks {
     pub async fn obtain(
         &self,
         config_key: &str,
-        model: Hash,
+        model: ModelId,
         holders: &BTreeSet<NodeId>,
     ) -> Result<Arc<Network>, WorkError> {
         if let Some(network) = self.get(config_key, model).await? {
             return Ok(network);
         }
-        let bytes = self.node.obtain(model, holders).await?;
+        let bytes = self.node.obtain(model.0, holders).await?;
         self.load(config_key, model, bytes).await
     }
 
@@ -145,7 +145,12 @@ impl LoadedNetworks {
         Ok(None)
     }
 
-    async fn load(&self, config_key: &str, model: Hash, bytes: Vec<u8>) -> Result<Arc<Network>, WorkError> {
+    async fn load(
+        &self,
+        config_key: &str,
+        model: ModelId,
+        bytes: Vec<u8>,
+    ) -> Result<Arc<Network>, WorkError> {
         let network = Arc::new(blocking(move || Checkpoint::from_bytes(&bytes)).await??.network);
         self.shelf.lock().put(config_key, model, Arc::clone(&network));
         Ok(network)
@@ -169,7 +174,7 @@ mod tests {
     fn the_longest_unused_are_dropped() {
         let used = |uses: &[u64]| uses.iter().map(|use_| (*use_, hash(&use_.to_string()))).collect();
         let check = |uses: &[u64], most, expected: &[u64]| {
-            let expected: Vec<Hash> = expected.iter().map(|use_| hash(&use_.to_string())).collect();
+            let expected: Vec<ModelId> = expected.iter().map(|use_| hash(&use_.to_string())).collect();
             assert_eq!(surplus(used(uses), most), expected);
         };
         check(&[], 2, &[]);

@@ -14,13 +14,13 @@ use crate::{
     peer::{Context, Daemon, WorkError, blocking},
     store::{GamesDb, Segment, paths},
 };
+use cluster_state::SegmentId;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
-use wire::Hash;
 
 /// Between two looks at the registered segments.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -30,7 +30,7 @@ const MERGES_MAX: usize = 64;
 /// The open database of one configuration, and the segments in it.
 struct Canonical {
     games: GamesDb,
-    merged: BTreeSet<Hash>,
+    merged: BTreeSet<SegmentId>,
 }
 
 impl Canonical {
@@ -42,7 +42,7 @@ impl Canonical {
 
     /// Merges a segment. One that the rules refuse counts as merged, because it would be refused again and must not keep
     /// the others waiting.
-    fn merge(&mut self, hash: Hash, bytes: Vec<u8>) -> Result<(), WorkError> {
+    fn merge(&mut self, hash: SegmentId, bytes: Vec<u8>) -> Result<(), WorkError> {
         match Segment::open(bytes) {
             Ok(segment) => {
                 self.games.insert_segment(&segment)?;
@@ -56,7 +56,7 @@ impl Canonical {
 
 /// A segment to merge, and where to say how that went.
 struct Merge {
-    segment: Hash,
+    segment: SegmentId,
     config_key: String,
     done: oneshot::Sender<Result<(), String>>,
 }
@@ -115,7 +115,7 @@ async fn merge_missing(node: &Context, databases: &mut Databases) -> Result<(), 
         open(node, databases, key).await?;
     }
     let ours = state.segments.iter().filter(|(_, segment)| segment.holders.contains(&node.id));
-    let missing: Vec<(Hash, String)> = ours
+    let missing: Vec<(SegmentId, String)> = ours
         .filter(|(hash, s)| databases.get(&s.config_key).is_some_and(|db| !db.merged.contains(hash)))
         .map(|(hash, segment)| (*hash, segment.config_key.clone()))
         .collect();
@@ -123,7 +123,7 @@ async fn merge_missing(node: &Context, databases: &mut Databases) -> Result<(), 
         if node.shutdown.is_cancelled() {
             break;
         }
-        let Some(bytes) = node.stored(hash).await? else {
+        let Some(bytes) = node.stored(hash.0).await? else {
             tracing::debug!(segment = %hash, "not here; replication fetches it again");
             continue;
         };
@@ -148,7 +148,7 @@ async fn merge_now(
     node: &Context,
     databases: &mut Databases,
     key: String,
-    hash: Hash,
+    hash: SegmentId,
 ) -> Result<(), WorkError> {
     if node.raft.local().config(&key).is_some() {
         // The configuration may be new.
@@ -158,13 +158,18 @@ async fn merge_now(
         None => Err(WorkError::UnknownConfig(key)),
         Some(database) if database.merged.contains(&hash) => Ok(()),
         Some(_) => {
-            let bytes = node.stored(hash).await?.ok_or(WorkError::Missing(hash))?;
+            let bytes = node.stored(hash.0).await?.ok_or(WorkError::Missing(hash.0))?;
             merge(databases, key, hash, bytes).await
         }
     }
 }
 
-async fn merge(databases: &mut Databases, key: String, hash: Hash, bytes: Vec<u8>) -> Result<(), WorkError> {
+async fn merge(
+    databases: &mut Databases,
+    key: String,
+    hash: SegmentId,
+    bytes: Vec<u8>,
+) -> Result<(), WorkError> {
     let Some(mut database) = databases.remove(&key) else { return Ok(()) };
     let (database, merged) = blocking(move || {
         let merged = database.merge(hash, bytes);
@@ -237,7 +242,7 @@ impl ConsolidationHandle {
             Some(_) => {}
             // Another node's, and not acknowledged yet: NEW_GAMES_AVAILABLE will follow.
             None if !acknowledged && games.node_id != node.name() => return Ok(None),
-            None if node.stored(games.segment).await?.is_none() => {
+            None if node.stored(games.segment.0).await?.is_none() => {
                 return Err(HandlerError::Failed(format!("segment {} is nowhere to be had", games.segment)));
             }
             // Here and not acknowledged: it may yet be lost, and is merged once it is registered.
@@ -270,6 +275,7 @@ mod tests {
     use futures::FutureExt;
     use proptest::{prelude::*, test_runner::TestRunner};
     use std::{path::Path, sync::Arc};
+    use wire::Hash;
 
     #[test]
     fn a_segment_that_is_refused_keeps_no_other_waiting() {
@@ -277,7 +283,7 @@ mod tests {
         let config: rules::Config = "hex8_2p".parse().unwrap();
         let path = folder.path().join("games.db");
         let mut canonical = Canonical::open(path.clone(), config).unwrap();
-        let bad = Hash::of(b"nonsense");
+        let bad = SegmentId(Hash::of(b"nonsense"));
         canonical.merge(bad, b"nonsense".to_vec()).unwrap();
         let games = vec![fixture::game("hex8_2p", 0)];
         let good = Segment::build("hex8_2p", Source::Selfplay, fixture::model(), NodeId(1), games).unwrap();
@@ -287,7 +293,7 @@ mod tests {
         drop(canonical);
         assert_eq!(Canonical::open(path, config).unwrap().merged, BTreeSet::from([hash]));
     }
-    fn segments() -> Vec<(Hash, Vec<u8>)> {
+    fn segments() -> Vec<(SegmentId, Vec<u8>)> {
         // Seeds of the games: some are in several segments, as after a restart in the middle of closing one.
         let parts: [&[u64]; 5] = [&[0, 1, 2], &[2, 3], &[4], &[1, 2], &[5, 0, 6]];
         let build = |seeds: &&[u64]| {
@@ -300,7 +306,7 @@ mod tests {
     }
 
     /// What a database holds: its segments and every game, whole.
-    fn content(canonical: &Canonical) -> (Vec<Hash>, Vec<GameRecord>) {
+    fn content(canonical: &Canonical) -> (Vec<SegmentId>, Vec<GameRecord>) {
         canonical.games.integrity().unwrap();
         let games = canonical.games.newest(GameKind::Selfplay, 1000).unwrap();
         (canonical.games.segments().unwrap(), games)
@@ -401,7 +407,7 @@ mod tests {
             canonical.merge(hash, bytes).unwrap();
             let second = Canonical::open(path.clone(), config).unwrap();
             assert!(second.merged.contains(&hash), "another process finds it merged");
-            assert!(blobs.get(hash).unwrap().is_some());
+            assert!(blobs.get(hash.0).unwrap().is_some());
         }
     }
 }

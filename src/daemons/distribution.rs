@@ -13,6 +13,7 @@ use crate::{
     peer::{Context, Daemon, Wake, WorkError, blocking},
     store::{self, paths},
 };
+use cluster_state::ModelId;
 use cluster_state::{ClusterState, Command, NodeId, command::ModelHeld};
 use futures::StreamExt;
 use kernels::Checkpoint;
@@ -37,12 +38,12 @@ const PREFETCH_AT: f64 = 0.8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Wanted {
     config_key: String,
-    model: Hash,
+    model: ModelId,
     champion: bool,
 }
 
 /// Models that node `me` should hold and does not, or is not known to: champions first.
-fn wanted(state: &ClusterState, me: NodeId, here: impl Fn(Hash) -> bool) -> Vec<Wanted> {
+fn wanted(state: &ClusterState, me: NodeId, here: impl Fn(ModelId) -> bool) -> Vec<Wanted> {
     let champions = state.configs.values().map(|config| (config, config.champion));
     let others = state.configs.values().flat_map(|config| {
         let candidates = config.candidates.iter().rev().copied();
@@ -63,7 +64,7 @@ fn wanted(state: &ClusterState, me: NodeId, here: impl Fn(Hash) -> bool) -> Vec<
 
 /// How often models could not be had. Pure: time comes in as an argument.
 #[derive(Debug, Default)]
-struct Attempts(BTreeMap<Hash, Failed>);
+struct Attempts(BTreeMap<ModelId, Failed>);
 
 #[derive(Debug)]
 struct Failed {
@@ -73,7 +74,7 @@ struct Failed {
 }
 
 impl Attempts {
-    fn allows(&self, model: Hash, now: Instant) -> bool {
+    fn allows(&self, model: ModelId, now: Instant) -> bool {
         self.0.get(&model).is_none_or(|failed| failed.again <= now)
     }
 
@@ -139,7 +140,7 @@ impl Daemon for DistributionDaemon {
         let mut connected = BTreeSet::new();
         let mut attempts = Attempts::default();
         // Which model is in the files that events name.
-        let mut named: BTreeMap<String, Hash> = BTreeMap::new();
+        let mut named: BTreeMap<String, ModelId> = BTreeMap::new();
         loop {
             let current = state.borrow_and_update().clone();
             let now_connected: BTreeSet<String> =
@@ -148,7 +149,7 @@ impl Daemon for DistributionDaemon {
                 attempts.retry(Instant::now());
             }
             connected = now_connected;
-            let all = wanted(&current, node.id, |model| node.blobs.has(model));
+            let all = wanted(&current, node.id, |model| node.blobs.has(model.0));
             attempts.retain(&all);
             let now = Instant::now();
             let due = all.into_iter().filter(|want| attempts.allows(want.model, now));
@@ -184,7 +185,7 @@ impl Daemon for DistributionDaemon {
 async fn name_files(
     node: &Context,
     state: &ClusterState,
-    named: &mut BTreeMap<String, Hash>,
+    named: &mut BTreeMap<String, ModelId>,
 ) -> Result<(), WorkError> {
     for config in state.configs.values() {
         let key = &config.config_key;
@@ -195,7 +196,7 @@ async fn name_files(
             if named.get(&name) == Some(&model) {
                 continue;
             }
-            if let Some(bytes) = node.stored(model).await? {
+            if let Some(bytes) = node.stored(model.0).await? {
                 let path = node.path(&name);
                 blocking(move || {
                     store::write_atomic(&path, &bytes).map_err(|source| WorkError::File { path, source })
@@ -224,15 +225,15 @@ async fn report(node: &Context, want: &Wanted, error: &WorkError) -> Result<(), 
 /// Gets a model from its holders, or makes it if it is the seeded network; loads it; tells the cluster.
 async fn hold(node: &Context, state: &ClusterState, want: &Wanted) -> Result<(), WorkError> {
     let Wanted { config_key: key, model, .. } = want;
-    let known = state.models.get(model).ok_or(WorkError::Missing(*model))?;
+    let known = state.models.get(model).ok_or(WorkError::Missing(model.0))?;
     let game: rules::Config = key.parse().map_err(|_| WorkError::UnknownConfig(key.to_owned()))?;
-    if known.trained_by.is_none() && node.stored(*model).await?.is_none() {
+    if known.trained_by.is_none() && node.stored(model.0).await?.is_none() {
         let seeded = blocking(move || learner::seeded(game)).await?;
-        if Hash::of(&seeded) == *model {
+        if Hash::of(&seeded) == model.0 {
             node.keep(seeded).await?;
         }
     }
-    let bytes = node.obtain(*model, &known.holders).await?;
+    let bytes = node.obtain(model.0, &known.holders).await?;
     // What does not load is not held.
     blocking(move || Checkpoint::from_bytes(&bytes).map(|_| ())).await??;
     node.propose(Command::ModelHeld(ModelHeld { model: *model, node: node.id, at_ms: now_ms() })).await?;
@@ -280,7 +281,7 @@ mod tests {
     #[test]
     fn champions_and_candidates_are_wanted_everywhere() {
         let mut world = World::with_nodes(3);
-        let want = |world: &World, node| -> Vec<Hash> {
+        let want = |world: &World, node| -> Vec<ModelId> {
             let found = wanted(&world.state, node, |model| model != hash("corrupt"));
             assert!(found.iter().all(|want| want.config_key == KEY && !want.champion));
             found.into_iter().map(|want| want.model).collect()

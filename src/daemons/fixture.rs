@@ -1,5 +1,7 @@
 //! A cluster's state for table tests, made by applying commands.
 
+use cluster_state::ModelId;
+use cluster_state::SegmentId;
 use cluster_state::{
     ClusterState, Command, Evidence, Feedback, LeaseKind, ModelInfo, NodeId, Response, SelfplayTarget,
     Severity, Sprt, TrainingReport,
@@ -24,9 +26,9 @@ pub(crate) struct World {
 
 pub(crate) const KEY: &str = "hex8_2p";
 
-/// A name for content.
-pub(crate) fn hash(name: &str) -> Hash {
-    Hash::of(name.as_bytes())
+/// An id of content, of any kind.
+pub(crate) fn hash<Id: From<Hash>>(name: &str) -> Id {
+    Hash::of(name.as_bytes()).into()
 }
 
 impl World {
@@ -105,24 +107,31 @@ impl World {
     }
 
     /// Registers a segment of `games` on every online node and returns its name.
-    pub(crate) fn play(&mut self, games: u64) -> Hash {
+    pub(crate) fn play(&mut self, games: u64) -> SegmentId {
         let holders = self.state.online().map(|node| node.id.0).collect();
         self.play_on(games, holders)
     }
 
-    pub(crate) fn play_on(&mut self, games: u64, holders: Vec<u64>) -> Hash {
+    pub(crate) fn play_on(&mut self, games: u64, holders: Vec<u64>) -> SegmentId {
         let champion = self.state.config(KEY).unwrap().champion;
         self.register(KEY, games, "selfplay", champion, holders)
     }
 
     /// [`Self::play`], of another configuration.
-    pub(crate) fn play_in(&mut self, key: &str, games: u64) -> Hash {
+    pub(crate) fn play_in(&mut self, key: &str, games: u64) -> SegmentId {
         let holders = self.state.online().map(|node| node.id.0).collect();
         let champion = self.state.config(key).unwrap().champion;
         self.register(key, games, "selfplay", champion, holders)
     }
 
-    fn register(&mut self, key: &str, games: u64, source: &str, model: Hash, holders: Vec<u64>) -> Hash {
+    fn register(
+        &mut self,
+        key: &str,
+        games: u64,
+        source: &str,
+        model: ModelId,
+        holders: Vec<u64>,
+    ) -> SegmentId {
         self.segments += 1;
         let hash = hash(&format!("segment {}", self.segments));
         self.apply(Command::RegisterSegment(RegisterSegment {
@@ -151,11 +160,17 @@ impl World {
         }));
     }
 
-    pub(crate) fn grant(&mut self, kind: LeaseKind, node: u64, subject: Option<Hash>) -> u64 {
+    pub(crate) fn grant(&mut self, kind: LeaseKind, node: u64, subject: Option<ModelId>) -> u64 {
         self.grant_in(KEY, kind, node, subject)
     }
 
-    pub(crate) fn grant_in(&mut self, key: &str, kind: LeaseKind, node: u64, subject: Option<Hash>) -> u64 {
+    pub(crate) fn grant_in(
+        &mut self,
+        key: &str,
+        kind: LeaseKind,
+        node: u64,
+        subject: Option<ModelId>,
+    ) -> u64 {
         let config_key = key.into();
         let grant = Command::GrantLease(GrantLease {
             kind,

@@ -17,11 +17,12 @@ use crate::{
     segments::Segments,
     store::{GameRecord, SEGMENT_GAMES_MAX, Source},
 };
+use cluster_state::ModelId;
+use cluster_state::SegmentId;
 use cluster_state::{ClusterState, Command, Lease, LeaseKind, command::CompleteEvaluation};
 use kernels::{AnyBackend, Backend as _, Network};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-use wire::Hash;
 
 /// The daemon; see the module.
 pub struct GauntletDaemon {
@@ -118,9 +119,9 @@ async fn evaluate(
 async fn network(
     networks: &LoadedNetworks,
     state: &ClusterState,
-    hash: Hash,
+    hash: ModelId,
 ) -> Result<Arc<Network>, WorkError> {
-    let model = state.models.get(&hash).ok_or(WorkError::Missing(hash))?;
+    let model = state.models.get(&hash).ok_or(WorkError::Missing(hash.0))?;
     networks.obtain(&model.config_key, hash, &model.holders).await
 }
 
@@ -128,10 +129,10 @@ async fn network(
 async fn record(
     segments: &Segments,
     key: &str,
-    candidate: Hash,
+    candidate: ModelId,
     games: Vec<GameRecord>,
     cancel: &CancellationToken,
-) -> Result<Vec<Hash>, WorkError> {
+) -> Result<Vec<SegmentId>, WorkError> {
     let mut names = Vec::new();
     for part in games.chunks(SEGMENT_GAMES_MAX) {
         let pending = segments.close(key, Source::Evaluation, candidate, part.to_vec()).await?;

@@ -19,6 +19,7 @@ use crate::{
     learner,
     peer::{Context, Daemon, Wake, WorkError, blocking},
 };
+use cluster_state::ModelId;
 use cluster_state::{
     ClusterState, Command,
     command::{InitConfig, ModelHeld},
@@ -151,13 +152,17 @@ async fn found(
         let champion = node.keep(seeded).await?;
         commands.push(Command::InitConfig(InitConfig {
             config_key,
-            champion,
+            champion: ModelId(champion),
             size,
             threshold: settings.threshold_games,
             target: scheduler::target_of(0, settings.turn.simulations),
             at_ms: now_ms(),
         }));
-        commands.push(Command::ModelHeld(ModelHeld { model: champion, node: node.id, at_ms: now_ms() }));
+        commands.push(Command::ModelHeld(ModelHeld {
+            model: ModelId(champion),
+            node: node.id,
+            at_ms: now_ms(),
+        }));
     }
     Ok(commands)
 }

@@ -14,6 +14,8 @@ use crate::{
     peer::{Context, Daemon, Manifest, WorkError, announce, blocking},
     store::{Segment, paths},
 };
+use cluster_state::ModelId;
+use cluster_state::SegmentId;
 use cluster_state::{
     ClusterState, Command, ConfigState, Lease, LeaseKind, ModelInfo, Segment as Registered, TrainingReport,
     command::CompleteTraining,
@@ -57,7 +59,7 @@ async fn train(its: &TrainerDaemon, lease: Lease, cancel: CancellationToken) -> 
     let origin = origin(config);
     let scale = config.steering.learning_rate;
     let why = config.steering.learning_rate_reason.clone();
-    let model = state.models.get(&origin).ok_or(WorkError::Missing(origin))?;
+    let model = state.models.get(&ModelId(origin)).ok_or(WorkError::Missing(origin))?;
     let parent = node.obtain(origin, &model.holders);
     let parent = cancel.run_until_cancelled(parent).await.ok_or(WorkError::Stopped)??;
     let (parent, seen) = blocking(move || {
@@ -82,7 +84,7 @@ async fn train(its: &TrainerDaemon, lease: Lease, cancel: CancellationToken) -> 
         if cancel.is_cancelled() {
             return Err(WorkError::Stopped);
         }
-        let Some(Ok(bytes)) = cancel.run_until_cancelled(node.obtain(*hash, &segment.holders)).await else {
+        let Some(Ok(bytes)) = cancel.run_until_cancelled(node.obtain(hash.0, &segment.holders)).await else {
             tracing::warn!(segment = hash.short(), "training goes on without a segment that cannot be had");
             continue;
         };
@@ -163,7 +165,7 @@ async fn train(its: &TrainerDaemon, lease: Lease, cancel: CancellationToken) -> 
         model: ModelInfo {
             hash,
             size,
-            parent: origin,
+            parent: ModelId(origin),
             step: trained.header.step,
             generation: trained.header.generation,
         },
@@ -182,7 +184,7 @@ async fn train(its: &TrainerDaemon, lease: Lease, cancel: CancellationToken) -> 
 /// The weights to start from: the newest. One node alone may have had them, or they may lead nowhere; after failures
 /// in a row it is the champion, which every node has, so that training never ends for good.
 fn origin(config: &ConfigState) -> Hash {
-    if config.training.failures < PATIENCE { config.newest } else { config.champion }
+    if config.training.failures < PATIENCE { config.newest.0 } else { config.champion.0 }
 }
 
 /// The settings of this run: the cluster has agreed on the learning rate, as a factor of what is set here.
@@ -202,7 +204,7 @@ fn window_positions(all: u64, most: usize) -> usize {
 }
 
 /// The newest self-play segments with about as many positions as the window has, `most` at most; oldest first.
-fn choose(state: &ClusterState, key: &str, most: usize) -> Vec<(Hash, Registered)> {
+fn choose(state: &ClusterState, key: &str, most: usize) -> Vec<(SegmentId, Registered)> {
     let ours = |segment: &Registered| {
         segment.config_key == key && segment.source == cluster_state::state_machine::SELFPLAY_SOURCE
     };
@@ -280,8 +282,8 @@ mod tests {
     #[test]
     fn the_newest_games_fill_the_window() {
         let mut world = World::with_nodes(1);
-        let names: Vec<Hash> = (0..4).map(|_| world.play(10)).collect(); // 500 positions each
-        let check = |positions, expected: &[Hash]| {
+        let names: Vec<SegmentId> = (0..4).map(|_| world.play(10)).collect(); // 500 positions each
+        let check = |positions, expected: &[SegmentId]| {
             let found: Vec<_> = choose(&world.state, KEY, positions).iter().map(|(hash, _)| *hash).collect();
             assert_eq!(found, expected);
         };

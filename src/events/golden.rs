@@ -3,6 +3,8 @@
 //! Other programs read it: a change of `golden.json` is a change of the interface.
 
 use super::*;
+use cluster_state::ModelId;
+use cluster_state::SegmentId;
 use serde_json::{Map, Value};
 use wire::Hash;
 
@@ -22,7 +24,7 @@ fn next(event: Option<&Event>) -> Option<Event> {
         game_count: 150,
         total_games: 5000,
         db_path: "data/games/canonical_hex8_2p.db".into(),
-        segment,
+        segment: SegmentId(segment),
         timestamp,
     };
     let Some(event) = event else { return Some(Event::SelfplayComplete(games())) };
@@ -40,7 +42,7 @@ fn next(event: Option<&Event>) -> Option<Event> {
             config_key: config_key(),
             node_id: node_id(),
             job_id: "training:hex8_2p:3".into(),
-            parent: Some(model_id),
+            parent: Some(ModelId(model_id)),
             model_path: candidate(),
             timestamp,
         }),
@@ -57,7 +59,7 @@ fn next(event: Option<&Event>) -> Option<Event> {
         Event::TrainingProgress(_) => Event::TrainingCompleted(TrainingCompleted {
             config_key: config_key(),
             node_id: node_id(),
-            model_id,
+            model_id: ModelId(model_id),
             model_path: candidate(),
             board_type: "hex8".into(),
             num_players: 2,
@@ -71,7 +73,7 @@ fn next(event: Option<&Event>) -> Option<Event> {
             config_key: config_key(),
             node_id: node_id(),
             job_id: "evaluation:hex8_2p:3".into(),
-            model_id,
+            model_id: ModelId(model_id),
             model_path: candidate(),
             games_planned: 400,
             timestamp,
@@ -79,7 +81,7 @@ fn next(event: Option<&Event>) -> Option<Event> {
         Event::EvaluationStarted(_) => Event::EvaluationCompleted(EvaluationCompleted {
             config_key: config_key(),
             node_id: node_id(),
-            model_id,
+            model_id: ModelId(model_id),
             model_path: candidate(),
             elo_delta: 45.0,
             elo_error: 12.5,
@@ -92,7 +94,7 @@ fn next(event: Option<&Event>) -> Option<Event> {
         Event::EvaluationCompleted(_) => Event::ModelPromoted(ModelPromoted {
             config_key: config_key(),
             node_id: node_id(),
-            model_id,
+            model_id: ModelId(model_id),
             model_path: canonical(),
             generation: 2,
             previous_elo: 1400.0,
@@ -104,7 +106,7 @@ fn next(event: Option<&Event>) -> Option<Event> {
         Event::ModelPromoted(_) => Event::ModelDistributionComplete(ModelDistributionComplete {
             config_key: config_key(),
             node_id: node_id(),
-            model_id,
+            model_id: ModelId(model_id),
             model_path: canonical(),
             target_hosts: vec!["node-1".into(), "node-2".into()],
             offline_hosts: vec!["node-3".into()],
@@ -149,7 +151,7 @@ fn more(event: &Event) -> Option<Event> {
         config_key: "hex8_2p".into(),
         node_id: "node-2".into(),
         elo_drop,
-        model_id: Some(model_id),
+        model_id: Some(ModelId(model_id)),
         current_elo: Some(1400.0),
         baseline_elo: Some(1450.0),
         games_played: 200,
@@ -185,7 +187,7 @@ fn more(event: &Event) -> Option<Event> {
             config_key,
             node_id,
             job_id: "evaluation:hex8_2p:3".into(),
-            model_id: Some(model_id),
+            model_id: Some(ModelId(model_id)),
             error: "disk full".into(),
             timestamp,
         }),
@@ -194,7 +196,7 @@ fn more(event: &Event) -> Option<Event> {
         Event::EvaluationBackpressureReleased(_) => Event::PromotionRejected(PromotionRejected {
             config_key,
             node_id,
-            model_id,
+            model_id: ModelId(model_id),
             reason: "not shown to be stronger".into(),
             elo_improvement: Some(3.5),
             timestamp,
@@ -202,7 +204,7 @@ fn more(event: &Event) -> Option<Event> {
         Event::PromotionRejected(_) => Event::PromotionRolledBack(PromotionRolledBack {
             config_key,
             node_id,
-            model_id,
+            model_id: ModelId(model_id),
             from_version: 4,
             to_version: 3,
             reason: "regression".into(),
@@ -212,7 +214,7 @@ fn more(event: &Event) -> Option<Event> {
         Event::PromotionRolledBack(_) => Event::ModelDistributionStarted(ModelDistributionStarted {
             config_key,
             node_id,
-            model_id,
+            model_id: ModelId(model_id),
             model_path: canonical,
             target_hosts: vec!["node-1".into()],
             timestamp,
@@ -220,7 +222,7 @@ fn more(event: &Event) -> Option<Event> {
         Event::ModelDistributionStarted(_) => Event::ModelDistributionFailed(ModelDistributionFailed {
             config_key,
             node_id,
-            model_id,
+            model_id: ModelId(model_id),
             error: "no holder".into(),
             failed_nodes: vec!["node-3".into()],
             timestamp,
@@ -231,7 +233,7 @@ fn more(event: &Event) -> Option<Event> {
         Event::RegressionCleared(_) => Event::TrainingRollbackNeeded(TrainingRollbackNeeded {
             config_key,
             node_id,
-            model_id: Some(model_id),
+            model_id: Some(ModelId(model_id)),
             reason: "regression".into(),
             timestamp,
         }),
@@ -252,13 +254,13 @@ fn more(event: &Event) -> Option<Event> {
             games_synced: 150,
             bytes_transferred: 4096,
             duration: 0.5,
-            segment,
+            segment: SegmentId(segment),
             timestamp,
         }),
         Event::DataSyncCompleted(_) => Event::DataSyncFailed(DataSyncFailed {
             config_key,
             node_id,
-            segment,
+            segment: SegmentId(segment),
             error: "no holder".into(),
             retry_count: 2,
             timestamp,

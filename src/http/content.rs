@@ -23,6 +23,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use cluster_state::ModelId;
+use cluster_state::SegmentId;
 use p2p::blobs::{BlobStore, Outline, PIECE_BYTES};
 use std::{io, ops::Range, sync::Arc, time::Instant};
 use wire::Hash;
@@ -38,8 +40,8 @@ pub(super) fn router() -> Router<Arc<Front>> {
 async fn pull(Operator(node): Operator, Path(name): Path<String>) -> Result<Json<Pulled>, Refused> {
     let hash: Hash = name.parse().map_err(|_| unknown())?;
     let state = node.raft.local();
-    let model = state.models.get(&hash).map(|model| ("model", &model.config_key, &model.holders));
-    let segment = state.segments.get(&hash);
+    let model = state.models.get(&ModelId(hash)).map(|model| ("model", &model.config_key, &model.holders));
+    let segment = state.segments.get(&SegmentId(hash));
     let segment = segment.map(|segment| ("segment", &segment.config_key, &segment.holders));
     let (kind, config_key, holders) = model.or(segment).ok_or_else(unknown)?;
     let brought = Box::pin(node.obtain(hash, holders)).await;
@@ -56,8 +58,8 @@ async fn pull(Operator(node): Operator, Path(name): Path<String>) -> Result<Json
 /// Whether a content is one that others may have: a model or a segment, not what somebody merely sent.
 fn may_be_given(node: &Context, segments: &Segments, hash: Hash) -> Result<bool, WorkError> {
     let state = node.raft.local();
-    let known = state.models.contains_key(&hash) || state.segments.get(&hash).is_some();
-    Ok(known || segments.is_pending(&hash)?)
+    let known = state.models.contains_key(&ModelId(hash)) || state.segments.get(&SegmentId(hash)).is_some();
+    Ok(known || segments.is_pending(&SegmentId(hash))?)
 }
 
 fn failed(error: impl std::fmt::Display) -> Refused {

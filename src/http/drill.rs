@@ -10,6 +10,7 @@ use crate::{
     events::{Event, ModelDistributionStarted, log::Emission},
     peer::{Context, WorkError},
 };
+use cluster_state::ModelId;
 use std::time::Duration;
 use wire::Hash;
 
@@ -56,7 +57,7 @@ pub fn event(number: u64, node_id: String, at_us: i64) -> Event {
     Event::ModelDistributionStarted(ModelDistributionStarted {
         config_key: CONFIGS[(number % CONFIGS.len() as u64) as usize].to_owned(),
         node_id,
-        model_id: Hash::of(b""),
+        model_id: ModelId(Hash::of(b"")),
         model_path: format!("{PREFIX}{number}"),
         target_hosts: Vec::new(),
         timestamp: at_us as f64 / 1e6,

@@ -121,6 +121,7 @@ async fn commits(
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World, hash};
+    use cluster_state::ModelId;
     use cluster_state::{Command, Severity, command::Rollback};
     use serde_json::json;
 
@@ -148,7 +149,7 @@ mod tests {
                 assert_eq!(named(&world.state, name, payload(KEY)), Some(hash(model)), "{name}");
                 assert_eq!(named(&world.state, name, payload("square8_2p")), None, "{name}: unknown");
                 let mut other = payload(KEY);
-                other["model_id"] = json!(hash("other").to_string());
+                other["model_id"] = json!(hash::<ModelId>("other"));
                 assert_eq!(named(&world.state, name, other), Some(hash("other")), "{name}");
             }
         };

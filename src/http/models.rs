@@ -20,13 +20,13 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
+use cluster_state::ModelId;
 use cluster_state::{
     ClusterState, Command, ConfigState, Model, ModelStatus, Response, TEXT_BYTES_MAX,
     command::{Appoint, Rollback},
 };
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
-use wire::Hash;
 
 /// How long the leader may take to confirm what is read.
 const CONFIRM: Duration = Duration::from_secs(2);
@@ -56,7 +56,7 @@ fn page() -> usize {
     50
 }
 
-fn view(state: &ClusterState, hash: Hash, model: &Model) -> ModelView {
+fn view(state: &ClusterState, hash: ModelId, model: &Model) -> ModelView {
     let (status, reason) = match &model.status {
         ModelStatus::Candidate => ("candidate", None),
         ModelStatus::Champion => ("champion", None),
@@ -84,7 +84,7 @@ fn view(state: &ClusterState, hash: Hash, model: &Model) -> ModelView {
 }
 
 /// The one model whose name begins so.
-fn named<'a>(state: &'a ClusterState, name: &str) -> Result<(Hash, &'a Model), Refused> {
+fn named<'a>(state: &'a ClusterState, name: &str) -> Result<(ModelId, &'a Model), Refused> {
     let refused = |status, text: &str| Err(Refused(status, format!("{text} {name:?}")));
     if name.len() < PREFIX_MIN || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         let status = StatusCode::BAD_REQUEST;
@@ -213,8 +213,8 @@ mod tests {
     fn a_model_is_named_by_the_beginning_of_its_name() {
         let mut world = World::with_nodes(3);
         world.train("a", 2);
-        let name = hash("a").to_string();
-        let check = |name: &str, expected: Result<Hash, StatusCode>| {
+        let name = hash::<ModelId>("a").to_string();
+        let check = |name: &str, expected: Result<ModelId, StatusCode>| {
             let found = named(&world.state, name).map(|(hash, _)| hash).map_err(|refused| refused.0);
             assert_eq!(found, expected, "{name}");
         };

@@ -122,13 +122,13 @@ impl Evaluation {
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World, hash};
-    use wire::Hash;
+    use cluster_state::ModelId;
 
     fn settings() -> EvaluationConfig {
         EvaluationConfig { backpressure_on: 3, backpressure_off: 2, ..EvaluationConfig::default() }
     }
 
-    fn granted(commands: &[Command]) -> Vec<Hash> {
+    fn granted(commands: &[Command]) -> Vec<ModelId> {
         let subject = |command: &Command| match command {
             Command::GrantLease(GrantLease { kind: LeaseKind::Evaluation, subject, .. }) => *subject,
             Command::SetBackpressure(_) => None,

@@ -6,12 +6,12 @@
 //! evaluated; [`super::evaluation`] decides when and by whom.
 
 use crate::store::Source;
+use cluster_state::ModelId;
 use cluster_state::{
     ClusterState, Command, ConfigState, Evidence, Model, Sprt, command::Reject,
     state_machine::EVIDENCE_GAMES_MIN,
 };
 use std::collections::BTreeMap;
-use wire::Hash;
 
 /// Evaluations of one candidate that may fail or expire in a row before it is given up. It is not fewer
 /// because the death of a host counts as well, which says nothing of the candidate.
@@ -19,7 +19,7 @@ const ATTEMPTS_MAX: u32 = 5;
 
 /// The candidate to evaluate next: the newest, unless it has its evidence.
 #[must_use]
-pub fn next(state: &ClusterState, config: &ConfigState, elo_delta_min: f64) -> Option<Hash> {
+pub fn next(state: &ClusterState, config: &ConfigState, elo_delta_min: f64) -> Option<ModelId> {
     let newest = *config.candidates.last()?;
     let evidence = evidence(config, state.models.get(&newest)?);
     let open = evidence.is_none_or(|evidence| deserves_another(state, evidence, elo_delta_min));
@@ -52,7 +52,7 @@ pub fn deserves_another(state: &ClusterState, evidence: &Evidence, elo_delta_min
 /// What the leader remembers: by configuration, the candidate and how many evaluations had failed in a row
 /// before its first. A new leader counts anew, so that its candidates get their chances again.
 #[derive(Debug, Default)]
-pub struct FeedbackLoop(BTreeMap<String, (Hash, u32)>);
+pub struct FeedbackLoop(BTreeMap<String, (ModelId, u32)>);
 
 impl FeedbackLoop {
     /// The candidates that are given up.
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World, hash};
 
-    fn due(world: &World) -> Option<Hash> {
+    fn due(world: &World) -> Option<ModelId> {
         next(&world.state, world.state.config(KEY).unwrap(), 25.0)
     }
 

@@ -1,9 +1,9 @@
 //! What a host that drains still has to hand on. Pure: every node comes to the same from the state.
 
 use crate::api::cluster::Handover;
+use cluster_state::ModelId;
 use cluster_state::{ClusterState, NodeId};
 use std::collections::BTreeSet;
-use wire::Hash;
 
 /// Copies of a model that must be elsewhere: one may be lost meanwhile.
 const MODEL_COPIES: usize = 2;
@@ -20,7 +20,7 @@ pub fn handover(state: &ClusterState, node: NodeId, copies: usize) -> Handover {
     let configs = state.configs.values();
     let slots = configs.clone().flat_map(|config| [&config.training, &config.evaluation]);
     let leases = slots.filter(|slot| slot.live.as_ref().is_some_and(|lease| lease.node == node)).count();
-    let in_use: BTreeSet<Hash> = configs
+    let in_use: BTreeSet<ModelId> = configs
         .flat_map(|config| {
             let before = config.fallback().map(|fallback| fallback.model);
             config.candidates.iter().copied().chain([config.champion, config.newest]).chain(before)

@@ -5,17 +5,17 @@
 
 use super::auto_promotion::{CandidateVerdict, judge};
 use crate::learner::settings::EvaluationConfig;
+use cluster_state::ModelId;
 use cluster_state::{
     ClusterState, Command,
     command::{Promote, Reject},
 };
 use std::collections::BTreeMap;
-use wire::Hash;
 
 /// What the leader remembers: why each candidate was passed over when it was last looked at, so that it is
 /// said once.
 #[derive(Debug, Default)]
-pub struct Promotion(BTreeMap<Hash, String>);
+pub struct Promotion(BTreeMap<ModelId, String>);
 
 impl Promotion {
     /// The promotions and rejections that the gate asks for.

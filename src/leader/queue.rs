@@ -13,9 +13,9 @@ use crate::{
     api::{health::ClusterView, work::QueueItem},
     events::caused::node_name,
 };
+use cluster_state::ModelId;
 use cluster_state::{ClusterState, Command, ConfigState, LeaseKind, LeaseSlot, command::GrantLease};
 use std::collections::{BTreeMap, BTreeSet};
-use wire::Hash;
 
 /// Most items that are listed.
 const ITEMS_MAX: usize = 256;
@@ -45,7 +45,7 @@ fn rank(config: &ConfigState, kind: LeaseKind, since_ms: u64, now_ms: u64) -> f6
 }
 
 /// Since when work on a model waits. A training waits since the newest model was made.
-fn since(state: &ClusterState, config: &ConfigState, subject: Option<Hash>) -> u64 {
+fn since(state: &ClusterState, config: &ConfigState, subject: Option<ModelId>) -> u64 {
     state.models.get(&subject.unwrap_or(config.newest)).map_or(0, |model| model.at_ms)
 }
 
@@ -66,7 +66,7 @@ pub fn queue(state: &ClusterState, view: &ClusterView, now_ms: u64) -> Vec<Queue
                 since_ms: lease.granted_ms,
             }));
         }
-        let waiting = |kind: LeaseKind, subject: Option<Hash>, reason: String| {
+        let waiting = |kind: LeaseKind, subject: Option<ModelId>, reason: String| {
             let since_ms = since(state, config, subject);
             QueueItem {
                 kind: kind.to_string(),

@@ -11,6 +11,8 @@ use crate::{
     events::{EvaluationBackpressure, Event, Regression, envelope::RAFT, log::Logged},
     text::clip,
 };
+use cluster_state::ModelId;
+use cluster_state::TriggerId;
 use cluster_state::{
     ClusterState, Command, ConfigState, LeaseKind, Severity, Steering, TEXT_BYTES_MAX,
     command::{CancelLease, GrantLease, ReportRegression, Rollback, SetBackpressure, SetLearningRate},
@@ -87,7 +89,7 @@ pub fn pauses(config: &ConfigState, view: &ClusterView) -> Vec<TrainingPause> {
 #[derive(Debug, Default)]
 pub struct Training {
     retries: RetryPauses,
-    regressions: FirstSeen<Option<(Hash, Severity, bool)>>,
+    regressions: FirstSeen<Option<(ModelId, Severity, bool)>>,
 }
 
 impl Training {
@@ -187,9 +189,9 @@ fn adjust(config: &ConfigState, at_ms: u64) -> Option<Command> {
 /// The hash of an event's id. Every node proposes a command for the same event with the same hash, and the
 /// state machine counts the first. None for an event that tells of an applied command: there is nothing to
 /// propose.
-fn trigger(logged: &Logged) -> Option<Hash> {
+fn trigger(logged: &Logged) -> Option<TriggerId> {
     let Logged { origin, epoch, sequence, .. } = logged;
-    (origin != RAFT).then(|| Hash::of(format!("{origin}/{epoch}/{sequence}").as_bytes()))
+    (origin != RAFT).then(|| TriggerId(Hash::of(format!("{origin}/{epoch}/{sequence}").as_bytes())))
 }
 
 /// The command that an event asks for, if all must agree on it. An event that tells of an applied command

@@ -10,15 +10,15 @@ use crate::{
     search::{AnyEvaluator, Judged, Search, SearchSettings, heuristic, random},
     store::{GameKind, GameRecord, Player},
 };
+use cluster_state::ModelId;
 use cluster_state::NodeId;
 use kernels::Query;
 use rules::{Config, Move, playout::Choices, with_board};
-use wire::Hash;
 
 /// A network that plays.
 pub struct ModelPlayer {
     /// The hash of its checkpoint.
-    pub hash: Hash,
+    pub hash: ModelId,
     pub evaluator: Box<dyn AnyEvaluator>,
 }
 

@@ -38,6 +38,7 @@ mod tests {
         *,
     };
     use crate::learner::settings::TrainingConfig;
+    use cluster_state::ModelId;
     use cluster_state::NodeId;
     use kernels::{CpuBackend, CpuEvaluator};
     use std::sync::Arc;
@@ -48,7 +49,7 @@ mod tests {
         let parent = seeded(config);
         let network = Checkpoint::for_config(&parent, config).unwrap().network;
         let mut play = Selfplay::new(config, 2, 1, NodeId(1));
-        play.set_model(Hash::of(&parent), Box::new(CpuEvaluator::new(Arc::new(network))), 2);
+        play.set_model(ModelId(Hash::of(&parent)), Box::new(CpuEvaluator::new(Arc::new(network))), 2);
         let games = loop {
             let games = play.step();
             if !games.is_empty() {
@@ -71,7 +72,10 @@ mod tests {
         let child = Checkpoint::for_config(&trained.bytes, config).unwrap();
         assert_eq!(child.header.parent, Some(Hash::of(&parent)));
         assert_eq!((child.header.step, child.header.generation, child.header.data_index), (2, 1, 5));
-        assert!(trained.final_loss.total().is_finite() && trained.hash != Hash::of(&parent), "{config}");
+        assert!(
+            trained.final_loss.total().is_finite() && trained.hash != ModelId(Hash::of(&parent)),
+            "{config}"
+        );
     }
 
     #[test]

@@ -8,10 +8,10 @@ use crate::{
     search::{AnyEvaluator, Judged, Search, SearchError, SearchSettings, sample_at, unit},
     store::{GameKind, GameRecord, Player},
 };
+use cluster_state::ModelId;
 use cluster_state::NodeId;
 use kernels::Query;
 use rules::{Config, Move, playout::Choices, with_board};
-use wire::Hash;
 
 /// The share of decisions that are searched with all simulations and train the policy. The others are
 /// searched with a quarter of them and train only the value (playout cap randomisation, *Wu 2019,
@@ -42,7 +42,7 @@ trait AnySelfplay: Send {
     fn set_exploration(&mut self, exploration: f32);
     fn step(&mut self) -> Vec<GameRecord>;
     fn aborted(&self) -> u64;
-    fn models(&self) -> Vec<Hash>;
+    fn models(&self) -> Vec<ModelId>;
 }
 
 impl Selfplay {
@@ -57,7 +57,7 @@ impl Selfplay {
     }
 
     /// Sets the model of the games that start from now on. Games that were begun go on with theirs.
-    pub fn set_model(&mut self, hash: Hash, evaluator: Box<dyn AnyEvaluator>, simulations: u32) {
+    pub fn set_model(&mut self, hash: ModelId, evaluator: Box<dyn AnyEvaluator>, simulations: u32) {
         self.games.set_model(LoadedModel { hash, evaluator, simulations });
     }
 
@@ -82,13 +82,13 @@ impl Selfplay {
 
     /// The models of the games that are being played, the newest last.
     #[must_use]
-    pub fn models(&self) -> Vec<Hash> {
+    pub fn models(&self) -> Vec<ModelId> {
         self.games.models()
     }
 }
 
 struct LoadedModel {
-    hash: Hash,
+    hash: ModelId,
     evaluator: Box<dyn AnyEvaluator>,
     simulations: u32,
 }
@@ -97,7 +97,7 @@ struct SelfplaySlot<T: Judged> {
     game: LiveGame<T>,
     search: Search<T>,
     choices: Choices,
-    model: Hash,
+    model: ModelId,
     simulations: u32,
     /// How many more decisions are drawn from the policy.
     sampled: usize,
@@ -280,7 +280,7 @@ impl<T: Judged> AnySelfplay for SelfplayGames<T> {
         self.aborted
     }
 
-    fn models(&self) -> Vec<Hash> {
+    fn models(&self) -> Vec<ModelId> {
         let used = self.models.iter().filter(|model| self.slots.iter().any(|slot| slot.model == model.hash));
         used.map(|model| model.hash).collect()
     }

@@ -6,6 +6,7 @@
 //! end.
 
 use crate::{learner::settings::TrainingConfig, learner::window::ReplayWindow};
+use cluster_state::ModelId;
 use kernels::{
     Backend, Batch, Checkpoint, CheckpointError, CheckpointHeader, CpuBackend, DeviceError, Loss, NotFinite,
     Optimizer, Train,
@@ -60,7 +61,7 @@ pub struct TrainingResult {
     /// The encoded child.
     pub bytes: Vec<u8>,
     /// The hash of the encoded child.
-    pub hash: Hash,
+    pub hash: ModelId,
     pub header: CheckpointHeader,
     /// The mean training loss of the last tenth of the steps.
     pub final_loss: Loss,
@@ -263,7 +264,7 @@ pub fn run(
         Checkpoint::trained(&*trainer, &parent, hash, job.data_index)?.ok_or(TrainingError::Weights)?;
     let bytes = child.to_bytes();
     Ok(TrainingResult {
-        hash: Hash::of(&bytes),
+        hash: ModelId(Hash::of(&bytes)),
         bytes,
         header: child.header,
         final_loss: recent.mean(plan.steps.div_ceil(10) as usize),

@@ -12,11 +12,11 @@ use crate::{
     search::SearchSettings,
     store::{Decision, GameKind, GameRecord, Player},
 };
+use cluster_state::ModelId;
 use cluster_state::NodeId;
 use kernels::{DeviceError, Network, PlayWaves, WaveGame, WaveSettings};
 use rules::{Config, RULES_VERSION, playout::Choices};
 use std::sync::Arc;
-use wire::Hash;
 
 /// How many evaluations every game makes before the host looks which games have ended: fewer than a game
 /// needs.
@@ -56,7 +56,7 @@ pub struct WaveSelfplay {
 }
 
 struct ModelWaves {
-    model: Hash,
+    model: ModelId,
     waves: Box<dyn PlayWaves>,
     /// The number of games that the card has dropped so far.
     dropped: u64,
@@ -99,7 +99,7 @@ impl WaveSelfplay {
     /// the model, nothing has changed.
     pub fn set_model(
         &mut self,
-        model: Hash,
+        model: ModelId,
         network: &Network,
         simulations: u32,
         exploration: f32,
@@ -188,12 +188,12 @@ impl WaveSelfplay {
 
     /// The models of the games that are being played, the newest last.
     #[must_use]
-    pub fn models(&self) -> Vec<Hash> {
+    pub fn models(&self) -> Vec<ModelId> {
         self.models.iter().map(|games| games.model).collect()
     }
 }
 
-fn record(config: Config, game: WaveGame, model: Hash, node: NodeId) -> GameRecord {
+fn record(config: Config, game: WaveGame, model: ModelId, node: NodeId) -> GameRecord {
     let decisions = game.decisions.into_iter();
     GameRecord {
         rules_version: RULES_VERSION,

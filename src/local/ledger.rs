@@ -1,14 +1,15 @@
 //! What a cluster has acknowledged, and whether all of it is still there.
 
 use crate::api::content::Audit;
+use cluster_state::ModelId;
+use cluster_state::SegmentId;
 use std::collections::{BTreeMap, BTreeSet};
-use wire::Hash;
 
 /// What was acknowledged at some moment: it must be there for ever after.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Acknowledged {
-    pub segments: BTreeSet<Hash>,
-    pub champions: BTreeMap<(String, u64), Hash>,
+    pub segments: BTreeSet<SegmentId>,
+    pub champions: BTreeMap<(String, u64), ModelId>,
 }
 
 impl Acknowledged {
@@ -32,7 +33,7 @@ pub fn lost(acknowledged: &Acknowledged, audits: &[(String, Audit)]) -> Vec<Stri
     let mut found: Vec<String> =
         all.segments.difference(&present).map(|hash| format!("segment {hash}")).collect();
     for (peer, audit) in audits {
-        let told: BTreeMap<(String, u64), Hash> =
+        let told: BTreeMap<(String, u64), ModelId> =
             audit.champions.iter().map(|c| ((c.config_key.clone(), c.generation), c.model)).collect();
         for ((config, generation), model) in &acknowledged.champions {
             if told.get(&(config.clone(), *generation)) != Some(model) {
@@ -54,7 +55,7 @@ pub fn disagreements(audits: &[(String, Audit)]) -> Vec<String> {
     let Some(((first, reference), others)) = audits.split_first() else {
         return vec!["no peer answered".to_owned()];
     };
-    let key = |audit: &Audit| -> Vec<(String, u64, Hash)> {
+    let key = |audit: &Audit| -> Vec<(String, u64, ModelId)> {
         audit.champions.iter().map(|c| (c.config_key.clone(), c.generation, c.model)).collect()
     };
     let differ = others.iter().filter(|(_, audit)| key(audit) != key(reference));
@@ -73,9 +74,10 @@ pub fn disagreements(audits: &[(String, Audit)]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::api::content::AuditedModel;
+    use wire::Hash;
 
-    fn hash(name: &str) -> Hash {
-        Hash::of(name.as_bytes())
+    fn hash<Id: From<Hash>>(name: &str) -> Id {
+        Hash::of(name.as_bytes()).into()
     }
 
     fn audit(segments: &[(&str, bool)], champions: &[&str]) -> (String, Audit) {
@@ -102,7 +104,7 @@ mod tests {
         let kept =
             [audit(&[("a", true), ("b", false)], &["0"]), audit(&[("a", false), ("b", true)], &["0", "1"])];
         assert_eq!(lost(&acknowledged, &kept), Vec::<String>::new());
-        assert_eq!(lost(&acknowledged, &kept[..1]), [format!("segment {}", hash("b"))]);
+        assert_eq!(lost(&acknowledged, &kept[..1]), [format!("segment {}", hash::<Hash>("b"))]);
         assert_eq!(lost(&acknowledged, &[audit(&[("a", true)], &["0"])]).len(), 1);
     }
 

@@ -5,11 +5,12 @@
 //! a time. It is a head start and nothing else: what a node should hold follows from the replicated state.
 
 use super::{Context, WorkError, quota::UnregisteredQuota};
+use cluster_state::ModelId;
 use kernels::CHECKPOINT_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::{sync::Semaphore, task::JoinSet};
-use wire::{Hash, WireError};
+use wire::WireError;
 
 /// The gossip topic of models.
 pub const MODELS_TOPIC: &str = "ringrift/models/1";
@@ -26,7 +27,7 @@ pub struct Manifest {
     /// Configuration.
     pub config_key: String,
     /// The checkpoint, by content.
-    pub model: Hash,
+    pub model: ModelId,
     /// Its bytes.
     pub size: u64,
 }
@@ -68,15 +69,15 @@ impl Follower {
         let state = node.raft.local();
         let known = state.node_of_peer(&from).is_some() && state.config(&manifest.config_key).is_some();
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return };
-        let room = self.quota.left(&from, |hash| state.models.contains_key(hash));
+        let room = self.quota.left(&from, |hash| state.models.contains_key(&ModelId(*hash)));
         if !known || manifest.size > room.min(CHECKPOINT_BYTES_MAX as u64) {
             return;
         }
         let (node, quota) = (Arc::clone(node), Arc::clone(&self.quota));
         self.fetching.spawn(async move {
-            let fetch = node.fetch(manifest.model, Some(manifest.size), vec![from.clone()]);
+            let fetch = node.fetch(manifest.model.0, Some(manifest.size), vec![from.clone()]);
             match node.shutdown.run_until_cancelled(fetch).await {
-                Some(Ok(())) => quota.add(&from, manifest.model, manifest.size),
+                Some(Ok(())) => quota.add(&from, manifest.model.0, manifest.size),
                 Some(Err(error)) => {
                     tracing::debug!(model = manifest.model.short(), %error, "no head start");
                 }
@@ -94,10 +95,11 @@ fn read(message: &[u8]) -> Result<Manifest, WireError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wire::Hash;
 
     #[test]
     fn an_announcement_is_read_back_and_others_are_refused() {
-        let manifest = Manifest { config_key: "hex8_2p".into(), model: Hash([3; 32]), size: 9 };
+        let manifest = Manifest { config_key: "hex8_2p".into(), model: ModelId(Hash([3; 32])), size: 9 };
         let message = wire::encode(KIND, &manifest, BYTES_MAX).unwrap();
         assert_eq!(read(&message), Ok(manifest));
         assert!(read(&message[1..]).is_err());

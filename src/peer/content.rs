@@ -7,6 +7,7 @@ use super::{
     error::WorkError,
     transfer::{Wanted, bring, holders},
 };
+use cluster_state::ModelId;
 use cluster_state::NodeId;
 use p2p::{blobs::BlobError, transfer::FetchLimits};
 use std::{collections::BTreeSet, time::Duration};
@@ -26,7 +27,7 @@ impl PeerContext {
         if let Some(bytes) = self.stored(hash).await? {
             return Ok(bytes);
         }
-        let size = self.raft.local().models.get(&hash).map(|model| model.info.size);
+        let size = self.raft.local().models.get(&ModelId(hash)).map(|model| model.info.size);
         self.bring(hash, size, CONTENT_BYTES_MAX, holders).await?;
         self.stored(hash).await?.ok_or(WorkError::Missing(hash))
     }

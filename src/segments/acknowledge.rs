@@ -10,6 +10,8 @@ use crate::{
     peer::{Daemon, WorkError, blocking},
     store::{PendingSegment, PendingSegments, Segment, segment::SEGMENT_BYTES_MAX},
 };
+use cluster_state::ModelId;
+use cluster_state::SegmentId;
 use cluster_state::{ClusterState, NodeId};
 use p2p::blobs::BlobStore;
 use std::{
@@ -17,7 +19,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use wire::Hash;
 
 /// Between two looks at the list when nothing is new, and after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -55,7 +56,7 @@ impl AcknowledgeDaemon {
 
     /// Has everything acknowledged that waits, up to the first failure: trouble with one segment is most often trouble with
     /// all. The next round begins with the others.
-    async fn round(&self, failures: &mut BTreeMap<Hash, u32>) -> Result<(), WorkError> {
+    async fn round(&self, failures: &mut BTreeMap<SegmentId, u32>) -> Result<(), WorkError> {
         let list = Arc::clone(&self.segments.0.pending);
         let mut waiting = blocking(move || list.pending()).await??;
         // What is acknowledged leaves the list, and so must have been told before.
@@ -64,7 +65,7 @@ impl AcknowledgeDaemon {
         self.segments.set_unacknowledged(games);
         by_failures(&mut waiting, failures);
         for segment in waiting {
-            if self.segments.0.node.stored(segment.hash).await?.is_none() {
+            if self.segments.0.node.stored(segment.hash.0).await?.is_none() {
                 tracing::error!(segment = %segment.hash, "a segment was lost before it was acknowledged");
                 let list = Arc::clone(&self.segments.0.pending);
                 blocking(move || list.acknowledged(&segment.hash)).await??;
@@ -88,7 +89,7 @@ impl AcknowledgeDaemon {
 }
 
 /// Puts what failed more often behind what failed less.
-fn by_failures(waiting: &mut [PendingSegment], failures: &mut BTreeMap<Hash, u32>) {
+fn by_failures(waiting: &mut [PendingSegment], failures: &mut BTreeMap<SegmentId, u32>) {
     failures.retain(|hash, _| waiting.iter().any(|segment| segment.hash == *hash));
     waiting.sort_by_key(|segment| failures.get(&segment.hash).copied().unwrap_or_default());
 }
@@ -109,7 +110,8 @@ pub(super) fn reclaim(
     list: &PendingSegments,
 ) -> Result<(), WorkError> {
     for (hash, size) in blobs.list()? {
-        let known = state.segments.get(&hash).is_some() || state.models.contains_key(&hash);
+        let known =
+            state.segments.get(&SegmentId(hash)).is_some() || state.models.contains_key(&ModelId(hash));
         if known || size > SEGMENT_BYTES_MAX as u64 {
             continue;
         }
@@ -128,7 +130,7 @@ enum Asked {
     /// Have the segments that wait here acknowledged now.
     Acknowledge,
     /// Try a segment again, but later: it failed so often.
-    HoldBack(Hash, u32),
+    HoldBack(SegmentId, u32),
     /// Connect to a node that could not get a segment which is here.
     Connect(NodeId),
 }
@@ -216,8 +218,8 @@ pub async fn handle(segments: Segments, logged: Arc<Logged>) -> Handled {
 
 impl Segments {
     /// Lists a segment that is here and sound.
-    async fn adopt(&self, hash: Hash) -> Result<(), WorkError> {
-        let Some(content) = self.0.node.stored(hash).await? else { return Ok(()) };
+    async fn adopt(&self, hash: SegmentId) -> Result<(), WorkError> {
+        let Some(content) = self.0.node.stored(hash.0).await? else { return Ok(()) };
         let list = Arc::clone(&self.0.pending);
         blocking(move || match Segment::open(content) {
             Ok(segment) => list.add_pending(&PendingSegment::from(&segment)).map_err(WorkError::from),
@@ -236,6 +238,7 @@ mod tests {
         events::{DataSyncFailed, EvaluationStarted, Games},
         store::{Source, fixture},
     };
+    use wire::Hash;
 
     #[test]
     fn only_own_and_sound_segments_are_reclaimed() {
@@ -279,7 +282,7 @@ mod tests {
             config_key: KEY.into(),
             node_id: "node-2".into(),
             job_id: "evaluation:hex8_2p:1".into(),
-            model_id: segment,
+            model_id: ModelId(segment.0),
             model_path: String::new(),
             games_planned: 1,
             timestamp: 1.0,
@@ -291,7 +294,7 @@ mod tests {
         check(NodeId(1), &evaluation, Some(Asked::Acknowledge));
         check(NodeId(3), &failed("node-3", segment, 4), Some(Asked::HoldBack(segment, 4)));
         check(NodeId(1), &failed("node-3", segment, 4), Some(Asked::Connect(NodeId(3))));
-        check(NodeId(1), &failed("node-3", Hash::of(b"unknown"), 1), None);
+        check(NodeId(1), &failed("node-3", SegmentId(Hash::of(b"unknown")), 1), None);
         check(NodeId(1), &failed("node-77", segment, 1), None);
         let elsewhere = asked(&world.state, NodeId(3), &failed("node-2", segment, 1));
         assert_eq!(elsewhere, None, "not here either");
@@ -300,19 +303,19 @@ mod tests {
     #[test]
     fn a_segment_that_nobody_takes_keeps_no_other_waiting() {
         let segment = |name: &str| PendingSegment {
-            hash: Hash::of(name.as_bytes()),
+            hash: SegmentId(Hash::of(name.as_bytes())),
             config_key: "hex8_2p".into(),
             games: 1,
             samples: 1,
             source: Source::Selfplay,
-            model: Hash([0; 32]),
+            model: ModelId(Hash([0; 32])),
         };
         let all = ["bad", "a", "b"].map(segment);
         let mut failures = BTreeMap::new();
         let mut order = all.clone();
         by_failures(&mut order, &mut failures);
         assert_eq!(order, all, "the oldest first");
-        failures = BTreeMap::from([(all[0].hash, 2), (all[1].hash, 1), (Hash::of(b"gone"), 9)]);
+        failures = BTreeMap::from([(all[0].hash, 2), (all[1].hash, 1), (SegmentId(Hash::of(b"gone")), 9)]);
         by_failures(&mut order, &mut failures);
         assert_eq!(order, [all[2].clone(), all[1].clone(), all[0].clone()]);
         assert_eq!(failures.len(), 2);

@@ -9,9 +9,9 @@ use crate::{
     peer::{WorkError, blocking},
     store::{GameRecord, PendingSegment, PendingSegments, Segment, Source},
 };
+use cluster_state::ModelId;
 use p2p::blobs::BlobStore;
 use std::sync::Arc;
-use wire::Hash;
 
 impl Segments {
     /// Closes a segment of games that `model` played: it is synced here and listed to be acknowledged.
@@ -22,7 +22,7 @@ impl Segments {
         &self,
         key: &str,
         source: Source,
-        model: Hash,
+        model: ModelId,
         games: Vec<GameRecord>,
     ) -> Result<PendingSegment, WorkError> {
         let node = &self.0.node;
@@ -38,7 +38,7 @@ impl Segments {
     pub async fn close_selfplay(
         &self,
         key: &str,
-        model: Hash,
+        model: ModelId,
         games: Vec<GameRecord>,
     ) -> Result<(), WorkError> {
         self.close(key, Source::Selfplay, model, games).await?;

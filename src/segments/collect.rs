@@ -7,6 +7,8 @@
 use super::Segments;
 use crate::peer::{Daemon, WorkError, blocking};
 use cluster_state::ClusterState;
+use cluster_state::ModelId;
+use cluster_state::SegmentId;
 use std::{
     collections::BTreeSet,
     sync::Arc,
@@ -24,16 +26,18 @@ const CONFIRM: Duration = Duration::from_secs(5);
 const REMOVED_MAX: usize = 10_000;
 
 /// Of content that nobody touched for long, what neither the cluster nor the list of `pending` segments knows.
-fn garbage(untouched: &[(Hash, u64)], state: &ClusterState, pending: &BTreeSet<Hash>) -> Vec<(Hash, u64)> {
+fn garbage(
+    untouched: &[(Hash, u64)],
+    state: &ClusterState,
+    pending: &BTreeSet<SegmentId>,
+) -> Vec<(Hash, u64)> {
     let known = |hash: &Hash| {
-        pending.contains(hash)
-            || state.models.contains_key(hash)
-            || state.segments.get(hash).is_some()
+        pending.contains(&SegmentId(*hash))
+            || state.knows(hash)
             || state.configs.values().any(|config| {
-                config.initial == *hash
-                    || config.champion == *hash
-                    || config.newest == *hash
-                    || config.history.iter().any(|promotion| promotion.model == *hash)
+                let model = ModelId(*hash);
+                [config.initial, config.champion, config.newest].contains(&model)
+                    || config.history.iter().any(|promotion| promotion.model == model)
             })
     };
     untouched.iter().filter(|(hash, _)| !known(hash)).take(REMOVED_MAX).copied().collect()
@@ -105,10 +109,10 @@ mod tests {
         world.train("rejected", 1);
         let segment = world.play_on(10, vec![1, 2]);
         let (stray, pending) = (hash("stray"), hash("pending"));
-        let models = ["untrained", "candidate", "rejected"].map(hash);
+        let models = ["untrained", "candidate", "rejected"].map(hash::<Hash>);
         let all: Vec<(Hash, u64)> =
-            models.into_iter().chain([segment, stray, pending]).map(|hash| (hash, 1)).collect();
-        assert_eq!(garbage(&all, &world.state, &BTreeSet::from([pending])), [(stray, 1)]);
+            models.into_iter().chain([segment.0, stray, pending]).map(|hash| (hash, 1)).collect();
+        assert_eq!(garbage(&all, &world.state, &BTreeSet::from([SegmentId(pending)])), [(stray, 1)]);
         assert_eq!(garbage(&all, &ClusterState::default(), &BTreeSet::new()).len(), all.len());
         assert_eq!(garbage(&[], &world.state, &BTreeSet::new()), []);
     }

@@ -16,6 +16,7 @@ use crate::{
     store::Segment,
     text,
 };
+use cluster_state::SegmentId;
 use cluster_state::{ClusterState, Command, NodeId, Segment as Registered, command::AddSegmentHolder};
 use futures::StreamExt;
 use retries::RateLimit;
@@ -24,7 +25,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use wire::Hash;
 
 /// Between two looks at the state when nothing is new, and after a failure.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -76,7 +76,7 @@ struct Rounds<'a> {
     node: &'a Context,
     copies: usize,
     /// Segments that the cluster believes to be here and that were missing at the last check.
-    lost: BTreeSet<Hash>,
+    lost: BTreeSet<SegmentId>,
     checked: Option<Instant>,
     connected: BTreeSet<NodeId>,
     events: RateLimit,
@@ -122,7 +122,8 @@ impl<'a> Rounds<'a> {
         if self.checked.is_none_or(|at| at.elapsed() >= CHECK) {
             let blobs = self.node.blobs.clone();
             let here = blocking(move || blobs.list()).await??;
-            self.lost = plan::lost(state, self.node.id, &here.into_iter().map(|(hash, _)| hash).collect());
+            self.lost =
+                plan::lost(state, self.node.id, &here.into_iter().map(|(hash, _)| SegmentId(hash)).collect());
             self.checked = Some(Instant::now());
         }
         Ok(())
@@ -180,8 +181,8 @@ impl<'a> Rounds<'a> {
 }
 
 /// Gets a copy, checks it and registers it. Returns its size in bytes.
-async fn copy(node: &Context, hash: Hash, holders: &BTreeSet<NodeId>) -> Result<u64, WorkError> {
-    let bytes = node.obtain(hash, holders).await?;
+async fn copy(node: &Context, hash: SegmentId, holders: &BTreeSet<NodeId>) -> Result<u64, WorkError> {
+    let bytes = node.obtain(hash.0, holders).await?;
     let size = bytes.len() as u64;
     blocking(move || Segment::open(bytes).map(|_| ())).await??;
     let holder = AddSegmentHolder { hash, node: node.id, at_ms: now_ms() };
@@ -191,7 +192,7 @@ async fn copy(node: &Context, hash: Hash, holders: &BTreeSet<NodeId>) -> Result<
 
 /// A segment that is being copied.
 struct Copying {
-    hash: Hash,
+    hash: SegmentId,
     segment: Registered,
     began: Instant,
 }

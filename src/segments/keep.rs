@@ -8,10 +8,9 @@ use crate::{
     peer::{Context, WorkError, blocking, control::Keeper, quota::UnregisteredQuota},
     store::{Segment, segment::SEGMENT_BYTES_MAX},
 };
-use cluster_state::ClusterState;
+use cluster_state::SegmentId;
 use futures::FutureExt;
 use std::{collections::BTreeSet, sync::Arc};
-use wire::Hash;
 
 impl Segments {
     /// What answers the requests of other nodes to keep a segment.
@@ -19,44 +18,45 @@ impl Segments {
         let segments = self.clone();
         Arc::new(move |from, hash| {
             let segments = segments.clone();
-            async move { keep(&segments.0.node, &segments.0.quota, &from, hash).await }.boxed()
+            async move { keep(&segments.0.node, &segments.0.quota, &from, SegmentId(hash)).await }.boxed()
         })
     }
 }
 
-fn is_known(state: &ClusterState, hash: &Hash) -> bool {
-    state.models.contains_key(hash) || state.segments.get(hash).is_some()
-}
-
 /// Keeps a segment for the peer `from`.
-async fn keep(node: &Context, quota: &UnregisteredQuota, from: &str, hash: Hash) -> Result<(), WorkError> {
+async fn keep(
+    node: &Context,
+    quota: &UnregisteredQuota,
+    from: &str,
+    hash: SegmentId,
+) -> Result<(), WorkError> {
     let state = node.raft.local();
     let owner = state.node_of_peer(from).ok_or_else(|| WorkError::Stranger(from.to_owned()))?.id;
     // From now on it is not old, so that it is not collected before it is registered.
     let blobs = node.blobs.clone();
-    blocking(move || blobs.touch(hash)).await??;
-    let stored = node.stored(hash).await?;
+    blocking(move || blobs.touch(hash.0)).await??;
+    let stored = node.stored(hash.0).await?;
     // What was here before, or is known by that name, must not be removed for this peer's sake: it may be a model.
-    let removable = stored.is_none() && !is_known(&state, &hash);
+    let removable = stored.is_none() && !state.knows(&hash.0);
     let bytes = match stored {
         Some(bytes) => bytes,
         None => {
-            let left = quota.left(from, |hash| is_known(&state, hash)).min(SEGMENT_BYTES_MAX as u64);
+            let left = quota.left(from, |hash| state.knows(hash)).min(SEGMENT_BYTES_MAX as u64);
             if left == 0 {
                 return Err(WorkError::TooMuch(from.to_owned()));
             }
-            node.bring(hash, None, left, &BTreeSet::from([owner])).await?;
-            let bytes = node.stored(hash).await?.ok_or(WorkError::Missing(hash))?;
-            quota.add(from, hash, bytes.len() as u64);
+            node.bring(hash.0, None, left, &BTreeSet::from([owner])).await?;
+            let bytes = node.stored(hash.0).await?.ok_or(WorkError::Missing(hash.0))?;
+            quota.add(from, hash.0, bytes.len() as u64);
             bytes
         }
     };
     let checked = blocking(move || Segment::open(bytes).map(|_| ())).await?;
     if let Err(error) = checked {
         if removable {
-            quota.remove(from, &hash);
+            quota.remove(from, &hash.0);
             let blobs = node.blobs.clone();
-            blocking(move || blobs.remove(hash)).await??;
+            blocking(move || blobs.remove(hash.0)).await??;
         }
         return Err(error.into());
     }

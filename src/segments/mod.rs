@@ -34,11 +34,11 @@ use crate::{
     store::{self, DbError, PendingSegments},
 };
 use acknowledge::AcknowledgeDaemon;
+use cluster_state::SegmentId;
 use collect::CollectDaemon;
 use copy::{CopyDaemon, Retries};
 use std::{path::Path, sync::Arc};
 use tokio::sync::watch;
-use wire::Hash;
 
 /// The segments of this node. Cheap to clone: a handle.
 #[derive(Clone)]
@@ -90,7 +90,7 @@ impl Segments {
     ///
     /// # Errors
     /// [`DbError`] when the list cannot be read.
-    pub fn is_pending(&self, segment: &Hash) -> Result<bool, DbError> {
+    pub fn is_pending(&self, segment: &SegmentId) -> Result<bool, DbError> {
         self.0.pending.lists(segment)
     }
 

@@ -10,6 +10,7 @@ use crate::{
     peer::{Context, WorkError, blocking, control::Control},
     store::{PendingSegment, PendingSegments},
 };
+use cluster_state::SegmentId;
 use cluster_state::{ClusterState, Command, NodeId, command::RegisterSegment};
 use p2p::Class;
 use std::{
@@ -17,7 +18,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use wire::Hash;
 
 /// How long another node may take to fetch and check a segment.
 const KEEP: Duration = Duration::from_secs(20);
@@ -91,7 +91,7 @@ pub(super) async fn in_order(
 
 /// Asks the other online nodes in the order of their ids, from this one on, until one has synced the content. Nodes that
 /// drain are asked last, because they may go soon.
-async fn keep_elsewhere(node: &Context, state: &ClusterState, hash: Hash) -> Result<NodeId, WorkError> {
+async fn keep_elsewhere(node: &Context, state: &ClusterState, hash: SegmentId) -> Result<NodeId, WorkError> {
     let order: BTreeMap<(bool, bool, NodeId), &str> = state
         .online()
         .filter(|other| other.id != node.id && node.p2p.is_connected(&other.peer_id))
@@ -99,7 +99,7 @@ async fn keep_elsewhere(node: &Context, state: &ClusterState, hash: Hash) -> Res
         .collect();
     let mut trouble = "no other node is connected".to_owned();
     for ((_, _, id), peer) in order {
-        let request = Control::Keep { hash }.encode()?;
+        let request = Control::Keep { hash: hash.0 }.encode()?;
         match node.p2p.request(Class::Control, peer, request, KEEP).await {
             Ok(answer) => match Control::read_kept(&answer) {
                 Ok(()) => return Ok(id),

@@ -64,6 +64,7 @@ mod tests {
         store::{Segment, fixture},
     };
     use cluster_state::NodeId;
+    use cluster_state::SegmentId;
     use p2p::Signer;
     use std::path::Path;
     use wire::Hash;
@@ -87,7 +88,7 @@ mod tests {
         })
     }
 
-    fn told(log: &EventLog) -> Vec<Hash> {
+    fn told(log: &EventLog) -> Vec<SegmentId> {
         let all = log.since(0, 100).unwrap().into_iter();
         all.map(|logged| match logged.event {
             Event::SelfplayComplete(games) => games.segment,
@@ -103,8 +104,12 @@ mod tests {
         let segment =
             Segment::build("hex8_2p", Source::Selfplay, fixture::model(), NodeId(1), games).unwrap();
         let first = PendingSegment::from(&segment);
-        let second = PendingSegment { hash: Hash::of(b"second"), ..first.clone() };
-        let other = PendingSegment { hash: Hash::of(b"other"), source: Source::Evaluation, ..first.clone() };
+        let second = PendingSegment { hash: SegmentId(Hash::of(b"second")), ..first.clone() };
+        let other = PendingSegment {
+            hash: SegmentId(Hash::of(b"other")),
+            source: Source::Evaluation,
+            ..first.clone()
+        };
 
         // Killed after the segment was listed and before its event was kept.
         let (list, log) = start(folder.path());

@@ -11,6 +11,7 @@ use crate::{
     peer::{WorkError, blocking},
     store::{GameRecord, PendingSegment, PendingSegments, Segment, Source, fixture},
 };
+use cluster_state::SegmentId;
 use cluster_state::{Command, NodeId, Response};
 use p2p::{Signer, blobs::BlobStore};
 use raft::ProposeError;
@@ -91,10 +92,10 @@ impl Lasting {
         let name = segment().hash();
         let registered = process.is_registered();
         if registered {
-            assert!(process.one.has(name) && process.two.has(name), "registered without two disks");
+            assert!(process.one.has(name.0) && process.two.has(name.0), "registered without two disks");
         }
         if *self.closed.lock().unwrap() {
-            assert!(process.one.has(name));
+            assert!(process.one.has(name.0));
             assert!(registered || process.list.lists(&name).unwrap(), "closed, and then forgotten");
         }
     }
@@ -102,7 +103,7 @@ impl Lasting {
 
 impl Process {
     fn is_registered(&self) -> bool {
-        self.cluster.lock().unwrap().state.segments.get(&segment().hash()).is_some()
+        self.cluster.lock().unwrap().state.segments.get(&SegmentId((segment().hash()).0)).is_some()
     }
 
     /// What a node does with its segments, in the order of the room.
@@ -125,7 +126,7 @@ impl Process {
     /// Node 2 takes a copy.
     async fn holders(&self, segment: &PendingSegment) -> Result<Vec<NodeId>, WorkError> {
         yield_now().await;
-        let bytes = self.one.get(segment.hash).unwrap().unwrap();
+        let bytes = self.one.get(segment.hash.0).unwrap().unwrap();
         self.two.put(&bytes).unwrap();
         yield_now().await;
         Ok(vec![NodeId(1), NodeId(2)])
@@ -155,7 +156,7 @@ fn a_kill_at_any_await_point_neither_loses_a_segment_nor_acknowledges_it_early()
         assert!(lasting.live(usize::MAX, None), "it goes on to the end after a kill");
         lasting.check();
         let process = lasting.start();
-        if process.one.has(name) {
+        if process.one.has(name.0) {
             assert!(process.is_registered(), "killed after {polls} polls");
             assert_eq!(process.list.pending().unwrap(), [], "killed after {polls} polls");
             assert_eq!(told_of(&process.log), 1, "killed after {polls} polls");
@@ -208,8 +209,8 @@ fn a_list_that_was_lost_is_made_anew_from_the_content() {
     };
     let state = lasting.cluster.lock().unwrap().state.clone();
     reclaim(&state, NodeId(1), &process.one, &process.list).unwrap();
-    assert_eq!(listed(&process), [name], "neither another node's segment nor a model");
-    assert!(process.list.acknowledged(&name).unwrap());
+    assert_eq!(listed(&process), [SegmentId(name)], "neither another node's segment nor a model");
+    assert!(process.list.acknowledged(&SegmentId(name)).unwrap());
     drop(process);
     assert!(lasting.live(usize::MAX, Some(segment())));
     let process = lasting.start();

@@ -1,13 +1,14 @@
 //! Games for tests.
 
 use super::{Decision, GameKind, GameRecord, Player};
+use cluster_state::ModelId;
 use cluster_state::NodeId;
 use rules::{Config, Options, RULES_VERSION, State, Topology, playout::Choices, with_board};
 use wire::Hash;
 
 /// The model that plays in [`game`].
-pub(crate) fn model() -> Hash {
-    Hash::of(b"model")
+pub(crate) fn model() -> ModelId {
+    ModelId(Hash::of(b"model"))
 }
 
 /// A uniformly random self-play game of node 1 in which every fourth step is a decision.
@@ -38,7 +39,7 @@ fn play<T: Topology>(config: Config, seed: u64) -> GameRecord {
         turn_end: false,
         seed,
         kind: GameKind::Selfplay,
-        players: vec![Player::Model(model()); usize::from(config.seats)],
+        players: vec![Player::Model(ModelId(model().0)); usize::from(config.seats)],
         moves,
         decisions,
         winner_seat: state.outcome().expect("played to its end").winner,

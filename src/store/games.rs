@@ -10,6 +10,7 @@ use super::{
     sqlite::{self, DbError, Schema},
 };
 use crate::clock::now_ms;
+use cluster_state::SegmentId;
 use flate2::bufread::ZlibDecoder;
 use parking_lot::Mutex;
 use rules::Config;
@@ -154,17 +155,17 @@ impl GamesDb {
     }
 
     /// Whether a segment was consolidated.
-    pub fn has_segment(&self, hash: &Hash) -> Result<bool, DbError> {
+    pub fn has_segment(&self, hash: &SegmentId) -> Result<bool, DbError> {
         self.with(|connection| {
-            connection.prepare_cached("SELECT 1 FROM segments WHERE hash = ?")?.exists([hash.0])
+            connection.prepare_cached("SELECT 1 FROM segments WHERE hash = ?")?.exists([hash.0.0])
         })
     }
 
     /// The segments that were consolidated, by ascending hash.
-    pub fn segments(&self) -> Result<Vec<Hash>, DbError> {
+    pub fn segments(&self) -> Result<Vec<SegmentId>, DbError> {
         self.with(|connection| {
             let mut statement = connection.prepare_cached("SELECT hash FROM segments ORDER BY hash")?;
-            statement.query_map([], |row| row.get(0).map(Hash))?.collect()
+            statement.query_map([], |row| row.get(0).map(Hash).map(SegmentId))?.collect()
         })
     }
 
@@ -269,9 +270,9 @@ fn insert_header(tx: &Transaction<'_>, segment: &Segment) -> rusqlite::Result<bo
     let header = segment.header();
     let sql = "INSERT OR IGNORE INTO segments VALUES (?, ?, ?, ?, ?, ?, ?)";
     let row = params![
-        segment.hash().0,
+        segment.hash().0.0,
         header.source.as_str(),
-        header.model.0,
+        header.model.0.0,
         header.node.0.cast_signed(),
         header.games,
         header.samples.cast_signed(),
@@ -283,13 +284,13 @@ fn insert_header(tx: &Transaction<'_>, segment: &Segment) -> rusqlite::Result<bo
 /// Inserts a game, and returns 1, or 0 if another segment brought it before.
 fn insert_game(
     tx: &Transaction<'_>,
-    segment: Hash,
+    segment: SegmentId,
     game: &SegmentGame,
     body: &[u8],
 ) -> rusqlite::Result<usize> {
     let SegmentGame { record, facts } = game;
     let model = record.players.iter().find_map(|player| match player {
-        Player::Model(hash) => Some(hash.0),
+        Player::Model(model) => Some(model.0.0),
         Player::Random | Player::Heuristic => None,
     });
     let players: Vec<String> = record.players.iter().map(name).collect();
@@ -308,7 +309,7 @@ fn insert_game(
         // The games of a node whose clock runs ahead must not stay in the window for ever.
         record.created_ms.min(now_ms()).cast_signed(),
         record.node.0.cast_signed(),
-        segment.0,
+        segment.0.0,
         body,
     ];
     tx.prepare_cached(sql)?.execute(row)

@@ -8,6 +8,8 @@ use super::{
     segment::Source,
     sqlite::{self, DbError, Schema},
 };
+use cluster_state::ModelId;
+use cluster_state::SegmentId;
 use parking_lot::Mutex;
 use rusqlite::{Connection, Row, params};
 use std::path::{Path, PathBuf};
@@ -36,7 +38,7 @@ const VERSION_2: &str = "ALTER TABLE pending ADD COLUMN told INTEGER NOT NULL DE
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingSegment {
     /// The name of the segment.
-    pub hash: Hash,
+    pub hash: SegmentId,
     pub config_key: String,
     /// The number of games.
     pub games: u64,
@@ -44,7 +46,7 @@ pub struct PendingSegment {
     pub samples: u64,
     pub source: Source,
     /// A model that played in it.
-    pub model: Hash,
+    pub model: ModelId,
 }
 
 impl From<&super::Segment> for PendingSegment {
@@ -86,12 +88,12 @@ impl PendingSegments {
             let sql = "INSERT OR IGNORE INTO pending(hash, config_key, games, samples, source, model) \
                        VALUES (?, ?, ?, ?, ?, ?)";
             let row = params![
-                segment.hash.0,
+                segment.hash.0.0,
                 segment.config_key,
                 segment.games.cast_signed(),
                 segment.samples.cast_signed(),
                 segment.source.as_str(),
-                segment.model.0
+                segment.model.0.0
             ];
             connection.prepare_cached(sql)?.execute(row).map(drop)
         })
@@ -106,9 +108,9 @@ impl PendingSegments {
     }
 
     /// Whether a segment is listed.
-    pub fn lists(&self, hash: &Hash) -> Result<bool, DbError> {
+    pub fn lists(&self, hash: &SegmentId) -> Result<bool, DbError> {
         self.with(|connection| {
-            connection.prepare_cached("SELECT 1 FROM pending WHERE hash = ?")?.exists([hash.0])
+            connection.prepare_cached("SELECT 1 FROM pending WHERE hash = ?")?.exists([hash.0.0])
         })
     }
 
@@ -122,18 +124,18 @@ impl PendingSegments {
     }
 
     /// Notes that the event of a segment is kept. After an error the event is emitted again.
-    pub fn told(&self, hash: &Hash) -> Result<(), DbError> {
+    pub fn told(&self, hash: &SegmentId) -> Result<(), DbError> {
         self.with(|connection| {
             let sql = "UPDATE pending SET told = 1 WHERE hash = ?";
-            connection.prepare_cached(sql)?.execute([hash.0]).map(drop)
+            connection.prepare_cached(sql)?.execute([hash.0.0]).map(drop)
         })
     }
 
     /// Removes a segment whose registration was applied. Says whether it was listed.
-    pub fn acknowledged(&self, hash: &Hash) -> Result<bool, DbError> {
+    pub fn acknowledged(&self, hash: &SegmentId) -> Result<bool, DbError> {
         self.with(|connection| {
             let deleted =
-                connection.prepare_cached("DELETE FROM pending WHERE hash = ?")?.execute([hash.0])?;
+                connection.prepare_cached("DELETE FROM pending WHERE hash = ?")?.execute([hash.0.0])?;
             Ok(deleted > 0)
         })
     }
@@ -142,12 +144,12 @@ impl PendingSegments {
 fn read(row: &Row<'_>) -> rusqlite::Result<PendingSegment> {
     let source: String = row.get(4)?;
     Ok(PendingSegment {
-        hash: Hash(row.get(0)?),
+        hash: SegmentId(Hash(row.get(0)?)),
         config_key: row.get(1)?,
         games: row.get::<_, i64>(2)?.cast_unsigned(),
         samples: row.get::<_, i64>(3)?.cast_unsigned(),
         source: Source::parse(&source).ok_or(rusqlite::Error::InvalidQuery)?,
-        model: Hash(row.get(5)?),
+        model: ModelId(Hash(row.get(5)?)),
     })
 }
 
@@ -166,8 +168,11 @@ mod tests {
             Segment::build("hex8_2p", Source::Selfplay, fixture::model(), NodeId(1), games).unwrap();
         let first = PendingSegment::from(&segment);
         assert_eq!((first.hash, first.games, first.source), (segment.hash(), 1, Source::Selfplay));
-        let second =
-            PendingSegment { hash: Hash::of(b"second"), source: Source::Evaluation, ..first.clone() };
+        let second = PendingSegment {
+            hash: SegmentId(Hash::of(b"second")),
+            source: Source::Evaluation,
+            ..first.clone()
+        };
         let list = PendingSegments::open(&path).unwrap();
         assert_eq!(list.pending().unwrap(), []);
         for segment in [&first, &second, &first] {
@@ -176,7 +181,7 @@ mod tests {
         drop(list);
         let list = PendingSegments::open(&path).unwrap();
         assert_eq!(list.pending().unwrap(), [first.clone(), second.clone()]);
-        assert!(list.lists(&first.hash).unwrap() && !list.lists(&Hash::of(b"other")).unwrap());
+        assert!(list.lists(&first.hash).unwrap() && !list.lists(&SegmentId(Hash::of(b"other"))).unwrap());
         assert!(list.acknowledged(&first.hash).unwrap());
         assert!(!list.acknowledged(&first.hash).unwrap());
         assert_eq!(list.pending().unwrap(), [second]);

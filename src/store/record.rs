@@ -3,6 +3,7 @@
 //! Invariant: positions are never stored. A record holds the moves, and everything else about the game
 //! follows from them through the rules; [`GameRecord::validate`] checks that it does.
 
+use cluster_state::ModelId;
 use cluster_state::NodeId;
 use serde::{Deserialize, Serialize};
 use wire::{Hash, WireError};
@@ -76,7 +77,7 @@ impl GameKind {
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Player {
     /// A model, named by the hash of its checkpoint.
-    Model(Hash),
+    Model(ModelId),
     /// A player that chooses uniformly among the legal moves.
     Random,
     /// The heuristic that looks one step ahead.
@@ -241,7 +242,7 @@ mod tests {
             turn_end: false,
             seed: 2,
             kind: GameKind::Baseline,
-            players: vec![Player::Model(Hash([7; 32])), Player::Random, Player::Heuristic],
+            players: vec![Player::Model(ModelId(Hash([7; 32]))), Player::Random, Player::Heuristic],
             moves: vec![3, 4],
             decisions: vec![Decision { ply: 1, policy: vec![(5, 6)] }],
             winner_seat: 1,

@@ -12,7 +12,9 @@ use super::{
     record::{GameKind, GameRecord, Player, RECORD_BYTES_MAX, RecordError},
     validate::GameFacts,
 };
+use cluster_state::ModelId;
 use cluster_state::NodeId;
+use cluster_state::SegmentId;
 use flate2::{Compression, bufread::ZlibDecoder, write::ZlibEncoder};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
@@ -77,7 +79,7 @@ pub struct SegmentHeader {
     /// The source of every game.
     pub source: Source,
     /// A model that played in at least one of the games: the newest one, or the candidate.
-    pub model: Hash,
+    pub model: ModelId,
     /// The node that played every game.
     pub node: NodeId,
     /// The number of games.
@@ -128,7 +130,7 @@ pub enum SegmentError {
     Order { index: usize },
     /// The model that the header names played in no game.
     #[error("model {0} played in no game")]
-    Model(Hash),
+    Model(ModelId),
     /// A count in the header is not that of the games.
     #[error("header says {claimed} {what}, there are {actual}")]
     Count {
@@ -152,7 +154,7 @@ pub struct SegmentGame {
 /// A validated segment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segment {
-    hash: Hash,
+    hash: SegmentId,
     header: SegmentHeader,
     games: Vec<SegmentGame>,
     bytes: Vec<u8>,
@@ -164,7 +166,7 @@ impl Segment {
     pub fn build(
         config_key: &str,
         source: Source,
-        model: Hash,
+        model: ModelId,
         node: NodeId,
         records: Vec<GameRecord>,
     ) -> Result<Self, SegmentError> {
@@ -193,7 +195,7 @@ impl Segment {
         };
         check_set(&header, &games)?;
         let bytes = write(&header, &body)?;
-        Ok(Self { hash: Hash::of(&bytes), header, games, bytes })
+        Ok(Self { hash: SegmentId(Hash::of(&bytes)), header, games, bytes })
     }
 
     /// Reads a segment that anybody may have made, and replays every game of it. The error is the first thing
@@ -211,7 +213,7 @@ impl Segment {
         }
         body.end()?;
         check_set(&header, &games)?;
-        Ok(Self { hash: Hash::of(&bytes), header, games, bytes })
+        Ok(Self { hash: SegmentId(Hash::of(&bytes)), header, games, bytes })
     }
 
     /// Reads only the header of a segment. The games may be others than it says.
@@ -228,7 +230,7 @@ impl Segment {
 
     /// The name of the segment: the hash of its bytes.
     #[must_use]
-    pub const fn hash(&self) -> Hash {
+    pub const fn hash(&self) -> SegmentId {
         self.hash
     }
 

@@ -134,6 +134,7 @@ fn check_policy(decision: &Decision, legal: usize) -> Result<(), RecordError> {
 mod tests {
     use super::*;
     use crate::store::{GameKind, Player, fixture};
+    use cluster_state::ModelId;
     use cluster_state::NodeId;
     use proptest::prelude::*;
 
@@ -240,7 +241,11 @@ mod tests {
         let decisions = prop::collection::vec(decision, 0..4);
         let moves = prop::collection::vec(any::<u32>(), 0..50);
         let players = prop::collection::vec(
-            prop_oneof![Just(Player::Random), Just(Player::Heuristic), Just(Player::Model(Hash([1; 32])))],
+            prop_oneof![
+                Just(Player::Random),
+                Just(Player::Heuristic),
+                Just(Player::Model(ModelId(Hash([1; 32]))))
+            ],
             0..6,
         );
         let flags =

@@ -1,12 +1,12 @@
 //! Configurations of the game: the champion, its history, and what goes on around it.
 
 use crate::{
+    id::ModelId,
     lease::{LeaseKind, LeaseSlot},
     steering::{SelfplayTarget, Steering},
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use wire::Hash;
 
 /// Elo of the seeded, untrained network of every configuration.
 pub const ELO_INITIAL: f64 = 1000.0;
@@ -20,9 +20,9 @@ pub struct Promotion {
     /// Number of this champion; the seeded network is 0.
     pub generation: u64,
     /// The new champion.
-    pub model: Hash,
+    pub model: ModelId,
     /// The one it replaced.
-    pub previous: Hash,
+    pub previous: ModelId,
     /// Elo of the replaced champion.
     pub previous_elo: f64,
     /// Elo of the new champion.
@@ -49,7 +49,7 @@ impl Promotion {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fallback {
     /// The model.
-    pub model: Hash,
+    pub model: ModelId,
     /// Its number when it was champion.
     pub generation: u64,
     /// Its rating then.
@@ -62,9 +62,9 @@ pub struct ConfigState {
     /// Such as `hex8_2p`.
     pub config_key: String,
     /// Champion 0, the seeded network.
-    pub initial: Hash,
+    pub initial: ModelId,
     /// The model that plays.
-    pub champion: Hash,
+    pub champion: ModelId,
     /// Its number.
     pub generation: u64,
     /// Its rating.
@@ -72,7 +72,7 @@ pub struct ConfigState {
     /// Every online node held the champion at some time since its promotion.
     pub distributed: bool,
     /// The model that training goes on from.
-    pub newest: Hash,
+    pub newest: ModelId,
     /// Self-play games registered.
     pub games_total: u64,
     /// Self-play games since the last crossing.
@@ -90,7 +90,7 @@ pub struct ConfigState {
     /// Evaluation.
     pub evaluation: LeaseSlot,
     /// Models that wait for their verdict, oldest first.
-    pub candidates: Vec<Hash>,
+    pub candidates: Vec<ModelId>,
     /// What self-play shall do.
     pub target: SelfplayTarget,
     /// What holds it back or drives it on.

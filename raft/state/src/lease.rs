@@ -1,9 +1,8 @@
 //! Exclusive work: who may train or evaluate a configuration.
 
-use crate::id::NodeId;
+use crate::id::{ModelId, NodeId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use wire::Hash;
 
 /// Which kind of exclusive work a lease grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -37,7 +36,7 @@ pub struct Lease {
     /// Counts the grants of this kind and configuration, from 1.
     pub epoch: u64,
     /// The candidate, for an evaluation.
-    pub subject: Option<Hash>,
+    pub subject: Option<ModelId>,
     /// The last threshold crossing at the time of the grant, for a training.
     pub crossing: u64,
     /// When granted.

@@ -25,7 +25,7 @@ pub use command::{
     ADDRESSES_MAX, CONFIG_KEY_BYTES_MAX, Command, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX, TEXT_BYTES_MAX,
 };
 pub use config::{ConfigState, ELO_INITIAL, Fallback, Promotion};
-pub use id::NodeId;
+pub use id::{ModelId, NodeId, SegmentId, TriggerId};
 pub use lease::{Lease, LeaseKind, LeaseSlot};
 pub use model::{Evidence, Model, ModelInfo, ModelStatus, Sprt, TrainingReport};
 pub use node::{Leader, Node};

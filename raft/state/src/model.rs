@@ -1,19 +1,18 @@
 //! Models: what training made of the games, and what evaluation found.
 
-use crate::id::NodeId;
+use crate::id::{ModelId, NodeId, SegmentId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use wire::Hash;
 
 /// A trained model, by content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// Content hash of the checkpoint.
-    pub hash: Hash,
+    pub hash: ModelId,
     /// Bytes of the checkpoint.
     pub size: u64,
     /// The model whose weights training started from.
-    pub parent: Hash,
+    pub parent: ModelId,
     /// Optimiser steps since the seeded network.
     pub step: u64,
     /// Training runs since the seeded network.
@@ -50,9 +49,9 @@ pub enum Sprt {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The model evaluated.
-    pub candidate: Hash,
+    pub candidate: ModelId,
     /// The model it was compared with.
-    pub champion: Hash,
+    pub champion: ModelId,
     /// Games against the champion.
     pub games: u32,
     /// Of these, won by the candidate.
@@ -72,7 +71,7 @@ pub struct Evidence {
     /// Every baseline was beaten as required.
     pub passed_gauntlet: bool,
     /// Segments that hold the games.
-    pub segments: Vec<Hash>,
+    pub segments: Vec<SegmentId>,
 }
 
 /// What became of a model.

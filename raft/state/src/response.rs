@@ -2,11 +2,10 @@
 
 use crate::{
     config::Promotion,
-    id::NodeId,
+    id::{ModelId, NodeId, SegmentId},
     lease::{Lease, LeaseKind},
 };
 use serde::{Deserialize, Serialize};
-use wire::Hash;
 
 /// Outcome of an applied command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,7 +72,7 @@ pub struct Distributed {
     /// Configuration.
     pub config_key: String,
     /// Its champion.
-    pub model: Hash,
+    pub model: ModelId,
 }
 
 /// Why a command changed nothing.
@@ -93,10 +92,10 @@ pub enum Refusal {
     UnknownConfig(String),
     /// No such model.
     #[error("model {0} is unknown")]
-    UnknownModel(Hash),
+    UnknownModel(ModelId),
     /// No such segment.
     #[error("segment {0} is unknown")]
-    UnknownSegment(Hash),
+    UnknownSegment(SegmentId),
     /// News of an earlier start of a process.
     #[error("observed start {observed:x} of the node, which now runs start {current:x}")]
     StaleBoot {
@@ -115,7 +114,7 @@ pub enum Refusal {
     },
     /// The configuration started from another network.
     #[error("configuration was initialised with {0}")]
-    ConfigExists(Hash),
+    ConfigExists(ModelId),
     /// Too few nodes have it.
     #[error("{have} online nodes hold it, {need} are needed")]
     TooFewHolders {
@@ -175,13 +174,13 @@ pub enum Refusal {
     WrongSubject,
     /// The model is no candidate of the configuration (any more).
     #[error("model {0} is no candidate")]
-    NotCandidate(Hash),
+    NotCandidate(ModelId),
     /// A model of that hash exists with other data.
     #[error("model {0} exists already")]
-    ModelExists(Hash),
+    ModelExists(ModelId),
     /// Another champion than expected.
     #[error("the champion is {0}")]
-    ChampionMoved(Hash),
+    ChampionMoved(ModelId),
     /// No evaluation, or one against another champion.
     #[error("no evidence against the current champion")]
     NoEvidence,

@@ -5,7 +5,7 @@
 
 use crate::{
     config::{ConfigState, Promotion},
-    id::NodeId,
+    id::{NodeId, SegmentId, TriggerId},
     model::Model,
     node::{Leader, Node},
     segment::Segment,
@@ -69,7 +69,7 @@ pub enum RowError {
 struct Meta {
     last_node_id: NodeId,
     leader: Option<Leader>,
-    triggers: Vec<Hash>,
+    triggers: Vec<TriggerId>,
 }
 
 /// Every row of `state`.
@@ -116,10 +116,10 @@ pub fn changes(before: &ClusterState, after: &ClusterState) -> Result<Vec<Row>, 
         }
     }
     for (hash, model) in after.models.changed_since(&before.models) {
-        rows.push(row(kind::MODEL, hash.0.to_vec(), model)?);
+        rows.push(row(kind::MODEL, hash.as_ref().to_vec(), model)?);
     }
     for (hash, segment) in after.segments.changed_since(&before.segments) {
-        rows.push(row(kind::SEGMENT, hash.0.to_vec(), segment)?);
+        rows.push(row(kind::SEGMENT, hash.as_ref().to_vec(), segment)?);
     }
     Ok(rows)
 }
@@ -161,7 +161,7 @@ pub fn restore(rows: impl IntoIterator<Item = Row>, applied: u64) -> Result<Clus
                 let hash = <[u8; 32]>::try_from(row.key.as_slice())
                     .map_err(|_| RowError::Contradiction("segment key".into()))?;
                 let segment: Segment = value(&row)?;
-                state.segments.insert(Hash(hash), segment);
+                state.segments.insert(SegmentId(Hash(hash)), segment);
             }
             other => return Err(RowError::Kind(other)),
         }

@@ -6,10 +6,10 @@ use crate::command::{
     ReportRegression, Rollback, SetBackpressure, SetCurriculum, SetDraining, SetFeedback, SetLeader,
     SetLearningRate, SetOnline, SetTarget, ThresholdReached,
 };
-use crate::id::NodeId;
 use crate::{
     command::Command,
     config::Promotion,
+    id::{ModelId, NodeId},
     lease::LeaseKind,
     model::{Evidence, ModelInfo, Sprt, TrainingReport},
     response::{Refusal, Response},
@@ -22,9 +22,9 @@ use wire::Hash;
 /// The one configuration.
 pub const CONFIG: &str = "hex8_2p";
 
-/// A hash that is easily told from another.
-pub fn hash(n: u8) -> Hash {
-    Hash([n; 32])
+/// A hash that is easily told from another, as an id of any kind.
+pub fn hash<Id: From<Hash>>(n: u8) -> Id {
+    Hash([n; 32]).into()
 }
 
 /// A target that differs from the default in every part.
@@ -38,7 +38,7 @@ pub fn report() -> TrainingReport {
 }
 
 /// Evidence that is enough for a promotion.
-pub fn evidence(candidate: Hash, champion: Hash) -> Evidence {
+pub fn evidence(candidate: ModelId, champion: ModelId) -> Evidence {
     Evidence {
         candidate,
         champion,
@@ -56,7 +56,7 @@ pub fn evidence(candidate: Hash, champion: Hash) -> Evidence {
 }
 
 /// A model trained from `parent`.
-pub fn model(own: Hash, parent: Hash) -> ModelInfo {
+pub fn model(own: ModelId, parent: ModelId) -> ModelInfo {
     ModelInfo { hash: own, size: 5, parent, step: 6, generation: 1 }
 }
 

@@ -1,9 +1,8 @@
 //! Segments: games that are on enough disks.
 
-use crate::id::NodeId;
+use crate::id::{ModelId, NodeId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use wire::Hash;
 
 /// An acknowledged segment of games.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +16,7 @@ pub struct Segment {
     /// Who played.
     pub source: String,
     /// The model that played.
-    pub model: Hash,
+    pub model: ModelId,
     /// Nodes that synced it.
     pub holders: BTreeSet<NodeId>,
     /// When it was acknowledged.

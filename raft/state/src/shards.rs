@@ -5,35 +5,34 @@
 //! whole states while the state machine goes on.
 
 use std::{collections::BTreeMap, sync::Arc};
-use wire::Hash;
 
 /// Branches of a node: one for each value of a byte of the hash.
 const WIDTH: usize = 256;
 
-type Leaf<V> = Arc<BTreeMap<Hash, Arc<V>>>;
+type Leaf<K, V> = Arc<BTreeMap<K, Arc<V>>>;
 /// Leaves of the hashes with one first byte; none before the first entry.
-type Branch<V> = Option<Arc<[Leaf<V>]>>;
+type Branch<K, V> = Option<Arc<[Leaf<K, V>]>>;
 
-/// Copy-on-write map keyed by [`struct@Hash`], in hash order.
+/// Copy-on-write map keyed by a hash, in hash order.
 #[derive(Clone, Debug)]
-pub struct Shards<V> {
-    root: Arc<[Branch<V>]>,
+pub struct Shards<K, V> {
+    root: Arc<[Branch<K, V>]>,
     len: usize,
 }
 
-impl<V> Default for Shards<V> {
+impl<K, V> Default for Shards<K, V> {
     fn default() -> Self {
         Self { root: (0..WIDTH).map(|_| None).collect(), len: 0 }
     }
 }
 
-impl<V: PartialEq> PartialEq for Shards<V> {
+impl<K: AsRef<[u8; 32]> + Copy + Ord, V: PartialEq> PartialEq for Shards<K, V> {
     fn eq(&self, other: &Self) -> bool {
         self.len == other.len && (Arc::ptr_eq(&self.root, &other.root) || self.iter().eq(other.iter()))
     }
 }
 
-impl<V> Shards<V> {
+impl<K: AsRef<[u8; 32]> + Copy + Ord, V> Shards<K, V> {
     /// Entries.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -48,18 +47,18 @@ impl<V> Shards<V> {
 
     /// The value of `key`.
     #[must_use]
-    pub fn get(&self, key: &Hash) -> Option<&V> {
+    pub fn get(&self, key: &K) -> Option<&V> {
         self.leaf(key)?.get(key).map(Arc::as_ref)
     }
 
     /// Whether `key` has a value.
     #[must_use]
-    pub fn contains_key(&self, key: &Hash) -> bool {
+    pub fn contains_key(&self, key: &K) -> bool {
         self.get(key).is_some()
     }
 
     /// All entries in hash order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Hash, &V)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.root
             .iter()
             .flatten()
@@ -68,7 +67,7 @@ impl<V> Shards<V> {
     }
 
     /// Adds or replaces a value.
-    pub fn insert(&mut self, key: Hash, value: V) {
+    pub fn insert(&mut self, key: K, value: V) {
         let leaf = self.leaf_mut(&key);
         if Arc::make_mut(leaf).insert(key, Arc::new(value)).is_none() {
             self.len += 1;
@@ -76,7 +75,7 @@ impl<V> Shards<V> {
     }
 
     /// A value to change in place.
-    pub fn get_mut(&mut self, key: &Hash) -> Option<&mut V>
+    pub fn get_mut(&mut self, key: &K) -> Option<&mut V>
     where
         V: Clone,
     {
@@ -87,7 +86,7 @@ impl<V> Shards<V> {
     }
 
     /// Entries of `self` that `before` lacks or has with another value.
-    pub fn changed_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = (&'a Hash, &'a V)> {
+    pub fn changed_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = (&'a K, &'a V)> {
         let same = Arc::ptr_eq(&self.root, &before.root);
         self.root
             .iter()
@@ -108,17 +107,17 @@ impl<V> Shards<V> {
             })
     }
 
-    fn leaf(&self, key: &Hash) -> Option<&Leaf<V>> {
-        self.root[usize::from(key.0[0])].as_ref().map(|leaves| &leaves[usize::from(key.0[1])])
+    fn leaf(&self, key: &K) -> Option<&Leaf<K, V>> {
+        self.root[usize::from(key.as_ref()[0])].as_ref().map(|leaves| &leaves[usize::from(key.as_ref()[1])])
     }
 
-    fn leaf_mut(&mut self, key: &Hash) -> &mut Leaf<V> {
-        let branch = &mut unshared(&mut self.root)[usize::from(key.0[0])];
+    fn leaf_mut(&mut self, key: &K) -> &mut Leaf<K, V> {
+        let branch = &mut unshared(&mut self.root)[usize::from(key.as_ref()[0])];
         let leaves = branch.get_or_insert_with(|| {
             let empty = Leaf::default();
             (0..WIDTH).map(|_| Arc::clone(&empty)).collect()
         });
-        &mut unshared(leaves)[usize::from(key.0[1])]
+        &mut unshared(leaves)[usize::from(key.as_ref()[1])]
     }
 }
 
@@ -133,10 +132,13 @@ fn unshared<T: Clone>(slice: &mut Arc<[T]>) -> &mut [T] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::ModelId;
+    use wire::Hash;
 
     #[test]
     fn copies_are_independent_and_differences_are_found() {
-        let keys: Vec<Hash> = (0..1000u32).map(|i| Hash::of(&i.to_le_bytes())).collect();
+        let key = |i: u32| ModelId(Hash::of(&i.to_le_bytes()));
+        let keys: Vec<ModelId> = (0..1000).map(key).collect();
         let mut map = Shards::default();
         for (i, key) in keys.iter().enumerate() {
             map.insert(*key, i);
@@ -144,13 +146,13 @@ mod tests {
         let before = map.clone();
         assert_eq!(map.changed_since(&before).count(), 0);
         *map.get_mut(&keys[7]).unwrap() = 70;
-        map.insert(Hash([9; 32]), 9);
+        map.insert(ModelId(Hash([9; 32])), 9);
         assert_eq!((map.len(), before.len()), (1001, 1000));
         assert_eq!((map.get(&keys[7]), before.get(&keys[7])), (Some(&70), Some(&7)));
         let mut changed: Vec<_> = map.changed_since(&before).map(|(_, v)| *v).collect();
         changed.sort_unstable();
         assert_eq!(changed, [9, 70]);
-        assert!(map.get_mut(&Hash([0; 32])).is_none() && map != before);
+        assert!(map.get_mut(&ModelId(Hash([0; 32]))).is_none() && map != before);
         assert!(map.iter().map(|(hash, _)| hash).is_sorted());
     }
 }

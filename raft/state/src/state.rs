@@ -5,7 +5,7 @@
 
 use crate::{
     config::ConfigState,
-    id::NodeId,
+    id::{ModelId, NodeId, SegmentId, TriggerId},
     model::Model,
     node::{Leader, Node},
     segment::Segment,
@@ -29,13 +29,13 @@ pub struct ClusterState {
     /// Configurations by key.
     pub configs: Arc<BTreeMap<String, Arc<ConfigState>>>,
     /// Models by content hash.
-    pub models: Shards<Model>,
+    pub models: Shards<ModelId, Model>,
     /// Acknowledged segments by content hash.
-    pub segments: Shards<Segment>,
+    pub segments: Shards<SegmentId, Segment>,
     /// The leader that announced itself last.
     pub leader: Option<Leader>,
     /// The events that commands were proposed for, oldest first.
-    pub(crate) triggers: Arc<Vec<Hash>>,
+    pub(crate) triggers: Arc<Vec<TriggerId>>,
 }
 
 impl ClusterState {
@@ -60,6 +60,12 @@ impl ClusterState {
     #[must_use]
     pub fn config(&self, config_key: &str) -> Option<&ConfigState> {
         self.configs.get(config_key).map(Arc::as_ref)
+    }
+
+    /// Whether content of this name is a known model or an acknowledged segment.
+    #[must_use]
+    pub fn knows(&self, content: &Hash) -> bool {
+        self.models.contains_key(&ModelId(*content)) || self.segments.contains_key(&SegmentId(*content))
     }
 
     /// Online holders that a segment needs to be acknowledged: 2, or 1 in a cluster of one.

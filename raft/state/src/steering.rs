@@ -1,7 +1,7 @@
 //! What holds a configuration back or drives it on.
 
+use crate::id::ModelId;
 use serde::{Deserialize, Serialize};
-use wire::Hash;
 
 /// What the leader asks of self-play for one configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,7 +65,7 @@ impl Severity {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Regression {
     /// Which champion.
-    pub champion: Hash,
+    pub champion: ModelId,
     /// How badly.
     pub severity: Severity,
     /// Elo points lost.
@@ -93,7 +93,7 @@ pub struct Backpressure {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Watch {
     /// The one before.
-    pub opponent: Hash,
+    pub opponent: ModelId,
     /// Games.
     pub games: u64,
     /// Of these, won by the champion.

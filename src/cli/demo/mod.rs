@@ -11,6 +11,7 @@ use crate::{
     local::{Acknowledged, Interrupt, Interrupted, Peer, Signals, disagreements, lost, silent, stop_all},
 };
 use anyhow::{Context as _, bail};
+use cluster_state::ModelId;
 use screen::Screen;
 use std::{
     cell::RefCell,
@@ -21,7 +22,6 @@ use std::{
     time::{Duration, Instant},
 };
 use summary::Summary;
-use wire::Hash;
 
 /// Between looks at the peers.
 const POLL: Duration = Duration::from_millis(250);
@@ -156,7 +156,7 @@ impl Demo {
         problems.extend(silent(self.peers.iter().map(|peer| peer.name.as_str()), &audits));
         problems.extend(disagreements(&audits));
         let newest = |audit: &Audit| audit.champions.iter().max_by_key(|c| c.generation).cloned();
-        let champion: BTreeMap<String, Hash> =
+        let champion: BTreeMap<String, ModelId> =
             audits.iter().filter_map(|(peer, audit)| Some((peer.clone(), newest(audit)?.model))).collect();
         let promotions = audits.iter().filter_map(|(_, audit)| newest(audit)).map(|c| c.generation).max();
         let games = audits.iter().map(|(_, audit)| audit.games).max().unwrap_or(0);
@@ -328,7 +328,7 @@ impl Demo {
 
     /// The file of the champion that a peer reports, in that peer's folder. By content: the file that is
     /// named after its role may still be the champion before.
-    fn model_of(&self, champion: &BTreeMap<String, Hash>) -> Option<PathBuf> {
+    fn model_of(&self, champion: &BTreeMap<String, ModelId>) -> Option<PathBuf> {
         let file = |peer: &Peer| Some(peer.folder.join("blobs").join(champion.get(&peer.name)?.to_string()));
         self.peers.iter().filter_map(file).find(|path| path.is_file())
     }

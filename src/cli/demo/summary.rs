@@ -3,9 +3,9 @@
 //! Invariant: `ok` only if every peer tells the same history of champions, nothing acknowledged
 //! is missing, and the story went to its end.
 
+use cluster_state::ModelId;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use wire::Hash;
 
 /// The share of games won, with its 95 % Wilson interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -23,7 +23,7 @@ pub(super) struct Summary {
     pub(super) seconds: f64,
     pub(super) games: u64,
     pub(super) promotions: u64,
-    pub(super) champion: BTreeMap<String, Hash>,
+    pub(super) champion: BTreeMap<String, ModelId>,
     pub(super) win_rate_vs_random: Option<WinRate>,
     pub(super) first_promotion_s: Option<f64>,
     pub(super) leaderless_s: Option<f64>,

@@ -7,6 +7,7 @@ use crate::{
     learner::{selfplay::Selfplay, waves},
 };
 use anyhow::Context as _;
+use cluster_state::ModelId;
 use cluster_state::NodeId;
 use gauge::{
     Peaks,
@@ -103,7 +104,7 @@ impl Play<'_> {
         let mut games = Selfplay::new(self.config, self.parallel, seed, NodeId(0));
         let prepared = self.card.evaluator(self.network).map(|evaluator| {
             let report = evaluator.report();
-            games.set_model(Hash::of(b"gpu-check"), Box::new(evaluator), simulations);
+            games.set_model(ModelId(Hash::of(b"gpu-check")), Box::new(evaluator), simulations);
             report
         });
         let report = match prepared {

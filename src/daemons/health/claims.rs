@@ -10,11 +10,11 @@ use crate::events::{
     log::{LogError, Logged, connect},
     runner::Effect,
 };
+use cluster_state::ModelId;
 use cluster_state::{ClusterState, NodeId, Severity};
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, path::Path, time::Duration};
-use wire::Hash;
 
 /// How long a claim counts unless it is taken back.
 const LASTS: Duration = Duration::from_secs(15 * 60);
@@ -45,7 +45,7 @@ pub(super) enum Claim {
     /// The champion of a configuration regressed.
     Regression { config_key: String, severity: Severity, reason: String },
     /// A model did not reach every node. The cluster itself says so as well.
-    Distribution { config_key: String, model: Hash, error: String },
+    Distribution { config_key: String, model: ModelId, error: String },
 }
 
 impl Claim {

@@ -2,6 +2,7 @@
 
 use super::Claim;
 use crate::api::health::{Alert, DaemonFailures};
+use cluster_state::ModelId;
 use cluster_state::{ClusterState, Severity};
 
 /// What each kind of trouble may take from the score of 100 points. Hosts that are away weigh most, because
@@ -111,7 +112,7 @@ pub(super) fn alarms(
 }
 
 /// Whether every online node holds a model that the cluster knows.
-fn everywhere(state: &ClusterState, model: &wire::Hash) -> bool {
+fn everywhere(state: &ClusterState, model: &ModelId) -> bool {
     let known = state.models.get(model);
     known.is_some_and(|known| state.online().all(|node| known.holders.contains(&node.id)))
 }

@@ -8,18 +8,18 @@ use crate::{
     peer::WorkError,
     store::{GameRecord, Player},
 };
+use cluster_state::ModelId;
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
-use wire::Hash;
 
 /// Between two looks whether a segment is due.
 const TICK: Duration = Duration::from_millis(500);
 
 /// Games that are in no closed segment yet, by configuration and model; and since when.
-type Open = BTreeMap<(String, Hash), (Instant, Vec<GameRecord>)>;
+type Open = BTreeMap<(String, ModelId), (Instant, Vec<GameRecord>)>;
 
 impl SelfplayDaemon {
     /// Gathers and closes until no thread can finish a game any more.
@@ -42,7 +42,7 @@ impl SelfplayDaemon {
             let due = |began: Instant, games: &[GameRecord]| {
                 ended || games.len() >= games_max || began.elapsed() >= age_max
             };
-            let close = |key: String, model, games| {
+            let close = |key: String, model: ModelId, games| {
                 let segments = self.segments.clone();
                 async move { segments.close_selfplay(&key, model, games).await }
             };
@@ -70,7 +70,7 @@ fn add(open: &mut Open, game: GameRecord) {
 async fn close_due<F: Future<Output = Result<(), WorkError>>>(
     open: &mut Open,
     due: impl Fn(Instant, &[GameRecord]) -> bool,
-    close: impl Fn(String, Hash, Vec<GameRecord>) -> F,
+    close: impl Fn(String, ModelId, Vec<GameRecord>) -> F,
 ) -> Result<(), WorkError> {
     let full: Vec<_> =
         open.iter().filter(|(_, (began, games))| due(*began, games)).map(|(key, _)| key.clone()).collect();
@@ -91,13 +91,14 @@ async fn close_due<F: Future<Output = Result<(), WorkError>>>(
 mod tests {
     use super::*;
     use parking_lot::Mutex;
+    use wire::Hash;
 
     #[tokio::test]
     async fn a_segment_that_does_not_close_costs_no_other() {
         let (old, new) = (Instant::now(), Instant::now() + Duration::from_secs(1));
         let names = ["a", "b", "c", "d"];
         let all = |began: [Instant; 4]| -> Open {
-            let key = |name: &str| ("hex8_2p".to_owned(), Hash::of(name.as_bytes()));
+            let key = |name: &str| ("hex8_2p".to_owned(), ModelId(Hash::of(name.as_bytes())));
             names.into_iter().zip(began).map(|(name, began)| (key(name), (began, Vec::new()))).collect()
         };
         for (began, fails, closed, left) in [
@@ -108,10 +109,10 @@ mod tests {
             ([new, new, new, new], "a", 0, 4),
         ] {
             let (mut open, tried) = (all(began), Mutex::new(0));
-            let close = |_, model, _| {
+            let close = |_, model: ModelId, _| {
                 *tried.lock() += 1;
-                let fails = model == Hash::of(fails.as_bytes());
-                std::future::ready(if fails { Err(WorkError::Missing(model)) } else { Ok(()) })
+                let fails = model == ModelId(Hash::of(fails.as_bytes()));
+                std::future::ready(if fails { Err(WorkError::Missing(model.0)) } else { Ok(()) })
             };
             let outcome = close_due(&mut open, |began, _| began == old, close).await;
             assert_eq!((*tried.lock(), open.len()), (closed, left), "{fails:?} {began:?}");

@@ -11,6 +11,7 @@ use crate::{
     devices::number_of,
     peer::WorkError,
 };
+use cluster_state::ModelId;
 use cluster_state::{ClusterState, LeaseKind, NodeId};
 use kernels::Network;
 use std::{
@@ -19,7 +20,6 @@ use std::{
     time::Duration,
 };
 use tokio::sync::watch;
-use wire::Hash;
 
 /// Games without an acknowledgement at which a node stops playing, because nobody takes its segments.
 const UNACKNOWLEDGED_MAX: u64 = 8192;
@@ -48,13 +48,13 @@ pub(super) struct ConfigOrder {
     pub(super) weight: f64,
     pub(super) simulations: u32,
     pub(super) exploration: f64,
-    pub(super) model: Hash,
+    pub(super) model: ModelId,
     pub(super) network: Arc<Network>,
 }
 
 impl ConfigOrder {
     /// What new games depend on.
-    pub(super) fn key(&self) -> (Hash, u32, u64) {
+    pub(super) fn key(&self) -> (ModelId, u32, u64) {
         (self.model, self.simulations, self.exploration.to_bits())
     }
 
@@ -193,7 +193,11 @@ impl SelfplayDaemon {
 
 /// The network if it is here; none while it is on its way. A model that does
 /// not load costs its configuration, not all.
-async fn load(networks: &LoadedNetworks, key: &str, model: Hash) -> Result<Option<Arc<Network>>, WorkError> {
+async fn load(
+    networks: &LoadedNetworks,
+    key: &str,
+    model: ModelId,
+) -> Result<Option<Arc<Network>>, WorkError> {
     match networks.get(key, model).await {
         Err(WorkError::Checkpoint(error)) => {
             tracing::error!(model = model.short(), %error, "the champion does not load here");

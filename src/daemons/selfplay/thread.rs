@@ -13,6 +13,7 @@ use crate::{
     },
     store::GameRecord,
 };
+use cluster_state::ModelId;
 use cluster_state::NodeId;
 use kernels::{AnyBackend, Backend as _, DeviceError};
 use rules::Config;
@@ -26,7 +27,6 @@ use tokio::{
     sync::{mpsc, watch},
 };
 use tokio_util::sync::CancellationToken;
-use wire::Hash;
 
 /// How long a thread stays with a configuration before it looks at the weights again.
 const TURN: Duration = Duration::from_secs(10);
@@ -34,7 +34,7 @@ const TURN: Duration = Duration::from_secs(10);
 const REST_MAX: Duration = Duration::from_secs(2);
 
 /// What the host searches for a card: each configuration with the model that the card failed at.
-pub(super) type OnHost = watch::Sender<BTreeMap<Config, Hash>>;
+pub(super) type OnHost = watch::Sender<BTreeMap<Config, ModelId>>;
 
 /// Who searches the games of a thread.
 pub(super) enum Searcher {
@@ -50,7 +50,7 @@ pub(super) enum Searcher {
         on_host: OnHost,
     },
     /// A card that another thread launches; this one searches what the host has to.
-    Beside(watch::Receiver<BTreeMap<Config, Hash>>),
+    Beside(watch::Receiver<BTreeMap<Config, ModelId>>),
 }
 
 impl Searcher {
@@ -82,7 +82,7 @@ pub(super) struct PlayThread {
 /// Games in play of one configuration.
 struct InPlay {
     /// The [`ConfigOrder::key`] by which new games are begun.
-    key: Option<(Hash, u32, u64)>,
+    key: Option<(ModelId, u32, u64)>,
     games: GamesInPlay,
 }
 

@@ -8,6 +8,7 @@ use crate::{
     },
     store::paths,
 };
+use cluster_state::ModelId;
 use cluster_state::{
     Lease, LeaseKind, Response,
     command::{CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease, GrantLease},
@@ -42,7 +43,7 @@ pub(super) fn granted(command: &GrantLease, applied: &Applied<'_>) -> Vec<Event>
                 config_key,
                 node_id,
                 job_id,
-                model_id: command.subject.unwrap_or_else(|| Hash::of(b"")),
+                model_id: command.subject.unwrap_or_else(|| ModelId(Hash::of(b""))),
                 model_path,
                 games_planned: if watched { planned.champion } else { planned.candidate },
                 timestamp,

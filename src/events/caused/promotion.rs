@@ -8,11 +8,11 @@ use crate::{
     },
     store::paths,
 };
+use cluster_state::ModelId;
 use cluster_state::{
     LeaseKind, Response,
     command::{ModelHeld, Reject, Rollback},
 };
-use wire::Hash;
 
 /// A candidate became champion, by its evidence or because an operator appointed it.
 pub(super) fn promoted(config_key: &str, at_ms: u64, applied: &Applied<'_>) -> Vec<Event> {
@@ -119,7 +119,7 @@ pub(super) fn moved(config_key: &str, everywhere: bool, applied: &Applied<'_>, t
 }
 
 /// Every online node holds the champion.
-pub(super) fn distributed(config_key: &str, model: Hash, applied: &Applied<'_>, timestamp: f64) -> Event {
+pub(super) fn distributed(config_key: &str, model: ModelId, applied: &Applied<'_>, timestamp: f64) -> Event {
     let state = applied.state;
     let holders = state.models.get(&model).into_iter().flat_map(|model| &model.holders).copied();
     let away = state.nodes.values().filter(|node| !node.online);

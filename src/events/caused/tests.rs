@@ -7,6 +7,8 @@ use super::{
     },
     *,
 };
+use cluster_state::ModelId;
+use cluster_state::SegmentId;
 use cluster_state::command::{
     AddSegmentHolder, Appoint, CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease,
     GrantLease, InitConfig, ModelHeld, Promote, RegisterNode, RegisterSegment, Reject, RenewLease,
@@ -22,8 +24,8 @@ use wire::Hash;
 
 const KEY: &str = "hex8_2p";
 
-fn hash(name: &str) -> Hash {
-    Hash::of(name.as_bytes())
+fn hash<Id: From<Hash>>(name: &str) -> Id {
+    Hash::of(name.as_bytes()).into()
 }
 
 /// Applies commands and collects the names of what they caused.
@@ -78,19 +80,19 @@ impl Life {
 
     fn segment(&mut self, name: &str, source: &str, expected: &[&str]) {
         let command = Command::RegisterSegment(RegisterSegment {
-            hash: hash(name),
+            hash: SegmentId(hash(name)),
             config_key: KEY.into(),
             games: 600,
             samples: 6000,
             source: source.into(),
-            model: hash("untrained"),
+            model: ModelId(hash("untrained")),
             holders: vec![NodeId(2), NodeId(1)],
             at_ms: 3_000,
         });
         self.check(command, expected);
     }
 
-    fn grant(&mut self, kind: LeaseKind, subject: Option<Hash>, at_ms: u64, expected: &str) -> u64 {
+    fn grant(&mut self, kind: LeaseKind, subject: Option<ModelId>, at_ms: u64, expected: &str) -> u64 {
         let command = Command::GrantLease(GrantLease {
             kind,
             config_key: KEY.into(),
@@ -114,7 +116,13 @@ impl Life {
             config_key: KEY.into(),
             epoch,
             node: NodeId(2),
-            model: ModelInfo { hash: hash(candidate), size: 1, parent, step: crossing, generation: crossing },
+            model: ModelInfo {
+                hash: ModelId(hash(candidate)),
+                size: 1,
+                parent,
+                step: crossing,
+                generation: crossing,
+            },
             report: TrainingReport {
                 epochs_trained: 1,
                 final_loss: 0.5,
@@ -131,7 +139,7 @@ impl Life {
         let subject = Some(hash(candidate));
         let epoch = self.grant(LeaseKind::Evaluation, subject, 7_000 + self.index, "EVALUATION_STARTED");
         let evidence = Evidence {
-            candidate: hash(candidate),
+            candidate: ModelId(hash(candidate)),
             champion: self.state.config(KEY).unwrap().champion,
             games: 100,
             wins: 70,
@@ -155,13 +163,16 @@ impl Life {
     }
 
     fn held(&mut self, model: &str, node: NodeId, expected: &[&str]) {
-        self.check(Command::ModelHeld(ModelHeld { model: hash(model), node, at_ms: 8_500 }), expected);
+        self.check(
+            Command::ModelHeld(ModelHeld { model: ModelId(hash(model)), node, at_ms: 8_500 }),
+            expected,
+        );
     }
 
     fn promote(&mut self, candidate: &str, expected: &[&str]) {
         let command = Command::Promote(Promote {
             config_key: KEY.into(),
-            candidate: hash(candidate),
+            candidate: ModelId(hash(candidate)),
             expected_champion: self.state.config(KEY).unwrap().champion,
             elo_delta_min: 25.0,
             at_ms: 9_000,
@@ -178,7 +189,7 @@ fn started() -> Life {
     let champion = hash("untrained");
     let command = Command::InitConfig(InitConfig {
         config_key: KEY.into(),
-        champion,
+        champion: ModelId(champion),
         size: 1,
         threshold: 500,
         target,
@@ -193,7 +204,11 @@ fn every_command_causes_its_events_once() {
     let mut life = started();
     life.segment("matches", "evaluation", &[]);
     life.check(
-        Command::AddSegmentHolder(AddSegmentHolder { hash: hash("matches"), node: NodeId(3), at_ms: 1 }),
+        Command::AddSegmentHolder(AddSegmentHolder {
+            hash: SegmentId(hash("matches")),
+            node: NodeId(3),
+            at_ms: 1,
+        }),
         &[],
     );
     let target = SelfplayTarget { simulations: 32, ..SelfplayTarget::default() };
@@ -274,7 +289,8 @@ fn every_command_causes_its_events_once() {
 
     life.train(5, "d");
     let reason = "weaker".to_owned();
-    let command = Command::Reject(Reject { config_key: KEY.into(), candidate: hash("d"), reason, at_ms: 1 });
+    let command =
+        Command::Reject(Reject { config_key: KEY.into(), candidate: ModelId(hash("d")), reason, at_ms: 1 });
     life.check(command, &["PROMOTION_REJECTED"]);
 
     steered(&mut life);
@@ -413,8 +429,8 @@ fn regressed(life: &mut Life) {
     // The champion is watched, which says nothing of candidates.
     let watch = life.grant(LeaseKind::Evaluation, Some(hash("b")), 10_200, "EVALUATION_STARTED");
     let evidence = Evidence {
-        candidate: hash("b"),
-        champion: hash("a"),
+        candidate: ModelId(hash("b")),
+        champion: ModelId(hash("a")),
         games: 50,
         wins: 20,
         losses: 30,
@@ -439,8 +455,8 @@ fn regressed(life: &mut Life) {
     life.check(report(None, critical, Some("event 7")), &["TRAINING_ROLLBACK_NEEDED"]);
     let appoint = Command::Appoint(Appoint {
         config_key: key(),
-        model: hash("c"),
-        expected_champion: hash("b"),
+        model: ModelId(hash("c")),
+        expected_champion: ModelId(hash("b")),
         reason: "better than it looked".into(),
         at_ms: 10_300,
     });
@@ -453,7 +469,7 @@ fn a_refused_command_causes_nothing() {
     let commands = [
         Command::SetLeader(SetLeader { node: NodeId(9), term: 2, at_ms: 1 }),
         Command::ThresholdReached(ThresholdReached { config_key: KEY.into(), crossing: 1, at_ms: 1 }),
-        Command::ModelHeld(ModelHeld { model: hash("unknown"), node: NodeId(1), at_ms: 1 }),
+        Command::ModelHeld(ModelHeld { model: ModelId(hash("unknown")), node: NodeId(1), at_ms: 1 }),
         Command::SetOnline(SetOnline {
             node: NodeId(9),
             online: false,
@@ -467,21 +483,24 @@ fn a_refused_command_causes_nothing() {
         assert!(matches!(response, Response::Refused(_)), "{response:?}");
         assert_eq!(events, [], "{command:?}");
     }
-    let (response, _) =
-        life.events(&Command::ModelHeld(ModelHeld { model: hash("unknown"), node: NodeId(1), at_ms: 1 }));
-    assert_eq!(response, Response::Refused(Refusal::UnknownModel(hash("unknown"))));
+    let (response, _) = life.events(&Command::ModelHeld(ModelHeld {
+        model: ModelId(hash("unknown")),
+        node: NodeId(1),
+        at_ms: 1,
+    }));
+    assert_eq!(response, Response::Refused(Refusal::UnknownModel(ModelId(hash("unknown")))));
 }
 
 #[test]
 fn payloads_say_what_the_state_says() {
     let mut life = started();
     let command = Command::RegisterSegment(RegisterSegment {
-        hash: hash("games"),
+        hash: SegmentId(hash("games")),
         config_key: KEY.into(),
         games: 600,
         samples: 6000,
         source: "selfplay".into(),
-        model: hash("untrained"),
+        model: ModelId(hash("untrained")),
         holders: vec![NodeId(2), NodeId(1)],
         at_ms: 3_500,
     });
@@ -492,7 +511,7 @@ fn payloads_say_what_the_state_says() {
         game_count: 600,
         total_games: 600,
         db_path: "data/games/canonical_hex8_2p.db".into(),
-        segment: hash("games"),
+        segment: SegmentId(hash("games")),
         timestamp: 3.5,
     };
     assert_eq!(events, [Event::NewGamesAvailable(expected)]);
@@ -536,7 +555,7 @@ fn payloads_say_what_the_state_says() {
         config_key: KEY.into(),
         node_id: "node-3".into(),
         job_id: "evaluation:hex8_2p:1".into(),
-        model_id: hash("a"),
+        model_id: ModelId(hash("a")),
         model_path: "models/candidate_hex8_2p.safetensors".into(),
         games_planned: 400,
         timestamp: 7.0,
@@ -562,7 +581,7 @@ fn in_the_largest_cluster_every_event_fits_its_envelope() {
     }
     for node in 1..=nodes {
         life.events(&Command::ModelHeld(ModelHeld {
-            model: hash("untrained"),
+            model: ModelId(hash("untrained")),
             node: NodeId(node),
             at_ms: 1,
         }));
@@ -590,7 +609,7 @@ fn in_the_largest_cluster_every_event_fits_its_envelope() {
             at_ms: 1,
         }));
     }
-    let complete = promotion::distributed(KEY, hash("untrained"), &now(&life.state), 1.0);
+    let complete = promotion::distributed(KEY, ModelId(hash("untrained")), &now(&life.state), 1.0);
     assert!(fits(&complete));
     let Event::ModelDistributionComplete(complete) = complete else { panic!("{complete:?}") };
     assert_eq!((complete.target_hosts.len(), complete.offline_hosts.len()), (HOSTS_MAX, HOSTS_MAX));

@@ -1,8 +1,8 @@
 //! Verdicts on candidates.
 
 use super::{Payload, config_payload};
+use cluster_state::ModelId;
 use serde::{Deserialize, Serialize};
-use wire::Hash;
 
 /// Payload of EVALUATION_STARTED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,7 +14,7 @@ pub struct EvaluationStarted {
     /// The lease.
     pub job_id: String,
     /// The candidate, by content.
-    pub model_id: Hash,
+    pub model_id: ModelId,
     /// The candidate's file.
     pub model_path: String,
     /// Games at most.
@@ -31,7 +31,7 @@ pub struct EvaluationCompleted {
     /// Who evaluated.
     pub node_id: String,
     /// The candidate, by content.
-    pub model_id: Hash,
+    pub model_id: ModelId,
     /// The candidate's file.
     pub model_path: String,
     /// Candidate minus champion.
@@ -61,7 +61,7 @@ pub struct EvaluationFailed {
     pub job_id: String,
     /// The candidate, by content.
     #[serde(default)]
-    pub model_id: Option<Hash>,
+    pub model_id: Option<ModelId>,
     /// Why.
     pub error: String,
     /// Unix seconds.

@@ -1,8 +1,8 @@
 //! Champions, and how they reach every node.
 
 use super::{Payload, config_payload};
+use cluster_state::ModelId;
 use serde::{Deserialize, Serialize};
-use wire::Hash;
 
 /// Payload of MODEL_PROMOTED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -12,7 +12,7 @@ pub struct ModelPromoted {
     /// The leader that proposed it.
     pub node_id: String,
     /// The champion, by content.
-    pub model_id: Hash,
+    pub model_id: ModelId,
     /// The champion's file.
     pub model_path: String,
     /// Number of the champion; the untrained network is 0.
@@ -37,7 +37,7 @@ pub struct ModelDistributionComplete {
     /// The node whose copy completed it.
     pub node_id: String,
     /// The champion, by content.
-    pub model_id: Hash,
+    pub model_id: ModelId,
     /// The champion's file.
     pub model_path: String,
     /// Nodes that are here and hold it; 256 at most are named.
@@ -56,7 +56,7 @@ pub struct ModelDistributionStarted {
     /// Who says so.
     pub node_id: String,
     /// The model, by content.
-    pub model_id: Hash,
+    pub model_id: ModelId,
     /// The model's file.
     #[serde(default)]
     pub model_path: String,
@@ -74,7 +74,7 @@ pub struct ModelDistributionFailed {
     /// Who says so.
     pub node_id: String,
     /// The model, by content.
-    pub model_id: Hash,
+    pub model_id: ModelId,
     /// Why.
     pub error: String,
     /// Nodes that lack it.
@@ -92,7 +92,7 @@ pub struct PromotionRejected {
     /// The leader that judged.
     pub node_id: String,
     /// The candidate, by content.
-    pub model_id: Hash,
+    pub model_id: ModelId,
     /// Why.
     pub reason: String,
     /// The gain that was found, if it was evaluated.
@@ -110,7 +110,7 @@ pub struct PromotionRolledBack {
     /// The leader.
     pub node_id: String,
     /// The champion from now on, by content.
-    pub model_id: Hash,
+    pub model_id: ModelId,
     /// Number of the champion that was left.
     pub from_version: u64,
     /// Number of the champion that is back.

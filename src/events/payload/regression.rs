@@ -1,8 +1,8 @@
 //! A champion that plays worse than it did.
 
 use super::{Payload, config_payload};
+use cluster_state::ModelId;
 use serde::{Deserialize, Serialize};
-use wire::Hash;
 
 /// Payload of REGRESSION_DETECTED, REGRESSION_CRITICAL and REGRESSION_CLEARED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,7 +15,7 @@ pub struct Regression {
     pub elo_drop: f64,
     /// The champion, by content.
     #[serde(default)]
-    pub model_id: Option<Hash>,
+    pub model_id: Option<ModelId>,
     /// Its rating now.
     #[serde(default)]
     pub current_elo: Option<f64>,

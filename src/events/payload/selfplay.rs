@@ -1,8 +1,8 @@
 //! Games: played, acknowledged, counted, copied.
 
 use super::{Payload, config_payload};
+use cluster_state::SegmentId;
 use serde::{Deserialize, Serialize};
-use wire::Hash;
 
 /// Payload of SELFPLAY_COMPLETE and NEW_GAMES_AVAILABLE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub struct Games {
     /// The canonical game database.
     pub db_path: String,
     /// The batch, by content.
-    pub segment: Hash,
+    pub segment: SegmentId,
     /// Unix seconds.
     pub timestamp: f64,
 }
@@ -59,7 +59,7 @@ pub struct DataSync {
     #[serde(default)]
     pub duration: f64,
     /// The segment.
-    pub segment: Hash,
+    pub segment: SegmentId,
     /// Unix seconds.
     pub timestamp: f64,
 }
@@ -72,7 +72,7 @@ pub struct DataSyncFailed {
     /// Who lacks them.
     pub node_id: String,
     /// The segment.
-    pub segment: Hash,
+    pub segment: SegmentId,
     /// Why.
     pub error: String,
     /// Attempts so far.

@@ -1,8 +1,8 @@
 //! Training runs.
 
 use super::{Payload, config_payload};
+use cluster_state::ModelId;
 use serde::{Deserialize, Serialize};
-use wire::Hash;
 
 /// Payload of TRAINING_STARTED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,7 +14,7 @@ pub struct TrainingStarted {
     /// The lease, as `training:hex8_2p:EPOCH`.
     pub job_id: String,
     /// Weights that training goes on from.
-    pub parent: Option<Hash>,
+    pub parent: Option<ModelId>,
     /// Where the candidate will be.
     pub model_path: String,
     /// Unix seconds.
@@ -50,7 +50,7 @@ pub struct TrainingCompleted {
     /// Who trained.
     pub node_id: String,
     /// The candidate, by content.
-    pub model_id: Hash,
+    pub model_id: ModelId,
     /// The candidate's file.
     pub model_path: String,
     /// Board, as in `hex8`.
@@ -93,7 +93,7 @@ pub struct TrainingRollbackNeeded {
     pub node_id: String,
     /// The model to leave.
     #[serde(default)]
-    pub model_id: Option<Hash>,
+    pub model_id: Option<ModelId>,
     /// Why.
     #[serde(default)]
     pub reason: String,

@@ -5,6 +5,7 @@ use crate::{
     api::events::HandlerStatus,
     events::{Emission, Event, Games, HostOffline, HostOnline, Regression},
 };
+use cluster_state::SegmentId;
 use p2p::Signer;
 use std::sync::{
     Mutex,
@@ -101,7 +102,7 @@ pub(super) fn games(segment: &str, node: &str) -> Event {
         game_count: 1,
         total_games: 1,
         db_path: String::new(),
-        segment: Hash::of(segment.as_bytes()),
+        segment: SegmentId(Hash::of(segment.as_bytes())),
         timestamp: 1.5,
     })
 }

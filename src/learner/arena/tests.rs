@@ -4,13 +4,17 @@ use super::*;
 use crate::search::Uniform;
 use kernels::{Evaluation, Evaluator};
 use rules::{MoveKind, State, Topology};
+use wire::Hash;
 
 fn settings(games: u32) -> ArenaSettings {
     ArenaSettings { games, parallel: 8, simulations: 8, seed: 4, kind: GameKind::Match, node: NodeId(3) }
 }
 
 fn model(name: &str, evaluator: impl AnyEvaluator + 'static) -> Contestant {
-    Contestant::Model(ModelPlayer { hash: Hash::of(name.as_bytes()), evaluator: Box::new(evaluator) })
+    Contestant::Model(ModelPlayer {
+        hash: ModelId(Hash::of(name.as_bytes())),
+        evaluator: Box::new(evaluator),
+    })
 }
 
 fn play(key: &str, settings: ArenaSettings, mut first: Contestant, mut second: Contestant) -> Vec<GameSet> {
@@ -53,7 +57,7 @@ fn sets_share_their_opening_and_rotate_the_first_player() {
         let played = play(key, settings(games), model("a", Uniform), Contestant::Random);
         assert_eq!(played.len(), sets);
         for set in played {
-            let first = Player::Model(Hash::of(b"a"));
+            let first = Player::Model(ModelId(Hash::of(b"a")));
             let mut wins = 0;
             for (seat, record) in set.records.iter().enumerate() {
                 let persons = record.players.iter().enumerate();

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::search::{AnyEvaluator, Uniform, heuristic};
+use cluster_state::ModelId;
 use kernels::{Evaluation, Evaluator, Query};
 use rules::Topology;
 use std::cell::Cell;
@@ -21,7 +22,7 @@ impl<T: Topology> Evaluator<T> for Advised {
 }
 
 fn model(name: &str, evaluator: impl AnyEvaluator + 'static) -> ModelPlayer {
-    ModelPlayer { hash: Hash::of(name.as_bytes()), evaluator: Box::new(evaluator) }
+    ModelPlayer { hash: ModelId(Hash::of(name.as_bytes())), evaluator: Box::new(evaluator) }
 }
 
 fn job() -> EvaluationJob {

@@ -4,11 +4,12 @@ use super::*;
 use crate::search::Uniform;
 use kernels::{Evaluation, Evaluator};
 use rules::{State, Topology};
+use wire::Hash;
 
 fn play(key: &str, seed: u64, simulations: u32, games: usize) -> Vec<GameRecord> {
     let mut selfplay = Selfplay::new(key.parse().unwrap(), 8, seed, NodeId(5));
     assert!(selfplay.step().is_empty(), "no model yet");
-    selfplay.set_model(Hash::of(b"m"), Box::new(Uniform), simulations);
+    selfplay.set_model(ModelId(Hash::of(b"m")), Box::new(Uniform), simulations);
     let mut records = Vec::new();
     while records.len() < games {
         records.extend(selfplay.step());
@@ -91,7 +92,7 @@ fn more_exploration_plays_other_openings_and_one_changes_nothing() {
     let play = |exploration: Option<f32>| {
         let mut selfplay = Selfplay::new("hex8_2p".parse().unwrap(), 8, 3, NodeId(5));
         exploration.into_iter().for_each(|exploration| selfplay.set_exploration(exploration));
-        selfplay.set_model(Hash::of(b"m"), Box::new(Leaning), 8);
+        selfplay.set_model(ModelId(Hash::of(b"m")), Box::new(Leaning), 8);
         let mut records = Vec::new();
         while records.len() < 12 {
             records.extend(selfplay.step());
@@ -104,7 +105,7 @@ fn more_exploration_plays_other_openings_and_one_changes_nothing() {
 
 #[test]
 fn a_game_has_one_model() {
-    let [old, new] = [Hash::of(b"old"), Hash::of(b"new")];
+    let [old, new] = [Hash::of(b"old"), Hash::of(b"new")].map(ModelId);
     let mut selfplay = Selfplay::new("hex8_2p".parse().unwrap(), 8, 9, NodeId(0));
     selfplay.set_model(old, Box::new(Uniform), 4);
     for _ in 0..50 {
@@ -141,7 +142,7 @@ impl<T: Topology> Evaluator<T> for Broken {
 #[test]
 fn an_error_drops_the_game() {
     let mut selfplay = Selfplay::new("hex8_2p".parse().unwrap(), 4, 9, NodeId(0));
-    selfplay.set_model(Hash::of(b"m"), Box::new(Broken(0)), 4);
+    selfplay.set_model(ModelId(Hash::of(b"m")), Box::new(Broken(0)), 4);
     for step in 1..=100 {
         for record in selfplay.step() {
             replay(&record);

@@ -51,7 +51,7 @@ fn the_loss_falls_and_unseen_games_are_judged_better_than_by_chance() {
     let end = seen[seen.len() - 1];
     assert_eq!((end.epochs_completed, end.total_epochs, trained.epochs), (3, 3, 3));
     let kept = Checkpoint::for_config(&trained.bytes, config()).unwrap();
-    assert_eq!((Hash::of(&trained.bytes), kept.header), (trained.hash, trained.header));
+    assert_eq!((ModelId(Hash::of(&trained.bytes)), kept.header), (trained.hash, trained.header));
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_run_follows_from_its_seed_and_the_next_goes_on_from_it() {
     assert_eq!(one.header.step, 5);
     let next = train(&one.bytes, 1);
     assert_eq!((next.header.step, next.header.generation), (10, 2));
-    assert_eq!(next.header.parent, Some(one.hash));
+    assert_eq!(next.header.parent, Some(one.hash.0));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::{learner::selfplay::Selfplay, search::Uniform};
 use kernels::{Architecture, WaveDecision, WaveReport};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use wire::Hash;
 
 /// A card whose games the host plays. Once it is retired, a few more end. Every fifth has a wrong winner.
 struct Pretended {
@@ -56,7 +57,7 @@ impl PlayWaves for Pretended {
 fn pretended(config: Config, _: &Network, settings: WaveSettings) -> Result<Box<dyn PlayWaves>, DeviceError> {
     assert_eq!((settings.full, settings.quick, settings.slots), (8, 2, 3));
     let mut selfplay = Selfplay::new(config, settings.slots, settings.seed, NodeId(0));
-    selfplay.set_model(Hash::of(b""), Box::new(Uniform), settings.full);
+    selfplay.set_model(ModelId(Hash::of(b"")), Box::new(Uniform), settings.full);
     Ok(Box::new(Pretended { selfplay, left: 0, begun: 0, retired: false }))
 }
 
@@ -66,7 +67,7 @@ fn games_become_valid_records_of_the_model_they_began_with() {
     let network = Network::seeded(Architecture::small(config.board), 0);
     let mut waves = WaveSelfplay::new(config, 3, 1, NodeId(77), Arc::new(pretended));
     assert_eq!(waves.step().unwrap(), []);
-    let [old, new] = [Hash::of(b"old"), Hash::of(b"new")];
+    let [old, new] = [Hash::of(b"old"), Hash::of(b"new")].map(ModelId);
     waves.set_model(old, &network, 8, 1.0).unwrap();
     let mut games: HashMap<Player, u64> = HashMap::new();
     let mut count = |records: Vec<GameRecord>| {
@@ -104,9 +105,9 @@ fn a_card_that_does_not_take_a_model_changes_nothing() {
         }
     };
     let mut waves = WaveSelfplay::new(config, 3, 1, NodeId(77), Arc::new(begin));
-    waves.set_model(Hash::of(b"old"), &network, 8, 1.0).unwrap();
-    assert!(waves.set_model(Hash::of(b"new"), &network, 8, 1.5).is_err());
-    assert_eq!(waves.models(), [Hash::of(b"old")]);
+    waves.set_model(ModelId(Hash::of(b"old")), &network, 8, 1.0).unwrap();
+    assert!(waves.set_model(ModelId(Hash::of(b"new")), &network, 8, 1.5).is_err());
+    assert_eq!(waves.models(), [ModelId(Hash::of(b"old"))]);
     assert!(!waves.step().unwrap().is_empty());
 }
 
@@ -125,7 +126,7 @@ fn a_card_with_little_memory_plays_fewer_games() {
             }
         };
         let mut waves = WaveSelfplay::new(config, 100, 1, NodeId(77), Arc::new(begin));
-        let set = waves.set_model(Hash::of(b"m"), &network, 8, 1.0);
+        let set = waves.set_model(ModelId(Hash::of(b"m")), &network, 8, 1.0);
         (set, tried.lock().clone())
     };
     assert_eq!(room(100), (Ok(()), vec![100]));
@@ -139,7 +140,7 @@ fn a_card_that_makes_many_games_that_are_none_has_failed() {
     let network = Network::seeded(Architecture::small(config.board), 0);
     // Of these, every fifth is none.
     let mut waves = WaveSelfplay::new(config, 3, 1, NodeId(77), Arc::new(pretended));
-    waves.set_model(Hash::of(b"m"), &network, 8, 1.0).unwrap();
+    waves.set_model(ModelId(Hash::of(b"m")), &network, 8, 1.0).unwrap();
     let mut recorded = 0;
     let error = loop {
         match waves.step() {
@@ -183,8 +184,8 @@ fn records_of_one_model_outlive_the_failure_of_another() {
         }
     };
     let mut waves = WaveSelfplay::new(config, 3, 1, NodeId(77), Arc::new(begin));
-    waves.set_model(Hash::of(b"old"), &network, 8, 1.0).unwrap();
-    waves.set_model(Hash::of(b"new"), &network, 8, 1.5).unwrap();
+    waves.set_model(ModelId(Hash::of(b"old")), &network, 8, 1.0).unwrap();
+    waves.set_model(ModelId(Hash::of(b"new")), &network, 8, 1.5).unwrap();
     assert!(!waves.step().unwrap().is_empty());
     let failure = DeviceError::Absent("gone".into());
     assert_eq!(waves.step(), Err(failure));

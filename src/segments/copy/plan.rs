@@ -4,9 +4,9 @@
 //! that drains takes no copies, and those that it has do not count, because they may go with it.
 
 use crate::leader::placement::rendezvous;
+use cluster_state::SegmentId;
 use cluster_state::{ClusterState, NodeId, Segment as Registered};
 use std::collections::BTreeSet;
-use wire::Hash;
 
 /// Segments fetched between two looks at the state.
 const BATCH: usize = 64;
@@ -28,7 +28,7 @@ impl Places {
     }
 
     /// Whether node `me` should get a copy of a segment that `copies` nodes are to hold.
-    fn due(&self, me: NodeId, hash: &Hash, segment: &Registered, copies: usize) -> bool {
+    fn due(&self, me: NodeId, hash: &SegmentId, segment: &Registered, copies: usize) -> bool {
         if segment.holders.contains(&me) {
             return false;
         }
@@ -38,13 +38,13 @@ impl Places {
         }
         let mut others: Vec<NodeId> =
             self.ids.iter().copied().filter(|id| !segment.holders.contains(id)).collect();
-        others.sort_by_key(|id| rendezvous(&hash.0, *id));
+        others.sort_by_key(|id| rendezvous(&hash.0.0, *id));
         others.iter().take(missing).any(|id| *id == me)
     }
 }
 
 /// Segments that the cluster believes node `me` to hold and that are not among `here`: lost, or set aside as corrupt.
-pub(super) fn lost(state: &ClusterState, me: NodeId, here: &BTreeSet<Hash>) -> BTreeSet<Hash> {
+pub(super) fn lost(state: &ClusterState, me: NodeId, here: &BTreeSet<SegmentId>) -> BTreeSet<SegmentId> {
     let ours = state.segments.iter().filter(|(_, segment)| segment.holders.contains(&me));
     ours.map(|(hash, _)| *hash).filter(|hash| !here.contains(hash)).collect()
 }
@@ -54,10 +54,10 @@ pub(super) fn lost(state: &ClusterState, me: NodeId, here: &BTreeSet<Hash>) -> B
 pub(super) fn wanted(
     state: &ClusterState,
     me: NodeId,
-    lost: &BTreeSet<Hash>,
+    lost: &BTreeSet<SegmentId>,
     copies: usize,
-    may: impl Fn(&Hash, &Registered) -> bool,
-) -> Vec<(Hash, Registered)> {
+    may: impl Fn(&SegmentId, &Registered) -> bool,
+) -> Vec<(SegmentId, Registered)> {
     let places = Places::of(state);
     if !places.ids.contains(&me) {
         return Vec::new();
@@ -65,14 +65,14 @@ pub(super) fn wanted(
     let wanted = state.segments.iter().filter(|(hash, segment)| {
         (lost.contains(hash) || places.due(me, hash, segment, copies)) && may(hash, segment)
     });
-    let mut found: Vec<(usize, u64, Hash)> = wanted
+    let mut found: Vec<(usize, u64, SegmentId)> = wanted
         .map(|(hash, segment)| {
             let copies = places.copies(segment) - usize::from(lost.contains(hash));
             (copies, segment.log_index, *hash)
         })
         .collect();
     found.sort_unstable();
-    let segment = |(_, _, hash): (usize, u64, Hash)| Some((hash, state.segments.get(&hash)?.clone()));
+    let segment = |(_, _, hash): (usize, u64, SegmentId)| Some((hash, state.segments.get(&hash)?.clone()));
     found.into_iter().take(BATCH).filter_map(segment).collect()
 }
 
@@ -91,7 +91,7 @@ mod tests {
         }));
     }
 
-    fn takers(world: &World, hash: Hash, copies: usize) -> Vec<NodeId> {
+    fn takers(world: &World, hash: SegmentId, copies: usize) -> Vec<NodeId> {
         let segment = world.state.segments.get(&hash).unwrap();
         let places = Places::of(&world.state);
         world.state.nodes.keys().copied().filter(|id| places.due(*id, &hash, segment, copies)).collect()
@@ -147,7 +147,7 @@ mod tests {
         let plenty = world.play_on(10, vec![1, 2, 3]);
         let two = world.play_on(10, vec![1, 2]);
         let later = world.play_on(10, vec![2, 3]);
-        let order = |world: &World, lost: &[Hash], may: &dyn Fn(&Hash) -> bool| -> Vec<Hash> {
+        let order = |world: &World, lost: &[SegmentId], may: &dyn Fn(&SegmentId) -> bool| -> Vec<SegmentId> {
             let lost = lost.iter().copied().collect();
             let found = wanted(&world.state, NodeId(4), &lost, 9, |hash, _| may(hash));
             found.into_iter().map(|(hash, _)| hash).collect()

@@ -4,12 +4,12 @@
 //! comes in as an argument.
 
 use crate::backoff::Backoff;
+use cluster_state::SegmentId;
 use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
-use wire::Hash;
 
 /// Pauses between two attempts at the same segment. The longest is short enough that a holder which comes back without a
 /// new connection is found within minutes.
@@ -21,16 +21,16 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Segments that could not be copied: the failures of each in a row, and from when on it may be tried again.
 #[derive(Debug, Default)]
-pub(in crate::segments) struct Retries(Mutex<BTreeMap<Hash, (u32, Instant)>>);
+pub(in crate::segments) struct Retries(Mutex<BTreeMap<SegmentId, (u32, Instant)>>);
 
 impl Retries {
     /// Whether a segment may be tried.
-    pub(super) fn allows(&self, segment: &Hash, now: Instant) -> bool {
+    pub(super) fn allows(&self, segment: &SegmentId, now: Instant) -> bool {
         self.0.lock().get(segment).is_none_or(|(_, again)| *again <= now)
     }
 
     /// Counts a failure. Returns how many there were in a row.
-    pub(super) fn failed(&self, segment: Hash, now: Instant) -> u32 {
+    pub(super) fn failed(&self, segment: SegmentId, now: Instant) -> u32 {
         let attempts = self.0.lock().get(&segment).map_or(1, |(attempts, _)| attempts.saturating_add(1));
         self.hold_back(segment, attempts, now);
         attempts
@@ -38,7 +38,7 @@ impl Retries {
 
     /// Notes that there were so many failures. A number that is not higher than the known one changes nothing, so an event
     /// about a failure may come twice.
-    pub(in crate::segments) fn hold_back(&self, segment: Hash, attempts: u32, now: Instant) {
+    pub(in crate::segments) fn hold_back(&self, segment: SegmentId, attempts: u32, now: Instant) {
         let mut failed = self.0.lock();
         if failed.get(&segment).is_some_and(|(known, _)| *known >= attempts) {
             return;
@@ -53,12 +53,12 @@ impl Retries {
     }
 
     /// Forgets the failures of a segment that is here now.
-    pub(super) fn succeeded(&self, segment: &Hash) {
+    pub(super) fn succeeded(&self, segment: &SegmentId) {
         self.0.lock().remove(segment);
     }
 
     /// Forgets the failures of the segments that `may_succeed_now` selects: they may be tried at once.
-    pub(super) fn release(&self, may_succeed_now: impl Fn(&Hash) -> bool) {
+    pub(super) fn release(&self, may_succeed_now: impl Fn(&SegmentId) -> bool) {
         self.0.lock().retain(|hash, _| !may_succeed_now(hash));
     }
 }
@@ -89,6 +89,7 @@ impl RateLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wire::Hash;
 
     #[test]
     fn later_each_time_and_at_once_when_a_holder_connects() {
@@ -97,38 +98,38 @@ mod tests {
         let (a, b) = (Hash::of(b"a"), Hash::of(b"b"));
         let mut tried = Vec::new();
         for second in 0..1300 {
-            if retries.allows(&a, at(second)) {
+            if retries.allows(&SegmentId(a), at(second)) {
                 tried.push(second);
-                assert_eq!(retries.failed(a, at(second)) as usize, tried.len());
+                assert_eq!(retries.failed(SegmentId(a), at(second)) as usize, tried.len());
             }
         }
         assert_eq!(tried, [0, 5, 15, 35, 75, 155, 315, 615, 915, 1215]);
-        retries.failed(b, at(1300));
-        retries.release(|hash| *hash == a);
-        assert!(retries.allows(&a, at(1300)) && !retries.allows(&b, at(1300)));
-        retries.succeeded(&b);
-        assert!(retries.allows(&b, at(1300)));
+        retries.failed(SegmentId(b), at(1300));
+        retries.release(|hash| *hash == SegmentId(a));
+        assert!(retries.allows(&SegmentId(a), at(1300)) && !retries.allows(&SegmentId(b), at(1300)));
+        retries.succeeded(&SegmentId(b));
+        assert!(retries.allows(&SegmentId(b), at(1300)));
     }
 
     #[test]
     fn an_event_counts_once() {
         let (now, retries, hash) = (Instant::now(), Retries::default(), Hash::of(b"a"));
-        assert_eq!(retries.failed(hash, now), 1);
+        assert_eq!(retries.failed(SegmentId(hash), now), 1);
         let later = now + Duration::from_secs(4);
-        retries.hold_back(hash, 1, later);
-        assert!(retries.allows(&hash, now + BACKOFF.min), "the event of that failure");
-        retries.hold_back(hash, 7, later);
-        assert!(!retries.allows(&hash, now + Duration::from_secs(299)));
-        retries.hold_back(hash, u32::MAX, later);
-        assert!(retries.allows(&hash, later + BACKOFF.max));
-        assert_eq!(retries.failed(hash, later), u32::MAX);
+        retries.hold_back(SegmentId(hash), 1, later);
+        assert!(retries.allows(&SegmentId(hash), now + BACKOFF.min), "the event of that failure");
+        retries.hold_back(SegmentId(hash), 7, later);
+        assert!(!retries.allows(&SegmentId(hash), now + Duration::from_secs(299)));
+        retries.hold_back(SegmentId(hash), u32::MAX, later);
+        assert!(retries.allows(&SegmentId(hash), later + BACKOFF.max));
+        assert_eq!(retries.failed(SegmentId(hash), later), u32::MAX);
     }
 
     #[test]
     fn failures_are_bounded() {
         let (now, retries) = (Instant::now(), Retries::default());
         for number in 0..FAILED_MAX + 10 {
-            retries.failed(Hash::of(&number.to_le_bytes()), now);
+            retries.failed(SegmentId(Hash::of(&number.to_le_bytes())), now);
         }
         assert_eq!(retries.0.lock().len(), FAILED_MAX);
     }

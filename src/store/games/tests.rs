@@ -1,6 +1,7 @@
 use super::*;
 use crate::store::{PendingSegment, PendingSegments, Source, fixture};
 use cluster_state::NodeId;
+use cluster_state::SegmentId;
 use std::{
     fs::{self, File, OpenOptions},
     io::{BufRead, BufReader, Seek, SeekFrom, Write},
@@ -127,13 +128,13 @@ fn columns_say_who_won() {
         let model = fixture::model();
         let expected = (
             "selfplay".to_owned(),
-            model.0,
+            model.0.0,
             format!("{model},{model}"),
             record.moves.len() as u32,
             facts.winner,
             facts.reason.as_str().to_owned(),
             1,
-            segment.hash().0,
+            segment.hash().0.0,
         );
         assert_eq!(row, expected);
     }
@@ -280,7 +281,9 @@ fn a_kill_leaves_whole_segments() {
         assert_eq!(db.count(GameKind::Selfplay).unwrap().games, 8 * found.len() as u64);
         let list = PendingSegments::open(&folder.path().join("segments.db")).unwrap();
         let pending: Vec<_> = list.pending().unwrap().into_iter().map(|segment| segment.hash).collect();
-        assert!(kept.iter().all(|hash| found.contains(hash) && pending.contains(hash)));
+        assert!(
+            kept.iter().all(|hash| found.contains(&SegmentId(*hash)) && pending.contains(&SegmentId(*hash)))
+        );
         assert!(found.iter().all(|hash| pending.contains(hash)), "listed before it is consolidated");
     }
 }

@@ -43,7 +43,7 @@ fn sorted(count: u64) -> Vec<GameRecord> {
 #[test]
 fn what_is_built_can_be_opened_and_has_one_name() {
     let segment = segment(5);
-    assert_eq!(segment.hash(), Hash::of(segment.bytes()));
+    assert_eq!(segment.hash(), SegmentId(Hash::of(segment.bytes())));
     assert_eq!(segment.header().games, 5);
     assert_eq!(
         segment.header().samples,
@@ -62,7 +62,7 @@ fn golden_header() {
     let header = SegmentHeader {
         config_key: "hex8_2p".into(),
         source: Source::Evaluation,
-        model: Hash([7; 32]),
+        model: ModelId(Hash([7; 32])),
         node: NodeId(1),
         games: 2,
         samples: 3,
@@ -113,7 +113,7 @@ fn games_that_make_no_segment_are_refused() {
     other[0].node = NodeId(2);
     assert_eq!(build(Source::Selfplay, model, other), SegmentError::Stranger { index: 0, what: "node" });
     let stranger = Hash::of(b"another");
-    assert_eq!(build(Source::Selfplay, stranger, games(1)), SegmentError::Model(stranger));
+    assert_eq!(build(Source::Selfplay, ModelId(stranger), games(1)), SegmentError::Model(ModelId(stranger)));
     let mut wrong = games(2);
     wrong[1].winner_seat = 9;
     assert!(matches!(build(Source::Selfplay, model, wrong), SegmentError::Game { index: 1, .. }));
@@ -136,7 +136,7 @@ fn forged_segments_are_refused() {
         forge(|h| h.config_key = "hex8_3p".into(), &good),
         SegmentError::Stranger { index: 0, what: "configuration" },
     );
-    check(forge(|h| h.model = Hash::of(b"x"), &good), SegmentError::Model(Hash::of(b"x")));
+    check(forge(|h| h.model = ModelId(Hash::of(b"x")), &good), SegmentError::Model(ModelId(Hash::of(b"x"))));
     let limit = BODY_BYTES_MAX as u64 + 1;
     check(
         forge(|h| h.body_bytes = limit, &good),

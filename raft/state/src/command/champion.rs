@@ -1,11 +1,10 @@
 //! Commands about models: which one plays, who holds it, and which are out.
 
 use crate::{
-    id::NodeId,
+    id::{ModelId, NodeId, TriggerId},
     steering::{SelfplayTarget, Severity},
 };
 use serde::{Deserialize, Serialize};
-use wire::Hash;
 
 /// A configuration starts with its seeded, untrained network as champion 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,7 +12,7 @@ pub struct InitConfig {
     /// Such as `hex8_2p`.
     pub config_key: String,
     /// Hash of the seeded network's checkpoint.
-    pub champion: Hash,
+    pub champion: ModelId,
     /// Bytes of that checkpoint.
     pub size: u64,
     /// Games that cause a training.
@@ -30,9 +29,9 @@ pub struct Promote {
     /// Configuration.
     pub config_key: String,
     /// The new champion.
-    pub candidate: Hash,
+    pub candidate: ModelId,
     /// The champion that it replaces.
-    pub expected_champion: Hash,
+    pub expected_champion: ModelId,
     /// Smallest gain that counts.
     pub elo_delta_min: f64,
     /// Proposer's clock, in milliseconds since the epoch.
@@ -45,7 +44,7 @@ pub struct Reject {
     /// Configuration.
     pub config_key: String,
     /// Which.
-    pub candidate: Hash,
+    pub candidate: ModelId,
     /// Why.
     pub reason: String,
     /// Proposer's clock, in milliseconds since the epoch.
@@ -56,7 +55,7 @@ pub struct Reject {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelHeld {
     /// Model.
-    pub model: Hash,
+    pub model: ModelId,
     /// Holder.
     pub node: NodeId,
     /// Proposer's clock, in milliseconds since the epoch.
@@ -69,13 +68,13 @@ pub struct Rollback {
     /// Configuration.
     pub config_key: String,
     /// The champion to leave; none: the present one.
-    pub expected_champion: Option<Hash>,
+    pub expected_champion: Option<ModelId>,
     /// Why.
     pub reason: String,
     /// What asked for it.
     pub triggered_by: String,
     /// The event that asked for it, if one did: it counts once.
-    pub trigger: Option<Hash>,
+    pub trigger: Option<TriggerId>,
     /// Proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
@@ -86,9 +85,9 @@ pub struct Appoint {
     /// Configuration.
     pub config_key: String,
     /// The new champion: any model of the configuration.
-    pub model: Hash,
+    pub model: ModelId,
     /// The champion that it replaces.
-    pub expected_champion: Hash,
+    pub expected_champion: ModelId,
     /// Why.
     pub reason: String,
     /// Proposer's clock, in milliseconds since the epoch.
@@ -101,7 +100,7 @@ pub struct ReportRegression {
     /// Configuration.
     pub config_key: String,
     /// The champion that is meant; none: the present one.
-    pub champion: Option<Hash>,
+    pub champion: Option<ModelId>,
     /// How badly; none: no longer.
     pub severity: Option<Severity>,
     /// Elo points lost.
@@ -111,7 +110,7 @@ pub struct ReportRegression {
     /// Why.
     pub reason: String,
     /// The event that said so, if one did: it counts once, however often it is reported.
-    pub trigger: Option<Hash>,
+    pub trigger: Option<TriggerId>,
     /// Proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }

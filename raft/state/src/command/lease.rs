@@ -2,12 +2,11 @@
 //! lease, so that nothing late has an effect.
 
 use crate::{
-    id::NodeId,
+    id::{ModelId, NodeId},
     lease::LeaseKind,
     model::{Evidence, ModelInfo, TrainingReport},
 };
 use serde::{Deserialize, Serialize};
-use wire::Hash;
 
 /// Exclusive work for one node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,7 +18,7 @@ pub struct GrantLease {
     /// Who shall do it.
     pub node: NodeId,
     /// The candidate, for an evaluation.
-    pub subject: Option<Hash>,
+    pub subject: Option<ModelId>,
     /// How long the holder may stay silent.
     pub ttl_ms: u64,
     /// Proposer's clock, in milliseconds since the epoch.

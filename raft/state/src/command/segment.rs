@@ -1,14 +1,13 @@
 //! Commands about acknowledged games.
 
-use crate::id::NodeId;
+use crate::id::{ModelId, NodeId, SegmentId};
 use serde::{Deserialize, Serialize};
-use wire::Hash;
 
 /// A closed segment of games is synced on `holders`; applying it acknowledges the games.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RegisterSegment {
     /// Content hash.
-    pub hash: Hash,
+    pub hash: SegmentId,
     /// Configuration.
     pub config_key: String,
     /// Games in it.
@@ -18,7 +17,7 @@ pub struct RegisterSegment {
     /// Who played, such as `selfplay` or `evaluation`. Only `selfplay` counts towards training.
     pub source: String,
     /// The model that played.
-    pub model: Hash,
+    pub model: ModelId,
     /// Nodes that synced it.
     pub holders: Vec<NodeId>,
     /// Proposer's clock, in milliseconds since the epoch.
@@ -29,7 +28,7 @@ pub struct RegisterSegment {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AddSegmentHolder {
     /// Segment.
-    pub hash: Hash,
+    pub hash: SegmentId,
     /// Holder.
     pub node: NodeId,
     /// Proposer's clock, in milliseconds since the epoch.

@@ -1,8 +1,10 @@
 //! Commands that hold a configuration back or drive it on.
 
-use crate::steering::{Feedback, SelfplayTarget};
+use crate::{
+    id::TriggerId,
+    steering::{Feedback, SelfplayTarget},
+};
 use serde::{Deserialize, Serialize};
-use wire::Hash;
 
 /// Enough games since the last training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,7 +42,7 @@ pub struct SetBackpressure {
     /// Where it ends.
     pub release_threshold: u64,
     /// The event that said so, if one did: it counts once.
-    pub trigger: Option<Hash>,
+    pub trigger: Option<TriggerId>,
     /// Proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }

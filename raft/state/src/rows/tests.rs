@@ -25,7 +25,7 @@ fn crowded(n: u32) -> ClusterState {
             at_ms: 1,
             log_index: 1,
         };
-        state.segments.insert(wire::Hash::of(&i.to_le_bytes()), segment);
+        state.segments.insert(Hash::of(&i.to_le_bytes()).into(), segment);
     }
     state
 }
@@ -38,7 +38,7 @@ fn apply_time(state: &ClusterState) -> std::time::Duration {
         let begun = Instant::now();
         let mut next = published.clone();
         let command = Command::RegisterSegment(RegisterSegment {
-            hash: wire::Hash::of(&(u64::from(i) << 32 | 1).to_le_bytes()),
+            hash: Hash::of(&(u64::from(i) << 32 | 1).to_le_bytes()).into(),
             config_key: samples::CONFIG.into(),
             games: 1,
             samples: 1,

@@ -12,7 +12,7 @@ use crate::{
         CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease, GrantLease, RenewLease,
     },
     config::ConfigState,
-    id::NodeId,
+    id::{ModelId, NodeId},
     lease::{Lease, LeaseKind, LeaseSlot},
     model::{Evidence, Model, ModelStatus},
     response::{Refusal, Response},
@@ -20,7 +20,6 @@ use crate::{
     steering::Watch,
 };
 use std::collections::BTreeSet;
-use wire::Hash;
 
 pub(super) fn grant(state: &mut ClusterState, index: u64, command: &GrantLease) -> Outcome {
     let &GrantLease { kind, ref config_key, node, subject, ttl_ms, at_ms } = command;
@@ -60,7 +59,7 @@ pub(super) fn grant(state: &mut ClusterState, index: u64, command: &GrantLease) 
 }
 
 /// Whether there is such work: a crossing that was not trained on, a candidate, or a champion to watch.
-fn is_due(config: &ConfigState, kind: LeaseKind, subject: Option<Hash>) -> Result<(), Refusal> {
+fn is_due(config: &ConfigState, kind: LeaseKind, subject: Option<ModelId>) -> Result<(), Refusal> {
     match (kind, subject) {
         (LeaseKind::Training, None) if config.crossings > config.consumed => Ok(()),
         (LeaseKind::Training, None) => Err(Refusal::NothingToTrain),

@@ -11,12 +11,12 @@ use super::{
 use crate::{
     command::{Appoint, ModelHeld, Promote, Reject},
     config::{ConfigState, Promotion},
+    id::ModelId,
     model::{Model, ModelStatus, Sprt},
     response::{Distributed, Refusal, Response},
     state::ClusterState,
 };
 use std::sync::Arc;
-use wire::Hash;
 
 /// Why [`promote`] succeeded, as kept in the history.
 const REASON: &str = "gauntlet_passed";
@@ -81,7 +81,7 @@ pub(super) fn appoint(state: &mut ClusterState, index: u64, command: &Appoint) -
     Ok(Response::Promoted { promotion, distributed })
 }
 
-fn model_of<'a>(state: &'a ClusterState, config_key: &str, hash: Hash) -> Result<&'a Model, Refusal> {
+fn model_of<'a>(state: &'a ClusterState, config_key: &str, hash: ModelId) -> Result<&'a Model, Refusal> {
     let known = state.models.get(&hash).filter(|model| model.config_key == config_key);
     known.ok_or(Refusal::UnknownModel(hash))
 }
@@ -119,7 +119,7 @@ pub(super) fn enthrone(
 }
 
 /// Self-play games by a model. A former champion may come back: they count again.
-fn games_by(state: &ClusterState, config_key: &str, model: &Hash) -> u64 {
+fn games_by(state: &ClusterState, config_key: &str, model: &ModelId) -> u64 {
     let segments = state.segments.iter().map(|(_, segment)| segment);
     let its = segments.filter(|segment| {
         segment.model == *model && segment.config_key == config_key && segment.source == SELFPLAY_SOURCE
@@ -128,7 +128,7 @@ fn games_by(state: &ClusterState, config_key: &str, model: &Hash) -> u64 {
 }
 
 /// The gain that the evidence shows, if it is good enough.
-fn weigh(model: &Model, champion: Hash, elo_delta_min: f64) -> Result<f64, Refusal> {
+fn weigh(model: &Model, champion: ModelId, elo_delta_min: f64) -> Result<f64, Refusal> {
     let evidence = model.evidence.as_ref().ok_or(Refusal::NoEvidence)?;
     if evidence.champion != champion {
         return Err(Refusal::NoEvidence);
@@ -194,7 +194,7 @@ pub(super) fn newly_distributed(state: &mut ClusterState) -> Vec<Distributed> {
     found
 }
 
-fn held_by_all_online(state: &ClusterState, hash: &Hash) -> bool {
+fn held_by_all_online(state: &ClusterState, hash: &ModelId) -> bool {
     let Some(model) = state.models.get(hash) else {
         return false;
     };
@@ -202,7 +202,7 @@ fn held_by_all_online(state: &ClusterState, hash: &Hash) -> bool {
     online.peek().is_some() && online.all(|node| model.holders.contains(&node.id))
 }
 
-pub(super) fn set_status(state: &mut ClusterState, hash: &Hash, status: ModelStatus) {
+pub(super) fn set_status(state: &mut ClusterState, hash: &ModelId, status: ModelStatus) {
     if let Some(model) = state.models.get_mut(hash) {
         model.status = status;
     }

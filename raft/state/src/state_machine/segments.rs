@@ -8,13 +8,12 @@ use super::{
 };
 use crate::{
     command::{AddSegmentHolder, HOLDERS_MAX, RegisterSegment},
-    id::NodeId,
+    id::{NodeId, SegmentId},
     response::{Refusal, Response},
     segment::Segment,
     state::ClusterState,
 };
 use std::collections::BTreeSet;
-use wire::Hash;
 
 pub(super) fn register(state: &mut ClusterState, index: u64, command: &RegisterSegment) -> Outcome {
     let RegisterSegment { hash, config_key, games, samples, source, model, holders, at_ms } = command;
@@ -60,7 +59,7 @@ pub(super) fn register(state: &mut ClusterState, index: u64, command: &RegisterS
 }
 
 /// As many as there is room for.
-fn add_holders(state: &mut ClusterState, hash: &Hash, more: &BTreeSet<NodeId>) {
+fn add_holders(state: &mut ClusterState, hash: &SegmentId, more: &BTreeSet<NodeId>) {
     if state.segments.get(hash).is_some_and(|known| !known.holders.is_superset(more))
         && let Some(known) = state.segments.get_mut(hash)
     {

@@ -7,22 +7,22 @@ use super::lookup::{self, Outcome};
 use crate::{
     command::{ReportRegression, SetBackpressure, SetCurriculum, SetFeedback, SetLearningRate},
     config::ConfigState,
+    id::TriggerId,
     response::{Refusal, Response},
     state::ClusterState,
     steering::{Backpressure, Regression},
 };
 use std::sync::Arc;
-use wire::Hash;
 
 /// Events that are remembered. A node that was away so long that more came meanwhile resyncs from the state.
 const TRIGGERS_MAX: usize = 256;
 
 /// Whether a command was applied for this event already.
-pub(super) fn told_before(state: &ClusterState, trigger: &Option<Hash>) -> bool {
+pub(super) fn told_before(state: &ClusterState, trigger: &Option<TriggerId>) -> bool {
     trigger.is_some_and(|event| state.triggers.contains(&event))
 }
 
-pub(super) fn remember(state: &mut ClusterState, trigger: &Option<Hash>) {
+pub(super) fn remember(state: &mut ClusterState, trigger: &Option<TriggerId>) {
     let Some(event) = *trigger else { return };
     let triggers = Arc::make_mut(&mut state.triggers);
     let over = (triggers.len() + 1).saturating_sub(TRIGGERS_MAX);
@@ -30,7 +30,7 @@ pub(super) fn remember(state: &mut ClusterState, trigger: &Option<Hash>) {
     triggers.push(event);
 }
 
-fn no_news(trigger: &Option<Hash>) -> Response {
+fn no_news(trigger: &Option<TriggerId>) -> Response {
     if trigger.is_some() { Response::Noted } else { Response::Unchanged }
 }
 

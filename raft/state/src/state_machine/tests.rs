@@ -7,7 +7,7 @@ use crate::{
         RegisterSegment, SetOnline, TEXT_BYTES_MAX, ThresholdReached,
     },
     config::{ConfigState, ELO_INITIAL},
-    id::NodeId,
+    id::{ModelId, NodeId, TriggerId},
     lease::{Lease, LeaseKind},
     model::{Evidence, ModelInfo, ModelStatus, Sprt, TrainingReport},
     response::{Distributed, Refusal},
@@ -91,14 +91,14 @@ impl World {
         self
     }
 
-    fn lease(&mut self, kind: LeaseKind, subject: Option<Hash>) -> Lease {
+    fn lease(&mut self, kind: LeaseKind, subject: Option<ModelId>) -> Lease {
         let response = self.accept(grant(kind, 1, subject, 50));
         let Response::Lease(lease) = response else { panic!("{response:?}") };
         lease
     }
 }
 
-fn init(champion: Hash) -> Command {
+fn init(champion: ModelId) -> Command {
     Command::InitConfig(InitConfig {
         config_key: CONFIG.into(),
         champion,
@@ -122,7 +122,7 @@ fn segment(n: u8, games: u64, holders: &[u64]) -> Command {
     })
 }
 
-fn grant(kind: LeaseKind, node: u64, subject: Option<Hash>, at_ms: u64) -> Command {
+fn grant(kind: LeaseKind, node: u64, subject: Option<ModelId>, at_ms: u64) -> Command {
     let node = NodeId(node);
     Command::GrantLease(GrantLease { kind, config_key: CONFIG.into(), node, subject, ttl_ms: 1000, at_ms })
 }

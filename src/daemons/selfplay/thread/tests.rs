@@ -7,6 +7,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
+use wire::Hash;
 
 const LIMIT: Duration = Duration::from_secs(120);
 /// The node in records; a pretended card knows no node, so its games
@@ -68,7 +69,7 @@ fn order(model: &str, exploration: f64) -> ConfigOrder {
         weight: 1.0,
         simulations: 2,
         exploration,
-        model: Hash::of(model.as_bytes()),
+        model: ModelId(Hash::of(model.as_bytes())),
         network,
     }
 }
@@ -86,7 +87,7 @@ impl Playing {
             move |config: Config, _: &Network, settings: WaveSettings| {
                 begun.lock().push(settings.exploration);
                 let mut games = Selfplay::new(config, settings.slots, settings.seed, NodeId(0));
-                games.set_model(Hash::of(b"card"), Box::new(Uniform), settings.full);
+                games.set_model(ModelId(Hash::of(b"card")), Box::new(Uniform), settings.full);
                 let (broken, seeds) = (Arc::clone(&broken), Arc::clone(&seeds));
                 Ok(Box::new(Pretended { games, seeds, broken }) as Box<dyn PlayWaves>)
             }
@@ -118,7 +119,7 @@ impl Playing {
 
     /// Waits for a game that the card played, or one that the host did, by this model.
     fn game(&mut self, model: &str, of_the_card: bool) -> GameRecord {
-        let player = Player::Model(Hash::of(model.as_bytes()));
+        let player = Player::Model(ModelId(Hash::of(model.as_bytes())));
         let began = Instant::now();
         loop {
             let wait = async { tokio::time::timeout(LIMIT, self.games.recv()).await };
@@ -157,7 +158,7 @@ fn a_card_searches_until_it_fails_and_again_with_the_next_model() {
     for _ in 0..8 {
         playing.game("a", false);
     }
-    let failed_at = BTreeMap::from([(order("a", 1.0).config, Hash::of(b"a"))]);
+    let failed_at = BTreeMap::from([(order("a", 1.0).config, ModelId(Hash::of(b"a")))]);
     assert_eq!(*playing.on_host.borrow(), failed_at);
     // It stays so while the model does, whatever else changes.
     playing.broken.store(false, Ordering::Relaxed);

@@ -50,7 +50,7 @@ fn configurations_and_targets() {
     assert_eq!(world.accept(aim(CONFIG, SelfplayTarget::default())), Response::Done);
     world.refuse(aim("square8_2p", target()), &Refusal::UnknownConfig("square8_2p".into()));
     for n in 1..CONFIGS_MAX {
-        world.accept(other(&format!("c{n}"), Hash::of(&n.to_le_bytes())));
+        world.accept(other(&format!("c{n}"), Hash::of(&n.to_le_bytes()).into()));
     }
     world.refuse(other("more", hash(200)), &Refusal::Full("configurations".into()));
 }

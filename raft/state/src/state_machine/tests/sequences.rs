@@ -206,7 +206,7 @@ fn invariants(before: &ClusterState, after: &ClusterState) {
         assert_eq!(champions.map(|(hash, _)| *hash).collect::<Vec<_>>(), [champion]);
         let candidates =
             after.models.iter().filter(|(_, m)| m.config_key == *key && m.status == ModelStatus::Candidate);
-        let listed: BTreeSet<Hash> = config.candidates.iter().copied().collect();
+        let listed: BTreeSet<ModelId> = config.candidates.iter().copied().collect();
         let played = after.segments.iter().map(|(_, segment)| segment).filter(|segment| {
             segment.config_key == *key && segment.model == champion && segment.source == SELFPLAY_SOURCE
         });

@@ -332,7 +332,7 @@ fn the_memory_of_events_is_bounded() {
         else {
             panic!()
         };
-        let trigger = Some(Hash::of(&n.to_le_bytes()));
+        let trigger = Some(TriggerId(Hash::of(&n.to_le_bytes())));
         let command = Command::SetBackpressure(SetBackpressure {
             config_key,
             active: true,
@@ -345,5 +345,9 @@ fn the_memory_of_events_is_bounded() {
         world.accept(command);
     }
     assert_eq!(world.state.triggers.len(), 256);
-    assert_eq!(world.state.triggers.last(), Some(&Hash::of(&399u32.to_le_bytes())), "the newest stay");
+    assert_eq!(
+        world.state.triggers.last(),
+        Some(&TriggerId(Hash::of(&399u32.to_le_bytes()))),
+        "the newest stay"
+    );
 }

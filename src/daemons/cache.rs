@@ -1,7 +1,7 @@
 //! CacheCoordinationOrchestrator: the networks that are loaded here, shared by whatever plays.
 //!
-//! Invariant: a network is kept by the hash of its checkpoint, so it is never the wrong one; what a configuration's new
-//! champion makes useless is dropped, and no other configuration's.
+//! Invariant: a network is kept by the hash of its checkpoint, so it is never the wrong one; what a
+//! configuration's new champion makes useless is dropped, and no other configuration's.
 
 use crate::events::runner::Handled;
 use crate::{
@@ -78,8 +78,8 @@ fn surplus(mut used: Vec<(u64, ModelId)>, most: usize) -> Vec<ModelId> {
     used.into_iter().take(count).map(|(_, model)| model).collect()
 }
 
-/// Of loaded models, those that this configuration plays no more: neither champion, nor candidate, nor the opponent that
-/// the champion is watched against. Other configurations' are none of them.
+/// Of loaded models, those that this configuration plays no more: neither champion, nor candidate, nor the
+/// opponent that the champion is watched against. Other configurations' are none of them.
 fn outdated<'a>(loaded: impl Iterator<Item = (ModelId, &'a str)>, config: &ConfigState) -> Vec<ModelId> {
     let watched = config.steering.watch.as_ref().map(|watch| watch.opponent);
     let plays = |model: &ModelId| {

@@ -1,8 +1,9 @@
-//! DataConsolidationDaemon: merges the segments that are here into the canonical database of their configuration.
+//! DataConsolidationDaemon: merges the segments that are here into the
+//! canonical database of their configuration.
 //!
-//! Invariant: what a database holds depends on which segments were merged, not on their order or how often. A database is
-//! derived: one that is lost or corrupt is made anew from the segments. Merging never removes a segment: its bytes stay in
-//! the content folder for as long as the cluster knows it.
+//! Invariant: what a database holds depends on which segments were merged, not on their order or how often. A
+//! database is derived: one that is lost or corrupt is made anew from the segments. Merging never removes a
+//! segment: its bytes stay in the content folder for as long as the cluster knows it.
 
 use crate::{
     clock::now_ms,
@@ -40,8 +41,8 @@ impl Canonical {
         Ok(Self { games, merged })
     }
 
-    /// Merges a segment. One that the rules refuse counts as merged, because it would be refused again and must not keep
-    /// the others waiting.
+    /// Merges a segment. One that the rules refuse counts as merged, because it would be refused
+    /// again and must not keep the others waiting.
     fn merge(&mut self, hash: SegmentId, bytes: Vec<u8>) -> Result<(), WorkError> {
         match Segment::open(bytes) {
             Ok(segment) => {

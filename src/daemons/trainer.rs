@@ -181,8 +181,8 @@ async fn train(its: &TrainerDaemon, lease: Lease, cancel: CancellationToken) -> 
     }))
 }
 
-/// The weights to start from: the newest. One node alone may have had them, or they may lead nowhere; after failures
-/// in a row it is the champion, which every node has, so that training never ends for good.
+/// The weights to start from: the newest. One node alone may have had them, or they may lead nowhere; after
+/// failures in a row it is the champion, which every node has, so that training never ends for good.
 fn origin(config: &ConfigState) -> Hash {
     if config.training.failures < PATIENCE { config.newest.0 } else { config.champion.0 }
 }
@@ -192,8 +192,8 @@ fn settings(set: &TrainingConfig, scale: f64) -> TrainingConfig {
     TrainingConfig { learning_rate: set.learning_rate * scale as f32, ..set.clone() }
 }
 
-/// The replay window is this many positions at first. Then it grows more slowly than the data, as the data's power of
-/// [`WINDOW_POWER`], because early games were played by networks that knew nothing.
+/// The replay window is this many positions at first. Then it grows more slowly than the data, as the data's
+/// power of [`WINDOW_POWER`], because early games were played by networks that knew nothing.
 const WINDOW_LEAST: u64 = 40_000;
 const WINDOW_POWER: f64 = 0.8;
 
@@ -203,7 +203,8 @@ fn window_positions(all: u64, most: usize) -> usize {
     usize::try_from(grown.max(WINDOW_LEAST)).map_or(most, |positions| positions.min(most))
 }
 
-/// The newest self-play segments with about as many positions as the window has, `most` at most; oldest first.
+/// The newest self-play segments with about as many positions as the
+/// window has, `most` at most; oldest first.
 fn choose(state: &ClusterState, key: &str, most: usize) -> Vec<(SegmentId, Registered)> {
     let ours = |segment: &Registered| {
         segment.config_key == key && segment.source == cluster_state::state_machine::SELFPLAY_SOURCE

@@ -1,8 +1,8 @@
-//! CoordinationBootstrap: has closed segments acknowledged, also those that an earlier process left behind, and those that
-//! an event names and this node holds.
+//! CoordinationBootstrap: has closed segments acknowledged, also those that an earlier process left behind,
+//! and those that an event names and this node holds.
 //!
-//! Invariant: every segment of this node that the cluster does not know is on the list of pending segments after a start,
-//! and is tried until it is acknowledged. One that nobody takes keeps no other waiting.
+//! Invariant: every segment of this node that the cluster does not know is on the list of pending segments
+//! after a start, and is tried until it is acknowledged. One that nobody takes keeps no other waiting.
 
 use super::Segments;
 use crate::{
@@ -54,8 +54,8 @@ impl AcknowledgeDaemon {
         Self { segments }
     }
 
-    /// Has everything acknowledged that waits, up to the first failure: trouble with one segment is most often trouble with
-    /// all. The next round begins with the others.
+    /// Has everything acknowledged that waits, up to the first failure: trouble with one segment is most
+    /// often trouble with all. The next round begins with the others.
     async fn round(&self, failures: &mut BTreeMap<SegmentId, u32>) -> Result<(), WorkError> {
         let list = Arc::clone(&self.segments.0.pending);
         let mut waiting = blocking(move || list.pending()).await??;
@@ -101,8 +101,8 @@ fn played_by(me: NodeId, content: Vec<u8>) -> Option<PendingSegment> {
     Some(PendingSegment::from(&segment))
 }
 
-/// Lists again what node `me` played and neither the cluster nor the list knows: the process was killed after it kept a
-/// segment and before it listed it, or the list was damaged.
+/// Lists again what node `me` played and neither the cluster nor the list knows: the process was killed after
+/// it kept a segment and before it listed it, or the list was damaged.
 pub(super) fn reclaim(
     state: &ClusterState,
     me: NodeId,
@@ -183,9 +183,9 @@ fn asked(state: &ClusterState, me: NodeId, event: &Event) -> Option<Asked> {
     }
 }
 
-/// Has the segments of this node acknowledged, holds back a copy that failed, and connects to nodes that could not get a
-/// segment from here. A segment that an operator names in an event may have been put here by hand: if it is not registered,
-/// every node that holds it lists it.
+/// Has the segments of this node acknowledged, holds back a copy that failed, and connects to nodes that
+/// could not get a segment from here. A segment that an operator names in an event may have been put here by
+/// hand: if it is not registered, every node that holds it lists it.
 ///
 /// # Errors
 /// When the content or the list cannot be read.

@@ -1,8 +1,10 @@
-//! Garbage collection: removes content that the cluster does not know, because it was sent here and never registered, or
-//! was left by a transfer that nobody goes on with. No component of the event-flow map does this.
+//! Garbage collection: removes content that the cluster does not know, because it was sent
+//! here and never registered, or was left by a transfer that nobody goes on with. No
+//! component of the event-flow map does this.
 //!
-//! Invariant: nothing is removed that is a model or a registered segment, that is pending here, or that somebody touched
-//! within the last day. What the cluster knows is asked of a quorum, because the state of this node may be old.
+//! Invariant: nothing is removed that is a model or a registered segment, that is pending here,
+//! or that somebody touched within the last day. What the cluster knows is asked of a quorum,
+//! because the state of this node may be old.
 
 use super::Segments;
 use crate::peer::{Daemon, WorkError, blocking};
@@ -25,7 +27,8 @@ const CONFIRM: Duration = Duration::from_secs(5);
 /// Contents removed in one round.
 const REMOVED_MAX: usize = 10_000;
 
-/// Of content that nobody touched for long, what neither the cluster nor the list of `pending` segments knows.
+/// Of content that nobody touched for long, what neither the cluster
+/// nor the list of `pending` segments knows.
 fn garbage(
     untouched: &[(Hash, u64)],
     state: &ClusterState,

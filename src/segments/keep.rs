@@ -1,7 +1,7 @@
 //! Keeps segments for other nodes: the far side of [`super::register`].
 //!
-//! Invariant: a segment counts as kept only after it passed the rules and is synced here. What a member has this node keep
-//! and the cluster does not know is bounded.
+//! Invariant: a segment counts as kept only after it passed the rules and is synced here. What a member has
+//! this node keep and the cluster does not know is bounded.
 
 use super::Segments;
 use crate::{
@@ -36,7 +36,8 @@ async fn keep(
     let blobs = node.blobs.clone();
     blocking(move || blobs.touch(hash.0)).await??;
     let stored = node.stored(hash.0).await?;
-    // What was here before, or is known by that name, must not be removed for this peer's sake: it may be a model.
+    // What was here before, or is known by that name, must not be removed
+    // for this peer's sake: it may be a model.
     let removable = stored.is_none() && !state.knows(&hash.0);
     let bytes = match stored {
         Some(bytes) => bytes,

@@ -1,7 +1,8 @@
 //! Acknowledges one segment: a second disk first, then Raft, then the list.
 //!
-//! Invariant: the cluster learns of a segment only after as many nodes have synced it as the cluster requires, and the list
-//! forgets it only after the cluster has learned of it. Whenever the process is killed, asking again is harmless.
+//! Invariant: the cluster learns of a segment only after as many nodes have synced it as the
+//! cluster requires, and the list forgets it only after the cluster has learned of it. Whenever the
+//! process is killed, asking again is harmless.
 
 use super::Segments;
 use crate::{
@@ -27,7 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Segments {
-    /// Has a segment synced on another node and registered. Once this returns without an error, it is acknowledged.
+    /// Has a segment synced on another node and registered. Once this
+    /// returns without an error, it is acknowledged.
     ///
     /// # Errors
     /// [`WorkError`]; the segment stays pending, and asking again is harmless.
@@ -45,8 +47,8 @@ impl Segments {
         in_order(&self.0.pending, segment, holders, register).await
     }
 
-    /// Has a segment acknowledged, and tries for a minute: the games of an evaluation are not to be thrown away because a
-    /// leader or the second holder is being replaced.
+    /// Has a segment acknowledged, and tries for a minute: the games of an evaluation are not to be thrown
+    /// away because a leader or the second holder is being replaced.
     ///
     /// # Errors
     /// [`WorkError`] of the last attempt; the segment stays pending.
@@ -64,8 +66,8 @@ impl Segments {
     }
 }
 
-/// The steps in the order on which the promise rests: `holders` have the segment, `register` tells the cluster, and only
-/// then the list forgets it.
+/// The steps in the order on which the promise rests: `holders` have the segment, `register` tells the
+/// cluster, and only then the list forgets it.
 pub(super) async fn in_order(
     list: &Arc<PendingSegments>,
     segment: &PendingSegment,
@@ -89,8 +91,8 @@ pub(super) async fn in_order(
     Ok(())
 }
 
-/// Asks the other online nodes in the order of their ids, from this one on, until one has synced the content. Nodes that
-/// drain are asked last, because they may go soon.
+/// Asks the other online nodes in the order of their ids, from this one on, until one has synced the content.
+/// Nodes that drain are asked last, because they may go soon.
 async fn keep_elsewhere(node: &Context, state: &ClusterState, hash: SegmentId) -> Result<NodeId, WorkError> {
     let order: BTreeMap<(bool, bool, NodeId), &str> = state
         .online()

@@ -1,7 +1,8 @@
 //! Which segments this node is to get now.
 //!
-//! Invariant: it follows from the replicated state alone, so that all nodes agree without talking to each other. A node
-//! that drains takes no copies, and those that it has do not count, because they may go with it.
+//! Invariant: it follows from the replicated state alone, so that all nodes agree
+//! without talking to each other. A node that drains takes no copies, and those that it
+//! has do not count, because they may go with it.
 
 use crate::leader::placement::rendezvous;
 use cluster_state::SegmentId;
@@ -43,14 +44,15 @@ impl Places {
     }
 }
 
-/// Segments that the cluster believes node `me` to hold and that are not among `here`: lost, or set aside as corrupt.
+/// Segments that the cluster believes node `me` to hold and that are not
+/// among `here`: lost, or set aside as corrupt.
 pub(super) fn lost(state: &ClusterState, me: NodeId, here: &BTreeSet<SegmentId>) -> BTreeSet<SegmentId> {
     let ours = state.segments.iter().filter(|(_, segment)| segment.holders.contains(&me));
     ours.map(|(hash, _)| *hash).filter(|hash| !here.contains(hash)).collect()
 }
 
-/// What node `me` is to get now, at most [`BATCH`] segments: those with the fewest copies first, then the oldest. `may`
-/// says whether a segment can be tried now.
+/// What node `me` is to get now, at most [`BATCH`] segments: those with the fewest copies first, then the
+/// oldest. `may` says whether a segment can be tried now.
 pub(super) fn wanted(
     state: &ClusterState,
     me: NodeId,

@@ -1,7 +1,7 @@
 //! When to try again what could not be copied, and how many events to emit about it.
 //!
-//! Invariant: the number of failures that are remembered is bounded, and so is the number of events in a minute. Time
-//! comes in as an argument.
+//! Invariant: the number of failures that are remembered is bounded, and so is the number of events
+//! in a minute. Time comes in as an argument.
 
 use crate::backoff::Backoff;
 use cluster_state::SegmentId;
@@ -11,10 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Pauses between two attempts at the same segment. The longest is short enough that a holder which comes back without a
-/// new connection is found within minutes.
+/// Pauses between two attempts at the same segment. The longest is short enough that a holder which comes
+/// back without a new connection is found within minutes.
 const BACKOFF: Backoff = Backoff { min: Duration::from_secs(5), max: Duration::from_secs(300) };
-/// Failures that are remembered. Beyond that, the one that would be tried last is forgotten and so tried again.
+/// Failures that are remembered. Beyond that, the one that would be
+/// tried last is forgotten and so tried again.
 const FAILED_MAX: usize = 4096;
 /// The span over which a [`RateLimit`] counts.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -36,8 +37,8 @@ impl Retries {
         attempts
     }
 
-    /// Notes that there were so many failures. A number that is not higher than the known one changes nothing, so an event
-    /// about a failure may come twice.
+    /// Notes that there were so many failures. A number that is not higher than the known one changes
+    /// nothing, so an event about a failure may come twice.
     pub(in crate::segments) fn hold_back(&self, segment: SegmentId, attempts: u32, now: Instant) {
         let mut failed = self.0.lock();
         if failed.get(&segment).is_some_and(|(known, _)| *known >= attempts) {

@@ -9,8 +9,8 @@
 
 mod cited;
 mod crates;
+mod faults;
 mod imports;
-mod known;
 mod lex;
 mod map;
 mod pages;

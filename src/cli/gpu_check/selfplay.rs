@@ -1,5 +1,6 @@
-//! Games of a network against itself that the host searches, as a node plays them that has to in place of its
-//! card: as many threads, and games in each.
+//! What only a node can measure of a card: how it plays, with the card searching, and in place of the card.
+//!
+//! In place of the card the host searches, on as many threads and with as many games on each as a node would have.
 
 use crate::{
     devices::{cores, parallel_games, threads},
@@ -22,10 +23,10 @@ use std::{
 };
 use wire::Hash;
 
-/// A thread that is not warm by then is measured as it is.
+/// The longest warm-up; a thread that is not warm by then is measured as it is.
 const WARM_UP_MAX: Duration = Duration::from_secs(120);
 
-/// Adds how a node with the card plays, then how it plays in place of the card, for some networks.
+/// Adds the figures of some networks: how a node with the card plays, then how it plays in place of the card.
 pub(super) fn measure(card: Card, peaks: &Peaks, scope: &CheckScope, live: &mut LiveReport) {
     let (quick, simulations) = (scope.quick, SelfplayConfig::default().simulations);
     for (config, architecture) in check::selfplay_cases(scope) {

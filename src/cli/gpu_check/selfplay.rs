@@ -1,6 +1,7 @@
 //! What only a node can measure of a card: how it plays, with the card searching, and in place of the card.
 //!
-//! In place of the card the host searches, on as many threads and with as many games on each as a node would have.
+//! In place of the card the host searches, on as many threads and with as many games on each as a node would
+//! have.
 
 use crate::{
     devices::{cores, parallel_games, threads},

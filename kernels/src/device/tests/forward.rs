@@ -8,7 +8,7 @@ use crate::encoding::packed::Positions;
 use crate::network::architecture::Architecture;
 use rules::{Board, with_board};
 
-/// A network and positions, with what the reference makes of them.
+/// A network and positions, with what the rounded definition makes of them.
 struct Case {
     architecture: Architecture,
     board: Board,

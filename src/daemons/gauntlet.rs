@@ -1,7 +1,7 @@
 //! GameGauntlet, the holder's half of an evaluation: plays the candidate's games, or those of a champion
 //! that is watched, and keeps them as evidence.
 
-use super::{cache::LoadedNetworks, health::HealthHandle, lease};
+use super::{cache::LoadedNetworks, health::HealthHandle, lease, run_guard::RunGuard};
 use crate::{
     api::activity::EvaluationActivity,
     clock::now_ms,
@@ -17,9 +17,9 @@ use crate::{
     segments::Segments,
     store::{GameRecord, SEGMENT_GAMES_MAX, Source},
 };
-use cluster_state::ModelId;
-use cluster_state::SegmentId;
-use cluster_state::{ClusterState, Command, Lease, LeaseKind, command::CompleteEvaluation};
+use cluster_state::{
+    ClusterState, Command, Lease, LeaseKind, ModelId, SegmentId, command::CompleteEvaluation,
+};
 use kernels::{AnyBackend, Backend as _, Network};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -63,7 +63,7 @@ async fn evaluate(
     // A champion is watched: it plays the one before it.
     let before = config.fallback().filter(|_| candidate == config.champion).map(|before| before.model);
     let (watched, opponent) = (before.is_some(), before.unwrap_or(config.champion));
-    let _shown = Shown::new(node, &lease);
+    let _shown = shown(node, &lease);
     let backend = its.backend.clone();
     let job = EvaluationJob {
         config: game,
@@ -145,26 +145,14 @@ async fn record(
     Ok(names)
 }
 
-/// Shows the evaluation in the node's activity while it lasts.
-struct Shown(Context);
-
-impl Shown {
-    fn new(node: &Context, lease: &Lease) -> Self {
-        node.activity.update(|work| {
-            work.evaluation = Some(EvaluationActivity {
-                config_key: lease.config_key.clone(),
-                job_id: caused::job_id(lease.kind, &lease.config_key, lease.epoch),
-                stage: "loading".to_owned(),
-                games: 0,
-                elo_delta: 0.0,
-            });
-        });
-        Self(Arc::clone(node))
-    }
-}
-
-impl Drop for Shown {
-    fn drop(&mut self) {
-        self.0.activity.update(|work| work.evaluation = None);
-    }
+/// Shows the evaluation in the node's activity while the guard lasts.
+fn shown(node: &Context, lease: &Lease) -> RunGuard {
+    let activity = EvaluationActivity {
+        config_key: lease.config_key.clone(),
+        job_id: caused::job_id(lease.kind, &lease.config_key, lease.epoch),
+        stage: "loading".to_owned(),
+        games: 0,
+        elo_delta: 0.0,
+    };
+    RunGuard::new(node, |work| work.evaluation = Some(activity), |work| work.evaluation = None)
 }

@@ -15,6 +15,7 @@ pub mod health;
 pub mod idle_shutdown;
 pub mod leader;
 pub mod lease;
+mod run_guard;
 pub mod selfplay;
 pub mod supervisor;
 pub mod trainer;

@@ -1,6 +1,6 @@
 //! TrainingCoordinator, the holder's half: trains on the newest games from the newest weights.
 
-use super::{health::HealthHandle, lease};
+use super::{health::HealthHandle, lease, run_guard::RunGuard};
 use crate::{
     api::activity::TrainingActivity,
     clock::now_ms,
@@ -9,22 +9,18 @@ use crate::{
     learner::settings::TrainingConfig,
     learner::{
         ReplayWindow,
-        train::{self, RunProgress, TrainingJob},
+        train::{self, RunProgress, TrainingJob, TrainingResult},
     },
     peer::{Context, Daemon, Manifest, WorkError, announce, blocking},
     store::{Segment, paths},
 };
-use cluster_state::ModelId;
-use cluster_state::SegmentId;
 use cluster_state::{
-    ClusterState, Command, ConfigState, Lease, LeaseKind, ModelInfo, Segment as Registered, TrainingReport,
-    command::CompleteTraining,
+    ClusterState, Command, ConfigState, Lease, LeaseKind, ModelId, ModelInfo, Segment as Registered,
+    SegmentId, TrainingReport, command::CompleteTraining,
 };
 use kernels::{AnyBackend, Backend as _, Checkpoint, DeviceError};
-use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use wire::Hash;
 
 /// Failures in a row after which training does without the newest weights.
 const PATIENCE: u32 = 3;
@@ -50,59 +46,122 @@ impl Daemon for TrainerDaemon {
     }
 }
 
+/// Trains under a lease. Returns the command that ends the lease.
 async fn train(its: &TrainerDaemon, lease: Lease, cancel: CancellationToken) -> Result<Command, WorkError> {
-    let node = &its.node;
-    let key = lease.config_key.clone();
+    let start = prepare(its, &lease, &cancel).await?;
+    let _shown = RunGuard::new(
+        &its.node,
+        |work| work.training = Some(start.activity.clone()),
+        |work| work.training = None,
+    );
+    let gathered = gather(its, &start, &cancel).await?;
+    let origin = start.origin;
+    let trained = run(its, start, gathered, lease.id ^ its.seed, &cancel).await?;
+    publish(&its.node, lease, origin, trained).await
+}
+
+/// What a run begins with.
+struct Start {
+    game: rules::Config,
+    /// The model whose weights the run continues, and its bytes.
+    origin: ModelId,
+    parent: Vec<u8>,
+    /// Index in the Raft log of the last segment that the parent has learned from.
+    seen: u64,
+    /// Segments to learn from, oldest first.
+    chosen: Vec<(SegmentId, Registered)>,
+    settings: TrainingConfig,
+    /// Why the learning rate is what it is.
+    why: String,
+    activity: TrainingActivity,
+}
+
+/// Gets the weights to start from, and chooses the games.
+async fn prepare(its: &TrainerDaemon, lease: &Lease, cancel: &CancellationToken) -> Result<Start, WorkError> {
+    let key = &lease.config_key;
     let game: rules::Config = key.parse().map_err(|_| WorkError::UnknownConfig(key.clone()))?;
-    let state = node.raft.local();
-    let config = state.config(&key).ok_or_else(|| WorkError::UnknownConfig(key.clone()))?;
+    let state = its.node.raft.local();
+    let config = state.config(key).ok_or_else(|| WorkError::UnknownConfig(key.clone()))?;
     let origin = origin(config);
-    let scale = config.steering.learning_rate;
-    let why = config.steering.learning_rate_reason.clone();
-    let model = state.models.get(&ModelId(origin)).ok_or(WorkError::Missing(origin))?;
-    let parent = node.obtain(origin, &model.holders);
+    let model = state.models.get(&origin).ok_or(WorkError::Missing(origin.0))?;
+    let parent = its.node.obtain(origin.0, &model.holders);
     let parent = cancel.run_until_cancelled(parent).await.ok_or(WorkError::Stopped)??;
     let (parent, seen) = blocking(move || {
         let seen = Checkpoint::for_config(&parent, game)?.header.data_index;
         Ok::<_, WorkError>((parent, seen))
     })
     .await??;
+    Ok(Start {
+        game,
+        origin,
+        parent,
+        seen,
+        chosen: choose(&state, key, its.settings.window_positions),
+        settings: settings(&its.settings, config.steering.learning_rate),
+        why: config.steering.learning_rate_reason.clone(),
+        activity: TrainingActivity {
+            config_key: key.clone(),
+            job_id: caused::job_id(lease.kind, key, lease.epoch),
+            epochs_completed: 0,
+            total_epochs: 0,
+            loss: 0.0,
+        },
+    })
+}
 
-    let job_id = caused::job_id(lease.kind, &key, lease.epoch);
-    let mut activity = TrainingActivity {
-        config_key: key.clone(),
-        job_id: job_id.clone(),
-        epochs_completed: 0,
-        total_epochs: 0,
-        loss: 0.0,
-    };
-    let _shown = Shown::new(node, activity.clone());
-    let chosen = choose(&state, &key, its.settings.window_positions);
-    let mut window = ReplayWindow::new(game, its.settings.window_positions);
-    let (mut new_positions, mut data_index) = (0, seen);
-    for (hash, segment) in &chosen {
+/// The replay window of a run, and what of it is new.
+struct Gathered {
+    window: ReplayWindow,
+    /// Positions that the parent has not learned from.
+    new_positions: usize,
+    /// Index in the Raft log of the last segment in the window.
+    data_index: u64,
+}
+
+/// Fills the replay window. A segment that cannot be had, or is unsound, is left out.
+async fn gather(
+    its: &TrainerDaemon,
+    start: &Start,
+    cancel: &CancellationToken,
+) -> Result<Gathered, WorkError> {
+    let mut window = ReplayWindow::new(start.game, its.settings.window_positions);
+    let (mut new_positions, mut data_index) = (0, start.seen);
+    for (id, segment) in &start.chosen {
         if cancel.is_cancelled() {
             return Err(WorkError::Stopped);
         }
-        let Some(Ok(bytes)) = cancel.run_until_cancelled(node.obtain(hash.0, &segment.holders)).await else {
-            tracing::warn!(segment = hash.short(), "training goes on without a segment that cannot be had");
+        let bytes = its.node.obtain(id.0, &segment.holders);
+        let Some(Ok(bytes)) = cancel.run_until_cancelled(bytes).await else {
+            tracing::warn!(segment = id.short(), "training goes on without a segment that cannot be had");
             continue;
         };
         let before = window.training_added();
         let filled;
         (window, filled) = blocking(move || fill(window, bytes)).await?;
         if let Err(error) = filled {
-            tracing::error!(segment = hash.short(), %error, "training goes on without a segment");
+            tracing::error!(segment = id.short(), %error, "training goes on without a segment");
         }
-        if segment.log_index > seen {
+        if segment.log_index > start.seen {
             new_positions += (window.training_added() - before) as usize;
             data_index = data_index.max(segment.log_index);
         }
     }
-    let settings = settings(&its.settings, scale);
+    Ok(Gathered { window, new_positions, data_index })
+}
+
+/// Trains on a thread of its own, and tells of the progress.
+async fn run(
+    its: &TrainerDaemon,
+    start: Start,
+    gathered: Gathered,
+    seed: u64,
+    cancel: &CancellationToken,
+) -> Result<TrainingResult, WorkError> {
+    let Start { parent, chosen, settings, why, mut activity, .. } = start;
+    let Gathered { mut window, new_positions, data_index } = gathered;
     let backend = its.backend.clone();
     tracing::info!(
-        config = key,
+        config = activity.config_key,
         segments = chosen.len(),
         new_positions,
         positions = window.training(),
@@ -111,9 +170,8 @@ async fn train(its: &TrainerDaemon, lease: Lease, cancel: CancellationToken) -> 
         why,
         "training"
     );
-
     let (reports, mut progress) = mpsc::channel::<RunProgress>(16);
-    let (seed, stop) = (lease.id ^ its.seed, cancel.clone());
+    let stop = cancel.clone();
     let mut done = compute::spawn("trainer", move || {
         let job = TrainingJob { parent: &parent, settings: &settings, new_positions, data_index, seed };
         // A report that nobody has read yet is superseded by the next.
@@ -128,44 +186,56 @@ async fn train(its: &TrainerDaemon, lease: Lease, cancel: CancellationToken) -> 
         train::run_or_on_the_cpu(&backend, &mut window, job, &cancelled, &mut report, &mut failed)
     })
     .map_err(WorkError::NoThread)?;
-    let trained = loop {
+    loop {
         tokio::select! {
-            trained = &mut done => break trained.map_err(|_| WorkError::Panicked("training"))??,
-            Some(report) = progress.recv() => {
-                activity.epochs_completed = report.epochs_completed;
-                activity.total_epochs = report.total_epochs;
-                activity.loss = report.loss.total();
-                let shown = activity.clone();
-                node.activity.update(|work| work.training = Some(shown));
-                let event = Event::TrainingProgress(TrainingProgress {
-                    config_key: key.clone(),
-                    node_id: node.name(),
-                    job_id: job_id.clone(),
-                    epochs_completed: report.epochs_completed,
-                    total_epochs: report.total_epochs,
-                    loss: report.loss.total(),
-                    checkpoint_path: paths::candidate(&key),
-                    timestamp: caused::seconds(now_ms()),
-                });
-                // It speaks of a run that dies with this process: after a kill there is nothing left to tell.
-                if let Err(error) = node.emit(event).await {
-                    tracing::warn!(%error, "progress was not told");
-                }
-            }
+            trained = &mut done => return Ok(trained.map_err(|_| WorkError::Panicked("training"))??),
+            Some(report) = progress.recv() => tell(&its.node, &mut activity, &report).await,
         }
-    };
+    }
+}
+
+/// Shows and emits how far a run is.
+async fn tell(node: &Context, activity: &mut TrainingActivity, report: &RunProgress) {
+    activity.epochs_completed = report.epochs_completed;
+    activity.total_epochs = report.total_epochs;
+    activity.loss = report.loss.total();
+    let shown = activity.clone();
+    node.activity.update(|work| work.training = Some(shown));
+    let event = Event::TrainingProgress(TrainingProgress {
+        config_key: activity.config_key.clone(),
+        node_id: node.name(),
+        job_id: activity.job_id.clone(),
+        epochs_completed: report.epochs_completed,
+        total_epochs: report.total_epochs,
+        loss: report.loss.total(),
+        checkpoint_path: paths::candidate(&activity.config_key),
+        timestamp: caused::seconds(now_ms()),
+    });
+    // It speaks of a run that dies with this process: after a kill there is nothing left to tell.
+    if let Err(error) = node.emit(event).await {
+        tracing::warn!(%error, "progress was not told");
+    }
+}
+
+/// Keeps and announces the candidate. Returns the command that makes the cluster know it.
+async fn publish(
+    node: &Context,
+    lease: Lease,
+    parent: ModelId,
+    trained: TrainingResult,
+) -> Result<Command, WorkError> {
     let (hash, size) = (trained.hash, trained.bytes.len() as u64);
     node.keep(trained.bytes).await?;
-    announce(node, &Manifest { config_key: key.clone(), model: hash, size })?;
+    announce(node, &Manifest { config_key: lease.config_key.clone(), model: hash, size })?;
     let final_loss = trained.final_loss.total();
     Ok(Command::CompleteTraining(CompleteTraining {
-        config_key: key,
+        config_key: lease.config_key,
         epoch: lease.epoch,
         node: node.id,
         model: ModelInfo {
             hash,
             size,
-            parent: ModelId(origin),
+            parent,
             step: trained.header.step,
             generation: trained.header.generation,
         },
@@ -183,8 +253,8 @@ async fn train(its: &TrainerDaemon, lease: Lease, cancel: CancellationToken) -> 
 
 /// The weights to start from: the newest. One node alone may have had them, or they may lead nowhere; after
 /// failures in a row it is the champion, which every node has, so that training never ends for good.
-fn origin(config: &ConfigState) -> Hash {
-    if config.training.failures < PATIENCE { config.newest.0 } else { config.champion.0 }
+fn origin(config: &ConfigState) -> ModelId {
+    if config.training.failures < PATIENCE { config.newest } else { config.champion }
 }
 
 /// The settings of this run: the cluster has agreed on the learning rate, as a factor of what is set here.
@@ -228,22 +298,6 @@ fn fill(mut window: ReplayWindow, bytes: Vec<u8>) -> (ReplayWindow, Result<(), W
         segment.games().iter().try_for_each(|game| Ok(window.add(&game.record).map(drop)?))
     });
     (window, filled)
-}
-
-/// Shows the run in the node's activity while it lasts.
-struct Shown(Context);
-
-impl Shown {
-    fn new(node: &Context, activity: TrainingActivity) -> Self {
-        node.activity.update(|work| work.training = Some(activity));
-        Self(Arc::clone(node))
-    }
-}
-
-impl Drop for Shown {
-    fn drop(&mut self) {
-        self.0.activity.update(|work| work.training = None);
-    }
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ async fn evaluate(
     let evaluated =
         done.await.map_err(|_| WorkError::Panicked("the evaluation"))?.ok_or(WorkError::Stopped)?;
     let mut evidence = evaluated.evidence;
-    evidence.segments = record(&segments, &key, candidate, evaluated.games, &cancel).await?;
+    evidence.segments = record(segments, &key, candidate, evaluated.games, &cancel).await?;
     Ok(Command::CompleteEvaluation(CompleteEvaluation {
         config_key: key,
         epoch: lease.epoch,

@@ -1,8 +1,8 @@
 //! AutoScaler: recommends how many peers the cluster should have.
 //!
-//! Invariant: it only recommends. Whoever wants it done gives a command of their own in the
-//! settings of their own host; it is started by the leader alone, without a shell, and what
-//! it is told comes as environment variables.
+//! Invariant: this daemon only recommends. An operator who wants the recommendation carried out gives a
+//! command in the settings of a host. Only the leader runs that command, without a shell, and passes what it
+//! needs as environment variables.
 
 mod command;
 
@@ -18,13 +18,12 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// Between two starts of the command, and after the leader changed: the new
-/// one does not know what the one before did.
+/// Pause between two starts of the command, and after a change of leader, because the new leader does not
+/// know what the previous one did.
 const COOLDOWN: Duration = Duration::from_secs(600);
-/// Between looks.
+/// Pause between two looks at the view.
 const TICK: Duration = Duration::from_secs(5);
 
-/// The daemon; see the module.
 pub struct AutoscalerDaemon {
     node: Context,
     settings: AutoscalerConfig,
@@ -34,7 +33,7 @@ pub struct AutoscalerDaemon {
 }
 
 impl AutoscalerDaemon {
-    /// The daemon, and its recommendation once there is one.
+    /// Returns the daemon, and the channel that shows its recommendation once there is one.
     #[must_use]
     pub fn new(
         node: Context,
@@ -53,8 +52,8 @@ impl Daemon for AutoscalerDaemon {
     async fn run(&mut self) -> Result<(), WorkError> {
         let Self { node, settings, .. } = self;
         let mut views = self.health.watch();
-        // When the number of peers may last have been changed, and in which term this node learnt that
-        // it leads.
+        // `changed`: when the number of peers may last have changed. `led`: the term in which this node last
+        // learnt that it leads.
         let (mut changed, mut led) = (Instant::now(), 0);
         loop {
             let view = Arc::clone(&views.borrow_and_update());

@@ -1,7 +1,8 @@
-//! CacheCoordinationOrchestrator: the networks that are loaded here, shared by whatever plays.
+//! CacheCoordinationOrchestrator: the networks that are loaded on this node, shared by everything that plays.
 //!
-//! Invariant: a network is kept by the hash of its checkpoint, so it is never the wrong one; what a
-//! configuration's new champion makes useless is dropped, and no other configuration's.
+//! Invariant: a network is kept by the hash of its checkpoint, so it is never the wrong one. A
+//! configuration's new champion makes some of that configuration's networks useless; those are dropped, and
+//! no others.
 
 use crate::events::runner::Handled;
 use crate::{
@@ -18,14 +19,13 @@ use std::{
     sync::Arc,
 };
 
-/// Networks that are kept: more than the champions and the candidates in play of all twelve configurations.
+/// Most networks that are kept: more than the champions and candidates in play of all twelve configurations.
 const LOADED_MAX: usize = 32;
 
-/// A loaded thing.
 struct Entry<V> {
     config_key: String,
     value: Arc<V>,
-    /// When it was used last, counted in uses.
+    /// When the entry was last used, counted in uses.
     used: u64,
 }
 
@@ -71,15 +71,16 @@ impl<V> Shelf<V> {
     }
 }
 
-/// Of things and when they were used last, those to drop so that at most `most` stay: the longest unused.
+/// The models to drop so that at most `most` stay: those that were not used for the longest time.
 fn surplus(mut used: Vec<(u64, ModelId)>, most: usize) -> Vec<ModelId> {
     used.sort_unstable();
     let count = used.len().saturating_sub(most);
     used.into_iter().take(count).map(|(_, model)| model).collect()
 }
 
-/// Of loaded models, those that this configuration plays no more: neither champion, nor candidate, nor the
-/// opponent that the champion is watched against. Other configurations' are none of them.
+/// The loaded models that this configuration no longer plays: each is neither its champion, nor its
+/// candidate, nor the opponent that the champion is watched against. Models of other configurations are never
+/// among them.
 fn outdated<'a>(loaded: impl Iterator<Item = (ModelId, &'a str)>, config: &ConfigState) -> Vec<ModelId> {
     let watched = config.steering.watch.as_ref().map(|watch| watch.opponent);
     let plays = |model: &ModelId| {
@@ -88,7 +89,7 @@ fn outdated<'a>(loaded: impl Iterator<Item = (ModelId, &'a str)>, config: &Confi
     loaded.filter(|(model, key)| *key == config.config_key && !plays(model)).map(|(model, _)| model).collect()
 }
 
-/// The loaded networks. Cheap to clone.
+/// The loaded networks. A clone is a cheap handle.
 #[derive(Clone)]
 pub struct LoadedNetworks {
     node: Context,
@@ -96,13 +97,13 @@ pub struct LoadedNetworks {
 }
 
 impl LoadedNetworks {
-    /// None are loaded yet.
+    /// Starts with no network loaded.
     #[must_use]
     pub fn new(node: Context) -> Self {
         Self { node, shelf: Arc::default() }
     }
 
-    /// The network of a model if it is here; none while it is on its way.
+    /// Returns the network of a model if the model is on this node, and none while it is on its way.
     ///
     /// # Errors
     /// When the disk fails, or the model does not load.
@@ -119,10 +120,10 @@ impl LoadedNetworks {
         Ok(network)
     }
 
-    /// The network of a model, from here or from one of `holders`.
+    /// Returns the network of a model, from this node or from one of `holders`.
     ///
     /// # Errors
-    /// When nobody who can be reached has it, or it does not load.
+    /// When no node that can be reached has the model, or it does not load.
     pub async fn obtain(
         &self,
         config_key: &str,
@@ -136,7 +137,7 @@ impl LoadedNetworks {
         self.load(config_key, model, bytes).await
     }
 
-    /// Drops the networks that the event's configuration plays no more.
+    /// Drops the networks that the event's configuration no longer plays.
     pub fn handle(&self, logged: &Logged) -> Handled {
         if let Some(config) = self.node.raft.local().config(logged.event.flow()) {
             self.shelf.lock().invalidate(config);

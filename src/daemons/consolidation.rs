@@ -1,9 +1,10 @@
-//! DataConsolidationDaemon: merges the segments that are here into the
-//! canonical database of their configuration.
+//! DataConsolidationDaemon: merges the segments on this node into the canonical database of their
+//! configuration.
 //!
-//! Invariant: what a database holds depends on which segments were merged, not on their order or how often. A
-//! database is derived: one that is lost or corrupt is made anew from the segments. Merging never removes a
-//! segment: its bytes stay in the content folder for as long as the cluster knows it.
+//! Invariant: the content of a database depends on which segments were merged, not on their order or on how
+//! often each was merged. A database is derived data: one that is lost or corrupt is built again from the
+//! segments. Merging never removes a segment: its bytes stay in the content folder for as long as the cluster
+//! knows it.
 
 use crate::{
     clock::now_ms,
@@ -23,12 +24,12 @@ use std::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-/// Between two looks at the registered segments.
+/// Pause between two looks at the registered segments.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Merges asked for that may wait.
+/// Most requested merges that may wait.
 const MERGES_MAX: usize = 64;
 
-/// The open database of one configuration, and the segments in it.
+/// The open database of one configuration, and the segments merged into it.
 struct Canonical {
     games: GamesDb,
     merged: BTreeSet<SegmentId>,
@@ -41,8 +42,8 @@ impl Canonical {
         Ok(Self { games, merged })
     }
 
-    /// Merges a segment. One that the rules refuse counts as merged, because it would be refused
-    /// again and must not keep the others waiting.
+    /// Merges a segment. A segment that the rules refuse counts as merged, because it would be refused again
+    /// and must not delay the others.
     fn merge(&mut self, hash: SegmentId, bytes: Vec<u8>) -> Result<(), WorkError> {
         match Segment::open(bytes) {
             Ok(segment) => {
@@ -55,25 +56,24 @@ impl Canonical {
     }
 }
 
-/// A segment to merge, and where to say how that went.
+/// A request to merge a segment, and the channel for its result.
 struct Merge {
     segment: SegmentId,
     config_key: String,
     done: oneshot::Sender<Result<(), String>>,
 }
 
-/// Asks the daemon to merge segments. Cheap to clone.
+/// Asks the daemon to merge segments. A clone is a cheap handle.
 #[derive(Clone)]
 pub struct ConsolidationHandle(mpsc::Sender<Merge>);
 
-/// The daemon; see the module.
 pub struct ConsolidationDaemon {
     node: Context,
     merges: mpsc::Receiver<Merge>,
 }
 
 impl ConsolidationDaemon {
-    /// The daemon and its handle.
+    /// Returns the daemon and its handle.
     #[must_use]
     pub fn new(node: Context) -> (Self, ConsolidationHandle) {
         let (sender, merges) = mpsc::channel(MERGES_MAX);
@@ -96,7 +96,7 @@ impl Daemon for ConsolidationDaemon {
                     () = node.shutdown.cancelled() => return Ok(()),
                     Some(Merge { segment, config_key, done }) = merges.recv() => {
                         let merged = merge_now(node, &mut databases, config_key, segment).await;
-                        // Whoever asked may have given up.
+                        // The caller may have stopped waiting.
                         let _ = done.send(merged.map_err(|error| error.to_string()));
                     }
                     () = &mut pause => break,
@@ -109,7 +109,8 @@ impl Daemon for ConsolidationDaemon {
 /// Open databases, by configuration.
 type Databases = BTreeMap<String, Canonical>;
 
-/// Merges every registered segment that is to be here and is in no database yet. Stops at the shutdown.
+/// Merges every registered segment that should be on this node and is in no database yet. It ends at the
+/// shutdown.
 async fn merge_missing(node: &Context, databases: &mut Databases) -> Result<(), WorkError> {
     let state = node.raft.local();
     for key in state.configs.keys() {
@@ -133,7 +134,7 @@ async fn merge_missing(node: &Context, databases: &mut Databases) -> Result<(), 
     Ok(())
 }
 
-/// Opens the database of a configuration, unless it is open, or only a newer program knows the configuration.
+/// Opens the database of a configuration, unless it is open or only a newer program knows the configuration.
 async fn open(node: &Context, databases: &mut Databases, key: &str) -> Result<(), WorkError> {
     if !databases.contains_key(key)
         && let Ok(config) = key.parse()
@@ -152,7 +153,7 @@ async fn merge_now(
     hash: SegmentId,
 ) -> Result<(), WorkError> {
     if node.raft.local().config(&key).is_some() {
-        // The configuration may be new.
+        // This node may not have seen the configuration before.
         open(node, databases, &key).await?;
     }
     match databases.get(&key) {
@@ -181,7 +182,7 @@ async fn merge(
     merged
 }
 
-/// The segment that an event names, and whether the event says that it is acknowledged.
+/// The segment that an event names, and whether the event says that the segment is acknowledged.
 fn named(event: &Event) -> Option<(&Games, bool)> {
     match event {
         Event::SelfplayComplete(games) => Some((games, false)),
@@ -224,10 +225,10 @@ fn named(event: &Event) -> Option<(&Games, bool)> {
 }
 
 impl ConsolidationHandle {
-    /// Merges the segment that an event names, if it is to be here.
+    /// Merges the segment that an event names, if the segment should be on this node.
     ///
     /// # Errors
-    /// When the segment cannot be had, or belongs to another configuration.
+    /// When the segment cannot be fetched, or belongs to another configuration.
     pub async fn handle(&self, node: &Context, logged: &Logged) -> Handled {
         let Some((games, acknowledged)) = named(&logged.event) else { return Ok(None) };
         let state = node.raft.local();
@@ -241,18 +242,19 @@ impl ConsolidationHandle {
             }
             Some(known) if !known.holders.contains(&node.id) => return Ok(None), // not here, or not yet
             Some(_) => {}
-            // Another node's, and not acknowledged yet: NEW_GAMES_AVAILABLE will follow.
+            // Another node made it and it is not acknowledged yet: NEW_GAMES_AVAILABLE will follow.
             None if !acknowledged && games.node_id != node.name() => return Ok(None),
             None if node.stored(games.segment.0).await?.is_none() => {
                 return Err(HandlerError::Failed(format!("segment {} is nowhere to be had", games.segment)));
             }
-            // Here and not acknowledged: it may yet be lost, and is merged once it is registered.
+            // It is on this node but not acknowledged. It may still be lost; it is merged once it is
+            // registered.
             None => return Ok(None),
         }
         self.merge(games).await
     }
 
-    /// Has the segment merged. Returns once it is in the database.
+    /// Asks the daemon to merge the segment, and returns once the segment is in the database.
     async fn merge(&self, games: &Games) -> Handled {
         let (done, answer) = oneshot::channel();
         let merge = Merge { segment: games.segment, config_key: games.config_key.clone(), done };
@@ -295,7 +297,8 @@ mod tests {
         assert_eq!(Canonical::open(path, config).unwrap().merged, BTreeSet::from([hash]));
     }
     fn segments() -> Vec<(SegmentId, Vec<u8>)> {
-        // Seeds of the games: some are in several segments, as after a restart in the middle of closing one.
+        // Seeds of the games. Some games are in several segments, as after a restart in the middle of closing
+        // one.
         let parts: [&[u64]; 5] = [&[0, 1, 2], &[2, 3], &[4], &[1, 2], &[5, 0, 6]];
         let build = |seeds: &&[u64]| {
             let games = seeds.iter().map(|seed| fixture::game("hex8_2p", *seed)).collect();
@@ -306,7 +309,7 @@ mod tests {
         parts.iter().map(build).collect()
     }
 
-    /// What a database holds: its segments and every game, whole.
+    /// The whole content of a database: its segments and every game.
     fn content(canonical: &Canonical) -> (Vec<SegmentId>, Vec<GameRecord>) {
         canonical.games.integrity().unwrap();
         let games = canonical.games.newest(GameKind::Selfplay, 1000).unwrap();
@@ -329,7 +332,8 @@ mod tests {
             number.set(number.get() + 1);
             let path = format!("{}.db", number.get());
             let mut mixed = open(&path);
-            // In this order, begun anew half-way as after a kill, and at the end whatever is missing.
+            // The segments are merged in this order. Half-way the database is opened again, as after a kill,
+            // and at the end whatever is missing is merged.
             for (step, index) in order.iter().copied().chain(0..segments.len()).enumerate() {
                 if step == order.len() / 2 {
                     drop(mixed);

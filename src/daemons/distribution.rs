@@ -1,8 +1,8 @@
-//! UnifiedDistributionDaemon: has every champion and candidate here, verified, and says so.
+//! UnifiedDistributionDaemon: keeps every champion and candidate on this node, verified, and reports it.
 //!
-//! A candidate is fetched before its verdict, so that a promotion only moves a name. What cannot be had is
-//! tried again, later each time, and at once when somebody connects or an event speaks of models; a champion
-//! that cannot be had by any way is reported once until it is here.
+//! A candidate is fetched before its verdict, so that a promotion only moves a name. A model that cannot be
+//! fetched is tried again, with growing pauses, and at once when a peer connects or an event concerns models.
+//! A champion that cannot be fetched in any way is reported once until it is here.
 
 use crate::events::runner::Handled;
 use crate::events::{Event, ModelDistributionFailed, TrainingProgress, caused, log::Logged};
@@ -23,18 +23,18 @@ use std::{
 };
 use wire::Hash;
 
-/// Between looks when nothing is new.
+/// Pause between two looks when nothing has changed.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Between attempts at a model.
+/// Pauses between two attempts at the same model.
 const AGAIN: Backoff = Backoff { min: Duration::from_secs(2), max: Duration::from_secs(60) };
-/// Attempts at a champion after which it is reported: about half a minute.
+/// Failed attempts after which a missing champion is reported: about half a minute.
 const ATTEMPTS_TOLD: u32 = 5;
-/// Models fetched at once.
+/// Most models fetched at the same time.
 const AT_ONCE: usize = 3;
-/// Share of a training run after which its candidate is prepared for.
+/// Share of a training run after which the nodes prepare for its candidate.
 const PREFETCH_AT: f64 = 0.8;
 
-/// A model that should be here.
+/// A model that should be on this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Wanted {
     config_key: String,
@@ -42,7 +42,8 @@ struct Wanted {
     champion: bool,
 }
 
-/// Models that node `me` should hold and does not, or is not known to: champions first.
+/// Models that node `me` should hold and lacks, or holds without the cluster knowing it; champions come
+/// first.
 fn wanted(state: &ClusterState, me: NodeId, here: impl Fn(ModelId) -> bool) -> Vec<Wanted> {
     let champions = state.configs.values().map(|config| (config, config.champion));
     let others = state.configs.values().flat_map(|config| {
@@ -62,7 +63,7 @@ fn wanted(state: &ClusterState, me: NodeId, here: impl Fn(ModelId) -> bool) -> V
     found
 }
 
-/// How often models could not be had. Pure: time comes in as an argument.
+/// How often each model could not be fetched. Pure: time comes in as an argument.
 #[derive(Debug, Default)]
 struct Attempts(BTreeMap<ModelId, Failed>);
 
@@ -78,7 +79,7 @@ impl Attempts {
         self.0.get(&model).is_none_or(|failed| failed.again <= now)
     }
 
-    /// Counts a failure. Says whether it is to be reported.
+    /// Counts a failure, and returns whether it should be reported.
     fn failed(&mut self, want: &Wanted, now: Instant) -> bool {
         let failed = self.0.entry(want.model).or_insert(Failed { attempts: 0, again: now, told: false });
         failed.attempts += 1;
@@ -88,18 +89,18 @@ impl Attempts {
         tell
     }
 
-    /// It may go better now.
+    /// Allows every model to be tried at once, because the next attempt may succeed.
     fn retry(&mut self, now: Instant) {
         self.0.values_mut().for_each(|failed| failed.again = now);
     }
 
-    /// Forgets what is here, or wanted no more.
+    /// Forgets the models that are here, and those that are no longer wanted.
     fn retain(&mut self, wanted: &[Wanted]) {
         self.0.retain(|model, _| wanted.iter().any(|want| want.model == *model));
     }
 }
 
-/// The trainer whose candidate node `me` is to prepare for: its run is live and nearly done.
+/// The trainer whose candidate node `me` should prepare for: its run is live and nearly done.
 fn nearly_done(state: &ClusterState, me: NodeId, progress: &TrainingProgress) -> Option<NodeId> {
     let done = f64::from(progress.epochs_completed) / f64::from(progress.total_epochs);
     let lease = state.config(&progress.config_key)?.training.live.as_ref()?;
@@ -107,21 +108,20 @@ fn nearly_done(state: &ClusterState, me: NodeId, progress: &TrainingProgress) ->
     (done >= PREFETCH_AT && job_id == progress.job_id && lease.node != me).then_some(lease.node)
 }
 
-/// Has the daemon look at the models. Cheap to clone.
+/// Wakes the daemon so that it looks at the models. A clone is a cheap handle.
 #[derive(Clone)]
 pub struct DistributionHandle {
     node: Context,
     wake: Wake,
 }
 
-/// The daemon; see the module.
 pub struct DistributionDaemon {
     node: Context,
     wake: Wake,
 }
 
 impl DistributionDaemon {
-    /// The daemon, and what has it look.
+    /// Returns the daemon and the handle that wakes it.
     #[must_use]
     pub fn new(node: Context) -> (Self, DistributionHandle) {
         let wake = Wake::default();
@@ -139,7 +139,7 @@ impl Daemon for DistributionDaemon {
         let mut peers = node.p2p.peers();
         let mut connected = BTreeSet::new();
         let mut attempts = Attempts::default();
-        // Which model is in the files that events name.
+        // The model that each of the files named in events holds.
         let mut named: BTreeMap<String, ModelId> = BTreeMap::new();
         loop {
             let current = state.borrow_and_update().clone();
@@ -163,7 +163,7 @@ impl Daemon for DistributionDaemon {
             for (want, held) in fetched {
                 let Err(error) = held else { continue };
                 tracing::info!(model = want.model.short(), %error, "a model is not here yet");
-                // Without a leader it cannot be said to be here.
+                // Without a leader this node cannot register as a holder of the model.
                 let here = matches!(error, WorkError::Propose(_));
                 if !here && attempts.failed(&want, Instant::now()) {
                     report(node, &want, &error).await?;
@@ -181,7 +181,7 @@ impl Daemon for DistributionDaemon {
     }
 }
 
-/// Writes champions and newest candidates into the files that events name.
+/// Writes champions and newest candidates to the files that events name.
 async fn name_files(
     node: &Context,
     state: &ClusterState,
@@ -190,7 +190,7 @@ async fn name_files(
     for config in state.configs.values() {
         let key = &config.config_key;
         let champion = (paths::canonical(key), config.champion);
-        // Before the first training there is no candidate.
+        // Before the first training run there is no candidate.
         let newest = (config.newest != config.initial).then(|| (paths::candidate(key), config.newest));
         for (name, model) in [champion].into_iter().chain(newest) {
             if named.get(&name) == Some(&model) {
@@ -222,7 +222,8 @@ async fn report(node: &Context, want: &Wanted, error: &WorkError) -> Result<(), 
     .await
 }
 
-/// Gets a model from its holders, or makes it if it is the seeded network; loads it; tells the cluster.
+/// Gets a model from its holders, or makes it if it is the seeded network; then loads it and registers this
+/// node as a holder.
 async fn hold(node: &Context, state: &ClusterState, want: &Wanted) -> Result<(), WorkError> {
     let Wanted { config_key: key, model, .. } = want;
     let known = state.models.get(model).ok_or(WorkError::Missing(model.0))?;
@@ -234,16 +235,15 @@ async fn hold(node: &Context, state: &ClusterState, want: &Wanted) -> Result<(),
         }
     }
     let bytes = node.obtain(model.0, &known.holders).await?;
-    // What does not load is not held.
+    // A model that does not load does not count as held.
     blocking(move || Checkpoint::from_bytes(&bytes).map(|_| ())).await??;
     node.propose(Command::ModelHeld(ModelHeld { model: *model, node: node.id, at_ms: now_ms() })).await?;
     Ok(())
 }
 
 impl DistributionHandle {
-    /// Looks at the state now. When a training run is nearly done, also sees to it that its candidate
-    /// will get here without delay: a connection to the trainer, and whatever is missing of the
-    /// models that the candidate will play against.
+    /// Looks at the state now. When a training run is nearly done, it also prepares for the candidate: it
+    /// connects to the trainer, and it fetches the missing models that the candidate will play against.
     pub async fn handle(&self, logged: &Logged) -> Handled {
         let node = &self.node;
         if let Event::TrainingProgress(progress) = &logged.event {
@@ -356,7 +356,7 @@ mod tests {
         check(NodeId(1), &job, 0, 0, None);
     }
 
-    /// Applies a command to the world and returns what it caused.
+    /// Applies a command to the world and returns the events that the command caused.
     fn caused_by(world: &mut World, command: Command) -> Vec<Event> {
         let before = world.state.clone();
         let response: Response = world.apply(command.clone());
@@ -380,8 +380,8 @@ mod tests {
         })
     }
 
-    /// Names of the events about distribution; of each completion the hosts
-    /// that hold the model and those that are away.
+    /// Names of the events about distribution; for each completion also the hosts that hold the model and
+    /// those that are away.
     fn told(events: &[Event]) -> Vec<String> {
         let tell = |event: &Event| match event {
             Event::ModelDistributionStarted(it) => Some(format!("started {}", it.target_hosts.len())),
@@ -400,7 +400,7 @@ mod tests {
         for node in [2, 3] {
             assert_eq!(told(&caused_by(&mut world, held("a", NodeId(node)))), [""; 0], "a candidate");
         }
-        // Appointed while two lack it.
+        // The model is appointed while two nodes lack it.
         let command = appoint(&world, "a");
         assert_eq!(told(&caused_by(&mut world, command)), ["started 5"]);
         assert_eq!(told(&caused_by(&mut world, held("a", NodeId(4)))), [""; 0]);
@@ -417,7 +417,7 @@ mod tests {
         world.online(5, true);
         assert_eq!(told(&caused_by(&mut world, held("a", NodeId(5)))), [""; 0], "once");
 
-        // Back to what everybody holds: complete at once, and once.
+        // The rollback goes to a model that every node holds: it is complete at once, and reported once.
         let rollback = |world: &World| {
             Command::Rollback(Rollback {
                 config_key: KEY.into(),
@@ -433,7 +433,7 @@ mod tests {
         assert_eq!(told(&caused_by(&mut world, command)), [everybody]);
         assert_eq!(told(&caused_by(&mut world, held("untrained", NodeId(5)))), [""; 0]);
 
-        // Back to a champion that a member lacks, because it joined since.
+        // The rollback goes to a champion that a member lacks, because that member joined later.
         world.train("b", 1);
         (2..=4).for_each(|node| world.held("b", node));
         let command = appoint(&world, "b");

@@ -14,11 +14,11 @@ use cluster_state::{
 };
 use wire::Hash;
 
-/// One configuration, `hex8_2p`, and a clock that stands at `now`.
+/// A cluster with one configuration, `hex8_2p`, and a clock that stands at `now`.
 pub(crate) struct World {
     pub(crate) state: ClusterState,
     pub(crate) now: u64,
-    /// What was applied.
+    /// The commands that were applied.
     pub(crate) journal: Vec<Command>,
     index: u64,
     segments: u32,
@@ -64,7 +64,7 @@ impl World {
         }));
     }
 
-    /// A second configuration.
+    /// Adds another configuration.
     pub(crate) fn add_config(&mut self, key: &str) {
         self.init(key, &format!("untrained {key}"));
     }
@@ -106,7 +106,7 @@ impl World {
         }));
     }
 
-    /// Registers a segment of `games` on every online node and returns its name.
+    /// Registers a segment of `games` on every online node and returns its id.
     pub(crate) fn play(&mut self, games: u64) -> SegmentId {
         let holders = self.state.online().map(|node| node.id.0).collect();
         self.play_on(games, holders)
@@ -190,14 +190,14 @@ impl World {
         self.apply(Command::ModelHeld(ModelHeld { model: hash(name), node: NodeId(node), at_ms: self.now }));
     }
 
-    /// Plays, crosses, trains on `node` and leaves a candidate called `name`.
+    /// Plays, crosses the threshold, trains on `node` and leaves a candidate called `name`.
     pub(crate) fn train(&mut self, name: &str, node: u64) {
         self.play(500);
         self.cross();
         self.train_now(name, node);
     }
 
-    /// Trains on what was crossed before.
+    /// Trains on the games of a threshold that was crossed before.
     pub(crate) fn train_now(&mut self, name: &str, node: u64) {
         self.train_in(KEY, name, node);
     }
@@ -217,7 +217,7 @@ impl World {
         }));
     }
 
-    /// An evaluation of `name` that passes, or fails, against the champion.
+    /// Evaluates `name` on `node` against the champion; it passes or fails as `passes` says.
     pub(crate) fn evaluate(&mut self, name: &str, node: u64, passes: bool) {
         self.evaluated(name, node, |evidence| {
             if !passes {
@@ -233,7 +233,7 @@ impl World {
         });
     }
 
-    /// One that runs out of games.
+    /// Evaluates `name` on `node` until its games are used up without a verdict.
     pub(crate) fn evaluate_in_vain(&mut self, name: &str, node: u64, elo_delta: f64) {
         let holders = self.state.online().map(|node| node.id.0).collect();
         let segment = self.register(KEY, 100, "evaluation", hash(name), holders);
@@ -245,7 +245,7 @@ impl World {
         });
     }
 
-    /// An evaluation whose evidence is that of a proven candidate, but for what is changed.
+    /// Evaluates with the evidence of a proven candidate, changed by `change`.
     pub(crate) fn evaluated(&mut self, name: &str, node: u64, change: impl FnOnce(&mut Evidence)) {
         let champion = self.state.config(KEY).unwrap().champion;
         let epoch = self.grant(LeaseKind::Evaluation, node, Some(hash(name)));
@@ -294,7 +294,7 @@ impl World {
         }));
     }
 
-    /// The champion regressed, or no longer.
+    /// Records that the champion regressed, or with no severity that it no longer does.
     pub(crate) fn regress(&mut self, severity: Option<Severity>, elo_drop: f64) {
         self.apply(Command::ReportRegression(ReportRegression {
             config_key: KEY.into(),
@@ -308,7 +308,7 @@ impl World {
         }));
     }
 
-    /// An evaluation that its holder gives up.
+    /// Starts an evaluation that its holder gives up.
     pub(crate) fn fail_evaluation(&mut self, name: &str, node: u64) {
         let epoch = self.grant(LeaseKind::Evaluation, node, Some(hash(name)));
         self.apply(Command::FailLease(FailLease {
@@ -321,7 +321,7 @@ impl World {
         }));
     }
 
-    /// Evaluation cannot keep up, or does again.
+    /// Records that evaluation cannot keep up, or that it can again.
     pub(crate) fn press(&mut self, active: bool) {
         self.apply(Command::SetBackpressure(SetBackpressure {
             config_key: KEY.into(),
@@ -345,7 +345,7 @@ impl World {
         }));
     }
 
-    /// Feedback asks for a deeper search.
+    /// Records that feedback asks for a deeper search.
     pub(crate) fn deepen(&mut self, simulations: f64, reason: &str) {
         let feedback = Feedback { simulations, reason: reason.into(), ..Feedback::default() };
         self.apply(Command::SetFeedback(SetFeedback { config_key: KEY.into(), feedback, at_ms: self.now }));

@@ -1,4 +1,4 @@
-//! GameGauntlet, the holder's half of an evaluation: plays the candidate's games, or those of a champion
+//! GameGauntlet, the holder's half of an evaluation: it plays the games of the candidate, or of a champion
 //! that is watched, and keeps them as evidence.
 
 use super::{cache::LoadedNetworks, health::HealthHandle, lease, run_guard::RunGuard};
@@ -24,11 +24,10 @@ use kernels::{AnyBackend, Backend as _, Network};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// The daemon; see the module.
 pub struct GauntletDaemon {
     pub node: Context,
     pub settings: EvaluationConfig,
-    /// Mixed with the lease, the seed of everything random in an evaluation.
+    /// The seed of everything random in an evaluation, once it is mixed with the lease.
     pub seed: u64,
     pub backend: AnyBackend,
     pub networks: LoadedNetworks,
@@ -60,7 +59,7 @@ async fn evaluate(
     let state = node.raft.local();
     let config = state.config(&key).ok_or_else(|| WorkError::UnknownConfig(key.clone()))?;
     let candidate = lease.subject.ok_or(WorkError::NoSubject)?;
-    // A champion is watched: it plays the one before it.
+    // A champion that is watched plays its predecessor.
     let before = config.fallback().filter(|_| candidate == config.champion).map(|before| before.model);
     let (watched, opponent) = (before.is_some(), before.unwrap_or(config.champion));
     let _shown = shown(node, &lease);
@@ -68,7 +67,8 @@ async fn evaluate(
     let job = EvaluationJob {
         config: game,
         settings: its.settings.clone(),
-        // As many as self-play has unless told otherwise. More would be played than a verdict needs.
+        // The number that self-play uses unless its settings say otherwise. A larger number would play more
+        // games than a verdict needs.
         parallel: parallel_games(0, backend.is_card()),
         seed: lease.id ^ its.seed,
         node: node.id,
@@ -125,7 +125,7 @@ async fn network(
     networks.obtain(&model.config_key, hash, &model.holders).await
 }
 
-/// Keeps the games and has them acknowledged: the verdict names only what cannot be lost.
+/// Keeps the games and waits until they are acknowledged: the verdict names only games that cannot be lost.
 async fn record(
     segments: &Segments,
     key: &str,

@@ -1,9 +1,9 @@
-//! What the daemons do about events. The one place where handlers are registered.
+//! What the daemons do about events. This is the one place where handlers are registered.
 //!
-//! Invariant: every handler is idempotent, and none is the only way to its effect: each daemon
-//! also looks by itself from time to time, at the replicated state. An event makes it look now.
-//! What the cluster shall do is decided by the leader from that state, never from an event's
-//! payload, so a wrong or repeated event can do no harm.
+//! Invariant: every handler is idempotent, and no handler is the only way to its effect, because each daemon
+//! also looks at the replicated state from time to time. An event only makes it look now. The leader decides
+//! what the cluster does from that state, never from an event's payload, so a wrong or repeated event can do
+//! no harm.
 
 use super::{
     cache::LoadedNetworks, consolidation::ConsolidationHandle, distribution::DistributionHandle,
@@ -27,9 +27,8 @@ use std::sync::Arc;
 
 /// What the handlers work with.
 pub struct DaemonHandles {
-    /// This node.
     pub node: Context,
-    /// Has the leader's daemon take its turn.
+    /// Wakes the leader's daemon so that it takes its turn.
     pub leader: Wake,
     pub health: HealthHandle,
     pub last_busy: LastBusy,
@@ -40,7 +39,7 @@ pub struct DaemonHandles {
     pub segments: Segments,
 }
 
-/// All handlers that the table of events names.
+/// Returns all handlers that the table of events names.
 #[must_use]
 pub fn all(handles: DaemonHandles) -> Handlers {
     let handles = Arc::new(handles);
@@ -56,7 +55,7 @@ pub fn all(handles: DaemonHandles) -> Handlers {
     handlers
 }
 
-/// What a component does about an event, as the table says.
+/// Handles an event for a component, as the table says.
 fn handle(component: Component, handles: &Arc<DaemonHandles>, logged: Arc<Logged>) -> Handling {
     let handles = Arc::clone(handles);
     match (logged.event.kind().handled_by(component), own(component)) {
@@ -69,10 +68,10 @@ fn handle(component: Component, handles: &Arc<DaemonHandles>, logged: Arc<Logged
 
 type Own = fn(Arc<DaemonHandles>, Arc<Logged>) -> Handling;
 
-/// What a component does about events by itself.
+/// The component's own way to handle events, if it has one.
 fn own(component: Component) -> Option<Own> {
     match component {
-        // The view says what there is to do; it is looked at now.
+        // The view shows what there is to do; this makes the health daemon update it now.
         Component::Autoscaler | Component::Watchdog => Some(|its, _| {
             its.health.look();
             async { Ok(None) }.boxed()
@@ -93,7 +92,7 @@ fn own(component: Component) -> Option<Own> {
             Some(|its, logged| async move { its.supervisor.handle(&its.node, &logged) }.boxed())
         }
         Component::Sync => Some(|its, logged| acknowledge::handle(its.segments.clone(), logged).boxed()),
-        // They decide at the leader's turn, or only emit.
+        // These components decide at the leader's turn, or only emit.
         Component::AutoPromotion
         | Component::Curriculum
         | Component::DataPipeline
@@ -112,7 +111,7 @@ fn own(component: Component) -> Option<Own> {
     }
 }
 
-/// Proposes what the event asks for, or has the leader look at the state now.
+/// Proposes the command that the event asks for, or wakes the leader so that it looks at the state now.
 async fn proposes(handles: &DaemonHandles, logged: &Logged) -> Handled {
     match training::asked(logged, now_ms()) {
         Some(command) => propose(&handles.node, command).await,
@@ -120,7 +119,7 @@ async fn proposes(handles: &DaemonHandles, logged: &Logged) -> Handled {
     }
 }
 
-/// Has the leader look at the state now. Every node handles the event; only the leader acts.
+/// Wakes the leader so that it looks at the state now. Every node handles the event; only the leader acts.
 fn leaders_turn(handles: &DaemonHandles) -> Handled {
     let metrics = handles.node.raft.metrics().borrow().clone();
     if metrics.leader.is_none() {
@@ -132,8 +131,9 @@ fn leaders_turn(handles: &DaemonHandles) -> Handled {
     Ok(None)
 }
 
-/// Proposes what an event asks for. Every node that handles the event does, so that it is done whoever dies;
-/// the state machine counts it once. A refusal is the cluster's answer, not a failure.
+/// Proposes the command that an event asks for. Every node that handles the event proposes it, so that the
+/// command is applied even if some of them die; the state machine counts it once. A refusal is the cluster's
+/// answer, not a failure.
 async fn propose(node: &Context, command: Command) -> Handled {
     let name = command.name();
     match node.propose(command).await {

@@ -1,8 +1,8 @@
-//! UnifiedHealthManager: how hosts and the cluster fare, as this node sees it.
+//! UnifiedHealthManager: the health of the hosts and of the cluster, as this node sees it.
 //!
-//! Invariant: a node acts on its own verdict only, which needs no quorum; what others say
-//! is information. Only an operator's event moves it, as a claim that ends by itself.
-//! What is not known is neither good nor bad.
+//! Invariant: a node acts only on its own verdict, which needs no quorum; the verdicts of others are
+//! information. Only an operator's event changes the verdict, as a claim that expires by itself. What is
+//! unknown counts as neither good nor bad.
 
 mod claims;
 mod observe;
@@ -35,12 +35,12 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// Between looks when nothing changes.
+/// Pause between two looks when nothing changes.
 const TICK: Duration = Duration::from_millis(250);
-/// Between looks at what costs more: dead letters, the disk, the watchdog.
+/// Pause between two looks at what costs more: dead letters, the disk, the watchdog.
 const SLOW: Duration = Duration::from_secs(5);
 
-/// Members that count: all but those that drained and went.
+/// Members that count: all except those that drained and left.
 pub(super) fn members(state: &ClusterState, hosts: &BTreeMap<NodeId, HostState>) -> BTreeSet<NodeId> {
     let left = |node: &cluster_state::Node| {
         node.draining.is_some() && hosts.get(&node.id) != Some(&HostState::Online)
@@ -48,14 +48,14 @@ pub(super) fn members(state: &ClusterState, hosts: &BTreeMap<NodeId, HostState>)
     state.nodes.values().filter(|node| !left(node)).map(|node| node.id).collect()
 }
 
-/// What is looked at every few seconds.
+/// What is looked at only every few seconds.
 #[derive(Default)]
 struct Slow {
     dead_letters: u64,
     alarms: Vec<Alarm>,
 }
 
-/// The view of the cluster that this node keeps. Cheap to clone.
+/// This node's view of the cluster. A clone is a cheap handle.
 #[derive(Clone)]
 pub struct HealthHandle {
     view: watch::Receiver<Arc<ClusterView>>,
@@ -69,19 +69,19 @@ impl HealthHandle {
         Arc::clone(&self.view.borrow())
     }
 
-    /// [`Self::view`], and when it changes.
+    /// [`Self::view`] as a channel that reports every change.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Arc<ClusterView>> {
         self.view.clone()
     }
 
-    /// Has the daemon look at the hosts now.
+    /// Wakes the daemon so that it looks at the hosts now.
     pub fn look(&self) {
         self.wake.wake();
     }
 
-    /// Takes an operator's word as a claim, and what ends one; everything else only has this node look again.
-    /// What makes no sense is refused with a warning.
+    /// Stores an operator's event as a claim, or as the end of one; every other event only makes this node
+    /// look again. An event that makes no sense is refused with a warning.
     pub fn handle(&self, node: &Context, logged: &Logged) -> Handled {
         self.look();
         let word = Word::of(logged, &node.raft.local());
@@ -89,7 +89,6 @@ impl HealthHandle {
     }
 }
 
-/// The daemon; see the module.
 pub struct HealthDaemon {
     node: Context,
     sources: Sources,
@@ -97,17 +96,17 @@ pub struct HealthDaemon {
     wake: Wake,
 }
 
-/// What else the view is made of.
+/// The other sources of the view.
 pub struct Sources {
     pub supervisor: Supervisor,
     pub last_busy: LastBusy,
     pub deliveries: Deliveries,
-    /// How long work may take.
+    /// How long work may take before the watchdog reports it.
     pub limits: Limits,
 }
 
 impl HealthDaemon {
-    /// The daemon and what others need of it.
+    /// Returns the daemon and the handles that other parts need.
     #[must_use]
     pub fn new(node: Context, sources: Sources) -> (Self, HealthHandle) {
         let (sender, view) = watch::channel(Arc::default());
@@ -151,7 +150,7 @@ impl Slow {
 }
 
 impl HealthDaemon {
-    /// Keeps the view until the shutdown.
+    /// Keeps the view up to date until the shutdown.
     ///
     /// # Errors
     /// When `node.db` cannot be read or written.
@@ -164,7 +163,8 @@ impl HealthDaemon {
             Ok::<_, LogError>((claims, told))
         });
         let (mut claims, mut told) = opened.await??;
-        // What was unhealthy is so until it is seen to be better, also over a restart.
+        // A cluster that was unhealthy counts as unhealthy until this node sees that it is better, also after
+        // a restart.
         let mut observer = Observer::resume(if told { Standing::Unhealthy } else { Standing::Unknown });
         let (mut watchdog, mut slow, mut looked) = (Watchdog::default(), Slow::default(), None);
         let (mut peers, mut failures) = (node.p2p.peers(), sources.supervisor.watch());
@@ -199,7 +199,8 @@ impl HealthDaemon {
                 *seen = Arc::clone(&view);
                 changed
             });
-            // Others are told of this node's own verdict, also without a quorum; of a claim they know.
+            // This node reports its own verdict to the others, also without a quorum. It does not report
+            // claims, because the others know them.
             let unhealthy = standing == Standing::Unhealthy;
             if standing != Standing::Unknown && unhealthy != told {
                 let verdict = verdict(node, &state, &view, unhealthy);
@@ -214,14 +215,14 @@ impl HealthDaemon {
                 () = node.shutdown.cancelled() => return Ok(()),
                 changed = peers.changed() => if changed.is_err() { return Ok(()) },
                 () = self.wake.woken() => {}
-                // The supervisor is there for as long as the node.
+                // The supervisor exists for as long as the node.
                 _ = failures.changed() => {}
                 () = tokio::time::sleep(TICK) => {}
             }
         }
     }
 
-    /// The view from all that is known.
+    /// Composes the view from everything that is known.
     fn compose(
         &self,
         state: &ClusterState,

@@ -1,8 +1,8 @@
-//! UnifiedIdleShutdownDaemon: a host without work hands on what it holds and stops.
+//! UnifiedIdleShutdownDaemon: a host without work hands over what it holds and stops.
 //!
-//! Invariant: whatever is not known counts as work. A host goes only while the cluster is
-//! healthy, enough others stay, and the voters among them are a quorum; and only after
-//! everything it holds is elsewhere often enough.
+//! Invariant: what is unknown counts as work. A host leaves only while the cluster is healthy, enough others
+//! stay and the voters among them are a quorum; and only after everything it holds has enough copies
+//! elsewhere.
 
 use super::health::HealthHandle;
 use crate::{
@@ -20,34 +20,35 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Between looks.
+/// Pause between two looks.
 const TICK: Duration = Duration::from_secs(1);
-/// How long after the drain began games may still come to an end here, beyond the age of a segment.
+/// How long after the start of the drain games may still end on this host, in addition to the age of a
+/// segment.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// When the hosts last showed work, as this node heard it. Cheap to clone.
+/// When each host last showed work, as this node heard it. A clone is a cheap handle.
 #[derive(Clone, Default)]
 pub struct LastBusy(Arc<Mutex<BTreeMap<NodeId, Instant>>>);
 
 impl LastBusy {
-    /// A host showed work.
+    /// Records that a host showed work.
     pub fn note(&self, id: NodeId, at: Instant) {
         let mut all = self.0.lock();
         let last = all.entry(id).or_insert(at);
         *last = at.max(*last);
     }
 
-    /// By id.
+    /// The times, by id of the host.
     #[must_use]
     pub fn all(&self) -> BTreeMap<NodeId, Instant> {
         self.0.lock().clone()
     }
 
-    /// Notes that the host whose work an event shows is not idle.
+    /// Records that the host whose work an event shows is not idle.
     pub fn handle(&self, node: &Context, logged: &Logged) -> Handled {
         let (name, known) = (worker(&logged.event), node.raft.local());
         let host = known.nodes.keys().find(|id| Some(node_name(**id).as_str()) == name);
-        // How long ago it was; what comes late says nothing new.
+        // The age of the event: one that arrives late says nothing about now.
         let age = Duration::from_millis(now_ms().saturating_sub(logged.at_ms.max(0).unsigned_abs()));
         if let (Some(id), Some(at)) = (host, Instant::now().checked_sub(age)) {
             self.note(*id, at);
@@ -56,17 +57,16 @@ impl LastBusy {
     }
 }
 
-/// What the daemon is told.
+/// The settings that the daemon gets.
 #[derive(Clone, Debug)]
 pub struct IdleSettings {
     pub idle: IdleShutdownConfig,
     /// Copies of every segment that the cluster keeps.
     pub copies: usize,
-    /// How long a segment may stay open.
+    /// Longest time that a segment may stay open.
     pub segment_age_max: Duration,
 }
 
-/// The daemon; see the module.
 pub struct IdleShutdownDaemon {
     pub node: Context,
     pub settings: IdleSettings,
@@ -77,7 +77,7 @@ pub struct IdleShutdownDaemon {
 impl Daemon for IdleShutdownDaemon {
     const NAME: &'static str = "idle_shutdown";
 
-    /// Looks until the shutdown, which it may cause.
+    /// Looks until the shutdown, which this daemon may cause.
     async fn run(&mut self) -> Result<(), WorkError> {
         let Self { node, settings, .. } = self;
         let settle = settings.segment_age_max * 2 + SETTLE;
@@ -86,7 +86,7 @@ impl Daemon for IdleShutdownDaemon {
             let (state, view) = (node.raft.local(), self.health.view());
             let metrics = node.raft.metrics().borrow().clone();
             let (now, work) = (Instant::now(), node.activity.get(Instant::now()));
-            // Games may take long: who plays is at work, whether or not one has come to its end.
+            // A game may take long, so a host that plays is at work even if no game has ended.
             let plays = work.selfplay.paused.is_none() || work.selfplay.games_per_s > 0.0;
             let working = plays || work.training.is_some() || work.evaluation.is_some();
             let unknown = metrics.leader.is_none() || view.standing != Standing::Healthy;
@@ -137,7 +137,7 @@ impl Daemon for IdleShutdownDaemon {
     }
 }
 
-/// Whose work an event shows.
+/// The host whose work an event shows.
 fn worker(event: &Event) -> Option<&str> {
     if let Event::SelfplayComplete(games) = event {
         Some(&games.node_id)

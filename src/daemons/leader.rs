@@ -1,12 +1,12 @@
-//! The only worker of the deciders in [`crate::leader`]: asks them what to
-//! propose while this node leads, and proposes it.
+//! The only worker of the deciders in [`crate::leader`]: while this node leads, it asks them what to propose,
+//! and proposes it.
 //!
-//! Invariant: a node acts only while Raft says that it leads, and only after its own
-//! announcement was applied: then its state is not older than its leadership. Commands are
-//! idempotent, so two leaders in quick succession do no harm.
+//! Invariant: a node acts only while Raft says that it leads, and only after its own announcement was
+//! applied: then its state is not older than its leadership. Commands are idempotent, so two leaders in quick
+//! succession do no harm.
 //!
-//! It takes a turn when the state or its view of the cluster changes, when an
-//! event asks for one, and four times a second.
+//! It takes a turn when the state or its view of the cluster changes, when an event asks for one, and four
+//! times a second.
 
 use super::health::HealthHandle;
 use crate::{
@@ -29,20 +29,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Between turns when nothing changes.
+/// Pause between two turns when nothing changes.
 const TICK: Duration = Duration::from_millis(250);
 
-/// What the daemon is told.
+/// The settings that the daemon gets.
 #[derive(Clone, Debug)]
 pub struct LeaderDaemonSettings {
     pub turn: LeaderSettings,
-    /// The configurations that the cluster shall learn.
+    /// The configurations that the cluster should learn.
     pub games: Vec<rules::Config>,
     /// New games that start a training run.
     pub threshold_games: u64,
 }
 
-/// The daemon; see the module.
 pub struct LeaderDaemon {
     node: Context,
     settings: LeaderDaemonSettings,
@@ -51,7 +50,7 @@ pub struct LeaderDaemon {
 }
 
 impl LeaderDaemon {
-    /// The daemon, and what has it take its turn now.
+    /// Returns the daemon, and the handle that makes it take its turn now.
     #[must_use]
     pub fn new(node: Context, settings: LeaderDaemonSettings, health: HealthHandle) -> (Self, Wake) {
         let wake = Wake::default();
@@ -73,7 +72,8 @@ impl Daemon for LeaderDaemon {
             let term = metrics.term;
             if let Some(deciders) = leadership.deciders(metrics.is_leader(), term) {
                 let current = state.borrow_and_update().clone();
-                // A copy, because a turn would otherwise hold up whoever updates the view.
+                // This is a copy, because the task that updates the view would otherwise have to wait for a
+                // turn to end.
                 let view = Arc::clone(&views.borrow_and_update());
                 let mut commands = decide(node, deciders, &current, &view, term, &settings.turn);
                 let leads = current.leader.as_ref().is_some_and(|l| l.node == node.id && l.term == term);
@@ -97,8 +97,8 @@ impl Daemon for LeaderDaemon {
                 }
             }
             if refused {
-                // The refusal is an entry of the log as well, and must
-                // not be the reason to ask again at once.
+                // The refusal is an entry of the log as well, and must not be the reason to ask again at
+                // once.
                 if node.shutdown.run_until_cancelled(tokio::time::sleep(TICK)).await.is_none() {
                     return Ok(());
                 }
@@ -115,7 +115,7 @@ impl Daemon for LeaderDaemon {
     }
 }
 
-/// One turn of the deciders, as this node stands now.
+/// One turn of the deciders, for the present state of this node.
 fn decide(
     node: &Context,
     deciders: &mut Deciders,
@@ -135,7 +135,7 @@ fn decide(
     deciders.decide(state, &turn, settings)
 }
 
-/// The commands that start a configuration which this node is asked to learn and the cluster does not know.
+/// The commands that start a configuration which this node should learn and the cluster does not know.
 async fn found(
     node: &Context,
     state: &ClusterState,

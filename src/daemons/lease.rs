@@ -1,7 +1,7 @@
-//! The holder's half of exclusive work: takes up leases granted to this node, renews them, and ends them.
+//! The holder's half of exclusive work: it takes up leases granted to this node, renews them, and ends them.
 //!
-//! Invariant: work goes on only while its lease can be renewed. The answer to a completion is Raft's: whoever
-//! lost the lease meanwhile is refused, whatever it did.
+//! Invariant: work goes on only while its lease can be renewed. Raft decides about a completion: a node that
+//! lost the lease in the meantime is refused, whatever it did.
 
 use super::health::HealthHandle;
 use crate::leader::placement::LEASE_TTL;
@@ -21,26 +21,28 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-/// Between attempts to tell the cluster how the work ended.
+/// Pause between two attempts to report to the cluster how the work ended.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Longest reason that is told.
+/// Longest reason that is reported.
 const REASON_BYTES_MAX: usize = 200;
 
-/// A lease of this node that it has not taken up yet. `taken` has the last epoch taken up, by configuration.
+/// A lease of this node that it has not taken up yet. `taken` holds the last epoch that was taken up, by
+/// configuration.
 fn next(state: &ClusterState, me: NodeId, kind: LeaseKind, taken: &BTreeMap<String, u64>) -> Option<Lease> {
     let live = state.configs.values().filter_map(|config| config.lease(kind).live.as_ref());
     let mut mine = live.filter(|lease| lease.node == me);
     mine.find(|lease| taken.get(&lease.config_key).is_none_or(|epoch| *epoch < lease.epoch)).cloned()
 }
 
-/// Whether a lease is ours no more, as the cluster's state says: it was cancelled, taken away, or is done.
+/// Whether the lease no longer belongs to this node, by the cluster's state: it was cancelled, taken away, or
+/// completed.
 fn is_over(state: &ClusterState, lease: &Lease) -> bool {
     let live = state.config(&lease.config_key).and_then(|config| config.lease(lease.kind).live.as_ref());
     live.is_none_or(|live| (live.epoch, live.node) != (lease.epoch, lease.node))
 }
 
-/// Whether work of this kind is begun here: no training while the cluster is unhealthy as this node sees it.
-/// A lease that is not taken up expires, and goes to a node that sees things differently.
+/// Whether this node begins work of this kind: it does not train while it sees the cluster as unhealthy. A
+/// lease that is not taken up expires, and goes to a node whose view differs.
 fn begins(kind: LeaseKind, view: &ClusterView) -> bool {
     match kind {
         LeaseKind::Training => view.unhealthy.is_none(),
@@ -48,9 +50,9 @@ fn begins(kind: LeaseKind, view: &ClusterView) -> bool {
     }
 }
 
-/// Takes up one lease of `kind` after the other until the shutdown. `work` gives the
-/// command that completes the lease; it must return soon after its token is cancelled,
-/// which also happens when this future is dropped.
+/// Takes up one lease of `kind` after the other until the shutdown. `work` returns the command that completes
+/// the lease. It must return soon after its token is cancelled, which also happens when this future is
+/// dropped.
 pub async fn follow<F, W>(node: &Context, health: &HealthHandle, kind: LeaseKind, work: F)
 where
     F: Fn(Lease, CancellationToken) -> W,
@@ -70,10 +72,10 @@ where
             continue;
         };
         taken.insert(lease.config_key.clone(), lease.epoch);
-        // Of the highest level, so that a line says which lease it is about under every filter.
+        // The span has the highest level, so that a line names its lease under every filter.
         let span = tracing::error_span!("lease", %kind, config = %lease.config_key, epoch = lease.epoch);
         let cancel = node.shutdown.child_token();
-        // Whatever it left running ends as well, also when the daemon itself does.
+        // This guard ends whatever the work left running, also when the daemon itself is dropped.
         let _ends = cancel.clone().drop_guard();
         let work = Box::pin(work(lease.clone(), cancel.clone()));
         hold(node, &lease, work, &cancel).instrument(span).await;
@@ -83,7 +85,7 @@ where
     }
 }
 
-/// Works for as long as the lease is ours.
+/// Works for as long as this node holds the lease.
 async fn hold(
     node: &Context,
     lease: &Lease,
@@ -98,15 +100,15 @@ async fn hold(
     }
 }
 
-/// The clock of the next renewal. It grows even if this clock is behind the granter's: to the leader, a
-/// renewal that is not newer than the last is silence.
+/// The time sent with the next renewal. It grows even if this clock is behind the granter's, because the
+/// leader ignores a renewal that is not newer than the last.
 fn renewal_ms(now_ms: u64, last_ms: u64) -> u64 {
     now_ms.max(last_ms.saturating_add(1))
 }
 
-/// Renews, at once and then again and again, until the lease is lost; then cancels the work and
-/// waits for ever: the work ends by itself. At once, because the lease may be over already where
-/// the state here is old, as after a restart.
+/// Renews at once and then regularly until the lease is lost. Then it cancels the work and waits for ever,
+/// because the work ends by itself. The first renewal comes at once, because the lease may already be over
+/// where the state of this node is old, as after a restart.
 async fn renew(node: &Context, lease: &Lease, cancel: &CancellationToken) {
     let mut tick = tokio::time::interval(LEASE_TTL / 3);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -128,17 +130,17 @@ async fn renew(node: &Context, lease: &Lease, cancel: &CancellationToken) {
                 cancel.cancel();
                 std::future::pending::<()>().await;
             }
-            // Without a quorum nobody else can have it: go on.
+            // Without a quorum no other node can get the lease, so the work goes on.
             Err(error) => tracing::warn!(%error, "the lease was not renewed"),
         }
     }
 }
 
-/// Cancels the work as soon as the state says that the lease is over, and
-/// waits for ever: the work ends by itself.
+/// Cancels the work as soon as the state says that the lease is over. Then it waits for ever, because the
+/// work ends by itself.
 async fn follow_state(node: &Context, lease: &Lease, cancel: &CancellationToken) {
     let mut state = node.raft.applied();
-    // It fails when the node ends, and the shutdown has cancelled everything then.
+    // The wait fails when the node ends, and by then the shutdown has cancelled everything.
     let over = state.wait_for(|state| is_over(state, lease)).await.map(drop);
     if over.is_ok() {
         cancel.cancel();
@@ -146,7 +148,7 @@ async fn follow_state(node: &Context, lease: &Lease, cancel: &CancellationToken)
     std::future::pending::<()>().await;
 }
 
-/// Gives a lease back.
+/// The command that gives a lease back.
 fn failed(lease: &Lease, error: String) -> Command {
     Command::FailLease(FailLease {
         kind: lease.kind,
@@ -158,8 +160,8 @@ fn failed(lease: &Lease, error: String) -> Command {
     })
 }
 
-/// What to propose after a refusal of `command`: whoever still holds the lease gives it back, so that the
-/// cluster knows why and need not wait for its end.
+/// What to propose after a refusal of `command`: a node that still holds the lease gives it back, so that the
+/// cluster knows the reason and need not wait until the lease expires.
 fn after_refusal(lease: &Lease, command: &Command, error: &ProposeError) -> Option<Command> {
     let over = matches!(
         error,
@@ -204,7 +206,7 @@ async fn finish(
     }
 }
 
-/// An error with its causes, cut to what a command may carry.
+/// The text of an error with its causes, cut to what a command may carry.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut said = error.to_string();
     let mut source = error.source();

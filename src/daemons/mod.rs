@@ -1,7 +1,8 @@
-//! The components of the event-flow map, one file each: a pure decision, and where it needs one a thin shell.
+//! The components of the event-flow map, one file each: a pure decision and, where it is needed, a thin
+//! shell.
 //!
-//! Those that decide for the cluster run on every node and act only on the leader ([`leader`]), by proposing
-//! commands; those that work follow the replicated state and the leases in it.
+//! The daemons that decide for the cluster run on every node and act only on the leader ([`leader`]), by
+//! proposing commands. The daemons that work follow the replicated state and the leases in it.
 
 pub mod autoscaler;
 pub mod cache;

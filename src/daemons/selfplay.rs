@@ -1,10 +1,10 @@
 //! SelfplayRunner: plays the champion against itself and closes segments of games.
 //!
-//! Invariant: a finished game is in a closed segment within `segment_seconds`, synced here, and stays
-//! listed until the cluster has acknowledged it.
+//! Invariant: a finished game is in a closed segment within `segment_seconds`. The segment is synced on this
+//! node and stays listed until the cluster has acknowledged it.
 //!
-//! `orders` says what is to be played on this node now, `thread` are the threads that play it,
-//! `gather` closes segments of what they finish.
+//! `orders` says what this node plays now, `thread` holds the threads that play it, and `gather` closes
+//! segments of the games that they finish.
 
 mod gather;
 mod orders;
@@ -33,10 +33,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Finished games that may wait until they are gathered into segments.
+/// Most finished games that may wait until they are gathered into segments.
 const GAMES_WAITING_MAX: usize = 64;
 
-/// The daemon; see the module.
 pub struct SelfplayDaemon {
     pub node: Context,
     pub settings: SelfplaySettings,
@@ -50,9 +49,9 @@ pub struct SelfplayDaemon {
 #[derive(Clone, Debug)]
 pub struct SelfplaySettings {
     pub play: SelfplayConfig,
-    /// Threads that play; 0 for as many as suit the devices.
+    /// Threads that play; 0 means as many as suit the devices.
     pub threads: usize,
-    /// Mixed with the node and the time, it is the seed of everything random in self-play.
+    /// The seed of everything random in self-play, once it is mixed with the node and the time.
     pub seed: u64,
 }
 
@@ -65,8 +64,8 @@ impl Daemon for SelfplayDaemon {
         let on_host = self.searching_cards();
         let threads = self.start_threads(&on_host, &follow, &games)?;
         drop((games, follow));
-        // None of these is of use without the others: a thread alone may be the one that a card needs.
-        // Whichever fails has the threads end, and what they have finished is kept.
+        // Each of these is useless without the others: a single thread may be the one that a card needs. If
+        // one fails, the threads end, and the games that they have finished are kept.
         let over = CancellationToken::new();
         let ordering = async {
             let ordered = over.run_until_cancelled(self.give_orders(&orders, &on_host)).await;
@@ -85,8 +84,8 @@ impl Daemon for SelfplayDaemon {
 }
 
 impl SelfplayDaemon {
-    /// For each card that searches whole games, what the host searches in its place.
-    /// A card without a thread searches nothing.
+    /// For each card that searches whole games, what the host searches in its place. A card without a thread
+    /// searches nothing.
     fn searching_cards(&self) -> Vec<OnHost> {
         let (devices, settings) = (&self.devices, &self.settings);
         let threads = devices.selfplay_threads(settings.threads);
@@ -124,7 +123,7 @@ impl SelfplayDaemon {
     }
 }
 
-/// Who searches the games of a thread. Of the threads that use a card, the first one launches it.
+/// What searches the games of a thread. Of the threads that use a card, the first one launches it.
 fn searcher(on_host: Option<&OnHost>, launches: bool, card: AnyBackend, card_games: usize) -> Searcher {
     match on_host {
         None => Searcher::Host,
@@ -140,7 +139,7 @@ fn searcher(on_host: Option<&OnHost>, launches: bool, card: AnyBackend, card_gam
     }
 }
 
-/// Games side by side on a card: what is set, or what suits the board.
+/// Games side by side on a card: the number that is set, or one that suits the board.
 fn games_on_card(set: usize, config: rules::Config) -> usize {
     if set == 0 { waves::slots(config) } else { set }
 }

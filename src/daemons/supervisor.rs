@@ -1,7 +1,8 @@
 //! DaemonManager: keeps the daemons running.
 //!
-//! Invariant: a daemon that fails or panics is started again, later each time, and every failure is counted
-//! and shown. What the node cannot do without (peers, consensus, the store) is no daemon: it ends the node.
+//! Invariant: a daemon that fails or panics is started again, with growing pauses, and every failure is
+//! counted and shown. The parts that the node cannot do without (peers, consensus, the store) are not
+//! daemons: their failure ends the node.
 
 use crate::events::runner::Handled;
 use crate::{
@@ -23,21 +24,21 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-/// Seconds before the first, second, ... restart without a sound run in between; the last one counts for all
-/// that follow. The first restart is almost at once, because it is a function that is called again, and most
-/// failures are of a moment. A daemon is never given up, because there is nobody else to start it.
+/// Seconds before the first, second, ... restart without a sound run in between; the last value applies to
+/// all that follow. The first restart comes almost at once, because it only calls a function again and most
+/// failures are momentary. The supervisor never gives a daemon up, because nothing else would start it.
 const PAUSES: [u64; 8] = [1, 5, 10, 20, 40, 80, 160, 320];
-/// Failures in a row that are a crash loop: the fifth comes after 36 s of pauses at the
-/// earliest, longer than a trouble of a moment lasts.
+/// Failures in a row that make a crash loop: the fifth comes after 36 s of pauses at the earliest, which is
+/// longer than a momentary trouble lasts.
 const CRASH_LOOP: u32 = 5;
-/// A daemon that ran this long is sound: twice the longest pause. With hours in its place, a daemon that
-/// fails once an hour, for some outer reason each time, would be taken for a crash loop.
+/// A daemon that ran this long is sound: twice the longest pause. If this were hours, a daemon that fails
+/// once an hour, each time for some outer reason, would be taken for a crash loop.
 const SOUND: Duration = Duration::from_secs(640);
-/// Failures are recent for this long.
+/// How long a failure counts as recent.
 const RECENT: Duration = Duration::from_secs(300);
 /// Failures of a daemon that are remembered with their time.
 const REMEMBERED: usize = 64;
-/// An event that is older restarts nothing: whoever missed it has started since, or has other weights by now.
+/// An older event restarts nothing: a node that missed it has started since, or has other weights by now.
 const FRESH: Duration = Duration::from_secs(300);
 
 #[derive(Default)]
@@ -46,15 +47,15 @@ struct Record {
     in_row: u32,
     restarts: u64,
     last_error: String,
-    /// When, newest last.
+    /// Times of the failures, newest last.
     recent: VecDeque<Instant>,
-    /// Since when it runs, if it does.
+    /// When the present run began, if the daemon runs.
     began: Option<Instant>,
     signal: Wake,
 }
 
 impl Record {
-    /// Counts a failure after a run of `ran`; how long to wait before the next.
+    /// Counts a failure after a run of `ran`, and returns the pause before the next run.
     fn failed(&mut self, error: &str, ran: Duration, now: Instant) -> Duration {
         self.failures += 1;
         self.began = None;
@@ -67,7 +68,7 @@ impl Record {
         pause(self.in_row)
     }
 
-    /// Failures in a row, unless it runs soundly since.
+    /// Failures in a row; none once the present run is sound.
     fn in_row(&self, now: Instant) -> u32 {
         let sound = self.began.is_some_and(|at| now.saturating_duration_since(at) >= SOUND);
         if sound { 0 } else { self.in_row }
@@ -81,13 +82,13 @@ fn pause(in_row: u32) -> Duration {
     Duration::from_secs(PAUSES[index])
 }
 
-/// What is known of the daemons of this node, by name. Cheap to clone: the supervisor's own handle.
+/// What is known about the daemons of this node, by name. A clone is a cheap handle.
 #[derive(Clone)]
 pub struct Supervisor(Arc<Shared>);
 
 struct Shared {
     records: Mutex<BTreeMap<&'static str, Record>>,
-    /// How many failures there were in all.
+    /// The number of all failures so far.
     failed: watch::Sender<u64>,
 }
 
@@ -116,19 +117,19 @@ impl Supervisor {
         pause
     }
 
-    /// Counts a failure, after a run of `ran`, of what goes on by itself.
+    /// Counts a failure, after a run of `ran`, of something that goes on by itself.
     pub fn note(&self, what: &'static str, error: &str, ran: Duration) {
         self.failed(what, error, ran);
         self.began(what, Instant::now());
     }
 
-    /// Changes with every failure.
+    /// A channel that changes with every failure.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.0.failed.subscribe()
     }
 
-    /// Starts a daemon again, now. False: there is no such daemon.
+    /// Restarts a daemon now. Returns false if there is no such daemon.
     pub fn restart(&self, daemon: &str) -> bool {
         match self.records().get_mut(daemon) {
             Some(record) => {
@@ -156,16 +157,16 @@ impl Supervisor {
         .collect()
     }
 
-    /// Failures in the last five minutes.
+    /// Number of failures in the last five minutes.
     #[must_use]
     pub fn recent(&self, now: Instant) -> usize {
         let recent = |at: &&Instant| now.saturating_duration_since(**at) < RECENT;
         self.records().values().map(|record| record.recent.iter().filter(recent).count()).sum()
     }
 
-    /// Restarts what trains or evaluates the configuration here after a critical regression of
-    /// it: what it has in hand began from weights that nobody wants any more. If the cluster has
-    /// taken that away already, it ends by itself.
+    /// After a critical regression of a configuration, restarts the daemons that train or evaluate it on this
+    /// node, because their work began from weights that are no longer wanted. If the cluster has taken that
+    /// work away already, the work ends by itself.
     pub fn handle(&self, node: &Context, logged: &Logged) -> Handled {
         let age = now_ms().saturating_sub(logged.at_ms.max(0).unsigned_abs());
         if let Event::RegressionCritical(regression) = &logged.event
@@ -178,9 +179,9 @@ impl Supervisor {
         Ok(None)
     }
 
-    /// Runs a daemon until the shutdown, again and again if need be.
+    /// Runs a daemon until the shutdown, and restarts it when it ends before.
     pub async fn keep<D: Daemon>(self, daemon: D, shutdown: CancellationToken) {
-        // Of the highest level, so that a line says which daemon it is about under every filter.
+        // The span has the highest level, so that a line names its daemon under every filter.
         let span = tracing::error_span!("daemon", daemon = D::NAME);
         self.run(daemon, shutdown).instrument(span).await;
     }
@@ -216,8 +217,8 @@ impl Supervisor {
     }
 }
 
-/// The daemons of node `me` that have a configuration in hand: those
-/// whose leases it has. Each has one at a time.
+/// The daemons of node `me` that work on a configuration: those that hold its leases. Each works on one
+/// configuration at a time.
 fn affected(state: &ClusterState, me: NodeId, config_key: &str) -> Vec<&'static str> {
     let Some(config) = state.config(config_key) else { return Vec::new() };
     let mine = |kind: &LeaseKind| config.lease(*kind).live.as_ref().is_some_and(|lease| lease.node == me);
@@ -304,7 +305,7 @@ mod tests {
         check(&world, "hex8_4p", [&[], &[], &[]]);
     }
 
-    /// Panics, fails, hangs, and then works until the shutdown.
+    /// A daemon that panics, fails, hangs, and then works until the shutdown.
     struct Patient {
         runs: Arc<AtomicU32>,
         dropped: CancellationToken,

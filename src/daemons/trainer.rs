@@ -1,4 +1,4 @@
-//! TrainingCoordinator, the holder's half: trains on the newest games from the newest weights.
+//! TrainingCoordinator, the holder's half: it trains on the newest games, from the newest weights.
 
 use super::{health::HealthHandle, lease, run_guard::RunGuard};
 use crate::{
@@ -22,14 +22,13 @@ use kernels::{AnyBackend, Backend as _, Checkpoint, DeviceError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Failures in a row after which training does without the newest weights.
+/// Failures in a row after which training starts without the newest weights.
 const PATIENCE: u32 = 3;
 
-/// The daemon; see the module.
 pub struct TrainerDaemon {
     pub node: Context,
     pub settings: TrainingConfig,
-    /// Mixed with the lease, the seed of everything random in a run.
+    /// The seed of everything random in a run, once it is mixed with the lease.
     pub seed: u64,
     pub backend: AnyBackend,
     pub health: HealthHandle,
@@ -174,7 +173,7 @@ async fn run(
     let stop = cancel.clone();
     let mut done = compute::spawn("trainer", move || {
         let job = TrainingJob { parent: &parent, settings: &settings, new_positions, data_index, seed };
-        // A report that nobody has read yet is superseded by the next.
+        // The next report replaces one that was not read yet.
         let mut report = |progress| {
             let _ = reports.try_send(progress);
         };
@@ -242,7 +241,7 @@ async fn publish(
         report: TrainingReport {
             epochs_trained: trained.epochs,
             final_loss,
-            // Without a game set aside the training loss is all that is known.
+            // If no game was set aside, the training loss is the only loss that is known.
             val_loss: trained.validation.map_or(final_loss, |loss| loss.total()),
             samples: trained.samples,
             seconds: trained.elapsed.as_secs_f64(),
@@ -257,12 +256,12 @@ fn origin(config: &ConfigState) -> ModelId {
     if config.training.failures < PATIENCE { config.newest } else { config.champion }
 }
 
-/// The settings of this run: the cluster has agreed on the learning rate, as a factor of what is set here.
+/// The settings of this run: the cluster has agreed on the learning rate, as a factor of the rate in `set`.
 fn settings(set: &TrainingConfig, scale: f64) -> TrainingConfig {
     TrainingConfig { learning_rate: set.learning_rate * scale as f32, ..set.clone() }
 }
 
-/// The replay window is this many positions at first. Then it grows more slowly than the data, as the data's
+/// The replay window has this many positions at first. Then it grows more slowly than the data, as the data's
 /// power of [`WINDOW_POWER`], because early games were played by networks that knew nothing.
 const WINDOW_LEAST: u64 = 40_000;
 const WINDOW_POWER: f64 = 0.8;
@@ -273,8 +272,8 @@ fn window_positions(all: u64, most: usize) -> usize {
     usize::try_from(grown.max(WINDOW_LEAST)).map_or(most, |positions| positions.min(most))
 }
 
-/// The newest self-play segments with about as many positions as the
-/// window has, `most` at most; oldest first.
+/// The newest self-play segments with about as many positions as the window has, and at most `most`; the
+/// oldest comes first.
 fn choose(state: &ClusterState, key: &str, most: usize) -> Vec<(SegmentId, Registered)> {
     let ours = |segment: &Registered| {
         segment.config_key == key && segment.source == cluster_state::state_machine::SELFPLAY_SOURCE
@@ -292,7 +291,7 @@ fn choose(state: &ClusterState, key: &str, most: usize) -> Vec<(SegmentId, Regis
     found[..count].iter().rev().map(|(hash, segment)| (**hash, (*segment).clone())).collect()
 }
 
-/// Adds the games of a segment; the window comes back whatever happens.
+/// Adds the games of a segment, and returns the window in every case.
 fn fill(mut window: ReplayWindow, bytes: Vec<u8>) -> (ReplayWindow, Result<(), WorkError>) {
     let filled = Segment::open(bytes).map_err(WorkError::from).and_then(|segment| {
         segment.games().iter().try_for_each(|game| Ok(window.add(&game.record).map(drop)?))

@@ -1,7 +1,7 @@
-//! ClusterWatchdogDaemon: what goes on for too long, and what does not go on.
+//! ClusterWatchdogDaemon: reports work that takes too long, and work that does not happen.
 //!
-//! Pure but for its memory; it measures by its own clock how long something has been so. It only says so:
-//! nothing starts work but a lease. Every node looks, so that every node's status shows it.
+//! Pure except for its memory; it measures with its own clock how long each state has lasted. It only
+//! reports, because nothing but a lease starts work. Every node looks, so that every node's status shows it.
 
 use crate::{
     api::health::{ClusterView, HostState},
@@ -13,16 +13,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A host that should play is silent for too long after this. A segment of games is due every few seconds.
+/// How long a host that should play may be silent. A segment of games is due every few seconds.
 const SILENT: Duration = Duration::from_secs(15 * 60);
-/// A training is due for too long after this: nobody has taken it up, and nothing that is known keeps it.
+/// How long a training run may be due without any node taking it up and without a known obstacle.
 const UNTRAINED: Duration = Duration::from_secs(30 * 60);
-/// A training may take this much longer than its settings say: games are fetched first.
+/// How much longer than its settings say a training run may take, because games are fetched first.
 const FETCHING: Duration = Duration::from_secs(15 * 60);
-/// An evaluation takes minutes; its settings bound games, not time.
+/// Longest evaluation. It takes minutes; its settings bound games, not time.
 const EVALUATION: Duration = Duration::from_secs(2 * 3600);
 
-/// How long things may take.
+/// Longest time that each kind of work may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     training: Duration,
@@ -37,7 +37,7 @@ impl Limits {
     }
 }
 
-/// Something that began.
+/// Something that has begun.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Thing {
     Lease(LeaseKind, String, u64),
@@ -45,12 +45,12 @@ enum Thing {
     Due(String),
 }
 
-/// Since when things have been so.
+/// Since when each state has lasted.
 #[derive(Debug, Default)]
 pub struct Watchdog(BTreeMap<Thing, Instant>);
 
 impl Watchdog {
-    /// What is wrong, as a name and a sentence each. `busy` says when hosts last showed work.
+    /// What is wrong, each as a name and a sentence. `busy` says when hosts last showed work.
     pub fn look(
         &mut self,
         state: &ClusterState,
@@ -132,7 +132,7 @@ mod tests {
     const LIMITS: Limits =
         Limits { training: Duration::from_secs(600), evaluation: Duration::from_secs(3600) };
 
-    /// Minute, world, minutes at which hosts last showed work, names of what is wrong.
+    /// Minute, world, minutes at which hosts last showed work, expected names of what is wrong.
     type Step<'a> = (u64, &'a World, &'a [(NodeId, u64)], &'a [&'a str]);
 
     fn check(watchdog: &mut Watchdog, start: Instant, steps: &[Step<'_>]) {

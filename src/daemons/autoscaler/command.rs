@@ -1,7 +1,7 @@
 //! The operator's command.
 //!
-//! Invariant: a program with arguments from the settings, never a line for a shell; it is told everything in
-//! environment variables, ends in time, and what it says is bounded.
+//! Invariant: the command is a program with arguments from the settings, never a line for a shell. It gets
+//! everything as environment variables, it ends in time, and the length of its output is bounded.
 
 use crate::api::autoscaler::{Advice, Recommendation};
 use crate::process::listen;
@@ -9,12 +9,12 @@ use cluster_state::ClusterState;
 use std::{io, process::Stdio, time::Duration};
 use tokio::process::Command;
 
-/// How long it may take; then it is killed.
+/// Longest run of the command; after that it is killed.
 const WAIT: Duration = Duration::from_secs(60);
-/// Most bytes that are kept of what it says.
+/// Most bytes of the command's output that are kept.
 const SAID_BYTES_MAX: usize = 4096;
 
-/// Why it was not carried out.
+/// Why the command was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OrderError {
     #[error("there is no command")]
@@ -27,7 +27,7 @@ pub(super) enum OrderError {
     Status { status: std::process::ExitStatus, said: String },
 }
 
-/// What shall be done, as environment variables.
+/// What the command is to do, as it gets it in environment variables.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Order(Vec<(&'static str, String)>);
 
@@ -38,8 +38,8 @@ impl Order {
             Advice::Down(id) => ("down", 1, state.nodes.get(&id)),
             Advice::Hold => ("hold", 0, None),
         };
-        // Nothing from elsewhere goes on unless it is plain: a variable
-        // must not end early or hold a line's end.
+        // Text from other nodes is passed on only without control characters: it must not end a variable
+        // early or contain the end of a line.
         let plain = |text: &str| text.chars().filter(|c| !c.is_control()).take(200).collect::<String>();
         Self(vec![
             ("RINGRIFT_ACTION", action.to_owned()),
@@ -50,7 +50,7 @@ impl Order {
         ])
     }
 
-    /// Runs the command to its end; what it said.
+    /// Runs the command and returns its output.
     pub(super) async fn carry_out(&self, command: &[String]) -> Result<String, OrderError> {
         self.within(command, WAIT).await
     }

@@ -1,8 +1,9 @@
-//! What operators said, until it ends.
+//! What operators claimed in events, until each claim ends.
 //!
-//! Invariant: the newest word on a thing counts, by the clocks of those who spoke, in whatever order the
-//! words arrive, so that all nodes come to the same; and no word counts for longer than [`LASTS`], so that a
-//! forgotten drill ends. A claim is stored with the handler's cursor, so that a restart keeps it.
+//! Invariant: the newest claim about a subject counts, by the clocks of the nodes that sent it and in any
+//! order of arrival, so that all nodes reach the same result. No claim counts for longer than [`LASTS`], so
+//! that a forgotten drill ends. A claim is stored in the same transaction as the handler's cursor, so it
+//! survives a restart.
 
 use crate::events::{
     Event,
@@ -16,11 +17,11 @@ use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
-/// How long a claim counts unless it is taken back.
+/// How long a claim counts unless it is withdrawn.
 const LASTS: Duration = Duration::from_secs(15 * 60);
-/// How long an ended claim is remembered, so that an older word that comes late changes nothing.
+/// How long an ended claim is remembered, so that an older claim that arrives late changes nothing.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
-/// Longest text that is kept of a word.
+/// Longest text of a claim that is kept.
 const TEXT_CHARS_MAX: usize = 200;
 
 const SCHEMA: &str = "
@@ -35,16 +36,16 @@ const SCHEMA: &str = "
         unhealthy INTEGER NOT NULL
     ) STRICT;";
 
-/// Something said.
+/// What a claim says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Claim {
-    /// This host is offline.
+    /// The host is offline.
     Host(NodeId),
-    /// The cluster is unhealthy: why.
+    /// The cluster is unhealthy, for the reason given.
     Cluster(String),
     /// The champion of a configuration regressed.
     Regression { config_key: String, severity: Severity, reason: String },
-    /// A model did not reach every node. The cluster itself says so as well.
+    /// A model did not reach every node. The cluster also reports this itself.
     Distribution { config_key: String, model: ModelId, error: String },
 }
 
@@ -57,7 +58,7 @@ impl Claim {
     }
 }
 
-/// Hosts that are said to be offline.
+/// Hosts that operators claim to be offline.
 pub(super) fn hosts(claims: &[Claim], state: &ClusterState) -> BTreeSet<NodeId> {
     let said = claims.iter().filter_map(|claim| match claim {
         Claim::Host(id) => Some(*id),
@@ -66,7 +67,7 @@ pub(super) fn hosts(claims: &[Claim], state: &ClusterState) -> BTreeSet<NodeId> 
     said.filter(|id| state.nodes.contains_key(id)).collect()
 }
 
-/// What an event says of a thing: a claim, or none any more.
+/// What an event says about a subject: it makes a claim, or it ends one.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Word {
     subject: String,
@@ -79,8 +80,8 @@ fn cut(text: &str) -> String {
 }
 
 impl Word {
-    /// What an event says, if it counts. A claim is an operator's, or of something that only an event tells;
-    /// it ends by an operator's word or by the real thing.
+    /// What an event says, if it counts. A claim comes from an operator, or concerns something that only
+    /// events report. It ends when an operator withdraws it or when the real event arrives.
     pub(super) fn of(logged: &Logged, state: &ClusterState) -> Option<Self> {
         let known = |name: &str| {
             let found = state.nodes.keys().find(|id| node_name(**id) == name).copied();
@@ -125,7 +126,7 @@ impl Word {
                 };
                 (format!("distribution {}", it.config_key), Some(claim))
             }
-            // Information: the state and this node's own connections say more.
+            // These events only inform: the state and this node's own connections say more.
             Event::SelfplayComplete(_)
             | Event::NewGamesAvailable(_)
             | Event::TrainingThresholdReached(_)
@@ -163,7 +164,7 @@ impl Word {
         Some(Self { subject, claim, at_ms: logged.at_ms })
     }
 
-    /// The word as a change of `node.db`.
+    /// Returns the change of `node.db` that stores this.
     pub(super) fn effect(self) -> Effect {
         Box::new(move |tx| {
             tx.execute_batch(SCHEMA)?;
@@ -185,7 +186,7 @@ impl Word {
     }
 }
 
-/// The claims of this node.
+/// The claims that this node has stored.
 pub(super) struct Claims(Connection);
 
 impl Claims {
@@ -195,7 +196,7 @@ impl Claims {
         Ok(Self(connection))
     }
 
-    /// Those that count at `now_ms`.
+    /// Claims that count at `now_ms`.
     pub(super) fn current(&self, now_ms: u64) -> Result<Vec<Claim>, LogError> {
         let sql = "SELECT claim FROM health_claims WHERE claim IS NOT NULL AND until_ms > ? ORDER BY subject";
         let mut statement = self.0.prepare_cached(sql)?;
@@ -211,15 +212,16 @@ impl Claims {
         Ok(found)
     }
 
-    /// Whether the others were last told that the cluster is unhealthy. At first they take it to be healthy.
+    /// Whether this node last reported to the others that the cluster is unhealthy. At first they take it to
+    /// be healthy.
     pub(super) fn told(&self) -> Result<bool, LogError> {
         let sql = "SELECT COALESCE(MAX(unhealthy), 0) FROM health_told";
         Ok(self.0.query_row(sql, [], |row| row.get(0))?)
     }
 }
 
-/// Remembers what the others are told: in the transaction that keeps the event, so that a kill in between
-/// does not have it told again. The table is there since [`Claims::open`].
+/// Stores the verdict that was reported, in the transaction that keeps the event, so that it is not reported
+/// twice after a kill between the two. [`Claims::open`] has created the table.
 pub(super) fn tell(connection: &Connection, unhealthy: bool) -> rusqlite::Result<()> {
     connection.execute("INSERT OR REPLACE INTO health_told VALUES (1, ?)", [unhealthy]).map(drop)
 }
@@ -276,7 +278,7 @@ mod tests {
         if unhealthy { Event::P2pClusterUnhealthy(told) } else { Event::P2pClusterHealthy(told) }
     }
 
-    /// The claims after words of (event, injected, at), at a time.
+    /// Checks the claims that count at time `at` after the events in `words`: each is (event, injected, at).
     fn check(words: &[(Event, bool, i64)], at: u64, expected: &[Claim]) {
         let world = World::with_nodes(3);
         let folder = tempfile::tempdir().unwrap();
@@ -303,7 +305,7 @@ mod tests {
         check(&[(offline("node-2"), true, 10), (online("node-2"), false, 12)], 13, &[]);
         check(&[(offline("node-2"), true, 10), (online("node-2"), true, 12)], 13, &[]);
         check(&[(offline("node-2"), true, 10), (online("node-3"), true, 12)], 13, &host);
-        // In the other order of arrival.
+        // The same events in the other order of arrival.
         check(&[(online("node-2"), true, 12), (offline("node-2"), true, 10)], 13, &[]);
         check(&[(online("node-2"), true, 12), (offline("node-2"), true, 14)], 15, &host);
         let said = [Claim::Cluster("an operator says so: drill".into())];

@@ -1,7 +1,7 @@
-//! Which hosts can be reached, and what that says of the cluster.
+//! Which hosts can be reached, and what that means for the cluster.
 //!
-//! Pure but for its memory. Getting worse and getting better are judged by different bars, so
-//! that a cluster on the edge does not flicker.
+//! Pure except for its memory. Getting worse and getting better have different thresholds, so that a cluster
+//! on the edge does not flicker.
 
 use super::members;
 use crate::api::health::{HostState, Standing};
@@ -11,49 +11,49 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A host is offline when its connection has been gone for this long, as the leader judges it.
+/// A host is offline when its connection has been gone for this long; the leader uses the same limit.
 const LOST_AFTER: Duration = crate::leader::node_monitor::LOST_AFTER;
-/// A host that was never reached is unknown for this long, which is enough to dial it several times.
+/// A host that this node never reached stays unknown for this long, which is enough to dial it several times.
 const UNSEEN: Duration = Duration::from_secs(10);
-/// More than half must be online for this long before the cluster is healthy again.
+/// More than half of the members must be online for this long before the cluster is healthy again.
 const STABLE: Duration = Duration::from_secs(2);
 
-/// What there is to see.
+/// The input of one look.
 pub(super) struct Sight<'a> {
     pub(super) state: &'a ClusterState,
     pub(super) me: NodeId,
     pub(super) connected: &'a dyn Fn(&str) -> bool,
-    /// Hosts that an operator says are offline.
+    /// Hosts that an operator claims to be offline.
     pub(super) claimed: &'a BTreeSet<NodeId>,
     pub(super) now: Instant,
 }
 
-/// How a host was seen.
+/// When this node last reached a host.
 #[derive(Clone, Copy, Debug)]
 enum Seen {
-    /// Never in the life of this process; known since then.
+    /// This process has never reached it; the time is when the host became known.
     Never(Instant),
     Connected,
-    /// Gone since then.
+    /// The connection is gone since that time.
     Lost(Instant),
 }
 
-/// What this node remembers.
+/// What this node remembers between two looks.
 #[derive(Debug, Default)]
 pub(super) struct Observer {
     seen: BTreeMap<NodeId, Seen>,
     standing: Standing,
-    /// Since when more than half have been online.
+    /// Since when more than half of the members have been online.
     better: Option<Instant>,
 }
 
 impl Observer {
-    /// One that goes on where another left off.
+    /// Starts from the standing that an earlier process left.
     pub(super) fn resume(standing: Standing) -> Self {
         Self { standing, ..Self::default() }
     }
 
-    /// Hosts and cluster now.
+    /// Returns the standing of every host and of the cluster now.
     pub(super) fn look(&mut self, sight: &Sight<'_>) -> (BTreeMap<NodeId, HostState>, Standing) {
         let now = sight.now;
         let mut hosts = BTreeMap::new();
@@ -102,7 +102,8 @@ mod tests {
     use super::*;
     use crate::daemons::fixture::World;
 
-    /// Seconds, members connected to (as well as node 1), claimed offline, the cluster then.
+    /// Seconds, members connected to (in addition to node 1), claimed offline, expected standing of the
+    /// cluster.
     type Step<'a> = (f64, &'a [u64], &'a [u64], Standing);
 
     fn check(world: &World, steps: &[Step<'_>]) {
@@ -143,9 +144,9 @@ mod tests {
                 (14.0, &[2, 3, 4, 5], &[], Healthy),
             ],
         );
-        // Who never came is unknown at first, and neither good nor bad; then offline.
+        // A host that never came is unknown at first, which is neither good nor bad; then it is offline.
         check(&world, &[(0.0, &[], &[], Unknown), (9.9, &[], &[], Unknown), (10.0, &[], &[], Unhealthy)]);
-        // Half is no majority: it stays as it was.
+        // Half is no majority, so the standing does not change.
         let four = World::with_nodes(4);
         check(
             &four,
@@ -160,7 +161,7 @@ mod tests {
             &four,
             &[(0.0, &[2, 3], &[], Unknown), (2.0, &[2, 3], &[], Healthy), (99.0, &[2], &[], Healthy)],
         );
-        // One alone is the whole cluster.
+        // A single node is the whole cluster.
         check(&World::with_nodes(1), &[(0.0, &[], &[], Unknown), (2.0, &[], &[], Healthy)]);
     }
 

@@ -1,44 +1,45 @@
-//! One number for how things stand, and what a person should look at. Pure.
+//! One number for the state of the cluster, and the alerts that a person should look at. Pure.
 
 use super::Claim;
 use crate::api::health::{Alert, DaemonFailures};
 use cluster_state::ModelId;
 use cluster_state::{ClusterState, Severity};
 
-/// What each kind of trouble may take from the score of 100 points. Hosts that are away weigh most, because
-/// everything waits for them; then champions that regressed, because they spoil the games; then daemons that
-/// fail, which are started again; then dead letters, which somebody has to look at.
+/// What each kind of trouble may take from the score of 100 points. Offline hosts weigh most, because
+/// everything waits for them. Next come champions that regressed, because they spoil the games; then failing
+/// daemons, which are restarted; then dead letters, which a person has to look at.
 const HOSTS: f64 = 40.0;
 const CHAMPIONS: f64 = 25.0;
 const DAEMONS: f64 = 20.0;
 const LETTERS: f64 = 15.0;
-/// Failures of daemons in the last five minutes that cost all their points.
+/// Failures of daemons in the last five minutes that cost all points of that kind.
 const FAILURES_MAX: f64 = 10.0;
-/// Dead letters that cost all their points, and are an alert: more than anybody replays one by one.
+/// Dead letters that cost all points of that kind and raise an alert: more than a person replays one by one.
 const LETTERS_MAX: u64 = 50;
-/// A somewhat worse champion costs this share of its points.
+/// A minor regression of a champion costs this share of its points.
 const MINOR: f64 = 0.5;
-/// Free bytes below which the disk is an alert. Not a share: what a node writes does not grow with its disk,
-/// and a checkpoint with its copies, a window of segments and the databases' logs fit into this.
+/// Free bytes below which the disk raises an alert. It is not a share, because what a node writes does not
+/// grow with its disk; a checkpoint with its copies, a window of segments and the databases' logs fit into
+/// it.
 const DISK_FREE_MIN: u64 = 1 << 30;
-/// Most alerts of a view.
+/// Most alerts in a view.
 const ALERTS_MAX: usize = 64;
 
-/// What the score is made of.
+/// The figures that the score is computed from.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Troubles {
     pub(super) online: usize,
-    /// Hosts that are online or offline.
+    /// Hosts that are known to be online or offline.
     pub(super) known: usize,
     pub(super) members: usize,
     pub(super) regression: Option<Severity>,
-    /// Of daemons here, in the last five minutes.
+    /// Failures of daemons on this node in the last five minutes.
     pub(super) failures: usize,
     pub(super) dead_letters: u64,
 }
 
 impl Troubles {
-    /// 0 to 100; none while half of the members or more are unknown.
+    /// The score from 0 to 100; none while half of the members or more are unknown.
     pub(super) fn score(&self) -> Option<f64> {
         if self.known * 2 <= self.members {
             return None;
@@ -66,10 +67,10 @@ pub(super) fn worst(state: &ClusterState, claims: &[Claim]) -> Option<Severity> 
     known.map(|regression| regression.severity).chain(said).max()
 }
 
-/// What an alert is about, and what it says.
+/// The subject of an alert, and its text.
 pub(super) type Alarm = (String, String);
 
-/// All that this node has to warn of.
+/// All alarms of this node.
 pub(super) fn alarms(
     state: &ClusterState,
     claims: &[Claim],
@@ -117,13 +118,13 @@ fn everywhere(state: &ClusterState, model: &ModelId) -> bool {
     known.is_some_and(|known| state.online().all(|node| known.holders.contains(&node.id)))
 }
 
-/// Too little space left on the disk.
+/// The alarm for too little free space on the disk.
 pub(super) fn disk(free: u64) -> Option<Alarm> {
     let text = || format!("only {} MiB are free on the disk of the data folder", free >> 20);
     (free < DISK_FREE_MIN).then(|| ("disk".to_owned(), text()))
 }
 
-/// The alerts: one of a name, by name; what was there before keeps its time.
+/// Turns alarms into alerts: one per name, sorted by name; an alert that existed before keeps its time.
 pub(super) fn alerts(alarms: Vec<Alarm>, before: &[Alert], now_ms: u64) -> Vec<Alert> {
     let mut alerts: Vec<Alert> = Vec::new();
     for (name, message) in alarms {

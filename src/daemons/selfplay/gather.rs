@@ -1,7 +1,7 @@
 //! Gathers finished games into segments and closes them.
 //!
 //! Invariant: a game is in a closed segment within `segment_seconds` of the first game of that segment. A
-//! segment that does not close costs no other segment.
+//! segment that cannot be closed does not affect any other segment.
 
 use super::SelfplayDaemon;
 use crate::{
@@ -15,14 +15,14 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// Between two looks whether a segment is due.
+/// Pause between two checks whether a segment is due.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Games that are in no closed segment yet, by configuration and model; and since when.
+/// Games that are in no closed segment yet, by configuration and model, and the time of the first of them.
 type Open = BTreeMap<(String, ModelId), (Instant, Vec<GameRecord>)>;
 
 impl SelfplayDaemon {
-    /// Gathers and closes until no thread can finish a game any more.
+    /// Gathers games and closes segments until no thread can finish a game any more.
     pub(super) async fn gather(&self, mut finished: mpsc::Receiver<GameRecord>) -> Result<(), WorkError> {
         let (age_max, games_max) = (self.settings.play.segment_age_max(), self.settings.play.segment_games);
         let mut open = Open::new();
@@ -54,7 +54,7 @@ impl SelfplayDaemon {
     }
 }
 
-/// Adds a game to the segment of its model. A game that no model played belongs to none.
+/// Adds a game to the segment of its model. A game that no model played belongs to no segment.
 fn add(open: &mut Open, game: GameRecord) {
     match game.players.first() {
         Some(Player::Model(model)) => {
@@ -65,8 +65,8 @@ fn add(open: &mut Open, game: GameRecord) {
     }
 }
 
-/// Closes the segments that are due. If one of them does not close, gathering is over: all others are closed
-/// as well, as far as they can be, and the first error is returned.
+/// Closes the segments that are due. If one of them cannot be closed, gathering ends: all others are closed
+/// as far as possible, and the first error is returned.
 async fn close_due<F: Future<Output = Result<(), WorkError>>>(
     open: &mut Open,
     due: impl Fn(Instant, &[GameRecord]) -> bool,

@@ -1,8 +1,8 @@
-//! What this node is to play now.
+//! What this node should play now.
 //!
-//! Invariant: on a device that trains or evaluates, no games are played: its cores, or the card that does it,
-//! have more urgent work. On other cards play goes on. A node that sees the cluster unhealthy plays less; it
-//! decides so by its own view, because without a quorum nobody can tell it to.
+//! Invariant: a device that trains or evaluates plays no games, because its cores, or the card, have more
+//! urgent work. Other cards go on playing. A node that sees the cluster as unhealthy plays less; it decides
+//! so by its own view, because without a quorum no leader can tell it to.
 
 use super::{SelfplayDaemon, thread::OnHost};
 use crate::{
@@ -21,22 +21,22 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// Games without an acknowledgement at which a node stops playing, because nobody takes its segments.
+/// Unacknowledged games at which a node stops playing, because no other node takes its segments.
 const UNACKNOWLEDGED_MAX: u64 = 8192;
-/// Least share of the time in which games are played for an unhealthy cluster.
+/// Least share of its time in which a node plays while the cluster is unhealthy.
 const RATE_MIN: f64 = 0.3;
-/// Between two looks when nothing has changed.
+/// Pause between two looks when nothing has changed.
 const TICK: Duration = Duration::from_secs(1);
 
-/// What the threads are to play.
+/// What the threads should play.
 #[derive(Clone, Default)]
 pub(super) struct Orders {
     pub(super) configs: Vec<ConfigOrder>,
-    /// Why nothing is played, if so.
+    /// Why this node plays nothing, if it does not play.
     pub(super) paused: Option<String>,
-    /// Devices, by their numbers, on which nothing is played.
+    /// Devices, by number, that play nothing.
     pub(super) occupied: BTreeSet<usize>,
-    /// Share of the time to play in; see [`rate`].
+    /// Share of the time in which the threads play; see [`rate`].
     pub(super) rate: f64,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Orders {
 #[derive(Clone)]
 pub(super) struct ConfigOrder {
     pub(super) config: rules::Config,
-    /// Share of the time, relative to the other configurations.
+    /// Share of the time that this configuration gets, relative to the others.
     pub(super) weight: f64,
     pub(super) simulations: u32,
     pub(super) exploration: f64,
@@ -53,7 +53,7 @@ pub(super) struct ConfigOrder {
 }
 
 impl ConfigOrder {
-    /// What new games depend on.
+    /// The values that new games depend on.
     pub(super) fn key(&self) -> (ModelId, u32, u64) {
         (self.model, self.simulations, self.exploration.to_bits())
     }
@@ -75,7 +75,7 @@ impl Orders {
 }
 
 /// The share of its time in which a node with this view of the cluster plays: all of it, or while the cluster
-/// is unhealthy the healthy share of the hosts that the node knows of.
+/// is unhealthy the healthy share of the hosts that the node knows.
 fn rate(view: &ClusterView) -> f64 {
     if view.unhealthy.is_none() {
         return 1.0;
@@ -85,7 +85,7 @@ fn rate(view: &ClusterView) -> f64 {
     if online + offline == 0.0 { 1.0 } else { (online / (online + offline)).max(RATE_MIN) }
 }
 
-/// The devices of node `me`, by their numbers, that other work of it has; and what work that is.
+/// The devices of node `me`, by number, that its other work occupies, with the name of that work.
 fn occupied(state: &ClusterState, me: NodeId, devices: usize) -> BTreeMap<usize, String> {
     let mut found = BTreeMap::new();
     for config in state.configs.values() {
@@ -99,7 +99,7 @@ fn occupied(state: &ClusterState, me: NodeId, devices: usize) -> BTreeMap<usize,
     found
 }
 
-/// Why this node plays no games, if so. It plays on the first `devices` of its devices.
+/// Why this node plays no games, if it does not. It plays on the first `devices` of its devices.
 fn pause(occupied: &BTreeMap<usize, String>, devices: usize, unacknowledged: u64) -> Option<String> {
     let mut used = occupied.range(..devices);
     if used.clone().count() >= devices {
@@ -154,7 +154,7 @@ impl SelfplayDaemon {
         }
     }
 
-    /// What is to be played in this state.
+    /// The orders that follow from this state.
     async fn orders(&self, state: &ClusterState, rate: f64) -> Result<Orders, WorkError> {
         let devices = self.devices.count();
         let mut configs = Vec::new();
@@ -180,7 +180,7 @@ impl SelfplayDaemon {
         Ok(Orders { configs, paused, occupied: occupied.into_keys().collect(), rate })
     }
 
-    /// Shows people what is played.
+    /// Shows in the node's activity what is played.
     fn show(&self, orders: &Orders, on_host: &[OnHost]) {
         self.node.activity.update(|work| {
             work.selfplay.paused.clone_from(&orders.paused);
@@ -191,8 +191,8 @@ impl SelfplayDaemon {
     }
 }
 
-/// The network if it is here; none while it is on its way. A model that does
-/// not load costs its configuration, not all.
+/// Returns the network if it is on this node, and none while it is on its way. A model that does not load
+/// stops only its own configuration.
 async fn load(
     networks: &LoadedNetworks,
     key: &str,
@@ -229,10 +229,10 @@ mod tests {
         assert_eq!(why(&world, NodeId(1), 1, 0), (training, vec![0]));
         assert_eq!(why(&world, NodeId(2), 1, 0), plays(&[]));
         assert!(why(&world, NodeId(2), 1, UNACKNOWLEDGED_MAX).0.contains("acknowledged"));
-        // With more cards than work, the others play on.
+        // If there are more cards than work, the other cards play on.
         assert_eq!(why(&world, NodeId(1), 2, 0), plays(&[0]));
         assert!(why(&world, NodeId(1), 2, UNACKNOWLEDGED_MAX).0.contains("acknowledged"));
-        // Unless there are too few threads to play there.
+        // They do not if there are too few threads to play there.
         assert!(
             pause(&occupied(&world.state, NodeId(1), 2), 1, 0).is_some_and(|why| why.contains("training"))
         );

@@ -1,8 +1,8 @@
-//! A thread that plays what the orders say.
+//! A thread that plays as the orders say.
 //!
-//! Invariant: on a card that searches, one thread has the card search whole games. What the card cannot
-//! search, or no longer, all of its threads search from then on, until the configuration has another model.
-//! So every configuration is always searched somewhere.
+//! Invariant: on a card that searches, one thread makes the card search whole games. If the card cannot
+//! search a configuration, or can no longer, all of its threads search that configuration on the host until
+//! it has another model. So every configuration is always searched somewhere.
 
 use super::orders::{ConfigOrder, Orders};
 use crate::{
@@ -33,23 +33,23 @@ const TURN: Duration = Duration::from_secs(10);
 /// Longest rest of a thread that plays at a reduced rate.
 const REST_MAX: Duration = Duration::from_secs(2);
 
-/// What the host searches for a card: each configuration with the model that the card failed at.
+/// What the host searches in place of a card: each configuration with the model that the card failed at.
 pub(super) type OnHost = watch::Sender<BTreeMap<Config, ModelId>>;
 
-/// Who searches the games of a thread.
+/// What searches the games of a thread.
 pub(super) enum Searcher {
-    /// The host.
+    /// The host searches them.
     Host,
-    /// The card, which this thread launches.
+    /// The card searches them, and this thread launches it.
     Card {
-        /// Begins games on it.
+        /// Begins games on the card.
         begin: Arc<BeginWaves>,
-        /// Games side by side.
+        /// Games that the card plays side by side.
         games: Box<dyn Fn(Config) -> usize + Send>,
-        /// What the host searches in its place.
+        /// What the host searches in place of the card.
         on_host: OnHost,
     },
-    /// A card that another thread launches; this one searches what the host has to.
+    /// Another thread launches the card; this thread searches what the host has to.
     Beside(watch::Receiver<BTreeMap<Config, ModelId>>),
 }
 
@@ -63,13 +63,13 @@ impl Searcher {
     }
 }
 
-/// One compute thread.
+/// One compute thread that plays.
 pub(super) struct PlayThread {
     pub(super) backend: AnyBackend,
-    /// Its number.
+    /// Number of the device.
     pub(super) device: usize,
     pub(super) searcher: Searcher,
-    /// Games side by side that the host searches.
+    /// Games side by side when the host searches.
     pub(super) parallel: usize,
     pub(super) seed: u64,
     pub(super) node: NodeId,
@@ -81,7 +81,7 @@ pub(super) struct PlayThread {
 
 /// Games in play of one configuration.
 struct InPlay {
-    /// The [`ConfigOrder::key`] by which new games are begun.
+    /// The [`ConfigOrder::key`] for new games.
     key: Option<(ModelId, u32, u64)>,
     games: GamesInPlay,
 }
@@ -92,7 +92,7 @@ enum GamesInPlay {
 }
 
 impl PlayThread {
-    /// Plays until the end of the node, or until nobody takes the games.
+    /// Plays until the node ends, or until nothing receives the games any more.
     pub(super) fn play(mut self) {
         let mut all: BTreeMap<Config, InPlay> = BTreeMap::new();
         let mut turns: FairQueue<Config> = FairQueue::default();
@@ -123,7 +123,7 @@ impl PlayThread {
         }
     }
 
-    /// Waits until there may be something else to do. An error means the end of the node.
+    /// Waits until there may be something else to do. An error means that the node ends.
     fn wait(&mut self) -> Result<(), ()> {
         let Self { stop, orders, searcher, runtime, .. } = self;
         let changed = async {
@@ -149,8 +149,8 @@ impl PlayThread {
         orders.iter().find(|order| order.config == next)
     }
 
-    /// The games in play of a configuration. Games that the host searched
-    /// end when the card has another model to try.
+    /// The games in play of a configuration. Games that the host searched end when the card has another model
+    /// to try.
     fn in_play<'a>(&self, all: &'a mut BTreeMap<Config, InPlay>, order: &ConfigOrder) -> &'a mut InPlay {
         let config = order.config;
         let seed = self.seed ^ u64::from(config.seats);
@@ -176,7 +176,7 @@ impl PlayThread {
         })
     }
 
-    /// Plays for a while. Returns false at the end of the node.
+    /// Plays for a while. Returns false when the node ends.
     fn turn(&mut self, in_play: &mut InPlay, order: &ConfigOrder, rate: f64) -> Result<bool, DeviceError> {
         let began = Instant::now();
         if in_play.key != Some(order.key()) {
@@ -192,7 +192,7 @@ impl PlayThread {
             }
             if rate < 1.0 {
                 let rest = step.elapsed().mul_f64(rate.recip() - 1.0).min(REST_MAX);
-                // A timer must be made within the runtime, and this thread is none of the runtime's.
+                // A timer must be created within the runtime, and this thread is not one of the runtime's.
                 let resting = async { self.stop.run_until_cancelled(tokio::time::sleep(rest)).await };
                 self.runtime.block_on(resting);
             }
@@ -203,7 +203,7 @@ impl PlayThread {
         Ok(true)
     }
 
-    /// The card's games of a configuration are lost. From now on the host searches them.
+    /// Records that the card lost its games of a configuration. From now on the host searches them.
     fn card_failed(&self, order: &ConfigOrder, error: &DeviceError) {
         let (config, card) = (order.config, self.backend.describe());
         tracing::error!(%error, %config, card, "the host searches in place of the card");
@@ -220,7 +220,7 @@ impl PlayThread {
 }
 
 impl GamesInPlay {
-    /// Has games that begin from now on played as the order says.
+    /// Sets how the games that begin from now on are played, as the order says.
     fn set(&mut self, order: &ConfigOrder, backend: &AnyBackend) -> Result<(), DeviceError> {
         let exploration = order.exploration as f32;
         match self {
@@ -234,7 +234,7 @@ impl GamesInPlay {
         }
     }
 
-    /// Goes one step on. Returns the games that were finished in it.
+    /// Plays one step, and returns the games that ended in it.
     fn step(&mut self) -> Result<Vec<GameRecord>, DeviceError> {
         match self {
             Self::Host(games) => Ok(games.step()),

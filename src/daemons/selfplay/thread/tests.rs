@@ -10,11 +10,10 @@ use std::{
 use wire::Hash;
 
 const LIMIT: Duration = Duration::from_secs(120);
-/// The node in records; a pretended card knows no node, so its games
-/// tell themselves apart by their seed alone.
+/// The node in records. A pretended card knows no node, so its games differ by their seed alone.
 const NODE: NodeId = NodeId(3);
 
-/// A card whose games the host plays, until it shall fail.
+/// A card whose games the host plays, until a test makes it fail.
 struct Pretended {
     games: Selfplay,
     seeds: Arc<Mutex<BTreeSet<u64>>>,
@@ -46,15 +45,15 @@ impl PlayWaves for Pretended {
     }
 }
 
-/// Two threads of one card: one that launches it, and one beside it.
+/// Two threads of one card: one launches it, and the other runs beside it.
 struct Playing {
     orders: watch::Sender<Orders>,
     games: mpsc::Receiver<GameRecord>,
     on_host: OnHost,
     broken: Arc<AtomicBool>,
-    /// The exploration of what was begun on the card.
+    /// The exploration of each game that was begun on the card.
     begun: Arc<Mutex<Vec<f32>>>,
-    /// Of the games that the card played.
+    /// The seeds of the games that the card played.
     seeds: Arc<Mutex<BTreeSet<u64>>>,
     stop: CancellationToken,
     threads: Vec<thread::JoinHandle<()>>,
@@ -117,7 +116,7 @@ impl Playing {
         self.orders.send_modify(change);
     }
 
-    /// Waits for a game that the card played, or one that the host did, by this model.
+    /// Waits for a game of this model: one that the card played, or one that the host played.
     fn game(&mut self, model: &str, of_the_card: bool) -> GameRecord {
         let player = Player::Model(ModelId(Hash::of(model.as_bytes())));
         let began = Instant::now();
@@ -160,7 +159,7 @@ fn a_card_searches_until_it_fails_and_again_with_the_next_model() {
     }
     let failed_at = BTreeMap::from([(order("a", 1.0).config, ModelId(Hash::of(b"a")))]);
     assert_eq!(*playing.on_host.borrow(), failed_at);
-    // It stays so while the model does, whatever else changes.
+    // The configuration stays with the host for as long as it has the same model, whatever else changes.
     playing.broken.store(false, Ordering::Relaxed);
     playing.order(|orders| orders.configs = vec![order("a", 1.5)]);
     for _ in 0..8 {
@@ -182,7 +181,7 @@ fn what_only_the_card_searches_is_left_to_its_thread() {
         let game = playing.runtime.block_on(wait).unwrap().unwrap();
         assert!(playing.seeds.lock().contains(&game.seed), "nobody else plays");
     }
-    // A card that other work has plays nothing; when it is free again it goes on.
+    // A card that other work occupies plays nothing; when it is free again, it goes on.
     playing.order(|orders| orders.occupied = BTreeSet::from([0]));
     playing.order(|orders| orders.occupied = BTreeSet::new());
     playing.game("a", true);

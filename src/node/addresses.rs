@@ -1,4 +1,4 @@
-//! Where this node listened last time: others know it there.
+//! The addresses at which this node listened last time, because other nodes know it there.
 
 use super::error::NodeError;
 use crate::store::{self, DataFolder, FolderError};
@@ -10,7 +10,7 @@ const FILE: &str = "addresses.json";
 /// Most addresses that are remembered.
 const ADDRESSES_MAX: usize = 16;
 
-/// Writes down where this node listens.
+/// Writes the addresses at which this node listens to its folder.
 pub(super) fn remember(folder: &DataFolder, addresses: &[String]) -> Result<(), NodeError> {
     let path = folder.join(FILE);
     let kept: Vec<&String> = addresses.iter().take(ADDRESSES_MAX).collect();
@@ -18,13 +18,13 @@ pub(super) fn remember(folder: &DataFolder, addresses: &[String]) -> Result<(), 
     store::write_atomic(&path, &text).map_err(|source| FolderError::Unwritable { path, source }.into())
 }
 
-/// What to try in turn without being told where to listen: where it was last time, then any free port of the
-/// loopback interface. A damaged file is as good as none: it is only a preference.
+/// What to try in turn when no address is given: those of last time, then any free port of the loopback
+/// interface. A damaged file counts as none, because it is only a preference.
 pub(super) fn choices(folder: &DataFolder) -> Vec<Vec<Multiaddr>> {
     let free = || FREE.parse().into_iter().collect();
     let text = std::fs::read(folder.join(FILE)).unwrap_or_default();
     let kept: Vec<String> = serde_json::from_slice(&text).unwrap_or_default();
-    // The peer id at the end is ours.
+    // The peer id at the end of the address is this node's.
     let listen = |address: &String| address.split("/p2p/").next()?.parse().ok();
     let last: Vec<Multiaddr> = kept.iter().take(ADDRESSES_MAX).filter_map(listen).collect();
     if last.is_empty() { vec![free()] } else { vec![last, free()] }

@@ -1,4 +1,4 @@
-//! p2p and Raft, on the runtime of their own.
+//! Starts p2p and Raft, on a runtime of their own.
 
 use super::{
     addresses,
@@ -23,7 +23,7 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-/// Raft requests served at once.
+/// Most Raft requests served at the same time.
 const RAFT_SERVED_MAX: usize = 256;
 
 pub(super) async fn start_p2p(
@@ -45,7 +45,7 @@ pub(super) async fn start_p2p(
     let shutdown = tasks.shutdown.clone();
     let listens =
         if options.listen.is_empty() { addresses::choices(folder) } else { vec![parse(&options.listen)?] };
-    // libp2p spawns its tasks where it is started.
+    // libp2p spawns its tasks on the runtime in which it is started.
     let start = tasks.core.spawn(async move {
         let mut tasks = JoinSet::new();
         let mut started = Err(P2pError::Setup("nowhere to listen".to_owned()));
@@ -65,7 +65,7 @@ pub(super) async fn start_p2p(
     Ok(started?)
 }
 
-/// Addresses as a user gave them.
+/// Parses addresses as a user gave them.
 fn parse(addresses: &[String]) -> Result<Vec<Multiaddr>, NodeError> {
     let parse = |text: &String| text.parse().map_err(|_| NodeError::Address(text.clone()));
     addresses.iter().map(parse).collect()
@@ -89,7 +89,7 @@ pub(super) async fn start_raft(
         GamesPlanned { candidate: options.config.evaluation.games_max, champion: WATCH_GAMES };
     let hook = EventHook::new(games_planned, subscriptions);
     let (transport, shutdown) = (PeerTransport(p2p.clone()), tasks.shutdown.clone());
-    // openraft spawns its tasks where it is started.
+    // openraft spawns its tasks on the runtime in which it is started.
     let start = tasks.core.spawn(async move {
         let mut tasks = JoinSet::new();
         let started = RaftHandle::start(config, transport, hook, &mut tasks, shutdown).await;
@@ -101,7 +101,7 @@ pub(super) async fn start_raft(
     Ok(started?)
 }
 
-/// Answers Raft's requests on `core`, each in a task of its own.
+/// Answers Raft's requests on `core`, each in its own task.
 pub(super) fn serve_raft(raft: RaftHandle, inbox: &mut P2pInbox, tasks: &mut Tasks) {
     let (_, empty) = mpsc::channel(1);
     let mut requests: mpsc::Receiver<IncomingRequest> = std::mem::replace(&mut inbox.raft, empty);
@@ -112,13 +112,13 @@ pub(super) fn serve_raft(raft: RaftHandle, inbox: &mut P2pInbox, tasks: &mut Tas
             let mut served = JoinSet::new();
             while let Some(Some(request)) = shutdown.run_until_cancelled(requests.recv()).await {
                 while served.try_join_next().is_some() {}
-                // Without a permit the request is dropped: its sender tries again.
+                // Without a permit the request is dropped, and its sender tries again.
                 let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { continue };
                 let raft = raft.clone();
                 let span = tracing::debug_span!("raft request", from = request.from);
                 let serving = async move {
                     let answer = raft.serve(&request.from, &request.bytes).await;
-                    // Whoever asked may have given up.
+                    // The sender may have stopped waiting.
                     let _ = request.reply.send(answer);
                     drop(permit);
                 };

@@ -1,7 +1,7 @@
-//! Builds the daemons, starts them, and hands each what it needs of the others.
+//! Builds the daemons, starts them, and hands each the handles of others that it needs.
 //!
-//! Invariant: a daemon gets its own settings and the handles of others, never the others themselves. So the
-//! order here is the order in which they know each other, and there is no circle.
+//! Invariant: a daemon gets its own settings and the handles of other daemons, never those daemons
+//! themselves. So the order here is the order in which they know each other, and there is no circle.
 
 use crate::{
     api::autoscaler::Recommendation,
@@ -116,7 +116,7 @@ impl Starting<'_> {
         wake
     }
 
-    /// What watches how many hosts there are, and should be.
+    /// Builds the daemons that watch how many hosts there are, and how many there should be.
     fn hosts(
         &mut self,
         health: &HealthHandle,
@@ -139,7 +139,7 @@ impl Starting<'_> {
         recommendation
     }
 
-    /// What uses the devices.
+    /// Builds the daemons that use the devices.
     fn compute(&mut self, health: &HealthHandle, networks: &LoadedNetworks) {
         let Parts { devices, segments, .. } = self.parts;
         let config = self.config;

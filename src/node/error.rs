@@ -9,54 +9,53 @@ use p2p::P2pError;
 use raft::{InitializeError, JoinError, StartError, StoreError};
 use std::io;
 
-/// The node cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    /// Its settings.
+    /// The settings cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Its data folder.
+    /// The data folder cannot be used.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// Its peers.
+    /// The connections to peers cannot be started.
     #[error(transparent)]
     P2p(#[from] P2pError),
-    /// An address that is none.
+    /// Text that is not an address.
     #[error("{0:?} is no address: expected something like /ip4/192.0.2.1/tcp/7400/p2p/12D3KooW...")]
     Address(String),
-    /// Its event log.
+    /// The event log failed.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// Its list of segments.
+    /// The list of segments failed.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// Its Raft databases.
+    /// The Raft databases failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Consensus.
+    /// Consensus failed.
     #[error(transparent)]
     Raft(#[from] StartError),
-    /// Founding a cluster.
+    /// The cluster could not be founded.
     #[error(transparent)]
     Initialize(#[from] InitializeError),
-    /// Joining a cluster.
+    /// The cluster could not be joined.
     #[error(transparent)]
     Join(#[from] JoinError),
-    /// Its HTTP interface.
+    /// The HTTP interface cannot listen.
     #[error("cannot listen on http {address}: choose another with --http, or port 0")]
     Http {
-        /// Where.
+        /// The address, as it was given.
         address: String,
-        /// Why.
+        /// The answer of the operating system.
         source: io::Error,
     },
-    /// A thread.
+    /// A thread cannot be started.
     #[error("cannot start a thread")]
     Thread(#[from] io::Error),
     /// Consensus stopped while the node was running.
     #[error("consensus has stopped: {0}")]
     Consensus(String),
-    /// A task ended that must not.
+    /// A task ended that must go on until the shutdown.
     #[error("{0} ended unexpectedly")]
     Ended(String),
 }

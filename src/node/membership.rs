@@ -14,15 +14,15 @@ use raft::{JoinError, NodeInfo, RaftHandle};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// The node that founds a cluster.
+/// The id of the node that founds a cluster.
 pub(super) const FOUNDER: NodeId = NodeId(1);
-/// One attempt to join.
+/// Longest attempt to join.
 const JOIN: Duration = Duration::from_secs(10);
-/// Between attempts to tell the cluster about this node.
+/// Pause between two attempts to register this node in the cluster.
 const REGISTER_PAUSE: Duration = Duration::from_millis(500);
 
-/// This node's id: the one it has, 1 for the founder, or what the
-/// cluster gives it. None: stopped while waiting.
+/// Returns this node's id: the one it already has, 1 for the founder, or one that the cluster assigns. None
+/// means that the node was stopped while it waited.
 pub(super) async fn membership(
     options: &Options,
     Listening { folder, p2p, waiting, me, boot, .. }: &Listening,
@@ -82,9 +82,9 @@ pub(super) fn node_info(options: &Options, me: &Ready, p2p: &P2pHandle, boot: u6
     }
 }
 
-/// Whether the cluster should be told about node `me`. A joined node waits until it knows that it
-/// is a member. The founder may have been killed after it founded the cluster and before it
-/// registered: nobody else can come before it.
+/// Whether node `me` should be registered. A joined node waits until it knows that it is a member. The
+/// founder may have been killed after it founded the cluster and before it registered; it need not wait,
+/// because no other node can come before it.
 fn should_register(state: &ClusterState, me: NodeId, info: &NodeInfo) -> bool {
     match state.nodes.get(&me) {
         Some(known) => {
@@ -95,7 +95,7 @@ fn should_register(state: &ClusterState, me: NodeId, info: &NodeInfo) -> bool {
     }
 }
 
-/// Keeps the cluster's record of this node true, and this node's address book that of the cluster.
+/// Keeps the cluster's record of this node correct, and this node's address book equal to the cluster's.
 pub(super) async fn introduce(node: Context, options: Options, fresh: Fresh) {
     let mut state = node.raft.applied();
     let me = Ready { peer_id: node.p2p.peer_id(), addrs: Vec::new(), http: node.http };
@@ -111,7 +111,8 @@ pub(super) async fn introduce(node: Context, options: Options, fresh: Fresh) {
                 Some(Ok(_)) => {}
                 Some(Err(error)) => tracing::warn!(%error, "not registered yet"),
             }
-            // Also after a success: it may take a while until it shows here.
+            // This pause also follows a success, because the registration may take a while until it shows in
+            // this node's state.
             let pause = tokio::time::sleep(REGISTER_PAUSE);
             if node.shutdown.run_until_cancelled(pause).await.is_none() {
                 return;

@@ -1,11 +1,11 @@
-//! One peer: the only place that knows every part.
+//! One peer: the only place that knows every part of it.
 //!
-//! Invariant: whatever this node tells the cluster is on its disk before. The node ends when its folder, its
-//! peers or consensus cannot go on; a daemon that fails is restarted and counted.
+//! Invariant: everything that this node tells the cluster is on its disk before. The node ends when its
+//! folder, its peers or consensus cannot go on; a daemon that fails is restarted, and the failure is counted.
 //!
-//! p2p and Raft run on a runtime of their own (`core`), which nothing else can delay;
-//! daemons and the HTTP interface run on the caller's; long computations run on threads of
-//! the lowest priority ([`crate::compute`]).
+//! p2p and Raft run on a runtime of their own (`core`), which nothing else can delay. Daemons and the HTTP
+//! interface run on the caller's runtime. Long computations run on threads of the lowest priority
+//! ([`crate::compute`]).
 
 mod addresses;
 mod backbone;

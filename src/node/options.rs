@@ -1,36 +1,34 @@
-//! What a node is started with, and what it says once it listens.
+//! The options with which a node is started, and what it reports once it listens.
 
 use crate::config::Config;
 use std::{net::SocketAddr, path::PathBuf};
 
-/// How to start a node.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Its data folder.
+    /// The node's data folder.
     pub data_dir: PathBuf,
-    /// Where to join; empty founds a cluster, unless the folder belongs to one.
+    /// Addresses at which the node joins. If there are none, it founds a cluster, unless its folder belongs
+    /// to one.
     pub bootstrap: Vec<String>,
-    /// Where to listen for peers, as multiaddresses; empty: as last time,
-    /// or a free port of the loopback interface.
+    /// Multiaddresses at which the node listens for peers. If there are none, it takes those of last time, or
+    /// a free port of the loopback interface.
     pub listen: Vec<String>,
-    /// Where to answer people.
+    /// Address of the HTTP interface.
     pub http: SocketAddr,
-    /// Name and secret of the cluster; peers with another are refused in the handshake.
+    /// Name and secret of the cluster; peers with another name or secret are refused in the handshake.
     pub cluster: String,
-    /// The host's name.
     pub name: String,
-    /// Settings.
     pub config: Config,
 }
 
-/// A node that listens.
+/// What a node reports once it listens.
 #[derive(Clone, Debug)]
 pub struct Ready {
-    /// Its libp2p id.
+    /// The node's libp2p id.
     pub peer_id: String,
-    /// Where others can join.
+    /// Addresses at which others can join.
     pub addrs: Vec<String>,
-    /// Where it answers people.
+    /// Address of the HTTP interface.
     pub http: SocketAddr,
 }
 

@@ -1,7 +1,7 @@
-//! The stages in which a node comes to life, each a struct of what there is by then.
+//! The stages in which a node starts. Each is a struct of the parts that exist by then.
 //!
-//! Invariant: a node listens before it joins, and is a member before any daemon works. Whatever a stage
-//! starts is a task in [`Tasks`], so that it ends with the shutdown also when a later stage fails.
+//! Invariant: a node listens before it joins, and is a member before any daemon works. Everything that a
+//! stage starts is a task in [`Tasks`], so that it ends with the shutdown also when a later stage fails.
 
 use super::{
     addresses,
@@ -46,7 +46,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// The tasks of a node, and what ends them.
+/// The tasks of a node, and the token that ends them.
 pub(super) struct Tasks {
     /// The runtime of p2p and Raft.
     pub(super) core: Handle,
@@ -57,21 +57,21 @@ pub(super) struct Tasks {
     pub(super) shutdown: CancellationToken,
 }
 
-/// It can be reached by peers and over HTTP, and is no member yet.
+/// The node can be reached by peers and over HTTP, and is not a member yet.
 pub(super) struct Listening {
     pub(super) folder: Arc<DataFolder>,
     pub(super) p2p: P2pHandle,
     pub(super) me: Ready,
-    /// Random number of this start.
+    /// A random number, different at each start.
     pub(super) boot: u64,
-    /// Says over HTTP what the node waits for.
+    /// The text that says over HTTP what the node waits for.
     pub(super) waiting: watch::Sender<String>,
     inbox: P2pInbox,
     front: Arc<Front>,
     runtime: Runtime,
 }
 
-/// It is a member: its databases are open, and Raft runs.
+/// The node is a member: its databases are open, and Raft runs.
 pub(super) struct Joined {
     id: NodeId,
     raft: RaftHandle,
@@ -82,7 +82,7 @@ pub(super) struct Joined {
     devices: Arc<Devices>,
 }
 
-/// Listens for peers and for people.
+/// Listens for peers and for HTTP requests.
 pub(super) async fn listen(
     options: &Options,
     mut folder: DataFolder,
@@ -109,7 +109,8 @@ pub(super) async fn listen(
     Ok(Listening { folder: Arc::new(folder), p2p, me, boot, waiting, inbox, front, runtime })
 }
 
-/// Becomes a member, opens the databases and starts Raft. None: stopped while it waited.
+/// Makes the node a member, opens the databases and starts Raft. None means that the node was stopped while
+/// it waited.
 pub(super) async fn join(
     options: &Options,
     listening: &mut Listening,
@@ -127,7 +128,7 @@ pub(super) async fn join(
     let deliveries = Deliveries::open(&state_path)?;
     let token = token::create(folder)?;
     let pending = segments::open_list(&folder.join("segments.db"))?;
-    // Nobody waits for a node that waits for its driver: it is no member that answers yet.
+    // No other node waits for a node that waits for its driver, because it is not yet a member that answers.
     let Some(devices) = tasks.shutdown.clone().run_until_cancelled(devices).await else { return Ok(None) };
     let raft = start_raft(options, listening, id, subscriptions, tasks).await?;
     serve_raft(raft.clone(), &mut listening.inbox, tasks);
@@ -135,7 +136,7 @@ pub(super) async fn join(
         let info = node_info(options, &listening.me, &listening.p2p, listening.boot);
         match raft.initialize(info, now_ms()).await {
             Ok(_) => tracing::info!("founded a new cluster"),
-            // It is founded; `introduce` goes on trying.
+            // The cluster is founded; `introduce` goes on trying to register the node.
             Err(InitializeError::Register(error)) if error.is_retryable() => {
                 tracing::warn!(%error, "founded a new cluster, not registered yet");
             }
@@ -145,7 +146,7 @@ pub(super) async fn join(
     Ok(Some(Joined { id, raft, events, deliveries, pending, token, devices: Arc::new(devices) }))
 }
 
-/// Starts everything that works, and opens the HTTP interface.
+/// Starts every part that works, and opens the HTTP interface.
 pub(super) fn work(
     options: &Options,
     listening: Listening,
@@ -222,7 +223,8 @@ pub(super) fn work(
     Ok(node)
 }
 
-/// When the state on this disk was the cluster's: not since this process began, but since its last event.
+/// When the state on this disk was last known to be the cluster's: the time of the last decision in the
+/// event log, not the start of this process.
 fn last_known(events: &EventLog) -> Result<Instant, NodeError> {
     let now = Instant::now();
     let age = events.last_decision_ms()?.map_or(0, |at_ms| now_ms().saturating_sub(at_ms));

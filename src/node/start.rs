@@ -1,4 +1,4 @@
-//! Start-up and shutdown of a node.
+//! How a node starts, runs and shuts down.
 
 use super::{
     error::NodeError,
@@ -14,14 +14,14 @@ use std::time::Duration;
 use tokio::{net::TcpListener, runtime::Handle, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// How long tasks may take to end.
+/// How long tasks may take to end at the shutdown.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Runs a node until `shutdown`. p2p and Raft run on `core`, the rest on the current
-/// runtime. `ready` is called once it listens.
+/// Runs a node until `shutdown`. p2p and Raft run on `core`, the rest on the current runtime. `ready` is
+/// called once the node listens.
 ///
 /// # Errors
-/// [`NodeError`]; every task has ended.
+/// [`NodeError`]; by then every task has ended.
 pub async fn run(
     options: Options,
     core: Handle,
@@ -48,7 +48,7 @@ pub async fn run(
         tracing::warn!("some tasks did not end in time");
     }
     match outcome {
-        // Whoever is stopped while it starts finds its parts stopped: no failure.
+        // A node that is stopped while it starts finds its parts stopped, which is no failure.
         Err(error) if told => {
             tracing::info!(%error, "stopped before it was running");
             Ok(())
@@ -65,7 +65,7 @@ async fn live(
     ready: impl FnOnce(&Ready),
     tasks: &mut Tasks,
 ) -> Result<(), NodeError> {
-    // The driver is asked now, because it may take long.
+    // The search for devices begins now, because the driver may take long to answer.
     let devices = Devices::find(options.config.device);
     let mut listening = listen(options, folder, listener, tasks).await?;
     ready(&listening.me);
@@ -80,7 +80,7 @@ async fn live(
     }
 }
 
-/// Waits until a task ends; says how. All of them go on until the shutdown.
+/// Waits until a task ends, and returns how it ended. All tasks should go on until the shutdown.
 async fn first_to_end(tasks: &mut JoinSet<()>) -> String {
     match tasks.join_next().await {
         Some(Ok(())) => "a task".to_owned(),
@@ -93,7 +93,7 @@ fn unless_stopping(node: &Context, ended: String) -> Result<(), NodeError> {
     if node.shutdown.is_cancelled() { Ok(()) } else { Err(NodeError::Ended(ended)) }
 }
 
-/// Returns when the node shall end, or cannot go on.
+/// Returns when the node should end, or cannot go on.
 async fn watch_over(node: &Context) -> Result<(), NodeError> {
     let mut metrics = node.raft.metrics();
     loop {

@@ -1,7 +1,7 @@
-//! Composes the report of how things stand ([`Status`]).
+//! Composes the report on the state of the node and the cluster ([`Status`]).
 //!
-//! Invariant: a report that does not say `stale` is from the leader's state as
-//! confirmed by a quorum after it was asked for.
+//! Invariant: a report that is not marked `stale` shows the leader's state, confirmed by a quorum after the
+//! report was requested.
 
 use crate::{
     api::{
@@ -36,7 +36,7 @@ use tokio::sync::watch;
 /// How long the leader may take to confirm before this node answers from its own state.
 const CONFIRM: Duration = Duration::from_millis(1000);
 
-/// When the state was last known to be the leader's, or changed. Cheap to clone.
+/// When the state last changed, or was last known to be the leader's. A clone is a cheap handle.
 #[derive(Clone)]
 pub(super) struct Fresh(Arc<Mutex<Instant>>);
 
@@ -54,16 +54,15 @@ impl Fresh {
     }
 }
 
-/// A handle of every part that the report shows.
+/// Handles of every part that the report shows.
 pub(super) struct NodeReporter {
-    /// Name of the cluster.
     pub(super) cluster: String,
     pub(super) node: Context,
     pub(super) fresh: Fresh,
     pub(super) delay: DelayGauge,
     pub(super) deliveries: Deliveries,
     pub(super) devices: Arc<Devices>,
-    /// Threads that play and games that each plays, as they are set.
+    /// Threads that play, and games that each of them plays, as the settings say.
     pub(super) threads_and_games: (usize, usize),
     /// Copies of every segment that the cluster keeps.
     pub(super) segment_copies: usize,
@@ -74,7 +73,7 @@ pub(super) struct NodeReporter {
 }
 
 impl NodeReporter {
-    /// [`Self::status`], for others to ask for.
+    /// [`Self::status`] as a function that other parts can call.
     pub(super) fn status_asked(self: &Arc<Self>) -> Ask<Status> {
         let reporter = Arc::clone(self);
         Box::new(move || {
@@ -83,7 +82,7 @@ impl NodeReporter {
         })
     }
 
-    /// [`Self::leader`], for others to ask for.
+    /// [`Self::leader`] as a function that other parts can call.
     pub(super) fn leader_asked(self: &Arc<Self>) -> Ask<LeaderReport> {
         let reporter = Arc::clone(self);
         Box::new(move || {
@@ -104,7 +103,7 @@ impl NodeReporter {
         (node.raft.local(), Some(age))
     }
 
-    /// Who leads, as confirmed by a quorum if there is one.
+    /// The leader, confirmed by a quorum if there is one.
     async fn leader(&self) -> LeaderReport {
         let node = &self.node;
         let (state, stale) = self.view().await;
@@ -118,7 +117,7 @@ impl NodeReporter {
         }
     }
 
-    /// How things stand, as confirmed by a quorum if there is one.
+    /// The status, confirmed by a quorum if there is one.
     async fn status(&self) -> Status {
         let node = &self.node;
         let (state, stale) = self.view().await;
@@ -137,7 +136,7 @@ impl NodeReporter {
             NodeView { handover, idle_ms, ..node_view(known, &metrics, up(&known.id)) }
         };
         let nodes: Vec<NodeView> = state.nodes.values().map(view).collect();
-        // Who drained may go.
+        // A node that drained may be offline.
         let all_up = nodes.iter().all(|n| n.online || n.draining.is_some());
         let health = match (stale, all_up) {
             (Some(_), _) => HealthWord::NoQuorum,
@@ -282,7 +281,7 @@ fn config_view(state: &ClusterState, config: &ConfigState, view: &ClusterView) -
     }
 }
 
-/// What does not go on, and why, as sentences for an operator.
+/// The work that does not go on, with the reason, as sentences for an operator.
 fn blocked(
     state: &ClusterState,
     metrics: &Metrics,

@@ -1,10 +1,10 @@
-//! Raft's messages over peer connections.
+//! Carries Raft's messages over peer connections.
 
 use p2p::{Class, P2pHandle, RequestError};
 use raft::{Transport, TransportError};
 use std::time::Duration;
 
-/// Carries Raft's requests in a class of their own, so that nothing slow is ever before them.
+/// Carries Raft's requests in a class of their own, so that they never wait behind anything slow.
 #[derive(Clone)]
 pub(super) struct PeerTransport(pub(super) P2pHandle);
 

@@ -5,7 +5,7 @@ use cluster_state::ModelId;
 use cluster_state::SegmentId;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What was acknowledged at some moment: it must be there for ever after.
+/// What was acknowledged at some moment, and so must never be lost.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Acknowledged {
     pub segments: BTreeSet<SegmentId>,
@@ -21,8 +21,8 @@ impl Acknowledged {
     }
 }
 
-/// Acknowledged segments of which no peer has verified bytes, and promotions that a peer forgot or
-/// remembers otherwise.
+/// Returns the acknowledged segments of which no peer has verified bytes, and the promotions that a peer
+/// forgot or remembers differently.
 pub fn lost(acknowledged: &Acknowledged, audits: &[(String, Audit)]) -> Vec<String> {
     let mut present = BTreeSet::new();
     for (_, audit) in audits {
@@ -44,13 +44,13 @@ pub fn lost(acknowledged: &Acknowledged, audits: &[(String, Audit)]) -> Vec<Stri
     found
 }
 
-/// Which of `peers` have no audit: nothing can be said about them, so nothing may be promised.
+/// The `peers` without an audit. Nothing is known about them, so nothing may be promised.
 pub fn silent<'a>(peers: impl IntoIterator<Item = &'a str>, audits: &[(String, Audit)]) -> Vec<String> {
     let answered = |peer: &&str| audits.iter().any(|(name, _)| name == peer);
     peers.into_iter().filter(|peer| !answered(peer)).map(|peer| format!("{peer} does not answer")).collect()
 }
 
-/// Where the peers' histories of champions differ.
+/// The points at which the peers' histories of champions differ.
 pub fn disagreements(audits: &[(String, Audit)]) -> Vec<String> {
     let Some(((first, reference), others)) = audits.split_first() else {
         return vec!["no peer answered".to_owned()];

@@ -1,8 +1,8 @@
 //! Clusters on this machine: peers as real child processes, and a ledger of what they acknowledged.
 //!
 //! The demo, `chaos`, `bench events` and the process-level tests start and stop their peers here. [`Process`]
-//! is a child that never outlives its owner, [`Peer`] a node on a data folder of its own, [`Signals`] tells
-//! the program that its user wants it to end, and [`Acknowledged`] remembers what must never be lost.
+//! is a child that never outlives its owner, [`Peer`] is a node on a data folder of its own, [`Signals`]
+//! notices that the user wants the program to end, and [`Acknowledged`] remembers what must never be lost.
 
 mod ledger;
 mod peer;

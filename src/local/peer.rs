@@ -1,8 +1,8 @@
 //! A peer as a child process on a data folder of its own.
 //!
-//! Invariant: whatever happens to this program, its peers end. They are told to stop when
-//! their [`Peer`] is dropped, killed if they do not, and the kernel tells them when this
-//! program is killed itself (`--exit-with-parent`).
+//! Invariant: whatever happens to this program, its peers end. They get a signal to stop when their [`Peer`]
+//! is dropped, they are killed if they do not stop, and the kernel signals them when this program itself is
+//! killed (`--exit-with-parent`).
 
 use super::process::Process;
 use crate::{
@@ -26,12 +26,12 @@ use std::{
 const START: Duration = Duration::from_secs(30);
 /// How long a peer may take to stop before it is killed.
 const STOP: Duration = Duration::from_secs(15);
-/// Between looks at a peer that starts.
+/// Pause between two looks at a peer that starts.
 const POLL: Duration = Duration::from_millis(50);
-/// Lines of a peer's log that an error shows.
+/// Last lines of a peer's log that an error shows.
 const TAIL: usize = 5;
 
-/// Why a peer cannot be started or asked to end.
+/// Why a peer cannot be started, or cannot be asked to end.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
     #[error("cannot write {}", path.display())]
@@ -48,23 +48,23 @@ pub enum LocalError {
     Signal { name: String, source: io::Error },
 }
 
-/// A peer with a folder of its own, running or not.
+/// A peer with a folder of its own; its process runs or not.
 #[derive(Debug)]
 pub struct Peer {
-    /// The name of its host, as other peers show it.
+    /// The name of the peer's host, as other peers show it.
     pub name: String,
-    /// Its data folder; the log and what it prints are beside it.
+    /// The peer's data folder. The log and the printed output are beside it.
     pub folder: PathBuf,
     /// The program, and the arguments that come before those of `ringrift`.
     program: Vec<OsString>,
     environment: Vec<(String, OsString)>,
     process: Option<Process>,
-    /// Where it joins at every start; none founds the cluster.
+    /// The address at which the peer joins at every start; none for the peer that founds the cluster.
     bootstrap: Option<String>,
 }
 
 impl Peer {
-    /// A peer that does not run yet. `settings` becomes its `ringrift.toml`; the program is this one.
+    /// Creates a peer that does not run yet. `settings` becomes its `ringrift.toml`; the program is this one.
     ///
     /// # Errors
     /// [`LocalError::Write`] or [`LocalError::Start`].
@@ -79,7 +79,7 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Writes its `ringrift.toml`, for the next start.
+    /// Writes the peer's `ringrift.toml`, for the next start.
     ///
     /// # Errors
     /// [`LocalError::Write`].
@@ -88,18 +88,18 @@ impl Peer {
         fs::write(&path, settings).map_err(|source| LocalError::Write { path, source })
     }
 
-    /// Sets the program of the starts to come, with the arguments that come before those of `ringrift`.
+    /// Sets the program for later starts, with the arguments that come before those of `ringrift`.
     pub fn program<P: Into<OsString>>(&mut self, program: impl IntoIterator<Item = P>) {
         self.program = program.into_iter().map(Into::into).collect();
     }
 
-    /// Sets an environment variable for the starts to come.
+    /// Sets an environment variable for later starts.
     pub fn environment(&mut self, name: &str, value: impl Into<OsString>) {
         self.environment.push((name.to_owned(), value.into()));
     }
 
-    /// Starts the process without waiting for anything. `words` are
-    /// `node`, its data folder and where it joins.
+    /// Starts the process without waiting for anything. `words` are `node`, its data folder, and the address
+    /// at which it joins.
     ///
     /// # Errors
     /// [`LocalError::Write`] or [`LocalError::Start`].
@@ -121,8 +121,8 @@ impl Peer {
         Ok(())
     }
 
-    /// Starts the process and waits until it listens. Without
-    /// `bootstrap` it joins where it joined the last time.
+    /// Starts the process and waits until it listens. Without `bootstrap` it joins where it joined the last
+    /// time.
     ///
     /// # Errors
     /// [`LocalError`].
@@ -149,19 +149,19 @@ impl Peer {
         Ok(())
     }
 
-    /// The file with what it logged, over all its starts.
+    /// The log file of the peer, over all its starts.
     #[must_use]
     pub fn log_path(&self) -> PathBuf {
         self.folder.with_extension("log")
     }
 
-    /// The file with what it printed since its last start.
+    /// The file with the output that the peer printed since its last start.
     #[must_use]
     pub fn out_path(&self) -> PathBuf {
         self.folder.with_extension("out")
     }
 
-    /// The last lines of its log.
+    /// The last lines of the peer's log.
     #[must_use]
     pub fn tail(&self, lines: usize) -> String {
         let text = fs::read_to_string(self.log_path()).unwrap_or_default();
@@ -169,7 +169,7 @@ impl Peer {
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 
-    /// Where others can join through it, once it listens.
+    /// The address at which others can join through this peer, once it listens.
     #[must_use]
     pub fn address(&self) -> Option<String> {
         let pid = self.pid()?;
@@ -179,26 +179,26 @@ impl Peer {
         }
     }
 
-    /// The process, if it was started and not yet stopped.
+    /// The id of the process, if it was started and not yet stopped.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Process::pid)
     }
 
-    /// Whether it was started and not yet stopped.
+    /// Whether the process was started and not yet stopped.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.process.is_some()
     }
 
-    /// Whether the process ended without being told to.
+    /// Whether the process ended without a signal from this program.
     #[must_use]
     pub fn has_ended(&mut self) -> bool {
         self.process.as_mut().is_some_and(|process| matches!(process.ended(), Ok(Some(_)) | Err(_)))
     }
 
     /// # Errors
-    /// [`LocalError::Ended`] if the process ended without being told to.
+    /// [`LocalError::Ended`] if the process ended without a signal from this program.
     pub fn check(&mut self) -> Result<(), LocalError> {
         if self.has_ended() {
             return Err(LocalError::Ended { name: self.name.clone(), log: self.log_path() });
@@ -206,7 +206,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Kills it with SIGKILL, if it runs.
+    /// Kills the process with SIGKILL, if it runs.
     ///
     /// # Errors
     /// [`LocalError::Signal`].
@@ -224,14 +224,14 @@ impl Peer {
         sent.map_err(|source| LocalError::Signal { name: self.name.clone(), source })
     }
 
-    /// Waits until it has ended, for at most `limit`, and kills it if it has
-    /// not. None: it did not run, or was killed.
+    /// Waits at most `limit` until the process has ended, and kills it if it has not. Returns none if it did
+    /// not run or was killed.
     pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
-        // Dropped, a process is killed.
+        // A process that is dropped is killed.
         self.process.take().and_then(|mut process| process.wait(limit).ok().flatten())
     }
 
-    /// Asks it how things stand.
+    /// Asks the peer for its status.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -239,7 +239,7 @@ impl Peer {
         Client::of_folder(&self.folder)?.status()
     }
 
-    /// Asks it what it really has.
+    /// Asks the peer what it really has.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -254,10 +254,10 @@ impl Drop for Peer {
     }
 }
 
-/// Stops all of them side by side; kills those that do not stop.
+/// Stops all peers at the same time, and kills those that do not stop.
 pub fn stop_all(peers: &mut [Peer]) {
     for peer in &mut *peers {
-        // It may have ended by itself.
+        // The process may already have ended by itself.
         let _ = peer.signal(Signal::SIGTERM);
     }
     for peer in peers {
@@ -265,8 +265,8 @@ pub fn stop_all(peers: &mut [Peer]) {
     }
 }
 
-/// Whether a peer says, as confirmed by a quorum, that a cluster of `count` peers is online
-/// and that as many of them vote as should.
+/// Whether a peer's status, as confirmed by a quorum, says that a cluster of `count` peers is online and that
+/// as many of them vote as should.
 #[must_use]
 pub fn is_whole(status: &Status, count: usize) -> bool {
     let online = status.nodes.iter().filter(|node| node.online).count();

@@ -1,4 +1,4 @@
-//! A child process that ends.
+//! A child process that never outlives its owner.
 //!
 //! Invariant: a child never outlives its [`Process`], which kills it by its process id when it is dropped.
 
@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Between looks at a child that shall end.
+/// Pause between two looks at a child that should end.
 const POLL: Duration = Duration::from_millis(50);
 
 /// A child that is killed when this is dropped.
@@ -32,10 +32,10 @@ impl Process {
         self.0.id()
     }
 
-    /// How it ended, if it has.
+    /// The exit status of the child, if it has ended.
     ///
     /// # Errors
-    /// When the system cannot say.
+    /// When the system cannot tell.
     pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.0.try_wait()
     }
@@ -43,9 +43,9 @@ impl Process {
     /// Sends a signal, unless the child has ended and was waited for.
     ///
     /// # Errors
-    /// When the child is no more, or is none that this process may signal.
+    /// When the child no longer exists, or this process may not signal it.
     pub fn signal(&mut self, signal: Signal) -> io::Result<()> {
-        // A number that was waited for may already be another process's.
+        // A process id that was waited for may already belong to another process.
         if self.ended()?.is_some() {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -53,10 +53,10 @@ impl Process {
         Ok(kill(Pid::from_raw(pid), signal)?)
     }
 
-    /// Waits until the child has ended by itself, for at most `limit`; none if it still runs.
+    /// Waits at most `limit` until the child has ended by itself; none if it still runs.
     ///
     /// # Errors
-    /// When the system cannot say.
+    /// When the system cannot tell.
     pub fn wait(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
         let deadline = Instant::now() + limit;
         loop {
@@ -79,7 +79,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended.
+        // The child may already have ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

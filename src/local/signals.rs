@@ -1,4 +1,4 @@
-//! The user's wish that a program ends which has child processes: its children are stopped in order first.
+//! The user's wish to end a program that has child processes: the program stops its children in order first.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 #[error("interrupted")]
 pub struct Interrupted;
 
-/// Whether the user wants the program to end. It is cheap to clone.
+/// Whether the user wants the program to end. A clone is a cheap handle.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<AtomicBool>);
 
@@ -31,7 +31,7 @@ impl Interrupt {
     }
 }
 
-/// Listens for SIGINT, SIGTERM and SIGHUP (a closed terminal) for as long as it lives.
+/// Listens for SIGINT, SIGTERM and SIGHUP (a closed terminal) until it is dropped.
 pub struct Signals {
     interrupt: Interrupt,
     _runtime: Runtime,
@@ -39,7 +39,7 @@ pub struct Signals {
 
 impl Signals {
     /// # Errors
-    /// When no thread or no handler of signals can be had.
+    /// When no thread can be started, or no signal handler can be installed.
     pub fn watch() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;

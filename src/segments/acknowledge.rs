@@ -1,8 +1,9 @@
-//! CoordinationBootstrap: has closed segments acknowledged, also those that an earlier process left behind,
-//! and those that an event names and this node holds.
+//! CoordinationBootstrap: gets closed segments acknowledged, including those that an earlier process left
+//! behind and those that an event names and this node holds.
 //!
-//! Invariant: every segment of this node that the cluster does not know is on the list of pending segments
-//! after a start, and is tried until it is acknowledged. One that nobody takes keeps no other waiting.
+//! Invariant: after a start, every segment of this node that the cluster does not know is on the list of
+//! pending segments, and is tried until it is acknowledged. A segment that no other node takes does not delay
+//! the others.
 
 use super::Segments;
 use crate::{
@@ -20,10 +21,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Between two looks at the list when nothing is new, and after a failure.
+/// Pause between two looks at the list when nothing is new, and after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The daemon; see the module.
 pub struct AcknowledgeDaemon {
     segments: Segments,
 }
@@ -54,12 +54,12 @@ impl AcknowledgeDaemon {
         Self { segments }
     }
 
-    /// Has everything acknowledged that waits, up to the first failure: trouble with one segment is most
-    /// often trouble with all. The next round begins with the others.
+    /// Gets all waiting segments acknowledged, up to the first failure, because trouble with one segment is
+    /// most often trouble with all. The next round begins with the others.
     async fn round(&self, failures: &mut BTreeMap<SegmentId, u32>) -> Result<(), WorkError> {
         let list = Arc::clone(&self.segments.0.pending);
         let mut waiting = blocking(move || list.pending()).await??;
-        // What is acknowledged leaves the list, and so must have been told before.
+        // A segment leaves the list once it is acknowledged, so its event must have been emitted before.
         self.segments.tell().await?;
         let mut games = waiting.iter().map(|segment| segment.games).sum();
         self.segments.set_unacknowledged(games);
@@ -88,21 +88,21 @@ impl AcknowledgeDaemon {
     }
 }
 
-/// Puts what failed more often behind what failed less.
+/// Moves the segments that failed more often behind those that failed less.
 fn by_failures(waiting: &mut [PendingSegment], failures: &mut BTreeMap<SegmentId, u32>) {
     failures.retain(|hash, _| waiting.iter().any(|segment| segment.hash == *hash));
     waiting.sort_by_key(|segment| failures.get(&segment.hash).copied().unwrap_or_default());
 }
 
-/// The segment in `content`, if it is a sound one that node `me` played.
+/// The segment in `content`, if it is sound and node `me` played it.
 fn played_by(me: NodeId, content: Vec<u8>) -> Option<PendingSegment> {
     let header = Segment::peek(&content).ok()?;
     let segment = (header.node == me).then(|| Segment::open(content).ok()).flatten()?;
     Some(PendingSegment::from(&segment))
 }
 
-/// Lists again what node `me` played and neither the cluster nor the list knows: the process was killed after
-/// it kept a segment and before it listed it, or the list was damaged.
+/// Lists again the segments that node `me` played and that neither the cluster nor the list knows: the
+/// process was killed between keeping a segment and listing it, or the list was damaged.
 pub(super) fn reclaim(
     state: &ClusterState,
     me: NodeId,
@@ -115,7 +115,7 @@ pub(super) fn reclaim(
         if known || size > SEGMENT_BYTES_MAX as u64 {
             continue;
         }
-        // An error means that it is damaged, and was set aside.
+        // An error means that the content is damaged and was set aside.
         let Ok(Some(content)) = blobs.get(hash) else { continue };
         if let Some(segment) = played_by(me, content) {
             list.add_pending(&segment)?;
@@ -127,11 +127,11 @@ pub(super) fn reclaim(
 /// What an event asks of this node.
 #[derive(Debug, PartialEq, Eq)]
 enum Asked {
-    /// Have the segments that wait here acknowledged now.
+    /// Get the segments that wait here acknowledged now.
     Acknowledge,
-    /// Try a segment again, but later: it failed so often.
+    /// Try a segment again, but later, because it failed this many times.
     HoldBack(SegmentId, u32),
-    /// Connect to a node that could not get a segment which is here.
+    /// Connect to a node that could not fetch a segment which this node holds.
     Connect(NodeId),
 }
 
@@ -139,7 +139,7 @@ fn asked(state: &ClusterState, me: NodeId, event: &Event) -> Option<Asked> {
     let name = node_name(me);
     match event {
         Event::SelfplayComplete(games) => (games.node_id == name).then_some(Asked::Acknowledge),
-        // The verdict shall count every game, and the next training use it.
+        // The verdict should count every game, and the next training run should use it.
         Event::EvaluationStarted(_) => Some(Asked::Acknowledge),
         Event::DataSyncFailed(it) if it.node_id == name => Some(Asked::HoldBack(it.segment, it.retry_count)),
         Event::DataSyncFailed(it) => {
@@ -183,9 +183,9 @@ fn asked(state: &ClusterState, me: NodeId, event: &Event) -> Option<Asked> {
     }
 }
 
-/// Has the segments of this node acknowledged, holds back a copy that failed, and connects to nodes that
-/// could not get a segment from here. A segment that an operator names in an event may have been put here by
-/// hand: if it is not registered, every node that holds it lists it.
+/// Gets the segments of this node acknowledged, holds back a copy that failed, and connects to nodes that
+/// could not fetch a segment from this node. An operator may have put a segment here by hand and named it in
+/// an event: if it is not registered, every node that holds it lists it.
 ///
 /// # Errors
 /// When the content or the list cannot be read.
@@ -223,7 +223,7 @@ impl Segments {
         let list = Arc::clone(&self.0.pending);
         blocking(move || match Segment::open(content) {
             Ok(segment) => list.add_pending(&PendingSegment::from(&segment)).map_err(WorkError::from),
-            // Whoever named it was wrong. Consolidation says so, because it handles the same event.
+            // The event named something else. Consolidation reports that, because it handles the same event.
             Err(_) => Ok(()),
         })
         .await?

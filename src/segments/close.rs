@@ -1,8 +1,8 @@
 //! Closes segments: finished games become content of this node.
 //!
-//! Invariant: a closed segment is synced here before it is listed as pending, and it stays
-//! listed until the cluster has acknowledged it. If a kill comes between the two, the segment is
-//! found among the content at the next start.
+//! Invariant: a closed segment is synced on this node before it is listed as pending, and it stays listed
+//! until the cluster has acknowledged it. After a kill between the two, the next start finds the segment
+//! among the content.
 
 use super::Segments;
 use crate::{
@@ -14,7 +14,7 @@ use p2p::blobs::BlobStore;
 use std::sync::Arc;
 
 impl Segments {
-    /// Closes a segment of games that `model` played: it is synced here and listed to be acknowledged.
+    /// Closes a segment of games that `model` played: it is synced on this node and listed as pending.
     ///
     /// # Errors
     /// [`WorkError`] when the games do not make a segment or the disk fails; then nothing is listed.
@@ -31,7 +31,8 @@ impl Segments {
         in_order(&node.blobs, &self.0.pending, segment).await
     }
 
-    /// Closes a segment of self-play, tells the others of it, and has it acknowledged soon.
+    /// Closes a segment of self-play, emits its event to the others, and wakes the daemon that gets it
+    /// acknowledged.
     ///
     /// # Errors
     /// [`WorkError`] when the games do not make a segment, or the disk fails.
@@ -48,7 +49,7 @@ impl Segments {
     }
 }
 
-/// The steps in the order on which the invariant rests.
+/// Runs the steps in the order on which the invariant depends.
 pub(super) async fn in_order(
     blobs: &BlobStore,
     list: &Arc<PendingSegments>,

@@ -1,10 +1,9 @@
-//! Garbage collection: removes content that the cluster does not know, because it was sent
-//! here and never registered, or was left by a transfer that nobody goes on with. No
-//! component of the event-flow map does this.
+//! Garbage collection: removes content that the cluster does not know, because it was sent here and never
+//! registered, or because an abandoned transfer left it. No component of the event-flow map does this.
 //!
-//! Invariant: nothing is removed that is a model or a registered segment, that is pending here,
-//! or that somebody touched within the last day. What the cluster knows is asked of a quorum,
-//! because the state of this node may be old.
+//! Invariant: this daemon never removes a model, a registered segment, a segment that is pending here, or
+//! content that was touched within the last day. A quorum confirms what the cluster knows, because the state
+//! of this node may be old.
 
 use super::Segments;
 use crate::peer::{Daemon, WorkError, blocking};
@@ -18,17 +17,17 @@ use std::{
 };
 use wire::Hash;
 
-/// Between rounds.
+/// Pause between two rounds.
 const EVERY: Duration = Duration::from_secs(3600);
-/// What was touched within this long stays.
+/// Content that was touched within this time stays.
 const AGE: Duration = Duration::from_secs(24 * 3600);
 /// How long a quorum may take to confirm the state.
 const CONFIRM: Duration = Duration::from_secs(5);
-/// Contents removed in one round.
+/// Most contents removed in one round.
 const REMOVED_MAX: usize = 10_000;
 
-/// Of content that nobody touched for long, what neither the cluster
-/// nor the list of `pending` segments knows.
+/// Of the content that was not touched for long, the part that neither the cluster nor the list of `pending`
+/// segments knows.
 fn garbage(
     untouched: &[(Hash, u64)],
     state: &ClusterState,
@@ -46,7 +45,6 @@ fn garbage(
     untouched.iter().filter(|(hash, _)| !known(hash)).take(REMOVED_MAX).copied().collect()
 }
 
-/// The daemon; see the module.
 pub struct CollectDaemon {
     segments: Segments,
 }
@@ -75,7 +73,8 @@ impl CollectDaemon {
         let node = &self.segments.0.node;
         let blobs = node.blobs.clone();
         let untouched = blocking(move || blobs.untouched(before)).await??;
-        // Asked after the listing, so that whatever was registered until then is known.
+        // The state is requested after the listing, so that it contains everything that was registered until
+        // then.
         let Ok(state) = node.raft.linearizable_within(CONFIRM).await else { return Ok(()) };
         let (blobs, list) = (node.blobs.clone(), Arc::clone(&self.segments.0.pending));
         let (removed, bytes, leftovers) = blocking(move || {

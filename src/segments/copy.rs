@@ -1,5 +1,5 @@
 //! UnifiedReplicationDaemon: keeps every segment on as many online nodes as the settings ask for, and on this
-//! one if the cluster believes that it is here.
+//! node if the cluster believes that it is here.
 //!
 //! Invariant: this node is registered as a holder only after the copy passed the rules and is synced here.
 
@@ -26,24 +26,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Between two looks at the state when nothing is new, and after a failure.
+/// Pause between two looks at the state when nothing is new, and after a failure.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Segments fetched at once.
+/// Most segments fetched at the same time.
 const AT_ONCE: usize = 4;
-/// Between two comparisons of the content folder with what the cluster believes to be here.
+/// Pause between two comparisons of the content folder with what the cluster believes to be here.
 const CHECK: Duration = Duration::from_secs(60);
-/// For so long after the start, a segment waits until one of its
-/// holders has connected. Then every way is tried.
+/// For this long after the start, a segment waits until one of its holders has connected. Then every source
+/// is tried.
 const START: Duration = Duration::from_secs(10);
-/// Events about copies in a minute. What is beyond is copied all the same, without an event.
+/// Most events about copies in a minute. Beyond that, segments are still copied, but without an event.
 const EVENTS_MAX: u32 = 120;
 /// Longest text of an error in an event, in bytes.
 const ERROR_BYTES_MAX: usize = 500;
 
-/// The daemon; see the module.
 pub struct CopyDaemon {
     segments: Segments,
-    /// Nodes that are to hold each segment.
+    /// Number of nodes that should hold each segment.
     copies: usize,
 }
 
@@ -61,16 +60,16 @@ impl CopyDaemon {
     }
 }
 
-/// Looks at the state now: an event says that copies may be missing, or can be had.
+/// Looks at the state now, because an event says that copies may be missing or can be fetched.
 ///
 /// # Errors
-/// None.
+/// This handler never fails.
 pub async fn handle(segments: Segments, _: Arc<Logged>) -> Handled {
     segments.0.copy.wake();
     Ok(None)
 }
 
-/// What one run of the daemon knows from round to round.
+/// What one run of the daemon remembers from round to round.
 struct Rounds<'a> {
     segments: &'a Segments,
     node: &'a Context,
@@ -95,7 +94,7 @@ impl<'a> Rounds<'a> {
         }
     }
 
-    /// Goes on until the shutdown.
+    /// Copies segments until the shutdown.
     async fn follow(&mut self) -> Result<(), WorkError> {
         let mut peers = self.node.p2p.peers();
         loop {
@@ -117,7 +116,7 @@ impl<'a> Rounds<'a> {
         }
     }
 
-    /// Compares the content folder with the state, from time to time.
+    /// Compares the content folder with the state, once every [`CHECK`].
     async fn check(&mut self, state: &ClusterState) -> Result<(), WorkError> {
         if self.checked.is_none_or(|at| at.elapsed() >= CHECK) {
             let blobs = self.node.blobs.clone();
@@ -129,7 +128,8 @@ impl<'a> Rounds<'a> {
         Ok(())
     }
 
-    /// Takes note of who is connected. What could not be copied may be had from those who are new.
+    /// Records which nodes are connected. A segment that could not be copied may now be fetched from a node
+    /// that is new among them.
     fn connect(&mut self, state: &ClusterState, connected: BTreeSet<NodeId>) {
         let new: BTreeSet<NodeId> = connected.difference(&self.connected).copied().collect();
         if !new.is_empty() {
@@ -140,8 +140,8 @@ impl<'a> Rounds<'a> {
         self.connected = connected;
     }
 
-    /// Copies what is to be here and can be tried now. Trouble with consensus ends the round, because no
-    /// other copy could be registered either; what arrived stays here.
+    /// Copies the segments that should be here and can be tried now. Trouble with consensus ends the round,
+    /// because no other copy could be registered either; the copies that arrived stay here.
     async fn copy_wanted(&mut self, state: &ClusterState) -> Result<(), WorkError> {
         let (node, retries, now) = (self.node, &self.segments.0.retries, Instant::now());
         let starting = node.started.elapsed() < START;
@@ -154,7 +154,7 @@ impl<'a> Rounds<'a> {
             (copying, copied)
         }));
         let mut copies = copies.buffer_unordered(AT_ONCE);
-        // The shutdown ends a copy, and no event that is being written.
+        // The shutdown ends a copy, but not the writing of an event.
         while let Some(Some((copying, copied))) = node.shutdown.run_until_cancelled(copies.next()).await {
             let event = match copied {
                 Ok(bytes) => {
@@ -180,7 +180,7 @@ impl<'a> Rounds<'a> {
     }
 }
 
-/// Gets a copy, checks it and registers it. Returns its size in bytes.
+/// Fetches a copy, checks it and registers it. Returns its size in bytes.
 async fn copy(node: &Context, hash: SegmentId, holders: &BTreeSet<NodeId>) -> Result<u64, WorkError> {
     let bytes = node.obtain(hash.0, holders).await?;
     let size = bytes.len() as u64;

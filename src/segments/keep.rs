@@ -1,7 +1,7 @@
-//! Keeps segments for other nodes: the far side of [`super::register`].
+//! Keeps segments for other nodes: the other side of [`super::register`].
 //!
-//! Invariant: a segment counts as kept only after it passed the rules and is synced here. What a member has
-//! this node keep and the cluster does not know is bounded.
+//! Invariant: a segment counts as kept only after it passed the rules and is synced on this node. A member
+//! can make this node keep only a bounded amount that the cluster does not know.
 
 use super::Segments;
 use crate::{
@@ -13,7 +13,7 @@ use futures::FutureExt;
 use std::{collections::BTreeSet, sync::Arc};
 
 impl Segments {
-    /// What answers the requests of other nodes to keep a segment.
+    /// The function that answers the requests of other nodes to keep a segment.
     pub(crate) fn keeper(&self) -> Keeper {
         let segments = self.clone();
         Arc::new(move |from, hash| {
@@ -32,12 +32,12 @@ async fn keep(
 ) -> Result<(), WorkError> {
     let state = node.raft.local();
     let owner = state.node_of_peer(from).ok_or_else(|| WorkError::Stranger(from.to_owned()))?.id;
-    // From now on it is not old, so that it is not collected before it is registered.
+    // From now on the content is not old, so that it is not collected before it is registered.
     let blobs = node.blobs.clone();
     blocking(move || blobs.touch(hash.0)).await??;
     let stored = node.stored(hash.0).await?;
-    // What was here before, or is known by that name, must not be removed
-    // for this peer's sake: it may be a model.
+    // Content that was here before, or that the cluster knows by this hash, must not be removed because of
+    // this peer: it may be a model.
     let removable = stored.is_none() && !state.knows(&hash.0);
     let bytes = match stored {
         Some(bytes) => bytes,

@@ -40,7 +40,7 @@ use copy::{CopyDaemon, Retries};
 use std::{path::Path, sync::Arc};
 use tokio::sync::watch;
 
-/// The segments of this node. Cheap to clone: a handle.
+/// The segments of this node. A clone is a cheap handle.
 #[derive(Clone)]
 pub struct Segments(Arc<Shared>);
 
@@ -48,21 +48,21 @@ struct Shared {
     node: Context,
     /// Segments made here that are not acknowledged yet.
     pending: Arc<PendingSegments>,
-    /// Games in them, as of the last look at the list.
+    /// Games in the pending segments, as of the last look at the list.
     unacknowledged: watch::Sender<u64>,
-    /// Wakes the daemon that has them acknowledged.
+    /// Wakes the daemon that gets them acknowledged.
     acknowledge: Wake,
     /// Wakes the daemon that copies segments.
     copy: Wake,
     /// Segments that could not be copied.
     retries: Retries,
-    /// What other nodes had this node keep.
+    /// Bounds what other nodes make this node keep.
     quota: Arc<UnregisteredQuota>,
 }
 
 impl Segments {
-    /// `pending` is the list of this node's folder, see [`open_list`];
-    /// `quota` bounds what others have this node keep.
+    /// `pending` is the list of this node's folder, see [`open_list`]; `quota` bounds what other nodes make
+    /// this node keep.
     #[must_use]
     pub(crate) fn new(node: Context, pending: PendingSegments, quota: Arc<UnregisteredQuota>) -> Self {
         Self(Arc::new(Shared {
@@ -76,7 +76,8 @@ impl Segments {
         }))
     }
 
-    /// The daemons of the room. The cluster keeps each segment on `copies` nodes, if it has so many.
+    /// Builds the daemons of this module. The cluster keeps each segment on `copies` nodes, if it has that
+    /// many.
     #[must_use]
     pub fn daemons(&self, copies: usize) -> (AcknowledgeDaemon, CopyDaemon, CollectDaemon) {
         (
@@ -100,15 +101,15 @@ impl Segments {
         *self.0.unacknowledged.borrow()
     }
 
-    /// Sets the number of games that are not acknowledged, also in what the node shows.
+    /// Sets the number of games that are not acknowledged, also in the activity that the node shows.
     fn set_unacknowledged(&self, games: u64) {
         self.0.unacknowledged.send_replace(games);
         self.0.node.activity.update(|work| work.selfplay.unacknowledged = games);
     }
 }
 
-/// Opens the list of pending segments. A damaged one is moved away, because what it
-/// listed is found again among the content.
+/// Opens the list of pending segments. A damaged list is moved away, because the segments that it listed are
+/// found again among the content.
 ///
 /// # Errors
 /// When the file can neither be used nor moved.

@@ -1,8 +1,8 @@
-//! Acknowledges one segment: a second disk first, then Raft, then the list.
+//! Acknowledges one segment: first a second disk has it, then Raft knows it, then the list forgets it.
 //!
-//! Invariant: the cluster learns of a segment only after as many nodes have synced it as the
-//! cluster requires, and the list forgets it only after the cluster has learned of it. Whenever the
-//! process is killed, asking again is harmless.
+//! Invariant: the cluster learns of a segment only after as many nodes have synced it as the cluster
+//! requires, and the list forgets it only after the cluster has learned of it. A request that is repeated
+//! after a kill at any point does no harm.
 
 use super::Segments;
 use crate::{
@@ -22,17 +22,17 @@ use std::{
 
 /// How long another node may take to fetch and check a segment.
 const KEEP: Duration = Duration::from_secs(20);
-/// How long [`Segments::acknowledge_in_time`] tries.
+/// How long [`Segments::acknowledge_in_time`] keeps trying.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Between its attempts.
+/// Pause between the attempts of [`Segments::acknowledge_in_time`].
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Segments {
-    /// Has a segment synced on another node and registered. Once this
-    /// returns without an error, it is acknowledged.
+    /// Gets a segment synced on another node and registered. Once this returns without an error, the segment
+    /// is acknowledged.
     ///
     /// # Errors
-    /// [`WorkError`]; the segment stays pending, and asking again is harmless.
+    /// [`WorkError`]; the segment stays pending, and another attempt does no harm.
     pub(super) async fn acknowledge(&self, segment: &PendingSegment) -> Result<(), WorkError> {
         let node = &self.0.node;
         let holders = async {
@@ -47,8 +47,8 @@ impl Segments {
         in_order(&self.0.pending, segment, holders, register).await
     }
 
-    /// Has a segment acknowledged, and tries for a minute: the games of an evaluation are not to be thrown
-    /// away because a leader or the second holder is being replaced.
+    /// Gets a segment acknowledged, and keeps trying for a minute, because the games of an evaluation must
+    /// not be thrown away while a leader or the second holder is being replaced.
     ///
     /// # Errors
     /// [`WorkError`] of the last attempt; the segment stays pending.
@@ -66,8 +66,8 @@ impl Segments {
     }
 }
 
-/// The steps in the order on which the promise rests: `holders` have the segment, `register` tells the
-/// cluster, and only then the list forgets it.
+/// Runs the steps in the order on which the promise depends: `holders` have the segment, `register` reports
+/// it to the cluster, and only then the list forgets it.
 pub(super) async fn in_order(
     list: &Arc<PendingSegments>,
     segment: &PendingSegment,
@@ -91,8 +91,8 @@ pub(super) async fn in_order(
     Ok(())
 }
 
-/// Asks the other online nodes in the order of their ids, from this one on, until one has synced the content.
-/// Nodes that drain are asked last, because they may go soon.
+/// Asks the other online nodes in the order of their ids, beginning after this node, until one has synced the
+/// content. Nodes that drain are asked last, because they may leave soon.
 async fn keep_elsewhere(node: &Context, state: &ClusterState, hash: SegmentId) -> Result<NodeId, WorkError> {
     let order: BTreeMap<(bool, bool, NodeId), &str> = state
         .online()

@@ -1,9 +1,9 @@
-//! Emits SELFPLAY_COMPLETE for the segments that this node played: once for
-//! each, however often the process is killed.
+//! Emits SELFPLAY_COMPLETE for the segments that this node played: once for each, however often the process
+//! is killed.
 //!
-//! Invariant: a segment stays on the list as untold until its event is in the log, and the log
-//! does not take the event twice. The list and the log are two files, so that neither order of
-//! the two writes would be enough by itself.
+//! Invariant: a segment stays on the list as untold until its event is in the log, and the log does not take
+//! the event twice. The list and the log are two files, so that neither order of the two writes would be
+//! enough by itself.
 
 use super::Segments;
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Emits the events of what is listed and not told yet. Returns the messages for the others.
+/// Emits the events of the segments that are listed as untold. Returns the messages for the other nodes.
 pub(super) fn tell_all(
     list: &PendingSegments,
     log: &EventLog,
@@ -29,10 +29,11 @@ pub(super) fn tell_all(
 }
 
 impl Segments {
-    /// Tells the others of every segment on the list that they were not told of.
+    /// Emits to the other nodes the event of every listed segment that is still untold.
     ///
     /// # Errors
-    /// [`WorkError`] when the list or the log cannot be used; asking again goes on where it ended.
+    /// [`WorkError`] when the list or the log cannot be used; the next attempt continues where this one
+    /// ended.
     pub(super) async fn tell(&self) -> Result<(), WorkError> {
         let node = &self.0.node;
         let (list, log) = (Arc::clone(&self.0.pending), Arc::clone(&node.events));
@@ -69,7 +70,7 @@ mod tests {
     use std::path::Path;
     use wire::Hash;
 
-    /// Both files as a process finds them when it starts.
+    /// Opens both files as a process finds them when it starts.
     fn start(folder: &Path) -> (PendingSegments, EventLog) {
         let list = PendingSegments::open(&folder.join("segments.db")).unwrap();
         let signer = Signer::load(&folder.join("peer.key")).unwrap();
@@ -111,7 +112,7 @@ mod tests {
             ..first.clone()
         };
 
-        // Killed after the segment was listed and before its event was kept.
+        // The process was killed after the segment was listed and before its event was kept.
         let (list, log) = start(folder.path());
         [&first, &other].into_iter().for_each(|segment| list.add_pending(segment).unwrap());
         assert_eq!(told(&log), []);
@@ -120,7 +121,7 @@ mod tests {
         assert_eq!(tell_all(&list, &log, event).unwrap().len(), 1);
         assert_eq!(told(&log), [first.hash]);
 
-        // Killed after the event was kept and before the list says so.
+        // The process was killed after the event was kept and before the list recorded it.
         list.add_pending(&second).unwrap();
         assert!(log.emit_once(event(&second)).unwrap().is_some());
         drop((list, log));
@@ -134,7 +135,7 @@ mod tests {
         assert_eq!(tell_all(&list, &log, event).unwrap().len(), 0);
         assert_eq!(told(&log), [first.hash, second.hash]);
         assert_eq!(list.pending().unwrap().len(), 3, "told is not acknowledged");
-        // A list that was made anew tells again, which the log knows.
+        // A list that was created again emits again, and the log recognises the event.
         let again = PendingSegments::open(&folder.path().join("new.db")).unwrap();
         again.add_pending(&first).unwrap();
         assert_eq!(tell_all(&again, &log, event).unwrap().len(), 0);

@@ -1,4 +1,4 @@
-//! The promise of the room, over a whole life of a segment that is killed at every await point.
+//! The promise of this module, over the whole life of a segment that is killed at every await point.
 
 use super::{acknowledge::reclaim, close, open_list, register, tell::tell_all};
 use crate::{
@@ -77,16 +77,16 @@ impl Lasting {
         }
     }
 
-    /// Lets a process live for so many polls at most, and kills it. Says whether it came to its end.
+    /// Lets a process live for at most this many polls, and kills it. Returns whether it came to its end.
     fn live(&self, polls: usize, new: Option<Segment>) -> bool {
         let process = self.start();
         let runtime = runtime::Builder::new_current_thread().build().unwrap();
-        // At its end the runtime waits for what blocks: a process that
-        // is killed leaves nothing running either.
+        // At its end the runtime waits for blocking work, because a process that is killed leaves nothing
+        // running either.
         runtime.block_on(at_most(polls, process.live(new)))
     }
 
-    /// What must hold whenever a process is killed.
+    /// Checks what must hold whenever a process is killed.
     fn check(&self) {
         let process = self.start();
         let name = segment().hash();
@@ -106,7 +106,7 @@ impl Process {
         self.cluster.lock().unwrap().state.segments.get(&SegmentId((segment().hash()).0)).is_some()
     }
 
-    /// What a node does with its segments, in the order of the room.
+    /// Does what a node does with its segments, in the order of the module.
     async fn live(self, new: Option<Segment>) {
         let (state, me) = (self.cluster.lock().unwrap().state.clone(), 1);
         let (one, list) = (self.one.clone(), Arc::clone(&self.list));
@@ -173,8 +173,8 @@ fn a_kill_at_any_await_point_neither_loses_a_segment_nor_acknowledges_it_early()
         polls += 1;
     }
     println!("killed at each of {polls} await points, {lost} of them before the games were on the disk");
-    // Each `yield_now` is a point at which a kill comes. Work on another thread is one more, unless it ends
-    // before it is waited for, which a busy machine decides.
+    // Each `yield_now` is a point at which a kill comes. Work on another thread is one more point, unless
+    // that work ends before anything waits for it, which depends on how busy the machine is.
     assert!(polls > 4, "{polls} await points");
     assert!(lost < polls, "{lost} of {polls}");
 }

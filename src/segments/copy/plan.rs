@@ -1,18 +1,18 @@
-//! Which segments this node is to get now.
+//! Which segments this node should fetch now.
 //!
-//! Invariant: it follows from the replicated state alone, so that all nodes agree
-//! without talking to each other. A node that drains takes no copies, and those that it
-//! has do not count, because they may go with it.
+//! Invariant: the plan follows from the replicated state alone, so that all nodes agree without talking to
+//! each other. A node that drains takes no copies, and the copies that it has do not count, because they may
+//! leave with it.
 
 use crate::leader::placement::rendezvous;
 use cluster_state::SegmentId;
 use cluster_state::{ClusterState, NodeId, Segment as Registered};
 use std::collections::BTreeSet;
 
-/// Segments fetched between two looks at the state.
+/// Most segments fetched between two looks at the state.
 const BATCH: usize = 64;
 
-/// The nodes that count as places for copies: online, and not about to go.
+/// The nodes that count as places for copies: they are online, and not about to leave.
 struct Places {
     ids: Vec<NodeId>,
 }
@@ -23,12 +23,12 @@ impl Places {
         Self { ids: staying.map(|node| node.id).collect() }
     }
 
-    /// Copies of a segment that count.
+    /// Number of copies of a segment that count.
     fn copies(&self, segment: &Registered) -> usize {
         self.ids.iter().filter(|id| segment.holders.contains(id)).count()
     }
 
-    /// Whether node `me` should get a copy of a segment that `copies` nodes are to hold.
+    /// Whether node `me` should fetch a copy of a segment that `copies` nodes should hold.
     fn due(&self, me: NodeId, hash: &SegmentId, segment: &Registered, copies: usize) -> bool {
         if segment.holders.contains(&me) {
             return false;
@@ -44,15 +44,15 @@ impl Places {
     }
 }
 
-/// Segments that the cluster believes node `me` to hold and that are not
-/// among `here`: lost, or set aside as corrupt.
+/// Segments that the cluster believes node `me` to hold and that are not among `here`: they were lost, or set
+/// aside as corrupt.
 pub(super) fn lost(state: &ClusterState, me: NodeId, here: &BTreeSet<SegmentId>) -> BTreeSet<SegmentId> {
     let ours = state.segments.iter().filter(|(_, segment)| segment.holders.contains(&me));
     ours.map(|(hash, _)| *hash).filter(|hash| !here.contains(hash)).collect()
 }
 
-/// What node `me` is to get now, at most [`BATCH`] segments: those with the fewest copies first, then the
-/// oldest. `may` says whether a segment can be tried now.
+/// The segments that node `me` should fetch now, at most [`BATCH`]: those with the fewest copies first, then
+/// the oldest. `may` says whether a segment can be tried now.
 pub(super) fn wanted(
     state: &ClusterState,
     me: NodeId,
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(copies, 2);
         drain(&mut world, NodeId(2), false);
         assert!(takers(&world, hash, 3).is_empty(), "back again");
-        // A drained node that lost its copy does not fetch it for the little time it has.
+        // A drained node that lost its copy does not fetch it again for the short time until it leaves.
         drain(&mut world, NodeId(1), true);
         let lost = BTreeSet::from([hash]);
         assert_eq!(wanted(&world.state, NodeId(1), &lost, 3, |_, _| true), []);

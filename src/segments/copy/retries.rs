@@ -1,7 +1,7 @@
-//! When to try again what could not be copied, and how many events to emit about it.
+//! When to try again to copy a segment, and how many events to emit about it.
 //!
-//! Invariant: the number of failures that are remembered is bounded, and so is the number of events
-//! in a minute. Time comes in as an argument.
+//! Invariant: the number of failures that are remembered is bounded, and so is the number of events in a
+//! minute. Time comes in as an argument.
 
 use crate::backoff::Backoff;
 use cluster_state::SegmentId;
@@ -11,16 +11,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Pauses between two attempts at the same segment. The longest is short enough that a holder which comes
-/// back without a new connection is found within minutes.
+/// Pauses between two attempts at the same segment. The longest is short enough to find a holder within
+/// minutes when it comes back without a new connection.
 const BACKOFF: Backoff = Backoff { min: Duration::from_secs(5), max: Duration::from_secs(300) };
-/// Failures that are remembered. Beyond that, the one that would be
-/// tried last is forgotten and so tried again.
+/// Most failures that are remembered. Beyond that, the segment that would be tried last is forgotten, and so
+/// is tried again.
 const FAILED_MAX: usize = 4096;
 /// The span over which a [`RateLimit`] counts.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Segments that could not be copied: the failures of each in a row, and from when on it may be tried again.
+/// Segments that could not be copied: for each, its failures in a row, and the time from which it may be
+/// tried again.
 #[derive(Debug, Default)]
 pub(in crate::segments) struct Retries(Mutex<BTreeMap<SegmentId, (u32, Instant)>>);
 
@@ -30,15 +31,15 @@ impl Retries {
         self.0.lock().get(segment).is_none_or(|(_, again)| *again <= now)
     }
 
-    /// Counts a failure. Returns how many there were in a row.
+    /// Counts a failure. Returns the number of failures in a row.
     pub(super) fn failed(&self, segment: SegmentId, now: Instant) -> u32 {
         let attempts = self.0.lock().get(&segment).map_or(1, |(attempts, _)| attempts.saturating_add(1));
         self.hold_back(segment, attempts, now);
         attempts
     }
 
-    /// Notes that there were so many failures. A number that is not higher than the known one changes
-    /// nothing, so an event about a failure may come twice.
+    /// Records that a segment failed this many times. A number that is not higher than the known one changes
+    /// nothing, so an event about a failure may arrive twice.
     pub(in crate::segments) fn hold_back(&self, segment: SegmentId, attempts: u32, now: Instant) {
         let mut failed = self.0.lock();
         if failed.get(&segment).is_some_and(|(known, _)| *known >= attempts) {
@@ -64,7 +65,7 @@ impl Retries {
     }
 }
 
-/// A largest number of something in each minute.
+/// A limit on how often something happens in each minute.
 #[derive(Debug)]
 pub(super) struct RateLimit {
     most: u32,
@@ -77,7 +78,7 @@ impl RateLimit {
         Self { most, taken: 0, began: None }
     }
 
-    /// Takes one. Says whether one was left.
+    /// Takes one from the limit of this minute. Returns whether one was left.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         if self.began.is_none_or(|began| now.saturating_duration_since(began) >= MINUTE) {
             (self.began, self.taken) = (Some(now), 0);

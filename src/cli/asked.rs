@@ -1,4 +1,5 @@
-//! Commands that ask a running peer: which peer, how its answer is printed, and the exit status without one.
+//! Commands that ask a running peer: which peer they ask, how they print its answer, and the exit status if
+//! it does not answer.
 
 use crate::client::{Client, ClientError};
 use serde::Serialize;
@@ -25,10 +26,10 @@ impl Asked {
         Client::of_folder(&self.data_dir)
     }
 
-    /// Prints an answer as JSON, or as `text` makes it, which ends its lines itself.
+    /// Prints an answer as JSON, or as the text that `text` makes of it; `text` ends its lines itself.
     ///
     /// # Errors
-    /// When JSON cannot express it.
+    /// When JSON cannot express the answer.
     pub(super) fn print<T: Serialize>(
         &self,
         answer: &T,
@@ -43,10 +44,11 @@ impl Asked {
     }
 }
 
-/// Says why a peer did not do what it was asked: status 1 when it said no, 3 when it did not answer.
+/// Reports why a peer did not do what it was asked: the status is 1 when it refused, and 3 when it did not
+/// answer.
 ///
 /// # Errors
-/// What was not the peer's fault.
+/// Any error that the peer did not cause.
 pub(super) fn unanswered(error: anyhow::Error) -> anyhow::Result<ExitCode> {
     let Some(from_peer) = error.downcast_ref::<ClientError>() else { return Err(error) };
     eprintln!("error: {error:#}");

@@ -1,4 +1,4 @@
-//! `ringrift bench`: how fast the parts are on this machine.
+//! `ringrift bench`: measures how fast the parts are on this machine.
 
 use std::io::{Write, stdout};
 use std::process::ExitCode;
@@ -38,7 +38,7 @@ struct RulesArgs {
     json: bool,
 }
 
-/// The longest measurement of one configuration.
+/// Longest measurement of one configuration.
 const SECONDS_MAX: f64 = 3_600.0;
 
 fn seconds(text: &str) -> Result<f64, String> {

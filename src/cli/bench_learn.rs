@@ -1,8 +1,8 @@
-//! `ringrift bench learn`: how fast the learner learns, on one machine and without a cluster.
+//! `ringrift bench learn`: measures how fast the learner learns, on one machine and without a cluster.
 //!
 //! Invariant: games, samples and seeds are fixed and clocks decide nothing, so that two runs with the same
 //! settings, the same device and the same number of threads give the same networks however busy the machine
-//! is. Time is measured as CPU time; what a card does in the meantime is not in it.
+//! is. Time is measured as CPU time, which does not contain what a card does in the meantime.
 
 use super::device::DeviceArgs;
 use crate::{
@@ -70,34 +70,34 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// One generation.
+/// The figures of one generation.
 #[derive(Debug, Serialize)]
 struct Generation {
     generation: u32,
-    /// What has computed.
+    /// The devices that computed.
     devices: Vec<String>,
     simulations: u32,
     games: usize,
-    /// Decisions a game.
+    /// Decisions per game.
     decisions: f64,
-    /// Positions trained on, each as often as it was used.
+    /// Positions trained on; each counts as often as it was used.
     samples: u64,
-    /// Of the last tenth of the run.
+    /// Loss over the last tenth of the run.
     policy_loss: f64,
     value_loss: f64,
-    /// Of the averaged weights, on games set aside.
+    /// Loss of the averaged weights on games that were set aside.
     validation_policy_loss: Option<f64>,
     validation_value_loss: Option<f64>,
     cpu_seconds_selfplay: f64,
     cpu_seconds_training: f64,
-    /// Of all generations so far.
+    /// CPU seconds of all generations so far.
     cpu_seconds: f64,
     random: Rate,
     heuristic: Rate,
     previous: Rate,
 }
 
-/// Share of games won, and where it lies with 95 % confidence.
+/// Share of games won, with the interval that contains it with 95 % confidence.
 #[derive(Debug, Serialize)]
 struct Rate {
     mean: f64,
@@ -279,7 +279,7 @@ impl<'a> Learner<'a> {
         Ok(figures)
     }
 
-    /// Games of the newest network against itself, in an order that follows from the seed.
+    /// Plays games of the newest network against itself, in an order that follows from the seed.
     fn play(&mut self, simulations: u32) -> anyhow::Result<Vec<GameRecord>> {
         let quota = (self.settings.training.threshold_games as usize).div_ceil(self.tables.len());
         for (number, table) in self.tables.iter_mut().enumerate() {
@@ -301,8 +301,8 @@ impl<'a> Learner<'a> {
         });
         let games = games.map_err(|_| anyhow::anyhow!("a thread of self-play has failed"))?;
         anyhow::ensure!(self.tables.iter().all(|table| table.aborted() == 0), "a game ended in an error");
-        // Which games are set aside follows from all that a record says, so it must not say when it
-        // was played.
+        // Which games are set aside depends on everything in a record, so a record must not contain the time
+        // at which it was played.
         Ok(games.into_iter().flatten().map(|game| GameRecord { created_ms: 0, ..game }).collect())
     }
 

@@ -1,4 +1,4 @@
-//! `ringrift chaos`: kills peers at random and looks for what that breaks.
+//! `ringrift chaos`: kills peers at random and checks what that breaks.
 
 use crate::{
     api::status::Status,
@@ -17,11 +17,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Between looks at the peers.
+/// Pause between two looks at the peers.
 const POLL: Duration = Duration::from_millis(100);
-/// Longest time without a committed command that is accepted.
+/// Longest accepted time without a committed command.
 const GAP_MAX: Duration = Duration::from_secs(10);
-/// How long the cluster may take to be whole again.
+/// How long the cluster may take until it is complete again.
 const WHOLE: Duration = Duration::from_secs(90);
 
 /// Kill peers of a cluster on this machine with SIGKILL, one after another at random moments.
@@ -51,7 +51,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Debug, Serialize)]
 struct Summary {
     ok: bool,
@@ -111,8 +111,8 @@ struct Drill {
     interrupt: Interrupt,
     random: Pcg64,
     acknowledged: Acknowledged,
-    /// The last entry that any peer was seen to have applied, and when. While nobody is asked, as during an
-    /// audit or a start, time runs on: a gap is rather measured too long than too short.
+    /// The last entry that any peer was seen to have applied, and when. Time also runs while no peer is
+    /// asked, as during an audit or a start: a gap is measured too long rather than too short.
     applied: (u64, Instant),
     gap_max: Duration,
     leader_seen: Instant,
@@ -122,7 +122,7 @@ struct Drill {
 
 impl Drill {
     fn new(args: &Args, root: &Path, interrupt: Interrupt) -> anyhow::Result<Self> {
-        // Small and frequent everything: more moments at which a kill may hurt.
+        // Small sizes and short intervals give more moments at which a kill may do damage.
         let settings = Config {
             seed: args.seed,
             selfplay: SelfplayConfig { simulations: 4, segment_seconds: 1, ..SelfplayConfig::default() },
@@ -154,7 +154,7 @@ impl Drill {
             first = first.or_else(|| self.peers[index].address());
         }
         self.whole()?;
-        // The clock runs from the moment at which the cluster is whole.
+        // The clock runs from the moment at which the cluster is complete.
         (self.gap_max, self.leaderless_max) = (Duration::ZERO, Duration::ZERO);
         let mut leaders_killed = 0;
         for kill in 1..=args.kills {
@@ -225,7 +225,7 @@ impl Drill {
         Ok(())
     }
 
-    /// Waits until every peer says that every peer is online and three vote.
+    /// Waits until every peer reports that every peer is online and three of them vote.
     fn whole(&mut self) -> anyhow::Result<Duration> {
         let began = Instant::now();
         let count = self.peers.len();
@@ -256,7 +256,7 @@ impl Drill {
             }
             thread::sleep(POLL);
         };
-        // The last look closes a gap that is still open, or shows how long it has been.
+        // The last look closes a gap that is still open, or shows how long it has lasted.
         let seen = self.games_seen;
         let statuses = self.look()?;
         self.gap_max = self.gap_max.max(self.applied.1.elapsed());

@@ -1,4 +1,4 @@
-//! `ringrift cluster`: who leads, who is a member, and which member shall hand on its work.
+//! `ringrift cluster`: shows who leads and who is a member, and tells a member to hand over its work.
 
 use super::{
     asked::{self, Asked},

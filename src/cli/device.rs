@@ -1,4 +1,4 @@
-//! The option `--device`, the same for every command that computes.
+//! The option `--device`, which is the same for every command that computes.
 
 use crate::api::devices::{DeviceChoice, UnknownDevice};
 use clap::{
@@ -17,7 +17,7 @@ pub(super) struct DeviceArgs {
     pub(super) device: Option<DeviceChoice>,
 }
 
-/// Reads a device, and tells shells what can be completed.
+/// Parses a device, and lists the values that shells can complete.
 #[derive(Clone)]
 struct DeviceParser;
 

@@ -1,4 +1,4 @@
-//! `ringrift dlq`: events that a handler could not handle.
+//! `ringrift dlq`: lists, shows, replays and drops events that a handler could not handle.
 
 use super::asked::{self, Asked};
 use crate::{
@@ -116,7 +116,7 @@ fn lines(told: &NodeLetters<Logged>) -> Vec<String> {
     told.letters.iter().map(|letter| line(node, letter)).collect()
 }
 
-/// Node, number, handler, event, attempts, error.
+/// One line: node, number, handler, event, attempts, error.
 fn line(node: &str, letter: &DeadLetter<Logged>) -> String {
     let DeadLetter { id, handler, payload, error, retry_count, .. } = letter;
     format!("{node} {id:>5} {handler:<14} {:<28} {retry_count} attempts: {error}", payload.event.name())

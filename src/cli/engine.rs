@@ -1,7 +1,7 @@
-//! `ringrift engine`: the game and its players for other programs, line by line.
+//! `ringrift engine`: offers the game and its players to other programs, line by line.
 //!
-//! Invariant: every line is answered by exactly one line, in order; an `error` line changes nothing; no input
-//! ends the engine but `quit` and the end of input.
+//! Invariant: the engine answers every line with exactly one line, in order. An `error` line changes nothing.
+//! Only `quit` and the end of input end the engine.
 
 use super::players;
 use crate::{
@@ -15,7 +15,7 @@ use std::{
     process::ExitCode,
 };
 
-/// Longest line: a position of 64 KiB and its command.
+/// Bytes of the longest line: a position of 64 KiB and its command.
 const LINE_MAX: usize = (64 << 10) + 64;
 /// Most simulations of one `go`.
 const NODES_MAX: u32 = 10_000;
@@ -66,7 +66,7 @@ pub(super) fn run(_: &Args) -> anyhow::Result<ExitCode> {
     let mut input = io::stdin().lock();
     let mut output = io::stdout().lock();
     match serve(&mut input, &mut output) {
-        // The program that asked has gone.
+        // The program that asked has ended.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         result => result.context("the other program cannot be talked to").map(|()| ExitCode::SUCCESS),
     }
@@ -87,7 +87,7 @@ fn serve(input: &mut impl BufRead, output: &mut impl Write) -> io::Result<()> {
         };
         match answer {
             Ok(text) => writeln!(output, "{text}")?,
-            // One line, whatever a message quotes.
+            // The answer stays one line, whatever a message quotes.
             Err(message) => writeln!(output, "error {}", message.replace(char::is_control, " "))?,
         }
         output.flush()?;
@@ -101,7 +101,7 @@ enum Line {
     End,
 }
 
-/// Reads a line without its end; of one that is too long, nothing is kept.
+/// Reads a line without its end. Of a line that is too long, nothing is kept.
 fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
     line.clear();
     let limit = LINE_MAX as u64 + 1;
@@ -129,12 +129,12 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
     }
 }
 
-/// What a command leads to: a line, or what is wrong.
+/// The answer to a command: a line, or what is wrong.
 type Answer = Result<String, String>;
 
 struct Engine {
     table: Box<dyn Table>,
-    /// The player of the last `go`, so that a model is read once.
+    /// The player of the last `go`, kept so that a model is read only once.
     player: Option<(String, Contestant)>,
     board: Board,
 }
@@ -285,7 +285,7 @@ mod tests {
 
     fn talk(lines: &[u8]) -> Vec<String> {
         let mut output = Vec::new();
-        // A small buffer, so that lines come in parts.
+        // The buffer is small, so that lines arrive in parts.
         serve(&mut io::BufReader::with_capacity(16, lines), &mut output).unwrap();
         String::from_utf8(output).unwrap().lines().map(str::to_owned).collect()
     }

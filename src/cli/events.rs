@@ -1,5 +1,5 @@
-//! `ringrift events`: what happened, as one peer's log has it; who
-//! emits and handles what; and events by hand.
+//! `ringrift events`: shows what happened by one peer's log, shows who emits and handles what, and emits
+//! events by hand.
 
 use super::asked;
 use crate::{
@@ -16,9 +16,9 @@ use std::{
     time::Duration,
 };
 
-/// Events asked for at once.
+/// Most events in one request.
 const PAGE: usize = 500;
-/// Between questions while following.
+/// Pause between two requests while following.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// List what happened, oldest first, from the event log of a running peer.
@@ -78,7 +78,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     match outcome {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        // The reader has seen enough, and closed the pipe.
+        // The reader has seen enough and closed the pipe.
         Err(error)
             if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) =>
         {
@@ -134,7 +134,7 @@ fn list(args: &Args, data_dir: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Position, time of day (UTC), name, payload.
+/// One line: position, time of day (UTC), name, payload.
 fn line(logged: &Logged) -> anyhow::Result<String> {
     let seconds = logged.at_ms.div_euclid(1000).rem_euclid(86_400);
     let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);

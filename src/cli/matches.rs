@@ -1,4 +1,4 @@
-//! `ringrift match`: two players against each other.
+//! `ringrift match`: plays two players against each other.
 
 use super::players::player;
 use crate::{
@@ -83,7 +83,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             node: NodeId(0),
         },
     );
-    // Hidden by itself where standard error is no terminal.
+    // The bar hides itself where standard error is not a terminal.
     let bar = ProgressBar::new(u64::from(args.games));
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} games {msg} {eta}")?;
     bar.set_style(style);

@@ -1,7 +1,7 @@
-//! What people run: one file per command.
+//! The command line of `ringrift`: one file per command.
 //!
-//! Exit status: 0 for success, 1 when the command ran and the answer is no, 2 when it could not run (clap
-//! uses 2 for wrong arguments as well); a command that says more says so in its help.
+//! The exit status is 0 for success, 1 when the command ran and the answer is no, and 2 when it could not run
+//! (clap uses 2 for wrong arguments as well). A command with more exit states lists them in its help.
 
 mod asked;
 mod bench;
@@ -61,7 +61,7 @@ enum Command {
     },
 }
 
-/// Runs the command line and says how it went.
+/// Runs the command line and returns its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
     match run(Args::parse()) {
@@ -73,12 +73,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Ends this process without a word once nobody reads what it prints, as with `ringrift dlq show 1 | head`:
-/// for commands that print an answer and start no other process.
+/// Makes this process end silently once its output is no longer read, as with `ringrift dlq show 1 | head`.
+/// This is for commands that print an answer and start no other process.
 #[allow(unsafe_code)]
 fn end_with_the_reader() {
     use nix::sys::signal::{SigHandler, Signal, signal};
-    // SAFETY: no handler is installed, only the default action restored, before there is another thread.
+    // SAFETY: this installs no handler; it only restores the default action, before there is another thread.
     if let Err(error) = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) } {
         tracing::debug!(%error, "a closed pipe stays an error");
     }

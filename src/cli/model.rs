@@ -1,4 +1,4 @@
-//! `ringrift model`: what became of each model, and an operator's word on who is champion.
+//! `ringrift model`: shows what became of each model, and lets an operator appoint the champion.
 
 use super::{
     asked::{self, Asked},
@@ -113,7 +113,7 @@ fn order(config: &str, model: Option<&String>, reason: &str) -> ChampionOrder {
     ChampionOrder { config_key: config.to_owned(), model: model.cloned(), reason: reason.to_owned() }
 }
 
-/// One line a model: hash, configuration, what became of it, step, gain, holders.
+/// One line per model: hash, configuration, what became of it, step, gain, holders.
 fn table(models: &[ModelView]) -> String {
     let mut text = String::new();
     for model in models {
@@ -127,7 +127,7 @@ fn table(models: &[ModelView]) -> String {
     if text.is_empty() { "no models\n".to_owned() } else { text }
 }
 
-/// `champion 3`, or `rejected`.
+/// The state of a model in words, such as `champion 3` or `rejected`.
 fn status(model: &ModelView) -> String {
     match model.generations.last() {
         Some(generation) => format!("{} {generation}", model.status),

@@ -1,4 +1,4 @@
-//! `ringrift node`: one peer, until it is told to stop.
+//! `ringrift node`: runs one peer until it is told to stop.
 
 use super::device::DeviceArgs;
 use crate::{
@@ -11,9 +11,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-/// Threads of each runtime: p2p with Raft, and the rest.
+/// Threads of each of the two runtimes: one for p2p with Raft, and one for the rest.
 const THREADS: usize = 2;
-/// How long blocked threads may keep a process that is done.
+/// How long blocked threads may delay the end of a process that has finished.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Run a peer until it is interrupted.
@@ -106,7 +106,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         stop.abort();
         outcome
     });
-    // What still blocks a thread, such as a slow disk, does not keep the process: it survives worse.
+    // Work that still blocks a thread, such as a slow disk, does not keep the process alive, because the node
+    // survives worse ends.
     work.shutdown_timeout(LINGER);
     core.shutdown_timeout(LINGER);
     outcome?;
@@ -127,7 +128,7 @@ fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// What a person, or a script, wants to know first.
+/// Prints what a person, or a script, needs first.
 fn announce(ready: &Ready) {
     println!("peer     {}", ready.peer_id);
     println!("http     http://{}", ready.http);
@@ -143,7 +144,7 @@ fn log_to_stderr(json: bool) {
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
-    // A subscriber that is set already is as good.
+    // A subscriber that is already set serves as well.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
 }
 

@@ -8,10 +8,10 @@ use kernels::{Checkpoint, CpuEvaluator};
 use std::{path::Path, sync::Arc};
 use wire::Hash;
 
-/// Reads a model's checkpoint, to play on `board`.
+/// Reads a model's checkpoint for play on `board`.
 ///
 /// # Errors
-/// If the file is no usable checkpoint, or one for another kind of board.
+/// If the file is not a usable checkpoint, or is one for another kind of board.
 pub(super) fn load_model(path: &Path, board: Board) -> anyhow::Result<ModelPlayer> {
     if !path.is_file() {
         bail!("{}: no such file (a player is random, heuristic or the path of a model)", path.display());
@@ -27,10 +27,10 @@ pub(super) fn load_model(path: &Path, board: Board) -> anyhow::Result<ModelPlaye
     Ok(ModelPlayer { hash: ModelId(Hash::of(&bytes)), evaluator: Box::new(evaluator) })
 }
 
-/// The player of that name, on `board`.
+/// Returns the player of that name, on `board`.
 ///
 /// # Errors
-/// If it is a path without a usable checkpoint.
+/// If the name is a path without a usable checkpoint.
 pub(super) fn player(name: &str, board: Board) -> anyhow::Result<Contestant> {
     Ok(match name {
         "random" => Contestant::Random,

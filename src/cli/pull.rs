@@ -1,4 +1,4 @@
-//! `ringrift model pull`: has a model, or a segment of games, brought to a peer.
+//! `ringrift model pull`: brings a model, or a segment of games, to a peer.
 
 use crate::{api::content::Pulled, client::Client, store::write_atomic};
 use anyhow::{Context, ensure};
@@ -15,7 +15,7 @@ pub(super) struct What {
     out: Option<PathBuf>,
 }
 
-/// Has it brought to the peer, and copied if asked for.
+/// Makes the peer fetch the content, and copies it to a file if asked for.
 ///
 /// # Errors
 /// The peer's refusal, or a file that cannot be written.
@@ -34,7 +34,7 @@ pub(super) fn pull(client: &Client, what: &What) -> anyhow::Result<Pulled> {
     Ok(pulled)
 }
 
-/// For people.
+/// The answer as text for people.
 pub(super) fn told(pulled: &Pulled, what: &What) -> String {
     let file = what.out.as_ref().unwrap_or(&pulled.path).display();
     format!("{} of {}, {} bytes, checked: {file}\n", pulled.kind, pulled.config_key, pulled.size)

@@ -1,6 +1,6 @@
-//! `ringrift rules`: recorded games against the rules.
+//! `ringrift rules`: checks recorded games against the rules.
 //!
-//! Exit status: 0 if every file agrees, 1 if one disagrees, 2 if one cannot be read.
+//! The exit status is 0 if every file agrees, 1 if one disagrees, and 2 if one cannot be read.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write, stdout};
@@ -49,7 +49,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// What is said about one file.
+/// The result for one file.
 #[derive(Debug, Serialize)]
 struct FileReport {
     file: PathBuf,
@@ -78,7 +78,6 @@ impl From<Mismatch> for MismatchReport {
     }
 }
 
-/// The whole report.
 #[derive(Debug, Serialize)]
 struct Summary {
     ok: bool,
@@ -137,7 +136,7 @@ impl Summary {
     }
 }
 
-/// Hidden unless standard error is a terminal.
+/// A bar that is hidden unless standard error is a terminal.
 fn progress_bar(bytes: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{wide_bar} {percent:>3} % {msg}")
         .expect("the template is well formed")

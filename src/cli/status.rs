@@ -1,6 +1,6 @@
-//! `ringrift status`.
+//! `ringrift status`: asks a running peer for the state of the cluster.
 //!
-//! Exit status of `status`: 0 healthy, 1 degraded, 2 no quorum, 3 no answer.
+//! The exit status is 0 for healthy, 1 for degraded, 2 without a quorum, and 3 without an answer.
 
 use super::asked::{self, Asked};
 use crate::{
@@ -31,7 +31,7 @@ pub(super) struct Args {
     watch: bool,
 }
 
-/// Above [`node_line`].
+/// The header above the lines of [`node_line`].
 pub(super) const NODE_HEADER: &str =
     "NODE     HOST             ROLE     STATE              CONNECTED  VERSION";
 
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The report as a table.
+/// Formats the report as a table.
 fn render(status: &Status, now_ms: u64) -> String {
     let mut out = String::new();
     let up = status.nodes.iter().filter(|node| node.online).count();
@@ -132,7 +132,7 @@ fn render(status: &Status, now_ms: u64) -> String {
     out
 }
 
-/// Where the answering node computes, and what has failed there.
+/// The devices on which the answering node computes, and what has failed there.
 fn device_lines(devices: &DevicesView) -> String {
     let mut out = String::new();
     let why = devices.message.as_deref();
@@ -157,7 +157,7 @@ fn device_lines(devices: &DevicesView) -> String {
     out
 }
 
-/// What the answering node sees of the cluster, and what a person should look at.
+/// The cluster as the answering node sees it, and the alerts that a person should look at.
 fn health_lines(status: &Status, now_ms: u64) -> String {
     let view = &status.view;
     let count = |host| view.hosts.values().filter(|it| **it == host).count();

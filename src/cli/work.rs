@@ -1,4 +1,4 @@
-//! `ringrift work`: training and evaluation that wait or go on.
+//! `ringrift work`: lists training and evaluation that wait or are running, and cancels them.
 
 use super::asked::{self, Asked};
 use crate::{
@@ -73,7 +73,7 @@ fn act(what: What) -> Result<(), ClientError> {
     Ok(())
 }
 
-/// Priority, kind, configuration, model, for how long, who or why not.
+/// One line: priority, kind, configuration, model, how long, and who works on it or why it waits.
 fn line(item: &QueueItem, now_ms: u64) -> String {
     let model = item.subject.map_or_else(|| "-".to_owned(), |hash| hash.short());
     let seconds = now_ms.saturating_sub(item.since_ms) / 1000;

@@ -1,7 +1,7 @@
-//! The peers that are measured, and what is asked of them.
+//! The peers that are measured, and the requests to them.
 //!
-//! Invariant: nothing is asked of a peer while it is measured but to emit. What it stored, and when, it is
-//! asked for afterwards: a peer remembers the moment of each commit, which costs it nothing worth mentioning.
+//! Invariant: while a peer is measured, it is only asked to emit. It is asked afterwards what it stored and
+//! when: a peer remembers the moment of each commit, which costs it nothing worth mentioning.
 
 use super::figures::{StoredAt, stored_at};
 use crate::{
@@ -27,17 +27,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Events asked for at once.
+/// Most events in one request.
 const PAGE: usize = 1000;
-/// How long after it is asked for a run of events begins: time to ask every peer.
+/// How long after the request a run of events begins: enough time to ask every peer.
 const AHEAD_US: i64 = 200_000;
-/// Seconds of one request.
+/// Seconds of events in one request.
 const PIECE_SECONDS: u64 = 2;
-/// How long the cluster may take to be whole.
+/// How long the cluster may take until it is complete.
 const WHOLE: Duration = Duration::from_secs(120);
-/// Between questions to peers that are not measured.
+/// Pause between two requests to peers that are not measured.
 const POLL: Duration = Duration::from_millis(100);
-/// Events of one transaction when as many as possible shall be emitted.
+/// Events per transaction when as many as possible should be emitted.
 const BULK: u64 = 500;
 
 pub(super) struct Cluster {
@@ -48,12 +48,12 @@ pub(super) struct Cluster {
     next: AtomicU64,
 }
 
-/// A stretch of events that were acknowledged.
+/// The acknowledged events of one stretch.
 #[derive(Default)]
 pub(super) struct Emitted {
-    /// When each was emitted.
+    /// When each event was emitted.
     pub(super) at: StoredAt,
-    /// From emit to acknowledged by its emitter, which has synced it.
+    /// Time from the emit until the emitter acknowledged the event, which it has synced.
     pub(super) acknowledged_us: Vec<i64>,
 }
 
@@ -78,7 +78,7 @@ impl Cluster {
     /// Starts the first `count` peers and waits until they are one cluster.
     pub(super) fn start(&mut self, count: usize, gossip: bool) -> anyhow::Result<()> {
         let settings = Config {
-            // They compute nothing.
+            // The peers compute nothing.
             device: DeviceChoice::Cpu,
             selfplay: SelfplayConfig { enabled: false, ..SelfplayConfig::default() },
             events: EventsConfig { gossip },
@@ -120,7 +120,7 @@ impl Cluster {
         Ok(running.map(|peer| Client::of_folder(&peer.folder)).collect::<Result<_, _>>()?)
     }
 
-    /// Waits until `count` peers say that `count` peers are online and that enough vote.
+    /// Waits until `count` peers report that `count` peers are online and that enough of them vote.
     fn whole(&self, count: usize) -> anyhow::Result<()> {
         let deadline = Instant::now() + WHOLE;
         let complete = |peer: &Peer| peer.status().is_ok_and(|status| is_whole(&status, count));
@@ -146,7 +146,7 @@ impl Cluster {
         self.clients()?.into_iter().map(end).collect()
     }
 
-    /// Emits `rate` events a second for `seconds`, in turn at every running peer.
+    /// Emits `rate` events a second for `seconds`, at each running peer in turn.
     pub(super) fn emit(&self, rate: u32, seconds: u32, bar: &ProgressBar) -> anyhow::Result<Emitted> {
         let clients = self.clients()?;
         let peers = clients.len() as u64;
@@ -156,7 +156,7 @@ impl Cluster {
         bar.set_position(0);
         let begin_us = now_us() + AHEAD_US;
         let due_us = |number: u64| begin_us + (number * 1_000_000 / u64::from(rate)).cast_signed();
-        // In pieces, so that an interrupt does not wait for the end.
+        // The events are requested in pieces, so that an interrupt does not wait for the end.
         let piece = (u64::from(rate) * PIECE_SECONDS).div_ceil(peers).max(1);
         let emit = |index: usize, client: &Client| -> anyhow::Result<Emitted> {
             let mut emitted = Emitted::default();
@@ -202,8 +202,8 @@ impl Cluster {
         side_by_side(&clients, emit)
     }
 
-    /// Waits, but not beyond `wait`, until every running peer has all of `emitted` after the positions
-    /// `since`; when each of them was stored where.
+    /// Waits, but not longer than `wait`, until every running peer has all of `emitted` after the positions
+    /// `since`. Returns for each peer when it stored them.
     pub(super) fn collect(
         &self,
         emitted: &Emitted,
@@ -218,7 +218,7 @@ impl Cluster {
         since.iter().copied().enumerate().map(of).collect()
     }
 
-    /// [`Self::collect`] of one peer.
+    /// Does the work of [`Self::collect`] for one peer.
     pub(super) fn collect_from(
         &self,
         index: usize,
@@ -248,8 +248,8 @@ impl Cluster {
         }
     }
 
-    /// Waits until the log of a peer has grown by `count` events
-    /// beyond `since`, asking as little as possible.
+    /// Waits until the log of a peer has grown by `count` events beyond `since`, with as few requests as
+    /// possible.
     pub(super) fn await_growth(
         &self,
         index: usize,
@@ -273,7 +273,7 @@ impl Cluster {
     }
 }
 
-/// Runs `emit` for every peer in a thread of its own.
+/// Runs `emit` for every peer, each in a thread of its own.
 fn side_by_side(
     clients: &[Client],
     emit: impl Fn(usize, &Client) -> anyhow::Result<Emitted> + Sync,

@@ -1,23 +1,24 @@
-//! From what peers remember to figures. Pure.
+//! Computes figures from what peers remember. Pure.
 //!
 //! Invariant: an event counts as stored on a peer from the first commit after which the peer's log, in causal
-//! order and synced, reached it. What no peer can prove is missing.
+//! order and synced, contained it. An event whose storing no peer can prove counts as missing.
 
 use crate::api::events::Commit;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What one peer had of a run: number of the event to when it was stored, microseconds since the epoch.
+/// The events of a run that one peer stored: the number of each event, and when it was stored in microseconds
+/// since the epoch.
 pub(super) type StoredAt = BTreeMap<u64, i64>;
 
-/// When each of `positions` (event number and position in the peer's log) was stored. One whose commit is not
-/// remembered is left out.
+/// When each of `positions` (event number and position in the peer's log) was stored. An event whose commit
+/// is not remembered is left out.
 pub(super) fn stored_at(positions: &[(u64, i64)], commits: &[Commit]) -> StoredAt {
     let commit_of = |position: i64| commits.get(commits.partition_point(|c| c.position < position));
     positions.iter().filter_map(|&(event, at)| Some((event, commit_of(at)?.at_us))).collect()
 }
 
-/// The middle, the tail and the end, in milliseconds.
+/// The median, the tail and the maximum, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Spread {
     pub(super) p50_ms: f64,
@@ -25,8 +26,8 @@ pub(super) struct Spread {
     pub(super) max_ms: f64,
 }
 
-/// The spread of durations in microseconds; none of nothing. A percentile is the smallest value that
-/// this share of all values does not exceed.
+/// The spread of durations in microseconds; none if there are no durations. A percentile is the smallest
+/// value that this share of all values does not exceed.
 pub(super) fn spread(mut durations_us: Vec<i64>) -> Option<Spread> {
     durations_us.sort_unstable();
     let max = *durations_us.last()? as f64 / 1e3;
@@ -37,20 +38,21 @@ pub(super) fn spread(mut durations_us: Vec<i64>) -> Option<Spread> {
     Some(Spread { p50_ms: at(50), p99_ms: at(99), max_ms: max })
 }
 
-/// How one run of events fared.
+/// The figures of one run of events.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct FanOut {
     /// Events emitted and acknowledged.
     pub(super) events: usize,
-    /// From emit to stored on every peer.
+    /// Time from the emit until the event was stored on every peer.
     pub(super) every_peer: Spread,
-    /// From emit to stored on a peer, over all peers, the emitter included.
+    /// Time from the emit until the event was stored on a peer, over all peers including the emitter.
     pub(super) any_peer: Spread,
-    /// Events that some peer lacks.
+    /// Events that at least one peer lacks.
     pub(super) missing: usize,
 }
 
-/// `emitted`: number to moment, microseconds since the epoch. `None` when nothing arrived anywhere.
+/// Computes the figures of a run. `emitted` maps the number of each event to its moment, in microseconds
+/// since the epoch. `None` means that nothing arrived anywhere.
 pub(super) fn fan_out(emitted: &StoredAt, peers: &[StoredAt]) -> Option<FanOut> {
     let (mut every, mut any, mut missing) = (Vec::new(), Vec::new(), 0);
     for (event, at_us) in emitted {

@@ -1,19 +1,19 @@
-//! How busy the machine is while something is measured: a figure without its load says little.
+//! How busy the machine is during a measurement, because a figure without its load says little.
 
 use serde::Serialize;
 use std::{fs, time::Instant};
 
-/// Clock ticks a second in `/proc`: fixed by Linux for programs.
+/// Clock ticks a second in `/proc`; Linux fixes this number for programs.
 const TICKS: f64 = 100.0;
 
-/// Cores busy on average.
+/// The average number of busy cores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Load {
-    /// With anything.
+    /// Cores busy with anything.
     pub(super) machine: f64,
-    /// With the peers.
+    /// Cores busy with the peers.
     pub(super) peers: f64,
-    /// Cores that there are.
+    /// Cores that the machine has.
     pub(super) cores: usize,
 }
 
@@ -29,7 +29,7 @@ impl Meter {
         Self { began: Instant::now(), machine: machine(), peers: pids.iter().copied().map(process).sum() }
     }
 
-    /// The average since the start; the processes are the same ones.
+    /// The average since the start. The processes must be the same as at the start.
     pub(super) fn stop(&self, pids: &[u32]) -> Load {
         let seconds = self.began.elapsed().as_secs_f64().max(1e-3);
         let peers: f64 = pids.iter().copied().map(process).sum();
@@ -41,18 +41,18 @@ impl Meter {
     }
 }
 
-/// CPU seconds of the machine since it started.
+/// CPU seconds that the machine has spent since it started.
 fn machine() -> f64 {
     fs::read_to_string("/proc/stat").ok().and_then(|text| busy(&text)).unwrap_or(0.0)
 }
 
-/// CPU seconds of a process.
+/// CPU seconds that a process has spent.
 fn process(pid: u32) -> f64 {
     fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|text| used(&text)).unwrap_or(0.0)
 }
 
-/// All of the first line of `/proc/stat` but what is idle or waits for a
-/// disk, and guests, which are counted twice.
+/// All values of the first line of `/proc/stat`, except idle time, waits for a disk, and guests, which are
+/// counted twice.
 fn busy(stat: &str) -> Option<f64> {
     let fields: Vec<f64> =
         stat.lines().next()?.split_whitespace().skip(1).map_while(|field| field.parse().ok()).collect();
@@ -60,7 +60,7 @@ fn busy(stat: &str) -> Option<f64> {
     Some((all - fields.get(3)? - fields.get(4)?) / TICKS)
 }
 
-/// User and system time of `/proc/PID/stat`; the name before them may hold anything.
+/// User and system time of `/proc/PID/stat`. The name before them may contain any character.
 fn used(stat: &str) -> Option<f64> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |index: usize| fields.get(index)?.parse::<f64>().ok();

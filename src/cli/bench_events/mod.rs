@@ -1,4 +1,4 @@
-//! `ringrift bench events`: how fast events get everywhere, on real peers of this machine.
+//! `ringrift bench events`: measures how fast events reach every peer, on real peers of this machine.
 
 mod cluster;
 mod figures;
@@ -25,9 +25,10 @@ use std::{
 
 /// How long the last event may take to arrive.
 const ARRIVE: Duration = Duration::from_secs(60);
-/// How long a backlog may take to be written everywhere else, and to be caught up.
+/// How long a backlog may take until all other peers have written it, and until the peer that was away has
+/// caught up.
 const BACKLOG: Duration = Duration::from_secs(600);
-/// The layout of the JSON object.
+/// Version of the layout of the JSON object.
 const SCHEMA: u32 = 1;
 
 /// How fast events get from one peer into the logs of all.
@@ -95,7 +96,7 @@ struct Report {
 struct Run {
     #[serde(flatten)]
     fan_out: FanOut,
-    /// From emit to the emitter's word that it is synced.
+    /// Time from the emit until the emitter reports that the event is synced.
     acknowledged: Spread,
     load: Load,
 }
@@ -103,10 +104,10 @@ struct Run {
 #[derive(Debug, Serialize)]
 struct Backlog {
     events: u64,
-    /// From the moment at which the peer listens until its log has all.
+    /// Time from the moment at which the peer listens until its log has all events.
     seconds: f64,
     events_per_s: f64,
-    /// Of these seconds, until the first of them was stored: the peer finds its cluster.
+    /// The part of these seconds until the first event was stored: the peer finds its cluster.
     first_after_s: f64,
     missing: usize,
     load: Load,
@@ -187,7 +188,7 @@ fn event_bytes(folder: &Path) -> anyhow::Result<usize> {
 }
 
 fn measure_run(args: &Args, cluster: &Cluster, bar: &ProgressBar) -> anyhow::Result<Run> {
-    // So that everybody knows everybody, and every file has its size.
+    // Before the measurement, every peer has found every other, and every file has its size.
     bar.set_message("warms up");
     let since = cluster.ends()?;
     let emitted = cluster.emit(args.rate, 2, bar)?;

@@ -1,4 +1,4 @@
-//! The last champion against uniformly random play.
+//! The match of the last champion against uniformly random play.
 
 use super::{super::players::load_model, Args, summary::WinRate};
 use crate::{
@@ -13,10 +13,9 @@ use crate::{
 use cluster_state::NodeId;
 use std::{path::Path, thread};
 
-/// Games of the last champion against uniformly random play.
 pub(super) const RANDOM_GAMES: u32 = 400;
 
-/// The last champion against uniformly random play, each seat in turn, on every core.
+/// Plays the last champion against uniformly random play, in each seat in turn, on every core.
 pub(super) fn against_random(args: &Args, model: &Path, interrupt: &Interrupt) -> anyhow::Result<WinRate> {
     let config: rules::Config = args.config.parse()?;
     let threads = thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
@@ -43,7 +42,7 @@ pub(super) fn against_random(args: &Args, model: &Path, interrupt: &Interrupt) -
     Ok(WinRate { mean: f64::from(wins) / f64::from(games.max(1)), low, high, games })
 }
 
-/// Games won and played by the model at `path` against random play.
+/// Number of games that the model at `path` won against random play, and number of games played.
 fn games(
     path: &Path,
     mut arena: Arena,

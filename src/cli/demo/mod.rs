@@ -1,4 +1,4 @@
-//! `ringrift demo`: three peers teach themselves to play, outlive their leader, and prove it.
+//! `ringrift demo`: three peers teach themselves to play, survive the loss of their leader, and prove it.
 
 mod exam;
 mod screen;
@@ -23,7 +23,7 @@ use std::{
 };
 use summary::Summary;
 
-/// Between looks at the peers.
+/// Pause between two looks at the peers.
 const POLL: Duration = Duration::from_millis(250);
 /// How long the killed peer stays away.
 const AWAY: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ const AWAY: Duration = Duration::from_secs(10);
 const LEADERLESS_MAX: Duration = Duration::from_secs(60);
 /// How long the peers may take to agree at the end.
 const SETTLE: Duration = Duration::from_secs(60);
-/// The part of the time, as its divisor, in which the demo waits for a third promotion.
+/// The demo waits for a third promotion during this part of its time, given as the divisor.
 const ENCORE: u32 = 2;
 
 /// Watch a cluster teach itself: start peers on this machine, kill their leader, compare what they know.
@@ -75,7 +75,7 @@ fn config_key(text: &str) -> Result<String, String> {
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.json {
-        // Found out now rather than after fifteen minutes.
+        // A file that cannot be written is better found now than after fifteen minutes.
         std::fs::write(path, "").with_context(|| format!("cannot write {}", path.display()))?;
     }
     let signals = Signals::watch()?;
@@ -144,7 +144,7 @@ impl Demo {
         })
     }
 
-    /// The whole story; problems are in the summary, an error means that it could not be told.
+    /// Runs the whole demo. The summary contains the problems; an error means that the demo could not be run.
     fn play(&mut self, args: &Args) -> anyhow::Result<Summary> {
         let mut problems = Vec::new();
         if let Some(problem) = self.story()? {
@@ -181,7 +181,7 @@ impl Demo {
         })
     }
 
-    /// Up to the second promotion; says what did not happen in time.
+    /// Runs the demo up to the second promotion. Returns what did not happen in time.
     fn story(&mut self) -> anyhow::Result<Option<String>> {
         self.start_all()?;
         self.screen.phase("self-play, training and evaluation until the first promotion");
@@ -237,9 +237,10 @@ impl Demo {
         Ok(())
     }
 
-    /// Kills the leader and waits for the next. The index of the killed peer, if there is a new leader.
+    /// Kills the leader and waits for the next one. Returns the index of the killed peer, if there is a new
+    /// leader.
     fn kill_leader(&mut self) -> anyhow::Result<Option<usize>> {
-        // An election may be going on just now.
+        // An election may be going on at this moment.
         let leader = RefCell::new(None);
         self.wait(|_, statuses| {
             leader.replace(leader_of(statuses));
@@ -247,7 +248,7 @@ impl Demo {
         })?;
         let Some(leader) = leader.into_inner() else { return Ok(None) };
         let index = self.peers.iter().position(|peer| peer.name == leader).context("an unknown leader")?;
-        // What is acknowledged now must be there for ever after. The leader is the first to know of it.
+        // What is acknowledged now must never be lost. The leader is the first to know of it.
         let audit = self.peers[index].audit().context("the audit before the kill")?;
         self.acknowledged.add(&audit);
         self.screen.phase(&format!("kill -9 of the leader {leader}"));
@@ -272,12 +273,13 @@ impl Demo {
         }
     }
 
-    /// Looks at the peers until `done` or the deadline; says which. Fails when a peer ends by itself.
+    /// Looks at the peers until `done` or the deadline, and returns whether `done` came first. It fails when
+    /// a peer ends by itself.
     fn wait(&mut self, done: impl Fn(&[Peer], &[Option<Status>]) -> bool) -> anyhow::Result<bool> {
         self.wait_until(self.deadline, done)
     }
 
-    /// [`Self::wait`] with another deadline.
+    /// Does the work of [`Self::wait`] with another deadline.
     fn wait_until(
         &mut self,
         deadline: Instant,
@@ -295,7 +297,7 @@ impl Demo {
         }
     }
 
-    /// The status of every peer that answers, shown as well.
+    /// Returns the status of every peer that answers, and shows it.
     fn look(&mut self) -> anyhow::Result<Vec<Option<Status>>> {
         self.interrupt.check()?;
         for peer in &mut self.peers {
@@ -307,7 +309,7 @@ impl Demo {
         Ok(statuses)
     }
 
-    /// The audits of all peers, once they tell the same or time is up.
+    /// Returns the audits of all peers, once they agree or the time is up.
     fn settle(&mut self) -> anyhow::Result<Vec<(String, Audit)>> {
         let deadline = Instant::now() + SETTLE;
         loop {
@@ -326,15 +328,15 @@ impl Demo {
         }
     }
 
-    /// The file of the champion that a peer reports, in that peer's folder. By content: the file that is
-    /// named after its role may still be the champion before.
+    /// The file of the champion that a peer reports, in that peer's folder. It is found by content, because
+    /// the file that is named after its role may still hold the previous champion.
     fn model_of(&self, champion: &BTreeMap<String, ModelId>) -> Option<PathBuf> {
         let file = |peer: &Peer| Some(peer.folder.join("blobs").join(champion.get(&peer.name)?.to_string()));
         self.peers.iter().filter_map(file).find(|path| path.is_file())
     }
 }
 
-/// The leader's name, as a quorum confirms it to some peer.
+/// The leader's name, as a quorum confirmed it to one of the peers.
 fn leader_of(statuses: &[Option<Status>]) -> Option<String> {
     statuses.iter().flatten().filter(|s| !s.stale).find_map(|s| s.leader.as_ref()).map(|l| l.host.clone())
 }
@@ -343,7 +345,7 @@ fn newest_generation(status: &Status) -> u64 {
     status.configs.iter().map(|config| config.generation).max().unwrap_or(0)
 }
 
-/// The newest champion that any peer knows.
+/// The generation of the newest champion that any peer knows.
 fn generation(statuses: &[Option<Status>]) -> u64 {
     statuses.iter().flatten().map(newest_generation).max().unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! What the demo shows: a line per peer that is redrawn on a terminal, and one line per change elsewhere.
+//! What the demo shows: on a terminal a line per peer that is redrawn, and elsewhere one line per change.
 
 use super::summary::Summary;
 use crate::{api::status::Status, local::Peer};
@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Between lines where nothing can be redrawn.
+/// Pause between two lines where nothing can be redrawn.
 const LINE_EVERY: Duration = Duration::from_secs(15);
 
 pub(super) struct Screen {
@@ -34,12 +34,12 @@ impl Screen {
         Self { multi, lines, phase, terminal, began: Instant::now(), printed: None }
     }
 
-    /// What happens now.
+    /// Shows what happens now.
     pub(super) fn phase(&mut self, text: &str) {
         let at = clock(self.began.elapsed());
         if self.terminal {
             self.phase.set_message(format!("{at}  {text}"));
-            // What scrolls by is no reason to stop.
+            // A line that cannot be shown is no reason to stop.
             let _ = self.multi.println(format!("{at}  {text}"));
         } else {
             println!("{at}  {text}");
@@ -62,7 +62,7 @@ impl Screen {
     }
 
     pub(super) fn finish(&self) {
-        // Only the screen is at stake.
+        // A failure affects only the screen.
         let _ = self.multi.clear();
     }
 }

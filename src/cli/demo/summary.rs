@@ -1,7 +1,7 @@
-//! What the demo has shown, and whether it is what was promised.
+//! What the demo has shown, and whether it is what the demo promises.
 //!
-//! Invariant: `ok` only if every peer tells the same history of champions, nothing acknowledged
-//! is missing, and the story went to its end.
+//! Invariant: `ok` only if every peer has the same history of champions, nothing acknowledged is missing, and
+//! the demo ran to its end.
 
 use cluster_state::ModelId;
 use serde::Serialize;
@@ -16,7 +16,7 @@ pub(super) struct WinRate {
     pub(super) games: u32,
 }
 
-/// The end of the demo, as `--json` writes it.
+/// The result of the demo, as `--json` writes it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Summary {
     pub(super) ok: bool,

@@ -2,12 +2,12 @@
 
 use crate::clock;
 
-/// Now, as `2026-01-31T12:00:00Z`.
+/// The present time, as `2026-01-31T12:00:00Z`.
 pub(super) fn now() -> String {
     text(clock::now_ms() / 1000)
 }
 
-/// A time in seconds since 1970.
+/// Formats a time in seconds since 1970.
 fn text(seconds: u64) -> String {
     let (year, month, day) = civil(seconds / 86_400);
     let of_day = seconds % 86_400;

@@ -1,8 +1,8 @@
-//! `ringrift gpu-check`: proves a card, measures it, and sets a
-//! prediction beside it; says so where there is none.
+//! `ringrift gpu-check`: checks a card, measures it, and sets a prediction beside the figures; without a card
+//! it says so.
 //!
-//! The check itself stands in [`gauge::check`]; here are its command line and
-//! what only a node can measure: how it plays.
+//! The check itself is in [`gauge::check`]. This module has its command line, and the one measurement that
+//! needs a node: how a card plays.
 
 mod date;
 mod selfplay;
@@ -21,7 +21,7 @@ use std::{
     process::ExitCode,
 };
 
-/// Where the recorded games are that the repository keeps, for who stands there and wants all of the check.
+/// The folder of recorded games in the repository, for a user who runs the whole check from there.
 const TRACES: &str = "rules/tests/traces";
 
 /// Check a CUDA card against the CPU and measure it, or predict what one would do.
@@ -80,7 +80,7 @@ pub(super) struct Args {
     predict: bool,
 }
 
-/// A part of the check as the command line has it.
+/// A part of the check, as it is named on the command line.
 #[derive(Clone, Copy, Debug)]
 struct PartArg(CheckPart);
 
@@ -98,9 +98,9 @@ impl ValueEnum for PartArg {
     }
 }
 
-/// Says on standard error what is going on.
+/// Reports progress on standard error.
 fn progress(what: &str) {
-    // Nobody may be reading.
+    // Standard error may be closed.
     let _ = writeln!(io::stderr(), "{what}");
 }
 

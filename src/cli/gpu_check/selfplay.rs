@@ -1,4 +1,5 @@
-//! What only a node can measure of a card: how it plays, with the card searching, and in place of the card.
+//! What only a node can measure of a card: how it plays when the card searches, and when the host searches in
+//! place of the card.
 //!
 //! In place of the card the host searches, on as many threads and with as many games on each as a node would
 //! have.
@@ -24,10 +25,11 @@ use std::{
 };
 use wire::Hash;
 
-/// The longest warm-up; a thread that is not warm by then is measured as it is.
+/// Longest warm-up; a thread that is not warm by then is measured as it is.
 const WARM_UP_MAX: Duration = Duration::from_secs(120);
 
-/// Adds the figures of some networks: how a node with the card plays, then how it plays in place of the card.
+/// Adds the figures of some networks: first how a node plays with the card, then how it plays in place of the
+/// card.
 pub(super) fn measure(card: Card, peaks: &Peaks, scope: &CheckScope, live: &mut LiveReport) {
     let (quick, simulations) = (scope.quick, SelfplayConfig::default().simulations);
     for (config, architecture) in check::selfplay_cases(scope) {
@@ -52,19 +54,20 @@ struct ThreadCount {
     calls: u64,
 }
 
-/// What is played, on every thread.
+/// What every thread plays.
 #[derive(Clone)]
 struct Play<'a> {
     card: Card,
     config: Config,
     network: Arc<Network>,
     parallel: usize,
-    /// Every thread has ended as many games as it has side by side, or has failed.
+    /// The barrier at which every thread waits until it has ended as many games as it has side by side, or
+    /// has failed.
     warm: &'a Barrier,
     length: Duration,
 }
 
-/// Plays for so long after every thread has ended as many games as it has side by side.
+/// Plays for this long after every thread has ended as many games as it has side by side.
 fn on_host(
     card: Card,
     config: Config,

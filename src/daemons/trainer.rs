@@ -173,7 +173,7 @@ async fn run(
     let stop = cancel.clone();
     let mut done = compute::spawn("trainer", move || {
         let job = TrainingJob { parent: &parent, settings: &settings, new_positions, data_index, seed };
-        // The next report replaces one that was not read yet.
+        // A report is dropped while the channel is full, because a newer one follows.
         let mut report = |progress| {
             let _ = reports.try_send(progress);
         };

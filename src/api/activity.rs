@@ -1,9 +1,8 @@
-//! What a node does right now. People read it; nothing is decided by it.
+//! What a node does right now. The report is for people; no decision depends on it.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What the parts of one node do.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NodeActivity {
     pub selfplay: SelfplayActivity,
@@ -15,11 +14,11 @@ pub struct NodeActivity {
     pub cache: CacheActivity,
     /// By configuration, the training run whose candidate this node last prepared for.
     pub prefetched: BTreeMap<String, String>,
-    /// Contents that were removed because the cluster does not know them.
+    /// Contents that this node removed because the cluster does not know them.
     pub collected: u64,
 }
 
-/// Games played here.
+/// Self-play on this node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SelfplayActivity {
     /// Configurations in play.
@@ -31,15 +30,16 @@ pub struct SelfplayActivity {
     pub games: u64,
     /// Games per second over the last 10 s.
     pub games_per_s: f64,
-    /// Why no games are played, if none are.
+    /// Why this node plays no games; none while it plays.
     pub paused: Option<String>,
-    /// Share of the time in which games are played: less than 1 while this node sees the cluster unhealthy.
+    /// Share of the time in which this node plays games: it is less than 1 while this node sees the cluster
+    /// unhealthy.
     pub rate: f64,
     /// Games whose segment is not acknowledged yet.
     pub unacknowledged: u64,
 }
 
-/// A training run here.
+/// A training run on this node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingActivity {
     pub config_key: String,
@@ -53,13 +53,13 @@ pub struct TrainingActivity {
     pub loss: f64,
 }
 
-/// An evaluation here.
+/// An evaluation on this node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationActivity {
     pub config_key: String,
     /// The id of the run, which follows from its lease.
     pub job_id: String,
-    /// What is played now.
+    /// The part of the evaluation that runs now.
     pub stage: String,
     /// Games finished.
     pub games: u32,
@@ -67,20 +67,20 @@ pub struct EvaluationActivity {
     pub elo_delta: f64,
 }
 
-/// Contents that this node got from others since the process began, by the way they came.
+/// Number of contents that this node fetched since the process began, by the way of transfer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransferActivity {
-    /// Pieces came from several peers at once.
+    /// Contents whose pieces came from several peers at once.
     pub swarm: u64,
-    /// One holder sent them over HTTP.
+    /// Contents that one holder sent over HTTP.
     pub http: u64,
-    /// The operator's command brought them.
+    /// Contents that the operator's command brought.
     pub rsync: u64,
-    /// No way led to them.
+    /// Contents that no way of transfer delivered.
     pub failed: u64,
 }
 
-/// The networks that are loaded here.
+/// The cache of loaded networks on this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheActivity {
     /// Networks that are loaded now.
@@ -89,6 +89,6 @@ pub struct CacheActivity {
     pub hits: u64,
     /// Times that a network had to be loaded.
     pub misses: u64,
-    /// Networks that were dropped because they play no more.
+    /// Networks that were dropped because no game uses them any more.
     pub invalidated: u64,
 }

@@ -3,11 +3,11 @@
 use cluster_state::NodeId;
 use serde::{Deserialize, Serialize};
 
-/// What to do about the number of peers.
+/// What an operator should change about the number of peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Advice {
-    /// Start so many more peers.
+    /// Start this number of additional peers.
     Up(usize),
     /// Stop this peer: it is not needed.
     Down(NodeId),

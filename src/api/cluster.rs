@@ -1,4 +1,4 @@
-//! The members of the cluster: who leads, who is there, and a host that shall hand on what it has.
+//! The members of the cluster: the leader, the nodes and their state, and the order to drain a node.
 
 use cluster_state::NodeId;
 use serde::{Deserialize, Serialize};
@@ -7,11 +7,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaderView {
     pub id: NodeId,
-    /// Its name in events, such as `node-3`.
+    /// The leader's name in events, such as `node-3`.
     pub node_id: String,
-    /// The name of its host.
     pub host: String,
-    /// Its libp2p id.
+    /// The leader's libp2p id.
     pub peer_id: String,
     /// Raft's term.
     pub term: u64,
@@ -22,11 +21,11 @@ pub struct LeaderView {
 /// The answer to "who leads?".
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaderReport {
-    /// None while the answering node knows no leader.
+    /// It is none while the answering node knows no leader.
     pub leader: Option<LeaderView>,
     /// Raft's term.
     pub term: u64,
-    /// No quorum confirmed the answer.
+    /// True when no quorum confirmed the answer.
     pub stale: bool,
     /// Age of the answer in milliseconds, if it is stale; otherwise 0.
     pub age_ms: u64,
@@ -53,11 +52,10 @@ pub enum RaftRole {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeView {
     pub id: NodeId,
-    /// Its name in events, such as `node-3`.
+    /// The member's name in events, such as `node-3`.
     pub node_id: String,
-    /// The name of its host.
     pub host: String,
-    /// Its libp2p id.
+    /// The member's libp2p id.
     pub peer_id: String,
     /// `leader`, `voter` or `learner`.
     pub role: String,
@@ -65,7 +63,7 @@ pub struct NodeView {
     pub online: bool,
     /// Why it is online, or why it is not.
     pub reason: String,
-    /// Since when it has been so, in milliseconds since the epoch.
+    /// When `online` last changed, in milliseconds since the epoch.
     pub since_ms: u64,
     /// Whether the answering node is connected to it.
     pub connected: bool,
@@ -74,18 +72,19 @@ pub struct NodeView {
     /// Address of its HTTP interface.
     pub http: String,
     pub version: String,
-    /// Why it gets no more work; none while it works.
+    /// Why the node gets no more work; none while it works.
     pub draining: Option<String>,
-    /// What it still has to hand on, if it drains.
+    /// What the node still has to hand over, if it drains.
     pub handover: Option<Handover>,
-    /// Milliseconds since it last showed work, as the answering node heard it; none if it has not shown any.
+    /// Milliseconds since the node last showed work, as the answering node heard it; none if it has not shown
+    /// any.
     pub idle_ms: Option<u64>,
 }
 
-/// What a draining host still has to hand on.
+/// What a draining host still has to hand over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handover {
-    /// Leases that it holds.
+    /// Leases that the host holds.
     pub leases: usize,
     /// Segments with too few copies elsewhere.
     pub segments: usize,
@@ -94,21 +93,22 @@ pub struct Handover {
 }
 
 impl Handover {
-    /// Whether the host may go.
+    /// Whether nothing is left, so that the host may stop.
     #[must_use]
     pub fn is_done(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// An order that a node shall hand on what it has, or work again. The answer repeats it.
+/// An order that a node drains (it hands over what it holds), or that it works again. The answer repeats the
+/// order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Drain {
     pub node: NodeId,
     /// True: the node gets no more work. False: it works again.
     pub draining: bool,
-    /// Why, for people.
+    /// The cause, in words for people.
     #[serde(default)]
     pub reason: String,
 }

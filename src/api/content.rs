@@ -1,4 +1,4 @@
-//! Contents, which are models and segments: one that was brought to a node, and what a node really has.
+//! Contents, which are models and segments: fetching one to a node, and auditing what a node really has.
 
 use cluster_state::ModelId;
 use cluster_state::SegmentId;
@@ -6,27 +6,28 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use wire::Hash;
 
-/// A content that was asked to be at this node, and is.
+/// A content that a request brought to this node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pulled {
     pub hash: Hash,
     /// `model` or `segment`.
     pub kind: String,
     pub config_key: String,
-    /// Its bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Its file on the host of the node, checked just now.
+    /// The content's file on the host of the node; its hash was checked just before the answer.
     pub path: PathBuf,
 }
 
-/// Every acknowledged segment and every model that is or was champion, and whether this node has them.
+/// The result of an audit: every acknowledged segment and every model that is or was champion, and whether
+/// this node has it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Audit {
-    /// The node that was audited.
+    /// Name of the audited node.
     pub node_id: String,
-    /// Log entries applied here.
+    /// Index of the last log entry applied at this node.
     pub applied: u64,
-    /// Acknowledged segments, and whether verified bytes of each are here.
+    /// Acknowledged segments, and for each whether this node has its bytes, verified.
     pub segments: Vec<(SegmentId, bool)>,
     /// Games in those segments.
     pub games: u64,
@@ -38,9 +39,9 @@ pub struct Audit {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditedModel {
     pub config_key: String,
-    /// Its number among the champions of its configuration; 0 is the seeded network.
+    /// The model's number among the champions of its configuration; 0 is the seeded network.
     pub generation: u64,
     pub model: ModelId,
-    /// Whether verified bytes of it are here.
+    /// Whether this node has the model's bytes, verified.
     pub here: bool,
 }

@@ -1,24 +1,23 @@
 //! Dead letters: events that a handler could not handle, kept for people.
 //!
-//! The event of a letter is a parameter `E`, because events are a room above
-//! this one; everybody uses the logged event.
+//! The event of a letter is a parameter `E`, because the room of events comes after this one; every user of
+//! these types sets it to the logged event.
 
 use serde::{Deserialize, Serialize};
 
 /// One event that one handler could not handle.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter<E> {
-    /// Its number in this node's queue.
+    /// The letter's number in this node's queue.
     pub id: i64,
-    /// The name of the handler.
     pub handler: String,
-    /// The event, whole.
+    /// The whole event.
     pub payload: E,
-    /// The last error.
+    /// The error of the last attempt.
     pub error: String,
     /// How often the handler was tried.
     pub retry_count: u32,
-    /// When it was tried last, in milliseconds since the epoch.
+    /// When the handler was tried last, in milliseconds since the epoch.
     pub timestamp: i64,
 }
 
@@ -26,11 +25,11 @@ pub struct DeadLetter<E> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeLetters<E> {
     pub node_id: String,
-    /// Letters, when they were asked for.
+    /// The node's letters, if the request asked for them.
     pub letters: Vec<DeadLetter<E>>,
-    /// What a replay did.
+    /// The result of a replay, if the request asked for one.
     pub replayed: Option<Replayed>,
-    /// How many letters were dropped.
+    /// How many letters were dropped, if the request asked for a purge.
     pub purged: Option<u64>,
     /// Why the node has no answer.
     pub error: Option<String>,
@@ -42,18 +41,18 @@ impl<E> Default for NodeLetters<E> {
     }
 }
 
-/// What a replay did.
+/// The result of a replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replayed {
     /// Handlers that ran again.
     pub replayed: u64,
-    /// Of these, those that succeeded.
+    /// Handlers of these that succeeded.
     pub recovered: u64,
-    /// Of these, those that failed again.
+    /// Handlers of these that failed again.
     pub failed: u64,
-    /// Letters that wait for a quorum and stay as they are.
+    /// Letters that wait for a quorum and stay in the queue.
     pub waiting: u64,
-    /// Letters for which there was no time: another replay goes on with them.
+    /// Letters that the replay had no time for: another replay continues with them.
     #[serde(default)]
     pub left: u64,
 }
@@ -65,7 +64,7 @@ pub struct LetterFilter {
     /// A replay takes letters of at most this age; a purge takes older ones.
     #[serde(default)]
     pub max_age_hours: Option<u64>,
-    /// On every node, and not only on the one that is asked.
+    /// Whether the request is for every node and not only for the answering one.
     #[serde(default)]
     pub all: bool,
 }

@@ -1,4 +1,4 @@
-//! Where a node computes: what it was told to use, and what it uses.
+//! The devices that a node computes on: what its settings ask for, and what it uses.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -7,12 +7,11 @@ use std::{fmt, str::FromStr};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DeviceChoice {
-    /// All cards that can be used, otherwise the CPU.
+    /// All usable cards; the CPU if there are none.
     #[default]
     Auto,
-    /// The CPU, whatever cards there are.
+    /// The CPU, even if there are cards.
     Cpu,
-    /// All cards.
     Cuda,
     /// The card of this number.
     Card(u16),
@@ -64,29 +63,29 @@ impl fmt::Display for DeviceChoice {
     }
 }
 
-/// Where a node computes.
+/// The devices that a node computes on, and its self-play threads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DevicesView {
     /// What the settings ask for.
     pub wanted: DeviceChoice,
     /// The cards that are used, or the CPU.
     pub in_use: Vec<DeviceView>,
-    /// Why no card is used, or why some are not.
+    /// Why no card is used, or why only some are.
     pub message: Option<String>,
-    /// Threads that play.
+    /// Threads that play self-play games.
     pub selfplay_threads: usize,
-    /// Games that each of these threads plays side by side.
+    /// Games that each of these threads plays at the same time.
     pub parallel_games: usize,
 }
 
 /// One device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceView {
-    /// Which device it is, for a person.
+    /// Name of the device, for people.
     pub name: String,
-    /// The version of CUDA that a card's driver is for.
+    /// Version of CUDA that the card's driver supports.
     pub driver: Option<String>,
-    /// How often it has failed since the process began; the CPU went on each time.
+    /// How often the device has failed since the process began; each time the CPU did the work instead.
     pub failures: u64,
     pub last_failure: Option<String>,
 }

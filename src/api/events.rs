@@ -1,5 +1,5 @@
-//! Events: one that an operator emits, how far the handlers of a node
-//! are, and events in numbers for measurements.
+//! Events: one that an operator emits, the progress of a node's handlers, and numbered events for
+//! measurements.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -8,91 +8,91 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Injection {
-    /// Its name, such as `HOST_OFFLINE`.
+    /// The event's name, such as `HOST_OFFLINE`.
     pub event: String,
-    /// Its payload; `node_id` and `timestamp` may be missing, and the `model_id` of a champion.
+    /// The event's payload; `node_id` and `timestamp` may be missing, and so may the `model_id` of a
+    /// champion.
     pub payload: serde_json::Value,
 }
 
 /// A synced transaction of the event log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commit {
-    /// Events up to this position are in the log.
+    /// The log holds every event up to this position.
     pub position: i64,
-    /// Since when, by the clock of this host: microseconds since the epoch.
+    /// When the transaction was synced, by the clock of this host, in microseconds since the epoch.
     pub at_us: i64,
 }
 
-/// Events at one node.
+/// Counts of the events at one node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventsView {
     /// Events refused since the process began, by reason.
     pub refused: BTreeMap<String, u64>,
-    /// How far each handler is.
+    /// The progress of each handler.
     pub handlers: Vec<HandlerStatus>,
-    /// Events that a handler could not handle.
+    /// Number of events that a handler could not handle.
     pub dead_letters: u64,
 }
 
-/// How far a handler is.
+/// The progress of a handler.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandlerStatus {
-    /// The name of the handler.
     pub handler: String,
-    /// Events that it handled.
+    /// Events that the handler has handled.
     pub handled: u64,
-    /// Events that it passed over because it had handled the same thing before.
+    /// Events that the handler skipped because it had handled the same thing before.
     pub duplicates: u64,
     /// Events that went to the dead-letter queue.
     pub dead: u64,
-    /// Events that are still to be handled.
+    /// Events that the handler has not handled yet.
     pub waiting: u64,
-    /// Of these, those that wait for a quorum.
+    /// Events of these that wait for a quorum.
     pub parked: u64,
 }
 
-/// Most events of one drill.
+/// Maximum number of events in a drill.
 const DRILL_EVENTS_MAX: u32 = 10_000;
-/// Longest drill.
+/// Maximum duration of a drill, in seconds.
 const DRILL_SECONDS_MAX: u64 = 30;
 
-/// A drill: numbered events that a node shall emit, and when, so that their delivery can be measured.
+/// A drill: numbered events that a node emits at given times, so that their delivery can be measured.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Drill {
     /// The number of the first event.
     pub first: u64,
-    /// From one number to the next.
+    /// Difference between one number and the next.
     pub step: u64,
-    /// How many events, at most 10 000.
+    /// Number of events, at most 10 000.
     pub count: u32,
-    /// How many events are in one transaction, which keeps all or none of them.
+    /// Number of events in one transaction, which keeps all or none of them.
     pub batch: u32,
     /// When the first transaction is due, in microseconds since the epoch.
     pub begin_us: i64,
-    /// From one transaction to the next; 0: each begins as soon as the one before has ended.
+    /// Microseconds from one transaction to the next; with 0 each begins as soon as the one before has ended.
     pub interval_us: u64,
 }
 
 /// A transaction of a drill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drilled {
-    /// The number of its first event.
+    /// The number of the transaction's first event.
     pub first: u64,
-    /// How many events it has.
+    /// Number of events in the transaction.
     pub count: u32,
-    /// When they were emitted, or should have been while the one before
-    /// held them up: microseconds since the epoch.
+    /// When the events were emitted, or when they should have been if the transaction before delayed them: in
+    /// microseconds since the epoch.
     pub at_us: i64,
-    /// When they were synced on the emitter's disk, in microseconds since the epoch.
+    /// When the events were synced on the emitter's disk, in microseconds since the epoch.
     pub synced_us: i64,
 }
 
 impl Drill {
-    /// Whether the drill is within bounds at this time.
+    /// Checks that the drill is within bounds at this time.
     ///
     /// # Errors
-    /// What is out of bounds.
+    /// Names what is out of bounds.
     pub fn check(&self, now_us: i64) -> Result<(), &'static str> {
         let early = u64::try_from(self.begin_us.saturating_sub(now_us)).unwrap_or(0);
         let takes = self.interval_us.saturating_mul(self.count.into()).saturating_add(early);

@@ -1,4 +1,4 @@
-//! How hosts and the cluster fare, as one node sees it, and the daemons of that node that failed.
+//! The health of the hosts and of the cluster, as one node sees it, and the failed daemons of that node.
 
 use cluster_state::{ClusterState, NodeId};
 use serde::{Deserialize, Serialize};
@@ -7,23 +7,23 @@ use std::{
     sync::Arc,
 };
 
-/// What a node knows of a host.
+/// What a node knows about the state of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HostState {
-    /// It can be reached.
+    /// The host can be reached.
     Online,
-    /// It cannot be reached, or an operator said so.
+    /// The host cannot be reached, or an operator said so.
     Offline,
-    /// Nothing is known yet: neither good nor bad.
+    /// Nothing is known yet.
     Unknown,
 }
 
-/// How the cluster stands.
+/// The health of the cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
-    /// Too little was seen to say.
+    /// The node has seen too little to tell.
     #[default]
     Unknown,
     /// More than half of the members can be reached.
@@ -35,23 +35,24 @@ pub enum Standing {
 /// Something that a person should look at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
-    /// What it is about, in one word: the same alert is raised once.
+    /// One word for what is wrong: an alert of the same name is raised once.
     pub name: String,
     /// What is wrong, in a sentence.
     pub message: String,
-    /// Since when, in milliseconds since the epoch.
+    /// When the alert was raised, in milliseconds since the epoch.
     pub since_ms: u64,
 }
 
-/// The cluster as this node sees it. A view needs no quorum, and decides nothing that others must agree on.
+/// The cluster as this node sees it. A view needs no quorum, and no decision that other nodes must share
+/// follows from it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClusterView {
     pub standing: Standing,
     /// Why the cluster is unhealthy, if it is.
     pub unhealthy: Option<String>,
-    /// Since when the standing has been the same, in milliseconds since the epoch.
+    /// When the standing last changed, in milliseconds since the epoch.
     pub since_ms: u64,
-    /// 0 to 100; none while too little is known.
+    /// Health from 0 to 100; none while too little is known.
     pub score: Option<f64>,
     /// Hosts by id.
     pub hosts: BTreeMap<NodeId, HostState>,
@@ -62,7 +63,7 @@ pub struct ClusterView {
 }
 
 impl ClusterView {
-    /// The state as one should decide by it: hosts that are said to be offline count as offline.
+    /// The state that decisions should use: a host that is claimed to be offline counts as offline.
     #[must_use]
     pub fn through(&self, state: &ClusterState) -> ClusterState {
         let mut seen = state.clone();
@@ -75,19 +76,17 @@ impl ClusterView {
     }
 }
 
-/// How a daemon of the answering node failed.
+/// The failures of one daemon of the answering node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DaemonFailures {
-    /// The name of the daemon.
     pub daemon: String,
-    /// How often it failed since the process began.
+    /// How often the daemon failed since the process began.
     pub failures: u64,
-    /// How often it failed without a sound run in between.
+    /// How often the daemon failed without a successful run in between.
     pub in_row: u32,
-    /// It fails again and again.
+    /// Whether the daemon fails again and again.
     pub crash_loop: bool,
-    /// How often it was restarted because of an event.
+    /// How often the daemon was restarted because of an event.
     pub restarts: u64,
-    /// The last failure.
     pub last_error: String,
 }

@@ -1,10 +1,10 @@
-//! The plain types of the HTTP interface: what a node is asked, and what it answers.
+//! The plain types of the HTTP interface: the requests to a node, and its answers.
 //!
 //! The server, the client, the command line and the tests share these types, so a request or an answer is
 //! described once. Each file is one subject, and its types are in the order in which an answer shows them.
 //!
 //! Invariant: the types are data. They hold no handle, open no file and know no clock; every field is always
-//! present in the JSON that a node sends, and a field of a request that nobody knows is refused.
+//! present in the JSON that a node sends, and a request with an unknown field is refused.
 
 pub mod activity;
 pub mod autoscaler;
@@ -20,7 +20,7 @@ pub mod work;
 
 use serde::{Deserialize, Serialize};
 
-/// The body of every answer that is an error.
+/// The body of every error response.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ErrorBody {
     /// What is wrong, as a sentence for people.

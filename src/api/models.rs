@@ -1,11 +1,11 @@
-//! Models: what became of each, the steps from champion to champion, and an operator's order about
+//! Models: the status of each, the promotions from champion to champion, and an operator's order that changes
 //! the champion.
 
 use cluster_state::ModelId;
 use cluster_state::{Evidence, Promotion, TrainingReport};
 use serde::{Deserialize, Serialize};
 
-/// A model, and what became of it.
+/// A model and its status.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelView {
     /// The hash of its checkpoint.
@@ -13,42 +13,42 @@ pub struct ModelView {
     pub config_key: String,
     /// `champion`, `candidate`, `retired` or `rejected`.
     pub status: String,
-    /// Why it was rejected, if it was.
+    /// Why the model was rejected; none if it was not.
     pub reason: Option<String>,
-    /// Its numbers among the champions of the configuration: none, one, or more if it came back.
+    /// The model's numbers among the champions of the configuration: none, one, or more if it became champion
+    /// again.
     pub generations: Vec<u64>,
-    /// Its bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// The weights it was trained from.
+    /// The model whose weights training started from.
     pub parent: ModelId,
-    /// Training steps in it.
+    /// Training steps since the seeded network.
     pub step: u64,
     /// The node that trained it; none for the seeded network.
     pub trained_by: Option<String>,
     /// Nodes that hold it.
     pub holders: Vec<String>,
-    /// How training went.
+    /// What the training run reported.
     pub report: Option<TrainingReport>,
-    /// Its latest evaluation as a candidate.
+    /// The model's latest evaluation as a candidate.
     pub evidence: Option<Evidence>,
-    /// When it became known, in milliseconds since the epoch.
+    /// When the cluster recorded the model, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// A step from one champion to the next.
+/// One promotion: a step from one champion to the next.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PromotionView {
     /// The number of the new champion; 0 is the seeded network.
     pub generation: u64,
     /// The new champion.
     pub model: ModelId,
-    /// The champion before.
+    /// The champion that was replaced.
     pub previous: ModelId,
-    /// By how much Elo the new champion is stronger.
+    /// How many Elo points the new champion is stronger than the champion before.
     pub elo_delta: f64,
-    /// The new champion's Elo rating.
     pub new_elo: f64,
-    /// When, in milliseconds since the epoch.
+    /// When the promotion took effect, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
@@ -65,8 +65,8 @@ impl From<&Promotion> for PromotionView {
     }
 }
 
-/// An operator's order about the champion of a configuration: appoint a model, or bring the champion
-/// before back.
+/// An operator's order that changes the champion of a configuration: it appoints a model, or it brings back
+/// the champion before the present one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChampionOrder {
@@ -74,17 +74,17 @@ pub struct ChampionOrder {
     /// The model to appoint, or the first hex digits of its hash; none for a rollback.
     #[serde(default)]
     pub model: Option<String>,
-    /// Why, for the history.
+    /// The cause, which the history keeps.
     pub reason: String,
 }
 
-/// What became of the order.
+/// The result of the order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChampionMoved {
     pub config_key: String,
-    /// The champion now.
+    /// The champion after the order.
     pub champion: ModelId,
-    /// Its number; 0 is the seeded network.
+    /// The champion's number; 0 is the seeded network.
     pub generation: u64,
     /// The step that was added to the history; none if the model was champion already.
     pub promotion: Option<PromotionView>,

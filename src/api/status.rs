@@ -1,4 +1,4 @@
-//! How things stand: one report for the command line, the HTTP interface and the demo.
+//! The status report: one report for the command line, the HTTP interface and the demo.
 //!
 //! Invariant: every key is always present. A report that is not `stale` comes from the leader's state,
 //! confirmed by a quorum after the report was asked for.
@@ -17,25 +17,25 @@ use cluster_state::ModelId;
 use cluster_state::{NodeId, Steering};
 use serde::{Deserialize, Serialize};
 
-/// Version of the report.
+/// Version of the report's format.
 pub const SCHEMA: u32 = 1;
 
-/// How the cluster fares, in one word.
+/// The health of the cluster in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HealthWord {
     /// Every node is up.
     #[serde(rename = "HEALTHY")]
     Healthy,
-    /// Some node is down; decisions are taken.
+    /// At least one node is down, but the cluster can still take decisions.
     #[serde(rename = "DEGRADED")]
     Degraded,
-    /// Too few voters are up: nothing can be decided.
+    /// Too few voters are up, so the cluster can take no decision.
     #[serde(rename = "NO QUORUM")]
     NoQuorum,
 }
 
 impl HealthWord {
-    /// As people read it.
+    /// The word as people read it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -49,15 +49,14 @@ impl HealthWord {
 /// One configuration of the game.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConfigView {
-    /// Such as `hex8_2p`.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// The model that plays.
+    /// The champion, which plays the games.
     pub champion: ModelId,
     /// The champion's number; 0 is the seeded network.
     pub generation: u64,
-    /// The champion's Elo rating.
     pub elo: f64,
-    /// Every online node holds the champion.
+    /// Whether every online node holds the champion.
     pub distributed: bool,
     /// Nodes that hold the champion.
     pub holders: Vec<String>,
@@ -65,71 +64,69 @@ pub struct ConfigView {
     pub games_total: u64,
     /// Acknowledged self-play games since the last time that they crossed the threshold.
     pub games_since_training: u64,
-    /// Games that cause a training.
+    /// Number of games after which a training starts.
     pub threshold: u64,
     /// Models that wait for a verdict.
     pub candidates: Vec<ModelId>,
-    /// Why no training starts, as the answering node sees it: a set of causes, each of which ends by itself.
+    /// Why no training starts, as the answering node sees it: a set of causes, each of which ends
+    /// automatically.
     pub training_paused: Vec<TrainingPause>,
-    /// What holds training back or drives it on.
+    /// What holds training back or speeds it up.
     pub steering: Steering,
     pub training: LeaseView,
     pub evaluation: LeaseView,
-    /// Loss of the newest model on games set aside.
+    /// Loss of the newest model on the validation games.
     pub val_loss: Option<f64>,
-    /// What self-play is asked to do.
+    /// What self-play should do for this configuration.
     pub target: String,
     /// All promotions, oldest first.
     pub history: Vec<PromotionView>,
 }
 
-/// The report.
+/// The status report of one node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// Name of the cluster.
     pub cluster: String,
     pub health: HealthWord,
-    /// No quorum confirmed the report: it is this node's own view.
+    /// True when no quorum confirmed the report: it is then this node's own view.
     pub stale: bool,
     /// Age of the report in milliseconds, if it is stale; otherwise 0.
     pub age_ms: u64,
     /// The name of the node that answers.
     pub answered_by: String,
     pub role: RaftRole,
-    /// None while the answering node knows no leader.
+    /// It is none while the answering node knows no leader.
     pub leader: Option<LeaderView>,
     /// Raft's term.
     pub term: u64,
-    /// Log entries applied here.
+    /// Index of the last log entry applied at this node.
     pub applied: u64,
     pub voters: Vec<NodeId>,
-    /// Voters that the answering node is connected to, itself included.
+    /// Number of voters that the answering node is connected to, including itself.
     pub voters_up: usize,
-    /// Voters that a decision needs.
+    /// Number of voters that a decision needs.
     pub quorum: usize,
-    /// All nodes.
     pub nodes: Vec<NodeView>,
-    /// All configurations.
     pub configs: Vec<ConfigView>,
     /// Number of acknowledged segments.
     pub segments: usize,
-    /// Where the answering node computes.
+    /// The devices that the answering node computes on.
     pub devices: DevicesView,
-    /// What the answering node does.
+    /// What the answering node does right now.
     pub work: NodeActivity,
-    /// The answering node's daemons that failed.
+    /// The failed daemons of the answering node.
     pub failures: Vec<DaemonFailures>,
-    /// Events at the answering node.
+    /// Counts of the events at the answering node.
     pub events: EventsView,
     /// Hosts and cluster as the answering node sees them.
     pub view: ClusterView,
-    /// How many peers there should be, as the answering node sees it.
+    /// How many peers the cluster should have, as the answering node sees it.
     pub recommendation: Option<Recommendation>,
     /// The longest recent delay of the answering node's tasks.
     pub delay_ms: u64,
-    /// What does not go on, and why.
+    /// The work that cannot continue, each with its cause.
     pub blocked: Vec<String>,
     /// Milliseconds since the answering process began.
     pub uptime_ms: u64,
@@ -139,7 +136,7 @@ pub struct Status {
 mod tests {
     use super::*;
 
-    /// A report in which every part stands, as other programs read it.
+    /// A report with a value in every part, as other programs read it.
     const GOLDEN: &str = include_str!("status.json");
 
     #[test]

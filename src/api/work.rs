@@ -1,10 +1,10 @@
-//! Exclusive work, which is training and evaluation: what waits, what goes on, why some of it pauses,
-//! and an operator who stops some of it.
+//! Exclusive work, which is training and evaluation: the queue, the leases, the causes of a pause, and an
+//! operator's order to stop some of it.
 
 use cluster_state::ModelId;
 use serde::{Deserialize, Serialize};
 
-/// A piece of exclusive work, waiting or going on.
+/// One piece of exclusive work, which waits or runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QueueItem {
     /// `training` or `evaluation`.
@@ -12,26 +12,26 @@ pub struct QueueItem {
     pub config_key: String,
     /// The model to evaluate; none for a training.
     pub subject: Option<ModelId>,
-    /// Its rank in the queue, with what waiting has added.
+    /// The item's rank in the queue; it grows while the item waits.
     pub priority: f64,
-    /// The node that does it; none while it waits.
+    /// Name of the node that does the work; none while it waits.
     pub node_id: Option<String>,
-    /// Epoch of its lease; none while it waits.
+    /// Epoch of the lease; none while the work waits.
     pub epoch: Option<u64>,
-    /// What it waits for; none while it goes on.
+    /// What the work waits for; none while it runs.
     pub waits_for: Option<String>,
-    /// Since when, in milliseconds since the epoch.
+    /// When the work joined the queue or began, in milliseconds since the epoch.
     pub since_ms: u64,
 }
 
 /// The lease of one kind of work for one configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseView {
-    /// The holder now; none if nobody works on it.
+    /// Name of the node that holds the lease; none if it is free.
     pub node_id: Option<String>,
     /// Number of the last lease.
     pub epoch: u64,
-    /// The candidate, for an evaluation.
+    /// The candidate under evaluation; none for a training.
     pub subject: Option<ModelId>,
     /// Failures in a row.
     pub failures: u32,
@@ -39,25 +39,26 @@ pub struct LeaseView {
     pub last_error: Option<String>,
 }
 
-/// A cause for which no training starts. Each cause ends by itself, and training goes on when none is left.
+/// A cause that keeps trainings from starting. Each cause ends automatically, and training continues when
+/// none is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PauseCause {
-    /// The champion regressed critically, and the one before is not settled yet.
+    /// The champion regressed critically, and the champion that a rollback brought back has not settled yet.
     RegressionCritical,
     /// More candidates wait than evaluation can take.
     EvaluationBackpressure,
-    /// A majority of the hosts cannot be reached from here.
+    /// The answering node cannot reach a majority of the hosts.
     ClusterUnhealthy,
 }
 
-/// One cause, with its reason.
+/// One cause with its reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrainingPause {
     pub cause: PauseCause,
-    /// For people.
+    /// The reason, in words for people.
     pub reason: String,
-    /// Since when, in milliseconds since the epoch.
+    /// When the cause began, in milliseconds since the epoch.
     pub since_ms: u64,
 }
 
@@ -68,7 +69,7 @@ pub struct Cancellation {
     /// `training` or `evaluation`.
     pub kind: String,
     pub config_key: String,
-    /// Why, for people.
+    /// The cause, in words for people.
     #[serde(default)]
     pub reason: String,
 }

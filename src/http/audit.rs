@@ -1,5 +1,5 @@
-//! An audit over HTTP: what this node really has, checked byte by byte against what the cluster
-//! believes it has.
+//! An audit over HTTP: which contents this node really has. Every byte is checked against the hash that the
+//! cluster records.
 
 use super::{
     front::{Front, Shared},
@@ -23,7 +23,7 @@ async fn get_audit(State(front): Shared) -> Result<Json<Audit>, Refused> {
     audit(node).await.map(Json).map_err(Refused::internal)
 }
 
-/// Reads everything, and so takes its time: an audit is for drills and doubts.
+/// Reads every content and so takes long: an audit is for drills and for cases of doubt.
 async fn audit(node: &Context) -> Result<Audit, WorkError> {
     let state = node.raft.local();
     let mut segments = Vec::new();

@@ -1,7 +1,8 @@
-//! Models and segments by their hash: for nodes that the swarm does not reach, and for operators.
+//! Models and segments by their hash, for nodes that the swarm does not reach and for operators.
 //!
-//! Invariant: only what the cluster knows, or what this node waits to have acknowledged, is served, piece by
-//! piece, and each piece is checked. A few transfers go on at once; one that stalls gives way to the next.
+//! Invariant: the interface serves only content that the cluster knows, or that waits here for its
+//! acknowledgement. It is sent piece by piece, and each piece is checked. A few transfers run at once; one
+//! that stalls gives way to the next.
 
 use super::{
     front::{Front, Shared},
@@ -36,7 +37,7 @@ pub(super) fn router() -> Router<Arc<Front>> {
         .route("/v1/blobs/{hash}/pull", post(pull))
 }
 
-/// Has a model or a segment brought here, by whichever way leads to it.
+/// Fetches a model or a segment to this node, by the first way of transfer that succeeds.
 async fn pull(Operator(node): Operator, Path(name): Path<String>) -> Result<Json<Pulled>, Refused> {
     let hash: Hash = name.parse().map_err(|_| unknown())?;
     let state = node.raft.local();
@@ -55,7 +56,8 @@ async fn pull(Operator(node): Operator, Path(name): Path<String>) -> Result<Json
     }))
 }
 
-/// Whether a content is one that others may have: a model or a segment, not what somebody merely sent.
+/// Whether other nodes may have a content: it must be a model or a segment, not bytes that a peer merely
+/// sent.
 fn may_be_given(node: &Context, segments: &Segments, hash: Hash) -> Result<bool, WorkError> {
     let state = node.raft.local();
     let known = state.models.contains_key(&ModelId(hash)) || state.segments.get(&SegmentId(hash)).is_some();
@@ -71,7 +73,7 @@ fn unknown() -> Refused {
     Refused(StatusCode::NOT_FOUND, "there is no such model or segment here".to_owned())
 }
 
-/// A content that may be given to others.
+/// A content that other nodes may have.
 #[derive(Clone)]
 struct Content {
     blobs: BlobStore,
@@ -79,7 +81,7 @@ struct Content {
     outline: Arc<Outline>,
 }
 
-/// The content of a name, and the permission to send it.
+/// The content with this name, and the permission to send it.
 async fn find(front: &Front, name: &str) -> Result<(Content, Transfer), Refused> {
     let handles = front.handles()?;
     let (node, segments) = (Arc::clone(&handles.node), handles.segments.clone());
@@ -112,7 +114,7 @@ async fn get_blob(
 }
 
 impl Content {
-    /// All of it, or the part that the headers ask for.
+    /// The response with the whole content, or with the part that the headers ask for.
     fn respond(self, transfer: Transfer, headers: &HeaderMap) -> Response {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let (tag, size) = (format!("\"{}\"", self.hash), self.outline.size());
@@ -121,7 +123,7 @@ impl Content {
         if same {
             return (StatusCode::NOT_MODIFIED, fixed).into_response();
         }
-        // A range of another content is not wanted.
+        // With an `If-Range` of another content, the whole content is the answer.
         let range = text(header::RANGE).filter(|_| text(header::IF_RANGE).is_none_or(|of| of == tag));
         let (bytes, partial) = match asked(range, size) {
             Asked::All => (0..size, None),
@@ -144,7 +146,7 @@ impl Content {
         }
     }
 
-    /// These bytes, piece by piece, for as long as the transfer may go on.
+    /// These bytes, piece by piece, for as long as the transfer may continue.
     fn body(self, bytes: Range<u64>, transfer: Transfer) -> Body {
         let pieces = futures::stream::try_unfold((bytes, transfer), move |(left, transfer)| {
             let content = self.clone();
@@ -164,7 +166,7 @@ impl Content {
         Body::from_stream(pieces)
     }
 
-    /// The first of these bytes, as far as the piece that they begin in goes. The piece is checked.
+    /// The first of these bytes, up to the end of the piece that they begin in. The piece is checked.
     fn part(&self, bytes: Range<u64>) -> io::Result<Vec<u8>> {
         let index = (bytes.start / PIECE_BYTES as u64) as usize;
         let piece = self.blobs.piece(self.hash, &self.outline, index).map_err(io::Error::other)?;
@@ -214,7 +216,7 @@ mod tests {
         check(&[(header::RANGE, "bytes=5-9"), (header::IF_RANGE, "\"other\"")], 200, 0..end).await;
         check(&[(header::IF_NONE_MATCH, &format!("\"{hash}\""))], 304, 0..0).await;
         assert_eq!(all.count(), 0, "every transfer has ended");
-        // Damage on the disk is not sent on.
+        // Damaged bytes on the disk are never sent.
         std::fs::write(blobs.path(hash), vec![1; end]).unwrap();
         let transfer = all.begin(Instant::now()).unwrap();
         let answer = content.respond(transfer, &HeaderMap::new());

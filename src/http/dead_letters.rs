@@ -1,4 +1,4 @@
-//! Dead letters over HTTP, of this node or of all.
+//! Dead letters over HTTP, of this node or of all nodes.
 
 use super::{
     front::{Front, Shared},

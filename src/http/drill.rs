@@ -1,4 +1,4 @@
-//! Drills: numbered events that a node emits as its daemons would, at given moments, so that their
+//! Drills: numbered events that a node emits at given times in the same way as its daemons do, so that their
 //! delivery can be measured.
 //!
 //! Invariant: a drill is bounded in events and in time. Its events are marked as injected, and no daemon
@@ -14,15 +14,15 @@ use cluster_state::ModelId;
 use std::time::Duration;
 use wire::Hash;
 
-/// Configurations of the events: as many flows.
+/// Configurations of the events: each is one flow.
 const CONFIGS: [&str; 4] = ["hex8_2p", "square8_2p", "square19_3p", "hexagonal_4p"];
-/// What the events' paths begin with.
+/// Prefix of the paths in the events.
 const PREFIX: &str = "drill/";
 
-/// Emits the events, one transaction after the other.
+/// Emits the events, one transaction after another.
 ///
 /// # Errors
-/// [`WorkError`] when one was not kept.
+/// Returns [`WorkError`] when a transaction was not kept.
 pub(super) async fn run(drill: &Drill, node: &Context) -> Result<Vec<Drilled>, WorkError> {
     let mut done = Vec::new();
     let (mut number, mut left, mut due_us) = (drill.first, drill.count, drill.begin_us);
@@ -51,7 +51,7 @@ pub(super) async fn run(drill: &Drill, node: &Context) -> Result<Vec<Drilled>, W
     Ok(done)
 }
 
-/// The event of a number: one that no daemon handles, so that nothing but its delivery is measured.
+/// The event with this number. No daemon handles it, so that nothing but its delivery is measured.
 #[must_use]
 pub fn event(number: u64, node_id: String, at_us: i64) -> Event {
     Event::ModelDistributionStarted(ModelDistributionStarted {
@@ -64,7 +64,7 @@ pub fn event(number: u64, node_id: String, at_us: i64) -> Event {
     })
 }
 
-/// The number of an event, if it is one of a drill.
+/// The number of an event; none if it is not from a drill.
 #[must_use]
 pub fn number(event: &Event) -> Option<u64> {
     match event {

@@ -1,4 +1,4 @@
-//! Events over HTTP: what happened, events that an operator emits, and drills.
+//! Events over HTTP: the log, events that an operator emits, and drills.
 
 use super::{
     drill,
@@ -53,16 +53,16 @@ async fn list(
     found.map(Json).map_err(Refused::internal)
 }
 
-/// Counts and logs what an operator got wrong, as what a peer does.
+/// Counts and logs an operator's invalid event in the same way as a peer's.
 fn refused(node: &Context, why: &envelope::Refused) -> Refused {
     node.events.count_refused(why);
     tracing::warn!(reason = why.kind(), %why, "an operator's event was refused");
     Refused(StatusCode::BAD_REQUEST, why.to_string())
 }
 
-/// Names the champion that a regression or a rollback means if it names none: the one that this
-/// node knows of, or while one settles the one before, which is gone. So it means no later one,
-/// wherever and whenever the event arrives.
+/// Adds the champion to a regression or a rollback that names none: the champion that this node knows, or,
+/// while a champion settles after a rollback, the one that the rollback replaced. So the event never means a
+/// later champion, wherever and whenever it arrives.
 fn name_the_champion(event: &mut Event, state: &ClusterState) {
     let (config_key, named, clears) =
         if let Event::RegressionDetected(it) | Event::RegressionCritical(it) = event {
@@ -125,7 +125,7 @@ mod tests {
     use cluster_state::{Command, Severity, command::Rollback};
     use serde_json::json;
 
-    /// What an event of an operator names, as (event, model).
+    /// The model that an operator's event names once the champion is filled in.
     fn named(state: &ClusterState, name: &str, payload: serde_json::Value) -> Option<wire::Hash> {
         let mut event = Event::from_operator(name, payload, "node-1", 1.5).unwrap();
         name_the_champion(&mut event, state);
@@ -166,7 +166,8 @@ mod tests {
         name_the_champion(&mut event, &world.state);
         assert_eq!(event, before);
 
-        // Told again while the one before settles, it leaves that one alone, also afterwards.
+        // The same event again, while the champion before settles, does not affect that champion; nor does it
+        // afterwards.
         world.apply(Command::Rollback(Rollback {
             config_key: KEY.into(),
             expected_champion: Some(hash("a")),

@@ -1,4 +1,4 @@
-//! What every handler has at hand: the node once it is a member, or what it still waits for.
+//! What every handler can use: the handles of a node that is a member, or what the node still waits for.
 
 use super::{refused::Refused, transfers::Transfers};
 use crate::{
@@ -11,47 +11,47 @@ use futures::future::BoxFuture;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{Semaphore, watch};
 
-/// A question that is answered anew each time.
+/// A query that is computed again for each request.
 pub type Ask<T> = Box<dyn Fn() -> BoxFuture<'static, T> + Send + Sync>;
 
-/// What the handlers get of a node that is a member.
+/// The handles of a node that is a member.
 pub struct Handles {
     pub node: Context,
     pub segments: Segments,
     pub letters: DeadLetters,
     /// The cluster as this node sees it.
     pub view: watch::Receiver<Arc<ClusterView>>,
-    /// What an operator has to know to change something.
+    /// The token that a request must show to change something.
     pub token: String,
-    /// How things stand, as confirmed by a quorum if there is one.
+    /// The status, confirmed by a quorum if there is one.
     pub status: Ask<Status>,
-    /// Who leads, as confirmed by a quorum if there is one.
+    /// The leader, confirmed by a quorum if there is one.
     pub leader: Ask<LeaderReport>,
 }
 
-/// What the interface knows while the node starts, and after.
+/// What the interface knows while the node starts, and afterwards.
 pub struct Front {
     /// What the node waits for, as a sentence.
     waiting: watch::Receiver<String>,
     handles: OnceLock<Handles>,
-    /// One audit at a time, because it reads everything.
+    /// Permits one audit at a time, because an audit reads everything.
     pub(super) auditing: Semaphore,
     pub(super) transfers: Arc<Transfers>,
 }
 
-/// The front, as a handler asks for it.
+/// The front, as an axum handler receives it.
 pub(super) type Shared = State<Arc<Front>>;
 
 impl Front {
-    /// For a node that starts; `waiting` says what it waits for.
+    /// A front of a node that starts; `waiting` says what it waits for.
     #[must_use]
     pub fn new(waiting: watch::Receiver<String>) -> Self {
         Self { waiting, handles: OnceLock::new(), auditing: Semaphore::new(1), transfers: Arc::default() }
     }
 
-    /// The node is a member: from now on questions are answered.
+    /// Called when the node is a member: from then on the interface answers requests.
     pub fn open(&self, handles: Handles) {
-        // Called once.
+        // It is called only once, so the result does not matter.
         let _ = self.handles.set(handles);
     }
 

@@ -1,8 +1,8 @@
-//! The HTTP interface: questions about this node and its cluster, as
-//! JSON, on the loopback interface by default.
+//! The HTTP interface: requests about this node and its cluster, answered as JSON, on the loopback interface
+//! by default.
 //!
-//! A file is a subject, as in [`crate::api`], which has the types of requests and answers. [`Front`] is what
-//! the handlers have at hand, `operator` says who may change something, `refused` how an error is answered.
+//! Each file is one subject, as in [`crate::api`], which has the types of requests and answers. [`Front`] is
+//! what the handlers can use, `operator` says who may change something, `refused` how an error is answered.
 //!
 //! Invariant: the interface only reads, except for what needs the token of the data folder. Before the node
 //! is a member of a cluster, every question is answered with the reason why it is not.
@@ -39,7 +39,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-/// Answers until the shutdown.
+/// Serves requests until the shutdown.
 pub async fn serve(listener: TcpListener, front: Arc<Front>, shutdown: CancellationToken) {
     let router = Router::new()
         .merge(status::router())
@@ -58,12 +58,12 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, shutdown: Cancellat
     }
 }
 
-/// Answers a request in a span of its own, so that what is logged meanwhile names the request.
+/// Handles a request in its own span, so that every log line of the request names it.
 async fn in_a_span(request: Request, next: Next) -> Response {
     /// Requests are numbered from 1 in the order in which they arrive.
     static ARRIVED: AtomicU64 = AtomicU64::new(1);
     let id = ARRIVED.fetch_add(1, Ordering::Relaxed);
-    // Of the highest level, so that a line says which request it is about under every filter.
+    // The span has the highest level, so that a line names its request under every filter.
     let span = tracing::error_span!("request", id, method = %request.method(), path = request.uri().path());
     next.run(request).instrument(span).await
 }

@@ -1,7 +1,7 @@
-//! Models over HTTP: what became of each, and an operator's order about who is champion.
+//! Models over HTTP: the status of each, and an operator's order that changes the champion.
 //!
-//! Invariant: an operator moves the champion as the leader does, by a command that names the champion it
-//! replaces. The order needs a reason.
+//! Invariant: an operator changes the champion in the same way as the leader, by a command that names the
+//! champion that it replaces. The order needs a reason.
 
 use super::{
     front::{Front, Shared},
@@ -28,11 +28,11 @@ use cluster_state::{
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 
-/// How long the leader may take to confirm what is read.
+/// Maximum time for the leader to confirm a read.
 const CONFIRM: Duration = Duration::from_secs(2);
-/// Hex digits by which a model may be named at least.
+/// Minimum number of hex digits that name a model.
 const PREFIX_MIN: usize = 4;
-/// Models of one answer.
+/// Maximum number of models in one answer.
 const PAGE_MAX: usize = 1_000;
 
 pub(super) fn router() -> Router<Arc<Front>> {
@@ -43,7 +43,7 @@ pub(super) fn router() -> Router<Arc<Front>> {
         .route("/v1/models/rollback", post(rollback))
 }
 
-/// Which models.
+/// The filter of the list of models.
 #[derive(Deserialize)]
 struct Which {
     #[serde(default)]
@@ -83,7 +83,7 @@ fn view(state: &ClusterState, hash: ModelId, model: &Model) -> ModelView {
     }
 }
 
-/// The one model whose name begins so.
+/// The one model whose hash begins with `name`.
 fn named<'a>(state: &'a ClusterState, name: &str) -> Result<(ModelId, &'a Model), Refused> {
     let refused = |status, text: &str| Err(Refused(status, format!("{text} {name:?}")));
     if name.len() < PREFIX_MIN || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -161,7 +161,7 @@ async fn rollback(
     moved(&node, &order, command).await
 }
 
-/// The configuration that the order is on, if it gives a reason.
+/// The configuration of the order; an order without a reason is refused.
 fn config<'a>(state: &'a ClusterState, order: &ChampionOrder) -> Result<&'a ConfigState, Refused> {
     if order.reason.trim().is_empty() || order.reason.len() > TEXT_BYTES_MAX {
         let text = format!("a reason of 1 to {TEXT_BYTES_MAX} bytes is needed");
@@ -171,7 +171,7 @@ fn config<'a>(state: &'a ClusterState, order: &ChampionOrder) -> Result<&'a Conf
     state.config(&order.config_key).ok_or_else(|| Refused(StatusCode::NOT_FOUND, unknown()))
 }
 
-/// Proposes it, and says how things stand then.
+/// Proposes the command, and returns the champion after it.
 async fn moved(
     node: &Context,
     order: &ChampionOrder,

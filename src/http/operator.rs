@@ -1,4 +1,4 @@
-//! Who may change something, and what they ask for.
+//! Who may change something, and the body of such a request.
 //!
 //! Invariant: a handler that changes something takes an [`Operator`], which exists only for a request that
 //! shows the token of the node's data folder.
@@ -14,7 +14,7 @@ use axum::{
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
-/// The node, for somebody who may change something.
+/// The node, for a request that may change something.
 pub(super) struct Operator(pub(super) Context);
 
 impl FromRequestParts<Arc<Front>> for Operator {
@@ -34,7 +34,7 @@ impl FromRequestParts<Arc<Front>> for Operator {
     }
 }
 
-/// What the body of a request asks for, as JSON whatever its content type.
+/// The body of a request, read as JSON whatever its content type is.
 pub(super) struct Order<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequest<Arc<Front>> for Order<T> {

@@ -1,25 +1,25 @@
-//! The `Range` header of HTTP, as far as it asks for one range of bytes (RFC 9110, section 14).
+//! The `Range` header of HTTP, limited to one range of bytes (RFC 9110, section 14).
 
 use std::ops::Range;
 
-/// What a `Range` header asks for.
+/// What a `Range` header requests.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// Everything: there is none, or one that may be ignored (RFC 9110, section 14.2).
+    /// Everything: there is no header, or one that may be ignored (RFC 9110, section 14.2).
     All,
     /// These bytes.
     Bytes(Range<u64>),
-    /// Bytes that there are not.
+    /// Bytes beyond the end of the content.
     Outside,
 }
 
-/// Reads the header, for content of `size` bytes.
+/// Parses the header, for content of `size` bytes.
 pub(super) fn asked(range: Option<&str>, size: u64) -> Asked {
     let Some(bounds) = range.and_then(|range| range.trim().strip_prefix("bytes=")) else { return Asked::All };
     let Some((from, to)) = bounds.trim().split_once('-') else { return Asked::All };
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(from) || !digits(to) {
-        return Asked::All; // several ranges, or none
+        return Asked::All; // the header has several ranges, or none
     }
     let number = |text: &str| text.parse::<u64>().unwrap_or(u64::MAX);
     let (begin, end) = match (from, to) {

@@ -8,7 +8,7 @@ use axum::{
 };
 use raft::ProposeError;
 
-/// Why a request gets no answer, as a sentence for people.
+/// Why a request is refused, as a status code and a sentence for people.
 #[derive(Debug)]
 pub(super) struct Refused(pub(super) StatusCode, pub(super) String);
 
@@ -22,7 +22,7 @@ impl Refused {
     }
 }
 
-/// The cluster said no to what an operator wants, or nobody can decide now.
+/// The cluster refused what an operator wants, or it cannot decide now.
 impl From<ProposeError> for Refused {
     fn from(error: ProposeError) -> Self {
         match error {

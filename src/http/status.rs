@@ -1,4 +1,4 @@
-//! How things stand over HTTP.
+//! The status report and the leader over HTTP.
 
 use super::front::{Front, Shared};
 use super::refused::Refused;

@@ -1,6 +1,6 @@
-//! How many transfers of content go on at once.
+//! The limit on simultaneous transfers of content.
 //!
-//! Invariant: at most [`TRANSFERS_MAX`] transfers go on; one that stalls gives way to the next.
+//! Invariant: at most [`TRANSFERS_MAX`] transfers run at once; one that stalls gives way to the next.
 
 use parking_lot::Mutex;
 use std::{
@@ -9,17 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Transfers at once.
+/// Maximum number of transfers at once.
 const TRANSFERS_MAX: usize = 8;
-/// A transfer of which no piece was taken for this long gives way.
+/// A transfer gives way when no piece of it was taken for this long.
 const STALL: Duration = Duration::from_secs(15);
 
-/// Transfers that are going on: when each last took a piece.
+/// The running transfers, and when each last took a piece.
 #[derive(Default)]
 pub(super) struct Transfers(Mutex<(u64, BTreeMap<u64, Instant>)>);
 
 impl Transfers {
-    /// A new transfer, if there is room or one that stalls.
+    /// Starts a transfer, if there is room or another one stalls.
     pub(super) fn begin(self: &Arc<Self>, now: Instant) -> Option<Transfer> {
         let mut inner = self.0.lock();
         let (next, going_on) = &mut *inner;
@@ -38,14 +38,14 @@ impl Transfers {
     }
 }
 
-/// One of them.
+/// One running transfer.
 pub(super) struct Transfer {
     all: Arc<Transfers>,
     number: u64,
 }
 
 impl Transfer {
-    /// Says whether it may go on.
+    /// Whether the transfer may continue; the call counts as progress.
     pub(super) fn goes_on(&self, now: Instant) -> bool {
         self.all.0.lock().1.get_mut(&self.number).map(|at| *at = now).is_some()
     }

@@ -1,4 +1,4 @@
-//! Exclusive work over HTTP: what there is, and an operator who stops some of it.
+//! Exclusive work over HTTP: the queue, the leases, and an operator's order to stop some of it.
 
 use super::{
     front::{Front, Shared},

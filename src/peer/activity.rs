@@ -1,4 +1,4 @@
-//! What this node is doing right now, for people. Nothing is decided by it.
+//! What this node is doing right now, for people. No decision depends on it.
 
 use crate::api::activity::NodeActivity;
 use parking_lot::{Mutex, MutexGuard};
@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Games per second are counted over this long.
+/// The span over which games per second are counted.
 const SPAN: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
@@ -16,7 +16,7 @@ struct Inner {
     finished: VecDeque<(Instant, u64)>,
 }
 
-/// Where the daemons write it.
+/// The activity, which the daemons write.
 #[derive(Default)]
 pub struct Activity(Mutex<Inner>);
 
@@ -25,7 +25,7 @@ impl Activity {
         self.0.lock()
     }
 
-    /// Changes something.
+    /// Changes the activity.
     pub fn update(&self, change: impl FnOnce(&mut NodeActivity)) {
         change(&mut self.inner().work);
     }
@@ -38,7 +38,7 @@ impl Activity {
         forget(&mut inner.finished, now);
     }
 
-    /// A copy.
+    /// A copy of the activity at this time.
     #[must_use]
     pub fn get(&self, now: Instant) -> NodeActivity {
         let mut inner = self.inner();

@@ -1,8 +1,8 @@
-//! News of models over gossip: whoever hears of one fetches it at once,
-//! before the cluster has agreed that it exists.
+//! Announcements of models over gossip: a node that hears one fetches the model at once, before the cluster
+//! has agreed that it exists.
 //!
-//! Invariant: only a member's announcement of a bounded size for a known configuration is followed, a few at
-//! a time. It is a head start and nothing else: what a node should hold follows from the replicated state.
+//! Invariant: a node follows only a member's announcement of a bounded size for a known configuration, and a
+//! few at a time. An announcement only prefetches: what a node should hold follows from the replicated state.
 
 use super::{Context, WorkError, quota::UnregisteredQuota};
 use cluster_state::ModelId;
@@ -14,28 +14,27 @@ use wire::WireError;
 
 /// The gossip topic of models.
 pub const MODELS_TOPIC: &str = "ringrift/models/1";
-/// Frame kind.
+/// Frame kind of an announcement.
 const KIND: u8 = 0x53;
-/// Largest announcement.
+/// Largest announcement in bytes.
 const BYTES_MAX: usize = 512;
-/// Models fetched at once.
+/// Maximum number of models that are fetched at once.
 const FETCHED_MAX: usize = 2;
 
-/// What is announced of a new model.
+/// The announcement of a new model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Configuration.
     pub config_key: String,
     /// The checkpoint, by content.
     pub model: ModelId,
-    /// Its bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
-/// Tells the others of a model that is here.
+/// Announces a model that is here to the other nodes.
 ///
 /// # Errors
-/// [`WorkError::Wire`] for a name that is too long.
+/// Returns [`WorkError::Wire`] for a name that is too long.
 pub fn announce(node: &Context, manifest: &Manifest) -> Result<(), WorkError> {
     let message = wire::encode(KIND, manifest, BYTES_MAX)?;
     if let Err(error) = node.p2p.publish(MODELS_TOPIC, message) {
@@ -44,7 +43,7 @@ pub fn announce(node: &Context, manifest: &Manifest) -> Result<(), WorkError> {
     Ok(())
 }
 
-/// Follows announcements.
+/// Fetches the models that are announced.
 pub(crate) struct Follower {
     quota: Arc<UnregisteredQuota>,
     permits: Arc<Semaphore>,
@@ -56,7 +55,7 @@ impl Follower {
         Self { quota, permits: Arc::new(Semaphore::new(FETCHED_MAX)), fetching: JoinSet::new() }
     }
 
-    /// An announcement of peer `from`.
+    /// Handles an announcement of peer `from`.
     pub(crate) fn hear(&mut self, node: &Context, from: String, message: &[u8]) {
         while self.fetching.try_join_next().is_some() {}
         let manifest = match read(message) {

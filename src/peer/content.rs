@@ -1,6 +1,6 @@
 //! Content by its hash: models and segments.
 //!
-//! Invariant: bytes are checked and synced before anybody is told that they are here.
+//! Invariant: bytes are checked and synced before any peer is notified that they are here.
 
 use super::{
     context::{PeerContext, blocking},
@@ -13,16 +13,18 @@ use p2p::{blobs::BlobError, transfer::FetchLimits};
 use std::{collections::BTreeSet, time::Duration};
 use wire::Hash;
 
-/// Largest content of ours: a model.
+/// Largest content in bytes: a model.
 const CONTENT_BYTES_MAX: u64 = kernels::CHECKPOINT_BYTES_MAX as u64;
-/// How long one way to get content may take; what arrived is kept, and the next attempt goes on there.
+/// Maximum time for one way of transfer. The pieces that arrived are kept, and the next attempt continues
+/// there.
 pub(super) const FETCH: Duration = Duration::from_secs(120);
 
 impl PeerContext {
-    /// The content, from here or from one of `holders` by whichever way leads to it, verified and kept.
+    /// Returns the content, verified and kept: from this node, or from one of `holders` by the first way of
+    /// transfer that succeeds.
     ///
     /// # Errors
-    /// [`WorkError`] when nobody who can be reached has it.
+    /// Returns [`WorkError`] when no node that can be reached has it.
     pub async fn obtain(&self, hash: Hash, holders: &BTreeSet<NodeId>) -> Result<Vec<u8>, WorkError> {
         if let Some(bytes) = self.stored(hash).await? {
             return Ok(bytes);
@@ -35,17 +37,17 @@ impl PeerContext {
     /// Fetches content from the swarm into the store.
     ///
     /// # Errors
-    /// [`WorkError::Fetch`].
+    /// Returns [`WorkError::Fetch`] when the swarm does not deliver it.
     pub async fn fetch(&self, hash: Hash, size: Option<u64>, peers: Vec<String>) -> Result<(), WorkError> {
         let limits = FetchLimits { bytes_max: CONTENT_BYTES_MAX, timeout: FETCH, ..FetchLimits::default() };
         self.p2p.fetch(hash, size, peers, limits).await?;
         Ok(())
     }
 
-    /// The content if it is here; a corrupt copy is set aside and counts as missing.
+    /// The content if it is here; a corrupt copy is moved aside and counts as missing.
     ///
     /// # Errors
-    /// [`WorkError`] when the disk fails.
+    /// Returns [`WorkError`] when the disk fails.
     pub async fn stored(&self, hash: Hash) -> Result<Option<Vec<u8>>, WorkError> {
         let blobs = self.blobs.clone();
         match blocking(move || blobs.get(hash)).await? {
@@ -57,19 +59,20 @@ impl PeerContext {
         }
     }
 
-    /// Keeps content here.
+    /// Keeps content in the store of this node.
     ///
     /// # Errors
-    /// [`WorkError`] when the disk fails.
+    /// Returns [`WorkError`] when the disk fails.
     pub async fn keep(&self, bytes: Vec<u8>) -> Result<Hash, WorkError> {
         let blobs = self.blobs.clone();
         Ok(blocking(move || blobs.put(&bytes)).await??)
     }
 
-    /// Gets content from `ids` into the store, verified and synced, by whichever way leads to it.
+    /// Fetches content from `ids` into the store, verified and synced, by the first way of transfer that
+    /// succeeds.
     ///
     /// # Errors
-    /// [`WorkError::Transfer`].
+    /// Returns [`WorkError::Transfer`] when every way of transfer has failed.
     pub(crate) async fn bring(
         &self,
         hash: Hash,

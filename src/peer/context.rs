@@ -1,6 +1,6 @@
-//! What the daemons share.
+//! What the daemons share: the handles of a running peer.
 //!
-//! Invariant: an event is in the log before anybody hears of it.
+//! Invariant: an event is in the log before any peer or daemon hears of it.
 
 use super::{activity::Activity, error::WorkError, settings::PeerSettings};
 use crate::{
@@ -19,56 +19,52 @@ use tokio_util::sync::CancellationToken;
 
 /// The gossip topic of events.
 pub const EVENTS_TOPIC: &str = "ringrift/events/1";
-/// The same, told to every peer and passed on by none.
+/// The gossip topic of events that go to every peer directly; no peer forwards them.
 pub(crate) const EVENTS_DIRECT_TOPIC: &str = "ringrift/events/1/direct";
 
-/// What every part of a running peer needs.
+/// The handles that every part of a running peer needs.
 pub struct PeerContext {
-    /// This node.
+    /// Id of this node.
     pub id: NodeId,
     pub settings: PeerSettings,
-    /// Its data folder.
     pub folder: Arc<DataFolder>,
     /// Consensus, and the replicated state.
     pub raft: RaftHandle,
     /// Connections to other peers.
     pub p2p: P2pHandle,
-    /// Content by hash.
     pub blobs: BlobStore,
-    /// The log of events.
     pub events: Arc<EventLog>,
-    /// What goes on here, for people.
+    /// What this node is doing right now, for people.
     pub activity: Activity,
-    /// Ends everything.
+    /// Cancelled when the peer must stop.
     pub shutdown: CancellationToken,
-    /// When the process began.
     pub started: Instant,
-    /// Random number of this start.
+    /// Random number that is new at each start of the process.
     pub boot: u64,
     /// Address of the HTTP interface.
     pub http: SocketAddr,
 }
 
-/// Cheap to clone.
+/// The shared context; it is cheap to clone.
 pub type Context = Arc<PeerContext>;
 
 impl PeerContext {
-    /// What this node is called in events.
+    /// The name of this node in events, such as `node-3`.
     #[must_use]
     pub fn name(&self) -> String {
         node_name(self.id)
     }
 
-    /// The absolute path of a path as events name it.
+    /// The absolute path of a relative path, as events name it.
     #[must_use]
     pub fn path(&self, relative: &str) -> PathBuf {
         self.folder.join(relative)
     }
 
-    /// Proposes a command.
+    /// Proposes a command to the cluster.
     ///
     /// # Errors
-    /// [`ProposeError`].
+    /// Returns [`ProposeError`] when the command was not applied, as far as is known.
     pub async fn propose(&self, command: Command) -> Result<Response, ProposeError> {
         let name = command.name();
         let outcome = self.raft.propose(command).await;
@@ -79,26 +75,26 @@ impl PeerContext {
         outcome
     }
 
-    /// Keeps an event of this node and tells the others.
+    /// Keeps an event of this node and sends it to the other nodes.
     ///
     /// # Errors
-    /// When the log cannot be written; then nobody was told.
+    /// Fails when the log cannot be written; then no node was notified.
     pub async fn emit(&self, event: Event) -> Result<(), WorkError> {
         self.emit_as(event.into()).await
     }
 
-    /// [`Self::emit`], with what the event follows and who wants it.
+    /// Does the same as [`Self::emit`], with the causes of the event and whether it was injected.
     ///
     /// # Errors
-    /// When the log cannot be written; then nobody was told.
+    /// Fails when the log cannot be written; then no node was notified.
     pub async fn emit_as(&self, emission: Emission) -> Result<(), WorkError> {
         self.emit_all(vec![emission]).await
     }
 
-    /// [`Self::emit`], and with it another change of `node.db`: both or neither.
+    /// Does the same as [`Self::emit`], with another change of `node.db` in the same transaction.
     ///
     /// # Errors
-    /// When the log cannot be written; then nobody was told and nothing changed.
+    /// Fails when the log cannot be written; then no node was notified and nothing changed.
     pub async fn emit_with(
         &self,
         event: Event,
@@ -110,10 +106,10 @@ impl PeerContext {
         Ok(())
     }
 
-    /// Keeps events of this node, all or none, and tells the others.
+    /// Keeps events of this node, all or none, and sends them to the other nodes.
     ///
     /// # Errors
-    /// When the log cannot be written; then nobody was told.
+    /// Fails when the log cannot be written; then no node was notified.
     pub async fn emit_all(&self, emissions: Vec<Emission>) -> Result<(), WorkError> {
         let log = Arc::clone(&self.events);
         let signed = blocking(move || log.emit_all(emissions)).await??;
@@ -123,13 +119,13 @@ impl PeerContext {
         Ok(())
     }
 
-    /// Tells the others of an event that is in the log.
+    /// Sends an event that is in the log to the other nodes.
     pub fn gossip(&self, message: Vec<u8>) {
         if !self.settings.events.gossip {
             return;
         }
         let topic = if self.reaches_everybody() { EVENTS_DIRECT_TOPIC } else { EVENTS_TOPIC };
-        // Without peers there is nobody to tell; the log has it.
+        // Without peers there is no receiver; the log has the event.
         if let Err(error) = self.p2p.publish(topic, message) {
             tracing::debug!(%error, "an event was not gossiped");
         }
@@ -142,10 +138,10 @@ impl PeerContext {
     }
 }
 
-/// Runs what blocks off the asynchronous threads.
+/// Runs work that blocks outside of the asynchronous threads.
 ///
 /// # Errors
-/// [`WorkError::TaskPanicked`], or [`WorkError::Stopped`] when the runtime is going down.
+/// Returns [`WorkError::TaskPanicked`], or [`WorkError::Stopped`] when the runtime is shutting down.
 pub async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, WorkError> {
     let ended = tokio::task::spawn_blocking(work).await;
     ended.map_err(|error| if error.is_panic() { WorkError::TaskPanicked } else { WorkError::Stopped })

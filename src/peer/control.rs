@@ -1,7 +1,7 @@
-//! What nodes ask of each other beside Raft and content.
+//! The requests of nodes to each other, apart from Raft and content.
 //!
-//! Invariant: a request of one kind never waits for requests of another, and
-//! every request is answered or dropped at once.
+//! Invariant: a request of one kind never waits for requests of another kind, and every request is answered
+//! or dropped at once.
 
 use super::{
     context::Context,
@@ -23,21 +23,22 @@ use wire::{Hash, WireError};
 /// Frame kinds.
 const REQUEST: u8 = 0x51;
 const ANSWER: u8 = 0x52;
-/// Largest request or answer.
+/// Largest request or answer in bytes.
 const BYTES_MAX: usize = 4096;
-/// Requests of a kind that are served at once. One to keep a segment may take long, for it is fetched.
+/// Maximum number of requests of a kind that are served at once. A request to keep a segment may take long,
+/// because the segment is fetched.
 const KEEPS_MAX: usize = 8;
 const QUESTIONS_MAX: usize = 8;
 const ASKS_MAX: usize = 2;
 
-/// What a request is about.
+/// The subject of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Events that are missing there.
+    /// Events that the sender lacks.
     Question,
     /// Dead letters.
     Ask,
-    /// [`Control`], or nonsense.
+    /// A [`Control`] request, or bytes that are no valid request.
     Control,
 }
 
@@ -51,7 +52,7 @@ impl Kind {
     }
 }
 
-/// Who may be served: none waits for those of another kind.
+/// The permits to serve requests: no request waits for those of another kind.
 struct Permits {
     questions: Arc<Semaphore>,
     asks: Arc<Semaphore>,
@@ -74,17 +75,17 @@ impl Permits {
     }
 }
 
-/// A request. Append-only: the order is the encoding.
+/// A request. The list is append-only, because the order of the variants is the encoding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Control {
-    /// Fetch this segment from me, check it, and sync it.
+    /// Asks the receiver to fetch this segment from the sender, check it, and sync it.
     Keep {
-        /// Which.
+        /// Hash of the segment.
         hash: Hash,
     },
 }
 
-/// An answer. Append-only.
+/// An answer. The list is append-only, because the order of the variants is the encoding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Answer {
     Kept,
@@ -95,7 +96,7 @@ impl Control {
     /// The request as bytes.
     ///
     /// # Errors
-    /// [`WireError`], which a request of bounded size never is.
+    /// Returns [`WireError`], which never happens for a request of bounded size.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, WireError> {
         wire::encode(REQUEST, self, BYTES_MAX)
     }
@@ -103,7 +104,7 @@ impl Control {
     /// Reads the answer to [`Self::Keep`].
     ///
     /// # Errors
-    /// Why the segment is not kept there.
+    /// Returns why the segment is not kept there.
     pub(crate) fn read_kept(answer: &[u8]) -> Result<(), String> {
         match wire::decode::<Answer, BYTES_MAX>(ANSWER, answer) {
             Ok(Answer::Kept) => Ok(()),
@@ -113,8 +114,8 @@ impl Control {
     }
 }
 
-/// Keeps a segment for a peer: called with the peer and the segment. It
-/// succeeds once the segment is checked and synced.
+/// Keeps a segment for a peer: it is called with the peer and the segment, and it succeeds once the segment
+/// is checked and synced.
 pub(crate) type Keeper = Arc<dyn Fn(String, Hash) -> BoxFuture<'static, Result<(), WorkError>> + Send + Sync>;
 
 /// Answers the requests of other nodes until the shutdown.
@@ -131,15 +132,15 @@ pub(crate) async fn serve(
         let kind = Kind::of(&request.bytes);
         let Some(permit) = permits.take(kind) else {
             match kind {
-                // Unanswered, it learns at once that it may ask another; a frame
-                // of another kind would be taken for a lie.
+                // The request is dropped, so that the peer learns at once that it may ask another node; it
+                // would take a frame of another kind for a violation of the protocol.
                 Kind::Question | Kind::Ask => drop(request),
                 Kind::Control => reply(request, Answer::Refused("busy".to_owned())),
             }
             continue;
         };
         let (node, letters, keeper) = (Arc::clone(&node), letters.clone(), Arc::clone(&keeper));
-        // Of the highest level, so that a line says who asked under every filter.
+        // The span has the highest level, so that a line names the peer that asked under every filter.
         let span = tracing::error_span!("asked", from = request.from, about = ?kind);
         let serving = async move {
             serve_one(&node, &letters, &keeper, kind, request).await;
@@ -165,12 +166,12 @@ async fn serve_one(
         }
     };
     if let Some(answer) = answer {
-        // Whoever asked may have given up; unanswered, it learns that at once.
+        // The peer that asked may have given up; without an answer, it learns at once that there is none.
         let _ = request.reply.send(answer);
     }
 }
 
-/// Has the segment kept that the request names.
+/// Has the segment of the request kept.
 async fn keep(keeper: &Keeper, request: &IncomingRequest) -> Answer {
     match wire::decode::<Control, BYTES_MAX>(REQUEST, &request.bytes) {
         Ok(Control::Keep { hash }) => match keeper(request.from.clone(), hash).await {
@@ -191,7 +192,7 @@ fn reply(request: IncomingRequest, answer: Answer) {
     let answer = wire::encode(ANSWER, &answer, BYTES_MAX)
         .or_else(|_| wire::encode(ANSWER, &Answer::Refused("refused".to_owned()), BYTES_MAX));
     if let Ok(answer) = answer {
-        // Whoever asked may have given up.
+        // The peer that asked may have given up.
         let _ = request.reply.send(answer);
     }
 }

@@ -12,77 +12,76 @@ use raft::ProposeError;
 use std::{io, path::PathBuf};
 use wire::{Hash, WireError};
 
-/// Work that was not done. It is tried again, by this node or another.
+/// Why work was not done. The work is tried again, by this node or another.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
-    /// Nobody reachable has it.
+    /// No node that can be reached has the content.
     #[error("{0} is nowhere to be had")]
     Missing(Hash),
     /// No other node synced a copy.
     #[error("no second copy: {0}")]
     NoSecondCopy(String),
-    /// Somebody who is no member asks.
+    /// The peer that asks is no member.
     #[error("peer {0} is no member")]
     Stranger(String),
-    /// It has this node keep too much that the cluster does not know.
+    /// The peer has this node keep too much content that the cluster does not know.
     #[error("peer {0} has had enough kept that is not registered")]
     TooMuch(String),
-    /// The node is stopping, or the work was taken away.
+    /// The node is stopping, or the work was taken away from it.
     #[error("stopped")]
     Stopped,
     #[error("the system refuses another thread")]
     NoThread(#[source] io::Error),
-    /// Only an evaluation has a subject: the model that plays.
+    /// The lease has no subject; only an evaluation has one, the model that plays.
     #[error("the lease names no model")]
     NoSubject,
-    /// Work off the asynchronous threads ended before its time; the log has where.
+    /// A task on a blocking thread ended early; the log says where.
     #[error("a task has panicked")]
     TaskPanicked,
-    /// A thread that computes ended before its time; the log has where.
+    /// A thread that computes ended early; the log says where.
     #[error("a thread of {0} has panicked")]
     Panicked(&'static str),
     /// The settings of the cluster do not fit this program.
     #[error("configuration {0} is unknown here")]
     UnknownConfig(String),
-    /// A file.
+    /// A file cannot be written.
     #[error("cannot write {path}")]
     File {
-        /// Which.
+        /// Path of that file.
         path: PathBuf,
-        /// Why.
         source: io::Error,
     },
-    /// A message.
+    /// A message cannot be encoded or decoded.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// A head start.
+    /// The swarm did not deliver a content.
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    /// A transfer, by every way there is.
+    /// Every way of transfer failed.
     #[error(transparent)]
     Transfer(#[from] TransferError),
-    /// The content store.
+    /// The content store failed.
     #[error(transparent)]
     Blob(#[from] BlobError),
-    /// Consensus.
+    /// The cluster did not apply a command.
     #[error(transparent)]
     Propose(#[from] ProposeError),
-    /// The event log.
+    /// The event log failed.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// A segment.
+    /// A segment is invalid.
     #[error(transparent)]
     Segment(#[from] SegmentError),
-    /// The list of segments, or a canonical database.
+    /// The list of segments, or a canonical database, failed.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// A model.
+    /// A model is invalid.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// A game that does not fit the window.
+    /// A game does not fit the window.
     #[error(transparent)]
     Window(#[from] WindowError),
-    /// Training.
+    /// Training failed.
     #[error(transparent)]
     Train(#[from] TrainingError),
 }

@@ -1,8 +1,8 @@
-//! Keeps this node's event log equal to the others': takes in what is gossiped, and asks for what is missing.
+//! Keeps this node's event log equal to the others': it takes gossiped events, and asks for missing ones.
 //!
-//! Invariant: gossip only makes it fast. With gossip off every event still arrives, because each node asks
-//! the others in turn what it lacks: twice a second, more often while that brings news, and at once when a
-//! peer connects or something is missing before what just came.
+//! Invariant: gossip only makes delivery fast. With gossip off every event still arrives, because each node
+//! asks the others in turn for what it lacks: twice a second, more often while that brings news, and at once
+//! when a peer connects or events are missing before one that just came.
 
 use super::{
     announcements::{Follower, MODELS_TOPIC},
@@ -27,27 +27,27 @@ use std::{
 };
 use tokio::sync::{Notify, mpsc, watch};
 
-/// Between questions, give or take 30 %, so that nodes do not ask in step.
+/// Time between questions; it varies by up to 30 %, so that nodes do not ask in step.
 const EVERY: Duration = Duration::from_millis(500);
-/// The same after an answer with news: gossip did not bring it, so there may be more.
+/// The same time after an answer with news: gossip did not bring that news, so there may be more.
 const SOON: Duration = Duration::from_millis(200);
-/// How long a peer may take to answer.
+/// Maximum time for a peer to answer.
 const WAIT: Duration = Duration::from_secs(5);
-/// How long what is missing before an event may still come by itself.
+/// Time for events that are missing before another to arrive without a question.
 const GRACE: Duration = Duration::from_millis(30);
-/// Most gossiped events that are kept in one transaction.
+/// Maximum number of gossiped events in one transaction.
 const BATCH: usize = 256;
-/// Between rounds of upkeep.
+/// Time between two rounds of upkeep.
 const UPKEEP: Duration = Duration::from_secs(10);
 
-/// Counts what was refused, and says it unless it was said often.
+/// Counts what was refused, and logs it unless it was logged often.
 fn refuse(node: &Context, from: &str, refused: &Refused) {
     if node.events.count_refused(refused) {
         tracing::warn!(from, reason = refused.kind(), %refused, "an event was refused");
     }
 }
 
-/// Keeps others' events with `receive`, which is told who is a member.
+/// Keeps other nodes' events with `receive`, which is given a check of membership.
 async fn keep(
     node: &Context,
     from: &str,
@@ -57,7 +57,7 @@ async fn keep(
     blocking(move || keep_here(&own, &from, receive)).await.ok().flatten()
 }
 
-/// [`keep`], on a thread that may block.
+/// Does the same as [`keep`], on a thread that may block.
 fn keep_here(
     node: &Context,
     from: &str,
@@ -76,8 +76,9 @@ fn keep_here(
     }
 }
 
-/// Keeps what is gossiped; `gap` is told when something is missing before it. Ends with the peers. A panic
-/// costs the messages in hand, whose events a peer is asked for; `panicked` is told how long it ran before.
+/// Keeps what is gossiped; `gap` is notified when events are missing before it. It ends with the peers. A
+/// panic loses the messages in hand, whose events a later question brings; `panicked` is given how long it
+/// ran before.
 pub(crate) async fn listen(
     node: Context,
     mut gossip: mpsc::Receiver<GossipMessage>,
@@ -85,7 +86,7 @@ pub(crate) async fn listen(
     quota: Arc<UnregisteredQuota>,
     panicked: impl Fn(Duration) + Send + 'static,
 ) {
-    // It mostly waits for the disk: on a thread of its own, an event is there without a detour.
+    // The work mostly waits for the disk: on its own thread, an event is there without a detour.
     let heard = tokio::task::spawn_blocking(move || {
         persist(
             || hear(&node, &mut gossip, &gap, &quota),
@@ -100,7 +101,7 @@ pub(crate) async fn listen(
     }
 }
 
-/// Runs `work` until it returns; after a panic again. `panicked` is told how long it ran.
+/// Runs `work` until it returns, and again after a panic. `panicked` is given how long it ran.
 fn persist(mut work: impl FnMut(), mut panicked: impl FnMut(Duration)) {
     loop {
         let began = Instant::now();
@@ -163,7 +164,7 @@ pub(crate) async fn answer(node: &Context, from: &str, question: &[u8]) -> Optio
     }
 }
 
-/// Asks one peer until it has nothing more to tell. Whether it told any news.
+/// Asks one peer until it has no more events to send. Returns whether it sent any news.
 async fn ask(node: &Context, peer: &str) -> bool {
     let mut news = false;
     loop {
@@ -190,7 +191,7 @@ async fn ask(node: &Context, peer: &str) -> bool {
             true => None,
             false => keep(node, peer, move |log, is_member| log.receive(&events, false, is_member)).await,
         };
-        // After the events: they prove how far their origins came.
+        // The floors come after the events, because they prove how far their origins came.
         if !floors.is_empty() {
             let log = Arc::clone(&node.events);
             let (given_up, floors) =
@@ -220,7 +221,7 @@ pub(crate) async fn repair(node: Context, gap: Arc<Notify>) {
     loop {
         let connected: Vec<(String, u64)> =
             peers.borrow_and_update().iter().map(|peer| (peer.peer_id.clone(), peer.boot)).collect();
-        // One that just came first, then any that was not asked in this round.
+        // A peer that just connected comes first, then any peer that was not asked in this round.
         if connected.iter().all(|(peer, _)| asked.contains(peer)) {
             asked.clear();
         }
@@ -247,7 +248,7 @@ pub(crate) async fn repair(node: Context, gap: Arc<Notify>) {
                 }
                 Err(_) => false,
             };
-            // After the next peer, or the log would grow faster than it is pruned.
+            // The rest waits only for the next peer; otherwise the log would grow faster than it is pruned.
             upkeep = tokio::time::Instant::now() + if more { Duration::ZERO } else { UPKEEP };
         }
         if came {
@@ -256,7 +257,7 @@ pub(crate) async fn repair(node: Context, gap: Arc<Notify>) {
         let pause = if news { SOON } else { EVERY }.mul_f64(rand::random_range(0.7..1.3));
         tokio::select! {
             () = node.shutdown.cancelled() => return,
-            // What overtook something on its way is mostly followed by it.
+            // Missing events usually arrive shortly after the event that overtook them.
             () = gap.notified() => tokio::time::sleep(GRACE).await,
             changed = peers.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(pause) => {}
@@ -264,7 +265,7 @@ pub(crate) async fn repair(node: Context, gap: Arc<Notify>) {
     }
 }
 
-/// Tells the log of what Raft wrote, and the handlers whether there is a quorum.
+/// Passes Raft's writes to the log, and to the handlers whether there is a quorum.
 pub(crate) async fn follow(node: Context, quorum: watch::Sender<bool>) {
     let (mut state, mut metrics) = (node.raft.applied(), node.raft.metrics());
     loop {

@@ -1,7 +1,7 @@
 //! The dead-letter queues of this node and of all others, for operators.
 //!
-//! Invariant: members answer members; whoever asked this node to ask has shown its token where something
-//! changes. One node that does not answer hides nothing of the others.
+//! Invariant: members answer only members; an operator has shown this node's token before a request that
+//! changes something. A node that does not answer hides nothing of the others.
 
 use super::context::Context;
 use crate::{
@@ -22,32 +22,32 @@ pub(crate) const ASK: u8 = 0x57;
 const TOLD: u8 = 0x58;
 const ASK_BYTES_MAX: usize = 256;
 const TOLD_BYTES_MAX: usize = 900 << 10;
-/// Most bytes of letters in one report.
+/// Maximum size of the letters in one report, in bytes.
 const LETTERS_BYTES_MAX: usize = 512 << 10;
-/// How long another node may take; it stops replaying before.
+/// Maximum time for another node to answer; that node stops a replay before.
 const WAIT: Duration = Duration::from_secs(25);
 
-/// What an operator wants. Append-only: the order is the encoding.
+/// A request of an operator. The list is append-only, because the order of the variants is the encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ask {
-    /// The letters after this number.
+    /// Lists the letters after this number.
     List {
-        /// The number.
+        /// Number of the last letter that is left out.
         after: i64,
     },
-    /// Run the handlers again.
+    /// Runs the handlers again.
     Replay {
-        /// Of letters of at most this age.
+        /// The replay takes letters of at most this age.
         max_age_hours: u64,
     },
-    /// Drop letters.
+    /// Drops letters.
     Purge {
-        /// Older than this; without it all.
+        /// The purge takes letters older than this; without it all.
         max_age_hours: Option<u64>,
     },
 }
 
-/// Reads and changes the dead letters of this node, and asks the others to. Cheap to clone.
+/// Reads and changes the dead letters of this node, and asks the others to do the same. It is cheap to clone.
 #[derive(Clone)]
 pub struct DeadLetters {
     node: Context,
@@ -55,7 +55,7 @@ pub struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Of this node, whose handlers `runner` runs.
+    /// The dead letters of this node, whose handlers `runner` runs.
     #[must_use]
     pub fn new(node: Context, runner: Runner) -> Self {
         Self { node, runner }
@@ -64,7 +64,7 @@ impl DeadLetters {
     /// One letter of this node.
     ///
     /// # Errors
-    /// [`LogError`] when the database cannot be read.
+    /// Returns [`LogError`] when the database cannot be read.
     pub async fn one(&self, id: i64) -> Result<Option<DeadLetter>, LogError> {
         self.runner.deliveries().dead_letter(id).await
     }
@@ -93,7 +93,7 @@ impl DeadLetters {
         Ok(told)
     }
 
-    /// What this node says.
+    /// The answer of this node.
     pub async fn here(&self, ask: Ask) -> NodeLetters<Logged> {
         let answered = self.answer(ask).await;
         answered.unwrap_or_else(|e| NodeLetters {
@@ -103,7 +103,7 @@ impl DeadLetters {
         })
     }
 
-    /// What every node says, this one first.
+    /// The answer of every node, this one first.
     pub async fn everywhere(&self, ask: Ask) -> Vec<NodeLetters<Logged>> {
         let state = self.node.raft.local();
         let others = state.nodes.values().filter(|other| other.id != self.node.id);
@@ -125,7 +125,7 @@ impl DeadLetters {
         std::iter::once(own).chain(others).collect()
     }
 
-    /// Answers another node.
+    /// Answers the request of another node.
     pub(crate) async fn serve(&self, request: &[u8]) -> Option<Vec<u8>> {
         let ask = match wire::decode::<Ask, ASK_BYTES_MAX>(ASK, request) {
             Ok(ask) => ask,
@@ -139,7 +139,7 @@ impl DeadLetters {
     }
 }
 
-/// Reads another node's answer: JSON in a frame, because a letter holds what JSON can hold.
+/// Reads another node's answer. It is JSON in a frame, because a letter holds any JSON.
 fn read(bytes: &[u8]) -> Result<NodeLetters<Logged>, String> {
     let json: String = wire::decode::<_, TOLD_BYTES_MAX>(TOLD, bytes).map_err(|e| e.to_string())?;
     serde_json::from_str(&json).map_err(|e| e.to_string())

@@ -1,4 +1,4 @@
-//! The floor under the daemons: what a running peer gives to whatever works in it.
+//! The base of the daemons: what a running peer offers to every part that works in it.
 
 pub(crate) mod activity;
 pub(crate) mod announcements;

@@ -1,24 +1,26 @@
-//! How much content a member may have this node keep before the cluster knows of it.
+//! The quota of content that a member may have this node keep before the cluster knows the content.
 //!
 //! Invariant: what this node keeps for a member and the cluster has not registered is bounded in bytes and in
-//! number. What the process no longer remembers after a restart, garbage collection removes when it is old.
+//! number. After a restart the process has forgotten such content; garbage collection removes it when it is
+//! old.
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use wire::Hash;
 
-/// Bytes that are kept for one member.
+/// Maximum number of bytes that are kept for one member.
 const BYTES_MAX: u64 = 512 << 20;
-/// Contents that are kept for one member.
+/// Maximum number of contents that are kept for one member.
 const CONTENTS_MAX: usize = 1024;
 
-/// What this node keeps for its peers and the cluster did not know at the
-/// time: sizes in bytes, by peer and content.
+/// The content that this node keeps for its peers and that the cluster did not know at the time: sizes in
+/// bytes, by peer and content.
 #[derive(Default)]
 pub(crate) struct UnregisteredQuota(Mutex<BTreeMap<String, BTreeMap<Hash, u64>>>);
 
 impl UnregisteredQuota {
-    /// Bytes that a peer may still have this node keep. A content that is `known` by now no longer counts.
+    /// Bytes that a peer may still have this node keep. A content that is `known` by now does not count any
+    /// more.
     pub(crate) fn left(&self, peer: &str, known: impl Fn(&Hash) -> bool) -> u64 {
         let mut all = self.0.lock();
         let Some(kept) = all.get_mut(peer) else { return BYTES_MAX };
@@ -34,7 +36,7 @@ impl UnregisteredQuota {
         self.0.lock().entry(peer.to_owned()).or_default().insert(hash, size);
     }
 
-    /// A content was removed again.
+    /// Frees the quota of a content that was removed.
     pub(crate) fn remove(&self, peer: &str, hash: &Hash) {
         if let Some(kept) = self.0.lock().get_mut(peer) {
             kept.remove(hash);

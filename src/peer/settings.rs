@@ -1,23 +1,24 @@
-//! What the operator sets of the floor itself: how events and content travel.
+//! The operator's settings of the peer itself: how events and content travel.
 //!
-//! Invariant: a value that passes `validate` is in its bounds, and nobody below checks it again.
+//! Invariant: a value that passes `validate` is within its bounds; no code that uses it checks it again.
 
 use crate::bounds::{OutOfBounds, check};
 use serde::{Deserialize, Serialize};
 
-/// How models and segments get here: the ways are tried in this order, and
-/// what arrives is checked the same on each.
+/// How models and segments reach this node: the ways are tried in this order, and content is checked in the
+/// same way on each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DistributionConfig {
-    /// From all peers that hold them.
+    /// Whether content is fetched from all peers that hold it.
     pub swarm: bool,
-    /// Over HTTP from one holder, where the swarm does not deliver: `GET /v1/blobs/HASH`, with ranges.
+    /// Whether content is fetched over HTTP from one holder where the swarm does not deliver it: `GET
+    /// /v1/blobs/HASH`, with ranges.
     pub http: bool,
-    /// Where that does not deliver either: program and arguments of a command, run without a shell. None
-    /// unless it is given. `{host}` is the holder's host name, `{path}` where the content lies in its data
-    /// folder, `{hash}` its hash, `{target}` the file to write:
-    /// `rsync = ["rsync", "-a", "{host}:/srv/ringrift/{path}", "{target}"]`.
+    /// Program and arguments of a command that fetches content where neither of the two delivers it; it is
+    /// run without a shell. There is none by default. `{host}` is the holder's host name, `{path}` the path
+    /// of the content in its data folder, `{hash}` its hash, `{target}` the file to write: `rsync = ["rsync",
+    /// "-a", "{host}:/srv/ringrift/{path}", "{target}"]`.
     pub rsync: Vec<String>,
 }
 
@@ -29,7 +30,7 @@ impl Default for DistributionConfig {
 
 impl DistributionConfig {
     /// # Errors
-    /// The first setting that is out of bounds.
+    /// Returns the first setting that is out of bounds.
     pub fn validate(&self) -> Result<(), OutOfBounds> {
         let some_way = self.swarm || self.http || !self.rsync.is_empty();
         check(some_way, "distribution", "no way".to_owned(), "swarm, http, or a command")?;
@@ -49,7 +50,8 @@ impl DistributionConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EventsConfig {
-    /// Gossip them. Without it they arrive all the same, within a second or two: for tests.
+    /// Whether events are gossiped. Without gossip they still arrive, within a second or two; this is for
+    /// tests.
     pub gossip: bool,
 }
 
@@ -59,7 +61,7 @@ impl Default for EventsConfig {
     }
 }
 
-/// The settings of the floor itself.
+/// The settings of the peer itself.
 #[derive(Clone, Debug)]
 pub struct PeerSettings {
     pub events: EventsConfig,

@@ -1,7 +1,8 @@
-//! How content gets here: from the swarm, else over HTTP from a holder, else by a command of the operator.
+//! How content reaches this node: from the swarm, else over HTTP from a holder, else by a command of the
+//! operator.
 //!
-//! Invariant: by whichever way it came, content gets its name only after its hash was checked and it was
-//! synced. Pieces that arrived one way are not asked for again the next.
+//! Invariant: by every way, content gets its name only after its hash was checked and it was synced. Pieces
+//! that arrived one way are not requested again by the next.
 
 mod http;
 mod operator;
@@ -17,17 +18,17 @@ use p2p::{
 use std::{collections::BTreeSet, fmt, net::SocketAddr, time::Instant};
 use wire::Hash;
 
-/// Holders tried one after the other, by HTTP and by the operator's command.
+/// Maximum number of holders that are tried one after another, by HTTP and by the operator's command.
 const HOLDERS_MAX: usize = 4;
 
-/// A way to get content.
+/// A way of transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// Pieces from several peers at once.
+    /// Pieces come from several peers at once.
     Swarm,
-    /// Range requests to one holder.
+    /// Range requests go to one holder.
     Http,
-    /// The operator's command.
+    /// The operator's command brings the content.
     Operator,
 }
 
@@ -51,44 +52,42 @@ impl fmt::Display for Way {
     }
 }
 
-/// A node that is said to hold the content.
+/// A node that is recorded as a holder of the content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
-    /// libp2p peer id.
+    /// Its libp2p peer id.
     pub(crate) peer: String,
-    /// Host name.
     pub(crate) host: String,
-    /// HTTP interface; none if it is of no use to others.
+    /// Address of its HTTP interface; none if other nodes cannot use it.
     pub(crate) http: Option<SocketAddr>,
 }
 
-/// What is wanted.
+/// The content to fetch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
     pub(crate) hash: Hash,
-    /// Its bytes, if known.
+    /// Size in bytes, if known.
     pub(crate) size: Option<u64>,
-    /// More is not taken.
+    /// Maximum number of bytes that are accepted.
     pub(crate) bytes_max: u64,
 }
 
-/// Why no way led to the content: each that was tried, and what was wrong there.
+/// Why no way delivered the content.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
-    /// All failed.
+    /// Every way failed.
     #[error("{hash} cannot be had: {}", reasons.join("; "))]
     NoWay {
-        /// The content.
         hash: Hash,
-        /// Way and reason.
+        /// Each way that was tried, with its error.
         reasons: Vec<String>,
     },
-    /// This node's own disk.
+    /// This node's own disk failed.
     #[error(transparent)]
     Store(#[from] BlobError),
 }
 
-/// The holders as the replicated state knows them, those that are online first; without node `me`.
+/// The holders as the replicated state knows them, without node `me`; those that are online come first.
 pub(crate) fn holders(state: &ClusterState, me: NodeId, ids: &BTreeSet<NodeId>) -> Vec<Holder> {
     let known = ids.iter().filter(|id| **id != me).filter_map(|id| state.nodes.get(id));
     let mut known: Vec<_> = known.collect();
@@ -101,7 +100,7 @@ pub(crate) fn holders(state: &ClusterState, me: NodeId, ids: &BTreeSet<NodeId>) 
     known.into_iter().map(|node| holder(node)).collect()
 }
 
-/// Gets content into the store by the first way that leads to it. `None`: it is here.
+/// Fetches content into the store by the first way that delivers it. `None` means that the content is here.
 pub(crate) async fn bring(
     p2p: &P2pHandle,
     settings: &DistributionConfig,

@@ -1,4 +1,4 @@
-//! Hosts and leaders.
+//! Payloads of the events of hosts and leaders.
 
 use super::{Payload, cluster_payload};
 use serde::{Deserialize, Serialize};
@@ -6,65 +6,64 @@ use serde::{Deserialize, Serialize};
 /// Payload of HOST_ONLINE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HostOnline {
-    /// Who.
+    /// Name of the host's node, such as `node-3`.
     pub node_id: String,
-    /// Its name.
+    /// The host's name.
     #[serde(default)]
     pub host: String,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 
 /// Payload of HOST_OFFLINE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HostOffline {
-    /// Who.
+    /// Name of the host's node, such as `node-3`.
     pub node_id: String,
-    /// Its name.
+    /// The host's name.
     #[serde(default)]
     pub host: String,
-    /// What the leader saw.
+    /// What the leader observed.
     #[serde(default)]
     pub reason: String,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 
 /// Payload of LEADER_ELECTED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LeaderElected {
-    /// The leader.
+    /// Name of the leader, such as `node-3`.
     pub leader_id: String,
-    /// Its name.
+    /// The same name, because every payload has `node_id`.
     pub node_id: String,
     /// Raft term.
     pub term: u64,
-    /// Who led before.
+    /// Name of the leader before, if there was one.
     #[serde(default)]
     pub previous_leader_id: Option<String>,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 
 /// Payload of P2P_CLUSTER_HEALTHY and P2P_CLUSTER_UNHEALTHY.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClusterHealth {
-    /// Who judges.
+    /// Name of the node that judges.
     pub node_id: String,
-    /// Members.
+    /// Number of members.
     pub node_count: u64,
-    /// Members that can be reached.
+    /// Number of members that can be reached.
     pub healthy_nodes: u64,
-    /// Whether decisions can be taken.
+    /// Whether the cluster can take decisions.
     #[serde(default)]
     pub quorum_met: bool,
-    /// Who leads, if known.
+    /// Name of the leader, if one is known.
     #[serde(default)]
     pub leader_id: Option<String>,
-    /// Why.
     #[serde(default)]
     pub reason: String,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 

@@ -1,4 +1,4 @@
-//! Verdicts on candidates.
+//! Payloads of the events of evaluation.
 
 use super::{Payload, config_payload};
 use cluster_state::ModelId;
@@ -7,34 +7,32 @@ use serde::{Deserialize, Serialize};
 /// Payload of EVALUATION_STARTED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationStarted {
-    /// Configuration.
     pub config_key: String,
-    /// Who evaluates.
+    /// Name of the node that evaluates.
     pub node_id: String,
-    /// The lease.
+    /// Name of the lease, as `KIND:CONFIG_KEY:EPOCH`.
     pub job_id: String,
     /// The candidate, by content.
     pub model_id: ModelId,
     /// The candidate's file.
     pub model_path: String,
-    /// Games at most.
+    /// Maximum number of games.
     pub games_planned: u32,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 
 /// Payload of EVALUATION_COMPLETED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationCompleted {
-    /// Configuration.
     pub config_key: String,
-    /// Who evaluated.
+    /// Name of the node that evaluated.
     pub node_id: String,
     /// The candidate, by content.
     pub model_id: ModelId,
     /// The candidate's file.
     pub model_path: String,
-    /// Candidate minus champion.
+    /// Elo of the candidate minus Elo of the champion.
     pub elo_delta: f64,
     /// Standard error of `elo_delta`.
     pub elo_error: f64,
@@ -42,54 +40,51 @@ pub struct EvaluationCompleted {
     pub win_rate_vs_random: f64,
     /// Share of points against the one-ply heuristic.
     pub win_rate_vs_heuristic: f64,
-    /// The sequential test and the floors passed.
+    /// Whether the sequential test accepted the candidate and it reached every floor.
     pub passed_gauntlet: bool,
     /// Games against the champion.
     pub games_played: u32,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 
 /// Payload of EVALUATION_FAILED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationFailed {
-    /// Configuration.
     pub config_key: String,
-    /// Who evaluated.
+    /// Name of the node that evaluated.
     pub node_id: String,
-    /// The lease.
+    /// Name of the lease, as `KIND:CONFIG_KEY:EPOCH`.
     pub job_id: String,
     /// The candidate, by content.
     #[serde(default)]
     pub model_id: Option<ModelId>,
-    /// Why.
     pub error: String,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 
 /// Payload of EVALUATION_BACKPRESSURE and EVALUATION_BACKPRESSURE_RELEASED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationBackpressure {
-    /// Configuration.
     pub config_key: String,
-    /// The leader that counted.
+    /// Name of the leader that counted.
     pub node_id: String,
-    /// Candidates that wait.
+    /// Number of candidates that wait.
     pub queue_depth: u64,
-    /// Where the pressure begins.
+    /// Number of waiting candidates at which the pressure begins.
     #[serde(default)]
     pub threshold: u64,
-    /// Where it ends.
+    /// Number of waiting candidates at which the pressure ends.
     #[serde(default)]
     pub release_threshold: u64,
-    /// Whether it holds now.
+    /// Whether the pressure holds now.
     #[serde(default)]
     pub backpressure_active: bool,
-    /// Who says so.
+    /// Name of the part that reports it.
     #[serde(default)]
     pub source: String,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 

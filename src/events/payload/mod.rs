@@ -1,8 +1,8 @@
-//! What each event says, by flow.
+//! The payload of each event, grouped by flow.
 //!
 //! Invariant: fields are named as in the event-flow map (docs/EVENT_FLOW_INTEGRATION.md), where it gives a
 //! payload. Every payload has `node_id` and `timestamp`; all but those of hosts and leaders have
-//! `config_key`. A field that an operator may leave out has a default.
+//! `config_key`, such as `hex8_2p`. A field that an operator may leave out has a default.
 
 mod cluster;
 mod evaluation;
@@ -20,13 +20,14 @@ pub use selfplay::*;
 pub use training::*;
 pub use work::*;
 
-/// What delivery needs to know of a payload.
+/// What delivery needs to know about a payload.
 pub(super) trait Payload {
-    /// The configuration it speaks of.
+    /// The configuration that the event is about.
     fn config_key(&self) -> Option<&str>;
-    /// What it speaks of: two events of one name and one subject are one thing told twice, unless it recurs.
+    /// The subject of the event: two events of one name and one subject report the same thing, unless it
+    /// recurs.
     fn subject(&self) -> Option<String>;
-    /// The same thing can happen to the subject again.
+    /// Whether the same thing can happen to the subject again.
     fn recurs(&self) -> bool;
 }
 

@@ -1,4 +1,4 @@
-//! Champions, and how they reach every node.
+//! Payloads of the events of champions and of their distribution to every node.
 
 use super::{Payload, config_payload};
 use cluster_state::ModelId;
@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 /// Payload of MODEL_PROMOTED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelPromoted {
-    /// Configuration.
     pub config_key: String,
     /// The leader that proposed it.
     pub node_id: String,
@@ -15,24 +14,22 @@ pub struct ModelPromoted {
     pub model_id: ModelId,
     /// The champion's file.
     pub model_path: String,
-    /// Number of the champion; the untrained network is 0.
+    /// The champion's number; the untrained network is 0.
     pub generation: u64,
-    /// The former champion's Elo.
+    /// Elo rating of the champion before.
     pub previous_elo: f64,
-    /// The champion's Elo.
+    /// Elo rating of the new champion.
     pub new_elo: f64,
-    /// Their difference.
+    /// `new_elo` minus `previous_elo`.
     pub elo_delta: f64,
-    /// Why.
     pub promotion_reason: String,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 
 /// Payload of MODEL_DISTRIBUTION_COMPLETE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelDistributionComplete {
-    /// Configuration.
     pub config_key: String,
     /// The node whose copy completed it.
     pub node_id: String,
@@ -40,107 +37,98 @@ pub struct ModelDistributionComplete {
     pub model_id: ModelId,
     /// The champion's file.
     pub model_path: String,
-    /// Nodes that are here and hold it; 256 at most are named.
+    /// Names of the online nodes that hold the champion, at most 256.
     pub target_hosts: Vec<String>,
-    /// Nodes that are away and will fetch it when they return; 256 at most are named.
+    /// Names of the offline nodes, which will fetch it when they return, at most 256.
     pub offline_hosts: Vec<String>,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 
 /// Payload of MODEL_DISTRIBUTION_STARTED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelDistributionStarted {
-    /// Configuration.
     pub config_key: String,
-    /// Who says so.
+    /// Name of the node that reports it, such as `node-3`.
     pub node_id: String,
     /// The model, by content.
     pub model_id: ModelId,
     /// The model's file.
     #[serde(default)]
     pub model_path: String,
-    /// Nodes that shall have it; 256 at most are named.
+    /// Names of the nodes that should hold it, at most 256.
     pub target_hosts: Vec<String>,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 
 /// Payload of MODEL_DISTRIBUTION_FAILED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelDistributionFailed {
-    /// Configuration.
     pub config_key: String,
-    /// Who says so.
+    /// Name of the node that reports it, such as `node-3`.
     pub node_id: String,
     /// The model, by content.
     pub model_id: ModelId,
-    /// Why.
     pub error: String,
-    /// Nodes that lack it.
+    /// Names of the nodes that lack it.
     #[serde(default)]
     pub failed_nodes: Vec<String>,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 
 /// Payload of PROMOTION_REJECTED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PromotionRejected {
-    /// Configuration.
     pub config_key: String,
-    /// The leader that judged.
+    /// Name of the leader that judged.
     pub node_id: String,
     /// The candidate, by content.
     pub model_id: ModelId,
-    /// Why.
     pub reason: String,
-    /// The gain that was found, if it was evaluated.
+    /// The Elo gain that the evaluation found; none without an evaluation.
     #[serde(default)]
     pub elo_improvement: Option<f64>,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 
 /// Payload of PROMOTION_ROLLED_BACK.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PromotionRolledBack {
-    /// Configuration.
     pub config_key: String,
-    /// The leader.
+    /// Name of the leader that proposed it.
     pub node_id: String,
-    /// The champion from now on, by content.
+    /// The champion after the rollback, by content.
     pub model_id: ModelId,
-    /// Number of the champion that was left.
+    /// Number of the champion that was replaced.
     pub from_version: u64,
-    /// Number of the champion that is back.
+    /// Number of the champion that came back.
     pub to_version: u64,
-    /// Why.
     #[serde(default)]
     pub reason: String,
-    /// What asked for it.
+    /// Name of the part that asked for the rollback.
     #[serde(default)]
     pub triggered_by: String,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 
 /// Payload of CURRICULUM_EMERGENCY_UPDATE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CurriculumEmergencyUpdate {
-    /// Configuration.
     pub config_key: String,
-    /// The leader.
+    /// Name of the leader that proposed it.
     pub node_id: String,
-    /// Weight before.
+    /// Curriculum weight before.
     #[serde(default)]
     pub old_weight: f64,
-    /// Weight from now on.
+    /// Curriculum weight after the update.
     pub new_weight: f64,
-    /// Why.
     #[serde(default)]
     pub reason: String,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 

@@ -1,4 +1,4 @@
-//! A champion that plays worse than it did.
+//! Payload of the events of a champion that plays worse than before.
 
 use super::{Payload, config_payload};
 use cluster_state::ModelId;
@@ -7,28 +7,26 @@ use serde::{Deserialize, Serialize};
 /// Payload of REGRESSION_DETECTED, REGRESSION_CRITICAL and REGRESSION_CLEARED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Regression {
-    /// Configuration.
     pub config_key: String,
-    /// Who saw it.
+    /// Name of the node that saw it.
     pub node_id: String,
     /// How many Elo points were lost.
     pub elo_drop: f64,
     /// The champion, by content.
     #[serde(default)]
     pub model_id: Option<ModelId>,
-    /// Its rating now.
+    /// The champion's rating now.
     #[serde(default)]
     pub current_elo: Option<f64>,
-    /// Its rating before.
+    /// The champion's rating before.
     #[serde(default)]
     pub baseline_elo: Option<f64>,
-    /// Games that show it.
+    /// Number of games that show it.
     #[serde(default)]
     pub games_played: u64,
-    /// Why.
     #[serde(default)]
     pub reason: String,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 

@@ -1,4 +1,4 @@
-//! Games: played, acknowledged, counted, copied.
+//! Payloads of the events of games: played, acknowledged, counted, copied.
 
 use super::{Payload, config_payload};
 use cluster_state::SegmentId;
@@ -7,78 +7,72 @@ use serde::{Deserialize, Serialize};
 /// Payload of SELFPLAY_COMPLETE and NEW_GAMES_AVAILABLE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Games {
-    /// Configuration, as in `hex8_2p`.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// Who played.
+    /// Name of the node that played.
     pub node_id: String,
-    /// Games in this batch.
+    /// Number of games in this batch.
     pub game_count: u64,
-    /// Games of the configuration so far.
+    /// Number of games of the configuration so far.
     pub total_games: u64,
-    /// The canonical game database.
+    /// Path of the canonical game database.
     pub db_path: String,
     /// The batch, by content.
     pub segment: SegmentId,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 
 /// Payload of TRAINING_THRESHOLD_REACHED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingThresholdReached {
-    /// Configuration.
     pub config_key: String,
-    /// The leader that counted.
+    /// Name of the leader that counted.
     pub node_id: String,
-    /// Which crossing this is, from 1.
+    /// Number of this crossing of the threshold, from 1.
     pub crossing: u64,
-    /// Games since the last crossing.
+    /// Number of games since the last crossing.
     pub game_count: u64,
-    /// Games asked for.
+    /// Number of games that causes a training.
     pub threshold: u64,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 
 /// Payload of DATA_SYNC_COMPLETED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataSync {
-    /// Configuration.
     pub config_key: String,
-    /// Who has them now.
+    /// Name of the node that has the games now.
     pub node_id: String,
-    /// Where they came from.
+    /// The nodes that held the games before, separated by commas.
     #[serde(default)]
     pub host: String,
-    /// Games that arrived.
+    /// Number of games that arrived.
     pub games_synced: u64,
-    /// Bytes that arrived.
+    /// Number of bytes that arrived.
     #[serde(default)]
     pub bytes_transferred: u64,
-    /// Seconds it took.
+    /// Duration of the transfer in seconds.
     #[serde(default)]
     pub duration: f64,
-    /// The segment.
     pub segment: SegmentId,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 
 /// Payload of DATA_SYNC_FAILED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataSyncFailed {
-    /// Configuration.
     pub config_key: String,
-    /// Who lacks them.
+    /// Name of the node that lacks the games.
     pub node_id: String,
-    /// The segment.
     pub segment: SegmentId,
-    /// Why.
     pub error: String,
-    /// Attempts so far.
+    /// Number of attempts so far.
     #[serde(default)]
     pub retry_count: u32,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 

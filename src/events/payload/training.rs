@@ -1,4 +1,4 @@
-//! Training runs.
+//! Payloads of the events of training runs.
 
 use super::{Payload, config_payload};
 use cluster_state::ModelId;
@@ -7,97 +7,90 @@ use serde::{Deserialize, Serialize};
 /// Payload of TRAINING_STARTED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingStarted {
-    /// Configuration.
     pub config_key: String,
-    /// Who trains.
+    /// Name of the node that trains.
     pub node_id: String,
-    /// The lease, as `training:hex8_2p:EPOCH`.
+    /// Name of the lease, as `training:hex8_2p:EPOCH`.
     pub job_id: String,
-    /// Weights that training goes on from.
+    /// The model whose weights training starts from.
     pub parent: Option<ModelId>,
-    /// Where the candidate will be.
+    /// Path of the file that will hold the candidate.
     pub model_path: String,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 
 /// Payload of TRAINING_PROGRESS.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingProgress {
-    /// Configuration.
     pub config_key: String,
-    /// Who trains.
+    /// Name of the node that trains.
     pub node_id: String,
-    /// The lease.
+    /// Name of the lease, as `KIND:CONFIG_KEY:EPOCH`.
     pub job_id: String,
-    /// Passes done.
+    /// Passes over the window that are done.
     pub epochs_completed: u32,
-    /// Passes planned.
+    /// Passes over the window that are planned.
     pub total_epochs: u32,
     /// Mean training loss since the last report.
     pub loss: f64,
-    /// Where the candidate will be.
+    /// Path of the file that will hold the candidate.
     pub checkpoint_path: String,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 
 /// Payload of TRAINING_COMPLETED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingCompleted {
-    /// Configuration.
     pub config_key: String,
-    /// Who trained.
+    /// Name of the node that trained.
     pub node_id: String,
     /// The candidate, by content.
     pub model_id: ModelId,
     /// The candidate's file.
     pub model_path: String,
-    /// Board, as in `hex8`.
+    /// The board, such as `hex8`.
     pub board_type: String,
-    /// Seats.
+    /// Number of seats.
     pub num_players: u8,
     /// Passes over the window.
     pub epochs_trained: u32,
     /// Training loss at the end.
     pub final_loss: f64,
-    /// Loss on games set aside.
+    /// Loss on the validation games.
     pub val_loss: f64,
-    /// The champion's Elo: what the candidate is assumed to have until it is evaluated.
+    /// Elo of the champion, which the candidate is assumed to have until its evaluation.
     pub elo_estimate: f64,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 
 /// Payload of TRAINING_FAILED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingFailed {
-    /// Configuration.
     pub config_key: String,
-    /// Who trained.
+    /// Name of the node that trained.
     pub node_id: String,
-    /// The lease.
+    /// Name of the lease, as `KIND:CONFIG_KEY:EPOCH`.
     pub job_id: String,
-    /// Why.
     pub error: String,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 
 /// Payload of TRAINING_ROLLBACK_NEEDED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingRollbackNeeded {
-    /// Configuration.
     pub config_key: String,
-    /// Who asks.
+    /// Name of the node that asks for the rollback.
     pub node_id: String,
-    /// The model to leave.
+    /// The model that the rollback replaces.
     #[serde(default)]
     pub model_id: Option<ModelId>,
-    /// Why.
     #[serde(default)]
     pub reason: String,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 

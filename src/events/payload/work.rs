@@ -1,4 +1,4 @@
-//! Exclusive work.
+//! Payload of the events of exclusive work.
 
 use super::{Payload, config_payload};
 use serde::{Deserialize, Serialize};
@@ -6,18 +6,17 @@ use serde::{Deserialize, Serialize};
 /// Payload of WORK_QUEUED, WORK_CLAIMED, WORK_COMPLETED, WORK_FAILED, WORK_TIMEOUT and WORK_CANCELLED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Work {
-    /// Configuration.
     pub config_key: String,
-    /// The holder, or who says so while there is none.
+    /// Name of the holder; while there is none, name of the node that reports it.
     pub node_id: String,
-    /// The lease, as `training:hex8_2p:EPOCH`.
+    /// Name of the lease, as `training:hex8_2p:EPOCH`.
     pub work_id: String,
     /// `training` or `evaluation`.
     pub work_type: String,
-    /// What went wrong, if anything.
+    /// What went wrong; empty if nothing did.
     #[serde(default)]
     pub error: String,
-    /// Unix seconds.
+    /// Time of the event, in seconds since the epoch.
     pub timestamp: f64,
 }
 

@@ -1,8 +1,8 @@
 //! Range requests to a holder's HTTP interface.
 //!
-//! Invariant: a holder's list of pieces must hash to the content's name and every piece to
-//! the list, so a holder that lies is known by its first wrong piece. A transfer that
-//! breaks goes on at the piece where it broke.
+//! Invariant: a holder's list of pieces must hash to the content's name and every piece must hash to its
+//! entry in the list, so the first wrong piece exposes a holder that lies. A transfer that breaks continues
+//! at the piece where it broke.
 
 use super::Wanted;
 use p2p::{
@@ -20,12 +20,12 @@ use tokio_util::sync::CancellationToken;
 use ureq::http::StatusCode;
 
 const CONNECT: Duration = Duration::from_secs(3);
-/// For the first byte of an answer, and between two reads of one: making
-/// the list of pieces reads the whole content.
+/// Maximum time to the first byte of an answer, and between two reads of one: to make the list of pieces, the
+/// holder reads the whole content.
 const STALL: Duration = Duration::from_secs(10);
-/// Pieces asked for in one request.
+/// Maximum number of pieces in one request.
 const RUN_MAX: usize = 16;
-/// Broken requests in a row that brought nothing, after which a holder is given up.
+/// A holder is given up after this many broken requests in a row that brought nothing.
 const FAILURES_MAX: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -47,7 +47,7 @@ pub(super) enum HttpError {
 }
 
 impl HttpError {
-    /// The holder sent something else than the content.
+    /// Whether the holder sent something other than the content.
     pub(super) fn is_lie(&self) -> bool {
         match self {
             Self::Wrong(_) => true,
@@ -56,8 +56,8 @@ impl HttpError {
     }
 }
 
-/// Where others can reach an HTTP interface that a node says is at `url`. One that listens everywhere is
-/// reached where the node's peers reach it. What is no plain address is not followed.
+/// Where other nodes can reach an HTTP interface that a node announces as `url`. One that listens on every
+/// address is reached where the node's peers reach it. A URL that is no plain address is not used.
 pub(super) fn reachable(url: &str, addrs: &[String]) -> Option<SocketAddr> {
     let address: SocketAddr = url.strip_prefix("http://")?.trim_end_matches('/').parse().ok()?;
     if !address.ip().is_unspecified() {
@@ -67,7 +67,7 @@ pub(super) fn reachable(url: &str, addrs: &[String]) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, address.port()))
 }
 
-/// Gets content from one holder. The outer error is this node's disk.
+/// Fetches content from one holder. The outer error is a failure of this node's disk.
 pub(super) async fn fetch(
     p2p: &P2pHandle,
     wanted: Wanted,
@@ -76,7 +76,7 @@ pub(super) async fn fetch(
 ) -> Result<Result<(), HttpError>, BlobError> {
     let Some(intake) = p2p.intake(wanted.hash).await? else { return Ok(Ok(())) };
     let stop = CancellationToken::new();
-    // Whoever awaits this may give up; the thread then ends at the next piece.
+    // The caller may give up; the thread then ends at the next piece.
     let _stop = stop.clone().drop_guard();
     let work = move || Download { wanted, base: format!("http://{address}"), deadline, stop }.run(intake);
     match tokio::task::spawn_blocking(work).await {
@@ -124,7 +124,7 @@ impl Download {
         }
     }
 
-    /// The list of pieces, and the last of them, which proves the size.
+    /// Fetches the list of pieces, and the last piece, which proves the size.
     fn begin(&self, intake: &mut Intake) -> Result<(), HttpError> {
         let mut answer = self.get("/outline", None)?;
         if answer.status() != StatusCode::OK {
@@ -155,7 +155,7 @@ impl Download {
         })
     }
 
-    /// Asks for pieces in a row and hands them on as they come.
+    /// Requests consecutive pieces and hands them on as they arrive.
     fn pieces(
         &self,
         outline: &Outline,
@@ -165,7 +165,7 @@ impl Download {
         let ranges: Vec<(u64, usize)> = run.clone().filter_map(|index| outline.range(index)).collect();
         let (Some((begin, _)), Some((last, length))) = (ranges.first(), ranges.last()) else { return Ok(()) };
         let end = last + *length as u64;
-        // An empty content has one empty piece, and no byte to ask for.
+        // An empty content has one empty piece, and no byte to request.
         if *begin == end {
             return each(run.start, Vec::new());
         }

@@ -1,7 +1,7 @@
-//! A command that the operator gives, such as `rsync`.
+//! Transfer by a command that the operator gives, such as `rsync`.
 //!
-//! Invariant: it is run without a shell; what others may choose (a host's name) cannot become an option or a
-//! second argument. What it leaves is believed no more than what a peer sends.
+//! Invariant: the command is run without a shell; what others may choose (a host's name) cannot become an
+//! option or a second argument. The file that it leaves is checked in the same way as what a peer sends.
 
 use super::Wanted;
 use crate::process::listen;
@@ -14,9 +14,9 @@ use std::{
 };
 use tokio::process::Command;
 
-/// Between looks at what it has written.
+/// Time between two looks at the file that the command writes.
 const LOOK: Duration = Duration::from_millis(200);
-/// Of what it says went wrong, this much is told.
+/// Maximum number of bytes of the command's error output that are reported.
 const WORDS_MAX: usize = 512;
 
 /// Why the command did not deliver.
@@ -39,7 +39,7 @@ pub(super) enum OperatorError {
 }
 
 impl OperatorError {
-    /// The command brought something else than the content.
+    /// Whether the command brought something other than the content.
     pub(super) fn is_lie(&self) -> bool {
         match self {
             Self::Wrong | Self::TooLarge(_) => true,
@@ -48,24 +48,24 @@ impl OperatorError {
     }
 }
 
-/// A host's name that is one word and no option.
+/// Whether a host's name is one word and no option.
 fn is_host(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     (1..=253).contains(&name.len()) && name.chars().all(plain) && !name.starts_with(['-', '.'])
 }
 
-/// The command's words. `{path}` is where the content lies in the holder's data folder.
+/// The words of the command line. `{path}` is the path of the content in the holder's data folder.
 fn words(template: &[String], host: &str, wanted: &Wanted, target: &str) -> Vec<String> {
     let hash = wanted.hash.to_string();
     let fill = |word: &String| {
-        // The target last: a folder's name may look like a placeholder.
+        // The target is replaced last, because a folder's name may look like a placeholder.
         let word = word.replace("{host}", host).replace("{path}", &format!("blobs/{hash}"));
         word.replace("{hash}", &hash).replace("{target}", target)
     };
     template.iter().map(fill).collect()
 }
 
-/// Has the command bring content from a host. The outer error is this node's disk.
+/// Has the command bring content from a host. The outer error is a failure of this node's disk.
 pub(super) async fn fetch(
     p2p: &P2pHandle,
     template: &[String],
@@ -81,7 +81,7 @@ pub(super) async fn fetch(
     let Some(text) = target.to_str() else { return Ok(Err(OperatorError::Path)) };
     let words = words(template, host, &wanted, text);
     if let Err(error) = run(&words, &target, wanted.bytes_max, limit).await {
-        // Nobody reads what it left.
+        // The file is not used, so its fate does not matter.
         let _ = tokio::task::spawn_blocking(move || intake.take_whole(0)).await;
         return Ok(Err(error));
     }

@@ -1,5 +1,5 @@
-//! Holders that refuse, break off and lie, by each way, against a node
-//! with a real store and no swarm to speak of.
+//! Holders that refuse, break off and lie, by each way of transfer, against a node with a real store and no
+//! useful swarm.
 
 use super::*;
 use p2p::{
@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// What the test server does with one request for a range of content.
+/// How the test server changes its response to one range request.
 type Trick = fn(request: usize, body: Vec<u8>) -> Vec<u8>;
 
 fn content(pieces: usize) -> Vec<u8> {
@@ -43,7 +43,7 @@ async fn node(dir: &Path, tasks: &mut JoinSet<()>) -> P2pHandle {
     P2p::start(config, tasks, CancellationToken::new()).await.unwrap().0
 }
 
-/// Serves `content`, its body changed by `trick`; counts the bytes of content that were sent.
+/// Serves `content` with its body changed by `trick`; counts the bytes of content that were sent.
 async fn server(content: Vec<u8>, trick: Trick, tasks: &mut JoinSet<()>) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -53,7 +53,7 @@ async fn server(content: Vec<u8>, trick: Trick, tasks: &mut JoinSet<()>) -> (Soc
         let outline = Outline::read(&content[..], 0).unwrap().encode().unwrap();
         let mut ranges = 0;
         while let Ok((stream, _)) = listener.accept().await {
-            // The client gives up on some of them.
+            // The client gives up some of the requests.
             let _ = answer(stream, &content, &outline, trick, &mut ranges, &count).await;
         }
     });
@@ -118,7 +118,7 @@ async fn without_a_swarm_http_delivers_also_when_it_breaks_and_a_liar_is_passed_
     let (liar, _) = server(
         content.clone(),
         |request, mut body| {
-            // The proof of the size is right, the pieces are not.
+            // The proof of the size is right, but the pieces are not.
             if request > 1 {
                 body[PIECE_BYTES + 7] ^= 1;
             }
@@ -131,7 +131,8 @@ async fn without_a_swarm_http_delivers_also_when_it_breaks_and_a_liar_is_passed_
     let told = alone.unwrap_err().to_string();
     assert!(told.contains("swarm: ") && told.contains("it sent a wrong piece"), "{told}");
     assert!(!p2p.blobs().has(want.hash));
-    // Two pieces and a half, then the connection is gone; afterwards another piece and a bit at a time.
+    // The server sends two and a half pieces, then closes the connection; afterwards it sends a little more
+    // than one piece at a time.
     let (breaks, sent) = server(
         content.clone(),
         |request, mut body| {
@@ -146,8 +147,7 @@ async fn without_a_swarm_http_delivers_also_when_it_breaks_and_a_liar_is_passed_
     let way = Box::pin(bring(&p2p, &settings, want, &holders)).await.unwrap();
     assert_eq!(way, Some(Way::Http));
     assert!(p2p.get_blob(want.hash).await.unwrap() == Some(content.clone()));
-    // Of six pieces the liar had proved two to be right; none was fetched
-    // twice but those that broke in the middle.
+    // The liar had proved two of six pieces; none was fetched twice except those that broke in the middle.
     assert!(sent.load(Ordering::SeqCst) < 5 * PIECE_BYTES, "{sent:?}");
     assert_eq!(Box::pin(bring(&p2p, &settings, want, &holders)).await.unwrap(), None, "it is here");
 
@@ -155,7 +155,7 @@ async fn without_a_swarm_http_delivers_also_when_it_breaks_and_a_liar_is_passed_
     let gone = [holder("refuses", Some(refuses)), holder("breaks", Some(breaks))];
     let told = Box::pin(bring(&p2p, &settings, other, &gone)).await.unwrap_err().to_string();
     assert!(told.contains("it sent a wrong list of pieces"), "{told}");
-    // More than is taken, and another size than is known.
+    // The holder offers more than is accepted, and another size than is known.
     let second = node(&dir.path().join("second"), &mut tasks).await;
     let small = Wanted { bytes_max: 1000, ..want };
     let told = Box::pin(bring(&second, &settings, small, &holders[2..])).await.unwrap_err().to_string();
@@ -172,7 +172,7 @@ async fn without_swarm_and_http_the_operators_command_delivers_and_a_liar_is_pas
     let p2p = node(dir.path(), &mut tasks).await;
     let content = content(2);
     let want = wanted(&content);
-    // A folder per host, as if on that host.
+    // Each host has its own folder, as on that host.
     let hosts = dir.path().join("hosts");
     for (host, bytes) in [("honest", &content[..]), ("liar", &content[1..])] {
         std::fs::create_dir_all(hosts.join(host).join("blobs")).unwrap();

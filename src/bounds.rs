@@ -1,6 +1,6 @@
 //! The bounds of a setting.
 //!
-//! Invariant: whatever is refused is named as the settings file names it, with its value and what is allowed.
+//! Invariant: every refusal names the setting as the settings file does, with its value and what is allowed.
 
 use std::{
     fmt::Display,
@@ -11,14 +11,14 @@ use std::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name} = {value} is out of bounds: {allowed}")]
 pub struct OutOfBounds {
-    /// As in the settings file, as in `training.batch`.
+    /// The name as in the settings file, such as `training.batch`.
     pub name: &'static str,
     pub value: String,
     /// What is allowed, in words.
     pub allowed: String,
 }
 
-/// Refuses a value that is not `ok`.
+/// Refuses a value unless `ok` is true.
 ///
 /// # Errors
 /// [`OutOfBounds`] with what is allowed in words.
@@ -26,7 +26,7 @@ pub fn check(ok: bool, name: &'static str, value: String, allowed: &str) -> Resu
     if ok { Ok(()) } else { Err(OutOfBounds { name, value, allowed: allowed.to_owned() }) }
 }
 
-/// Refuses a number outside of `range`; one that is no number is in no range.
+/// Refuses a number outside of `range`; NaN is outside of every range.
 ///
 /// # Errors
 /// [`OutOfBounds`] with the range in words.

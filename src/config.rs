@@ -1,6 +1,7 @@
 //! Settings of a node, validated once at start.
 //!
-//! `Config::default()` < `ringrift.toml` in the data folder < command line.
+//! A value on the command line replaces the one in `ringrift.toml` of the data folder, which replaces the one
+//! in `Config::default()`.
 
 use crate::{
     api::devices::DeviceChoice,
@@ -13,34 +14,31 @@ use rules::Config as GameConfig;
 use serde::{Deserialize, Serialize};
 use std::{io::ErrorKind, path::Path};
 
-/// Everything a node can be told.
+/// All settings of a node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Configurations to learn, as in `hex8_2p`.
+    /// Keys of the configurations to learn, such as `hex8_2p`.
     pub configs: Vec<String>,
-    /// What to compute on: `auto`, `cpu`, `cuda` or `cuda:N`.
+    /// The device to compute on: `auto`, `cpu`, `cuda` or `cuda:N`.
     pub device: DeviceChoice,
-    /// Compute threads for self-play; 0 means one fewer than there are cores, at
-    /// least one, and with a card two for each core.
+    /// Compute threads for self-play; 0 means one fewer than there are cores, at least one, and with a card
+    /// two for each core.
     pub selfplay_threads: usize,
     /// Seed of everything random in self-play; it is mixed with the node id and the time.
     pub seed: u64,
     /// Copies of every game segment that the cluster keeps (bounded by the number of nodes).
     pub segment_copies: usize,
-    /// Self-play.
     pub selfplay: SelfplayConfig,
-    /// Training.
     pub training: TrainingConfig,
-    /// Evaluation and promotion.
+    /// Settings of evaluation and promotion.
     pub evaluation: EvaluationConfig,
-    /// Events.
     pub events: EventsConfig,
-    /// How models and segments get here.
+    /// How models and segments reach this node.
     pub distribution: DistributionConfig,
-    /// How many peers there should be.
+    /// How many peers the cluster should have.
     pub autoscaler: AutoscalerConfig,
-    /// Whether this host may stop by itself.
+    /// Whether this host may stop itself.
     pub idle_shutdown: IdleShutdownConfig,
 }
 
@@ -66,20 +64,17 @@ impl Default for Config {
 /// Why settings are refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
     #[error("cannot read {path}")]
     Read {
-        /// Which file.
+        /// Path of the settings file.
         path: std::path::PathBuf,
-        /// Why.
         source: std::io::Error,
     },
     /// The file is no valid TOML for these settings.
     #[error("{path}: {message}")]
     Parse {
-        /// Which file.
         path: std::path::PathBuf,
-        /// Where and what.
+        /// Where the error is and what it is.
         message: String,
     },
     #[error(transparent)]
@@ -87,15 +82,15 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// The file's settings over the defaults; the defaults when there is no file.
+    /// The file's settings over the defaults; only the defaults when there is no file.
     ///
     /// # Errors
-    /// [`ConfigError`] when the file exists and is unusable.
+    /// Returns [`ConfigError`] when the file exists and is unusable.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         match std::fs::read_to_string(path) {
             Ok(text) => toml::from_str(&text)
                 .map_err(|e| ConfigError::Parse { path: path.to_owned(), message: e.to_string() }),
-            // A folder that is none is for whoever opens it to refuse.
+            // A path that is no folder is reported by the code that opens the folder.
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 Ok(Self::default())
             }
@@ -103,10 +98,10 @@ impl Config {
         }
     }
 
-    /// Checks every bound once; afterwards nobody checks again.
+    /// Checks every bound once; no other code checks them again.
     ///
     /// # Errors
-    /// The first setting that is out of bounds.
+    /// Returns the first setting that is out of bounds.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let count = self.configs.len();
         check((1..=12).contains(&count), "configs", format!("{:?}", self.configs), "1 to 12 configurations")?;
@@ -124,7 +119,7 @@ impl Config {
         Ok(self.idle_shutdown.validate()?)
     }
 
-    /// The configurations, parsed. Valid settings have only known ones.
+    /// The configurations, parsed. Valid settings have only known configurations.
     #[must_use]
     pub fn games(&self) -> Vec<GameConfig> {
         self.configs.iter().filter_map(|key| key.parse().ok()).collect()
@@ -161,7 +156,7 @@ mod tests {
 
     #[test]
     fn every_number_has_bounds() {
-        // Any number will do as a seed.
+        // Every number is valid as a seed.
         for (section, name, value) in numbers().into_iter().filter(|(_, name, _)| name != "seed") {
             let huge = if value.is_float() { "1e30" } else { "2000000000" };
             let header = if section.is_empty() { String::new() } else { format!("[{section}]\n") };

@@ -1,20 +1,21 @@
-//! Where a node computes: what it was told to use, what there is, and what each kind of work gets of it.
+//! The devices of a node: what the settings ask for, what there is, and the share of each kind of work.
 //!
-//! Invariant: a driver, or a card, that cannot be used costs a message and never the node: the CPU computes
-//! then. Every thread that plays has its own evaluator, and with it a stream of its own on its card.
+//! Invariant: a driver or a card that cannot be used costs a message and never the node, because the CPU
+//! computes instead. Every thread that plays has its own evaluator, and so its own stream on its card.
 
 use crate::api::devices::{DeviceChoice, DeviceView, DevicesView};
 use cluster_state::LeaseKind;
 use kernels::{AnyBackend, Backend as _, CudaBackend, DeviceError};
 use std::{num::NonZero, time::Duration};
 
-/// How long the driver may take to say what there is.
+/// Maximum time for the driver to list the cards.
 const PROBE: Duration = Duration::from_secs(60);
 
-/// What the driver says: each card by its number, or why it cannot be used; or why there is none.
+/// The driver's answer: each card by its number, or why that card cannot be used; an error if there is no
+/// driver.
 type Found<C> = Result<Vec<(usize, Result<C, DeviceError>)>, DeviceError>;
 
-/// The cards to use, none for the CPU; and why there are none, or not as many as could be expected.
+/// The cards to use (none means the CPU), and why there are none or fewer than expected.
 fn choose<C>(wanted: DeviceChoice, found: Found<C>) -> (Vec<C>, Option<String>) {
     let among = match (wanted, found) {
         (DeviceChoice::Cpu, _) => return (Vec::new(), None),
@@ -41,7 +42,7 @@ fn choose<C>(wanted: DeviceChoice, found: Found<C>) -> (Vec<C>, Option<String>) 
     (cards, (!reasons.is_empty()).then(|| reasons.join("; ")))
 }
 
-/// Opens and tries out the cards that may be meant.
+/// Opens and tests the cards that the setting may mean.
 fn probe(wanted: DeviceChoice) -> Found<CudaBackend> {
     let numbers = match wanted {
         DeviceChoice::Cpu => return Ok(Vec::new()),
@@ -59,19 +60,19 @@ fn probe(wanted: DeviceChoice) -> Found<CudaBackend> {
     Ok(numbers.map(|number| (number, open(number))).collect())
 }
 
-/// What a node computes on.
+/// The devices that a node computes on.
 #[derive(Debug)]
 pub struct Devices {
     wanted: DeviceChoice,
     cards: Vec<CudaBackend>,
     message: Option<String>,
-    /// Of this machine.
+    /// Number of cores of this machine.
     cores: usize,
 }
 
 impl Devices {
-    /// What there is of what is wanted, and says so in the log. The driver is asked at once, by a thread;
-    /// whatever it does, the answer is there within a minute.
+    /// Finds the devices that the setting asks for, and logs them. A thread asks the driver at once; the
+    /// answer is there within a minute, even if the driver hangs.
     pub fn find(wanted: DeviceChoice) -> impl Future<Output = Self> {
         let probing = tokio::time::timeout(PROBE, tokio::task::spawn_blocking(move || probe(wanted)));
         async move {
@@ -87,7 +88,7 @@ impl Devices {
         }
     }
 
-    /// [`Self::find`] on the calling thread, for as long as the driver takes.
+    /// Does the same as [`Self::find`] on the calling thread, for as long as the driver takes.
     #[must_use]
     pub fn find_now(wanted: DeviceChoice) -> Self {
         Self::chosen(wanted, probe(wanted))
@@ -107,13 +108,13 @@ impl Devices {
         devices
     }
 
-    /// How many there are: the cards, or the CPU.
+    /// Number of devices: the cards, or 1 for the CPU.
     #[must_use]
     pub fn count(&self) -> usize {
         self.cards.len().max(1)
     }
 
-    /// The device of a number, one after the other and again from the first.
+    /// The device for this number; the numbers wrap around.
     #[must_use]
     pub fn get(&self, number: usize) -> AnyBackend {
         match self.cards.get(number % self.count()) {
@@ -122,25 +123,26 @@ impl Devices {
         }
     }
 
-    /// What a training run or an evaluation is given.
+    /// The device for a training run or an evaluation.
     #[must_use]
     pub fn of(&self, kind: LeaseKind) -> AnyBackend {
         self.get(number_of(kind, self.count()))
     }
 
-    /// Threads that play; `set` is the setting, 0 for as many as suit the devices.
+    /// Number of threads that play; `set` is the setting, where 0 means the number that suits the devices.
     #[must_use]
     pub fn selfplay_threads(&self, set: usize) -> usize {
         threads(set, self.cores, self.has_cards())
     }
 
-    /// Games that such a thread plays side by side; `set` is the setting, 0 for as many as suit the devices.
+    /// Number of games that each of these threads plays at the same time; `set` is the setting, where 0 means
+    /// the number that suits the devices.
     #[must_use]
     pub fn parallel_games(&self, set: usize) -> usize {
         parallel_games(set, self.has_cards())
     }
 
-    /// Whether the cards are to search as well.
+    /// Whether the cards also search.
     #[must_use]
     pub fn card_search(&self, set: bool) -> bool {
         self.has_cards() && set
@@ -150,13 +152,13 @@ impl Devices {
         !self.cards.is_empty()
     }
 
-    /// For people: each device.
+    /// The name of each device, for people.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         (0..self.count()).map(|number| self.get(number).describe()).collect()
     }
 
-    /// For people, in one line: the devices, and why not others.
+    /// One line for people: the devices, and why no others are used.
     #[must_use]
     pub fn summary(&self) -> String {
         let names = self.names().join(", ");
@@ -166,7 +168,7 @@ impl Devices {
         }
     }
 
-    /// How it stands.
+    /// The devices as the status report shows them.
     #[must_use]
     pub fn view(&self, (threads, parallel_games): (usize, usize)) -> DevicesView {
         let view = |number| {
@@ -189,12 +191,11 @@ impl Devices {
     }
 }
 
-/// How many cores this process may use.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-/// Of so many devices, the one for a kind of work: the first trains, the last evaluates.
+/// The index of the device for a kind of work: the first device trains, the last evaluates.
 #[must_use]
 pub fn number_of(kind: LeaseKind, devices: usize) -> usize {
     match kind {
@@ -203,8 +204,8 @@ pub fn number_of(kind: LeaseKind, devices: usize) -> usize {
     }
 }
 
-/// Threads that play: what is set; without that, on the CPU one fewer than there are cores. With a card two
-/// for each core, of which one searches while another waits for the card; this is reasoned, not measured.
+/// Number of threads that play, if `set` is 0: on the CPU one fewer than there are cores; with a card two for
+/// each core, of which one searches while the other waits for the card. This is reasoned, not measured.
 pub(crate) fn threads(set: usize, cores: usize, card: bool) -> usize {
     match (set, card) {
         (0, false) => cores.saturating_sub(1).max(1),
@@ -213,9 +214,10 @@ pub(crate) fn threads(set: usize, cores: usize, card: bool) -> usize {
     }
 }
 
-/// Games side by side: what is set; without that 32 on the CPU, and with a card 128: a launch takes as long
-/// for a few positions as for hundreds of a small network. More would also mean more games that are still in
-/// play when there is a new champion, and learn from an old one. This is reasoned, not measured.
+/// Games at the same time, if `set` is 0: 32 on the CPU, and 128 with a card, because a launch of a small
+/// network takes as long for a few positions as for hundreds. More games would also mean that more of them
+/// are still in play when a new champion arrives, so that they would learn from an old one. This is reasoned,
+/// not measured.
 pub(crate) fn parallel_games(set: usize, card: bool) -> usize {
     match (set, card) {
         (0, false) => 32,

@@ -1,34 +1,34 @@
-//! What can go wrong, as a caller can act on it.
+//! The errors of this crate, typed by what a caller can do about them.
 
 use cluster_state::{NodeId, Refusal};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// A database could not be opened or used.
+/// Why a database could not be opened or used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Written by a newer version of the program.
+    /// A newer version of the program wrote the file.
     #[error("{path} has format {found}, this version knows up to {supported}")]
     Newer {
-        /// File.
+        /// Path of the database.
         path: PathBuf,
-        /// Its format.
+        /// Format number in the file.
         found: i64,
-        /// The newest format known here.
+        /// The newest format that this version knows.
         supported: i64,
     },
-    /// Not ours.
+    /// Another program wrote the file.
     #[error("{path} is no raft database (application id {found:#x})")]
     Foreign {
-        /// File.
+        /// Path of the database.
         path: PathBuf,
-        /// Its application id.
+        /// Application id in the file.
         found: i64,
     },
-    /// Pages or rows that cannot be trusted.
+    /// The file has pages or rows that cannot be trusted.
     #[error("{path} is corrupt ({detail}): start anew with an empty data folder")]
     Corrupt {
-        /// File.
+        /// Path of the database.
         path: PathBuf,
         /// What is wrong.
         detail: String,
@@ -36,55 +36,56 @@ pub enum StoreError {
     /// The database belongs to another node of another peer.
     #[error("{path} belongs to node {node} of peer {peer}")]
     OtherNode {
-        /// File.
+        /// Path of the database.
         path: PathBuf,
         /// Node that it belongs to.
         node: NodeId,
-        /// Its peer id.
+        /// Peer id of that node.
         peer: String,
     },
-    /// The thread that writes it cannot start.
+    /// The thread that writes the database cannot start.
     #[error("no thread to write {path}")]
     Thread {
-        /// File.
+        /// Path of the database.
         path: PathBuf,
-        /// Cause.
+        /// The underlying error.
         source: std::io::Error,
     },
-    /// Disk full, permissions, locked by another process.
+    /// SQLite failed: the disk is full, permissions are missing, or another process has locked the file.
     #[error("cannot use {path}")]
     Sqlite {
-        /// File.
+        /// Path of the database.
         path: PathBuf,
-        /// Cause.
+        /// The underlying error.
         source: rusqlite::Error,
     },
 }
 
-/// Raft could not start.
+/// Why consensus could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A database.
+    /// A database could not be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Senseless timing.
+    /// The timing contradicts itself.
     #[error("timing: {0}")]
     Timing(String),
-    /// Consensus stopped at once.
+    /// Consensus stopped immediately after its start.
     #[error("consensus cannot run: {0}")]
     Fatal(String),
 }
 
-/// A command was not applied, as far as is known.
+/// Why a command was not applied, as far as is known.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ProposeError {
-    /// The cluster refused it; asking again is no use until something changes.
+    /// The cluster refused the command; to repeat it is useless until something changes.
     #[error("refused: {0}")]
     Refused(Refusal),
-    /// No leader was found in time. The command was not applied by this call.
+    /// No leader was found in time. This call did not apply the command.
     #[error("no leader")]
     NoLeader,
-    /// No answer in time. The command may yet be applied: repeat it, commands are idempotent.
+    /// No answer arrived in time. The command may still be applied: the caller should repeat it, because
+    /// commands are idempotent.
     #[error("no answer from the leader in time")]
     Timeout,
     /// This node's consensus has stopped.
@@ -93,7 +94,7 @@ pub enum ProposeError {
 }
 
 impl ProposeError {
-    /// Whether the same command may succeed later.
+    /// Whether the same command may succeed if it is repeated.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -103,7 +104,7 @@ impl ProposeError {
     }
 }
 
-/// A linearizable read failed.
+/// Why a linearizable read failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum ReadError {
     /// No leader with a quorum answered.
@@ -117,24 +118,24 @@ pub enum ReadError {
     Stopped,
 }
 
-/// A node could not join.
+/// Why a node could not join.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
-    /// Nobody let it in in time.
+    /// No leader accepted the node in time.
     #[error("no leader let this node in: {0}")]
     NoLeader(String),
-    /// The cluster said no.
+    /// The cluster refused the node.
     #[error("refused: {0}")]
     Refused(String),
 }
 
-/// The cluster could not be founded.
+/// Why the cluster could not be founded.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum InitializeError {
-    /// This node belongs to a cluster already, or consensus stopped.
+    /// This node already belongs to a cluster, or consensus has stopped.
     #[error("cannot found a cluster: {0}")]
     NotAllowed(String),
-    /// Founded, but the founder could not register.
+    /// The cluster was founded, but the founder could not register.
     #[error("the founder cannot register")]
     Register(#[source] ProposeError),
 }

@@ -1,7 +1,7 @@
-//! The node's hold on consensus.
+//! The handle by which the node uses consensus.
 //!
-//! Invariant: a proposal answers only after the command was committed and applied on the leader; whatever
-//! went wrong before that is an error that says whether trying again makes sense.
+//! Invariant: a proposal answers only after the command was committed and applied on the leader; every
+//! earlier failure is an error that says whether it makes sense to try again.
 
 mod plausible;
 mod propose;
@@ -38,23 +38,24 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Membership requests that may wait.
+/// Maximum number of membership requests that may wait.
 const JOINING: usize = 16;
-/// Between attempts to join.
+/// Time between two attempts to join.
 const JOIN_PAUSE: Duration = Duration::from_millis(200);
 
-/// Who this node is and where its files are.
+/// The identity of this node and the paths of its files.
 #[derive(Clone, Debug)]
 pub struct RaftConfig {
-    /// This node; 1 founds a cluster, others get theirs from [`RaftHandle::join`].
+    /// Id of this node: 1 for the node that founds a cluster; the others get theirs from
+    /// [`RaftHandle::join`].
     pub node_id: NodeId,
-    /// Its libp2p peer id.
+    /// Libp2p peer id of this node.
     pub peer_id: String,
-    /// `raft.db`: log and vote.
+    /// Path of `raft.db`, which holds log and vote.
     pub log_path: PathBuf,
-    /// `node.db`: applied state, beside the node's own tables.
+    /// Path of `node.db`, which holds the applied state beside the node's own tables.
     pub state_path: PathBuf,
-    /// Timeouts.
+    /// Timeouts of consensus.
     pub timing: Timing,
 }
 
@@ -72,7 +73,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// The voter sets in force: two in the middle of a change.
+    /// The voter sets in force: two during a change.
     pub(crate) fn voter_configs(&self) -> Vec<BTreeSet<NodeId>> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -87,13 +88,13 @@ impl Shared {
     }
 }
 
-/// Consensus. Cheap to clone; runs until `shutdown` is cancelled.
+/// The handle of consensus. It is cheap to clone; consensus runs until `shutdown` is cancelled.
 #[derive(Clone)]
 pub struct RaftHandle {
     shared: Arc<Shared>,
 }
 
-/// Opens both databases and looks whether one continues the other.
+/// Opens both databases and checks that one continues the other.
 fn open_stores(
     node_id: NodeId,
     peer_id: &str,
@@ -103,7 +104,7 @@ fn open_stores(
 ) -> Result<(LogStore, Closed, Machine), StoreError> {
     let (log, closed) = LogStore::open(log_path, node_id, peer_id)?;
     let machine = Machine::open(state_path, node_id, peer_id, hook)?;
-    // Votes and entries that others count on went with the log.
+    // With the log, votes and entries were lost that other members count on.
     if log.is_unused() && machine.last_applied().is_some() {
         return Err(StoreError::Corrupt {
             path: log_path.to_owned(),
@@ -111,7 +112,7 @@ fn open_stores(
                 .to_owned(),
         });
     }
-    // openraft would go on with a state that lacks them.
+    // openraft would continue with a state that lacks the purged entries.
     if let Some(purged) = log.purged()
         && machine.last_applied().is_none_or(|applied| applied < purged)
     {
@@ -124,13 +125,14 @@ fn open_stores(
 }
 
 impl RaftHandle {
-    /// Opens the databases and starts consensus on the current tokio runtime; its tasks live in `tasks`.
+    /// Opens the databases and starts consensus on the current tokio runtime; its tasks are spawned into
+    /// `tasks`.
     ///
-    /// A node that is in no cluster yet waits: call [`Self::initialize`] on the founder,
-    /// [`Self::join`] before this on the others.
+    /// A node that is not in a cluster yet waits: the founder needs a call of [`Self::initialize`], the
+    /// others a call of [`Self::join`] before this one.
     ///
     /// # Errors
-    /// [`StartError`]; nothing is left running.
+    /// Returns [`StartError`]; then nothing is left running.
     pub async fn start<T: Transport>(
         config: RaftConfig,
         transport: T,
@@ -151,7 +153,7 @@ impl RaftHandle {
         let raft = match Raft::new(node_id, Arc::new(raft_config), network, log, machine).await {
             Ok(raft) => raft,
             Err(e) => {
-                // Its only error is that it was closed already.
+                // The only error is that the sender is gone already.
                 let _ = closed.await;
                 return Err(StartError::Fatal(e.to_string()));
             }
@@ -173,21 +175,21 @@ impl RaftHandle {
         tasks.spawn(members::run(Arc::clone(&shared), inbox, shutdown.clone()));
         tasks.spawn(async move {
             shutdown.cancelled().await;
-            // Its only error is that a task of consensus panicked, which ends it as well.
+            // The only error is that a task of consensus panicked, which ends consensus as well.
             let _ = raft.shutdown().await;
         });
         tasks.spawn(async move {
-            // What was being written is written; the files may be opened again.
+            // Every write is complete now, so the files may be opened again.
             let _ = closed.await;
         });
         Ok(Self { shared })
     }
 
-    /// Founds a cluster with this node as its only voter, and
-    /// registers it as node 1. Repeating it is harmless.
+    /// Founds a cluster with this node as its only voter, and registers it as node 1. A repeated call is
+    /// harmless.
     ///
     /// # Errors
-    /// [`InitializeError`].
+    /// Returns [`InitializeError`] when this node already belongs to a cluster or could not register.
     pub async fn initialize(&self, info: NodeInfo, at_ms: u64) -> Result<NodeId, InitializeError> {
         let shared = &self.shared;
         let me = Member { peer_id: shared.peer_id.clone() };
@@ -205,11 +207,11 @@ impl RaftHandle {
         }
     }
 
-    /// Asks for membership through any of `peers` and returns this node's id, before consensus is started
-    /// here. Who is a member already gets the same id again.
+    /// Asks for membership through any of `peers` and returns this node's id; it is called before consensus
+    /// is started here. A node that is a member already gets the same id again.
     ///
     /// # Errors
-    /// [`JoinError`].
+    /// Returns [`JoinError`] when no peer lets the node in.
     pub async fn join<T: Transport>(
         transport: &T,
         peers: &[String],
@@ -253,56 +255,56 @@ impl RaftHandle {
         }
     }
 
-    /// This node's id.
+    /// Id of this node.
     #[must_use]
     pub fn node_id(&self) -> NodeId {
         self.shared.node_id
     }
 
-    /// The state as applied here, which may be behind the leader's.
+    /// The state as applied at this node, which may be behind the leader's.
     #[must_use]
     pub fn local(&self) -> Arc<ClusterState> {
         Arc::clone(&self.shared.state.borrow())
     }
 
-    /// The state as applied here, as it changes: a nudge to look again.
+    /// The state as applied at this node, as it changes; a change is a hint to look again.
     #[must_use]
     pub fn applied(&self) -> watch::Receiver<Arc<ClusterState>> {
         self.shared.state.clone()
     }
 
-    /// Consensus as seen here.
+    /// Consensus as this node sees it.
     #[must_use]
     pub fn metrics(&self) -> watch::Receiver<Metrics> {
         self.shared.metrics.clone()
     }
 
-    /// Whether this node believes to lead.
+    /// Whether this node believes that it leads.
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.shared.metrics.borrow().is_leader()
     }
 
-    /// Hands the leadership to another voter, if this node leads.
+    /// Transfers the leadership to another voter, if this node leads.
     ///
     /// # Errors
-    /// [`ProposeError::Stopped`].
+    /// Returns [`ProposeError::Stopped`] when consensus has stopped here.
     pub async fn transfer_leader(&self, to: NodeId) -> Result<(), ProposeError> {
         let trigger = self.shared.raft.trigger();
         trigger.transfer_leader(to).await.map_err(|e| ProposeError::Stopped(e.to_string()))
     }
 
-    /// Commits and applies a command, wherever the leader is.
+    /// Commits and applies a command through the leader, wherever it is.
     ///
     /// # Errors
-    /// [`ProposeError`]; after a timeout the command may yet be applied.
+    /// Returns [`ProposeError`]; after a timeout the command may still be applied.
     pub async fn propose(&self, command: Command) -> Result<Response, ProposeError> {
         self.propose_within(command, self.shared.timing.propose).await
     }
 
-    /// Ends consensus here. Also happens when the token given to [`Self::start`] is cancelled.
+    /// Ends consensus on this node. The same happens when the token given to [`Self::start`] is cancelled.
     pub async fn shutdown(&self) {
-        // Its only error is that a task of consensus panicked, which ends it as well.
+        // The only error is that a task of consensus panicked, which ends consensus as well.
         let _ = self.shared.raft.shutdown().await;
     }
 }

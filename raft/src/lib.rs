@@ -1,4 +1,4 @@
-//! What the cluster agrees on.
+//! Consensus: the state that the cluster agrees on.
 //!
 //! One log of [`cluster_state::Command`]s, replicated by openraft, gives one
 //! [`cluster_state::ClusterState`] on every node: who is a member, who works on what, which model is

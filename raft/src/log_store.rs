@@ -1,8 +1,8 @@
-//! The raft log and vote in `raft.db`.
+//! The raft log and the vote in `raft.db`.
 //!
-//! Invariant: one thread writes, in the order of the calls, and answers after the commit is synced: what
-//! openraft was told is durable is on disk, votes and entries never swap, the log has no hole. What waits for
-//! its commit is readable from memory (`tail`) meanwhile. Writes that wait together share one commit.
+//! Invariant: one thread writes, in the order of the calls, and it answers after the commit is synced. So
+//! what openraft takes as durable is on disk, votes and entries never swap, and the log has no gap. An entry
+//! that waits for its commit can be read from memory (`tail`). Writes that wait together share one commit.
 
 mod open;
 mod writer;
@@ -33,9 +33,9 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 use writer::{Op, Writer};
 
-/// Writes that may wait for the writer thread.
+/// Maximum number of writes that may wait for the writer thread.
 const QUEUE: usize = 256;
-/// Entries kept in memory although they are on disk.
+/// Number of entries that stay in memory although they are on disk.
 const TAIL: usize = 512;
 
 /// An entry in memory, with its encoded size.
@@ -45,15 +45,15 @@ struct Kept {
     bytes: usize,
 }
 
-/// What readers see without the disk.
+/// What readers can see without the disk.
 #[derive(Default)]
 struct Shared {
     vote: Option<Vote>,
     last: Option<LogId>,
     purged: Option<LogId>,
-    /// The newest entries, without a hole up to `last`; those not durable yet are always here.
+    /// The newest entries, without a gap up to `last`; entries that are not durable yet are always here.
     tail: BTreeMap<u64, Kept>,
-    /// Highest index of which the writer said that it is synced.
+    /// Highest index that the writer has reported as synced.
     durable: u64,
 }
 
@@ -68,10 +68,10 @@ impl Shared {
     }
 }
 
-/// Heard when the log's file is closed.
+/// Receives a message when the log's file is closed.
 pub(crate) type Closed = oneshot::Receiver<()>;
 
-/// The log; clones share it. Also reads it.
+/// The log, for writing and reading; clones share it.
 #[derive(Clone)]
 pub(crate) struct LogStore {
     shared: Arc<Mutex<Shared>>,
@@ -80,8 +80,8 @@ pub(crate) struct LogStore {
 }
 
 impl LogStore {
-    /// Opens or makes the log of node `node` with peer id `peer` at `path`. [`Closed`] is heard when the file
-    /// is closed, some time after the last clone is dropped.
+    /// Opens or creates the log of node `node` with peer id `peer` at `path`. [`Closed`] receives its message
+    /// when the file is closed, some time after the last clone is dropped.
     pub(crate) fn open(path: &Path, node: NodeId, peer: &str) -> Result<(Self, Closed), StoreError> {
         let connection = open::open(path)?;
         open::verify(&connection, path)?;
@@ -107,19 +107,19 @@ impl LogStore {
             .name("raft-log".into())
             .spawn(move || {
                 writer.run();
-                // Nobody listens if consensus did not start.
+                // The receiver is gone if consensus did not start.
                 let _ = done.send(());
             })
             .map_err(|e| StoreError::Thread { path: path.to_owned(), source: e })?;
         Ok((Self { shared, reader: Arc::new(Mutex::new(reader)), writer: sender }, closed))
     }
 
-    /// The last entry that was purged.
+    /// Id of the last entry that was purged.
     pub(crate) fn purged(&self) -> Option<LogId> {
         self.shared().purged
     }
 
-    /// Whether nothing was ever written: no vote, no entry.
+    /// Whether the log was never written: it has no vote and no entry.
     pub(crate) fn is_unused(&self) -> bool {
         let shared = self.shared();
         shared.vote.is_none() && shared.last.is_none()
@@ -157,12 +157,12 @@ impl LogStore {
             select(&db, from, head_end, bytes_max)
         };
         let (head, whole) = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
-        // A gap would follow if the bytes ran out first.
+        // The tail is left out when the bytes ran out before it, because a gap would follow.
         Ok(within(head, if whole { tail } else { Vec::new() }, bytes_max))
     }
 }
 
-/// The entries of `head` and `tail` that take at most `bytes_max`, but at least one.
+/// The first entries of `head` and `tail` that take at most `bytes_max` together, but at least one entry.
 fn within(head: Vec<Kept>, tail: Vec<Kept>, bytes_max: usize) -> Vec<Entry> {
     let mut bytes = 0usize;
     head.into_iter()

@@ -1,8 +1,8 @@
-//! The state machine on disk.
+//! The replicated state machine, on disk.
 //!
-//! Invariant: `node.db` always holds the state after exactly the entries up to its recorded
-//! last log id, with the hook's effects of just these entries: each batch is one synced
-//! transaction. Memory never runs ahead of it.
+//! Invariant: `node.db` always holds the state after exactly the entries up to its recorded last log id, with
+//! the hook's effects of exactly these entries, because each batch is one synced transaction. The state in
+//! memory is never ahead of it.
 
 use crate::{
     error::StoreError,
@@ -30,12 +30,12 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// Entries applied in one transaction.
+/// Maximum number of entries that are applied in one transaction.
 const BATCH: usize = 256;
-/// Version of our tables in `node.db`.
+/// Version of the tables of this crate in `node.db`.
 const FORMAT: i64 = 1;
 
-/// A snapshot in memory: bounded, wire-encoded rows.
+/// A snapshot in memory: a bounded number of bytes, which are encoded rows.
 pub(crate) type SnapshotBytes = Arc<Vec<u8>>;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ struct Db {
     applied: Applied,
 }
 
-/// Shared between openraft's worker (which applies) and snapshot builders.
+/// The state machine, shared between openraft's worker (which applies) and the builders of snapshots.
 #[derive(Clone)]
 pub(crate) struct Machine {
     db: Arc<Mutex<Db>>,
@@ -60,7 +60,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Opens `path`, makes our tables if needed and loads the state.
+    /// Opens `path`, creates the tables of this crate if needed, and loads the state.
     pub(crate) fn open(
         path: &Path,
         node: NodeId,
@@ -80,7 +80,7 @@ impl Machine {
         })
     }
 
-    /// Follows the state, one value per applied batch.
+    /// A channel of the state, with one value for each applied batch.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<ClusterState>> {
         self.published.subscribe()
     }
@@ -99,12 +99,12 @@ impl Machine {
         .map_err(io::Error::other)?
     }
 
-    /// The last entry applied.
+    /// Id of the last entry applied.
     pub(crate) fn last_applied(&self) -> Option<LogId> {
         self.db.lock().unwrap_or_else(PoisonError::into_inner).applied.last_log_id
     }
 
-    /// Keeps the newest: a snapshot may be installed while an older one is being built.
+    /// Keeps the newest snapshot, because one may be installed while an older one is being built.
     fn set_current(&self, meta: SnapshotMeta, bytes: SnapshotBytes) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.as_ref().is_none_or(|(kept, _)| kept.last_log_id <= meta.last_log_id) {
@@ -203,7 +203,7 @@ fn create(db: &Connection, path: &Path) -> Result<(), StoreError> {
     .map_err(sql)
 }
 
-/// Another node's state has another past: this node's log does not continue it.
+/// Refuses another node's state, because this node's log does not continue it.
 fn claim(db: &Connection, path: &Path, node: NodeId, peer: &str) -> Result<(), StoreError> {
     let sql = |e| sqlite::classify(path, e);
     let owner: Option<(i64, String)> = db
@@ -324,7 +324,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 }
 
-/// A view of the state at one moment, to be encoded.
+/// A view of the state at one moment, which is to be encoded.
 pub(crate) struct Builder {
     machine: Machine,
     state: ClusterState,
@@ -353,7 +353,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     }
 }
 
-/// Whether bytes are a snapshot, before anything is replaced by it.
+/// Checks that bytes are a snapshot, before it replaces anything.
 pub(crate) fn check_snapshot(bytes: &[u8]) -> Result<(), String> {
     let rows: Vec<Row> =
         wire::decode::<_, SNAPSHOT_BYTES_MAX>(kind::SNAPSHOT, bytes).map_err(|e| e.to_string())?;

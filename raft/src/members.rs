@@ -1,6 +1,6 @@
 //! The task that changes the membership.
 //!
-//! Invariant: only this task changes it, one change at a time, each with a deadline.
+//! Invariant: only this task changes the membership, one change at a time, and each change has a deadline.
 
 use crate::{
     handle::Shared,
@@ -20,17 +20,17 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-/// How long one change may take.
+/// Maximum time of one change.
 const CHANGE: Duration = Duration::from_secs(5);
 
-/// A member to be added without a vote.
+/// A request to add a member without a vote.
 pub(crate) struct AddLearner {
     pub(crate) id: NodeId,
     pub(crate) peer_id: String,
     pub(crate) reply: oneshot::Sender<Result<(), String>>,
 }
 
-/// Adds learners as asked and, while leading, keeps the voters as they should be.
+/// Adds learners on request and, while this node leads, keeps the set of voters as it should be.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     mut inbox: mpsc::Receiver<AddLearner>,
@@ -44,7 +44,7 @@ pub(crate) async fn run(
             () = shutdown.cancelled() => break,
             request = inbox.recv() => match request {
                 Some(AddLearner { id, peer_id, reply }) => {
-                    // Nobody may be waiting any more.
+                    // The caller may have given up.
                     let _ = reply.send(add_learner(&shared.raft, id, peer_id).await);
                 }
                 None => break,
@@ -86,7 +86,7 @@ fn outcome<T>(result: Result<Change<T>, tokio::time::error::Elapsed>) -> Result<
     }
 }
 
-/// Since when each member answers, or does not.
+/// The members that answer and those that do not, each with the time since which that holds.
 #[derive(Default)]
 struct Watched {
     since: BTreeMap<NodeId, (bool, Instant)>,
@@ -108,7 +108,7 @@ impl Watched {
             let lasted = now.saturating_duration_since(entry.1);
             let health = Health {
                 up: if answers { lasted } else { Duration::ZERO },
-                // At least a moment, so that "down" is never mistaken for "up".
+                // The time is at least a moment, so that "down" is never mistaken for "up".
                 down: if answers { Duration::ZERO } else { lasted.max(Duration::from_millis(1)) },
                 lag: follower.matched.map(|matched| metrics.last_log.unwrap_or(0).saturating_sub(matched)),
             };

@@ -1,4 +1,4 @@
-//! What this node knows about consensus.
+//! What this node knows about the state of consensus.
 
 use crate::types::{Raft, TypeConfig};
 use cluster_state::NodeId;
@@ -10,53 +10,53 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// This node's part in consensus.
+/// The role of this node in consensus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Follows without a vote.
+    /// The node follows without a vote.
     Learner,
-    /// Follows and votes.
+    /// The node follows and votes.
     Follower,
-    /// Asks for votes.
+    /// The node asks for votes.
     Candidate,
-    /// Leads.
+    /// The node leads.
     Leader,
-    /// Consensus has stopped.
+    /// Consensus has stopped on this node.
     Stopped,
 }
 
 /// How the leader sees another member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Follower {
-    /// Its last log entry that agrees with the leader's.
+    /// Index of its last log entry that agrees with the leader's.
     pub matched: Option<u64>,
-    /// Its last answer.
+    /// When its last answer arrived.
     pub last_contact: Option<Instant>,
 }
 
 /// Consensus as this node sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metrics {
-    /// This node.
+    /// Id of this node.
     pub id: NodeId,
-    /// Its part.
+    /// The role of this node.
     pub role: Role,
-    /// Latest term.
+    /// Latest term that this node knows.
     pub term: u64,
-    /// The leader, as far as known: its id and peer id.
+    /// Id and peer id of the leader, as far as this node knows it.
     pub leader: Option<(NodeId, String)>,
-    /// Members that vote.
+    /// Ids of the members that vote.
     pub voters: BTreeSet<NodeId>,
-    /// Members that do not.
+    /// Ids of the members that do not vote.
     pub learners: BTreeSet<NodeId>,
-    /// Last entry of the log.
+    /// Index of the last entry of the log.
     pub last_log: Option<u64>,
-    /// Last entry known to be committed.
+    /// Index of the last entry that is known to be committed.
     pub committed: Option<u64>,
-    /// Last entry applied.
+    /// Index of the last entry applied.
     pub applied: Option<u64>,
-    /// On the leader: when a quorum was last heard.
+    /// On the leader: when a quorum last answered.
     pub quorum_acked: Option<Instant>,
     /// On the leader: the other members.
     pub followers: BTreeMap<NodeId, Follower>,
@@ -71,20 +71,20 @@ impl Metrics {
         self.role == Role::Leader
     }
 
-    /// On the leader: how long ago a quorum was heard.
+    /// On the leader: the time since a quorum last answered.
     #[must_use]
     pub fn quorum_acked_ago(&self) -> Option<Duration> {
         self.quorum_acked.map(|at| at.elapsed())
     }
 
-    /// The same in milliseconds.
+    /// The same time in milliseconds.
     #[must_use]
     pub fn quorum_acked_ms_ago(&self) -> Option<u64> {
         self.quorum_acked_ago().map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))
     }
 }
 
-/// openraft's metrics in our terms.
+/// openraft's metrics in the types of this crate.
 pub(crate) fn of(raft: &Raft) -> Metrics {
     translate(&raft.metrics().borrow_watched())
 }
@@ -125,7 +125,7 @@ fn translate(m: &openraft::RaftMetrics<TypeConfig>) -> Metrics {
     }
 }
 
-/// The same moment on the standard clock.
+/// The same moment as an instant of the standard library.
 fn clock(at: &impl openraft::Instant) -> Option<Instant> {
     Instant::now().checked_sub(at.elapsed())
 }

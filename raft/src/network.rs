@@ -1,7 +1,7 @@
 //! openraft's outgoing requests over the [`crate::Transport`].
 //!
-//! Invariant: without a connection the answer is `Unreachable` at once, so openraft backs off; a pre-vote
-//! that was not answered is an error, never a grant.
+//! Invariant: without a connection the answer is `Unreachable` at once, so that openraft backs off; a
+//! pre-vote without an answer is an error, never a grant.
 
 use crate::{
     machine::SnapshotBytes,
@@ -24,7 +24,7 @@ use std::{future::Future, time::Duration};
 
 type Error = RPCError<TypeConfig>;
 
-/// Makes a [`Link`] for each member.
+/// Creates a [`Link`] for each member.
 #[derive(Clone)]
 pub(crate) struct Network {
     me: NodeId,
@@ -45,7 +45,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     }
 }
 
-/// Requests to one member.
+/// Sends requests to one member.
 pub(crate) struct Link {
     me: NodeId,
     to: NodeId,

@@ -1,7 +1,7 @@
-//! Messages between members.
+//! The messages between members.
 //!
-//! Invariant: a message names the node it is meant for, so that a node which took over an address never
-//! answers for another. Sizes are bounded before anything is decoded.
+//! Invariant: a message names the node that it is meant for, so that a node which has taken over an address
+//! never answers for another. Sizes are checked before anything is decoded.
 
 use crate::{
     error::ReadError,
@@ -15,20 +15,20 @@ use openraft::raft::{
 use serde::{Deserialize, Serialize};
 use wire::WireError;
 
-/// What a node tells about itself when it registers.
+/// What a node tells the cluster about itself when it registers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeInfo {
-    /// libp2p peer id.
+    /// The node's libp2p peer id.
     pub peer_id: String,
-    /// Host name, for people.
+    /// Name of the node's host, for people.
     pub name: String,
-    /// Dialable addresses.
+    /// Multiaddresses at which other nodes can dial the node.
     pub addrs: Vec<String>,
-    /// Base URL of its HTTP interface.
+    /// Base URL of the node's HTTP interface.
     pub http: String,
-    /// Version of its binary.
+    /// Version of the node's binary.
     pub version: String,
-    /// Random number of this start of its process.
+    /// Random number that is new at each start of the node's process.
     pub boot: u64,
 }
 
@@ -60,7 +60,7 @@ pub(crate) enum Request {
     Join { info: NodeInfo, at_ms: u64 },
 }
 
-/// Part of a snapshot; the pieces come in order.
+/// One piece of a snapshot; the pieces arrive in order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SnapshotPiece {
     pub(crate) vote: Vote,
@@ -75,16 +75,16 @@ pub(crate) struct SnapshotPiece {
 pub(crate) enum Reply {
     Append(AppendEntriesResponse<TypeConfig>),
     Vote(VoteResponse<TypeConfig>),
-    /// The piece is kept; go on.
+    /// The piece is kept; the sender should continue.
     SnapshotPart,
-    /// The whole is installed, or refused by a higher vote.
+    /// The whole snapshot is installed, or a higher vote refused it.
     Snapshot(Vote),
     Transfer(TransferLeaderResponse<TypeConfig>),
     Proposed(Response),
-    /// Everything committed before the request is at or below this log index.
+    /// Every entry that was committed before the request is at or below this log index.
     ReadIndex(u64),
     Joined(NodeId),
-    /// Ask this peer, if one is known.
+    /// This node does not lead; the sender should ask this peer, if one is known.
     NotLeader(Option<String>),
     /// The request may or may not have had an effect.
     Timeout,

@@ -61,7 +61,7 @@ pub(crate) fn piece() -> SnapshotPiece {
     }
 }
 
-/// One of each, in the order of the enum.
+/// One value of each variant, in the order of the enum.
 pub(crate) fn requests() -> Vec<Request> {
     let info = NodeInfo {
         peer_id: "peer-2".into(),
@@ -86,7 +86,7 @@ pub(crate) fn requests() -> Vec<Request> {
     ]
 }
 
-/// One of each, in the order of the enum.
+/// One value of each variant, in the order of the enum.
 pub(crate) fn replies() -> Vec<Reply> {
     vec![
         Reply::Append(AppendEntriesResponse::HigherVote(Vote::new(3, NodeId(2)))),

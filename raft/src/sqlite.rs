@@ -1,13 +1,13 @@
-//! Opening SQLite files so that what is committed is on disk, and what is not ours is left alone.
+//! Opens SQLite files so that committed data is on disk, and so that a file of another program is left alone.
 
 use crate::error::StoreError;
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use std::{path::Path, time::Duration};
 
-/// How long a writer waits for the other connections of this process.
+/// Maximum time for which a writer waits for the other connections of this process.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// Opens a file for durable commits: write-ahead log, synced at every commit.
+/// Opens a file for durable commits: with a write-ahead log that is synced at every commit.
 pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -21,7 +21,8 @@ pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
     open().map_err(|source| classify(path, source))
 }
 
-/// What a file says about itself.
+/// The application id, the version of the format and the number of tables of a file, as the file itself gives
+/// them.
 pub(crate) struct Found {
     pub(crate) application_id: i64,
     pub(crate) user_version: i64,
@@ -29,18 +30,19 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Nobody has used it yet.
+    /// Whether no program has used the file yet.
     pub(crate) fn is_empty(&self) -> bool {
         (self.application_id, self.user_version, self.tables) == (0, 0, 0)
     }
 }
 
-/// Looks at a file without changing it; `None` if there is none.
+/// Inspects a file without changing it; `None` if there is none.
 pub(crate) fn inspect(path: &Path) -> Result<Option<Found>, StoreError> {
     if !path.exists() {
         return Ok(None);
     }
-    // Not read-only: a process that was killed may have left a journal to roll back.
+    // The file is not opened read-only, because a process that was killed may have left a journal to roll
+    // back.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let look = || -> rusqlite::Result<Found> {
         let db = Connection::open_with_flags(path, flags)?;
@@ -62,10 +64,11 @@ pub(crate) fn classify(path: &Path, source: rusqlite::Error) -> StoreError {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             StoreError::Corrupt { path, detail: source.to_string() }
         }
-        // SQLITE_ERROR: our statements are right, so a table is missing or another than we made.
+        // SQLITE_ERROR: the statements are right, so a table is missing or differs from the one that this
+        // program makes.
         Some(ErrorCode::Unknown) => StoreError::Corrupt { path, detail: source.to_string() },
         Some(_) => StoreError::Sqlite { path, source },
-        // No trouble of SQLite: a value is not what we wrote.
+        // SQLite itself did not fail: a value is not what this program wrote.
         None => StoreError::Corrupt { path, detail: source.to_string() },
     }
 }

@@ -1,17 +1,17 @@
-//! How long things may take.
+//! The timeouts of consensus.
 //!
-//! After a leader's death a follower waits for the lease (`election_max`) and then for its
-//! own timeout (between `election_min` and `election_max`) before it campaigns: the
-//! defaults give a new leader after 1.4 to 1.8 s.
+//! After a leader's death a follower waits for the lease (`election_max`) and then for its own timeout
+//! (between `election_min` and `election_max`) before it campaigns: with the defaults there is a new leader
+//! after 1.4 to 1.8 s.
 
 use std::time::Duration;
 
-/// Timeouts of consensus. The defaults suit one site, also with every core busy.
+/// The timeouts of consensus. The defaults suit one site, even if every core is busy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// Between heartbeats; also the timeout of replication requests.
+    /// Time between heartbeats; it is also the timeout of replication requests.
     pub heartbeat: Duration,
-    /// Shortest election timeout. Must exceed the heartbeat several times.
+    /// Shortest election timeout. It must be several times the heartbeat.
     pub election_min: Duration,
     /// Longest election timeout.
     pub election_max: Duration,
@@ -21,13 +21,13 @@ pub struct Timing {
     pub propose: Duration,
     /// How long [`crate::RaftHandle::linearizable`] keeps trying.
     pub read: Duration,
-    /// Between looks at the voters.
+    /// Time between two looks at the voters.
     pub voters_tick: Duration,
     /// How long a learner must have been healthy before it may become a voter.
     pub stable: Duration,
     /// How long a voter must have been silent before it is replaced.
     pub dead: Duration,
-    /// Log entries between snapshots, and kept after one.
+    /// Number of log entries between two snapshots; as many are kept after a snapshot.
     pub snapshot_entries: u64,
 }
 
@@ -49,7 +49,7 @@ impl Default for Timing {
 }
 
 impl Timing {
-    /// The same in openraft's terms.
+    /// The same values in openraft's terms.
     pub(crate) fn config(&self) -> Result<openraft::Config, String> {
         let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         openraft::Config {

@@ -1,22 +1,23 @@
-//! How bytes reach another member. The node implements it with peer connections, tests with in-memory links.
+//! How bytes reach another member. The node implements it with its peer connections, the tests with links in
+//! memory.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-/// A request was not answered.
+/// Why a request was not answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
-    /// There is no connection: asking again at once is no use.
+    /// There is no connection: to ask again at once is useless.
     #[error("not connected: {0}")]
     Unreachable(String),
-    /// No answer in time.
+    /// No answer arrived in time.
     #[error("no answer in time")]
     Timeout,
-    /// The connection failed on the way.
+    /// The connection failed during the request.
     #[error("connection failed: {0}")]
     Failed(String),
 }
 
-/// Request and response between members.
+/// Sends requests to members and receives their responses.
 pub trait Transport: Clone + Send + Sync + 'static {
     /// Sends `request` to the member with libp2p id `peer` and awaits its answer for at most `timeout`.
     fn call(
@@ -29,7 +30,7 @@ pub trait Transport: Clone + Send + Sync + 'static {
 
 type Call<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, TransportError>> + Send + 'a>>;
 
-/// A [`Transport`] of any type.
+/// A [`Transport`] as a trait object.
 pub(crate) trait AnyTransport: Send + Sync + 'static {
     fn call<'a>(&'a self, peer: &'a str, request: Vec<u8>, timeout: Duration) -> Call<'a>;
 }
@@ -37,7 +38,7 @@ pub(crate) trait AnyTransport: Send + Sync + 'static {
 impl<T: Transport> AnyTransport for T {
     fn call<'a>(&'a self, peer: &'a str, request: Vec<u8>, timeout: Duration) -> Call<'a> {
         Box::pin(async move {
-            // The transport's own timeout is trusted, but not blindly.
+            // The transport has its own timeout, but this crate does not rely on it alone.
             let grace = timeout + Duration::from_millis(100);
             tokio::time::timeout(grace, Transport::call(self, peer, request, timeout))
                 .await

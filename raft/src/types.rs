@@ -1,11 +1,11 @@
-//! The openraft types of this cluster. Nothing outside this crate names openraft.
+//! The openraft types of this cluster. No other crate names openraft.
 
 use cluster_state::{Command, NodeId, Response};
 use openraft::type_config::alias::{EntryOf, LogIdOf, SnapshotMetaOf, StoredMembershipOf, VoteOf};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How a member is reached: the peer id its connection must prove.
+/// How a member is reached: by the peer id that its connection must prove.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Member {
     pub(crate) peer_id: String,
@@ -32,7 +32,7 @@ pub(crate) type Membership = StoredMembershipOf<TypeConfig>;
 pub(crate) type SnapshotMeta = SnapshotMetaOf<TypeConfig>;
 pub(crate) type Raft = openraft::Raft<TypeConfig, crate::machine::Machine>;
 
-/// Frame kinds of the wire codec that consensus uses, on disk and between peers.
+/// The frame kinds of the wire codec that consensus uses, on disk and between peers.
 /// [`cluster_state::rows::kind`] has the others.
 pub(crate) mod kind {
     pub(crate) const ENTRY: u8 = 0x20;
@@ -44,13 +44,13 @@ pub(crate) mod kind {
     pub(crate) const REPLY: u8 = 0x2c;
 }
 
-/// Largest log entry, encoded: the membership of [`cluster_state::state_machine::NODES_MAX`] nodes.
+/// Largest log entry in bytes, encoded: the membership of [`cluster_state::state_machine::NODES_MAX`] nodes.
 pub(crate) const ENTRY_BYTES_MAX: usize = 512 * 1024;
-/// Largest message between peers.
+/// Largest message between peers, in bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// Log entries sent at once take at most this, unless a single one is larger.
+/// Maximum number of bytes of log entries that are sent at once, unless a single entry is larger.
 pub(crate) const APPEND_BYTES_MAX: usize = 1024 * 1024;
-/// Largest snapshot: a state at all of its bounds fits.
+/// Largest snapshot in bytes: a state at all of its bounds fits.
 pub(crate) const SNAPSHOT_BYTES_MAX: usize = 1024 * 1024 * 1024;
-/// A snapshot travels in pieces of this size.
+/// Size of the pieces in which a snapshot is sent, in bytes.
 pub(crate) const SNAPSHOT_CHUNK_BYTES: usize = 1024 * 1024;

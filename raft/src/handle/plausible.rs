@@ -1,15 +1,15 @@
-//! Whether a request could come from a member that follows the protocol.
+//! Checks whether a request could come from a member that follows the protocol.
 //!
-//! Invariant: what passes has ids that arithmetic and SQLite can hold, entries without a hole that fit the
-//! log, and votes of the right kind. openraft trusts its peers; this does not.
+//! Invariant: a request that passes has ids that arithmetic and SQLite can hold, entries without a gap that
+//! fit the log, and votes of the right kind. openraft trusts its peers; this module does not.
 
 use crate::types::{ENTRY_BYTES_MAX, LogId, TypeConfig, Vote, kind};
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 
-/// No cluster gets that far; beyond, adding one could overflow.
+/// Largest number that is accepted in an id. No cluster gets that far; beyond it, adding one could overflow.
 const ID_MAX: u64 = 1 << 62;
 
-/// Entries without a hole, not ahead of their leader's vote.
+/// Checks that the entries have no gap and are not ahead of their leader's vote.
 pub(super) fn append(rpc: &AppendEntriesRequest<TypeConfig>) -> Result<(), String> {
     leader(&rpc.vote)?;
     ids(rpc.prev_log_id.as_ref().into_iter().chain(&rpc.leader_commit))?;
@@ -29,7 +29,7 @@ pub(super) fn append(rpc: &AppendEntriesRequest<TypeConfig>) -> Result<(), Strin
     fit(rpc)
 }
 
-/// A candidate's question.
+/// Checks a candidate's request for a vote.
 pub(super) fn vote(rpc: &VoteRequest<TypeConfig>) -> Result<(), String> {
     if rpc.vote.committed {
         return Err("a leader does not ask for votes".into());
@@ -38,13 +38,13 @@ pub(super) fn vote(rpc: &VoteRequest<TypeConfig>) -> Result<(), String> {
     ids(&rpc.last_log_id)
 }
 
-/// A leader that hands over.
+/// Checks a request of a leader that hands over.
 pub(super) fn transfer(rpc: &TransferLeaderRequest<TypeConfig>) -> Result<(), String> {
     leader(rpc.from_leader())?;
     ids(rpc.last_log_id())
 }
 
-/// A leader's snapshot of something.
+/// Checks what a leader says about its snapshot.
 pub(super) fn snapshot(vote: &Vote, last_log_id: Option<&LogId>) -> Result<(), String> {
     leader(vote)?;
     ids(last_log_id)?;
@@ -73,7 +73,7 @@ fn ids<'a>(ids: impl IntoIterator<Item = &'a LogId>) -> Result<(), String> {
     ids.into_iter().find(|id| !sane(id)).map_or(Ok(()), |id| Err(format!("log id {id}")))
 }
 
-/// An entry that is too large for the log would stop consensus.
+/// Checks the sizes, because an entry that is too large for the log would stop consensus.
 fn fit(rpc: &AppendEntriesRequest<TypeConfig>) -> Result<(), String> {
     for entry in &rpc.entries {
         wire::encode(kind::ENTRY, entry, ENTRY_BYTES_MAX)

@@ -1,4 +1,4 @@
-//! Proposals, from here or forwarded.
+//! Proposals of this node, and proposals that other nodes forward.
 
 use super::RaftHandle;
 use crate::{
@@ -11,9 +11,9 @@ use openraft::errors::{ClientWriteError, RaftError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// One attempt takes at most this: a leader that cannot commit is left for the next.
+/// Maximum time of one attempt: if a leader cannot commit in it, the next leader is tried.
 const ATTEMPT: Duration = Duration::from_millis(1500);
-/// What a forwarded request may take on top, for the way.
+/// Additional time for a forwarded request to travel.
 const WAY: Duration = Duration::from_millis(200);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(300);
@@ -21,18 +21,18 @@ const PAUSE_MAX: Duration = Duration::from_millis(300);
 /// How an attempt ended.
 pub(super) enum Attempt {
     Applied(Response),
-    /// Certainly not applied; perhaps ask that peer.
+    /// The command was certainly not applied; that peer, if any, may be the leader.
     NotLeader(Option<String>),
-    /// Perhaps applied, perhaps not.
+    /// The command may have been applied or not.
     Unknown,
     Stopped(String),
 }
 
 impl RaftHandle {
-    /// [`Self::propose`] with another deadline.
+    /// Does the same as [`Self::propose`], with another deadline.
     ///
     /// # Errors
-    /// [`ProposeError`].
+    /// Returns [`ProposeError`]; after a timeout the command may still be applied.
     pub async fn propose_within(&self, command: Command, wait: Duration) -> Result<Response, ProposeError> {
         state_machine::check(&command).map_err(ProposeError::Refused)?;
         let deadline = Instant::now() + wait;
@@ -61,7 +61,7 @@ impl RaftHandle {
             if let Some(why) = known.failed {
                 return Err(ProposeError::Stopped(why));
             }
-            // Wait for news of a leader, or a while.
+            // The call waits for news of a leader, or for a pause.
             let next = (Instant::now() + pause).min(deadline);
             if hint.is_none() || pause > PAUSE_MIN {
                 tokio::select! {
@@ -70,15 +70,15 @@ impl RaftHandle {
                     },
                     () = tokio::time::sleep_until(next) => {}
                 }
-                // Metrics change often; do not spin.
+                // The pause keeps this loop from spinning, because the metrics change often.
                 tokio::time::sleep_until((Instant::now() + PAUSE_MIN).min(deadline)).await;
             }
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
-    /// Writes as the leader. What other nodes send is checked as well: an entry that is
-    /// too large for the log would stop consensus.
+    /// Writes a command as the leader. A command that another node sends is checked as well, because an entry
+    /// that is too large for the log would stop consensus.
     pub(super) async fn write_here(&self, command: Command, budget: Duration) -> Attempt {
         if let Err(refusal) = state_machine::check(&command) {
             return Attempt::Applied(Response::Refused(refusal));

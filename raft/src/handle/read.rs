@@ -1,4 +1,4 @@
-//! Reads that are as new as the moment they began.
+//! Reads of a state that is at least as new as the start of the call.
 
 use super::{RaftHandle, propose};
 use crate::{
@@ -14,22 +14,22 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 const PAUSE: Duration = Duration::from_millis(40);
-/// What a forwarded request may take on top, for the way.
+/// Additional time for a forwarded request to travel.
 const WAY: Duration = Duration::from_millis(100);
 
 impl RaftHandle {
-    /// The state with every command that was acknowledged anywhere before this call.
+    /// The state with every command that any node acknowledged before this call.
     ///
     /// # Errors
-    /// [`ReadError::NoLeader`] without a leader that a quorum confirms.
+    /// Returns [`ReadError::NoLeader`] without a leader that a quorum confirms.
     pub async fn linearizable(&self) -> Result<Arc<ClusterState>, ReadError> {
         self.linearizable_within(self.shared.timing.read).await
     }
 
-    /// [`Self::linearizable`] with another deadline.
+    /// Does the same as [`Self::linearizable`], with another deadline.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// Returns [`ReadError`] when no leader confirms the read, or this node does not catch up, in time.
     pub async fn linearizable_within(&self, wait: Duration) -> Result<Arc<ClusterState>, ReadError> {
         let deadline = Instant::now() + wait;
         loop {
@@ -52,7 +52,7 @@ impl RaftHandle {
         }
     }
 
-    /// As the leader: the index that a quorum confirms.
+    /// On the leader: the log index that a quorum confirms.
     pub(super) async fn confirm_index(&self, wait: Duration) -> Result<u64, ReadError> {
         let confirm = self.shared.raft.get_read_log_id(ReadPolicy::ReadIndex);
         match tokio::time::timeout(wait, confirm).await {
@@ -66,7 +66,8 @@ impl RaftHandle {
     }
 
     async fn ask_index(&self, peer: &str, wait: Duration) -> Result<u64, ReadError> {
-        // Not all of the time: the leader may be dead, and another be elected.
+        // One attempt does not use all of the time, because the leader may be dead and another may be
+        // elected.
         let wait = wait.min(Duration::from_secs(1));
         let request = Request::ReadIndex { wait_ms: propose::millis(wait) };
         let request = rpc::encode_request(&request).map_err(|_| ReadError::NoLeader)?;

@@ -1,7 +1,7 @@
-//! Requests of other members.
+//! Serves the requests of other members.
 //!
-//! Invariant: whatever the bytes, the answer is bytes; what could not have come from a member that
-//! follows the protocol never reaches openraft.
+//! Invariant: for any bytes the answer is bytes; a request that could not come from a member that follows the
+//! protocol never reaches openraft.
 
 use super::{RaftHandle, plausible, propose::Attempt};
 use crate::{
@@ -16,10 +16,10 @@ use openraft::Snapshot;
 use std::{sync::Arc, sync::PoisonError, time::Duration};
 use tokio::sync::oneshot;
 
-/// The longest that a request may keep us busy.
+/// Maximum time for which a request may occupy this node.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// A snapshot that is arriving.
+/// A snapshot of which pieces are arriving.
 pub(super) struct Incoming {
     vote: Vote,
     last_log_id: Option<LogId>,
@@ -28,8 +28,8 @@ pub(super) struct Incoming {
 }
 
 impl RaftHandle {
-    /// Answers a request of the member with peer id `from`, as its connection
-    /// proved. Never fails: trouble is an answer too.
+    /// Answers a request of the member with peer id `from`, which its connection has proved. It never fails:
+    /// an error is an answer too.
     pub async fn serve(&self, from: &str, request: &[u8]) -> Vec<u8> {
         let reply = match rpc::decode_request(request) {
             Ok(request) => self.answer(from, request).await,
@@ -89,8 +89,8 @@ impl RaftHandle {
         }
     }
 
-    /// Whether a request is meant for this node and comes from the member whose vote it
-    /// carries, as far as its peer id is known here.
+    /// Checks that a request is meant for this node and comes from the member whose vote it carries, as far
+    /// as its peer id is known here.
     fn for_me(&self, to: NodeId, from: &str, vote: &Vote) -> Result<(), String> {
         if to != self.shared.node_id {
             return Err(format!("this is node {}, not {to}", self.shared.node_id));
@@ -110,7 +110,7 @@ impl RaftHandle {
         if !metrics.is_leader() {
             return Reply::NotLeader(metrics.leader.map(|(_, peer)| peer));
         }
-        // The founder is node 1: nobody registers before it.
+        // The founder is node 1, because no node can register before it.
         if !self.local().nodes.contains_key(&self.shared.node_id) {
             return Reply::Timeout;
         }
@@ -127,7 +127,7 @@ impl RaftHandle {
             Attempt::Stopped(e) => return Reply::Failed(e),
         };
         if metrics.learners.contains(&id) {
-            // It joins because it has no log (any more): its progress starts again.
+            // The node joins because it has no log (any more), so its replication starts from the beginning.
             return match self.shared.raft.trigger().allow_next_revert(&id, true).await {
                 Ok(Ok(())) => Reply::Joined(id),
                 Ok(Err(e)) => {
@@ -140,7 +140,7 @@ impl RaftHandle {
         let (done, added) = oneshot::channel();
         let request = AddLearner { id, peer_id, reply: done };
         if self.shared.joining.try_send(request).is_err() {
-            return Reply::Timeout; // many join at once
+            return Reply::Timeout; // too many nodes join at once
         }
         match added.await {
             Ok(Ok(())) => Reply::Joined(id),
@@ -152,8 +152,8 @@ impl RaftHandle {
         }
     }
 
-    /// A voter that asks to join has lost its log. With it went votes and entries that others count on, so
-    /// it must not come back under the same id.
+    /// A voter that asks to join has lost its log. With the log, votes and entries were lost that other
+    /// members count on, so it must not come back under the same id.
     fn lost_log(&self, peer_id: &str, metrics: &Metrics) -> Option<String> {
         let local = self.local();
         let node = local.node_of_peer(peer_id)?;

@@ -13,7 +13,7 @@ use cluster_state::{
 };
 use rand::{RngExt, SeedableRng};
 
-/// Nobody is there.
+/// A transport without any peer.
 #[derive(Clone)]
 struct Nobody;
 
@@ -23,7 +23,7 @@ impl Transport for Nobody {
     }
 }
 
-/// One node, which leads, and what keeps it alive.
+/// One node, which leads, and the values that keep it alive.
 async fn founder() -> (RaftHandle, JoinSet<()>, CancellationToken, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let config = RaftConfig {
@@ -114,13 +114,13 @@ async fn hostile_requests_are_refused_and_harm_nothing() {
     for piece in pieces {
         refused("peer-2", Request::Snapshot { to: NodeId(1), piece }).await;
     }
-    // Whole, but no snapshot.
+    // The bytes are complete, but they are no snapshot.
     refused(
         "peer-2",
         Request::Snapshot { to: NodeId(1), piece: crate::rpc::SnapshotPiece { vote, ..piece() } },
     )
     .await;
-    // In this node's own name.
+    // The request claims to come from this node itself.
     refused("peer-2", Request::Append { to: NodeId(1), rpc: append() }).await;
     // An entry that the log could not hold would end consensus.
     let reply = ask(&handle, "peer-2", &Request::Propose { command: huge, wait_ms: 1000 }).await;
@@ -135,7 +135,7 @@ async fn mutated_requests_are_answered() {
     let seed = 7;
     let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(seed);
     let (handle, mut tasks, shutdown, _dir) = founder().await;
-    // Joining is left out: a stranger that is let in changes who must agree.
+    // The join request is left out, because a stranger that joins changes the set of nodes that must agree.
     let bodies: Vec<Vec<u8>> = samples::requests()
         .iter()
         .filter(|request| !matches!(request, Request::Join { .. }))
@@ -148,7 +148,7 @@ async fn mutated_requests_are_answered() {
             body[i] = if rng.random_bool(0.5) { rng.random() } else { 0xff };
         }
         let request = frame(kind::REQUEST, &body);
-        // A proposal may be valid, a long wait too: only whether it is answered matters.
+        // A proposal may be valid and may wait long: the test checks only that every request is answered.
         let answer = tokio::time::timeout(Duration::from_secs(12), handle.serve("peer-2", &request)).await;
         let answer = answer.unwrap_or_else(|_| panic!("seed {seed} round {round}: no answer"));
         assert!(rpc::decode_reply(&answer).is_ok(), "seed {seed} round {round}");
@@ -172,7 +172,7 @@ async fn shutdown_ends_everything_and_answers_say_so() {
     let reply = ask(&handle, "peer-2", &Request::ReadIndex { wait_ms: 10 }).await;
     assert!(matches!(reply, Reply::ReadFailed(ReadError::Stopped)), "{reply:?}");
     drop(handle);
-    // Everything that was committed can be read from the files, which nobody holds open.
+    // Everything that was committed can be read from the files, which no process holds open any more.
     assert_eq!(crate::stored_node(&dir.path().join("raft.db")).unwrap(), Some((NodeId(1), "peer-1".into())));
     assert!(!dir.path().join("raft.db-wal").exists(), "the log is still open");
 }
@@ -199,7 +199,7 @@ async fn files_that_do_not_fit_stop_the_start() {
     handle.shutdown().await;
     tasks.abort_all();
     while tasks.join_next().await.is_some() {}
-    // Another node's state.
+    // The state belongs to another node.
     let error = start(config(Timing::default(), NodeId(2))).await.err();
     assert!(
         matches!(error, Some(StartError::Store(StoreError::OtherNode { node: NodeId(1), .. }))),

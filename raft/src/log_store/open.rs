@@ -1,7 +1,7 @@
 //! Opening `raft.db`.
 //!
-//! Invariant: what is opened is ours, of this node, whole and without a hole; anything
-//! else is a typed error and is left as it was.
+//! Invariant: an opened file is a log of this program and of this node, complete and without a gap; every
+//! other file gives a typed error and is left as it was.
 
 use super::{Kept, Shared, decode, encode};
 use crate::{
@@ -17,13 +17,13 @@ use std::path::{Path, PathBuf};
 
 /// "RRft", in the header of the file.
 pub(super) const APPLICATION_ID: i64 = 0x5252_6674;
-/// Format written by this version.
+/// Format that this version writes.
 pub(super) const FORMAT: i64 = 1;
 
-/// The node that a `raft.db` belongs to, if the file exists and has been used.
+/// The node and the peer id that a `raft.db` belongs to, if the file exists and has been used.
 ///
 /// # Errors
-/// [`StoreError`], also for a newer or foreign file.
+/// Returns [`StoreError`], also for a newer or foreign file.
 pub fn stored_node(path: &Path) -> Result<Option<(NodeId, String)>, StoreError> {
     if !path.exists() {
         return Ok(None);
@@ -31,11 +31,12 @@ pub fn stored_node(path: &Path) -> Result<Option<(NodeId, String)>, StoreError> 
     owner(&open(path)?, path)
 }
 
-/// A connection to our file, which is made if there is none. Nobody else's file is changed.
+/// A connection to a file of this program, which is created if there is none. No other program's file is
+/// changed.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let fresh = match sqlite::inspect(path)? {
         None => true,
-        // Also what a process leaves that was killed while it made the file.
+        // A process that was killed while it created the file leaves such an empty one.
         Some(found) if found.is_empty() => true,
         Some(found) if found.application_id != APPLICATION_ID => {
             return Err(StoreError::Foreign { path: path.to_owned(), found: found.application_id });
@@ -64,7 +65,8 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     Ok(db)
 }
 
-/// Every page is readable: better now than in the middle of an election.
+/// Checks that every page is readable, because damage found now is better than damage found during an
+/// election.
 pub(super) fn verify(db: &Connection, path: &Path) -> Result<(), StoreError> {
     let verdict: String =
         db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|e| sqlite::classify(path, e))?;
@@ -108,7 +110,7 @@ pub(super) fn meta<T: DeserializeOwned>(
         .map_err(|e| StoreError::Corrupt { path: PathBuf::from(path), detail: format!("{name}: {e}") })
 }
 
-/// Reads the whole log once: every entry must decode and follow the one before. Keeps the newest in memory.
+/// Reads the whole log once: every entry must decode and follow the one before. The newest stay in memory.
 pub(super) fn load_tail(
     db: &Connection,
     path: &Path,

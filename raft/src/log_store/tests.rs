@@ -33,7 +33,7 @@ async fn indexes(log: &mut LogStore, range: impl RangeBounds<u64> + Clone + Debu
     entries.iter().map(|entry| entry.log_id.index).collect()
 }
 
-/// Opens, does something, closes.
+/// Opens the log, runs `work`, and closes the log.
 async fn with<T>(path: &Path, work: impl AsyncFnOnce(&mut LogStore) -> T) -> T {
     let (mut log, closed) = LogStore::open(path, NodeId(1), "peer").unwrap();
     let result = work(&mut log).await;
@@ -71,7 +71,7 @@ async fn what_was_acknowledged_is_there_after_reopening() {
         log.truncate_after(Some(log_id(1, 1499))).await.unwrap();
         append(log, [entry(2, 1500)]).await;
         log.purge(log_id(1, 99)).await.unwrap();
-        // Partly from memory, partly from the file.
+        // One part comes from memory, the other from the file.
         assert_eq!(indexes(log, 0..1600).await, (100..1501).collect::<Vec<_>>());
         assert_eq!(indexes(log, 600..=601).await, [600, 601]);
         assert_eq!(indexes(log, 1499..).await, [1499, 1500]);
@@ -89,7 +89,7 @@ async fn what_was_acknowledged_is_there_after_reopening() {
         assert_eq!(indexes(log, ..).await, (100..1501).collect::<Vec<_>>());
         let kept = log.shared().tail.len();
         assert_eq!(kept, TAIL, "memory is bounded");
-        // All of it may go, and the log goes on behind a snapshot.
+        // The whole log may be purged, and it continues behind a snapshot.
         log.purge(log_id(4, 9000)).await.unwrap();
         append(log, [entry(5, 9001)]).await;
     })
@@ -205,7 +205,7 @@ async fn what_cannot_be_trusted_is_a_typed_error() {
     let error =
         LogStore::open(&dir.path().join("no/such/folder"), NodeId(1), "peer").map(|_| ()).unwrap_err();
     assert!(matches!(error, StoreError::Sqlite { .. }), "{error:?}");
-    // None of this harmed the original.
+    // None of this damaged the original.
     with(&good, async |log| assert_eq!(indexes(log, ..).await.len(), 3000)).await;
 }
 
@@ -216,7 +216,7 @@ fn an_unused_file_is_no_stranger() {
     assert_eq!(stored_node(&path).unwrap(), None);
     fs::write(&path, b"").unwrap();
     assert_eq!(stored_node(&path).unwrap(), None);
-    // Killed between the first write of the file and the tables.
+    // The process was killed between the first write of the file and the tables.
     let half = dir.path().join("half.db");
     let db = Connection::open(&half).unwrap();
     db.pragma_update(None, "journal_mode", "WAL").unwrap();
@@ -244,7 +244,7 @@ async fn a_failed_write_is_an_error_for_ever() {
     closed.await.unwrap();
 }
 
-/// A full disk: SQLite may not grow the file.
+/// Simulates a full disk: SQLite may not grow the file.
 #[tokio::test]
 async fn a_full_disk_acknowledges_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -270,12 +270,12 @@ async fn a_full_disk_acknowledges_nothing() {
 const CHILD: &str = "RAFT_LOG_KILL_TEST";
 const ROUNDS: u64 = 12;
 
-/// The part of the test below that is killed: appends, votes and purges, and tells what was acknowledged.
+/// The part of the test below that is killed: it appends, votes and purges, and prints what was acknowledged.
 #[tokio::test]
 async fn killed_child() {
     use std::io::Write;
     let Some(path) = std::env::var_os(CHILD) else {
-        // Started as a test of its own, there is nobody to report to: one acknowledged entry will do.
+        // If this test runs alone, no parent reads the output: one acknowledged entry is enough.
         let dir = tempfile::tempdir().unwrap();
         with(&dir.path().join("raft.db"), async |log| append(log, [entry(1, 0)]).await).await;
         assert!(dir.path().join("raft.db").exists());
@@ -290,7 +290,7 @@ async fn killed_child() {
     loop {
         log.save_vote(&Vote::new(term, NodeId(1))).await.unwrap();
         say(format!("v {term}\n"));
-        // Several appends are under way at once, as openraft has them.
+        // Several appends are in flight at once, as with openraft.
         let mut waiting = Vec::new();
         for _ in 0..8 {
             let (tx, rx) = TypeConfig::oneshot();
@@ -312,8 +312,8 @@ async fn killed_child() {
     }
 }
 
-/// `kill -9` in the middle of writing, again and again: whatever was
-/// acknowledged is there, in order, without a hole.
+/// The test kills the writer with `kill -9` in the middle of writing, many times: every acknowledged entry is
+/// there, in order, without a gap.
 #[tokio::test]
 async fn kill_9_loses_nothing_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
@@ -329,7 +329,7 @@ async fn kill_9_loses_nothing_acknowledged() {
             .stderr(process::Stdio::null())
             .spawn()
             .unwrap();
-        // The first rounds hit the making of the file; later ones wait for some progress.
+        // The first rounds kill it while it creates the file; later rounds wait for some progress.
         if round >= 3 {
             let deadline = std::time::Instant::now() + Duration::from_secs(20);
             let before = fs::metadata(&said_path).unwrap().len();
@@ -339,10 +339,10 @@ async fn kill_9_loses_nothing_acknowledged() {
                 thread::sleep(Duration::from_millis(1));
             }
         } else {
-            // Any moment will do, the earlier the better.
+            // Every moment is valid for the kill, and an early one is better.
             thread::sleep(Duration::from_millis(3 * round));
         }
-        child.kill().unwrap(); // SIGKILL, to this process alone
+        child.kill().unwrap(); // SIGKILL, to this process only
         child.wait().unwrap();
         let said = fs::read_to_string(&said_path).unwrap();
         let largest = |kind: &str| {

@@ -10,12 +10,12 @@ use std::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-/// Writes that share one commit at most.
+/// Maximum number of writes that share one commit.
 const GROUP: usize = 64;
 
 type Reply = oneshot::Sender<io::Result<()>>;
 
-/// One write. The answer follows the commit.
+/// One write, which is answered after the commit.
 pub(super) enum Op {
     Append { rows: Vec<(i64, Vec<u8>)>, callback: IOFlushed<TypeConfig> },
     Vote { value: Vec<u8>, reply: Reply },
@@ -27,7 +27,7 @@ impl Op {
     fn answer(self, result: io::Result<()>) {
         match self {
             Self::Append { callback, .. } => callback.io_completed(result),
-            // Nobody waits for the answer if consensus has just stopped.
+            // The receiver is gone if consensus has just stopped.
             Self::Vote { reply, .. } | Self::Truncate { reply, .. } | Self::Purge { reply, .. } => {
                 let _ = reply.send(result);
             }
@@ -46,8 +46,8 @@ impl Writer {
         Self { db, inbox, shared }
     }
 
-    /// Writes until the last [`super::LogStore`] is dropped. After a failure nothing is written any more: the
-    /// order of writes would be lost otherwise.
+    /// Writes until the last [`super::LogStore`] is dropped. After a failure it writes nothing more, because
+    /// otherwise the order of the writes would be lost.
     pub(super) fn run(mut self) {
         let mut failure: Option<String> = None;
         while let Some(first) = self.inbox.blocking_recv() {

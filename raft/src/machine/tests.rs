@@ -27,14 +27,14 @@ fn state(machine: &Machine) -> Arc<ClusterState> {
     Arc::clone(&machine.subscribe().borrow())
 }
 
-/// Applies, reopens, sends a snapshot to another machine, and compares all of them.
+/// Applies the batches, reopens the file, sends a snapshot to another machine, and compares all of them.
 async fn survives(batches: Vec<Vec<Command>>) {
     let dir = tempfile::tempdir().unwrap();
     let (path, other_path) = (dir.path().join("node.db"), dir.path().join("other.db"));
     let mut machine = open(&path);
     let mut index = 0;
     let mut other = open(&other_path);
-    // What the snapshot must replace.
+    // The snapshot must replace this.
     apply(&mut other, vec![entry(1, register(77, 1))]).await.unwrap();
     for batch in batches {
         let entries = batch
@@ -80,7 +80,7 @@ proptest! {
     }
 }
 
-/// Fails at one index.
+/// A hook that fails at one index.
 struct Failing(u64);
 
 impl ApplyHook for Failing {
@@ -117,7 +117,7 @@ async fn a_batch_and_what_the_hook_writes_commit_together_or_not_at_all() {
     assert_eq!(seen, 2);
 }
 
-/// `node.db` has other writers: while one of them is at it, applying waits and loses nothing.
+/// `node.db` has other writers: while one of them is writing, applying waits and loses nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_writers_are_waited_for() {
     let dir = tempfile::tempdir().unwrap();
@@ -131,12 +131,12 @@ async fn other_writers_are_waited_for() {
         apply(&mut machine, vec![entry(1, register(1, 1))]).await.unwrap();
         state(&machine).applied
     });
-    // The runtime is not blocked by the wait: this timer fires.
+    // The wait does not block the runtime: this timer fires.
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     assert!(!applying.is_finished());
     tx.commit().unwrap();
     assert_eq!(applying.await.unwrap(), 1);
-    // And a reader in the middle of things stops nobody.
+    // A reader in the middle of a transaction does not block the writer either.
     let reading = other.transaction_with_behavior(TransactionBehavior::Deferred).unwrap();
     let read: i64 = reading.query_row("SELECT count(*) FROM theirs", [], |row| row.get(0)).unwrap();
     let mut machine = open(&path);
@@ -185,7 +185,7 @@ async fn what_cannot_be_trusted_is_a_typed_error() {
     assert_eq!(state(&open(&good)).applied, commands().len() as u64);
 }
 
-/// Of two snapshots the newer stays, whichever is ready first.
+/// Of two snapshots the newer one stays, whichever of them is ready first.
 #[tokio::test]
 async fn an_older_snapshot_does_not_replace_a_newer() {
     let dir = tempfile::tempdir().unwrap();
@@ -197,7 +197,7 @@ async fn an_older_snapshot_does_not_replace_a_newer() {
     slow.build_snapshot().await.unwrap();
     let current = machine.get_current_snapshot().await.unwrap().unwrap();
     assert_eq!(current.meta.last_log_id, Some(log_id(1, 2)));
-    // A corrupt one is refused before anything is replaced.
+    // A corrupt snapshot is refused before it replaces anything.
     let broken = Arc::new(samples::frame(kind::SNAPSHOT, &[9; 30]));
     assert!(machine.install_snapshot(&current.meta, broken).await.is_err());
     assert_eq!(state(&machine).nodes.len(), 2);
@@ -245,7 +245,7 @@ fn a_state_at_its_bounds_fits_a_snapshot() {
     let (segment, model) = (size(rows::kind::SEGMENT), size(rows::kind::MODEL));
     let total = SEGMENTS_MAX * segment + MODELS_MAX * (model + 1000) + (16 << 20);
     assert!(total < SNAPSHOT_BYTES_MAX, "{segment} {model} {total}");
-    // And the membership of the largest cluster fits an entry and a row.
+    // The membership of the largest cluster fits one entry and one row.
     let members = (1..=NODES_MAX as u64)
         .map(|id| (NodeId(id), crate::types::Member { peer_id: "x".repeat(TEXT_BYTES_MAX) }));
     let members: std::collections::BTreeMap<_, _> = members.collect();

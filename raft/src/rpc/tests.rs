@@ -8,11 +8,11 @@ use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
-/// Golden bytes: files and peers of other versions depend on them. A line
-/// is added for a new variant, never changed.
+/// Golden bytes: files and peers of other versions depend on them. A new variant adds a line; no line ever
+/// changes.
 const GOLDEN: &str = include_str!("golden.txt");
 
-/// The lines that are missing.
+/// The lines that the golden file lacks.
 fn check_golden<T: Serialize + DeserializeOwned + Debug>(name: &str, kind: u8, samples: &[T]) -> String {
     let mut wrong = String::new();
     for (i, sample) in samples.iter().enumerate() {
@@ -66,7 +66,7 @@ proptest! {
         prop_assert!(decode_request(&bytes).is_err());
         prop_assert!(decode_reply(&bytes).is_err());
         prop_assert!(machine::check_snapshot(&bytes).is_err());
-        // With a right frame around it as well nothing breaks; most of it means nothing.
+        // With a valid frame around them the bytes break nothing either; most of them mean nothing.
         let framed = frame(kind, &bytes);
         let _ = decode_request(&framed);
         let _ = decode_reply(&framed);
@@ -92,11 +92,11 @@ proptest! {
 fn sizes_are_bounded_before_anything_is_decoded() {
     let large = wire::encode(kind::REQUEST, &vec![0u8; MESSAGE_BYTES_MAX], MESSAGE_BYTES_MAX * 2).unwrap();
     assert!(matches!(decode_request(&large), Err(WireError::TooLarge { .. })));
-    // A length that promises more than there is allocates nothing.
+    // A length that promises more bytes than there are allocates nothing.
     let mut promise = 7u32.to_le_bytes().to_vec();
     promise.extend(u64::MAX.to_le_bytes());
     assert!(decode_request(&frame(kind::REQUEST, &promise)).is_err());
-    // What cannot be sent is an answer, too.
+    // A reply that cannot be sent becomes an answer too.
     let answer = encode_reply(&Reply::Failed("x".repeat(MESSAGE_BYTES_MAX)));
     assert!(matches!(decode_reply(&answer), Ok(Reply::Failed(_))));
 }

@@ -1,10 +1,10 @@
-//! What may be proposed to the cluster.
+//! The commands that a node may propose to the cluster.
 //!
 //! Invariant: [`Command`] is append-only on disk and on the wire (golden bytes in the tests), every command
 //! carries the proposer's clock and is idempotent: applying the same bytes twice changes the state once.
 //!
-//! Each variant holds a struct of its name, so that a handler takes the struct; a newtype of a struct is
-//! written as the fields of the struct, one after the other.
+//! Each variant holds a struct of the same name, so that a handler takes the struct; on the wire, the variant
+//! is followed by the fields of the struct, one after another.
 
 mod champion;
 mod cluster;
@@ -29,14 +29,15 @@ use std::fmt;
 pub const TEXT_BYTES_MAX: usize = 256;
 /// Longest configuration key, in bytes.
 pub const CONFIG_KEY_BYTES_MAX: usize = 32;
-/// Most addresses a node may announce.
+/// Maximum number of addresses that a node may announce.
 pub const ADDRESSES_MAX: usize = 16;
-/// Most holders named by one command.
+/// Maximum number of holders that one command names.
 pub const HOLDERS_MAX: usize = 64;
-/// Most segments named as evidence.
+/// Maximum number of segments that a command names as evidence.
 pub const EVIDENCE_SEGMENTS_MAX: usize = 256;
 
-/// The enum of the payloads listed, which all have `at_ms`. Their order is their number on the wire.
+/// Makes the enum of the listed payloads, which all have `at_ms`. Their order gives their numbers on the
+/// wire.
 macro_rules! commands {
     ($($name:ident,)*) => {
         /// A change that the cluster agrees on.

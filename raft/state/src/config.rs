@@ -1,4 +1,4 @@
-//! Configurations of the game: the champion, its history, and what goes on around it.
+//! Configurations of the game: the champion, its history, and the work on it.
 
 use crate::{
     id::ModelId,
@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// Elo of the seeded, untrained network of every configuration.
 pub const ELO_INITIAL: f64 = 1000.0;
 
-/// The start of a rollback's reason, as kept in the history.
+/// The beginning of a rollback's reason, as the history keeps it.
 pub(crate) const ROLLED_BACK: &str = "rolled back";
 
 /// One step of the history of champions.
@@ -21,19 +21,19 @@ pub struct Promotion {
     pub generation: u64,
     /// The new champion.
     pub model: ModelId,
-    /// The one it replaced.
+    /// The champion that it replaced.
     pub previous: ModelId,
     /// Elo of the replaced champion.
     pub previous_elo: f64,
     /// Elo of the new champion.
     pub new_elo: f64,
-    /// Gain.
+    /// `new_elo` minus `previous_elo`, in Elo points.
     pub elo_delta: f64,
-    /// Why.
+    /// Why the champion changed; for a rollback the text begins with "rolled back".
     pub reason: String,
-    /// When.
+    /// When the promotion was proposed, in milliseconds since the epoch.
     pub at_ms: u64,
-    /// Where in the log.
+    /// Index of the log entry that changed the champion.
     pub log_index: u64,
 }
 
@@ -48,62 +48,62 @@ impl Promotion {
 /// The champion that a rollback brings back.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fallback {
-    /// The model.
+    /// Hash of its checkpoint.
     pub model: ModelId,
     /// Its number when it was champion.
     pub generation: u64,
-    /// Its rating then.
+    /// Its Elo rating at that time.
     pub elo: f64,
 }
 
 /// One configuration of the game.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConfigState {
-    /// Such as `hex8_2p`.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
     /// Champion 0, the seeded network.
     pub initial: ModelId,
-    /// The model that plays.
+    /// The present champion, which plays.
     pub champion: ModelId,
-    /// Its number.
+    /// Number of the present champion.
     pub generation: u64,
-    /// Its rating.
+    /// Elo rating of the present champion.
     pub elo: f64,
-    /// Every online node held the champion at some time since its promotion.
+    /// Whether every online node has held the champion at some time since its promotion.
     pub distributed: bool,
-    /// The model that training goes on from.
+    /// The model that training continues from.
     pub newest: ModelId,
-    /// Self-play games registered.
+    /// Number of self-play games that are registered.
     pub games_total: u64,
-    /// Self-play games since the last crossing.
+    /// Number of self-play games since the last crossing.
     pub games_since_training: u64,
-    /// Self-play games registered that the present champion played.
+    /// Number of registered self-play games that the present champion played.
     pub champion_games: u64,
-    /// Games that cause a training.
+    /// Number of games after which a training starts.
     pub threshold: u64,
-    /// Times that the threshold was crossed.
+    /// How often the threshold was crossed.
     pub crossings: u64,
-    /// The last crossing that a completed training used up.
+    /// Number of the last crossing that a completed training used up.
     pub consumed: u64,
-    /// Training.
+    /// The leases of training.
     pub training: LeaseSlot,
-    /// Evaluation.
+    /// The leases of evaluation.
     pub evaluation: LeaseSlot,
-    /// Models that wait for their verdict, oldest first.
+    /// Models that wait for their verdict, the oldest first.
     pub candidates: Vec<ModelId>,
-    /// What self-play shall do.
+    /// What self-play should do for this configuration.
     pub target: SelfplayTarget,
-    /// What holds it back or drives it on.
+    /// What holds this configuration back or speeds it up.
     pub steering: Steering,
-    /// Promotions, oldest first. Stored apart from the rest.
+    /// Promotions, the oldest first. They are stored apart from the other fields.
     #[serde(skip)]
     pub history: Vec<Arc<Promotion>>,
 }
 
 impl ConfigState {
-    /// What a rollback would bring back: the champion that the present one replaced when its
-    /// reign began. A rollback undoes the last promotion that is not undone yet, so that one
-    /// after the other ends at the seeded network.
+    /// What a rollback would bring back: the champion that the present one replaced when its reign began. A
+    /// rollback undoes the last promotion that is not undone yet, so that repeated rollbacks end at the
+    /// seeded network.
     #[must_use]
     pub fn fallback(&self) -> Option<Fallback> {
         let mut undone = 0u64;
@@ -123,7 +123,7 @@ impl ConfigState {
         None
     }
 
-    /// The lease slot of `kind`.
+    /// The leases of `kind`.
     #[must_use]
     pub fn lease(&self, kind: LeaseKind) -> &LeaseSlot {
         match kind {

@@ -1,12 +1,13 @@
-//! Identity: a type for each thing that has a name, so that the compiler tells them apart.
+//! Identity: a type for each kind of name, so that the compiler tells them apart.
 //!
-//! Invariant: on disk and on the wire an id is what it wraps; a golden test would see a byte more.
+//! Invariant: on disk and on the wire an id is the value that it wraps; a golden test would detect an extra
+//! byte.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, num::ParseIntError, str::FromStr};
 use wire::{Hash, HashParseError};
 
-/// A member of the cluster. Counted from 1 (the node that founded it), never reused.
+/// Id of a member of the cluster. Ids count from 1 (the node that founded it) and are never reused.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NodeId(pub u64);
@@ -37,7 +38,7 @@ impl From<u64> for NodeId {
     }
 }
 
-/// Content that has one hash in the whole cluster, or an event's.
+/// Makes the id type of content that has one hash in the whole cluster, or of an event.
 macro_rules! hash_id {
     ($($(#[$doc:meta])* $name:ident,)*) => {$(
         $(#[$doc])*
@@ -88,10 +89,10 @@ macro_rules! hash_id {
 }
 
 hash_id! {
-    /// A model: the hash of its checkpoint.
+    /// Id of a model: the hash of its checkpoint.
     ModelId,
-    /// A segment of games: the hash of its content.
+    /// Id of a segment of games: the hash of its content.
     SegmentId,
-    /// An event that a command was proposed for: the hash of its name in the event log.
+    /// Id of an event that a command was proposed for: the hash of its name in the event log.
     TriggerId,
 }

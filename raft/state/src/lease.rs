@@ -1,15 +1,15 @@
-//! Exclusive work: who may train or evaluate a configuration.
+//! Exclusive work: which node may train or evaluate a configuration.
 
 use crate::id::{ModelId, NodeId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Which kind of exclusive work a lease grants.
+/// The kind of exclusive work that a lease grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum LeaseKind {
-    /// Train one configuration.
+    /// The holder trains one configuration.
     Training,
-    /// Evaluate one candidate of one configuration.
+    /// The holder evaluates one candidate of one configuration.
     Evaluation,
 }
 
@@ -22,40 +22,40 @@ impl fmt::Display for LeaseKind {
     }
 }
 
-/// Exclusive work granted to a node.
+/// Exclusive work that is granted to a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// Unique: log index of the grant.
+    /// Log index of the grant, so it is unique.
     pub id: u64,
-    /// Kind of work.
+    /// Whether the work is a training or an evaluation.
     pub kind: LeaseKind,
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// Holder.
+    /// Id of the node that holds the lease.
     pub node: NodeId,
-    /// Counts the grants of this kind and configuration, from 1.
+    /// Number of this grant among those of this kind and configuration, from 1.
     pub epoch: u64,
-    /// The candidate, for an evaluation.
+    /// The model to evaluate; none for a training.
     pub subject: Option<ModelId>,
     /// The last threshold crossing at the time of the grant, for a training.
     pub crossing: u64,
-    /// When granted.
+    /// When the lease was granted, in milliseconds since the epoch.
     pub granted_ms: u64,
-    /// Last sign of life.
+    /// When the holder last showed that it is at work, in milliseconds since the epoch.
     pub renewed_ms: u64,
-    /// How long the holder may stay silent.
+    /// How long the holder may stay silent, in milliseconds.
     pub ttl_ms: u64,
 }
 
 /// The leases of one kind for one configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseSlot {
-    /// Last epoch granted.
+    /// The last epoch that was granted.
     pub epoch: u64,
-    /// Who works now.
+    /// The lease that is in force; none if the work is free.
     pub live: Option<Lease>,
-    /// How the last failed or expired lease ended.
+    /// Why the last failed or expired lease ended.
     pub last_error: Option<String>,
-    /// Leases in a row that failed or expired.
+    /// Number of leases in a row that failed or expired.
     pub failures: u32,
 }

@@ -1,8 +1,8 @@
-//! What the cluster agrees on, without how it agrees.
+//! The state that the cluster agrees on, independent of the way in which it agrees.
 //!
-//! A [`Command`] is what may be proposed, [`state_machine::apply`] is what it means, a
-//! [`ClusterState`] is what it leads to, and [`rows`] are the bytes of that state. Everything here
-//! is pure: no clock, no I/O, no consensus.
+//! A [`Command`] is a proposal, [`state_machine::apply`] defines its effect, a [`ClusterState`] is the
+//! result, and [`rows`] are the bytes of that state. Everything here is pure: it uses no clock, no I/O and no
+//! consensus.
 
 pub mod command;
 mod config;

@@ -1,62 +1,62 @@
-//! Models: what training made of the games, and what evaluation found.
+//! Models: the result of a training, and what an evaluation found about it.
 
 use crate::id::{ModelId, NodeId, SegmentId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// A trained model, by content.
+/// A trained model, identified by its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// Content hash of the checkpoint.
     pub hash: ModelId,
-    /// Bytes of the checkpoint.
+    /// Size of the checkpoint in bytes.
     pub size: u64,
     /// The model whose weights training started from.
     pub parent: ModelId,
-    /// Optimiser steps since the seeded network.
+    /// Number of optimiser steps since the seeded network.
     pub step: u64,
-    /// Training runs since the seeded network.
+    /// Number of training runs since the seeded network.
     pub generation: u64,
 }
 
-/// What a training run says about itself.
+/// What a training run reports about itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingReport {
-    /// Passes over the window.
+    /// Number of passes over the window.
     pub epochs_trained: u32,
     /// Loss on the training games.
     pub final_loss: f64,
-    /// Loss on games set aside.
+    /// Loss on games set aside for validation.
     pub val_loss: f64,
-    /// Positions trained on.
+    /// Number of positions that the run trained on.
     pub samples: u64,
-    /// Wall-clock seconds.
+    /// Duration in seconds of wall-clock time.
     pub seconds: f64,
 }
 
-/// Verdict of the sequential test of candidate against champion.
+/// The verdict of the sequential test of candidate against champion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sprt {
-    /// Stronger.
+    /// The candidate is stronger.
     Accept,
-    /// Not stronger.
+    /// The candidate is not stronger.
     Reject,
-    /// The games ran out first.
+    /// The games ran out before a verdict.
     Inconclusive,
 }
 
 /// What an evaluation found, with the games that prove it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// The model evaluated.
+    /// The model that was evaluated.
     pub candidate: ModelId,
-    /// The model it was compared with.
+    /// The model that it was compared with.
     pub champion: ModelId,
-    /// Games against the champion.
+    /// Number of games against the champion.
     pub games: u32,
-    /// Of these, won by the candidate.
+    /// Number of these games that the candidate won.
     pub wins: u32,
-    /// Of these, lost.
+    /// Number of these games that the candidate lost.
     pub losses: u32,
     /// Elo of the candidate minus Elo of the champion.
     pub elo_delta: f64,
@@ -68,49 +68,49 @@ pub struct Evidence {
     pub win_rate_vs_random: f64,
     /// Share of games won against the one-ply heuristic.
     pub win_rate_vs_heuristic: f64,
-    /// Every baseline was beaten as required.
+    /// Whether the candidate beat every baseline as required.
     pub passed_gauntlet: bool,
     /// Segments that hold the games.
     pub segments: Vec<SegmentId>,
 }
 
-/// What became of a model.
+/// The status of a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ModelStatus {
-    /// Waits for a verdict.
+    /// The model waits for a verdict.
     Candidate,
-    /// Plays.
+    /// The model is the champion and plays.
     Champion,
-    /// Played once.
+    /// The model was champion before.
     Retired,
-    /// Will not play.
+    /// The model was rejected and will not play.
     Rejected {
-        /// Why.
+        /// The cause, in words for people.
         reason: String,
     },
 }
 
-/// A known model.
+/// A model that the cluster knows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Model {
-    /// Content.
+    /// The model's content and origin.
     pub info: ModelInfo,
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// What became of it.
+    /// The model's status.
     pub status: ModelStatus,
-    /// Nodes that hold it, verified and synced.
+    /// Ids of the nodes that hold the model, verified and synced.
     pub holders: BTreeSet<NodeId>,
-    /// Who trained it; none for the seeded network.
+    /// Id of the node that trained it; none for the seeded network.
     pub trained_by: Option<NodeId>,
-    /// Epoch of the training lease, 0 for the seeded network.
+    /// Epoch of the training lease; 0 for the seeded network.
     pub epoch: u64,
-    /// How training went.
+    /// What the training run reported.
     pub report: Option<TrainingReport>,
-    /// The latest evaluation.
+    /// The evidence of its latest evaluation.
     pub evidence: Option<Evidence>,
-    /// When it became known.
+    /// When the model was registered, in milliseconds since the epoch.
     pub at_ms: u64,
-    /// Where in the log.
+    /// Index of the log entry that recorded it.
     pub log_index: u64,
 }

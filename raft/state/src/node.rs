@@ -6,41 +6,41 @@ use serde::{Deserialize, Serialize};
 /// A registered member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
-    /// Its id.
+    /// Id of the member.
     pub id: NodeId,
-    /// libp2p peer id.
+    /// The node's libp2p peer id.
     pub peer_id: String,
-    /// Host name.
+    /// Name of the node's host.
     pub name: String,
-    /// Dialable addresses.
+    /// Multiaddresses at which other nodes can dial the node.
     pub addrs: Vec<String>,
-    /// Base URL of its HTTP interface.
+    /// Base URL of the node's HTTP interface.
     pub http: String,
-    /// Version of its binary.
+    /// Version of the node's binary.
     pub version: String,
-    /// The latest start of its process.
+    /// Random number of the latest start of its process.
     pub boot: u64,
-    /// Reachable, as the leader last saw it.
+    /// Whether the leader could reach the node when it last looked.
     pub online: bool,
-    /// Why it is online or offline.
+    /// Why the node is online or offline.
     pub reason: String,
-    /// When `online` last changed.
+    /// When `online` last changed, in milliseconds since the epoch.
     pub since_ms: u64,
-    /// First registration.
+    /// When the node registered first, in milliseconds since the epoch.
     pub joined_ms: u64,
-    /// It gets no more work and hands on what it holds: why.
+    /// Why the node drains (it gets no more work and hands over what it holds); none while it works.
     pub draining: Option<String>,
 }
 
 /// The leader that announced itself last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leader {
-    /// Which node.
+    /// Id of the leader.
     pub node: NodeId,
-    /// Its term.
+    /// Raft term in which it leads.
     pub term: u64,
-    /// When it announced itself.
+    /// When it announced itself, in milliseconds since the epoch.
     pub since_ms: u64,
-    /// Leaders announced so far.
+    /// Number of leaders that have announced themselves so far.
     pub elections: u64,
 }

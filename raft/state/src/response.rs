@@ -1,4 +1,4 @@
-//! What applying a command answers. Every replica computes the same answer.
+//! The answer to an applied command. Every replica computes the same answer.
 
 use crate::{
     config::Promotion,
@@ -7,209 +7,209 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Outcome of an applied command.
+/// The outcome of an applied command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Response {
-    /// The command took effect and there is nothing more to say.
+    /// The command took effect, and there is nothing more to report.
     Done,
-    /// The state was already so: a repetition, or no news.
+    /// The state was already like this: the command was a repetition or brought no news.
     Unchanged,
     /// The node's id, and whether this registration brought it online.
     Node {
-        /// The id.
+        /// Id of the node.
         id: NodeId,
-        /// It was unknown or offline before, or this is another start of its process.
+        /// True if the node was unknown or offline before, or if this is another start of its process.
         came_online: bool,
     },
     /// `SetOnline` changed something.
     Online {
-        /// Champions that every online node holds from now on (announced once each).
+        /// Champions that every online node holds from now on; each is announced once.
         distributed: Vec<Distributed>,
     },
-    /// A segment was accepted.
+    /// The segment was accepted.
     Segment {
-        /// Self-play games of the configuration so far.
+        /// Number of self-play games of the configuration so far.
         games_total: u64,
-        /// Self-play games since the last crossing of the threshold.
+        /// Number of self-play games since the last crossing of the threshold.
         games_since_training: u64,
     },
-    /// A segment that is known already.
+    /// The segment is known already.
     Duplicate,
-    /// A lease was granted or renewed.
+    /// The lease was granted or renewed.
     Lease(Lease),
-    /// The champion moved.
+    /// The champion changed.
     Promoted {
-        /// What went into the history.
+        /// The entry that was added to the history.
         promotion: Promotion,
-        /// Every online node holds the model already.
+        /// Whether every online node holds the model already.
         distributed: bool,
     },
-    /// A holder of a model was recorded.
+    /// The holder of a model was recorded.
     Held {
-        /// With it, every online node holds the current champion (told once per champion).
+        /// Whether every online node now holds the present champion; it is reported once per champion.
         distributed: bool,
     },
-    /// Nothing changed.
+    /// The command was refused and nothing changed.
     Refused(Refusal),
-    /// A blank or membership entry: answers no command.
+    /// The entry is blank or changes the membership, so it answers no command.
     Internal,
-    /// An earlier champion is back.
+    /// An earlier champion is champion again.
     RolledBack {
-        /// What went into the history.
+        /// The entry that was added to the history.
         promotion: Promotion,
-        /// Number of the champion that was left, and of the one that is back.
+        /// Number of the champion that was replaced, and number of the one that came back.
         versions: (u64, u64),
-        /// Every online node holds the model already.
+        /// Whether every online node holds the model already.
         distributed: bool,
     },
-    /// The event behind the command counts as heard, and asks for nothing that is not so already.
+    /// The event behind the command is recorded, and it asks for nothing that is not already so.
     Noted,
 }
 
 /// A champion that every online node holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Distributed {
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// Its champion.
+    /// The champion of that configuration.
     pub model: ModelId,
 }
 
 /// Why a command changed nothing.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, Serialize, Deserialize)]
 pub enum Refusal {
-    /// Too long, not a number, or otherwise senseless.
+    /// A part is too long, not a number, or otherwise invalid.
     #[error("invalid {0}")]
     Invalid(String),
-    /// A collection is at its bound.
+    /// A collection has reached its bound.
     #[error("no room for more {0}")]
     Full(String),
-    /// No such node.
+    /// The cluster has no such node.
     #[error("node {0} is not registered")]
     UnknownNode(NodeId),
-    /// No such configuration.
+    /// The cluster has no such configuration.
     #[error("configuration {0} is not initialised")]
     UnknownConfig(String),
-    /// No such model.
+    /// The cluster has no such model.
     #[error("model {0} is unknown")]
     UnknownModel(ModelId),
-    /// No such segment.
+    /// The cluster has no such segment.
     #[error("segment {0} is unknown")]
     UnknownSegment(SegmentId),
-    /// News of an earlier start of a process.
+    /// The report is about an earlier start of a process.
     #[error("observed start {observed:x} of the node, which now runs start {current:x}")]
     StaleBoot {
-        /// The registered start.
+        /// Number of the registered start.
         current: u64,
-        /// The one in the command.
+        /// Number of the start in the command.
         observed: u64,
     },
-    /// A leader of an earlier term.
+    /// The leader is of an earlier term.
     #[error("term {term} is over: term {current} has a leader")]
     StaleTerm {
-        /// Latest term known.
+        /// Latest term that the cluster knows.
         current: u64,
-        /// The one in the command.
+        /// Term in the command.
         term: u64,
     },
-    /// The configuration started from another network.
+    /// The configuration started from another network, which is this one.
     #[error("configuration was initialised with {0}")]
     ConfigExists(ModelId),
-    /// Too few nodes have it.
+    /// Too few nodes hold the content.
     #[error("{have} online nodes hold it, {need} are needed")]
     TooFewHolders {
-        /// Online holders.
+        /// Number of online holders.
         have: u64,
-        /// Required.
+        /// Number of online holders that are required.
         need: u64,
     },
     /// The crossing is not the next one.
     #[error("crossing {given}, expected {expected}")]
     WrongCrossing {
-        /// The next.
+        /// Number of the next crossing.
         expected: u64,
-        /// The one in the command.
+        /// Number in the command.
         given: u64,
     },
-    /// Fewer games than the threshold.
+    /// There are fewer games than the threshold.
     #[error("{games} games, threshold {threshold}")]
     BelowThreshold {
-        /// Games since the last crossing.
+        /// Number of games since the last crossing.
         games: u64,
-        /// Games needed.
+        /// Number of games that are needed.
         threshold: u64,
     },
-    /// Every crossing has been trained on.
+    /// Every crossing was trained on already.
     #[error("no threshold was crossed since the last training")]
     NothingToTrain,
-    /// Somebody has the lease.
+    /// Another lease is in force.
     #[error("node {node} holds the {kind} lease, epoch {epoch}")]
     LeaseHeld {
-        /// Kind of work.
+        /// Whether the work is a training or an evaluation.
         kind: LeaseKind,
-        /// Holder.
+        /// Id of the node that holds it.
         node: NodeId,
-        /// Its epoch.
+        /// Epoch of that lease.
         epoch: u64,
     },
-    /// The lease ended or moved on.
+    /// The lease ended, or a later one was granted.
     #[error("epoch {epoch} of the lease is over (last epoch {current})")]
     StaleEpoch {
-        /// Last epoch granted.
+        /// The last epoch that was granted.
         current: u64,
-        /// The one in the command.
+        /// Epoch in the command.
         epoch: u64,
     },
-    /// The lease is another node's.
+    /// The lease belongs to another node.
     #[error("the lease is held by node {0}")]
     NotHolder(NodeId),
-    /// The holder gave a sign of life since.
+    /// The holder has renewed the lease since.
     #[error("the lease was renewed at {renewed_ms}")]
     RenewedSince {
-        /// Last renewal.
+        /// When the holder last renewed it, in milliseconds since the epoch.
         renewed_ms: u64,
     },
-    /// Another model was leased for evaluation, or none was named.
+    /// The evaluation lease is for another model, or the command named none.
     #[error("the subject is not the leased candidate")]
     WrongSubject,
-    /// The model is no candidate of the configuration (any more).
+    /// The model is not a candidate of the configuration (any more).
     #[error("model {0} is no candidate")]
     NotCandidate(ModelId),
-    /// A model of that hash exists with other data.
+    /// A model with that hash exists with other data.
     #[error("model {0} exists already")]
     ModelExists(ModelId),
-    /// Another champion than expected.
+    /// The champion is another than the command expects.
     #[error("the champion is {0}")]
     ChampionMoved(ModelId),
-    /// No evaluation, or one against another champion.
+    /// There is no evaluation, or only one against another champion.
     #[error("no evidence against the current champion")]
     NoEvidence,
-    /// Too few games.
+    /// The evidence has too few games.
     #[error("evidence of {games} games, {need} are needed")]
     ShortEvidence {
-        /// Games played.
+        /// Number of games that were played.
         games: u32,
-        /// Games needed.
+        /// Number of games that are needed.
         need: u32,
     },
-    /// A baseline was not beaten.
+    /// The candidate did not beat every baseline.
     #[error("the gauntlet was not passed")]
     GauntletFailed,
-    /// The sequential test did not accept.
+    /// The sequential test did not accept the candidate.
     #[error("the sequential test did not accept")]
     NotAccepted,
     /// The gain is too small.
     #[error("elo gain {delta} is below {min}")]
     EloTooLow {
-        /// Measured.
+        /// Measured gain in Elo points.
         delta: f64,
-        /// Required.
+        /// Required gain in Elo points.
         min: f64,
     },
-    /// The seeded network has nothing before it.
+    /// There is no champion before the seeded network.
     #[error("there is no champion before the present one")]
     NothingBefore,
-    /// The node hands on what it has.
+    /// The node drains: it gets no more work.
     #[error("node {0} is draining")]
     Draining(NodeId),
 }

@@ -15,13 +15,13 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, sync::Arc};
 use wire::{Hash, WireError};
 
-/// Largest row, encoded: the membership of [`crate::state_machine::NODES_MAX`] nodes, which
-/// consensus keeps beside these, fits as well.
+/// Largest row in bytes, encoded: the membership of [`crate::state_machine::NODES_MAX`] nodes, which
+/// consensus stores beside these rows, fits as well.
 pub const ROW_BYTES_MAX: usize = 512 * 1024;
 
 /// Frame kinds of the values, on disk and in snapshots. 0x20 to 0x23 and 0x2a to 0x2d are used by consensus.
 pub mod kind {
-    /// What belongs to no single entity.
+    /// Values that belong to no single entity.
     pub const META: u8 = 0x24;
     /// A [`crate::Node`].
     pub const NODE: u8 = 0x25;
@@ -46,21 +46,21 @@ pub struct Row {
     pub value: Vec<u8>,
 }
 
-/// Rows that are no state.
+/// Why rows are not a state.
 #[derive(Debug, thiserror::Error)]
 pub enum RowError {
-    /// The value is no entity of its kind, or is too large.
+    /// The value is not an entity of its kind, or it is too large.
     #[error("row of kind {kind:#x}: {source}")]
     Value {
-        /// Frame kind.
+        /// Frame kind of the value.
         kind: u8,
-        /// Cause.
+        /// The underlying error.
         source: WireError,
     },
-    /// This version knows no such kind.
+    /// This version does not know the kind.
     #[error("row of unknown kind {0:#x}")]
     Kind(u8),
-    /// Rows are missing, or too many.
+    /// Rows are missing, or there are too many.
     #[error("rows contradict each other: {0}")]
     Contradiction(String),
 }
@@ -75,7 +75,7 @@ struct Meta {
 /// Every row of `state`.
 ///
 /// # Errors
-/// [`RowError::Value`] for an entity that is too large.
+/// Returns [`RowError::Value`] for an entity that is too large.
 pub fn rows(state: &ClusterState) -> Result<Vec<Row>, RowError> {
     changes(&ClusterState::default(), state)
 }
@@ -83,7 +83,7 @@ pub fn rows(state: &ClusterState) -> Result<Vec<Row>, RowError> {
 /// The rows that turn `before` into `after`.
 ///
 /// # Errors
-/// [`RowError::Value`] for an entity that is too large.
+/// Returns [`RowError::Value`] for an entity that is too large.
 pub fn changes(before: &ClusterState, after: &ClusterState) -> Result<Vec<Row>, RowError> {
     let mut rows = Vec::new();
     let meta = |state: &ClusterState| (state.last_node_id, state.leader.clone(), Arc::clone(&state.triggers));
@@ -124,10 +124,10 @@ pub fn changes(before: &ClusterState, after: &ClusterState) -> Result<Vec<Row>, 
     Ok(rows)
 }
 
-/// The state that `rows` describe, as of log entry `applied`.
+/// The state that `rows` describe, after log entry `applied`.
 ///
 /// # Errors
-/// [`RowError`] for rows that describe no state.
+/// Returns [`RowError`] for rows that do not describe a state.
 pub fn restore(rows: impl IntoIterator<Item = Row>, applied: u64) -> Result<ClusterState, RowError> {
     let mut state = ClusterState { applied, ..ClusterState::default() };
     let mut nodes = BTreeMap::new();

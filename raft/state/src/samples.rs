@@ -1,4 +1,4 @@
-//! One value of everything that is written or sent, for tests.
+//! One value of every type that is written or sent, for tests.
 
 use crate::command::{
     AddSegmentHolder, Appoint, CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease,
@@ -19,10 +19,10 @@ use proptest::prelude::*;
 use serde::{Serialize, Serializer, ser::SerializeTuple};
 use wire::Hash;
 
-/// The one configuration.
+/// Key of the one configuration.
 pub const CONFIG: &str = "hex8_2p";
 
-/// A hash that is easily told from another, as an id of any kind.
+/// A hash that is easy to distinguish from another, as an id of any kind.
 pub fn hash<Id: From<Hash>>(n: u8) -> Id {
     Hash([n; 32]).into()
 }
@@ -60,7 +60,7 @@ pub fn model(own: ModelId, parent: ModelId) -> ModelInfo {
     ModelInfo { hash: own, size: 5, parent, step: 6, generation: 1 }
 }
 
-/// Peer `n` introduces itself.
+/// The command by which peer `n` registers.
 pub fn register(n: u64, boot: u64) -> Command {
     Command::RegisterNode(RegisterNode {
         peer_id: format!("peer-{n}"),
@@ -73,7 +73,7 @@ pub fn register(n: u64, boot: u64) -> Command {
     })
 }
 
-/// One of each, in the order of the enum.
+/// One value of each variant, in the order of the enum.
 pub fn commands() -> Vec<Command> {
     let config_key = || CONFIG.to_owned();
     let kind = LeaseKind::Evaluation;
@@ -231,7 +231,7 @@ pub fn commands() -> Vec<Command> {
     ]
 }
 
-/// The answers that no reply above carries and that came after the first version.
+/// The responses that no sample of a reply carries and that were added after the first version.
 pub fn responses() -> Vec<Response> {
     let promotion = Promotion {
         generation: 1,
@@ -252,7 +252,7 @@ pub fn responses() -> Vec<Response> {
     ]
 }
 
-/// A frame with this body, whatever it means: its checksum is right.
+/// A frame with this body, which need not mean anything: its checksum is right.
 pub fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
     struct Raw<'a>(&'a [u8]);
     impl Serialize for Raw<'_> {
@@ -272,7 +272,7 @@ pub fn body(frame: &[u8]) -> &[u8] {
     &frame[8..frame.len() - 4]
 }
 
-/// A valid body, with bytes changed, cut off or added.
+/// A valid body with bytes changed, removed or added.
 pub fn mutated(bodies: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let change = prop_oneof![
         (any::<prop::sample::Index>(), any::<u8>()).prop_map(|(at, to)| (0u8, at, to)),
@@ -288,7 +288,7 @@ pub fn mutated(bodies: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
             match what {
                 0 => body[i] = to,
                 1 => body.truncate(i),
-                // A length or an id at its limit.
+                // A length or an id gets a value at its limit.
                 _ => {
                     let end = (i + 8).min(body.len());
                     body[i..end].fill(to);

@@ -7,20 +7,20 @@ use std::collections::BTreeSet;
 /// An acknowledged segment of games.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// Games in it.
+    /// Number of games in the segment.
     pub games: u64,
-    /// Positions in it.
+    /// Number of positions in the segment.
     pub samples: u64,
-    /// Who played.
+    /// The source of the games, such as `selfplay` or `evaluation`.
     pub source: String,
     /// The model that played.
     pub model: ModelId,
-    /// Nodes that synced it.
+    /// Ids of the nodes that have synced the segment.
     pub holders: BTreeSet<NodeId>,
-    /// When it was acknowledged.
+    /// When the segment was acknowledged, in milliseconds since the epoch.
     pub at_ms: u64,
-    /// Where in the log.
+    /// Index of the log entry that recorded it.
     pub log_index: u64,
 }

@@ -1,8 +1,8 @@
 //! A map from content hash to value that is cheap to copy.
 //!
-//! Invariant: two copies share every leaf that neither has changed since. A copy costs one pointer, a change
-//! the pointers of two nodes and one leaf of a few entries, so neither grows with the map, and readers keep
-//! whole states while the state machine goes on.
+//! Invariant: two copies share every leaf that neither has changed since. A copy costs one pointer; a change
+//! costs the pointers of two nodes and one leaf of a few entries. So neither grows with the map, and readers
+//! can keep whole states while the state machine continues.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,10 +10,10 @@ use std::{collections::BTreeMap, sync::Arc};
 const WIDTH: usize = 256;
 
 type Leaf<K, V> = Arc<BTreeMap<K, Arc<V>>>;
-/// Leaves of the hashes with one first byte; none before the first entry.
+/// The leaves of the hashes with one first byte; none before the first entry.
 type Branch<K, V> = Option<Arc<[Leaf<K, V>]>>;
 
-/// Copy-on-write map keyed by a hash, in hash order.
+/// A copy-on-write map keyed by a hash, in hash order.
 #[derive(Clone, Debug)]
 pub struct Shards<K, V> {
     root: Arc<[Branch<K, V>]>,
@@ -33,13 +33,13 @@ impl<K: AsRef<[u8; 32]> + Copy + Ord, V: PartialEq> PartialEq for Shards<K, V> {
 }
 
 impl<K: AsRef<[u8; 32]> + Copy + Ord, V> Shards<K, V> {
-    /// Entries.
+    /// Number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// No entries?
+    /// Whether the map has no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -121,7 +121,7 @@ impl<K: AsRef<[u8; 32]> + Copy + Ord, V> Shards<K, V> {
     }
 }
 
-/// A slice that nobody else sees, copied if somebody does.
+/// A slice that no other copy shares; it is copied first if another one does.
 fn unshared<T: Clone>(slice: &mut Arc<[T]>) -> &mut [T] {
     if Arc::get_mut(slice).is_none() {
         *slice = slice.iter().cloned().collect();

@@ -1,7 +1,7 @@
 //! The whole replicated state.
 //!
-//! Invariant: it is a function of the log alone. Copies share what did not change between them, so a
-//! reader may keep one for as long as it likes.
+//! Invariant: the state is a function of the log alone. Copies share what did not change between them, so a
+//! reader may keep one for as long as it needs.
 
 use crate::{
     config::ConfigState,
@@ -17,12 +17,12 @@ use std::{
 };
 use wire::Hash;
 
-/// The whole replicated state. Cloning is cheap.
+/// The whole replicated state. It is cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClusterState {
     /// Log index of the last entry applied; 0 before the first.
     pub applied: u64,
-    /// The next node's id, less one.
+    /// The id that was assigned last; the next node gets one more.
     pub(crate) last_node_id: NodeId,
     /// Members by id.
     pub nodes: Arc<BTreeMap<NodeId, Arc<Node>>>,
@@ -56,25 +56,25 @@ impl ClusterState {
         self.nodes.get(&node).is_some_and(|node| node.online)
     }
 
-    /// A configuration.
+    /// The configuration with this key.
     #[must_use]
     pub fn config(&self, config_key: &str) -> Option<&ConfigState> {
         self.configs.get(config_key).map(Arc::as_ref)
     }
 
-    /// Whether content of this name is a known model or an acknowledged segment.
+    /// Whether a known model or an acknowledged segment has this content hash.
     #[must_use]
     pub fn knows(&self, content: &Hash) -> bool {
         self.models.contains_key(&ModelId(*content)) || self.segments.contains_key(&SegmentId(*content))
     }
 
-    /// Online holders that a segment needs to be acknowledged: 2, or 1 in a cluster of one.
+    /// Number of online holders that a segment needs to be acknowledged: 2, or 1 in a cluster of one.
     #[must_use]
     pub fn required_segment_holders(&self) -> u64 {
         (self.online().count() as u64).clamp(1, 2)
     }
 
-    /// Online holders that a model needs to be promoted: min(3, online nodes).
+    /// Number of online holders that a model needs to be promoted: min(3, online nodes).
     #[must_use]
     pub fn required_model_holders(&self) -> u64 {
         (self.online().count() as u64).clamp(1, 3)

@@ -1,7 +1,7 @@
-//! The meaning of commands.
+//! The effect of each command.
 //!
-//! Invariant: `apply` is a pure function of state, log index and command: no clock, no randomness, no I/O, no
-//! hash maps. A refusal changes nothing. A repeated command changes nothing either.
+//! Invariant: `apply` is a pure function of state, log index and command: it uses no clock, no randomness, no
+//! I/O and no hash maps. A refusal changes nothing, and neither does a repeated command.
 
 mod bounds;
 mod check;

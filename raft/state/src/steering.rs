@@ -1,4 +1,4 @@
-//! What holds a configuration back or drives it on.
+//! What holds a configuration back or speeds it up.
 
 use crate::id::ModelId;
 use serde::{Deserialize, Serialize};
@@ -10,9 +10,9 @@ pub struct SelfplayTarget {
     pub weight: f64,
     /// Search simulations per move.
     pub simulations: u32,
-    /// No games at all for now.
+    /// Whether self-play plays no games of it for now.
     pub paused: bool,
-    /// Why, for people.
+    /// The cause, in words for people.
     pub reason: String,
 }
 
@@ -22,16 +22,16 @@ impl Default for SelfplayTarget {
     }
 }
 
-/// What feedback asks of training and self-play, as factors of the settings: 1 changes nothing.
+/// What feedback asks of training and self-play, as factors of the settings: a factor of 1 changes nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Feedback {
-    /// Of the learning rate; training decides whether to follow.
+    /// Factor of the learning rate; training decides whether to use it.
     pub learning_rate: f64,
-    /// Of the noise and the temperature of self-play.
+    /// Factor of the noise and the temperature of self-play.
     pub exploration: f64,
-    /// Of the simulations of a decision.
+    /// Factor of the number of simulations of a decision.
     pub simulations: f64,
-    /// Why, for people.
+    /// The cause, in words for people.
     pub reason: String,
 }
 
@@ -44,14 +44,14 @@ impl Default for Feedback {
 /// How badly a champion regressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Severity {
-    /// It plays somewhat worse than it did.
+    /// The champion plays somewhat worse than before.
     Minor,
-    /// It plays much worse: training stops, and the champion before it comes back.
+    /// The champion plays much worse: training stops, and the champion before it comes back.
     Critical,
 }
 
 impl Severity {
-    /// As in the names of events.
+    /// The severity as the names of events spell it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -61,73 +61,73 @@ impl Severity {
     }
 }
 
-/// A champion that plays worse than it did.
+/// A champion that plays worse than before.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Regression {
-    /// Which champion.
+    /// The champion that regressed.
     pub champion: ModelId,
-    /// How badly.
+    /// How badly the champion regressed.
     pub severity: Severity,
-    /// Elo points lost.
+    /// How many Elo points weaker the champion plays.
     pub elo_drop: f64,
-    /// Why.
+    /// The cause, in words for people.
     pub reason: String,
-    /// The champion before it is back.
+    /// Whether the champion before it has come back.
     pub rolled_back: bool,
-    /// When it was reported, or rolled back.
+    /// When the regression was reported or the rollback was applied, in milliseconds since the epoch.
     pub since_ms: u64,
 }
 
 /// More candidates wait than evaluation can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backpressure {
-    /// How many waited when it began.
+    /// Number of candidates that waited when the pressure began.
     pub depth: u64,
-    /// Where it ends.
+    /// Number of waiting candidates at which the pressure ends.
     pub release_threshold: u64,
-    /// When it began.
+    /// When the pressure began, in milliseconds since the epoch.
     pub since_ms: u64,
 }
 
-/// The champion's games against the one before it since its promotion.
+/// The champion's games against the champion before it, since its promotion.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Watch {
-    /// The one before.
+    /// The champion before it.
     pub opponent: ModelId,
-    /// Games.
+    /// Number of games.
     pub games: u64,
-    /// Of these, won by the champion.
+    /// Number of these games that the champion won.
     pub wins: u64,
-    /// Of these, lost.
+    /// Number of these games that the champion lost.
     pub losses: u64,
-    /// Evaluations that played them.
+    /// Number of evaluations that played the games.
     pub rounds: u32,
-    /// The last one's epoch.
+    /// Epoch of the last of these evaluations.
     pub epoch: u64,
-    /// When the last one ended.
+    /// When the last of these evaluations ended, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// What holds a configuration back or drives it on: written by the leader's daemons, each its own part.
+/// What holds a configuration back or speeds it up; the leader's daemons write it, each its own part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Steering {
-    /// Curriculum: the share of self-play it deserves.
+    /// Written by curriculum: the share of self-play that the configuration gets.
     pub weight: f64,
-    /// Why.
+    /// The cause of that weight, in words for people.
     pub weight_reason: String,
-    /// The weight is that of an emergency.
+    /// Whether the weight is that of an emergency.
     pub emergency: bool,
-    /// Feedback: what it asks for.
+    /// Written by feedback: the factors that it asks for.
     pub feedback: Feedback,
-    /// Training: the learning rate as a factor of the setting.
+    /// Written by training: the learning rate as a factor of the setting.
     pub learning_rate: f64,
-    /// Why.
+    /// The cause of that learning rate, in words for people.
     pub learning_rate_reason: String,
-    /// Regression: how the champion fares.
+    /// Written for the champion: its regression, if it has one.
     pub regression: Option<Regression>,
-    /// Its games since its promotion.
+    /// The champion's games since its promotion.
     pub watch: Option<Watch>,
-    /// Evaluation: it cannot keep up.
+    /// Written by evaluation: the pressure, while evaluation cannot keep up.
     pub backpressure: Option<Backpressure>,
 }
 

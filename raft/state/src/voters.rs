@@ -1,8 +1,8 @@
-//! Who votes.
+//! Decides which members vote.
 //!
-//! Invariant: voters are one or three, never two and never fewer than before; a change is proposed only when
-//! the voters after it are healthy enough to commit it. The decision is pure; the leader asks for it every
-//! second and carries out one change at a time.
+//! Invariant: there are one or three voters, never two and never fewer than before; a change is proposed only
+//! when the voters after it are healthy enough to commit it. The decision is pure; the leader asks for it
+//! every second and carries out one change at a time.
 
 use crate::id::NodeId;
 use std::{
@@ -10,19 +10,19 @@ use std::{
     time::Duration,
 };
 
-/// Voters of a cluster that is large enough.
+/// Number of voters of a cluster that is large enough.
 pub const VOTERS_MAX: usize = 3;
-/// A learner that lags by more entries is not caught up.
+/// Maximum number of log entries that a learner may lag behind to count as caught up.
 const LAG_MAX: u64 = 250;
 
 /// How the leader sees another member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// For how long it has answered without a break; zero if it does not.
+    /// For how long the member has answered without a break; zero if it does not answer.
     pub up: Duration,
-    /// For how long it has not answered; zero if it does.
+    /// For how long the member has not answered; zero if it answers.
     pub down: Duration,
-    /// Log entries that it lacks; unknown if it never answered.
+    /// Number of log entries that the member lacks; unknown if it never answered.
     pub lag: Option<u64>,
 }
 
@@ -35,11 +35,11 @@ impl Health {
 /// What the leader knows when it decides.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// The leader itself, which is healthy by definition.
+    /// Id of the leader itself, which is healthy by definition.
     pub me: NodeId,
-    /// Voter sets in force: one, or two in the middle of a change.
+    /// Voter sets in force: one, or two during a change.
     pub configs: Vec<BTreeSet<NodeId>>,
-    /// Every other member.
+    /// The health of every other member.
     pub others: BTreeMap<NodeId, Health>,
     /// How long a learner must have been healthy.
     pub stable: Duration,
@@ -47,7 +47,7 @@ pub struct View {
     pub dead: Duration,
 }
 
-/// The voters that should be, if that is another set than now.
+/// The set of voters that should be in force, if it differs from the present one.
 #[must_use]
 pub fn decide(view: &View) -> Option<BTreeSet<NodeId>> {
     let voters = match view.configs.as_slice() {
@@ -59,7 +59,7 @@ pub fn decide(view: &View) -> Option<BTreeSet<NodeId>> {
     if !voters.contains(&view.me) {
         return None;
     }
-    // The oldest members first: they have lived longest.
+    // The oldest members come first, because they have lived longest.
     let mut spares = view
         .others
         .iter()
@@ -120,13 +120,13 @@ mod tests {
     fn replacement() {
         let healthy = [(2, up(9, 0)), (3, up(9, 0)), (4, up(9, 0))];
         check(&[&[1, 2, 3]], &healthy, None);
-        check(&[&[1, 2, 3]], &[(2, up(9, 0)), (3, down(60))], None); // no spare
+        check(&[&[1, 2, 3]], &[(2, up(9, 0)), (3, down(60))], None); // there is no spare
         check(&[&[1, 2, 3]], &[(2, up(9, 0)), (3, down(29)), (4, up(9, 0))], None);
         check(&[&[1, 2, 3]], &[(2, up(9, 0)), (3, down(30)), (4, up(9, 0))], Some(&[1, 2, 4]));
         check(
             &[&[1, 2, 3]],
             &[(2, down(90)), (3, down(90)), (4, up(9, 0))],
-            Some(&[1, 3, 4]), // 1 and 4 can commit, should the change ever be heard
+            Some(&[1, 3, 4]), // 1 and 4 can commit, if the change ever arrives
         );
         check(&[&[2, 3, 4]], &[(2, down(90)), (5, up(9, 0))], None); // a removed leader decides nothing
     }

@@ -1,4 +1,4 @@
-//! Commands about models: which one plays, who holds it, and which are out.
+//! Commands about models: which one is champion, which nodes hold it, and which are rejected.
 
 use crate::{
     id::{ModelId, NodeId, TriggerId},
@@ -6,111 +6,111 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A configuration starts with its seeded, untrained network as champion 0.
+/// Starts a configuration with its seeded, untrained network as champion 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InitConfig {
-    /// Such as `hex8_2p`.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
     /// Hash of the seeded network's checkpoint.
     pub champion: ModelId,
-    /// Bytes of that checkpoint.
+    /// Size of that checkpoint in bytes.
     pub size: u64,
-    /// Games that cause a training.
+    /// Number of games after which a training starts.
     pub threshold: u64,
-    /// What self-play starts with.
+    /// The target that self-play starts with.
     pub target: SelfplayTarget,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// Compare-and-swap of the champion.
+/// Promotes a candidate by compare-and-swap of the champion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Promote {
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
     /// The new champion.
     pub candidate: ModelId,
-    /// The champion that it replaces.
+    /// The champion that the command expects and replaces.
     pub expected_champion: ModelId,
-    /// Smallest gain that counts.
+    /// Smallest gain in Elo points that is enough for a promotion.
     pub elo_delta_min: f64,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// The candidate will not be promoted.
+/// Records that a candidate will not be promoted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reject {
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// Which.
+    /// The rejected model.
     pub candidate: ModelId,
-    /// Why.
+    /// The cause, in words for people.
     pub reason: String,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// A node holds a model, verified and synced.
+/// Records that a node holds a model, verified and synced.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelHeld {
-    /// Model.
+    /// Hash of the model's checkpoint.
     pub model: ModelId,
-    /// Holder.
+    /// Id of the node that holds it.
     pub node: NodeId,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// The champion before the present one comes back, and training goes on from it.
+/// Brings back the champion before the present one, and lets training continue from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rollback {
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// The champion to leave; none: the present one.
+    /// The champion to replace; none means the present one.
     pub expected_champion: Option<ModelId>,
-    /// Why.
+    /// The cause, in words for people.
     pub reason: String,
-    /// What asked for it.
+    /// Name of the part that asked for the rollback, such as `operator`.
     pub triggered_by: String,
-    /// The event that asked for it, if one did: it counts once.
+    /// The event that asked for it, if one did: each event counts once.
     pub trigger: Option<TriggerId>,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// An operator makes a model champion without evidence.
+/// Makes a model champion without evidence, on an operator's order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Appoint {
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
     /// The new champion: any model of the configuration.
     pub model: ModelId,
-    /// The champion that it replaces.
+    /// The champion that the command expects and replaces.
     pub expected_champion: ModelId,
-    /// Why.
+    /// The cause, in words for people.
     pub reason: String,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// The champion plays worse than it did, or as it did again.
+/// Records that the champion plays worse than before, or that it no longer does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReportRegression {
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// The champion that is meant; none: the present one.
+    /// The champion that is meant; none means the present one.
     pub champion: Option<ModelId>,
-    /// How badly; none: no longer.
+    /// How badly the champion regressed; none means that it no longer does.
     pub severity: Option<Severity>,
-    /// Elo points lost.
+    /// How many Elo points weaker the champion plays.
     pub elo_drop: f64,
-    /// Games that show it.
+    /// Number of games that show it.
     pub games: u64,
-    /// Why.
+    /// The cause, in words for people.
     pub reason: String,
-    /// The event that said so, if one did: it counts once, however often it is reported.
+    /// The event that reported it, if one did: it counts once, however often it is reported.
     pub trigger: Option<TriggerId>,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }

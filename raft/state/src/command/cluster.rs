@@ -3,60 +3,60 @@
 use crate::id::NodeId;
 use serde::{Deserialize, Serialize};
 
-/// A peer introduces itself, or brings its data up to date. The same peer keeps its id.
+/// Registers a peer as a member, or updates its data. The same peer keeps its id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RegisterNode {
-    /// libp2p peer id.
+    /// The node's libp2p peer id.
     pub peer_id: String,
-    /// Host name, for people.
+    /// Name of the node's host, for people.
     pub name: String,
-    /// Dialable addresses.
+    /// Multiaddresses at which other nodes can dial the node.
     pub addrs: Vec<String>,
-    /// Base URL of its HTTP interface.
+    /// Base URL of the node's HTTP interface.
     pub http: String,
-    /// Version of its binary.
+    /// Version of the node's binary.
     pub version: String,
-    /// Random number of this start of its process.
+    /// Random number that is new at each start of the node's process.
     pub boot: u64,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// The leader saw a node come or go.
+/// Records that the leader saw a node come online or go offline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SetOnline {
-    /// Which.
+    /// Id of that node.
     pub node: NodeId,
-    /// Reachable?
+    /// Whether the leader can reach the node.
     pub online: bool,
-    /// How that was seen.
+    /// How the leader observed that.
     pub reason: String,
-    /// The start that was observed: news of an earlier one are refused.
+    /// The start of the process that was observed: a report about an earlier start is refused.
     pub observed_boot: u64,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// A new leader announces itself, once per term.
+/// Records a new leader, which announces itself once per term.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SetLeader {
-    /// Which.
+    /// Id of the leader.
     pub node: NodeId,
-    /// Raft term.
+    /// Raft term in which it leads.
     pub term: u64,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// A node shall get no more work and hand on what it holds, or work again.
+/// Drains a node, so that it gets no more work and hands over what it holds, or lets it work again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SetDraining {
-    /// Which.
+    /// Id of that node.
     pub node: NodeId,
-    /// From now on?
+    /// True: the node drains. False: it works again.
     pub draining: bool,
-    /// Why.
+    /// The cause, in words for people.
     pub reason: String,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }

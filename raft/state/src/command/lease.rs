@@ -1,5 +1,5 @@
-//! Commands about exclusive work. The holder names the epoch of its
-//! lease, so that nothing late has an effect.
+//! Commands about exclusive work. The holder names the epoch of its lease, so that a late command has no
+//! effect.
 
 use crate::{
     id::{ModelId, NodeId},
@@ -8,115 +8,116 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Exclusive work for one node.
+/// Grants exclusive work to one node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GrantLease {
-    /// Kind of work.
+    /// Whether the work is a training or an evaluation.
     pub kind: LeaseKind,
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// Who shall do it.
+    /// Id of the node that gets the lease.
     pub node: NodeId,
-    /// The candidate, for an evaluation.
+    /// The model to evaluate; none for a training.
     pub subject: Option<ModelId>,
-    /// How long the holder may stay silent.
+    /// How long the holder may stay silent, in milliseconds.
     pub ttl_ms: u64,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// The holder is at work.
+/// Renews a lease, because the holder is at work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RenewLease {
-    /// Kind of work.
+    /// Whether the work is a training or an evaluation.
     pub kind: LeaseKind,
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// Epoch of the lease.
+    /// Epoch of the lease; the command is refused if that lease is no longer in force.
     pub epoch: u64,
-    /// Holder.
+    /// Id of the node that holds the lease.
     pub node: NodeId,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// The leader takes a lease away from a silent holder.
+/// Takes a lease away from a silent holder, on behalf of the leader.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExpireLease {
-    /// Kind of work.
+    /// Whether the work is a training or an evaluation.
     pub kind: LeaseKind,
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// Epoch of the lease.
+    /// Epoch of the lease; the command is refused if that lease is no longer in force.
     pub epoch: u64,
-    /// The renewal that the leader saw last; refused if there was another since.
+    /// The last renewal that the leader saw; the command is refused if there was another since.
     pub last_renewed_ms: u64,
-    /// Why.
+    /// The cause, in words for people.
     pub reason: String,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// The holder gives up.
+/// Ends a lease, because the holder gives up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FailLease {
-    /// Kind of work.
+    /// Whether the work is a training or an evaluation.
     pub kind: LeaseKind,
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// Epoch of the lease.
+    /// Epoch of the lease; the command is refused if that lease is no longer in force.
     pub epoch: u64,
-    /// Holder.
+    /// Id of the node that holds the lease.
     pub node: NodeId,
-    /// What went wrong.
+    /// What went wrong, in words for people.
     pub error: String,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// The leader or an operator stops work that is wanted no more. That is no failure of its holder.
+/// Stops work that is no longer wanted, on behalf of the leader or an operator. This is no failure of the
+/// holder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CancelLease {
-    /// Kind of work.
+    /// Whether the work is a training or an evaluation.
     pub kind: LeaseKind,
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// Epoch of the lease.
+    /// Epoch of the lease; the command is refused if that lease is no longer in force.
     pub epoch: u64,
-    /// Why.
+    /// The cause, in words for people.
     pub reason: String,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// Training is done: the model becomes a candidate.
+/// Ends a training: its model becomes a candidate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CompleteTraining {
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// Epoch of the lease.
+    /// Epoch of the lease; the command is refused if that lease is no longer in force.
     pub epoch: u64,
-    /// Holder.
+    /// Id of the node that holds the lease.
     pub node: NodeId,
-    /// The model.
+    /// The trained model.
     pub model: ModelInfo,
-    /// How training went.
+    /// What the training run reported.
     pub report: TrainingReport,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// An evaluation is done: its evidence is kept with the model.
+/// Ends an evaluation: its evidence is kept with the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CompleteEvaluation {
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// Epoch of the lease.
+    /// Epoch of the lease; the command is refused if that lease is no longer in force.
     pub epoch: u64,
-    /// Holder.
+    /// Id of the node that holds the lease.
     pub node: NodeId,
-    /// What was found.
+    /// What the evaluation found.
     pub evidence: Evidence,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }

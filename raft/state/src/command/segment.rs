@@ -3,34 +3,35 @@
 use crate::id::{ModelId, NodeId, SegmentId};
 use serde::{Deserialize, Serialize};
 
-/// A closed segment of games is synced on `holders`; applying it acknowledges the games.
+/// Registers a closed segment of games that is synced on `holders`; applying the command acknowledges the
+/// games.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RegisterSegment {
-    /// Content hash.
+    /// Hash of the segment's content.
     pub hash: SegmentId,
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// Games in it.
+    /// Number of games in the segment.
     pub games: u64,
-    /// Positions in it.
+    /// Number of positions in the segment.
     pub samples: u64,
-    /// Who played, such as `selfplay` or `evaluation`. Only `selfplay` counts towards training.
+    /// The source of the games, such as `selfplay` or `evaluation`. Only `selfplay` counts towards training.
     pub source: String,
     /// The model that played.
     pub model: ModelId,
-    /// Nodes that synced it.
+    /// Ids of the nodes that have synced the segment.
     pub holders: Vec<NodeId>,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// One more node holds a segment.
+/// Records another node that holds a segment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AddSegmentHolder {
-    /// Segment.
+    /// Hash of the segment's content.
     pub hash: SegmentId,
-    /// Holder.
+    /// Id of the node that holds it.
     pub node: NodeId,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }

@@ -1,4 +1,4 @@
-//! Commands that hold a configuration back or drive it on.
+//! Commands that hold a configuration back or speed it up.
 
 use crate::{
     id::TriggerId,
@@ -6,82 +6,83 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Enough games since the last training.
+/// Records that there are enough games since the last training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ThresholdReached {
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// Number of this crossing: one more than the last.
+    /// Number of this crossing, which is one more than the last.
     pub crossing: u64,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// What self-play shall do.
+/// Sets what self-play should do for a configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SetTarget {
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// The target.
+    /// The new target.
     pub target: SelfplayTarget,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// More candidates wait than evaluation can take, or no longer.
+/// Records that more candidates wait than evaluation can take, or that this has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SetBackpressure {
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// Whether it holds from now on.
+    /// Whether the pressure holds from now on.
     pub active: bool,
-    /// Candidates that wait.
+    /// Number of candidates that wait.
     pub depth: u64,
-    /// Where the pressure begins.
+    /// Number of waiting candidates at which the pressure begins.
     pub threshold: u64,
-    /// Where it ends.
+    /// Number of waiting candidates at which the pressure ends.
     pub release_threshold: u64,
-    /// The event that said so, if one did: it counts once.
+    /// The event that reported it, if one did: each event counts once.
     pub trigger: Option<TriggerId>,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// What feedback asks for.
+/// Sets what feedback asks for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SetFeedback {
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// What.
+    /// The factors that feedback asks for.
     pub feedback: Feedback,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// The learning rate of the next training runs. Training alone proposes it.
+/// Sets the learning rate of the next training runs. Only training proposes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SetLearningRate {
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// As a factor of the setting.
+    /// The learning rate as a factor of the setting.
     pub scale: f64,
-    /// Why.
+    /// The cause, in words for people.
     pub reason: String,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }
 
-/// The share of self-play that a configuration deserves.
+/// Sets the share of self-play that a configuration gets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SetCurriculum {
-    /// Configuration.
+    /// Key of the configuration, such as `hex8_2p`.
     pub config_key: String,
-    /// Relative to the other configurations.
+    /// Weight relative to the other configurations.
     pub weight: f64,
-    /// Why.
+    /// The cause, in words for people.
     pub reason: String,
-    /// At once, because of a critical regression: everybody is told.
+    /// Whether the weight takes effect at once, because of a critical regression: then every node is
+    /// notified.
     pub emergency: bool,
-    /// Proposer's clock, in milliseconds since the epoch.
+    /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }

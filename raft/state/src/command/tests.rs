@@ -9,17 +9,17 @@ use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use std::{collections::BTreeSet, fmt::Debug};
 
-/// A frame kind that nothing else has.
+/// A frame kind that no other type uses.
 const COMMAND: u8 = 0x2d;
 /// Consensus sends responses in frames of this kind.
 const REPLY: u8 = 0x2c;
 const BYTES_MAX: usize = 9999;
 
-/// Golden bytes: files and peers of other versions depend on them. A line
-/// is added for a new variant, never changed.
+/// Golden bytes: files and peers of other versions depend on them. A new variant adds a line; no line ever
+/// changes.
 const GOLDEN: &str = include_str!("../golden.txt");
 
-/// The lines that are missing.
+/// The lines that the golden file lacks.
 fn check_golden<T: Serialize + DeserializeOwned + Debug>(name: &str, kind: u8, samples: &[T]) -> String {
     let mut wrong = String::new();
     for (i, sample) in samples.iter().enumerate() {

@@ -8,7 +8,7 @@ use crate::{
 };
 use std::time::Instant;
 
-/// A state with `n` segments, without going through the log.
+/// A state with `n` segments, built without the log.
 fn crowded(n: u32) -> ClusterState {
     let mut state = ClusterState::default();
     for (i, command) in (1..).zip([register(1, 1), commands().swap_remove(3)]) {
@@ -30,7 +30,7 @@ fn crowded(n: u32) -> ClusterState {
     state
 }
 
-/// Median time of one applied segment, from clone to rows.
+/// Median time to apply one segment, from the clone to the rows.
 fn apply_time(state: &ClusterState) -> std::time::Duration {
     let mut published = state.clone();
     let mut times = Vec::new();
@@ -61,5 +61,5 @@ fn apply_time(state: &ClusterState) -> std::time::Duration {
 fn the_cost_of_a_command_does_not_grow_with_the_state() {
     let (few, many) = (apply_time(&crowded(1000)), apply_time(&crowded(300_000)));
     println!("MEASURED apply with 1 000 segments {few:?}, with 300 000 {many:?}");
-    assert!(many < few * 8, "{few:?} {many:?}"); // 300 times as many
+    assert!(many < few * 8, "{few:?} {many:?}"); // the state is 300 times as large
 }

@@ -1,16 +1,16 @@
-//! How much the state may hold, and what evidence must bring.
+//! The bounds of the state, and the minimum of the evidence for a promotion.
 
-/// Most members ever.
+/// Maximum number of members that ever register.
 pub const NODES_MAX: usize = 1024;
-/// Most configurations.
+/// Maximum number of configurations.
 pub const CONFIGS_MAX: usize = 64;
-/// Most models ever.
+/// Maximum number of models that are ever registered.
 pub const MODELS_MAX: usize = 16_384;
-/// Most segments ever.
+/// Maximum number of segments that are ever registered.
 pub const SEGMENTS_MAX: usize = 500_000;
-/// Most candidates of one configuration that wait for a verdict.
+/// Maximum number of candidates of one configuration that wait for a verdict.
 pub const CANDIDATES_MAX: usize = 64;
-/// Games that evidence needs, whatever the sequential test says.
+/// Minimum number of games in the evidence for a promotion, whatever the sequential test says.
 pub const EVIDENCE_GAMES_MIN: u32 = 16;
 /// The source whose games count towards the training threshold.
 pub const SELFPLAY_SOURCE: &str = "selfplay";

@@ -1,7 +1,7 @@
-//! What is refused whatever the state.
+//! Checks that need no state: they refuse a command whatever the state is.
 //!
-//! Invariant: a command that passes is bounded in every part, so that its log entry and the rows it leaves
-//! fit their limits, and holds no number that arithmetic turns into none.
+//! Invariant: a command that passes is bounded in every part, so that its log entry and the rows that it
+//! leaves fit their limits, and it holds no number that arithmetic turns into NaN or infinity.
 
 use crate::{
     command::{
@@ -13,16 +13,16 @@ use crate::{
     steering::{Feedback, SelfplayTarget},
 };
 
-/// Largest gain or loss that one evaluation may claim: ratings are sums of them.
+/// Largest gain or loss in Elo points that one evaluation may claim, because ratings are sums of them.
 const ELO_DELTA_MAX: f64 = 100_000.0;
-/// Latest time that a command may bear, milliseconds since the epoch: the end of the year 9999. No clock is
-/// asked, since every node must come to the same.
+/// Latest time that a command may carry, in milliseconds since the epoch: the end of the year 9999. The check
+/// uses no clock, because every node must come to the same result.
 const AT_MS_MAX: u64 = 253_402_300_799_999;
 
-/// Refuses what is too large or senseless, before anything else looks at it.
+/// Refuses a command that is too large or invalid, before any other code looks at it.
 ///
 /// # Errors
-/// [`Refusal::Invalid`].
+/// Returns [`Refusal::Invalid`] with the name of the part that is out of bounds.
 pub fn check(command: &Command) -> Result<(), Refusal> {
     if command.at_ms() > AT_MS_MAX {
         return Err(Refusal::Invalid("time".into()));
@@ -104,7 +104,7 @@ fn complete_evaluation(command: &CompleteEvaluation) -> Result<(), Refusal> {
 fn rollback(command: &Rollback) -> Result<(), Refusal> {
     let Rollback { config_key, expected_champion, reason, triggered_by, trigger, at_ms: _ } = command;
     key(config_key)?;
-    // It could not be told from a repetition.
+    // Without champion and event, the command could not be distinguished from a repetition.
     if expected_champion.is_none() && trigger.is_none() {
         return Err(Refusal::Invalid("rollback of no champion, for no event".into()));
     }
@@ -129,7 +129,7 @@ fn steered(config_key: &str, by: f64, reason: &String) -> Result<(), Refusal> {
     key(config_key).and_then(|()| factors(&[by])).and_then(|()| texts([reason]))
 }
 
-/// Factors and weights: whatever they multiply stays sensible.
+/// Checks factors and weights, so that every product with them stays in a useful range.
 fn factors(factors: &[f64]) -> Result<(), Refusal> {
     if factors.iter().all(|factor| (0.01..=100.0).contains(factor)) {
         Ok(())

@@ -1,4 +1,4 @@
-//! Configurations start, cross their threshold, and get a target for self-play.
+//! Handles the commands that start a configuration, count its crossings, and set its target for self-play.
 //!
 //! Invariant: a configuration starts once, with one network, and its crossings are counted without a gap.
 

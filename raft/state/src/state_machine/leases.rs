@@ -1,7 +1,7 @@
-//! Exclusive work.
+//! Handles the commands about exclusive work.
 //!
-//! Invariant: at most one lease of a kind is live per configuration, epochs only grow, and only the holder of
-//! the live epoch can complete, renew or fail it.
+//! Invariant: at most one lease of a kind is in force per configuration, epochs only grow, and only the
+//! holder of the epoch in force can complete, renew or fail it.
 
 use super::{
     bounds::{CANDIDATES_MAX, MODELS_MAX},
@@ -29,7 +29,7 @@ pub(super) fn grant(state: &mut ClusterState, index: u64, command: &GrantLease) 
     let config = lookup::config(state, config_key)?;
     let slot = config.lease(kind);
     if let Some(live) = &slot.live {
-        // The very same grant again is answered as the first time.
+        // A repetition of exactly the same grant gets the same answer as the first time.
         return if live.node == node && live.subject == subject && live.granted_ms == at_ms {
             Ok(Response::Lease(live.clone()))
         } else {
@@ -58,13 +58,13 @@ pub(super) fn grant(state: &mut ClusterState, index: u64, command: &GrantLease) 
     Ok(Response::Lease(lease))
 }
 
-/// Whether there is such work: a crossing that was not trained on, a candidate, or a champion to watch.
+/// Checks that there is such work: a crossing that was not trained on, a candidate, or a champion to watch.
 fn is_due(config: &ConfigState, kind: LeaseKind, subject: Option<ModelId>) -> Result<(), Refusal> {
     match (kind, subject) {
         (LeaseKind::Training, None) if config.crossings > config.consumed => Ok(()),
         (LeaseKind::Training, None) => Err(Refusal::NothingToTrain),
         (LeaseKind::Training, Some(_)) | (LeaseKind::Evaluation, None) => Err(Refusal::WrongSubject),
-        // The champion is watched: it plays the one before it.
+        // The champion is watched: it plays against the champion before it.
         (LeaseKind::Evaluation, Some(hash)) if hash == config.champion && config.fallback().is_some() => {
             Ok(())
         }
@@ -189,7 +189,7 @@ pub(super) fn complete_evaluation(state: &mut ClusterState, command: &CompleteEv
     Ok(Response::Done)
 }
 
-/// Adds games of the champion against the one before it; those of another pair say nothing.
+/// Adds the games of the champion against the one before it; games of another pair say nothing about it.
 fn watch(config: &mut ConfigState, epoch: u64, evidence: &Evidence, at_ms: u64) {
     if config.fallback().is_none_or(|before| before.model != evidence.champion) {
         return;
@@ -225,7 +225,7 @@ fn end_well(slot: &mut LeaseSlot) {
     slot.failures = 0;
 }
 
-/// Nobody's fault: it does not count as a failure.
+/// Ends a lease that is no longer wanted. It does not count as a failure.
 pub(super) fn end_unwanted(slot: &mut LeaseSlot, reason: &str) {
     slot.live = None;
     slot.last_error = Some(format!("cancelled: {reason}"));

@@ -1,4 +1,4 @@
-//! What every handler needs: finding things, and the refusal if they are not there.
+//! What every handler needs: finding an entity, and the refusal if there is none.
 
 use crate::{
     config::ConfigState,
@@ -7,14 +7,14 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// What a handler answers.
+/// The answer of a handler.
 pub(super) type Outcome = Result<Response, Refusal>;
 
 pub(super) fn config<'a>(state: &'a ClusterState, config_key: &str) -> Result<&'a ConfigState, Refusal> {
     state.config(config_key).ok_or_else(|| Refusal::UnknownConfig(config_key.to_owned()))
 }
 
-/// Copies the configuration if a reader still holds it: only for a command that will not be refused.
+/// The configuration, copied if a reader still holds it: only for a command that will not be refused.
 pub(super) fn config_mut<'a>(
     state: &'a mut ClusterState,
     config_key: &str,

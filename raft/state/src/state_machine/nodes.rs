@@ -1,7 +1,7 @@
-//! Members come and go, and one of them leads.
+//! Handles the commands about members and the leader.
 //!
-//! Invariant: a peer keeps its id, ids are never reused, and news of an earlier start of a
-//! process or of an earlier term change nothing.
+//! Invariant: a peer keeps its id, ids are never reused, and a report about an earlier start of a process or
+//! about an earlier term changes nothing.
 
 use super::{bounds::NODES_MAX, lookup::Outcome, promotion};
 use crate::{
@@ -34,7 +34,7 @@ pub(super) fn register(state: &mut ClusterState, command: &RegisterNode) -> Outc
         reason: stayed.map_or_else(|| "registered".into(), |node| node.reason.clone()),
         since_ms: stayed.map_or(command.at_ms, |node| node.since_ms),
         joined_ms: known.as_ref().map_or(command.at_ms, |node| node.joined_ms),
-        // A node that starts again means to work.
+        // A node that starts again wants to work, so it drains no longer.
         draining: stayed.and_then(|node| node.draining.clone()),
     };
     state.last_node_id = state.last_node_id.max(id);

@@ -1,7 +1,7 @@
-//! Who is champion, and who holds it.
+//! Handles the commands about the champion and its holders.
 //!
-//! Invariant: the champion moves only by a compare-and-swap, backed by evidence against that very
-//! champion or asked for by an operator, so the history of each configuration is linear: every entry's
+//! Invariant: the champion changes only by a compare-and-swap that either evidence against exactly that
+//! champion or an operator's order justifies, so the history of each configuration is linear: every entry's
 //! `previous` is the model of the entry before it.
 
 use super::{
@@ -18,7 +18,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Why [`promote`] succeeded, as kept in the history.
+/// The reason that [`promote`] writes into the history.
 const REASON: &str = "gauntlet_passed";
 
 pub(super) fn promote(state: &mut ClusterState, index: u64, command: &Promote) -> Outcome {
@@ -53,7 +53,7 @@ pub(super) fn promote(state: &mut ClusterState, index: u64, command: &Promote) -
     Ok(Response::Promoted { promotion, distributed })
 }
 
-/// An operator's choice: any model of the configuration that enough nodes hold.
+/// Appoints the operator's choice: any model of the configuration that enough nodes hold.
 pub(super) fn appoint(state: &mut ClusterState, index: u64, command: &Appoint) -> Outcome {
     let &Appoint { ref config_key, model, expected_champion, ref reason, at_ms } = command;
     let config = lookup::config(state, config_key)?;
@@ -70,7 +70,7 @@ pub(super) fn appoint(state: &mut ClusterState, index: u64, command: &Appoint) -
         model,
         previous: config.champion,
         previous_elo: config.elo,
-        // Nothing is known of the difference.
+        // The difference in strength is unknown.
         new_elo: config.elo,
         elo_delta: 0.0,
         reason: format!("operator: {reason}"),
@@ -86,14 +86,14 @@ fn model_of<'a>(state: &'a ClusterState, config_key: &str, hash: ModelId) -> Res
     known.ok_or(Refusal::UnknownModel(hash))
 }
 
-/// Whether enough online nodes hold the model to make it champion.
+/// Checks that enough online nodes hold the model to make it champion.
 fn is_held(state: &ClusterState, model: &Model) -> Result<(), Refusal> {
     let (have, need) = (state.online_among(&model.holders), state.required_model_holders());
     if have < need { Err(Refusal::TooFewHolders { have, need }) } else { Ok(()) }
 }
 
-/// Moves the champion, and says whether every online node holds it already.
-/// `left` is what becomes of the one before.
+/// Changes the champion, and returns whether every online node holds it already. `left` is the new status of
+/// the champion before.
 pub(super) fn enthrone(
     state: &mut ClusterState,
     config_key: &str,
@@ -110,7 +110,7 @@ pub(super) fn enthrone(
     config.distributed = distributed;
     config.candidates.retain(|hash| *hash != promotion.model);
     config.history.push(Arc::new(promotion.clone()));
-    // What was said of the champion was said of the one before.
+    // The reported regression was about the champion before.
     config.steering.regression = None;
     config.steering.watch = None;
     set_status(state, &promotion.previous, left);
@@ -118,7 +118,7 @@ pub(super) fn enthrone(
     Ok(distributed)
 }
 
-/// Self-play games by a model. A former champion may come back: they count again.
+/// Number of self-play games by a model. A former champion may come back; then its games count again.
 fn games_by(state: &ClusterState, config_key: &str, model: &ModelId) -> u64 {
     let segments = state.segments.iter().map(|(_, segment)| segment);
     let its = segments.filter(|segment| {
@@ -127,7 +127,7 @@ fn games_by(state: &ClusterState, config_key: &str, model: &ModelId) -> u64 {
     its.fold(0, |sum: u64, segment| sum.saturating_add(segment.games))
 }
 
-/// The gain that the evidence shows, if it is good enough.
+/// The gain that the evidence shows, if the evidence is good enough.
 fn weigh(model: &Model, champion: ModelId, elo_delta_min: f64) -> Result<f64, Refusal> {
     let evidence = model.evidence.as_ref().ok_or(Refusal::NoEvidence)?;
     if evidence.champion != champion {
@@ -177,7 +177,7 @@ pub(super) fn model_held(state: &mut ClusterState, command: &ModelHeld) -> Outco
     Ok(Response::Held { distributed })
 }
 
-/// Marks and returns the champions that every online node holds, each once in its reign.
+/// Marks and returns the champions that every online node holds, each once per reign.
 pub(super) fn newly_distributed(state: &mut ClusterState) -> Vec<Distributed> {
     let due = |config: &&Arc<ConfigState>| !config.distributed && held_by_all_online(state, &config.champion);
     let found: Vec<_> = state

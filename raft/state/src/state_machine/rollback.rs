@@ -1,8 +1,8 @@
-//! The way back from a champion that regressed.
+//! Handles the rollback of a champion that regressed.
 //!
-//! Invariant: a rollback happens once for each champion and each event that asks for it, and is
-//! an entry of the history like any other. What was made from the champion that is left goes with
-//! it: its candidates, and the work on them.
+//! Invariant: a rollback happens once for each champion and each event that asks for it, and it is an entry
+//! of the history like any other. What was made from the replaced champion ends with it: its candidates, and
+//! the work on them.
 
 use super::{
     leases::end_unwanted,
@@ -30,7 +30,7 @@ pub(super) fn rollback(state: &mut ClusterState, index: u64, command: &Rollback)
         let gone = config.history.iter().any(|entry| entry.previous == expected && entry.is_rollback());
         return if gone { Ok(Response::Unchanged) } else { Err(Refusal::ChampionMoved(left)) };
     }
-    // Who names no champion while one settles means the one that is gone.
+    // A command without a champion, while one settles, means the champion that was replaced.
     if expected_champion.is_none() && steering::settles(config) {
         steering::remember(state, trigger);
         return Ok(Response::Noted);
@@ -64,7 +64,7 @@ pub(super) fn rollback(state: &mut ClusterState, index: u64, command: &Rollback)
             end_unwanted(config.lease_mut(kind), "the champion was rolled back");
         }
     }
-    // Training pauses until the leader has seen the champion settle.
+    // Training pauses until the leader has seen that the champion has settled.
     config.steering.regression = regression.map(|regression| Regression {
         champion: back.model,
         rolled_back: true,

@@ -1,4 +1,4 @@
-//! Games are acknowledged when enough nodes hold their segment.
+//! Handles the commands about segments: games are acknowledged when enough nodes hold their segment.
 //!
 //! Invariant: the games of a segment count once, and only those of self-play count towards the next training.
 
@@ -58,7 +58,7 @@ pub(super) fn register(state: &mut ClusterState, index: u64, command: &RegisterS
     Ok(answer)
 }
 
-/// As many as there is room for.
+/// Adds as many holders as there is room for.
 fn add_holders(state: &mut ClusterState, hash: &SegmentId, more: &BTreeSet<NodeId>) {
     if state.segments.get(hash).is_some_and(|known| !known.holders.is_superset(more))
         && let Some(known) = state.segments.get_mut(hash)

@@ -1,7 +1,7 @@
-//! What holds configurations back or drives them on.
+//! Handles the commands that hold configurations back or speed them up.
 //!
-//! Invariant: a report that an event caused counts once, however many nodes propose it and
-//! however late; factors are positive and bounded.
+//! Invariant: a report that an event caused counts once, however many nodes propose it and however late they
+//! do; factors are positive and bounded.
 
 use super::lookup::{self, Outcome};
 use crate::{
@@ -14,10 +14,11 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Events that are remembered. A node that was away so long that more came meanwhile resyncs from the state.
+/// Number of events that are remembered. A node that missed more than these while it was away resyncs from
+/// the state.
 const TRIGGERS_MAX: usize = 256;
 
-/// Whether a command was applied for this event already.
+/// Whether a command was already applied for this event.
 pub(super) fn told_before(state: &ClusterState, trigger: &Option<TriggerId>) -> bool {
     trigger.is_some_and(|event| state.triggers.contains(&event))
 }
@@ -34,7 +35,7 @@ fn no_news(trigger: &Option<TriggerId>) -> Response {
     if trigger.is_some() { Response::Noted } else { Response::Unchanged }
 }
 
-/// Whether the champion is one that came back, and training waits for it to settle.
+/// Whether the champion came back by a rollback and training waits until it has settled.
 pub(super) fn settles(config: &ConfigState) -> bool {
     config.steering.regression.as_ref().is_some_and(|regression| regression.rolled_back)
 }
@@ -49,7 +50,7 @@ pub(super) fn report_regression(state: &mut ClusterState, command: &ReportRegres
     if champion.is_some_and(|champion| champion != config.champion) {
         return Err(Refusal::ChampionMoved(config.champion));
     }
-    // Who names no champion while one settles means the one that is gone.
+    // A report without a champion, while one settles, means the champion that was replaced.
     if champion.is_none() && severity.is_some() && settles(config) {
         remember(state, trigger);
         return Ok(Response::Noted);
@@ -63,7 +64,7 @@ pub(super) fn report_regression(state: &mut ClusterState, command: &ReportRegres
         rolled_back: false,
         since_ms: *at_ms,
     });
-    // A milder report of what is known, or that nothing is amiss where nothing was.
+    // A milder report than the known one brings no news; neither does an all-clear where nothing was known.
     let news = match (&next, known, &config.steering.regression) {
         (Some(next), Some(known), _) => next.severity > known.severity,
         (Some(_), None, _) | (None, _, Some(_)) => true,

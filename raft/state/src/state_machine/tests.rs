@@ -37,7 +37,7 @@ impl World {
         apply(&mut self.state, self.index, command)
     }
 
-    /// Applies what must be accepted.
+    /// Applies a command that must be accepted.
     fn accept(&mut self, command: Command) -> Response {
         let response = self.apply(&command);
         assert!(!matches!(response, Response::Refused(_)), "{command:?}: {response:?}");
@@ -48,7 +48,7 @@ impl World {
         self.state.config(CONFIG).unwrap()
     }
 
-    /// Applies what must be refused, and change nothing.
+    /// Applies a command that must be refused and must change nothing.
     fn refuse(&self, command: Command, expected: &Refusal) {
         let mut after = self.clone();
         let response = after.apply(&command);
@@ -58,7 +58,7 @@ impl World {
         assert_eq!(after.state, self.state, "{command:?}");
     }
 
-    /// Three nodes, one configuration, a threshold of 10 games.
+    /// A world of three nodes, one configuration, and a threshold of 10 games.
     fn three() -> Self {
         let mut world = Self::default();
         for n in 1..=3 {
@@ -68,7 +68,7 @@ impl World {
         world
     }
 
-    /// A candidate that was evaluated and is held everywhere.
+    /// Adds a candidate that was evaluated and that every node holds.
     fn with_candidate(mut self, candidate: u8) -> Self {
         let (champion, crossing) = (self.config().champion, self.config().crossings + 1);
         self.accept(segment(candidate.wrapping_add(100), 10, &[1, 2]));

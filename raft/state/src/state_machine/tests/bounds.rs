@@ -1,4 +1,4 @@
-//! What is refused before it is looked at.
+//! Commands that are refused before the state is looked at.
 
 use super::*;
 use crate::command::{
@@ -103,7 +103,7 @@ fn what_is_too_large_or_senseless_is_refused_unseen() {
             report: TrainingReport { val_loss: f64::NAN, ..report() },
             at_ms: 1,
         }),
-        // Times that no clock shows, up to those that neither SQLite nor an event can hold.
+        // No clock shows these times, up to those that neither SQLite nor an event can hold.
         Command::SetLeader(SetLeader { node: NodeId(1), term: 9, at_ms: 253_402_300_800_000 }),
         Command::SetLeader(SetLeader { node: NodeId(1), term: 9, at_ms: i64::MAX as u64 + 1 }),
         Command::SetOnline(SetOnline {

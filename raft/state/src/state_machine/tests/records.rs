@@ -6,7 +6,7 @@ use crate::command::{AddSegmentHolder, InitConfig, RegisterSegment, SetLeader, S
 #[test]
 fn nodes() {
     let mut world = World::three();
-    // The same start again is no news; another one is, and keeps the id.
+    // A report of the same start is no news; another start is, and it keeps the id.
     assert_eq!(world.accept(register(2, 2)), Response::Node { id: NodeId(2), came_online: false });
     assert_eq!(world.accept(register(2, 9)), Response::Node { id: NodeId(2), came_online: true });
     assert_eq!(world.accept(online(2, true, 9)), Response::Unchanged);
@@ -86,7 +86,7 @@ fn segments_and_thresholds() {
     world.accept(online(2, false, 2));
     world.refuse(segment(52, 1, &[1, 2]), &Refusal::TooFewHolders { have: 1, need: 2 });
     world.accept(online(3, false, 3));
-    assert_eq!(world.accept(segment(52, 1, &[1])), counts(7, 7)); // alone, one is enough
+    assert_eq!(world.accept(segment(52, 1, &[1])), counts(7, 7)); // in a cluster of one, one holder is enough
     let add = |n, node| Command::AddSegmentHolder(AddSegmentHolder { hash: hash(n), node, at_ms: 1 });
     assert_eq!(world.accept(add(52, NodeId(2))), Response::Done);
     assert_eq!(world.accept(add(52, NodeId(2))), Response::Unchanged);
@@ -102,7 +102,7 @@ fn segments_and_thresholds() {
     assert_eq!(world.accept(reached(1)), Response::Done);
     assert_eq!(world.accept(reached(1)), Response::Unchanged);
     assert_eq!((world.config().games_since_training, world.config().crossings), (0, 1));
-    // Holders are bounded, so that a row is.
+    // The holders are bounded, so the row is bounded too.
     for n in 4..=100 {
         world.accept(register(n, 1));
     }

@@ -1,4 +1,4 @@
-//! Any sequence of commands, sensible or not, keeps the invariants.
+//! Every sequence of commands, sensible or not, keeps the invariants.
 
 use super::*;
 use crate::command::{
@@ -8,7 +8,7 @@ use crate::command::{
 };
 use proptest::prelude::*;
 
-/// A command that fits the state more or less, so that sequences of them get somewhere.
+/// A command that mostly fits the state, so that sequences make progress.
 fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
     let config_key = || CONFIG.to_owned();
     let node = 1 + u64::from(n % 4);
@@ -114,7 +114,7 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
     }
 }
 
-/// A champion that regresses, is rolled back, and settles.
+/// A command about a champion that regresses, is rolled back, and settles.
 fn regression(choice: u8, n: u8, config: &ConfigState) -> Command {
     let (config_key, at_ms) = (CONFIG.to_owned(), u64::from(n));
     let trigger = n.is_multiple_of(2).then(|| hash(n));
@@ -142,7 +142,7 @@ fn regression(choice: u8, n: u8, config: &ConfigState) -> Command {
     }
 }
 
-/// What else the leader's daemons set.
+/// The other commands by which the leader's daemons steer.
 pub(super) fn steering_of(choice: u8, n: u8) -> Command {
     let (config_key, at_ms, reason) = (CONFIG.to_owned(), u64::from(n), "r".to_owned());
     let factor = 0.5 + f64::from(n % 4);
@@ -178,7 +178,7 @@ pub(super) fn steering_of(choice: u8, n: u8) -> Command {
     }
 }
 
-/// Steps of a sequence: mostly sensible commands, some from nowhere.
+/// Steps of a sequence: mostly sensible commands, some arbitrary ones.
 fn steps() -> impl Strategy<Value = Vec<(bool, u8, u8)>> {
     prop::collection::vec((prop::bool::weighted(0.9), any::<u8>(), any::<u8>()), 0..250)
 }
@@ -188,7 +188,7 @@ fn command_of(state: &ClusterState, (fits, choice, n): (bool, u8, u8)) -> Comman
     if fits { sensible(state, choice, n) } else { samples[usize::from(choice) % samples.len()].clone() }
 }
 
-/// What holds in every state, and between a state and the next.
+/// Checks what holds in every state, and between a state and the next.
 fn invariants(before: &ClusterState, after: &ClusterState) {
     assert!(after.last_node_id >= before.last_node_id && after.nodes.len() as u64 == after.last_node_id.0);
     for (key, config) in after.configs.iter() {
@@ -250,7 +250,7 @@ proptest! {
             prop_assert_eq!(&twin.apply(&command), &response, "not deterministic: {:?}", command);
             prop_assert_eq!(&twin.state, &world.state);
             invariants(&before.state, &world.state);
-            // What changed is what is written; a refusal writes nothing.
+            // Exactly what changed is written; a refusal writes nothing.
             let changes = rows::changes(&before.state, &world.state).unwrap();
             if matches!(response, Response::Refused(_) | Response::Unchanged) {
                 twin.state.applied = before.state.applied;
@@ -260,7 +260,7 @@ proptest! {
             for row in changes {
                 kept.insert((row.kind, row.key.clone()), row);
             }
-            // Said twice, done once.
+            // A repeated command takes effect only once.
             let mut again = world.clone();
             again.apply(&command);
             again.state.applied = world.state.applied;
@@ -273,7 +273,7 @@ proptest! {
     }
 }
 
-/// The sequences above are worth something: they reach promotions.
+/// The sequences above are useful: they reach promotions.
 #[test]
 fn sequences_get_somewhere() {
     use rand::{RngExt, SeedableRng};

@@ -41,7 +41,7 @@ fn appoint(model: u8, expected: u8) -> Command {
     })
 }
 
-/// 1 was the first champion, then 9, then 10.
+/// A world where 1 was the first champion, then 9, then 10.
 fn third_champion() -> World {
     let mut world = World::three().with_candidate(9);
     world.accept(promote(9, 1, 0.0));
@@ -70,7 +70,7 @@ fn reports_of_a_regression() {
         (report(None, CRITICAL, Some(3), 5), Response::Done, Some((Severity::Critical, false))),
         (report(None, MINOR, Some(4), 6), Response::Noted, Some((Severity::Critical, false))), // it is known to be worse
         (report(None, None, Some(5), 7), Response::Done, None),
-        (report(None, CRITICAL, Some(3), 8), Response::Unchanged, None), // a node that comes late
+        (report(None, CRITICAL, Some(3), 8), Response::Unchanged, None), // a node that is late
         (report(None, MINOR, Some(2), 9), Response::Unchanged, None),
     ];
     for (command, answer, state) in table {
@@ -109,14 +109,14 @@ fn a_rollback_happens_once_and_takes_along_what_came_of_the_champion() {
         let status = &world.state.models.get(&hash(n)).unwrap().status;
         assert!(matches!(status, ModelStatus::Rejected { .. }), "{n}: {status:?}");
     }
-    // What was going on does not count any more.
+    // The work that was going on does not count any more.
     let stale = |epoch| Refusal::StaleEpoch { current: epoch, epoch };
     world.refuse(trained(&training, model(hash(12), hash(10))), &stale(training.epoch));
     let late = Evidence { wins: 31, losses: 9, ..evidence(hash(11), hash(10)) };
     world.refuse(evaluated(&evaluation, late), &stale(evaluation.epoch));
 
-    // Said again: by the leader, by its successor, by a second emitter
-    // of the event, by who names no champion.
+    // The rollback is repeated: by the leader, by its successor, by a second emitter of the event, and by a
+    // command that names no champion.
     let before = world.config().clone();
     assert_eq!(world.accept(rollback(Some(10), None)), Response::Unchanged);
     assert_eq!(world.accept(rollback(Some(10), Some(7))), Response::Unchanged);
@@ -127,7 +127,7 @@ fn a_rollback_happens_once_and_takes_along_what_came_of_the_champion() {
     assert_eq!(world.accept(rollback(None, Some(8))), Response::Unchanged, "a node that comes late");
     assert_eq!(severity(&world), None);
 
-    // The one before that is next; then there is none.
+    // The champion before that is next; then there is none.
     let back = world.accept(rollback(None, Some(20)));
     assert!(matches!(back, Response::RolledBack { versions: (3, 0), .. }), "{back:?}");
     assert_eq!((world.config().champion, world.config().elo), (hash(1), ELO_INITIAL));
@@ -138,12 +138,12 @@ fn a_rollback_happens_once_and_takes_along_what_came_of_the_champion() {
 #[test]
 fn a_champion_that_comes_back_has_its_games_again() {
     let mut world = World::three();
-    world.accept(segment(50, 6, &[1, 2])); // by 1
+    world.accept(segment(50, 6, &[1, 2])); // games by 1
     assert_eq!(world.config().champion_games, 6);
-    let mut world = world.with_candidate(9); // 10 more by 1
+    let mut world = world.with_candidate(9); // 10 more games by 1
     world.accept(promote(9, 1, 0.0));
     assert_eq!(world.config().champion_games, 0);
-    world.accept(segment(51, 5, &[1, 2])); // late ones by 1
+    world.accept(segment(51, 5, &[1, 2])); // late games by 1
     assert_eq!((world.config().champion_games, world.config().games_total), (0, 21));
     world.accept(rollback(Some(9), None));
     assert_eq!(world.config().champion_games, 21);
@@ -167,7 +167,7 @@ fn an_appointed_champion_falls_back_to_the_one_it_replaced() {
     assert_eq!(world.config().fallback().unwrap().model, hash(10));
     world.accept(rollback(Some(1), None));
     assert_eq!((world.config().champion, world.config().generation), (hash(10), 4));
-    // From here on as if it had never been.
+    // From here on the state is as if it had never been champion.
     assert_eq!(world.config().fallback().unwrap().model, hash(9));
     world.accept(rollback(Some(10), None));
     world.accept(rollback(Some(9), None));
@@ -179,7 +179,7 @@ fn a_champion_is_watched_against_the_one_before_it() {
     let first = World::three();
     first.refuse(
         grant(LeaseKind::Evaluation, 1, Some(hash(1)), 50),
-        &Refusal::NotCandidate(hash(1)), // nothing was before
+        &Refusal::NotCandidate(hash(1)), // there was no champion before
     );
     let mut world = third_champion();
     let evidence_of = |world: &World| world.state.models.get(&hash(10)).unwrap().evidence.clone();
@@ -200,7 +200,7 @@ fn a_champion_is_watched_against_the_one_before_it() {
     assert_eq!(evidence_of(&world), gauntlet, "what it was promoted for stays");
     assert!(world.config().evaluation.live.is_none() && world.config().candidates.is_empty());
 
-    // The champion moves while it is watched.
+    // The champion changes while it is watched.
     let lease = world.lease(LeaseKind::Evaluation, Some(hash(10)));
     for node in 1..=3 {
         world.accept(Command::ModelHeld(ModelHeld { model: hash(1), node: NodeId(node), at_ms: 0 }));
@@ -237,7 +237,7 @@ fn cancelled_work_is_no_failure_and_does_not_count() {
     let slot = &world.config().training;
     assert_eq!((slot.failures, slot.last_error.as_deref()), (0, Some("cancelled: not wanted")));
     world.refuse(trained(&lease, model(hash(9), hash(1))), &Refusal::StaleEpoch { current: 1, epoch: 1 });
-    // The crossing was not used up: it is trained for again.
+    // The crossing was not used up, so it can be trained for again.
     assert_eq!(world.lease(LeaseKind::Training, None).epoch, 2);
     world.refuse(cancel(lease.epoch), &Refusal::StaleEpoch { current: 2, epoch: 1 });
 }
@@ -277,7 +277,7 @@ fn what_steers_is_set_once() {
         (pressure(true, Some(2)), Response::Noted),
         (pressure(true, None), Response::Unchanged),
         (pressure(false, None), Response::Done),
-        (pressure(true, Some(1)), Response::Unchanged), // a node that comes late
+        (pressure(true, Some(1)), Response::Unchanged), // a node that is late
         (pressure(true, None), Response::Done),
         (Command::SetFeedback(SetFeedback { config_key: config_key(), feedback, at_ms }), Response::Done),
         (
@@ -305,7 +305,7 @@ fn what_steers_is_set_once() {
     world.refuse(curriculum(0.0, false), &Refusal::Invalid("factor".into()));
     world.refuse(curriculum(f64::NAN, false), &Refusal::Invalid("factor".into()));
 
-    // Whoever leaves gets no work, until it starts again or is wanted back.
+    // A node that leaves gets no work until it starts again or is wanted back.
     world.accept(segment(50, 10, &[1, 2]));
     world.accept(Command::ThresholdReached(ThresholdReached {
         config_key: config_key(),

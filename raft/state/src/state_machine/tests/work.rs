@@ -20,7 +20,7 @@ fn leases() {
     world.refuse(grant(LeaseKind::Evaluation, 1, Some(hash(8)), 5), &Refusal::NotCandidate(hash(8)));
     let first = world.lease(training, None);
     assert_eq!((first.epoch, first.crossing, first.renewed_ms), (1, 1, 50));
-    assert_eq!(world.accept(grant(training, 1, None, 50)), Response::Lease(first.clone())); // said twice
+    assert_eq!(world.accept(grant(training, 1, None, 50)), Response::Lease(first.clone())); // a repetition
     world.refuse(
         grant(training, 2, None, 51),
         &Refusal::LeaseHeld { kind: training, node: NodeId(1), epoch: 1 },
@@ -34,7 +34,7 @@ fn leases() {
     };
     let renewed = |at| Response::Lease(Lease { renewed_ms: at, ..first.clone() });
     assert_eq!(world.accept(renew(1, NodeId(1), 70)), renewed(70));
-    assert_eq!(world.accept(renew(1, NodeId(1), 60)), renewed(70)); // a clock that goes back renews nothing
+    assert_eq!(world.accept(renew(1, NodeId(1), 60)), renewed(70)); // a clock set back renews nothing
     world.refuse(renew(1, NodeId(2), 80), &Refusal::NotHolder(NodeId(1)));
     world.refuse(renew(2, NodeId(1), 80), &Refusal::StaleEpoch { current: 1, epoch: 2 });
     let expire = |epoch, seen| {
@@ -161,13 +161,13 @@ fn promotion() {
 #[test]
 fn distribution_is_told_once() {
     let mut world = World::three().with_candidate(9);
-    world.accept(register(4, 4)); // came after the others had it
+    world.accept(register(4, 4)); // registered after the others held it
     let Response::Promoted { distributed: false, .. } = world.accept(promote(9, 1, 0.0)) else { panic!() };
-    // The one that lacks it goes.
+    // The node that lacks the model goes offline.
     let gone = world.clone().accept(online(4, false, 4));
     let told = Distributed { config_key: CONFIG.into(), model: hash(9) };
     assert_eq!(gone, Response::Online { distributed: vec![told] });
-    // Or gets it.
+    // Or the node gets the model.
     let held = |node| Command::ModelHeld(ModelHeld { model: hash(9), node, at_ms: 1 });
     assert_eq!(world.accept(held(NodeId(4))), Response::Held { distributed: true });
     assert_eq!(world.accept(held(NodeId(4))), Response::Unchanged);

@@ -204,8 +204,9 @@ pub fn number_of(kind: LeaseKind, devices: usize) -> usize {
     }
 }
 
-/// Number of threads that play, if `set` is 0: on the CPU one fewer than there are cores; with a card two for
-/// each core, of which one searches while the other waits for the card. This is reasoned, not measured.
+/// Number of threads that play: `set`, unless it is 0. Then it is one fewer than there are cores on the CPU,
+/// and with a card two for each core, of which one searches while the other waits for the card. This is
+/// reasoned, not measured.
 pub(crate) fn threads(set: usize, cores: usize, card: bool) -> usize {
     match (set, card) {
         (0, false) => cores.saturating_sub(1).max(1),
@@ -214,10 +215,10 @@ pub(crate) fn threads(set: usize, cores: usize, card: bool) -> usize {
     }
 }
 
-/// Games at the same time, if `set` is 0: 32 on the CPU, and 128 with a card, because a launch of a small
-/// network takes as long for a few positions as for hundreds. More games would also mean that more of them
-/// are still in play when a new champion arrives, so that they would learn from an old one. This is reasoned,
-/// not measured.
+/// Games at the same time: `set`, unless it is 0. Then it is 32 on the CPU, and 128 with a card, because a
+/// launch of a small network takes as long for a few positions as for hundreds. More games would also mean
+/// that more of them are still in play when a new champion arrives, so that they would learn from an old one.
+/// This is reasoned, not measured.
 pub(crate) fn parallel_games(set: usize, card: bool) -> usize {
     match (set, card) {
         (0, false) => 32,

@@ -63,7 +63,7 @@ pub enum WorkError {
     /// The content store failed.
     #[error(transparent)]
     Blob(#[from] BlobError),
-    /// The cluster did not apply a command.
+    /// The cluster did not apply a command, as far as is known.
     #[error(transparent)]
     Propose(#[from] ProposeError),
     /// The event log failed.

@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 pub struct DistributionConfig {
     /// Whether content is fetched from all peers that hold it.
     pub swarm: bool,
-    /// Whether content is fetched over HTTP from one holder where the swarm does not deliver it: `GET
-    /// /v1/blobs/HASH`, with ranges.
+    /// Whether content is fetched over HTTP from one holder where the swarm does not deliver it:
+    /// `GET /v1/blobs/HASH`, with ranges.
     pub http: bool,
     /// Program and arguments of a command that fetches content where neither of the two delivers it; it is
     /// run without a shell. There is none by default. `{host}` is the holder's host name, `{path}` the path
-    /// of the content in its data folder, `{hash}` its hash, `{target}` the file to write: `rsync = ["rsync",
-    /// "-a", "{host}:/srv/ringrift/{path}", "{target}"]`.
+    /// of the content in its data folder, `{hash}` its hash, `{target}` the file to write:
+    /// `rsync = ["rsync", "-a", "{host}:/srv/ringrift/{path}", "{target}"]`.
     pub rsync: Vec<String>,
 }
 

@@ -123,7 +123,7 @@ pub struct Steering {
     pub learning_rate: f64,
     /// The cause of that learning rate, in words for people.
     pub learning_rate_reason: String,
-    /// Written for the champion: its regression, if it has one.
+    /// Written by regression: how the champion regressed, if it did.
     pub regression: Option<Regression>,
     /// The champion's games since its promotion.
     pub watch: Option<Watch>,

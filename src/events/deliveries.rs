@@ -1,6 +1,6 @@
 //! What every handler has yet to see and what it could not handle, for asynchronous callers.
 //!
-//! Invariant: the database is used on threads that may block, and at most [`DATABASE_MAX`] times at once. So
+//! Invariant: the database is used on threads that may block, and at most `DATABASE_MAX` times at once. So
 //! a handler that hangs keeps nobody waiting, although there are as many lanes as handlers times flows.
 
 use super::{LogError, dlq::DeadLetter, inbox::Inbox};

@@ -5,15 +5,15 @@
 //!
 //! The life of a segment, in order:
 //!
-//! 1. [`close`]: finished games become content of this node, synced, and the segment is listed as pending.
-//! 2. [`tell`]: SELFPLAY_COMPLETE is emitted, once, however often the process is killed.
-//! 3. [`acknowledge`]: a daemon takes the pending segments one by one, and
+//! 1. `close`: finished games become content of this node, synced, and the segment is listed as pending.
+//! 2. `tell`: SELFPLAY_COMPLETE is emitted, once, however often the process is killed.
+//! 3. `acknowledge`: a daemon takes the pending segments one by one, and
 //!    finds again what a kill left unlisted.
-//! 4. [`register`]: for one segment, another node is asked to keep it. Once that node has it on its disk, the
+//! 4. `register`: for one segment, another node is asked to keep it. Once that node has it on its disk, the
 //!    cluster registers both as holders, and the list forgets it.
-//! 5. [`keep`]: the other side of that request. It fetches the segment, checks it and syncs it.
-//! 6. [`copy`]: a daemon brings registered segments to as many nodes as the settings ask for.
-//! 7. [`collect`]: a daemon removes content that the cluster never came to know.
+//! 5. `keep`: the other side of that request. It fetches the segment, checks it and syncs it.
+//! 6. `copy`: a daemon brings registered segments to as many nodes as the settings ask for.
+//! 7. `collect`: a daemon removes content that the cluster never came to know.
 //!
 //! The list of pending segments is [`PendingSegments`], in a file of its own. What merges segments into a
 //! database of games is `daemons::consolidation`.

@@ -348,8 +348,8 @@ mod tests {
         same.unwrap();
     }
 
-    #[tokio::test]
-    async fn a_kill_at_any_await_point_does_not_change_the_database() {
+    #[test]
+    fn a_kill_at_any_await_point_does_not_change_the_database() {
         let (segments, config) = (segments(), "hex8_2p".parse().unwrap());
         let folder = tempfile::tempdir().unwrap();
         let mut plain = Canonical::open(folder.path().join("plain.db"), config).unwrap();
@@ -393,7 +393,7 @@ mod tests {
             Started { handle: Box::new(handle), beside: beside.boxed() }
         };
         let read = |folder: &Path| content(&Canonical::open(folder.join("games.db"), config).unwrap());
-        let found = at_every_await_point(&events, start, read).await;
+        let found = at_every_await_point(&events, start, read);
         assert!(found.len() > 10, "{} await points", found.len());
         for (polls, found) in found.iter().enumerate() {
             assert_eq!(*found, content(&plain), "killed after {polls} polls");

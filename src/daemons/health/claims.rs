@@ -315,8 +315,8 @@ mod tests {
         check(&[(cluster(true), true, 10), (cluster(false), true, 11)], 12, &[]);
     }
 
-    #[tokio::test]
-    async fn a_kill_at_any_await_point_loses_no_word() {
+    #[test]
+    fn a_kill_at_any_await_point_loses_no_word() {
         let world = World::with_nodes(3);
         let words =
             [offline("node-2"), cluster(true), offline("node-3"), offline("node-9"), online("node-2")];
@@ -337,7 +337,7 @@ mod tests {
             let claims = Claims::open(&folder.join("node.db")).unwrap();
             claims.current(now_ms()).unwrap()
         };
-        let found = at_every_await_point(&words, start, read).await;
+        let found = at_every_await_point(&words, start, read);
         assert!(found.len() > 10, "{} await points", found.len());
         for (polls, found) in found.iter().enumerate() {
             assert_eq!(found[..], expected, "killed after {polls} polls");

@@ -7,7 +7,7 @@
 //!                 |
 //!  a phase   movement  recovery  lines  territory what each phase lists and does
 //!                 |
-//!  position      state    moves    symmetry       a position without heap; a move in eight bytes
+//!  position   state   phase   moves   symmetry    a position without heap; a move in eight bytes
 //!                 |
 //!  geometry  board  topology  bits  grid  stack   numbers of a board, rays, sets of cells, rings on a cell
 //! ```
@@ -42,6 +42,7 @@ mod moves;
 mod notation;
 mod outcome;
 mod parse;
+mod phase;
 pub mod playout;
 mod recovery;
 mod stack;
@@ -58,8 +59,9 @@ pub use moves::{Move, MoveKind};
 pub use notation::MoveError;
 pub use outcome::{Outcome, Reason};
 pub use parse::NotationError;
+pub use phase::Phase;
 pub use stack::{HEIGHT_MAX, Stack};
-pub use state::{Ledger, Lps, Phase, State};
+pub use state::{Ledger, Lps, State};
 pub use symmetry::Symmetry;
 pub use topology::{Hex8, Hexagonal, Square8, Square19, Tables, Topology};
 pub use turn::IllegalMove;

@@ -9,7 +9,8 @@ use crate::bits::Bits;
 use crate::board::Cell;
 use crate::lines::set_of;
 use crate::moves::{Move, MoveKind};
-use crate::state::{Phase, State};
+use crate::phase::Phase;
+use crate::state::State;
 use crate::topology::Topology;
 
 /// Prints a cell as `x,y`.
@@ -122,77 +123,7 @@ impl<T: Topology> State<T> {
             out.push('?');
             return;
         }
-        self.print_move(out, mv).expect("a string takes everything");
-    }
-
-    fn print_move(&self, out: &mut String, mv: Move) -> fmt::Result {
-        let cells = |out: &mut String, cells: T::Bits| {
-            cells.cells().enumerate().try_for_each(|(i, cell)| {
-                if i > 0 {
-                    out.push(';');
-                }
-                write!(out, "{}", at::<T>(cell))
-            })
-        };
-        let slide = |out: &mut String, name: &str| {
-            let (from, to) = (at::<T>(mv.from()), at::<T>(mv.to()));
-            write!(out, "{name}:{from}>{to}@{}", at::<T>(mv.aux()))
-        };
-        let single = |out: &mut String, name: &str| write!(out, "{name}:{}", at::<T>(mv.from()));
-        let pair = |out: &mut String, name: &str, sign: char| {
-            write!(out, "{name}:{}{sign}{}", at::<T>(mv.from()), at::<T>(mv.to()))
-        };
-        let capture = |out: &mut String, name: &str| {
-            let (from, target) = (at::<T>(mv.from()), at::<T>(mv.aux()));
-            write!(out, "{name}:{from}>{target}>{}", at::<T>(mv.to()))
-        };
-        match mv.kind() {
-            MoveKind::Place1 | MoveKind::Place2 | MoveKind::Place3 => {
-                single(out, "P")?;
-                out.push_str(["*1", "*2", "*3"][mv.kind().placed() as usize - 1]);
-                Ok(())
-            }
-            MoveKind::SkipPlacement => out.write_str("SP"),
-            MoveKind::NoPlacement => out.write_str("NP"),
-            MoveKind::Swap => out.write_str("SW"),
-            MoveKind::Move => pair(out, "M", '>'),
-            MoveKind::Capture => capture(out, "C"),
-            MoveKind::SkipCapture => out.write_str("SC"),
-            MoveKind::Chain => capture(out, "K"),
-            MoveKind::RecoverLine => slide(out, "R1"),
-            MoveKind::RecoverStretch => {
-                pair(out, "R2", '>')?;
-                out.push('[');
-                cells(out, self.stretch_named(mv))?;
-                out.push(']');
-                Ok(())
-            }
-            MoveKind::RecoverFallback => slide(out, "RF"),
-            MoveKind::RecoverStrike => slide(out, "RS"),
-            MoveKind::SkipRecovery => out.write_str("SR"),
-            MoveKind::NoMovement => out.write_str("NM"),
-            MoveKind::Line => pair(out, "L", '-'),
-            MoveKind::LineAll => {
-                pair(out, "O", '-')?;
-                out.write_str("=all")
-            }
-            MoveKind::LineStretch => {
-                pair(out, "O", '-')?;
-                let last = self.line_cells(mv).cells().last().unwrap_or(mv.aux());
-                write!(out, "={}-{}", at::<T>(mv.aux()), at::<T>(last))
-            }
-            MoveKind::PayLine => single(out, "EL"),
-            MoveKind::NoLine => out.write_str("NL"),
-            MoveKind::Territory => {
-                out.push_str("T:");
-                cells(out, self.region(mv))
-            }
-            MoveKind::PayTerritory => single(out, "ET"),
-            MoveKind::PayRecovery => single(out, "ER"),
-            MoveKind::SkipTerritory => out.write_str("ST"),
-            MoveKind::NoTerritory => out.write_str("NT"),
-            MoveKind::Forced => single(out, "F"),
-        }
+        MovePrinter { state: self, mv, out }.print().expect("a string takes everything");
     }
 
     /// Reads a move in this position. The move is well formed but need not be legal; [`State::try_apply`]
@@ -262,6 +193,93 @@ impl<T: Topology> State<T> {
             },
             _ => None,
         })
+    }
+}
+
+/// Prints one move of a position.
+struct MovePrinter<'a, T: Topology> {
+    state: &'a State<T>,
+    mv: Move,
+    out: &'a mut String,
+}
+
+impl<T: Topology> MovePrinter<'_, T> {
+    fn print(&mut self) -> fmt::Result {
+        match self.mv.kind() {
+            MoveKind::Place1 | MoveKind::Place2 | MoveKind::Place3 => {
+                self.single("P")?;
+                self.out.push_str(["*1", "*2", "*3"][self.mv.kind().placed() as usize - 1]);
+                Ok(())
+            }
+            MoveKind::SkipPlacement => self.out.write_str("SP"),
+            MoveKind::NoPlacement => self.out.write_str("NP"),
+            MoveKind::Swap => self.out.write_str("SW"),
+            MoveKind::Move => self.pair("M", '>'),
+            MoveKind::Capture => self.capture("C"),
+            MoveKind::SkipCapture => self.out.write_str("SC"),
+            MoveKind::Chain => self.capture("K"),
+            MoveKind::RecoverLine => self.slide("R1"),
+            MoveKind::RecoverStretch => {
+                self.pair("R2", '>')?;
+                self.out.push('[');
+                self.cells(self.state.stretch_named(self.mv))?;
+                self.out.push(']');
+                Ok(())
+            }
+            MoveKind::RecoverFallback => self.slide("RF"),
+            MoveKind::RecoverStrike => self.slide("RS"),
+            MoveKind::SkipRecovery => self.out.write_str("SR"),
+            MoveKind::NoMovement => self.out.write_str("NM"),
+            MoveKind::Line => self.pair("L", '-'),
+            MoveKind::LineAll => {
+                self.pair("O", '-')?;
+                self.out.write_str("=all")
+            }
+            MoveKind::LineStretch => {
+                self.pair("O", '-')?;
+                let last = self.state.line_cells(self.mv).cells().last().unwrap_or(self.mv.aux());
+                write!(self.out, "={}-{}", at::<T>(self.mv.aux()), at::<T>(last))
+            }
+            MoveKind::PayLine => self.single("EL"),
+            MoveKind::NoLine => self.out.write_str("NL"),
+            MoveKind::Territory => {
+                self.out.push_str("T:");
+                self.cells(self.state.region(self.mv))
+            }
+            MoveKind::PayTerritory => self.single("ET"),
+            MoveKind::PayRecovery => self.single("ER"),
+            MoveKind::SkipTerritory => self.out.write_str("ST"),
+            MoveKind::NoTerritory => self.out.write_str("NT"),
+            MoveKind::Forced => self.single("F"),
+        }
+    }
+
+    fn single(&mut self, name: &str) -> fmt::Result {
+        write!(self.out, "{name}:{}", at::<T>(self.mv.from()))
+    }
+
+    fn pair(&mut self, name: &str, sign: char) -> fmt::Result {
+        write!(self.out, "{name}:{}{sign}{}", at::<T>(self.mv.from()), at::<T>(self.mv.to()))
+    }
+
+    fn slide(&mut self, name: &str) -> fmt::Result {
+        let (from, to) = (at::<T>(self.mv.from()), at::<T>(self.mv.to()));
+        write!(self.out, "{name}:{from}>{to}@{}", at::<T>(self.mv.aux()))
+    }
+
+    fn capture(&mut self, name: &str) -> fmt::Result {
+        let (from, target) = (at::<T>(self.mv.from()), at::<T>(self.mv.aux()));
+        write!(self.out, "{name}:{from}>{target}>{}", at::<T>(self.mv.to()))
+    }
+
+    fn cells(&mut self, cells: T::Bits) -> fmt::Result {
+        for (i, cell) in cells.cells().enumerate() {
+            if i > 0 {
+                self.out.push(';');
+            }
+            write!(self.out, "{}", at::<T>(cell))?;
+        }
+        Ok(())
     }
 }
 

@@ -8,7 +8,8 @@ use std::array::from_fn;
 
 use crate::bits::Bits;
 use crate::board::SEATS_MAX;
-use crate::state::{Lps, NEVER, Phase, State};
+use crate::phase::Phase;
+use crate::state::{Lps, NEVER, State};
 use crate::topology::Topology;
 
 /// Why the winner won. The labels are those of the recorded games, which name the level of a stalemate that

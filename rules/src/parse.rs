@@ -10,7 +10,8 @@ use crate::board::{Board, Cell, NONE_CELL, Options, SEATS_MAX};
 use crate::notation::read_cell;
 use crate::outcome::Reason;
 use crate::stack::{HEIGHT_MAX, Stack};
-use crate::state::{Phase, State};
+use crate::phase::Phase;
+use crate::state::State;
 use crate::topology::Topology;
 
 /// Longer than any position of the largest board.

@@ -5,7 +5,8 @@
 use crate::bits::Bits;
 use crate::board::{NONE_CELL, Victory};
 use crate::moves::{Move, MoveKind};
-use crate::state::{Phase, State};
+use crate::phase::Phase;
+use crate::state::State;
 use crate::topology::Topology;
 
 /// A move that is not legal in the position.

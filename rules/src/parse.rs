@@ -9,8 +9,8 @@ use crate::bits::Bits;
 use crate::board::{Board, Cell, NONE_CELL, Options, SEATS_MAX};
 use crate::notation::read_cell;
 use crate::outcome::Reason;
-use crate::stack::{HEIGHT_MAX, Stack};
 use crate::phase::Phase;
+use crate::stack::{HEIGHT_MAX, Stack};
 use crate::state::State;
 use crate::topology::Topology;
 

@@ -65,33 +65,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Formats the report as a table.
 fn render(status: &Status, now_ms: u64) -> String {
-    let mut out = String::new();
-    let up = status.nodes.iter().filter(|node| node.online).count();
-    let _ = writeln!(
-        out,
-        "cluster {}  {}  {up}/{} nodes up, {}/{} voters up (quorum {})   term {}   applied {}",
-        status.cluster,
-        status.health.as_str(),
-        status.nodes.len(),
-        status.voters_up,
-        status.voters.len(),
-        status.quorum,
-        status.term,
-        status.applied
-    );
-    let leader = match &status.leader {
-        Some(leader) => {
-            let since = if leader.since_ms == 0 { "?".to_owned() } else { ago(leader.since_ms, now_ms) };
-            format!("{} {} for {since}", leader.node_id, leader.host)
-        }
-        None => "none".to_owned(),
-    };
-    let view = if status.stale {
-        format!("STALE, {} old", seconds(status.age_ms))
-    } else {
-        "confirmed by a quorum".to_owned()
-    };
-    let _ = writeln!(out, "leader  {leader}   view of {}: {view}", status.answered_by);
+    let mut out = cluster_lines(status, now_ms);
     out.push_str(&health_lines(status, now_ms));
     let _ = writeln!(out, "\n{NODE_HEADER}");
     for node in &status.nodes {
@@ -104,21 +78,63 @@ fn render(status: &Status, now_ms: u64) -> String {
             let _ = writeln!(out, "paused  training of {key} for {since}: {}", pause.reason);
         }
     }
-    let work = &status.work;
-    let _ = writeln!(
-        out,
-        "\n{}: {:.1} games/s, {} games, {} not acknowledged, {} segments in the cluster, delay {} ms",
+    out.push_str(&work_lines(status));
+    out.push_str(&trouble_lines(status));
+    out
+}
+
+/// How many nodes and voters are up, who leads, and who says so.
+fn cluster_lines(status: &Status, now_ms: u64) -> String {
+    let up = status.nodes.iter().filter(|node| node.online).count();
+    let leader = match &status.leader {
+        Some(leader) => {
+            let since = if leader.since_ms == 0 { "?".to_owned() } else { ago(leader.since_ms, now_ms) };
+            format!("{} {} for {since}", leader.node_id, leader.host)
+        }
+        None => "none".to_owned(),
+    };
+    let view = if status.stale {
+        format!("STALE, {} old", seconds(status.age_ms))
+    } else {
+        "confirmed by a quorum".to_owned()
+    };
+    format!(
+        "cluster {}  {}  {up}/{} nodes up, {}/{} voters up (quorum {})   term {}   applied {}\n\
+         leader  {leader}   view of {}: {view}\n",
+        status.cluster,
+        status.health.as_str(),
+        status.nodes.len(),
+        status.voters_up,
+        status.voters.len(),
+        status.quorum,
+        status.term,
+        status.applied,
+        status.answered_by
+    )
+}
+
+/// What the answering node does, and on which devices.
+fn work_lines(status: &Status) -> String {
+    let selfplay = &status.work.selfplay;
+    let mut out = format!(
+        "\n{}: {:.1} games/s, {} games, {} not acknowledged, {} segments in the cluster, delay {} ms\n",
         status.answered_by,
-        work.selfplay.games_per_s,
-        work.selfplay.games,
-        work.selfplay.unacknowledged,
+        selfplay.games_per_s,
+        selfplay.games,
+        selfplay.unacknowledged,
         status.segments,
         status.delay_ms
     );
     out.push_str(&device_lines(&status.devices));
-    if !work.selfplay.on_cards.is_empty() {
-        let _ = writeln!(out, "search  of {}: on the cards", work.selfplay.on_cards.join(", "));
+    if !selfplay.on_cards.is_empty() {
+        let _ = writeln!(out, "search  of {}: on the cards", selfplay.on_cards.join(", "));
     }
+    out
+}
+
+/// Daemons of the answering node that failed or were restarted, and work that does not go on.
+fn trouble_lines(status: &Status) -> String {
+    let mut out = String::new();
     for failed in &status.failures {
         let (daemon, times, error) = (&failed.daemon, failed.failures, &failed.last_error);
         let _ = match times {

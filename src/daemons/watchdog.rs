@@ -7,7 +7,7 @@ use crate::{
     api::health::{ClusterView, HostState},
     leader::training::pauses,
 };
-use cluster_state::{ClusterState, LeaseKind, NodeId};
+use cluster_state::{ClusterState, ConfigState, LeaseKind, NodeId};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
@@ -59,36 +59,63 @@ impl Watchdog {
         limits: &Limits,
         now: Instant,
     ) -> Vec<(String, String)> {
-        let mut alarms = Vec::new();
-        let mut there = BTreeSet::new();
-        let mut since = |thing: Thing| {
-            let at = *self.0.entry(thing.clone()).or_insert(now);
-            there.insert(thing);
-            now.saturating_duration_since(at)
-        };
+        let mut look = Look { began: &mut self.0, there: BTreeSet::new(), alarms: Vec::new(), now };
         for config in state.configs.values() {
-            let key = &config.config_key;
-            for (kind, limit) in
-                [(LeaseKind::Training, limits.training), (LeaseKind::Evaluation, limits.evaluation)]
-            {
-                let Some(lease) = &config.lease(kind).live else { continue };
-                let lasts = since(Thing::Lease(kind, key.clone(), lease.epoch));
-                if lasts >= limit {
-                    let text =
-                        format!("node-{} has had the {kind} of {key} for {}", lease.node, minutes(lasts));
-                    alarms.push((format!("long_{kind}:{key}"), text));
-                }
-            }
-            let due = config.crossings > config.consumed
-                && config.training.live.is_none()
-                && config.candidates.is_empty()
-                && pauses(config, view).is_empty();
-            let waits = if due { since(Thing::Due(key.clone())) } else { Duration::ZERO };
-            if waits >= UNTRAINED {
-                let text = format!("{key} has had enough games for {} and nobody trains", minutes(waits));
-                alarms.push((format!("untrained:{key}"), text));
+            look.at_leases(config, limits);
+            look.at_due_training(config, view);
+        }
+        look.at_hosts(state, view, busy);
+        let Look { there, alarms, .. } = look;
+        self.0.retain(|thing, _| there.contains(thing));
+        alarms
+    }
+}
+
+/// One look of the watchdog.
+struct Look<'a> {
+    began: &'a mut BTreeMap<Thing, Instant>,
+    /// What exists at this look; the watchdog forgets the rest.
+    there: BTreeSet<Thing>,
+    alarms: Vec<(String, String)>,
+    now: Instant,
+}
+
+impl Look<'_> {
+    /// For how long a thing has lasted.
+    fn lasts(&mut self, thing: Thing) -> Duration {
+        let at = *self.began.entry(thing.clone()).or_insert(self.now);
+        self.there.insert(thing);
+        self.now.saturating_duration_since(at)
+    }
+
+    fn at_leases(&mut self, config: &ConfigState, limits: &Limits) {
+        let key = &config.config_key;
+        for (kind, limit) in
+            [(LeaseKind::Training, limits.training), (LeaseKind::Evaluation, limits.evaluation)]
+        {
+            let Some(lease) = &config.lease(kind).live else { continue };
+            let lasts = self.lasts(Thing::Lease(kind, key.clone(), lease.epoch));
+            if lasts >= limit {
+                let text = format!("node-{} has had the {kind} of {key} for {}", lease.node, minutes(lasts));
+                self.alarms.push((format!("long_{kind}:{key}"), text));
             }
         }
+    }
+
+    fn at_due_training(&mut self, config: &ConfigState, view: &ClusterView) {
+        let key = &config.config_key;
+        let due = config.crossings > config.consumed
+            && config.training.live.is_none()
+            && config.candidates.is_empty()
+            && pauses(config, view).is_empty();
+        let waits = if due { self.lasts(Thing::Due(key.clone())) } else { Duration::ZERO };
+        if waits >= UNTRAINED {
+            let text = format!("{key} has had enough games for {} and nobody trains", minutes(waits));
+            self.alarms.push((format!("untrained:{key}"), text));
+        }
+    }
+
+    fn at_hosts(&mut self, state: &ClusterState, view: &ClusterView, busy: &BTreeMap<NodeId, Instant>) {
         let playing =
             state.configs.values().any(|config| !config.target.paused && config.target.weight > 0.0);
         let holders: BTreeSet<NodeId> = state
@@ -102,21 +129,15 @@ impl Watchdog {
             if !should || view.hosts.get(&node.id) != Some(&HostState::Online) {
                 continue;
             }
-            let watched = since(Thing::Host(node.id));
+            let watched = self.lasts(Thing::Host(node.id));
             let idle =
-                busy.get(&node.id).map_or(watched, |at| now.saturating_duration_since(*at).min(watched));
+                busy.get(&node.id).map_or(watched, |at| self.now.saturating_duration_since(*at).min(watched));
             if idle >= SILENT {
-                let text = format!(
-                    "node-{} ({}) should play and has shown no work for {}",
-                    node.id,
-                    node.name,
-                    minutes(idle)
-                );
-                alarms.push((format!("silent:node-{}", node.id), text));
+                let (id, name, idle) = (node.id, &node.name, minutes(idle));
+                let text = format!("node-{id} ({name}) should play and has shown no work for {idle}");
+                self.alarms.push((format!("silent:node-{id}"), text));
             }
         }
-        self.0.retain(|thing, _| there.contains(thing));
-        alarms
     }
 }
 

@@ -128,21 +128,8 @@ impl NodeReporter {
         let voters_up = metrics.voters.iter().filter(|id| up(id)).count();
         let quorum = metrics.voters.len() / 2 + 1;
         let leader = leader_view(&state, &metrics);
-        let busy = self.last_busy.all();
-        let view = |known: &Arc<cluster_state::Node>| {
-            let left = || handover(&state, known.id, self.segment_copies);
-            let handover = known.draining.is_some().then(left);
-            let idle_ms = busy.get(&known.id).map(|at| millis(at.elapsed()));
-            NodeView { handover, idle_ms, ..node_view(known, &metrics, up(&known.id)) }
-        };
-        let nodes: Vec<NodeView> = state.nodes.values().map(view).collect();
-        // A node that drained may be offline.
-        let all_up = nodes.iter().all(|n| n.online || n.draining.is_some());
-        let health = match (stale, all_up) {
-            (Some(_), _) => HealthWord::NoQuorum,
-            (None, false) => HealthWord::Degraded,
-            (None, true) => HealthWord::Healthy,
-        };
+        let nodes = self.node_views(&state, &metrics, up);
+        let health = health_word(stale.is_some(), &nodes);
         let work = node.activity.get(Instant::now());
         let events = self.events_view().await;
         let seen = self.health.view();
@@ -180,6 +167,22 @@ impl NodeReporter {
         }
     }
 
+    fn node_views(
+        &self,
+        state: &ClusterState,
+        metrics: &Metrics,
+        up: impl Fn(&NodeId) -> bool,
+    ) -> Vec<NodeView> {
+        let busy = self.last_busy.all();
+        let view = |known: &Arc<cluster_state::Node>| {
+            let left = || handover(state, known.id, self.segment_copies);
+            let handover = known.draining.is_some().then(left);
+            let idle_ms = busy.get(&known.id).map(|at| millis(at.elapsed()));
+            NodeView { handover, idle_ms, ..node_view(known, metrics, up(&known.id)) }
+        };
+        state.nodes.values().map(view).collect()
+    }
+
     async fn events_view(&self) -> EventsView {
         let node = &self.node;
         let refused = node.events.refused();
@@ -190,6 +193,16 @@ impl NodeReporter {
                 EventsView { refused, ..EventsView::default() }
             }
         }
+    }
+}
+
+fn health_word(stale: bool, nodes: &[NodeView]) -> HealthWord {
+    // A node that drained may be offline.
+    let all_up = nodes.iter().all(|node| node.online || node.draining.is_some());
+    match (stale, all_up) {
+        (true, _) => HealthWord::NoQuorum,
+        (false, false) => HealthWord::Degraded,
+        (false, true) => HealthWord::Healthy,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     learner::settings::EvaluationConfig,
     learner::{
         arena::ModelPlayer,
-        evaluation::{self, EvaluationJob},
+        evaluation::{self, EvaluationJob, EvaluationResult},
     },
     peer::{Context, Daemon, WorkError},
     segments::Segments,
@@ -63,13 +63,12 @@ async fn evaluate(
     let before = config.fallback().filter(|_| candidate == config.champion).map(|before| before.model);
     let (watched, opponent) = (before.is_some(), before.unwrap_or(config.champion));
     let _shown = shown(node, &lease);
-    let backend = its.backend.clone();
     let job = EvaluationJob {
         config: game,
         settings: its.settings.clone(),
         // The number that self-play uses unless its settings say otherwise. A larger number would play more
         // games than a verdict needs.
-        parallel: parallel_games(0, backend.is_card()),
+        parallel: parallel_games(0, its.backend.is_card()),
         seed: lease.id ^ its.seed,
         node: node.id,
     };
@@ -77,34 +76,9 @@ async fn evaluate(
         let candidate = network(&its.networks, &state, candidate).await?;
         Ok::<_, WorkError>((candidate, network(&its.networks, &state, opponent).await?))
     };
-    let players = cancel.run_until_cancelled(load).await.ok_or(WorkError::Stopped)??;
-    tracing::info!(
-        config = key,
-        model = candidate.short(),
-        opponent = opponent.short(),
-        on = backend.describe(),
-        watched,
-        "evaluating"
-    );
-    let watcher = Arc::clone(node);
-    let stop = cancel.clone();
-    let done = compute::spawn("gauntlet", move || {
-        let play = if watched { evaluation::watch } else { evaluation::evaluate };
-        let model = |hash, network| ModelPlayer { hash, evaluator: backend.any_evaluator(network) };
-        let players = (model(candidate, players.0), model(opponent, players.1));
-        play(&job, players.0, players.1, &|| stop.is_cancelled(), &mut |progress| {
-            watcher.activity.update(|work| {
-                if let Some(shown) = &mut work.evaluation {
-                    shown.stage = progress.stage.as_str().to_owned();
-                    shown.games = progress.games;
-                    shown.elo_delta = progress.elo.delta;
-                }
-            });
-        })
-    })
-    .map_err(WorkError::NoThread)?;
-    let evaluated =
-        done.await.map_err(|_| WorkError::Panicked("the evaluation"))?.ok_or(WorkError::Stopped)?;
+    let (own, other) = cancel.run_until_cancelled(load).await.ok_or(WorkError::Stopped)??;
+    let pairing = Pairing { job, watched, player: (candidate, own), opponent: (opponent, other) };
+    let evaluated = pairing.play(node, &its.backend, &cancel).await?;
     let mut evidence = evaluated.evidence;
     evidence.segments = record(segments, &key, candidate, evaluated.games, &cancel).await?;
     Ok(Command::CompleteEvaluation(CompleteEvaluation {
@@ -114,6 +88,52 @@ async fn evaluate(
         evidence,
         at_ms: now_ms(),
     }))
+}
+
+/// Two models with their networks, and the games that they are to play.
+struct Pairing {
+    job: EvaluationJob,
+    /// Whether a champion that is watched plays, rather than a candidate.
+    watched: bool,
+    player: (ModelId, Arc<Network>),
+    opponent: (ModelId, Arc<Network>),
+}
+
+impl Pairing {
+    /// Plays the games on a thread of their own, and shows the progress.
+    async fn play(
+        self,
+        node: &Context,
+        backend: &AnyBackend,
+        cancel: &CancellationToken,
+    ) -> Result<EvaluationResult, WorkError> {
+        let Self { job, watched, player, opponent } = self;
+        tracing::info!(
+            config = %job.config,
+            model = player.0.short(),
+            opponent = opponent.0.short(),
+            on = backend.describe(),
+            watched,
+            "evaluating"
+        );
+        let model = |(hash, network)| ModelPlayer { hash, evaluator: backend.any_evaluator(network) };
+        let (player, opponent) = (model(player), model(opponent));
+        let (watcher, stop) = (Arc::clone(node), cancel.clone());
+        let done = compute::spawn("gauntlet", move || {
+            let play = if watched { evaluation::watch } else { evaluation::evaluate };
+            play(&job, player, opponent, &|| stop.is_cancelled(), &mut |progress| {
+                watcher.activity.update(|work| {
+                    if let Some(shown) = &mut work.evaluation {
+                        shown.stage = progress.stage.as_str().to_owned();
+                        shown.games = progress.games;
+                        shown.elo_delta = progress.elo.delta;
+                    }
+                });
+            })
+        })
+        .map_err(WorkError::NoThread)?;
+        done.await.map_err(|_| WorkError::Panicked("the evaluation"))?.ok_or(WorkError::Stopped)
+    }
 }
 
 async fn network(

@@ -156,13 +156,7 @@ impl HealthDaemon {
     /// When `node.db` cannot be read or written.
     async fn keep_view(&self) -> Result<(), WorkError> {
         let Self { node, sources, .. } = self;
-        let path = node.path("node.db");
-        let opened = blocking(move || {
-            let claims = Claims::open(&path)?;
-            let told = claims.told()?;
-            Ok::<_, LogError>((claims, told))
-        });
-        let (mut claims, mut told) = opened.await??;
+        let (mut claims, mut told) = open_claims(node).await?;
         // A cluster that was unhealthy counts as unhealthy until this node sees that it is better, also after
         // a restart.
         let mut observer = Observer::resume(if told { Standing::Unhealthy } else { Standing::Unknown });
@@ -171,13 +165,8 @@ impl HealthDaemon {
         loop {
             peers.mark_unchanged();
             let state = node.raft.local();
-            let (kept, current) = blocking(move || {
-                let current = claims.current(now_ms());
-                (claims, current)
-            })
-            .await?;
-            claims = kept;
-            let current = current?;
+            let current;
+            (claims, current) = read_claims(claims).await?;
             let claimed = claims::hosts(&current, &state);
             let (hosts, standing) = observer.look(&Sight {
                 state: &state,
@@ -188,17 +177,7 @@ impl HealthDaemon {
             });
             let was = Arc::clone(&self.view.borrow());
             let view = self.compose(&state, &current, (hosts, standing, claimed), &slow, &was);
-            let turned = was.unhealthy.is_some() != view.unhealthy.is_some();
-            if turned {
-                tracing::warn!(standing = ?view.standing, reason = view.unhealthy, "the cluster as seen from here");
-            }
-            warn_of_new(&was, &view);
-            let view = Arc::new(view);
-            self.view.send_if_modified(|seen| {
-                let changed = **seen != *view;
-                *seen = Arc::clone(&view);
-                changed
-            });
+            let view = self.publish(&was, view);
             // This node reports its own verdict to the others, also without a quorum. It does not report
             // claims, because the others know them.
             let unhealthy = standing == Standing::Unhealthy;
@@ -220,6 +199,21 @@ impl HealthDaemon {
                 () = tokio::time::sleep(TICK) => {}
             }
         }
+    }
+
+    /// Hands the view to everybody who watches it, and warns of what is new in it.
+    fn publish(&self, was: &ClusterView, view: ClusterView) -> Arc<ClusterView> {
+        if was.unhealthy.is_some() != view.unhealthy.is_some() {
+            tracing::warn!(standing = ?view.standing, reason = view.unhealthy, "the cluster as seen from here");
+        }
+        warn_of_new(was, &view);
+        let view = Arc::new(view);
+        self.view.send_if_modified(|seen| {
+            let changed = **seen != *view;
+            *seen = Arc::clone(&view);
+            changed
+        });
+        view
     }
 
     /// Composes the view from everything that is known.
@@ -255,6 +249,23 @@ impl HealthDaemon {
         let alerts = score::alerts(alarms, &was.alerts, now_ms());
         ClusterView { standing, unhealthy, since_ms, score: troubles.score(), hosts, claimed, alerts }
     }
+}
+
+/// Opens the claims, and says whether this node last reported that the cluster is unhealthy.
+async fn open_claims(node: &Context) -> Result<(Claims, bool), WorkError> {
+    let path = node.path("node.db");
+    let opened = blocking(move || {
+        let claims = Claims::open(&path)?;
+        let told = claims.told()?;
+        Ok::<_, LogError>((claims, told))
+    });
+    Ok(opened.await??)
+}
+
+/// The claims that count now.
+async fn read_claims(claims: Claims) -> Result<(Claims, Vec<Claim>), WorkError> {
+    let read = blocking(move || claims.current(now_ms()).map(|current| (claims, current)));
+    Ok(read.await??)
 }
 
 fn warn_of_new(was: &ClusterView, view: &ClusterView) {

@@ -32,7 +32,7 @@ use crate::{
     store::{DataFolder, PendingSegments, Runtime, token},
 };
 use cluster_state::NodeId;
-use p2p::{P2pError, P2pHandle, P2pInbox, Signer};
+use p2p::{GossipMessage, P2pError, P2pHandle, P2pInbox, Signer};
 use raft::{InitializeError, RaftHandle};
 use std::{
     sync::Arc,
@@ -41,7 +41,7 @@ use std::{
 use tokio::{
     net::TcpListener,
     runtime::Handle,
-    sync::{Notify, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -153,26 +153,10 @@ pub(super) fn work(
     joined: Joined,
     tasks: &mut Tasks,
 ) -> Result<Context, NodeError> {
-    let Listening { folder, p2p, me, boot, inbox, front, .. } = listening;
-    let Joined { id, raft, events, deliveries, pending, token, devices } = joined;
+    let node = context(options, &listening, &joined, tasks);
+    let Listening { inbox, front, .. } = listening;
+    let Joined { events, deliveries, pending, token, devices, .. } = joined;
     let (fresh, delay) = (Fresh::since(last_known(&events)?), DelayGauge::default());
-    let node: Context = Arc::new(PeerContext {
-        id,
-        settings: PeerSettings {
-            events: options.config.events.clone(),
-            distribution: options.config.distribution.clone(),
-        },
-        folder,
-        raft,
-        blobs: p2p.blobs().clone(),
-        p2p,
-        events,
-        activity: Activity::default(),
-        shutdown: tasks.shutdown.clone(),
-        started: Instant::now(),
-        boot,
-        http: me.http,
-    });
     tasks.on_core.spawn_on(delay.clone().measure(tasks.shutdown.clone()), &tasks.core);
     tasks.here.spawn(introduce(Arc::clone(&node), options.clone(), fresh.clone()));
     let quota = Arc::new(UnregisteredQuota::default());
@@ -183,13 +167,7 @@ pub(super) fn work(
         supervisor: Supervisor::default(),
         deliveries: deliveries.clone(),
     };
-    let gap = Arc::new(Notify::new());
-    let supervisor = parts.supervisor.clone();
-    let panicked = move |ran| supervisor.note("gossip", "it panicked", ran);
-    tasks.here.spawn(exchange::listen(Arc::clone(&node), inbox.gossip, Arc::clone(&gap), quota, panicked));
-    tasks.here.spawn(exchange::repair(Arc::clone(&node), gap));
-    let (quorum, has_quorum) = watch::channel(false);
-    tasks.here.spawn(exchange::follow(Arc::clone(&node), quorum));
+    let has_quorum = exchange_logs(&node, inbox.gossip, quota, parts.supervisor.clone(), tasks);
     let Daemons { handles, recommendation } = daemons::start(&parts, &options.config, &mut tasks.here);
     let reporter = Arc::new(NodeReporter {
         cluster: options.cluster_name(),
@@ -221,6 +199,44 @@ pub(super) fn work(
         leader: reporter.leader_asked(),
     });
     Ok(node)
+}
+
+/// What every part of the running node needs.
+fn context(options: &Options, listening: &Listening, joined: &Joined, tasks: &Tasks) -> Context {
+    Arc::new(PeerContext {
+        id: joined.id,
+        settings: PeerSettings {
+            events: options.config.events.clone(),
+            distribution: options.config.distribution.clone(),
+        },
+        folder: Arc::clone(&listening.folder),
+        raft: joined.raft.clone(),
+        p2p: listening.p2p.clone(),
+        blobs: listening.p2p.blobs().clone(),
+        events: Arc::clone(&joined.events),
+        activity: Activity::default(),
+        shutdown: tasks.shutdown.clone(),
+        started: Instant::now(),
+        boot: listening.boot,
+        http: listening.me.http,
+    })
+}
+
+/// Starts the exchange of the event log with the other nodes. The channel says whether there is a quorum.
+fn exchange_logs(
+    node: &Context,
+    gossip: mpsc::Receiver<GossipMessage>,
+    quota: Arc<UnregisteredQuota>,
+    supervisor: Supervisor,
+    tasks: &mut Tasks,
+) -> watch::Receiver<bool> {
+    let gap = Arc::new(Notify::new());
+    let panicked = move |ran| supervisor.note("gossip", "it panicked", ran);
+    tasks.here.spawn(exchange::listen(Arc::clone(node), gossip, Arc::clone(&gap), quota, panicked));
+    tasks.here.spawn(exchange::repair(Arc::clone(node), gap));
+    let (quorum, has_quorum) = watch::channel(false);
+    tasks.here.spawn(exchange::follow(Arc::clone(node), quorum));
+    has_quorum
 }
 
 /// When the state on this disk was last known to be the cluster's: the time of the last decision in the

@@ -182,55 +182,14 @@ async fn merge(
     merged
 }
 
-/// The segment that an event names, and whether the event says that the segment is acknowledged.
-fn named(event: &Event) -> Option<(&Games, bool)> {
-    match event {
-        Event::SelfplayComplete(games) => Some((games, false)),
-        Event::NewGamesAvailable(games) => Some((games, true)),
-        Event::TrainingThresholdReached(_)
-        | Event::TrainingStarted(_)
-        | Event::TrainingProgress(_)
-        | Event::TrainingCompleted(_)
-        | Event::EvaluationStarted(_)
-        | Event::EvaluationCompleted(_)
-        | Event::ModelPromoted(_)
-        | Event::ModelDistributionComplete(_)
-        | Event::HostOnline(_)
-        | Event::HostOffline(_)
-        | Event::LeaderElected(_)
-        | Event::TrainingFailed(_)
-        | Event::EvaluationFailed(_)
-        | Event::EvaluationBackpressure(_)
-        | Event::EvaluationBackpressureReleased(_)
-        | Event::PromotionRejected(_)
-        | Event::PromotionRolledBack(_)
-        | Event::ModelDistributionStarted(_)
-        | Event::ModelDistributionFailed(_)
-        | Event::RegressionDetected(_)
-        | Event::RegressionCritical(_)
-        | Event::RegressionCleared(_)
-        | Event::TrainingRollbackNeeded(_)
-        | Event::CurriculumEmergencyUpdate(_)
-        | Event::P2pClusterHealthy(_)
-        | Event::P2pClusterUnhealthy(_)
-        | Event::DataSyncCompleted(_)
-        | Event::DataSyncFailed(_)
-        | Event::WorkQueued(_)
-        | Event::WorkClaimed(_)
-        | Event::WorkCompleted(_)
-        | Event::WorkFailed(_)
-        | Event::WorkTimeout(_)
-        | Event::WorkCancelled(_) => None,
-    }
-}
-
 impl ConsolidationHandle {
     /// Merges the segment that an event names, if the segment should be on this node.
     ///
     /// # Errors
     /// When the segment cannot be fetched, or belongs to another configuration.
     pub async fn handle(&self, node: &Context, logged: &Logged) -> Handled {
-        let Some((games, acknowledged)) = named(&logged.event) else { return Ok(None) };
+        let Some(games) = logged.event.games() else { return Ok(None) };
+        let acknowledged = matches!(logged.event, Event::NewGamesAvailable(_));
         let state = node.raft.local();
         match state.segments.get(&games.segment) {
             Some(known) if known.config_key != games.config_key => {

@@ -153,6 +153,15 @@ fn worker(event: &Event) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::{Component, golden::examples};
+
+    #[test]
+    fn what_the_table_sends_here_shows_work() {
+        for event in examples() {
+            let handled = event.kind().handled_by(Component::IdleShutdown).is_some();
+            assert_eq!(worker(&event).is_some(), handled, "{}", event.name());
+        }
+    }
 
     #[test]
     fn the_latest_sign_of_work_counts() {

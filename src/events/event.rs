@@ -5,7 +5,10 @@
 //! cluster to act proposes a Raft command. `db_path` and `model_path` are paths under the reader's own data
 //! folder; the content hash beside them (`model_id`, `segment`) is what identifies the content everywhere.
 
-use super::table::{Event, EventKind};
+use super::{
+    payload::Games,
+    table::{Event, EventKind},
+};
 use serde_json::{Map, Value};
 
 /// The flow of events that belong to no configuration.
@@ -52,6 +55,16 @@ impl Event {
     #[must_use]
     pub fn subject(&self) -> Option<String> {
         self.payload().subject()
+    }
+
+    /// The segment of games that it announces, if it announces one.
+    #[must_use]
+    pub const fn games(&self) -> Option<&Games> {
+        if let Self::SelfplayComplete(games) | Self::NewGamesAvailable(games) = self {
+            Some(games)
+        } else {
+            None
+        }
     }
 
     /// Events with the same key are one in effect, whoever emitted them. None: it can happen again.
@@ -105,6 +118,19 @@ impl Event {
         match given.into_iter().find(|field| fields[name].get(field).is_none()) {
             Some(field) => Err(EventError::Field { name: name.to_owned(), field }),
             None => Ok(event),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::events::{Component, golden::examples};
+
+    #[test]
+    fn what_consolidation_handles_announces_games() {
+        for event in examples() {
+            let handled = event.kind().handled_by(Component::Consolidation).is_some();
+            assert_eq!(event.games().is_some(), handled, "{}", event.name());
         }
     }
 }

@@ -278,7 +278,8 @@ fn more(event: &Event) -> Option<Event> {
     })
 }
 
-pub(super) fn examples() -> Vec<Event> {
+/// One example of every event, in the order of the encoding.
+pub(crate) fn examples() -> Vec<Event> {
     std::iter::successors(next(None), |event| next(Some(event))).collect()
 }
 

@@ -19,7 +19,7 @@ pub mod envelope;
 mod error;
 mod event;
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
 mod hook;
 mod inbox;
 pub mod log;

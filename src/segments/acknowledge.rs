@@ -137,49 +137,20 @@ enum Asked {
 
 fn asked(state: &ClusterState, me: NodeId, event: &Event) -> Option<Asked> {
     let name = node_name(me);
-    match event {
-        Event::SelfplayComplete(games) => (games.node_id == name).then_some(Asked::Acknowledge),
+    if let Event::SelfplayComplete(games) = event {
+        (games.node_id == name).then_some(Asked::Acknowledge)
+    } else if let Event::EvaluationStarted(_) = event {
         // The verdict should count every game, and the next training run should use it.
-        Event::EvaluationStarted(_) => Some(Asked::Acknowledge),
-        Event::DataSyncFailed(it) if it.node_id == name => Some(Asked::HoldBack(it.segment, it.retry_count)),
-        Event::DataSyncFailed(it) => {
-            let held = state.segments.get(&it.segment)?.holders.contains(&me);
-            let other = state.nodes.values().find(|node| node_name(node.id) == it.node_id)?;
-            held.then_some(Asked::Connect(other.id))
+        Some(Asked::Acknowledge)
+    } else if let Event::DataSyncFailed(it) = event {
+        if it.node_id == name {
+            return Some(Asked::HoldBack(it.segment, it.retry_count));
         }
-        Event::NewGamesAvailable(_)
-        | Event::TrainingThresholdReached(_)
-        | Event::TrainingStarted(_)
-        | Event::TrainingProgress(_)
-        | Event::TrainingCompleted(_)
-        | Event::EvaluationCompleted(_)
-        | Event::ModelPromoted(_)
-        | Event::ModelDistributionComplete(_)
-        | Event::HostOnline(_)
-        | Event::HostOffline(_)
-        | Event::LeaderElected(_)
-        | Event::TrainingFailed(_)
-        | Event::EvaluationFailed(_)
-        | Event::EvaluationBackpressure(_)
-        | Event::EvaluationBackpressureReleased(_)
-        | Event::PromotionRejected(_)
-        | Event::PromotionRolledBack(_)
-        | Event::ModelDistributionStarted(_)
-        | Event::ModelDistributionFailed(_)
-        | Event::RegressionDetected(_)
-        | Event::RegressionCritical(_)
-        | Event::RegressionCleared(_)
-        | Event::TrainingRollbackNeeded(_)
-        | Event::CurriculumEmergencyUpdate(_)
-        | Event::P2pClusterHealthy(_)
-        | Event::P2pClusterUnhealthy(_)
-        | Event::DataSyncCompleted(_)
-        | Event::WorkQueued(_)
-        | Event::WorkClaimed(_)
-        | Event::WorkCompleted(_)
-        | Event::WorkFailed(_)
-        | Event::WorkTimeout(_)
-        | Event::WorkCancelled(_) => None,
+        let held = state.segments.get(&it.segment)?.holders.contains(&me);
+        let other = state.nodes.values().find(|node| node_name(node.id) == it.node_id)?;
+        held.then_some(Asked::Connect(other.id))
+    } else {
+        None
     }
 }
 
@@ -235,7 +206,7 @@ mod tests {
     use super::*;
     use crate::{
         daemons::fixture::{KEY, World},
-        events::{DataSyncFailed, EvaluationStarted, Games},
+        events::{Component, DataSyncFailed, EvaluationStarted, Games, golden::examples},
         store::{Source, fixture},
     };
     use wire::Hash;
@@ -298,6 +269,16 @@ mod tests {
         check(NodeId(1), &failed("node-77", segment, 1), None);
         let elsewhere = asked(&world.state, NodeId(3), &failed("node-2", segment, 1));
         assert_eq!(elsewhere, None, "not here either");
+    }
+
+    #[test]
+    fn an_event_asks_for_something_if_the_table_sends_it_here() {
+        let world = World::with_nodes(3);
+        for event in examples() {
+            let handled = event.kind().handled_by(Component::Sync).is_some();
+            // The examples are of node 2.
+            assert_eq!(asked(&world.state, NodeId(2), &event).is_some(), handled, "{}", event.name());
+        }
     }
 
     #[test]

@@ -83,84 +83,10 @@ impl Word {
     /// What an event says, if it counts. A claim comes from an operator, or concerns something that only
     /// events report. It ends when an operator withdraws it or when the real event arrives.
     pub(super) fn of(logged: &Logged, state: &ClusterState) -> Option<Self> {
-        let known = |name: &str| {
-            let found = state.nodes.keys().find(|id| node_name(**id) == name).copied();
-            if found.is_none() {
-                tracing::warn!(
-                    host = cut(name),
-                    event = logged.event.name(),
-                    "a word on an unknown host is ignored"
-                );
-            }
-            found
-        };
-        let injected = logged.injected;
-        let regression = |config_key: &String| format!("regression {config_key}");
-        let (subject, claim) = match &logged.event {
-            Event::HostOffline(it) if injected => {
-                let id = known(&it.node_id)?;
-                (format!("host {id}"), Some(Claim::Host(id)))
-            }
-            Event::HostOnline(it) => (format!("host {}", known(&it.node_id)?), None),
-            Event::P2pClusterUnhealthy(it) if injected => {
-                let reason = format!("an operator says so: {}", cut(&it.reason));
-                ("cluster".to_owned(), Some(Claim::Cluster(reason)))
-            }
-            Event::P2pClusterHealthy(_) if injected => ("cluster".to_owned(), None),
-            Event::RegressionDetected(it) if injected => {
-                let (config_key, reason) = (it.config_key.clone(), cut(&it.reason));
-                let claim = Claim::Regression { config_key, severity: Severity::Minor, reason };
-                (regression(&it.config_key), Some(claim))
-            }
-            Event::RegressionCritical(it) if injected => {
-                let (config_key, reason) = (it.config_key.clone(), cut(&it.reason));
-                let claim = Claim::Regression { config_key, severity: Severity::Critical, reason };
-                (regression(&it.config_key), Some(claim))
-            }
-            Event::RegressionCleared(it) => (regression(&it.config_key), None),
-            Event::ModelDistributionFailed(it) => {
-                let claim = Claim::Distribution {
-                    config_key: it.config_key.clone(),
-                    model: it.model_id,
-                    error: cut(&it.error),
-                };
-                (format!("distribution {}", it.config_key), Some(claim))
-            }
-            // These events only inform: the state and this node's own connections say more.
-            Event::SelfplayComplete(_)
-            | Event::NewGamesAvailable(_)
-            | Event::TrainingThresholdReached(_)
-            | Event::TrainingStarted(_)
-            | Event::TrainingProgress(_)
-            | Event::TrainingCompleted(_)
-            | Event::EvaluationStarted(_)
-            | Event::EvaluationCompleted(_)
-            | Event::ModelPromoted(_)
-            | Event::ModelDistributionComplete(_)
-            | Event::HostOffline(_)
-            | Event::LeaderElected(_)
-            | Event::TrainingFailed(_)
-            | Event::EvaluationFailed(_)
-            | Event::EvaluationBackpressure(_)
-            | Event::EvaluationBackpressureReleased(_)
-            | Event::PromotionRejected(_)
-            | Event::PromotionRolledBack(_)
-            | Event::ModelDistributionStarted(_)
-            | Event::RegressionDetected(_)
-            | Event::RegressionCritical(_)
-            | Event::TrainingRollbackNeeded(_)
-            | Event::CurriculumEmergencyUpdate(_)
-            | Event::P2pClusterHealthy(_)
-            | Event::P2pClusterUnhealthy(_)
-            | Event::DataSyncCompleted(_)
-            | Event::DataSyncFailed(_)
-            | Event::WorkQueued(_)
-            | Event::WorkClaimed(_)
-            | Event::WorkCompleted(_)
-            | Event::WorkFailed(_)
-            | Event::WorkTimeout(_)
-            | Event::WorkCancelled(_) => return None,
-        };
+        let (subject, claim) = about_host(logged, state)
+            .or_else(|| about_cluster(logged))
+            .or_else(|| about_regression(logged))
+            .or_else(|| about_distribution(logged))?;
         Some(Self { subject, claim, at_ms: logged.at_ms })
     }
 
@@ -184,6 +110,65 @@ impl Word {
         connection.prepare_cached(sql)?.execute([self.at_ms.saturating_sub(KEPT.as_millis() as i64)])?;
         Ok(())
     }
+}
+
+/// A subject, and the claim about it if it does not end.
+type Said = (String, Option<Claim>);
+
+fn about_host(logged: &Logged, state: &ClusterState) -> Option<Said> {
+    let (name, offline) = if let Event::HostOffline(it) = &logged.event
+        && logged.injected
+    {
+        (&it.node_id, true)
+    } else if let Event::HostOnline(it) = &logged.event {
+        (&it.node_id, false)
+    } else {
+        return None;
+    };
+    let Some(id) = state.nodes.keys().find(|id| node_name(**id) == *name).copied() else {
+        tracing::warn!(host = cut(name), event = logged.event.name(), "a word on an unknown host is ignored");
+        return None;
+    };
+    Some((format!("host {id}"), offline.then_some(Claim::Host(id))))
+}
+
+/// Only an operator's events count: of the cluster's health every node judges by itself.
+fn about_cluster(logged: &Logged) -> Option<Said> {
+    let claim = if let Event::P2pClusterUnhealthy(it) = &logged.event {
+        Some(Claim::Cluster(format!("an operator says so: {}", cut(&it.reason))))
+    } else if let Event::P2pClusterHealthy(_) = &logged.event {
+        None
+    } else {
+        return None;
+    };
+    logged.injected.then(|| ("cluster".to_owned(), claim))
+}
+
+fn about_regression(logged: &Logged) -> Option<Said> {
+    let (it, severity) = if let Event::RegressionDetected(it) = &logged.event
+        && logged.injected
+    {
+        (it, Some(Severity::Minor))
+    } else if let Event::RegressionCritical(it) = &logged.event
+        && logged.injected
+    {
+        (it, Some(Severity::Critical))
+    } else if let Event::RegressionCleared(it) = &logged.event {
+        (it, None)
+    } else {
+        return None;
+    };
+    let (config_key, reason) = (&it.config_key, cut(&it.reason));
+    let claim =
+        severity.map(|severity| Claim::Regression { config_key: config_key.clone(), severity, reason });
+    Some((format!("regression {config_key}"), claim))
+}
+
+fn about_distribution(logged: &Logged) -> Option<Said> {
+    let Event::ModelDistributionFailed(it) = &logged.event else { return None };
+    let (config_key, error) = (it.config_key.clone(), cut(&it.error));
+    let claim = Claim::Distribution { config_key, model: it.model_id, error };
+    Some((format!("distribution {}", it.config_key), Some(claim)))
 }
 
 /// The claims that this node has stored.
@@ -233,7 +218,8 @@ mod tests {
         clock::now_ms,
         daemons::fixture::World,
         events::{
-            ClusterHealth, HostOffline, HostOnline,
+            ClusterHealth, Component, HostOffline, HostOnline,
+            golden::examples,
             runner::kills::{Started, at_every_await_point},
         },
     };
@@ -292,6 +278,16 @@ mod tests {
         drop(claims);
         let reopened = Claims::open(&path).unwrap();
         assert_eq!(reopened.current(at).unwrap(), expected, "{words:?}");
+    }
+
+    #[test]
+    fn an_operators_event_counts_if_the_table_sends_it_here() {
+        let world = World::with_nodes(3);
+        for event in examples() {
+            let handled = event.kind().handled_by(Component::Health).is_some();
+            let counts = Word::of(&logged(event.clone(), true, 10), &world.state).is_some();
+            assert_eq!(counts, handled, "{}", event.name());
+        }
     }
 
     #[test]

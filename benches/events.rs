@@ -6,9 +6,7 @@ use cluster_state::ModelId;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use p2p::Signer;
 use ringrift::events::{
-    Event, ModelDistributionStarted,
-    envelope::Signed,
-    log::{Emission, EventLog, Subscriptions},
+    Emission, Event, ModelDistributionStarted, Subscriptions, envelope::Signed, log::EventLog,
     vector::VersionVector,
 };
 use std::{hint::black_box, path::Path, time::Duration};

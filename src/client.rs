@@ -14,7 +14,7 @@ use crate::{
         status::Status,
         work::{Cancellation, Cancelled, QueueItem},
     },
-    events::{Event, log::Logged},
+    events::{Event, Logged},
     store::{FolderError, Running, token},
 };
 use serde::{Serialize, de::DeserializeOwned};

@@ -4,7 +4,7 @@
 use crate::support::{Cluster, Peer, QUICK, SOON, until, when};
 use cluster_state::SegmentId;
 use ringrift::{
-    events::{Event, log::Logged},
+    events::{Event, Logged},
     store::Segment,
 };
 use serde_json::{Value, json};

@@ -141,7 +141,7 @@ fn payload(event: &str, matters: &Value) -> Value {
 fn after(peer: &Peer, event: &str) -> Result<Vec<String>, String> {
     let mut all = Vec::new();
     loop {
-        let last = all.last().map_or(0, |logged: &ringrift::events::log::Logged| logged.position);
+        let last = all.last().map_or(0, |logged: &ringrift::events::Logged| logged.position);
         let page = peer.client()?.events(last, 500).map_err(|error| format!("{error:?}"))?;
         if page.is_empty() {
             break;

@@ -7,7 +7,7 @@ use ringrift::{
         status::{ConfigView, Status},
         work::PauseCause,
     },
-    events::{Event, PromotionRolledBack, log::Logged},
+    events::{Event, Logged, PromotionRolledBack},
 };
 use serde_json::Value;
 use std::{

@@ -3,7 +3,7 @@
 use super::asked::{self, Asked};
 use crate::{
     api::dead_letters::{DeadLetter, LetterFilter, NodeLetters},
-    events::log::Logged,
+    events::Logged,
 };
 use std::process::ExitCode;
 

@@ -5,7 +5,7 @@ use super::asked;
 use crate::{
     api::events::Injection,
     client::Client,
-    events::{self, RowHandler, log::Logged},
+    events::{self, Logged, RowHandler},
 };
 use anyhow::Context as _;
 use std::{

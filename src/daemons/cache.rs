@@ -7,7 +7,7 @@
 use crate::events::runner::Handled;
 use crate::{
     api::activity::CacheActivity,
-    events::log::Logged,
+    events::Logged,
     peer::{Context, WorkError, blocking},
 };
 use cluster_state::ModelId;

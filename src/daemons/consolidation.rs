@@ -9,8 +9,7 @@
 use crate::{
     clock::now_ms,
     events::{
-        Event, Games,
-        log::Logged,
+        Event, Games, Logged,
         runner::{Handled, HandlerError},
     },
     peer::{Context, Daemon, WorkError, blocking},

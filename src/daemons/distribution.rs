@@ -5,7 +5,7 @@
 //! A champion that cannot be fetched in any way is reported once until it is here.
 
 use crate::events::runner::Handled;
-use crate::events::{Event, ModelDistributionFailed, TrainingProgress, caused, log::Logged};
+use crate::events::{Event, Logged, ModelDistributionFailed, TrainingProgress, caused};
 use crate::{
     backoff::Backoff,
     clock::now_ms,

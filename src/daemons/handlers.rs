@@ -12,8 +12,7 @@ use super::{
 use crate::{
     clock::now_ms,
     events::{
-        Component, EventKind, How,
-        log::Logged,
+        Component, EventKind, How, Logged,
         runner::{Handled, HandlerError, Handlers, Handling},
     },
     leader::training,

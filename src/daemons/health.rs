@@ -17,11 +17,7 @@ use crate::events::runner::Handled;
 use crate::{
     api::health::{ClusterView, HostState, Standing},
     clock::now_ms,
-    events::{
-        ClusterHealth, Event, caused,
-        deliveries::Deliveries,
-        log::{LogError, Logged},
-    },
+    events::{ClusterHealth, Event, LogError, Logged, caused, deliveries::Deliveries},
     peer::{Context, Daemon, Wake, WorkError, blocking},
 };
 use claims::{Claim, Claims, Word};

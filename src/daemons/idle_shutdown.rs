@@ -8,7 +8,7 @@ use super::health::HealthHandle;
 use crate::{
     api::health::Standing,
     clock::now_ms,
-    events::{Event, caused::node_name, log::Logged, runner::Handled},
+    events::{Event, Logged, caused::node_name, runner::Handled},
     leader::idle_shutdown::{IdleFacts, IdleShutdownConfig, IdleStep, REASON},
     peer::{Context, Daemon, WorkError},
 };

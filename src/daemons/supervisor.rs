@@ -8,7 +8,7 @@ use crate::events::runner::Handled;
 use crate::{
     api::health::DaemonFailures,
     clock::now_ms,
-    events::{Event, log::Logged},
+    events::{Event, Logged},
     peer::{Context, Daemon, Wake},
 };
 use cluster_state::{ClusterState, LeaseKind, NodeId};

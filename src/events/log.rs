@@ -13,8 +13,10 @@ mod upkeep;
 use super::{
     commits::Commits,
     envelope::{RAFT, Refused},
-    logged,
-    schema::SCHEMA,
+    error::LogError,
+    logged::{self, Logged},
+    schema::{SCHEMA, connect},
+    subscriptions::Subscriptions,
     vector::VersionVector,
     writer::{self, Writer},
 };
@@ -25,12 +27,6 @@ use rusqlite::{Connection, OptionalExtension};
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 use tokio::sync::watch;
 
-pub use super::{
-    error::LogError,
-    logged::{Emission, Logged},
-    schema::connect,
-    subscriptions::Subscriptions,
-};
 pub use receive::Received;
 
 /// Pages of the write-ahead log, 4 KiB each, at which it is copied into the database.

@@ -15,6 +15,7 @@ mod commits;
 mod component;
 pub mod deliveries;
 pub mod dlq;
+pub mod drill;
 pub mod envelope;
 mod error;
 mod event;

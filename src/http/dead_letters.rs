@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     api::dead_letters::{DeadLetter, LetterFilter, NodeLetters},
-    events::log::Logged,
+    events::Logged,
     peer::letters::Ask,
 };
 use axum::{

@@ -9,10 +9,7 @@ use super::{
 use crate::{
     api::events::{Commit, Drill, Drilled, Injection},
     clock::{now_ms, now_us},
-    events::{
-        Event, caused, envelope,
-        log::{Emission, LogError, Logged},
-    },
+    events::{Emission, Event, LogError, Logged, caused, envelope},
     peer::{Context, WorkError},
 };
 use axum::{

@@ -22,7 +22,6 @@ mod status;
 mod transfers;
 mod work;
 
-pub use drill::{event as drill_event, number as drill_number};
 pub use front::{Ask, Front, Handles};
 
 use axum::{

@@ -8,7 +8,7 @@ use super::placement::{FirstSeen, LEASE_TTL, RetryPauses, choose_worker};
 use crate::{
     api::health::ClusterView,
     api::work::{PauseCause, TrainingPause},
-    events::{EvaluationBackpressure, Event, Regression, envelope::RAFT, log::Logged},
+    events::{EvaluationBackpressure, Event, Logged, Regression, envelope::RAFT},
     text::clip,
 };
 use cluster_state::ModelId;

@@ -8,7 +8,7 @@ use super::{
     transport::PeerTransport,
 };
 use crate::{
-    events::{EventHook, caused::GamesPlanned, log::Subscriptions},
+    events::{EventHook, Subscriptions, caused::GamesPlanned},
     learner::evaluation::WATCH_GAMES,
     peer::{EVENTS_TOPIC, MODELS_TOPIC, context::EVENTS_DIRECT_TOPIC},
     store::DataFolder,

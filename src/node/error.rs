@@ -2,7 +2,7 @@
 
 use crate::{
     config::ConfigError,
-    events::log::LogError,
+    events::LogError,
     store::{DbError, FolderError},
 };
 use p2p::P2pError;

@@ -17,12 +17,7 @@ use crate::{
     compute::DelayGauge,
     daemons::{handlers, supervisor::Supervisor},
     devices::Devices,
-    events::{
-        self,
-        deliveries::Deliveries,
-        log::{EventLog, Subscriptions},
-        runner::Runner,
-    },
+    events::{self, Subscriptions, deliveries::Deliveries, log::EventLog, runner::Runner},
     http::{self, Front, Handles},
     peer::{
         Activity, Context, DeadLetters, PeerContext, PeerSettings, control, exchange,

@@ -4,11 +4,7 @@
 
 use super::{activity::Activity, error::WorkError, settings::PeerSettings};
 use crate::{
-    events::{
-        Event,
-        caused::node_name,
-        log::{Emission, EventLog},
-    },
+    events::{Emission, Event, caused::node_name, log::EventLog},
     store::DataFolder,
 };
 use cluster_state::{Command, NodeId, Response};

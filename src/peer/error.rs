@@ -2,7 +2,7 @@
 
 use super::transfer::TransferError;
 use crate::{
-    events::{log::LogError, runner::HandlerError},
+    events::{LogError, runner::HandlerError},
     learner::{WindowError, train::TrainingError},
     store::{DbError, SegmentError},
 };

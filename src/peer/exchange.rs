@@ -12,8 +12,9 @@ use super::{
 use crate::{
     clock::now_ms,
     events::{
+        LogError,
         envelope::{Refused, Signed},
-        log::{EventLog, LogError, Received},
+        log::{EventLog, Received},
         repair::{Answer, Question},
     },
 };

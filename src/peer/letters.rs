@@ -6,11 +6,7 @@
 use super::context::Context;
 use crate::{
     api::dead_letters::NodeLetters,
-    events::{
-        dlq::DeadLetter,
-        log::{LogError, Logged},
-        runner::Runner,
-    },
+    events::{LogError, Logged, dlq::DeadLetter, runner::Runner},
 };
 use futures::future::join_all;
 use p2p::Class;

@@ -7,7 +7,7 @@
 
 use super::Segments;
 use crate::{
-    events::{Event, caused::node_name, log::Logged, runner::Handled},
+    events::{Event, Logged, caused::node_name, runner::Handled},
     peer::{Daemon, WorkError, blocking},
     store::{PendingSegment, PendingSegments, Segment, segment::SEGMENT_BYTES_MAX},
 };

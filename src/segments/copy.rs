@@ -11,7 +11,7 @@ pub(super) use retries::Retries;
 use super::Segments;
 use crate::{
     clock::now_ms,
-    events::{DataSync, DataSyncFailed, Event, caused, log::Logged, runner::Handled},
+    events::{DataSync, DataSyncFailed, Event, Logged, caused, runner::Handled},
     peer::{Context, Daemon, WorkError, blocking},
     store::Segment,
     text,

@@ -61,7 +61,7 @@ impl Segments {
 mod tests {
     use super::*;
     use crate::{
-        events::log::Subscriptions,
+        events::Subscriptions,
         store::{Segment, fixture},
     };
     use cluster_state::NodeId;

@@ -3,11 +3,7 @@
 use super::{acknowledge::reclaim, close, open_list, register, tell::tell_all};
 use crate::{
     daemons::fixture::{KEY, World},
-    events::{
-        Event, Games,
-        log::{EventLog, Subscriptions},
-        runner::kills::at_most,
-    },
+    events::{Event, Games, Subscriptions, log::EventLog, runner::kills::at_most},
     peer::{WorkError, blocking},
     store::{GameRecord, PendingSegment, PendingSegments, Segment, Source, fixture},
 };

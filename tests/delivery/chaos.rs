@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use ringrift::{
     api::status::Status,
-    events::{self, Event, envelope::EventId, log::Logged},
+    events::{self, Event, Logged, envelope::EventId},
 };
 use serde_json::{Value, json};
 use std::{

@@ -200,7 +200,7 @@ fn a_hostile_member_is_refused_counted_and_without_effect() {
         let log = peer.logged().unwrap();
         let hostile: Vec<_> =
             log.iter().filter(|l| format!("{:?}", l.event).contains("reason: \"hostile\"")).collect();
-        assert_eq!(hostile, Vec::<&ringrift::events::log::Logged>::new(), "no effect");
+        assert_eq!(hostile, Vec::<&ringrift::events::Logged>::new(), "no effect");
         let status = peer.until_status("it goes on", |status| status.leader.is_some());
         assert!(status.failures.is_empty(), "{:?}", status.failures);
         for reason in REASONS.into_iter().filter(|reason| status.events.refused.contains_key(*reason)) {

@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use ringrift::{
     api::{content::Audit, events::Injection, status::Status},
     client::{Client, ClientError},
-    events::{Event, log::Logged},
+    events::{Event, Logged},
     local,
 };
 use serde_json::Value;

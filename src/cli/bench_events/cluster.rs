@@ -12,7 +12,7 @@ use crate::{
     client::{Client, ClientError},
     clock::now_us,
     config::Config,
-    http::drill_number,
+    events::drill,
     learner::settings::SelfplayConfig,
     local::{Interrupt, Peer, is_whole, stop_all},
     peer::settings::EventsConfig,
@@ -236,7 +236,7 @@ impl Cluster {
             let before = positions.len();
             let known = |number: &u64| emitted.at.contains_key(number);
             positions.extend(
-                page.iter().filter_map(|e| Some((drill_number(&e.event).filter(known)?, e.position))),
+                page.iter().filter_map(|e| Some((drill::number(&e.event).filter(known)?, e.position))),
             );
             bar.inc((positions.len() - before) as u64);
             if positions.len() >= emitted.at.len() || Instant::now() >= deadline {

@@ -6,8 +6,7 @@ mod load;
 
 use crate::{
     clock::now_us,
-    events::log::{EventLog, Subscriptions},
-    http::drill_event,
+    events::{Subscriptions, drill, log::EventLog},
     local::{Interrupted, Signals},
 };
 use anyhow::Context as _;
@@ -184,7 +183,7 @@ fn measure(args: &Args, cluster: &mut Cluster, bar: &ProgressBar) -> anyhow::Res
 fn event_bytes(folder: &Path) -> anyhow::Result<usize> {
     let signer = Signer::load(&folder.join("probe.key"))?;
     let log = EventLog::open(&folder.join("probe.db"), signer, Subscriptions::default())?;
-    Ok(log.emit(drill_event(1_000, "node-1".to_owned(), now_us()))?.len())
+    Ok(log.emit(drill::event(1_000, "node-1".to_owned(), now_us()))?.len())
 }
 
 fn measure_run(args: &Args, cluster: &Cluster, bar: &ProgressBar) -> anyhow::Result<Run> {

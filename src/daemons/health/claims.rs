@@ -5,12 +5,7 @@
 //! that a forgotten drill ends. A claim is stored in the same transaction as the handler's cursor, so it
 //! survives a restart.
 
-use crate::events::{
-    Event,
-    caused::node_name,
-    log::{LogError, Logged, connect},
-    runner::Effect,
-};
+use crate::events::{Event, LogError, Logged, caused::node_name, runner::Effect, schema::connect};
 use cluster_state::ModelId;
 use cluster_state::{ClusterState, NodeId, Severity};
 use rusqlite::{Connection, params};

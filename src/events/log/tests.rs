@@ -5,7 +5,7 @@ mod restored;
 
 use super::*;
 use crate::events::{
-    Event, EventHook, HostOnline, LeaderElected, Regression, TrainingProgress,
+    Emission, Event, EventHook, HostOnline, LeaderElected, Regression, TrainingProgress,
     caused::GAMES_PLANNED,
     envelope::{Envelope, EventId, Signed},
     repair::Floor,

@@ -111,7 +111,7 @@ impl LoadedNetworks {
         let known = self.shelf.lock().get(model);
         let network = match known {
             Some(network) => Some(network),
-            None => match self.node.stored(model.0).await? {
+            None => match self.node.get_content(model.0).await? {
                 Some(bytes) => Some(self.load(config_key, model, bytes).await?),
                 None => None,
             },
@@ -124,7 +124,7 @@ impl LoadedNetworks {
     ///
     /// # Errors
     /// When no node that can be reached has the model, or it does not load.
-    pub async fn obtain(
+    pub async fn get_or_fetch(
         &self,
         config_key: &str,
         model: ModelId,
@@ -133,7 +133,7 @@ impl LoadedNetworks {
         if let Some(network) = self.get(config_key, model).await? {
             return Ok(network);
         }
-        let bytes = self.node.obtain(model.0, holders).await?;
+        let bytes = self.node.get_or_fetch_content(model.0, holders).await?;
         self.load(config_key, model, bytes).await
     }
 

@@ -124,7 +124,7 @@ async fn merge_missing(node: &Context, databases: &mut Databases) -> Result<(), 
         if node.shutdown.is_cancelled() {
             break;
         }
-        let Some(bytes) = node.stored(hash.0).await? else {
+        let Some(bytes) = node.get_content(hash.0).await? else {
             tracing::debug!(segment = %hash, "not here; replication fetches it again");
             continue;
         };
@@ -159,7 +159,7 @@ async fn merge_now(
         None => Err(WorkError::UnknownConfig(key)),
         Some(database) if database.merged.contains(&hash) => Ok(()),
         Some(_) => {
-            let bytes = node.stored(hash.0).await?.ok_or(WorkError::Missing(hash.0))?;
+            let bytes = node.get_content(hash.0).await?.ok_or(WorkError::Missing(hash.0))?;
             merge(databases, key, hash, bytes).await
         }
     }
@@ -202,7 +202,7 @@ impl ConsolidationHandle {
             Some(_) => {}
             // Another node made it and it is not acknowledged yet: NEW_GAMES_AVAILABLE will follow.
             None if !acknowledged && games.node_id != node.name() => return Ok(None),
-            None if node.stored(games.segment.0).await?.is_none() => {
+            None if node.get_content(games.segment.0).await?.is_none() => {
                 return Err(HandlerError::Failed(format!("segment {} is nowhere to be had", games.segment)));
             }
             // It is on this node but not acknowledged. It may still be lost; it is merged once it is

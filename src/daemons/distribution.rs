@@ -196,7 +196,7 @@ async fn name_files(
             if named.get(&name) == Some(&model) {
                 continue;
             }
-            if let Some(bytes) = node.stored(model.0).await? {
+            if let Some(bytes) = node.get_content(model.0).await? {
                 let path = node.path(&name);
                 blocking(move || {
                     store::write_atomic(&path, &bytes).map_err(|source| WorkError::File { path, source })
@@ -228,13 +228,13 @@ async fn hold(node: &Context, state: &ClusterState, want: &Wanted) -> Result<(),
     let Wanted { config_key: key, model, .. } = want;
     let known = state.models.get(model).ok_or(WorkError::Missing(model.0))?;
     let game: rules::Config = key.parse().map_err(|_| WorkError::UnknownConfig(key.to_owned()))?;
-    if known.trained_by.is_none() && node.stored(model.0).await?.is_none() {
+    if known.trained_by.is_none() && node.get_content(model.0).await?.is_none() {
         let seeded = blocking(move || learner::seeded(game)).await?;
         if Hash::of(&seeded) == model.0 {
-            node.keep(seeded).await?;
+            node.put_content(seeded).await?;
         }
     }
-    let bytes = node.obtain(model.0, &known.holders).await?;
+    let bytes = node.get_or_fetch_content(model.0, &known.holders).await?;
     // A model that does not load does not count as held.
     blocking(move || Checkpoint::from_bytes(&bytes).map(|_| ())).await??;
     node.propose(Command::ModelHeld(ModelHeld { model: *model, node: node.id, at_ms: now_ms() })).await?;

@@ -142,7 +142,7 @@ async fn network(
     hash: ModelId,
 ) -> Result<Arc<Network>, WorkError> {
     let model = state.models.get(&hash).ok_or(WorkError::Missing(hash.0))?;
-    networks.obtain(&model.config_key, hash, &model.holders).await
+    networks.get_or_fetch(&model.config_key, hash, &model.holders).await
 }
 
 /// Keeps the games and waits until they are acknowledged: the verdict names only games that cannot be lost.

@@ -149,7 +149,7 @@ async fn found(
         }
         let seeded = blocking(move || learner::seeded(game)).await?;
         let size = seeded.len() as u64;
-        let champion = node.keep(seeded).await?;
+        let champion = node.put_content(seeded).await?;
         commands.push(Command::InitConfig(InitConfig {
             config_key,
             champion: ModelId(champion),

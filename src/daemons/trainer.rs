@@ -83,7 +83,7 @@ async fn prepare(its: &TrainerDaemon, lease: &Lease, cancel: &CancellationToken)
     let config = state.config(key).ok_or_else(|| WorkError::UnknownConfig(key.clone()))?;
     let origin = origin(config);
     let model = state.models.get(&origin).ok_or(WorkError::Missing(origin.0))?;
-    let parent = its.node.obtain(origin.0, &model.holders);
+    let parent = its.node.get_or_fetch_content(origin.0, &model.holders);
     let parent = cancel.run_until_cancelled(parent).await.ok_or(WorkError::Stopped)??;
     let (parent, seen) = blocking(move || {
         let seen = Checkpoint::for_config(&parent, game)?.header.data_index;
@@ -129,7 +129,7 @@ async fn gather(
         if cancel.is_cancelled() {
             return Err(WorkError::Stopped);
         }
-        let bytes = its.node.obtain(id.0, &segment.holders);
+        let bytes = its.node.get_or_fetch_content(id.0, &segment.holders);
         let Some(Ok(bytes)) = cancel.run_until_cancelled(bytes).await else {
             tracing::warn!(segment = id.short(), "training goes on without a segment that cannot be had");
             continue;
@@ -224,7 +224,7 @@ async fn publish(
     trained: TrainingResult,
 ) -> Result<Command, WorkError> {
     let (hash, size) = (trained.hash, trained.bytes.len() as u64);
-    node.keep(trained.bytes).await?;
+    node.put_content(trained.bytes).await?;
     announce(node, &Manifest { config_key: lease.config_key.clone(), model: hash, size })?;
     let final_loss = trained.final_loss.total();
     Ok(Command::CompleteTraining(CompleteTraining {

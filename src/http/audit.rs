@@ -29,14 +29,14 @@ async fn audit(node: &Context) -> Result<Audit, WorkError> {
     let mut segments = Vec::new();
     let mut games = 0;
     for (hash, segment) in state.segments.iter() {
-        segments.push((*hash, node.stored(hash.0).await?.is_some()));
+        segments.push((*hash, node.get_content(hash.0).await?.is_some()));
         games += segment.games;
     }
     let mut champions = Vec::new();
     for config in state.configs.values() {
         let history = config.history.iter().map(|promotion| (promotion.generation, promotion.model));
         for (generation, model) in std::iter::once((0, config.initial)).chain(history) {
-            let here = node.stored(model.0).await?.is_some();
+            let here = node.get_content(model.0).await?.is_some();
             let config_key = config.config_key.clone();
             champions.push(AuditedModel { config_key, generation, model, here });
         }

@@ -45,7 +45,7 @@ async fn pull(Operator(node): Operator, Path(name): Path<String>) -> Result<Json
     let segment = state.segments.get(&SegmentId(hash));
     let segment = segment.map(|segment| ("segment", &segment.config_key, &segment.holders));
     let (kind, config_key, holders) = model.or(segment).ok_or_else(unknown)?;
-    let brought = Box::pin(node.obtain(hash, holders)).await;
+    let brought = Box::pin(node.get_or_fetch_content(hash, holders)).await;
     let bytes = brought.map_err(|error| Refused(StatusCode::BAD_GATEWAY, error.to_string()))?;
     Ok(Json(Pulled {
         hash,

@@ -74,7 +74,7 @@ impl Follower {
         }
         let (node, quota) = (Arc::clone(node), Arc::clone(&self.quota));
         self.fetching.spawn(async move {
-            let fetch = node.fetch(manifest.model.0, Some(manifest.size), vec![from.clone()]);
+            let fetch = node.fetch_from_swarm(manifest.model.0, Some(manifest.size), vec![from.clone()]);
             match node.shutdown.run_until_cancelled(fetch).await {
                 Some(Ok(())) => quota.add(&from, manifest.model.0, manifest.size),
                 Some(Err(error)) => {

@@ -1,15 +1,22 @@
 //! Content by its hash: models and segments.
 //!
+//! There are three verbs, here and in [`p2p`]. To *get* content reads it from the store of this node, which
+//! may not have it. To *put* content writes it into that store. To *fetch* content copies it from other nodes
+//! into that store.
+//!
 //! Invariant: bytes are checked and synced before any peer is notified that they are here.
 
 use super::{
     context::{PeerContext, blocking},
     error::WorkError,
-    transfer::{Wanted, bring, holders},
+    transfer::{self, TransferError, Wanted, holders},
 };
 use cluster_state::ModelId;
 use cluster_state::NodeId;
-use p2p::{blobs::BlobError, transfer::FetchLimits};
+use p2p::{
+    blobs::BlobError,
+    transfer::{FetchError, FetchLimits},
+};
 use std::{collections::BTreeSet, time::Duration};
 use wire::Hash;
 
@@ -25,30 +32,39 @@ impl PeerContext {
     ///
     /// # Errors
     /// Returns [`WorkError`] when no node that can be reached has it.
-    pub async fn obtain(&self, hash: Hash, holders: &BTreeSet<NodeId>) -> Result<Vec<u8>, WorkError> {
-        if let Some(bytes) = self.stored(hash).await? {
+    pub async fn get_or_fetch_content(
+        &self,
+        hash: Hash,
+        holders: &BTreeSet<NodeId>,
+    ) -> Result<Vec<u8>, WorkError> {
+        if let Some(bytes) = self.get_content(hash).await? {
             return Ok(bytes);
         }
         let size = self.raft.local().models.get(&ModelId(hash)).map(|model| model.info.size);
-        self.bring(hash, size, CONTENT_BYTES_MAX, holders).await?;
-        self.stored(hash).await?.ok_or(WorkError::Missing(hash))
+        self.fetch_content(hash, size, CONTENT_BYTES_MAX, holders).await?;
+        self.get_content(hash).await?.ok_or(WorkError::Missing(hash))
     }
 
-    /// Fetches content from the swarm into the store.
+    /// Fetches content into the store from these peers and others of the swarm, and by no other way.
     ///
     /// # Errors
-    /// Returns [`WorkError::Fetch`] when the swarm does not deliver it.
-    pub async fn fetch(&self, hash: Hash, size: Option<u64>, peers: Vec<String>) -> Result<(), WorkError> {
+    /// Returns [`FetchError`] when the swarm does not deliver it.
+    pub async fn fetch_from_swarm(
+        &self,
+        hash: Hash,
+        size: Option<u64>,
+        peers: Vec<String>,
+    ) -> Result<(), FetchError> {
         let limits = FetchLimits { bytes_max: CONTENT_BYTES_MAX, timeout: FETCH, ..FetchLimits::default() };
         self.p2p.fetch(hash, size, peers, limits).await?;
         Ok(())
     }
 
-    /// The content if it is here; a corrupt copy is moved aside and counts as missing.
+    /// Gets the content if it is here; a corrupt copy is moved aside and counts as missing.
     ///
     /// # Errors
     /// Returns [`WorkError`] when the disk fails.
-    pub async fn stored(&self, hash: Hash) -> Result<Option<Vec<u8>>, WorkError> {
+    pub async fn get_content(&self, hash: Hash) -> Result<Option<Vec<u8>>, WorkError> {
         let blobs = self.blobs.clone();
         match blocking(move || blobs.get(hash)).await? {
             Err(error @ BlobError::Corrupt { .. }) => {
@@ -59,11 +75,11 @@ impl PeerContext {
         }
     }
 
-    /// Keeps content in the store of this node.
+    /// Puts content into the store of this node.
     ///
     /// # Errors
     /// Returns [`WorkError`] when the disk fails.
-    pub async fn keep(&self, bytes: Vec<u8>) -> Result<Hash, WorkError> {
+    pub async fn put_content(&self, bytes: Vec<u8>) -> Result<Hash, WorkError> {
         let blobs = self.blobs.clone();
         Ok(blocking(move || blobs.put(&bytes)).await??)
     }
@@ -72,17 +88,18 @@ impl PeerContext {
     /// succeeds.
     ///
     /// # Errors
-    /// Returns [`WorkError::Transfer`] when every way of transfer has failed.
-    pub(crate) async fn bring(
+    /// Returns [`TransferError`] when every way of transfer has failed.
+    pub(crate) async fn fetch_content(
         &self,
         hash: Hash,
         size: Option<u64>,
         bytes_max: u64,
         ids: &BTreeSet<NodeId>,
-    ) -> Result<(), WorkError> {
+    ) -> Result<(), TransferError> {
         let holders = holders(&self.raft.local(), self.id, ids);
         let wanted = Wanted { hash, size, bytes_max };
-        let outcome = Box::pin(bring(&self.p2p, &self.settings.distribution, wanted, &holders)).await;
+        let outcome =
+            Box::pin(transfer::fetch(&self.p2p, &self.settings.distribution, wanted, &holders)).await;
         match &outcome {
             Ok(None) => {}
             Ok(Some(way)) => {

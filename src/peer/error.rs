@@ -7,7 +7,7 @@ use crate::{
     store::{DbError, SegmentError},
 };
 use kernels::CheckpointError;
-use p2p::{blobs::BlobError, transfer::FetchError};
+use p2p::blobs::BlobError;
 use raft::ProposeError;
 use std::{io, path::PathBuf};
 use wire::{Hash, WireError};
@@ -54,9 +54,6 @@ pub enum WorkError {
     /// A message cannot be encoded or decoded.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// The swarm did not deliver a content.
-    #[error(transparent)]
-    Fetch(#[from] FetchError),
     /// Every way of transfer failed.
     #[error(transparent)]
     Transfer(#[from] TransferError),

@@ -1,4 +1,4 @@
-//! How content reaches this node: from the swarm, else over HTTP from a holder, else by a command of the
+//! How content is fetched: from the swarm, else over HTTP from a holder, else by a command of the
 //! operator.
 //!
 //! Invariant: by every way, content gets its name only after its hash was checked and it was synced. Pieces
@@ -101,7 +101,7 @@ pub(crate) fn holders(state: &ClusterState, me: NodeId, ids: &BTreeSet<NodeId>) 
 }
 
 /// Fetches content into the store by the first way that delivers it. `None` means that the content is here.
-pub(crate) async fn bring(
+pub(crate) async fn fetch(
     p2p: &P2pHandle,
     settings: &DistributionConfig,
     wanted: Wanted,

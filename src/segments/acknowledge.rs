@@ -65,7 +65,7 @@ impl AcknowledgeDaemon {
         self.segments.set_unacknowledged(games);
         by_failures(&mut waiting, failures);
         for segment in waiting {
-            if self.segments.0.node.stored(segment.hash.0).await?.is_none() {
+            if self.segments.0.node.get_content(segment.hash.0).await?.is_none() {
                 tracing::error!(segment = %segment.hash, "a segment was lost before it was acknowledged");
                 let list = Arc::clone(&self.segments.0.pending);
                 blocking(move || list.acknowledged(&segment.hash)).await??;
@@ -190,7 +190,7 @@ pub async fn handle(segments: Segments, logged: Arc<Logged>) -> Handled {
 impl Segments {
     /// Lists a segment that is here and sound.
     async fn adopt(&self, hash: SegmentId) -> Result<(), WorkError> {
-        let Some(content) = self.0.node.stored(hash.0).await? else { return Ok(()) };
+        let Some(content) = self.0.node.get_content(hash.0).await? else { return Ok(()) };
         let list = Arc::clone(&self.0.pending);
         blocking(move || match Segment::open(content) {
             Ok(segment) => list.add_pending(&PendingSegment::from(&segment)).map_err(WorkError::from),

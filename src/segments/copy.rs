@@ -182,7 +182,7 @@ impl<'a> Rounds<'a> {
 
 /// Fetches a copy, checks it and registers it. Returns its size in bytes.
 async fn copy(node: &Context, hash: SegmentId, holders: &BTreeSet<NodeId>) -> Result<u64, WorkError> {
-    let bytes = node.obtain(hash.0, holders).await?;
+    let bytes = node.get_or_fetch_content(hash.0, holders).await?;
     let size = bytes.len() as u64;
     blocking(move || Segment::open(bytes).map(|_| ())).await??;
     let holder = AddSegmentHolder { hash, node: node.id, at_ms: now_ms() };

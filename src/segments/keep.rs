@@ -35,7 +35,7 @@ async fn keep(
     // From now on the content is not old, so that it is not collected before it is registered.
     let blobs = node.blobs.clone();
     blocking(move || blobs.touch(hash.0)).await??;
-    let stored = node.stored(hash.0).await?;
+    let stored = node.get_content(hash.0).await?;
     // Content that was here before, or that the cluster knows by this hash, must not be removed because of
     // this peer: it may be a model.
     let removable = stored.is_none() && !state.knows(&hash.0);
@@ -46,8 +46,8 @@ async fn keep(
             if left == 0 {
                 return Err(WorkError::TooMuch(from.to_owned()));
             }
-            node.bring(hash.0, None, left, &BTreeSet::from([owner])).await?;
-            let bytes = node.stored(hash.0).await?.ok_or(WorkError::Missing(hash.0))?;
+            node.fetch_content(hash.0, None, left, &BTreeSet::from([owner])).await?;
+            let bytes = node.get_content(hash.0).await?.ok_or(WorkError::Missing(hash.0))?;
             quota.add(from, hash.0, bytes.len() as u64);
             bytes
         }

@@ -127,7 +127,7 @@ async fn without_a_swarm_http_delivers_also_when_it_breaks_and_a_liar_is_passed_
         &mut tasks,
     )
     .await;
-    let alone = Box::pin(bring(&p2p, &settings, want, &[holder("liar", Some(liar))])).await;
+    let alone = Box::pin(fetch(&p2p, &settings, want, &[holder("liar", Some(liar))])).await;
     let told = alone.unwrap_err().to_string();
     assert!(told.contains("swarm: ") && told.contains("it sent a wrong piece"), "{told}");
     assert!(!p2p.blobs().has(want.hash));
@@ -144,24 +144,24 @@ async fn without_a_swarm_http_delivers_also_when_it_breaks_and_a_liar_is_passed_
     .await;
     let (refuses, _) = server(content.clone(), |_, _| Vec::new(), &mut tasks).await;
     let holders = [holder("liar", Some(liar)), holder("none", None), holder("breaks", Some(breaks))];
-    let way = Box::pin(bring(&p2p, &settings, want, &holders)).await.unwrap();
+    let way = Box::pin(fetch(&p2p, &settings, want, &holders)).await.unwrap();
     assert_eq!(way, Some(Way::Http));
     assert!(p2p.get_blob(want.hash).await.unwrap() == Some(content.clone()));
     // The liar had proved two of six pieces; none was fetched twice except those that broke in the middle.
     assert!(sent.load(Ordering::SeqCst) < 5 * PIECE_BYTES, "{sent:?}");
-    assert_eq!(Box::pin(bring(&p2p, &settings, want, &holders)).await.unwrap(), None, "it is here");
+    assert_eq!(Box::pin(fetch(&p2p, &settings, want, &holders)).await.unwrap(), None, "it is here");
 
     let other = wanted(b"nobody has this");
     let gone = [holder("refuses", Some(refuses)), holder("breaks", Some(breaks))];
-    let told = Box::pin(bring(&p2p, &settings, other, &gone)).await.unwrap_err().to_string();
+    let told = Box::pin(fetch(&p2p, &settings, other, &gone)).await.unwrap_err().to_string();
     assert!(told.contains("it sent a wrong list of pieces"), "{told}");
     // The holder offers more than is accepted, and another size than is known.
     let second = node(&dir.path().join("second"), &mut tasks).await;
     let small = Wanted { bytes_max: 1000, ..want };
-    let told = Box::pin(bring(&second, &settings, small, &holders[2..])).await.unwrap_err().to_string();
+    let told = Box::pin(fetch(&second, &settings, small, &holders[2..])).await.unwrap_err().to_string();
     assert!(told.contains("too many"), "{told}");
     let odd = Wanted { size: Some(7), ..want };
-    let told = Box::pin(bring(&second, &settings, odd, &holders[2..])).await.unwrap_err().to_string();
+    let told = Box::pin(fetch(&second, &settings, odd, &holders[2..])).await.unwrap_err().to_string();
     assert!(told.contains("wrong size"), "{told}");
 }
 
@@ -188,12 +188,12 @@ async fn without_swarm_and_http_the_operators_command_delivers_and_a_liar_is_pas
     let gone: SocketAddr = "127.0.0.1:9".parse().unwrap();
     let all = [holder("-e", None), holder("liar", None), holder("honest", Some(gone))];
 
-    let told = Box::pin(bring(&p2p, &off, want, &all)).await.unwrap_err().to_string();
+    let told = Box::pin(fetch(&p2p, &off, want, &all)).await.unwrap_err().to_string();
     assert!(told.contains("http") && !told.contains("rsync"), "off by default: {told}");
-    let told = Box::pin(bring(&p2p, &settings, want, &all[..2])).await.unwrap_err().to_string();
+    let told = Box::pin(fetch(&p2p, &settings, want, &all[..2])).await.unwrap_err().to_string();
     assert!(told.contains("no host name") && told.contains("is not the content"), "{told}");
     assert!(!p2p.blobs().has(want.hash));
-    assert_eq!(Box::pin(bring(&p2p, &settings, want, &all)).await.unwrap(), Some(Way::Operator));
+    assert_eq!(Box::pin(fetch(&p2p, &settings, want, &all)).await.unwrap(), Some(Way::Operator));
     assert!(p2p.get_blob(want.hash).await.unwrap() == Some(content));
 }
 

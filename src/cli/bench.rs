@@ -15,11 +15,11 @@ use serde::Serialize;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: BenchCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum BenchCommand {
     /// Random complete games per second and steps per second, per configuration, on one thread.
     ///
     /// Example: ringrift bench rules --seconds 5 --json
@@ -52,9 +52,9 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
-        Command::Rules(args) => bench_rules(&args).context("cannot write the figures")?,
-        Command::Learn(args) => super::bench_learn::run(&args)?,
-        Command::Events(args) => return super::bench_events::run(&args),
+        BenchCommand::Rules(args) => bench_rules(&args).context("cannot write the figures")?,
+        BenchCommand::Learn(args) => super::bench_learn::run(&args)?,
+        BenchCommand::Events(args) => return super::bench_events::run(&args),
     }
     Ok(ExitCode::SUCCESS)
 }

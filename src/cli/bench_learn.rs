@@ -5,6 +5,7 @@
 //! is. Time is measured as CPU time, which does not contain what a card does in the meantime.
 
 use super::device::DeviceArgs;
+use super::matches::WinRate;
 use crate::{
     config::Config as Settings,
     devices::Devices,
@@ -14,7 +15,7 @@ use crate::{
         arena::{Arena, ArenaSettings, Contestant, ModelPlayer},
         seeded,
         selfplay::Selfplay,
-        sprt::{Sets, wilson},
+        sprt::Sets,
         train::{self, TrainingJob},
     },
     store::{GameKind, GameRecord},
@@ -92,17 +93,9 @@ struct Generation {
     cpu_seconds_training: f64,
     /// CPU seconds of all generations so far.
     cpu_seconds: f64,
-    random: Rate,
-    heuristic: Rate,
-    previous: Rate,
-}
-
-/// Share of games won, with the interval that contains it with 95 % confidence.
-#[derive(Debug, Serialize)]
-struct Rate {
-    mean: f64,
-    low: f64,
-    high: f64,
+    random: WinRate,
+    heuristic: WinRate,
+    previous: WinRate,
 }
 
 /// CPU time of this process.
@@ -170,8 +163,9 @@ fn save(folder: &Path, generation: u32, bytes: &[u8]) -> anyhow::Result<()> {
 
 fn print(out: &mut impl Write, figures: &Generation) -> std::io::Result<()> {
     let f = figures;
-    let rate =
-        |rate: &Rate| format!("{:.1} ({:.1}-{:.1})", rate.mean * 100.0, rate.low * 100.0, rate.high * 100.0);
+    let rate = |rate: &WinRate| {
+        format!("{:.1} ({:.1}-{:.1})", rate.mean * 100.0, rate.low * 100.0, rate.high * 100.0)
+    };
     let loss = |policy: Option<f64>, value: Option<f64>| match (policy, value) {
         (Some(policy), Some(value)) => format!("{policy:.3} {value:.3}"),
         _ => "-".to_owned(),
@@ -306,7 +300,7 @@ impl<'a> Learner<'a> {
         Ok(games.into_iter().flatten().map(|game| GameRecord { created_ms: 0, ..game }).collect())
     }
 
-    fn compare(&self, mut a: Contestant, mut b: Contestant) -> anyhow::Result<Rate> {
+    fn compare(&self, mut a: Contestant, mut b: Contestant) -> anyhow::Result<WinRate> {
         let settings = ArenaSettings {
             games: self.args.games,
             parallel: self.settings.selfplay.parallel_games,
@@ -321,7 +315,6 @@ impl<'a> Learner<'a> {
             arena.step(&mut a, &mut b).iter().for_each(|set| sets.add(set.wins));
         }
         anyhow::ensure!(arena.aborted() == 0, "{} sets of games ended in an error", arena.aborted());
-        let (low, high) = wilson(sets.wins(), sets.games());
-        Ok(Rate { mean: sets.score(), low, high })
+        Ok(WinRate::of(&sets))
     }
 }

@@ -53,7 +53,7 @@ pub(super) struct Args {
 
 /// The result of a run.
 #[derive(Debug, Serialize)]
-struct Summary {
+struct ChaosSummary {
     ok: bool,
     seconds: f64,
     kills: u16,
@@ -71,7 +71,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let signals = Signals::watch()?;
     let root =
         tempfile::Builder::new().prefix("ringrift-chaos-").tempdir().context("cannot make a folder")?;
-    let mut drill = Drill::new(args, root.path(), signals.interrupt())?;
+    let mut drill = ChaosDrill::new(args, root.path(), signals.interrupt())?;
     let summary = drill.run(args);
     stop_all(&mut drill.peers);
     let keep =
@@ -106,7 +106,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if summary.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-struct Drill {
+struct ChaosDrill {
     peers: Vec<Peer>,
     interrupt: Interrupt,
     random: Pcg64,
@@ -120,7 +120,7 @@ struct Drill {
     games_seen: u64,
 }
 
-impl Drill {
+impl ChaosDrill {
     fn new(args: &Args, root: &Path, interrupt: Interrupt) -> anyhow::Result<Self> {
         // Small sizes and short intervals give more moments at which a kill may do damage.
         let settings = Config {
@@ -146,7 +146,7 @@ impl Drill {
         })
     }
 
-    fn run(&mut self, args: &Args) -> anyhow::Result<Summary> {
+    fn run(&mut self, args: &Args) -> anyhow::Result<ChaosSummary> {
         let began = Instant::now();
         let mut first = None;
         for index in 0..self.peers.len() {
@@ -241,7 +241,7 @@ impl Drill {
         }
     }
 
-    fn summary(&mut self, args: &Args, began: Instant, leaders_killed: u16) -> anyhow::Result<Summary> {
+    fn summary(&mut self, args: &Args, began: Instant, leaders_killed: u16) -> anyhow::Result<ChaosSummary> {
         let mut audits = Vec::new();
         let deadline = Instant::now() + WHOLE;
         let mut problems = loop {
@@ -272,7 +272,7 @@ impl Drill {
         }
         let lost = lost(&self.acknowledged, &audits);
         let champions = audits.iter().flat_map(|(_, audit)| &audit.champions);
-        Ok(Summary {
+        Ok(ChaosSummary {
             ok: problems.is_empty() && lost.is_empty(),
             seconds: began.elapsed().as_secs_f64(),
             kills: args.kills,

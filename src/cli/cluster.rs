@@ -1,7 +1,7 @@
 //! `ringrift cluster`: shows who leads and who is a member, and tells a member to hand over its work.
 
 use super::{
-    asked::{self, Asked},
+    peer_args::{self, PeerArgs},
     status::{NODE_HEADER, node_line},
 };
 use crate::{
@@ -18,24 +18,24 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: ClusterCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum ClusterCommand {
     /// Who leads. Exit status: 0 for a confirmed leader, 2 for none or a stale answer, 3 for no answer.
     ///
     /// Example: ringrift cluster leader --data-dir n3 --json
     Leader {
         #[command(flatten)]
-        asked: Asked,
+        peer: PeerArgs,
     },
     /// List the members, and what those that drain still have to hand on.
     ///
     /// Example: ringrift cluster members --data-dir n3
     Members {
         #[command(flatten)]
-        asked: Asked,
+        peer: PeerArgs,
     },
     /// Have a member get no more work and hand on what it holds; then it can be stopped without loss.
     ///
@@ -53,28 +53,28 @@ enum Command {
         #[arg(long, default_value = "")]
         reason: String,
         #[command(flatten)]
-        asked: Asked,
+        peer: PeerArgs,
     },
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let outcome = match &args.command {
-        Command::Leader { asked } => return leader(asked),
-        Command::Members { asked } => members(asked),
-        Command::Drain { node, undo, reason, asked } => drain(node, !undo, reason, asked),
+        ClusterCommand::Leader { peer } => return leader(peer),
+        ClusterCommand::Members { peer } => members(peer),
+        ClusterCommand::Drain { node, undo, reason, peer } => drain(node, !undo, reason, peer),
     };
-    outcome.map(|()| ExitCode::SUCCESS).or_else(asked::unanswered)
+    outcome.map(|()| ExitCode::SUCCESS).or_else(peer_args::unanswered)
 }
 
-fn leader(asked: &Asked) -> anyhow::Result<ExitCode> {
-    let report = match asked.client().and_then(|client| client.leader()) {
+fn leader(peer: &PeerArgs) -> anyhow::Result<ExitCode> {
+    let report = match peer.client().and_then(|client| client.leader()) {
         Ok(report) => report,
         Err(error) => {
             eprintln!("error: {:#}", anyhow::Error::from(error));
-            return Ok(ExitCode::from(asked::UNREACHABLE));
+            return Ok(ExitCode::from(peer_args::UNREACHABLE));
         }
     };
-    asked.print(&report, leader_line)?;
+    peer.print(&report, leader_line)?;
     let confirmed = report.leader.is_some() && !report.stale;
     Ok(if confirmed { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
@@ -87,17 +87,17 @@ fn leader_line(report: &LeaderReport) -> String {
     }
 }
 
-fn members(asked: &Asked) -> anyhow::Result<()> {
-    asked.print(&asked.client()?.members()?, |members| {
+fn members(peer: &PeerArgs) -> anyhow::Result<()> {
+    peer.print(&peer.client()?.members()?, |members| {
         let lines = members.iter().map(|member| node_line(member, now_ms()));
         std::iter::once(NODE_HEADER.to_owned()).chain(lines).map(|line| line + "\n").collect()
     })
 }
 
-fn drain(name: &str, draining: bool, reason: &str, asked: &Asked) -> anyhow::Result<()> {
-    let client = asked.client()?;
+fn drain(name: &str, draining: bool, reason: &str, peer: &PeerArgs) -> anyhow::Result<()> {
+    let client = peer.client()?;
     let node = find(&client.members()?, name)?;
-    asked.print(&client.drain(&Drain { node, draining, reason: reason.to_owned() })?, |done| {
+    peer.print(&client.drain(&Drain { node, draining, reason: reason.to_owned() })?, |done| {
         let what = if done.draining { "drains" } else { "works again" };
         format!("node-{} {what}\n", done.node)
     })

@@ -1,6 +1,6 @@
 //! `ringrift dlq`: lists, shows, replays and drops events that a handler could not handle.
 
-use super::asked::{self, Asked};
+use super::peer_args::{self, PeerArgs};
 use crate::{
     api::dead_letters::{DeadLetter, LetterFilter, NodeLetters},
     events::Logged,
@@ -16,15 +16,15 @@ use std::process::ExitCode;
 )]
 pub(super) struct Args {
     #[command(subcommand)]
-    what: What,
+    what: DlqCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum DlqCommand {
     /// List them, oldest first.
     List {
         #[command(flatten)]
-        asked: Asked,
+        peer: PeerArgs,
         /// Of every node.
         #[arg(long)]
         all: bool,
@@ -34,12 +34,12 @@ enum What {
         /// Its number in the peer's queue.
         id: i64,
         #[command(flatten)]
-        asked: Asked,
+        peer: PeerArgs,
     },
     /// Run their handlers again; those that succeed leave the queue.
     Replay {
         #[command(flatten)]
-        asked: Asked,
+        peer: PeerArgs,
         /// Only those tried last within this time.
         #[arg(long, value_name = "HOURS", default_value_t = 24)]
         max_age_hours: u64,
@@ -50,7 +50,7 @@ enum What {
     /// Drop them.
     Purge {
         #[command(flatten)]
-        asked: Asked,
+        peer: PeerArgs,
         /// Only those tried last before this time.
         #[arg(long, value_name = "HOURS")]
         max_age_hours: Option<u64>,
@@ -61,30 +61,30 @@ enum What {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    act(&args.what).or_else(asked::unanswered)
+    act(&args.what).or_else(peer_args::unanswered)
 }
 
-fn act(what: &What) -> anyhow::Result<ExitCode> {
-    let (asked, told) = match what {
-        What::Show { id, asked } => {
-            let letter = asked.client()?.dead_letter(*id)?;
+fn act(what: &DlqCommand) -> anyhow::Result<ExitCode> {
+    let (peer, told) = match what {
+        DlqCommand::Show { id, peer } => {
+            let letter = peer.client()?.dead_letter(*id)?;
             println!("{}", serde_json::to_string_pretty(&letter)?);
             return Ok(ExitCode::SUCCESS);
         }
-        What::List { asked, all } => {
-            let client = asked.client()?;
-            (asked, if *all { client.dead_letters_everywhere()? } else { client.dead_letters()? })
+        DlqCommand::List { peer, all } => {
+            let client = peer.client()?;
+            (peer, if *all { client.dead_letters_everywhere()? } else { client.dead_letters()? })
         }
-        What::Replay { asked, max_age_hours, all } => {
+        DlqCommand::Replay { peer, max_age_hours, all } => {
             let which = LetterFilter { max_age_hours: Some(*max_age_hours), all: *all };
-            (asked, asked.client()?.replay(which)?)
+            (peer, peer.client()?.replay(which)?)
         }
-        What::Purge { asked, max_age_hours, all } => {
+        DlqCommand::Purge { peer, max_age_hours, all } => {
             let which = LetterFilter { max_age_hours: *max_age_hours, all: *all };
-            (asked, asked.client()?.purge(which)?)
+            (peer, peer.client()?.purge(which)?)
         }
     };
-    asked.print(&told, |told| told.iter().flat_map(lines).map(|line| line + "\n").collect())?;
+    peer.print(&told, |told| told.iter().flat_map(lines).map(|line| line + "\n").collect())?;
     Ok(if told.iter().all(is_well) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

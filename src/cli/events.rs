@@ -1,7 +1,7 @@
 //! `ringrift events`: shows what happened by one peer's log, shows who emits and handles what, and emits
 //! events by hand.
 
-use super::asked;
+use super::peer_args;
 use crate::{
     api::events::Injection,
     client::Client,
@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 )]
 pub(super) struct Args {
     #[command(subcommand)]
-    what: Option<What>,
+    what: Option<EventsCommand>,
     /// Data folder of the peer to ask.
     #[arg(long, value_name = "DIR", required_unless_present = "map")]
     data_dir: Option<PathBuf>,
@@ -52,7 +52,7 @@ pub(super) struct Args {
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum EventsCommand {
     /// Emit an event by hand, marked as injected, at every peer.
     ///
     /// It does what the same event would do that the cluster emitted.
@@ -72,7 +72,7 @@ enum What {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let outcome = match (&args.what, &args.data_dir) {
-        (Some(What::Emit { event, payload, data_dir }), _) => emit(event, payload, data_dir),
+        (Some(EventsCommand::Emit { event, payload, data_dir }), _) => emit(event, payload, data_dir),
         (None, Some(data_dir)) if !args.map => list(args, data_dir),
         (None, _) => map(args.json),
     };
@@ -84,7 +84,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         {
             Ok(ExitCode::SUCCESS)
         }
-        Err(error) => asked::unanswered(error),
+        Err(error) => peer_args::unanswered(error),
     }
 }
 

@@ -51,23 +51,31 @@ pub(super) struct Args {
 }
 
 #[derive(Debug, Serialize)]
-struct Report {
+struct MatchReport {
     config: String,
     a: String,
     b: String,
     games: u32,
     wins: u32,
     losses: u32,
-    win_rate: Rate,
+    win_rate: WinRate,
     elo_delta: f64,
     elo_error: f64,
 }
 
+/// Share of games won, with the interval that contains it with 95 % confidence.
 #[derive(Debug, Serialize)]
-struct Rate {
-    mean: f64,
-    low: f64,
-    high: f64,
+pub(super) struct WinRate {
+    pub(super) mean: f64,
+    pub(super) low: f64,
+    pub(super) high: f64,
+}
+
+impl WinRate {
+    pub(super) fn of(sets: &Sets) -> Self {
+        let (low, high) = wilson(sets.wins(), sets.games());
+        Self { mean: sets.score(), low, high }
+    }
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -98,16 +106,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     bar.finish_and_clear();
     anyhow::ensure!(arena.aborted() == 0, "{} sets of games ended in an error", arena.aborted());
-    let (low, high) = wilson(sets.wins(), sets.games());
     let elo = sets.elo();
-    let report = Report {
+    let report = MatchReport {
         config: args.config.key(),
         a: args.a.clone(),
         b: args.b.clone(),
         games: sets.games(),
         wins: sets.wins(),
         losses: sets.losses(),
-        win_rate: Rate { mean: sets.score(), low, high },
+        win_rate: WinRate::of(&sets),
         elo_delta: elo.delta,
         elo_error: elo.error,
     };
@@ -115,13 +122,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(report: &Report, json: bool) -> anyhow::Result<()> {
+fn print(report: &MatchReport, json: bool) -> anyhow::Result<()> {
     let mut out = stdout().lock();
     if json {
         serde_json::to_writer(&mut out, report)?;
         writeln!(out)?;
     } else {
-        let Report { config, a, b, games, wins, losses, win_rate, elo_delta, elo_error } = report;
+        let MatchReport { config, a, b, games, wins, losses, win_rate, elo_delta, elo_error } = report;
         writeln!(out, "{config}: {a} against {b}, {games} games: {wins} won, {losses} lost")?;
         let [mean, low, high] = [win_rate.mean, win_rate.low, win_rate.high].map(|share| share * 100.0);
         writeln!(out, "{mean:.1} % won (95 %: {low:.1} to {high:.1}), Elo {elo_delta:+.0} ± {elo_error:.0}")?;

@@ -1,7 +1,7 @@
 //! `ringrift model`: shows what became of each model, and lets an operator appoint the champion.
 
 use super::{
-    asked::{self, Asked},
+    peer_args::{self, PeerArgs},
     pull,
 };
 use crate::api::models::{ChampionMoved, ChampionOrder, ModelView};
@@ -19,15 +19,15 @@ use std::{fmt::Write as _, process::ExitCode};
 )]
 pub(super) struct Args {
     #[command(subcommand)]
-    what: What,
+    what: ModelCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum ModelCommand {
     /// List models, the newest first.
     List {
         #[command(flatten)]
-        asked: Asked,
+        peer: PeerArgs,
         /// Only those of this configuration.
         #[arg(long, value_name = "CONFIG")]
         config: Option<String>,
@@ -41,7 +41,7 @@ enum What {
         #[arg(value_name = "HASH")]
         model: String,
         #[command(flatten)]
-        asked: Asked,
+        peer: PeerArgs,
     },
     /// Make a model champion without evidence: any model of the configuration that enough peers hold.
     ///
@@ -57,7 +57,7 @@ enum What {
         #[arg(long)]
         reason: String,
         #[command(flatten)]
-        asked: Asked,
+        peer: PeerArgs,
     },
     /// Have a model, or a segment of games, brought to the peer: from the swarm,
     /// over HTTP, or by the operator's command.
@@ -65,9 +65,9 @@ enum What {
     /// Says in which file it is; its content was checked.
     Pull {
         #[command(flatten)]
-        what: pull::What,
+        what: pull::PullArgs,
         #[command(flatten)]
-        asked: Asked,
+        peer: PeerArgs,
     },
     /// Bring the champion before back, and have training go on from it.
     ///
@@ -79,32 +79,32 @@ enum What {
         #[arg(long)]
         reason: String,
         #[command(flatten)]
-        asked: Asked,
+        peer: PeerArgs,
     },
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    act(&args.what).map(|()| ExitCode::SUCCESS).or_else(asked::unanswered)
+    act(&args.what).map(|()| ExitCode::SUCCESS).or_else(peer_args::unanswered)
 }
 
-fn act(what: &What) -> anyhow::Result<()> {
+fn act(what: &ModelCommand) -> anyhow::Result<()> {
     match what {
-        What::List { asked, config, limit } => {
-            let models = asked.client()?.models(config.as_deref(), *limit)?;
-            asked.print(&models, |models| table(models))
+        ModelCommand::List { peer, config, limit } => {
+            let models = peer.client()?.models(config.as_deref(), *limit)?;
+            peer.print(&models, |models| table(models))
         }
-        What::Show { model, asked } => asked.print(&asked.client()?.model(model)?, details),
-        What::Promote { config, model, reason, asked } => {
+        ModelCommand::Show { model, peer } => peer.print(&peer.client()?.model(model)?, details),
+        ModelCommand::Promote { config, model, reason, peer } => {
             let order = order(config, Some(model), reason);
-            asked.print(&asked.client()?.promote(&order)?, outcome)
+            peer.print(&peer.client()?.promote(&order)?, outcome)
         }
-        What::Rollback { config, reason, asked } => {
+        ModelCommand::Rollback { config, reason, peer } => {
             let order = order(config, None, reason);
-            asked.print(&asked.client()?.rollback(&order)?, outcome)
+            peer.print(&peer.client()?.rollback(&order)?, outcome)
         }
-        What::Pull { what, asked } => {
-            let pulled = pull::pull(&asked.client()?, what)?;
-            asked.print(&pulled, |pulled| pull::told(pulled, what))
+        ModelCommand::Pull { what, peer } => {
+            let pulled = pull::pull(&peer.client()?, what)?;
+            peer.print(&pulled, |pulled| pull::told(pulled, what))
         }
     }
 }

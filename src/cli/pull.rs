@@ -1,13 +1,13 @@
-//! `ringrift model pull`: brings a model, or a segment of games, to a peer.
+//! `ringrift model pull`: has a peer fetch a model, or a segment of games.
 
 use crate::{api::content::Pulled, client::Client, store::write_atomic};
 use anyhow::{Context, ensure};
 use std::{fs, path::PathBuf};
 use wire::Hash;
 
-/// What to bring, and where to.
+/// What to fetch, and where to copy it.
 #[derive(Debug, clap::Args)]
-pub(super) struct What {
+pub(super) struct PullArgs {
     /// The first hex digits of a model's hash, four or more; or the whole hash of a segment.
     hash: String,
     /// Also copy it to this file.
@@ -19,7 +19,7 @@ pub(super) struct What {
 ///
 /// # Errors
 /// The peer's refusal, or a file that cannot be written.
-pub(super) fn pull(client: &Client, what: &What) -> anyhow::Result<Pulled> {
+pub(super) fn pull(client: &Client, what: &PullArgs) -> anyhow::Result<Pulled> {
     let hash = match what.hash.parse::<Hash>() {
         Ok(hash) => hash,
         Err(_) => (client.model(&what.hash)?.model).0,
@@ -35,7 +35,7 @@ pub(super) fn pull(client: &Client, what: &What) -> anyhow::Result<Pulled> {
 }
 
 /// The answer as text for people.
-pub(super) fn told(pulled: &Pulled, what: &What) -> String {
+pub(super) fn told(pulled: &Pulled, what: &PullArgs) -> String {
     let file = what.out.as_ref().unwrap_or(&pulled.path).display();
     format!("{} of {}, {} bytes, checked: {file}\n", pulled.kind, pulled.config_key, pulled.size)
 }

@@ -20,11 +20,11 @@ use serde::Serialize;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: RulesCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum RulesCommand {
     /// Replay recorded games and report the first mismatch of each file.
     ///
     /// Exit status: 0 if every file agrees, 1 if one disagrees, 2 if one cannot be read.
@@ -45,7 +45,7 @@ struct CheckArgs {
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
-        Command::Check(args) => run_check(&args),
+        RulesCommand::Check(args) => run_check(&args),
     }
 }
 
@@ -79,7 +79,7 @@ impl From<Mismatch> for MismatchReport {
 }
 
 #[derive(Debug, Serialize)]
-struct Summary {
+struct ReplaySummary {
     ok: bool,
     games: u64,
     steps: u64,
@@ -102,7 +102,7 @@ fn run_check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         files.push(report);
     }
     bar.finish_and_clear();
-    let summary = Summary::of(files);
+    let summary = ReplaySummary::of(files);
     if args.json {
         serde_json::to_writer(&mut out, &summary).context("cannot write the report")?;
         writeln!(out).context("cannot write the report")?;
@@ -117,7 +117,7 @@ fn run_check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(summary.exit_code())
 }
 
-impl Summary {
+impl ReplaySummary {
     fn of(files: Vec<FileReport>) -> Self {
         let mismatches = files.iter().filter(|file| file.mismatch.is_some()).count();
         let unreadable = files.iter().filter(|file| file.error.is_some()).count();
@@ -213,7 +213,7 @@ mod tests {
         for compress in [false, true] {
             let report = report(GAME.as_bytes(), compress);
             assert_eq!((report.games, report.error.as_deref()), (1, None));
-            assert!(Summary::of(vec![report]).ok);
+            assert!(ReplaySummary::of(vec![report]).ok);
         }
     }
 
@@ -221,11 +221,11 @@ mod tests {
     fn exit_status_tells_mismatches_from_unreadable_files() {
         let wrong = report(GAME.replace("truncated", "over").as_bytes(), false);
         assert_eq!(wrong.mismatch.as_ref().map(|mismatch| mismatch.what), Some("outcome"));
-        let summary = Summary::of(vec![wrong]);
+        let summary = ReplaySummary::of(vec![wrong]);
         assert_eq!((summary.ok, summary.mismatches), (false, 1));
         assert_eq!(summary.exit_code(), ExitCode::from(1));
         for bytes in [&b""[..], b"{", b"\x1f\x8bnot gzip"] {
-            let summary = Summary::of(vec![report(bytes, false)]);
+            let summary = ReplaySummary::of(vec![report(bytes, false)]);
             assert_eq!((summary.unreadable, summary.exit_code()), (1, ExitCode::from(2)));
         }
         let missing = check_file(Path::new("no such file"), &ProgressBar::hidden());

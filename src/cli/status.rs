@@ -2,7 +2,7 @@
 //!
 //! The exit status is 0 for healthy, 1 for degraded, 2 without a quorum, and 3 without an answer.
 
-use super::asked::{self, Asked};
+use super::peer_args::{self, PeerArgs};
 use crate::{
     api::{
         autoscaler::Advice,
@@ -25,7 +25,7 @@ use std::{fmt::Write as _, process::ExitCode, thread, time::Duration};
     Examples:\n  ringrift status --data-dir n2\n  ringrift status --data-dir n2 --json | jq .leader.node_id")]
 pub(super) struct Args {
     #[command(flatten)]
-    asked: Asked,
+    peer: PeerArgs,
     /// Ask again every second until interrupted.
     #[arg(long, conflicts_with = "json")]
     watch: bool,
@@ -37,12 +37,12 @@ pub(super) const NODE_HEADER: &str =
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     loop {
-        let status = match args.asked.client().and_then(|client| client.status()) {
+        let status = match args.peer.client().and_then(|client| client.status()) {
             Ok(status) => status,
             Err(error) => {
                 eprintln!("error: {:#}", anyhow::Error::from(error));
                 if !args.watch {
-                    return Ok(ExitCode::from(asked::UNREACHABLE));
+                    return Ok(ExitCode::from(peer_args::UNREACHABLE));
                 }
                 thread::sleep(Duration::from_secs(1));
                 continue;
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         if args.watch {
             print!("\x1b[2J\x1b[H");
         }
-        args.asked.print(&status, |status| render(status, now_ms()))?;
+        args.peer.print(&status, |status| render(status, now_ms()))?;
         if !args.watch {
             return Ok(ExitCode::from(match status.health {
                 HealthWord::Healthy => 0,

@@ -1,6 +1,6 @@
 //! `ringrift work`: lists training and evaluation that wait or are running, and cancels them.
 
-use super::asked::{self, Asked};
+use super::peer_args::{self, PeerArgs};
 use crate::{
     api::work::{Cancellation, QueueItem},
     client::ClientError,
@@ -17,15 +17,15 @@ use std::process::ExitCode;
 )]
 pub(super) struct Args {
     #[command(subcommand)]
-    what: What,
+    what: WorkCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum WorkCommand {
     /// List it, the most urgent first, with what it waits for.
     List {
         #[command(flatten)]
-        asked: Asked,
+        peer: PeerArgs,
     },
     /// Stop what a node is doing. The leader has it done again after a
     /// minute, unless nothing calls for it by then.
@@ -39,19 +39,19 @@ enum What {
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
         #[command(flatten)]
-        asked: Asked,
+        peer: PeerArgs,
     },
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    act(args.what).map(|()| ExitCode::SUCCESS).or_else(|error| asked::unanswered(error.into()))
+    act(args.what).map(|()| ExitCode::SUCCESS).or_else(|error| peer_args::unanswered(error.into()))
 }
 
-fn act(what: What) -> Result<(), ClientError> {
+fn act(what: WorkCommand) -> Result<(), ClientError> {
     match what {
-        What::List { asked } => {
-            let items = asked.client()?.work()?;
-            if asked.json {
+        WorkCommand::List { peer } => {
+            let items = peer.client()?.work()?;
+            if peer.json {
                 println!("{}", serde_json::json!(items));
             } else if items.is_empty() {
                 println!("no work waits or goes on");
@@ -59,10 +59,10 @@ fn act(what: What) -> Result<(), ClientError> {
                 items.iter().for_each(|item| println!("{}", line(item, now_ms())));
             }
         }
-        What::Cancel { kind, config, reason, asked } => {
+        WorkCommand::Cancel { kind, config, reason, peer } => {
             let cancellation = Cancellation { kind, config_key: config, reason };
-            let cancelled = asked.client()?.cancel(&cancellation)?;
-            if asked.json {
+            let cancelled = peer.client()?.cancel(&cancellation)?;
+            if peer.json {
                 println!("{}", serde_json::json!(cancelled));
             } else {
                 let Cancellation { kind, config_key, .. } = cancellation;

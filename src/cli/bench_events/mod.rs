@@ -78,21 +78,21 @@ enum Part {
 }
 
 #[derive(Debug, Serialize)]
-struct Report {
+struct BenchReport {
     schema: u32,
     peers: u8,
     rate: u32,
     /// Size of an event's message.
     event_bytes: usize,
-    gossip: Option<Run>,
-    repair: Option<Run>,
+    gossip: Option<FanOutRun>,
+    repair: Option<FanOutRun>,
     backlog: Option<Backlog>,
-    targets: Vec<Target>,
+    targets: Vec<BenchTarget>,
     ok: bool,
 }
 
 #[derive(Debug, Serialize)]
-struct Run {
+struct FanOutRun {
     #[serde(flatten)]
     fan_out: FanOut,
     /// Time from the emit until the emitter reports that the event is synced.
@@ -113,7 +113,7 @@ struct Backlog {
 }
 
 #[derive(Debug, PartialEq, Serialize)]
-struct Target {
+struct BenchTarget {
     name: &'static str,
     wanted: f64,
     found: f64,
@@ -147,10 +147,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn measure(args: &Args, cluster: &mut Cluster, bar: &ProgressBar) -> anyhow::Result<Report> {
+fn measure(args: &Args, cluster: &mut Cluster, bar: &ProgressBar) -> anyhow::Result<BenchReport> {
     let wanted = |part| args.only.is_none_or(|only| only == part);
     let all = usize::from(args.peers);
-    let mut fan_out = |part, gossip| -> anyhow::Result<Option<Run>> {
+    let mut fan_out = |part, gossip| -> anyhow::Result<Option<FanOutRun>> {
         if !wanted(part) {
             return Ok(None);
         }
@@ -166,7 +166,7 @@ fn measure(args: &Args, cluster: &mut Cluster, bar: &ProgressBar) -> anyhow::Res
     let missing = [&gossip, &repair].into_iter().flatten().map(|run| run.fan_out.missing).sum::<usize>()
         + backlog.as_ref().map_or(0, |backlog| backlog.missing);
     let targets = targets(gossip.as_ref(), repair.as_ref(), backlog.as_ref());
-    Ok(Report {
+    Ok(BenchReport {
         schema: SCHEMA,
         peers: args.peers,
         rate: args.rate,
@@ -186,7 +186,7 @@ fn event_bytes(folder: &Path) -> anyhow::Result<usize> {
     Ok(log.emit(drill::event(1_000, "node-1".to_owned(), now_us()))?.len())
 }
 
-fn measure_run(args: &Args, cluster: &Cluster, bar: &ProgressBar) -> anyhow::Result<Run> {
+fn measure_run(args: &Args, cluster: &Cluster, bar: &ProgressBar) -> anyhow::Result<FanOutRun> {
     // Before the measurement, every peer has found every other, and every file has its size.
     bar.set_message("warms up");
     let since = cluster.ends()?;
@@ -203,7 +203,7 @@ fn measure_run(args: &Args, cluster: &Cluster, bar: &ProgressBar) -> anyhow::Res
     let Emitted { at, acknowledged_us } = emitted;
     let fan_out = fan_out(&at, &stored).context("no event arrived everywhere")?;
     let acknowledged = spread(acknowledged_us).unwrap_or_default();
-    Ok(Run { fan_out, acknowledged, load })
+    Ok(FanOutRun { fan_out, acknowledged, load })
 }
 
 fn measure_backlog(args: &Args, cluster: &mut Cluster, bar: &ProgressBar) -> anyhow::Result<Backlog> {
@@ -245,8 +245,12 @@ fn measure_backlog(args: &Args, cluster: &mut Cluster, bar: &ProgressBar) -> any
     })
 }
 
-fn targets(gossip: Option<&Run>, repair: Option<&Run>, backlog: Option<&Backlog>) -> Vec<Target> {
-    let at_most = |name, wanted, found| Target { name, wanted, found, met: found <= wanted };
+fn targets(
+    gossip: Option<&FanOutRun>,
+    repair: Option<&FanOutRun>,
+    backlog: Option<&Backlog>,
+) -> Vec<BenchTarget> {
+    let at_most = |name, wanted, found| BenchTarget { name, wanted, found, met: found <= wanted };
     let mut all = Vec::new();
     if let Some(run) = gossip {
         all.push(at_most("gossip p50 ms", 5.0, run.fan_out.every_peer.p50_ms));
@@ -257,12 +261,12 @@ fn targets(gossip: Option<&Run>, repair: Option<&Run>, backlog: Option<&Backlog>
     }
     if let Some(backlog) = backlog {
         let (wanted, found) = (5000.0, backlog.events_per_s);
-        all.push(Target { name: "backlog events/s", wanted, found, met: found >= wanted });
+        all.push(BenchTarget { name: "backlog events/s", wanted, found, met: found >= wanted });
     }
     all
 }
 
-fn print(report: &Report) {
+fn print(report: &BenchReport) {
     let line = |name: &str, s: Spread| {
         println!("  {name:<24}{:>10.2}{:>10.2}{:>10.2}", s.p50_ms, s.p99_ms, s.max_ms)
     };

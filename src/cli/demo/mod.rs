@@ -21,7 +21,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use summary::Summary;
+use summary::DemoSummary;
 
 /// Pause between two looks at the peers.
 const POLL: Duration = Duration::from_millis(250);
@@ -145,7 +145,7 @@ impl Demo {
     }
 
     /// Runs the whole demo. The summary contains the problems; an error means that the demo could not be run.
-    fn play(&mut self, args: &Args) -> anyhow::Result<Summary> {
+    fn play(&mut self, args: &Args) -> anyhow::Result<DemoSummary> {
         let mut problems = Vec::new();
         if let Some(problem) = self.story()? {
             problems.push(problem);
@@ -167,7 +167,7 @@ impl Demo {
             Some(model) => Some(exam::against_random(args, &model, &self.interrupt)?),
             None => None,
         };
-        Ok(Summary {
+        Ok(DemoSummary {
             ok: problems.is_empty() && lost.is_empty(),
             seconds: self.began.elapsed().as_secs_f64(),
             games,

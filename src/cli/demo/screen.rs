@@ -1,6 +1,6 @@
 //! What the demo shows: on a terminal a line per peer that is redrawn, and elsewhere one line per change.
 
-use super::summary::Summary;
+use super::summary::DemoSummary;
 use crate::{api::status::Status, local::Peer};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
@@ -113,7 +113,7 @@ fn overall(statuses: &[Option<Status>]) -> String {
     )
 }
 
-pub(super) fn print_summary(summary: &Summary) {
+pub(super) fn print_summary(summary: &DemoSummary) {
     println!("\n{}", if summary.ok { "OK" } else { "NOT OK" });
     println!("  promotions          {}", summary.promotions);
     for (peer, champion) in &summary.champion {

@@ -18,7 +18,7 @@ pub(super) struct WinRate {
 
 /// The result of the demo, as `--json` writes it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Summary {
+pub(super) struct DemoSummary {
     pub(super) ok: bool,
     pub(super) seconds: f64,
     pub(super) games: u64,

@@ -10,7 +10,7 @@ pub(super) const UNREACHABLE: u8 = 3;
 
 /// The peer to ask, and how to print its answer.
 #[derive(Debug, clap::Args)]
-pub(super) struct Asked {
+pub(super) struct PeerArgs {
     /// Data folder of the peer to ask.
     #[arg(long, value_name = "DIR")]
     pub(super) data_dir: PathBuf,
@@ -19,7 +19,7 @@ pub(super) struct Asked {
     pub(super) json: bool,
 }
 
-impl Asked {
+impl PeerArgs {
     /// # Errors
     /// [`ClientError`], when no peer runs on the data folder.
     pub(super) fn client(&self) -> Result<Client, ClientError> {

@@ -1,7 +1,7 @@
 //! Settings of a node, validated once at start.
 //!
 //! A value on the command line replaces the one in `ringrift.toml` of the data folder, which replaces the one
-//! in `Config::default()`.
+//! in `Settings::default()`.
 
 use crate::{
     api::devices::DeviceChoice,
@@ -17,7 +17,7 @@ use std::{io::ErrorKind, path::Path};
 /// All settings of a node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Config {
+pub struct Settings {
     /// Keys of the configurations to learn, such as `hex8_2p`.
     pub configs: Vec<String>,
     /// The device to compute on: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -42,7 +42,7 @@ pub struct Config {
     pub idle_shutdown: IdleShutdownConfig,
 }
 
-impl Default for Config {
+impl Default for Settings {
     fn default() -> Self {
         Self {
             configs: vec!["hex8_2p".to_owned()],
@@ -63,7 +63,7 @@ impl Default for Config {
 
 /// Why settings are refused.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub enum SettingsError {
     #[error("cannot read {path}")]
     Read {
         /// Path of the settings file.
@@ -81,20 +81,20 @@ pub enum ConfigError {
     Value(#[from] OutOfBounds),
 }
 
-impl Config {
+impl Settings {
     /// The file's settings over the defaults; only the defaults when there is no file.
     ///
     /// # Errors
-    /// Returns [`ConfigError`] when the file exists and is unusable.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+    /// Returns [`SettingsError`] when the file exists and is unusable.
+    pub fn load(path: &Path) -> Result<Self, SettingsError> {
         match std::fs::read_to_string(path) {
             Ok(text) => toml::from_str(&text)
-                .map_err(|e| ConfigError::Parse { path: path.to_owned(), message: e.to_string() }),
+                .map_err(|e| SettingsError::Parse { path: path.to_owned(), message: e.to_string() }),
             // A path that is no folder is reported by the code that opens the folder.
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 Ok(Self::default())
             }
-            Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
+            Err(source) => Err(SettingsError::Read { path: path.to_owned(), source }),
         }
     }
 
@@ -102,7 +102,7 @@ impl Config {
     ///
     /// # Errors
     /// Returns the first setting that is out of bounds.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    pub fn validate(&self) -> Result<(), SettingsError> {
         let count = self.configs.len();
         check((1..=12).contains(&count), "configs", format!("{:?}", self.configs), "1 to 12 configurations")?;
         for key in &self.configs {
@@ -132,15 +132,15 @@ mod tests {
 
     #[test]
     fn defaults_are_valid_and_survive_toml() {
-        let config = Config::default();
+        let config = Settings::default();
         config.validate().unwrap();
         let text = toml::to_string(&config).unwrap();
-        assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
+        assert_eq!(toml::from_str::<Settings>(&text).unwrap(), config);
     }
 
     /// Every number in the settings, as (section, name, value).
     fn numbers() -> Vec<(String, String, toml::Value)> {
-        let table: toml::Table = toml::to_string(&Config::default()).unwrap().parse().unwrap();
+        let table: toml::Table = toml::to_string(&Settings::default()).unwrap().parse().unwrap();
         let mut found = Vec::new();
         for (name, value) in table {
             match value {
@@ -160,7 +160,7 @@ mod tests {
         for (section, name, value) in numbers().into_iter().filter(|(_, name, _)| name != "seed") {
             let huge = if value.is_float() { "1e30" } else { "2000000000" };
             let header = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
-            let config: Config = toml::from_str(&format!("{header}{name} = {huge}")).unwrap();
+            let config: Settings = toml::from_str(&format!("{header}{name} = {huge}")).unwrap();
             let error = config.validate().unwrap_err().to_string();
             assert!(error.contains(&section) && error.contains(&name), "{section} {name}: {error}");
         }
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn refusals_name_the_setting() {
         let check = |text: &str, expected: &str| {
-            let error = match toml::from_str::<Config>(text) {
+            let error = match toml::from_str::<Settings>(text) {
                 Ok(config) => config.validate().unwrap_err().to_string(),
                 Err(error) => error.to_string(),
             };

@@ -1,13 +1,13 @@
 //! The settings: docs/settings.md lists every one, with its default.
 
-use ringrift::config::Config;
+use ringrift::config::Settings;
 use std::{collections::BTreeSet, fs};
 
 /// A setting with its section and its default, as TOML writes them.
 type Setting = (String, String, String);
 
 fn of_program() -> BTreeSet<Setting> {
-    let text = toml::to_string(&Config::default()).expect("defaults can be written");
+    let text = toml::to_string(&Settings::default()).expect("defaults can be written");
     let table: toml::Table = text.parse().expect("what was written can be read");
     let mut found = BTreeSet::new();
     for (name, value) in table {

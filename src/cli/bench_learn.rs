@@ -7,7 +7,7 @@
 use super::device::DeviceArgs;
 use super::matches::WinRate;
 use crate::{
-    config::Config as Settings,
+    config::Settings,
     devices::Devices,
     leader::scheduler,
     learner::{

@@ -2,7 +2,7 @@
 
 use crate::{
     api::status::Status,
-    config::Config,
+    config::Settings,
     learner::settings::{SelfplayConfig, TrainingConfig},
     local::{Acknowledged, Interrupt, Interrupted, Peer, Signals, disagreements, is_whole, lost, stop_all},
 };
@@ -123,11 +123,11 @@ struct ChaosDrill {
 impl ChaosDrill {
     fn new(args: &Args, root: &Path, interrupt: Interrupt) -> anyhow::Result<Self> {
         // Small sizes and short intervals give more moments at which a kill may do damage.
-        let settings = Config {
+        let settings = Settings {
             seed: args.seed,
             selfplay: SelfplayConfig { simulations: 4, segment_seconds: 1, ..SelfplayConfig::default() },
             training: TrainingConfig { threshold_games: 200, seconds_max: 10, ..TrainingConfig::default() },
-            ..Config::default()
+            ..Settings::default()
         };
         let settings = toml::to_string(&settings).context("the settings")?;
         let peers: Result<Vec<_>, _> = (1..=usize::from(args.peers))

@@ -5,7 +5,7 @@ use super::peer_args;
 use crate::{
     api::events::Injection,
     client::Client,
-    events::{self, Logged, RowHandler},
+    events::{self, EventRowHandler, Logged},
 };
 use anyhow::Context as _;
 use std::{
@@ -105,7 +105,7 @@ fn map(json: bool) -> anyhow::Result<()> {
         let emitters: Vec<&str> = row.emitters.iter().map(|emitter| emitter.name()).collect();
         let emitters = if emitters.is_empty() { "operators only".to_owned() } else { emitters.join(", ") };
         println!("{} <- {emitters}", row.event.name());
-        for RowHandler { handles, file } in row.handlers {
+        for EventRowHandler { handles, file } in row.handlers {
             println!("    -> {}: {} ({file})", handles.daemon.name(), handles.effect);
         }
     }

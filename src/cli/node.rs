@@ -2,8 +2,8 @@
 
 use super::device::DeviceArgs;
 use crate::{
-    config::Config,
-    node::{self, Options, Ready},
+    config::Settings,
+    node::{self, NodeOptions, Ready},
 };
 use anyhow::Context as _;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
@@ -72,7 +72,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
             .context("cannot follow the parent process")?;
     }
     let settings = args.data_dir.join("ringrift.toml");
-    let mut config = Config::load(&settings)?;
+    let mut config = Settings::load(&settings)?;
     config.device = args.device.device.unwrap_or(config.device);
     config.validate().with_context(|| format!("correct {}", settings.display()))?;
     let secret = match &args.secret_file {
@@ -81,7 +81,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         None => String::new(),
     };
-    let options = Options {
+    let options = NodeOptions {
         data_dir: args.data_dir,
         bootstrap: args.bootstrap,
         listen: args.listen.iter().map(multiaddress).collect(),

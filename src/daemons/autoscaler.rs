@@ -74,7 +74,7 @@ impl Daemon for AutoscalerDaemon {
             });
             if acts && found.advice != Advice::Hold {
                 tracing::info!(advice = ?found.advice, reason = found.reason, "the operator's command is started");
-                let order = command::Order::new(&state, &found);
+                let order = command::ScalingOrder::new(&state, &found);
                 match node.shutdown.run_until_cancelled(order.carry_out(&settings.command)).await {
                     None => return Ok(()),
                     Some(Ok(said)) => tracing::info!(said, "the operator's command is done"),

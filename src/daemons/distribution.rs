@@ -36,7 +36,7 @@ const PREFETCH_AT: f64 = 0.8;
 
 /// A model that should be on this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Wanted {
+struct WantedModel {
     config_key: String,
     model: ModelId,
     champion: bool,
@@ -44,20 +44,20 @@ struct Wanted {
 
 /// Models that node `me` should hold and lacks, or holds without the cluster knowing it; champions come
 /// first.
-fn wanted(state: &ClusterState, me: NodeId, here: impl Fn(ModelId) -> bool) -> Vec<Wanted> {
+fn wanted(state: &ClusterState, me: NodeId, here: impl Fn(ModelId) -> bool) -> Vec<WantedModel> {
     let champions = state.configs.values().map(|config| (config, config.champion));
     let others = state.configs.values().flat_map(|config| {
         let candidates = config.candidates.iter().rev().copied();
         candidates.chain([config.newest]).map(move |model| (config, model))
     });
-    let mut found: Vec<Wanted> = Vec::new();
+    let mut found: Vec<WantedModel> = Vec::new();
     for (config, model) in champions.chain(others) {
         let known = state.models.get(&model);
         let missing = known.is_some_and(|known| !known.holders.contains(&me) || !here(model));
         let again = found.iter().any(|want| want.model == model && want.config_key == config.config_key);
         if missing && !again {
             let champion = model == config.champion;
-            found.push(Wanted { config_key: config.config_key.clone(), model, champion });
+            found.push(WantedModel { config_key: config.config_key.clone(), model, champion });
         }
     }
     found
@@ -80,7 +80,7 @@ impl Attempts {
     }
 
     /// Counts a failure, and returns whether it should be reported.
-    fn failed(&mut self, want: &Wanted, now: Instant) -> bool {
+    fn failed(&mut self, want: &WantedModel, now: Instant) -> bool {
         let failed = self.0.entry(want.model).or_insert(Failed { attempts: 0, again: now, told: false });
         failed.attempts += 1;
         failed.again = now + AGAIN.pause(failed.attempts);
@@ -95,7 +95,7 @@ impl Attempts {
     }
 
     /// Forgets the models that are here, and those that are no longer wanted.
-    fn retain(&mut self, wanted: &[Wanted]) {
+    fn retain(&mut self, wanted: &[WantedModel]) {
         self.0.retain(|model, _| wanted.iter().any(|want| want.model == *model));
     }
 }
@@ -153,7 +153,7 @@ impl Daemon for DistributionDaemon {
             attempts.retain(&all);
             let now = Instant::now();
             let due = all.into_iter().filter(|want| attempts.allows(want.model, now));
-            let due: Vec<Wanted> = due.collect();
+            let due: Vec<WantedModel> = due.collect();
             let fetches = futures::stream::iter(due.into_iter().map(|want| async {
                 let held = Box::pin(hold(node, &current, &want)).await;
                 (want, held)
@@ -209,7 +209,7 @@ async fn name_files(
     Ok(())
 }
 
-async fn report(node: &Context, want: &Wanted, error: &WorkError) -> Result<(), WorkError> {
+async fn report(node: &Context, want: &WantedModel, error: &WorkError) -> Result<(), WorkError> {
     tracing::warn!(model = %want.model, config = want.config_key, %error, "a champion cannot be had");
     node.emit(Event::ModelDistributionFailed(ModelDistributionFailed {
         config_key: want.config_key.clone(),
@@ -224,8 +224,8 @@ async fn report(node: &Context, want: &Wanted, error: &WorkError) -> Result<(), 
 
 /// Gets a model from its holders, or makes it if it is the seeded network; then loads it and registers this
 /// node as a holder.
-async fn hold(node: &Context, state: &ClusterState, want: &Wanted) -> Result<(), WorkError> {
-    let Wanted { config_key: key, model, .. } = want;
+async fn hold(node: &Context, state: &ClusterState, want: &WantedModel) -> Result<(), WorkError> {
+    let WantedModel { config_key: key, model, .. } = want;
     let known = state.models.get(model).ok_or(WorkError::Missing(model.0))?;
     let game: rules::Config = key.parse().map_err(|_| WorkError::UnknownConfig(key.to_owned()))?;
     if known.trained_by.is_none() && node.get_content(model.0).await?.is_none() {
@@ -304,7 +304,7 @@ mod tests {
     fn a_champion_that_cannot_be_had_is_reported_once_until_it_is_here() {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
-        let of = |name: &str, champion| Wanted { config_key: KEY.into(), model: hash(name), champion };
+        let of = |name: &str, champion| WantedModel { config_key: KEY.into(), model: hash(name), champion };
         let (champion, candidate) = (of("champion", true), of("candidate", false));
         let mut attempts = Attempts::default();
         let mut told = Vec::new();
@@ -361,8 +361,12 @@ mod tests {
         let before = world.state.clone();
         let response: Response = world.apply(command.clone());
         let games_planned = caused::GAMES_PLANNED;
-        let applied =
-            caused::Applied { response: &response, before: &before, state: &world.state, games_planned };
+        let applied = caused::AppliedCommand {
+            response: &response,
+            before: &before,
+            state: &world.state,
+            games_planned,
+        };
         caused::caused(&command, &applied)
     }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     clock::now_ms,
     events::{
-        Component, EventKind, How, Logged,
+        Component, EventKind, HandlingMode, Logged,
         runner::{Handled, HandlerError, Handlers, Handling},
     },
     leader::training,
@@ -58,10 +58,10 @@ pub fn all(handles: DaemonHandles) -> Handlers {
 fn handle(component: Component, handles: &Arc<DaemonHandles>, logged: Arc<Logged>) -> Handling {
     let handles = Arc::clone(handles);
     match (logged.event.kind().handled_by(component), own(component)) {
-        (Some(How::LeadersTurn), _) => async move { leaders_turn(&handles) }.boxed(),
-        (Some(How::Proposes), _) => async move { proposes(&handles, &logged).await }.boxed(),
-        (Some(How::Own), Some(run)) => run(handles, logged),
-        (Some(How::Own) | None, _) => async { Ok(None) }.boxed(),
+        (Some(HandlingMode::LeadersTurn), _) => async move { leaders_turn(&handles) }.boxed(),
+        (Some(HandlingMode::Proposes), _) => async move { proposes(&handles, &logged).await }.boxed(),
+        (Some(HandlingMode::Own), Some(run)) => run(handles, logged),
+        (Some(HandlingMode::Own) | None, _) => async { Ok(None) }.boxed(),
     }
 }
 
@@ -152,9 +152,9 @@ mod tests {
     #[test]
     fn every_line_of_the_table_has_its_handler() {
         for kind in EventKind::ALL {
-            let mut handled = kind.handlers().iter().filter(|handles| handles.how == How::Own);
+            let mut handled = kind.handlers().iter().filter(|handles| handles.how == HandlingMode::Own);
             assert!(handled.all(|handles| own(handles.daemon).is_some()), "{kind:?}");
-            let mut proposes = kind.handlers().iter().filter(|handles| handles.how == How::Proposes);
+            let mut proposes = kind.handlers().iter().filter(|handles| handles.how == HandlingMode::Proposes);
             assert!(proposes.all(|handles| handles.daemon == Component::Training), "{kind:?}");
         }
     }

@@ -20,7 +20,7 @@ use crate::{
     events::{ClusterHealth, Event, LogError, Logged, caused, deliveries::Deliveries},
     peer::{Context, Daemon, Wake, WorkError, blocking},
 };
-use claims::{Claim, Claims, Word};
+use claims::{Claim, ClaimChange, Claims};
 use cluster_state::{ClusterState, NodeId};
 use observe::{Observer, Sight};
 use score::{Alarm, Troubles};
@@ -80,8 +80,8 @@ impl HealthHandle {
     /// look again. An event that makes no sense is refused with a warning.
     pub fn handle(&self, node: &Context, logged: &Logged) -> Handled {
         self.look();
-        let word = Word::of(logged, &node.raft.local());
-        Ok(word.map(claims::Word::effect))
+        let change = ClaimChange::of(logged, &node.raft.local());
+        Ok(change.map(ClaimChange::effect))
     }
 }
 
@@ -152,10 +152,10 @@ impl HealthDaemon {
     /// When `node.db` cannot be read or written.
     async fn keep_view(&self) -> Result<(), WorkError> {
         let Self { node, sources, .. } = self;
-        let (mut claims, mut told) = open_claims(node).await?;
+        let (mut claims, mut reported) = open_claims(node).await?;
         // A cluster that was unhealthy counts as unhealthy until this node sees that it is better, also after
         // a restart.
-        let mut observer = Observer::resume(if told { Standing::Unhealthy } else { Standing::Unknown });
+        let mut observer = Observer::resume(if reported { Standing::Unhealthy } else { Standing::Unknown });
         let (mut watchdog, mut slow, mut looked) = (Watchdog::default(), Slow::default(), None);
         let (mut peers, mut failures) = (node.p2p.peers(), sources.supervisor.watch());
         loop {
@@ -177,10 +177,11 @@ impl HealthDaemon {
             // This node reports its own verdict to the others, also without a quorum. It does not report
             // claims, because the others know them.
             let unhealthy = standing == Standing::Unhealthy;
-            if standing != Standing::Unknown && unhealthy != told {
+            if standing != Standing::Unknown && unhealthy != reported {
                 let verdict = verdict(node, &state, &view, unhealthy);
-                node.emit_with(verdict, move |connection| claims::tell(connection, unhealthy)).await?;
-                told = unhealthy;
+                node.emit_with(verdict, move |connection| claims::store_report(connection, unhealthy))
+                    .await?;
+                reported = unhealthy;
             }
             if looked.is_none_or(|at: Instant| at.elapsed() >= SLOW) {
                 slow = Slow::look(node, sources, &state, &view, &mut watchdog).await;
@@ -252,8 +253,8 @@ async fn open_claims(node: &Context) -> Result<(Claims, bool), WorkError> {
     let path = node.path("node.db");
     let opened = blocking(move || {
         let claims = Claims::open(&path)?;
-        let told = claims.told()?;
-        Ok::<_, LogError>((claims, told))
+        let reported = claims.reported_unhealthy()?;
+        Ok::<_, LogError>((claims, reported))
     });
     Ok(opened.await??)
 }
@@ -279,7 +280,7 @@ fn verdict(node: &Context, state: &ClusterState, view: &ClusterView, unhealthy: 
     let healthy = members.iter().filter(reached).count();
     let up = metrics.voters.iter().filter(reached).count();
     let reason = format!("{healthy} of {} members can be reached from {}", members.len(), node.name());
-    let told = ClusterHealth {
+    let health = ClusterHealth {
         node_id: node.name(),
         node_count: members.len() as u64,
         healthy_nodes: healthy as u64,
@@ -288,7 +289,7 @@ fn verdict(node: &Context, state: &ClusterState, view: &ClusterView, unhealthy: 
         reason,
         timestamp: caused::seconds(now_ms()),
     };
-    if unhealthy { Event::P2pClusterUnhealthy(told) } else { Event::P2pClusterHealthy(told) }
+    if unhealthy { Event::P2pClusterUnhealthy(health) } else { Event::P2pClusterHealthy(health) }
 }
 
 #[cfg(test)]

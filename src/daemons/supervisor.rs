@@ -84,9 +84,9 @@ fn pause(in_row: u32) -> Duration {
 
 /// What is known about the daemons of this node, by name. A clone is a cheap handle.
 #[derive(Clone)]
-pub struct Supervisor(Arc<Shared>);
+pub struct Supervisor(Arc<SupervisorInner>);
 
-struct Shared {
+struct SupervisorInner {
     records: Mutex<BTreeMap<&'static str, Record>>,
     /// The number of all failures so far.
     failed: watch::Sender<u64>,
@@ -94,7 +94,7 @@ struct Shared {
 
 impl Default for Supervisor {
     fn default() -> Self {
-        Self(Arc::new(Shared { records: Mutex::default(), failed: watch::Sender::new(0) }))
+        Self(Arc::new(SupervisorInner { records: Mutex::default(), failed: watch::Sender::new(0) }))
     }
 }
 

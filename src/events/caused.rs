@@ -53,7 +53,7 @@ pub(crate) const GAMES_PLANNED: GamesPlanned = GamesPlanned { candidate: 400, ch
 
 /// What came of a command.
 #[derive(Clone, Copy, Debug)]
-pub struct Applied<'a> {
+pub struct AppliedCommand<'a> {
     /// The answer of the state machine.
     pub response: &'a Response,
     /// The state before the command.
@@ -64,7 +64,7 @@ pub struct Applied<'a> {
     pub games_planned: GamesPlanned,
 }
 
-impl Applied<'_> {
+impl AppliedCommand<'_> {
     /// Whether the command took effect, where the answer has nothing more to say.
     fn is_done(&self) -> bool {
         matches!(self.response, Response::Done)
@@ -83,7 +83,7 @@ impl Applied<'_> {
 
 /// The events of one applied command, in order.
 #[must_use]
-pub fn caused(command: &Command, applied: &Applied<'_>) -> Vec<Event> {
+pub fn caused(command: &Command, applied: &AppliedCommand<'_>) -> Vec<Event> {
     match command {
         Command::RegisterNode(command) => cluster::registered(command, applied),
         Command::SetOnline(command) => cluster::online(command, applied),

@@ -2,7 +2,7 @@
 //!
 //! Invariant: whoever is told that something is written is told after it is synced.
 
-use super::{LogError, subscriptions::Subscriptions, writer::Writer};
+use super::{LogError, subscriptions::Subscriptions, writer::EventWriter};
 use crate::{api::events::Commit, clock::now_us};
 use parking_lot::Mutex;
 use rusqlite::{Connection, TransactionBehavior};
@@ -27,11 +27,11 @@ impl Commits {
     pub(super) fn write<T>(
         &self,
         now_ms: i64,
-        run: impl FnOnce(&Writer<'_>) -> Result<T, LogError>,
+        run: impl FnOnce(&EventWriter<'_>) -> Result<T, LogError>,
     ) -> Result<(T, bool), LogError> {
         let mut connection = self.connection.lock();
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let writer = Writer::new(&tx, &self.subscriptions, now_ms);
+        let writer = EventWriter::new(&tx, &self.subscriptions, now_ms);
         let result = run(&writer)?;
         let due = writer.due.get();
         let position = tx

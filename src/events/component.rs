@@ -67,7 +67,7 @@ components! {
 /// How a component handles an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum How {
+pub enum HandlingMode {
     /// Every node wakes its leader's turn, and only the leader acts, by the replicated state and never by the
     /// payload.
     LeadersTurn,
@@ -80,11 +80,11 @@ pub enum How {
 
 /// What one component does about an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Handles {
+pub struct HandlerEntry {
     pub daemon: Component,
     /// What comes of it.
     pub effect: &'static str,
-    pub how: How,
+    pub how: HandlingMode,
 }
 
 impl EventKind {
@@ -96,7 +96,7 @@ impl EventKind {
 
     /// How a component handles it, if it does.
     #[must_use]
-    pub fn handled_by(self, component: Component) -> Option<How> {
+    pub fn handled_by(self, component: Component) -> Option<HandlingMode> {
         let mut handlers = self.handlers().iter();
         handlers.find(|handles| handles.daemon == component).map(|handles| handles.how)
     }
@@ -123,26 +123,26 @@ impl Serialize for EventKind {
 
 /// An event with who emits and who handles it, as `ringrift events --map --json` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Row {
+pub struct EventRow {
     pub event: EventKind,
     /// Who emits it; operators can emit every event.
     pub emitters: &'static [Component],
-    pub handlers: Vec<RowHandler>,
+    pub handlers: Vec<EventRowHandler>,
 }
 
 /// A handler of an event, with its file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RowHandler {
+pub struct EventRowHandler {
     #[serde(flatten)]
-    pub handles: Handles,
+    pub handles: HandlerEntry,
     /// Where it stands, seen from the root of the repository.
     pub file: &'static str,
 }
 
 /// The table of events, in the order of their encoding.
-pub fn rows() -> impl Iterator<Item = Row> {
-    let handler = |handles: &Handles| RowHandler { handles: *handles, file: handles.daemon.file() };
-    EventKind::ALL.iter().map(move |&event| Row {
+pub fn rows() -> impl Iterator<Item = EventRow> {
+    let handler = |handles: &HandlerEntry| EventRowHandler { handles: *handles, file: handles.daemon.file() };
+    EventKind::ALL.iter().map(move |&event| EventRow {
         event,
         emitters: event.emitters(),
         handlers: event.handlers().iter().map(handler).collect(),

@@ -78,7 +78,7 @@ pub struct Signed {
 
 /// Why an event is refused.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum EventRefusal {
     /// No event, one of a type unknown here, or too large.
     #[error("malformed: {0}")]
     Malformed(#[from] WireError),
@@ -107,7 +107,7 @@ pub enum Refused {
     Conflict(String),
 }
 
-impl Refused {
+impl EventRefusal {
     /// In one word, to be counted.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
@@ -160,16 +160,16 @@ impl Signed {
     /// Reads a gossip message.
     ///
     /// # Errors
-    /// [`Refused::Malformed`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, Refused> {
+    /// [`EventRefusal::Malformed`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, EventRefusal> {
         Ok(wire::decode::<_, SIGNED_BYTES_MAX>(SIGNED, bytes)?)
     }
 
     /// Checks everything that needs no database: shape, signature, clock, payload.
     ///
     /// # Errors
-    /// [`Refused`].
-    pub fn open(&self, now_ms: i64) -> Result<Envelope, Refused> {
+    /// [`EventRefusal`].
+    pub fn open(&self, now_ms: i64) -> Result<Envelope, EventRefusal> {
         let envelope = Envelope::decode(&self.envelope)?;
         let Envelope { id, at_ms, flow_previous, causes, .. } = &envelope;
         let sane =
@@ -179,11 +179,11 @@ impl Signed {
             return Err(WireError::Body("an id out of bounds".to_owned()).into());
         }
         if !p2p::verify(&id.origin, &[DOMAIN, &self.envelope].concat(), &self.signature) {
-            return Err(Refused::Forged(id.origin.clone()));
+            return Err(EventRefusal::Forged(id.origin.clone()));
         }
         let ahead = at_ms.saturating_sub(now_ms);
         if ahead > CLOCK_MAX.as_millis() as i64 || *at_ms < 0 {
-            return Err(Refused::Clock(ahead));
+            return Err(EventRefusal::Clock(ahead));
         }
         envelope.event.check()?;
         Ok(envelope)
@@ -240,7 +240,7 @@ mod tests {
             host: String::new(),
             timestamp: f64::NAN,
         });
-        assert!(matches!(event.sign(&a).unwrap().open(0), Err(Refused::Event(_))));
+        assert!(matches!(event.sign(&a).unwrap().open(0), Err(EventRefusal::Event(_))));
     }
 
     proptest! {

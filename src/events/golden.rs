@@ -147,7 +147,7 @@ fn more(event: &Event) -> Option<Event> {
         source: "evaluation".into(),
         timestamp,
     };
-    let regression = |elo_drop| Regression {
+    let regression = |elo_drop| ChampionRegression {
         config_key: "hex8_2p".into(),
         node_id: "node-2".into(),
         elo_drop,
@@ -390,7 +390,7 @@ fn an_operators_event_is_checked() {
     check("REGRESSION_CRITICAL", json!({"config_key": "hex9_2p", "elo_drop": 1}), "no configuration");
     check("HOST_OFFLINE", json!({"node_id": "n", "raeson": "x"}), "no field \"raeson\"");
     check("HOST_OFFLINE", json!([1]), "no JSON object");
-    let nan = Event::RegressionCritical(Regression {
+    let nan = Event::RegressionCritical(ChampionRegression {
         config_key: "hex8_2p".into(),
         node_id: String::new(),
         elo_drop: f64::NAN,

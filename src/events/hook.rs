@@ -4,10 +4,10 @@
 //! every node, and again at every start. What cannot be written as an event is none, on every node alike.
 
 use super::{
-    caused::{Applied, GamesPlanned, caused, follows},
+    caused::{AppliedCommand, GamesPlanned, caused, follows},
     envelope::{Envelope, EventId, RAFT, Signed},
     subscriptions::Subscriptions,
-    writer::Writer,
+    writer::EventWriter,
 };
 use crate::clock::now_ms_i64;
 use cluster_state::{ClusterState, Command, Response};
@@ -27,8 +27,8 @@ impl EventHook {
         Self { before: None, games_planned, subscriptions }
     }
 
-    fn writer<'a>(&'a self, connection: &'a rusqlite::Connection) -> Writer<'a> {
-        Writer::new(connection, &self.subscriptions, now_ms_i64())
+    fn writer<'a>(&'a self, connection: &'a rusqlite::Connection) -> EventWriter<'a> {
+        EventWriter::new(connection, &self.subscriptions, now_ms_i64())
     }
 }
 
@@ -47,7 +47,7 @@ impl ApplyHook for EventHook {
     ) -> Result<(), HookError> {
         let before = self.before.replace(state.clone());
         let before = before.as_ref().unwrap_or(state);
-        let applied = Applied { response, before, state, games_planned: self.games_planned };
+        let applied = AppliedCommand { response, before, state, games_planned: self.games_planned };
         let events = caused(command, &applied);
         let mut cause = follows(command, before).map(|index| EventId::raft(index, 0));
         let writer = self.writer(tx);

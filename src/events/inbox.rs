@@ -35,7 +35,7 @@ pub(super) struct Due {
 }
 
 /// The next row of a lane, which is for its handler or for nobody.
-enum Row {
+enum InboxRow {
     Due(Due),
     Unreadable(i64, Dead),
 }
@@ -72,8 +72,8 @@ impl Inbox {
         loop {
             match self.look(lane, at_ms)? {
                 None => return Ok(None),
-                Some(Row::Due(due)) => return Ok(Some(due)),
-                Some(Row::Unreadable(position, dead)) => {
+                Some(InboxRow::Due(due)) => return Ok(Some(due)),
+                Some(InboxRow::Unreadable(position, dead)) => {
                     let Dead { handler, id, name, error, .. } = &dead;
                     tracing::error!(handler, %id, event = name, error, "a dead letter: it cannot be read");
                     self.dead(lane, position, &dead)?;
@@ -82,7 +82,7 @@ impl Inbox {
         }
     }
 
-    fn look(&self, lane: &Lane, at_ms: i64) -> Result<Option<Row>, LogError> {
+    fn look(&self, lane: &Lane, at_ms: i64) -> Result<Option<InboxRow>, LogError> {
         let connection = self.connection();
         let sql = "SELECT l.position, l.envelope, i.attempts, l.origin, l.epoch, l.sequence, l.name FROM \
                    event_inbox i JOIN event_log l USING (position) WHERE i.handler = ? AND i.flow = ? \
@@ -103,7 +103,7 @@ impl Inbox {
                     retry_count: attempts,
                     at_ms,
                 };
-                return Ok(Some(Row::Unreadable(row.get(0)?, dead)));
+                return Ok(Some(InboxRow::Unreadable(row.get(0)?, dead)));
             }
             Err(error) => return Err(error),
         };
@@ -114,7 +114,7 @@ impl Inbox {
             }
             None => false,
         };
-        Ok(Some(Row::Due(Due { logged, attempts, duplicate })))
+        Ok(Some(InboxRow::Due(Due { logged, attempts, duplicate })))
     }
 
     fn finish(

@@ -12,13 +12,13 @@ mod upkeep;
 
 use super::{
     commits::Commits,
-    envelope::{RAFT, Refused},
+    envelope::{EventRefusal, RAFT},
     error::LogError,
     logged::{self, Logged},
     schema::{SCHEMA, connect},
     subscriptions::Subscriptions,
     vector::VersionVector,
-    writer::{self, Writer},
+    writer::{self, EventWriter},
 };
 use crate::{api::events::Commit, clock::now_ms_i64};
 use p2p::Signer;
@@ -114,14 +114,14 @@ impl EventLog {
     }
 
     /// Counts a refused message. Says whether to log it: the first ones of a reason, then ever fewer.
-    pub fn count_refused(&self, refused: &Refused) -> bool {
+    pub fn count_refused(&self, refused: &EventRefusal) -> bool {
         let mut all = self.refused.lock();
         let count = all.entry(refused.kind()).or_default();
         *count += 1;
         *count <= 10 || count.is_power_of_two()
     }
 
-    fn write<T>(&self, run: impl FnOnce(&Writer<'_>) -> Result<T, LogError>) -> Result<T, LogError> {
+    fn write<T>(&self, run: impl FnOnce(&EventWriter<'_>) -> Result<T, LogError>) -> Result<T, LogError> {
         let (result, due) = self.commits.write((self.clock)(), run)?;
         if due {
             self.touch();

@@ -37,7 +37,7 @@ mod table;
 pub mod vector;
 mod writer;
 
-pub use component::{Component, Handles, How, Row, RowHandler, pairs, rows};
+pub use component::{Component, EventRow, EventRowHandler, HandlerEntry, HandlingMode, pairs, rows};
 pub use error::LogError;
 pub use event::{CLUSTER_FLOW, EventError};
 pub use hook::EventHook;

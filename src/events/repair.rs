@@ -4,7 +4,7 @@
 //! stranger had sent it: any node can serve any origin's events, because the origin signed them.
 
 use super::{
-    envelope::{CLOCK_MAX, Refused, Signed},
+    envelope::{CLOCK_MAX, EventRefusal, Signed},
     vector::{self, VersionVector},
 };
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ const FRAME_BYTES_MAX: usize = 900 << 10;
 
 /// The question for what the asking node lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Question {
+pub struct RepairQuestion {
     /// What the asking node has.
     pub vector: VersionVector,
 }
@@ -38,7 +38,7 @@ pub struct Floor {
 
 /// Events that the asking node lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct RepairAnswer {
     /// The answering node's clock, in milliseconds since the epoch.
     pub now_ms: i64,
     pub events: Vec<Signed>,
@@ -48,7 +48,7 @@ pub struct Answer {
     pub more: bool,
 }
 
-impl Question {
+impl RepairQuestion {
     /// As bytes.
     ///
     /// # Errors
@@ -60,8 +60,8 @@ impl Question {
     /// Reads a question of a peer.
     ///
     /// # Errors
-    /// [`Refused::Malformed`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, Refused> {
+    /// [`EventRefusal::Malformed`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, EventRefusal> {
         let question: Self = wire::decode::<_, FRAME_BYTES_MAX>(QUESTION, bytes)?;
         if vector::is_sound(&question.vector) {
             Ok(question)
@@ -71,7 +71,7 @@ impl Question {
     }
 }
 
-impl Answer {
+impl RepairAnswer {
     /// As bytes.
     ///
     /// # Errors
@@ -84,12 +84,12 @@ impl Answer {
     /// and their age cannot be told from a long absence.
     ///
     /// # Errors
-    /// [`Refused`].
-    pub fn decode(bytes: &[u8], now_ms: i64) -> Result<Self, Refused> {
+    /// [`EventRefusal`].
+    pub fn decode(bytes: &[u8], now_ms: i64) -> Result<Self, EventRefusal> {
         let answer: Self = wire::decode::<_, FRAME_BYTES_MAX>(ANSWER, bytes)?;
         let off = answer.now_ms.saturating_sub(now_ms);
         if off.unsigned_abs() > CLOCK_MAX.as_millis() as u64 {
-            return Err(Refused::Clock(off));
+            return Err(EventRefusal::Clock(off));
         }
         let sound = |floor: &Floor| floor.origin.len() <= 128 && (1..i64::MAX >> 1).contains(&floor.lost_to);
         if answer.events.len() > ANSWER_EVENTS_MAX || !answer.floors.iter().all(sound) {
@@ -108,17 +108,17 @@ mod tests {
     #[test]
     fn both_are_read_back_and_a_wrong_clock_is_refused() {
         let have = VersionEntry { watermark: 4, beyond: vec![(6, 9)] };
-        let question = Question { vector: VersionVector::from([(("peer".to_owned(), 1), have)]) };
-        assert_eq!(Question::decode(&question.encode().unwrap()).unwrap(), question);
+        let question = RepairQuestion { vector: VersionVector::from([(("peer".to_owned(), 1), have)]) };
+        assert_eq!(RepairQuestion::decode(&question.encode().unwrap()).unwrap(), question);
         let floor = Floor { origin: "peer".into(), epoch: 1, lost_to: 7 };
-        let answer = Answer { now_ms: 5_000_000, floors: vec![floor], ..Answer::default() };
+        let answer = RepairAnswer { now_ms: 5_000_000, floors: vec![floor], ..RepairAnswer::default() };
         let bytes = answer.encode().unwrap();
-        assert_eq!(Answer::decode(&bytes, 5_000_000).unwrap(), answer);
-        assert!(matches!(Answer::decode(&bytes, 1_300_000), Err(Refused::Clock(3_700_000))));
-        assert!(matches!(Answer::decode(&bytes, 8_700_000), Err(Refused::Clock(-3_700_000))));
+        assert_eq!(RepairAnswer::decode(&bytes, 5_000_000).unwrap(), answer);
+        assert!(matches!(RepairAnswer::decode(&bytes, 1_300_000), Err(EventRefusal::Clock(3_700_000))));
+        assert!(matches!(RepairAnswer::decode(&bytes, 8_700_000), Err(EventRefusal::Clock(-3_700_000))));
         let unsound = VersionEntry { watermark: 4, beyond: vec![(2, 9)] };
-        let question = Question { vector: VersionVector::from([(("peer".to_owned(), 1), unsound)]) };
-        assert!(Question::decode(&question.encode().unwrap()).is_err());
+        let question = RepairQuestion { vector: VersionVector::from([(("peer".to_owned(), 1), unsound)]) };
+        assert!(RepairQuestion::decode(&question.encode().unwrap()).is_err());
     }
 
     proptest! {
@@ -128,10 +128,10 @@ mod tests {
             let framed = |kind| wire::encode(kind, &noise, 4096).unwrap();
             let (question, answer) =
                 if fix { (framed(QUESTION), framed(ANSWER)) } else { (noise.clone(), noise.clone()) };
-            if let Ok(read) = Question::decode(&question) {
+            if let Ok(read) = RepairQuestion::decode(&question) {
                 prop_assert!(vector::is_sound(&read.vector));
             }
-            if let Ok(read) = Answer::decode(&answer, 0) {
+            if let Ok(read) = RepairAnswer::decode(&answer, 0) {
                 prop_assert!(read.events.len() <= ANSWER_EVENTS_MAX);
             }
         }

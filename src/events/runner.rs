@@ -87,7 +87,7 @@ impl Handlers {
     }
 }
 
-struct Delivery {
+struct RunnerInner {
     deliveries: Deliveries,
     handlers: Handlers,
     quorum: watch::Receiver<bool>,
@@ -97,10 +97,10 @@ struct Delivery {
 
 /// The runner. Cheap to clone.
 #[derive(Clone)]
-pub struct Runner(Arc<Delivery>);
+pub struct Runner(Arc<RunnerInner>);
 
 /// How one attempt ended.
-enum Outcome {
+enum AttemptOutcome {
     Done,
     NoQuorum,
     Failed(String),
@@ -109,7 +109,7 @@ enum Outcome {
     Stopped,
 }
 
-impl Outcome {
+impl AttemptOutcome {
     /// What ran for all the time that it may have has failed.
     fn after(self, limit: Duration) -> Self {
         match self {
@@ -139,7 +139,7 @@ impl Runner {
         shutdown: CancellationToken,
         pauses: [Duration; 2],
     ) -> Self {
-        Self(Arc::new(Delivery { deliveries, handlers, quorum, pauses, shutdown }))
+        Self(Arc::new(RunnerInner { deliveries, handlers, quorum, pauses, shutdown }))
     }
 
     /// The handlers' side of the database.
@@ -244,9 +244,9 @@ impl Runner {
         let (done, event) = (lane.clone(), Arc::clone(&logged));
         let commit = move |inbox: &Inbox, effect| inbox.handled(&done, &event, effect, now_ms_i64());
         match self.attempt(&lane.handler, Arc::clone(&logged), ATTEMPT, commit).await?.after(ATTEMPT) {
-            Outcome::Stopped | Outcome::Late => return Ok(false),
-            Outcome::Done => {}
-            Outcome::NoQuorum => {
+            AttemptOutcome::Stopped | AttemptOutcome::Late => return Ok(false),
+            AttemptOutcome::Done => {}
+            AttemptOutcome::NoQuorum => {
                 self.database(move |inbox| inbox.note(&own, position, attempts, true)).await?;
                 tokio::select! {
                     () = self.0.shutdown.cancelled() => {}
@@ -254,7 +254,7 @@ impl Runner {
                     () = tokio::time::sleep(PARKED) => {}
                 }
             }
-            Outcome::Failed(error) => {
+            AttemptOutcome::Failed(error) => {
                 let attempts = attempts + 1;
                 tracing::warn!(event = logged.event.name(), attempts, error, "not handled");
                 if let Some(pause) = self.0.pauses.get(attempts as usize - 1) {
@@ -276,26 +276,26 @@ impl Runner {
         logged: Arc<Logged>,
         limit: Duration,
         commit: impl FnOnce(&Inbox, Option<Effect>) -> Result<(), LogError> + Send + 'static,
-    ) -> Result<Outcome, LogError> {
+    ) -> Result<AttemptOutcome, LogError> {
         let Some(handler) = self.0.handlers.all.get(handler) else {
-            return Ok(Outcome::Failed("there is no such handler any more".to_owned()));
+            return Ok(AttemptOutcome::Failed("there is no such handler any more".to_owned()));
         };
         // The handler's own first steps may panic as well.
         let handling = async move { handler(logged).await };
         let guarded = tokio::time::timeout(limit, AssertUnwindSafe(handling).catch_unwind());
         let effect = match self.0.shutdown.run_until_cancelled(guarded).await {
-            None => return Ok(Outcome::Stopped),
-            Some(Err(_)) => return Ok(Outcome::Late),
-            Some(Ok(Err(_))) => return Ok(Outcome::Failed("the handler panicked".to_owned())),
-            Some(Ok(Ok(Err(HandlerError::NoQuorum)))) => return Ok(Outcome::NoQuorum),
-            Some(Ok(Ok(Err(error)))) => return Ok(Outcome::Failed(error.to_string())),
+            None => return Ok(AttemptOutcome::Stopped),
+            Some(Err(_)) => return Ok(AttemptOutcome::Late),
+            Some(Ok(Err(_))) => return Ok(AttemptOutcome::Failed("the handler panicked".to_owned())),
+            Some(Ok(Ok(Err(HandlerError::NoQuorum)))) => return Ok(AttemptOutcome::NoQuorum),
+            Some(Ok(Ok(Err(error)))) => return Ok(AttemptOutcome::Failed(error.to_string())),
             Some(Ok(Ok(Ok(effect)))) => effect,
         };
         match self.database(move |inbox| commit(inbox, effect)).await {
-            Ok(()) => Ok(Outcome::Done),
+            Ok(()) => Ok(AttemptOutcome::Done),
             // The next start tries again.
-            Err(LogError::Effect(_)) if self.0.shutdown.is_cancelled() => Ok(Outcome::Stopped),
-            Err(error @ LogError::Effect(_)) => Ok(Outcome::Failed(error.to_string())),
+            Err(LogError::Effect(_)) if self.0.shutdown.is_cancelled() => Ok(AttemptOutcome::Stopped),
+            Err(error @ LogError::Effect(_)) => Ok(AttemptOutcome::Failed(error.to_string())),
             Err(error) => Err(error),
         }
     }
@@ -328,20 +328,20 @@ impl Runner {
                 let commit = move |inbox: &Inbox, effect| inbox.recovered(&letter, effect, now_ms_i64());
                 let left = deadline.saturating_duration_since(tokio::time::Instant::now());
                 let outcome = match left.is_zero() {
-                    true => Outcome::Late,
+                    true => AttemptOutcome::Late,
                     false => self.attempt(&handler, event, left, commit).await?,
                 };
                 // The first had all the time; another that had the rest of it may well be quick enough the
                 // next time.
                 let outcome = if replayed.replayed == 0 { outcome.after(limit) } else { outcome };
                 match outcome {
-                    Outcome::Done => replayed.recovered += 1,
-                    Outcome::Failed(error) => {
+                    AttemptOutcome::Done => replayed.recovered += 1,
+                    AttemptOutcome::Failed(error) => {
                         replayed.failed += 1;
                         self.database(move |inbox| inbox.failed_again(id, &error, now_ms_i64())).await?;
                     }
-                    Outcome::NoQuorum => replayed.waiting += 1,
-                    Outcome::Late | Outcome::Stopped => {
+                    AttemptOutcome::NoQuorum => replayed.waiting += 1,
+                    AttemptOutcome::Late | AttemptOutcome::Stopped => {
                         replayed.left = self.database(move |inbox| inbox.letters_after(since, after)).await?;
                         return Ok(replayed);
                     }

@@ -6,7 +6,7 @@
 //! table, and a test compares docs/event-flow.md with it.
 
 use super::{
-    component::{Component, Handles, How},
+    component::{Component, HandlerEntry, HandlingMode},
     payload::*,
 };
 use serde::{Deserialize, Serialize};
@@ -53,12 +53,12 @@ macro_rules! events {
 
             /// Who handles it.
             #[must_use]
-            pub const fn handlers(self) -> &'static [Handles] {
+            pub const fn handlers(self) -> &'static [HandlerEntry] {
                 match self {
-                    $(Self::$variant => &[$(Handles {
+                    $(Self::$variant => &[$(HandlerEntry {
                         daemon: Component::$handler,
                         effect: $effect,
-                        how: How::$how,
+                        how: HandlingMode::$how,
                     }),*],)*
                 }
             }
@@ -276,7 +276,7 @@ events! {
         ]
     }
     /// The champion plays somewhat worse than it did.
-    RegressionDetected(Regression) = "REGRESSION_DETECTED" {
+    RegressionDetected(ChampionRegression) = "REGRESSION_DETECTED" {
         emitters [Regression]
         handlers [
             Feedback: LeadersTurn SIGNALS,
@@ -285,7 +285,7 @@ events! {
         ]
     }
     /// The champion plays much worse than it did.
-    RegressionCritical(Regression) = "REGRESSION_CRITICAL" {
+    RegressionCritical(ChampionRegression) = "REGRESSION_CRITICAL" {
         emitters [Regression]
         handlers [
             Curriculum: LeadersTurn "the leader cuts the configuration's share at once",
@@ -295,7 +295,7 @@ events! {
         ]
     }
     /// The champion plays as it did again.
-    RegressionCleared(Regression) = "REGRESSION_CLEARED" {
+    RegressionCleared(ChampionRegression) = "REGRESSION_CLEARED" {
         emitters [Regression]
         handlers [
             Curriculum: LeadersTurn WEIGHTS,

@@ -35,7 +35,7 @@ pub(super) enum Stored {
 }
 
 /// Adds events within one transaction.
-pub(super) struct Writer<'a> {
+pub(super) struct EventWriter<'a> {
     pub(super) connection: &'a Connection,
     pub(super) subscriptions: &'a Subscriptions,
     pub(super) now_ms: i64,
@@ -45,7 +45,7 @@ pub(super) struct Writer<'a> {
     parked: Cell<Option<bool>>,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> EventWriter<'a> {
     pub(super) fn new(connection: &'a Connection, subscriptions: &'a Subscriptions, now_ms: i64) -> Self {
         Self { connection, subscriptions, now_ms, due: Cell::new(false), parked: Cell::new(None) }
     }

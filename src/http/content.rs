@@ -7,7 +7,7 @@
 use super::{
     front::{Front, Shared},
     operator::Operator,
-    range::{Asked, asked},
+    range::{self, ByteRange},
     refused::Refused,
     transfers::Transfer,
 };
@@ -125,13 +125,13 @@ impl Content {
         }
         // With an `If-Range` of another content, the whole content is the answer.
         let range = text(header::RANGE).filter(|_| text(header::IF_RANGE).is_none_or(|of| of == tag));
-        let (bytes, partial) = match asked(range, size) {
-            Asked::All => (0..size, None),
-            Asked::Bytes(bytes) => {
+        let (bytes, partial) = match range::parse(range, size) {
+            ByteRange::All => (0..size, None),
+            ByteRange::Bytes(bytes) => {
                 let within = format!("bytes {}-{}/{size}", bytes.start, bytes.end - 1);
                 (bytes, Some([(header::CONTENT_RANGE, within)]))
             }
-            Asked::Outside => {
+            ByteRange::Outside => {
                 let within = [(header::CONTENT_RANGE, format!("bytes */{size}"))];
                 return (StatusCode::RANGE_NOT_SATISFIABLE, fixed, within).into_response();
             }

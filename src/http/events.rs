@@ -51,7 +51,7 @@ async fn list(
 }
 
 /// Counts and logs an operator's invalid event in the same way as a peer's.
-fn refused(node: &Context, why: &envelope::Refused) -> Refused {
+fn refused(node: &Context, why: &envelope::EventRefusal) -> Refused {
     node.events.count_refused(why);
     tracing::warn!(reason = why.kind(), %why, "an operator's event was refused");
     Refused(StatusCode::BAD_REQUEST, why.to_string())

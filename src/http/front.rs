@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, watch};
 pub type Ask<T> = Box<dyn Fn() -> BoxFuture<'static, T> + Send + Sync>;
 
 /// The handles of a node that is a member.
-pub struct Handles {
+pub struct HttpHandles {
     pub node: Context,
     pub segments: Segments,
     pub letters: DeadLetters,
@@ -33,7 +33,7 @@ pub struct Handles {
 pub struct Front {
     /// What the node waits for, as a sentence.
     waiting: watch::Receiver<String>,
-    handles: OnceLock<Handles>,
+    handles: OnceLock<HttpHandles>,
     /// Permits one audit at a time, because an audit reads everything.
     pub(super) auditing: Semaphore,
     pub(super) transfers: Arc<Transfers>,
@@ -50,12 +50,12 @@ impl Front {
     }
 
     /// Called when the node is a member: from then on the interface answers requests.
-    pub fn open(&self, handles: Handles) {
+    pub fn open(&self, handles: HttpHandles) {
         // It is called only once, so the result does not matter.
         let _ = self.handles.set(handles);
     }
 
-    pub(super) fn handles(&self) -> Result<&Handles, Refused> {
+    pub(super) fn handles(&self) -> Result<&HttpHandles, Refused> {
         let waiting = || Refused(StatusCode::SERVICE_UNAVAILABLE, self.waiting.borrow().clone());
         self.handles.get().ok_or_else(waiting)
     }

@@ -22,7 +22,7 @@ mod status;
 mod transfers;
 mod work;
 
-pub use front::{Ask, Front, Handles};
+pub use front::{Ask, Front, HttpHandles};
 
 use axum::{
     Router,

@@ -23,7 +23,7 @@ const REST: Duration = Duration::from_secs(30);
 
 /// What the leader remembers, by its own clock. A new leader waits anew before it ends what another began.
 #[derive(Debug, Default)]
-pub struct Evaluation {
+pub struct EvaluationDecider {
     retries: RetryPauses,
     /// Since when the depth has been low, by configuration under pressure.
     low: BTreeMap<String, u64>,
@@ -46,7 +46,7 @@ pub fn depth(state: &ClusterState) -> u64 {
     state.configs.values().map(|config| waiting(config)).sum()
 }
 
-impl Evaluation {
+impl EvaluationDecider {
     /// The evaluations that are due, and where backpressure begins or ends.
     pub fn decide(&mut self, state: &ClusterState, settings: &EvaluationConfig, at_ms: u64) -> Vec<Command> {
         let mut commands = self.pressure(state, settings, at_ms);
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn a_candidate_is_evaluated_once_and_again_later_after_a_failure() {
         let mut world = World::with_nodes(3);
-        let mut evaluation = Evaluation::default();
+        let mut evaluation = EvaluationDecider::default();
         let mut due = |world: &World, at_ms| granted(&evaluation.decide(&world.state, &settings(), at_ms));
         assert_eq!(due(&world, 0), []);
         world.train("a", 2);
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn pressure_begins_at_the_threshold_and_ends_when_the_depth_stays_low() {
         let mut world = World::with_nodes(3);
-        let mut evaluation = Evaluation::default();
+        let mut evaluation = EvaluationDecider::default();
         world.add_config("square8_2p");
         for name in ["a", "b"] {
             world.train(name, 2);
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn what_an_event_began_ends_as_well() {
         let mut world = World::with_nodes(3);
-        let mut evaluation = Evaluation::default();
+        let mut evaluation = EvaluationDecider::default();
         for (release_threshold, threshold) in [(35, 70), (0, 0)] {
             world.apply(Command::SetBackpressure(SetBackpressure {
                 config_key: KEY.into(),

@@ -111,7 +111,7 @@ mod tests {
     use crate::{
         daemons::fixture::World,
         events::{Event, caused},
-        leader::training::Training,
+        leader::training::TrainingDecider,
     };
     use cluster_state::command::{GrantLease, RenewLease};
 
@@ -200,7 +200,7 @@ mod tests {
         for command in commands {
             let before = world.state.clone();
             let response = world.apply(command.clone());
-            let applied = caused::Applied {
+            let applied = caused::AppliedCommand {
                 response: &response,
                 before: &before,
                 state: &world.state,
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(apply(&mut world, lost), ["HOST_OFFLINE"]);
         let taken = at(&world, 3);
         assert_eq!(apply(&mut world, taken), ["TRAINING_FAILED", "WORK_TIMEOUT"]);
-        let mut training = Training::default();
+        let mut training = TrainingDecider::default();
         assert_eq!(training.decide(&world.state, &ClusterView::default(), 0), [], "a failure waits");
         let again = training.decide(&world.state, &ClusterView::default(), 1000);
         assert!(matches!(&again[..], [Command::GrantLease(GrantLease { node: NodeId(3), .. })]), "{again:?}");

@@ -15,9 +15,9 @@ use std::collections::BTreeMap;
 /// What the leader remembers: why each candidate was passed over when it was last looked at, so that it is
 /// said once.
 #[derive(Debug, Default)]
-pub struct Promotion(BTreeMap<ModelId, String>);
+pub struct PromotionDecider(BTreeMap<ModelId, String>);
 
-impl Promotion {
+impl PromotionDecider {
     /// The promotions and rejections that the gate asks for.
     pub fn decide(&mut self, state: &ClusterState, settings: &EvaluationConfig, at_ms: u64) -> Vec<Command> {
         let mut commands = Vec::new();
@@ -70,7 +70,7 @@ mod tests {
 
     /// What is proposed, as `promote NAME` or `reject NAME`.
     fn check(world: &World, expected: &[(&str, &str)]) {
-        let commands = Promotion::default().decide(&world.state, &EvaluationConfig::default(), 0);
+        let commands = PromotionDecider::default().decide(&world.state, &EvaluationConfig::default(), 0);
         let found: Vec<_> = commands
             .iter()
             .map(|command| match command {

@@ -136,9 +136,9 @@ fn cancelled(slot: &LeaseSlot) -> bool {
 
 /// What the leader remembers: since when it has known that the work of an epoch was cancelled.
 #[derive(Debug, Default)]
-pub struct Queue(BTreeMap<(LeaseKind, String), (u64, u64)>);
+pub struct QueueDecider(BTreeMap<(LeaseKind, String), (u64, u64)>);
 
-impl Queue {
+impl QueueDecider {
     /// Puts the grants among `commands` in the order of the queue and behind everything else, at most one for
     /// a node: who comes first chooses, and who finds no node asks again at the next turn.
     pub fn arrange(&mut self, state: &ClusterState, commands: Vec<Command>, now_ms: u64) -> Vec<Command> {
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use crate::{
         daemons::fixture::{KEY, World, hash},
-        leader::{evaluation::Evaluation, training::Training},
+        leader::{evaluation::EvaluationDecider, training::TrainingDecider},
     };
 
     const OTHER: &str = "square8_2p";
@@ -267,11 +267,11 @@ mod tests {
     }
 
     /// What training and evaluation ask for, arranged.
-    fn turn(queue: &mut Queue, world: &World) -> Vec<Command> {
+    fn turn(queue: &mut QueueDecider, world: &World) -> Vec<Command> {
         let view = ClusterView::default();
-        let mut commands = Training::default().decide(&world.state, &view, world.now);
+        let mut commands = TrainingDecider::default().decide(&world.state, &view, world.now);
         let settings = crate::learner::settings::EvaluationConfig::default();
-        commands.extend(Evaluation::default().decide(&world.state, &settings, world.now));
+        commands.extend(EvaluationDecider::default().decide(&world.state, &settings, world.now));
         queue.arrange(&world.state, commands, world.now)
     }
 
@@ -284,7 +284,7 @@ mod tests {
             world.play_in(key, 500);
             world.cross_in(key);
         }
-        let mut order = Queue::default();
+        let mut order = QueueDecider::default();
         let commands = turn(&mut order, &world);
         assert_eq!(grants(&commands), [(LeaseKind::Training, KEY, 1)], "it has waited for a minute");
         world.weigh(OTHER, 2.0, "fewer games");
@@ -310,7 +310,7 @@ mod tests {
             world.play_in(key, 500);
             world.cross_in(key);
         }
-        let commands = turn(&mut Queue::default(), &world);
+        let commands = turn(&mut QueueDecider::default(), &world);
         let nodes: BTreeSet<u64> = grants(&commands).into_iter().map(|(_, _, node)| node).collect();
         assert_eq!((commands.len(), nodes.len()), (3, 3));
     }
@@ -320,7 +320,7 @@ mod tests {
         let mut world = World::with_nodes(2);
         world.play(500);
         world.cross();
-        let mut order = Queue::default();
+        let mut order = QueueDecider::default();
         let epoch = world.grant(LeaseKind::Training, 2, None);
         world.cancel(LeaseKind::Training, epoch, &format!("{OPERATOR}test"));
         for (later, granted) in [(0, 0), (59_999, 0), (1, 1), (1, 1)] {

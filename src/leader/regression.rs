@@ -395,7 +395,7 @@ mod tests {
         let evidence = world.state.models.get(&hash("b")).unwrap().evidence.clone();
         round(&mut world, 1, 49);
         assert_eq!(
-            crate::leader::promotion::Promotion::default().decide(
+            crate::leader::promotion::PromotionDecider::default().decide(
                 &world.state,
                 &EvaluationConfig::default(),
                 0

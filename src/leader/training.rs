@@ -8,7 +8,7 @@ use super::placement::{FirstSeen, LEASE_TTL, RetryPauses, choose_worker};
 use crate::{
     api::health::ClusterView,
     api::work::{PauseCause, TrainingPause},
-    events::{EvaluationBackpressure, Event, Logged, Regression, envelope::RAFT},
+    events::{ChampionRegression, EvaluationBackpressure, Event, Logged, envelope::RAFT},
     text::clip,
 };
 use cluster_state::ModelId;
@@ -87,12 +87,12 @@ pub fn pauses(config: &ConfigState, view: &ClusterView) -> Vec<TrainingPause> {
 
 /// What the leader remembers.
 #[derive(Debug, Default)]
-pub struct Training {
+pub struct TrainingDecider {
     retries: RetryPauses,
     regressions: FirstSeen<Option<(ModelId, Severity, bool)>>,
 }
 
-impl Training {
+impl TrainingDecider {
     /// The way out of a critical regression: the running job stops, the champion before comes back, and once
     /// that has settled training goes on. Also where nothing was before.
     fn recover(&mut self, config: &ConfigState, at_ms: u64) -> Vec<Command> {
@@ -199,7 +199,7 @@ fn trigger(logged: &Logged) -> Option<TriggerId> {
 #[must_use]
 pub fn asked(logged: &Logged, at_ms: u64) -> Option<Command> {
     let trigger = Some(trigger(logged)?);
-    let regressed = |event: &Regression, severity| {
+    let regressed = |event: &ChampionRegression, severity| {
         Command::ReportRegression(ReportRegression {
             config_key: event.config_key.clone(),
             champion: event.model_id,
@@ -261,14 +261,14 @@ fn told(reason: &str, node: &str) -> String {
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World, hash};
-    use crate::events::{Component, EventKind, How};
+    use crate::events::{Component, EventKind, HandlingMode};
     use cluster_state::{Feedback, NodeId, command::FailLease};
     use std::collections::BTreeSet;
 
     #[test]
     fn one_node_trains_when_there_is_something_to_train_on() {
         let mut world = World::with_nodes(3);
-        let mut training = Training::default();
+        let mut training = TrainingDecider::default();
         assert_eq!(training.decide(&world.state, &ClusterView::default(), 0), []);
         world.play(500);
         world.cross();
@@ -297,7 +297,7 @@ mod tests {
         world.train("a", 2);
         world.play(500);
         world.cross();
-        assert_eq!(Training::default().decide(&world.state, &ClusterView::default(), 0), []);
+        assert_eq!(TrainingDecider::default().decide(&world.state, &ClusterView::default(), 0), []);
     }
 
     #[test]
@@ -350,7 +350,7 @@ mod tests {
     }
 
     /// Applies what is proposed at this time, and gives the names of it.
-    fn turn(training: &mut Training, world: &mut World, passed_ms: u64) -> Vec<&'static str> {
+    fn turn(training: &mut TrainingDecider, world: &mut World, passed_ms: u64) -> Vec<&'static str> {
         world.now += passed_ms;
         let commands = training.decide(&world.state, &ClusterView::default(), world.now);
         let names = commands.iter().map(Command::name).collect();
@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn the_learning_rate_falls_while_a_champion_is_worse() {
-        let (mut world, mut training) = (World::with_nodes(3), Training::default());
+        let (mut world, mut training) = (World::with_nodes(3), TrainingDecider::default());
         let scale = |world: &World| world.state.config(KEY).unwrap().steering.learning_rate;
         report(&mut world, Some(Severity::Minor));
         assert_eq!(turn(&mut training, &mut world, 1), ["SetLearningRate"]);
@@ -372,7 +372,7 @@ mod tests {
 
     #[test]
     fn a_critical_regression_stops_training_and_brings_the_champion_before_back_once() {
-        let (mut world, mut training) = (World::with_nodes(3), Training::default());
+        let (mut world, mut training) = (World::with_nodes(3), TrainingDecider::default());
         world.train("a", 2);
         world.evaluate("a", 3, true);
         (1..=3).for_each(|node| world.held("a", node));
@@ -389,7 +389,7 @@ mod tests {
         assert_eq!(turn(&mut training, &mut world, 0), ["SetLearningRate"]);
         assert_eq!((turn(&mut training, &mut world, 1_999).len(), paused(&world)), (0, 1));
         // Another leader begins to count anew.
-        let mut training = Training::default();
+        let mut training = TrainingDecider::default();
         assert_eq!(turn(&mut training, &mut world, 1_000).len(), 0);
         assert_eq!(turn(&mut training, &mut world, 2_000), ["ReportRegression"]);
         assert_eq!(paused(&world), 0);
@@ -400,7 +400,7 @@ mod tests {
 
     #[test]
     fn where_nothing_was_before_training_goes_on_after_a_while() {
-        let (mut world, mut training) = (World::with_nodes(3), Training::default());
+        let (mut world, mut training) = (World::with_nodes(3), TrainingDecider::default());
         report(&mut world, Some(Severity::Critical));
         assert_eq!(turn(&mut training, &mut world, 0), ["SetLearningRate"]);
         assert_eq!(turn(&mut training, &mut world, 2_000), ["ReportRegression"]);
@@ -434,7 +434,8 @@ mod tests {
             ("EVALUATION_BACKPRESSURE_RELEASED", pressed(), "SetBackpressure"),
             ("TRAINING_ROLLBACK_NEEDED", back(), "Rollback"),
         ];
-        let proposes = |kind: &&EventKind| kind.handled_by(Component::Training) == Some(How::Proposes);
+        let proposes =
+            |kind: &&EventKind| kind.handled_by(Component::Training) == Some(HandlingMode::Proposes);
         let said: BTreeSet<&str> = EventKind::ALL.iter().filter(proposes).map(|kind| kind.name()).collect();
         assert_eq!(said, table.iter().map(|(name, ..)| *name).collect(), "as the table of events says");
         for (name, payload, expected) in table {
@@ -464,7 +465,8 @@ mod tests {
         world.evaluate("a", 3, true);
         (1..=3).for_each(|node| world.held("a", node));
         world.promote("a");
-        let due = |world: &World| Training::default().decide(&world.state, &ClusterView::default(), 0).len();
+        let due =
+            |world: &World| TrainingDecider::default().decide(&world.state, &ClusterView::default(), 0).len();
         world.play(499);
         assert_eq!(due(&world), 0, "the 900 games are by its predecessor");
         world.play(1);

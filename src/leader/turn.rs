@@ -6,15 +6,15 @@
 
 use super::{
     curriculum, data_pipeline,
-    evaluation::Evaluation,
+    evaluation::EvaluationDecider,
     feedback,
     feedback_loop::FeedbackLoop,
     node_monitor::NodeMonitor,
-    promotion::Promotion,
-    queue::Queue,
+    promotion::PromotionDecider,
+    queue::QueueDecider,
     regression::{self, Watching},
     roles, scheduler,
-    training::Training,
+    training::TrainingDecider,
 };
 use crate::{api::health::ClusterView, learner::settings::EvaluationConfig};
 use cluster_state::{ClusterState, Command, NodeId};
@@ -49,11 +49,11 @@ pub struct Turn<'a> {
 #[derive(Debug, Default)]
 pub struct Deciders {
     monitor: NodeMonitor,
-    training: Training,
-    evaluation: Evaluation,
+    training: TrainingDecider,
+    evaluation: EvaluationDecider,
     feedback_loop: FeedbackLoop,
-    promotion: Promotion,
-    queue: Queue,
+    promotion: PromotionDecider,
+    queue: QueueDecider,
     watching: Watching,
 }
 

@@ -3,7 +3,7 @@
 use super::{
     addresses,
     error::NodeError,
-    options::Options,
+    options::NodeOptions,
     stages::{Listening, Tasks},
     transport::PeerTransport,
 };
@@ -27,7 +27,7 @@ use tracing::Instrument as _;
 const RAFT_SERVED_MAX: usize = 256;
 
 pub(super) async fn start_p2p(
-    options: &Options,
+    options: &NodeOptions,
     folder: &DataFolder,
     boot: u64,
     tasks: &mut Tasks,
@@ -72,7 +72,7 @@ fn parse(addresses: &[String]) -> Result<Vec<Multiaddr>, NodeError> {
 }
 
 pub(super) async fn start_raft(
-    options: &Options,
+    options: &NodeOptions,
     Listening { folder, p2p, .. }: &Listening,
     id: NodeId,
     subscriptions: Subscriptions,

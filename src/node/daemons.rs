@@ -5,7 +5,7 @@
 
 use crate::{
     api::autoscaler::Recommendation,
-    config::Config,
+    config::Settings,
     daemons::{
         autoscaler::AutoscalerDaemon,
         cache::LoadedNetworks,
@@ -47,7 +47,7 @@ pub(super) struct Daemons {
 }
 
 /// Starts every daemon in `tasks`. Each ends with the shutdown.
-pub(super) fn start(parts: &Parts, config: &Config, tasks: &mut JoinSet<()>) -> Daemons {
+pub(super) fn start(parts: &Parts, config: &Settings, tasks: &mut JoinSet<()>) -> Daemons {
     let mut starting = Starting { parts, config, tasks };
     let last_busy = LastBusy::default();
     let health = starting.health(&last_busy);
@@ -76,7 +76,7 @@ pub(super) fn start(parts: &Parts, config: &Config, tasks: &mut JoinSet<()>) -> 
 
 struct Starting<'a> {
     parts: &'a Parts,
-    config: &'a Config,
+    config: &'a Settings,
     tasks: &'a mut JoinSet<()>,
 }
 

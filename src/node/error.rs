@@ -1,7 +1,7 @@
 //! Why a node cannot start, or cannot go on.
 
 use crate::{
-    config::ConfigError,
+    config::SettingsError,
     events::LogError,
     store::{DbError, FolderError},
 };
@@ -13,7 +13,7 @@ use std::io;
 pub enum NodeError {
     /// The settings cannot be used.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] SettingsError),
     /// The data folder cannot be used.
     #[error(transparent)]
     Folder(#[from] FolderError),

@@ -2,7 +2,7 @@
 
 use super::{
     error::NodeError,
-    options::{Options, Ready},
+    options::{NodeOptions, Ready},
     stages::Listening,
     status::Fresh,
     transport::PeerTransport,
@@ -24,7 +24,7 @@ const REGISTER_PAUSE: Duration = Duration::from_millis(500);
 /// Returns this node's id: the one it already has, 1 for the founder, or one that the cluster assigns. None
 /// means that the node was stopped while it waited.
 pub(super) async fn membership(
-    options: &Options,
+    options: &NodeOptions,
     Listening { folder, p2p, waiting, me, boot, .. }: &Listening,
     shutdown: &CancellationToken,
 ) -> Result<Option<NodeId>, NodeError> {
@@ -71,7 +71,7 @@ pub(super) async fn membership(
     }
 }
 
-pub(super) fn node_info(options: &Options, me: &Ready, p2p: &P2pHandle, boot: u64) -> raft::NodeInfo {
+pub(super) fn node_info(options: &NodeOptions, me: &Ready, p2p: &P2pHandle, boot: u64) -> raft::NodeInfo {
     raft::NodeInfo {
         peer_id: me.peer_id.clone(),
         name: options.name.clone(),
@@ -96,7 +96,7 @@ fn should_register(state: &ClusterState, me: NodeId, info: &NodeInfo) -> bool {
 }
 
 /// Keeps the cluster's record of this node correct, and this node's address book equal to the cluster's.
-pub(super) async fn introduce(node: Context, options: Options, fresh: Fresh) {
+pub(super) async fn introduce(node: Context, options: NodeOptions, fresh: Fresh) {
     let mut state = node.raft.applied();
     let me = Ready { peer_id: node.p2p.peer_id(), addrs: Vec::new(), http: node.http };
     loop {

@@ -19,5 +19,5 @@ pub mod status;
 mod transport;
 
 pub use error::NodeError;
-pub use options::{Options, Ready};
+pub use options::{NodeOptions, Ready};
 pub use start::run;

@@ -1,10 +1,10 @@
 //! The options with which a node is started, and what it reports once it listens.
 
-use crate::config::Config;
+use crate::config::Settings;
 use std::{net::SocketAddr, path::PathBuf};
 
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct NodeOptions {
     /// The node's data folder.
     pub data_dir: PathBuf,
     /// Addresses at which the node joins. If there are none, it founds a cluster, unless its folder belongs
@@ -18,7 +18,7 @@ pub struct Options {
     /// Name and secret of the cluster; peers with another name or secret are refused in the handshake.
     pub cluster: String,
     pub name: String,
-    pub config: Config,
+    pub config: Settings,
 }
 
 /// What a node reports once it listens.
@@ -32,7 +32,7 @@ pub struct Ready {
     pub http: SocketAddr,
 }
 
-impl Options {
+impl NodeOptions {
     /// The cluster's name, without its secret.
     pub(super) fn cluster_name(&self) -> String {
         self.cluster.split('/').next().unwrap_or_default().to_owned()

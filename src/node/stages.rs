@@ -9,7 +9,7 @@ use super::{
     daemons::{self, Daemons, Parts},
     error::NodeError,
     membership::{FOUNDER, introduce, membership, node_info},
-    options::{Options, Ready},
+    options::{NodeOptions, Ready},
     status::{Fresh, NodeReporter},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     daemons::{handlers, supervisor::Supervisor},
     devices::Devices,
     events::{self, Subscriptions, deliveries::Deliveries, log::EventLog, runner::Runner},
-    http::{self, Front, Handles},
+    http::{self, Front, HttpHandles},
     peer::{
         Activity, Context, DeadLetters, PeerContext, PeerSettings, control, exchange,
         quota::UnregisteredQuota,
@@ -79,7 +79,7 @@ pub(super) struct Joined {
 
 /// Listens for peers and for HTTP requests.
 pub(super) async fn listen(
-    options: &Options,
+    options: &NodeOptions,
     mut folder: DataFolder,
     listener: TcpListener,
     tasks: &mut Tasks,
@@ -107,7 +107,7 @@ pub(super) async fn listen(
 /// Makes the node a member, opens the databases and starts Raft. None means that the node was stopped while
 /// it waited.
 pub(super) async fn join(
-    options: &Options,
+    options: &NodeOptions,
     listening: &mut Listening,
     devices: impl Future<Output = Devices>,
     tasks: &mut Tasks,
@@ -143,7 +143,7 @@ pub(super) async fn join(
 
 /// Starts every part that works, and opens the HTTP interface.
 pub(super) fn work(
-    options: &Options,
+    options: &NodeOptions,
     listening: Listening,
     joined: Joined,
     tasks: &mut Tasks,
@@ -184,7 +184,7 @@ pub(super) fn work(
     let letters = DeadLetters::new(Arc::clone(&node), runner);
     let keeper = parts.segments.keeper();
     tasks.here.spawn(control::serve(Arc::clone(&node), letters.clone(), inbox.control, keeper));
-    front.open(Handles {
+    front.open(HttpHandles {
         node: Arc::clone(&node),
         segments: parts.segments,
         letters,
@@ -197,7 +197,7 @@ pub(super) fn work(
 }
 
 /// What every part of the running node needs.
-fn context(options: &Options, listening: &Listening, joined: &Joined, tasks: &Tasks) -> Context {
+fn context(options: &NodeOptions, listening: &Listening, joined: &Joined, tasks: &Tasks) -> Context {
     Arc::new(PeerContext {
         id: joined.id,
         settings: PeerSettings {

@@ -2,7 +2,7 @@
 
 use super::{
     error::NodeError,
-    options::{Options, Ready},
+    options::{NodeOptions, Ready},
     stages::{Tasks, join, listen, work},
 };
 use crate::{
@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// # Errors
 /// [`NodeError`]; by then every task has ended.
 pub async fn run(
-    options: Options,
+    options: NodeOptions,
     core: Handle,
     shutdown: CancellationToken,
     ready: impl FnOnce(&Ready),
@@ -59,7 +59,7 @@ pub async fn run(
 
 /// The second half of [`run`]: everything that may fail while tasks are running.
 async fn live(
-    options: &Options,
+    options: &NodeOptions,
     folder: DataFolder,
     listener: TcpListener,
     ready: impl FnOnce(&Ready),

@@ -44,13 +44,13 @@ pub fn announce(node: &Context, manifest: &Manifest) -> Result<(), WorkError> {
 }
 
 /// Fetches the models that are announced.
-pub(crate) struct Follower {
+pub(crate) struct AnnouncementFollower {
     quota: Arc<UnregisteredQuota>,
     permits: Arc<Semaphore>,
     fetching: JoinSet<()>,
 }
 
-impl Follower {
+impl AnnouncementFollower {
     pub(crate) fn new(quota: Arc<UnregisteredQuota>) -> Self {
         Self { quota, permits: Arc::new(Semaphore::new(FETCHED_MAX)), fetching: JoinSet::new() }
     }

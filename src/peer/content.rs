@@ -9,7 +9,7 @@
 use super::{
     context::{PeerContext, blocking},
     error::WorkError,
-    transfer::{self, TransferError, Wanted, holders},
+    transfer::{self, TransferError, WantedContent, holders},
 };
 use cluster_state::ModelId;
 use cluster_state::NodeId;
@@ -97,7 +97,7 @@ impl PeerContext {
         ids: &BTreeSet<NodeId>,
     ) -> Result<(), TransferError> {
         let holders = holders(&self.raft.local(), self.id, ids);
-        let wanted = Wanted { hash, size, bytes_max };
+        let wanted = WantedContent { hash, size, bytes_max };
         let outcome =
             Box::pin(transfer::fetch(&self.p2p, &self.settings.distribution, wanted, &holders)).await;
         match &outcome {

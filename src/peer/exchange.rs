@@ -5,7 +5,7 @@
 //! when a peer connects or events are missing before one that just came.
 
 use super::{
-    announcements::{Follower, MODELS_TOPIC},
+    announcements::{AnnouncementFollower, MODELS_TOPIC},
     context::{Context, blocking},
     quota::UnregisteredQuota,
 };
@@ -13,9 +13,9 @@ use crate::{
     clock::now_ms,
     events::{
         LogError,
-        envelope::{Refused, Signed},
+        envelope::{EventRefusal, Signed},
         log::{EventLog, Received},
-        repair::{Answer, Question},
+        repair::{RepairAnswer, RepairQuestion},
     },
 };
 use p2p::{Class, GossipMessage};
@@ -42,7 +42,7 @@ const BATCH: usize = 256;
 const UPKEEP: Duration = Duration::from_secs(10);
 
 /// Counts what was refused, and logs it unless it was logged often.
-fn refuse(node: &Context, from: &str, refused: &Refused) {
+fn refuse(node: &Context, from: &str, refused: &EventRefusal) {
     if node.events.count_refused(refused) {
         tracing::warn!(from, reason = refused.kind(), %refused, "an event was refused");
     }
@@ -119,7 +119,7 @@ fn hear(
     gap: &Notify,
     quota: &Arc<UnregisteredQuota>,
 ) {
-    let mut follower = Follower::new(Arc::clone(quota));
+    let mut follower = AnnouncementFollower::new(Arc::clone(quota));
     let mut messages = Vec::with_capacity(BATCH);
     while gossip.blocking_recv_many(&mut messages, BATCH) > 0 {
         let mut events = Vec::with_capacity(messages.len());
@@ -145,7 +145,7 @@ fn hear(
 
 /// Answers a peer's question.
 pub(crate) async fn answer(node: &Context, from: &str, question: &[u8]) -> Option<Vec<u8>> {
-    let question = match Question::decode(question) {
+    let question = match RepairQuestion::decode(question) {
         Ok(question) => question,
         Err(refused) => {
             refuse(node, from, &refused);
@@ -170,8 +170,9 @@ async fn ask(node: &Context, peer: &str) -> bool {
     let mut news = false;
     loop {
         let log = Arc::clone(&node.events);
-        let question =
-            blocking(move || -> Result<_, LogError> { Ok(Question { vector: log.vector()? }.encode()?) });
+        let question = blocking(move || -> Result<_, LogError> {
+            Ok(RepairQuestion { vector: log.vector()? }.encode()?)
+        });
         let Ok(Ok(question)) = question.await else { return news };
         let answer = match node.p2p.request(Class::Control, peer, question, WAIT).await {
             Ok(answer) => answer,
@@ -180,8 +181,8 @@ async fn ask(node: &Context, peer: &str) -> bool {
                 return news;
             }
         };
-        let Answer { events, floors, more, .. } =
-            match Answer::decode(&answer, i64::try_from(now_ms()).unwrap_or(i64::MAX)) {
+        let RepairAnswer { events, floors, more, .. } =
+            match RepairAnswer::decode(&answer, i64::try_from(now_ms()).unwrap_or(i64::MAX)) {
                 Ok(answer) => answer,
                 Err(refused) => {
                     refuse(node, peer, &refused);

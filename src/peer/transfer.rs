@@ -64,7 +64,7 @@ pub(crate) struct Holder {
 
 /// The content to fetch.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct WantedContent {
     pub(crate) hash: Hash,
     /// Size in bytes, if known.
     pub(crate) size: Option<u64>,
@@ -104,7 +104,7 @@ pub(crate) fn holders(state: &ClusterState, me: NodeId, ids: &BTreeSet<NodeId>) 
 pub(crate) async fn fetch(
     p2p: &P2pHandle,
     settings: &DistributionConfig,
-    wanted: Wanted,
+    wanted: WantedContent,
     holders: &[Holder],
 ) -> Result<Option<Way>, TransferError> {
     let hash = wanted.hash;

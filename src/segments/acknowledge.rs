@@ -126,7 +126,7 @@ pub(super) fn reclaim(
 
 /// What an event asks of this node.
 #[derive(Debug, PartialEq, Eq)]
-enum Asked {
+enum SyncRequest {
     /// Get the segments that wait here acknowledged now.
     Acknowledge,
     /// Try a segment again, but later, because it failed this many times.
@@ -135,20 +135,20 @@ enum Asked {
     Connect(NodeId),
 }
 
-fn asked(state: &ClusterState, me: NodeId, event: &Event) -> Option<Asked> {
+fn asked(state: &ClusterState, me: NodeId, event: &Event) -> Option<SyncRequest> {
     let name = node_name(me);
     if let Event::SelfplayComplete(games) = event {
-        (games.node_id == name).then_some(Asked::Acknowledge)
+        (games.node_id == name).then_some(SyncRequest::Acknowledge)
     } else if let Event::EvaluationStarted(_) = event {
         // The verdict should count every game, and the next training run should use it.
-        Some(Asked::Acknowledge)
+        Some(SyncRequest::Acknowledge)
     } else if let Event::DataSyncFailed(it) = event {
         if it.node_id == name {
-            return Some(Asked::HoldBack(it.segment, it.retry_count));
+            return Some(SyncRequest::HoldBack(it.segment, it.retry_count));
         }
         let held = state.segments.get(&it.segment)?.holders.contains(&me);
         let other = state.nodes.values().find(|node| node_name(node.id) == it.node_id)?;
-        held.then_some(Asked::Connect(other.id))
+        held.then_some(SyncRequest::Connect(other.id))
     } else {
         None
     }
@@ -172,11 +172,11 @@ pub async fn handle(segments: Segments, logged: Arc<Logged>) -> Handled {
         segments.0.acknowledge.wake();
     }
     match asked(&state, node.id, &logged.event) {
-        Some(Asked::Acknowledge) => segments.0.acknowledge.wake(),
-        Some(Asked::HoldBack(segment, attempts)) => {
+        Some(SyncRequest::Acknowledge) => segments.0.acknowledge.wake(),
+        Some(SyncRequest::HoldBack(segment, attempts)) => {
             segments.0.retries.hold_back(segment, attempts.max(1), Instant::now());
         }
-        Some(Asked::Connect(other)) => {
+        Some(SyncRequest::Connect(other)) => {
             let other = state.nodes.get(&other).filter(|other| !node.p2p.is_connected(&other.peer_id));
             if let Some(other) = other {
                 node.p2p.add_peer(&other.peer_id, &other.addrs).await;
@@ -260,11 +260,11 @@ mod tests {
         });
         let check =
             |me, event: &Event, expected| assert_eq!(asked(&world.state, me, event), expected, "{event:?}");
-        check(NodeId(1), &games("node-1"), Some(Asked::Acknowledge));
+        check(NodeId(1), &games("node-1"), Some(SyncRequest::Acknowledge));
         check(NodeId(2), &games("node-1"), None);
-        check(NodeId(1), &evaluation, Some(Asked::Acknowledge));
-        check(NodeId(3), &failed("node-3", segment, 4), Some(Asked::HoldBack(segment, 4)));
-        check(NodeId(1), &failed("node-3", segment, 4), Some(Asked::Connect(NodeId(3))));
+        check(NodeId(1), &evaluation, Some(SyncRequest::Acknowledge));
+        check(NodeId(3), &failed("node-3", segment, 4), Some(SyncRequest::HoldBack(segment, 4)));
+        check(NodeId(1), &failed("node-3", segment, 4), Some(SyncRequest::Connect(NodeId(3))));
         check(NodeId(1), &failed("node-3", SegmentId(Hash::of(b"unknown")), 1), None);
         check(NodeId(1), &failed("node-77", segment, 1), None);
         let elsewhere = asked(&world.state, NodeId(3), &failed("node-2", segment, 1));

@@ -42,9 +42,9 @@ use tokio::sync::watch;
 
 /// The segments of this node. A clone is a cheap handle.
 #[derive(Clone)]
-pub struct Segments(Arc<Shared>);
+pub struct Segments(Arc<SegmentsInner>);
 
-struct Shared {
+struct SegmentsInner {
     node: Context,
     /// Segments made here that are not acknowledged yet.
     pending: Arc<PendingSegments>,
@@ -65,7 +65,7 @@ impl Segments {
     /// this node keep.
     #[must_use]
     pub(crate) fn new(node: Context, pending: PendingSegments, quota: Arc<UnregisteredQuota>) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(SegmentsInner {
             node,
             pending: Arc::new(pending),
             unacknowledged: watch::Sender::new(0),

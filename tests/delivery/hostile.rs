@@ -9,7 +9,7 @@ use ringrift::{
     events::{
         Event,
         envelope::{Envelope, EventId, RAFT, Signed},
-        repair::{Answer, Floor, Question},
+        repair::{Floor, RepairAnswer, RepairQuestion},
         vector::VersionVector,
     },
     peer::EVENTS_TOPIC,
@@ -99,11 +99,11 @@ impl Hostile {
         let stranger = envelope(&self.stranger.peer_id(), 1).sign(&self.stranger).unwrap();
         let answer = match round % 4 {
             0 => return b"nonsense".to_vec(),
-            1 => Answer { now_ms: now_ms(), events: vec![forged, stranger], ..Answer::default() },
-            2 => Answer { now_ms: now_ms() + 7_200_000, ..Answer::default() },
+            1 => RepairAnswer { now_ms: now_ms(), events: vec![forged, stranger], ..RepairAnswer::default() },
+            2 => RepairAnswer { now_ms: now_ms() + 7_200_000, ..RepairAnswer::default() },
             _ => {
                 let floors = vec![floor(&self.victim, epoch), floor(RAFT, 0)];
-                Answer { now_ms: now_ms(), floors, ..Answer::default() }
+                RepairAnswer { now_ms: now_ms(), floors, ..RepairAnswer::default() }
             }
         };
         answer.encode().unwrap()
@@ -138,9 +138,9 @@ async fn impersonate(
 /// One of the victim's events, as it serves it itself.
 async fn capture(handle: &P2pHandle, victim: &str) -> Signed {
     for _ in 0..100 {
-        let question = Question { vector: VersionVector::new() }.encode().unwrap();
+        let question = RepairQuestion { vector: VersionVector::new() }.encode().unwrap();
         let answer = handle.request(Class::Control, victim, question, Duration::from_secs(5)).await;
-        let answer = answer.ok().and_then(|answer| Answer::decode(&answer, now_ms()).ok());
+        let answer = answer.ok().and_then(|answer| RepairAnswer::decode(&answer, now_ms()).ok());
         let events = answer.map(|answer| answer.events).unwrap_or_default();
         let own = |signed: &Signed| signed.open(now_ms()).is_ok_and(|envelope| envelope.id.origin == victim);
         if let Some(found) = events.into_iter().find(own) {

@@ -11,7 +11,7 @@ use crate::{
     },
     client::{Client, ClientError},
     clock::now_us,
-    config::Config,
+    config::Settings,
     events::drill,
     learner::settings::SelfplayConfig,
     local::{Interrupt, Peer, is_whole, stop_all},
@@ -77,12 +77,12 @@ impl Cluster {
 
     /// Starts the first `count` peers and waits until they are one cluster.
     pub(super) fn start(&mut self, count: usize, gossip: bool) -> anyhow::Result<()> {
-        let settings = Config {
+        let settings = Settings {
             // The peers compute nothing.
             device: DeviceChoice::Cpu,
             selfplay: SelfplayConfig { enabled: false, ..SelfplayConfig::default() },
             events: EventsConfig { gossip },
-            ..Config::default()
+            ..Settings::default()
         };
         let settings = toml::to_string(&settings).context("the settings")?;
         for peer in &self.peers {

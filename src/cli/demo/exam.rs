@@ -2,7 +2,7 @@
 
 use super::{super::players::load_model, Args, summary::WinRate};
 use crate::{
-    config::Config,
+    config::Settings,
     learner::{
         arena::{Arena, ArenaSettings, Contestant},
         sprt::wilson,
@@ -26,7 +26,7 @@ pub(super) fn against_random(args: &Args, model: &Path, interrupt: &Interrupt) -
                 let settings = ArenaSettings {
                     games: share(thread),
                     parallel: 32,
-                    simulations: Config::default().evaluation.simulations,
+                    simulations: Settings::default().evaluation.simulations,
                     seed: args.seed ^ u64::from(thread) << 32,
                     kind: GameKind::Baseline,
                     node: NodeId(0),

@@ -7,7 +7,7 @@ mod summary;
 use super::device::DeviceArgs;
 use crate::{
     api::{content::Audit, status::Status},
-    config::Config,
+    config::Settings,
     local::{Acknowledged, Interrupt, Interrupted, Peer, Signals, disagreements, lost, silent, stop_all},
 };
 use anyhow::{Context as _, bail};
@@ -121,11 +121,11 @@ struct Demo {
 
 impl Demo {
     fn new(args: &Args, root: &Path, interrupt: Interrupt) -> anyhow::Result<Self> {
-        let settings = Config {
+        let settings = Settings {
             configs: vec![args.config.clone()],
             device: args.device.device.unwrap_or_default(),
             seed: args.seed,
-            ..Config::default()
+            ..Settings::default()
         };
         let settings = toml::to_string(&settings).context("the settings")?;
         let peers: Result<Vec<Peer>, _> = (1..=usize::from(args.peers))

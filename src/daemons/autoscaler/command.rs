@@ -16,7 +16,7 @@ const SAID_BYTES_MAX: usize = 4096;
 
 /// Why the command was not carried out.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum OrderError {
+pub(super) enum ScalingOrderError {
     #[error("there is no command")]
     Nothing,
     #[error("it does not start or cannot be waited for: {0}")]
@@ -29,9 +29,9 @@ pub(super) enum OrderError {
 
 /// What the command is to do, as it gets it in environment variables.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Order(Vec<(&'static str, String)>);
+pub(super) struct ScalingOrder(Vec<(&'static str, String)>);
 
-impl Order {
+impl ScalingOrder {
     pub(super) fn new(state: &ClusterState, recommendation: &Recommendation) -> Self {
         let (action, count, node) = match recommendation.advice {
             Advice::Up(count) => ("up", count, None),
@@ -51,12 +51,12 @@ impl Order {
     }
 
     /// Runs the command and returns its output.
-    pub(super) async fn carry_out(&self, command: &[String]) -> Result<String, OrderError> {
+    pub(super) async fn carry_out(&self, command: &[String]) -> Result<String, ScalingOrderError> {
         self.within(command, WAIT).await
     }
 
-    async fn within(&self, command: &[String], wait: Duration) -> Result<String, OrderError> {
-        let (program, arguments) = command.split_first().ok_or(OrderError::Nothing)?;
+    async fn within(&self, command: &[String], wait: Duration) -> Result<String, ScalingOrderError> {
+        let (program, arguments) = command.split_first().ok_or(ScalingOrderError::Nothing)?;
         let mut child = Command::new(program)
             .args(arguments)
             .envs(self.0.iter().map(|(name, value)| (name, value)))
@@ -69,11 +69,11 @@ impl Order {
         let ended =
             async { tokio::join!(listen(out, SAID_BYTES_MAX), listen(err, SAID_BYTES_MAX), child.wait()) };
         let ended = tokio::time::timeout(wait, Box::pin(ended)).await;
-        let (mut said, complaint, status) = ended.map_err(|_| OrderError::Timeout)?;
+        let (mut said, complaint, status) = ended.map_err(|_| ScalingOrderError::Timeout)?;
         said.extend(complaint);
         let said = String::from_utf8_lossy(&said).trim().to_owned();
         let status = status?;
-        if status.success() { Ok(said) } else { Err(OrderError::Status { status, said }) }
+        if status.success() { Ok(said) } else { Err(ScalingOrderError::Status { status, said }) }
     }
 }
 
@@ -84,8 +84,11 @@ mod tests {
     use cluster_state::NodeId;
     use std::time::Instant;
 
-    fn order(advice: Advice) -> Order {
-        Order::new(&World::with_nodes(3).state, &Recommendation { advice, reason: "many\nwait".into() })
+    fn order(advice: Advice) -> ScalingOrder {
+        ScalingOrder::new(
+            &World::with_nodes(3).state,
+            &Recommendation { advice, reason: "many\nwait".into() },
+        )
     }
 
     fn words(command: &[&str]) -> Vec<String> {
@@ -114,12 +117,12 @@ mod tests {
         let began = Instant::now();
         let late =
             order(Advice::Hold).within(&words(&["/bin/sleep", "600"]), Duration::from_millis(50)).await;
-        assert!(matches!(late, Err(OrderError::Timeout)), "{late:?}");
+        assert!(matches!(late, Err(ScalingOrderError::Timeout)), "{late:?}");
         assert!(began.elapsed() < Duration::from_secs(30));
         let failed = order(Advice::Hold).carry_out(&words(&["/bin/sh", "-c", "echo no; exit 3"])).await;
-        assert!(matches!(&failed, Err(OrderError::Status { said, .. }) if said == "no"), "{failed:?}");
+        assert!(matches!(&failed, Err(ScalingOrderError::Status { said, .. }) if said == "no"), "{failed:?}");
         let missing = order(Advice::Hold).carry_out(&words(&["/no/such/program; echo injected"])).await;
-        assert!(matches!(missing, Err(OrderError::Start(_))), "{missing:?}");
-        assert!(matches!(order(Advice::Hold).carry_out(&[]).await, Err(OrderError::Nothing)));
+        assert!(matches!(missing, Err(ScalingOrderError::Start(_))), "{missing:?}");
+        assert!(matches!(order(Advice::Hold).carry_out(&[]).await, Err(ScalingOrderError::Nothing)));
     }
 }

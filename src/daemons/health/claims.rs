@@ -64,7 +64,7 @@ pub(super) fn hosts(claims: &[Claim], state: &ClusterState) -> BTreeSet<NodeId> 
 
 /// What an event says about a subject: it makes a claim, or it ends one.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Word {
+pub(super) struct ClaimChange {
     subject: String,
     claim: Option<Claim>,
     at_ms: i64,
@@ -74,7 +74,7 @@ fn cut(text: &str) -> String {
     text.chars().take(TEXT_CHARS_MAX).collect()
 }
 
-impl Word {
+impl ClaimChange {
     /// What an event says, if it counts. A claim comes from an operator, or concerns something that only
     /// events report. It ends when an operator withdraws it or when the real event arrives.
     pub(super) fn of(logged: &Logged, state: &ClusterState) -> Option<Self> {
@@ -121,7 +121,11 @@ fn about_host(logged: &Logged, state: &ClusterState) -> Option<Said> {
         return None;
     };
     let Some(id) = state.nodes.keys().find(|id| node_name(**id) == *name).copied() else {
-        tracing::warn!(host = cut(name), event = logged.event.name(), "a word on an unknown host is ignored");
+        tracing::warn!(
+            host = cut(name),
+            event = logged.event.name(),
+            "a claim about an unknown host is ignored"
+        );
         return None;
     };
     Some((format!("host {id}"), offline.then_some(Claim::Host(id))))
@@ -194,7 +198,7 @@ impl Claims {
 
     /// Whether this node last reported to the others that the cluster is unhealthy. At first they take it to
     /// be healthy.
-    pub(super) fn told(&self) -> Result<bool, LogError> {
+    pub(super) fn reported_unhealthy(&self) -> Result<bool, LogError> {
         let sql = "SELECT COALESCE(MAX(unhealthy), 0) FROM health_told";
         Ok(self.0.query_row(sql, [], |row| row.get(0))?)
     }
@@ -202,7 +206,7 @@ impl Claims {
 
 /// Stores the verdict that was reported, in the transaction that keeps the event, so that it is not reported
 /// twice after a kill between the two. [`Claims::open`] has created the table.
-pub(super) fn tell(connection: &Connection, unhealthy: bool) -> rusqlite::Result<()> {
+pub(super) fn store_report(connection: &Connection, unhealthy: bool) -> rusqlite::Result<()> {
     connection.execute("INSERT OR REPLACE INTO health_told VALUES (1, ?)", [unhealthy]).map(drop)
 }
 
@@ -266,7 +270,7 @@ mod tests {
         let path = folder.path().join("node.db");
         let claims = Claims::open(&path).unwrap();
         for (event, injected, at_ms) in words {
-            if let Some(word) = Word::of(&logged(event.clone(), *injected, *at_ms), &world.state) {
+            if let Some(word) = ClaimChange::of(&logged(event.clone(), *injected, *at_ms), &world.state) {
                 word.write(&claims.0).unwrap();
             }
         }
@@ -280,7 +284,7 @@ mod tests {
         let world = World::with_nodes(3);
         for event in examples() {
             let handled = event.kind().handled_by(Component::Health).is_some();
-            let counts = Word::of(&logged(event.clone(), true, 10), &world.state).is_some();
+            let counts = ClaimChange::of(&logged(event.clone(), true, 10), &world.state).is_some();
             assert_eq!(counts, handled, "{}", event.name());
         }
     }
@@ -318,7 +322,7 @@ mod tests {
                 let state = Arc::clone(&state);
                 async move {
                     tokio::task::yield_now().await;
-                    Ok(Word::of(&logged, &state).map(Word::effect))
+                    Ok(ClaimChange::of(&logged, &state).map(ClaimChange::effect))
                 }
                 .boxed()
             };
@@ -339,10 +343,10 @@ mod tests {
     fn what_was_told_is_remembered() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("node.db");
-        assert!(!Claims::open(&path).unwrap().told().unwrap());
-        tell(&Claims::open(&path).unwrap().0, true).unwrap();
-        assert!(Claims::open(&path).unwrap().told().unwrap());
-        tell(&Claims::open(&path).unwrap().0, false).unwrap();
-        assert!(!Claims::open(&path).unwrap().told().unwrap());
+        assert!(!Claims::open(&path).unwrap().reported_unhealthy().unwrap());
+        store_report(&Claims::open(&path).unwrap().0, true).unwrap();
+        assert!(Claims::open(&path).unwrap().reported_unhealthy().unwrap());
+        store_report(&Claims::open(&path).unwrap().0, false).unwrap();
+        assert!(!Claims::open(&path).unwrap().reported_unhealthy().unwrap());
     }
 }

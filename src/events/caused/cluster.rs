@@ -1,13 +1,13 @@
 //! Hosts that come and go, and who leads.
 
-use super::{Applied, node_name, promotion, seconds};
+use super::{AppliedCommand, node_name, promotion, seconds};
 use crate::events::{Event, HostOffline, HostOnline, LeaderElected};
 use cluster_state::{
     Response,
     command::{RegisterNode, SetLeader, SetOnline},
 };
 
-pub(super) fn registered(command: &RegisterNode, applied: &Applied<'_>) -> Vec<Event> {
+pub(super) fn registered(command: &RegisterNode, applied: &AppliedCommand<'_>) -> Vec<Event> {
     let Response::Node { id, came_online: true } = applied.response else { return Vec::new() };
     vec![Event::HostOnline(HostOnline {
         node_id: node_name(*id),
@@ -17,7 +17,7 @@ pub(super) fn registered(command: &RegisterNode, applied: &Applied<'_>) -> Vec<E
 }
 
 /// With a host that went, those that are left may all hold their champion.
-pub(super) fn online(command: &SetOnline, applied: &Applied<'_>) -> Vec<Event> {
+pub(super) fn online(command: &SetOnline, applied: &AppliedCommand<'_>) -> Vec<Event> {
     let Response::Online { distributed } = applied.response else { return Vec::new() };
     let timestamp = seconds(command.at_ms);
     let host = applied.state.nodes.get(&command.node).map(|node| node.name.clone()).unwrap_or_default();
@@ -32,7 +32,7 @@ pub(super) fn online(command: &SetOnline, applied: &Applied<'_>) -> Vec<Event> {
     std::iter::once(host).chain(everywhere).collect()
 }
 
-pub(super) fn leader(command: &SetLeader, applied: &Applied<'_>) -> Vec<Event> {
+pub(super) fn leader(command: &SetLeader, applied: &AppliedCommand<'_>) -> Vec<Event> {
     if !applied.is_done() {
         return Vec::new();
     }

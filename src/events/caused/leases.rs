@@ -1,6 +1,6 @@
 //! Exclusive work: granted, completed, and every other end of it.
 
-use super::{Applied, job_id, node_name, seconds};
+use super::{AppliedCommand, job_id, node_name, seconds};
 use crate::{
     events::{
         EvaluationCompleted, EvaluationFailed, EvaluationStarted, Event, TrainingCompleted, TrainingFailed,
@@ -16,7 +16,7 @@ use cluster_state::{
 use wire::Hash;
 
 /// The same grant again is answered with the lease that is live already, and is no event.
-pub(super) fn granted(command: &GrantLease, applied: &Applied<'_>) -> Vec<Event> {
+pub(super) fn granted(command: &GrantLease, applied: &AppliedCommand<'_>) -> Vec<Event> {
     let Response::Lease(lease) = applied.response else { return Vec::new() };
     if lease.id != applied.state.applied {
         return Vec::new();
@@ -53,26 +53,26 @@ pub(super) fn granted(command: &GrantLease, applied: &Applied<'_>) -> Vec<Event>
     vec![started, Event::WorkClaimed(work(lease, String::new(), timestamp))]
 }
 
-pub(super) fn failed(command: &FailLease, applied: &Applied<'_>) -> Vec<Event> {
+pub(super) fn failed(command: &FailLease, applied: &AppliedCommand<'_>) -> Vec<Event> {
     let Some(lease) = applied.ended(command.kind, &command.config_key) else { return Vec::new() };
     let timestamp = seconds(command.at_ms);
     let failed = Event::WorkFailed(work(lease, command.error.clone(), timestamp));
     vec![failure(lease, command.error.clone(), timestamp), failed]
 }
 
-pub(super) fn expired(command: &ExpireLease, applied: &Applied<'_>) -> Vec<Event> {
+pub(super) fn expired(command: &ExpireLease, applied: &AppliedCommand<'_>) -> Vec<Event> {
     let Some(lease) = applied.ended(command.kind, &command.config_key) else { return Vec::new() };
     let timestamp = seconds(command.at_ms);
     let timeout = Event::WorkTimeout(work(lease, command.reason.clone(), timestamp));
     vec![failure(lease, command.reason.clone(), timestamp), timeout]
 }
 
-pub(super) fn cancelled(command: &CancelLease, applied: &Applied<'_>) -> Vec<Event> {
+pub(super) fn cancelled(command: &CancelLease, applied: &AppliedCommand<'_>) -> Vec<Event> {
     let lease = applied.ended(command.kind, &command.config_key);
     lease.map(|lease| cancels(lease, &command.reason, seconds(command.at_ms)).into()).unwrap_or_default()
 }
 
-pub(super) fn trained(command: &CompleteTraining, applied: &Applied<'_>) -> Vec<Event> {
+pub(super) fn trained(command: &CompleteTraining, applied: &AppliedCommand<'_>) -> Vec<Event> {
     if !applied.is_done() {
         return Vec::new();
     }
@@ -97,7 +97,7 @@ pub(super) fn trained(command: &CompleteTraining, applied: &Applied<'_>) -> Vec<
     std::iter::once(completed).chain(done).chain([queued]).collect()
 }
 
-pub(super) fn evaluated(command: &CompleteEvaluation, applied: &Applied<'_>) -> Vec<Event> {
+pub(super) fn evaluated(command: &CompleteEvaluation, applied: &AppliedCommand<'_>) -> Vec<Event> {
     if !applied.is_done() {
         return Vec::new();
     }
@@ -124,7 +124,7 @@ pub(super) fn queued(
     kind: LeaseKind,
     config_key: &str,
     which: &str,
-    applied: &Applied<'_>,
+    applied: &AppliedCommand<'_>,
     timestamp: f64,
 ) -> Event {
     Event::WorkQueued(Work {

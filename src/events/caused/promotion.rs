@@ -1,10 +1,10 @@
 //! Which model is champion, and who holds it.
 
-use super::{Applied, leases, live, names, seconds};
+use super::{AppliedCommand, leases, live, names, seconds};
 use crate::{
     events::{
-        Event, ModelDistributionComplete, ModelDistributionStarted, ModelPromoted, PromotionRejected,
-        PromotionRolledBack, Regression,
+        ChampionRegression, Event, ModelDistributionComplete, ModelDistributionStarted, ModelPromoted,
+        PromotionRejected, PromotionRolledBack,
     },
     store::paths,
 };
@@ -15,7 +15,7 @@ use cluster_state::{
 };
 
 /// A candidate became champion, by its evidence or because an operator appointed it.
-pub(super) fn promoted(config_key: &str, at_ms: u64, applied: &Applied<'_>) -> Vec<Event> {
+pub(super) fn promoted(config_key: &str, at_ms: u64, applied: &AppliedCommand<'_>) -> Vec<Event> {
     let Response::Promoted { promotion, distributed } = applied.response else { return Vec::new() };
     let timestamp = seconds(at_ms);
     let promoted = Event::ModelPromoted(ModelPromoted {
@@ -35,7 +35,7 @@ pub(super) fn promoted(config_key: &str, at_ms: u64, applied: &Applied<'_>) -> V
     events
 }
 
-pub(super) fn rolled_back(command: &Rollback, applied: &Applied<'_>) -> Vec<Event> {
+pub(super) fn rolled_back(command: &Rollback, applied: &AppliedCommand<'_>) -> Vec<Event> {
     let Response::RolledBack { promotion, versions, distributed } = applied.response else {
         return Vec::new();
     };
@@ -59,7 +59,7 @@ pub(super) fn rolled_back(command: &Rollback, applied: &Applied<'_>) -> Vec<Even
     events
 }
 
-pub(super) fn rejected(command: &Reject, applied: &Applied<'_>) -> Vec<Event> {
+pub(super) fn rejected(command: &Reject, applied: &AppliedCommand<'_>) -> Vec<Event> {
     if !applied.is_done() {
         return Vec::new();
     }
@@ -76,7 +76,7 @@ pub(super) fn rejected(command: &Reject, applied: &Applied<'_>) -> Vec<Event> {
 }
 
 /// With this holder, every online node may hold the champion.
-pub(super) fn held(command: &ModelHeld, applied: &Applied<'_>) -> Vec<Event> {
+pub(super) fn held(command: &ModelHeld, applied: &AppliedCommand<'_>) -> Vec<Event> {
     let Response::Held { distributed: true } = applied.response else { return Vec::new() };
     let known = applied.state.models.get(&command.model);
     let complete =
@@ -86,7 +86,12 @@ pub(super) fn held(command: &ModelHeld, applied: &Applied<'_>) -> Vec<Event> {
 
 /// The champion moved: it is on its way to those who lack it, or has arrived; what was said against the one
 /// before is settled, unless that one came back for it.
-pub(super) fn moved(config_key: &str, everywhere: bool, applied: &Applied<'_>, timestamp: f64) -> Vec<Event> {
+pub(super) fn moved(
+    config_key: &str,
+    everywhere: bool,
+    applied: &AppliedCommand<'_>,
+    timestamp: f64,
+) -> Vec<Event> {
     let Some(config) = applied.state.config(config_key) else { return Vec::new() };
     let mut events = vec![if everywhere {
         distributed(config_key, config.champion, applied, timestamp)
@@ -103,7 +108,7 @@ pub(super) fn moved(config_key: &str, everywhere: bool, applied: &Applied<'_>, t
     let before = applied.before.config(config_key);
     let regressed = before.and_then(|config| config.steering.regression.as_ref());
     if let Some(regressed) = regressed.filter(|_| config.steering.regression.is_none()) {
-        events.push(Event::RegressionCleared(Regression {
+        events.push(Event::RegressionCleared(ChampionRegression {
             config_key: config_key.to_owned(),
             node_id: applied.leader(),
             elo_drop: 0.0,
@@ -119,7 +124,12 @@ pub(super) fn moved(config_key: &str, everywhere: bool, applied: &Applied<'_>, t
 }
 
 /// Every online node holds the champion.
-pub(super) fn distributed(config_key: &str, model: ModelId, applied: &Applied<'_>, timestamp: f64) -> Event {
+pub(super) fn distributed(
+    config_key: &str,
+    model: ModelId,
+    applied: &AppliedCommand<'_>,
+    timestamp: f64,
+) -> Event {
     let state = applied.state;
     let holders = state.models.get(&model).into_iter().flat_map(|model| &model.holders).copied();
     let away = state.nodes.values().filter(|node| !node.online);

@@ -1,6 +1,6 @@
 //! Games that count, and enough of them.
 
-use super::{Applied, leases, node_name, seconds};
+use super::{AppliedCommand, leases, node_name, seconds};
 use crate::{
     events::{Event, Games, TrainingThresholdReached},
     store::paths,
@@ -12,7 +12,7 @@ use cluster_state::{
 };
 
 /// Games of evaluations are evidence, and nothing to train on: only those of self-play are told.
-pub(super) fn registered(command: &RegisterSegment, applied: &Applied<'_>) -> Vec<Event> {
+pub(super) fn registered(command: &RegisterSegment, applied: &AppliedCommand<'_>) -> Vec<Event> {
     let Response::Segment { games_total, .. } = applied.response else { return Vec::new() };
     if command.source != SELFPLAY_SOURCE {
         return Vec::new();
@@ -28,7 +28,7 @@ pub(super) fn registered(command: &RegisterSegment, applied: &Applied<'_>) -> Ve
     })]
 }
 
-pub(super) fn threshold(command: &ThresholdReached, applied: &Applied<'_>) -> Vec<Event> {
+pub(super) fn threshold(command: &ThresholdReached, applied: &AppliedCommand<'_>) -> Vec<Event> {
     if !applied.is_done() {
         return Vec::new();
     }

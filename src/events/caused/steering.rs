@@ -1,8 +1,8 @@
 //! What the leader says of a champion, of evaluation and of the shares of self-play.
 
-use super::{Applied, seconds};
+use super::{AppliedCommand, seconds};
 use crate::events::{
-    CurriculumEmergencyUpdate, EvaluationBackpressure, Event, Regression, TrainingRollbackNeeded,
+    ChampionRegression, CurriculumEmergencyUpdate, EvaluationBackpressure, Event, TrainingRollbackNeeded,
 };
 use cluster_state::{
     Severity,
@@ -10,13 +10,13 @@ use cluster_state::{
 };
 
 /// What a report tells, unless an event told it already, and whether a rollback is due.
-pub(super) fn regression(command: &ReportRegression, applied: &Applied<'_>) -> Vec<Event> {
+pub(super) fn regression(command: &ReportRegression, applied: &AppliedCommand<'_>) -> Vec<Event> {
     let (key, timestamp) = (&command.config_key, seconds(command.at_ms));
     let Some(config) = applied.state.config(key).filter(|_| applied.is_done()) else { return Vec::new() };
     let before = applied.before.config(key);
     let regressed = before.and_then(|config| config.steering.regression.as_ref());
     let cleared = regressed.filter(|_| command.severity.is_none());
-    let told = Regression {
+    let told = ChampionRegression {
         config_key: key.clone(),
         node_id: applied.leader(),
         elo_drop: command.elo_drop,
@@ -48,7 +48,7 @@ pub(super) fn regression(command: &ReportRegression, applied: &Applied<'_>) -> V
 }
 
 /// Where an event asked for it, that event said so already.
-pub(super) fn backpressure(command: &SetBackpressure, applied: &Applied<'_>) -> Vec<Event> {
+pub(super) fn backpressure(command: &SetBackpressure, applied: &AppliedCommand<'_>) -> Vec<Event> {
     if !applied.is_done() || command.trigger.is_some() {
         return Vec::new();
     }
@@ -70,7 +70,7 @@ pub(super) fn backpressure(command: &SetBackpressure, applied: &Applied<'_>) -> 
 }
 
 /// Only emergencies are told: everything else shows in the state.
-pub(super) fn curriculum(command: &SetCurriculum, applied: &Applied<'_>) -> Vec<Event> {
+pub(super) fn curriculum(command: &SetCurriculum, applied: &AppliedCommand<'_>) -> Vec<Event> {
     if !applied.is_done() || !command.emergency {
         return Vec::new();
     }

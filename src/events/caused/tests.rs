@@ -42,7 +42,7 @@ impl Life {
         self.commands.insert(command.name());
         let before = self.state.clone();
         let response = apply(&mut self.state, self.index, command);
-        let applied = Applied {
+        let applied = AppliedCommand {
             response: &response,
             before: &before,
             state: &self.state,
@@ -592,8 +592,8 @@ fn in_the_largest_cluster_every_event_fits_its_envelope() {
         let event = event.clone();
         Envelope { id, at_ms: 1, flow_previous: None, causes, injected: false, event }.encode().is_ok()
     };
-    fn now(state: &ClusterState) -> Applied<'_> {
-        Applied { response: &Response::Done, before: state, state, games_planned: GAMES_PLANNED }
+    fn now(state: &ClusterState) -> AppliedCommand<'_> {
+        AppliedCommand { response: &Response::Done, before: state, state, games_planned: GAMES_PLANNED }
     }
     let started = promotion::moved(KEY, false, &now(&life.state), 1.0);
     assert!(started.len() == 1 && started.iter().all(fits), "{started:?}");

@@ -11,7 +11,7 @@ use super::EventLog;
 use crate::events::{
     LogError,
     envelope::{CAUSES_MAX, Envelope, EventId, Signed},
-    writer::Writer,
+    writer::EventWriter,
 };
 use rusqlite::params;
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ impl EventLog {
     /// which number on they are then used twice.
     pub(super) fn twice_from(
         &self,
-        writer: &Writer<'_>,
+        writer: &EventWriter<'_>,
         id: &EventId,
         signed: &Signed,
     ) -> Result<Option<i64>, LogError> {
@@ -38,7 +38,7 @@ impl EventLog {
     }
 
     /// Begins a new epoch, and takes this node's own events from number `from` on into it.
-    pub(super) fn begin_anew(&self, writer: &Writer<'_>, from: i64) -> Result<(), LogError> {
+    pub(super) fn begin_anew(&self, writer: &EventWriter<'_>, from: i64) -> Result<(), LogError> {
         let (old, last) = writer.emitter()?;
         let epoch = match i64::from(rand::random::<u32>()) {
             same if same == old => old ^ 1,

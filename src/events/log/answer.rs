@@ -7,7 +7,7 @@ use super::EventLog;
 use crate::events::{
     LogError,
     envelope::Signed,
-    repair::{ANSWER_BYTES_MAX, ANSWER_EVENTS_MAX, Answer, Floor},
+    repair::{ANSWER_BYTES_MAX, ANSWER_EVENTS_MAX, Floor, RepairAnswer},
     vector::{self, Source, VersionVector},
     writer,
 };
@@ -19,10 +19,10 @@ impl EventLog {
     ///
     /// # Errors
     /// [`LogError`].
-    pub fn answer(&self, theirs: &VersionVector) -> Result<Answer, LogError> {
+    pub fn answer(&self, theirs: &VersionVector) -> Result<RepairAnswer, LogError> {
         let connection = self.reader.lock();
         let ours = writer::vector(&connection)?;
-        let mut answer = Answer { now_ms: (self.clock)(), ..Answer::default() };
+        let mut answer = RepairAnswer { now_ms: (self.clock)(), ..RepairAnswer::default() };
         let mut bytes = 0;
         let watermark = |vector: &VersionVector, source| vector.get(source).map_or(0, |it| it.watermark);
         // A moment's choice of the source to begin with, so that none is always last.
@@ -72,7 +72,7 @@ fn serve(
     connection: &Connection,
     (origin, epoch): &Source,
     range: &RangeInclusive<i64>,
-    answer: &mut Answer,
+    answer: &mut RepairAnswer,
     bytes: &mut usize,
 ) -> Result<bool, LogError> {
     let sql = "SELECT envelope, signature, sequence FROM event_log WHERE origin = ?1 AND epoch = ?2 AND sequence \

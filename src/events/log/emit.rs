@@ -9,7 +9,7 @@ use super::EventLog;
 use crate::events::{
     Emission, LogError,
     envelope::{CAUSES_MAX, Envelope, EventId, RAFT, Signed},
-    writer::Writer,
+    writer::EventWriter,
 };
 use rusqlite::Connection;
 
@@ -69,7 +69,7 @@ impl EventLog {
         })
     }
 
-    fn emit_one(&self, writer: &Writer<'_>, emission: Emission) -> Result<Signed, LogError> {
+    fn emit_one(&self, writer: &EventWriter<'_>, emission: Emission) -> Result<Signed, LogError> {
         let Emission { event, causes: named, injected } = emission;
         let flow_previous = writer.last_in_flow("", event.flow())?;
         let decided = writer.last_in_flow(RAFT, event.flow())?.map(|sequence| EventId {

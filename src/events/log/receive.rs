@@ -6,7 +6,7 @@
 use super::EventLog;
 use crate::events::{
     LogError,
-    envelope::{CLOCK_MAX, Envelope, Refused, Signed},
+    envelope::{CLOCK_MAX, Envelope, EventRefusal, Signed},
     retention::FORGOTTEN,
     writer::Stored,
 };
@@ -23,7 +23,7 @@ pub struct Received {
     /// There was no room for all.
     pub full: bool,
     /// Refused ones.
-    pub refused: Vec<Refused>,
+    pub refused: Vec<EventRefusal>,
 }
 
 impl EventLog {
@@ -66,11 +66,11 @@ impl EventLog {
         let check = |from: Option<&String>, envelope: Envelope| {
             let (origin, age) = (&envelope.id.origin, now_ms - envelope.at_ms);
             if !is_member(origin) {
-                Err(Refused::Stranger(origin.clone()))
+                Err(EventRefusal::Stranger(origin.clone()))
             } else if let Some(from) = from.filter(|from| *from != origin) {
-                Err(Refused::Replayed { origin: origin.clone(), from: from.clone() })
+                Err(EventRefusal::Replayed { origin: origin.clone(), from: from.clone() })
             } else if age > oldest.as_millis() as i64 {
-                Err(Refused::Clock(-age))
+                Err(EventRefusal::Clock(-age))
             } else {
                 Ok(envelope)
             }
@@ -98,7 +98,9 @@ impl EventLog {
                         received.gap = true;
                     }
                     Stored::Known => received.known += 1,
-                    Stored::Conflict => received.refused.push(Refused::Conflict(envelope.id.origin.clone())),
+                    Stored::Conflict => {
+                        received.refused.push(EventRefusal::Conflict(envelope.id.origin.clone()))
+                    }
                     Stored::Full => received.full = true,
                 }
             }

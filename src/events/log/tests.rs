@@ -5,7 +5,7 @@ mod restored;
 
 use super::*;
 use crate::events::{
-    Emission, Event, EventHook, HostOnline, LeaderElected, Regression, TrainingProgress,
+    ChampionRegression, Emission, Event, EventHook, HostOnline, LeaderElected, TrainingProgress,
     caused::GAMES_PLANNED,
     envelope::{Envelope, EventId, Signed},
     repair::Floor,
@@ -22,7 +22,7 @@ fn online(node: &str) -> Event {
 }
 
 fn cleared(config_key: &str, elo_drop: f64) -> Event {
-    Event::RegressionCleared(Regression {
+    Event::RegressionCleared(ChampionRegression {
         config_key: config_key.into(),
         node_id: "node-1".into(),
         elo_drop,
@@ -61,7 +61,7 @@ fn an_event_is_kept_once_however_often_it_arrives() {
     assert_eq!(receive(&b, &message).new, 0);
     assert_eq!(receive(&a, &message).new, 0, "its own");
     let stranger = b.receive(std::slice::from_ref(&message), true, |_| false).unwrap();
-    assert!(matches!(&stranger.refused[..], [Refused::Stranger(_)]));
+    assert!(matches!(&stranger.refused[..], [EventRefusal::Stranger(_)]));
     let kept = b.since(0, 10).unwrap();
     assert_eq!(kept.len(), 1);
     assert_eq!(kept[0].event, online("node-1"));
@@ -78,7 +78,7 @@ fn a_second_event_under_the_same_number_is_refused() {
     let mut other = Envelope::decode(&first.envelope).unwrap();
     other.event = online("node-2");
     let other = other.sign(&a.signer).unwrap();
-    assert!(matches!(&receive(&b, &other).refused[..], [Refused::Conflict(_)]));
+    assert!(matches!(&receive(&b, &other).refused[..], [EventRefusal::Conflict(_)]));
     assert_eq!(events(&b), [online("node-1")]);
 }
 
@@ -270,7 +270,7 @@ fn a_replay_is_refused() {
         let signed = envelope.sign(&a.signer).unwrap();
         let received = b.receive(&[signed], live, |_| true).unwrap();
         assert_eq!(
-            received.refused.iter().map(Refused::kind).collect::<Vec<_>>(),
+            received.refused.iter().map(EventRefusal::kind).collect::<Vec<_>>(),
             expected,
             "{ms} ms, {live}"
         );

@@ -9,7 +9,7 @@ use crate::events::{
     envelope::{EventId, RAFT},
     repair::Floor,
     retention::{FORGOTTEN, HORIZON, KEPT, KEPT_FOR, PRUNED_MAX, REMEMBERED_MAX},
-    writer::Writer,
+    writer::EventWriter,
 };
 use rusqlite::params;
 use std::time::Duration;
@@ -88,7 +88,7 @@ impl EventLog {
 }
 
 /// Forgets what was handled and told before `before_ms`, and of the rest all but the newest `most`.
-pub(super) fn forget(writer: &Writer<'_>, before_ms: i64, most: i64) -> Result<(), LogError> {
+pub(super) fn forget(writer: &EventWriter<'_>, before_ms: i64, most: i64) -> Result<(), LogError> {
     for table in ["event_done", "event_told"] {
         let sql = format!(
             "DELETE FROM {table} WHERE at_ms < ?1 OR at_ms <= (SELECT at_ms FROM {table} ORDER BY at_ms DESC \

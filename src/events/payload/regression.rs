@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Payload of REGRESSION_DETECTED, REGRESSION_CRITICAL and REGRESSION_CLEARED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Regression {
+pub struct ChampionRegression {
     pub config_key: String,
     /// Name of the node that saw it.
     pub node_id: String,
@@ -30,4 +30,4 @@ pub struct Regression {
     pub timestamp: f64,
 }
 
-config_payload!(Regression, recurs, |e| e.model_id.map(|model| model.to_string()));
+config_payload!(ChampionRegression, recurs, |e| e.model_id.map(|model| model.to_string()));

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     api::events::HandlerStatus,
-    events::{Emission, Event, Games, HostOffline, HostOnline, Regression},
+    events::{ChampionRegression, Emission, Event, Games, HostOffline, HostOnline},
 };
 use cluster_state::SegmentId;
 use p2p::Signer;
@@ -108,7 +108,7 @@ pub(super) fn games(segment: &str, node: &str) -> Event {
 }
 
 pub(super) fn cleared(config_key: &str, number: f64) -> Event {
-    Event::RegressionCleared(Regression {
+    Event::RegressionCleared(ChampionRegression {
         config_key: config_key.into(),
         node_id: "node-1".into(),
         elo_drop: number,

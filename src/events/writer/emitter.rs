@@ -3,14 +3,14 @@
 //! Invariant: a head of a flow is the last event of another source that got a position since this node
 //! emitted one in that flow. An event takes the heads of its flow with it: whoever follows it follows them.
 
-use super::Writer;
+use super::EventWriter;
 use crate::events::{
     LogError,
     envelope::{Envelope, EventId},
 };
 use rusqlite::{OptionalExtension, params};
 
-impl Writer<'_> {
+impl EventWriter<'_> {
     /// This node's epoch, and the number of its last event.
     pub(in crate::events) fn emitter(&self) -> Result<(i64, i64), LogError> {
         let sql = "SELECT epoch, sequence FROM event_emitter";

@@ -2,14 +2,14 @@
 //!
 //! Invariant: a member that makes up epochs takes a few rows and no more, and takes them from nobody else.
 
-use super::Writer;
+use super::EventWriter;
 use crate::events::{LogError, envelope::EventId, retention::KEPT_FOR};
 use rusqlite::{OptionalExtension, Row, params};
 
 /// Most epochs of one origin. Each is a data folder under one key, so an honest node has one or two.
 const EPOCHS_MAX: i64 = 8;
 
-impl Writer<'_> {
+impl EventWriter<'_> {
     /// Whether there is room for the epoch of an event. Of an origin with too many, one is forgotten that is
     /// silent for as long as events are kept and of which nothing is here any more: the others have none of
     /// it either, so nobody will offer it again.

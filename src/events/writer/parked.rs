@@ -4,7 +4,7 @@
 //! transaction that takes the last of these rows away. The number of parked events is bounded, for all and
 //! for each origin.
 
-use super::{Stored, Writer};
+use super::{EventWriter, Stored};
 use crate::events::{
     LogError,
     envelope::{Envelope, EventId, RAFT, Signed},
@@ -16,7 +16,7 @@ const PARKED_MAX: i64 = 10_000;
 /// Of these, most of one origin: nobody takes all the room.
 const PARKED_OF_ONE_MAX: i64 = PARKED_MAX / 2;
 
-impl Writer<'_> {
+impl EventWriter<'_> {
     /// Keeps an event that waits for these, if there is room.
     pub(super) fn park(
         &self,

@@ -3,7 +3,7 @@
 //! Invariant: every event up to the watermark of its source is here, was here, or will never come. The
 //! watermark only grows, unless this node takes back numbers of its own that it used twice.
 
-use super::Writer;
+use super::EventWriter;
 use crate::events::{
     LogError,
     envelope::{EventId, RAFT},
@@ -11,7 +11,7 @@ use crate::events::{
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
-impl Writer<'_> {
+impl EventWriter<'_> {
     /// Events of an origin up to this one will never come; whatever waited for them waits no more.
     pub(in crate::events) fn give_up(&self, up_to: &EventId) -> Result<(), LogError> {
         self.set_watermark(up_to, up_to.sequence)?;

@@ -4,7 +4,7 @@
 //! entry in the list, so the first wrong piece exposes a holder that lies. A transfer that breaks continues
 //! at the piece where it broke.
 
-use super::Wanted;
+use super::WantedContent;
 use p2p::{
     P2pHandle,
     blobs::{BlobError, OUTLINE_BYTES_MAX, Outline},
@@ -70,7 +70,7 @@ pub(super) fn reachable(url: &str, addrs: &[String]) -> Option<SocketAddr> {
 /// Fetches content from one holder. The outer error is a failure of this node's disk.
 pub(super) async fn fetch(
     p2p: &P2pHandle,
-    wanted: Wanted,
+    wanted: WantedContent,
     address: SocketAddr,
     deadline: Instant,
 ) -> Result<Result<(), HttpError>, BlobError> {
@@ -87,7 +87,7 @@ pub(super) async fn fetch(
 }
 
 struct Download {
-    wanted: Wanted,
+    wanted: WantedContent,
     base: String,
     deadline: Instant,
     stop: CancellationToken,

@@ -3,7 +3,7 @@
 //! Invariant: the command is run without a shell; what others may choose (a host's name) cannot become an
 //! option or a second argument. The file that it leaves is checked in the same way as what a peer sends.
 
-use super::Wanted;
+use super::WantedContent;
 use crate::process::listen;
 use p2p::{P2pHandle, blobs::BlobError};
 use std::{
@@ -55,7 +55,7 @@ fn is_host(name: &str) -> bool {
 }
 
 /// The words of the command line. `{path}` is the path of the content in the holder's data folder.
-fn words(template: &[String], host: &str, wanted: &Wanted, target: &str) -> Vec<String> {
+fn words(template: &[String], host: &str, wanted: &WantedContent, target: &str) -> Vec<String> {
     let hash = wanted.hash.to_string();
     let fill = |word: &String| {
         // The target is replaced last, because a folder's name may look like a placeholder.
@@ -69,7 +69,7 @@ fn words(template: &[String], host: &str, wanted: &Wanted, target: &str) -> Vec<
 pub(super) async fn fetch(
     p2p: &P2pHandle,
     template: &[String],
-    wanted: Wanted,
+    wanted: WantedContent,
     host: &str,
     limit: Duration,
 ) -> Result<Result<(), OperatorError>, BlobError> {
@@ -137,7 +137,7 @@ mod tests {
         for name in ["", "-e", ".", "a b", "a;b", "a/b", "a:b", "{target}", "$(x)", "é", &long] {
             assert!(!is_host(name), "{name}");
         }
-        let wanted = Wanted { hash: Hash([7; 32]), size: None, bytes_max: 1 };
+        let wanted = WantedContent { hash: Hash([7; 32]), size: None, bytes_max: 1 };
         let template = ["rsync", "-a", "{host}:/srv/{path}", "{target}", "{hash}"].map(str::to_owned);
         let hash = "07".repeat(32);
         let expected = ["rsync", "-a", &format!("n1:/srv/blobs/{hash}"), "/tmp/{host} x", &hash];

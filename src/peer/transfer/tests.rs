@@ -103,8 +103,8 @@ fn holder(host: &str, http: Option<SocketAddr>) -> Holder {
     Holder { peer: "12D3KooWnobody".into(), host: host.into(), http }
 }
 
-fn wanted(content: &[u8]) -> Wanted {
-    Wanted { hash: Hash::of(content), size: Some(content.len() as u64), bytes_max: 64 << 20 }
+fn wanted(content: &[u8]) -> WantedContent {
+    WantedContent { hash: Hash::of(content), size: Some(content.len() as u64), bytes_max: 64 << 20 }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,10 +157,10 @@ async fn without_a_swarm_http_delivers_also_when_it_breaks_and_a_liar_is_passed_
     assert!(told.contains("it sent a wrong list of pieces"), "{told}");
     // The holder offers more than is accepted, and another size than is known.
     let second = node(&dir.path().join("second"), &mut tasks).await;
-    let small = Wanted { bytes_max: 1000, ..want };
+    let small = WantedContent { bytes_max: 1000, ..want };
     let told = Box::pin(fetch(&second, &settings, small, &holders[2..])).await.unwrap_err().to_string();
     assert!(told.contains("too many"), "{told}");
-    let odd = Wanted { size: Some(7), ..want };
+    let odd = WantedContent { size: Some(7), ..want };
     let told = Box::pin(fetch(&second, &settings, odd, &holders[2..])).await.unwrap_err().to_string();
     assert!(told.contains("wrong size"), "{told}");
 }

@@ -41,7 +41,7 @@ fn a_restored_folder_neither_loses_nor_reuses_a_number() {
     // Until it hears of its own past, it says other things under the same numbers.
     let anew = [online("anew"), cleared("hex8_2p", 3.0)];
     for event in anew.clone() {
-        assert!(matches!(&receive(&b, &emit(&a, event)).refused[..], [Refused::Conflict(_)]));
+        assert!(matches!(&receive(&b, &emit(&a, event)).refused[..], [EventRefusal::Conflict(_)]));
     }
     exchange(&a, &b);
     let sorted = |log: &EventLog| {

@@ -7,7 +7,7 @@ use crate::{
         Event,
         envelope::{Envelope, EventId, Signed},
         golden,
-        repair::{Answer, Question},
+        repair::{RepairAnswer, RepairQuestion},
         simulation::{
             network::{Happening, copies},
             world::NODES,
@@ -141,9 +141,10 @@ impl World {
         };
         loop {
             self.figures.rounds += 1;
-            let question = Question { vector: to.vector().unwrap() }.encode().unwrap();
-            let answer = from.answer(&Question::decode(&question).unwrap().vector).unwrap().encode().unwrap();
-            let answer = Answer::decode(&answer, self.clock.load(Ordering::Relaxed)).unwrap();
+            let question = RepairQuestion { vector: to.vector().unwrap() }.encode().unwrap();
+            let answer =
+                from.answer(&RepairQuestion::decode(&question).unwrap().vector).unwrap().encode().unwrap();
+            let answer = RepairAnswer::decode(&answer, self.clock.load(Ordering::Relaxed)).unwrap();
             let received = to.receive(&answer.events, false, |_| true).unwrap();
             assert!(received.refused.is_empty() && !received.full, "{received:?}");
             self.figures.repaired += received.new;

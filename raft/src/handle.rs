@@ -15,7 +15,7 @@ use crate::{
     machine::Machine,
     members::{self, AddLearner},
     metrics::{self, Metrics},
-    network::Network,
+    network::LinkFactory,
     rpc::{self, NodeInfo, Reply, Request},
     timing::Timing,
     transport::{SharedTransport, Transport},
@@ -26,10 +26,11 @@ use openraft::{
     async_runtime::watch::WatchReceiver,
     errors::{InitializeError as NotInitialized, RaftError},
 };
+use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{
@@ -60,7 +61,7 @@ pub struct RaftConfig {
 }
 
 /// What the tasks and all handles share.
-pub(crate) struct Shared {
+pub(crate) struct HandleShared {
     pub(crate) raft: Raft,
     pub(crate) timing: Timing,
     pub(crate) metrics: watch::Receiver<Metrics>,
@@ -72,7 +73,7 @@ pub(crate) struct Shared {
     incoming: Mutex<Option<serve::Incoming>>,
 }
 
-impl Shared {
+impl HandleShared {
     /// The voter sets in force: two during a change.
     pub(crate) fn voter_configs(&self) -> Vec<BTreeSet<NodeId>> {
         let metrics = self.raft.metrics();
@@ -91,7 +92,7 @@ impl Shared {
 /// The handle of consensus. It is cheap to clone; consensus runs until `shutdown` is cancelled.
 #[derive(Clone)]
 pub struct RaftHandle {
-    shared: Arc<Shared>,
+    shared: Arc<HandleShared>,
 }
 
 /// Opens both databases and checks that one continues the other.
@@ -149,7 +150,7 @@ impl RaftHandle {
             .await
             .map_err(|e| StartError::Fatal(format!("opening the databases: {e}")))??;
         let state = machine.subscribe();
-        let network = Network::new(node_id, Arc::clone(&transport));
+        let network = LinkFactory::new(node_id, Arc::clone(&transport));
         let raft = match Raft::new(node_id, Arc::new(raft_config), network, log, machine).await {
             Ok(raft) => raft,
             Err(e) => {
@@ -160,7 +161,7 @@ impl RaftHandle {
         };
         let (publish, metrics) = watch::channel(metrics::of(&raft));
         let (joining, inbox) = mpsc::channel(JOINING);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(HandleShared {
             raft: raft.clone(),
             timing,
             metrics,

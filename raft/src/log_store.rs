@@ -19,6 +19,7 @@ use openraft::{
     entry::RaftEntry,
     storage::{IOFlushed, RaftLogStorage},
 };
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, params};
 use serde::Serialize;
 use std::{
@@ -27,11 +28,11 @@ use std::{
     io,
     ops::{Bound, RangeBounds},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread,
 };
 use tokio::sync::{mpsc, oneshot};
-use writer::{Op, Writer};
+use writer::{LogWriter, Op};
 
 /// Maximum number of writes that may wait for the writer thread.
 const QUEUE: usize = 256;
@@ -47,7 +48,7 @@ struct Kept {
 
 /// What readers can see without the disk.
 #[derive(Default)]
-struct Shared {
+struct LogShared {
     vote: Option<Vote>,
     last: Option<LogId>,
     purged: Option<LogId>,
@@ -57,7 +58,7 @@ struct Shared {
     durable: u64,
 }
 
-impl Shared {
+impl LogShared {
     fn trim(&mut self) {
         while self.tail.len() > TAIL
             && let Some(entry) = self.tail.first_entry()
@@ -74,7 +75,7 @@ pub(crate) type Closed = oneshot::Receiver<()>;
 /// The log, for writing and reading; clones share it.
 #[derive(Clone)]
 pub(crate) struct LogStore {
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Mutex<LogShared>>,
     reader: Arc<Mutex<Connection>>,
     writer: mpsc::Sender<Op>,
 }
@@ -86,10 +87,10 @@ impl LogStore {
         let connection = open::open(path)?;
         open::verify(&connection, path)?;
         open::claim(&connection, path, node, peer)?;
-        let shared = Shared {
+        let shared = LogShared {
             vote: open::meta(&connection, path, "vote", kind::VOTE)?,
             purged: open::meta(&connection, path, "purged", kind::LOG_ID)?,
-            ..Shared::default()
+            ..LogShared::default()
         };
         let (shared, count) = open::load_tail(&connection, path, shared)?;
         let first = shared.last.as_ref().map_or(0, |last| last.index + 1) - count;
@@ -101,7 +102,7 @@ impl LogStore {
         let reader = open::open(path)?;
         let shared = Arc::new(Mutex::new(shared));
         let (sender, inbox) = mpsc::channel(QUEUE);
-        let writer = Writer::new(connection, inbox, Arc::clone(&shared));
+        let writer = LogWriter::new(connection, inbox, Arc::clone(&shared));
         let (done, closed) = oneshot::channel();
         thread::Builder::new()
             .name("raft-log".into())
@@ -125,8 +126,8 @@ impl LogStore {
         shared.vote.is_none() && shared.last.is_none()
     }
 
-    fn shared(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shared(&self) -> MutexGuard<'_, LogShared> {
+        self.shared.lock()
     }
 
     async fn send(&self, op: Op) -> io::Result<()> {
@@ -153,7 +154,7 @@ impl LogStore {
         }
         let reader = Arc::clone(&self.reader);
         let read = move || {
-            let db = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            let db = reader.lock();
             select(&db, from, head_end, bytes_max)
         };
         let (head, whole) = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;

@@ -21,12 +21,13 @@ use openraft::{
     entry::RaftEntry,
     storage::{EntryResponder, RaftStateMachine},
 };
+use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use std::{
     io,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError},
 };
 use tokio::sync::watch;
 
@@ -54,7 +55,9 @@ struct Db {
 /// The state machine, shared between openraft's worker (which applies) and the builders of snapshots.
 #[derive(Clone)]
 pub(crate) struct Machine {
-    db: Arc<Mutex<Db>>,
+    /// The standard library's lock, which a panic poisons: nothing more is applied to what a write left half
+    /// done.
+    db: Arc<std::sync::Mutex<Db>>,
     current: Arc<Mutex<Option<(SnapshotMeta, SnapshotBytes)>>>,
     published: watch::Sender<Arc<ClusterState>>,
 }
@@ -74,7 +77,7 @@ impl Machine {
         hook.on_open(&state);
         let (published, _) = watch::channel(Arc::new(state.clone()));
         Ok(Self {
-            db: Arc::new(Mutex::new(Db { connection, hook, state, applied })),
+            db: Arc::new(std::sync::Mutex::new(Db { connection, hook, state, applied })),
             current: Arc::default(),
             published,
         })
@@ -106,7 +109,7 @@ impl Machine {
 
     /// Keeps the newest snapshot, because one may be installed while an older one is being built.
     fn set_current(&self, meta: SnapshotMeta, bytes: SnapshotBytes) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.lock();
         if current.as_ref().is_none_or(|(kept, _)| kept.last_log_id <= meta.last_log_id) {
             *current = Some((meta, bytes));
         }
@@ -319,7 +322,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     async fn get_current_snapshot(
         &mut self,
     ) -> io::Result<Option<openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotBytes>>> {
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current.lock();
         Ok(current.as_ref().map(|(meta, bytes)| Snapshot { meta: meta.clone(), snapshot: Arc::clone(bytes) }))
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: only this task changes the membership, one change at a time, and each change has a deadline.
 
 use crate::{
-    handle::Shared,
+    handle::HandleShared,
     metrics::Metrics,
     types::{Member, Raft, TypeConfig},
 };
@@ -32,7 +32,7 @@ pub(crate) struct AddLearner {
 
 /// Adds learners on request and, while this node leads, keeps the set of voters as it should be.
 pub(crate) async fn run(
-    shared: Arc<Shared>,
+    shared: Arc<HandleShared>,
     mut inbox: mpsc::Receiver<AddLearner>,
     shutdown: CancellationToken,
 ) {
@@ -59,7 +59,7 @@ async fn add_learner(raft: &Raft, id: NodeId, peer_id: String) -> Result<(), Str
     outcome(tokio::time::timeout(CHANGE, change).await)
 }
 
-async fn adjust(shared: &Shared, watched: &mut Watched) {
+async fn adjust(shared: &HandleShared, watched: &mut Watched) {
     let metrics = shared.metrics.borrow().clone();
     if !metrics.is_leader() {
         *watched = Watched::default();
@@ -93,7 +93,7 @@ struct Watched {
 }
 
 impl Watched {
-    fn view(&mut self, metrics: &Metrics, shared: &Shared, now: Instant) -> View {
+    fn view(&mut self, metrics: &Metrics, shared: &HandleShared, now: Instant) -> View {
         let members: BTreeSet<NodeId> = metrics.voters.union(&metrics.learners).copied().collect();
         self.since.retain(|id, _| members.contains(id));
         let fresh = shared.timing.election_max;

@@ -26,18 +26,18 @@ type Error = RPCError<TypeConfig>;
 
 /// Creates a [`Link`] for each member.
 #[derive(Clone)]
-pub(crate) struct Network {
+pub(crate) struct LinkFactory {
     me: NodeId,
     transport: SharedTransport,
 }
 
-impl Network {
+impl LinkFactory {
     pub(crate) fn new(me: NodeId, transport: SharedTransport) -> Self {
         Self { me, transport }
     }
 }
 
-impl RaftNetworkFactory<TypeConfig> for Network {
+impl RaftNetworkFactory<TypeConfig> for LinkFactory {
     type Network = Link;
 
     async fn new_client(&mut self, target: NodeId, node: &Member) -> Link {
@@ -95,10 +95,8 @@ impl RaftNetworkV2<TypeConfig> for Link {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, Error> {
         let request = Request::Append { to: self.to, rpc };
-        match self.call(RPCTypes::AppendEntries, &request, option.soft_ttl()).await? {
-            Reply::Append(response) => Ok(response),
-            _ => Err(unexpected()),
-        }
+        let reply = self.call(RPCTypes::AppendEntries, &request, option.soft_ttl()).await?;
+        if let Reply::Append(response) = reply { Ok(response) } else { Err(unexpected()) }
     }
 
     async fn vote(
@@ -107,10 +105,8 @@ impl RaftNetworkV2<TypeConfig> for Link {
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, Error> {
         let request = Request::Vote { to: self.to, rpc };
-        match self.call(RPCTypes::Vote, &request, option.soft_ttl()).await? {
-            Reply::Vote(response) => Ok(response),
-            _ => Err(unexpected()),
-        }
+        let reply = self.call(RPCTypes::Vote, &request, option.soft_ttl()).await?;
+        if let Reply::Vote(response) = reply { Ok(response) } else { Err(unexpected()) }
     }
 
     async fn pre_vote(
@@ -119,10 +115,8 @@ impl RaftNetworkV2<TypeConfig> for Link {
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, Error> {
         let request = Request::PreVote { to: self.to, rpc };
-        match self.call(RPCTypes::Vote, &request, option.soft_ttl()).await? {
-            Reply::Vote(response) => Ok(response),
-            _ => Err(unexpected()),
-        }
+        let reply = self.call(RPCTypes::Vote, &request, option.soft_ttl()).await?;
+        if let Reply::Vote(response) = reply { Ok(response) } else { Err(unexpected()) }
     }
 
     async fn full_snapshot(
@@ -147,10 +141,14 @@ impl RaftNetworkV2<TypeConfig> for Link {
                 };
                 let request = Request::Snapshot { to: self.to, piece };
                 let reply = self.call(RPCTypes::InstallSnapshot, &request, option.soft_ttl()).await?;
-                match reply {
-                    Reply::Snapshot(vote) => return Ok(SnapshotResponse::new(vote)),
-                    Reply::SnapshotPart if end < bytes.len() => offset = end,
-                    _ => return Err(StreamingError::from(unexpected())),
+                if let Reply::Snapshot(vote) = reply {
+                    return Ok(SnapshotResponse::new(vote));
+                } else if let Reply::SnapshotPart = reply
+                    && end < bytes.len()
+                {
+                    offset = end;
+                } else {
+                    return Err(StreamingError::from(unexpected()));
                 }
             }
         };
@@ -166,9 +164,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, Error> {
         let request = Request::Transfer { to: self.to, rpc };
-        match self.call(RPCTypes::TransferLeader, &request, option.soft_ttl()).await? {
-            Reply::Transfer(response) => Ok(response),
-            _ => Err(unexpected()),
-        }
+        let reply = self.call(RPCTypes::TransferLeader, &request, option.soft_ttl()).await?;
+        if let Reply::Transfer(response) = reply { Ok(response) } else { Err(unexpected()) }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 use cluster_state::{NodeId, Response};
 use openraft::Snapshot;
-use std::{sync::Arc, sync::PoisonError, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 /// Maximum time for which a request may occupy this node.
@@ -168,7 +168,7 @@ impl RaftHandle {
     async fn take_piece(&self, piece: SnapshotPiece) -> Reply {
         let SnapshotPiece { vote, last_log_id, membership, total, offset, data } = piece;
         let whole = {
-            let mut incoming = self.shared.incoming.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut incoming = self.shared.incoming.lock();
             if offset == 0 && total <= SNAPSHOT_BYTES_MAX as u64 {
                 *incoming = Some(Incoming { vote, last_log_id, total, data: Vec::new() });
             }

@@ -3,7 +3,7 @@
 //! Invariant: an opened file is a log of this program and of this node, complete and without a gap; every
 //! other file gives a typed error and is left as it was.
 
-use super::{Kept, Shared, decode, encode};
+use super::{Kept, LogShared, decode, encode};
 use crate::{
     error::StoreError,
     sqlite,
@@ -114,8 +114,8 @@ pub(super) fn meta<T: DeserializeOwned>(
 pub(super) fn load_tail(
     db: &Connection,
     path: &Path,
-    mut shared: Shared,
-) -> Result<(Shared, u64), StoreError> {
+    mut shared: LogShared,
+) -> Result<(LogShared, u64), StoreError> {
     let sql = |e| sqlite::classify(path, e);
     let corrupt = |detail: String| StoreError::Corrupt { path: path.to_owned(), detail };
     let mut statement = db.prepare("SELECT idx, entry FROM log ORDER BY idx").map_err(sql)?;

@@ -254,7 +254,7 @@ async fn a_full_disk_acknowledges_nothing() {
     let pages: i64 = db.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
     db.pragma_update(None, "max_page_count", pages).unwrap();
     let (sender, inbox) = mpsc::channel(8);
-    let writer = Writer::new(db, inbox, Arc::default());
+    let writer = LogWriter::new(db, inbox, Arc::default());
     let thread = thread::spawn(move || writer.run());
     let rows: Vec<_> = (100..5000)
         .map(|i| (i64::try_from(i).unwrap(), encode(kind::ENTRY, &entry(1, i)).unwrap()))

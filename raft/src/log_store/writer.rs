@@ -1,13 +1,11 @@
 //! The thread that writes the log.
 
-use super::Shared;
+use super::LogShared;
 use crate::types::TypeConfig;
 use openraft::storage::IOFlushed;
+use parking_lot::Mutex;
 use rusqlite::{Connection, TransactionBehavior, params};
-use std::{
-    io,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{io, sync::Arc};
 use tokio::sync::{mpsc, oneshot};
 
 /// Maximum number of writes that share one commit.
@@ -35,14 +33,14 @@ impl Op {
     }
 }
 
-pub(super) struct Writer {
+pub(super) struct LogWriter {
     db: Connection,
     inbox: mpsc::Receiver<Op>,
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Mutex<LogShared>>,
 }
 
-impl Writer {
-    pub(super) fn new(db: Connection, inbox: mpsc::Receiver<Op>, shared: Arc<Mutex<Shared>>) -> Self {
+impl LogWriter {
+    pub(super) fn new(db: Connection, inbox: mpsc::Receiver<Op>, shared: Arc<Mutex<LogShared>>) -> Self {
         Self { db, inbox, shared }
     }
 
@@ -73,7 +71,7 @@ impl Writer {
     }
 
     fn note_durable(&self, group: &[Op]) {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self.shared.lock();
         for op in group {
             match op {
                 Op::Append { rows, .. } => {

@@ -205,7 +205,7 @@ impl P2pHandle {
             Ok(peer) if !addrs.is_empty() => {
                 self.0.commands.send(ServiceCommand::AddPeer { peer, addrs }).await.is_ok()
             }
-            _ => false,
+            Ok(_) | Err(_) => false,
         }
     }
 

@@ -168,7 +168,7 @@ fn print(out: &mut impl Write, figures: &Generation) -> std::io::Result<()> {
     };
     let loss = |policy: Option<f64>, value: Option<f64>| match (policy, value) {
         (Some(policy), Some(value)) => format!("{policy:.3} {value:.3}"),
-        _ => "-".to_owned(),
+        (Some(_) | None, _) => "-".to_owned(),
     };
     writeln!(
         out,

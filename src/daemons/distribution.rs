@@ -387,12 +387,14 @@ mod tests {
     /// Names of the events about distribution; for each completion also the hosts that hold the model and
     /// those that are away.
     fn told(events: &[Event]) -> Vec<String> {
-        let tell = |event: &Event| match event {
-            Event::ModelDistributionStarted(it) => Some(format!("started {}", it.target_hosts.len())),
-            Event::ModelDistributionComplete(it) => {
+        let tell = |event: &Event| {
+            if let Event::ModelDistributionStarted(it) = event {
+                Some(format!("started {}", it.target_hosts.len()))
+            } else if let Event::ModelDistributionComplete(it) = event {
                 Some(format!("complete {} away {}", it.target_hosts.join(" "), it.offline_hosts.join(" ")))
+            } else {
+                None
             }
-            _ => None,
         };
         events.iter().filter_map(tell).collect()
     }

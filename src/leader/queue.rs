@@ -257,11 +257,11 @@ mod tests {
     }
 
     fn grants(commands: &[Command]) -> Vec<(LeaseKind, &str, u64)> {
-        let one = |command| match command {
-            &Command::GrantLease(GrantLease { kind, ref config_key, node, .. }) => {
-                Some((kind, config_key.as_str(), node.0))
-            }
-            _ => None,
+        let one = |command| {
+            let &Command::GrantLease(GrantLease { kind, ref config_key, node, .. }) = command else {
+                return None;
+            };
+            Some((kind, config_key.as_str(), node.0))
         };
         commands.iter().filter_map(one).collect()
     }

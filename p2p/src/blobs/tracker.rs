@@ -167,7 +167,7 @@ impl Tracker {
                 self.left -= 1;
                 true
             }
-            _ => false,
+            Some(_) | None => false,
         }
     }
 

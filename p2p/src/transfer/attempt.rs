@@ -150,7 +150,11 @@ impl<'a> FetchAttempt<'a> {
         let last = outline.count() - 1;
         match self.ask(holder, BlobQuestion::Piece(self.hash, last as u32)).await? {
             BlobAnswer::Piece(piece) if outline.is_piece(last, &piece) => Ok((outline, piece)),
-            _ => Err("cannot prove the size".into()),
+            BlobAnswer::No
+            | BlobAnswer::Yes
+            | BlobAnswer::Outline(_)
+            | BlobAnswer::Piece(_)
+            | BlobAnswer::Pieces(_) => Err("cannot prove the size".into()),
         }
     }
 

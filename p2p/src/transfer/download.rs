@@ -234,7 +234,7 @@ impl PieceDownload {
                             self.changed.notify_waiters();
                             tokio::time::sleep(pause).await;
                         }
-                        _ => self.give_up(index, piece, error.to_string()),
+                        Some(_) | None => self.give_up(index, piece, error.to_string()),
                     }
                 }
             }

@@ -17,6 +17,7 @@ use crate::{
     events::{Event, Logged},
     store::{FolderError, Running, token},
 };
+use cluster_state::ConfigKey;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     path::{Path, PathBuf},
@@ -205,7 +206,11 @@ impl Client {
     }
 
     /// Models, the newest first.
-    pub fn models(&self, config_key: Option<&str>, limit: usize) -> Result<Vec<ModelView>, ClientError> {
+    pub fn models(
+        &self,
+        config_key: Option<&ConfigKey>,
+        limit: usize,
+    ) -> Result<Vec<ModelView>, ClientError> {
         let mut all: Vec<ModelView> =
             self.get(&format!("/v1/models?limit={limit}{}", of(config_key)), WAIT)?;
         all.truncate(limit);
@@ -262,8 +267,8 @@ impl Client {
     }
 }
 
-fn of(config_key: Option<&str>) -> String {
-    config_key.map(|key| format!("&config_key={}", plain(key))).unwrap_or_default()
+fn of(config_key: Option<&ConfigKey>) -> String {
+    config_key.map(|key| format!("&config_key={}", plain(key.as_str()))).unwrap_or_default()
 }
 
 /// The name with what may stand in a URL as it is. Another name is none of ours: it is not found.

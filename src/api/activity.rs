@@ -1,5 +1,6 @@
 //! What a node does right now. The report is for people; no decision depends on it.
 
+use cluster_state::ConfigKey;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ pub struct NodeActivity {
     pub transfers: TransferActivity,
     pub cache: CacheActivity,
     /// By configuration, the training run whose candidate this node last prepared for.
-    pub prefetched: BTreeMap<String, String>,
+    pub prefetched: BTreeMap<ConfigKey, String>,
     /// Contents that this node removed because the cluster does not know them.
     pub collected: u64,
 }
@@ -42,7 +43,7 @@ pub struct SelfplayActivity {
 /// A training run on this node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingActivity {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The id of the run, which follows from its lease.
     pub job_id: String,
     /// Passes over the window that are done.
@@ -56,7 +57,7 @@ pub struct TrainingActivity {
 /// An evaluation on this node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationActivity {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The id of the run, which follows from its lease.
     pub job_id: String,
     /// The part of the evaluation that runs now.

@@ -1,7 +1,7 @@
 //! Contents, which are models and segments: fetching one to a node, and auditing what a node really has.
 
-use cluster_state::ModelId;
 use cluster_state::SegmentId;
+use cluster_state::{ConfigKey, ModelId};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use wire::Hash;
@@ -12,7 +12,7 @@ pub struct Pulled {
     pub hash: Hash,
     /// `model` or `segment`.
     pub kind: String,
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Size in bytes.
     pub size: u64,
     /// The content's file on the host of the node; its hash was checked just before the answer.
@@ -38,7 +38,7 @@ pub struct Audit {
 /// A model that is or was champion.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditedModel {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The model's number among the champions of its configuration; 0 is the seeded network.
     pub generation: u64,
     pub model: ModelId,

@@ -2,7 +2,7 @@
 //! the champion.
 
 use cluster_state::ModelId;
-use cluster_state::{Evidence, Promotion, TrainingReport};
+use cluster_state::{ConfigKey, Evidence, Promotion, TrainingReport};
 use serde::{Deserialize, Serialize};
 
 /// A model and its status.
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct ModelView {
     /// The hash of its checkpoint.
     pub model: ModelId,
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// `champion`, `candidate`, `retired` or `rejected`.
     pub status: String,
     /// Why the model was rejected; none if it was not.
@@ -70,7 +70,7 @@ impl From<&Promotion> for PromotionView {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChampionOrder {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The model to appoint, or the first hex digits of its hash; none for a rollback.
     #[serde(default)]
     pub model: Option<String>,
@@ -81,7 +81,7 @@ pub struct ChampionOrder {
 /// The result of the order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChampionMoved {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The champion after the order.
     pub champion: ModelId,
     /// The champion's number; 0 is the seeded network.

@@ -14,7 +14,7 @@ use super::{
     work::{LeaseView, TrainingPause},
 };
 use cluster_state::ModelId;
-use cluster_state::{NodeId, Steering};
+use cluster_state::{ConfigKey, NodeId, Steering};
 use serde::{Deserialize, Serialize};
 
 /// Version of the report's format.
@@ -50,7 +50,7 @@ impl HealthWord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConfigView {
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The champion, which plays the games.
     pub champion: ModelId,
     /// The champion's number; 0 is the seeded network.

@@ -1,7 +1,7 @@
 //! Exclusive work, which is training and evaluation: the queue, the leases, the causes of a pause, and an
 //! operator's order to stop some of it.
 
-use cluster_state::ModelId;
+use cluster_state::{ConfigKey, ModelId};
 use serde::{Deserialize, Serialize};
 
 /// One piece of exclusive work, which waits or runs.
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct QueueItem {
     /// `training` or `evaluation`.
     pub kind: String,
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The model to evaluate; none for a training.
     pub subject: Option<ModelId>,
     /// The item's rank in the queue; it grows while the item waits.
@@ -68,7 +68,7 @@ pub struct TrainingPause {
 pub struct Cancellation {
     /// `training` or `evaluation`.
     pub kind: String,
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The cause, in words for people.
     #[serde(default)]
     pub reason: String,

@@ -5,6 +5,7 @@ use super::{
     pull,
 };
 use crate::api::models::{ChampionMoved, ChampionOrder, ModelView};
+use cluster_state::ConfigKey;
 use std::{fmt::Write as _, process::ExitCode};
 
 /// List models, look at one, have one brought here, or say who is champion.
@@ -30,7 +31,7 @@ enum ModelCommand {
         peer: PeerArgs,
         /// Only those of this configuration.
         #[arg(long, value_name = "CONFIG")]
-        config: Option<String>,
+        config: Option<ConfigKey>,
         /// How many at most.
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: usize,
@@ -49,7 +50,7 @@ enum ModelCommand {
     /// Only who can read the data folder may do it.
     Promote {
         /// Configuration, as in hex8_2p.
-        config: String,
+        config: ConfigKey,
         /// The first hex digits of its hash, four or more.
         #[arg(value_name = "HASH")]
         model: String,
@@ -74,7 +75,7 @@ enum ModelCommand {
     /// Candidates of the champion that is left, and the work on them, go with it.
     Rollback {
         /// Configuration, as in hex8_2p.
-        config: String,
+        config: ConfigKey,
         /// Why, for the history.
         #[arg(long)]
         reason: String,
@@ -90,7 +91,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn act(what: &ModelCommand) -> anyhow::Result<()> {
     match what {
         ModelCommand::List { peer, config, limit } => {
-            let models = peer.client()?.models(config.as_deref(), *limit)?;
+            let models = peer.client()?.models(config.as_ref(), *limit)?;
             peer.print(&models, |models| table(models))
         }
         ModelCommand::Show { model, peer } => peer.print(&peer.client()?.model(model)?, details),
@@ -109,8 +110,8 @@ fn act(what: &ModelCommand) -> anyhow::Result<()> {
     }
 }
 
-fn order(config: &str, model: Option<&String>, reason: &str) -> ChampionOrder {
-    ChampionOrder { config_key: config.to_owned(), model: model.cloned(), reason: reason.to_owned() }
+fn order(config: &ConfigKey, model: Option<&String>, reason: &str) -> ChampionOrder {
+    ChampionOrder { config_key: config.clone(), model: model.cloned(), reason: reason.to_owned() }
 }
 
 /// One line per model: hash, configuration, what became of it, step, gain, holders.
@@ -138,7 +139,7 @@ fn status(model: &ModelView) -> String {
 fn details(model: &ModelView) -> String {
     let mut rows = vec![
         ("model", model.model.to_string()),
-        ("configuration", model.config_key.clone()),
+        ("configuration", model.config_key.to_string()),
         ("status", status(model)),
     ];
     rows.extend(model.reason.clone().map(|reason| ("because", reason)));

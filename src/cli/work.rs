@@ -6,6 +6,7 @@ use crate::{
     client::ClientError,
     clock::now_ms,
 };
+use cluster_state::ConfigKey;
 use std::process::ExitCode;
 
 /// List training and evaluation that wait or go on, or cancel some of it.
@@ -34,7 +35,7 @@ enum WorkCommand {
         #[arg(value_parser = ["training", "evaluation"])]
         kind: String,
         /// Configuration, as in hex8_2p.
-        config: String,
+        config: ConfigKey,
         /// Why, for the others.
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,

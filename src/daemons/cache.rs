@@ -11,7 +11,7 @@ use crate::{
     peer::{Context, WorkError, blocking},
 };
 use cluster_state::ModelId;
-use cluster_state::{ConfigState, NodeId};
+use cluster_state::{ConfigKey, ConfigState, NodeId};
 use kernels::{Checkpoint, Network};
 use parking_lot::Mutex;
 use std::{
@@ -23,7 +23,7 @@ use std::{
 const LOADED_MAX: usize = 32;
 
 struct Entry<V> {
-    config_key: String,
+    config_key: ConfigKey,
     value: Arc<V>,
     /// When the entry was last used, counted in uses.
     used: u64,
@@ -52,9 +52,9 @@ impl<V> Shelf<V> {
         found
     }
 
-    fn put(&mut self, config_key: &str, model: ModelId, value: Arc<V>) {
+    fn put(&mut self, config_key: &ConfigKey, model: ModelId, value: Arc<V>) {
         self.uses += 1;
-        let entry = Entry { config_key: config_key.to_owned(), value, used: self.uses };
+        let entry = Entry { config_key: config_key.clone(), value, used: self.uses };
         self.entries.insert(model, entry);
         let used = self.entries.iter().map(|(model, entry)| (entry.used, *model)).collect();
         for model in surplus(used, LOADED_MAX) {
@@ -63,7 +63,7 @@ impl<V> Shelf<V> {
     }
 
     fn invalidate(&mut self, config: &ConfigState) {
-        let loaded = self.entries.iter().map(|(model, entry)| (*model, entry.config_key.as_str()));
+        let loaded = self.entries.iter().map(|(model, entry)| (*model, &entry.config_key));
         for model in outdated(loaded, config) {
             self.entries.remove(&model);
             self.seen.invalidated += 1;
@@ -81,12 +81,18 @@ fn surplus(mut used: Vec<(u64, ModelId)>, most: usize) -> Vec<ModelId> {
 /// The loaded models that this configuration no longer plays: each is neither its champion, nor its
 /// candidate, nor the opponent that the champion is watched against. Models of other configurations are never
 /// among them.
-fn outdated<'a>(loaded: impl Iterator<Item = (ModelId, &'a str)>, config: &ConfigState) -> Vec<ModelId> {
+fn outdated<'a>(
+    loaded: impl Iterator<Item = (ModelId, &'a ConfigKey)>,
+    config: &ConfigState,
+) -> Vec<ModelId> {
     let watched = config.steering.watch.as_ref().map(|watch| watch.opponent);
     let plays = |model: &ModelId| {
         *model == config.champion || config.candidates.contains(model) || watched == Some(*model)
     };
-    loaded.filter(|(model, key)| *key == config.config_key && !plays(model)).map(|(model, _)| model).collect()
+    loaded
+        .filter(|(model, key)| **key == config.config_key && !plays(model))
+        .map(|(model, _)| model)
+        .collect()
 }
 
 /// The loaded networks. A clone is a cheap handle.
@@ -107,7 +113,11 @@ impl LoadedNetworks {
     ///
     /// # Errors
     /// When the disk fails, or the model does not load.
-    pub async fn get(&self, config_key: &str, model: ModelId) -> Result<Option<Arc<Network>>, WorkError> {
+    pub async fn get(
+        &self,
+        config_key: &ConfigKey,
+        model: ModelId,
+    ) -> Result<Option<Arc<Network>>, WorkError> {
         let known = self.shelf.lock().get(model);
         let network = match known {
             Some(network) => Some(network),
@@ -126,7 +136,7 @@ impl LoadedNetworks {
     /// When no node that can be reached has the model, or it does not load.
     pub async fn get_or_fetch(
         &self,
-        config_key: &str,
+        config_key: &ConfigKey,
         model: ModelId,
         holders: &BTreeSet<NodeId>,
     ) -> Result<Arc<Network>, WorkError> {
@@ -148,7 +158,7 @@ impl LoadedNetworks {
 
     async fn load(
         &self,
-        config_key: &str,
+        config_key: &ConfigKey,
         model: ModelId,
         bytes: Vec<u8>,
     ) -> Result<Arc<Network>, WorkError> {
@@ -193,7 +203,7 @@ mod tests {
         for (key, model) in
             [(KEY, "untrained"), (KEY, "a"), (KEY, "b"), (KEY, "gone"), ("square8_2p", "other")]
         {
-            shelf.put(key, hash(model), Arc::new(0));
+            shelf.put(&key.into(), hash(model), Arc::new(0));
         }
         shelf.invalidate(world.state.config(KEY).unwrap());
         let loaded = |shelf: &Shelf<u8>| shelf.entries.keys().copied().collect::<BTreeSet<_>>();
@@ -210,11 +220,11 @@ mod tests {
     fn it_is_bounded_and_counts() {
         let mut shelf: Shelf<usize> = Shelf::default();
         let name = |number: usize| hash(&number.to_string());
-        shelf.put(KEY, name(0), Arc::new(0));
+        shelf.put(&KEY.into(), name(0), Arc::new(0));
         for number in 1..=LOADED_MAX {
             assert_eq!(shelf.get(name(0)).as_deref(), Some(&0), "in use, so it stays");
             assert!(shelf.get(name(number)).is_none());
-            shelf.put(KEY, name(number), Arc::new(number));
+            shelf.put(&KEY.into(), name(number), Arc::new(number));
         }
         assert_eq!(shelf.entries.len(), LOADED_MAX);
         assert!(shelf.get(name(0)).is_some() && shelf.get(name(1)).is_none());

@@ -15,7 +15,7 @@ use crate::{
     peer::{Context, Daemon, WorkError, blocking},
     store::{GamesDb, Segment, paths},
 };
-use cluster_state::SegmentId;
+use cluster_state::{ConfigKey, SegmentId};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -58,7 +58,7 @@ impl Canonical {
 /// A request to merge a segment, and the channel for its result.
 struct Merge {
     segment: SegmentId,
-    config_key: String,
+    config_key: ConfigKey,
     done: oneshot::Sender<Result<(), String>>,
 }
 
@@ -106,7 +106,7 @@ impl Daemon for ConsolidationDaemon {
 }
 
 /// Open databases, by configuration.
-type Databases = BTreeMap<String, Canonical>;
+type Databases = BTreeMap<ConfigKey, Canonical>;
 
 /// Merges every registered segment that should be on this node and is in no database yet. It ends at the
 /// shutdown.
@@ -116,7 +116,7 @@ async fn merge_missing(node: &Context, databases: &mut Databases) -> Result<(), 
         open(node, databases, key).await?;
     }
     let ours = state.segments.iter().filter(|(_, segment)| segment.holders.contains(&node.id));
-    let missing: Vec<(SegmentId, String)> = ours
+    let missing: Vec<(SegmentId, ConfigKey)> = ours
         .filter(|(hash, s)| databases.get(&s.config_key).is_some_and(|db| !db.merged.contains(hash)))
         .map(|(hash, segment)| (*hash, segment.config_key.clone()))
         .collect();
@@ -134,12 +134,12 @@ async fn merge_missing(node: &Context, databases: &mut Databases) -> Result<(), 
 }
 
 /// Opens the database of a configuration, unless it is open or only a newer program knows the configuration.
-async fn open(node: &Context, databases: &mut Databases, key: &str) -> Result<(), WorkError> {
+async fn open(node: &Context, databases: &mut Databases, key: &ConfigKey) -> Result<(), WorkError> {
     if !databases.contains_key(key)
-        && let Ok(config) = key.parse()
+        && let Some(config) = key.game()
     {
         let path = node.path(&paths::games_db(key));
-        databases.insert(key.to_owned(), blocking(move || Canonical::open(path, config)).await??);
+        databases.insert(key.clone(), blocking(move || Canonical::open(path, config)).await??);
     }
     Ok(())
 }
@@ -148,7 +148,7 @@ async fn open(node: &Context, databases: &mut Databases, key: &str) -> Result<()
 async fn merge_now(
     node: &Context,
     databases: &mut Databases,
-    key: String,
+    key: ConfigKey,
     hash: SegmentId,
 ) -> Result<(), WorkError> {
     if node.raft.local().config(&key).is_some() {
@@ -167,7 +167,7 @@ async fn merge_now(
 
 async fn merge(
     databases: &mut Databases,
-    key: String,
+    key: ConfigKey,
     hash: SegmentId,
     bytes: Vec<u8>,
 ) -> Result<(), WorkError> {
@@ -247,7 +247,8 @@ mod tests {
         let bad = SegmentId(Hash::of(b"nonsense"));
         canonical.merge(bad, b"nonsense".to_vec()).unwrap();
         let games = vec![fixture::game("hex8_2p", 0)];
-        let good = Segment::build("hex8_2p", Source::Selfplay, fixture::model(), NodeId(1), games).unwrap();
+        let good =
+            Segment::build(&"hex8_2p".into(), Source::Selfplay, fixture::model(), NodeId(1), games).unwrap();
         let hash = good.hash();
         canonical.merge(hash, good.into_bytes()).unwrap();
         assert_eq!(canonical.merged, BTreeSet::from([bad, hash]));
@@ -261,7 +262,8 @@ mod tests {
         let build = |seeds: &&[u64]| {
             let games = seeds.iter().map(|seed| fixture::game("hex8_2p", *seed)).collect();
             let segment =
-                Segment::build("hex8_2p", Source::Selfplay, fixture::model(), NodeId(1), games).unwrap();
+                Segment::build(&"hex8_2p".into(), Source::Selfplay, fixture::model(), NodeId(1), games)
+                    .unwrap();
             (segment.hash(), segment.into_bytes())
         };
         parts.iter().map(build).collect()
@@ -342,7 +344,7 @@ mod tests {
             let (path, known) = (folder.join("games.db"), Arc::clone(&known));
             let beside = async move {
                 let opened = blocking(move || Canonical::open(path, config)).await.unwrap().unwrap();
-                let mut databases = BTreeMap::from([("hex8_2p".to_owned(), opened)]);
+                let mut databases = BTreeMap::from([("hex8_2p".into(), opened)]);
                 while let Some(Merge { segment, config_key, done }) = merging.recv().await {
                     let merged = merge(&mut databases, config_key, segment, known[&segment].clone()).await;
                     let _ = done.send(merged.map_err(|error| error.to_string()));

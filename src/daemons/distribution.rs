@@ -14,7 +14,7 @@ use crate::{
     store::{self, paths},
 };
 use cluster_state::ModelId;
-use cluster_state::{ClusterState, Command, NodeId, command::ModelHeld};
+use cluster_state::{ClusterState, Command, ConfigKey, NodeId, command::ModelHeld};
 use futures::StreamExt;
 use kernels::Checkpoint;
 use std::{
@@ -37,7 +37,7 @@ const PREFETCH_AT: f64 = 0.8;
 /// A model that should be on this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct WantedModel {
-    config_key: String,
+    config_key: ConfigKey,
     model: ModelId,
     champion: bool,
 }
@@ -210,7 +210,7 @@ async fn name_files(
 }
 
 async fn report(node: &Context, want: &WantedModel, error: &WorkError) -> Result<(), WorkError> {
-    tracing::warn!(model = %want.model, config = want.config_key, %error, "a champion cannot be had");
+    tracing::warn!(model = %want.model, config = %want.config_key, %error, "a champion cannot be had");
     node.emit(Event::ModelDistributionFailed(ModelDistributionFailed {
         config_key: want.config_key.clone(),
         node_id: node.name(),
@@ -227,7 +227,7 @@ async fn report(node: &Context, want: &WantedModel, error: &WorkError) -> Result
 async fn hold(node: &Context, state: &ClusterState, want: &WantedModel) -> Result<(), WorkError> {
     let WantedModel { config_key: key, model, .. } = want;
     let known = state.models.get(model).ok_or(WorkError::Missing(model.0))?;
-    let game: rules::Config = key.parse().map_err(|_| WorkError::UnknownConfig(key.to_owned()))?;
+    let game = key.game().ok_or_else(|| WorkError::UnknownConfig(key.clone()))?;
     if known.trained_by.is_none() && node.get_content(model.0).await?.is_none() {
         let seeded = blocking(move || learner::seeded(game)).await?;
         if Hash::of(&seeded) == model.0 {

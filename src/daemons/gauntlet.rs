@@ -18,7 +18,7 @@ use crate::{
     store::{GameRecord, SEGMENT_GAMES_MAX, Source},
 };
 use cluster_state::{
-    ClusterState, Command, Lease, LeaseKind, ModelId, SegmentId, command::CompleteEvaluation,
+    ClusterState, Command, ConfigKey, Lease, LeaseKind, ModelId, SegmentId, command::CompleteEvaluation,
 };
 use kernels::{AnyBackend, Backend as _, Network};
 use std::sync::Arc;
@@ -55,7 +55,7 @@ async fn evaluate(
 ) -> Result<Command, WorkError> {
     let GauntletDaemon { node, segments, .. } = its;
     let key = lease.config_key.clone();
-    let game: rules::Config = key.parse().map_err(|_| WorkError::UnknownConfig(key.clone()))?;
+    let game = key.game().ok_or_else(|| WorkError::UnknownConfig(key.clone()))?;
     let state = node.raft.local();
     let config = state.config(&key).ok_or_else(|| WorkError::UnknownConfig(key.clone()))?;
     let candidate = lease.subject.ok_or(WorkError::NoSubject)?;
@@ -148,7 +148,7 @@ async fn network(
 /// Keeps the games and waits until they are acknowledged: the verdict names only games that cannot be lost.
 async fn record(
     segments: &Segments,
-    key: &str,
+    key: &ConfigKey,
     candidate: ModelId,
     games: Vec<GameRecord>,
     cancel: &CancellationToken,

@@ -21,7 +21,7 @@ use crate::{
 };
 use cluster_state::ModelId;
 use cluster_state::{
-    ClusterState, Command,
+    ClusterState, Command, ConfigKey,
     command::{InitConfig, ModelHeld},
 };
 use std::{
@@ -143,7 +143,7 @@ async fn found(
 ) -> Result<Vec<Command>, WorkError> {
     let mut commands = Vec::new();
     for &game in &settings.games {
-        let config_key = game.key();
+        let config_key = ConfigKey::from(game);
         if state.config(&config_key).is_some() {
             continue;
         }

@@ -12,7 +12,7 @@ use crate::{
     text,
 };
 use cluster_state::{
-    ClusterState, Command, Lease, LeaseKind, NodeId, Refusal,
+    ClusterState, Command, ConfigKey, Lease, LeaseKind, NodeId, Refusal,
     command::{FailLease, RenewLease},
 };
 use raft::ProposeError;
@@ -28,7 +28,12 @@ const REASON_BYTES_MAX: usize = 200;
 
 /// A lease of this node that it has not taken up yet. `taken` holds the last epoch that was taken up, by
 /// configuration.
-fn next(state: &ClusterState, me: NodeId, kind: LeaseKind, taken: &BTreeMap<String, u64>) -> Option<Lease> {
+fn next(
+    state: &ClusterState,
+    me: NodeId,
+    kind: LeaseKind,
+    taken: &BTreeMap<ConfigKey, u64>,
+) -> Option<Lease> {
     let live = state.configs.values().filter_map(|config| config.lease(kind).live.as_ref());
     let mut mine = live.filter(|lease| lease.node == me);
     mine.find(|lease| taken.get(&lease.config_key).is_none_or(|epoch| *epoch < lease.epoch)).cloned()
@@ -236,7 +241,7 @@ mod tests {
         assert_eq!((found.epoch, found.node), (epoch, NodeId(2)));
         assert_eq!(next(&world.state, NodeId(1), LeaseKind::Training, &taken), None);
         assert_eq!(next(&world.state, NodeId(2), LeaseKind::Evaluation, &taken), None);
-        taken.insert(KEY.to_owned(), epoch);
+        taken.insert(KEY.into(), epoch);
         assert_eq!(next(&world.state, NodeId(2), LeaseKind::Training, &taken), None);
     }
 
@@ -283,7 +288,7 @@ mod tests {
         let lease = next(&world.state, NodeId(2), LeaseKind::Training, &BTreeMap::new()).unwrap();
         let renewal = Command::RenewLease(RenewLease {
             kind: LeaseKind::Training,
-            config_key: KEY.to_owned(),
+            config_key: KEY.into(),
             epoch,
             node: NodeId(2),
             at_ms: 0,

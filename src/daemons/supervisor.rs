@@ -11,7 +11,7 @@ use crate::{
     events::{Event, Logged},
     peer::{Context, Daemon, Wake},
 };
-use cluster_state::{ClusterState, LeaseKind, NodeId};
+use cluster_state::{ClusterState, ConfigKey, LeaseKind, NodeId};
 use futures::FutureExt;
 use parking_lot::{Mutex, MutexGuard};
 use std::{
@@ -219,7 +219,7 @@ impl Supervisor {
 
 /// The daemons of node `me` that work on a configuration: those that hold its leases. Each works on one
 /// configuration at a time.
-fn affected(state: &ClusterState, me: NodeId, config_key: &str) -> Vec<&'static str> {
+fn affected(state: &ClusterState, me: NodeId, config_key: &ConfigKey) -> Vec<&'static str> {
     let Some(config) = state.config(config_key) else { return Vec::new() };
     let mine = |kind: &LeaseKind| config.lease(*kind).live.as_ref().is_some_and(|lease| lease.node == me);
     let daemon = |kind| match kind {
@@ -291,7 +291,11 @@ mod tests {
         world.play(500);
         world.cross();
         let check = |world: &World, key: &str, expected: [&[&str]; 3]| {
-            assert_eq!([1, 2, 3].map(|me| affected(&world.state, NodeId(me), key)), expected, "{key}");
+            assert_eq!(
+                [1, 2, 3].map(|me| affected(&world.state, NodeId(me), &key.into())),
+                expected,
+                "{key}"
+            );
         };
         check(&world, KEY, [&[], &[], &[]]);
         world.grant(LeaseKind::Training, 2, None);

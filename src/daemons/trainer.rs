@@ -15,8 +15,8 @@ use crate::{
     store::{Segment, paths},
 };
 use cluster_state::{
-    ClusterState, Command, ConfigState, Lease, LeaseKind, ModelId, ModelInfo, Segment as Registered,
-    SegmentId, TrainingReport, command::CompleteTraining,
+    ClusterState, Command, ConfigKey, ConfigState, Lease, LeaseKind, ModelId, ModelInfo,
+    Segment as Registered, SegmentId, TrainingReport, command::CompleteTraining,
 };
 use kernels::{AnyBackend, Backend as _, Checkpoint, DeviceError};
 use tokio::sync::mpsc;
@@ -78,7 +78,7 @@ struct Start {
 /// Gets the weights to start from, and chooses the games.
 async fn prepare(its: &TrainerDaemon, lease: &Lease, cancel: &CancellationToken) -> Result<Start, WorkError> {
     let key = &lease.config_key;
-    let game: rules::Config = key.parse().map_err(|_| WorkError::UnknownConfig(key.clone()))?;
+    let game = key.game().ok_or_else(|| WorkError::UnknownConfig(key.clone()))?;
     let state = its.node.raft.local();
     let config = state.config(key).ok_or_else(|| WorkError::UnknownConfig(key.clone()))?;
     let origin = origin(config);
@@ -160,7 +160,7 @@ async fn run(
     let Gathered { mut window, new_positions, data_index } = gathered;
     let backend = its.backend.clone();
     tracing::info!(
-        config = activity.config_key,
+        config = %activity.config_key,
         segments = chosen.len(),
         new_positions,
         positions = window.training(),
@@ -274,9 +274,9 @@ fn window_positions(all: u64, most: usize) -> usize {
 
 /// The newest self-play segments with about as many positions as the window has, and at most `most`; the
 /// oldest comes first.
-fn choose(state: &ClusterState, key: &str, most: usize) -> Vec<(SegmentId, Registered)> {
+fn choose(state: &ClusterState, key: &ConfigKey, most: usize) -> Vec<(SegmentId, Registered)> {
     let ours = |segment: &Registered| {
-        segment.config_key == key && segment.source == cluster_state::state_machine::SELFPLAY_SOURCE
+        segment.config_key == *key && segment.source == cluster_state::state_machine::SELFPLAY_SOURCE
     };
     let mut found: Vec<_> = state.segments.iter().filter(|(_, segment)| ours(segment)).collect();
     found.sort_by_key(|(_, segment)| std::cmp::Reverse(segment.log_index));
@@ -338,14 +338,15 @@ mod tests {
         let mut world = World::with_nodes(1);
         let names: Vec<SegmentId> = (0..4).map(|_| world.play(10)).collect(); // 500 positions each
         let check = |positions, expected: &[SegmentId]| {
-            let found: Vec<_> = choose(&world.state, KEY, positions).iter().map(|(hash, _)| *hash).collect();
+            let found: Vec<_> =
+                choose(&world.state, &KEY.into(), positions).iter().map(|(hash, _)| *hash).collect();
             assert_eq!(found, expected);
         };
         check(1, &names[3..]);
         check(501, &names[2..]);
         check(1_000, &names[2..]);
         check(1_000_000, &names);
-        assert_eq!(choose(&world.state, "square8_2p", 10).len(), 0);
+        assert_eq!(choose(&world.state, &"square8_2p".into(), 10).len(), 0);
     }
 
     #[test]

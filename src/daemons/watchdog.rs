@@ -7,7 +7,7 @@ use crate::{
     api::health::{ClusterView, HostState},
     leader::training::pauses,
 };
-use cluster_state::{ClusterState, ConfigState, LeaseKind, NodeId};
+use cluster_state::{ClusterState, ConfigKey, ConfigState, LeaseKind, NodeId};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
@@ -40,9 +40,9 @@ impl Limits {
 /// Something that has begun.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Thing {
-    Lease(LeaseKind, String, u64),
+    Lease(LeaseKind, ConfigKey, u64),
     Host(NodeId),
-    Due(String),
+    Due(ConfigKey),
 }
 
 /// Since when each state has lasted.

@@ -12,7 +12,7 @@ mod steering;
 
 use super::Event;
 use cluster_state::{
-    ClusterState, Command, Lease, LeaseKind, NodeId, Response,
+    ClusterState, Command, ConfigKey, Lease, LeaseKind, NodeId, Response,
     command::{CancelLease, ExpireLease, FailLease, ModelHeld},
 };
 
@@ -28,7 +28,7 @@ pub fn node_name(id: NodeId) -> String {
 
 /// A lease's name, unique for ever.
 #[must_use]
-pub fn job_id(kind: LeaseKind, config_key: &str, epoch: u64) -> String {
+pub fn job_id(kind: LeaseKind, config_key: &ConfigKey, epoch: u64) -> String {
     format!("{kind}:{config_key}:{epoch}")
 }
 
@@ -76,7 +76,7 @@ impl AppliedCommand<'_> {
     }
 
     /// The lease that the command ended.
-    fn ended(&self, kind: LeaseKind, config_key: &str) -> Option<&Lease> {
+    fn ended(&self, kind: LeaseKind, config_key: &ConfigKey) -> Option<&Lease> {
         live(self.before, kind, config_key).filter(|_| self.is_done())
     }
 }
@@ -118,7 +118,7 @@ pub fn caused(command: &Command, applied: &AppliedCommand<'_>) -> Vec<Event> {
 /// The command whose first event this command's events follow, as its index in the log.
 #[must_use]
 pub fn follows(command: &Command, before: &ClusterState) -> Option<u64> {
-    let granted = |kind, config_key: &str| live(before, kind, config_key).map(|lease| lease.id);
+    let granted = |kind, config_key: &ConfigKey| live(before, kind, config_key).map(|lease| lease.id);
     match command {
         Command::CompleteTraining(command) => granted(LeaseKind::Training, &command.config_key),
         Command::CompleteEvaluation(command) => granted(LeaseKind::Evaluation, &command.config_key),
@@ -153,7 +153,7 @@ pub fn follows(command: &Command, before: &ClusterState) -> Option<u64> {
     }
 }
 
-fn live<'a>(state: &'a ClusterState, kind: LeaseKind, config_key: &str) -> Option<&'a Lease> {
+fn live<'a>(state: &'a ClusterState, kind: LeaseKind, config_key: &ConfigKey) -> Option<&'a Lease> {
     state.config(config_key)?.lease(kind).live.as_ref()
 }
 

@@ -15,7 +15,7 @@ const PREFIX: &str = "drill/";
 #[must_use]
 pub fn event(number: u64, node_id: String, at_us: i64) -> Event {
     Event::ModelDistributionStarted(ModelDistributionStarted {
-        config_key: CONFIGS[(number % CONFIGS.len() as u64) as usize].to_owned(),
+        config_key: CONFIGS[(number % CONFIGS.len() as u64) as usize].into(),
         node_id,
         model_id: ModelId(Hash::of(b"")),
         model_path: format!("{PREFIX}{number}"),

@@ -9,6 +9,7 @@ use super::{
     payload::Games,
     table::{Event, EventKind},
 };
+use cluster_state::ConfigKey;
 use serde_json::{Map, Value};
 
 /// The flow of events that belong to no configuration.
@@ -48,7 +49,7 @@ impl Event {
     /// Which events it is ordered with: those of its configuration, or of the cluster.
     #[must_use]
     pub fn flow(&self) -> &str {
-        self.payload().config_key().unwrap_or(CLUSTER_FLOW)
+        self.payload().config_key().map_or(CLUSTER_FLOW, ConfigKey::as_str)
     }
 
     /// What it speaks of: a segment, a lease, a model, a host.
@@ -81,9 +82,9 @@ impl Event {
     /// [`EventError`].
     pub fn check(&self) -> Result<(), EventError> {
         if let Some(key) = self.payload().config_key()
-            && (key.len() > 32 || key.parse::<::rules::Config>().is_err())
+            && key.game().is_none()
         {
-            return Err(EventError::Config(key.chars().take(40).collect()));
+            return Err(EventError::Config(key.as_str().chars().take(40).collect()));
         }
         let again = serde_json::to_value(self).and_then(serde_json::from_value::<Self>);
         if again.is_ok_and(|again| again == *self) { Ok(()) } else { Err(EventError::Value(self.name())) }

@@ -3,8 +3,7 @@
 //! Other programs read it: a change of `golden.json` is a change of the interface.
 
 use super::*;
-use cluster_state::ModelId;
-use cluster_state::SegmentId;
+use cluster_state::{ConfigKey, ModelId, SegmentId};
 use serde_json::{Map, Value};
 use wire::Hash;
 
@@ -13,7 +12,7 @@ const MAP: &str = include_str!("../../docs/EVENT_FLOW_INTEGRATION.md");
 
 /// An example of the variant that follows; a new variant does not compile until it has one.
 fn next(event: Option<&Event>) -> Option<Event> {
-    let config_key = || "hex8_2p".to_owned();
+    let config_key = || "hex8_2p".into();
     let node_id = || "node-2".to_owned();
     let (model_id, segment, timestamp) = (Hash([0xab; 32]), Hash([0xcd; 32]), 1_735_500_000.25);
     let candidate = || "models/candidate_hex8_2p.safetensors".to_owned();
@@ -134,7 +133,7 @@ fn next(event: Option<&Event>) -> Option<Event> {
 
 /// The examples after the first twelve variants.
 fn more(event: &Event) -> Option<Event> {
-    let (config_key, node_id) = ("hex8_2p".to_owned(), "node-2".to_owned());
+    let (config_key, node_id) = (ConfigKey::from("hex8_2p"), "node-2".to_owned());
     let (model_id, segment, timestamp) = (Hash([0xab; 32]), Hash([0xcd; 32]), 1_735_500_000.25);
     let canonical = "models/canonical_hex8_2p.safetensors".to_owned();
     let backpressure = |active| EvaluationBackpressure {

@@ -22,7 +22,7 @@ use axum::{
 };
 use cluster_state::ModelId;
 use cluster_state::{
-    ClusterState, Command, ConfigState, Model, ModelStatus, Response, TEXT_BYTES_MAX,
+    ClusterState, Command, ConfigKey, ConfigState, Model, ModelStatus, Response, TEXT_BYTES_MAX,
     command::{Appoint, Rollback},
 };
 use serde::Deserialize;
@@ -47,7 +47,7 @@ pub(super) fn router() -> Router<Arc<Front>> {
 #[derive(Deserialize)]
 struct Which {
     #[serde(default)]
-    config_key: Option<String>,
+    config_key: Option<ConfigKey>,
     #[serde(default = "page")]
     limit: usize,
 }
@@ -193,7 +193,7 @@ async fn moved(
         | Response::Internal
         | Response::Noted => None,
     };
-    tracing::info!(command = name, config = order.config_key, reason = order.reason, "an operator's word");
+    tracing::info!(command = name, config = %order.config_key, reason = order.reason, "an operator's word");
     let state = confirmed(node).await?;
     let config = config(&state, order)?;
     Ok(Json(ChampionMoved {

@@ -176,7 +176,7 @@ mod tests {
             let mut world = World::with_nodes(3);
             world.add_config(OTHER);
             let feedback = Feedback { exploration, reason: "plateau".into(), ..Feedback::default() };
-            let config_key = OTHER.to_owned();
+            let config_key = OTHER.into();
             world.apply(Command::SetFeedback(SetFeedback { config_key, feedback, at_ms: world.now }));
             let commands = decide(&world.state, world.now);
             let more = expected.map(|more| [(KEY, 1.0 - more, false), (OTHER, 1.0 + more, false)]);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::learner::settings::EvaluationConfig;
 use cluster_state::{
-    ClusterState, Command, ConfigState, LeaseKind,
+    ClusterState, Command, ConfigKey, ConfigState, LeaseKind,
     command::{GrantLease, SetBackpressure},
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -26,9 +26,9 @@ const REST: Duration = Duration::from_secs(30);
 pub struct EvaluationDecider {
     retries: RetryPauses,
     /// Since when the depth has been low, by configuration under pressure.
-    low: BTreeMap<String, u64>,
+    low: BTreeMap<ConfigKey, u64>,
     /// When pressure ended, by configuration.
-    released: BTreeMap<String, u64>,
+    released: BTreeMap<ConfigKey, u64>,
 }
 
 /// Candidates that wait for evidence against the champion of their configuration. One that is being evaluated

@@ -8,7 +8,7 @@
 use crate::store::Source;
 use cluster_state::ModelId;
 use cluster_state::{
-    ClusterState, Command, ConfigState, Evidence, Model, Sprt, command::Reject,
+    ClusterState, Command, ConfigKey, ConfigState, Evidence, Model, Sprt, command::Reject,
     state_machine::EVIDENCE_GAMES_MIN,
 };
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ pub fn deserves_another(state: &ClusterState, evidence: &Evidence, elo_delta_min
 /// What the leader remembers: by configuration, the candidate and how many evaluations had failed in a row
 /// before its first. A new leader counts anew, so that its candidates get their chances again.
 #[derive(Debug, Default)]
-pub struct FeedbackLoop(BTreeMap<String, (ModelId, u32)>);
+pub struct FeedbackLoop(BTreeMap<ConfigKey, (ModelId, u32)>);
 
 impl FeedbackLoop {
     /// The candidates that are given up.

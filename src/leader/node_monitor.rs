@@ -5,7 +5,7 @@
 
 use crate::api::health::ClusterView;
 use cluster_state::{
-    ClusterState, Command, LeaseKind, NodeId,
+    ClusterState, Command, ConfigKey, LeaseKind, NodeId,
     command::{ExpireLease, SetOnline},
 };
 use std::{
@@ -22,7 +22,7 @@ pub struct NodeMonitor {
     /// Since when this node has seen another one otherwise than the state says.
     contradicted: BTreeMap<(NodeId, bool), Instant>,
     /// When the latest renewal of a lease was first seen: by kind, configuration, epoch and renewal.
-    renewals: BTreeMap<(LeaseKind, String), (u64, u64, Instant)>,
+    renewals: BTreeMap<(LeaseKind, ConfigKey), (u64, u64, Instant)>,
 }
 
 impl NodeMonitor {

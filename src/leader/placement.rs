@@ -1,7 +1,7 @@
 //! Who does exclusive work, and when to try again after it failed: for the deciders that grant leases.
 
 use crate::backoff::Backoff;
-use cluster_state::{ClusterState, LeaseKind, NodeId};
+use cluster_state::{ClusterState, ConfigKey, LeaseKind, NodeId};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -25,7 +25,7 @@ pub fn rendezvous(thing: &[u8], node: NodeId) -> u64 {
 /// lease of this kind: work of a kind is done one after the other on a node, and a lease that is not taken up
 /// expires.
 #[must_use]
-pub fn choose_worker(state: &ClusterState, kind: LeaseKind, config_key: &str) -> Option<NodeId> {
+pub fn choose_worker(state: &ClusterState, kind: LeaseKind, config_key: &ConfigKey) -> Option<NodeId> {
     choose_other(state, kind, config_key, &BTreeSet::new())
 }
 
@@ -34,7 +34,7 @@ pub fn choose_worker(state: &ClusterState, kind: LeaseKind, config_key: &str) ->
 pub fn choose_other(
     state: &ClusterState,
     kind: LeaseKind,
-    config_key: &str,
+    config_key: &ConfigKey,
     taken: &BTreeSet<NodeId>,
 ) -> Option<NodeId> {
     let busy = |node: NodeId| {
@@ -57,16 +57,16 @@ pub fn choose_other(
 
 /// Holds work back that failed, for longer each time. It counts from when this leader first saw the failure.
 #[derive(Debug, Default)]
-pub struct RetryPauses(BTreeMap<String, (u32, u64)>);
+pub struct RetryPauses(BTreeMap<ConfigKey, (u32, u64)>);
 
 impl RetryPauses {
-    /// Whether work that has failed `failures` times in a row may be granted at `now_ms`.
-    pub fn allows(&mut self, work: &str, failures: u32, now_ms: u64) -> bool {
+    /// Whether the work of a configuration may be granted at `now_ms`, after `failures` failures in a row.
+    pub fn allows(&mut self, config_key: &ConfigKey, failures: u32, now_ms: u64) -> bool {
         if failures == 0 {
-            self.0.remove(work);
+            self.0.remove(config_key);
             return true;
         }
-        let seen = self.0.entry(work.to_owned()).or_insert((failures, now_ms));
+        let seen = self.0.entry(config_key.clone()).or_insert((failures, now_ms));
         if seen.0 != failures {
             *seen = (failures, now_ms);
         }
@@ -77,7 +77,7 @@ impl RetryPauses {
 /// How long this leader has seen a thing as it is, by its own clock, because the times in the state are of
 /// other clocks and may be wrong.
 #[derive(Debug)]
-pub struct FirstSeen<T>(BTreeMap<String, (T, u64)>);
+pub struct FirstSeen<T>(BTreeMap<ConfigKey, (T, u64)>);
 
 impl<T> Default for FirstSeen<T> {
     fn default() -> Self {
@@ -87,12 +87,12 @@ impl<T> Default for FirstSeen<T> {
 
 impl<T: PartialEq> FirstSeen<T> {
     /// Milliseconds since it was first seen to be `thing`.
-    pub fn age_ms(&mut self, what: &str, thing: T, now_ms: u64) -> u64 {
-        match self.0.get(what) {
+    pub fn age_ms(&mut self, config_key: &ConfigKey, thing: T, now_ms: u64) -> u64 {
+        match self.0.get(config_key) {
             // A clock that was set back begins anew.
             Some((known, since_ms)) if *known == thing && *since_ms <= now_ms => now_ms - since_ms,
             Some(_) | None => {
-                self.0.insert(what.to_owned(), (thing, now_ms));
+                self.0.insert(config_key.clone(), (thing, now_ms));
                 0
             }
         }
@@ -108,15 +108,15 @@ mod tests {
     fn the_leader_works_last_and_the_busy_later() {
         let mut world = World::with_nodes(3);
         world.lead(1, 1);
-        let first = choose_worker(&world.state, LeaseKind::Training, "hex8_2p").unwrap();
+        let first = choose_worker(&world.state, LeaseKind::Training, &"hex8_2p".into()).unwrap();
         assert_ne!(first, NodeId(1));
         world.play(500);
         world.cross();
         world.grant(LeaseKind::Training, first.0, None);
-        let second = choose_worker(&world.state, LeaseKind::Evaluation, "hex8_2p").unwrap();
+        let second = choose_worker(&world.state, LeaseKind::Evaluation, &"hex8_2p".into()).unwrap();
         assert!(second != NodeId(1) && second != first);
         world.offline(second.0);
-        assert_eq!(choose_worker(&world.state, LeaseKind::Evaluation, "hex8_2p"), Some(NodeId(1)));
+        assert_eq!(choose_worker(&world.state, LeaseKind::Evaluation, &"hex8_2p".into()), Some(NodeId(1)));
     }
 
     #[test]
@@ -127,36 +127,39 @@ mod tests {
         for (key, free) in keys.iter().zip([2, 1, 0]) {
             world.play_in(key, 500);
             world.cross_in(key);
-            let chosen = choose_worker(&world.state, LeaseKind::Training, key);
+            let chosen = choose_worker(&world.state, LeaseKind::Training, &(*key).into());
             assert_eq!(chosen.is_some(), free > 0, "{key}");
             if let Some(node) = chosen {
-                let other = choose_other(&world.state, LeaseKind::Training, key, &[node].into());
+                let other = choose_other(&world.state, LeaseKind::Training, &(*key).into(), &[node].into());
                 assert_eq!(other.is_some(), free > 1, "{key}");
                 world.grant_in(key, LeaseKind::Training, node.0, None);
             }
         }
-        assert!(choose_worker(&world.state, LeaseKind::Evaluation, keys[2]).is_some(), "of another kind");
+        assert!(
+            choose_worker(&world.state, LeaseKind::Evaluation, &keys[2].into()).is_some(),
+            "of another kind"
+        );
     }
 
     #[test]
     fn a_thing_ages_while_it_stays_as_it_is() {
         let mut seen = FirstSeen::default();
         let ages = [(1, 100), (1, 150), (2, 160), (2, 170), (1, 180), (1, 90), (1, 95)];
-        assert_eq!(ages.map(|(thing, now)| seen.age_ms("it", thing, now)), [0, 50, 0, 10, 0, 0, 5]);
-        assert_eq!(seen.age_ms("other", 1, 200), 0);
+        assert_eq!(ages.map(|(thing, now)| seen.age_ms(&"it".into(), thing, now)), [0, 50, 0, 10, 0, 0, 5]);
+        assert_eq!(seen.age_ms(&"other".into(), 1, 200), 0);
     }
 
     #[test]
     fn failures_wait_longer_each_time() {
         let mut pauses = RetryPauses::default();
-        assert!(pauses.allows("w", 0, 0));
-        assert!(!pauses.allows("w", 1, 0));
-        assert!(!pauses.allows("w", 1, 999));
-        assert!(pauses.allows("w", 1, 1000));
-        assert!(!pauses.allows("w", 2, 2000));
-        assert!(pauses.allows("w", 2, 4000));
-        assert!(!pauses.allows("w", 40, 5000));
-        assert!(pauses.allows("w", 40, 65_000));
-        assert!(pauses.allows("w", 0, 65_000));
+        assert!(pauses.allows(&"w".into(), 0, 0));
+        assert!(!pauses.allows(&"w".into(), 1, 0));
+        assert!(!pauses.allows(&"w".into(), 1, 999));
+        assert!(pauses.allows(&"w".into(), 1, 1000));
+        assert!(!pauses.allows(&"w".into(), 2, 2000));
+        assert!(pauses.allows(&"w".into(), 2, 4000));
+        assert!(!pauses.allows(&"w".into(), 40, 5000));
+        assert!(pauses.allows(&"w".into(), 40, 65_000));
+        assert!(pauses.allows(&"w".into(), 0, 65_000));
     }
 }

@@ -30,7 +30,7 @@ impl PromotionDecider {
                     CandidateVerdict::Wait(reason) => {
                         if self.0.get(&candidate) != Some(&reason) {
                             tracing::info!(
-                                config = config_key,
+                                config = %config_key,
                                 candidate = candidate.short(),
                                 reason,
                                 "not promoted"
@@ -47,7 +47,7 @@ impl PromotionDecider {
                     })),
                     CandidateVerdict::Reject(reason) => {
                         tracing::info!(
-                            config = config_key,
+                            config = %config_key,
                             candidate = candidate.short(),
                             reason,
                             "rejected"

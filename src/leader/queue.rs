@@ -14,7 +14,9 @@ use crate::{
     events::caused::node_name,
 };
 use cluster_state::ModelId;
-use cluster_state::{ClusterState, Command, ConfigState, LeaseKind, LeaseSlot, command::GrantLease};
+use cluster_state::{
+    ClusterState, Command, ConfigKey, ConfigState, LeaseKind, LeaseSlot, command::GrantLease,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most items that are listed.
@@ -136,7 +138,7 @@ fn cancelled(slot: &LeaseSlot) -> bool {
 
 /// What the leader remembers: since when it has known that the work of an epoch was cancelled.
 #[derive(Debug, Default)]
-pub struct QueueDecider(BTreeMap<(LeaseKind, String), (u64, u64)>);
+pub struct QueueDecider(BTreeMap<(LeaseKind, ConfigKey), (u64, u64)>);
 
 impl QueueDecider {
     /// Puts the grants among `commands` in the order of the queue and behind everything else, at most one for

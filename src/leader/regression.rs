@@ -86,7 +86,7 @@ fn report(config: &ConfigState, at_ms: u64) -> Option<Command> {
 }
 
 fn seats(config: &ConfigState) -> Option<u8> {
-    config.config_key.parse::<rules::Config>().ok().map(|game| game.seats)
+    config.config_key.game().map(|game| game.seats)
 }
 
 fn minor(regression: &Regression) -> bool {
@@ -377,7 +377,7 @@ mod tests {
         assert_eq!(granted(&mut world, 1), 1);
         let epoch = world.grant(LeaseKind::Evaluation, 2, Some(hash("a")));
         assert_eq!(granted(&mut world, 61), 0, "it is being played");
-        let (kind, config_key) = (LeaseKind::Evaluation, KEY.to_owned());
+        let (kind, config_key) = (LeaseKind::Evaluation, KEY.into());
         world.apply(Command::CancelLease(CancelLease {
             kind,
             config_key,

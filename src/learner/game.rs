@@ -105,7 +105,7 @@ impl<T: Topology> LiveGame<T> {
         let options = self.state.options();
         Some(GameRecord {
             rules_version: RULES_VERSION,
-            config: self.state.config().key(),
+            config: self.state.config().into(),
             swap: options.swap,
             turn_end: options.victory == Victory::TurnEnd,
             seed: self.seed,

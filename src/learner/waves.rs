@@ -197,7 +197,7 @@ fn record(config: Config, game: WaveGame, model: ModelId, node: NodeId) -> GameR
     let decisions = game.decisions.into_iter();
     GameRecord {
         rules_version: RULES_VERSION,
-        config: config.key(),
+        config: config.into(),
         swap: options(config).swap,
         turn_end: false,
         seed: game.seed,

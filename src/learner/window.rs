@@ -8,6 +8,7 @@
 //! positions.
 
 use crate::store::record::{Decision, GameRecord};
+use cluster_state::ConfigKey;
 use kernels::{Batch, Target};
 use rules::{
     Board, Config, Move, MoveKind, Options, RULES_VERSION, State, Symmetry, Topology, Victory,
@@ -94,8 +95,8 @@ impl ReplayWindow {
         if record.rules_version != RULES_VERSION {
             return Err(WindowError::RulesVersion { found: record.rules_version });
         }
-        if record.config != self.config.key() {
-            let found = record.config.chars().take(40).collect();
+        if record.config != ConfigKey::from(self.config) {
+            let found = record.config.as_str().chars().take(40).collect();
             return Err(WindowError::Config { found, expected: self.config });
         }
         let id = record.id();

@@ -1,15 +1,14 @@
 //! What a cluster has acknowledged, and whether all of it is still there.
 
 use crate::api::content::Audit;
-use cluster_state::ModelId;
-use cluster_state::SegmentId;
+use cluster_state::{ConfigKey, ModelId, SegmentId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What was acknowledged at some moment, and so must never be lost.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Acknowledged {
     pub segments: BTreeSet<SegmentId>,
-    pub champions: BTreeMap<(String, u64), ModelId>,
+    pub champions: BTreeMap<(ConfigKey, u64), ModelId>,
 }
 
 impl Acknowledged {
@@ -33,7 +32,7 @@ pub fn lost(acknowledged: &Acknowledged, audits: &[(String, Audit)]) -> Vec<Stri
     let mut found: Vec<String> =
         all.segments.difference(&present).map(|hash| format!("segment {hash}")).collect();
     for (peer, audit) in audits {
-        let told: BTreeMap<(String, u64), ModelId> =
+        let told: BTreeMap<(ConfigKey, u64), ModelId> =
             audit.champions.iter().map(|c| ((c.config_key.clone(), c.generation), c.model)).collect();
         for ((config, generation), model) in &acknowledged.champions {
             if told.get(&(config.clone(), *generation)) != Some(model) {
@@ -55,7 +54,7 @@ pub fn disagreements(audits: &[(String, Audit)]) -> Vec<String> {
     let Some(((first, reference), others)) = audits.split_first() else {
         return vec!["no peer answered".to_owned()];
     };
-    let key = |audit: &Audit| -> Vec<(String, u64, ModelId)> {
+    let key = |audit: &Audit| -> Vec<(ConfigKey, u64, ModelId)> {
         audit.champions.iter().map(|c| (c.config_key.clone(), c.generation, c.model)).collect()
     };
     let differ = others.iter().filter(|(_, audit)| key(audit) != key(reference));

@@ -5,7 +5,7 @@
 //! few at a time. An announcement only prefetches: what a node should hold follows from the replicated state.
 
 use super::{Context, WorkError, quota::UnregisteredQuota};
-use cluster_state::ModelId;
+use cluster_state::{ConfigKey, ModelId};
 use kernels::CHECKPOINT_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const FETCHED_MAX: usize = 2;
 /// The announcement of a new model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The checkpoint, by content.
     pub model: ModelId,
     /// Size in bytes.

@@ -6,6 +6,7 @@ use crate::{
     learner::{WindowError, train::TrainingError},
     store::{DbError, SegmentError},
 };
+use cluster_state::ConfigKey;
 use kernels::CheckpointError;
 use p2p::blobs::BlobError;
 use raft::ProposeError;
@@ -43,7 +44,7 @@ pub enum WorkError {
     Panicked(&'static str),
     /// The settings of the cluster do not fit this program.
     #[error("configuration {0} is unknown here")]
-    UnknownConfig(String),
+    UnknownConfig(ConfigKey),
     /// A file cannot be written.
     #[error("cannot write {path}")]
     File {

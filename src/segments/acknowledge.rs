@@ -215,7 +215,7 @@ mod tests {
     fn only_own_and_sound_segments_are_reclaimed() {
         let games = vec![fixture::game("hex8_2p", 0)];
         let segment =
-            Segment::build("hex8_2p", Source::Selfplay, fixture::model(), NodeId(1), games).unwrap();
+            Segment::build(&"hex8_2p".into(), Source::Selfplay, fixture::model(), NodeId(1), games).unwrap();
         let expected = PendingSegment::from(&segment);
         let content = segment.into_bytes();
         assert_eq!(played_by(NodeId(1), content.clone()), Some(expected));

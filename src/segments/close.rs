@@ -9,7 +9,7 @@ use crate::{
     peer::{WorkError, blocking},
     store::{GameRecord, PendingSegment, PendingSegments, Segment, Source},
 };
-use cluster_state::ModelId;
+use cluster_state::{ConfigKey, ModelId};
 use p2p::blobs::BlobStore;
 use std::sync::Arc;
 
@@ -20,13 +20,13 @@ impl Segments {
     /// [`WorkError`] when the games do not make a segment or the disk fails; then nothing is listed.
     pub async fn close(
         &self,
-        key: &str,
+        config_key: &ConfigKey,
         source: Source,
         model: ModelId,
         games: Vec<GameRecord>,
     ) -> Result<PendingSegment, WorkError> {
         let node = &self.0.node;
-        let (config_key, me) = (key.to_owned(), node.id);
+        let (config_key, me) = (config_key.clone(), node.id);
         let segment = blocking(move || Segment::build(&config_key, source, model, me, games)).await??;
         in_order(&node.blobs, &self.0.pending, segment).await
     }
@@ -38,11 +38,11 @@ impl Segments {
     /// [`WorkError`] when the games do not make a segment, or the disk fails.
     pub async fn close_selfplay(
         &self,
-        key: &str,
+        config_key: &ConfigKey,
         model: ModelId,
         games: Vec<GameRecord>,
     ) -> Result<(), WorkError> {
-        self.close(key, Source::Selfplay, model, games).await?;
+        self.close(config_key, Source::Selfplay, model, games).await?;
         self.tell().await?;
         self.0.acknowledge.wake();
         Ok(())

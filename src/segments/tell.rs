@@ -103,7 +103,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let games = vec![fixture::game("hex8_2p", 0)];
         let segment =
-            Segment::build("hex8_2p", Source::Selfplay, fixture::model(), NodeId(1), games).unwrap();
+            Segment::build(&"hex8_2p".into(), Source::Selfplay, fixture::model(), NodeId(1), games).unwrap();
         let first = PendingSegment::from(&segment);
         let second = PendingSegment { hash: SegmentId(Hash::of(b"second")), ..first.clone() };
         let other = PendingSegment {

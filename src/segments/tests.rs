@@ -21,7 +21,7 @@ const GAMES: u64 = 3;
 
 fn segment() -> Segment {
     let games = (0..GAMES).map(|seed| fixture::game(KEY, seed)).collect();
-    Segment::build(KEY, Source::Selfplay, fixture::model(), NodeId(1), games).unwrap()
+    Segment::build(&KEY.into(), Source::Selfplay, fixture::model(), NodeId(1), games).unwrap()
 }
 
 fn told(segment: &PendingSegment) -> Event {
@@ -197,7 +197,7 @@ fn a_list_that_was_lost_is_made_anew_from_the_content() {
     let process = lasting.start();
     let name = process.one.put(&segment().into_bytes()).unwrap();
     let game = GameRecord { node: NodeId(2), ..fixture::game(KEY, 9) };
-    let foreign = Segment::build(KEY, Source::Selfplay, fixture::model(), NodeId(2), vec![game]);
+    let foreign = Segment::build(&KEY.into(), Source::Selfplay, fixture::model(), NodeId(2), vec![game]);
     process.one.put(&foreign.unwrap().into_bytes()).unwrap();
     process.one.put(b"a model").unwrap();
     let listed = |process: &Process| -> Vec<_> {

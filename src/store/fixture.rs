@@ -34,7 +34,7 @@ fn play<T: Topology>(config: Config, seed: u64) -> GameRecord {
     }
     GameRecord {
         rules_version: RULES_VERSION,
-        config: config.key(),
+        config: config.into(),
         swap,
         turn_end: false,
         seed,

@@ -10,7 +10,7 @@ use super::{
     sqlite::{self, DbError, Schema},
 };
 use crate::clock::now_ms;
-use cluster_state::SegmentId;
+use cluster_state::{ConfigKey, SegmentId};
 use flate2::bufread::ZlibDecoder;
 use parking_lot::Mutex;
 use rules::Config;
@@ -63,7 +63,7 @@ const VERSION_1: &str = "
 pub struct GamesDb {
     connection: Mutex<Connection>,
     path: PathBuf,
-    config_key: String,
+    config_key: ConfigKey,
 }
 
 /// A database that was opened, and what became of a damaged one.
@@ -108,15 +108,19 @@ impl GamesDb {
 
     fn open_sound(path: &Path, config: Config) -> Result<Self, DbError> {
         let connection = sqlite::open(path, &SCHEMA)?;
-        let expected = config.key();
+        let expected = ConfigKey::from(config);
         let db =
             Self { connection: Mutex::new(connection), path: path.to_owned(), config_key: expected.clone() };
         let found = db.with(|connection| {
-            connection.execute("INSERT OR IGNORE INTO configuration VALUES (1, ?)", [&expected])?;
+            connection.execute("INSERT OR IGNORE INTO configuration VALUES (1, ?)", [expected.as_str()])?;
             connection.query_row("SELECT config_key FROM configuration", [], |row| row.get::<_, String>(0))
         })?;
-        if found != expected {
-            return Err(DbError::OtherConfig { path: path.to_owned(), found, expected });
+        if found != expected.as_str() {
+            return Err(DbError::OtherConfig {
+                path: path.to_owned(),
+                found,
+                expected: expected.to_string(),
+            });
         }
         Ok(db)
     }
@@ -135,7 +139,7 @@ impl GamesDb {
     pub fn insert_segment(&self, segment: &Segment) -> Result<Inserted, DbError> {
         let found = &segment.header().config_key;
         if *found != self.config_key {
-            let (found, expected) = (found.clone(), self.config_key.clone());
+            let (found, expected) = (found.to_string(), self.config_key.to_string());
             return Err(DbError::OtherConfig { path: self.path.clone(), found, expected });
         }
         // The games are encoded before the lock is taken.

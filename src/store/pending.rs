@@ -8,8 +8,8 @@ use super::{
     segment::Source,
     sqlite::{self, DbError, Schema},
 };
-use cluster_state::ModelId;
 use cluster_state::SegmentId;
+use cluster_state::{ConfigKey, ModelId};
 use parking_lot::Mutex;
 use rusqlite::{Connection, Row, params};
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ const VERSION_2: &str = "ALTER TABLE pending ADD COLUMN told INTEGER NOT NULL DE
 pub struct PendingSegment {
     /// The name of the segment.
     pub hash: SegmentId,
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The number of games.
     pub games: u64,
     /// The number of positions to learn from.
@@ -89,7 +89,7 @@ impl PendingSegments {
                        VALUES (?, ?, ?, ?, ?, ?)";
             let row = params![
                 segment.hash.0.0,
-                segment.config_key,
+                segment.config_key.as_str(),
                 segment.games.cast_signed(),
                 segment.samples.cast_signed(),
                 segment.source.as_str(),
@@ -142,10 +142,10 @@ impl PendingSegments {
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<PendingSegment> {
-    let source: String = row.get(4)?;
+    let (config_key, source): (String, String) = (row.get(1)?, row.get(4)?);
     Ok(PendingSegment {
         hash: SegmentId(Hash(row.get(0)?)),
-        config_key: row.get(1)?,
+        config_key: config_key.parse().map_err(|_| rusqlite::Error::InvalidQuery)?,
         games: row.get::<_, i64>(2)?.cast_unsigned(),
         samples: row.get::<_, i64>(3)?.cast_unsigned(),
         source: Source::parse(&source).ok_or(rusqlite::Error::InvalidQuery)?,
@@ -165,7 +165,7 @@ mod tests {
         let path = folder.path().join("segments.db");
         let games = vec![fixture::game("hex8_2p", 0)];
         let segment =
-            Segment::build("hex8_2p", Source::Selfplay, fixture::model(), NodeId(1), games).unwrap();
+            Segment::build(&"hex8_2p".into(), Source::Selfplay, fixture::model(), NodeId(1), games).unwrap();
         let first = PendingSegment::from(&segment);
         assert_eq!((first.hash, first.games, first.source), (segment.hash(), 1, Source::Selfplay));
         let second = PendingSegment {

@@ -3,8 +3,8 @@
 //! Invariant: positions are never stored. A record holds the moves, and everything else about the game
 //! follows from them through the rules; [`GameRecord::validate`] checks that it does.
 
-use cluster_state::ModelId;
 use cluster_state::NodeId;
+use cluster_state::{ConfigKey, ModelId};
 use serde::{Deserialize, Serialize};
 use wire::{Hash, WireError};
 
@@ -24,7 +24,7 @@ pub struct GameRecord {
     /// The [`rules::RULES_VERSION`] under which the game was played.
     pub rules_version: u32,
     /// The configuration, such as `hex8_2p`.
-    pub config: String,
+    pub config: ConfigKey,
     /// Whether the pie rule was on.
     pub swap: bool,
     /// Whether the game was tested for a winner only where a turn ends.

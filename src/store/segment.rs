@@ -12,9 +12,9 @@ use super::{
     record::{GameKind, GameRecord, Player, RECORD_BYTES_MAX, RecordError},
     validate::GameFacts,
 };
-use cluster_state::ModelId;
 use cluster_state::NodeId;
 use cluster_state::SegmentId;
+use cluster_state::{ConfigKey, ModelId};
 use flate2::{Compression, bufread::ZlibDecoder, write::ZlibEncoder};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
@@ -75,7 +75,7 @@ impl Source {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
     /// The configuration of every game.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The source of every game.
     pub source: Source,
     /// A model that played in at least one of the games: the newest one, or the candidate.
@@ -164,7 +164,7 @@ impl Segment {
     /// Makes a segment of games that this node played, in any order. `model` is one that played in at least
     /// one of them.
     pub fn build(
-        config_key: &str,
+        config_key: &ConfigKey,
         source: Source,
         model: ModelId,
         node: NodeId,
@@ -185,7 +185,7 @@ impl Segment {
             check_size(body.len() as u64, BODY_BYTES_MAX)?;
         }
         let header = SegmentHeader {
-            config_key: config_key.to_owned(),
+            config_key: config_key.clone(),
             source,
             model,
             node,

@@ -40,7 +40,7 @@ impl GameRecord {
         if self.rules_version != RULES_VERSION {
             return Err(RecordError::RulesVersion { found: self.rules_version, expected: RULES_VERSION });
         }
-        let config: Config = self.config.parse()?;
+        let config: Config = self.config.as_str().parse()?;
         if self.players.len() != usize::from(config.seats) {
             return Err(RecordError::Players { found: self.players.len(), seats: config.seats });
         }
@@ -172,7 +172,7 @@ mod tests {
         };
         check(&|g| g.rules_version = 9, RecordError::RulesVersion { found: 9, expected: RULES_VERSION });
         check(&|g| g.config = "hex9_2p".into(), rules::ConfigError::Board("hex9".into()).into());
-        check(&|g| g.config = String::new(), rules::ConfigError::Key(String::new()).into());
+        check(&|g| g.config = "".into(), rules::ConfigError::Key(String::new()).into());
         check(&|g| g.players.push(Player::Random), RecordError::Players { found: 3, seats: 2 });
         check(&|g| g.players.clear(), RecordError::Players { found: 0, seats: 2 });
         check(&|g| g.moves.clear(), RecordError::Length(0));
@@ -255,7 +255,7 @@ mod tests {
             let kind = GameKind::Selfplay;
             GameRecord {
                 rules_version,
-                config,
+                config: config.as_str().into(),
                 swap,
                 turn_end,
                 seed,
@@ -311,7 +311,7 @@ mod tests {
             Mutation::Repeat(i) => game.moves.insert(i % plies, game.moves[i % plies]),
             Mutation::Exchange(a, b) => game.moves.swap(a % plies, b % plies),
             Mutation::Cut(i) => game.moves.truncate(i % plies),
-            Mutation::Config(i) => game.config = Config::all()[*i].key(),
+            Mutation::Config(i) => game.config = Config::all()[*i].into(),
             Mutation::Swap => game.swap = !game.swap,
             Mutation::TurnEnd => game.turn_end = !game.turn_end,
             Mutation::Winner(seat) => game.winner_seat = *seat,
@@ -354,7 +354,7 @@ mod tests {
                 mutate(&mut game, change);
             }
             if game.validate().is_ok() {
-                let config: Config = game.config.parse().unwrap();
+                let config = game.config.game().unwrap();
                 prop_assert!(with_board!(config.board, T => is_game::<T>(&game, config.seats)));
             }
         }

@@ -212,7 +212,7 @@ fn a_state_at_its_bounds_fits_a_snapshot() {
     let text = "x".repeat(TEXT_BYTES_MAX);
     let mut state = ClusterState::default();
     let segment = Segment {
-        config_key: "x".repeat(CONFIG_KEY_BYTES_MAX),
+        config_key: "x".repeat(CONFIG_KEY_BYTES_MAX).as_str().into(),
         games: 1,
         samples: 1,
         source: text.clone(),
@@ -226,7 +226,7 @@ fn a_state_at_its_bounds_fits_a_snapshot() {
     evidence.segments = vec![hash(3); EVIDENCE_SEGMENTS_MAX];
     let model = Model {
         info: samples::model(hash(1), hash(2)),
-        config_key: "x".repeat(CONFIG_KEY_BYTES_MAX),
+        config_key: "x".repeat(CONFIG_KEY_BYTES_MAX).as_str().into(),
         status: ModelStatus::Rejected { reason: text },
         holders: (0..NODES_MAX as u64).map(NodeId).collect(),
         trained_by: Some(NodeId(1)),

@@ -2,6 +2,7 @@
 
 use crate::{
     id::ModelId,
+    key::ConfigKey,
     lease::{LeaseKind, LeaseSlot},
     steering::{SelfplayTarget, Steering},
 };
@@ -60,7 +61,7 @@ pub struct Fallback {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConfigState {
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Champion 0, the seeded network.
     pub initial: ModelId,
     /// The present champion, which plays.

@@ -1,6 +1,9 @@
 //! Exclusive work: which node may train or evaluate a configuration.
 
-use crate::id::{ModelId, NodeId};
+use crate::{
+    id::{ModelId, NodeId},
+    key::ConfigKey,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -30,7 +33,7 @@ pub struct Lease {
     /// Whether the work is a training or an evaluation.
     pub kind: LeaseKind,
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Id of the node that holds the lease.
     pub node: NodeId,
     /// Number of this grant among those of this kind and configuration, from 1.

@@ -7,6 +7,7 @@
 pub mod command;
 mod config;
 mod id;
+mod key;
 mod lease;
 mod model;
 mod node;
@@ -26,6 +27,7 @@ pub use command::{
 };
 pub use config::{ConfigState, ELO_INITIAL, Fallback, Promotion};
 pub use id::{ModelId, NodeId, SegmentId, TriggerId};
+pub use key::{ConfigKey, ConfigKeyError};
 pub use lease::{Lease, LeaseKind, LeaseSlot};
 pub use model::{Evidence, Model, ModelInfo, ModelStatus, Sprt, TrainingReport};
 pub use node::{Leader, Node};

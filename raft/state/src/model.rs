@@ -1,6 +1,9 @@
 //! Models: the result of a training, and what an evaluation found about it.
 
-use crate::id::{ModelId, NodeId, SegmentId};
+use crate::{
+    id::{ModelId, NodeId, SegmentId},
+    key::ConfigKey,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -96,7 +99,7 @@ pub struct Model {
     /// The model's content and origin.
     pub info: ModelInfo,
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The model's status.
     pub status: ModelStatus,
     /// Ids of the nodes that hold the model, verified and synced.

@@ -3,6 +3,7 @@
 use crate::{
     config::Promotion,
     id::{ModelId, NodeId, SegmentId},
+    key::ConfigKey,
     lease::{Lease, LeaseKind},
 };
 use serde::{Deserialize, Serialize};
@@ -70,7 +71,7 @@ pub enum Response {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Distributed {
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The champion of that configuration.
     pub model: ModelId,
 }
@@ -89,7 +90,7 @@ pub enum Refusal {
     UnknownNode(NodeId),
     /// The cluster has no such configuration.
     #[error("configuration {0} is not initialised")]
-    UnknownConfig(String),
+    UnknownConfig(ConfigKey),
     /// The cluster has no such model.
     #[error("model {0} is unknown")]
     UnknownModel(ModelId),

@@ -6,6 +6,7 @@
 use crate::{
     config::{ConfigState, Promotion},
     id::{NodeId, SegmentId, TriggerId},
+    key::ConfigKey,
     model::Model,
     node::{Leader, Node},
     segment::Segment,
@@ -106,7 +107,7 @@ pub fn changes(before: &ClusterState, after: &ClusterState) -> Result<Vec<Row>, 
         for (key, config) in after.configs.iter() {
             let old = before.configs.get(key);
             if old.is_none_or(|old| !Arc::ptr_eq(old, config)) {
-                rows.push(row(kind::CONFIG, key.as_bytes().to_vec(), config.as_ref())?);
+                rows.push(row(kind::CONFIG, key.as_str().as_bytes().to_vec(), config.as_ref())?);
                 let known = old.map_or(0, |old| old.history.len());
                 for promotion in config.history.iter().skip(known) {
                     let key = promotion_key(key, promotion.generation);
@@ -131,7 +132,7 @@ pub fn changes(before: &ClusterState, after: &ClusterState) -> Result<Vec<Row>, 
 pub fn restore(rows: impl IntoIterator<Item = Row>, applied: u64) -> Result<ClusterState, RowError> {
     let mut state = ClusterState { applied, ..ClusterState::default() };
     let mut nodes = BTreeMap::new();
-    let mut configs: BTreeMap<String, ConfigState> = BTreeMap::new();
+    let mut configs: BTreeMap<ConfigKey, ConfigState> = BTreeMap::new();
     let mut history: BTreeMap<Vec<u8>, Arc<Promotion>> = BTreeMap::new();
     for row in rows {
         match row.kind {
@@ -182,8 +183,8 @@ pub fn restore(rows: impl IntoIterator<Item = Row>, applied: u64) -> Result<Clus
     Ok(state)
 }
 
-fn promotion_key(config_key: &str, generation: u64) -> Vec<u8> {
-    let mut key = config_key.as_bytes().to_vec();
+fn promotion_key(config_key: &ConfigKey, generation: u64) -> Vec<u8> {
+    let mut key = config_key.as_str().as_bytes().to_vec();
     key.push(0);
     key.extend(generation.to_be_bytes());
     key

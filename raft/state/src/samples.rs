@@ -10,6 +10,7 @@ use crate::{
     command::Command,
     config::Promotion,
     id::{ModelId, NodeId},
+    key::ConfigKey,
     lease::LeaseKind,
     model::{Evidence, ModelInfo, Sprt, TrainingReport},
     response::{Refusal, Response},
@@ -21,6 +22,19 @@ use wire::Hash;
 
 /// Key of the one configuration.
 pub const CONFIG: &str = "hex8_2p";
+
+/// A test writes its keys as texts, also those that are none.
+impl From<&str> for ConfigKey {
+    fn from(text: &str) -> Self {
+        Self::decoded(text)
+    }
+}
+
+impl PartialEq<&str> for ConfigKey {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
 
 /// A hash that is easy to distinguish from another, as an id of any kind.
 pub fn hash<Id: From<Hash>>(n: u8) -> Id {
@@ -75,7 +89,7 @@ pub fn register(n: u64, boot: u64) -> Command {
 
 /// One value of each variant, in the order of the enum.
 pub fn commands() -> Vec<Command> {
-    let config_key = || CONFIG.to_owned();
+    let config_key = || ConfigKey::from(CONFIG);
     let kind = LeaseKind::Evaluation;
     vec![
         register(1, 2),

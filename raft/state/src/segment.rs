@@ -1,6 +1,9 @@
 //! Segments: games that are on enough disks.
 
-use crate::id::{ModelId, NodeId};
+use crate::{
+    id::{ModelId, NodeId},
+    key::ConfigKey,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -8,7 +11,7 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Number of games in the segment.
     pub games: u64,
     /// Number of positions in the segment.

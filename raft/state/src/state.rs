@@ -6,12 +6,14 @@
 use crate::{
     config::ConfigState,
     id::{ModelId, NodeId, SegmentId, TriggerId},
+    key::ConfigKey,
     model::Model,
     node::{Leader, Node},
     segment::Segment,
     shards::Shards,
 };
 use std::{
+    borrow::Borrow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -27,7 +29,7 @@ pub struct ClusterState {
     /// Members by id.
     pub nodes: Arc<BTreeMap<NodeId, Arc<Node>>>,
     /// Configurations by key.
-    pub configs: Arc<BTreeMap<String, Arc<ConfigState>>>,
+    pub configs: Arc<BTreeMap<ConfigKey, Arc<ConfigState>>>,
     /// Models by content hash.
     pub models: Shards<ModelId, Model>,
     /// Acknowledged segments by content hash.
@@ -56,9 +58,12 @@ impl ClusterState {
         self.nodes.get(&node).is_some_and(|node| node.online)
     }
 
-    /// The configuration with this key.
+    /// The configuration with this key, or with this text as its key.
     #[must_use]
-    pub fn config(&self, config_key: &str) -> Option<&ConfigState> {
+    pub fn config<K: Ord + ?Sized>(&self, config_key: &K) -> Option<&ConfigState>
+    where
+        ConfigKey: Borrow<K>,
+    {
         self.configs.get(config_key).map(Arc::as_ref)
     }
 

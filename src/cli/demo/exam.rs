@@ -17,7 +17,7 @@ pub(super) const RANDOM_GAMES: u32 = 400;
 
 /// Plays the last champion against uniformly random play, in each seat in turn, on every core.
 pub(super) fn against_random(args: &Args, model: &Path, interrupt: &Interrupt) -> anyhow::Result<WinRate> {
-    let config: rules::Config = args.config.parse()?;
+    let config = args.config;
     let threads = thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     let share = |thread: u32| RANDOM_GAMES * (thread + 1) / threads - RANDOM_GAMES * thread / threads;
     let parts = thread::scope(|scope| {

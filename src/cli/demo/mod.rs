@@ -51,8 +51,8 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(3..=9))]
     peers: u8,
     /// What they learn.
-    #[arg(long, default_value = "hex8_2p", value_parser = config_key)]
-    config: String,
+    #[arg(long, default_value = "hex8_2p", value_parser = game)]
+    config: rules::Config,
     /// Minutes after which the demo ends with what it has.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=1440))]
     minutes: u16,
@@ -69,8 +69,8 @@ pub(super) struct Args {
     json: Option<PathBuf>,
 }
 
-fn config_key(text: &str) -> Result<String, String> {
-    text.parse::<rules::Config>().map(|config| config.key()).map_err(|e| e.to_string())
+fn game(text: &str) -> Result<rules::Config, String> {
+    text.parse().map_err(|error: rules::ConfigError| error.to_string())
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -122,7 +122,7 @@ struct Demo {
 impl Demo {
     fn new(args: &Args, root: &Path, interrupt: Interrupt) -> anyhow::Result<Self> {
         let settings = Settings {
-            configs: vec![args.config.clone()],
+            configs: vec![args.config.key()],
             device: args.device.device.unwrap_or_default(),
             seed: args.seed,
             ..Settings::default()

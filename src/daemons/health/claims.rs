@@ -7,7 +7,7 @@
 
 use crate::events::{Event, LogError, Logged, caused::node_name, runner::Effect, schema::connect};
 use cluster_state::ModelId;
-use cluster_state::{ClusterState, NodeId, Severity};
+use cluster_state::{ClusterState, ConfigKey, NodeId, Severity};
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, path::Path, time::Duration};
@@ -39,9 +39,9 @@ pub(super) enum Claim {
     /// The cluster is unhealthy, for the reason given.
     Cluster(String),
     /// The champion of a configuration regressed.
-    Regression { config_key: String, severity: Severity, reason: String },
+    Regression { config_key: ConfigKey, severity: Severity, reason: String },
     /// A model did not reach every node. The cluster also reports this itself.
-    Distribution { config_key: String, model: ModelId, error: String },
+    Distribution { config_key: ConfigKey, model: ModelId, error: String },
 }
 
 impl Claim {

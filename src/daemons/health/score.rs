@@ -3,7 +3,7 @@
 use super::Claim;
 use crate::api::health::{Alert, DaemonFailures};
 use cluster_state::ModelId;
-use cluster_state::{ClusterState, Severity};
+use cluster_state::{ClusterState, ConfigKey, Severity};
 
 /// What each kind of trouble may take from the score of 100 points. Offline hosts weigh most, because
 /// everything waits for them. Next come champions that regressed, because they spoil the games; then failing
@@ -80,7 +80,7 @@ pub(super) fn alarms(
 ) -> Vec<Alarm> {
     let mut alarms: Vec<Alarm> = Vec::new();
     alarms.extend(unhealthy.map(|reason| ("cluster_unhealthy".to_owned(), reason.to_owned())));
-    let critical = |key: &str, reason: &str| {
+    let critical = |key: &ConfigKey, reason: &str| {
         (format!("regression_critical:{key}"), format!("the champion of {key} plays much worse: {reason}"))
     };
     for config in state.configs.values() {
@@ -187,7 +187,7 @@ mod tests {
     fn a_failed_distribution_is_over_once_every_node_has_the_model() {
         let mut world = World::with_nodes(2);
         let claim = |model: &str| Claim::Distribution {
-            config_key: KEY.to_owned(),
+            config_key: KEY.into(),
             model: hash(model),
             error: "x".to_owned(),
         };
@@ -205,8 +205,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let world = World::with_nodes(2);
-        let said =
-            |severity| Claim::Regression { config_key: KEY.to_owned(), severity, reason: "drill".into() };
+        let said = |severity| Claim::Regression { config_key: KEY.into(), severity, reason: "drill".into() };
         let names = |claims: &[Claim], failed: &[DaemonFailures], letters| -> Vec<String> {
             let found = alarms(&world.state, claims, Some("x"), failed, letters);
             found.into_iter().map(|(name, _)| name).collect()

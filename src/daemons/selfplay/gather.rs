@@ -8,7 +8,7 @@ use crate::{
     peer::WorkError,
     store::{GameRecord, Player},
 };
-use cluster_state::ModelId;
+use cluster_state::{ConfigKey, ModelId};
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 const TICK: Duration = Duration::from_millis(500);
 
 /// Games that are in no closed segment yet, by configuration and model, and the time of the first of them.
-type Open = BTreeMap<(String, ModelId), (Instant, Vec<GameRecord>)>;
+type Open = BTreeMap<(ConfigKey, ModelId), (Instant, Vec<GameRecord>)>;
 
 impl SelfplayDaemon {
     /// Gathers games and closes segments until no thread can finish a game any more.
@@ -42,7 +42,7 @@ impl SelfplayDaemon {
             let due = |began: Instant, games: &[GameRecord]| {
                 ended || games.len() >= games_max || began.elapsed() >= age_max
             };
-            let close = |key: String, model: ModelId, games| {
+            let close = |key: ConfigKey, model: ModelId, games| {
                 let segments = self.segments.clone();
                 async move { segments.close_selfplay(&key, model, games).await }
             };
@@ -70,7 +70,7 @@ fn add(open: &mut Open, game: GameRecord) {
 async fn close_due<F: Future<Output = Result<(), WorkError>>>(
     open: &mut Open,
     due: impl Fn(Instant, &[GameRecord]) -> bool,
-    close: impl Fn(String, ModelId, Vec<GameRecord>) -> F,
+    close: impl Fn(ConfigKey, ModelId, Vec<GameRecord>) -> F,
 ) -> Result<(), WorkError> {
     let full: Vec<_> =
         open.iter().filter(|(_, (began, games))| due(*began, games)).map(|(key, _)| key.clone()).collect();
@@ -98,7 +98,7 @@ mod tests {
         let (old, new) = (Instant::now(), Instant::now() + Duration::from_secs(1));
         let names = ["a", "b", "c", "d"];
         let all = |began: [Instant; 4]| -> Open {
-            let key = |name: &str| ("hex8_2p".to_owned(), ModelId(Hash::of(name.as_bytes())));
+            let key = |name: &str| ("hex8_2p".into(), ModelId(Hash::of(name.as_bytes())));
             names.into_iter().zip(began).map(|(name, began)| (key(name), (began, Vec::new()))).collect()
         };
         for (began, fails, closed, left) in [

@@ -12,7 +12,7 @@ use crate::{
     peer::WorkError,
 };
 use cluster_state::ModelId;
-use cluster_state::{ClusterState, LeaseKind, NodeId};
+use cluster_state::{ClusterState, ConfigKey, LeaseKind, NodeId};
 use kernels::Network;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -159,7 +159,7 @@ impl SelfplayDaemon {
         let devices = self.devices.count();
         let mut configs = Vec::new();
         for config in state.configs.values().filter(|config| !config.target.paused) {
-            let Ok(game) = config.config_key.parse() else { continue };
+            let Some(game) = config.config_key.game() else { continue };
             let model = config.champion;
             let Some(network) = load(&self.networks, &config.config_key, model).await? else { continue };
             configs.push(ConfigOrder {
@@ -195,7 +195,7 @@ impl SelfplayDaemon {
 /// stops only its own configuration.
 async fn load(
     networks: &LoadedNetworks,
-    key: &str,
+    key: &ConfigKey,
     model: ModelId,
 ) -> Result<Option<Arc<Network>>, WorkError> {
     match networks.get(key, model).await {

@@ -10,7 +10,7 @@ use crate::{
 };
 use cluster_state::ModelId;
 use cluster_state::{
-    Lease, LeaseKind, Response,
+    ConfigKey, Lease, LeaseKind, Response,
     command::{CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease, GrantLease},
 };
 use wire::Hash;
@@ -77,7 +77,7 @@ pub(super) fn trained(command: &CompleteTraining, applied: &AppliedCommand<'_>) 
         return Vec::new();
     }
     let (key, timestamp) = (&command.config_key, seconds(command.at_ms));
-    let game = key.parse::<::rules::Config>().ok();
+    let game = key.game();
     let completed = Event::TrainingCompleted(TrainingCompleted {
         config_key: key.clone(),
         node_id: node_name(command.node),
@@ -122,7 +122,7 @@ pub(super) fn evaluated(command: &CompleteEvaluation, applied: &AppliedCommand<'
 /// Work that waits for a node; `which` tells it from other work of its kind.
 pub(super) fn queued(
     kind: LeaseKind,
-    config_key: &str,
+    config_key: &ConfigKey,
     which: &str,
     applied: &AppliedCommand<'_>,
     timestamp: f64,

@@ -10,12 +10,12 @@ use crate::{
 };
 use cluster_state::ModelId;
 use cluster_state::{
-    LeaseKind, Response,
+    ConfigKey, LeaseKind, Response,
     command::{ModelHeld, Reject, Rollback},
 };
 
 /// A candidate became champion, by its evidence or because an operator appointed it.
-pub(super) fn promoted(config_key: &str, at_ms: u64, applied: &AppliedCommand<'_>) -> Vec<Event> {
+pub(super) fn promoted(config_key: &ConfigKey, at_ms: u64, applied: &AppliedCommand<'_>) -> Vec<Event> {
     let Response::Promoted { promotion, distributed } = applied.response else { return Vec::new() };
     let timestamp = seconds(at_ms);
     let promoted = Event::ModelPromoted(ModelPromoted {
@@ -87,7 +87,7 @@ pub(super) fn held(command: &ModelHeld, applied: &AppliedCommand<'_>) -> Vec<Eve
 /// The champion moved: it is on its way to those who lack it, or has arrived; what was said against the one
 /// before is settled, unless that one came back for it.
 pub(super) fn moved(
-    config_key: &str,
+    config_key: &ConfigKey,
     everywhere: bool,
     applied: &AppliedCommand<'_>,
     timestamp: f64,
@@ -125,7 +125,7 @@ pub(super) fn moved(
 
 /// Every online node holds the champion.
 pub(super) fn distributed(
-    config_key: &str,
+    config_key: &ConfigKey,
     model: ModelId,
     applied: &AppliedCommand<'_>,
     timestamp: f64,

@@ -221,7 +221,7 @@ fn every_command_causes_its_events_once() {
     life.check(command, &["TRAINING_THRESHOLD_REACHED", "WORK_QUEUED"]);
     let kind = LeaseKind::Training;
     let epoch = life.grant(kind, None, 5_000, "TRAINING_STARTED");
-    let config_key = || KEY.to_owned();
+    let config_key = || KEY.into();
     life.check(
         Command::RenewLease(RenewLease {
             kind,
@@ -329,7 +329,7 @@ fn every_command_causes_its_events_once() {
 
 /// What holds a configuration back or drives it on; an event that asked for it is not told again.
 fn steered(life: &mut Life) {
-    let key = || KEY.to_owned();
+    let key = || KEY.into();
     let reason = || "why".to_owned();
     let pressure = |active, trigger: Option<&str>| {
         Command::SetBackpressure(SetBackpressure {
@@ -375,7 +375,7 @@ fn steered(life: &mut Life) {
 
 /// `c` is champion, after `b` and `a`: it regresses, and more than once.
 fn regressed(life: &mut Life) {
-    let key = || KEY.to_owned();
+    let key = || KEY.into();
     let report = |champion: Option<&str>, severity, trigger: Option<&str>| {
         Command::ReportRegression(ReportRegression {
             config_key: key(),
@@ -595,7 +595,7 @@ fn in_the_largest_cluster_every_event_fits_its_envelope() {
     fn now(state: &ClusterState) -> AppliedCommand<'_> {
         AppliedCommand { response: &Response::Done, before: state, state, games_planned: GAMES_PLANNED }
     }
-    let started = promotion::moved(KEY, false, &now(&life.state), 1.0);
+    let started = promotion::moved(&KEY.into(), false, &now(&life.state), 1.0);
     assert!(started.len() == 1 && started.iter().all(fits), "{started:?}");
     // Who is away is named as such, and not among those that hold it.
     for node in 1..=nodes / 2 {
@@ -609,7 +609,7 @@ fn in_the_largest_cluster_every_event_fits_its_envelope() {
             at_ms: 1,
         }));
     }
-    let complete = promotion::distributed(KEY, ModelId(hash("untrained")), &now(&life.state), 1.0);
+    let complete = promotion::distributed(&KEY.into(), ModelId(hash("untrained")), &now(&life.state), 1.0);
     assert!(fits(&complete));
     let Event::ModelDistributionComplete(complete) = complete else { panic!("{complete:?}") };
     assert_eq!((complete.target_hosts.len(), complete.offline_hosts.len()), (HOSTS_MAX, HOSTS_MAX));

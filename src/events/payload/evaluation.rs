@@ -1,13 +1,13 @@
 //! Payloads of the events of evaluation.
 
 use super::{Payload, config_payload};
-use cluster_state::ModelId;
+use cluster_state::{ConfigKey, ModelId};
 use serde::{Deserialize, Serialize};
 
 /// Payload of EVALUATION_STARTED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationStarted {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Name of the node that evaluates.
     pub node_id: String,
     /// Name of the lease, as `KIND:CONFIG_KEY:EPOCH`.
@@ -25,7 +25,7 @@ pub struct EvaluationStarted {
 /// Payload of EVALUATION_COMPLETED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationCompleted {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Name of the node that evaluated.
     pub node_id: String,
     /// The candidate, by content.
@@ -51,7 +51,7 @@ pub struct EvaluationCompleted {
 /// Payload of EVALUATION_FAILED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationFailed {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Name of the node that evaluated.
     pub node_id: String,
     /// Name of the lease, as `KIND:CONFIG_KEY:EPOCH`.
@@ -67,7 +67,7 @@ pub struct EvaluationFailed {
 /// Payload of EVALUATION_BACKPRESSURE and EVALUATION_BACKPRESSURE_RELEASED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationBackpressure {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Name of the leader that counted.
     pub node_id: String,
     /// Number of candidates that wait.

@@ -23,7 +23,7 @@ pub use work::*;
 /// What delivery needs to know about a payload.
 pub(super) trait Payload {
     /// The configuration that the event is about.
-    fn config_key(&self) -> Option<&str>;
+    fn config_key(&self) -> Option<&ConfigKey>;
     /// The subject of the event: two events of one name and one subject report the same thing, unless it
     /// recurs.
     fn subject(&self) -> Option<String>;
@@ -40,7 +40,7 @@ macro_rules! config_payload {
     };
     (@ $payload:ident, $recurs:expr, $subject:expr) => {
         impl Payload for $payload {
-            fn config_key(&self) -> Option<&str> {
+            fn config_key(&self) -> Option<&cluster_state::ConfigKey> {
                 Some(&self.config_key)
             }
             fn subject(&self) -> Option<String> {
@@ -56,7 +56,7 @@ macro_rules! config_payload {
 macro_rules! cluster_payload {
     ($payload:ident, $subject:expr) => {
         impl Payload for $payload {
-            fn config_key(&self) -> Option<&str> {
+            fn config_key(&self) -> Option<&cluster_state::ConfigKey> {
                 None
             }
             fn subject(&self) -> Option<String> {
@@ -69,4 +69,5 @@ macro_rules! cluster_payload {
         }
     };
 }
+use cluster_state::ConfigKey;
 use {cluster_payload, config_payload};

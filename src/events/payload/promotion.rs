@@ -1,13 +1,13 @@
 //! Payloads of the events of champions and of their distribution to every node.
 
 use super::{Payload, config_payload};
-use cluster_state::ModelId;
+use cluster_state::{ConfigKey, ModelId};
 use serde::{Deserialize, Serialize};
 
 /// Payload of MODEL_PROMOTED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelPromoted {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The leader that proposed it.
     pub node_id: String,
     /// The champion, by content.
@@ -30,7 +30,7 @@ pub struct ModelPromoted {
 /// Payload of MODEL_DISTRIBUTION_COMPLETE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelDistributionComplete {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The node whose copy completed it.
     pub node_id: String,
     /// The champion, by content.
@@ -48,7 +48,7 @@ pub struct ModelDistributionComplete {
 /// Payload of MODEL_DISTRIBUTION_STARTED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelDistributionStarted {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Name of the node that reports it, such as `node-3`.
     pub node_id: String,
     /// The model, by content.
@@ -65,7 +65,7 @@ pub struct ModelDistributionStarted {
 /// Payload of MODEL_DISTRIBUTION_FAILED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelDistributionFailed {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Name of the node that reports it, such as `node-3`.
     pub node_id: String,
     /// The model, by content.
@@ -81,7 +81,7 @@ pub struct ModelDistributionFailed {
 /// Payload of PROMOTION_REJECTED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PromotionRejected {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Name of the leader that judged.
     pub node_id: String,
     /// The candidate, by content.
@@ -97,7 +97,7 @@ pub struct PromotionRejected {
 /// Payload of PROMOTION_ROLLED_BACK.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PromotionRolledBack {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Name of the leader that proposed it.
     pub node_id: String,
     /// The champion after the rollback, by content.
@@ -118,7 +118,7 @@ pub struct PromotionRolledBack {
 /// Payload of CURRICULUM_EMERGENCY_UPDATE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CurriculumEmergencyUpdate {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Name of the leader that proposed it.
     pub node_id: String,
     /// Curriculum weight before.

@@ -1,13 +1,13 @@
 //! Payload of the events of a champion that plays worse than before.
 
 use super::{Payload, config_payload};
-use cluster_state::ModelId;
+use cluster_state::{ConfigKey, ModelId};
 use serde::{Deserialize, Serialize};
 
 /// Payload of REGRESSION_DETECTED, REGRESSION_CRITICAL and REGRESSION_CLEARED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChampionRegression {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Name of the node that saw it.
     pub node_id: String,
     /// How many Elo points were lost.

@@ -1,14 +1,14 @@
 //! Payloads of the events of games: played, acknowledged, counted, copied.
 
 use super::{Payload, config_payload};
-use cluster_state::SegmentId;
+use cluster_state::{ConfigKey, SegmentId};
 use serde::{Deserialize, Serialize};
 
 /// Payload of SELFPLAY_COMPLETE and NEW_GAMES_AVAILABLE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Games {
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Name of the node that played.
     pub node_id: String,
     /// Number of games in this batch.
@@ -26,7 +26,7 @@ pub struct Games {
 /// Payload of TRAINING_THRESHOLD_REACHED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingThresholdReached {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Name of the leader that counted.
     pub node_id: String,
     /// Number of this crossing of the threshold, from 1.
@@ -42,7 +42,7 @@ pub struct TrainingThresholdReached {
 /// Payload of DATA_SYNC_COMPLETED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataSync {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Name of the node that has the games now.
     pub node_id: String,
     /// The nodes that held the games before, separated by commas.
@@ -64,7 +64,7 @@ pub struct DataSync {
 /// Payload of DATA_SYNC_FAILED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataSyncFailed {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Name of the node that lacks the games.
     pub node_id: String,
     pub segment: SegmentId,

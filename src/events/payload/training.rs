@@ -1,13 +1,13 @@
 //! Payloads of the events of training runs.
 
 use super::{Payload, config_payload};
-use cluster_state::ModelId;
+use cluster_state::{ConfigKey, ModelId};
 use serde::{Deserialize, Serialize};
 
 /// Payload of TRAINING_STARTED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingStarted {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Name of the node that trains.
     pub node_id: String,
     /// Name of the lease, as `training:hex8_2p:EPOCH`.
@@ -23,7 +23,7 @@ pub struct TrainingStarted {
 /// Payload of TRAINING_PROGRESS.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingProgress {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Name of the node that trains.
     pub node_id: String,
     /// Name of the lease, as `KIND:CONFIG_KEY:EPOCH`.
@@ -43,7 +43,7 @@ pub struct TrainingProgress {
 /// Payload of TRAINING_COMPLETED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingCompleted {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Name of the node that trained.
     pub node_id: String,
     /// The candidate, by content.
@@ -69,7 +69,7 @@ pub struct TrainingCompleted {
 /// Payload of TRAINING_FAILED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingFailed {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Name of the node that trained.
     pub node_id: String,
     /// Name of the lease, as `KIND:CONFIG_KEY:EPOCH`.
@@ -82,7 +82,7 @@ pub struct TrainingFailed {
 /// Payload of TRAINING_ROLLBACK_NEEDED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingRollbackNeeded {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Name of the node that asks for the rollback.
     pub node_id: String,
     /// The model that the rollback replaces.

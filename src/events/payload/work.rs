@@ -1,12 +1,13 @@
 //! Payload of the events of exclusive work.
 
 use super::{Payload, config_payload};
+use cluster_state::ConfigKey;
 use serde::{Deserialize, Serialize};
 
 /// Payload of WORK_QUEUED, WORK_CLAIMED, WORK_COMPLETED, WORK_FAILED, WORK_TIMEOUT and WORK_CANCELLED.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Work {
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Name of the holder; while there is none, name of the node that reports it.
     pub node_id: String,
     /// Name of the lease, as `training:hex8_2p:EPOCH`.

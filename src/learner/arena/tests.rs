@@ -34,7 +34,7 @@ fn strip(mut sets: Vec<GameSet>) -> Vec<GameSet> {
 
 /// Replays a record and returns the person who won.
 fn winner(record: &GameRecord) -> usize {
-    let config: Config = record.config.parse().unwrap();
+    let config = record.config.game().unwrap();
     with_board!(config.board, T => {
         let mut state = State::<T>::new(config.seats, crate::learner::game::options(config));
         for &code in &record.moves {

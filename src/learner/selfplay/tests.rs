@@ -20,7 +20,7 @@ fn play(key: &str, seed: u64, simulations: u32, games: usize) -> Vec<GameRecord>
 
 /// Replays a record and returns how many positions had a choice.
 fn replay(record: &GameRecord) -> usize {
-    let config: Config = record.config.parse().unwrap();
+    let config = record.config.game().unwrap();
     with_board!(config.board, T => {
         let mut state = State::<T>::new(config.seats, crate::learner::game::options(config));
         let (mut legal, mut choices) = (Vec::new(), 0);
@@ -51,10 +51,7 @@ fn games_replay_and_teach() {
             searched += record.decisions.len();
             full += record.decisions.iter().filter(|decision| !decision.policy.is_empty()).count();
             assert_eq!((record.kind, record.node), (GameKind::Selfplay, NodeId(5)));
-            assert_eq!(
-                record.players.len(),
-                usize::from(record.config.as_bytes()[record.config.len() - 2] - b'0')
-            );
+            assert_eq!(record.players.len(), usize::from(record.config.game().unwrap().seats));
         }
         // Random openings are not searched, all else is.
         assert!(searched <= choices && searched * 100 >= choices * 95, "{searched} of {choices}");

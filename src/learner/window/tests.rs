@@ -29,7 +29,7 @@ fn record<T: Topology>(config: Config, seed: u64) -> GameRecord {
     }
     GameRecord {
         rules_version: RULES_VERSION,
-        config: config.key(),
+        config: config.into(),
         swap,
         turn_end: false,
         seed,
@@ -86,7 +86,7 @@ fn foreign_and_false_games_are_refused() {
     };
     check(&|game| game.rules_version += 1, WindowError::RulesVersion { found: RULES_VERSION + 1 });
     let found = "hex8_3p".to_owned();
-    check(&|game| game.config = "hex8_3p".to_owned(), WindowError::Config { found, expected: hex8() });
+    check(&|game| game.config = "hex8_3p".into(), WindowError::Config { found, expected: hex8() });
     check(&|game| game.moves[2] = u32::MAX, WindowError::IllegalMove { ply: 2 });
     let ply = game.moves.len();
     check(&|game| game.moves.push(game.moves[0]), WindowError::IllegalMove { ply });

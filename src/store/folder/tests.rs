@@ -52,7 +52,7 @@ fn a_new_folder_has_its_layout_and_keeps_its_owner() {
     let error = folder.claim("peer-b").unwrap_err();
     assert!(matches!(error, FolderError::OtherOwner { .. }), "{error}");
     assert_eq!(
-        folder.join(crate::store::paths::games_db("hex8_2p")),
+        folder.join(crate::store::paths::games_db(&"hex8_2p".into())),
         path.join("data/games/canonical_hex8_2p.db")
     );
 }

@@ -20,7 +20,7 @@ fn open(path: &Path) -> GamesDb {
 
 fn segment(seeds: std::ops::Range<u64>) -> Segment {
     let games = seeds.map(|seed| fixture::game("hex8_2p", seed)).collect();
-    Segment::build("hex8_2p", Source::Selfplay, fixture::model(), NodeId(1), games).unwrap()
+    Segment::build(&"hex8_2p".into(), Source::Selfplay, fixture::model(), NodeId(1), games).unwrap()
 }
 
 /// Overwrites bytes of a file.
@@ -84,7 +84,7 @@ fn a_game_from_the_future_does_not_stay_the_newest() {
         game.created_ms = created_ms;
         let model = fixture::model();
         db.insert_segment(
-            &Segment::build("hex8_2p", Source::Selfplay, model, NodeId(1), vec![game]).unwrap(),
+            &Segment::build(&"hex8_2p".into(), Source::Selfplay, model, NodeId(1), vec![game]).unwrap(),
         )
         .unwrap();
     };
@@ -168,7 +168,8 @@ fn games_of_another_configuration_stay_out() {
     let folder = tempfile::tempdir().unwrap();
     let db = open(&folder.path().join("games.db"));
     let games = vec![fixture::game("hex8_3p", 0)];
-    let other = Segment::build("hex8_3p", Source::Selfplay, fixture::model(), NodeId(1), games).unwrap();
+    let other =
+        Segment::build(&"hex8_3p".into(), Source::Selfplay, fixture::model(), NodeId(1), games).unwrap();
     assert!(matches!(db.insert_segment(&other), Err(DbError::OtherConfig { .. })));
     assert_eq!(db.segments().unwrap(), []);
 }

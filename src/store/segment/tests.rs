@@ -8,7 +8,7 @@ fn games(count: u64) -> Vec<GameRecord> {
 }
 
 fn segment(count: u64) -> Segment {
-    Segment::build("hex8_2p", Source::Selfplay, fixture::model(), NodeId(1), games(count)).unwrap()
+    Segment::build(&"hex8_2p".into(), Source::Selfplay, fixture::model(), NodeId(1), games(count)).unwrap()
 }
 
 /// A segment file with any header and any games in any order.
@@ -52,7 +52,8 @@ fn what_is_built_can_be_opened_and_has_one_name() {
     assert_eq!(Segment::open(segment.bytes().to_vec()).unwrap(), segment);
     let mut reversed = games(5);
     reversed.reverse();
-    let again = Segment::build("hex8_2p", Source::Selfplay, fixture::model(), NodeId(1), reversed).unwrap();
+    let again =
+        Segment::build(&"hex8_2p".into(), Source::Selfplay, fixture::model(), NodeId(1), reversed).unwrap();
     assert_eq!(again.bytes(), segment.bytes());
     assert_eq!(forge(|_| (), &sorted(5)), segment.bytes());
 }
@@ -90,8 +91,9 @@ fn a_full_segment_is_small() {
 
 #[test]
 fn games_that_make_no_segment_are_refused() {
-    let build =
-        |source, model, records| Segment::build("hex8_2p", source, model, NodeId(1), records).unwrap_err();
+    let build = |source, model, records| {
+        Segment::build(&"hex8_2p".into(), source, model, NodeId(1), records).unwrap_err()
+    };
     let model = fixture::model();
     assert_eq!(build(Source::Selfplay, model, vec![]), SegmentError::Games(0));
     assert_eq!(

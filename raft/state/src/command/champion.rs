@@ -2,6 +2,7 @@
 
 use crate::{
     id::{ModelId, NodeId, TriggerId},
+    key::ConfigKey,
     steering::{SelfplayTarget, Severity},
 };
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InitConfig {
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Hash of the seeded network's checkpoint.
     pub champion: ModelId,
     /// Size of that checkpoint in bytes.
@@ -27,7 +28,7 @@ pub struct InitConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Promote {
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The new champion.
     pub candidate: ModelId,
     /// The champion that the command expects and replaces.
@@ -42,7 +43,7 @@ pub struct Promote {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reject {
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The rejected model.
     pub candidate: ModelId,
     /// The cause, in words for people.
@@ -66,7 +67,7 @@ pub struct ModelHeld {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rollback {
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The champion to replace; none means the present one.
     pub expected_champion: Option<ModelId>,
     /// The cause, in words for people.
@@ -83,7 +84,7 @@ pub struct Rollback {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Appoint {
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The new champion: any model of the configuration.
     pub model: ModelId,
     /// The champion that the command expects and replaces.
@@ -98,7 +99,7 @@ pub struct Appoint {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReportRegression {
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The champion that is meant; none means the present one.
     pub champion: Option<ModelId>,
     /// How badly the champion regressed; none means that it no longer does.

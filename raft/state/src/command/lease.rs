@@ -3,6 +3,7 @@
 
 use crate::{
     id::{ModelId, NodeId},
+    key::ConfigKey,
     lease::LeaseKind,
     model::{Evidence, ModelInfo, TrainingReport},
 };
@@ -14,7 +15,7 @@ pub struct GrantLease {
     /// Whether the work is a training or an evaluation.
     pub kind: LeaseKind,
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Id of the node that gets the lease.
     pub node: NodeId,
     /// The model to evaluate; none for a training.
@@ -31,7 +32,7 @@ pub struct RenewLease {
     /// Whether the work is a training or an evaluation.
     pub kind: LeaseKind,
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Epoch of the lease; the command is refused if that lease is no longer in force.
     pub epoch: u64,
     /// Id of the node that holds the lease.
@@ -46,7 +47,7 @@ pub struct ExpireLease {
     /// Whether the work is a training or an evaluation.
     pub kind: LeaseKind,
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Epoch of the lease; the command is refused if that lease is no longer in force.
     pub epoch: u64,
     /// The last renewal that the leader saw; the command is refused if there was another since.
@@ -63,7 +64,7 @@ pub struct FailLease {
     /// Whether the work is a training or an evaluation.
     pub kind: LeaseKind,
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Epoch of the lease; the command is refused if that lease is no longer in force.
     pub epoch: u64,
     /// Id of the node that holds the lease.
@@ -81,7 +82,7 @@ pub struct CancelLease {
     /// Whether the work is a training or an evaluation.
     pub kind: LeaseKind,
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Epoch of the lease; the command is refused if that lease is no longer in force.
     pub epoch: u64,
     /// The cause, in words for people.
@@ -94,7 +95,7 @@ pub struct CancelLease {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CompleteTraining {
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Epoch of the lease; the command is refused if that lease is no longer in force.
     pub epoch: u64,
     /// Id of the node that holds the lease.
@@ -111,7 +112,7 @@ pub struct CompleteTraining {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CompleteEvaluation {
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Epoch of the lease; the command is refused if that lease is no longer in force.
     pub epoch: u64,
     /// Id of the node that holds the lease.

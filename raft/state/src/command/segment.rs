@@ -1,6 +1,9 @@
 //! Commands about acknowledged games.
 
-use crate::id::{ModelId, NodeId, SegmentId};
+use crate::{
+    id::{ModelId, NodeId, SegmentId},
+    key::ConfigKey,
+};
 use serde::{Deserialize, Serialize};
 
 /// Registers a closed segment of games that is synced on `holders`; applying the command acknowledges the
@@ -10,7 +13,7 @@ pub struct RegisterSegment {
     /// Hash of the segment's content.
     pub hash: SegmentId,
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Number of games in the segment.
     pub games: u64,
     /// Number of positions in the segment.

@@ -2,6 +2,7 @@
 
 use crate::{
     id::TriggerId,
+    key::ConfigKey,
     steering::{Feedback, SelfplayTarget},
 };
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ThresholdReached {
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Number of this crossing, which is one more than the last.
     pub crossing: u64,
     /// The proposer's clock, in milliseconds since the epoch.
@@ -21,7 +22,7 @@ pub struct ThresholdReached {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SetTarget {
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The new target.
     pub target: SelfplayTarget,
     /// The proposer's clock, in milliseconds since the epoch.
@@ -32,7 +33,7 @@ pub struct SetTarget {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SetBackpressure {
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Whether the pressure holds from now on.
     pub active: bool,
     /// Number of candidates that wait.
@@ -51,7 +52,7 @@ pub struct SetBackpressure {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SetFeedback {
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The factors that feedback asks for.
     pub feedback: Feedback,
     /// The proposer's clock, in milliseconds since the epoch.
@@ -62,7 +63,7 @@ pub struct SetFeedback {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SetLearningRate {
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// The learning rate as a factor of the setting.
     pub scale: f64,
     /// The cause, in words for people.
@@ -75,7 +76,7 @@ pub struct SetLearningRate {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SetCurriculum {
     /// Key of the configuration, such as `hex8_2p`.
-    pub config_key: String,
+    pub config_key: ConfigKey,
     /// Weight relative to the other configurations.
     pub weight: f64,
     /// The cause, in words for people.

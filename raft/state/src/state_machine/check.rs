@@ -5,9 +5,10 @@
 
 use crate::{
     command::{
-        ADDRESSES_MAX, CONFIG_KEY_BYTES_MAX, Command, CompleteEvaluation, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX,
-        InitConfig, RegisterNode, RegisterSegment, ReportRegression, Rollback, SetFeedback, TEXT_BYTES_MAX,
+        ADDRESSES_MAX, Command, CompleteEvaluation, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX, InitConfig,
+        RegisterNode, RegisterSegment, ReportRegression, Rollback, SetFeedback, TEXT_BYTES_MAX,
     },
+    key::ConfigKey,
     model::TrainingReport,
     response::Refusal,
     steering::{Feedback, SelfplayTarget},
@@ -125,7 +126,7 @@ fn set_feedback(command: &SetFeedback) -> Result<(), Refusal> {
     factors(&[*learning_rate, *exploration, *simulations]).and_then(|()| texts([reason]))
 }
 
-fn steered(config_key: &str, by: f64, reason: &String) -> Result<(), Refusal> {
+fn steered(config_key: &ConfigKey, by: f64, reason: &String) -> Result<(), Refusal> {
     key(config_key).and_then(|()| factors(&[by])).and_then(|()| texts([reason]))
 }
 
@@ -145,12 +146,8 @@ fn target(target: &SelfplayTarget) -> Result<(), Refusal> {
     numbers(&[target.weight]).and_then(|()| texts([&target.reason]))
 }
 
-fn key(config_key: &str) -> Result<(), Refusal> {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-    if config_key.is_empty() || config_key.len() > CONFIG_KEY_BYTES_MAX || !config_key.bytes().all(plain) {
-        return Err(Refusal::Invalid("configuration key".into()));
-    }
-    Ok(())
+fn key(config_key: &ConfigKey) -> Result<(), Refusal> {
+    if config_key.is_well_formed() { Ok(()) } else { Err(Refusal::Invalid("configuration key".into())) }
 }
 
 fn texts<'a>(texts: impl IntoIterator<Item = &'a String>) -> Result<(), Refusal> {

@@ -2,6 +2,7 @@
 
 use crate::{
     config::ConfigState,
+    key::ConfigKey,
     response::{Refusal, Response},
     state::ClusterState,
 };
@@ -10,16 +11,19 @@ use std::sync::Arc;
 /// The answer of a handler.
 pub(super) type Outcome = Result<Response, Refusal>;
 
-pub(super) fn config<'a>(state: &'a ClusterState, config_key: &str) -> Result<&'a ConfigState, Refusal> {
-    state.config(config_key).ok_or_else(|| Refusal::UnknownConfig(config_key.to_owned()))
+pub(super) fn config<'a>(
+    state: &'a ClusterState,
+    config_key: &ConfigKey,
+) -> Result<&'a ConfigState, Refusal> {
+    state.config(config_key).ok_or_else(|| Refusal::UnknownConfig(config_key.clone()))
 }
 
 /// The configuration, copied if a reader still holds it: only for a command that will not be refused.
 pub(super) fn config_mut<'a>(
     state: &'a mut ClusterState,
-    config_key: &str,
+    config_key: &ConfigKey,
 ) -> Result<&'a mut ConfigState, Refusal> {
-    let unknown = || Refusal::UnknownConfig(config_key.to_owned());
+    let unknown = || Refusal::UnknownConfig(config_key.clone());
     if !state.configs.contains_key(config_key) {
         return Err(unknown());
     }

@@ -12,6 +12,7 @@ use crate::{
     command::{Appoint, ModelHeld, Promote, Reject},
     config::{ConfigState, Promotion},
     id::ModelId,
+    key::ConfigKey,
     model::{Model, ModelStatus, Sprt},
     response::{Distributed, Refusal, Response},
     state::ClusterState,
@@ -81,8 +82,12 @@ pub(super) fn appoint(state: &mut ClusterState, index: u64, command: &Appoint) -
     Ok(Response::Promoted { promotion, distributed })
 }
 
-fn model_of<'a>(state: &'a ClusterState, config_key: &str, hash: ModelId) -> Result<&'a Model, Refusal> {
-    let known = state.models.get(&hash).filter(|model| model.config_key == config_key);
+fn model_of<'a>(
+    state: &'a ClusterState,
+    config_key: &ConfigKey,
+    hash: ModelId,
+) -> Result<&'a Model, Refusal> {
+    let known = state.models.get(&hash).filter(|model| model.config_key == *config_key);
     known.ok_or(Refusal::UnknownModel(hash))
 }
 
@@ -96,7 +101,7 @@ fn is_held(state: &ClusterState, model: &Model) -> Result<(), Refusal> {
 /// the champion before.
 pub(super) fn enthrone(
     state: &mut ClusterState,
-    config_key: &str,
+    config_key: &ConfigKey,
     promotion: &Promotion,
     left: ModelStatus,
 ) -> Result<bool, Refusal> {
@@ -119,10 +124,10 @@ pub(super) fn enthrone(
 }
 
 /// Number of self-play games by a model. A former champion may come back; then its games count again.
-fn games_by(state: &ClusterState, config_key: &str, model: &ModelId) -> u64 {
+fn games_by(state: &ClusterState, config_key: &ConfigKey, model: &ModelId) -> u64 {
     let segments = state.segments.iter().map(|(_, segment)| segment);
     let its = segments.filter(|segment| {
-        segment.model == *model && segment.config_key == config_key && segment.source == SELFPLAY_SOURCE
+        segment.model == *model && segment.config_key == *config_key && segment.source == SELFPLAY_SOURCE
     });
     its.fold(0, |sum: u64, segment| sum.saturating_add(segment.games))
 }

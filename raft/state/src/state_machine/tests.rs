@@ -8,6 +8,7 @@ use crate::{
     },
     config::{ConfigState, ELO_INITIAL},
     id::{ModelId, NodeId, TriggerId},
+    key::ConfigKey,
     lease::{Lease, LeaseKind},
     model::{Evidence, ModelInfo, ModelStatus, Sprt, TrainingReport},
     response::{Distributed, Refusal},

@@ -12,7 +12,7 @@ fn what_is_too_large_or_senseless_is_refused_unseen() {
     let long = "x".repeat(TEXT_BYTES_MAX + 1);
     let cases: Vec<Command> = vec![
         Command::InitConfig(InitConfig {
-            config_key: String::new(),
+            config_key: "".into(),
             champion: hash(2),
             size: 1,
             threshold: 1,
@@ -28,7 +28,7 @@ fn what_is_too_large_or_senseless_is_refused_unseen() {
             at_ms: 1,
         }),
         Command::InitConfig(InitConfig {
-            config_key: "x".repeat(33),
+            config_key: "x".repeat(33).as_str().into(),
             champion: hash(2),
             size: 1,
             threshold: 1,

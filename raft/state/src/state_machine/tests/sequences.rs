@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 /// A command that mostly fits the state, so that sequences make progress.
 fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
-    let config_key = || CONFIG.to_owned();
+    let config_key = || ConfigKey::from(CONFIG);
     let node = 1 + u64::from(n % 4);
     let at_ms = u64::from(n);
     let Some(config) = state.config(CONFIG) else {
@@ -116,7 +116,7 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
 
 /// A command about a champion that regresses, is rolled back, and settles.
 fn regression(choice: u8, n: u8, config: &ConfigState) -> Command {
-    let (config_key, at_ms) = (CONFIG.to_owned(), u64::from(n));
+    let (config_key, at_ms) = (ConfigKey::from(CONFIG), u64::from(n));
     let trigger = n.is_multiple_of(2).then(|| hash(n));
     let named = trigger.is_none() || n.is_multiple_of(3);
     let champion = named.then_some(config.champion);
@@ -144,7 +144,7 @@ fn regression(choice: u8, n: u8, config: &ConfigState) -> Command {
 
 /// The other commands by which the leader's daemons steer.
 pub(super) fn steering_of(choice: u8, n: u8) -> Command {
-    let (config_key, at_ms, reason) = (CONFIG.to_owned(), u64::from(n), "r".to_owned());
+    let (config_key, at_ms, reason) = (ConfigKey::from(CONFIG), u64::from(n), "r".to_owned());
     let factor = 0.5 + f64::from(n % 4);
     match choice % 5 {
         0 => Command::SetBackpressure(SetBackpressure {

@@ -258,7 +258,7 @@ fn what_steers_is_set_once() {
     };
     let feedback = Feedback { learning_rate: 0.5, ..Feedback::default() };
     let reason = || "why".to_owned();
-    let (config_key, at_ms) = (|| CONFIG.to_owned(), 31);
+    let (config_key, at_ms) = (|| ConfigKey::from(CONFIG), 31);
     let draining =
         |draining| Command::SetDraining(SetDraining { node: NodeId(2), draining, reason: reason(), at_ms });
     let curriculum = |weight, emergency| {

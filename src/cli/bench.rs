@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::Subcommand;
 use serde::Serialize;
 
-/// Measure how fast the parts are on this machine.
+/// Measure how fast parts of the program are on this machine.
 ///
 /// Example: ringrift bench rules
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,7 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum BenchCommand {
-    /// Random complete games per second and steps per second, per configuration, on one thread.
+    /// Measure random complete games and steps per second, per configuration, on one thread.
     ///
     /// Example: ringrift bench rules --seconds 5 --json
     Rules(RulesArgs),
@@ -30,7 +30,7 @@ enum BenchCommand {
 
 #[derive(Debug, clap::Args)]
 struct RulesArgs {
-    /// Seconds per configuration.
+    /// Seconds for each configuration.
     #[arg(long, default_value_t = 1.0, value_parser = seconds)]
     seconds: f64,
     /// Print a JSON list instead of a table.

@@ -34,11 +34,11 @@ use std::{
 };
 use wire::Hash;
 
-/// The learner's progress, generation by generation: self-play, training, matches, again and again.
+/// Measure the learner's progress, generation by generation.
 ///
 /// Every generation plays the games that start a training run (`training.threshold_games`), trains
-/// on them as the settings say, without their time limit, and is then measured. CPU seconds leave
-/// the matches out, and what a card computes.
+/// on them as the settings say, without their time limit, and is then measured. The CPU seconds
+/// contain neither the matches nor what a card computes.
 ///
 /// Example: ringrift bench learn --generations 4 --device cpu
 #[derive(Debug, clap::Args)]
@@ -46,13 +46,13 @@ pub(super) struct Args {
     /// Board and number of seats.
     #[arg(long, default_value = "hex8_2p")]
     config: Config,
-    /// Generations after the untrained network.
+    /// Number of generations after the untrained network.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     generations: u32,
-    /// Threads of self-play; training has one.
+    /// Number of threads of self-play; training has one.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: u16,
-    /// Games of each match, rounded up to whole sets.
+    /// Number of games of each match, rounded up to whole sets.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     games: u32,
     /// Seed of games, training and matches.
@@ -60,13 +60,13 @@ pub(super) struct Args {
     seed: u64,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Settings in the format of `ringrift.toml`.
+    /// File with settings, in the format of `ringrift.toml`.
     #[arg(long)]
     settings: Option<PathBuf>,
     /// Keep the networks in this folder, as `generation-N.model`.
     #[arg(long)]
     save: Option<PathBuf>,
-    /// Print one JSON object a line instead of a table.
+    /// Print one JSON object per line instead of a table.
     #[arg(long)]
     json: bool,
 }

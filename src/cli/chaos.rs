@@ -24,23 +24,24 @@ const GAP_MAX: Duration = Duration::from_secs(10);
 /// How long the cluster may take until it is complete again.
 const WHOLE: Duration = Duration::from_secs(90);
 
-/// Kill peers of a cluster on this machine with SIGKILL, one after another at random moments.
+/// Kill peers of a cluster on this machine at random moments, and check that nothing is lost.
 ///
-/// Starts a cluster that plays and trains, and kills a random peer again and again; each comes back after a
-/// random while. Nothing that was acknowledged may be lost, and commands must go on being committed.
+/// The command starts a cluster that plays and trains, and kills a random peer with SIGKILL again and again;
+/// each comes back after a random while. Nothing that was acknowledged may be lost, and commands must go on
+/// being committed.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0 if nothing was lost and no gap between committed commands was longer than 10 s; 1 if \
     not; 2 if it could not run; 130 when interrupted.\n\nExample: ringrift chaos --kills 20 --seed 7 --json"
 )]
 pub(super) struct Args {
-    /// Peers.
+    /// Number of peers.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(3..=9))]
     peers: u8,
-    /// How many are killed.
+    /// Number of kills.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     kills: u16,
-    /// Whom and when; the same seed makes the same choices.
+    /// Seed of the choice of peers and moments; the same seed makes the same choices.
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Keep the data and the logs.

@@ -23,33 +23,36 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum ClusterCommand {
-    /// Who leads. Exit status: 0 for a confirmed leader, 2 for none or a stale answer, 3 for no answer.
+    /// Show who leads.
+    ///
+    /// Exit status: 0 for a confirmed leader, 2 for none or a stale answer, 3 for no answer.
     ///
     /// Example: ringrift cluster leader --data-dir n3 --json
     Leader {
         #[command(flatten)]
         peer: PeerArgs,
     },
-    /// List the members, and what those that drain still have to hand on.
+    /// List the members, and what members that drain still have to hand on.
     ///
     /// Example: ringrift cluster members --data-dir n3
     Members {
         #[command(flatten)]
         peer: PeerArgs,
     },
-    /// Have a member get no more work and hand on what it holds; then it can be stopped without loss.
+    /// Drain a member, so that it can be stopped without loss.
     ///
-    /// It plays no games, gets no leases, and its copies do not count any more, so that others make their
-    /// own. `ringrift cluster members` says when nothing is left. A member that is started again works again.
+    /// A member that drains plays no games and gets no leases, and its copies do not count any more, so that
+    /// others make their own. `ringrift cluster members` says when nothing is left. A member that is started
+    /// again works again.
     ///
     /// Example: ringrift cluster drain node-3 --data-dir n1
     Drain {
-        /// Which: its id, its name in events (node-3), or its host's name.
+        /// The member: its id, its name in events (node-3), or its host's name.
         node: String,
-        /// Have it work again.
+        /// Let the member work again.
         #[arg(long)]
         undo: bool,
-        /// Why, for people.
+        /// Reason, as people read it.
         #[arg(long, default_value = "")]
         reason: String,
         #[command(flatten)]

@@ -10,9 +10,9 @@ use std::{ffi::OsStr, str::FromStr as _};
 /// What a command may be told about devices.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct DeviceArgs {
-    /// What to compute on: auto (every card that can be used, otherwise the CPU), cpu, cuda (every
-    /// card), or cuda:N (that card). Where a card cannot be used the CPU computes, and that is told.
-    /// Without it: `device` in the settings, or auto.
+    /// Device to compute on: auto (every card that can be used, otherwise the CPU), cpu, cuda (every
+    /// card), or cuda:N (that card). If a card cannot be used, the CPU computes, and the command says so.
+    /// Without this option: `device` in the settings, or auto.
     #[arg(long, value_name = "auto|cpu|cuda|cuda:N", value_parser = DeviceParser, hide_possible_values = true)]
     pub(super) device: Option<DeviceChoice>,
 }

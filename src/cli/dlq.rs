@@ -7,7 +7,7 @@ use crate::{
 };
 use std::process::ExitCode;
 
-/// Look at, replay or drop events that a handler could not handle.
+/// List, replay or drop dead letters: events that a handler could not handle.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0; 1 when there is no such letter, a replayed handler failed again, there was no \
@@ -21,40 +21,40 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum DlqCommand {
-    /// List them, oldest first.
+    /// List the dead letters, oldest first.
     List {
         #[command(flatten)]
         peer: PeerArgs,
-        /// Of every node.
+        /// List the letters of every node.
         #[arg(long)]
         all: bool,
     },
-    /// Show one, with its event.
+    /// Show one dead letter, with its event.
     Show {
-        /// Its number in the peer's queue.
+        /// Number of the letter in the peer's queue.
         id: i64,
         #[command(flatten)]
         peer: PeerArgs,
     },
-    /// Run their handlers again; those that succeed leave the queue.
+    /// Run the handlers again; a letter that is handled leaves the queue.
     Replay {
         #[command(flatten)]
         peer: PeerArgs,
-        /// Only those tried last within this time.
+        /// Replay only letters that were last tried within this many hours.
         #[arg(long, value_name = "HOURS", default_value_t = 24)]
         max_age_hours: u64,
-        /// On every node.
+        /// Replay the letters of every node.
         #[arg(long)]
         all: bool,
     },
-    /// Drop them.
+    /// Drop dead letters.
     Purge {
         #[command(flatten)]
         peer: PeerArgs,
-        /// Only those tried last before this time.
+        /// Drop only letters that were last tried longer ago than this many hours.
         #[arg(long, value_name = "HOURS")]
         max_age_hours: Option<u64>,
-        /// On every node.
+        /// Drop the letters of every node.
         #[arg(long)]
         all: bool,
     },

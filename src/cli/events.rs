@@ -21,7 +21,7 @@ const PAGE: usize = 500;
 /// Pause between two requests while following.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// List what happened, oldest first, from the event log of a running peer.
+/// List events, oldest first, from the event log of a running peer.
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -40,13 +40,13 @@ pub(super) struct Args {
     /// Print which daemons emit and handle which event, and what they do about it.
     #[arg(long, conflicts_with_all = ["since", "follow"])]
     map: bool,
-    /// Only events after this position of that peer's log.
+    /// List only events after this position of that peer's log.
     #[arg(long, default_value_t = 0)]
     since: i64,
-    /// Go on with new ones until interrupted.
+    /// Go on with new events until interrupted.
     #[arg(long)]
     follow: bool,
-    /// Print one JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
 }
@@ -55,16 +55,17 @@ pub(super) struct Args {
 enum EventsCommand {
     /// Emit an event by hand, marked as injected, at every peer.
     ///
-    /// It does what the same event would do that the cluster emitted.
-    /// Only who can read the data folder may do it.
+    /// The event has the same effect as one that the cluster emits. Only a
+    /// user who can read the data folder may emit it.
     Emit {
-        /// The event's name, as `ringrift events --map` lists them.
+        /// Name of the event, as `ringrift events --map` lists it.
         event: String,
-        /// Its payload as a JSON object. A missing `node_id` becomes
-        /// the peer's, a missing `timestamp` the time.
+        /// Payload as a JSON object. A missing `timestamp` becomes the
+        /// present time, and a missing `node_id` the peer's name, but an
+        /// event of a host must say which host.
         #[arg(long, value_name = "JSON")]
         payload: String,
-        /// Data folder of the peer that shall emit it.
+        /// Data folder of the peer that emits the event.
         #[arg(long, value_name = "DIR")]
         data_dir: PathBuf,
     },

@@ -21,25 +21,25 @@ use std::{
 /// Let two players play a match.
 ///
 /// Games come in sets: the same random opening, with A in each seat in turn and copies of B in the others.
-/// Victories belong to people, wherever the pie rule has put them.
+/// A win counts for the player who made it, also after the pie rule has exchanged the seats.
 ///
 /// Example: ringrift match heuristic random --games 100
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The path of a model, `random` or `heuristic`.
+    /// A player: the path of a model, `random` or `heuristic`.
     a: String,
-    /// The other player, likewise.
+    /// The other player, given in the same way.
     b: String,
     /// Board and number of seats.
     #[arg(long, default_value = "hex8_2p")]
     config: Config,
-    /// Games, rounded up to whole sets.
+    /// Number of games, rounded up to whole sets.
     #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     games: u32,
-    /// Simulations of a model's decision.
+    /// Number of simulations for each decision of a model.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(2..=4096))]
     simulations: u32,
-    /// Games side by side.
+    /// Number of games that are played at the same time.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     parallel: u16,
     /// Seed of openings and of random play: the same seed, the same match.

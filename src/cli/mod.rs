@@ -56,7 +56,7 @@ enum Command {
     ///
     /// Example: ringrift completions bash > ~/.local/share/bash-completion/completions/ringrift
     Completions {
-        /// Which shell.
+        /// The shell.
         shell: Shell,
     },
 }

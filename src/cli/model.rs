@@ -8,7 +8,7 @@ use crate::api::models::{ChampionMoved, ChampionOrder, ModelView};
 use cluster_state::ConfigKey;
 use std::{fmt::Write as _, process::ExitCode};
 
-/// List models, look at one, have one brought here, or say who is champion.
+/// List models, show or fetch one, or change the champion.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0; 1 when there is no such model or the cluster refuses; 2 for wrong arguments; 3 when \
@@ -25,58 +25,60 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum ModelCommand {
-    /// List models, the newest first.
+    /// List the models, the newest first.
     List {
         #[command(flatten)]
         peer: PeerArgs,
-        /// Only those of this configuration.
+        /// List only models of this configuration.
         #[arg(long, value_name = "CONFIG")]
         config: Option<ConfigKey>,
-        /// How many at most.
+        /// List at most this many models.
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: usize,
     },
-    /// Show one model: where it comes from, how it was evaluated, what became of it.
+    /// Show one model: its origin, its evaluation and its state.
     Show {
-        /// The first hex digits of its hash, four or more.
+        /// The first hex digits of the model's hash, four or more.
         #[arg(value_name = "HASH")]
         model: String,
         #[command(flatten)]
         peer: PeerArgs,
     },
-    /// Make a model champion without evidence: any model of the configuration that enough peers hold.
+    /// Make a model champion without evidence.
     ///
-    /// It is watched like every champion, against the one that it replaces.
-    /// Only who can read the data folder may do it.
+    /// It can be any model of the configuration that enough peers hold. It is
+    /// watched like every champion, against the one that it replaces. Only a
+    /// user who can read the data folder may promote it.
     Promote {
-        /// Configuration, as in hex8_2p.
+        /// Configuration, such as hex8_2p.
         config: ConfigKey,
-        /// The first hex digits of its hash, four or more.
+        /// The first hex digits of the model's hash, four or more.
         #[arg(value_name = "HASH")]
         model: String,
-        /// Why, for the history.
+        /// Reason, as the history shows it.
         #[arg(long)]
         reason: String,
         #[command(flatten)]
         peer: PeerArgs,
     },
-    /// Have a model, or a segment of games, brought to the peer: from the swarm,
-    /// over HTTP, or by the operator's command.
+    /// Have the peer fetch a model, or a segment of games.
     ///
-    /// Says in which file it is; its content was checked.
+    /// The peer fetches it from the swarm, over HTTP, or by the operator's
+    /// command, and checks it. The answer names the file that holds it.
     Pull {
         #[command(flatten)]
         what: pull::PullArgs,
         #[command(flatten)]
         peer: PeerArgs,
     },
-    /// Bring the champion before back, and have training go on from it.
+    /// Bring the previous champion back, and have training go on from it.
     ///
-    /// Candidates of the champion that is left, and the work on them, go with it.
+    /// The candidates of the champion that is replaced are dropped, and so is
+    /// the work on them.
     Rollback {
-        /// Configuration, as in hex8_2p.
+        /// Configuration, such as hex8_2p.
         config: ConfigKey,
-        /// Why, for the history.
+        /// Reason, as the history shows it.
         #[arg(long)]
         reason: String,
         #[command(flatten)]

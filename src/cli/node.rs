@@ -28,25 +28,26 @@ const LINGER: Duration = Duration::from_secs(2);
     ringrift node --data-dir n3 --device cuda:1\n\n\
     Exit status: 0 when told to stop, 2 when it cannot start or go on.")]
 pub(super) struct Args {
-    /// Where everything of this peer is kept; made if it does not exist.
+    /// Data folder of this peer; it is created if it does not exist.
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
-    /// Address of any peer of the cluster to join, as that peer prints it. May be given again.
+    /// Address of any peer of the cluster to join, as that peer prints it. The option may be repeated.
     #[arg(long, value_name = "ADDRESS")]
     bootstrap: Vec<String>,
-    /// Where to listen for peers. Without it: the loopback interface, at the port of last time or a free one.
+    /// Address to listen on for peers. Without this option: the loopback interface, at the port of last
+    /// time or a free one.
     #[arg(long, value_name = "IP:PORT")]
     listen: Vec<SocketAddr>,
-    /// Where to answer questions over HTTP.
+    /// Address of the HTTP interface.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
     http: SocketAddr,
-    /// Name of the cluster. Peers of another are refused.
+    /// Name of the cluster. Peers of another cluster are refused.
     #[arg(long, default_value = "ringrift", value_parser = cluster_name)]
     cluster: String,
     /// File with the cluster's secret, the same on every host. Peers without it are refused.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
-    /// This host's name, for people. Without it: the host name.
+    /// Name of this host, as people read it. Without this option: the system's host name.
     #[arg(long)]
     name: Option<String>,
     #[command(flatten)]

@@ -14,7 +14,7 @@ use flate2::bufread::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-/// Work with the rules of the game.
+/// Check the rules of the game against recorded games.
 ///
 /// Example: ringrift rules check games.jsonl.gz
 #[derive(Debug, clap::Args)]

@@ -16,10 +16,10 @@ use crate::{
 };
 use std::{fmt::Write as _, process::ExitCode, thread, time::Duration};
 
-/// Ask a running peer how the cluster stands.
+/// Show the state of the cluster, as a running peer reports it.
 ///
-/// Any peer answers from the leader's confirmed state; without a
-/// leader it answers from its own, marked stale.
+/// Any peer answers from the leader's confirmed state. Without a
+/// leader it answers from its own state, marked stale.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit status: 0 healthy, 1 degraded, 2 no quorum, 3 no answer.\n\n\
     Examples:\n  ringrift status --data-dir n2\n  ringrift status --data-dir n2 --json | jq .leader.node_id")]

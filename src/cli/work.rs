@@ -9,7 +9,7 @@ use crate::{
 use cluster_state::ConfigKey;
 use std::process::ExitCode;
 
-/// List training and evaluation that wait or go on, or cancel some of it.
+/// List or cancel training and evaluation.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0; 1 when there is nothing to cancel; 2 for wrong arguments; 3 when the peer does not \
@@ -23,20 +23,22 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum WorkCommand {
-    /// List it, the most urgent first, with what it waits for.
+    /// List the work that waits or goes on, the most urgent first.
     List {
         #[command(flatten)]
         peer: PeerArgs,
     },
-    /// Stop what a node is doing. The leader has it done again after a
-    /// minute, unless nothing calls for it by then.
+    /// Cancel the work that goes on for a configuration.
+    ///
+    /// The leader has it done again after a minute, unless nothing calls for
+    /// it by then.
     Cancel {
         /// Kind of work.
         #[arg(value_parser = ["training", "evaluation"])]
         kind: String,
-        /// Configuration, as in hex8_2p.
+        /// Configuration, such as hex8_2p.
         config: ConfigKey,
-        /// Why, for the others.
+        /// Reason, as the other nodes read it.
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
         #[command(flatten)]

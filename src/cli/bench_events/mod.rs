@@ -30,14 +30,14 @@ const BACKLOG: Duration = Duration::from_secs(600);
 /// Version of the layout of the JSON object.
 const SCHEMA: u32 = 1;
 
-/// How fast events get from one peer into the logs of all.
+/// Measure how fast events get from one peer into the logs of all.
 ///
-/// Starts peers on this machine, as processes with their data on disk and without self-play, and measures
-/// three things: `gossip`, events that are emitted in turn at every peer, from emit until each peer has them
-/// stored, in causal order and synced; `repair`, the same with gossip switched off; and `backlog`, how fast a
-/// peer that was away catches up. Peers emit by themselves, as their daemons do. The clock starts when an
-/// event is handed over to be emitted, or should have been while the one before held it up; it stops with the
-/// commit, which each peer remembers. The load is the number of cores that were busy meanwhile.
+/// The command starts peers on this machine, as processes with data on disk and without self-play, and
+/// measures three things: `gossip`, events that are emitted in turn at every peer, from emit until each peer
+/// has them stored, in causal order and synced; `repair`, the same with gossip switched off; and `backlog`,
+/// how fast a peer that was away catches up. Peers emit by themselves, as their daemons do. The clock starts
+/// when an event is handed over to be emitted, or should have been while the one before held it up; it stops
+/// with the commit, which each peer remembers. The load is the number of cores that were busy meanwhile.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "With --json one object: schema, peers, rate, event_bytes, gossip and repair ({events, every_peer, any_peer, \
@@ -47,19 +47,19 @@ const SCHEMA: u32 = 1;
     Examples:\n  ringrift bench events\n  ringrift bench events --only gossip --rate 1000 --seconds 10 --json"
 )]
 pub(super) struct Args {
-    /// Peers.
+    /// Number of peers.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(2..=16))]
     peers: u8,
-    /// Events a second, over all peers.
+    /// Events per second, over all peers.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
     /// Seconds of each run of events.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=60))]
     seconds: u32,
-    /// Events that a peer which was away has to catch up.
+    /// Number of events that the peer that was away has to catch up with.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=150_000))]
     backlog: u64,
-    /// Measure only this.
+    /// Measure only this part.
     #[arg(long, value_enum)]
     only: Option<Part>,
     /// Keep the data and the logs.

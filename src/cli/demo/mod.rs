@@ -34,11 +34,12 @@ const SETTLE: Duration = Duration::from_secs(60);
 /// The demo waits for a third promotion during this part of its time, given as the divisor.
 const ENCORE: u32 = 2;
 
-/// Watch a cluster teach itself: start peers on this machine, kill their leader, compare what they know.
+/// Watch a cluster of peers on this machine teach itself.
 ///
-/// Starts real peers as child processes on the loopback interface with data under a temporary folder. After
-/// the first promotion the leader is killed with SIGKILL and later started again; after another promotion
-/// everything is compared, and the last champion plays 400 games against uniformly random play.
+/// The command starts real peers as child processes on the loopback interface with data under a temporary
+/// folder. After the first promotion it kills the leader with SIGKILL and later starts it again. After another
+/// promotion it compares what the peers know, and the last champion plays 400 games against uniformly random
+/// play.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0 if every peer agrees on the champion and its history and nothing acknowledged was \
@@ -47,10 +48,10 @@ const ENCORE: u32 = 2;
     ringrift demo --device cpu"
 )]
 pub(super) struct Args {
-    /// Peers.
+    /// Number of peers.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(3..=9))]
     peers: u8,
-    /// What they learn.
+    /// Configuration that they learn.
     #[arg(long, default_value = "hex8_2p", value_parser = game)]
     config: rules::Config,
     /// Minutes after which the demo ends with what it has.
@@ -64,7 +65,7 @@ pub(super) struct Args {
     /// Keep the data and the logs.
     #[arg(long)]
     keep: bool,
-    /// Write the summary as JSON.
+    /// Write the summary to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }

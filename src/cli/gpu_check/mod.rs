@@ -26,25 +26,25 @@ const TRACES: &str = "rules/tests/traces";
 
 /// Check a CUDA card against the CPU and measure it, or predict what one would do.
 ///
-/// In order: every primitive against its golden vector; networks and training steps against the CPU and
-/// against themselves; the rules over random and recorded games, and games with the search on the card; the
-/// same, less of it, under compute-sanitizer, where it is installed; benchmarks with their share of what the
-/// card can do; the same network in PyTorch, where `python3` has it. Among the benchmarks, `self-play card`
-/// is how a node with a card plays: the card searches whole games. `self-play host` is what it falls back to:
-/// the host searches, and the card evaluates. Without a usable card it says why and succeeds.
+/// The check runs, in this order: every primitive against its golden vector; networks and training steps
+/// against the CPU and against themselves; the rules over random and recorded games, and games with the
+/// search on the card; the same, less of it, under compute-sanitizer, where it is installed; benchmarks with
+/// their share of what the card can do; the same network in PyTorch, where `python3` has it. Among the
+/// benchmarks, `self-play card` is how a node with a card plays: the card searches whole games. `self-play
+/// host` is what it falls back to: the host searches, and the card evaluates. Without a usable card the
+/// command says why and succeeds.
 ///
-/// It is not known how long that takes on a card. compute-sanitizer may take half an hour for each of its
-/// three tools, PyTorch forty minutes in all. Reports are written as they grow, so what was found out is kept
-/// whatever ends this; `complete` in them says whether they came to their end. Where a command may only take
-/// some minutes, ask for a part and a board at a time: each has a report of its own.
-///
-/// Exit status: 0 if all is well or there is no card, 1 if something is wrong or a card was
-/// required, 2 if a report cannot be written.
-///
-/// Example: ringrift gpu-check --out measured
-/// Example: ringrift gpu-check --out measured --only benchmarks --board hex8
-/// Example: ringrift gpu-check --predict --json
+/// It is not known how long the check takes on a card. compute-sanitizer may take half an hour for each of
+/// its three tools, PyTorch forty minutes in all. Reports are written as they grow, so what was found out is
+/// kept whatever ends the command; `complete` in them says whether they came to their end. Where a command
+/// may only take some minutes, ask for a part and a board at a time: each has a report of its own.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: 0 if all is well or there is no card; 1 if something is wrong or a card was required; 2 if \
+    a report cannot be written.\n\n\
+    Examples:\n  ringrift gpu-check --out measured\n  \
+    ringrift gpu-check --out measured --only benchmarks --board hex8\n  ringrift gpu-check --predict --json"
+)]
 pub(super) struct Args {
     /// Number of the card.
     #[arg(long, default_value_t = 0)]
@@ -55,21 +55,21 @@ pub(super) struct Args {
     /// Write the report to a file, or to standard output in place of the table.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
-    /// Write the report to this folder, as CARD-DATE.json; with the parts, boards and `quick` that it is of,
-    /// if it is not of everything, and with a number if there is one of that name.
+    /// Write the report to this folder, as CARD-DATE.json. The name also has the parts, the boards and
+    /// `quick` if the report is not of everything, and a number if the name is taken.
     #[arg(long, value_name = "DIR", conflicts_with = "predict")]
     out: Option<PathBuf>,
-    /// Less of everything: fewer games, batches, repeats and networks.
+    /// Do less of everything: fewer games, batches, repeats and networks.
     #[arg(long)]
     quick: bool,
-    /// Only these parts.
+    /// Do only these parts.
     #[arg(long, value_enum, value_name = "PART", conflicts_with = "predict")]
     only: Vec<PartArg>,
-    /// Only these boards: hex8, square8, square19, hexagonal.
+    /// Use only these boards: hex8, square8, square19, hexagonal.
     #[arg(long = "board", value_name = "BOARD", conflicts_with = "predict")]
     boards: Vec<Board>,
-    /// Recorded games to replay; without it and without --quick those in
-    /// `rules/tests/traces`, if there is such a folder.
+    /// Folder of recorded games to replay. Without this option and without --quick: `rules/tests/traces`,
+    /// if that folder exists.
     #[arg(long, value_name = "DIR", conflicts_with = "predict")]
     traces: Option<PathBuf>,
     /// Write the card's own golden vectors to this folder.

@@ -22,7 +22,7 @@ const LINE_BYTES_MAX: u64 = 64 << 20;
 
 /// What was replayed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct ReplayReport {
     /// Games replayed to their end without a mismatch.
     pub games: u64,
     /// Steps replayed without a mismatch, those of an unfinished game included.
@@ -39,7 +39,7 @@ pub struct Mismatch {
     /// The step of the game, from 1; 0 for its initial position, one past the last for its end.
     pub step: usize,
     /// What differs.
-    pub what: What,
+    pub what: Difference,
     /// What the record says.
     pub expected: String,
     /// What these rules say.
@@ -52,7 +52,7 @@ pub struct Mismatch {
 
 /// What differs between the rules and a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
+pub enum Difference {
     /// The initial position, read and printed.
     Init,
     /// The seat to move.
@@ -77,7 +77,7 @@ pub enum What {
     Outcome,
 }
 
-impl What {
+impl Difference {
     /// A few words for people, and for the JSON report.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -184,8 +184,11 @@ pub fn fnv1a(bytes: &[u8]) -> u64 {
 ///
 /// # Errors
 /// [`TraceError`] for a line that cannot be read; the report about the games before it is lost.
-pub fn check(mut input: impl BufRead, mut progress: impl FnMut(&Report)) -> Result<Report, TraceError> {
-    let mut report = Report::default();
+pub fn check(
+    mut input: impl BufRead,
+    mut progress: impl FnMut(&ReplayReport),
+) -> Result<ReplayReport, TraceError> {
+    let mut report = ReplayReport::default();
     let mut bytes = Vec::new();
     for line in 1.. {
         bytes.clear();
@@ -307,7 +310,7 @@ impl<'a, T: Topology> Replay<'a, T> {
         (self.game.steps.len() as u64, self.end().err().map(|mismatch| *mismatch))
     }
 
-    fn expect(&self, what: What, expected: &dyn ToString, found: &dyn ToString) -> Checked {
+    fn expect(&self, what: Difference, expected: &dyn ToString, found: &dyn ToString) -> Checked {
         let (expected, found) = (expected.to_string(), found.to_string());
         if expected == found {
             return Ok(());
@@ -319,27 +322,27 @@ impl<'a, T: Topology> Replay<'a, T> {
 
     fn take(&mut self, step: &Step) -> Checked {
         if let Some(seat) = step.seat {
-            self.expect(What::Seat, &seat, &(self.state.seat() + 1))?;
+            self.expect(Difference::Seat, &seat, &(self.state.seat() + 1))?;
         }
         if let Some(phase) = &step.phase {
-            self.expect(What::Phase, phase, &self.state.phase().as_str())?;
+            self.expect(Difference::Phase, phase, &self.state.phase().as_str())?;
         }
         self.state.legal(&mut self.legal);
         self.listing.fill(&self.state, &self.legal);
         self.check_legal(step)?;
         let Some(mv) = self.listing.find(&step.played) else {
-            return self.expect(What::Move, &step.played, &"not a legal move");
+            return self.expect(Difference::Move, &step.played, &"not a legal move");
         };
         let mut next = self.state;
         next.apply(mv);
         let text = next.to_string();
         if let Some(state) = &step.state {
-            self.expect(What::State, state, &text)?;
+            self.expect(Difference::State, state, &text)?;
         }
         if step.state_hash != fnv1a(text.as_bytes()) {
             let expected = format!("{:016x}", step.state_hash);
             let found = format!("{:016x} {text}", fnv1a(text.as_bytes()));
-            return self.expect(What::StateHash, &expected, &found);
+            return self.expect(Difference::StateHash, &expected, &found);
         }
         self.state = next;
         Ok(())
@@ -355,27 +358,27 @@ impl<'a, T: Topology> Replay<'a, T> {
                 a.iter().filter(|text| !b.contains(text)).copied().collect::<Vec<_>>().join(" ")
             };
             let (missing, extra) = (beyond(&recorded, &found), beyond(&found, &recorded));
-            self.expect(What::LegalMoves, &format!("also [{missing}]"), &format!("also [{extra}]"))?;
+            self.expect(Difference::LegalMoves, &format!("also [{missing}]"), &format!("also [{extra}]"))?;
         }
         let found = self.listing.items.len() as u64;
         if step.count != found {
             let all: Vec<&str> = self.listing.texts().take(200).collect();
-            self.expect(What::LegalCount, &step.count, &format!("{found}: {}", all.join(" ")))?;
+            self.expect(Difference::LegalCount, &step.count, &format!("{found}: {}", all.join(" ")))?;
         }
         let hash = fnv1a(&self.listing.joined);
         if step.legal_hash != hash {
             let all: Vec<&str> = self.listing.texts().take(200).collect();
             let found = format!("{hash:016x}: {}", all.join(" "));
-            self.expect(What::LegalHash, &format!("{:016x}", step.legal_hash), &found)?;
+            self.expect(Difference::LegalHash, &format!("{:016x}", step.legal_hash), &found)?;
         }
         Ok(())
     }
 
     fn end(&self) -> Checked {
         let end = &self.game.end;
-        self.expect(What::Steps, &end.steps, &self.game.steps.len())?;
+        self.expect(Difference::Steps, &end.steps, &self.game.steps.len())?;
         if let Some(state) = &end.state {
-            self.expect(What::State, state, &self.state)?;
+            self.expect(Difference::State, state, &self.state)?;
         }
         let found = match self.state.outcome() {
             Some(outcome) => format!("over {} {}", outcome.winner + 1, outcome.reason.as_str()),
@@ -385,7 +388,7 @@ impl<'a, T: Topology> Replay<'a, T> {
             ("over", Some(winner), Some(reason)) => format!("over {winner} {reason}"),
             (status, _, _) => status.to_owned(),
         };
-        self.expect(What::Outcome, &expected, &found)
+        self.expect(Difference::Outcome, &expected, &found)
     }
 }
 
@@ -404,7 +407,7 @@ mod tests {
         GAME.replace("HASH", &format!("{:016x}", fnv1a(state.as_bytes()))).replace('\n', "")
     }
 
-    fn run(text: &str) -> Result<Report, TraceError> {
+    fn run(text: &str) -> Result<ReplayReport, TraceError> {
         check(text.as_bytes(), |_| {})
     }
 
@@ -418,19 +421,19 @@ mod tests {
     #[test]
     fn agreement_is_counted() {
         let two = format!("{}\n\n{}", game(), game());
-        assert_eq!(run(&two).unwrap(), Report { games: 2, steps: 2, mismatch: None });
+        assert_eq!(run(&two).unwrap(), ReplayReport { games: 2, steps: 2, mismatch: None });
     }
 
     #[test]
     fn disagreement_is_told_with_both_values() {
         let table = [
-            (r#""p":1"#, r#""p":2"#, What::Seat, "2", "1"),
-            (r#""ph":"place""#, r#""ph":"line""#, What::Phase, "line", "place"),
-            (r#"["NP"]"#, r#"["SP"]"#, What::LegalMoves, "also [SP]", "also [NP]"),
-            (r#""n":1"#, r#""n":3"#, What::LegalCount, "3", "1: NP"),
-            (r#""m":"NP""#, r#""m":"SP""#, What::Move, "SP", "not a legal move"),
-            (r#""steps":1"#, r#""steps":2"#, What::Steps, "2", "1"),
-            ("truncated", "over", What::Outcome, "over", "truncated"),
+            (r#""p":1"#, r#""p":2"#, Difference::Seat, "2", "1"),
+            (r#""ph":"place""#, r#""ph":"line""#, Difference::Phase, "line", "place"),
+            (r#"["NP"]"#, r#"["SP"]"#, Difference::LegalMoves, "also [SP]", "also [NP]"),
+            (r#""n":1"#, r#""n":3"#, Difference::LegalCount, "3", "1: NP"),
+            (r#""m":"NP""#, r#""m":"SP""#, Difference::Move, "SP", "not a legal move"),
+            (r#""steps":1"#, r#""steps":2"#, Difference::Steps, "2", "1"),
+            ("truncated", "over", Difference::Outcome, "over", "truncated"),
         ];
         for (from, to, what, expected, found) in table {
             let text = format!("{}\n{}", game(), game().replacen(from, to, 1));
@@ -441,7 +444,7 @@ mod tests {
             assert_eq!(report.games, 1);
         }
         let wrong = game().replace("09201c07b5b50533", "09201c07b5b50534");
-        assert_eq!(run(&wrong).unwrap().mismatch.unwrap().what, What::LegalHash);
+        assert_eq!(run(&wrong).unwrap().mismatch.unwrap().what, Difference::LegalHash);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ::rules::trace::{Mismatch, Report, TraceError, check};
+use ::rules::trace::{Mismatch, ReplayReport, TraceError, check};
 use anyhow::Context;
 use clap::Subcommand;
 use flate2::bufread::MultiGzDecoder;
@@ -148,17 +148,17 @@ fn check_file(path: &Path, bar: &ProgressBar) -> FileReport {
     bar.set_message(path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned());
     let (report, error) = match replay(path, bar) {
         Ok(report) => (report, None),
-        Err(error) => (Report::default(), Some(format!("{error:#}"))),
+        Err(error) => (ReplayReport::default(), Some(format!("{error:#}"))),
     };
     let mismatch = report.mismatch.map(MismatchReport::from);
     FileReport { file: path.to_owned(), games: report.games, steps: report.steps, mismatch, error }
 }
 
-fn replay(path: &Path, bar: &ProgressBar) -> anyhow::Result<Report> {
+fn replay(path: &Path, bar: &ProgressBar) -> anyhow::Result<ReplayReport> {
     let file = File::open(path).context("cannot open")?;
     let mut input = BufReader::new(bar.wrap_read(file));
     let compressed = input.fill_buf().context("cannot read")?.starts_with(&[0x1f, 0x8b]);
-    let report: Result<Report, TraceError> = if compressed {
+    let report: Result<ReplayReport, TraceError> = if compressed {
         check(BufReader::new(MultiGzDecoder::new(input)), |_| {})
     } else {
         check(input, |_| {})

@@ -54,9 +54,9 @@ pub(super) struct Step<'a> {
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// 16 lower-case hexadecimal digits.
-struct Hash(u64);
+struct HexHash(u64);
 
-impl<'de> Deserialize<'de> for Hash {
+impl<'de> Deserialize<'de> for HexHash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Text(text) = Text::deserialize(deserializer)?;
         let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -73,12 +73,12 @@ struct Verbose<'a> {
     n: u64,
     #[serde(borrow)]
     legal: Option<Vec<Text<'a>>>,
-    lh: Hash,
+    lh: HexHash,
     #[serde(borrow)]
     m: Text<'a>,
     #[serde(borrow)]
     state: Text<'a>,
-    sh: Hash,
+    sh: HexHash,
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Step<'a> {
@@ -100,8 +100,8 @@ impl<'de> Visitor<'de> for StepVisitor {
         let short = |index| move || de::Error::invalid_length(index, &"4 entries");
         let Text(played) = seq.next_element()?.ok_or_else(short(0))?;
         let count = seq.next_element()?.ok_or_else(short(1))?;
-        let Hash(legal_hash) = seq.next_element()?.ok_or_else(short(2))?;
-        let Hash(state_hash) = seq.next_element()?.ok_or_else(short(3))?;
+        let HexHash(legal_hash) = seq.next_element()?.ok_or_else(short(2))?;
+        let HexHash(state_hash) = seq.next_element()?.ok_or_else(short(3))?;
         let (seat, phase, legal, state) = (None, None, None, None);
         Ok(Step { seat, phase, legal, state, played, count, legal_hash, state_hash })
     }

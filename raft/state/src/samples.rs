@@ -89,8 +89,14 @@ pub fn register(n: u64, boot: u64) -> Command {
 
 /// One value of each variant, in the order of the enum.
 pub fn commands() -> Vec<Command> {
-    let config_key = || ConfigKey::from(CONFIG);
-    let kind = LeaseKind::Evaluation;
+    [members(), segments(), leases(), models(), steering(), operator()].concat()
+}
+
+fn config_key() -> ConfigKey {
+    ConfigKey::from(CONFIG)
+}
+
+fn members() -> Vec<Command> {
     vec![
         register(1, 2),
         Command::SetOnline(SetOnline {
@@ -101,6 +107,11 @@ pub fn commands() -> Vec<Command> {
             at_ms: 3,
         }),
         Command::SetLeader(SetLeader { node: NodeId(1), term: 2, at_ms: 3 }),
+    ]
+}
+
+fn segments() -> Vec<Command> {
+    vec![
         Command::InitConfig(InitConfig {
             config_key: config_key(),
             champion: hash(1),
@@ -121,6 +132,12 @@ pub fn commands() -> Vec<Command> {
         }),
         Command::AddSegmentHolder(AddSegmentHolder { hash: hash(1), node: NodeId(2), at_ms: 3 }),
         Command::ThresholdReached(ThresholdReached { config_key: config_key(), crossing: 1, at_ms: 2 }),
+    ]
+}
+
+fn leases() -> Vec<Command> {
+    let kind = LeaseKind::Evaluation;
+    vec![
         Command::GrantLease(GrantLease {
             kind,
             config_key: config_key(),
@@ -167,6 +184,11 @@ pub fn commands() -> Vec<Command> {
             evidence: evidence(hash(3), hash(4)),
             at_ms: 5,
         }),
+    ]
+}
+
+fn models() -> Vec<Command> {
+    vec![
         Command::Promote(Promote {
             config_key: config_key(),
             candidate: hash(1),
@@ -181,6 +203,11 @@ pub fn commands() -> Vec<Command> {
             at_ms: 2,
         }),
         Command::ModelHeld(ModelHeld { model: hash(1), node: NodeId(2), at_ms: 3 }),
+    ]
+}
+
+fn steering() -> Vec<Command> {
+    vec![
         Command::SetTarget(SetTarget { config_key: config_key(), target: target(), at_ms: 1 }),
         Command::ReportRegression(ReportRegression {
             config_key: config_key(),
@@ -227,6 +254,13 @@ pub fn commands() -> Vec<Command> {
             emergency: true,
             at_ms: 1,
         }),
+    ]
+}
+
+/// What only operators ask for.
+fn operator() -> Vec<Command> {
+    let kind = LeaseKind::Evaluation;
+    vec![
         Command::CancelLease(CancelLease {
             kind,
             config_key: config_key(),

@@ -12,7 +12,7 @@ use crate::{
 };
 use cluster_state::{
     ClusterState, Command, NodeId, Response,
-    rows::{self, ROW_BYTES_MAX, Row},
+    rows::{self, ROW_BYTES_MAX, StateRow},
     state_machine,
 };
 use futures::{Stream, StreamExt};
@@ -146,7 +146,7 @@ impl Db {
     }
 
     fn install(&mut self, applied: Applied, bytes: &[u8]) -> io::Result<()> {
-        let rows: Vec<Row> =
+        let rows: Vec<StateRow> =
             wire::decode::<_, SNAPSHOT_BYTES_MAX>(kind::SNAPSHOT, bytes).map_err(io::Error::other)?;
         let index = applied.last_log_id.as_ref().map_or(0, |id| id.index);
         let state = rows::restore(rows.clone(), index).map_err(io::Error::other)?;
@@ -238,15 +238,15 @@ fn load(db: &Connection, path: &Path) -> Result<(ClusterState, Applied), StoreEr
     };
     let mut statement = db.prepare("SELECT kind, key, value FROM raft_state").map_err(sql)?;
     let rows = statement
-        .query_map([], |row| Ok(Row { kind: row.get(0)?, key: row.get(1)?, value: row.get(2)? }))
-        .and_then(Iterator::collect::<Result<Vec<Row>, _>>)
+        .query_map([], |row| Ok(StateRow { kind: row.get(0)?, key: row.get(1)?, value: row.get(2)? }))
+        .and_then(Iterator::collect::<Result<Vec<StateRow>, _>>)
         .map_err(sql)?;
     let index = applied.last_log_id.as_ref().map_or(0, |id| id.index);
     let state = rows::restore(rows, index).map_err(|e| corrupt(e.to_string()))?;
     Ok((state, applied))
 }
 
-fn write_rows(tx: &Transaction<'_>, rows: &[Row]) -> io::Result<()> {
+fn write_rows(tx: &Transaction<'_>, rows: &[StateRow]) -> io::Result<()> {
     let write = || -> rusqlite::Result<()> {
         let mut statement =
             tx.prepare_cached("INSERT OR REPLACE INTO raft_state (kind, key, value) VALUES (?1, ?2, ?3)")?;
@@ -358,7 +358,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 
 /// Checks that bytes are a snapshot, before it replaces anything.
 pub(crate) fn check_snapshot(bytes: &[u8]) -> Result<(), String> {
-    let rows: Vec<Row> =
+    let rows: Vec<StateRow> =
         wire::decode::<_, SNAPSHOT_BYTES_MAX>(kind::SNAPSHOT, bytes).map_err(|e| e.to_string())?;
     rows::restore(rows, 0).map(|_| ()).map_err(|e| e.to_string())
 }

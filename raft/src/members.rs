@@ -9,7 +9,7 @@ use crate::{
 };
 use cluster_state::{
     NodeId,
-    voters::{self, Health, View},
+    voters::{self, Health, VotersView},
 };
 use openraft::errors::{ClientWriteError, RaftError};
 use std::{
@@ -93,7 +93,7 @@ struct Watched {
 }
 
 impl Watched {
-    fn view(&mut self, metrics: &Metrics, shared: &HandleShared, now: Instant) -> View {
+    fn view(&mut self, metrics: &Metrics, shared: &HandleShared, now: Instant) -> VotersView {
         let members: BTreeSet<NodeId> = metrics.voters.union(&metrics.learners).copied().collect();
         self.since.retain(|id, _| members.contains(id));
         let fresh = shared.timing.election_max;
@@ -114,7 +114,7 @@ impl Watched {
             };
             others.insert(id, health);
         }
-        View {
+        VotersView {
             me: metrics.id,
             configs: shared.voter_configs(),
             others,

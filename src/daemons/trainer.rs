@@ -15,8 +15,8 @@ use crate::{
     store::{Segment, paths},
 };
 use cluster_state::{
-    ClusterState, Command, ConfigKey, ConfigState, Lease, LeaseKind, ModelId, ModelInfo,
-    Segment as Registered, SegmentId, TrainingReport, command::CompleteTraining,
+    ClusterState, Command, ConfigKey, ConfigState, Lease, LeaseKind, ModelId, ModelInfo, RegisteredSegment,
+    SegmentId, TrainingReport, command::CompleteTraining,
 };
 use kernels::{AnyBackend, Backend as _, Checkpoint, DeviceError};
 use tokio::sync::mpsc;
@@ -68,7 +68,7 @@ struct Start {
     /// Index in the Raft log of the last segment that the parent has learned from.
     seen: u64,
     /// Segments to learn from, oldest first.
-    chosen: Vec<(SegmentId, Registered)>,
+    chosen: Vec<(SegmentId, RegisteredSegment)>,
     settings: TrainingConfig,
     /// Why the learning rate is what it is.
     why: String,
@@ -274,8 +274,8 @@ fn window_positions(all: u64, most: usize) -> usize {
 
 /// The newest self-play segments with about as many positions as the window has, and at most `most`; the
 /// oldest comes first.
-fn choose(state: &ClusterState, key: &ConfigKey, most: usize) -> Vec<(SegmentId, Registered)> {
-    let ours = |segment: &Registered| {
+fn choose(state: &ClusterState, key: &ConfigKey, most: usize) -> Vec<(SegmentId, RegisteredSegment)> {
+    let ours = |segment: &RegisteredSegment| {
         segment.config_key == *key && segment.source == cluster_state::state_machine::SELFPLAY_SOURCE
     };
     let mut found: Vec<_> = state.segments.iter().filter(|(_, segment)| ours(segment)).collect();

@@ -17,7 +17,7 @@ use crate::{
     text,
 };
 use cluster_state::SegmentId;
-use cluster_state::{ClusterState, Command, NodeId, Segment as Registered, command::AddSegmentHolder};
+use cluster_state::{ClusterState, Command, NodeId, RegisteredSegment, command::AddSegmentHolder};
 use futures::StreamExt;
 use retries::RateLimit;
 use std::{
@@ -193,7 +193,7 @@ async fn copy(node: &Context, hash: SegmentId, holders: &BTreeSet<NodeId>) -> Re
 /// A segment that is being copied.
 struct Copying {
     hash: SegmentId,
-    segment: Registered,
+    segment: RegisteredSegment,
     began: Instant,
 }
 

@@ -4,7 +4,7 @@ use crate::{
     samples::{log_id, membership},
 };
 use cluster_state::{
-    Model, ModelStatus, Segment,
+    Model, ModelStatus, RegisteredSegment,
     samples::{self, commands, hash, register},
 };
 use openraft::storage::RaftStateMachine;
@@ -211,7 +211,7 @@ fn a_state_at_its_bounds_fits_a_snapshot() {
     };
     let text = "x".repeat(TEXT_BYTES_MAX);
     let mut state = ClusterState::default();
-    let segment = Segment {
+    let segment = RegisteredSegment {
         config_key: "x".repeat(CONFIG_KEY_BYTES_MAX).as_str().into(),
         games: 1,
         samples: 1,

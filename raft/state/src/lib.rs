@@ -32,7 +32,7 @@ pub use lease::{Lease, LeaseKind, LeaseSlot};
 pub use model::{Evidence, Model, ModelInfo, ModelStatus, Sprt, TrainingReport};
 pub use node::{Leader, Node};
 pub use response::{Distributed, Refusal, Response};
-pub use segment::Segment;
+pub use segment::RegisteredSegment;
 pub use shards::Shards;
 pub use state::ClusterState;
 pub use steering::{Backpressure, Feedback, Regression, SelfplayTarget, Severity, Steering, Watch};

@@ -9,7 +9,7 @@ use crate::{
     key::ConfigKey,
     model::Model,
     node::{Leader, Node},
-    segment::Segment,
+    segment::RegisteredSegment,
     state::ClusterState,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -38,7 +38,7 @@ pub mod kind {
 
 /// One entity of the state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Row {
+pub struct StateRow {
     /// Frame kind of the value, which says what it is.
     pub kind: u8,
     /// Unique among the rows of its kind.
@@ -77,7 +77,7 @@ struct Meta {
 ///
 /// # Errors
 /// Returns [`RowError::Value`] for an entity that is too large.
-pub fn rows(state: &ClusterState) -> Result<Vec<Row>, RowError> {
+pub fn rows(state: &ClusterState) -> Result<Vec<StateRow>, RowError> {
     changes(&ClusterState::default(), state)
 }
 
@@ -85,7 +85,7 @@ pub fn rows(state: &ClusterState) -> Result<Vec<Row>, RowError> {
 ///
 /// # Errors
 /// Returns [`RowError::Value`] for an entity that is too large.
-pub fn changes(before: &ClusterState, after: &ClusterState) -> Result<Vec<Row>, RowError> {
+pub fn changes(before: &ClusterState, after: &ClusterState) -> Result<Vec<StateRow>, RowError> {
     let mut rows = Vec::new();
     let meta = |state: &ClusterState| (state.last_node_id, state.leader.clone(), Arc::clone(&state.triggers));
     if meta(before) != meta(after) {
@@ -129,7 +129,7 @@ pub fn changes(before: &ClusterState, after: &ClusterState) -> Result<Vec<Row>, 
 ///
 /// # Errors
 /// Returns [`RowError`] for rows that do not describe a state.
-pub fn restore(rows: impl IntoIterator<Item = Row>, applied: u64) -> Result<ClusterState, RowError> {
+pub fn restore(rows: impl IntoIterator<Item = StateRow>, applied: u64) -> Result<ClusterState, RowError> {
     let mut state = ClusterState { applied, ..ClusterState::default() };
     let mut nodes = BTreeMap::new();
     let mut configs: BTreeMap<ConfigKey, ConfigState> = BTreeMap::new();
@@ -161,7 +161,7 @@ pub fn restore(rows: impl IntoIterator<Item = Row>, applied: u64) -> Result<Clus
             kind::SEGMENT => {
                 let hash = <[u8; 32]>::try_from(row.key.as_slice())
                     .map_err(|_| RowError::Contradiction("segment key".into()))?;
-                let segment: Segment = value(&row)?;
+                let segment: RegisteredSegment = value(&row)?;
                 state.segments.insert(SegmentId(Hash(hash)), segment);
             }
             other => return Err(RowError::Kind(other)),
@@ -190,13 +190,13 @@ fn promotion_key(config_key: &ConfigKey, generation: u64) -> Vec<u8> {
     key
 }
 
-fn row<T: Serialize>(kind: u8, key: Vec<u8>, value: &T) -> Result<Row, RowError> {
+fn row<T: Serialize>(kind: u8, key: Vec<u8>, value: &T) -> Result<StateRow, RowError> {
     let value =
         wire::encode(kind, value, ROW_BYTES_MAX).map_err(|source| RowError::Value { kind, source })?;
-    Ok(Row { kind, key, value })
+    Ok(StateRow { kind, key, value })
 }
 
-fn value<T: DeserializeOwned>(row: &Row) -> Result<T, RowError> {
+fn value<T: DeserializeOwned>(row: &StateRow) -> Result<T, RowError> {
     wire::decode::<T, ROW_BYTES_MAX>(row.kind, &row.value)
         .map_err(|source| RowError::Value { kind: row.kind, source })
 }

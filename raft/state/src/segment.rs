@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 /// An acknowledged segment of games.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Segment {
+pub struct RegisteredSegment {
     /// Key of the configuration, such as `hex8_2p`.
     pub config_key: ConfigKey,
     /// Number of games in the segment.

@@ -9,7 +9,7 @@ use crate::{
     key::ConfigKey,
     model::Model,
     node::{Leader, Node},
-    segment::Segment,
+    segment::RegisteredSegment,
     shards::Shards,
 };
 use std::{
@@ -33,7 +33,7 @@ pub struct ClusterState {
     /// Models by content hash.
     pub models: Shards<ModelId, Model>,
     /// Acknowledged segments by content hash.
-    pub segments: Shards<SegmentId, Segment>,
+    pub segments: Shards<SegmentId, RegisteredSegment>,
     /// The leader that announced itself last.
     pub leader: Option<Leader>,
     /// The events that commands were proposed for, oldest first.

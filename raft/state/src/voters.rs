@@ -34,7 +34,7 @@ impl Health {
 
 /// What the leader knows when it decides.
 #[derive(Clone, Debug)]
-pub struct View {
+pub struct VotersView {
     /// Id of the leader itself, which is healthy by definition.
     pub me: NodeId,
     /// Voter sets in force: one, or two during a change.
@@ -49,7 +49,7 @@ pub struct View {
 
 /// The set of voters that should be in force, if it differs from the present one.
 #[must_use]
-pub fn decide(view: &View) -> Option<BTreeSet<NodeId>> {
+pub fn decide(view: &VotersView) -> Option<BTreeSet<NodeId>> {
     let voters = match view.configs.as_slice() {
         [voters] => voters,
         // A change that an earlier leader began is finished first.
@@ -94,7 +94,7 @@ mod tests {
 
     fn check(configs: &[&[u64]], others: &[(u64, Health)], expected: Option<&[u64]>) {
         let set = |ids: &&[u64]| ids.iter().copied().map(NodeId).collect();
-        let view = View {
+        let view = VotersView {
             me: NodeId(1),
             configs: configs.iter().map(set).collect(),
             others: others.iter().map(|&(id, health)| (NodeId(id), health)).collect(),

@@ -6,7 +6,7 @@
 
 use crate::leader::placement::rendezvous;
 use cluster_state::SegmentId;
-use cluster_state::{ClusterState, NodeId, Segment as Registered};
+use cluster_state::{ClusterState, NodeId, RegisteredSegment};
 use std::collections::BTreeSet;
 
 /// Most segments fetched between two looks at the state.
@@ -24,12 +24,12 @@ impl Places {
     }
 
     /// Number of copies of a segment that count.
-    fn copies(&self, segment: &Registered) -> usize {
+    fn copies(&self, segment: &RegisteredSegment) -> usize {
         self.ids.iter().filter(|id| segment.holders.contains(id)).count()
     }
 
     /// Whether node `me` should fetch a copy of a segment that `copies` nodes should hold.
-    fn due(&self, me: NodeId, hash: &SegmentId, segment: &Registered, copies: usize) -> bool {
+    fn due(&self, me: NodeId, hash: &SegmentId, segment: &RegisteredSegment, copies: usize) -> bool {
         if segment.holders.contains(&me) {
             return false;
         }
@@ -58,8 +58,8 @@ pub(super) fn wanted(
     me: NodeId,
     lost: &BTreeSet<SegmentId>,
     copies: usize,
-    may: impl Fn(&SegmentId, &Registered) -> bool,
-) -> Vec<(SegmentId, Registered)> {
+    may: impl Fn(&SegmentId, &RegisteredSegment) -> bool,
+) -> Vec<(SegmentId, RegisteredSegment)> {
     let places = Places::of(state);
     if !places.ids.contains(&me) {
         return Vec::new();

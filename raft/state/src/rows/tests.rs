@@ -15,7 +15,7 @@ fn crowded(n: u32) -> ClusterState {
         state_machine::apply(&mut state, i, &command);
     }
     for i in 0..n {
-        let segment = Segment {
+        let segment = RegisteredSegment {
             config_key: samples::CONFIG.into(),
             games: 1,
             samples: 1,

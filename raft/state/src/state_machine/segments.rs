@@ -10,7 +10,7 @@ use crate::{
     command::{AddSegmentHolder, HOLDERS_MAX, RegisterSegment},
     id::{NodeId, SegmentId},
     response::{Refusal, Response},
-    segment::Segment,
+    segment::RegisteredSegment,
     state::ClusterState,
 };
 use std::collections::BTreeSet;
@@ -44,7 +44,7 @@ pub(super) fn register(state: &mut ClusterState, index: u64, command: &RegisterS
         games_total: config.games_total,
         games_since_training: config.games_since_training,
     };
-    let segment = Segment {
+    let segment = RegisteredSegment {
         config_key: config_key.clone(),
         games: *games,
         samples: *samples,

@@ -175,7 +175,7 @@ impl Client {
         while let Some(own) = all.first_mut() {
             let Some(last) = own.letters.last() else { break };
             let page: Vec<NodeLetters<Logged>> = self.get(&format!("/v1/dlq?after={}", last.id), WAIT)?;
-            let more = page.into_iter().flat_map(|told| told.letters).collect::<Vec<_>>();
+            let more = page.into_iter().flat_map(|node| node.letters).collect::<Vec<_>>();
             if more.is_empty() {
                 break;
             }

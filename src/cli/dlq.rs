@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn act(what: &DlqCommand) -> anyhow::Result<ExitCode> {
-    let (peer, told) = match what {
+    let (peer, answer) = match what {
         DlqCommand::Show { id, peer } => {
             let letter = peer.client()?.dead_letter(*id)?;
             println!("{}", serde_json::to_string_pretty(&letter)?);
@@ -84,20 +84,20 @@ fn act(what: &DlqCommand) -> anyhow::Result<ExitCode> {
             (peer, peer.client()?.purge(which)?)
         }
     };
-    peer.print(&told, |told| told.iter().flat_map(lines).map(|line| line + "\n").collect())?;
-    Ok(if told.iter().all(is_well) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    peer.print(&answer, |answer| answer.iter().flat_map(lines).map(|line| line + "\n").collect())?;
+    Ok(if answer.iter().all(is_well) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn is_well(told: &NodeLetters<Logged>) -> bool {
-    told.error.is_none() && told.replayed.as_ref().is_none_or(|r| (r.failed, r.left) == (0, 0))
+fn is_well(answer: &NodeLetters<Logged>) -> bool {
+    answer.error.is_none() && answer.replayed.as_ref().is_none_or(|r| (r.failed, r.left) == (0, 0))
 }
 
-fn lines(told: &NodeLetters<Logged>) -> Vec<String> {
-    let node = &told.node_id;
-    if let Some(error) = &told.error {
+fn lines(answer: &NodeLetters<Logged>) -> Vec<String> {
+    let node = &answer.node_id;
+    if let Some(error) = &answer.error {
         return vec![format!("{node}: no answer: {error}")];
     }
-    if let Some(r) = &told.replayed {
+    if let Some(r) = &answer.replayed {
         let (all, well, failed, waiting) = (r.replayed, r.recovered, r.failed, r.waiting);
         let left = match r.left {
             0 => String::new(),
@@ -107,13 +107,13 @@ fn lines(told: &NodeLetters<Logged>) -> Vec<String> {
             "{node}: {all} replayed, {well} recovered, {failed} failed again, {waiting} wait for a quorum{left}"
         )];
     }
-    if let Some(purged) = told.purged {
+    if let Some(purged) = answer.purged {
         return vec![format!("{node}: {purged} dropped")];
     }
-    if told.letters.is_empty() {
+    if answer.letters.is_empty() {
         return vec![format!("{node}: no dead letters")];
     }
-    told.letters.iter().map(|letter| line(node, letter)).collect()
+    answer.letters.iter().map(|letter| line(node, letter)).collect()
 }
 
 /// One line: node, number, handler, event, attempts, error.
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_a_node_says_is_a_line_and_a_failure_is_no_success() {
-        let told = |error: Option<&str>, failed, purged: Option<u64>| NodeLetters {
+        let answer = |error: Option<&str>, failed, purged: Option<u64>| NodeLetters {
             node_id: "node-2".into(),
             letters: Vec::new(),
             replayed: purged.is_none().then_some(Replayed {
@@ -142,19 +142,19 @@ mod tests {
             purged,
             error: error.map(str::to_owned),
         };
-        let check = |told: &NodeLetters<Logged>, expected: &str, well| {
-            assert_eq!(lines(told), [expected]);
-            assert_eq!(is_well(told), well);
+        let check = |answer: &NodeLetters<Logged>, expected: &str, well| {
+            assert_eq!(lines(answer), [expected]);
+            assert_eq!(is_well(answer), well);
         };
         let text = "node-2: 2 replayed, 1 recovered, 1 failed again, 0 wait for a quorum";
-        check(&told(None, 1, None), text, false);
-        let mut late = told(None, 0, None);
+        check(&answer(None, 1, None), text, false);
+        let mut late = answer(None, 0, None);
         late.replayed.as_mut().unwrap().left = 7;
         let text =
             "node-2: 2 replayed, 2 recovered, 0 failed again, 0 wait for a quorum, 7 left for another replay";
         check(&late, text, false);
-        check(&told(None, 0, Some(3)), "node-2: 3 dropped", true);
-        check(&told(Some("timeout"), 0, Some(0)), "node-2: no answer: timeout", false);
+        check(&answer(None, 0, Some(3)), "node-2: 3 dropped", true);
+        check(&answer(Some("timeout"), 0, Some(0)), "node-2: no answer: timeout", false);
         check(
             &NodeLetters { node_id: "node-1".into(), ..NodeLetters::default() },
             "node-1: no dead letters",

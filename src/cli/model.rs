@@ -107,7 +107,7 @@ fn act(what: &ModelCommand) -> anyhow::Result<()> {
         }
         ModelCommand::Pull { what, peer } => {
             let pulled = pull::pull(&peer.client()?, what)?;
-            peer.print(&pulled, |pulled| pull::told(pulled, what))
+            peer.print(&pulled, |pulled| pull::summary(pulled, what))
         }
     }
 }

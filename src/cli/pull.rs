@@ -35,7 +35,7 @@ pub(super) fn pull(client: &Client, what: &PullArgs) -> anyhow::Result<Pulled> {
 }
 
 /// The answer as text for people.
-pub(super) fn told(pulled: &Pulled, what: &PullArgs) -> String {
+pub(super) fn summary(pulled: &Pulled, what: &PullArgs) -> String {
     let file = what.out.as_ref().unwrap_or(&pulled.path).display();
     format!("{} of {}, {} bytes, checked: {file}\n", pulled.kind, pulled.config_key, pulled.size)
 }

@@ -77,7 +77,7 @@ impl Daemon for AutoscalerDaemon {
                 let order = command::ScalingOrder::new(&state, &found);
                 match node.shutdown.run_until_cancelled(order.carry_out(&settings.command)).await {
                     None => return Ok(()),
-                    Some(Ok(said)) => tracing::info!(said, "the operator's command is done"),
+                    Some(Ok(output)) => tracing::info!(output, "the operator's command is done"),
                     Some(Err(error)) => tracing::error!(%error, "the operator's command failed"),
                 }
                 changed = Instant::now();

@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Pauses between two attempts at the same model.
 const AGAIN: Backoff = Backoff { min: Duration::from_secs(2), max: Duration::from_secs(60) };
 /// Failed attempts after which a missing champion is reported: about half a minute.
-const ATTEMPTS_TOLD: u32 = 5;
+const ATTEMPTS_REPORTED: u32 = 5;
 /// Most models fetched at the same time.
 const AT_ONCE: usize = 3;
 /// Share of a training run after which the nodes prepare for its candidate.
@@ -71,7 +71,7 @@ struct Attempts(BTreeMap<ModelId, Failed>);
 struct Failed {
     attempts: u32,
     again: Instant,
-    told: bool,
+    reported: bool,
 }
 
 impl Attempts {
@@ -81,12 +81,12 @@ impl Attempts {
 
     /// Counts a failure, and returns whether it should be reported.
     fn failed(&mut self, want: &WantedModel, now: Instant) -> bool {
-        let failed = self.0.entry(want.model).or_insert(Failed { attempts: 0, again: now, told: false });
+        let failed = self.0.entry(want.model).or_insert(Failed { attempts: 0, again: now, reported: false });
         failed.attempts += 1;
         failed.again = now + AGAIN.pause(failed.attempts);
-        let tell = want.champion && failed.attempts >= ATTEMPTS_TOLD && !failed.told;
-        failed.told |= tell;
-        tell
+        let report = want.champion && failed.attempts >= ATTEMPTS_REPORTED && !failed.reported;
+        failed.reported |= report;
+        report
     }
 
     /// Allows every model to be tried at once, because the next attempt may succeed.
@@ -307,23 +307,23 @@ mod tests {
         let of = |name: &str, champion| WantedModel { config_key: KEY.into(), model: hash(name), champion };
         let (champion, candidate) = (of("champion", true), of("candidate", false));
         let mut attempts = Attempts::default();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for second in 0..600 {
             for want in [&champion, &candidate] {
                 if attempts.allows(want.model, at(second)) && attempts.failed(want, at(second)) {
-                    told.push((want.champion, second));
+                    reported.push((want.champion, second));
                 }
             }
         }
-        assert_eq!(told, [(true, 30)], "at 0, 2, 6, 14 and 30 s");
+        assert_eq!(reported, [(true, 30)], "at 0, 2, 6, 14 and 30 s");
         let tried = attempts.0[&champion.model].attempts;
         assert!((12..20).contains(&tried), "later each time: {tried}");
         assert!(!attempts.allows(champion.model, at(600)));
         attempts.retry(at(600));
         assert!(attempts.allows(champion.model, at(600)), "somebody connected");
         attempts.retain(std::slice::from_ref(&candidate));
-        for attempt in 1..=ATTEMPTS_TOLD {
-            assert_eq!(attempts.failed(&champion, at(700)), attempt == ATTEMPTS_TOLD, "lost again");
+        for attempt in 1..=ATTEMPTS_REPORTED {
+            assert_eq!(attempts.failed(&champion, at(700)), attempt == ATTEMPTS_REPORTED, "lost again");
         }
     }
 

@@ -1,7 +1,7 @@
 //! GameGauntlet, the holder's half of an evaluation: it plays the games of the candidate, or of a champion
 //! that is watched, and keeps them as evidence.
 
-use super::{cache::LoadedNetworks, health::HealthHandle, lease, run_guard::RunGuard};
+use super::{cache::LoadedNetworks, health::HealthHandle, lease_holder, run_guard::RunGuard};
 use crate::{
     api::activity::EvaluationActivity,
     clock::now_ms,
@@ -40,7 +40,7 @@ impl Daemon for GauntletDaemon {
 
     async fn run(&mut self) -> Result<(), WorkError> {
         let its = &*self;
-        lease::follow(&its.node, &its.health, LeaseKind::Evaluation, |lease, cancel| {
+        lease_holder::follow(&its.node, &its.health, LeaseKind::Evaluation, |lease, cancel| {
             evaluate(its, lease, cancel)
         })
         .await;

@@ -112,7 +112,7 @@ fn own(component: Component) -> Option<Own> {
 
 /// Proposes the command that the event asks for, or wakes the leader so that it looks at the state now.
 async fn proposes(handles: &DaemonHandles, logged: &Logged) -> Handled {
-    match training::asked(logged, now_ms()) {
+    match training::requested_command(logged, now_ms()) {
         Some(command) => propose(&handles.node, command).await,
         None => leaders_turn(handles),
     }

@@ -15,7 +15,7 @@ pub mod handlers;
 pub mod health;
 pub mod idle_shutdown;
 pub mod leader;
-pub mod lease;
+pub mod lease_holder;
 mod run_guard;
 pub mod selfplay;
 pub mod supervisor;

@@ -145,16 +145,17 @@ impl Supervisor {
     #[must_use]
     pub fn failures(&self, now: Instant) -> Vec<DaemonFailures> {
         let records = self.records();
-        let told = records.iter().filter(|(_, record)| record.failures + record.restarts > 0);
-        told.map(|(daemon, record)| DaemonFailures {
-            daemon: (*daemon).to_owned(),
-            failures: record.failures,
-            in_row: record.in_row(now),
-            crash_loop: record.in_row(now) >= CRASH_LOOP,
-            restarts: record.restarts,
-            last_error: record.last_error.clone(),
-        })
-        .collect()
+        let troubled = records.iter().filter(|(_, record)| record.failures + record.restarts > 0);
+        troubled
+            .map(|(daemon, record)| DaemonFailures {
+                daemon: (*daemon).to_owned(),
+                failures: record.failures,
+                in_row: record.in_row(now),
+                crash_loop: record.in_row(now) >= CRASH_LOOP,
+                restarts: record.restarts,
+                last_error: record.last_error.clone(),
+            })
+            .collect()
     }
 
     /// Number of failures in the last five minutes.

@@ -1,6 +1,6 @@
 //! TrainingCoordinator, the holder's half: it trains on the newest games, from the newest weights.
 
-use super::{health::HealthHandle, lease, run_guard::RunGuard};
+use super::{health::HealthHandle, lease_holder, run_guard::RunGuard};
 use crate::{
     api::activity::TrainingActivity,
     clock::now_ms,
@@ -39,8 +39,10 @@ impl Daemon for TrainerDaemon {
 
     async fn run(&mut self) -> Result<(), WorkError> {
         let its = &*self;
-        lease::follow(&its.node, &its.health, LeaseKind::Training, |lease, cancel| train(its, lease, cancel))
-            .await;
+        lease_holder::follow(&its.node, &its.health, LeaseKind::Training, |lease, cancel| {
+            train(its, lease, cancel)
+        })
+        .await;
         Ok(())
     }
 }
@@ -188,13 +190,13 @@ async fn run(
     loop {
         tokio::select! {
             trained = &mut done => return Ok(trained.map_err(|_| WorkError::Panicked("training"))??),
-            Some(report) = progress.recv() => tell(&its.node, &mut activity, &report).await,
+            Some(report) = progress.recv() => report_progress(&its.node, &mut activity, &report).await,
         }
     }
 }
 
 /// Shows and emits how far a run is.
-async fn tell(node: &Context, activity: &mut TrainingActivity, report: &RunProgress) {
+async fn report_progress(node: &Context, activity: &mut TrainingActivity, report: &RunProgress) {
     activity.epochs_completed = report.epochs_completed;
     activity.total_epochs = report.total_epochs;
     activity.loss = report.loss.total();
@@ -212,7 +214,7 @@ async fn tell(node: &Context, activity: &mut TrainingActivity, report: &RunProgr
     });
     // It speaks of a run that dies with this process: after a kill there is nothing left to tell.
     if let Err(error) = node.emit(event).await {
-        tracing::warn!(%error, "progress was not told");
+        tracing::warn!(%error, "progress was not reported");
     }
 }
 

@@ -42,7 +42,7 @@ const SCALE_MAX: f64 = 2.0;
 /// The learning rate as a factor of the setting, and why: training alone decides it, feedback asks.
 #[must_use]
 pub fn learning_rate(steering: &Steering) -> (f64, String) {
-    let asked = steering.feedback.learning_rate;
+    let requested = steering.feedback.learning_rate;
     // Once the champion before is back, nothing has regressed any more.
     let regressed = steering.regression.as_ref().filter(|regression| !regression.rolled_back);
     let factor = if regressed.is_some() { REGRESSED } else { 1.0 };
@@ -50,10 +50,10 @@ pub fn learning_rate(steering: &Steering) -> (f64, String) {
     if let Some(regression) = regressed {
         reasons.push(format!("{} regression: x {REGRESSED}", regression.severity.as_str()));
     }
-    if asked != 1.0 {
-        reasons.push(format!("feedback asks for x {asked:.2}: {}", steering.feedback.reason));
+    if requested != 1.0 {
+        reasons.push(format!("feedback asks for x {requested:.2}: {}", steering.feedback.reason));
     }
-    let wanted = asked * factor;
+    let wanted = requested * factor;
     let scale = wanted.clamp(SCALE_MIN, SCALE_MAX);
     if scale != wanted {
         reasons.push(format!("held at x {scale}"));
@@ -197,7 +197,7 @@ fn trigger(logged: &Logged) -> Option<TriggerId> {
 /// The command that an event asks for, if all must agree on it. An event that tells of an applied command
 /// asks for nothing. Every node that handles the event proposes the command.
 #[must_use]
-pub fn asked(logged: &Logged, at_ms: u64) -> Option<Command> {
+pub fn requested_command(logged: &Logged, at_ms: u64) -> Option<Command> {
     let trigger = Some(trigger(logged)?);
     let regressed = |event: &ChampionRegression, severity| {
         Command::ReportRegression(ReportRegression {
@@ -206,7 +206,7 @@ pub fn asked(logged: &Logged, at_ms: u64) -> Option<Command> {
             severity,
             elo_drop: event.elo_drop,
             games: event.games_played,
-            reason: told(&event.reason, &event.node_id),
+            reason: reason_or_source(&event.reason, &event.node_id),
             trigger,
             at_ms,
         })
@@ -237,7 +237,7 @@ pub fn asked(logged: &Logged, at_ms: u64) -> Option<Command> {
         Some(Command::Rollback(Rollback {
             config_key: event.config_key.clone(),
             expected_champion: event.model_id,
-            reason: told(&event.reason, &event.node_id),
+            reason: reason_or_source(&event.reason, &event.node_id),
             triggered_by: if logged.injected {
                 "operator".to_owned()
             } else {
@@ -252,7 +252,7 @@ pub fn asked(logged: &Logged, at_ms: u64) -> Option<Command> {
 }
 
 /// The reason of an event, or at least who emitted it, as much as a command may carry.
-fn told(reason: &str, node: &str) -> String {
+fn reason_or_source(reason: &str, node: &str) -> String {
     let reason = if reason.is_empty() { format!("told by {node}") } else { reason.to_owned() };
     clip(&reason, TEXT_BYTES_MAX).to_owned()
 }
@@ -439,10 +439,10 @@ mod tests {
         let said: BTreeSet<&str> = EventKind::ALL.iter().filter(proposes).map(|kind| kind.name()).collect();
         assert_eq!(said, table.iter().map(|(name, ..)| *name).collect(), "as the table of events says");
         for (name, payload, expected) in table {
-            let command = asked(&logged("peer", name, payload.clone()), 7).unwrap();
+            let command = requested_command(&logged("peer", name, payload.clone()), 7).unwrap();
             assert_eq!(command.name(), expected);
             assert_eq!(cluster_state::state_machine::check(&command), Ok(()), "{name}");
-            let again = asked(&logged("peer", name, payload.clone()), 8).unwrap();
+            let again = requested_command(&logged("peer", name, payload.clone()), 8).unwrap();
             let trigger = |command: &Command| match command {
                 Command::ReportRegression(ReportRegression { trigger, .. })
                 | Command::SetBackpressure(SetBackpressure { trigger, .. })
@@ -450,10 +450,10 @@ mod tests {
                 other => panic!("{other}"),
             };
             assert!(trigger(&command).is_some() && trigger(&command) == trigger(&again));
-            assert_eq!(asked(&logged(RAFT, name, payload), 7), None, "{name}");
+            assert_eq!(requested_command(&logged(RAFT, name, payload), 7), None, "{name}");
         }
         let other = serde_json::json!({"node_id": "node-2"});
-        assert_eq!(asked(&logged("peer", "HOST_OFFLINE", other), 7), None);
+        assert_eq!(requested_command(&logged("peer", "HOST_OFFLINE", other), 7), None);
     }
 
     #[test]

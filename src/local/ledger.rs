@@ -32,10 +32,10 @@ pub fn lost(acknowledged: &Acknowledged, audits: &[(String, Audit)]) -> Vec<Stri
     let mut found: Vec<String> =
         all.segments.difference(&present).map(|hash| format!("segment {hash}")).collect();
     for (peer, audit) in audits {
-        let told: BTreeMap<(ConfigKey, u64), ModelId> =
+        let known: BTreeMap<(ConfigKey, u64), ModelId> =
             audit.champions.iter().map(|c| ((c.config_key.clone(), c.generation), c.model)).collect();
         for ((config, generation), model) in &acknowledged.champions {
-            if told.get(&(config.clone(), *generation)) != Some(model) {
+            if known.get(&(config.clone(), *generation)) != Some(model) {
                 found.push(format!("champion {generation} of {config}, {}, on {peer}", model.short()));
             }
         }

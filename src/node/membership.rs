@@ -37,15 +37,15 @@ pub(super) async fn membership(
     let transport = PeerTransport(p2p.clone());
     let info = node_info(options, me, p2p, *boot);
     let mut peers = p2p.peers();
-    let mut told = Instant::now();
+    let mut logged_at = Instant::now();
     loop {
         let connected: Vec<String> =
             peers.borrow_and_update().iter().map(|peer| peer.peer_id.clone()).collect();
         if connected.is_empty() {
             let why = format!("no peer at {} can be reached yet; still trying", options.bootstrap.join(", "));
-            if told.elapsed() > Duration::from_secs(5) {
+            if logged_at.elapsed() > Duration::from_secs(5) {
                 tracing::warn!("{why}");
-                told = Instant::now();
+                logged_at = Instant::now();
             }
             waiting.send_replace(why);
             tokio::select! {

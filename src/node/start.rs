@@ -38,7 +38,7 @@ pub async fn run(
     let (on_core, here) = (JoinSet::new(), JoinSet::new());
     let mut tasks = Tasks { core, on_core, here, shutdown: shutdown.clone() };
     let outcome = live(&options, folder, listener, ready, &mut tasks).await;
-    let told = shutdown.is_cancelled();
+    let stopping = shutdown.is_cancelled();
     shutdown.cancel();
     let ended = async {
         while tasks.here.join_next().await.is_some() {}
@@ -49,7 +49,7 @@ pub async fn run(
     }
     match outcome {
         // A node that is stopped while it starts finds its parts stopped, which is no failure.
-        Err(error) if told => {
+        Err(error) if stopping => {
             tracing::info!(%error, "stopped before it was running");
             Ok(())
         }

@@ -66,7 +66,7 @@ impl DeadLetters {
     }
 
     async fn answer(&self, ask: Ask) -> Result<NodeLetters<Logged>, LogError> {
-        let mut told = NodeLetters { node_id: self.node.name(), ..NodeLetters::default() };
+        let mut answer = NodeLetters { node_id: self.node.name(), ..NodeLetters::default() };
         match ask {
             Ask::List { after } => {
                 let mut left = LETTERS_BYTES_MAX;
@@ -76,17 +76,17 @@ impl DeadLetters {
                         Some(rest) => left = rest,
                         None => break,
                     }
-                    told.letters.push(letter);
+                    answer.letters.push(letter);
                 }
             }
             Ask::Replay { max_age_hours } => {
-                told.replayed = Some(self.runner.replay_dlq_events(max_age_hours).await?);
+                answer.replayed = Some(self.runner.replay_dlq_events(max_age_hours).await?);
             }
             Ask::Purge { max_age_hours } => {
-                told.purged = Some(self.runner.deliveries().purge(max_age_hours).await?)
+                answer.purged = Some(self.runner.deliveries().purge(max_age_hours).await?)
             }
         }
-        Ok(told)
+        Ok(answer)
     }
 
     /// The answer of this node.
@@ -103,21 +103,21 @@ impl DeadLetters {
     pub async fn everywhere(&self, ask: Ask) -> Vec<NodeLetters<Logged>> {
         let state = self.node.raft.local();
         let others = state.nodes.values().filter(|other| other.id != self.node.id);
-        let asked = others.map(|other| async {
+        let questions = others.map(|other| async {
             let node_id = crate::events::caused::node_name(other.id);
-            let told = match wire::encode(ASK, &ask, ASK_BYTES_MAX) {
+            let answer = match wire::encode(ASK, &ask, ASK_BYTES_MAX) {
                 Ok(ask) => match self.node.p2p.request(Class::Control, &other.peer_id, ask, WAIT).await {
-                    Ok(told) => read(&told),
+                    Ok(answer) => read(&answer),
                     Err(error) => Err(error.to_string()),
                 },
                 Err(error) => Err(error.to_string()),
             };
-            match told {
-                Ok(told) => NodeLetters { node_id, ..told },
+            match answer {
+                Ok(answer) => NodeLetters { node_id, ..answer },
                 Err(error) => NodeLetters { node_id, error: Some(error), ..NodeLetters::default() },
             }
         });
-        let (own, others) = futures::join!(self.here(ask), join_all(asked));
+        let (own, others) = futures::join!(self.here(ask), join_all(questions));
         std::iter::once(own).chain(others).collect()
     }
 
@@ -147,10 +147,10 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_back_and_nonsense_is_refused() {
-        let told = NodeLetters { node_id: "node-2".into(), purged: Some(3), ..NodeLetters::default() };
-        let json = serde_json::to_string(&told).unwrap();
+        let answer = NodeLetters { node_id: "node-2".into(), purged: Some(3), ..NodeLetters::default() };
+        let json = serde_json::to_string(&answer).unwrap();
         let bytes = wire::encode(TOLD, &json, TOLD_BYTES_MAX).unwrap();
-        assert_eq!(read(&bytes), Ok(told));
+        assert_eq!(read(&bytes), Ok(answer));
         assert!(read(&bytes[1..]).is_err());
         assert!(read(&wire::encode(TOLD, &"[]", 100).unwrap()).is_err());
     }

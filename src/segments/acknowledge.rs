@@ -60,7 +60,7 @@ impl AcknowledgeDaemon {
         let list = Arc::clone(&self.segments.0.pending);
         let mut waiting = blocking(move || list.pending()).await??;
         // A segment leaves the list once it is acknowledged, so its event must have been emitted before.
-        self.segments.tell().await?;
+        self.segments.emit_played().await?;
         let mut games = waiting.iter().map(|segment| segment.games).sum();
         self.segments.set_unacknowledged(games);
         by_failures(&mut waiting, failures);
@@ -135,7 +135,7 @@ enum SyncRequest {
     Connect(NodeId),
 }
 
-fn asked(state: &ClusterState, me: NodeId, event: &Event) -> Option<SyncRequest> {
+fn requested_by(state: &ClusterState, me: NodeId, event: &Event) -> Option<SyncRequest> {
     let name = node_name(me);
     if let Event::SelfplayComplete(games) = event {
         (games.node_id == name).then_some(SyncRequest::Acknowledge)
@@ -171,7 +171,7 @@ pub async fn handle(segments: Segments, logged: Arc<Logged>) -> Handled {
         }
         segments.0.acknowledge.wake();
     }
-    match asked(&state, node.id, &logged.event) {
+    match requested_by(&state, node.id, &logged.event) {
         Some(SyncRequest::Acknowledge) => segments.0.acknowledge.wake(),
         Some(SyncRequest::HoldBack(segment, attempts)) => {
             segments.0.retries.hold_back(segment, attempts.max(1), Instant::now());
@@ -258,8 +258,9 @@ mod tests {
             games_planned: 1,
             timestamp: 1.0,
         });
-        let check =
-            |me, event: &Event, expected| assert_eq!(asked(&world.state, me, event), expected, "{event:?}");
+        let check = |me, event: &Event, expected| {
+            assert_eq!(requested_by(&world.state, me, event), expected, "{event:?}")
+        };
         check(NodeId(1), &games("node-1"), Some(SyncRequest::Acknowledge));
         check(NodeId(2), &games("node-1"), None);
         check(NodeId(1), &evaluation, Some(SyncRequest::Acknowledge));
@@ -267,7 +268,7 @@ mod tests {
         check(NodeId(1), &failed("node-3", segment, 4), Some(SyncRequest::Connect(NodeId(3))));
         check(NodeId(1), &failed("node-3", SegmentId(Hash::of(b"unknown")), 1), None);
         check(NodeId(1), &failed("node-77", segment, 1), None);
-        let elsewhere = asked(&world.state, NodeId(3), &failed("node-2", segment, 1));
+        let elsewhere = requested_by(&world.state, NodeId(3), &failed("node-2", segment, 1));
         assert_eq!(elsewhere, None, "not here either");
     }
 
@@ -277,7 +278,7 @@ mod tests {
         for event in examples() {
             let handled = event.kind().handled_by(Component::Sync).is_some();
             // The examples are of node 2.
-            assert_eq!(asked(&world.state, NodeId(2), &event).is_some(), handled, "{}", event.name());
+            assert_eq!(requested_by(&world.state, NodeId(2), &event).is_some(), handled, "{}", event.name());
         }
     }
 

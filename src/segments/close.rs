@@ -43,7 +43,7 @@ impl Segments {
         games: Vec<GameRecord>,
     ) -> Result<(), WorkError> {
         self.close(config_key, Source::Selfplay, model, games).await?;
-        self.tell().await?;
+        self.emit_played().await?;
         self.0.acknowledge.wake();
         Ok(())
     }

@@ -6,7 +6,7 @@
 //! The life of a segment, in order:
 //!
 //! 1. `close`: finished games become content of this node, synced, and the segment is listed as pending.
-//! 2. `tell`: SELFPLAY_COMPLETE is emitted, once, however often the process is killed.
+//! 2. `emit`: SELFPLAY_COMPLETE is emitted, once, however often the process is killed.
 //! 3. `acknowledge`: a daemon takes the pending segments one by one, and
 //!    finds again what a kill left unlisted.
 //! 4. `register`: for one segment, another node is asked to keep it. Once that node has it on its disk, the
@@ -22,9 +22,9 @@ pub mod acknowledge;
 mod close;
 pub mod collect;
 pub mod copy;
+mod emit;
 mod keep;
 mod register;
-mod tell;
 #[cfg(test)]
 mod tests;
 

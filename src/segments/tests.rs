@@ -1,6 +1,6 @@
 //! The promise of this module, over the whole life of a segment that is killed at every await point.
 
-use super::{acknowledge::reclaim, close, open_list, register, tell::tell_all};
+use super::{acknowledge::reclaim, close, emit::emit_all, open_list, register};
 use crate::{
     daemons::fixture::{KEY, World},
     events::{Event, Games, Subscriptions, log::EventLog, runner::kills::at_most},
@@ -112,7 +112,7 @@ impl Process {
             *self.closed.lock().unwrap() = true;
         }
         let (list, log) = (Arc::clone(&self.list), Arc::clone(&self.log));
-        blocking(move || tell_all(&list, &log, told)).await.unwrap().unwrap();
+        blocking(move || emit_all(&list, &log, told)).await.unwrap().unwrap();
         for pending in self.list.pending().unwrap() {
             let register = async |command| self.register(command).await;
             register::in_order(&self.list, &pending, self.holders(&pending), register).await.unwrap();

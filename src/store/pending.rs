@@ -115,7 +115,7 @@ impl PendingSegments {
     }
 
     /// The segments of the list for which no event was kept yet, the oldest first.
-    pub fn untold(&self, source: Source) -> Result<Vec<PendingSegment>, DbError> {
+    pub fn not_emitted(&self, source: Source) -> Result<Vec<PendingSegment>, DbError> {
         self.with(|connection| {
             let sql = "SELECT hash, config_key, games, samples, source, model FROM pending WHERE told = 0 AND source = ? \
                        ORDER BY position";
@@ -124,7 +124,7 @@ impl PendingSegments {
     }
 
     /// Notes that the event of a segment is kept. After an error the event is emitted again.
-    pub fn told(&self, hash: &SegmentId) -> Result<(), DbError> {
+    pub fn mark_emitted(&self, hash: &SegmentId) -> Result<(), DbError> {
         self.with(|connection| {
             let sql = "UPDATE pending SET told = 1 WHERE hash = ?";
             connection.prepare_cached(sql)?.execute([hash.0.0]).map(drop)

@@ -12,7 +12,7 @@ use tokio::process::Command;
 /// Longest run of the command; after that it is killed.
 const WAIT: Duration = Duration::from_secs(60);
 /// Most bytes of the command's output that are kept.
-const SAID_BYTES_MAX: usize = 4096;
+const OUTPUT_BYTES_MAX: usize = 4096;
 
 /// Why the command was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -23,8 +23,8 @@ pub(super) enum ScalingOrderError {
     Start(#[from] io::Error),
     #[error("it did not end within {WAIT:?}")]
     Timeout,
-    #[error("it ended with {status}: {said}")]
-    Status { status: std::process::ExitStatus, said: String },
+    #[error("it ended with {status}: {output}")]
+    Status { status: std::process::ExitStatus, output: String },
 }
 
 /// What the command is to do, as it gets it in environment variables.
@@ -66,14 +66,15 @@ impl ScalingOrder {
             .kill_on_drop(true)
             .spawn()?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
-        let ended =
-            async { tokio::join!(listen(out, SAID_BYTES_MAX), listen(err, SAID_BYTES_MAX), child.wait()) };
+        let ended = async {
+            tokio::join!(listen(out, OUTPUT_BYTES_MAX), listen(err, OUTPUT_BYTES_MAX), child.wait())
+        };
         let ended = tokio::time::timeout(wait, Box::pin(ended)).await;
-        let (mut said, complaint, status) = ended.map_err(|_| ScalingOrderError::Timeout)?;
-        said.extend(complaint);
-        let said = String::from_utf8_lossy(&said).trim().to_owned();
+        let (mut output, complaint, status) = ended.map_err(|_| ScalingOrderError::Timeout)?;
+        output.extend(complaint);
+        let output = String::from_utf8_lossy(&output).trim().to_owned();
         let status = status?;
-        if status.success() { Ok(said) } else { Err(ScalingOrderError::Status { status, said }) }
+        if status.success() { Ok(output) } else { Err(ScalingOrderError::Status { status, output }) }
     }
 }
 
@@ -113,14 +114,17 @@ mod tests {
     #[tokio::test]
     async fn it_ends_in_time_and_says_only_so_much() {
         let many = words(&["/bin/sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x"]);
-        assert_eq!(order(Advice::Hold).carry_out(&many).await.unwrap().len(), SAID_BYTES_MAX);
+        assert_eq!(order(Advice::Hold).carry_out(&many).await.unwrap().len(), OUTPUT_BYTES_MAX);
         let began = Instant::now();
         let late =
             order(Advice::Hold).within(&words(&["/bin/sleep", "600"]), Duration::from_millis(50)).await;
         assert!(matches!(late, Err(ScalingOrderError::Timeout)), "{late:?}");
         assert!(began.elapsed() < Duration::from_secs(30));
         let failed = order(Advice::Hold).carry_out(&words(&["/bin/sh", "-c", "echo no; exit 3"])).await;
-        assert!(matches!(&failed, Err(ScalingOrderError::Status { said, .. }) if said == "no"), "{failed:?}");
+        assert!(
+            matches!(&failed, Err(ScalingOrderError::Status { output, .. }) if output == "no"),
+            "{failed:?}"
+        );
         let missing = order(Advice::Hold).carry_out(&words(&["/no/such/program; echo injected"])).await;
         assert!(matches!(missing, Err(ScalingOrderError::Start(_))), "{missing:?}");
         assert!(matches!(order(Advice::Hold).carry_out(&[]).await, Err(ScalingOrderError::Nothing)));

@@ -55,11 +55,11 @@ impl Claim {
 
 /// Hosts that operators claim to be offline.
 pub(super) fn hosts(claims: &[Claim], state: &ClusterState) -> BTreeSet<NodeId> {
-    let said = claims.iter().filter_map(|claim| match claim {
+    let claimed = claims.iter().filter_map(|claim| match claim {
         Claim::Host(id) => Some(*id),
         Claim::Cluster(_) | Claim::Regression { .. } | Claim::Distribution { .. } => None,
     });
-    said.filter(|id| state.nodes.contains_key(id)).collect()
+    claimed.filter(|id| state.nodes.contains_key(id)).collect()
 }
 
 /// What an event says about a subject: it makes a claim, or it ends one.
@@ -303,10 +303,10 @@ mod tests {
         // The same events in the other order of arrival.
         check(&[(online("node-2"), true, 12), (offline("node-2"), true, 10)], 13, &[]);
         check(&[(online("node-2"), true, 12), (offline("node-2"), true, 14)], 15, &host);
-        let said = [Claim::Cluster("an operator says so: drill".into())];
-        check(&[(cluster(true), true, 10)], 11, &said);
+        let claimed = [Claim::Cluster("an operator says so: drill".into())];
+        check(&[(cluster(true), true, 10)], 11, &claimed);
         check(&[(cluster(true), false, 10)], 11, &[]); // another node's verdict
-        check(&[(cluster(true), true, 10), (cluster(false), false, 11)], 12, &said);
+        check(&[(cluster(true), true, 10), (cluster(false), false, 11)], 12, &claimed);
         check(&[(cluster(true), true, 10), (cluster(false), true, 11)], 12, &[]);
     }
 

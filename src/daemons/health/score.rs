@@ -60,11 +60,11 @@ impl Troubles {
 /// The worst regression of a champion.
 pub(super) fn worst(state: &ClusterState, claims: &[Claim]) -> Option<Severity> {
     let known = state.configs.values().filter_map(|config| config.steering.regression.as_ref());
-    let said = claims.iter().filter_map(|claim| match claim {
+    let claimed = claims.iter().filter_map(|claim| match claim {
         Claim::Regression { severity, .. } => Some(*severity),
         Claim::Host(_) | Claim::Cluster(_) | Claim::Distribution { .. } => None,
     });
-    known.map(|regression| regression.severity).chain(said).max()
+    known.map(|regression| regression.severity).chain(claimed).max()
 }
 
 /// The subject of an alert, and its text.
@@ -205,14 +205,15 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let world = World::with_nodes(2);
-        let said = |severity| Claim::Regression { config_key: KEY.into(), severity, reason: "drill".into() };
+        let claimed =
+            |severity| Claim::Regression { config_key: KEY.into(), severity, reason: "drill".into() };
         let names = |claims: &[Claim], failed: &[DaemonFailures], letters| -> Vec<String> {
             let found = alarms(&world.state, claims, Some("x"), failed, letters);
             found.into_iter().map(|(name, _)| name).collect()
         };
-        assert_eq!(names(&[said(Severity::Minor)], &[], 0), ["cluster_unhealthy"]);
-        assert_eq!(worst(&world.state, &[said(Severity::Minor)]), Some(Severity::Minor));
-        let critical = [said(Severity::Critical)];
+        assert_eq!(names(&[claimed(Severity::Minor)], &[], 0), ["cluster_unhealthy"]);
+        assert_eq!(worst(&world.state, &[claimed(Severity::Minor)]), Some(Severity::Minor));
+        let critical = [claimed(Severity::Critical)];
         assert_eq!(names(&critical, &[], 49), ["cluster_unhealthy", "regression_critical:hex8_2p"]);
         let failed = |crash_loop| DaemonFailures {
             daemon: "sync".into(),

@@ -16,7 +16,7 @@ pub(super) fn regression(command: &ReportRegression, applied: &AppliedCommand<'_
     let before = applied.before.config(key);
     let regressed = before.and_then(|config| config.steering.regression.as_ref());
     let cleared = regressed.filter(|_| command.severity.is_none());
-    let told = ChampionRegression {
+    let payload = ChampionRegression {
         config_key: key.clone(),
         node_id: applied.leader(),
         elo_drop: command.elo_drop,
@@ -30,9 +30,9 @@ pub(super) fn regression(command: &ReportRegression, applied: &AppliedCommand<'_
     let mut events = Vec::new();
     if command.trigger.is_none() {
         events.push(match command.severity {
-            Some(Severity::Minor) => Event::RegressionDetected(told),
-            Some(Severity::Critical) => Event::RegressionCritical(told),
-            None => Event::RegressionCleared(told),
+            Some(Severity::Minor) => Event::RegressionDetected(payload),
+            Some(Severity::Critical) => Event::RegressionCritical(payload),
+            None => Event::RegressionCleared(payload),
         });
     }
     if command.severity == Some(Severity::Critical) && config.fallback().is_some() {
@@ -52,7 +52,7 @@ pub(super) fn backpressure(command: &SetBackpressure, applied: &AppliedCommand<'
     if !applied.is_done() || command.trigger.is_some() {
         return Vec::new();
     }
-    let told = EvaluationBackpressure {
+    let payload = EvaluationBackpressure {
         config_key: command.config_key.clone(),
         node_id: applied.leader(),
         queue_depth: command.depth,
@@ -63,9 +63,9 @@ pub(super) fn backpressure(command: &SetBackpressure, applied: &AppliedCommand<'
         timestamp: seconds(command.at_ms),
     };
     vec![if command.active {
-        Event::EvaluationBackpressure(told)
+        Event::EvaluationBackpressure(payload)
     } else {
-        Event::EvaluationBackpressureReleased(told)
+        Event::EvaluationBackpressureReleased(payload)
     }]
 }
 

@@ -101,7 +101,7 @@ async fn run(words: &[String], target: &Path, bytes_max: u64, limit: Duration) -
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.kill_on_drop(true).spawn()?;
-    let said = child.stderr.take();
+    let output = child.stderr.take();
     let watch = async {
         loop {
             if Instant::now() >= deadline {
@@ -114,10 +114,10 @@ async fn run(words: &[String], target: &Path, bytes_max: u64, limit: Duration) -
         }
     };
     tokio::select! {
-        (ended, said) = async { tokio::join!(child.wait(), listen(said, WORDS_MAX)) } => {
+        (ended, output) = async { tokio::join!(child.wait(), listen(output, WORDS_MAX)) } => {
             let ended = ended?;
-            let said = String::from_utf8_lossy(&said).trim().to_owned();
-            if ended.success() { Ok(()) } else { Err(OperatorError::Failed(format!("{ended} {said}"))) }
+            let output = String::from_utf8_lossy(&output).trim().to_owned();
+            if ended.success() { Ok(()) } else { Err(OperatorError::Failed(format!("{ended} {output}"))) }
         }
         error = watch => Err(error),
     }

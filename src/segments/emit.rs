@@ -1,7 +1,7 @@
 //! Emits SELFPLAY_COMPLETE for the segments that this node played: once for each, however often the process
 //! is killed.
 //!
-//! Invariant: a segment stays on the list as untold until its event is in the log, and the log does not take
+//! Invariant: a segment stays on the list as not emitted until its event is in the log, and the log does not take
 //! the event twice. The list and the log are two files, so that neither order of the two writes would be
 //! enough by itself.
 
@@ -14,27 +14,27 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Emits the events of the segments that are listed as untold. Returns the messages for the other nodes.
-pub(super) fn tell_all(
+/// Emits the events of the segments that are listed as not emitted. Returns the messages for the other nodes.
+pub(super) fn emit_all(
     list: &PendingSegments,
     log: &EventLog,
     event: impl Fn(&PendingSegment) -> Event,
 ) -> Result<Vec<Vec<u8>>, WorkError> {
     let mut messages = Vec::new();
-    for segment in list.untold(Source::Selfplay)? {
+    for segment in list.not_emitted(Source::Selfplay)? {
         messages.extend(log.emit_once(event(&segment))?);
-        list.told(&segment.hash)?;
+        list.mark_emitted(&segment.hash)?;
     }
     Ok(messages)
 }
 
 impl Segments {
-    /// Emits to the other nodes the event of every listed segment that is still untold.
+    /// Emits to the other nodes the event of every listed segment that is not emitted yet.
     ///
     /// # Errors
     /// [`WorkError`] when the list or the log cannot be used; the next attempt continues where this one
     /// ended.
-    pub(super) async fn tell(&self) -> Result<(), WorkError> {
+    pub(super) async fn emit_played(&self) -> Result<(), WorkError> {
         let node = &self.0.node;
         let (list, log) = (Arc::clone(&self.0.pending), Arc::clone(&node.events));
         let (state, name) = (node.raft.local(), node.name());
@@ -50,7 +50,7 @@ impl Segments {
                 timestamp: caused::seconds(now_ms()),
             })
         };
-        for message in blocking(move || tell_all(&list, &log, event)).await?? {
+        for message in blocking(move || emit_all(&list, &log, event)).await?? {
             node.gossip(message);
         }
         Ok(())
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(told(&log), []);
         drop((list, log));
         let (list, log) = start(folder.path());
-        assert_eq!(tell_all(&list, &log, event).unwrap().len(), 1);
+        assert_eq!(emit_all(&list, &log, event).unwrap().len(), 1);
         assert_eq!(told(&log), [first.hash]);
 
         // The process was killed after the event was kept and before the list recorded it.
@@ -126,19 +126,19 @@ mod tests {
         assert!(log.emit_once(event(&second)).unwrap().is_some());
         drop((list, log));
         let (list, log) = start(folder.path());
-        assert_eq!(list.untold(Source::Selfplay).unwrap(), std::slice::from_ref(&second));
-        assert_eq!(tell_all(&list, &log, event).unwrap().len(), 0, "the peers have it or will ask for it");
+        assert_eq!(list.not_emitted(Source::Selfplay).unwrap(), std::slice::from_ref(&second));
+        assert_eq!(emit_all(&list, &log, event).unwrap().len(), 0, "the peers have it or will ask for it");
         assert_eq!(told(&log), [first.hash, second.hash]);
         drop((list, log));
 
         let (list, log) = start(folder.path());
-        assert_eq!(tell_all(&list, &log, event).unwrap().len(), 0);
+        assert_eq!(emit_all(&list, &log, event).unwrap().len(), 0);
         assert_eq!(told(&log), [first.hash, second.hash]);
         assert_eq!(list.pending().unwrap().len(), 3, "told is not acknowledged");
         // A list that was created again emits again, and the log recognises the event.
         let again = PendingSegments::open(&folder.path().join("new.db")).unwrap();
         again.add_pending(&first).unwrap();
-        assert_eq!(tell_all(&again, &log, event).unwrap().len(), 0);
-        assert_eq!(again.untold(Source::Selfplay).unwrap(), []);
+        assert_eq!(emit_all(&again, &log, event).unwrap().len(), 0);
+        assert_eq!(again.not_emitted(Source::Selfplay).unwrap(), []);
     }
 }

@@ -213,14 +213,14 @@ async fn finish(
 
 /// The text of an error with its causes, cut to what a command may carry.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut said = error.to_string();
+    let mut reason = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        said.push_str(": ");
-        said.push_str(&cause.to_string());
+        reason.push_str(": ");
+        reason.push_str(&cause.to_string());
         source = cause.source();
     }
-    text::clip(&said, REASON_BYTES_MAX).to_owned()
+    text::clip(&reason, REASON_BYTES_MAX).to_owned()
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Emits SELFPLAY_COMPLETE for the segments that this node played: once for each, however often the process
 //! is killed.
 //!
-//! Invariant: a segment stays on the list as not emitted until its event is in the log, and the log does not take
-//! the event twice. The list and the log are two files, so that neither order of the two writes would be
-//! enough by itself.
+//! Invariant: a segment stays on the list as not emitted until its event is in the log, and the log does not
+//! take the event twice. The list and the log are two files, so that neither order of the two writes would
+//! be enough by itself.
 
 use super::Segments;
 use crate::{

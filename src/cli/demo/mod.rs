@@ -37,9 +37,9 @@ const ENCORE: u32 = 2;
 /// Watch a cluster of peers on this machine teach itself.
 ///
 /// The command starts real peers as child processes on the loopback interface with data under a temporary
-/// folder. After the first promotion it kills the leader with SIGKILL and later starts it again. After another
-/// promotion it compares what the peers know, and the last champion plays 400 games against uniformly random
-/// play.
+/// folder. After the first promotion it kills the leader with SIGKILL and later starts it again. After
+/// another promotion it compares what the peers know, and the last champion plays 400 games against uniformly
+/// random play.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0 if every peer agrees on the champion and its history and nothing acknowledged was \

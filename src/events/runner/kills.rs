@@ -167,9 +167,9 @@ pub(crate) struct Started {
 }
 
 /// Has a handler, begun by `start` in a folder, handle what operators emit; kills it at each await point in
-/// turn, and lets it begin again. What `read` finds in the folder each time, the last time without a kill. There
-/// is an await point before and after each call of the handler, so their number has a bound that does not depend
-/// on how fast the disk is.
+/// turn, and lets it begin again. What `read` finds in the folder each time, the last time without a kill.
+/// There is an await point before and after each call of the handler, so their number has a bound that does
+/// not depend on how fast the disk is.
 pub(crate) fn at_every_await_point<T>(
     events: &[Event],
     start: impl Fn(&Path) -> Started,

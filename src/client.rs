@@ -1,7 +1,8 @@
 //! Asks a running node through its HTTP interface, which its data folder names.
 //!
-//! A method is a request of [`crate::api`] and its answer. Each fails with a [`ClientError`]; a request
-//! that changes something shows the token of the data folder.
+//! A method is a request of [`crate::api`] and its answer. Each fails with a [`ClientError`]. A request shows
+//! the token of the data folder: one that changes something or costs much needs it, and one that reads shows
+//! it if it can be read.
 
 use crate::{
     api::{
@@ -133,7 +134,7 @@ impl Client {
 
     /// What the node really has: it reads everything, which takes its time.
     pub fn audit(&self) -> Result<Audit, ClientError> {
-        self.get("/v1/audit", AUDIT)
+        self.post("/v1/audit", &(), AUDIT)
     }
 
     /// Has a model or a segment brought to the node.
@@ -186,7 +187,7 @@ impl Client {
 
     /// The oldest dead letters of every node.
     pub fn dead_letters_everywhere(&self) -> Result<Vec<NodeLetters<Logged>>, ClientError> {
-        self.get("/v1/dlq?all=true", REPLAY)
+        self.post("/v1/dlq/everywhere", &(), REPLAY)
     }
 
     /// # Errors
@@ -260,8 +261,13 @@ impl Client {
     fn get<T: DeserializeOwned>(&self, path: &str, wait: Duration) -> Result<T, ClientError> {
         let url = format!("{}{path}", self.base);
         let failed = |source: ureq::Error| ClientError::Http { url: url.clone(), source: Box::new(source) };
+        let mut request = self.agent.get(&url);
+        // A node that starts has no token yet, and another user's is not for this one to read.
+        if let Ok(token) = token::read(&self.folder) {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
         // A proxy of the environment does not know this host's loopback interface.
-        let config = self.agent.get(&url).config().proxy(None).timeout_global(Some(wait));
+        let config = request.config().proxy(None).timeout_global(Some(wait));
         let request = config.http_status_as_error(false).build();
         read(request.call().map_err(failed)?, failed)
     }

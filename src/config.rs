@@ -8,7 +8,7 @@ use crate::{
     bounds::{OutOfBounds, bounds, check},
     leader::{autoscaler::AutoscalerConfig, idle_shutdown::IdleShutdownConfig},
     learner::settings::{EvaluationConfig, SelfplayConfig, TrainingConfig},
-    peer::settings::{DistributionConfig, EventsConfig},
+    peer::settings::{DistributionConfig, EventsConfig, HttpConfig},
 };
 use rules::Config as GameConfig;
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,8 @@ pub struct Settings {
     pub events: EventsConfig,
     /// How models and segments reach this node.
     pub distribution: DistributionConfig,
+    /// Who may use the HTTP interface.
+    pub http: HttpConfig,
     /// How many peers the cluster should have.
     pub autoscaler: AutoscalerConfig,
     /// Whether this host may stop itself.
@@ -55,6 +57,7 @@ impl Default for Settings {
             evaluation: EvaluationConfig::default(),
             events: EventsConfig::default(),
             distribution: DistributionConfig::default(),
+            http: HttpConfig::default(),
             autoscaler: AutoscalerConfig::default(),
             idle_shutdown: IdleShutdownConfig::default(),
         }
@@ -115,6 +118,7 @@ impl Settings {
         self.training.validate()?;
         self.evaluation.validate()?;
         self.distribution.validate()?;
+        self.http.validate()?;
         self.autoscaler.validate()?;
         Ok(self.idle_shutdown.validate()?)
     }

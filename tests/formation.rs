@@ -135,6 +135,7 @@ impl Babbler {
             boot: 1,
             topics: vec!["ringrift/events/1".to_owned(), "ringrift/models/1".to_owned()],
             direct_topics: Vec::new(),
+            pending_max: 64,
             blob_dir: folder.join("babble"),
         };
         let (handle, tasks) = runtime.block_on(async move {

@@ -20,4 +20,5 @@ mod map;
 mod refusals;
 mod regression;
 mod settings;
+mod strangers;
 mod support;

@@ -44,6 +44,7 @@ fn config(dir: &Path, bootstrap: &[String]) -> Result<P2pConfig, Box<dyn std::er
         boot: 0,
         topics: vec![],
         direct_topics: vec![],
+        pending_max: 64,
         blob_dir: dir.join("blobs"),
     })
 }

@@ -42,9 +42,16 @@ pub(crate) struct Behaviour {
 }
 
 impl Behaviour {
-    pub(crate) fn new(key: &Keypair, topics: &[String], direct_topics: &[String]) -> Result<Self, P2pError> {
+    /// `pending_max` bounds the lobby. The limit here is above it, because a connection that had to make room
+    /// counts until its task has ended.
+    pub(crate) fn new(
+        key: &Keypair,
+        topics: &[String],
+        direct_topics: &[String],
+        pending_max: u32,
+    ) -> Result<Self, P2pError> {
         let limits = ConnectionLimits::default()
-            .with_max_pending_incoming(Some(64))
+            .with_max_pending_incoming(Some(pending_max.saturating_mul(4).saturating_add(64)))
             .with_max_pending_outgoing(Some(128))
             .with_max_established(Some(256))
             // A limit of 1 would keep the connection to a dead process and refuse the one to its successor.

@@ -13,6 +13,7 @@ use crate::{
     codec::AnswerBytes,
     error::{PublishError, RequestError},
     gossip::GOSSIP_BYTES_MAX,
+    lobby::Lobby,
 };
 use libp2p::{Multiaddr, PeerId};
 use std::{sync::Arc, time::Duration};
@@ -162,6 +163,7 @@ pub(crate) struct HandleInner {
     pub(crate) commands: mpsc::Sender<ServiceCommand>,
     pub(crate) permits: [Semaphore; Class::ALL.len()],
     pub(crate) content: LocalContent,
+    pub(crate) lobby: Arc<Lobby>,
 }
 
 impl P2pHandle {
@@ -188,6 +190,12 @@ impl P2pHandle {
     #[must_use]
     pub fn bootstrap(&self) -> watch::Receiver<Vec<BootstrapStatus>> {
         self.0.bootstrap.clone()
+    }
+
+    /// How many connections of others were refused so far.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.0.lobby.refused()
     }
 
     /// Whether `peer` is connected now.

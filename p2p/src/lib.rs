@@ -17,6 +17,7 @@
 //!                           |
 //!                         blobs      content on disk, its pieces, and what an unfinished transfer has
 //!                           |
+//!   door, lobby            who may begin a handshake, and who makes room
 //!   codec, hello, addrs, class, gossip, identity, error, backoff      formats, limits, keys, pauses
 //! ```
 //!
@@ -37,11 +38,13 @@ mod book;
 mod bootstrap;
 mod class;
 mod codec;
+mod door;
 mod error;
 mod gossip;
 mod handle;
 mod hello;
 mod identity;
+mod lobby;
 mod service;
 mod start;
 pub mod transfer;
@@ -55,5 +58,6 @@ pub use handle::{
 };
 pub use identity::{IdentityError, Signer, load_or_create, verify};
 pub use libp2p::{Multiaddr, PeerId};
+pub use lobby::{Guest, Lobby};
 pub use start::{P2p, P2pConfig};
 pub use wire::Hash;

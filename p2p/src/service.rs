@@ -25,6 +25,7 @@ use crate::{
     gossip::PEERS_TOPIC,
     handle::{BootstrapStatus, GossipMessage, IncomingRequest, PeerInfo, ServiceCommand},
     hello::encode_announce,
+    lobby::Lobby,
 };
 use futures::StreamExt;
 use libp2p::{
@@ -36,6 +37,7 @@ use libp2p::{
 use std::{
     collections::HashMap,
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{
@@ -61,6 +63,8 @@ pub(crate) struct Outlets {
     pub(crate) listen: watch::Sender<Vec<Multiaddr>>,
     pub(crate) peers: watch::Sender<Vec<PeerInfo>>,
     pub(crate) bootstrap: watch::Sender<Vec<BootstrapStatus>>,
+    /// Where refused connections are counted.
+    pub(crate) lobby: Arc<Lobby>,
 }
 
 /// A connected peer.

@@ -10,6 +10,7 @@ use crate::{
     error::P2pError,
     handle::{HandleInner, IncomingRequest, P2pHandle, P2pInbox},
     identity,
+    lobby::Lobby,
     service::{Outlets, Service},
     transfer, transport,
 };
@@ -58,6 +59,8 @@ pub struct P2pConfig {
     /// pass it on. In the mesh of the other topics it would cross most connections, and its signature would
     /// be checked each time.
     pub direct_topics: Vec<String>,
+    /// The most inbound connections that may be in the handshake at once.
+    pub pending_max: u32,
     /// The folder in which content is kept.
     pub blob_dir: PathBuf,
 }
@@ -109,9 +112,12 @@ impl P2p {
         let now = Instant::now();
         let bootstraps = config.bootstrap.iter().map(|addr| Bootstrap::new(addr.clone(), now));
         let bootstraps = bootstraps.collect::<Result<Vec<_>, _>>()?;
-        let transport =
-            transport::build(&key, &config.cluster).map_err(|e| P2pError::Setup(e.to_string()))?;
-        let behaviour = Behaviour::new(&key, &config.topics, &config.direct_topics)?;
+        let pending_max = config.pending_max as usize;
+        // Half of the places are more than the members behind one address need at once.
+        let lobby = Lobby::new("p2p", pending_max, pending_max / 2);
+        let transport = transport::build(&key, &config.cluster, Arc::clone(&lobby))
+            .map_err(|e| P2pError::Setup(e.to_string()))?;
+        let behaviour = Behaviour::new(&key, &config.topics, &config.direct_topics, config.pending_max)?;
         let topics = [config.topics, config.direct_topics.clone()].concat();
         let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
         let mut swarm = Swarm::new(transport, behaviour, own, swarm_config);
@@ -124,7 +130,8 @@ impl P2p {
         let (listen, listen_watch) = watch::channel(addrs);
         let (peers, peers_watch) = watch::channel(Vec::new());
         let (bootstrap, bootstrap_watch) = watch::channel(bootstraps.iter().map(Bootstrap::status).collect());
-        let outlets = Outlets { requests: [raft, control, blob], gossip, listen, peers, bootstrap };
+        let requests = [raft, control, blob];
+        let outlets = Outlets { requests, gossip, listen, peers, bootstrap, lobby: Arc::clone(&lobby) };
         let service = Service::new(swarm, config.boot, bootstraps, config.direct_topics, outlets);
         tasks.spawn(service.run(command_queue, shutdown));
 
@@ -137,6 +144,7 @@ impl P2p {
             commands,
             permits: Class::ALL.map(|class| Semaphore::new(class.in_flight_max())),
             content: LocalContent::new(store),
+            lobby,
         };
         let inbox = P2pInbox { raft: raft_inbox, control: control_inbox, gossip: gossip_inbox };
         Ok(Launched { handle: P2pHandle(Arc::new(inner)), inbox, blob_inbox })

@@ -1,8 +1,12 @@
 //! The transport: TCP, Noise and yamux.
 //!
-//! Invariant: a peer of another cluster fails inside the handshake, before any multiplexer or gossip code
+//! Invariant: an inbound connection passes the [`Door`] first. A peer of another cluster fails inside the handshake, before any multiplexer or gossip code
 //! sees a byte from it, because the Noise prologue is derived from the cluster's name.
 
+use crate::{
+    door::{Door, FirstBytes},
+    lobby::Lobby,
+};
 use futures::{FutureExt, ready};
 use libp2p::{
     PeerId, Transport,
@@ -17,6 +21,7 @@ use libp2p::{
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -34,15 +39,23 @@ pub(crate) fn prologue(cluster: &str) -> Vec<u8> {
     hasher.finalize().as_bytes().to_vec()
 }
 
-pub(crate) fn build(key: &Keypair, cluster: &str) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+pub(crate) fn build(
+    key: &Keypair,
+    cluster: &str,
+    lobby: Arc<Lobby>,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     let noise = noise::Config::new(key)?.with_prologue(prologue(cluster));
-    Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+    let first_bytes = FirstBytes::default();
+    let listen = first_bytes.clone();
+    let inner = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .map(move |stream, point| listen.listen_to(stream, &point))
         .upgrade(Version::V1Lazy)
         .authenticate(noise)
         .multiplex(yamux::Config::default())
         .timeout(HANDSHAKE_TIMEOUT)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(BoundedClose { muxer, deadline: None })))
-        .boxed())
+        .boxed();
+    Ok(Door { inner, lobby, first_bytes }.boxed())
 }
 
 /// A multiplexer whose close takes at most [`CLOSE_TIMEOUT`].

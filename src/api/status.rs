@@ -83,6 +83,15 @@ pub struct ConfigView {
     pub history: Vec<PromotionView>,
 }
 
+/// Connections that the answering node did not admit since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedConnections {
+    /// To the HTTP interface: those that made room for others, or found none.
+    pub http: u64,
+    /// Of peers: those, and those that failed in the handshake.
+    pub p2p: u64,
+}
+
 /// The status report of one node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -126,6 +135,8 @@ pub struct Status {
     pub recommendation: Option<Recommendation>,
     /// The longest recent delay of the answering node's tasks.
     pub delay_ms: u64,
+    /// Connections that were not admitted.
+    pub refused: RefusedConnections,
     /// The work that cannot continue, each with its cause.
     pub blocked: Vec<String>,
     /// Milliseconds since the answering process began.

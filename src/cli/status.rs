@@ -142,6 +142,10 @@ fn trouble_lines(status: &Status) -> String {
             _ => writeln!(out, "failed  {daemon} ({times} times, {} in a row): {error}", failed.in_row),
         };
     }
+    let refused = &status.refused;
+    if refused.http + refused.p2p > 0 {
+        let _ = writeln!(out, "refused {} connections of peers, {} over HTTP", refused.p2p, refused.http);
+    }
     for reason in &status.blocked {
         let _ = writeln!(out, "blocked {reason}");
     }

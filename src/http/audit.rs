@@ -3,24 +3,24 @@
 
 use super::{
     front::{Front, Shared},
+    operator::Operator,
     refused::Refused,
 };
 use crate::{
     api::content::{Audit, AuditedModel},
     peer::{Context, WorkError},
 };
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
 use std::sync::Arc;
 
 pub(super) fn router() -> Router<Arc<Front>> {
-    Router::new().route("/v1/audit", get(get_audit))
+    Router::new().route("/v1/audit", post(order_audit))
 }
 
-async fn get_audit(State(front): Shared) -> Result<Json<Audit>, Refused> {
-    let node = front.node()?;
+async fn order_audit(Operator(node): Operator, State(front): Shared) -> Result<Json<Audit>, Refused> {
     let busy = |_| Refused(StatusCode::SERVICE_UNAVAILABLE, "an audit is going on".to_owned());
     let _turn = front.auditing.try_acquire().map_err(busy)?;
-    audit(node).await.map(Json).map_err(Refused::internal)
+    audit(&node).await.map(Json).map_err(Refused::internal)
 }
 
 /// Reads every content and so takes long: an audit is for drills and for cases of doubt.

@@ -23,16 +23,16 @@ pub(super) fn router() -> Router<Arc<Front>> {
     Router::new()
         .route("/v1/dlq", get(dead_letters))
         .route("/v1/dlq/{id}", get(dead_letter))
+        .route("/v1/dlq/everywhere", post(everywhere))
         .route("/v1/dlq/replay", post(replay))
         .route("/v1/dlq/purge", post(purge))
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct After {
     #[serde(default)]
     after: i64,
-    #[serde(default)]
-    all: bool,
 }
 
 async fn ask(front: &Front, ask: Ask, all: bool) -> Result<Json<Vec<NodeLetters<Logged>>>, Refused> {
@@ -42,9 +42,14 @@ async fn ask(front: &Front, ask: Ask, all: bool) -> Result<Json<Vec<NodeLetters<
 
 async fn dead_letters(
     State(front): Shared,
-    Query(After { after, all }): Query<After>,
+    Query(After { after }): Query<After>,
 ) -> Result<Json<Vec<NodeLetters<Logged>>>, Refused> {
-    ask(&front, Ask::List { after }, all).await
+    ask(&front, Ask::List { after }, false).await
+}
+
+/// The oldest dead letters of every node. It asks all of them, so it needs the token.
+async fn everywhere(_: Operator, State(front): Shared) -> Result<Json<Vec<NodeLetters<Logged>>>, Refused> {
+    ask(&front, Ask::List { after: 0 }, true).await
 }
 
 async fn dead_letter(State(front): Shared, Path(id): Path<i64>) -> Result<Json<DeadLetter<Logged>>, Refused> {

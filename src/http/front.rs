@@ -1,6 +1,6 @@
 //! What every handler can use: the handles of a node that is a member, or what the node still waits for.
 
-use super::{refused::Refused, transfers::Transfers};
+use super::{gate::Rules, refused::Refused, transfers::Transfers};
 use crate::{
     api::{cluster::LeaderReport, health::ClusterView, status::Status},
     peer::{Context, DeadLetters},
@@ -8,6 +8,7 @@ use crate::{
 };
 use axum::{extract::State, http::StatusCode};
 use futures::future::BoxFuture;
+use p2p::Lobby;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{Semaphore, watch};
 
@@ -21,7 +22,7 @@ pub struct HttpHandles {
     pub letters: DeadLetters,
     /// The cluster as this node sees it.
     pub view: watch::Receiver<Arc<ClusterView>>,
-    /// The token that a request must show to change something.
+    /// The token that a request must show to change something, or to read from another host.
     pub token: String,
     /// The status, confirmed by a quorum if there is one.
     pub status: Ask<Status>,
@@ -37,6 +38,10 @@ pub struct Front {
     /// Permits one audit at a time, because an audit reads everything.
     pub(super) auditing: Semaphore,
     pub(super) transfers: Arc<Transfers>,
+    /// Which requests pass.
+    pub(super) rules: Rules,
+    /// The open connections.
+    pub(super) lobby: Arc<Lobby>,
 }
 
 /// The front, as an axum handler receives it.
@@ -45,8 +50,9 @@ pub(super) type Shared = State<Arc<Front>>;
 impl Front {
     /// A front of a node that starts; `waiting` says what it waits for.
     #[must_use]
-    pub fn new(waiting: watch::Receiver<String>) -> Self {
-        Self { waiting, handles: OnceLock::new(), auditing: Semaphore::new(1), transfers: Arc::default() }
+    pub fn new(waiting: watch::Receiver<String>, rules: Rules, lobby: Arc<Lobby>) -> Self {
+        let (handles, auditing) = (OnceLock::new(), Semaphore::new(1));
+        Self { waiting, handles, auditing, transfers: Arc::default(), rules, lobby }
     }
 
     /// Called when the node is a member: from then on the interface answers requests.

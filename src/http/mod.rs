@@ -1,11 +1,13 @@
 //! The HTTP interface: requests about this node and its cluster, answered as JSON, on the loopback interface
 //! by default.
 //!
-//! Each file is one subject, as in [`crate::api`], which has the types of requests and answers. [`Front`] is
-//! what the handlers can use, `operator` says who may change something, `refused` how an error is answered.
+//! Each file is one subject, as in [`crate::api`], which has the types of requests and answers. `server` owns
+//! the connections, `gate` says which requests pass and as whose, [`Front`] is what the handlers can use,
+//! `refused` says how an error is answered.
 //!
-//! Invariant: the interface only reads, except for what needs the token of the data folder. Before the node
-//! is a member of a cluster, every question is answered with the reason why it is not.
+//! Invariant: the interface only reads, except for what needs the token of the data folder; away from the
+//! loopback interface, reading needs it, too. Before the node is a member of a cluster, every question is
+//! answered with the reason why it is not.
 
 mod audit;
 mod cluster;
@@ -14,15 +16,18 @@ mod dead_letters;
 mod drill;
 mod events;
 mod front;
+mod gate;
 mod models;
 mod operator;
 mod range;
 mod refused;
+mod server;
 mod status;
 mod transfers;
 mod work;
 
 pub use front::{Ask, Front, HttpHandles};
+pub use gate::Rules;
 
 use axum::{
     Router,
@@ -40,6 +45,7 @@ use tracing::Instrument as _;
 
 /// Serves requests until the shutdown.
 pub async fn serve(listener: TcpListener, front: Arc<Front>, shutdown: CancellationToken) {
+    let lobby = Arc::clone(&front.lobby);
     let router = Router::new()
         .merge(status::router())
         .merge(audit::router())
@@ -49,12 +55,10 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, shutdown: Cancellat
         .merge(cluster::router())
         .merge(work::router())
         .merge(models::router())
+        .layer(middleware::from_fn_with_state(Arc::clone(&front), gate::pass))
         .layer(middleware::from_fn(in_a_span))
         .with_state(front);
-    let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
-    if let Err(error) = served.await {
-        tracing::error!(%error, "the HTTP interface has ended");
-    }
+    server::run(listener, router, lobby, shutdown).await;
 }
 
 /// Handles a request in its own span, so that every log line of the request names it.

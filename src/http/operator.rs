@@ -1,14 +1,14 @@
 //! Who may change something, and the body of such a request.
 //!
-//! Invariant: a handler that changes something takes an [`Operator`], which exists only for a request that
-//! shows the token of the node's data folder.
+//! Invariant: a handler that changes something, or costs much, takes an [`Operator`], which exists only for a
+//! request that shows the token of the node's data folder.
 
-use super::{front::Front, refused::Refused};
-use crate::{peer::Context, store::token};
+use super::{front::Front, gate::Standing, refused::Refused};
+use crate::peer::Context;
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Request},
-    http::{StatusCode, header::AUTHORIZATION, request::Parts},
+    http::{StatusCode, request::Parts},
     response::{IntoResponse as _, Response},
 };
 use serde::de::DeserializeOwned;
@@ -21,16 +21,13 @@ impl FromRequestParts<Arc<Front>> for Operator {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, front: &Arc<Front>) -> Result<Self, Refused> {
-        let handles = front.handles()?;
-        let header = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        if token::allows(&handles.token, header) {
-            return Ok(Self(Arc::clone(&handles.node)));
+        match parts.extensions.get::<Standing>() {
+            Some(Standing::Operator) => Ok(Self(Arc::clone(front.node()?))),
+            // The gate let it pass as one that only reads.
+            Some(Standing::Local | Standing::Member) | None => {
+                Err(Refused(StatusCode::UNAUTHORIZED, "only an operator may do this".to_owned()))
+            }
         }
-        let why = format!(
-            "not allowed: send `authorization: Bearer` and what the data folder's file {:?} holds",
-            token::TOKEN_FILE
-        );
-        Err(Refused(StatusCode::UNAUTHORIZED, why))
     }
 }
 

@@ -30,6 +30,7 @@ pub(super) async fn start_p2p(
     options: &NodeOptions,
     folder: &DataFolder,
     boot: u64,
+    pending_max: u32,
     tasks: &mut Tasks,
 ) -> Result<(P2pHandle, P2pInbox), NodeError> {
     let config = P2pConfig {
@@ -40,6 +41,7 @@ pub(super) async fn start_p2p(
         topics: vec![EVENTS_TOPIC.to_owned(), MODELS_TOPIC.to_owned()],
         direct_topics: vec![EVENTS_DIRECT_TOPIC.to_owned()],
         boot,
+        pending_max,
         blob_dir: folder.join("blobs"),
     };
     let shutdown = tasks.shutdown.clone();

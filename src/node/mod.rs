@@ -10,6 +10,7 @@
 mod addresses;
 mod backbone;
 mod daemons;
+mod descriptors;
 mod error;
 mod membership;
 mod options;

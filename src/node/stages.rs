@@ -7,6 +7,7 @@ use super::{
     addresses,
     backbone::{serve_raft, start_p2p, start_raft},
     daemons::{self, Daemons, Parts},
+    descriptors::Shares,
     error::NodeError,
     membership::{FOUNDER, introduce, membership, node_info},
     options::{NodeOptions, Ready},
@@ -18,7 +19,7 @@ use crate::{
     daemons::{handlers, supervisor::Supervisor},
     devices::Devices,
     events::{self, Subscriptions, deliveries::Deliveries, log::EventLog, runner::Runner},
-    http::{self, Front, HttpHandles},
+    http::{self, Front, HttpHandles, Rules},
     peer::{
         Activity, Context, DeadLetters, PeerContext, PeerSettings, control, exchange,
         quota::UnregisteredQuota,
@@ -27,7 +28,7 @@ use crate::{
     store::{DataFolder, PendingSegments, Runtime, token},
 };
 use cluster_state::NodeId;
-use p2p::{GossipMessage, P2pError, P2pHandle, P2pInbox, Signer};
+use p2p::{GossipMessage, Lobby, P2pError, P2pHandle, P2pInbox, Signer};
 use raft::{InitializeError, RaftHandle};
 use std::{
     sync::Arc,
@@ -63,6 +64,8 @@ pub(super) struct Listening {
     pub(super) waiting: watch::Sender<String>,
     inbox: P2pInbox,
     front: Arc<Front>,
+    /// The connections of the HTTP interface.
+    door: Arc<Lobby>,
     runtime: Runtime,
 }
 
@@ -74,6 +77,7 @@ pub(super) struct Joined {
     deliveries: Deliveries,
     pending: PendingSegments,
     token: String,
+    signer: Signer,
     devices: Arc<Devices>,
 }
 
@@ -82,11 +86,12 @@ pub(super) async fn listen(
     options: &NodeOptions,
     mut folder: DataFolder,
     listener: TcpListener,
+    shares: Shares,
     tasks: &mut Tasks,
 ) -> Result<Listening, NodeError> {
     let boot: u64 = rand::random();
     let http = listener.local_addr()?;
-    let (p2p, inbox) = start_p2p(options, &folder, boot, tasks).await?;
+    let (p2p, inbox) = start_p2p(options, &folder, boot, shares.pending, tasks).await?;
     let me = Ready { peer_id: p2p.peer_id(), addrs: p2p.listen_addrs(), http };
     folder.claim(&me.peer_id)?;
     addresses::remember(&folder, &me.addrs)?;
@@ -99,9 +104,13 @@ pub(super) async fn listen(
     };
     folder.write_runtime(&runtime)?;
     let (waiting, waits_for) = watch::channel("starting".to_owned());
-    let front = Arc::new(Front::new(waits_for));
+    let own = &options.config.http;
+    let names = own.names.iter().chain([&options.name]).map(|name| name.to_ascii_lowercase()).collect();
+    let rules = Rules { names, loopback_reads: own.loopback_reads, me: me.peer_id.clone() };
+    let door = Lobby::new("http", shares.http, shares.http / 2);
+    let front = Arc::new(Front::new(waits_for, rules, Arc::clone(&door)));
     tasks.here.spawn(http::serve(listener, Arc::clone(&front), tasks.shutdown.clone()));
-    Ok(Listening { folder: Arc::new(folder), p2p, me, boot, waiting, inbox, front, runtime })
+    Ok(Listening { folder: Arc::new(folder), p2p, me, boot, waiting, inbox, front, door, runtime })
 }
 
 /// Makes the node a member, opens the databases and starts Raft. None means that the node was stopped while
@@ -119,7 +128,7 @@ pub(super) async fn join(
     let state_path = folder.join("node.db");
     let subscriptions = Subscriptions::new(events::pairs());
     let signer = Signer::load(&folder.join("peer.key")).map_err(P2pError::from)?;
-    let events = Arc::new(EventLog::open(&state_path, signer, subscriptions.clone())?);
+    let events = Arc::new(EventLog::open(&state_path, signer.clone(), subscriptions.clone())?);
     let deliveries = Deliveries::open(&state_path)?;
     let token = token::create(folder)?;
     let pending = segments::open_list(&folder.join("segments.db"))?;
@@ -138,7 +147,7 @@ pub(super) async fn join(
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Some(Joined { id, raft, events, deliveries, pending, token, devices: Arc::new(devices) }))
+    Ok(Some(Joined { id, raft, events, deliveries, pending, token, signer, devices: Arc::new(devices) }))
 }
 
 /// Starts every part that works, and opens the HTTP interface.
@@ -149,7 +158,7 @@ pub(super) fn work(
     tasks: &mut Tasks,
 ) -> Result<Context, NodeError> {
     let node = context(options, &listening, &joined, tasks);
-    let Listening { inbox, front, .. } = listening;
+    let Listening { inbox, front, door, .. } = listening;
     let Joined { events, deliveries, pending, token, devices, .. } = joined;
     let (fresh, delay) = (Fresh::since(last_known(&events)?), DelayGauge::default());
     tasks.on_core.spawn_on(delay.clone().measure(tasks.shutdown.clone()), &tasks.core);
@@ -168,6 +177,7 @@ pub(super) fn work(
         cluster: options.cluster_name(),
         node: Arc::clone(&node),
         fresh,
+        door,
         delay,
         deliveries: deliveries.clone(),
         devices,
@@ -207,6 +217,7 @@ fn context(options: &NodeOptions, listening: &Listening, joined: &Joined, tasks:
         folder: Arc::clone(&listening.folder),
         raft: joined.raft.clone(),
         p2p: listening.p2p.clone(),
+        signer: joined.signer.clone(),
         blobs: listening.p2p.blobs().clone(),
         events: Arc::clone(&joined.events),
         activity: Activity::default(),

@@ -1,6 +1,7 @@
 //! How a node starts, runs and shuts down.
 
 use super::{
+    descriptors::{self, Shares},
     error::NodeError,
     options::{NodeOptions, Ready},
     stages::{Tasks, join, listen, work},
@@ -29,6 +30,7 @@ pub async fn run(
     ready: impl FnOnce(&Ready),
 ) -> Result<(), NodeError> {
     options.config.validate()?;
+    let shares = descriptors::raise();
     let folder = DataFolder::open(&options.data_dir, folder::FORMAT_VERSION)?;
     let listener = TcpListener::bind(options.http)
         .await
@@ -37,7 +39,7 @@ pub async fn run(
     let _guard = shutdown.clone().drop_guard();
     let (on_core, here) = (JoinSet::new(), JoinSet::new());
     let mut tasks = Tasks { core, on_core, here, shutdown: shutdown.clone() };
-    let outcome = live(&options, folder, listener, ready, &mut tasks).await;
+    let outcome = live(&options, folder, listener, shares, ready, &mut tasks).await;
     let stopping = shutdown.is_cancelled();
     shutdown.cancel();
     let ended = async {
@@ -62,12 +64,13 @@ async fn live(
     options: &NodeOptions,
     folder: DataFolder,
     listener: TcpListener,
+    shares: Shares,
     ready: impl FnOnce(&Ready),
     tasks: &mut Tasks,
 ) -> Result<(), NodeError> {
     // The search for devices begins now, because the driver may take long to answer.
     let devices = Devices::find(options.config.device);
-    let mut listening = listen(options, folder, listener, tasks).await?;
+    let mut listening = listen(options, folder, listener, shares, tasks).await?;
     ready(&listening.me);
     let Some(joined) = join(options, &mut listening, devices, tasks).await? else { return Ok(()) };
     let node = work(options, listening, joined, tasks)?;

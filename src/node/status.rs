@@ -11,7 +11,7 @@ use crate::{
         events::EventsView,
         health::ClusterView,
         models::PromotionView,
-        status::{ConfigView, HealthWord, SCHEMA, Status},
+        status::{ConfigView, HealthWord, RefusedConnections, SCHEMA, Status},
         work::LeaseView,
     },
     clock::now_ms,
@@ -25,6 +25,7 @@ use crate::{
 };
 use cluster_state::{ClusterState, ConfigState, LeaseKind, LeaseSlot, NodeId};
 use futures::FutureExt;
+use p2p::Lobby;
 use parking_lot::Mutex;
 use raft::{Metrics, Role};
 use std::{
@@ -59,6 +60,8 @@ pub(super) struct NodeReporter {
     pub(super) cluster: String,
     pub(super) node: Context,
     pub(super) fresh: Fresh,
+    /// The connections of the HTTP interface.
+    pub(super) door: Arc<Lobby>,
     pub(super) delay: DelayGauge,
     pub(super) deliveries: Deliveries,
     pub(super) devices: Arc<Devices>,
@@ -162,6 +165,7 @@ impl NodeReporter {
             view: ClusterView::clone(&seen),
             recommendation: self.recommendation.borrow().clone(),
             delay_ms: millis(self.delay.get()),
+            refused: RefusedConnections { http: self.door.refused(), p2p: node.p2p.refused() },
             blocked,
             uptime_ms: millis(node.started.elapsed()),
         }

@@ -99,7 +99,7 @@ impl PeerContext {
         let holders = holders(&self.raft.local(), self.id, ids);
         let wanted = WantedContent { hash, size, bytes_max };
         let outcome =
-            Box::pin(transfer::fetch(&self.p2p, &self.settings.distribution, wanted, &holders)).await;
+            Box::pin(transfer::fetch(&self.p2p, &self.signer, &self.settings.distribution, wanted, &holders)).await;
         match &outcome {
             Ok(None) => {}
             Ok(Some(way)) => {

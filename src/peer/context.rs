@@ -8,7 +8,7 @@ use crate::{
     store::DataFolder,
 };
 use cluster_state::{Command, NodeId, Response};
-use p2p::{P2pHandle, blobs::BlobStore};
+use p2p::{P2pHandle, Signer, blobs::BlobStore};
 use raft::{ProposeError, RaftHandle};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,8 @@ pub struct PeerContext {
     pub raft: RaftHandle,
     /// Connections to other peers.
     pub p2p: P2pHandle,
+    /// Signs in the name of this node's libp2p id.
+    pub signer: Signer,
     pub blobs: BlobStore,
     pub events: Arc<EventLog>,
     /// What this node is doing right now, for people.

@@ -9,6 +9,7 @@ pub(crate) mod daemon;
 pub(crate) mod error;
 pub(crate) mod exchange;
 pub mod letters;
+pub(crate) mod pass;
 pub(crate) mod quota;
 pub mod settings;
 pub(crate) mod transfer;

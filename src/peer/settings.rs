@@ -61,6 +61,38 @@ impl Default for EventsConfig {
     }
 }
 
+/// Most further names of a host, and bytes of each.
+const NAMES_MAX: usize = 32;
+const NAME_BYTES_MAX: usize = 253;
+
+/// Who may use the HTTP interface, and how it is called.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Names of this host under which it is asked, beside its addresses, `localhost` and the node's own name.
+    /// A request for another name is refused, because a web page may have made a browser send it.
+    pub names: Vec<String>,
+    /// Whether processes of this host may read without the token.
+    pub loopback_reads: bool,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self { names: Vec::new(), loopback_reads: true }
+    }
+}
+
+impl HttpConfig {
+    /// # Errors
+    /// Returns the first setting that is out of bounds.
+    pub fn validate(&self) -> Result<(), OutOfBounds> {
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        let name = |name: &String| (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(letter);
+        let good = self.names.len() <= NAMES_MAX && self.names.iter().all(name);
+        check(good, "http.names", format!("{:?}", self.names), "up to 32 host names, without port")
+    }
+}
+
 /// The settings of the peer itself.
 #[derive(Clone, Debug)]
 pub struct PeerSettings {

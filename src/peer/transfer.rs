@@ -7,11 +7,12 @@
 mod http;
 mod operator;
 
+use self::http::Pass;
 use super::{content::FETCH, settings::DistributionConfig};
 use crate::api::activity::TransferActivity;
 use cluster_state::{ClusterState, NodeId};
 use p2p::{
-    P2pHandle,
+    P2pHandle, Signer,
     blobs::BlobError,
     transfer::{FetchError, FetchLimits},
 };
@@ -103,6 +104,7 @@ pub(crate) fn holders(state: &ClusterState, me: NodeId, ids: &BTreeSet<NodeId>) 
 /// Fetches content into the store by the first way that delivers it. `None` means that the content is here.
 pub(crate) async fn fetch(
     p2p: &P2pHandle,
+    signer: &Signer,
     settings: &DistributionConfig,
     wanted: WantedContent,
     holders: &[Holder],
@@ -127,7 +129,8 @@ pub(crate) async fn fetch(
         let deadline = Instant::now() + FETCH;
         for holder in holders {
             let Some(address) = holder.http else { continue };
-            match http::fetch(p2p, wanted, address, deadline).await? {
+            let pass = Pass { signer: signer.clone(), to: holder.peer.clone() };
+            match http::fetch(p2p, pass, wanted, address, deadline).await? {
                 Ok(()) => return Ok(Some(Way::Http)),
                 Err(error) => {
                     if error.is_lie() {

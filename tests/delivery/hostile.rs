@@ -130,6 +130,7 @@ async fn impersonate(
         boot: 4711,
         topics: vec![EVENTS_TOPIC.to_owned(), ringrift::peer::MODELS_TOPIC.to_owned()],
         direct_topics: Vec::new(),
+        pending_max: 64,
         blob_dir: scratch.join("blobs"),
     };
     P2p::start(config, tasks, shutdown.clone()).await.unwrap()

@@ -14,7 +14,7 @@ use libp2p::{
     core::ConnectedPoint,
     gossipsub::{self, MessageAcceptance},
     identify, ping,
-    swarm::{ConnectionId, SwarmEvent},
+    swarm::{ConnectionId, ListenError, SwarmEvent},
 };
 use std::time::Instant;
 
@@ -47,12 +47,14 @@ impl Service {
             SwarmEvent::ExpiredListenAddr { address, .. } => {
                 self.outlets.listen.send_modify(|addrs| addrs.retain(|a| *a != address));
             }
-            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listener"),
+            SwarmEvent::ListenerError { error, .. } => self.outlets.lobby.refuse(&"nobody", &error),
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 tracing::error!(?addresses, ?reason, "no longer listening");
             }
+            // The door has counted it.
+            SwarmEvent::IncomingConnectionError { error: ListenError::Transport(_), .. } => {}
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
-                tracing::info!(from = %send_back_addr, %error, "connection refused");
+                self.outlets.lobby.refuse(&send_back_addr, &error);
             }
             _ => {} // libp2p's enum is open; its other events repeat what these say
         }

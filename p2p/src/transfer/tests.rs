@@ -49,6 +49,7 @@ fn config(dir: &Path, bootstrap: &[String]) -> P2pConfig {
         boot: 1,
         topics: vec![],
         direct_topics: vec![],
+        pending_max: 64,
         blob_dir: dir.join("blobs"),
     }
 }

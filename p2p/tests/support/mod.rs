@@ -44,6 +44,7 @@ impl Node {
             boot: BOOT.fetch_add(1, Ordering::Relaxed),
             topics: vec![TOPIC.into()],
             direct_topics: vec![DIRECT_TOPIC.into()],
+            pending_max: 64,
             blob_dir: dir.join("blobs"),
         };
         let (mut tasks, shutdown) = (JoinSet::new(), CancellationToken::new());

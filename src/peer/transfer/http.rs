@@ -5,8 +5,9 @@
 //! at the piece where it broke.
 
 use super::WantedContent;
+use crate::{clock::now_ms, peer::pass};
 use p2p::{
-    P2pHandle,
+    P2pHandle, Signer,
     blobs::{BlobError, OUTLINE_BYTES_MAX, Outline},
     transfer::Intake,
 };
@@ -67,9 +68,17 @@ pub(super) fn reachable(url: &str, addrs: &[String]) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, address.port()))
 }
 
+/// What proves to a holder that a member asks.
+pub(super) struct Pass {
+    pub(super) signer: Signer,
+    /// The holder's libp2p id.
+    pub(super) to: String,
+}
+
 /// Fetches content from one holder. The outer error is a failure of this node's disk.
 pub(super) async fn fetch(
     p2p: &P2pHandle,
+    pass: Pass,
     wanted: WantedContent,
     address: SocketAddr,
     deadline: Instant,
@@ -78,7 +87,8 @@ pub(super) async fn fetch(
     let stop = CancellationToken::new();
     // The caller may give up; the thread then ends at the next piece.
     let _stop = stop.clone().drop_guard();
-    let work = move || Download { wanted, base: format!("http://{address}"), deadline, stop }.run(intake);
+    let work =
+        move || Download { pass, wanted, base: format!("http://{address}"), deadline, stop }.run(intake);
     match tokio::task::spawn_blocking(work).await {
         Ok(Err(HttpError::Store(error))) => Err(error),
         Ok(outcome) => Ok(outcome),
@@ -87,6 +97,7 @@ pub(super) async fn fetch(
 }
 
 struct Download {
+    pass: Pass,
     wanted: WantedContent,
     base: String,
     deadline: Instant,
@@ -197,7 +208,9 @@ impl Download {
         range: Option<Range<u64>>,
     ) -> Result<ureq::http::Response<ureq::Body>, HttpError> {
         self.check()?;
-        let mut request = ureq::get(format!("{}/v1/blobs/{}{more}", self.base, self.wanted.hash));
+        let path = format!("/v1/blobs/{}{more}", self.wanted.hash);
+        let shown = pass::write(&self.pass.signer, &self.pass.to, &path, now_ms());
+        let mut request = ureq::get(format!("{}{path}", self.base)).header("authorization", shown);
         if let Some(range) = range {
             request = request.header("range", format!("bytes={}-{}", range.start, range.end - 1));
         }

@@ -3,7 +3,7 @@
 
 use super::*;
 use p2p::{
-    P2p, P2pConfig,
+    P2p, P2pConfig, Signer,
     blobs::{Outline, PIECE_BYTES},
 };
 use std::{
@@ -38,6 +38,7 @@ async fn node(dir: &Path, tasks: &mut JoinSet<()>) -> P2pHandle {
         boot: 1,
         topics: vec![],
         direct_topics: Vec::new(),
+        pending_max: 64,
         blob_dir: dir.join("blobs"),
     };
     P2p::start(config, tasks, CancellationToken::new()).await.unwrap().0
@@ -112,6 +113,7 @@ async fn without_a_swarm_http_delivers_also_when_it_breaks_and_a_liar_is_passed_
     let dir = tempfile::tempdir().unwrap();
     let mut tasks = JoinSet::new();
     let p2p = node(dir.path(), &mut tasks).await;
+    let signer = Signer::load(&dir.path().join("node.key")).unwrap();
     let content = content(6);
     let want = wanted(&content);
     let settings = DistributionConfig::default();
@@ -127,7 +129,7 @@ async fn without_a_swarm_http_delivers_also_when_it_breaks_and_a_liar_is_passed_
         &mut tasks,
     )
     .await;
-    let alone = Box::pin(fetch(&p2p, &settings, want, &[holder("liar", Some(liar))])).await;
+    let alone = Box::pin(fetch(&p2p, &signer, &settings, want, &[holder("liar", Some(liar))])).await;
     let told = alone.unwrap_err().to_string();
     assert!(told.contains("swarm: ") && told.contains("it sent a wrong piece"), "{told}");
     assert!(!p2p.blobs().has(want.hash));
@@ -144,24 +146,24 @@ async fn without_a_swarm_http_delivers_also_when_it_breaks_and_a_liar_is_passed_
     .await;
     let (refuses, _) = server(content.clone(), |_, _| Vec::new(), &mut tasks).await;
     let holders = [holder("liar", Some(liar)), holder("none", None), holder("breaks", Some(breaks))];
-    let way = Box::pin(fetch(&p2p, &settings, want, &holders)).await.unwrap();
+    let way = Box::pin(fetch(&p2p, &signer, &settings, want, &holders)).await.unwrap();
     assert_eq!(way, Some(Way::Http));
     assert!(p2p.get_blob(want.hash).await.unwrap() == Some(content.clone()));
     // The liar had proved two of six pieces; none was fetched twice except those that broke in the middle.
     assert!(sent.load(Ordering::SeqCst) < 5 * PIECE_BYTES, "{sent:?}");
-    assert_eq!(Box::pin(fetch(&p2p, &settings, want, &holders)).await.unwrap(), None, "it is here");
+    assert_eq!(Box::pin(fetch(&p2p, &signer, &settings, want, &holders)).await.unwrap(), None, "it is here");
 
     let other = wanted(b"nobody has this");
     let gone = [holder("refuses", Some(refuses)), holder("breaks", Some(breaks))];
-    let told = Box::pin(fetch(&p2p, &settings, other, &gone)).await.unwrap_err().to_string();
+    let told = Box::pin(fetch(&p2p, &signer, &settings, other, &gone)).await.unwrap_err().to_string();
     assert!(told.contains("it sent a wrong list of pieces"), "{told}");
     // The holder offers more than is accepted, and another size than is known.
     let second = node(&dir.path().join("second"), &mut tasks).await;
     let small = WantedContent { bytes_max: 1000, ..want };
-    let told = Box::pin(fetch(&second, &settings, small, &holders[2..])).await.unwrap_err().to_string();
+    let told = Box::pin(fetch(&second, &signer, &settings, small, &holders[2..])).await.unwrap_err().to_string();
     assert!(told.contains("too many"), "{told}");
     let odd = WantedContent { size: Some(7), ..want };
-    let told = Box::pin(fetch(&second, &settings, odd, &holders[2..])).await.unwrap_err().to_string();
+    let told = Box::pin(fetch(&second, &signer, &settings, odd, &holders[2..])).await.unwrap_err().to_string();
     assert!(told.contains("wrong size"), "{told}");
 }
 
@@ -170,6 +172,7 @@ async fn without_swarm_and_http_the_operators_command_delivers_and_a_liar_is_pas
     let dir = tempfile::tempdir().unwrap();
     let mut tasks = JoinSet::new();
     let p2p = node(dir.path(), &mut tasks).await;
+    let signer = Signer::load(&dir.path().join("node.key")).unwrap();
     let content = content(2);
     let want = wanted(&content);
     // Each host has its own folder, as on that host.
@@ -188,12 +191,12 @@ async fn without_swarm_and_http_the_operators_command_delivers_and_a_liar_is_pas
     let gone: SocketAddr = "127.0.0.1:9".parse().unwrap();
     let all = [holder("-e", None), holder("liar", None), holder("honest", Some(gone))];
 
-    let told = Box::pin(fetch(&p2p, &off, want, &all)).await.unwrap_err().to_string();
+    let told = Box::pin(fetch(&p2p, &signer, &off, want, &all)).await.unwrap_err().to_string();
     assert!(told.contains("http") && !told.contains("rsync"), "off by default: {told}");
-    let told = Box::pin(fetch(&p2p, &settings, want, &all[..2])).await.unwrap_err().to_string();
+    let told = Box::pin(fetch(&p2p, &signer, &settings, want, &all[..2])).await.unwrap_err().to_string();
     assert!(told.contains("no host name") && told.contains("is not the content"), "{told}");
     assert!(!p2p.blobs().has(want.hash));
-    assert_eq!(Box::pin(fetch(&p2p, &settings, want, &all)).await.unwrap(), Some(Way::Operator));
+    assert_eq!(Box::pin(fetch(&p2p, &signer, &settings, want, &all)).await.unwrap(), Some(Way::Operator));
     assert!(p2p.get_blob(want.hash).await.unwrap() == Some(content));
 }
 

@@ -38,6 +38,8 @@ const AUDIT: Duration = Duration::from_secs(120);
 const REPLAY: Duration = Duration::from_secs(40);
 /// A pull tries every way there is.
 const PULL: Duration = Duration::from_secs(400);
+/// How often a request that only reads is sent when its connection breaks.
+const GET_ATTEMPTS: u32 = 4;
 /// Largest answer that is read.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
@@ -261,15 +263,22 @@ impl Client {
     fn get<T: DeserializeOwned>(&self, path: &str, wait: Duration) -> Result<T, ClientError> {
         let url = format!("{}{path}", self.base);
         let failed = |source: ureq::Error| ClientError::Http { url: url.clone(), source: Box::new(source) };
-        let mut request = self.agent.get(&url);
         // A node that starts has no token yet, and another user's is not for this one to read.
-        if let Ok(token) = token::read(&self.folder) {
-            request = request.header("authorization", format!("Bearer {token}"));
+        let token = token::read(&self.folder).ok();
+        let mut attempts = 1;
+        loop {
+            let mut request = self.agent.get(&url);
+            if let Some(token) = &token {
+                request = request.header("authorization", format!("Bearer {token}"));
+            }
+            // A proxy of the environment does not know this host's loopback interface.
+            let config = request.config().proxy(None).timeout_global(Some(wait));
+            match config.http_status_as_error(false).build().call() {
+                // A connection that is not served yet may have had to make room for another one.
+                Err(ureq::Error::Io(_)) if attempts < GET_ATTEMPTS => attempts += 1,
+                answer => return read(answer.map_err(failed)?, failed),
+            }
         }
-        // A proxy of the environment does not know this host's loopback interface.
-        let config = request.config().proxy(None).timeout_global(Some(wait));
-        let request = config.http_status_as_error(false).build();
-        read(request.call().map_err(failed)?, failed)
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::{runtime::Runtime, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 const SETTINGS: &str = "device = \"cpu\"\n[selfplay]\nenabled = false\n";
-/// How long a member may take to join, from the moment at which it listens itself.
+/// How long a member may take to join, from the start of its process.
 const JOIN: Duration = Duration::from_secs(2);
 /// How long `status` may take to answer.
 const ANSWER: Duration = Duration::from_millis(100);
@@ -89,9 +89,8 @@ fn a_member_joins_and_status_answers(root: &Path, founder: &mut Peer, name: &str
     let before = founder.status().expect("it answers").nodes.len();
     let mut member = Peer::new(root, name, SETTINGS);
     let join = founder.join_line();
-    member.spawn(Some(&join), secret);
-    member.join_line();
     let began = Instant::now();
+    member.spawn(Some(&join), secret);
     until("the member is in", SOON, || {
         let known = founder.status()?.nodes.len();
         when(known > before, (), || format!("{known} nodes"))

@@ -17,6 +17,10 @@ use std::{
 
 /// The most peers that are remembered. A cluster has at most 64.
 pub(crate) const PEERS_MAX: usize = 256;
+/// The most peers that one peer names and this node has not met.
+const NAMED_MAX: usize = 32;
+/// The most addresses of a peer that another peer names.
+const NAMED_ADDRS_MAX: usize = 4;
 const BACKOFF: DialBackoff = DialBackoff { min: Duration::from_millis(250), max: Duration::from_secs(10) };
 /// How long the peer with the larger id waits before it dials.
 const YIELD: Duration = Duration::from_millis(300);
@@ -35,6 +39,8 @@ struct KnownPeer {
     addrs: Vec<Multiaddr>,
     /// The caller named this peer, so it is not evicted.
     pinned: bool,
+    /// Who named the peer, while this node has not met it.
+    named_by: Option<PeerId>,
     failures: u32,
     state: DialState,
 }
@@ -73,6 +79,7 @@ impl Book {
         let entry = self.entries.entry(peer).or_insert_with(|| KnownPeer {
             addrs: Vec::new(),
             pinned,
+            named_by: None,
             failures: 0,
             state: DialState::Waiting(now + wait),
         });
@@ -83,6 +90,25 @@ impl Book {
                 entry.addrs.truncate(ADDRS_MAX);
                 if let DialState::Waiting(at) = &mut entry.state {
                     *at = (*at).min(now + wait); // a new address is worth a try before the backoff ends
+                }
+            }
+        }
+    }
+
+    /// Takes what `teller` says of a third peer. Nothing of it is proved, so it is little: a few peers, a few
+    /// addresses, and none of a peer that is connected.
+    pub(crate) fn hear_of(&mut self, peer: PeerId, addrs: &[Multiaddr], teller: PeerId, now: Instant) {
+        let addrs = &addrs[..addrs.len().min(NAMED_ADDRS_MAX)];
+        match self.entries.get(&peer) {
+            Some(known) if matches!(known.state, DialState::Connected(_)) => {}
+            Some(_) => self.learn(peer, addrs, false, true, now),
+            None => {
+                let named = self.entries.values().filter(|entry| entry.named_by == Some(teller)).count();
+                if named < NAMED_MAX {
+                    self.learn(peer, addrs, false, true, now);
+                    if let Some(entry) = self.entries.get_mut(&peer) {
+                        entry.named_by = Some(teller);
+                    }
                 }
             }
         }
@@ -131,6 +157,7 @@ impl Book {
         self.learn(peer, &[], false, true, now);
         if let Some(entry) = self.entries.get_mut(&peer) {
             entry.state = DialState::Connected(now);
+            entry.named_by = None;
         }
     }
 
@@ -275,6 +302,31 @@ mod tests {
             last = pause;
         }
         assert_eq!(last, BACKOFF.max);
+    }
+
+    #[test]
+    fn a_teller_has_a_few_strangers_dialled_and_no_more() {
+        let (own, teller) = pair();
+        let now = Instant::now();
+        let mut book = Book::new(own);
+        let ports: Vec<Multiaddr> = (1..=8).map(addr).collect();
+        let named: Vec<PeerId> = (0..100).map(|_| PeerId::random()).collect();
+        named.iter().for_each(|peer| book.hear_of(*peer, &ports, teller, now));
+        let due = book.due(now + YIELD);
+        assert_eq!(due.len(), NAMED_MAX);
+        assert!(due.iter().all(|(_, addrs)| addrs.len() == NAMED_ADDRS_MAX));
+        // One that was met makes room for one more, and its addresses are its own.
+        let met = due[0].0;
+        book.connected(met, now);
+        book.replace(met, &[addr(99)], now);
+        book.hear_of(met, &ports, teller, now);
+        assert_eq!(book.addrs(&met), [addr(99)]);
+        let next = PeerId::random();
+        book.hear_of(next, &ports, teller, now);
+        assert_eq!(book.addrs(&next).len(), NAMED_ADDRS_MAX);
+        let other = PeerId::random();
+        book.hear_of(other, &ports, PeerId::random(), now);
+        assert_eq!(book.addrs(&other).len(), NAMED_ADDRS_MAX, "another teller has room of its own");
     }
 
     #[test]

@@ -3,11 +3,11 @@
 //! Invariant: a length is checked against the limit of the class before anything is read, and memory grows
 //! only with the bytes that have arrived.
 
-use crate::class::Class;
+use crate::{class::Class, permits::PeerPermit};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::{StreamProtocol, request_response};
 use std::io;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 /// What the peer that was asked sends back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(crate) enum Responded {
 #[derive(Debug)]
 pub(crate) struct AnswerBytes {
     pub(crate) bytes: Vec<u8>,
-    pub(crate) permit: Option<OwnedSemaphorePermit>,
+    pub(crate) permit: Option<PeerPermit>,
 }
 
 /// An answer that may not be there yet. The stream awaits it itself, which saves a turn of the swarm's loop.

@@ -14,10 +14,15 @@ use crate::{
     error::{PublishError, RequestError},
     gossip::GOSSIP_BYTES_MAX,
     lobby::Lobby,
+    permits::PeerPermit,
 };
-use libp2p::{Multiaddr, PeerId};
-use std::{sync::Arc, time::Duration};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use libp2p::{Multiaddr, PeerId, gossipsub::MessageId};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use wire::Hash;
 
 /// A peer that is connected now and has said who it is.
@@ -29,6 +34,8 @@ pub struct PeerInfo {
     pub addrs: Vec<String>,
     /// A number that each process draws at random. If it changes for one id, the peer was restarted.
     pub boot: u64,
+    /// Whether the peer is on this host.
+    pub local: bool,
     /// The round-trip time of the last ping, if there was one yet.
     pub rtt: Option<Duration>,
 }
@@ -47,7 +54,9 @@ pub struct BootstrapStatus {
 }
 
 /// A gossip message from another peer. A node does not receive its own messages.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// No peer passes it on before [`GossipMessage::judge`] has accepted it.
+#[derive(Debug)]
 pub struct GossipMessage {
     /// One of the topics that the settings name.
     pub topic: String,
@@ -56,6 +65,43 @@ pub struct GossipMessage {
     pub from: String,
     /// The message, at most [`GOSSIP_BYTES_MAX`] bytes.
     pub bytes: Vec<u8>,
+    pub(crate) letter: Letter,
+    pub(crate) verdicts: mpsc::Sender<Verdict>,
+}
+
+/// What a receiver makes of a gossip message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// It is what it should be, and may go to other peers.
+    Accept,
+    /// Nobody did wrong, and it goes no further.
+    Ignore,
+    /// It is malformed or forged. The peer that sent it is heard less, and in the end not at all.
+    Reject,
+}
+
+/// The name of a gossip message between this node and the peer that sent it.
+#[derive(Clone, Debug)]
+pub(crate) struct Letter {
+    pub(crate) id: MessageId,
+    pub(crate) source: PeerId,
+    /// It came on a direct topic, and is not passed on in any case.
+    pub(crate) direct: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    pub(crate) letter: Letter,
+    pub(crate) judgement: Judgement,
+}
+
+impl GossipMessage {
+    /// Says what to make of it. The first word counts.
+    pub fn judge(&self, judgement: Judgement) {
+        let verdict = Verdict { letter: self.letter.clone(), judgement };
+        // While the service is busy the message is forgotten, as one that is ignored.
+        let _ = self.verdicts.try_send(verdict);
+    }
 }
 
 /// A request from another peer.
@@ -102,7 +148,7 @@ impl Responder {
     }
 
     /// Sends the answer, and keeps `permit` until the connection has taken all of it.
-    pub(crate) fn send_holding(self, bytes: Vec<u8>, permit: OwnedSemaphorePermit) -> Result<(), ReplyError> {
+    pub(crate) fn send_holding(self, bytes: Vec<u8>, permit: PeerPermit) -> Result<(), ReplyError> {
         self.answer.send(AnswerBytes { bytes, permit: Some(permit) }).map_err(|_| ReplyError::Gone)
     }
 
@@ -142,6 +188,9 @@ pub(crate) enum ServiceCommand {
     AddPeer {
         peer: PeerId,
         addrs: Vec<Multiaddr>,
+    },
+    Members {
+        peers: HashSet<PeerId>,
     },
     ForgetPeer {
         peer: PeerId,
@@ -202,6 +251,22 @@ impl P2pHandle {
     #[must_use]
     pub fn is_connected(&self, peer: &str) -> bool {
         self.0.peers.borrow().binary_search_by(|p| p.peer_id.as_str().cmp(peer)).is_ok()
+    }
+
+    /// Whether `peer` is connected now, and on this host.
+    #[must_use]
+    pub fn is_local(&self, peer: &str) -> bool {
+        let peers = self.0.peers.borrow();
+        let found = peers.binary_search_by(|p| p.peer_id.as_str().cmp(peer));
+        found.is_ok_and(|index| peers[index].local)
+    }
+
+    /// Says which peers are members. Of others, this node passes no addresses on, and dials none that a third
+    /// peer names.
+    pub async fn set_members(&self, members: &BTreeSet<String>) {
+        let peers = members.iter().filter_map(|peer| peer.parse().ok()).collect();
+        // An error means that the service has stopped.
+        let _ = self.0.commands.send(ServiceCommand::Members { peers }).await;
     }
 
     /// Remembers a peer and dials it until [`P2pHandle::forget_peer`]. Returns whether the id and at least

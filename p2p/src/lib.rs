@@ -45,19 +45,24 @@ mod handle;
 mod hello;
 mod identity;
 mod lobby;
+mod permits;
+mod rates;
 mod service;
 mod start;
 pub mod transfer;
 mod transport;
 
+pub use addrs::Scope;
 pub use class::Class;
 pub use error::{P2pError, PublishError, RequestError};
 pub use gossip::GOSSIP_BYTES_MAX;
 pub use handle::{
-    BootstrapStatus, GossipMessage, IncomingRequest, P2pHandle, P2pInbox, PeerInfo, ReplyError, Responder,
+    BootstrapStatus, GossipMessage, IncomingRequest, Judgement, P2pHandle, P2pInbox, PeerInfo, ReplyError,
+    Responder,
 };
 pub use identity::{IdentityError, Signer, load_or_create, verify};
 pub use libp2p::{Multiaddr, PeerId};
 pub use lobby::{Guest, Lobby};
+pub use permits::{PeerPermit, PeerPermits};
 pub use start::{P2p, P2pConfig};
 pub use wire::Hash;

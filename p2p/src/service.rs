@@ -16,16 +16,17 @@ mod meeting;
 mod requests;
 
 use crate::{
-    addrs::visible,
+    addrs::{Scope, is_loopback, visible},
     behaviour::Behaviour,
     book::Book,
     bootstrap::Bootstrap,
     class::Class,
     error::RequestError,
     gossip::PEERS_TOPIC,
-    handle::{BootstrapStatus, GossipMessage, IncomingRequest, PeerInfo, ServiceCommand},
+    handle::{BootstrapStatus, GossipMessage, IncomingRequest, PeerInfo, ServiceCommand, Verdict},
     hello::encode_announce,
     lobby::Lobby,
+    rates::Rates,
 };
 use futures::StreamExt;
 use libp2p::{
@@ -35,7 +36,7 @@ use libp2p::{
     swarm::{ConnectionId, dial_opts::DialOpts},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -56,6 +57,9 @@ const TICK_MAX: Duration = Duration::from_secs(1);
 /// How long the peers may take to close their connections at shutdown.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_millis(500);
 
+/// The most verdicts about gossip that wait.
+const VERDICTS_CAPACITY: usize = 4096;
+
 /// The channels into which the service puts what arrives.
 pub(crate) struct Outlets {
     pub(crate) requests: [mpsc::Sender<IncomingRequest>; Class::ALL.len()],
@@ -74,8 +78,8 @@ struct PeerLink {
     /// The `boot` and the addresses of the peer's hello.
     hello: Option<(u64, Vec<Multiaddr>)>,
     dialled: Option<Multiaddr>,
-    /// Whether the other end is on this host.
-    loopback: bool,
+    /// Where the other end is.
+    scope: Scope,
     rtt: Option<Duration>,
     closing: bool,
     in_flight: [usize; Class::ALL.len()],
@@ -99,6 +103,10 @@ pub(crate) struct Service {
     bootstrap_dials: HashMap<ConnectionId, usize>,
     lookups: JoinSet<(usize, io::Result<Vec<Multiaddr>>)>,
     announce_at: Instant,
+    /// The peers of the members; none while this node does not know them.
+    members: Option<HashSet<PeerId>>,
+    rates: Rates,
+    verdicts: (mpsc::Sender<Verdict>, mpsc::Receiver<Verdict>),
     outlets: Outlets,
 }
 
@@ -122,6 +130,9 @@ impl Service {
             bootstrap_dials: HashMap::new(),
             lookups: JoinSet::new(),
             announce_at: Instant::now() + ANNOUNCE_INTERVAL,
+            members: None,
+            rates: Rates::default(),
+            verdicts: mpsc::channel(VERDICTS_CAPACITY),
             outlets,
         }
     }
@@ -139,6 +150,7 @@ impl Service {
                 Some(command) = commands.recv() => self.on_command(command),
                 event = self.swarm.select_next_some() => self.on_swarm_event(event),
                 Some(Ok((index, found))) = self.lookups.join_next() => self.dial_bootstrap(index, found),
+                Some(verdict) = self.verdicts.1.recv() => self.judge(verdict),
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
         }
@@ -211,8 +223,9 @@ impl Service {
             ServiceCommand::Request { class, peer, bytes, reply } => self.request(class, peer, bytes, reply),
             ServiceCommand::Publish { topic, bytes } => self.publish(&topic, bytes),
             ServiceCommand::AddPeer { peer, addrs } => {
-                self.book.learn(peer, &addrs, true, true, Instant::now())
+                self.book.learn(peer, &self.elsewhere(addrs), true, true, Instant::now())
             }
+            ServiceCommand::Members { peers } => self.members = Some(peers),
             ServiceCommand::ForgetPeer { peer } => {
                 self.book.forget(&peer);
                 self.disconnect(peer);
@@ -232,6 +245,15 @@ impl Service {
     /// The span of the connection to a peer; one that is off if the peer is not connected.
     fn span_of(&self, peer: &PeerId) -> Span {
         self.links.get(peer).map_or_else(Span::none, |link| link.span.clone())
+    }
+
+    /// The addresses that mean the same host here as at whoever named them. If this node listens on loopback
+    /// alone, its cluster is on this host.
+    fn elsewhere(&self, mut addrs: Vec<Multiaddr>) -> Vec<Multiaddr> {
+        let here = self.outlets.listen.borrow().iter().all(is_loopback);
+        let from = if here { Scope::Host } else { Scope::Net };
+        addrs.retain(|addr| from.admits(addr));
+        addrs
     }
 
     /// Closes every connection to the peer.

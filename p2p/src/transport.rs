@@ -1,7 +1,8 @@
 //! The transport: TCP, Noise and yamux.
 //!
-//! Invariant: an inbound connection passes the [`Door`] first. A peer of another cluster fails inside the handshake, before any multiplexer or gossip code
-//! sees a byte from it, because the Noise prologue is derived from the cluster's name.
+//! Invariant: an inbound connection passes the [`Door`] first. A peer of another cluster fails inside the
+//! handshake, before any multiplexer or gossip code sees a byte from it, because the Noise prologue is
+//! derived from the cluster's name.
 
 use crate::{
     door::{Door, FirstBytes},

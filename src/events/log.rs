@@ -27,7 +27,7 @@ use rusqlite::{Connection, OptionalExtension};
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 use tokio::sync::watch;
 
-pub use receive::Received;
+pub use receive::{Opened, Received};
 
 /// Pages of the write-ahead log, 4 KiB each, at which it is copied into the database.
 const WAL_PAGES: i64 = 4096;

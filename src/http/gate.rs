@@ -1,7 +1,8 @@
 //! Which requests pass, and as whose.
 //!
-//! Invariant: no handler and no byte of a body is reached before [`Rules::standing`] has said who asks. A web
-//! page can make a browser send requests to this host; its `Host`, `Origin` and `Sec-Fetch-Site` give it away.
+//! Invariant: no handler and no byte of a body is reached before [`Rules::standing`] has said who asks. A
+//! web page can make a browser send requests to this host; its `Host`, `Origin` and `Sec-Fetch-Site` give it
+//! away.
 
 use super::{front::Front, refused::Refused, server::Caller};
 use crate::{

@@ -67,6 +67,8 @@ pub(super) async fn run(
                     let end = shutdown.clone();
                     served.spawn(serve(stream, from, router.clone(), guest, end));
                 }
+                // Whoever has asked already is served before the next one may take its place.
+                tokio::task::yield_now().await;
             }
             Err(error) => {
                 lobby.refuse(&"nobody", &error);

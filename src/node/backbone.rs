@@ -14,17 +14,16 @@ use crate::{
     store::DataFolder,
 };
 use cluster_state::NodeId;
-use p2p::{IncomingRequest, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle, P2pInbox};
+use p2p::{IncomingRequest, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle, P2pInbox, PeerPermits};
 use raft::{RaftConfig, RaftHandle, Timing};
-use std::sync::Arc;
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::JoinSet,
-};
+use tokio::{sync::mpsc, task::JoinSet};
 use tracing::Instrument as _;
 
 /// Most Raft requests served at the same time.
 const RAFT_SERVED_MAX: usize = 256;
+/// Of those, the most of one peer: consensus has a few under way to each, and the proposals and reads of a
+/// peer's tasks, which wait for a commit, come to this node while it leads.
+const RAFT_PER_PEER_MAX: usize = 32;
 
 pub(super) async fn start_p2p(
     options: &NodeOptions,
@@ -110,12 +109,12 @@ pub(super) fn serve_raft(raft: RaftHandle, inbox: &mut P2pInbox, tasks: &mut Tas
     let shutdown = tasks.shutdown.clone();
     tasks.on_core.spawn_on(
         async move {
-            let permits = Arc::new(Semaphore::new(RAFT_SERVED_MAX));
+            let permits = PeerPermits::new(RAFT_SERVED_MAX, RAFT_PER_PEER_MAX);
             let mut served = JoinSet::new();
             while let Some(Some(request)) = shutdown.run_until_cancelled(requests.recv()).await {
                 while served.try_join_next().is_some() {}
                 // Without a permit the request is dropped, and its sender tries again.
-                let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { continue };
+                let Some(permit) = permits.try_take(&request.from) else { continue };
                 let raft = raft.clone();
                 let span = tracing::debug_span!("raft request", from = request.from);
                 let serving = async move {

@@ -22,7 +22,7 @@ pub(super) struct Shares {
 impl Shares {
     fn of(descriptors: u64) -> Self {
         let quarter = descriptors.saturating_sub(KEPT) / 4;
-        Self { http: quarter.clamp(4, 64) as usize, pending: quarter.clamp(4, 128) as u32 }
+        Self { http: quarter.clamp(4, 256) as usize, pending: quarter.clamp(4, 128) as u32 }
     }
 }
 
@@ -61,7 +61,7 @@ mod tests {
         check(0, 4, 4);
         check(128, 8, 8);
         check(256, 40, 40);
-        check(1024, 64, 128);
-        check(u64::MAX, 64, 128);
+        check(1024, 232, 128);
+        check(u64::MAX, 256, 128);
     }
 }

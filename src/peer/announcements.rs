@@ -7,6 +7,7 @@
 use super::{Context, WorkError, quota::UnregisteredQuota};
 use cluster_state::{ConfigKey, ModelId};
 use kernels::CHECKPOINT_BYTES_MAX;
+use p2p::Judgement;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -55,22 +56,24 @@ impl AnnouncementFollower {
         Self { quota, permits: Arc::new(Semaphore::new(FETCHED_MAX)), fetching: JoinSet::new() }
     }
 
-    /// Handles an announcement of peer `from`.
-    pub(crate) fn hear(&mut self, node: &Context, from: String, message: &[u8]) {
+    /// Handles an announcement of peer `from`, and says what to make of it.
+    pub(crate) fn hear(&mut self, node: &Context, from: String, message: &[u8]) -> Judgement {
         while self.fetching.try_join_next().is_some() {}
         let manifest = match read(message) {
             Ok(manifest) => manifest,
             Err(error) => {
                 tracing::warn!(from, %error, "an announcement was refused");
-                return;
+                return Judgement::Reject;
             }
         };
         let state = node.raft.local();
-        let known = state.node_of_peer(&from).is_some() && state.config(&manifest.config_key).is_some();
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return };
+        if state.node_of_peer(&from).is_none() || state.config(&manifest.config_key).is_none() {
+            return Judgement::Ignore;
+        }
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return Judgement::Accept };
         let room = self.quota.left(&from, |hash| state.models.contains_key(&ModelId(*hash)));
-        if !known || manifest.size > room.min(CHECKPOINT_BYTES_MAX as u64) {
-            return;
+        if manifest.size > room.min(CHECKPOINT_BYTES_MAX as u64) {
+            return Judgement::Ignore;
         }
         let (node, quota) = (Arc::clone(node), Arc::clone(&self.quota));
         self.fetching.spawn(async move {
@@ -84,6 +87,7 @@ impl AnnouncementFollower {
             }
             drop(permit);
         });
+        Judgement::Accept
     }
 }
 

@@ -96,10 +96,11 @@ impl PeerContext {
         bytes_max: u64,
         ids: &BTreeSet<NodeId>,
     ) -> Result<(), TransferError> {
-        let holders = holders(&self.raft.local(), self.id, ids);
+        let holders = holders(&self.raft.local(), self.id, ids, |peer| self.p2p.is_local(peer));
         let wanted = WantedContent { hash, size, bytes_max };
         let outcome =
-            Box::pin(transfer::fetch(&self.p2p, &self.signer, &self.settings.distribution, wanted, &holders)).await;
+            Box::pin(transfer::fetch(&self.p2p, &self.signer, &self.settings.distribution, wanted, &holders))
+                .await;
         match &outcome {
             Ok(None) => {}
             Ok(Some(way)) => {

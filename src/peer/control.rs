@@ -10,13 +10,10 @@ use super::{
     letters::{self, DeadLetters},
 };
 use futures::future::BoxFuture;
-use p2p::IncomingRequest;
+use p2p::{IncomingRequest, PeerPermit, PeerPermits};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    task::JoinSet,
-};
+use tokio::{sync::mpsc, task::JoinSet};
 use tracing::Instrument as _;
 use wire::{Hash, WireError};
 
@@ -29,7 +26,9 @@ const BYTES_MAX: usize = 4096;
 /// because the segment is fetched.
 const KEEPS_MAX: usize = 8;
 const QUESTIONS_MAX: usize = 8;
-const ASKS_MAX: usize = 2;
+const ASKS_MAX: usize = 4;
+/// Of those, the most of one peer.
+const PER_PEER_MAX: usize = 2;
 
 /// The subject of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,26 +51,26 @@ impl Kind {
     }
 }
 
-/// The permits to serve requests: no request waits for those of another kind.
+/// The permits to serve requests: no request waits for those of another kind, and no peer takes all.
 struct Permits {
-    questions: Arc<Semaphore>,
-    asks: Arc<Semaphore>,
-    keeps: Arc<Semaphore>,
+    questions: Arc<PeerPermits>,
+    asks: Arc<PeerPermits>,
+    keeps: Arc<PeerPermits>,
 }
 
 impl Permits {
     fn new() -> Self {
-        let semaphore = |count| Arc::new(Semaphore::new(count));
-        Self { questions: semaphore(QUESTIONS_MAX), asks: semaphore(ASKS_MAX), keeps: semaphore(KEEPS_MAX) }
+        let of = |count| PeerPermits::new(count, PER_PEER_MAX);
+        Self { questions: of(QUESTIONS_MAX), asks: of(ASKS_MAX), keeps: of(KEEPS_MAX) }
     }
 
-    fn take(&self, kind: Kind) -> Option<OwnedSemaphorePermit> {
+    fn take(&self, kind: Kind, peer: &str) -> Option<PeerPermit> {
         let all = match kind {
             Kind::Question => &self.questions,
             Kind::Ask => &self.asks,
             Kind::Control => &self.keeps,
         };
-        Arc::clone(all).try_acquire_owned().ok()
+        all.try_take(peer)
     }
 }
 
@@ -130,7 +129,7 @@ pub(crate) async fn serve(
     while let Some(Some(request)) = node.shutdown.run_until_cancelled(requests.recv()).await {
         while served.try_join_next().is_some() {}
         let kind = Kind::of(&request.bytes);
-        let Some(permit) = permits.take(kind) else {
+        let Some(permit) = permits.take(kind, &request.from) else {
             match kind {
                 // The request is dropped, so that the peer learns at once that it may ask another node; it
                 // would take a frame of another kind for a violation of the protocol.
@@ -222,12 +221,15 @@ mod tests {
         let ask = wire::encode(letters::ASK, &letters::Ask::List { after: 0 }, 256).unwrap();
         let kinds = [&keep, &question, &ask, &b"nonsense".to_vec()].map(|bytes| Kind::of(bytes));
         assert_eq!(kinds, [Kind::Control, Kind::Question, Kind::Ask, Kind::Control]);
-        let permits = Permits::new();
-        let all = |kind| std::iter::from_fn(|| permits.take(kind)).collect::<Vec<_>>();
+        let permits = &Permits::new();
+        let of = |peer: usize, kind| std::iter::from_fn(move || permits.take(kind, &peer.to_string()));
+        let all = |kind| (0..8).flat_map(|peer| of(peer, kind)).collect::<Vec<_>>();
         let keeps = all(Kind::Control);
         let (asks, questions) = (all(Kind::Ask), all(Kind::Question));
         assert_eq!([keeps.len(), asks.len(), questions.len()], [KEEPS_MAX, ASKS_MAX, QUESTIONS_MAX]);
         drop(questions);
-        assert!(permits.take(Kind::Question).is_some() && permits.take(Kind::Control).is_none());
+        assert!(permits.take(Kind::Question, "a").is_some() && permits.take(Kind::Control, "a").is_none());
+        drop(keeps);
+        assert_eq!(of(9, Kind::Control).count(), PER_PEER_MAX, "one peer leaves room for others");
     }
 }

@@ -14,11 +14,11 @@ use crate::{
     events::{
         LogError,
         envelope::{EventRefusal, Signed},
-        log::{EventLog, Received},
+        log::{EventLog, Opened, Received},
         repair::{RepairAnswer, RepairQuestion},
     },
 };
-use p2p::{Class, GossipMessage};
+use p2p::{Class, GossipMessage, Judgement};
 use rand::seq::IndexedRandom;
 use std::{
     collections::BTreeSet,
@@ -38,6 +38,8 @@ const WAIT: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_millis(30);
 /// Maximum number of gossiped events in one transaction.
 const BATCH: usize = 256;
+/// Maximum number of events that wait to be kept.
+const JUDGED_MAX: usize = 1024;
 /// Time between two rounds of upkeep.
 const UPKEEP: Duration = Duration::from_secs(10);
 
@@ -55,50 +57,52 @@ async fn keep(
     receive: impl FnOnce(&EventLog, &dyn Fn(&str) -> bool) -> Result<Received, LogError> + Send + 'static,
 ) -> Option<Received> {
     let (own, from) = (Arc::clone(node), from.to_owned());
-    blocking(move || keep_here(&own, &from, receive)).await.ok().flatten()
-}
-
-/// Does the same as [`keep`], on a thread that may block.
-fn keep_here(
-    node: &Context,
-    from: &str,
-    receive: impl FnOnce(&EventLog, &dyn Fn(&str) -> bool) -> Result<Received, LogError>,
-) -> Option<Received> {
-    let state = node.raft.local();
-    match receive(&node.events, &|origin| state.node_of_peer(origin).is_some()) {
-        Ok(received) => {
-            received.refused.iter().for_each(|refused| refuse(node, from, refused));
-            Some(received)
+    let keeping = move || {
+        let state = own.raft.local();
+        match receive(&own.events, &|origin| state.node_of_peer(origin).is_some()) {
+            Ok(received) => {
+                received.refused.iter().for_each(|refused| refuse(&own, &from, refused));
+                Some(received)
+            }
+            Err(error) => {
+                tracing::error!(%error, "others' events cannot be kept");
+                None
+            }
         }
-        Err(error) => {
-            tracing::error!(%error, "others' events cannot be kept");
-            None
-        }
-    }
+    };
+    blocking(keeping).await.ok().flatten()
 }
 
 /// Keeps what is gossiped; `gap` is notified when events are missing before it. It ends with the peers. A
 /// panic loses the messages in hand, whose events a later question brings; `panicked` is given how long it
 /// ran before.
+///
+/// One thread judges a message as soon as it comes, so that it goes on to other peers without waiting for
+/// this node's disk; another one keeps the events.
 pub(crate) async fn listen(
     node: Context,
     mut gossip: mpsc::Receiver<GossipMessage>,
     gap: Arc<Notify>,
     quota: Arc<UnregisteredQuota>,
-    panicked: impl Fn(Duration) + Send + 'static,
+    panicked: impl Fn(Duration) + Send + Sync + 'static,
 ) {
-    // The work mostly waits for the disk: on its own thread, an event is there without a detour.
-    let heard = tokio::task::spawn_blocking(move || {
-        persist(
-            || hear(&node, &mut gossip, &gap, &quota),
-            |ran| {
-                tracing::error!("hearing gossip panicked and goes on");
-                panicked(ran);
-            },
-        );
+    let (judged, mut opened) = mpsc::channel(JUDGED_MAX);
+    let panicked = Arc::new(move |ran| {
+        tracing::error!("hearing gossip panicked and goes on");
+        panicked(ran);
     });
-    if let Err(error) = heard.await {
-        tracing::error!(%error, "gossip is not heard any more");
+    let (judge_node, told) = (Arc::clone(&node), Arc::clone(&panicked));
+    let judging = tokio::task::spawn_blocking(move || {
+        persist(|| judge(&judge_node, &mut gossip, &judged, &quota), |ran| told(ran));
+    });
+    // The work mostly waits for the disk: on its own thread, an event is there without a detour.
+    let keeping = tokio::task::spawn_blocking(move || {
+        persist(|| hear(&node, &mut opened, &gap), |ran| panicked(ran));
+    });
+    for ended in [judging.await, keeping.await] {
+        if let Err(error) = ended {
+            tracing::error!(%error, "gossip is not heard any more");
+        }
     }
 }
 
@@ -113,33 +117,68 @@ fn persist(mut work: impl FnMut(), mut panicked: impl FnMut(Duration)) {
     }
 }
 
-fn hear(
+/// What other peers should make of an event that is refused here. A node that lags behind, or has another
+/// time, does no wrong, and neither does who passes its events on.
+fn blame(refused: &EventRefusal) -> Judgement {
+    match refused {
+        EventRefusal::Malformed(_)
+        | EventRefusal::Event(_)
+        | EventRefusal::Forged(_)
+        | EventRefusal::Replayed { .. } => Judgement::Reject,
+        EventRefusal::Stranger(_) | EventRefusal::Clock(_) | EventRefusal::Conflict(_) => Judgement::Ignore,
+    }
+}
+
+/// Judges gossip: shape, membership and signature, and nothing that needs the disk. Events go on to `judged`.
+fn judge(
     node: &Context,
     gossip: &mut mpsc::Receiver<GossipMessage>,
-    gap: &Notify,
+    judged: &mpsc::Sender<Opened>,
     quota: &Arc<UnregisteredQuota>,
 ) {
     let mut follower = AnnouncementFollower::new(Arc::clone(quota));
-    let mut messages = Vec::with_capacity(BATCH);
-    while gossip.blocking_recv_many(&mut messages, BATCH) > 0 {
-        let mut events = Vec::with_capacity(messages.len());
-        for message in messages.drain(..) {
-            if message.topic == MODELS_TOPIC {
-                follower.hear(node, message.from, &message.bytes);
-                continue;
-            }
-            match Signed::decode(&message.bytes) {
-                Ok(signed) => events.push((message.from, signed)),
-                Err(refused) => refuse(node, &message.from, &refused),
-            }
-        }
-        if events.is_empty() || !node.settings.events.gossip {
+    while let Some(message) = gossip.blocking_recv() {
+        if message.topic == MODELS_TOPIC {
+            message.judge(follower.hear(node, message.from.clone(), &message.bytes));
             continue;
         }
-        let kept = keep_here(node, "gossip", |log, is_member| log.hear(&events, is_member));
-        if kept.is_some_and(|received| received.gap) {
-            gap.notify_one();
+        if !node.settings.events.gossip {
+            message.judge(Judgement::Ignore);
+            continue;
         }
+        let state = node.raft.local();
+        let is_member = |origin: &str| state.node_of_peer(origin).is_some();
+        let opened = Signed::decode(&message.bytes)
+            .and_then(|signed| node.events.open_event(Some(&message.from), signed, true, is_member));
+        match opened {
+            Ok(event) => {
+                message.judge(Judgement::Accept);
+                if judged.blocking_send(event).is_err() {
+                    return;
+                }
+            }
+            Err(refused) => {
+                message.judge(blame(&refused));
+                refuse(node, &message.from, &refused);
+            }
+        }
+    }
+}
+
+/// Keeps the events that gossip brought.
+fn hear(node: &Context, opened: &mut mpsc::Receiver<Opened>, gap: &Notify) {
+    let mut events = Vec::with_capacity(BATCH);
+    while opened.blocking_recv_many(&mut events, BATCH) > 0 {
+        match node.events.keep_opened(&events) {
+            Ok(received) => {
+                received.refused.iter().for_each(|refused| refuse(node, "gossip", refused));
+                if received.gap {
+                    gap.notify_one();
+                }
+            }
+            Err(error) => tracing::error!(%error, "others' events cannot be kept"),
+        }
+        events.clear();
     }
 }
 

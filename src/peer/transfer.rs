@@ -89,14 +89,20 @@ pub enum TransferError {
 }
 
 /// The holders as the replicated state knows them, without node `me`; those that are online come first.
-pub(crate) fn holders(state: &ClusterState, me: NodeId, ids: &BTreeSet<NodeId>) -> Vec<Holder> {
+/// `is_local` says which peers are on this host.
+pub(crate) fn holders(
+    state: &ClusterState,
+    me: NodeId,
+    ids: &BTreeSet<NodeId>,
+    is_local: impl Fn(&str) -> bool,
+) -> Vec<Holder> {
     let known = ids.iter().filter(|id| **id != me).filter_map(|id| state.nodes.get(id));
     let mut known: Vec<_> = known.collect();
     known.sort_by_key(|node| !node.online);
     let holder = |node: &cluster_state::Node| Holder {
         peer: node.peer_id.clone(),
         host: node.name.clone(),
-        http: http::reachable(&node.http, &node.addrs),
+        http: http::reachable(&node.http, &node.addrs, is_local(&node.peer_id)),
     };
     known.into_iter().map(|node| holder(node)).collect()
 }

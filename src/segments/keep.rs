@@ -1,16 +1,19 @@
 //! Keeps segments for other nodes: the other side of [`super::register`].
 //!
 //! Invariant: a segment counts as kept only after it passed the rules and is synced on this node. A member
-//! can make this node keep only a bounded amount that the cluster does not know.
+//! can make this node keep only a bounded amount that the cluster does not know, and compute only on threads
+//! of the lowest priority.
 
-use super::Segments;
+use super::{Segments, SegmentsInner};
 use crate::{
+    compute,
     peer::{Context, WorkError, blocking, control::Keeper, quota::UnregisteredQuota},
     store::{Segment, segment::SEGMENT_BYTES_MAX},
 };
 use cluster_state::SegmentId;
 use futures::FutureExt;
 use std::{collections::BTreeSet, sync::Arc};
+use tokio::sync::Semaphore;
 
 impl Segments {
     /// The function that answers the requests of other nodes to keep a segment.
@@ -18,7 +21,11 @@ impl Segments {
         let segments = self.clone();
         Arc::new(move |from, hash| {
             let segments = segments.clone();
-            async move { keep(&segments.0.node, &segments.0.quota, &from, SegmentId(hash)).await }.boxed()
+            async move {
+                let SegmentsInner { node, quota, checks, .. } = &*segments.0;
+                keep(node, quota, checks, &from, SegmentId(hash)).await
+            }
+            .boxed()
         })
     }
 }
@@ -27,6 +34,7 @@ impl Segments {
 async fn keep(
     node: &Context,
     quota: &UnregisteredQuota,
+    checks: &Semaphore,
     from: &str,
     hash: SegmentId,
 ) -> Result<(), WorkError> {
@@ -52,7 +60,13 @@ async fn keep(
             bytes
         }
     };
-    let checked = blocking(move || Segment::open(bytes).map(|_| ())).await?;
+    let checked = {
+        // A hostile segment may take minutes: it delays other segments, and nothing else.
+        let _turn = checks.acquire().await.map_err(|_| WorkError::Stopped)?;
+        let check = compute::spawn("segment-check", move || Segment::open(bytes).map(|_| ()));
+        let checked = check.map_err(WorkError::NoThread)?;
+        checked.await.map_err(|_| WorkError::Panicked("segment checks"))?
+    };
     if let Err(error) = checked {
         if removable {
             quota.remove(from, &hash.0);

@@ -38,7 +38,10 @@ use cluster_state::SegmentId;
 use collect::CollectDaemon;
 use copy::{CopyDaemon, Retries};
 use std::{path::Path, sync::Arc};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+
+/// Maximum number of segments of other nodes that are checked at once.
+const CHECKS_MAX: usize = 2;
 
 /// The segments of this node. A clone is a cheap handle.
 #[derive(Clone)]
@@ -58,6 +61,8 @@ struct SegmentsInner {
     retries: Retries,
     /// Bounds what other nodes make this node keep.
     quota: Arc<UnregisteredQuota>,
+    /// Segments of other nodes that are being checked.
+    checks: Semaphore,
 }
 
 impl Segments {
@@ -73,6 +78,7 @@ impl Segments {
             copy: Wake::default(),
             retries: Retries::default(),
             quota,
+            checks: Semaphore::new(CHECKS_MAX),
         }))
     }
 

@@ -2,11 +2,11 @@
 
 use super::{ANNOUNCE_DELAY, PeerLink, Service};
 use crate::{
-    addrs::{is_loopback, transport_part},
+    addrs::{Scope, transport_part},
     behaviour::{BehaviourEvent, HELLO_TIMEOUT},
     class::Class,
     gossip::{GOSSIP_BYTES_MAX, PEERS_TOPIC},
-    handle::GossipMessage,
+    handle::{GossipMessage, Judgement, Letter, Verdict},
     hello::decode_announce,
 };
 use libp2p::{
@@ -85,13 +85,13 @@ impl Service {
             tracing::debug!(%peer, "second connection: all are closed, and dialled again");
             return self.disconnect(peer);
         }
-        let loopback = is_loopback(endpoint.get_remote_address());
+        let scope = Scope::of_addr(endpoint.get_remote_address()).unwrap_or(Scope::Net);
         let is_dialer = endpoint.is_dialer();
         let link = PeerLink {
             hello_by: now + 2 * HELLO_TIMEOUT,
             hello: None,
             dialled,
-            loopback,
+            scope,
             rtt: None,
             closing: false,
             in_flight: [0; Class::ALL.len()],
@@ -107,14 +107,12 @@ impl Service {
     pub(super) fn on_behaviour_event(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Gossip(gossipsub::Event::Message { propagation_source, message_id, message }) => {
-                let acceptance = self.on_gossip(message);
-                let gossip = &mut self.swarm.behaviour_mut().gossip;
-                gossip.report_message_validation_result(&message_id, &propagation_source, acceptance);
+                let letter = Letter { id: message_id, source: propagation_source, direct: false };
+                self.on_gossip(letter, message);
             }
             BehaviourEvent::Direct(gossipsub::Event::Message { propagation_source, message_id, message }) => {
-                let acceptance = self.on_direct(propagation_source, message);
-                let direct = &mut self.swarm.behaviour_mut().direct;
-                direct.report_message_validation_result(&message_id, &propagation_source, acceptance);
+                let letter = Letter { id: message_id, source: propagation_source, direct: true };
+                self.on_direct(letter, message);
             }
             BehaviourEvent::Gossip(gossipsub::Event::SlowPeer { peer_id, .. })
             | BehaviourEvent::Direct(gossipsub::Event::SlowPeer { peer_id, .. }) => {
@@ -148,35 +146,68 @@ impl Service {
 
     /// Takes a message on a direct topic. Its author sends it to each peer, so from any other peer it is
     /// forged.
-    fn on_direct(&mut self, from: PeerId, message: gossipsub::Message) -> MessageAcceptance {
-        if !is_authors_own(from, &message) {
-            return MessageAcceptance::Reject;
+    fn on_direct(&mut self, letter: Letter, message: gossipsub::Message) {
+        if !is_authors_own(letter.source, &message) {
+            return self.judge(Verdict { letter, judgement: Judgement::Reject });
         }
-        self.deliver(message.topic.into_string(), from, message.data);
-        MessageAcceptance::Ignore // an ignored message is not passed on
+        let author = letter.source;
+        self.deliver(letter, message.topic.into_string(), author, message.data);
     }
 
-    fn deliver(&self, topic: String, author: PeerId, bytes: Vec<u8>) {
-        let message = GossipMessage { topic, from: author.to_string(), bytes };
+    /// Hands a message to this node, which judges it; if its author said too much or the inbox is full, the
+    /// message is lost.
+    fn deliver(&mut self, letter: Letter, topic: String, author: PeerId, bytes: Vec<u8>) {
+        let lost = Verdict { letter: letter.clone(), judgement: Judgement::Ignore };
+        if !self.rates.allow(author, Instant::now()) {
+            tracing::debug!(%author, "more gossip than an author may send");
+            return self.judge(lost);
+        }
+        let verdicts = self.verdicts.0.clone();
+        let message = GossipMessage { topic, from: author.to_string(), bytes, letter, verdicts };
         if self.outlets.gossip.try_send(message).is_err() {
             tracing::debug!("gossip inbox full: message lost");
+            self.judge(lost);
         }
     }
 
-    pub(super) fn on_gossip(&mut self, message: gossipsub::Message) -> MessageAcceptance {
+    pub(super) fn on_gossip(&mut self, letter: Letter, message: gossipsub::Message) {
         let Some(author) = message.source.filter(|_| message.data.len() <= GOSSIP_BYTES_MAX) else {
-            return MessageAcceptance::Reject;
+            return self.judge(Verdict { letter, judgement: Judgement::Reject });
         };
         let topic = message.topic.into_string(); // this node subscribed to it, and its hash is its name
         if topic == PEERS_TOPIC {
-            let Some(addrs) = decode_announce(&message.data) else {
-                return MessageAcceptance::Reject;
-            };
-            self.book.learn(author, &addrs, false, false, Instant::now());
-            return MessageAcceptance::Accept;
+            let judgement = self.on_announce(author, &message.data);
+            return self.judge(Verdict { letter, judgement });
         }
-        self.deliver(topic, author, message.data);
-        MessageAcceptance::Accept
+        self.deliver(letter, topic, author, message.data);
+    }
+
+    /// Takes the addresses that a peer announces. They go on only if it is known as a member.
+    fn on_announce(&mut self, author: PeerId, bytes: &[u8]) -> Judgement {
+        let Some(addrs) = decode_announce(bytes) else { return Judgement::Reject };
+        let now = Instant::now();
+        match &self.members {
+            Some(members) if !members.contains(&author) => Judgement::Ignore,
+            _ if !self.rates.allow(author, now) => Judgement::Ignore,
+            members => {
+                let judgement = if members.is_some() { Judgement::Accept } else { Judgement::Ignore };
+                self.book.learn(author, &self.elsewhere(addrs), false, false, now);
+                judgement
+            }
+        }
+    }
+
+    /// Tells gossipsub what became of a message.
+    pub(super) fn judge(&mut self, Verdict { letter: Letter { id, source, direct }, judgement }: Verdict) {
+        let acceptance = match judgement {
+            Judgement::Accept if direct => MessageAcceptance::Ignore, // each peer has it from its author
+            Judgement::Accept => MessageAcceptance::Accept,
+            Judgement::Ignore => MessageAcceptance::Ignore,
+            Judgement::Reject => MessageAcceptance::Reject,
+        };
+        let behaviour = self.swarm.behaviour_mut();
+        let gossip = if direct { &mut behaviour.direct } else { &mut behaviour.gossip };
+        gossip.report_message_validation_result(&id, &source, acceptance);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::{ANNOUNCE_DELAY, PeerLink, Service};
 use crate::{
-    addrs::{is_loopback, visible},
+    addrs::{Scope, visible},
     codec::{PendingReply, Responded},
     handle::PeerInfo,
     hello::Hello,
@@ -17,7 +17,7 @@ use std::time::Instant;
 
 impl Service {
     pub(super) fn hello(&self, to: &PeerId) -> Hello {
-        let loopback = self.links.get(to).is_some_and(|l| l.loopback);
+        let loopback = self.links.get(to).is_some_and(|l| l.scope == Scope::Host);
         let others = self.book.worth_telling().filter(|(peer, _)| peer != to);
         Hello {
             boot: self.boot,
@@ -70,24 +70,33 @@ impl Service {
         link.hello = Some((hello.boot, addrs.clone()));
         self.book.replace(peer, &addrs, now);
         for (other, addrs) in hello.known {
+            if self.members.as_ref().is_some_and(|members| !members.contains(&other)) {
+                continue; // if it becomes one, the cluster will name it
+            }
             let addrs = self.usable(&peer, addrs.into_iter());
-            self.book.learn(other, &addrs, false, true, now);
+            self.book.hear_of(other, &addrs, peer, now);
         }
         self.announce_at = self.announce_at.min(now + ANNOUNCE_DELAY);
         self.report_peers();
     }
 
-    /// Leaves out loopback addresses, unless the peer that named them is on this host.
+    /// Leaves out addresses of a narrower scope than that of the peer that named them.
     pub(super) fn usable(&self, from: &PeerId, addrs: impl Iterator<Item = Multiaddr>) -> Vec<Multiaddr> {
-        let loopback = self.links.get(from).is_some_and(|l| l.loopback);
-        addrs.filter(|addr| loopback || !is_loopback(addr)).collect()
+        let scope = self.links.get(from).map_or(Scope::Net, |link| link.scope);
+        addrs.filter(|addr| scope.admits(addr)).collect()
     }
 
     pub(super) fn report_peers(&self) {
         let info = |(peer, link): (&PeerId, &PeerLink)| {
             let (boot, _) = link.hello.as_ref().filter(|_| !link.closing)?;
             let addrs = self.book.addrs(peer).iter().map(Multiaddr::to_string).collect();
-            Some(PeerInfo { peer_id: peer.to_string(), addrs, boot: *boot, rtt: link.rtt })
+            Some(PeerInfo {
+                peer_id: peer.to_string(),
+                addrs,
+                boot: *boot,
+                local: link.scope == Scope::Host,
+                rtt: link.rtt,
+            })
         };
         let mut peers: Vec<PeerInfo> = self.links.iter().filter_map(info).collect();
         peers.sort_by(|a, b| a.peer_id.cmp(&b.peer_id));

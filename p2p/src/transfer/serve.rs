@@ -1,7 +1,8 @@
 //! Answers the questions of other peers for content.
 //!
-//! Invariant: at most [`UPLOADS_MAX`] answers are being read or sent, and each keeps its permit until the
-//! peer's connection has taken it. The inbox bounds what waits behind them.
+//! Invariant: at most [`UPLOADS_MAX`] answers are being read or sent, at most [`PER_PEER_MAX`] to one peer,
+//! and each keeps its permit until the peer's connection has taken it. So a peer that never reads its answers
+//! holds up nobody but itself. What waits is bounded for each peer.
 
 use crate::{
     blobs::{
@@ -9,12 +10,14 @@ use crate::{
         sharing::{Sharing, pack},
         store::{BlobError, BlobStore},
     },
+    class::Class,
     handle::IncomingRequest,
+    permits::{PeerPermit, PeerPermits, Waiting},
     transfer::protocol::{BlobAnswer, BlobQuestion},
 };
 use std::sync::Arc;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::mpsc,
     task::{JoinSet, spawn_blocking},
 };
 use tokio_util::sync::CancellationToken;
@@ -23,6 +26,10 @@ use wire::Hash;
 
 /// Answers that are read and sent at the same time, to all peers together.
 const UPLOADS_MAX: usize = 16;
+/// Answers that are read and sent at the same time to one peer.
+const PER_PEER_MAX: usize = 2;
+/// Largest question in bytes.
+const QUESTION_BYTES_MAX: usize = 1024;
 
 pub(crate) async fn serve(
     store: BlobStore,
@@ -31,20 +38,32 @@ pub(crate) async fn serve(
     shutdown: CancellationToken,
 ) {
     let server = Arc::new(Server { store, sharing });
-    let permits = Arc::new(Semaphore::new(UPLOADS_MAX));
+    let permits = PeerPermits::new(UPLOADS_MAX, PER_PEER_MAX);
+    let mut waiting = Waiting::new(Arc::clone(&permits), Class::Blob.per_peer_max());
     let mut uploads = JoinSet::new();
     let work = async {
-        while let Some(request) = inbox.recv().await {
-            let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        loop {
+            tokio::select! {
+                request = inbox.recv() => match request {
+                    Some(request) if request.bytes.len() <= QUESTION_BYTES_MAX => {
+                        waiting.push(request.from.clone(), request);
+                    }
+                    Some(_) => {} // it is dropped, and the peer learns it
+                    None => return,
+                },
+                () = permits.given_back() => {}
+            }
             while uploads.try_join_next().is_some() {}
-            let span = tracing::debug_span!("content_request", peer = %request.from);
-            uploads.spawn(answer(server.clone(), request, permit).instrument(span));
+            while let Some((request, permit)) = waiting.next() {
+                let span = tracing::debug_span!("content_request", peer = %request.from);
+                uploads.spawn(answer(server.clone(), request, permit).instrument(span));
+            }
         }
     };
     shutdown.run_until_cancelled(work).await;
 }
 
-async fn answer(server: Arc<Server>, request: IncomingRequest, permit: OwnedSemaphorePermit) {
+async fn answer(server: Arc<Server>, request: IncomingRequest, permit: PeerPermit) {
     if request.reply.is_gone() {
         return;
     }

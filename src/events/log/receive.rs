@@ -22,14 +22,49 @@ pub struct Received {
     pub gap: bool,
     /// There was no room for all.
     pub full: bool,
-    /// Refused ones.
+    /// EventRefusal ones.
     pub refused: Vec<EventRefusal>,
 }
 
+/// An event of another node that passed every check but those that need the database.
+#[derive(Debug)]
+pub struct Opened {
+    envelope: Envelope,
+    signed: Signed,
+}
+
 impl EventLog {
-    /// Keeps others' events, in one synced transaction; those that are refused change
-    /// nothing. `is_member` says which origins may speak; `live` that the events come
-    /// straight from their emitters, and so are new.
+    /// Checks another's event without the database. `is_member` says which origins may speak; `from` is the
+    /// peer that published it over gossip: only its emitter does, and from anybody else it is a replay.
+    ///
+    /// # Errors
+    /// [`EventRefusal`].
+    pub fn open_event(
+        &self,
+        from: Option<&str>,
+        signed: Signed,
+        live: bool,
+        is_member: impl Fn(&str) -> bool,
+    ) -> Result<Opened, EventRefusal> {
+        let now_ms = (self.clock)();
+        let oldest = if live { CLOCK_MAX } else { FORGOTTEN };
+        let envelope = signed.open(now_ms)?;
+        let (origin, age) = (&envelope.id.origin, now_ms - envelope.at_ms);
+        if !is_member(origin) {
+            return Err(EventRefusal::Stranger(origin.clone()));
+        }
+        if let Some(from) = from.filter(|from| *from != origin) {
+            return Err(EventRefusal::Replayed { origin: origin.clone(), from: from.to_owned() });
+        }
+        if age > oldest.as_millis() as i64 {
+            return Err(EventRefusal::Clock(-age));
+        }
+        Ok(Opened { envelope, signed })
+    }
+
+    /// Keeps others' events, in one synced transaction; those that are refused change nothing. `is_member`
+    /// says which origins may speak; `live` that the events come straight from their emitters, and so are
+    /// new.
     ///
     /// # Errors
     /// [`LogError`]; then nothing was kept.
@@ -39,55 +74,29 @@ impl EventLog {
         live: bool,
         is_member: impl Fn(&str) -> bool,
     ) -> Result<Received, LogError> {
-        self.take_in(events.iter().map(|signed| (None, signed)), live, is_member)
+        let (mut opened, mut refused) = (Vec::new(), Vec::new());
+        for signed in events {
+            match self.open_event(None, signed.clone(), live, &is_member) {
+                Ok(event) => opened.push(event),
+                Err(why) => refused.push(why),
+            }
+        }
+        let mut received = self.keep_opened(&opened)?;
+        refused.append(&mut received.refused);
+        Ok(Received { refused, ..received })
     }
 
-    /// [`Self::receive`] for gossip: events with the peer that published each. Only its emitter publishes an
-    /// event; from anybody else it is a replay.
+    /// Keeps events that are opened already, in one synced transaction.
     ///
     /// # Errors
     /// [`LogError`]; then nothing was kept.
-    pub fn hear(
-        &self,
-        events: &[(String, Signed)],
-        is_member: impl Fn(&str) -> bool,
-    ) -> Result<Received, LogError> {
-        self.take_in(events.iter().map(|(from, signed)| (Some(from), signed)), true, is_member)
-    }
-
-    fn take_in<'a>(
-        &self,
-        events: impl Iterator<Item = (Option<&'a String>, &'a Signed)>,
-        live: bool,
-        is_member: impl Fn(&str) -> bool,
-    ) -> Result<Received, LogError> {
-        let now_ms = (self.clock)();
-        let oldest = if live { CLOCK_MAX } else { FORGOTTEN };
-        let check = |from: Option<&String>, envelope: Envelope| {
-            let (origin, age) = (&envelope.id.origin, now_ms - envelope.at_ms);
-            if !is_member(origin) {
-                Err(EventRefusal::Stranger(origin.clone()))
-            } else if let Some(from) = from.filter(|from| *from != origin) {
-                Err(EventRefusal::Replayed { origin: origin.clone(), from: from.clone() })
-            } else if age > oldest.as_millis() as i64 {
-                Err(EventRefusal::Clock(-age))
-            } else {
-                Ok(envelope)
-            }
-        };
+    pub fn keep_opened(&self, events: &[Opened]) -> Result<Received, LogError> {
         let mut received = Received::default();
-        let mut opened = Vec::new();
-        for (from, signed) in events {
-            match signed.open(now_ms).and_then(|envelope| check(from, envelope)) {
-                Ok(envelope) => opened.push((envelope, signed)),
-                Err(refused) => received.refused.push(refused),
-            }
-        }
-        if opened.is_empty() {
+        if events.is_empty() {
             return Ok(received);
         }
         self.write(|writer| {
-            for (envelope, signed) in &opened {
+            for Opened { envelope, signed } in events {
                 if let Some(from) = self.twice_from(writer, &envelope.id, signed)? {
                     self.begin_anew(writer, from)?;
                 }

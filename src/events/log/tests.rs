@@ -254,12 +254,13 @@ fn a_replay_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b, c) = (open(&folder, "a"), open(&folder, "b"), open(&folder, "c"));
     let event = emit(&a, online("node-1"));
-    let hear = |from: &EventLog| b.hear(&[(from.origin.clone(), event.clone())], |_| true).unwrap();
-    assert_eq!(hear(&c).refused[0].kind(), "replayed");
+    let opened = |from: &EventLog| b.open_event(Some(&from.origin), event.clone(), true, |_| true);
+    let hear = |from: &EventLog| b.keep_opened(&[opened(from).unwrap()]).unwrap();
+    assert_eq!(opened(&c).unwrap_err().kind(), "replayed");
     assert_eq!(events(&b), [], "whether or not it is known");
     assert_eq!((hear(&a).new, hear(&a).known), (1, 1));
     assert_eq!(
-        hear(&c).refused[0].to_string(),
+        opened(&c).unwrap_err().to_string(),
         format!("an event of {} was published by {}", a.origin, c.origin)
     );
     // Where it is forgotten that it was known, it is too old.

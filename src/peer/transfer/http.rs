@@ -7,7 +7,7 @@
 use super::WantedContent;
 use crate::{clock::now_ms, peer::pass};
 use p2p::{
-    P2pHandle, Signer,
+    P2pHandle, Scope, Signer,
     blobs::{BlobError, OUTLINE_BYTES_MAX, Outline},
     transfer::Intake,
 };
@@ -57,14 +57,23 @@ impl HttpError {
     }
 }
 
-/// Where other nodes can reach an HTTP interface that a node announces as `url`. One that listens on every
-/// address is reached where the node's peers reach it. A URL that is no plain address is not used.
-pub(super) fn reachable(url: &str, addrs: &[String]) -> Option<SocketAddr> {
+/// Where this node can reach an HTTP interface that another one announces as `url`. One that listens on every
+/// address is reached where the node's peers reach it. A URL that is no plain address is not used, nor is
+/// loopback, unless that node is `local`, which is on this host: it would be another program of this one.
+pub(super) fn reachable(url: &str, addrs: &[String], local: bool) -> Option<SocketAddr> {
     let address: SocketAddr = url.strip_prefix("http://")?.trim_end_matches('/').parse().ok()?;
-    if !address.ip().is_unspecified() {
-        return Some(address);
-    }
-    let ip = addrs.iter().find_map(|addr| addr.split('/').nth(2)?.parse::<IpAddr>().ok())?;
+    let leads_there = |ip: &IpAddr| match Scope::of(*ip) {
+        Some(Scope::Host) => local,
+        Some(Scope::Net) => true,
+        Some(Scope::Link) | None => false,
+    };
+    let ip = match address.ip() {
+        ip if ip.is_unspecified() => {
+            let peers = addrs.iter().filter_map(|addr| addr.split('/').nth(2)?.parse::<IpAddr>().ok());
+            peers.into_iter().find(leads_there)?
+        }
+        ip => Some(ip).filter(leads_there)?,
+    };
     Some(SocketAddr::new(ip, address.port()))
 }
 
@@ -235,10 +244,22 @@ mod tests {
 
     #[test]
     fn only_plain_addresses_are_followed() {
-        let check = |url: &str, addrs: &[&str], expected: Option<&str>| {
+        let found = |url: &str, addrs: &[&str], local| {
             let addrs: Vec<String> = addrs.iter().map(|addr| (*addr).to_owned()).collect();
-            assert_eq!(reachable(url, &addrs), expected.map(|address| address.parse().unwrap()), "{url}");
+            reachable(url, &addrs, local).map(|address| address.to_string())
         };
+        let check = |url: &str, addrs: &[&str], expected: Option<&str>| {
+            assert_eq!(found(url, addrs, true).as_deref(), expected, "{url}");
+        };
+        let away = |url: &str, addrs: &[&str], expected: Option<&str>| {
+            assert_eq!(found(url, addrs, false).as_deref(), expected, "{url} of another host");
+        };
+        away("http://127.0.0.1:80", &[], None);
+        away("http://[::1]:80", &[], None);
+        away("http://169.254.169.254:80", &[], None);
+        away("http://192.0.2.1:8080/", &[], Some("192.0.2.1:8080"));
+        away("http://0.0.0.0:80", &["/ip4/127.0.0.1/tcp/1", "/ip4/192.0.2.7/tcp/1"], Some("192.0.2.7:80"));
+        away("http://0.0.0.0:80", &["/ip4/127.0.0.1/tcp/1"], None);
         let addr = "/ip4/192.0.2.7/tcp/4001/p2p/12D3";
         check("http://127.0.0.1:80", &[], Some("127.0.0.1:80"));
         check("http://192.0.2.1:8080/", &[], Some("192.0.2.1:8080"));

@@ -160,10 +160,12 @@ async fn without_a_swarm_http_delivers_also_when_it_breaks_and_a_liar_is_passed_
     // The holder offers more than is accepted, and another size than is known.
     let second = node(&dir.path().join("second"), &mut tasks).await;
     let small = WantedContent { bytes_max: 1000, ..want };
-    let told = Box::pin(fetch(&second, &signer, &settings, small, &holders[2..])).await.unwrap_err().to_string();
+    let told =
+        Box::pin(fetch(&second, &signer, &settings, small, &holders[2..])).await.unwrap_err().to_string();
     assert!(told.contains("too many"), "{told}");
     let odd = WantedContent { size: Some(7), ..want };
-    let told = Box::pin(fetch(&second, &signer, &settings, odd, &holders[2..])).await.unwrap_err().to_string();
+    let told =
+        Box::pin(fetch(&second, &signer, &settings, odd, &holders[2..])).await.unwrap_err().to_string();
     assert!(told.contains("wrong size"), "{told}");
 }
 
@@ -205,7 +207,7 @@ fn holders_that_are_online_come_first() {
     use crate::daemons::fixture::World;
     let mut world = World::with_nodes(4);
     world.offline(2);
-    let found = holders(&world.state, NodeId(3), &BTreeSet::from([1, 2, 3, 4, 9].map(NodeId)));
+    let found = holders(&world.state, NodeId(3), &BTreeSet::from([1, 2, 3, 4, 9].map(NodeId)), |_| true);
     let peers: Vec<&str> = found.iter().map(|holder| holder.peer.as_str()).collect();
     assert_eq!(peers, ["peer-1", "peer-4", "peer-2"]);
 }

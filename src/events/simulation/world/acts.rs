@@ -124,7 +124,8 @@ impl World {
             return;
         };
         let author = Envelope::decode(&signed.envelope).unwrap().id.origin;
-        let received = log.hear(&[(author, signed)], |_| true).unwrap();
+        let opened = log.open_event(Some(&author), signed, true, |_| true).unwrap();
+        let received = log.keep_opened(&[opened]).unwrap();
         assert!(received.refused.is_empty() && !received.full, "{received:?}");
         if received.gap {
             self.later(1..2, Happening::Repair(to, false));

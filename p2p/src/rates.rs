@@ -1,0 +1,79 @@
+//! A token bucket for each author of gossip. Pure: time comes as an argument.
+//!
+//! Invariant: over any time, an author gets no more through than its burst and its rate allow. The table holds
+//! at most [`AUTHORS_MAX`] authors; a full bucket is as good as none, and is forgotten first.
+
+use libp2p::PeerId;
+use std::{collections::HashMap, time::Instant};
+
+/// Messages a second of one author in the long run. A node emits a few; a benchmark of eight peers asks for
+/// up to some thousands of all together.
+const RATE: f64 = 2_000.0;
+/// Messages that one author may send at once: what a node emits when it comes back from a stall.
+const BURST: f64 = 8_000.0;
+const AUTHORS_MAX: usize = 512;
+
+#[derive(Debug)]
+struct Bucket {
+    tokens: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    fn fill(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.tokens = (self.tokens + passed * RATE).min(BURST);
+        self.at = now;
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Rates(HashMap<PeerId, Bucket>);
+
+impl Rates {
+    /// Whether an author may send one more message now.
+    pub(crate) fn allow(&mut self, author: PeerId, now: Instant) -> bool {
+        if self.0.len() >= AUTHORS_MAX && !self.0.contains_key(&author) {
+            self.0.values_mut().for_each(|bucket| bucket.fill(now));
+            self.0.retain(|_, bucket| bucket.tokens < BURST);
+            if self.0.len() >= AUTHORS_MAX {
+                return false;
+            }
+        }
+        let bucket = self.0.entry(author).or_insert(Bucket { tokens: BURST, at: now });
+        bucket.fill(now);
+        let allowed = bucket.tokens >= 1.0;
+        if allowed {
+            bucket.tokens -= 1.0;
+        }
+        allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn an_author_gets_its_burst_and_its_rate_and_others_theirs() {
+        let (mut rates, start) = (Rates::default(), Instant::now());
+        let [loud, quiet] = [PeerId::random(), PeerId::random()];
+        let mut through = |author, count: usize, at| (0..count).filter(|_| rates.allow(author, at)).count();
+        assert_eq!(through(loud, 100_000, start), BURST as usize);
+        assert_eq!(through(quiet, 10, start), 10);
+        let later = start + Duration::from_millis(500);
+        assert_eq!(through(loud, 100_000, later), (RATE / 2.0) as usize);
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_forgets_the_quiet() {
+        let (mut rates, start) = (Rates::default(), Instant::now());
+        for _ in 0..AUTHORS_MAX {
+            assert!(rates.allow(PeerId::random(), start));
+        }
+        assert!(!rates.allow(PeerId::random(), start), "all of them spoke just now");
+        assert!(rates.allow(PeerId::random(), start + Duration::from_secs(1)));
+        assert_eq!(rates.0.len(), 1);
+    }
+}

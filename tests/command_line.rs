@@ -1,4 +1,4 @@
-//! Commands that need no cluster.
+//! Tests of the commands that need no cluster.
 
 use crate::support::run;
 use std::{fs, os::unix::process::ExitStatusExt, path::Path, process::Command};

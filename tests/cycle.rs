@@ -1,5 +1,5 @@
-//! The event-flow map's first scenario: from one batch of games to a
-//! champion that every peer holds, event by event.
+//! The first scenario of the event-flow map: it goes event by event from one batch of games to a champion
+//! that every peer holds.
 
 use crate::support::{Cluster, Peer, QUICK, SOON, until, when};
 use cluster_state::SegmentId;
@@ -15,19 +15,19 @@ use std::{
 };
 
 const KEY: &str = "hex8_2p";
-/// From the verdict to the champion, as the map has it.
+/// How long the way from the verdict to the champion may take, as the map has it.
 const PROMOTED: Duration = Duration::from_secs(60);
-/// Training and evaluation, on two cores that others use as well.
+/// How long training and evaluation may take, on two cores that others use as well.
 const LOOP: Duration = Duration::from_secs(240);
 
-/// Whether a candidate is better is decided by games, and they differ each time:
-/// should one be rejected, there is another.
+/// Games decide whether a candidate is better, and they differ each time. If one candidate is rejected, the
+/// test goes on with another.
 const BATCHES: usize = 2;
 
-/// The peers that tell of a batch which another one has.
+/// The peers that emit the event of a batch which another peer has.
 const TELLERS: [usize; 2] = [2, 0];
 
-/// A peer that plays batches and trains on nothing.
+/// Settings of a peer that plays batches and trains on nothing.
 const PLAYS: &str = "
 selfplay_threads = 2
 [selfplay]
@@ -38,7 +38,7 @@ segment_seconds = 3600
 threshold_games = 1000000
 ";
 
-/// A peer that plays nothing by itself.
+/// Settings of a peer that plays nothing by itself.
 const LEARNS: &str = "
 [selfplay]
 enabled = false
@@ -67,7 +67,7 @@ const CHAIN: [&str; 8] = [
     "MODEL_DISTRIBUTION_COMPLETE",
 ];
 
-/// Batches of games that a node really played: their names and their bytes.
+/// Returns batches of games that a node really played: their names and their bytes.
 fn batches() -> Vec<(SegmentId, Vec<u8>)> {
     let cluster = Cluster::start(1, PLAYS);
     let peer = &cluster.peers[0];
@@ -93,7 +93,7 @@ fn named<'a>(log: &'a [Logged], name: &str) -> Option<&'a Logged> {
     log.iter().find(|logged| logged.event.name() == name)
 }
 
-/// What happened after this many candidates were rejected.
+/// Returns what happened after this many candidates were rejected.
 fn since(log: Vec<Logged>, rejected: usize) -> Vec<Logged> {
     let is_rejection = |logged: &Logged| logged.event.name() == "PROMOTION_REJECTED";
     let mut left = rejected;
@@ -131,8 +131,8 @@ fn one_batch_of_games_becomes_a_champion() {
         });
         in_order(&log, &peer.name, segment);
     }
-    // On the node that has the games and on the one where the event
-    // began, it comes before all that it caused.
+    // The event comes before all that it caused, on the node that has the games and on the one where the
+    // event began.
     for peer in &cluster.peers[1..] {
         let log = peer.logged().expect("its log");
         let position = |name| {
@@ -149,7 +149,7 @@ fn one_batch_of_games_becomes_a_champion() {
     assert_eq!(refused.code, Some(1), "{refused:?}");
 }
 
-/// A peer has a batch, and two others tell of it.
+/// A peer has a batch, and two others emit its event.
 fn a_batch_is_told(cluster: &Cluster, segment: SegmentId, bytes: Vec<u8>) {
     let holder = &cluster.peers[1];
     fs::write(blob(holder, segment), bytes).expect("the batch is stored");
@@ -162,8 +162,8 @@ fn a_batch_is_told(cluster: &Cluster, segment: SegmentId, bytes: Vec<u8>) {
     }
 }
 
-/// Waits for the chain that a batch begins, after so many candidates were
-/// rejected. False: this one is rejected as well.
+/// Waits for the chain that a batch begins, after so many candidates were rejected. It returns false if this
+/// candidate is rejected as well.
 fn a_candidate_is_promoted(cluster: &Cluster, rejected: usize) -> bool {
     let began = Instant::now();
     let mut judged = None;
@@ -190,7 +190,8 @@ fn a_candidate_is_promoted(cluster: &Cluster, rejected: usize) -> bool {
     true
 }
 
-/// Once the training is said to be nearly done, who has no part in it sees to what the candidate will need.
+/// Once an event says that the training is nearly done, a node that has no part in it fetches what the
+/// candidate will need.
 fn a_candidate_is_prepared_for(cluster: &Cluster) {
     let status = cluster.peers[0].until_status("it answers", |_| true);
     let lease = &status.configs[0].training;
@@ -210,7 +211,7 @@ fn a_candidate_is_prepared_for(cluster: &Cluster) {
     }
 }
 
-/// Each batch counted once and trained on once, and the last of the candidates is the champion.
+/// Checks that each batch was counted once and trained on once, and that the last candidate is the champion.
 fn one_round(cluster: &Cluster, rejected: usize) {
     let rounds = rejected + 1;
     let audit = cluster.peers[0].audit();
@@ -226,15 +227,15 @@ fn one_round(cluster: &Cluster, rejected: usize) {
     assert_eq!((code, answer), (Some(0), json!([])), "the work is done");
 }
 
-/// All that happened is told once more, as it was, by a peer that did nothing of
-/// it: every handler has seen to it already.
+/// Emits all events once more, unchanged, at a peer that caused none of them: every handler has handled them
+/// already.
 fn everything_is_told_again(cluster: &Cluster, rejected: usize) {
     let log = since(cluster.peers[0].logged().expect("its log"), rejected);
     for name in CHAIN.iter().chain(&["SELFPLAY_COMPLETE"]) {
         let event = serde_json::to_value(&named(&log, name).expect("it happened").event).expect("JSON");
         cluster.peers[0].emit(name, event[*name].clone()).expect("an event");
     }
-    // Of every batch, and that its training is nearly done.
+    // The events of every batch, and those that say that its training is nearly done.
     let told = (TELLERS.len() + 1) * (rejected + 1) + CHAIN.len() + 1;
     for peer in &cluster.peers {
         until(&format!("{} has handled it all again", peer.name), SOON, || {
@@ -245,7 +246,7 @@ fn everything_is_told_again(cluster: &Cluster, rejected: usize) {
     }
 }
 
-/// Each of the chain follows the one before, in the log and where it names its cause.
+/// Checks that each event of the chain follows the one before, in the log and by the cause that it names.
 fn in_order(log: &[Logged], peer: &str, segment: SegmentId) {
     let find = |name: &str| named(log, name).expect("it was there");
     for pair in CHAIN.windows(2) {
@@ -275,7 +276,7 @@ fn in_order(log: &[Logged], peer: &str, segment: SegmentId) {
     assert_eq!(held.target_hosts.len(), 3, "{peer}: {held:?}");
 }
 
-/// `ringrift work list` names the training and who does it.
+/// Checks that `ringrift work list` names the training and the node that does it.
 fn a_lease_is_shown(peer: &Peer) {
     let (code, answer) = peer.ask(&["work", "list"]);
     assert_eq!(code, Some(0), "{answer}");
@@ -294,7 +295,7 @@ fn an_operator_stops_what_a_node_is_doing() {
         let live = items.as_array().expect("a list").iter().find(|item| item["node_id"].is_string());
         let kind = live.ok_or("nothing goes on")?["kind"].as_str().expect("a kind").to_owned();
         let ended = peer.read(&["work", "cancel", &kind, KEY, "--reason", "a test"]);
-        // It may have ended by itself meanwhile.
+        // The training may have ended by itself meanwhile.
         when(ended.code == Some(0), kind, || format!("{ended:?}"))
     });
     let event = until("everybody is told", SOON, || {

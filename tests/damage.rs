@@ -1,5 +1,5 @@
-//! Files of a stopped peer are damaged: what can be mended is mended, the
-//! rest is refused by name and left as it is.
+//! Files of a stopped peer are damaged: the peer mends what it can mend, refuses the rest by name, and leaves
+//! it as it is.
 
 use crate::support::{Cluster, Peer, QUICK, SOON, run, until, when};
 use cluster_state::SegmentId;
@@ -31,7 +31,7 @@ fn a_peer_with_damaged_files() {
     the_list_of_segments_is_made_anew(&mut cluster);
 }
 
-/// Games of self-play in the canonical database.
+/// Counts the games of self-play in the canonical database.
 fn games(folder: &Path) -> Result<u64, String> {
     let path = folder.join(GAMES);
     when(path.is_file(), (), || "no database".to_owned())?;
@@ -48,7 +48,7 @@ fn flip(path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// The champion and a segment, each with one bit flipped on the disk of one peer. The champion is mended at
+/// Flips one bit of the champion and one of a segment on the disk of one peer. The champion is mended at
 /// once, the segment, which is returned, at the latest after the next start.
 fn content_is_set_aside(cluster: &mut Cluster) -> Hash {
     let peer = &mut cluster.peers[1];
@@ -66,7 +66,7 @@ fn content_is_set_aside(cluster: &mut Cluster) -> Hash {
     for (hash, bytes) in damaged {
         let aside = peer.folder.join("blobs/corrupt").join(hash.to_string());
         until(&format!("{} is set aside", hash.short()), SOON, || {
-            // Nothing reads an old segment by itself but the audit, which reads everything.
+            // Only the audit reads an old segment, because it reads everything.
             peer.audit();
             when(aside.is_file(), (), || "it is not".to_owned())
         });
@@ -79,7 +79,7 @@ fn content_is_set_aside(cluster: &mut Cluster) -> Hash {
     segment
 }
 
-/// Waits until the content is there again, as it was.
+/// Waits until the content is there again, unchanged.
 fn mended(peer: &Peer, hash: Hash) {
     until(&format!("{} is mended", hash.short()), SOON, || {
         let bytes = fs::read(blob(peer, hash)).map_err(|error| error.to_string())?;
@@ -120,15 +120,15 @@ fn games_are_merged_again(cluster: &mut Cluster) {
     assert!(peer.log().contains("damaged game database"), "{}", peer.log());
 }
 
-/// Databases that are no copies of anything: the node does not start,
-/// and they stay for whoever can mend them.
+/// With a damaged database that is no copy of anything the node does not start, and the database stays for a
+/// person to mend.
 fn databases_are_refused(cluster: &mut Cluster) {
     let peer = &mut cluster.peers[1];
     assert_eq!(peer.stop().1, Some(0));
     let folder = peer.folder.to_str().unwrap().to_owned();
     for name in ["node.db", "raft.db"] {
         let path = peer.folder.join(name);
-        // Everything in one file.
+        // Everything is in one file.
         let database = rusqlite::Connection::open(&path).unwrap();
         database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
         drop(database);
@@ -157,7 +157,7 @@ fn databases_are_refused(cluster: &mut Cluster) {
     cluster.peers[1].until_status("with the old files it goes on", |status| status.work.selfplay.games > 0);
 }
 
-/// It only lists what waits to be acknowledged, and the segments themselves are elsewhere.
+/// This database only lists what waits to be acknowledged; the segments themselves are elsewhere.
 fn the_list_of_segments_is_made_anew(cluster: &mut Cluster) {
     let peer = &mut cluster.peers[1];
     assert_eq!(peer.stop().1, Some(0));

@@ -1,5 +1,5 @@
-//! Events on real peers: by hand, to every log and every handler; dead letters; all of it without gossip;
-//! among kills, stalls and cuts of the network; and against a peer that lies.
+//! Delivery of events on real peers: events emitted by hand reach every log and every handler; dead letters;
+//! the same without gossip, among kills, stalls and cuts of the network, and against a peer that lies.
 
 mod chaos;
 mod hostile;
@@ -16,13 +16,13 @@ use std::{
     fs,
 };
 
-/// Peers that play a little, train never, and gossip as what follows says.
+/// Settings of peers that play a little and never train. The value of `gossip` follows.
 const SETTINGS: &str = "selfplay_threads = 1\n[selfplay]\nsimulations = 4\nparallel_games = 2\nsegment_games = 8\n\
     segment_seconds = 3600\n[training]\nthreshold_games = 1000000\n[events]\ngossip = ";
 const KEY: &str = "hex8_2p";
 const NOWHERE: &str = "00000000000000000000000000000000000000000000000000000000000000aa";
 
-/// A payload for each event: nothing in it exists, so nothing real happens.
+/// A payload for each event. Nothing that it names exists, so nothing real happens.
 fn payload(event: &str) -> Value {
     let model = "00000000000000000000000000000000000000000000000000000000000000bb";
     let all = r#"{
@@ -40,7 +40,7 @@ fn payload(event: &str) -> Value {
     let all = all.replace("NOWHERE", NOWHERE).replace("MODEL", model);
     let all: Value = serde_json::from_str(&all).expect("JSON");
     let mut fields = all.as_object().expect("an object").clone();
-    // What the event does not have is refused by name: leave it out and ask again.
+    // A field that the event does not have is refused by name: leave the field out and ask again.
     loop {
         match Event::from_operator(event, Value::Object(fields.clone()), "node-1", 1.5) {
             Ok(_) => return Value::Object(fields),
@@ -50,7 +50,8 @@ fn payload(event: &str) -> Value {
     }
 }
 
-/// Everything injected by now is in every log, `each` times, and no handler has anything left to do.
+/// Waits until everything injected by now is in every log, `each` times, and no handler has anything left to
+/// do.
 fn settled(peers: &[Peer], expected: &BTreeSet<&str>, each: usize) {
     for peer in peers {
         until("every event is everywhere and handled", SOON, || {
@@ -98,7 +99,7 @@ fn every_event_injected_reaches_every_log_and_every_handler() {
     refusals(&peers[0]);
 }
 
-/// What the cluster has decided, as one peer sees it, without what goes on by itself.
+/// Returns what the cluster has decided, as one peer sees it, without what goes on by itself.
 fn decisions(status: &Status) -> Vec<String> {
     let decided = status.configs.iter().map(|config| {
         let leases = [&config.training, &config.evaluation].map(|lease| (lease.epoch, lease.failures));
@@ -108,8 +109,8 @@ fn decisions(status: &Status) -> Vec<String> {
     decided.collect()
 }
 
-/// Every event once more, from another peer, about the same: whatever can happen once only is passed over by
-/// every handler that is registered for it, and nothing is decided anew.
+/// Emits every event once more, from another peer, about the same subject. Every handler passes over an event
+/// that can happen only once, and nothing is decided anew.
 fn a_second_emitter_changes_nothing(peers: &[Peer], all: &BTreeSet<&str>) {
     let before: Vec<Status> = peers.iter().map(|peer| peer.until_status("it answers", |_| true)).collect();
     for event in Event::NAMES {
@@ -127,7 +128,7 @@ fn a_second_emitter_changes_nothing(peers: &[Peer], all: &BTreeSet<&str>) {
             let count = |status: &Status| {
                 let mut handlers = status.events.handlers.iter();
                 let found = handlers.find(|handler| handler.handler == *daemon);
-                // What could not be handled the first time cannot the second time.
+                // An event that could not be handled the first time cannot be handled the second time.
                 found.map_or(0, |handler| handler.duplicates + handler.dead)
             };
             let passed = count(&after) - count(&before);
@@ -137,7 +138,7 @@ fn a_second_emitter_changes_nothing(peers: &[Peer], all: &BTreeSet<&str>) {
 }
 
 fn dead_letters(peers: &[Peer]) {
-    // A segment that does not exist cannot be merged: on every node a dead letter, after three attempts.
+    // A segment that does not exist cannot be merged: after three attempts every node has a dead letter.
     let (code, told) = peers[1].ask(&["dlq", "list", "--all"]);
     assert_eq!(code, Some(0), "{told}");
     assert_eq!(told.as_array().unwrap().len(), 3, "{told}");

@@ -1,5 +1,5 @@
-//! `ringrift demo` ends as it should when it is interrupted, and takes
-//! its peers with it even when it is killed.
+//! `ringrift demo` ends as it should when it is interrupted, and its peers end with it even when it is
+//! killed.
 
 use crate::support::{SOON, turn, until, when};
 use nix::sys::signal::Signal;
@@ -10,7 +10,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Processes that have `folder` in their command line.
+/// Returns the processes that have `folder` in their command line.
 fn peers(folder: &Path) -> usize {
     let name = folder.to_str().unwrap().as_bytes();
     let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);

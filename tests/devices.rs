@@ -1,5 +1,5 @@
-//! Where a peer computes: what it is told to use, and what it does where that cannot be had.
-//! On a host with cards these tests use them.
+//! Where a peer computes: on the device that its settings name, and what it does if it cannot use that
+//! device. On a host with cards these tests use them.
 
 use crate::support::{Peer, run, turn};
 use ringrift::{
@@ -8,10 +8,10 @@ use ringrift::{
 };
 use std::{fs, path::Path, process::Command};
 
-/// Nothing is computed.
+/// Settings with which nothing is computed.
 const IDLE: &str = "selfplay_threads = 1\n[selfplay]\nenabled = false\n";
 
-/// A driver with one card, that is out of order in one way or another.
+/// The source of a driver with one card that is out of order in one way or another.
 const DRIVER: &str = r#"
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +38,7 @@ int cuDeviceGetAttribute(int *value, int which, int device) {
 int cuGetErrorString(int error, const char **text) { *text = "said by a test"; return 0; }
 "#;
 
-/// The status of a peer that was told to compute on `device`, as it is and as people read it, and its log.
+/// Returns the status of a peer whose device is `device`, as JSON and as people read it, and its log.
 fn computing(peer: &mut Peer, device: &str) -> (DevicesView, String, String) {
     peer.spawn(None, &["--device", device]);
     peer.join_line();
@@ -51,7 +51,7 @@ fn computing(peer: &mut Peer, device: &str) -> (DevicesView, String, String) {
     (devices, read, peer.log())
 }
 
-/// It computes on the CPU, and says why wherever one may look.
+/// The peer computes on the CPU, and says why in its status and its log.
 fn on_the_cpu((devices, read, log): &(DevicesView, String, String), why: &str) {
     assert_eq!(devices.in_use.len(), 1, "{devices:?}");
     assert_eq!((devices.in_use[0].name.as_str(), &devices.in_use[0].driver), ("CPU", &None));
@@ -99,7 +99,7 @@ fn a_peer_without_the_card_that_it_was_told_to_use_computes_on_the_cpu_and_says_
         assert!(names.iter().all(|name| told.2.contains(name)), "{told:?}");
         assert_eq!(told.0.parallel_games, 128);
     }
-    // There is no such card anywhere.
+    // No machine has such a card.
     on_the_cpu(&computing(&mut peer, "cuda:9999"), "CUDA device");
     let (devices, read, _) = computing(&mut peer, "cpu");
     assert_eq!((devices.in_use[0].name.as_str(), devices.message), ("CPU", None));
@@ -127,7 +127,7 @@ fn a_driver_that_is_out_of_order_costs_no_more_than_a_message() {
     }
 }
 
-/// Compiles [`DRIVER`] to where a search for libraries in `folder` finds it.
+/// Compiles [`DRIVER`] to a file that a search for libraries in `folder` finds.
 fn build_driver(folder: &Path) {
     let source = folder.join("driver.c");
     fs::write(&source, DRIVER).unwrap();

@@ -1,4 +1,4 @@
-//! Content gets to peers whom the swarm does not serve: over HTTP, and by an operator's command.
+//! Content gets to peers that the swarm does not serve: over HTTP, and by an operator's command.
 
 use crate::support::{Cluster, Peer, QUICK, SOON, until, when};
 use std::{
@@ -21,7 +21,8 @@ segment_games = 8
 segment_seconds = 1
 ";
 
-/// A request as a proxy of an operator would make it; status line and headers in small letters, and the body.
+/// Makes a request as an operator's proxy would. Returns the status line and the headers in small letters,
+/// and the body.
 fn request(peer: &Peer, path: &str, headers: &str) -> (String, Vec<u8>) {
     let status = peer.status().expect("it answers");
     let me = status.nodes.iter().find(|node| node.node_id == status.answered_by).expect("itself");
@@ -36,7 +37,7 @@ fn request(peer: &Peer, path: &str, headers: &str) -> (String, Vec<u8>) {
     (String::from_utf8_lossy(&answer[..end]).to_lowercase(), answer.split_off(end + 4))
 }
 
-/// Waits until a peer has brought so many contents in this way.
+/// Waits until a peer has fetched so many contents in this way.
 fn brought(peer: &Peer, way: fn(&ringrift::api::activity::TransferActivity) -> u64, least: u64) {
     until(&format!("{} has brought {least}", peer.name), 2 * SOON, || {
         let status = peer.status()?;
@@ -47,13 +48,13 @@ fn brought(peer: &Peer, way: fn(&ringrift::api::activity::TransferActivity) -> u
 
 #[test]
 fn peers_without_a_swarm_get_segments_and_models_over_http_or_by_a_command() {
-    // Three peers that the swarm does not serve: whatever one has of another came over HTTP.
+    // The swarm serves none of the three peers: whatever one has of another came over HTTP.
     let settings = format!("{QUICK}[distribution]\nswarm = false\n");
     let mut cluster = Cluster::start(3, &settings);
     for peer in &cluster.peers {
         brought(peer, |transfers| transfers.http, 2);
     }
-    // Segments are acknowledged, trained on, and the candidate is everywhere.
+    // Segments are acknowledged and trained on, and every peer has the candidate.
     let candidate = until("a candidate everywhere", 3 * SOON, || {
         let events = cluster.peers[0].events();
         let trained = events.iter().find(|(name, _)| name == "TRAINING_COMPLETED");
@@ -69,7 +70,7 @@ fn peers_without_a_swarm_get_segments_and_models_over_http_or_by_a_command() {
     let bytes = fs::read(cluster.peers[0].folder.join(format!("blobs/{candidate}"))).expect("it is here");
     assert_eq!(Hash::of(&bytes), candidate);
 
-    // What anybody may ask for.
+    // Anybody may ask for these.
     let path = format!("/v1/blobs/{candidate}");
     let check = |path: &str, headers: &str, status: &str, told: &[String], body: Option<&[u8]>| {
         let (head, answer) = request(&cluster.peers[1], path, headers);
@@ -85,12 +86,12 @@ fn peers_without_a_swarm_get_segments_and_models_over_http_or_by_a_command() {
     check(&path, &format!("range: bytes={size}-\r\n"), "416", &outside, Some(&[]));
     check(&format!("/v1/blobs/{}", Hash::of(b"unknown")), "", "404", &[], None);
     check("/v1/blobs/../../ringrift.toml", "", "404", &[], None);
-    // What was merely left in the folder is nobody's business.
+    // Content that the cluster does not know is served to nobody.
     let stray = Hash::of(b"stray");
     fs::write(cluster.peers[1].folder.join(format!("blobs/{stray}")), b"stray").expect("written");
     check(&format!("/v1/blobs/{stray}"), "", "404", &[], None);
 
-    // An operator has something brought back that was lost.
+    // An operator has a peer fetch again what it has lost.
     let blob = cluster.peers[1].folder.join(format!("blobs/{candidate}"));
     fs::remove_file(&blob).expect("it was there");
     let (code, pulled) = cluster.peers[1].ask(&["model", "pull", &candidate.short()]);
@@ -103,7 +104,7 @@ fn peers_without_a_swarm_get_segments_and_models_over_http_or_by_a_command() {
     let none = cluster.peers[1].read(&["model", "pull", &stray.to_string()]);
     assert!(none.code == Some(1) && none.stderr.contains("no such model or segment"), "{none:?}");
 
-    // Now one peer has no way but the operator's command, which lies when it is first asked for anything.
+    // Now one peer has no way but the operator's command, which brings wrong content at the first request.
     let root = cluster.root.path().to_owned();
     let script = root.join("fetch");
     let lie = format!(
@@ -132,7 +133,7 @@ fn peers_without_a_swarm_get_segments_and_models_over_http_or_by_a_command() {
     assert_eq!(told.1["config_key"], KEY);
 }
 
-/// Every content under a hash has that hash.
+/// Checks that every content under a hash has that hash.
 fn verified(folder: &Path) {
     for entry in fs::read_dir(folder.join("blobs")).expect("a folder") {
         let entry = entry.expect("an entry");

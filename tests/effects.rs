@@ -1,5 +1,5 @@
-//! Each event of the map, injected into a live cluster: every handler's
-//! cursor moves past it, and its effect shows.
+//! Each event of the map is injected into a live cluster: every handler's cursor moves past it, and its
+//! effect shows.
 
 use super::support::{Cluster, Peer, SOON, until, when};
 use cluster_state::NodeId;
@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, time::Instant};
 
 const KEY: &str = "hex8_2p";
-/// Games, but too few to train on.
+/// Settings with which peers play games, but too few to train on.
 const SETTINGS: &str = "
 selfplay_threads = 1
 [training]
@@ -26,23 +26,23 @@ parallel_games = 4
 segment_games = 8
 segment_seconds = 1
 ";
-/// The last peer shows no work by itself.
+/// Settings of the last peer, which shows no work by itself.
 const IDLE: &str = "enabled = false\n";
 
 /// How an effect shows at one node.
 enum Shows {
-    /// In the status.
+    /// The effect shows in the status.
     Status(fn(&Status) -> bool),
-    /// By this event in the log, after the injected one.
+    /// This event is in the log after the injected one.
     Follows(&'static str),
-    /// By the host that counts as busy from then on.
+    /// The host counts as busy from then on.
     Busy(String),
-    /// By nothing but the cursors: the handlers look at the state, where nothing has changed.
+    /// Only the cursors show it: the handlers look at the state, where nothing has changed.
     Cursors,
 }
 
-/// Event, what of its payload matters, the effect in words, and how it shows.
-/// In this order: some undo what others did.
+/// Each event, what of its payload matters, the effect in words, and how it shows. The order matters, because
+/// some events undo what others did.
 #[rustfmt::skip]
 fn table(segment: &str, idle: &str) -> Vec<(&'static str, Value, &'static str, Shows)> {
     use Shows::{Busy, Cursors, Follows, Status};
@@ -107,7 +107,7 @@ fn paused(status: &Status, cause: PauseCause) -> bool {
     config(status).training_paused.iter().any(|pause| pause.cause == cause)
 }
 
-/// The payload with what else the event asks for.
+/// Returns the payload with the other fields of the event.
 fn payload(event: &str, matters: &Value) -> Value {
     let nothing = "00000000000000000000000000000000000000000000000000000000000000bb";
     let all = r#"{
@@ -127,7 +127,7 @@ fn payload(event: &str, matters: &Value) -> Value {
         fields.remove("model_id"); // the present champion is meant
     }
     fields.extend(matters.as_object().expect("an object").clone());
-    // What the event does not have is refused by name: leave it out and ask again.
+    // A field that the event does not have is refused by name: leave the field out and ask again.
     loop {
         match Event::from_operator(event, Value::Object(fields.clone()), "node-1", 1.5) {
             Ok(_) => return Value::Object(fields),
@@ -137,7 +137,7 @@ fn payload(event: &str, matters: &Value) -> Value {
     }
 }
 
-/// Where the injected event is in a node's log, and the names of those after it.
+/// Returns where the injected event is in a node's log, and the names of the events after it.
 fn after(peer: &Peer, event: &str) -> Result<Vec<String>, String> {
     let mut all = Vec::new();
     loop {
@@ -181,7 +181,7 @@ fn each_event_injected_moves_every_cursor_and_shows_its_effect() {
         let daemons: Vec<&str> = daemons.collect();
         for peer in &cluster.peers {
             until(&format!("{event} at {}: {effect}", peer.name), SOON, || {
-                // It is in the log, and afterwards no handler of it has anything left to do.
+                // The event is in the log, and afterwards none of its handlers has anything left to do.
                 let later = after(peer, event)?;
                 let status = peer.status()?;
                 let handlers = status.events.handlers.iter();

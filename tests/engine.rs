@@ -1,4 +1,4 @@
-//! `ringrift engine` as another program uses it.
+//! Tests of `ringrift engine`, used as another program uses it.
 
 use std::{
     io::{BufRead, BufReader, Write},

@@ -1,5 +1,5 @@
-//! Peers are killed, a minority and a majority, and stopped: what was
-//! acknowledged stays, and the cluster goes on.
+//! A minority and a majority of the peers are killed and stopped: what was acknowledged stays, and the
+//! cluster goes on.
 
 use crate::support::{Cluster, Peer, QUICK, SOON, until, when};
 use cluster_state::SegmentId;
@@ -13,14 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// In which there is a new leader.
+/// How long it may take until there is a new leader.
 const ELECTION: Duration = Duration::from_secs(3);
-/// In which a peer ends that is told to stop.
+/// How long a peer that is asked to stop may take.
 const STOP: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_cluster_outlives_its_peers() {
-    // No training: what is looked at here are games and their acknowledgement.
+    // Nothing is trained, because these tests are about games and their acknowledgement.
     let settings = QUICK.replace("threshold_games = 60", "threshold_games = 1000000");
     let mut cluster = Cluster::start(3, &settings);
     until("games are acknowledged", SOON, || {
@@ -31,12 +31,12 @@ fn a_cluster_outlives_its_peers() {
     a_peer_is_stopped(&mut cluster, &settings);
 }
 
-/// Acknowledged segments.
+/// Returns the acknowledged segments.
 fn segments(audit: &Audit) -> BTreeSet<SegmentId> {
     audit.segments.iter().map(|(hash, _)| *hash).collect()
 }
 
-/// Waits until some peer has verified bytes of each of these segments, which every running peer knows.
+/// Waits until some peer has verified bytes of each of these segments, which every running peer must know.
 fn nothing_is_lost(cluster: &Cluster, acknowledged: &BTreeSet<SegmentId>) {
     until("all that was acknowledged is there", SOON, || {
         let mut here = BTreeSet::new();
@@ -78,7 +78,7 @@ fn the_leader_is_killed(cluster: &mut Cluster) {
     games_go_on(cluster, others[0]);
     nothing_is_lost(cluster, &acknowledged);
 
-    // As it was started the first time, but for the address.
+    // The peer is started as it was the first time, but without the address.
     cluster.peers[victim].start(None);
     let back = Instant::now();
     cluster.whole();
@@ -94,7 +94,7 @@ fn the_leader_is_killed(cluster: &mut Cluster) {
     nothing_is_lost(cluster, &acknowledged);
 }
 
-/// The peer has applied what the others had applied when this was called.
+/// Waits until the peer has applied what the others had applied when this was called.
 fn caught_up(cluster: &Cluster, index: usize) {
     let applied =
         cluster.peers.iter().filter_map(|peer| peer.status().ok()).map(|status| status.applied).max();
@@ -160,7 +160,7 @@ fn the_majority_is_killed(cluster: &mut Cluster) {
     games_go_on(cluster, survivor);
 }
 
-/// What a peer has played and nobody has acknowledged.
+/// Returns the games that a peer has played and nobody has acknowledged.
 fn pending(peer: &Peer) -> Vec<PendingSegment> {
     PendingSegments::open(&peer.folder.join("segments.db")).unwrap().pending().unwrap()
 }
@@ -175,8 +175,8 @@ fn acknowledged_later(cluster: &Cluster, pending: &[PendingSegment]) {
     nothing_is_lost(cluster, &wanted);
 }
 
-/// SIGTERM: it ends in time with status 0, and the games that it has finished are kept, also those of
-/// segments that were not full yet, and acknowledged after the next start.
+/// After SIGTERM a peer ends in time with status 0. The games that it has finished are kept, also those of
+/// segments that were not full yet, and are acknowledged after the next start.
 fn a_peer_is_stopped(cluster: &mut Cluster, settings: &str) {
     let slow = settings.replace("segment_games = 32", "segment_games = 256");
     let slow = slow.replace("segment_seconds = 1", "segment_seconds = 3600");

@@ -22,7 +22,7 @@ fn three_peers_form_a_cluster_and_keep_strangers_out() {
     agree(&cluster);
     let terms = cluster.peers.iter().map(|peer| peer.status().unwrap().term);
     assert!(terms.clone().min() == terms.max(), "one term");
-    // The address stays the peer's own.
+    // The address stays that of this peer.
     let address = cluster.peers[2].address();
     let kept = std::fs::read_to_string(cluster.peers[2].folder.join("addresses.json")).unwrap();
     assert!(kept.contains(&address), "{address} is not in {kept}");
@@ -35,7 +35,7 @@ fn three_peers_form_a_cluster_and_keep_strangers_out() {
     }
 }
 
-/// Every peer names the same leader and three voters, to programs and to people.
+/// Checks that every peer names the same leader and three voters, to programs and to people.
 fn agree(cluster: &Cluster) {
     let ask = |peer: &Peer| -> (Value, Value) {
         let (code, status) = peer.ask(&["status"]);
@@ -74,7 +74,7 @@ fn agree(cluster: &Cluster) {
     }
 }
 
-/// All were told one address, and each is connected to each.
+/// All peers were given one address, and each is connected to each.
 fn find_each_other(cluster: &Cluster) {
     for peer in &cluster.peers {
         let status = peer.status().unwrap();
@@ -86,7 +86,7 @@ fn find_each_other(cluster: &Cluster) {
     }
 }
 
-/// Another cluster's name or secret is refused in the handshake; both ends say so.
+/// A peer with another cluster's name or secret is refused in the handshake; both ends say so.
 fn strangers_are_kept_out(cluster: &mut Cluster) {
     let join = cluster.peers[0].join_line();
     let address = cluster.peers[0].address();
@@ -118,7 +118,7 @@ fn strangers_are_kept_out(cluster: &mut Cluster) {
     assert_eq!(cluster.peers[0].status().unwrap().nodes.len(), 3);
 }
 
-/// A process that knows the cluster's name and talks nonsense.
+/// Starts a process that knows the cluster's name and sends nonsense.
 struct Babbler {
     handle: P2pHandle,
     _tasks: JoinSet<()>,
@@ -148,8 +148,8 @@ impl Babbler {
     }
 }
 
-/// Bytes that are no handshake, requests that are no requests, gossip that is no event: each is refused and
-/// told, and the peer goes on in the same term.
+/// A peer refuses and logs bytes that are no handshake, requests that are no requests, and gossip that is no
+/// event, and goes on in the same term.
 fn nonsense_is_survived(cluster: &mut Cluster) {
     let (socket, address) = (cluster.peers[0].socket(), cluster.peers[0].address());
     let before = cluster.peers[0].status().unwrap();
@@ -158,7 +158,7 @@ fn nonsense_is_survived(cluster: &mut Cluster) {
     for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 4096], &noise] {
         let mut stream = TcpStream::connect(&socket).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
-        // It may hang up before it has read everything.
+        // The peer may hang up before it has read everything.
         let _ = stream.write_all(bytes);
         let _ = stream.shutdown(Shutdown::Write);
         let mut answer = Vec::new();

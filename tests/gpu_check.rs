@@ -1,4 +1,4 @@
-//! `ringrift gpu-check` on this machine, whether it has a card or not.
+//! Tests of `ringrift gpu-check` on this machine, whether it has a card or not.
 
 use crate::support::run;
 use serde_json::Value;
@@ -7,14 +7,14 @@ use std::{
     process::{Command, Output},
 };
 
-/// As little of the check as there is.
+/// The arguments of the shortest check.
 const NOTHING: [&str; 4] = ["gpu-check", "--quick", "--only", "sanitizer"];
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// Asked about a card that no machine has: the answer is the same on all of them.
+/// The check of a card that no machine has; its answer is the same everywhere.
 fn without_card(arguments: &[&str]) -> crate::support::Ended {
     let all: Vec<&str> =
         NOTHING.into_iter().chain(["--card", "4096"]).chain(arguments.iter().copied()).collect();
@@ -109,7 +109,7 @@ fn the_script_takes_a_path_and_says_where_the_report_goes() {
         assert!(ended.status.success(), "{arguments:?}: {ended:?}");
         assert_eq!(String::from_utf8_lossy(&ended.stdout).trim(), expected, "{arguments:?}");
     }
-    // A program of this name is on the path, and no program in the folder.
+    // A program of this name is on the path, and the folder has no program.
     for arguments in [&["--bin", "sh"][..], &["--bin="], &["--bin", ""], &["--bin"], &["--bin", "."]] {
         let ended = script(folder.path(), arguments);
         assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {ended:?}");

@@ -1,5 +1,5 @@
-//! A majority of the members goes and comes back, or is said to: every
-//! peer judges for itself, and training waits.
+//! A majority of the members goes and comes back, or an operator says so: every peer judges for itself, and
+//! training waits.
 
 use crate::support::{Cluster, Peer, SOON, until, when};
 use cluster_state::NodeId;
@@ -16,9 +16,9 @@ use std::{
 };
 
 const COUNT: usize = 5;
-/// Between tellings of what ends by itself.
+/// Pause between two events about something that ends by itself.
 const AGAIN: Duration = Duration::from_secs(5);
-/// Games, but as few as there can be.
+/// Settings with which peers play as few games as possible.
 const SETTINGS: &str = "
 selfplay_threads = 1
 [selfplay]
@@ -68,7 +68,7 @@ fn bad(status: &Status) -> bool {
         && view.alerts.iter().any(|alert| alert.name == "cluster_unhealthy")
 }
 
-/// Waits until each running peer says so by itself, with a quorum or without.
+/// Waits until each running peer has this verdict of its own, with a quorum or without.
 fn everybody(cluster: &Cluster, what: &str, says: fn(&Status) -> bool) {
     for peer in cluster.peers.iter().filter(|peer| peer.is_running()) {
         until(&format!("{} is {what}", peer.name), SOON, || {
@@ -78,7 +78,7 @@ fn everybody(cluster: &Cluster, what: &str, says: fn(&Status) -> bool) {
     }
 }
 
-/// The verdicts of a peer of its own, oldest first.
+/// Returns a peer's own verdicts, oldest first.
 fn verdicts(peer: &Peer) -> Vec<(String, Value)> {
     let me = peer.status().expect("it answers").answered_by;
     let judged = |(name, payload): &(String, Value)| {
@@ -96,7 +96,7 @@ fn told(peer: &Peer, event: &str) -> Value {
     })
 }
 
-/// Peers by what they are in Raft, as indices: those that vote, the leader first, and the others.
+/// Returns the indices of the peers by their role in Raft: the voters, the leader first, and the others.
 fn roles(cluster: &Cluster) -> (Vec<usize>, Vec<usize>) {
     let status = cluster.peers[cluster.leader()].until_status("three voters", |it| it.voters.len() == 3);
     let index =
@@ -107,7 +107,7 @@ fn roles(cluster: &Cluster) -> (Vec<usize>, Vec<usize>) {
     (voters.into_iter().map(index).collect(), learners.into_iter().map(index).collect())
 }
 
-/// Kills peers; every other finds out by itself; they come back.
+/// Kills peers, waits until every other peer has noticed by itself, and starts them again.
 fn lose(cluster: &mut Cluster, victims: &[usize], quorum: bool) {
     let began = Instant::now();
     victims.iter().for_each(|index| cluster.peers[*index].kill());
@@ -154,7 +154,7 @@ fn emit(peer: &Peer, event: &str, node: u64) {
     assert_eq!(emitted.code, Some(0), "{emitted:?}");
 }
 
-/// Three of five live hosts are said to be offline; a restart forgets nothing of it.
+/// An operator says that three of five live hosts are offline; a restart forgets nothing of it.
 fn it_is_only_said(cluster: &mut Cluster) {
     for id in [3, 4, 5, 99] {
         emit(&cluster.peers[0], "HOST_OFFLINE", id);
@@ -177,7 +177,7 @@ fn it_is_only_said(cluster: &mut Cluster) {
         emit(&cluster.peers[1], "HOST_ONLINE", id);
     }
     everybody(cluster, "healthy again", good);
-    // That the cluster as a whole is unhealthy can be said, too: no peer repeats it as its own verdict.
+    // An operator can also say that the whole cluster is unhealthy; no peer repeats it as its own verdict.
     let own =
         |cluster: &Cluster| cluster.peers[1..].iter().map(|peer| verdicts(peer).len()).collect::<Vec<_>>();
     cluster.peers.iter().for_each(|peer| drop(told(peer, "P2P_CLUSTER_HEALTHY")));
@@ -223,12 +223,11 @@ fn a_member_drains(cluster: &Cluster) {
     member("it works again", |it| it["draining"].is_null() && it["handover"].is_null());
 }
 
-/// Every peer raises the alarm and a person is told. Nothing trains or evaluates here, so nothing begins
-/// anew.
+/// Every peer raises an alert for people. Nothing trains or evaluates here, so nothing begins anew.
 fn a_regression_alarms_everybody(cluster: &Cluster) {
     let payload = r#"{"config_key": "hex8_2p", "elo_drop": 150.0, "reason": "drill"}"#;
-    // With no champion before it is over after two seconds, in which not
-    // everybody need be looked at: it comes again.
+    // Without a previous champion the regression is over after two seconds, and a peer may miss it. So the
+    // event is emitted again.
     let mut told: Option<Instant> = None;
     let (mut alarmed, mut shown) = (BTreeSet::new(), false);
     until("everybody is alarmed, and a person is told", SOON, || {

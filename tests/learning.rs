@@ -1,4 +1,4 @@
-//! The whole loop on real processes: games, training, evaluation, promotion, and the events that tell of it.
+//! The whole loop on real processes: games, training, evaluation, promotion, and their events.
 
 use crate::support::{Busy, Cluster, Peer, QUICK, SOON, until, when};
 use kernels::Checkpoint;
@@ -11,15 +11,15 @@ use std::{
 };
 
 const KEY: &str = "hex8_2p";
-/// Until the first promotion, on two cores that others use as well.
+/// How long the first promotion may take, on two cores that others use as well.
 const LOOP: Duration = Duration::from_secs(300);
 /// How long every core is kept busy.
 const BUSY: Duration = Duration::from_secs(20);
-/// In which an answer about the cluster is due, also when every core is busy.
+/// How long an answer about the cluster may take, also when every core is busy.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// Every event, with the fields of its payload and their types as the event-flow map has them; where it has
-/// none, those that this project has added. `u` is a whole number, `f` one with a fraction, `n` either.
+/// Every event, with the fields of its payload and their types as the event-flow map has them; where the map
+/// has none, those that this project has added. `u` is a whole number, `f` one with a fraction, `n` either.
 const EVENTS: [(&str, &str); 13] = [
     ("SELFPLAY_COMPLETE", "config_key:s game_count:u total_games:u db_path:s segment:s"),
     ("NEW_GAMES_AVAILABLE", "config_key:s game_count:u total_games:u db_path:s segment:s"),
@@ -61,7 +61,7 @@ fn three_peers_learn_and_every_one_of_them_knows() {
     });
     eprintln!("first promotion after {:?}", began.elapsed());
     no_election_while_every_core_is_busy(&cluster);
-    // For the two events that only a loss causes.
+    // These are for the two events that only a loss causes.
     let (took, code) = cluster.peers[2].stop();
     assert_eq!(code, Some(0), "{took:?}");
     cluster.peers[0].until_status("a lost peer is seen", |s| s.nodes.iter().any(|node| !node.online));
@@ -74,7 +74,7 @@ fn three_peers_learn_and_every_one_of_them_knows() {
     same_history(&cluster);
 }
 
-/// With as many busy loops as cores, at normal priority, nobody is elected, and status answers.
+/// While as many loops as there are cores run at normal priority, no peer is elected, and status answers.
 fn no_election_while_every_core_is_busy(cluster: &Cluster) {
     let terms = |cluster: &Cluster| -> Vec<u64> {
         cluster.peers.iter().map(|peer| peer.status().unwrap().term).collect()
@@ -109,7 +109,7 @@ fn every_event_is_there(peer: &Peer) {
     });
     for (name, payload) in &events {
         assert!(ringrift::events::Event::NAMES.contains(&name.as_str()), "{name}");
-        // Others may happen as well, such as a rejected candidate or a lease that ran out.
+        // Other events may happen as well, such as a rejected candidate or a lease that ran out.
         let fields = EVENTS.iter().find(|(known, _)| known == name).map_or("", |(_, fields)| *fields);
         for field in fields.split_whitespace().chain(["node_id:s", "timestamp:f"]) {
             let (field, kind) = field.split_once(':').unwrap();
@@ -146,7 +146,7 @@ fn every_event_is_there(peer: &Peer) {
     }
 }
 
-/// At no time more were completed than started.
+/// Checks that at no time more leases were completed than started.
 fn in_order(events: &[(String, Value)], started: &str, completed: &str) {
     let mut open = 0;
     for (name, payload) in events {
@@ -156,7 +156,7 @@ fn in_order(events: &[(String, Value)], started: &str, completed: &str) {
     }
 }
 
-/// What an event names is there, under the folder of whoever reads it.
+/// Checks that the file which an event names exists in the folder of the peer that reads the event.
 fn paths_are_the_readers_own(peer: &Peer) {
     let events = peer.events();
     let path = |name: &str, field: &str| {
@@ -188,7 +188,7 @@ fn paths_are_the_readers_own(peer: &Peer) {
     }
 }
 
-/// Every peer tells the same champions in the same order, and holds the last.
+/// Checks that every peer reports the same champions in the same order, and holds the last.
 fn same_history(cluster: &Cluster) {
     let history = until("the peers agree", SOON, || {
         let statuses: Result<Vec<_>, _> = cluster.peers.iter().map(Peer::status).collect();

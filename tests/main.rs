@@ -1,4 +1,4 @@
-//! The binary as people use it, alone and as clusters of processes.
+//! Tests of the binary as people use it, alone and as clusters of processes.
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 

@@ -1,15 +1,15 @@
-//! The event-flow map: its chains are in the table that the binary
-//! prints, and docs/event-flow.md says the same.
+//! The chains of the event-flow map are in the table that the binary prints, and docs/event-flow.md says the
+//! same.
 
 use super::support::run;
 use serde_json::Value;
 use std::{collections::BTreeSet, fs};
 
-/// The map's arrows, flow by flow: who emits which event, and who hears it.
+/// The map's arrows, flow by flow: who emits which event, and who handles it.
 const CHAINS: &[(&[&str], &str, &[&str])] = &[
     // 1. Self-play to training.
     (&["selfplay"], "SELFPLAY_COMPLETE", &["consolidation", "feedback", "idle_shutdown", "sync"]),
-    // Whoever played them: they are available once two nodes have them.
+    // Games of every origin are available once two nodes have them.
     (&["selfplay"], "NEW_GAMES_AVAILABLE", &["data_pipeline", "training", "replication", "queue"]),
     (&["data_pipeline"], "TRAINING_THRESHOLD_REACHED", &["training"]),
     // 2. Training to evaluation.
@@ -76,7 +76,7 @@ fn names<'a>(all: impl Iterator<Item = &'a Value>) -> BTreeSet<&'a str> {
     all.map(|name| name.as_str().expect("a name")).collect()
 }
 
-/// The rows of docs/event-flow.md for one event.
+/// Returns the rows of docs/event-flow.md for one event.
 fn rows(entry: &Value) -> Vec<String> {
     let event = entry["event"].as_str().expect("a name");
     let emitters = entry["emitters"].as_array().expect("a list").iter();

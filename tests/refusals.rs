@@ -1,9 +1,9 @@
-//! What a node refuses, and that it says why, by name, and leaves everything as it was.
+//! A node that refuses to start says why, by name, and leaves everything as it was.
 
 use crate::support::{Peer, SOON, run, until, when};
 use std::{fs, net::TcpListener, path::Path};
 
-/// `ringrift node` on a folder is refused with a message that has all of `parts`.
+/// Checks that `ringrift node` refuses a folder with a message that has all of `parts`.
 fn refused(folder: &Path, more: &[&str], parts: &[&str]) {
     let folder = folder.to_str().unwrap();
     let ended = run(&[&["node", "--exit-with-parent", "--data-dir", folder][..], more].concat());
@@ -102,7 +102,7 @@ fn two_processes_on_one_folder() {
     peer.start(None);
     refused(&peer.folder, &[], &[peer.folder.to_str().unwrap(), "is in use by process", "--data-dir"]);
     peer.until_status("the first goes on", |status| status.leader.is_some());
-    // Also when the first was killed: the lock goes with it.
+    // The folder is free also after the first peer was killed, because the lock ends with the process.
     peer.kill();
     peer.start(None);
     peer.until_status("and again after a kill", |status| status.leader.is_some());
@@ -125,7 +125,7 @@ fn an_address_that_nobody_answers_is_tried_for_ever() {
         let log = peer.log();
         when(log.contains(&address) && log.contains("still trying"), (), || log.clone())
     });
-    // Somebody moves in there: now it joins.
+    // Once a peer listens at that address, the node joins.
     let mut founder = Peer::new(root.path(), "n1", "");
     founder.spawn(None, &["--listen", &format!("127.0.0.1:{free}")]);
     founder.join_line();

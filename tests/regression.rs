@@ -1,4 +1,4 @@
-//! A champion regresses: training stops, the champion before comes back, once, and training goes on.
+//! A champion regresses: training stops, the previous champion comes back, once, and training goes on.
 
 use crate::support::{Cluster, Peer, QUICK, SOON, until, when};
 use cluster_state::ModelId;
@@ -18,16 +18,16 @@ use std::{
 use wire::Hash;
 
 const KEY: &str = "hex8_2p";
-/// Until a promotion, on two cores that others use as well.
+/// How long a promotion may take, on two cores that others use as well.
 const LOOP: Duration = Duration::from_secs(300);
-/// In which a job that is not wanted any more ends: between two steps.
+/// How long a job that is not wanted any more may take to end: it ends between two steps.
 const AT_ONCE: Duration = Duration::from_secs(3);
-/// After which training is paused no more.
+/// How long it may take until training is paused no more.
 const SETTLED: Duration = Duration::from_secs(5);
-/// In which the games of a watch show that a champion is bad.
+/// How long the games of a watch may take to show that a champion is bad.
 const WATCHED: Duration = Duration::from_secs(240);
 
-/// As quick, but training takes as long as it may, so that it can be met while it runs.
+/// Settings that are as quick, but let training run as long as it may, so that a test can interrupt it.
 fn settings(watch_seconds: u32) -> String {
     let long = QUICK.replace("seconds_max = 5", "seconds_max = 12\nreuse = 40.0");
     format!("{long}watch_seconds = {watch_seconds}\n")
@@ -59,7 +59,7 @@ fn names(events: &[Logged]) -> Vec<&'static str> {
     events.iter().map(|logged| logged.event.name()).collect()
 }
 
-/// Everybody agrees on the champion, and has its bytes in the file that events name.
+/// Waits until every peer agrees on the champion and has its bytes in the file that events name.
 fn the_champion_is_everywhere(cluster: &Cluster, champion: ModelId) {
     for peer in &cluster.peers {
         until(&format!("{} has the champion", peer.name), SOON, || {
@@ -78,7 +78,7 @@ fn emit(peer: &Peer, event: &str, payload: &str) {
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
-/// The peer that trains, as soon as one does: by its own account, so that the job really runs.
+/// Waits for a peer that reports its own training, so that the job really runs, and returns it.
 fn trains(cluster: &Cluster) -> usize {
     until("a training run", LOOP, || {
         for (index, peer) in cluster.peers.iter().enumerate() {
@@ -111,7 +111,7 @@ fn an_injected_regression_is_rolled_back_once_and_training_goes_on() {
     let injected = Instant::now();
     emit(&cluster.peers[1], "REGRESSION_CRITICAL", r#"{"config_key": "hex8_2p", "elo_drop": 150}"#);
 
-    // Who is seen to pause, and when the job has stopped, while it lasts.
+    // These are the peers that pause, and when the job has stopped.
     let mut paused = BTreeSet::new();
     let mut stopped = None;
     until("every peer says that training is paused, and the job stops", SETTLED, || {
@@ -146,12 +146,12 @@ fn an_injected_regression_is_rolled_back_once_and_training_goes_on() {
     the_leader_dies_right_after_the_event(&mut cluster);
 }
 
-/// Networks that each peer has dropped because they play no more.
+/// Returns how many networks each peer has dropped because they play no more.
 fn dropped(cluster: &Cluster) -> Result<Vec<u64>, String> {
     cluster.peers.iter().map(|peer| Ok(peer.status()?.work.cache.invalidated)).collect()
 }
 
-/// Training is paused by nothing any more, as every peer sees it.
+/// Waits until no peer sees a reason that pauses training.
 fn pauses_no_more(cluster: &Cluster) {
     for peer in &cluster.peers {
         until(&format!("{} does not pause any more", peer.name), SETTLED, || {
@@ -166,13 +166,14 @@ fn rollback(event: &Event) -> Option<&PromotionRolledBack> {
     if let Event::PromotionRolledBack(back) = event { Some(back) } else { None }
 }
 
-/// One event of a rollback at every peer, from this champion to that one, after the events that led to it.
+/// Checks that every peer has one event of a rollback from this champion to that one, after the events that
+/// led to it.
 fn rolled_back(cluster: &Cluster, from: ModelId, to: ModelId) {
     for peer in &cluster.peers {
         let events = until(&format!("{} knows of the rollback", peer.name), SOON, || {
             let events = all_events(peer)?;
             let found = events.iter().filter_map(|it| rollback(&it.event)).any(|back| back.model_id == to);
-            // The scheduler tells of the emergency by itself: before the rollback or after it.
+            // The event of the emergency stands before the rollback or after it.
             let told = ["CURRICULUM_EMERGENCY_UPDATE", "REGRESSION_CRITICAL"];
             let told = told.iter().all(|name| names(&events).contains(name));
             when(found && told, events.clone(), || format!("{:?}", names(&events)))
@@ -183,8 +184,8 @@ fn rolled_back(cluster: &Cluster, from: ModelId, to: ModelId) {
             .map(position)
             .to_vec();
         assert!(order.iter().all(Option::is_some), "{}: {order:?} {names:?}", peer.name);
-        // What an operator tells comes by gossip, what the cluster decides of it
-        // by Raft: at a third peer they may cross.
+        // An operator's event comes by gossip and the cluster's decision by Raft, so a third peer may get
+        // them in either order.
         if events.iter().any(|it| it.injected && it.event.name() == "REGRESSION_CRITICAL") {
             order.remove(0);
         }
@@ -198,8 +199,8 @@ fn rolled_back(cluster: &Cluster, from: ModelId, to: ModelId) {
     }
 }
 
-/// It is neither lost nor done twice. A peer that does not lead tells of it,
-/// and the leader is gone before it can tell.
+/// A rollback is neither lost nor done twice: a peer that does not lead emits the regression, and the leader
+/// is killed right after.
 fn the_leader_dies_right_after_the_event(cluster: &mut Cluster) {
     let (model, _) = until("another promotion", LOOP, || {
         let status = cluster.peers[0].status()?;
@@ -214,14 +215,14 @@ fn the_leader_dies_right_after_the_event(cluster: &mut Cluster) {
     cluster.peers[leader].kill();
     let steps = |peer: &Peer| -> Result<usize, String> {
         let champions = champions(peer)?;
-        // What left this champion: a rollback, or a better one before the event arrived.
+        // A rollback replaced this champion, or a better one did before the event arrived.
         Ok(champions.iter().filter(|(_, previous, _)| *previous == model).count())
     };
     until("the rollback without the leader", SOON, || {
         let steps = steps(&cluster.peers[teller])?;
         when(steps == 1, (), || format!("{steps} steps from {model}"))
     });
-    // It comes back, and handles the event as well.
+    // The killed leader comes back, and handles the event as well.
     cluster.peers[leader].start(None);
     cluster.whole();
     until("every peer has handled the event", SOON, || {
@@ -261,8 +262,8 @@ fn a_bad_champion_is_found_by_its_games_and_rolled_back() {
     assert_eq!(listed(untrained)["status"], "retired", "{models}");
     refusals(&cluster.peers[1]);
 
-    // A candidate that is better than a bad champion would replace it before
-    // its games tell: none is trained meanwhile.
+    // A candidate that is better than a bad champion would replace it before its games show the regression,
+    // so none is trained meanwhile.
     emit(&cluster.peers[0], "P2P_CLUSTER_UNHEALTHY", r#"{"node_count": 3, "healthy_nodes": 1}"#);
     let champion = until("nothing but the champion is left to play", LOOP, || {
         let status = cluster.peers[0].status()?;
@@ -302,7 +303,7 @@ fn a_bad_champion_is_found_by_its_games_and_rolled_back() {
         assert!(!events.iter().any(told), "nobody told them");
     }
     the_champion_is_everywhere(&cluster, champion);
-    // By hand, a word is enough.
+    // An operator's event is enough without games.
     let (code, moved) = cluster.peers[2].ask(&["model", "rollback", KEY, "--reason", "a drill"]);
     assert_eq!(code, Some(0), "{moved}");
     let left = moved["promotion"]["previous"].as_str().expect("a step of the history");

@@ -1,4 +1,4 @@
-//! The settings: docs/settings.md lists every one, with its default.
+//! docs/settings.md lists every setting with its default.
 
 use ringrift::config::Settings;
 use std::{collections::BTreeSet, fs};

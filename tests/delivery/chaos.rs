@@ -1,6 +1,5 @@
-//! Five real peers that are killed and stalled while all of them emit: every acknowledged
-//! event is in every log once, in causal order, and every handler is past it.
-//! `RINGRIFT_SEED=7` chooses another course of things.
+//! Five real peers are killed and stalled while all of them emit: every acknowledged event is in every log
+//! once, in causal order, and every handler is past it. `RINGRIFT_SEED=7` chooses another course of things.
 
 use super::SETTINGS;
 use crate::support::{Cluster, Network, Peer, SOON, until, when};
@@ -18,7 +17,7 @@ use std::{
 };
 
 pub(super) const PEERS: usize = 5;
-/// How long things go wrong.
+/// How long peers are killed and stalled.
 const STORM: Duration = Duration::from_secs(20);
 const PAIRS: [(&str, &str); 3] = [
     ("TRAINING_STARTED", "TRAINING_COMPLETED"),
@@ -27,14 +26,14 @@ const PAIRS: [(&str, &str); 3] = [
 ];
 const FLOWS: [&str; 2] = ["square8_3p", "square8_4p"];
 
-/// What is known of one thing that begins and ends.
+/// Whether the beginning and the end of a job were emitted.
 #[derive(Default)]
 struct Told {
     begun: bool,
     ended: bool,
 }
 
-/// The payload of an event about job `number`: whatever the event has no field for is left out.
+/// Returns the payload of an event about job `number`, without what the event has no field for.
 fn payload(event: &str, number: usize) -> Value {
     let model = format!("{number:064x}");
     let mut payload = super::payload(event);
@@ -53,7 +52,7 @@ fn payload(event: &str, number: usize) -> Value {
     payload
 }
 
-/// The job that an injected event speaks of.
+/// Returns the job that an injected event is about.
 fn number(logged: &Logged) -> Option<usize> {
     let body = serde_json::to_value(&logged.event).unwrap();
     let payload = &body[logged.event.name()];
@@ -64,7 +63,7 @@ fn number(logged: &Logged) -> Option<usize> {
     }
 }
 
-/// Where a log holds what was injected, by name and job.
+/// Returns the positions of injected events in a log, by name and job.
 type Places = HashMap<(&'static str, usize), Vec<usize>>;
 
 fn places(log: &[Logged]) -> Places {
@@ -83,17 +82,17 @@ pub(super) struct Storm {
     random: Pcg64Mcg,
     told: BTreeMap<(usize, usize), Told>,
     jobs: usize,
-    /// By each peer.
+    /// The number of events that each peer has acknowledged.
     pub(super) acknowledged: [usize; PEERS],
     failed: usize,
     kills: usize,
     stalls: usize,
-    /// Who is dead or stalled, and until when.
+    /// The peers that are dead or stalled, and until when.
     down: HashMap<usize, (Instant, bool)>,
 }
 
 impl Storm {
-    /// Five peers, in a network of namespaces or not, that are well.
+    /// Starts five peers, in a network of namespaces or not, and waits until they are well.
     pub(super) fn new(network: Option<Network>) -> Self {
         let seed = std::env::var("RINGRIFT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
         let settings = SETTINGS.replace("segment_seconds = 3600", "segment_seconds = 1");
@@ -120,7 +119,7 @@ impl Storm {
         }
     }
 
-    /// A beginning somewhere, or somewhere else the end of what was heard there to have begun.
+    /// Emits the beginning of a job at a peer, or the end of a job at another peer that has seen it begin.
     fn emit(&mut self) {
         let (peer, kind) = (self.up(), self.random.random_range(0..PAIRS.len()));
         let open = self.told.iter().filter(|((k, _), told)| *k == kind && told.begun && !told.ended);
@@ -143,7 +142,7 @@ impl Storm {
                 let told = self.told.entry((kind, job)).or_default();
                 if heard.is_some() { told.ended = true } else { told.begun = true }
             }
-            // It may have been kept or not.
+            // The event may have been kept or not.
             Err(_) => self.failed += 1,
         }
     }
@@ -165,7 +164,7 @@ impl Storm {
         self.down.insert(peer, (back, killed));
     }
 
-    /// Brings back whoever is due by `now`.
+    /// Brings back every peer that is due by `now`.
     fn mend(&mut self, now: Instant) {
         let due: Vec<usize> =
             self.down.iter().filter(|(_, (at, _))| *at <= now).map(|(peer, _)| *peer).collect();
@@ -178,7 +177,7 @@ impl Storm {
         }
     }
 
-    /// Events, kills and stalls until then.
+    /// Emits events, and kills and stalls peers, until then.
     pub(super) fn blow(&mut self, end: Instant) {
         while Instant::now() < end {
             for _ in 0..self.random.random_range(4..16) {
@@ -190,8 +189,8 @@ impl Storm {
         }
     }
 
-    /// Brings everybody back, waits until every event that was acknowledged is everywhere
-    /// and handled, and says how long that took.
+    /// Brings every peer back, waits until every acknowledged event is in every log and handled, and returns
+    /// how long that took.
     pub(super) fn calm(mut self) {
         self.mend(Instant::now() + Duration::from_secs(3600));
         let calm = Instant::now();
@@ -223,8 +222,8 @@ fn peers_that_are_killed_and_stalled_lose_nothing() {
     storm.calm();
 }
 
-/// Whether a peer has everything that was acknowledged, and its handlers are
-/// past it; what is there must be in order.
+/// Whether a peer has every acknowledged event, and its handlers are past them. It panics if the events are
+/// not in order.
 fn complete(peer: &Peer, told: &BTreeMap<(usize, usize), Told>) -> Result<(), String> {
     let log = peer.logged()?;
     ordered(&log);
@@ -245,8 +244,8 @@ fn complete(peer: &Peer, told: &BTreeMap<(usize, usize), Told>) -> Result<(), St
     handled(&peer.status()?, &log)
 }
 
-/// Every batch of games that the cluster counts was told of by the peer that played it, once,
-/// whenever that was killed. How many there are.
+/// Checks that the peer which played a batch of games that the cluster counts has emitted its event once,
+/// whenever it was killed. Returns how many batches there are.
 fn batches(log: &[Logged]) -> Result<usize, String> {
     let (mut told, mut counted) = (BTreeSet::new(), BTreeSet::new());
     for logged in log.iter().filter(|logged| !logged.injected) {
@@ -262,7 +261,7 @@ fn batches(log: &[Logged]) -> Result<usize, String> {
     when(missing.is_empty(), counted.len(), || format!("nobody told of {missing:?}"))
 }
 
-/// Once each, and after everything that it follows and that is here.
+/// Checks that each event is there once, and after every event in this log that it follows.
 fn ordered(log: &[Logged]) {
     let places: HashMap<EventId, usize> = log.iter().map(Logged::id).zip(0..).collect();
     assert_eq!(places.len(), log.len(), "once each");

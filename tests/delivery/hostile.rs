@@ -24,7 +24,7 @@ use std::{
 use tokio::{runtime::Runtime, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// In every payload that must not arrive.
+/// A text in every payload that must not arrive.
 const MARK: &str = "hostile";
 const REASONS: [&str; 7] = ["malformed", "forged", "stranger", "clock", "payload", "replayed", "conflict"];
 /// Frame kinds of a signed event and of an envelope.
@@ -40,7 +40,7 @@ fn event(mark: &str) -> Event {
     Event::from_operator("REGRESSION_CLEARED", payload, MARK, 1.5).unwrap()
 }
 
-/// Says it in the name of `origin`, under a number of its own.
+/// Makes an event in the name of `origin`, under a number of its own.
 fn envelope(origin: &str, sequence: i64) -> Envelope {
     let id = EventId { origin: origin.to_owned(), epoch: 77, sequence };
     Envelope { id, at_ms: now_ms(), flow_previous: None, causes: vec![], injected: false, event: event(MARK) }
@@ -49,15 +49,15 @@ fn envelope(origin: &str, sequence: i64) -> Envelope {
 struct Hostile {
     signer: Signer,
     stranger: Signer,
-    /// Somebody else's event, as it was sent.
+    /// Another peer's event, as it was sent.
     captured: Signed,
-    /// Who that was.
+    /// The origin of that event.
     victim: String,
     count: i64,
 }
 
 impl Hostile {
-    /// All that is wrong, anew: gossip that was seen is not passed on.
+    /// Makes every wrong message anew, because gossip that was seen is not passed on.
     fn nonsense(&mut self) -> Vec<Vec<u8>> {
         self.count += 100;
         let (me, count, hour) = (self.signer.peer_id(), self.count, 3_600_000);
@@ -85,13 +85,13 @@ impl Hostile {
             sign(envelope(RAFT, count)),
             envelope(&self.stranger.peer_id(), 1).sign(&self.stranger).unwrap().encode().unwrap(),
             self.captured.encode().unwrap(),
-            // Two under one number: whichever comes first is good.
+            // Two events have one number: whichever comes first is good.
             sign(said(1, "good")),
             sign(said(1, "another")),
         ]
     }
 
-    /// What it answers to whoever asks what it lacks.
+    /// Returns its answer to a peer that asks for what it lacks.
     fn answer(&self, round: usize) -> Vec<u8> {
         let floor = |origin: &str, epoch| Floor { origin: origin.to_owned(), epoch, lost_to: 1 << 40 };
         let epoch = Envelope::clone(&self.opened()).id.epoch;
@@ -114,7 +114,7 @@ impl Hostile {
     }
 }
 
-/// The peer of a member that is not running, with its key.
+/// Starts the peer of a member that is not running, with its key.
 async fn impersonate(
     folder: &Path,
     scratch: &Path,
@@ -136,7 +136,7 @@ async fn impersonate(
     P2p::start(config, tasks, shutdown.clone()).await.unwrap()
 }
 
-/// One of the victim's events, as it serves it itself.
+/// Returns one of the victim's events, as the victim serves it.
 async fn capture(handle: &P2pHandle, victim: &str) -> Signed {
     for _ in 0..100 {
         let question = RepairQuestion { vector: VersionVector::new() }.encode().unwrap();
@@ -185,7 +185,7 @@ fn a_hostile_member_is_refused_counted_and_without_effect() {
             })
         });
     }
-    // What the lies were about goes on: the victim's next event arrives, through gossip or repair.
+    // The victim goes on: its next event arrives, through gossip or repair.
     cluster.peers[0].emit("REGRESSION_CLEARED", clear("second")).unwrap();
     for peer in &cluster.peers[..2] {
         until("the next event arrives", SOON, || {
@@ -208,7 +208,7 @@ fn a_hostile_member_is_refused_counted_and_without_effect() {
             assert!(peer.log().contains(reason), "{reason} is logged");
         }
     }
-    // An operator's are counted as well.
+    // An operator's refused events are counted as well.
     let counted = |reason: &str| {
         let refused = cluster.peers[0].status().unwrap().events.refused;
         refused.get(reason).copied().unwrap_or_default()
@@ -231,13 +231,13 @@ fn peer_id(cluster: &mut Cluster, peer: usize) -> String {
 /// Gossips all the nonsense and answers questions for a while.
 async fn say(handle: &P2pHandle, inbox: &mut P2pInbox, hostile: &mut Hostile, asked: &mut usize) {
     for message in hostile.nonsense() {
-        // Refused by its own node while it is busy.
+        // Its own node refuses it while it is busy.
         let _ = handle.publish(EVENTS_TOPIC, message);
     }
     let answering = async {
         while let Some(request) = inbox.control.recv().await {
             *asked += 1;
-            // Whoever asked may have given up.
+            // The peer that asked may have given up.
             let _ = request.reply.send(hostile.answer(*asked));
         }
     };

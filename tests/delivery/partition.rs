@@ -1,7 +1,8 @@
-//! Five real peers on a network that is cut, with the leader on the smaller side, while they are killed and
-//! stalled and all of them emit: the greater side goes on under another leader, the smaller one knows that it
-//! does not know, and afterwards every event that either side acknowledged is everywhere, once and in causal
-//! order. `RINGRIFT_CUT_SECONDS=60` chooses how long the cut lasts, `RINGRIFT_SEED=7` the course of things.
+//! The network of five real peers is cut, with the leader on the smaller side, while peers are killed and
+//! stalled and all of them emit. The greater side goes on under another leader, and the smaller one reports
+//! its state as stale. Afterwards every event that either side acknowledged is in every log, once and in
+//! causal order. `RINGRIFT_CUT_SECONDS=60` chooses how long the cut lasts, `RINGRIFT_SEED=7` the course of
+//! things.
 
 use super::chaos::{PEERS, Storm};
 use crate::support::{Network, SOON, turn, until, when};
@@ -9,9 +10,9 @@ use std::time::{Duration, Instant};
 
 /// How long the cut lasts, unless the environment says otherwise.
 const CUT_SECONDS: u64 = 15;
-/// How long everything but the cut may take.
+/// How long the test may take without the cut.
 const REST: Duration = Duration::from_secs(300);
-/// How long things go wrong after it.
+/// How long peers are killed and stalled after the cut.
 const AFTER: Duration = Duration::from_secs(4);
 
 #[test]
@@ -43,14 +44,14 @@ fn peers_that_are_cut_off_lose_nothing() {
     storm.calm();
 }
 
-/// The network, once no other test runs a cluster; the test that runs inside
-/// has the turn of the one that waits for it.
+/// Waits until no other test runs a cluster, and returns the network. The test that runs inside the network
+/// has the turn of the test that waits for it.
 fn in_turn(limit: Duration) -> Option<Network> {
     let _turn = turn();
     Network::enter("delivery::partition::peers_that_are_cut_off_lose_nothing", PEERS, limit)
 }
 
-/// The leader, and one that does not vote: the other side has the quorum.
+/// Returns the leader and a peer that does not vote, so that the other side has the quorum.
 fn smaller_side(storm: &Storm) -> [usize; 2] {
     let leader = storm.cluster.leader();
     let status = storm.cluster.peers[leader].until_status("it leads", |_| true);
@@ -62,7 +63,7 @@ fn smaller_side(storm: &Storm) -> [usize; 2] {
     [leader, other]
 }
 
-/// Waits until the others have a new leader and those who are cut off say that what they know may be old.
+/// Waits until the other peers have a new leader and those that are cut off report a stale state.
 fn another_leads(storm: &Storm, away: &[usize]) -> String {
     let peers = &storm.cluster.peers;
     let here = (0..PEERS).find(|index| !away.contains(index)).expect("three are left");

@@ -1,4 +1,4 @@
-//! A few peers that know each other.
+//! A cluster of a few peers.
 
 use super::{Network, Peer, Place, SOON, until, when};
 use ringrift::{api::status::Status, local::is_whole};
@@ -9,7 +9,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Waits until no other test runs a cluster.
 pub(crate) fn turn() -> MutexGuard<'static, ()> {
-    // A test that failed has ended its cluster.
+    // A test that failed has ended its cluster, so a poisoned lock does not matter.
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -17,24 +17,24 @@ pub(crate) fn turn() -> MutexGuard<'static, ()> {
 pub(crate) struct Cluster {
     pub(crate) peers: Vec<Peer>,
     pub(crate) root: TempDir,
-    /// Where they are if not on this host's loopback interface.
+    /// The network of the peers, if it is not this host's loopback interface.
     pub(crate) network: Option<Network>,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Cluster {
-    /// The first peer founds the cluster, the others join with the line that it prints.
+    /// Starts the peers: the first founds the cluster, and the others join with the line that it prints.
     pub(crate) fn start(count: usize, settings: &str) -> Self {
         Self::start_in(None, count, settings)
     }
 
-    /// [`Self::start`] with more settings for the peer that joins last.
+    /// Does the same as [`Self::start`], with more settings for the peer that joins last.
     pub(crate) fn start_with_last(count: usize, settings: &str, last: &str) -> Self {
         let each = |n| if n == count { format!("{settings}{last}") } else { settings.to_owned() };
         Self::start_each(None, (1..=count).map(each).collect())
     }
 
-    /// [`Self::start`] in a network of namespaces, or not.
+    /// Does the same as [`Self::start`], in a network of namespaces or not.
     pub(crate) fn start_in(network: Option<Network>, count: usize, settings: &str) -> Self {
         Self::start_each(network, vec![settings.to_owned(); count])
     }
@@ -71,7 +71,7 @@ impl Cluster {
         }
     }
 
-    /// The index of the peer that leads.
+    /// Returns the index of the peer that leads.
     pub(crate) fn leader(&self) -> usize {
         until("somebody leads", SOON, || {
             let running = self.peers.iter().filter(|peer| peer.is_running());
@@ -82,7 +82,7 @@ impl Cluster {
         })
     }
 
-    /// Acknowledged games, as the peer at `index` knows them.
+    /// Returns the number of acknowledged games, as the peer at `index` knows it.
     pub(crate) fn games(&self, index: usize) -> Result<u64, String> {
         let status = self.peers[index].status()?;
         let games: u64 = status.configs.iter().map(|config| config.games_total).sum();

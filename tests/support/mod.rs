@@ -1,8 +1,8 @@
 //! Clusters of real processes on the loopback interface or in namespaces, started and asked as a user would.
 //!
-//! Invariant: whatever is started here is killed by its pid when its owner is dropped,
-//! also after a panic; and it ends by itself when the test's thread does. One cluster runs
-//! at a time: two cores are enough for no more.
+//! Invariant: every process that is started here is killed by its pid when its owner is dropped, also after a
+//! panic, and it ends by itself when the test's thread does. One cluster runs at a time, because two cores
+//! are enough for no more.
 
 mod cluster;
 mod network;
@@ -19,12 +19,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Between looks.
+/// Pause between two looks.
 pub(crate) const POLL: Duration = Duration::from_millis(100);
-/// How long anything may take that takes a moment on an idle machine.
+/// How long something may take that takes a moment on an idle machine.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
-/// Small everything, so that games, training and evaluation take seconds.
+/// Settings with small sizes, so that games, training and evaluation take seconds.
 pub(crate) const QUICK: &str = "
 selfplay_threads = 1
 [selfplay]
@@ -46,7 +46,7 @@ elo_delta_min = 0.0
 win_rate_vs_random_min = 0.0
 ";
 
-/// Looks until there is an answer; panics with the last reason why not.
+/// Looks until there is an answer, and panics with the last reason if there is none in time.
 pub(crate) fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + limit;
     loop {

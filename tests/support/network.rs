@@ -1,8 +1,8 @@
-//! A network of namespaces that can be cut in two: nothing of it is on the host,
-//! and it ends with the process that made it.
+//! A network of namespaces that can be cut in two. Nothing of it is on the host, and it ends with the process
+//! that made it.
 //!
 //! Every peer has a network namespace with the address `10.77.0.N`; a cable leads from it to one of two
-//! switches. Who is plugged into the same switch can talk.
+//! switches. Peers that are plugged into the same switch can talk.
 
 use ringrift::local::Process;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -14,9 +14,9 @@ use std::{
     time::Duration,
 };
 
-/// Set in the process that is in namespaces.
+/// This variable is set in the process that is in namespaces.
 const INSIDE: &str = "RINGRIFT_INSIDE_NAMESPACES";
-/// Set by who wants to know if this system refuses to make namespaces.
+/// A user sets this variable to learn whether this system refuses to make namespaces.
 const REQUIRED: &str = "RINGRIFT_REQUIRE_NAMESPACES";
 
 /// The switches and the cables.
@@ -75,14 +75,14 @@ impl Network {
         Self { peers }
     }
 
-    /// Cuts those of these indices off the others. They can still talk with each other.
+    /// Cuts the peers of these indices off the others. They can still talk with each other.
     pub(crate) fn cut(&self, away: &[usize]) {
         for index in away {
             system(&format!("ip link set cable{} master br1", index + 1));
         }
     }
 
-    /// Everybody can talk with everybody.
+    /// Ends the cut: every peer can talk with every other.
     pub(crate) fn mend(&self) {
         for n in 1..=self.peers {
             system(&format!("ip link set cable{n} master br0"));
@@ -97,22 +97,22 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// That of the peer of an index.
+    /// Returns the place of the peer of this index.
     pub(crate) fn of(index: usize) -> Self {
         Self { number: index + 1 }
     }
 
-    /// The words that run a program there.
+    /// Returns the words that run a program there.
     pub(crate) fn words(&self, program: &str) -> [String; 5] {
         ["ip", "netns", "exec", &format!("n{}", self.number), program].map(str::to_owned)
     }
 
-    /// What others reach it by.
+    /// Returns the address by which others reach it.
     pub(crate) fn socket(&self) -> String {
         format!("10.77.0.{}:7400", self.number)
     }
 
-    /// Does something on a thread that is there.
+    /// Runs `work` on a thread that is there.
     pub(crate) fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         let namespace = File::open(format!("/run/netns/n{}", self.number)).expect("a namespace");
         let there = move || {

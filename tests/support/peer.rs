@@ -1,4 +1,4 @@
-//! One peer.
+//! A peer as a child process.
 
 use super::{Place, SOON, run, until, when};
 use nix::sys::signal::Signal;
@@ -24,7 +24,7 @@ pub(crate) struct Peer {
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
     peer: local::Peer,
-    /// Where it is if not on this host's loopback interface.
+    /// The place of the peer, if it is not this host's loopback interface.
     place: Option<Place>,
 }
 
@@ -36,13 +36,13 @@ impl Peer {
         Self { name: name.to_owned(), folder: peer.folder.clone(), peer, place: None }
     }
 
-    /// Moves it to a place in a network, before it starts.
+    /// Moves the peer to a place in a network, before it starts.
     pub(super) fn put(&mut self, place: Place) {
         self.peer.program(place.words(env!("CARGO_BIN_EXE_ringrift")));
         self.place = Some(place);
     }
 
-    /// Takes effect at the next start.
+    /// Changes the settings; they take effect at the next start.
     pub(crate) fn configure(&self, settings: &str) {
         self.peer.configure(settings).expect("settings are written");
     }
@@ -71,7 +71,7 @@ impl Peer {
         self.join_line();
     }
 
-    /// The command that the peer prints for others.
+    /// Returns the command that the peer prints for others.
     pub(crate) fn join_line(&mut self) -> String {
         let out = self.peer.out_path();
         until(&format!("{} listens", self.name), SOON, || {
@@ -83,19 +83,19 @@ impl Peer {
         })
     }
 
-    /// Where it listens: `127.0.0.1:PORT`.
+    /// Returns the address on which it listens: `127.0.0.1:PORT`.
     pub(crate) fn socket(&mut self) -> String {
         let line = self.join_line();
         let words: Vec<&str> = line.split('/').collect();
         format!("{}:{}", words[2], words[4])
     }
 
-    /// Its multiaddress.
+    /// Returns its multiaddress.
     pub(crate) fn address(&mut self) -> String {
         self.join_line().split_whitespace().last().expect("an address").to_owned()
     }
 
-    /// All that it has logged, over all its starts.
+    /// Returns all that it has logged, over all its starts.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.peer.log_path()).unwrap_or_default()
     }
@@ -104,17 +104,17 @@ impl Peer {
         self.peer.is_running()
     }
 
-    /// kill -9.
+    /// Kills it with SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.peer.kill().expect("it can be killed");
     }
 
-    /// SIGTERM; how long it took to end and its exit status.
+    /// Sends SIGTERM; returns how long it took to end, and its exit status.
     pub(crate) fn stop(&mut self) -> (Duration, Option<i32>) {
         self.end_by(Signal::SIGTERM)
     }
 
-    /// Ctrl-C.
+    /// Sends SIGINT, as Ctrl-C does.
     pub(crate) fn interrupt(&mut self) -> (Duration, Option<i32>) {
         self.end_by(Signal::SIGINT)
     }
@@ -126,12 +126,12 @@ impl Peer {
         (began.elapsed(), ended.code())
     }
 
-    /// SIGSTOP: it answers nobody, and its connections stay open.
+    /// Sends SIGSTOP: the peer answers nobody, and its connections stay open.
     pub(crate) fn stall(&mut self) {
         self.signal(Signal::SIGSTOP);
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub(crate) fn go_on(&mut self) {
         self.signal(Signal::SIGCONT);
     }
@@ -145,7 +145,7 @@ impl Peer {
         Client::of_folder(&self.folder).map_err(|error| format!("{}: {error}", self.name))
     }
 
-    /// Asks it from where it is.
+    /// Asks it from its own place in the network.
     fn asked<R: Send>(
         &self,
         ask: impl FnOnce(&Client) -> Result<R, ClientError> + Send,
@@ -162,7 +162,7 @@ impl Peer {
         self.asked(Client::status)
     }
 
-    /// The status once a quorum confirms it and `good` says yes.
+    /// Waits until a quorum confirms the status and `good` accepts it, and returns it.
     pub(crate) fn until_status(&self, what: &str, good: impl Fn(&Status) -> bool) -> Status {
         until(&format!("{}: {what}", self.name), SOON, || {
             let status = self.status()?;
@@ -175,7 +175,7 @@ impl Peer {
         until("an audit", SOON, || self.asked(Client::audit))
     }
 
-    /// `ringrift COMMAND --data-dir ... --json`: exit status and answer.
+    /// Runs `ringrift COMMAND --data-dir ... --json`; returns the exit status and the answer.
     pub(crate) fn ask(&self, command: &[&str]) -> (Option<i32>, Value) {
         let folder = self.folder.to_str().expect("a plain name");
         let ended = run(&[command, &["--data-dir", folder, "--json"]].concat());
@@ -183,13 +183,13 @@ impl Peer {
         (ended.code, answer.unwrap_or_else(|error| panic!("{error}: {ended:?}")))
     }
 
-    /// `ringrift COMMAND --data-dir ...`, for people.
+    /// Runs `ringrift COMMAND --data-dir ...` and returns what people read.
     pub(crate) fn read(&self, command: &[&str]) -> super::Ended {
         let folder = self.folder.to_str().expect("a plain name");
         run(&[command, &["--data-dir", folder]].concat())
     }
 
-    /// Its whole event log.
+    /// Returns its whole event log.
     pub(crate) fn logged(&self) -> Result<Vec<Logged>, String> {
         let mut all: Vec<Logged> = Vec::new();
         loop {
@@ -202,13 +202,13 @@ impl Peer {
         }
     }
 
-    /// Emits an event by hand; acknowledged once this returns without an error.
+    /// Emits an event by hand. The event is acknowledged once this returns without an error.
     pub(crate) fn emit(&self, event: &str, payload: Value) -> Result<Event, String> {
         let injection = Injection { event: event.to_owned(), payload };
         self.asked(|client| client.emit(&injection))
     }
 
-    /// `ringrift events --json`: name and payload of each, oldest first.
+    /// Runs `ringrift events --json`; returns the name and the payload of each event, oldest first.
     pub(crate) fn events(&self) -> Vec<(String, Value)> {
         let folder = self.folder.to_str().expect("a plain name");
         let ended = run(&["events", "--json", "--data-dir", folder]);
@@ -228,7 +228,7 @@ impl Drop for Peer {
         if std::thread::panicking() {
             eprintln!("--- log of {}\n{}", self.name, self.peer.tail(40));
         }
-        // At once, without the time to stop that a peer of the demo gets.
+        // The peer ends at once, without the time to stop that a peer of the demo gets.
         let _ = self.peer.kill();
     }
 }

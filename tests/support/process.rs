@@ -1,4 +1,4 @@
-//! Programs that run to their end.
+//! Runs programs to their end.
 
 use super::{SOON, until};
 use ringrift::local::Process;
@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// What a command came to.
+/// How a command ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,

@@ -5,7 +5,7 @@
 //! is. Time is measured as CPU time, which does not contain what a card does in the meantime.
 
 use super::device::DeviceArgs;
-use super::matches::WinRate;
+use super::win_rate::WinRate;
 use crate::{
     config::Settings,
     devices::Devices,
@@ -315,6 +315,6 @@ impl<'a> Learner<'a> {
             arena.step(&mut a, &mut b).iter().for_each(|set| sets.add(set.wins));
         }
         anyhow::ensure!(arena.aborted() == 0, "{} sets of games ended in an error", arena.aborted());
-        Ok(WinRate::of(&sets))
+        Ok(WinRate::of(sets.wins(), sets.games()))
     }
 }

@@ -1,10 +1,10 @@
 //! `ringrift match`: plays two players against each other.
 
-use super::players::player;
+use super::{players::player, win_rate::WinRate};
 use crate::{
     learner::{
         arena::{Arena, ArenaSettings},
-        sprt::{Sets, wilson},
+        sprt::Sets,
     },
     store::GameKind,
 };
@@ -63,21 +63,6 @@ struct MatchReport {
     elo_error: f64,
 }
 
-/// Share of games won, with the interval that contains it with 95 % confidence.
-#[derive(Debug, Serialize)]
-pub(super) struct WinRate {
-    pub(super) mean: f64,
-    pub(super) low: f64,
-    pub(super) high: f64,
-}
-
-impl WinRate {
-    pub(super) fn of(sets: &Sets) -> Self {
-        let (low, high) = wilson(sets.wins(), sets.games());
-        Self { mean: sets.score(), low, high }
-    }
-}
-
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (mut a, mut b) = (player(&args.a, args.config.board)?, player(&args.b, args.config.board)?);
     let mut arena = Arena::new(
@@ -114,7 +99,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         games: sets.games(),
         wins: sets.wins(),
         losses: sets.losses(),
-        win_rate: WinRate::of(&sets),
+        win_rate: WinRate::of(sets.wins(), sets.games()),
         elo_delta: elo.delta,
         elo_error: elo.error,
     };

@@ -22,6 +22,7 @@ mod players;
 mod pull;
 mod rules;
 mod status;
+mod win_rate;
 mod work;
 
 use clap::{CommandFactory, Parser, Subcommand};

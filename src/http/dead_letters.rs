@@ -8,7 +8,7 @@ use super::{
 use crate::{
     api::dead_letters::{DeadLetter, LetterFilter, NodeLetters},
     events::Logged,
-    peer::letters::Ask,
+    peer::letters::LettersRequest,
 };
 use axum::{
     Json, Router,
@@ -35,7 +35,7 @@ struct After {
     after: i64,
 }
 
-async fn ask(front: &Front, ask: Ask, all: bool) -> Result<Json<Vec<NodeLetters<Logged>>>, Refused> {
+async fn ask(front: &Front, ask: LettersRequest, all: bool) -> Result<Json<Vec<NodeLetters<Logged>>>, Refused> {
     let letters = &front.handles()?.letters;
     Ok(Json(if all { letters.everywhere(ask).await } else { vec![letters.here(ask).await] }))
 }
@@ -44,12 +44,12 @@ async fn dead_letters(
     State(front): Shared,
     Query(After { after }): Query<After>,
 ) -> Result<Json<Vec<NodeLetters<Logged>>>, Refused> {
-    ask(&front, Ask::List { after }, false).await
+    ask(&front, LettersRequest::List { after }, false).await
 }
 
 /// The oldest dead letters of every node. It asks all of them, so it needs the token.
 async fn everywhere(_: Operator, State(front): Shared) -> Result<Json<Vec<NodeLetters<Logged>>>, Refused> {
-    ask(&front, Ask::List { after: 0 }, true).await
+    ask(&front, LettersRequest::List { after: 0 }, true).await
 }
 
 async fn dead_letter(State(front): Shared, Path(id): Path<i64>) -> Result<Json<DeadLetter<Logged>>, Refused> {
@@ -62,7 +62,7 @@ async fn replay(
     State(front): Shared,
     Order(LetterFilter { max_age_hours, all }): Order<LetterFilter>,
 ) -> Result<Json<Vec<NodeLetters<Logged>>>, Refused> {
-    ask(&front, Ask::Replay { max_age_hours: max_age_hours.unwrap_or(24) }, all).await
+    ask(&front, LettersRequest::Replay { max_age_hours: max_age_hours.unwrap_or(24) }, all).await
 }
 
 async fn purge(
@@ -70,5 +70,5 @@ async fn purge(
     State(front): Shared,
     Order(LetterFilter { max_age_hours, all }): Order<LetterFilter>,
 ) -> Result<Json<Vec<NodeLetters<Logged>>>, Refused> {
-    ask(&front, Ask::Purge { max_age_hours }, all).await
+    ask(&front, LettersRequest::Purge { max_age_hours }, all).await
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::{Semaphore, watch};
 
 /// A query that is computed again for each request.
-pub type Ask<T> = Box<dyn Fn() -> BoxFuture<'static, T> + Send + Sync>;
+pub type ReportQuery<T> = Box<dyn Fn() -> BoxFuture<'static, T> + Send + Sync>;
 
 /// The handles of a node that is a member.
 pub struct HttpHandles {
@@ -25,9 +25,9 @@ pub struct HttpHandles {
     /// The token that a request must show to change something, or to read from another host.
     pub token: String,
     /// The status, confirmed by a quorum if there is one.
-    pub status: Ask<Status>,
+    pub status: ReportQuery<Status>,
     /// The leader, confirmed by a quorum if there is one.
-    pub leader: Ask<LeaderReport>,
+    pub leader: ReportQuery<LeaderReport>,
 }
 
 /// What the interface knows while the node starts, and afterwards.

@@ -200,8 +200,8 @@ pub(super) fn work(
         letters,
         view,
         token,
-        status: reporter.status_asked(),
-        leader: reporter.leader_asked(),
+        status: reporter.status_query(),
+        leader: reporter.leader_query(),
     });
     Ok(node)
 }

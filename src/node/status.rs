@@ -19,7 +19,7 @@ use crate::{
     daemons::{health::HealthHandle, idle_shutdown::LastBusy, supervisor::Supervisor},
     devices::Devices,
     events::{caused::node_name, deliveries::Deliveries},
-    http::Ask,
+    http::ReportQuery,
     leader::{handover::handover, training::pauses},
     peer::Context,
 };
@@ -77,7 +77,7 @@ pub(super) struct NodeReporter {
 
 impl NodeReporter {
     /// [`Self::status`] as a function that other parts can call.
-    pub(super) fn status_asked(self: &Arc<Self>) -> Ask<Status> {
+    pub(super) fn status_query(self: &Arc<Self>) -> ReportQuery<Status> {
         let reporter = Arc::clone(self);
         Box::new(move || {
             let reporter = Arc::clone(&reporter);
@@ -86,7 +86,7 @@ impl NodeReporter {
     }
 
     /// [`Self::leader`] as a function that other parts can call.
-    pub(super) fn leader_asked(self: &Arc<Self>) -> Ask<LeaderReport> {
+    pub(super) fn leader_query(self: &Arc<Self>) -> ReportQuery<LeaderReport> {
         let reporter = Arc::clone(self);
         Box::new(move || {
             let reporter = Arc::clone(&reporter);

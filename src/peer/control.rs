@@ -218,7 +218,7 @@ mod tests {
     fn questions_do_not_wait_for_segments_to_be_fetched() {
         let keep = Control::Keep { hash: Hash([7; 32]) }.encode().unwrap();
         let question = crate::events::repair::RepairQuestion::default().encode().unwrap();
-        let ask = wire::encode(letters::ASK, &letters::Ask::List { after: 0 }, 256).unwrap();
+        let ask = wire::encode(letters::ASK, &letters::LettersRequest::List { after: 0 }, 256).unwrap();
         let kinds = [&keep, &question, &ask, &b"nonsense".to_vec()].map(|bytes| Kind::of(bytes));
         assert_eq!(kinds, [Kind::Control, Kind::Question, Kind::Ask, Kind::Control]);
         let permits = &Permits::new();

@@ -25,7 +25,7 @@ const WAIT: Duration = Duration::from_secs(25);
 
 /// A request of an operator. The list is append-only, because the order of the variants is the encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ask {
+pub enum LettersRequest {
     /// Lists the letters after this number.
     List {
         /// Number of the last letter that is left out.
@@ -65,10 +65,10 @@ impl DeadLetters {
         self.runner.deliveries().dead_letter(id).await
     }
 
-    async fn answer(&self, ask: Ask) -> Result<NodeLetters<Logged>, LogError> {
+    async fn answer(&self, ask: LettersRequest) -> Result<NodeLetters<Logged>, LogError> {
         let mut answer = NodeLetters { node_id: self.node.name(), ..NodeLetters::default() };
         match ask {
-            Ask::List { after } => {
+            LettersRequest::List { after } => {
                 let mut left = LETTERS_BYTES_MAX;
                 for letter in self.runner.deliveries().dead_letters(after).await? {
                     let size = serde_json::to_vec(&letter)?.len();
@@ -79,10 +79,10 @@ impl DeadLetters {
                     answer.letters.push(letter);
                 }
             }
-            Ask::Replay { max_age_hours } => {
+            LettersRequest::Replay { max_age_hours } => {
                 answer.replayed = Some(self.runner.replay_dlq_events(max_age_hours).await?);
             }
-            Ask::Purge { max_age_hours } => {
+            LettersRequest::Purge { max_age_hours } => {
                 answer.purged = Some(self.runner.deliveries().purge(max_age_hours).await?)
             }
         }
@@ -90,7 +90,7 @@ impl DeadLetters {
     }
 
     /// The answer of this node.
-    pub async fn here(&self, ask: Ask) -> NodeLetters<Logged> {
+    pub async fn here(&self, ask: LettersRequest) -> NodeLetters<Logged> {
         let answered = self.answer(ask).await;
         answered.unwrap_or_else(|e| NodeLetters {
             node_id: self.node.name(),
@@ -100,7 +100,7 @@ impl DeadLetters {
     }
 
     /// The answer of every node, this one first.
-    pub async fn everywhere(&self, ask: Ask) -> Vec<NodeLetters<Logged>> {
+    pub async fn everywhere(&self, ask: LettersRequest) -> Vec<NodeLetters<Logged>> {
         let state = self.node.raft.local();
         let others = state.nodes.values().filter(|other| other.id != self.node.id);
         let questions = others.map(|other| async {
@@ -123,7 +123,7 @@ impl DeadLetters {
 
     /// Answers the request of another node.
     pub(crate) async fn serve(&self, request: &[u8]) -> Option<Vec<u8>> {
-        let ask = match wire::decode::<Ask, ASK_BYTES_MAX>(ASK, request) {
+        let ask = match wire::decode::<LettersRequest, ASK_BYTES_MAX>(ASK, request) {
             Ok(ask) => ask,
             Err(error) => {
                 tracing::warn!(%error, "a malformed question about dead letters was refused");

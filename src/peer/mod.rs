@@ -21,4 +21,4 @@ pub use daemon::{Daemon, Wake};
 pub use error::WorkError;
 pub use letters::DeadLetters;
 pub use settings::PeerSettings;
-pub use transfer::{TransferError, Way};
+pub use transfer::{TransferError, TransferMethod};

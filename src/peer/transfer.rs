@@ -24,7 +24,7 @@ const HOLDERS_MAX: usize = 4;
 
 /// A way of transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum TransferMethod {
     /// Pieces come from several peers at once.
     Swarm,
     /// Range requests go to one holder.
@@ -33,7 +33,7 @@ pub enum Way {
     Operator,
 }
 
-impl Way {
+impl TransferMethod {
     pub(super) fn count(self, came: &mut TransferActivity) {
         match self {
             Self::Swarm => came.swarm += 1,
@@ -43,7 +43,7 @@ impl Way {
     }
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for TransferMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Swarm => "swarm",
@@ -114,7 +114,7 @@ pub(crate) async fn fetch(
     settings: &DistributionConfig,
     wanted: WantedContent,
     holders: &[Holder],
-) -> Result<Option<Way>, TransferError> {
+) -> Result<Option<TransferMethod>, TransferError> {
     let hash = wanted.hash;
     if p2p.blobs().has(hash) {
         return Ok(None);
@@ -125,9 +125,9 @@ pub(crate) async fn fetch(
         let connected = connected.filter(|peer| p2p.is_connected(peer)).collect();
         let limits = FetchLimits { bytes_max: wanted.bytes_max, timeout: FETCH, ..FetchLimits::default() };
         match Box::pin(p2p.fetch(hash, wanted.size, connected, limits)).await {
-            Ok(_) => return Ok(Some(Way::Swarm)),
+            Ok(_) => return Ok(Some(TransferMethod::Swarm)),
             Err(FetchError::Store(error)) => return Err(error.into()),
-            Err(error) => reasons.push(format!("{}: {error}", Way::Swarm)),
+            Err(error) => reasons.push(format!("{}: {error}", TransferMethod::Swarm)),
         }
     }
     let holders = &holders[..holders.len().min(HOLDERS_MAX)];
@@ -137,12 +137,12 @@ pub(crate) async fn fetch(
             let Some(address) = holder.http else { continue };
             let pass = Pass { signer: signer.clone(), to: holder.peer.clone() };
             match http::fetch(p2p, pass, wanted, address, deadline).await? {
-                Ok(()) => return Ok(Some(Way::Http)),
+                Ok(()) => return Ok(Some(TransferMethod::Http)),
                 Err(error) => {
                     if error.is_lie() {
                         tracing::warn!(%hash, %address, %error, "a holder sent wrong content over http");
                     }
-                    reasons.push(format!("{} {address}: {error}", Way::Http));
+                    reasons.push(format!("{} {address}: {error}", TransferMethod::Http));
                 }
             }
         }
@@ -150,12 +150,12 @@ pub(crate) async fn fetch(
     if !settings.rsync.is_empty() {
         for holder in holders {
             match operator::fetch(p2p, &settings.rsync, wanted, &holder.host, FETCH).await? {
-                Ok(()) => return Ok(Some(Way::Operator)),
+                Ok(()) => return Ok(Some(TransferMethod::Operator)),
                 Err(error) => {
                     if error.is_lie() {
                         tracing::warn!(%hash, host = holder.host, "the operator's command brought wrong content");
                     }
-                    reasons.push(format!("{} {}: {error}", Way::Operator, holder.host));
+                    reasons.push(format!("{} {}: {error}", TransferMethod::Operator, holder.host));
                 }
             }
         }

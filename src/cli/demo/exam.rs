@@ -1,12 +1,13 @@
 //! The match of the last champion against uniformly random play.
 
-use super::{super::players::load_model, Args, summary::WinRate};
+use super::{
+    super::{players::load_model, win_rate::WinRate},
+    Args,
+    summary::ExamResult,
+};
 use crate::{
     config::Settings,
-    learner::{
-        arena::{Arena, ArenaSettings, Contestant},
-        sprt::wilson,
-    },
+    learner::arena::{Arena, ArenaSettings, Contestant},
     local::Interrupt,
     store::GameKind,
 };
@@ -16,7 +17,7 @@ use std::{path::Path, thread};
 pub(super) const RANDOM_GAMES: u32 = 400;
 
 /// Plays the last champion against uniformly random play, in each seat in turn, on every core.
-pub(super) fn against_random(args: &Args, model: &Path, interrupt: &Interrupt) -> anyhow::Result<WinRate> {
+pub(super) fn against_random(args: &Args, model: &Path, interrupt: &Interrupt) -> anyhow::Result<ExamResult> {
     let config = args.config;
     let threads = thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     let share = |thread: u32| RANDOM_GAMES * (thread + 1) / threads - RANDOM_GAMES * thread / threads;
@@ -38,8 +39,7 @@ pub(super) fn against_random(args: &Args, model: &Path, interrupt: &Interrupt) -
         parts.collect::<anyhow::Result<Vec<_>>>()
     })?;
     let (wins, games) = parts.iter().fold((0, 0), |(wins, games), part| (wins + part.0, games + part.1));
-    let (low, high) = wilson(wins, games);
-    Ok(WinRate { mean: f64::from(wins) / f64::from(games.max(1)), low, high, games })
+    Ok(ExamResult { won: WinRate::of(wins, games), games })
 }
 
 /// Number of games that the model at `path` won against random play, and number of games played.

@@ -1,6 +1,6 @@
 //! What the demo shows: on a terminal a line per peer that is redrawn, and elsewhere one line per change.
 
-use super::summary::DemoSummary;
+use super::summary::{DemoSummary, ExamResult};
 use crate::{api::status::Status, local::Peer};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
@@ -119,13 +119,13 @@ pub(super) fn print_summary(summary: &DemoSummary) {
     for (peer, champion) in &summary.champion {
         println!("  champion of {peer:<7} {champion}");
     }
-    if let Some(rate) = &summary.win_rate_vs_random {
+    if let Some(ExamResult { won, games }) = &summary.win_rate_vs_random {
         println!(
             "  against random      {:.1} % of {} games won (95 %: {:.1} to {:.1})",
-            rate.mean * 100.0,
-            rate.games,
-            rate.low * 100.0,
-            rate.high * 100.0
+            won.mean * 100.0,
+            games,
+            won.low * 100.0,
+            won.high * 100.0
         );
     }
     println!("  games kept          {}", summary.games);

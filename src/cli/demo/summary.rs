@@ -3,16 +3,16 @@
 //! Invariant: `ok` only if every peer has the same history of champions, nothing acknowledged is missing, and
 //! the demo ran to its end.
 
+use super::super::win_rate::WinRate;
 use cluster_state::ModelId;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// The share of games won, with its 95 % Wilson interval.
+/// How the champion played against uniformly random play.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(super) struct WinRate {
-    pub(super) mean: f64,
-    pub(super) low: f64,
-    pub(super) high: f64,
+pub(super) struct ExamResult {
+    #[serde(flatten)]
+    pub(super) won: WinRate,
     pub(super) games: u32,
 }
 
@@ -24,7 +24,7 @@ pub(super) struct DemoSummary {
     pub(super) games: u64,
     pub(super) promotions: u64,
     pub(super) champion: BTreeMap<String, ModelId>,
-    pub(super) win_rate_vs_random: Option<WinRate>,
+    pub(super) win_rate_vs_random: Option<ExamResult>,
     pub(super) first_promotion_s: Option<f64>,
     pub(super) leaderless_s: Option<f64>,
     pub(super) lost: Vec<String>,

@@ -147,7 +147,7 @@ async fn without_a_swarm_http_delivers_also_when_it_breaks_and_a_liar_is_passed_
     let (refuses, _) = server(content.clone(), |_, _| Vec::new(), &mut tasks).await;
     let holders = [holder("liar", Some(liar)), holder("none", None), holder("breaks", Some(breaks))];
     let way = Box::pin(fetch(&p2p, &signer, &settings, want, &holders)).await.unwrap();
-    assert_eq!(way, Some(Way::Http));
+    assert_eq!(way, Some(TransferMethod::Http));
     assert!(p2p.get_blob(want.hash).await.unwrap() == Some(content.clone()));
     // The liar had proved two of six pieces; none was fetched twice except those that broke in the middle.
     assert!(sent.load(Ordering::SeqCst) < 5 * PIECE_BYTES, "{sent:?}");
@@ -198,7 +198,7 @@ async fn without_swarm_and_http_the_operators_command_delivers_and_a_liar_is_pas
     let told = Box::pin(fetch(&p2p, &signer, &settings, want, &all[..2])).await.unwrap_err().to_string();
     assert!(told.contains("no host name") && told.contains("is not the content"), "{told}");
     assert!(!p2p.blobs().has(want.hash));
-    assert_eq!(Box::pin(fetch(&p2p, &signer, &settings, want, &all)).await.unwrap(), Some(Way::Operator));
+    assert_eq!(Box::pin(fetch(&p2p, &signer, &settings, want, &all)).await.unwrap(), Some(TransferMethod::Operator));
     assert!(p2p.get_blob(want.hash).await.unwrap() == Some(content));
 }
 

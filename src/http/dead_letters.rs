@@ -35,7 +35,11 @@ struct After {
     after: i64,
 }
 
-async fn ask(front: &Front, ask: LettersRequest, all: bool) -> Result<Json<Vec<NodeLetters<Logged>>>, Refused> {
+async fn ask(
+    front: &Front,
+    ask: LettersRequest,
+    all: bool,
+) -> Result<Json<Vec<NodeLetters<Logged>>>, Refused> {
     let letters = &front.handles()?.letters;
     Ok(Json(if all { letters.everywhere(ask).await } else { vec![letters.here(ask).await] }))
 }

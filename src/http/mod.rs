@@ -26,7 +26,7 @@ mod status;
 mod transfers;
 mod work;
 
-pub use front::{ReportQuery, Front, HttpHandles};
+pub use front::{Front, HttpHandles, ReportQuery};
 pub use gate::Rules;
 
 use axum::{

@@ -67,7 +67,7 @@ pub struct GamesDb {
 }
 
 /// A database that was opened, and what became of a damaged one.
-pub struct Opened {
+pub struct OpenedGamesDb {
     pub db: GamesDb,
     /// The new path of the damaged database. If there is one, `db` is empty and waits to be filled from
     /// segments.
@@ -94,13 +94,13 @@ pub struct Count {
 impl GamesDb {
     /// Opens or makes the database of `config`; the folder must exist. A damaged one is moved to
     /// `PATH.corrupt-SUFFIX` and replaced by an empty one, so the error is never [`DbError::Corrupt`].
-    pub fn open(path: &Path, config: Config, suffix: &str) -> Result<Opened, DbError> {
+    pub fn open(path: &Path, config: Config, suffix: &str) -> Result<OpenedGamesDb, DbError> {
         match Self::open_sound(path, config) {
-            Ok(db) => Ok(Opened { db, set_aside: None }),
+            Ok(db) => Ok(OpenedGamesDb { db, set_aside: None }),
             Err(DbError::Corrupt { detail, .. }) => {
                 let aside = sqlite::set_aside(path, suffix)?;
                 tracing::error!(path = %path.display(), aside = %aside.display(), detail, "damaged game database");
-                Ok(Opened { db: Self::open_sound(path, config)?, set_aside: Some(aside) })
+                Ok(OpenedGamesDb { db: Self::open_sound(path, config)?, set_aside: Some(aside) })
             }
             Err(error) => Err(error),
         }

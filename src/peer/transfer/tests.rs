@@ -198,7 +198,10 @@ async fn without_swarm_and_http_the_operators_command_delivers_and_a_liar_is_pas
     let told = Box::pin(fetch(&p2p, &signer, &settings, want, &all[..2])).await.unwrap_err().to_string();
     assert!(told.contains("no host name") && told.contains("is not the content"), "{told}");
     assert!(!p2p.blobs().has(want.hash));
-    assert_eq!(Box::pin(fetch(&p2p, &signer, &settings, want, &all)).await.unwrap(), Some(TransferMethod::Operator));
+    assert_eq!(
+        Box::pin(fetch(&p2p, &signer, &settings, want, &all)).await.unwrap(),
+        Some(TransferMethod::Operator)
+    );
     assert!(p2p.get_blob(want.hash).await.unwrap() == Some(content));
 }
 

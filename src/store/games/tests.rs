@@ -185,7 +185,7 @@ fn a_damaged_database_is_moved_aside_and_filled_again() {
         drop(db);
         hurt(&path);
         let hurt = fs::read(&path).unwrap();
-        let Opened { db, set_aside } = GamesDb::open(&path, hex8(), "20251125").unwrap();
+        let OpenedGamesDb { db, set_aside } = GamesDb::open(&path, hex8(), "20251125").unwrap();
         let aside = set_aside.unwrap_or_else(|| panic!("{name}: damage was not seen"));
         assert_eq!(aside, folder.path().join("games.db.corrupt-20251125"), "{name}");
         assert_eq!(fs::read(aside).unwrap(), hurt, "{name}: nothing is lost");

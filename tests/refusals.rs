@@ -42,6 +42,12 @@ fn a_folder_of_something_else_or_of_a_newer_version() {
     let cases = [
         ("foreign", "letter.txt", "dear", "it holds letter.txt"),
         ("newer", "format", r#"{"format":99,"peer_id":null,"created_ms":1}"#, "format 99"),
+        (
+            "older",
+            "format",
+            r#"{"format":2,"peer_id":null,"created_ms":1}"#,
+            "choose a new --data-dir, or use the older",
+        ),
         ("garbage", "format", "\0\0", "format"),
     ];
     for (name, file, content, part) in cases {

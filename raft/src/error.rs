@@ -2,19 +2,35 @@
 
 use cluster_state::{NodeId, Refusal};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::{
+    cmp::Ordering,
+    path::{Path, PathBuf},
+};
 
 /// Why a database could not be opened or used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// A newer version of the program wrote the file.
-    #[error("{path} has format {found}, this version knows up to {supported}")]
+    #[error("{path} has format {found}, this version reads format {supported} only: use the newer version")]
     Newer {
         /// Path of the database.
         path: PathBuf,
         /// Format number in the file.
         found: i64,
         /// The newest format that this version knows.
+        supported: i64,
+    },
+    /// An older version of the program wrote the file, in an encoding that this version does not read.
+    #[error(
+        "{path} has format {found}, this version reads format {supported} only: \
+         start anew with an empty data folder, or use the older version"
+    )]
+    Older {
+        /// Path of the database.
+        path: PathBuf,
+        /// Format number in the file.
+        found: i64,
+        /// The one format that this version reads.
         supported: i64,
     },
     /// Another program wrote the file.
@@ -59,6 +75,17 @@ pub enum StoreError {
         /// The underlying error.
         source: rusqlite::Error,
     },
+}
+
+impl StoreError {
+    /// Refuses a file of another format than the one that this version reads.
+    pub(crate) fn check_format(path: &Path, found: i64, supported: i64) -> Result<(), Self> {
+        match found.cmp(&supported) {
+            Ordering::Less => Err(Self::Older { path: path.to_owned(), found, supported }),
+            Ordering::Equal => Ok(()),
+            Ordering::Greater => Err(Self::Newer { path: path.to_owned(), found, supported }),
+        }
+    }
 }
 
 /// Why consensus could not start.

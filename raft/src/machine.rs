@@ -33,8 +33,8 @@ use tokio::sync::watch;
 
 /// Maximum number of entries that are applied in one transaction.
 const BATCH: usize = 256;
-/// Version of the tables of this crate in `node.db`.
-const FORMAT: i64 = 1;
+/// Version of the tables of this crate in `node.db`, and of the encoding of their rows.
+const FORMAT: i64 = 2;
 
 /// A snapshot in memory: a bounded number of bytes, which are encoded rows.
 pub(crate) type SnapshotBytes = Arc<Vec<u8>>;
@@ -187,11 +187,9 @@ fn create(db: &Connection, path: &Path) -> Result<(), StoreError> {
     if db.query_row(exists, [], |row| row.get::<_, i64>(0)).map_err(sql)? > 0 {
         let found: i64 =
             db.query_row("SELECT max(format) FROM raft_applied", [], |row| row.get(0)).map_err(sql)?;
-        if found > FORMAT {
-            return Err(StoreError::Newer { path: path.to_owned(), found, supported: FORMAT });
-        }
+        StoreError::check_format(path, found, FORMAT)?;
     }
-    db.execute_batch(
+    db.execute_batch(&format!(
         "BEGIN IMMEDIATE;
          CREATE TABLE IF NOT EXISTS raft_state (
              kind INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
@@ -200,9 +198,9 @@ fn create(db: &Connection, path: &Path) -> Result<(), StoreError> {
              id INTEGER PRIMARY KEY CHECK (id = 1), format INTEGER NOT NULL, value BLOB) STRICT;
          CREATE TABLE IF NOT EXISTS raft_owner (
              id INTEGER PRIMARY KEY CHECK (id = 1), node INTEGER NOT NULL, peer TEXT NOT NULL) STRICT;
-         INSERT OR IGNORE INTO raft_applied (id, format, value) VALUES (1, 1, NULL);
+         INSERT OR IGNORE INTO raft_applied (id, format, value) VALUES (1, {FORMAT}, NULL);
          COMMIT;",
-    )
+    ))
     .map_err(sql)
 }
 

@@ -230,9 +230,9 @@ mod tests {
     use super::*;
     use crate::{
         events::runner::kills::{Started, at_every_await_point},
-        store::{GameKind, GameRecord, Source, fixture},
+        store::{GameKind, GameRecord, fixture},
     };
-    use cluster_state::NodeId;
+    use cluster_state::{NodeId, Source};
     use futures::FutureExt;
     use proptest::{prelude::*, test_runner::TestRunner};
     use std::{path::Path, sync::Arc};

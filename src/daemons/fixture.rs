@@ -1,6 +1,5 @@
 //! A cluster's state for table tests, made by applying commands.
 
-use cluster_state::ModelId;
 use cluster_state::SegmentId;
 use cluster_state::{
     ClusterState, Command, Evidence, Feedback, LeaseKind, ModelInfo, NodeId, Response, SelfplayTarget,
@@ -12,6 +11,7 @@ use cluster_state::{
     },
     state_machine,
 };
+use cluster_state::{DrainCause, EndCause, ModelId, Source};
 use wire::Hash;
 
 /// A cluster with one configuration, `hex8_2p`, and a clock that stands at `now`.
@@ -101,6 +101,7 @@ impl World {
         self.apply(Command::SetDraining(SetDraining {
             node: NodeId(node),
             draining,
+            cause: DrainCause::Ordered,
             reason: "maintenance".into(),
             at_ms: self.now,
         }));
@@ -114,21 +115,21 @@ impl World {
 
     pub(crate) fn play_on(&mut self, games: u64, holders: Vec<u64>) -> SegmentId {
         let champion = self.state.config(KEY).unwrap().champion;
-        self.register(KEY, games, "selfplay", champion, holders)
+        self.register(KEY, games, Source::Selfplay, champion, holders)
     }
 
     /// [`Self::play`], of another configuration.
     pub(crate) fn play_in(&mut self, key: &str, games: u64) -> SegmentId {
         let holders = self.state.online().map(|node| node.id.0).collect();
         let champion = self.state.config(key).unwrap().champion;
-        self.register(key, games, "selfplay", champion, holders)
+        self.register(key, games, Source::Selfplay, champion, holders)
     }
 
     fn register(
         &mut self,
         key: &str,
         games: u64,
-        source: &str,
+        source: Source,
         model: ModelId,
         holders: Vec<u64>,
     ) -> SegmentId {
@@ -139,7 +140,7 @@ impl World {
             config_key: key.into(),
             games,
             samples: games * 50,
-            source: source.into(),
+            source,
             model,
             holders: holders.into_iter().map(NodeId).collect(),
             at_ms: self.now,
@@ -236,7 +237,7 @@ impl World {
     /// Evaluates `name` on `node` until its games are used up without a verdict.
     pub(crate) fn evaluate_in_vain(&mut self, name: &str, node: u64, elo_delta: f64) {
         let holders = self.state.online().map(|node| node.id.0).collect();
-        let segment = self.register(KEY, 100, "evaluation", hash(name), holders);
+        let segment = self.register(KEY, 100, Source::Evaluation, hash(name), holders);
         self.evaluated(name, node, |evidence| {
             evidence.segments = vec![segment];
             evidence.elo_delta = elo_delta;
@@ -351,8 +352,15 @@ impl World {
         self.apply(Command::SetFeedback(SetFeedback { config_key: KEY.into(), feedback, at_ms: self.now }));
     }
 
-    pub(crate) fn cancel(&mut self, kind: LeaseKind, epoch: u64, reason: &str) {
+    pub(crate) fn cancel(&mut self, kind: LeaseKind, epoch: u64, cause: EndCause, reason: &str) {
         let (config_key, reason) = (KEY.into(), reason.into());
-        self.apply(Command::CancelLease(CancelLease { kind, config_key, epoch, reason, at_ms: self.now }));
+        self.apply(Command::CancelLease(CancelLease {
+            kind,
+            config_key,
+            epoch,
+            cause,
+            reason,
+            at_ms: self.now,
+        }));
     }
 }

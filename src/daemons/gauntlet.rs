@@ -15,10 +15,11 @@ use crate::{
     },
     peer::{Context, Daemon, WorkError},
     segments::Segments,
-    store::{GameRecord, SEGMENT_GAMES_MAX, Source},
+    store::{GameRecord, SEGMENT_GAMES_MAX},
 };
 use cluster_state::{
-    ClusterState, Command, ConfigKey, Lease, LeaseKind, ModelId, SegmentId, command::CompleteEvaluation,
+    ClusterState, Command, ConfigKey, Lease, LeaseKind, ModelId, SegmentId, Source,
+    command::CompleteEvaluation,
 };
 use kernels::{AnyBackend, Backend as _, Network};
 use std::sync::Arc;

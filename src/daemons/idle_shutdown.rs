@@ -9,10 +9,10 @@ use crate::{
     api::health::Standing,
     clock::now_ms,
     events::{Event, Logged, caused::node_name, runner::Handled},
-    leader::idle_shutdown::{IdleFacts, IdleShutdownConfig, IdleStep, REASON},
+    leader::idle_shutdown::{IdleFacts, IdleShutdownConfig, IdleStep},
     peer::{Context, Daemon, WorkError},
 };
-use cluster_state::{Command, NodeId, command::SetDraining};
+use cluster_state::{Command, DrainCause, NodeId, command::SetDraining};
 use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
@@ -111,7 +111,7 @@ impl Daemon for IdleShutdownDaemon {
             };
             let (drain, reason) = match facts.decide() {
                 IdleStep::Stay => (None, String::new()),
-                IdleStep::Drain => (Some(true), format!("{REASON} for {} s", facts.idle.as_secs())),
+                IdleStep::Drain => (Some(true), format!("idle for {} s", facts.idle.as_secs())),
                 IdleStep::Undrain(why) => (Some(false), why.to_owned()),
                 IdleStep::Stop => {
                     tracing::warn!("this host is idle, and all that it held is elsewhere: it stops");
@@ -121,8 +121,13 @@ impl Daemon for IdleShutdownDaemon {
             };
             if let Some(draining) = drain {
                 tracing::warn!(draining, reason, "this host drains itself, or no longer");
-                let command =
-                    Command::SetDraining(SetDraining { node: node.id, draining, reason, at_ms: now_ms() });
+                let command = Command::SetDraining(SetDraining {
+                    node: node.id,
+                    draining,
+                    cause: DrainCause::Idle,
+                    reason,
+                    at_ms: now_ms(),
+                });
                 match node.shutdown.run_until_cancelled(node.propose(command)).await {
                     None => return Ok(()),
                     Some(Ok(_)) => {}

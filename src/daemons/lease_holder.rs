@@ -227,7 +227,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World};
-    use cluster_state::command::CancelLease;
+    use cluster_state::{EndCause, command::CancelLease};
 
     #[test]
     fn a_lease_is_taken_up_once() {
@@ -257,6 +257,7 @@ mod tests {
             kind: LeaseKind::Training,
             config_key: KEY.into(),
             epoch,
+            cause: EndCause::Ordered,
             reason: "a drill".into(),
             at_ms: 0,
         }));

@@ -237,6 +237,7 @@ mod tests {
         daemons::fixture::{KEY, World, hash},
         peer::WorkError,
     };
+    use cluster_state::EndCause;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     #[test]
@@ -304,7 +305,7 @@ mod tests {
         let epoch = world.grant(LeaseKind::Evaluation, 2, Some(hash("a")));
         check(&world, KEY, [&[], &["trainer", "gauntlet"], &[]]);
         check(&world, OTHER, [&[], &[], &[]]);
-        world.cancel(LeaseKind::Evaluation, epoch, "a test");
+        world.cancel(LeaseKind::Evaluation, epoch, EndCause::Ordered, "a test");
         world.grant(LeaseKind::Evaluation, 3, Some(hash("a")));
         check(&world, KEY, [&[], &["trainer"], &["gauntlet"]]);
         check(&world, "hex8_4p", [&[], &[], &[]]);

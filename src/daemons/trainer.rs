@@ -16,7 +16,7 @@ use crate::{
 };
 use cluster_state::{
     ClusterState, Command, ConfigKey, ConfigState, Lease, LeaseKind, ModelId, ModelInfo, RegisteredSegment,
-    SegmentId, TrainingReport, command::CompleteTraining,
+    SegmentId, Source, TrainingReport, command::CompleteTraining,
 };
 use kernels::{AnyBackend, Backend as _, Checkpoint, DeviceError};
 use tokio::sync::mpsc;
@@ -277,9 +277,7 @@ fn window_positions(all: u64, most: usize) -> usize {
 /// The newest self-play segments with about as many positions as the window has, and at most `most`; the
 /// oldest comes first.
 fn choose(state: &ClusterState, key: &ConfigKey, most: usize) -> Vec<(SegmentId, RegisteredSegment)> {
-    let ours = |segment: &RegisteredSegment| {
-        segment.config_key == *key && segment.source == cluster_state::state_machine::SELFPLAY_SOURCE
-    };
+    let ours = |segment: &RegisteredSegment| segment.config_key == *key && segment.source == Source::Selfplay;
     let mut found: Vec<_> = state.segments.iter().filter(|(_, segment)| ours(segment)).collect();
     found.sort_by_key(|(_, segment)| std::cmp::Reverse(segment.log_index));
     let positions = window_positions(found.iter().map(|(_, segment)| segment.samples).sum(), most);

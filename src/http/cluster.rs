@@ -14,7 +14,7 @@ use axum::{
     extract::State,
     routing::{get, post},
 };
-use cluster_state::{Command, command::SetDraining};
+use cluster_state::{Command, DrainCause, command::SetDraining};
 use std::sync::Arc;
 
 pub(super) fn router() -> Router<Arc<Front>> {
@@ -27,9 +27,15 @@ async fn members(State(front): Shared) -> Result<Json<Vec<NodeView>>, Refused> {
 
 async fn drain(Operator(node): Operator, Order(wanted): Order<Drain>) -> Result<Json<Drain>, Refused> {
     let Drain { node: id, draining, reason } = wanted.clone();
-    // The word "ordered" tells an operator's order from a host's own request.
     let reason = if reason.is_empty() { "ordered".to_owned() } else { format!("ordered: {reason}") };
-    node.propose(Command::SetDraining(SetDraining { node: id, draining, reason, at_ms: now_ms() })).await?;
+    node.propose(Command::SetDraining(SetDraining {
+        node: id,
+        draining,
+        cause: DrainCause::Ordered,
+        reason,
+        at_ms: now_ms(),
+    }))
+    .await?;
     tracing::info!(node = id.0, draining, "an operator drains a node, or no longer");
     Ok(Json(wanted))
 }

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     api::work::{Cancellation, Cancelled, QueueItem},
     clock::now_ms,
-    leader::queue::{OPERATOR, queue},
+    leader::queue::queue,
 };
 use axum::{
     Json, Router,
@@ -16,7 +16,7 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
-use cluster_state::{Command, LeaseKind, TEXT_BYTES_MAX, command::CancelLease};
+use cluster_state::{Command, EndCause, LeaseKind, TEXT_BYTES_MAX, command::CancelLease};
 use std::sync::Arc;
 
 pub(super) fn router() -> Router<Arc<Front>> {
@@ -42,12 +42,19 @@ async fn cancel(
     let lease = live.ok_or_else(|| {
         Refused(StatusCode::NOT_FOUND, format!("there is no {kind} of {config_key} to cancel"))
     })?;
-    let reason = format!("{OPERATOR}{}", if reason.is_empty() { "no reason given" } else { &reason });
+    let reason = format!("operator: {}", if reason.is_empty() { "no reason given" } else { &reason });
     if reason.len() > TEXT_BYTES_MAX {
         return Err(Refused::bad_request("the reason is too long"));
     }
     let epoch = lease.epoch;
-    node.propose(Command::CancelLease(CancelLease { kind, config_key, epoch, reason, at_ms: now_ms() }))
-        .await?;
+    node.propose(Command::CancelLease(CancelLease {
+        kind,
+        config_key,
+        epoch,
+        cause: EndCause::Ordered,
+        reason,
+        at_ms: now_ms(),
+    }))
+    .await?;
     Ok(Json(Cancelled { epoch, node_id: crate::events::caused::node_name(lease.node) }))
 }

@@ -5,12 +5,11 @@
 //! times. After that the candidate is judged on what there is, or rejected. This file decides what is
 //! evaluated; [`super::evaluation`] decides when and by whom.
 
-use crate::store::Source;
-use cluster_state::ModelId;
 use cluster_state::{
     ClusterState, Command, ConfigKey, ConfigState, Evidence, Model, Sprt, command::Reject,
     state_machine::EVIDENCE_GAMES_MIN,
 };
+use cluster_state::{ModelId, Source};
 use std::collections::BTreeMap;
 
 /// Evaluations of one candidate that may fail or expire in a row before it is given up. It is not fewer
@@ -43,7 +42,7 @@ pub fn deserves_another(state: &ClusterState, evidence: &Evidence, elo_delta_min
         let mut segments = state.segments.iter();
         !segments.any(|(hash, segment)| {
             segment.model == evidence.candidate
-                && segment.source == Source::Evaluation.as_str()
+                && segment.source == Source::Evaluation
                 && !evidence.segments.contains(hash)
         })
     }
@@ -72,7 +71,7 @@ impl FeedbackLoop {
             let failed = failures - seen.1;
             // One that has evidence is judged on it by the gate.
             if failed >= ATTEMPTS_MAX && config.evaluation.live.is_none() {
-                let error = config.evaluation.last_error.as_deref().unwrap_or("no reason given");
+                let error = config.evaluation.last_end.as_ref().map_or("no reason given", |end| &end.reason);
                 let reason = format!("its evaluation failed {failed} times: {error}");
                 commands.push(Command::Reject(Reject {
                     config_key: config.config_key.clone(),

@@ -9,12 +9,9 @@ use crate::{
     api::health::{ClusterView, HostState, Standing},
     bounds::{OutOfBounds, bounds},
 };
-use cluster_state::{ClusterState, NodeId};
+use cluster_state::{ClusterState, DrainCause, NodeId};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
-
-/// What a host that drains itself gives as its reason, so that nobody takes it for an operator's order.
-pub const REASON: &str = "idle";
 
 /// What the operator sets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,12 +96,12 @@ impl IdleFacts<'_> {
     #[must_use]
     pub fn decide(&self) -> IdleStep {
         let Some(node) = self.state.nodes.get(&self.me) else { return IdleStep::Stay };
-        match &node.draining {
+        match node.draining.as_ref().map(|draining| &draining.cause) {
             None => {
                 let due = self.settings.enabled && self.idle >= Duration::from_secs(self.settings.seconds);
                 if due && self.needed().is_none() { IdleStep::Drain } else { IdleStep::Stay }
             }
-            Some(reason) if reason.starts_with(REASON) => match self.needed() {
+            Some(DrainCause::Idle) => match self.needed() {
                 Some(why) => IdleStep::Undrain(why),
                 None if !self.settings.enabled => IdleStep::Undrain("it may not stop by itself"),
                 None => {
@@ -113,7 +110,8 @@ impl IdleFacts<'_> {
                     if done { IdleStep::Stop } else { IdleStep::Stay }
                 }
             },
-            Some(_) => IdleStep::Stay, // an operator's order: they stop it
+            // An operator ends what an operator ordered.
+            Some(DrainCause::Ordered | DrainCause::Other(_)) => IdleStep::Stay,
         }
     }
 }
@@ -124,14 +122,15 @@ mod tests {
     use crate::daemons::fixture::World;
     use cluster_state::{Command, command::SetDraining};
 
-    /// A world in which every one of `nodes` is as it should be, and node 3 drains for this reason.
-    fn world(nodes: u64, draining: Option<&str>) -> World {
+    /// A world in which every one of `nodes` is as it should be, and node 3 drains for this cause.
+    fn world(nodes: u64, draining: Option<DrainCause>) -> World {
         let mut world = World::with_nodes(nodes);
-        if let Some(reason) = draining {
+        if let Some(cause) = draining {
             world.apply(Command::SetDraining(SetDraining {
                 node: NodeId(3),
                 draining: true,
-                reason: reason.into(),
+                cause,
+                reason: "idle, or an order: the sentence decides nothing".into(),
                 at_ms: 1,
             }));
         }
@@ -185,11 +184,12 @@ mod tests {
 
     #[test]
     fn of_two_that_drain_the_smaller_id_goes_first() {
-        let mut both = world(3, Some("idle for 1800 s"));
+        let mut both = world(3, Some(DrainCause::Idle));
         both.apply(Command::SetDraining(SetDraining {
             node: NodeId(2),
             draining: true,
-            reason: "idle".into(),
+            cause: DrainCause::Idle,
+            reason: String::new(),
             at_ms: 1,
         }));
         check(&both, |_| {}, IdleStep::Undrain("the voters that would stay are no quorum"));
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn it_stops_once_everything_is_elsewhere() {
-        let drained = world(3, Some("idle for 1800 s"));
+        let drained = world(3, Some(DrainCause::Idle));
         check(&drained, |_| {}, IdleStep::Stop);
         check(&drained, |facts| facts.draining = Duration::from_secs(59), IdleStep::Stay);
         check(&drained, |facts| facts.unacknowledged = 1, IdleStep::Stay);
@@ -208,12 +208,15 @@ mod tests {
         holds.apply(Command::SetDraining(SetDraining {
             node: NodeId(3),
             draining: true,
-            reason: "idle".into(),
+            cause: DrainCause::Idle,
+            reason: String::new(),
             at_ms: 1,
         }));
         check(&holds, |_| {}, IdleStep::Stay);
         check(&holds, |facts| facts.copies = 1, IdleStep::Stop);
-        check(&world(3, Some("maintenance")), |_| {}, IdleStep::Stay);
+        for cause in ["ordered", "of a later version"] {
+            check(&world(3, Some(DrainCause::of(cause))), |_| {}, IdleStep::Stay);
+        }
         check(
             &drained,
             |facts| facts.settings.enabled = false,

@@ -13,9 +13,9 @@ use crate::{
     api::{health::ClusterView, work::QueueItem},
     events::caused::node_name,
 };
-use cluster_state::ModelId;
 use cluster_state::{
-    ClusterState, Command, ConfigKey, ConfigState, LeaseKind, LeaseSlot, command::GrantLease,
+    ClusterState, Command, ConfigKey, ConfigState, EndCause, LeaseKind, LeaseSlot, ModelId,
+    command::GrantLease,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,10 +28,6 @@ const CREDIT_MAX: f64 = 50.0;
 const CREDIT_PER_MS: f64 = 1.0 / 60_000.0;
 /// How long work that an operator cancelled is not granted again.
 const CANCELLED_MS: u64 = 60_000;
-/// How the reason of such a cancellation begins, as [`cluster_state::LeaseSlot`] keeps it.
-const CANCELLED: &str = "cancelled: operator";
-/// How an operator's reason begins.
-pub const OPERATOR: &str = "operator: ";
 
 const fn priority(kind: LeaseKind) -> f64 {
     match kind {
@@ -125,15 +121,21 @@ fn free(state: &ClusterState, config: &ConfigState, kind: LeaseKind) -> String {
     if choose_other(state, kind, &config.config_key, &BTreeSet::new()).is_none() {
         return "a free node".to_owned();
     }
-    match &slot.last_error {
-        Some(error) if cancelled(slot) => error.clone(),
-        Some(error) if slot.failures > 0 => format!("a pause after {} failures: {error}", slot.failures),
+    match &slot.last_end {
+        Some(end) if cancelled(slot) => end.reason.clone(),
+        Some(end) if slot.failures > 0 => format!("a pause after {} failures: {}", slot.failures, end.reason),
         Some(_) | None => "the leader's next turn".to_owned(),
     }
 }
 
+/// Whether an operator cancelled the last lease, and none was granted since.
 fn cancelled(slot: &LeaseSlot) -> bool {
-    slot.live.is_none() && slot.last_error.as_ref().is_some_and(|error| error.starts_with(CANCELLED))
+    match slot.last_end.as_ref().filter(|_| slot.live.is_none()).map(|end| &end.cause) {
+        Some(EndCause::Ordered) => true,
+        Some(EndCause::Failed | EndCause::Expired | EndCause::Regressed | EndCause::RolledBack)
+        | Some(EndCause::Other(_))
+        | None => false,
+    }
 }
 
 /// What the leader remembers: since when it has known that the work of an epoch was cancelled.
@@ -232,7 +234,7 @@ mod tests {
             (item.node_id.as_deref(), item.epoch, item.waits_for),
             (Some("node-2"), Some(epoch), None)
         );
-        world.cancel(LeaseKind::Training, epoch, "operator: test");
+        world.cancel(LeaseKind::Training, epoch, EndCause::Ordered, "operator: test");
         check(&world, &[("training hex8_2p", Some("cancelled: operator: test"))]);
         world.train_now("a", 2);
         check(&world, &[("evaluation hex8_2p", Some("the leader's next turn"))]);
@@ -324,13 +326,13 @@ mod tests {
         world.cross();
         let mut order = QueueDecider::default();
         let epoch = world.grant(LeaseKind::Training, 2, None);
-        world.cancel(LeaseKind::Training, epoch, &format!("{OPERATOR}test"));
+        world.cancel(LeaseKind::Training, epoch, EndCause::Ordered, "test");
         for (later, granted) in [(0, 0), (59_999, 0), (1, 1), (1, 1)] {
             world.now += later;
             assert_eq!(turn(&mut order, &world).len(), granted, "{later}");
         }
         let epoch = world.grant(LeaseKind::Training, 2, None);
-        world.cancel(LeaseKind::Training, epoch, "the champion was rolled back");
-        assert_eq!(turn(&mut order, &world).len(), 1, "not an operator's");
+        world.cancel(LeaseKind::Training, epoch, EndCause::Regressed, "operator: test");
+        assert_eq!(turn(&mut order, &world).len(), 1, "not an operator's, whatever the sentence says");
     }
 }

@@ -156,7 +156,7 @@ mod tests {
         search::unit,
     };
     use cluster_state::{
-        Evidence, NodeId,
+        EndCause, Evidence, NodeId,
         command::{CancelLease, CompleteEvaluation, Reject},
     };
     use rules::playout::Choices;
@@ -382,6 +382,7 @@ mod tests {
             kind,
             config_key,
             epoch,
+            cause: EndCause::Ordered,
             reason: String::new(),
             at_ms: 0,
         }));

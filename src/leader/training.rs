@@ -11,12 +11,12 @@ use crate::{
     events::{ChampionRegression, EvaluationBackpressure, Event, Logged, envelope::RAFT},
     text::clip,
 };
-use cluster_state::ModelId;
 use cluster_state::TriggerId;
 use cluster_state::{
     ClusterState, Command, ConfigState, LeaseKind, Severity, Steering, TEXT_BYTES_MAX,
     command::{CancelLease, GrantLease, ReportRegression, Rollback, SetBackpressure, SetLearningRate},
 };
+use cluster_state::{EndCause, ModelId};
 use std::time::Duration;
 use wire::Hash;
 
@@ -109,6 +109,7 @@ impl TrainingDecider {
                 kind: LeaseKind::Training,
                 config_key: key.clone(),
                 epoch: lease.epoch,
+                cause: EndCause::Regressed,
                 reason: "the champion regressed".to_owned(),
                 at_ms,
             }));

@@ -257,7 +257,7 @@ fn node_view(node: &cluster_state::Node, metrics: &Metrics, connected: bool) -> 
         addrs: node.addrs.clone(),
         http: node.http.clone(),
         version: node.version.clone(),
-        draining: node.draining.clone(),
+        draining: node.draining.as_ref().map(|draining| draining.reason.clone()),
         handover: None,
         idle_ms: None,
     }
@@ -269,7 +269,7 @@ fn lease_view(slot: &LeaseSlot) -> LeaseView {
         epoch: slot.epoch,
         subject: slot.live.as_ref().and_then(|lease| lease.subject),
         failures: slot.failures,
-        last_error: slot.last_error.clone(),
+        last_error: slot.last_end.as_ref().map(|end| end.reason.clone()),
     }
 }
 
@@ -325,7 +325,7 @@ fn blocked(
     for config in state.configs.values() {
         for kind in [LeaseKind::Training, LeaseKind::Evaluation] {
             let slot = config.lease(kind);
-            if let Some(error) = slot.last_error.as_ref().filter(|_| slot.failures > 0) {
+            if let Some(error) = slot.last_end.as_ref().map(|end| &end.reason).filter(|_| slot.failures > 0) {
                 let (key, times) = (&config.config_key, slot.failures);
                 found.push(format!("{kind} of {key} failed {times} times in a row, last: {error}"));
             }

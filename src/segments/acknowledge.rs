@@ -207,8 +207,9 @@ mod tests {
     use crate::{
         daemons::fixture::{KEY, World},
         events::{Component, DataSyncFailed, EvaluationStarted, Games, golden::examples},
-        store::{Source, fixture},
+        store::fixture,
     };
+    use cluster_state::Source;
     use wire::Hash;
 
     #[test]

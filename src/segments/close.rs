@@ -7,9 +7,9 @@
 use super::Segments;
 use crate::{
     peer::{WorkError, blocking},
-    store::{GameRecord, PendingSegment, PendingSegments, Segment, Source},
+    store::{GameRecord, PendingSegment, PendingSegments, Segment},
 };
-use cluster_state::{ConfigKey, ModelId};
+use cluster_state::{ConfigKey, ModelId, Source};
 use p2p::blobs::BlobStore;
 use std::sync::Arc;
 

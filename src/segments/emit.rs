@@ -10,8 +10,9 @@ use crate::{
     clock::now_ms,
     events::{Event, Games, caused, log::EventLog},
     peer::{WorkError, blocking},
-    store::{PendingSegment, PendingSegments, Source, paths},
+    store::{PendingSegment, PendingSegments, paths},
 };
+use cluster_state::Source;
 use std::sync::Arc;
 
 /// Emits the events of the segments that are listed as not emitted. Returns the messages for the other nodes.
@@ -21,7 +22,7 @@ pub(super) fn emit_all(
     event: impl Fn(&PendingSegment) -> Event,
 ) -> Result<Vec<Vec<u8>>, WorkError> {
     let mut messages = Vec::new();
-    for segment in list.not_emitted(Source::Selfplay)? {
+    for segment in list.not_emitted(&Source::Selfplay)? {
         messages.extend(log.emit_once(event(&segment))?);
         list.mark_emitted(&segment.hash)?;
     }
@@ -126,7 +127,7 @@ mod tests {
         assert!(log.emit_once(event(&second)).unwrap().is_some());
         drop((list, log));
         let (list, log) = start(folder.path());
-        assert_eq!(list.not_emitted(Source::Selfplay).unwrap(), std::slice::from_ref(&second));
+        assert_eq!(list.not_emitted(&Source::Selfplay).unwrap(), std::slice::from_ref(&second));
         assert_eq!(emit_all(&list, &log, event).unwrap().len(), 0, "the peers have it or will ask for it");
         assert_eq!(told(&log), [first.hash, second.hash]);
         drop((list, log));
@@ -139,6 +140,6 @@ mod tests {
         let again = PendingSegments::open(&folder.path().join("new.db")).unwrap();
         again.add_pending(&first).unwrap();
         assert_eq!(emit_all(&again, &log, event).unwrap().len(), 0);
-        assert_eq!(again.not_emitted(Source::Selfplay).unwrap(), []);
+        assert_eq!(again.not_emitted(&Source::Selfplay).unwrap(), []);
     }
 }

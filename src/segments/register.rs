@@ -80,7 +80,7 @@ pub(super) async fn in_order(
         config_key: segment.config_key.clone(),
         games: segment.games,
         samples: segment.samples,
-        source: segment.source.as_str().to_owned(),
+        source: segment.source.clone(),
         model: segment.model,
         holders,
         at_ms: now_ms(),

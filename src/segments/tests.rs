@@ -5,10 +5,10 @@ use crate::{
     daemons::fixture::{KEY, World},
     events::{Event, Games, Subscriptions, log::EventLog, runner::kills::at_most},
     peer::{WorkError, blocking},
-    store::{GameRecord, PendingSegment, PendingSegments, Segment, Source, fixture},
+    store::{GameRecord, PendingSegment, PendingSegments, Segment, fixture},
 };
-use cluster_state::SegmentId;
 use cluster_state::{Command, NodeId, Response};
+use cluster_state::{SegmentId, Source};
 use p2p::{Signer, blobs::BlobStore};
 use raft::ProposeError;
 use std::{

@@ -23,8 +23,8 @@ use std::{
     time::Duration,
 };
 
-/// The version of the layout that this build writes.
-pub const FORMAT_VERSION: u32 = 2;
+/// The version of the layout and of the encodings in it. A build reads the folders of its own version only.
+pub const FORMAT_VERSION: u32 = 3;
 
 const FORMAT: &str = "format";
 const LOCK: &str = "lock";
@@ -64,7 +64,18 @@ pub enum FolderError {
         path: PathBuf,
         /// The format of the folder.
         found: u32,
-        /// The newest format that this build knows.
+        /// The format of this build.
+        supported: u32,
+    },
+    /// An older build made the folder.
+    #[error(
+        "{path} has format {found}, this build knows {supported}: choose a new --data-dir, or use the older ringrift"
+    )]
+    Older {
+        path: PathBuf,
+        /// The format of the folder.
+        found: u32,
+        /// The format of this build.
         supported: u32,
     },
     /// The file that describes the folder is damaged.
@@ -326,6 +337,9 @@ fn read_format(folder: &Path, supported: u32) -> Result<Option<Format>, FolderEr
     }
     if found == 0 {
         return Err(FolderError::Malformed { path, detail: "there is no format 0".to_owned() });
+    }
+    if found < supported {
+        return Err(FolderError::Older { path: folder.to_owned(), found, supported });
     }
     read_json(&path)
 }

@@ -4,12 +4,8 @@
 //! registration was applied. So a node that restarts finds and registers what it played. The bytes are in the
 //! content store.
 
-use super::{
-    segment::Source,
-    sqlite::{self, DbError, Schema},
-};
-use cluster_state::SegmentId;
-use cluster_state::{ConfigKey, ModelId};
+use super::sqlite::{self, DbError, Schema};
+use cluster_state::{ConfigKey, ModelId, SegmentId, Source};
 use parking_lot::Mutex;
 use rusqlite::{Connection, Row, params};
 use std::path::{Path, PathBuf};
@@ -57,7 +53,7 @@ impl From<&super::Segment> for PendingSegment {
             config_key: header.config_key.clone(),
             games: header.games.into(),
             samples: header.samples,
-            source: header.source,
+            source: header.source.clone(),
             model: header.model,
         }
     }
@@ -115,7 +111,7 @@ impl PendingSegments {
     }
 
     /// The segments of the list for which no event was kept yet, the oldest first.
-    pub fn not_emitted(&self, source: Source) -> Result<Vec<PendingSegment>, DbError> {
+    pub fn not_emitted(&self, source: &Source) -> Result<Vec<PendingSegment>, DbError> {
         self.with(|connection| {
             let sql = "SELECT hash, config_key, games, samples, source, model FROM pending WHERE told = 0 AND source = ? \
                        ORDER BY position";
@@ -148,7 +144,10 @@ fn read(row: &Row<'_>) -> rusqlite::Result<PendingSegment> {
         config_key: config_key.parse().map_err(|_| rusqlite::Error::InvalidQuery)?,
         games: row.get::<_, i64>(2)?.cast_unsigned(),
         samples: row.get::<_, i64>(3)?.cast_unsigned(),
-        source: Source::parse(&source).ok_or(rusqlite::Error::InvalidQuery)?,
+        source: match Source::of(&source) {
+            known @ (Source::Selfplay | Source::Evaluation) => known,
+            Source::Other(_) => return Err(rusqlite::Error::InvalidQuery),
+        },
         model: ModelId(Hash(row.get(5)?)),
     })
 }
@@ -167,7 +166,7 @@ mod tests {
         let segment =
             Segment::build(&"hex8_2p".into(), Source::Selfplay, fixture::model(), NodeId(1), games).unwrap();
         let first = PendingSegment::from(&segment);
-        assert_eq!((first.hash, first.games, first.source), (segment.hash(), 1, Source::Selfplay));
+        assert_eq!((first.hash, first.games, first.source.clone()), (segment.hash(), 1, Source::Selfplay));
         let second = PendingSegment {
             hash: SegmentId(Hash::of(b"second")),
             source: Source::Evaluation,

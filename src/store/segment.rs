@@ -12,9 +12,7 @@ use super::{
     record::{GameKind, GameRecord, Player, RECORD_BYTES_MAX, RecordError},
     validate::GameFacts,
 };
-use cluster_state::NodeId;
-use cluster_state::SegmentId;
-use cluster_state::{ConfigKey, ModelId};
+use cluster_state::{ConfigKey, ModelId, NodeId, SegmentId, Source};
 use flate2::{Compression, bufread::ZlibDecoder, write::ZlibEncoder};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
@@ -33,41 +31,39 @@ const HEADER_BYTES_MAX: usize = 1024;
 /// The number of bytes of a length.
 const LENGTH: usize = 4;
 
-/// Which games a segment may hold. Append-only: the order is the encoding.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Source {
-    /// Games to learn from.
-    Selfplay,
-    /// The games of an evaluation: matches and baselines.
-    Evaluation,
+/// The source of a game of this kind.
+const fn source_of(kind: GameKind) -> Source {
+    match kind {
+        GameKind::Selfplay => Source::Selfplay,
+        GameKind::Match | GameKind::Baseline => Source::Evaluation,
+    }
 }
 
-impl Source {
-    /// All sources.
-    pub const ALL: [Self; 2] = [Self::Selfplay, Self::Evaluation];
+/// The source in a header, which is one of two numbers: a segment holds no games of an unknown source.
+mod source_number {
+    use super::Source;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::Error};
 
-    /// The name in Raft commands and databases.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Selfplay => cluster_state::state_machine::SELFPLAY_SOURCE,
-            Self::Evaluation => "evaluation",
+    /// Append-only: the order is the encoding.
+    #[derive(Serialize, Deserialize)]
+    enum Number {
+        Selfplay,
+        Evaluation,
+    }
+
+    pub(super) fn serialize<S: Serializer>(source: &Source, serializer: S) -> Result<S::Ok, S::Error> {
+        match source {
+            Source::Selfplay => Number::Selfplay.serialize(serializer),
+            Source::Evaluation => Number::Evaluation.serialize(serializer),
+            Source::Other(_) => Err(S::Error::custom("a segment holds no games of an unknown source")),
         }
     }
 
-    /// Reads [`Self::as_str`] back.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|source| source.as_str() == text)
-    }
-
-    /// The source of a game of this kind.
-    #[must_use]
-    pub const fn of(kind: GameKind) -> Self {
-        match kind {
-            GameKind::Selfplay => Self::Selfplay,
-            GameKind::Match | GameKind::Baseline => Self::Evaluation,
-        }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Source, D::Error> {
+        Ok(match Number::deserialize(deserializer)? {
+            Number::Selfplay => Source::Selfplay,
+            Number::Evaluation => Source::Evaluation,
+        })
     }
 }
 
@@ -77,6 +73,7 @@ pub struct SegmentHeader {
     /// The configuration of every game.
     pub config_key: ConfigKey,
     /// The source of every game.
+    #[serde(with = "source_number")]
     pub source: Source,
     /// A model that played in at least one of the games: the newest one, or the candidate.
     pub model: ModelId,
@@ -287,7 +284,7 @@ fn check_set(header: &SegmentHeader, games: &[SegmentGame]) -> Result<(), Segmen
         if record.config != header.config_key {
             return stranger("configuration");
         }
-        if Source::of(record.kind) != header.source {
+        if source_of(record.kind) != header.source {
             return stranger("source");
         }
         if record.node != header.node {

@@ -17,13 +17,13 @@ use std::path::{Path, PathBuf};
 
 /// "RRft", in the header of the file.
 pub(super) const APPLICATION_ID: i64 = 0x5252_6674;
-/// Format that this version writes.
-pub(super) const FORMAT: i64 = 1;
+/// The one format that this version reads and writes: the tables, and the encoding of the entries.
+pub(super) const FORMAT: i64 = 2;
 
 /// The node and the peer id that a `raft.db` belongs to, if the file exists and has been used.
 ///
 /// # Errors
-/// Returns [`StoreError`], also for a newer or foreign file.
+/// Returns [`StoreError`], also for a newer, older or foreign file.
 pub fn stored_node(path: &Path) -> Result<Option<(NodeId, String)>, StoreError> {
     if !path.exists() {
         return Ok(None);
@@ -41,14 +41,10 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
         Some(found) if found.application_id != APPLICATION_ID => {
             return Err(StoreError::Foreign { path: path.to_owned(), found: found.application_id });
         }
-        Some(found) if found.user_version > FORMAT => {
-            return Err(StoreError::Newer {
-                path: path.to_owned(),
-                found: found.user_version,
-                supported: FORMAT,
-            });
+        Some(found) => {
+            StoreError::check_format(path, found.user_version, FORMAT)?;
+            false
         }
-        Some(_) => false,
     };
     let db = sqlite::open(path)?;
     if fresh {

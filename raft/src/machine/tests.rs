@@ -4,7 +4,7 @@ use crate::{
     samples::{log_id, membership},
 };
 use cluster_state::{
-    Model, ModelStatus, RegisteredSegment,
+    Model, ModelStatus, RegisteredSegment, Source,
     samples::{self, commands, hash, register},
 };
 use openraft::storage::RaftStateMachine;
@@ -176,8 +176,11 @@ async fn what_cannot_be_trusted_is_a_typed_error() {
     }
     let error = case("not sqlite", &|path| fs::write(path, vec![7u8; 9000]).unwrap());
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
-    let error = case("newer", &sql("UPDATE raft_applied SET format = 2"));
-    assert!(matches!(error, StoreError::Newer { found: 2, supported: 1, .. }), "{error:?}");
+    let error = case("older", &sql("UPDATE raft_applied SET format = 1"));
+    assert!(matches!(error, StoreError::Older { found: 1, supported: 2, .. }), "{error:?}");
+    assert!(error.to_string().contains("start anew with an empty data folder"), "{error}");
+    let error = case("newer", &sql("UPDATE raft_applied SET format = 3"));
+    assert!(matches!(error, StoreError::Newer { found: 3, supported: 2, .. }), "{error:?}");
     for (node, peer) in [(2, "peer"), (1, "another")] {
         let error = Machine::open(&good, NodeId(node), peer, Box::new(NoHook)).map(|_| ()).unwrap_err();
         assert!(matches!(error, StoreError::OtherNode { node: NodeId(1), .. }), "{error:?}");
@@ -215,7 +218,7 @@ fn a_state_at_its_bounds_fits_a_snapshot() {
         config_key: "x".repeat(CONFIG_KEY_BYTES_MAX).as_str().into(),
         games: 1,
         samples: 1,
-        source: text.clone(),
+        source: Source::of(&text),
         model: hash(1),
         holders: (0..HOLDERS_MAX as u64).map(NodeId).collect(),
         at_ms: 1,

@@ -1,6 +1,7 @@
 //! Configurations of the game: the champion, its history, and the work on it.
 
 use crate::{
+    cause::PromotionKind,
     id::ModelId,
     key::ConfigKey,
     lease::{LeaseKind, LeaseSlot},
@@ -11,9 +12,6 @@ use std::sync::Arc;
 
 /// Elo of the seeded, untrained network of every configuration.
 pub const ELO_INITIAL: f64 = 1000.0;
-
-/// The beginning of a rollback's reason, as the history keeps it.
-pub(crate) const ROLLED_BACK: &str = "rolled back";
 
 /// One step of the history of champions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,7 +28,9 @@ pub struct Promotion {
     pub new_elo: f64,
     /// `new_elo` minus `previous_elo`, in Elo points.
     pub elo_delta: f64,
-    /// Why the champion changed; for a rollback the text begins with "rolled back".
+    /// Why the champion changed.
+    pub kind: PromotionKind,
+    /// The cause, in words for people.
     pub reason: String,
     /// When the promotion was proposed, in milliseconds since the epoch.
     pub at_ms: u64,
@@ -42,7 +42,10 @@ impl Promotion {
     /// Whether an earlier champion came back.
     #[must_use]
     pub fn is_rollback(&self) -> bool {
-        self.reason.starts_with(ROLLED_BACK)
+        match self.kind {
+            PromotionKind::RolledBack => true,
+            PromotionKind::Evidence | PromotionKind::Appointed | PromotionKind::Other(_) => false,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Exclusive work: which node may train or evaluate a configuration.
 
 use crate::{
+    cause::EndCause,
     id::{ModelId, NodeId},
     key::ConfigKey,
 };
@@ -50,6 +51,15 @@ pub struct Lease {
     pub ttl_ms: u64,
 }
 
+/// How a lease ended that was not completed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseEnd {
+    /// Why it ended.
+    pub cause: EndCause,
+    /// The cause, in words for people.
+    pub reason: String,
+}
+
 /// The leases of one kind for one configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseSlot {
@@ -57,8 +67,8 @@ pub struct LeaseSlot {
     pub epoch: u64,
     /// The lease that is in force; none if the work is free.
     pub live: Option<Lease>,
-    /// Why the last failed or expired lease ended.
-    pub last_error: Option<String>,
+    /// How the last lease ended; none if it was completed, or if there was none.
+    pub last_end: Option<LeaseEnd>,
     /// Number of leases in a row that failed or expired.
     pub failures: u32,
 }

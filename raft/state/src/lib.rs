@@ -4,6 +4,7 @@
 //! result, and [`rows`] are the bytes of that state. Everything here is pure: it uses no clock, no I/O and no
 //! consensus.
 
+mod cause;
 pub mod command;
 mod config;
 mod id;
@@ -22,15 +23,16 @@ pub mod state_machine;
 mod steering;
 pub mod voters;
 
+pub use cause::{DrainCause, EndCause, PromotionKind, Source, UnknownCause};
 pub use command::{
     ADDRESSES_MAX, CONFIG_KEY_BYTES_MAX, Command, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX, TEXT_BYTES_MAX,
 };
 pub use config::{ConfigState, ELO_INITIAL, Fallback, Promotion};
 pub use id::{ModelId, NodeId, SegmentId, TriggerId};
 pub use key::{ConfigKey, ConfigKeyError};
-pub use lease::{Lease, LeaseKind, LeaseSlot};
+pub use lease::{Lease, LeaseEnd, LeaseKind, LeaseSlot};
 pub use model::{Evidence, Model, ModelInfo, ModelStatus, Sprt, TrainingReport};
-pub use node::{Leader, Node};
+pub use node::{Draining, Leader, Node};
 pub use response::{Distributed, Refusal, Response};
 pub use segment::RegisteredSegment;
 pub use shards::Shards;

@@ -1,6 +1,6 @@
 //! Members of the cluster, and the leader among them.
 
-use crate::id::NodeId;
+use crate::{cause::DrainCause, id::NodeId};
 use serde::{Deserialize, Serialize};
 
 /// A registered member.
@@ -29,7 +29,16 @@ pub struct Node {
     /// When the node registered first, in milliseconds since the epoch.
     pub joined_ms: u64,
     /// Why the node drains (it gets no more work and hands over what it holds); none while it works.
-    pub draining: Option<String>,
+    pub draining: Option<Draining>,
+}
+
+/// Why a node drains.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draining {
+    /// Who asked for it, and so who ends it.
+    pub cause: DrainCause,
+    /// The cause, in words for people.
+    pub reason: String,
 }
 
 /// The leader that announced itself last.

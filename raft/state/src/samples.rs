@@ -7,6 +7,7 @@ use crate::command::{
     SetLearningRate, SetOnline, SetTarget, ThresholdReached,
 };
 use crate::{
+    cause::{DrainCause, EndCause, PromotionKind, Source},
     command::Command,
     config::Promotion,
     id::{ModelId, NodeId},
@@ -125,7 +126,7 @@ fn segments() -> Vec<Command> {
             config_key: config_key(),
             games: 2,
             samples: 3,
-            source: "selfplay".into(),
+            source: Source::Selfplay,
             model: hash(4),
             holders: vec![NodeId(5), NodeId(6)],
             at_ms: 7,
@@ -265,10 +266,17 @@ fn operator() -> Vec<Command> {
             kind,
             config_key: config_key(),
             epoch: 1,
+            cause: EndCause::Ordered,
             reason: "r".into(),
             at_ms: 2,
         }),
-        Command::SetDraining(SetDraining { node: NodeId(1), draining: true, reason: "r".into(), at_ms: 2 }),
+        Command::SetDraining(SetDraining {
+            node: NodeId(1),
+            draining: true,
+            cause: DrainCause::Idle,
+            reason: "r".into(),
+            at_ms: 2,
+        }),
         Command::Appoint(Appoint {
             config_key: config_key(),
             model: hash(1),
@@ -288,6 +296,7 @@ pub fn responses() -> Vec<Response> {
         previous_elo: 3.0,
         new_elo: 2.0,
         elo_delta: -1.0,
+        kind: PromotionKind::RolledBack,
         reason: "r".into(),
         at_ms: 4,
         log_index: 5,

@@ -1,6 +1,7 @@
 //! Segments: games that are on enough disks.
 
 use crate::{
+    cause::Source,
     id::{ModelId, NodeId},
     key::ConfigKey,
 };
@@ -16,8 +17,8 @@ pub struct RegisteredSegment {
     pub games: u64,
     /// Number of positions in the segment.
     pub samples: u64,
-    /// The source of the games, such as `selfplay` or `evaluation`.
-    pub source: String,
+    /// Where the games come from.
+    pub source: Source,
     /// The model that played.
     pub model: ModelId,
     /// Ids of the nodes that have synced the segment.

@@ -14,9 +14,7 @@ mod rollback;
 mod segments;
 mod steering;
 
-pub use bounds::{
-    CANDIDATES_MAX, CONFIGS_MAX, EVIDENCE_GAMES_MIN, MODELS_MAX, NODES_MAX, SEGMENTS_MAX, SELFPLAY_SOURCE,
-};
+pub use bounds::{CANDIDATES_MAX, CONFIGS_MAX, EVIDENCE_GAMES_MIN, MODELS_MAX, NODES_MAX, SEGMENTS_MAX};
 pub use check::check;
 
 use crate::{command::Command, response::Response, state::ClusterState};

@@ -6,16 +6,16 @@ use crate::{
     store::paths,
 };
 use cluster_state::{
-    LeaseKind, Response,
+    LeaseKind, Response, Source,
     command::{RegisterSegment, ThresholdReached},
-    state_machine::SELFPLAY_SOURCE,
 };
 
 /// Games of evaluations are evidence, and nothing to train on: only those of self-play are told.
 pub(super) fn registered(command: &RegisterSegment, applied: &AppliedCommand<'_>) -> Vec<Event> {
     let Response::Segment { games_total, .. } = applied.response else { return Vec::new() };
-    if command.source != SELFPLAY_SOURCE {
-        return Vec::new();
+    match command.source {
+        Source::Selfplay => {}
+        Source::Evaluation | Source::Other(_) => return Vec::new(),
     }
     vec![Event::NewGamesAvailable(Games {
         config_key: command.config_key.clone(),

@@ -4,13 +4,13 @@ mod life;
 mod payloads;
 
 use super::*;
-use cluster_state::ModelId;
 use cluster_state::SegmentId;
 use cluster_state::command::{
     AddSegmentHolder, Appoint, CancelLease, CompleteEvaluation, ExpireLease, FailLease, ModelHeld, Reject,
     RenewLease, ReportRegression, Rollback, SetBackpressure, SetCurriculum, SetDraining, SetFeedback,
     SetLeader, SetLearningRate, SetOnline, SetTarget, ThresholdReached,
 };
+use cluster_state::{DrainCause, EndCause, ModelId, Source};
 use cluster_state::{Evidence, Feedback, Refusal, SelfplayTarget, Severity, Sprt};
 use life::{KEY, Life, hash, started};
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 #[test]
 fn every_command_causes_its_events_once() {
     let mut life = started();
-    life.segment("matches", "evaluation", &[]);
+    life.segment("matches", Source::Evaluation, &[]);
     life.check(
         Command::AddSegmentHolder(AddSegmentHolder {
             hash: SegmentId(hash("matches")),
@@ -31,7 +31,7 @@ fn every_command_causes_its_events_once() {
     life.check(Command::SetTarget(SetTarget { config_key: KEY.into(), target, at_ms: 1 }), &[]);
 
     // Two leases that end badly, then one that does not.
-    life.segment("games-0", "selfplay", &["NEW_GAMES_AVAILABLE"]);
+    life.segment("games-0", Source::Selfplay, &["NEW_GAMES_AVAILABLE"]);
     let command =
         Command::ThresholdReached(ThresholdReached { config_key: KEY.into(), crossing: 1, at_ms: 4_000 });
     life.check(command, &["TRAINING_THRESHOLD_REACHED", "WORK_QUEUED"]);
@@ -184,7 +184,13 @@ fn steered(life: &mut Life) {
     life.check(weight(true), &["CURRICULUM_EMERGENCY_UPDATE"]);
     life.check(weight(false), &[]);
     life.check(
-        Command::SetDraining(SetDraining { node: NodeId(4), draining: true, reason: reason(), at_ms: 1 }),
+        Command::SetDraining(SetDraining {
+            node: NodeId(4),
+            draining: true,
+            cause: DrainCause::Ordered,
+            reason: reason(),
+            at_ms: 1,
+        }),
         &[],
     );
 }
@@ -221,14 +227,21 @@ fn regressed(life: &mut Life) {
     life.check(report(Some("c"), critical, None), &["REGRESSION_CRITICAL", "TRAINING_ROLLBACK_NEEDED"]);
 
     // A rollback ends the work that was going on, which a cancelled lease also does.
-    life.segment("games-6", "selfplay", &["NEW_GAMES_AVAILABLE"]);
+    life.segment("games-6", Source::Selfplay, &["NEW_GAMES_AVAILABLE"]);
     let command =
         Command::ThresholdReached(ThresholdReached { config_key: key(), crossing: 6, at_ms: 4_000 });
     life.check(command, &["TRAINING_THRESHOLD_REACHED", "WORK_QUEUED"]);
     let kind = LeaseKind::Training;
     let epoch = life.grant(kind, None, 10_050, "TRAINING_STARTED");
     let reason = "a drill".to_owned();
-    let cancel = Command::CancelLease(CancelLease { kind, config_key: key(), epoch, reason, at_ms: 10_060 });
+    let cancel = Command::CancelLease(CancelLease {
+        kind,
+        config_key: key(),
+        epoch,
+        cause: EndCause::Ordered,
+        reason,
+        at_ms: 10_060,
+    });
     let granted = life.state.config(KEY).unwrap().training.live.as_ref().unwrap().id;
     assert_eq!(follows(&cancel, &life.state), Some(granted));
     life.check(cancel, &["TRAINING_FAILED", "WORK_CANCELLED"]);

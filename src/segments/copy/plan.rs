@@ -82,12 +82,13 @@ pub(super) fn wanted(
 mod tests {
     use super::*;
     use crate::daemons::fixture::World;
-    use cluster_state::{Command, command::SetDraining};
+    use cluster_state::{Command, DrainCause, command::SetDraining};
 
     fn drain(world: &mut World, node: NodeId, draining: bool) {
         world.apply(Command::SetDraining(SetDraining {
             node,
             draining,
+            cause: DrainCause::Ordered,
             reason: "test".into(),
             at_ms: world.now,
         }));

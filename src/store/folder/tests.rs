@@ -93,11 +93,17 @@ fn folders_that_are_not_ours_are_refused_and_left_alone() {
         assert_eq!(listing(&path), before, "{name}");
     };
     check("foreign", &[("letter.txt", "dear")], "it holds letter.txt");
-    check("newer", &[("format", r#"{"format":3,"other":[]}"#)], "has format 3, this build knows 2");
+    check("newer", &[("format", r#"{"format":4,"other":[]}"#)], "has format 4, this build knows 3");
+    let older = r#"{"format":2,"peer_id":"p","created_ms":1}"#;
+    check(
+        "older",
+        &[("format", older), ("raft.db", "x")],
+        "has format 2, this build knows 3: choose a new --data-dir",
+    );
     check("zero", &[("format", r#"{"format":0}"#)], "no format 0");
     check("garbage", &[("format", "\0\0\0")], "restore it");
     check("huge", &[("format", &"x".repeat(100_000))], "cannot read");
-    check("incomplete", &[("format", r#"{"format":1}"#)], "created_ms");
+    check("incomplete", &[("format", r#"{"format":3}"#)], "created_ms");
     fs::write(parent.path().join("file"), "x").unwrap();
     let error = open(&parent.path().join("file")).unwrap_err();
     assert!(matches!(error, FolderError::Unwritable { .. }), "{error}");

@@ -1,7 +1,7 @@
 use super::*;
-use crate::store::{PendingSegment, PendingSegments, Source, fixture};
-use cluster_state::NodeId;
+use crate::store::{PendingSegment, PendingSegments, fixture};
 use cluster_state::SegmentId;
+use cluster_state::{NodeId, Source};
 use std::{
     fs::{self, File, OpenOptions},
     io::{BufRead, BufReader, Seek, SeekFrom, Write},

@@ -1,6 +1,6 @@
 //! Commands about members.
 
-use crate::id::NodeId;
+use crate::{cause::DrainCause, id::NodeId};
 use serde::{Deserialize, Serialize};
 
 /// Registers a peer as a member, or updates its data. The same peer keeps its id.
@@ -55,6 +55,8 @@ pub struct SetDraining {
     pub node: NodeId,
     /// True: the node drains. False: it works again.
     pub draining: bool,
+    /// Who asks for it, and so who ends it.
+    pub cause: DrainCause,
     /// The cause, in words for people.
     pub reason: String,
     /// The proposer's clock, in milliseconds since the epoch.

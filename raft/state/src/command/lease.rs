@@ -2,6 +2,7 @@
 //! effect.
 
 use crate::{
+    cause::EndCause,
     id::{ModelId, NodeId},
     key::ConfigKey,
     lease::LeaseKind,
@@ -76,7 +77,7 @@ pub struct FailLease {
 }
 
 /// Stops work that is no longer wanted, on behalf of the leader or an operator. This is no failure of the
-/// holder.
+/// holder: a command that says it is one is refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CancelLease {
     /// Whether the work is a training or an evaluation.
@@ -85,6 +86,8 @@ pub struct CancelLease {
     pub config_key: ConfigKey,
     /// Epoch of the lease; the command is refused if that lease is no longer in force.
     pub epoch: u64,
+    /// Why the work is no longer wanted.
+    pub cause: EndCause,
     /// The cause, in words for people.
     pub reason: String,
     /// The proposer's clock, in milliseconds since the epoch.

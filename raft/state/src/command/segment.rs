@@ -1,6 +1,7 @@
 //! Commands about acknowledged games.
 
 use crate::{
+    cause::Source,
     id::{ModelId, NodeId, SegmentId},
     key::ConfigKey,
 };
@@ -18,8 +19,8 @@ pub struct RegisterSegment {
     pub games: u64,
     /// Number of positions in the segment.
     pub samples: u64,
-    /// The source of the games, such as `selfplay` or `evaluation`. Only `selfplay` counts towards training.
-    pub source: String,
+    /// Where the games come from. Only games of self-play count towards the next training.
+    pub source: Source,
     /// The model that played.
     pub model: ModelId,
     /// Ids of the nodes that have synced the segment.

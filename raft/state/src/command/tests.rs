@@ -15,8 +15,8 @@ const COMMAND: u8 = 0x2d;
 const REPLY: u8 = 0x2c;
 const BYTES_MAX: usize = 9999;
 
-/// Golden bytes: files and peers of other versions depend on them. A new variant adds a line; no line ever
-/// changes.
+/// Golden bytes: files and peers of other versions depend on them. A new variant adds a line. A line changes
+/// only together with the formats of `raft.db` and of the data folder, and with the name of the protocol.
 const GOLDEN: &str = include_str!("../golden.txt");
 
 /// The lines that the golden file lacks.

@@ -1,7 +1,7 @@
 use super::*;
-use crate::command::RegisterSegment;
 use crate::{
-    command::Command,
+    cause::Source,
+    command::{Command, RegisterSegment},
     response::Response,
     samples::{self, commands, hash, register},
     state_machine,
@@ -19,7 +19,7 @@ fn crowded(n: u32) -> ClusterState {
             config_key: samples::CONFIG.into(),
             games: 1,
             samples: 1,
-            source: "selfplay".into(),
+            source: Source::Selfplay,
             model: hash(1),
             holders: [1, 2, 3].map(NodeId).into(),
             at_ms: 1,
@@ -42,7 +42,7 @@ fn apply_time(state: &ClusterState) -> std::time::Duration {
             config_key: samples::CONFIG.into(),
             games: 1,
             samples: 1,
-            source: "selfplay".into(),
+            source: Source::Selfplay,
             model: hash(1),
             holders: vec![NodeId(1)],
             at_ms: 1,

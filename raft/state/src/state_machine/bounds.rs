@@ -12,5 +12,3 @@ pub const SEGMENTS_MAX: usize = 500_000;
 pub const CANDIDATES_MAX: usize = 64;
 /// Minimum number of games in the evidence for a promotion, whatever the sequential test says.
 pub const EVIDENCE_GAMES_MIN: u32 = 16;
-/// The source whose games count towards the training threshold.
-pub const SELFPLAY_SOURCE: &str = "selfplay";

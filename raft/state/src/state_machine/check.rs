@@ -4,9 +4,10 @@
 //! leaves fit their limits, and it holds no number that arithmetic turns into NaN or infinity.
 
 use crate::{
+    cause::EndCause,
     command::{
-        ADDRESSES_MAX, Command, CompleteEvaluation, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX, InitConfig,
-        RegisterNode, RegisterSegment, ReportRegression, Rollback, SetFeedback, TEXT_BYTES_MAX,
+        ADDRESSES_MAX, CancelLease, Command, CompleteEvaluation, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX,
+        InitConfig, RegisterNode, RegisterSegment, ReportRegression, Rollback, SetFeedback, TEXT_BYTES_MAX,
     },
     key::ConfigKey,
     model::TrainingReport,
@@ -31,7 +32,7 @@ pub fn check(command: &Command) -> Result<(), Refusal> {
     match command {
         Command::RegisterNode(it) => register_node(it),
         Command::SetOnline(it) => texts([&it.reason]),
-        Command::SetDraining(it) => texts([&it.reason]),
+        Command::SetDraining(it) => text(it.cause.as_str()).and_then(|()| texts([&it.reason])),
         Command::SetLeader(_) | Command::AddSegmentHolder(_) | Command::ModelHeld(_) => Ok(()),
         Command::InitConfig(it) => init_config(it),
         Command::RegisterSegment(it) => register_segment(it),
@@ -40,7 +41,7 @@ pub fn check(command: &Command) -> Result<(), Refusal> {
         Command::RenewLease(it) => key(&it.config_key),
         Command::ExpireLease(it) => key(&it.config_key).and_then(|()| texts([&it.reason])),
         Command::FailLease(it) => key(&it.config_key).and_then(|()| texts([&it.error])),
-        Command::CancelLease(it) => key(&it.config_key).and_then(|()| texts([&it.reason])),
+        Command::CancelLease(it) => cancel_lease(it),
         Command::CompleteTraining(it) => key(&it.config_key).and_then(|()| report(&it.report)),
         Command::CompleteEvaluation(it) => complete_evaluation(it),
         Command::Promote(it) => key(&it.config_key).and_then(|()| numbers(&[it.elo_delta_min])),
@@ -77,7 +78,18 @@ fn register_segment(command: &RegisterSegment) -> Result<(), Refusal> {
     if command.games == 0 || command.holders.len() > HOLDERS_MAX {
         return Err(Refusal::Invalid("segment".into()));
     }
-    texts([&command.source])
+    text(command.source.as_str())
+}
+
+fn cancel_lease(command: &CancelLease) -> Result<(), Refusal> {
+    key(&command.config_key)?;
+    match &command.cause {
+        EndCause::Failed | EndCause::Expired => {
+            return Err(Refusal::Invalid("cause of a cancellation".into()));
+        }
+        EndCause::Ordered | EndCause::Regressed | EndCause::RolledBack | EndCause::Other(_) => {}
+    }
+    text(command.cause.as_str()).and_then(|()| texts([&command.reason]))
 }
 
 fn report(report: &TrainingReport) -> Result<(), Refusal> {
@@ -151,7 +163,11 @@ fn key(config_key: &ConfigKey) -> Result<(), Refusal> {
 }
 
 fn texts<'a>(texts: impl IntoIterator<Item = &'a String>) -> Result<(), Refusal> {
-    if texts.into_iter().any(|text| text.len() > TEXT_BYTES_MAX) {
+    texts.into_iter().try_for_each(|it| text(it))
+}
+
+fn text(text: &str) -> Result<(), Refusal> {
+    if text.len() > TEXT_BYTES_MAX {
         return Err(Refusal::Invalid(format!("text over {TEXT_BYTES_MAX} bytes")));
     }
     Ok(())

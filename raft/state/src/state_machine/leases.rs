@@ -8,12 +8,13 @@ use super::{
     lookup::{self, Outcome},
 };
 use crate::{
+    cause::EndCause,
     command::{
         CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease, GrantLease, RenewLease,
     },
     config::ConfigState,
     id::{ModelId, NodeId},
-    lease::{Lease, LeaseKind, LeaseSlot},
+    lease::{Lease, LeaseEnd, LeaseKind, LeaseSlot},
     model::{Evidence, Model, ModelStatus},
     response::{Refusal, Response},
     state::ClusterState,
@@ -97,26 +98,29 @@ pub(super) fn expire(state: &mut ClusterState, command: &ExpireLease) -> Outcome
         }
         Some(_) | None => return Err(stale(slot, epoch)),
     }
-    end_badly(lookup::config_mut(state, config_key)?.lease_mut(kind), format!("expired: {reason}"));
+    let slot = lookup::config_mut(state, config_key)?.lease_mut(kind);
+    end_badly(slot, EndCause::Expired, format!("expired: {reason}"));
     Ok(Response::Done)
 }
 
 pub(super) fn fail(state: &mut ClusterState, command: &FailLease) -> Outcome {
     let &FailLease { kind, ref config_key, epoch, node, ref error, at_ms: _ } = command;
     held(lookup::config(state, config_key)?.lease(kind), epoch, node)?;
-    end_badly(lookup::config_mut(state, config_key)?.lease_mut(kind), error.clone());
+    let slot = lookup::config_mut(state, config_key)?.lease_mut(kind);
+    end_badly(slot, EndCause::Failed, error.clone());
     Ok(Response::Done)
 }
 
 pub(super) fn cancel(state: &mut ClusterState, command: &CancelLease) -> Outcome {
-    let &CancelLease { kind, ref config_key, epoch, ref reason, at_ms: _ } = command;
+    let &CancelLease { kind, ref config_key, epoch, ref cause, ref reason, at_ms: _ } = command;
     let slot = lookup::config(state, config_key)?.lease(kind);
     match &slot.live {
         Some(lease) if lease.epoch == epoch => {}
         None if slot.epoch == epoch => return Ok(Response::Unchanged),
         Some(_) | None => return Err(stale(slot, epoch)),
     }
-    end_unwanted(lookup::config_mut(state, config_key)?.lease_mut(kind), reason);
+    let slot = lookup::config_mut(state, config_key)?.lease_mut(kind);
+    end_unwanted(slot, cause.clone(), reason);
     Ok(Response::Done)
 }
 
@@ -221,18 +225,18 @@ fn stale(slot: &LeaseSlot, epoch: u64) -> Refusal {
 
 fn end_well(slot: &mut LeaseSlot) {
     slot.live = None;
-    slot.last_error = None;
+    slot.last_end = None;
     slot.failures = 0;
 }
 
 /// Ends a lease that is no longer wanted. It does not count as a failure.
-pub(super) fn end_unwanted(slot: &mut LeaseSlot, reason: &str) {
+pub(super) fn end_unwanted(slot: &mut LeaseSlot, cause: EndCause, reason: &str) {
     slot.live = None;
-    slot.last_error = Some(format!("cancelled: {reason}"));
+    slot.last_end = Some(LeaseEnd { cause, reason: format!("cancelled: {reason}") });
 }
 
-fn end_badly(slot: &mut LeaseSlot, error: String) {
+fn end_badly(slot: &mut LeaseSlot, cause: EndCause, reason: String) {
     slot.live = None;
-    slot.last_error = Some(error);
+    slot.last_end = Some(LeaseEnd { cause, reason });
     slot.failures = slot.failures.saturating_add(1);
 }

@@ -7,7 +7,7 @@ use super::{bounds::NODES_MAX, lookup::Outcome, promotion};
 use crate::{
     command::{RegisterNode, SetDraining, SetLeader, SetOnline},
     id::NodeId,
-    node::{Leader, Node},
+    node::{Draining, Leader, Node},
     response::{Refusal, Response},
     state::ClusterState,
 };
@@ -82,7 +82,8 @@ pub(super) fn set_draining(state: &mut ClusterState, command: &SetDraining) -> O
     if node.draining.is_some() == command.draining {
         return Ok(Response::Unchanged);
     }
-    let draining = command.draining.then(|| command.reason.clone());
+    let draining =
+        command.draining.then(|| Draining { cause: command.cause.clone(), reason: command.reason.clone() });
     let node = Node { draining, ..Node::clone(node) };
     Arc::make_mut(&mut state.nodes).insert(id, Arc::new(node));
     Ok(Response::Done)

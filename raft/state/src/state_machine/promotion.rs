@@ -5,10 +5,11 @@
 //! `previous` is the model of the entry before it.
 
 use super::{
-    bounds::{EVIDENCE_GAMES_MIN, SELFPLAY_SOURCE},
+    bounds::EVIDENCE_GAMES_MIN,
     lookup::{self, Outcome},
 };
 use crate::{
+    cause::{PromotionKind, Source},
     command::{Appoint, ModelHeld, Promote, Reject},
     config::{ConfigState, Promotion},
     id::ModelId,
@@ -46,6 +47,7 @@ pub(super) fn promote(state: &mut ClusterState, index: u64, command: &Promote) -
         previous_elo: config.elo,
         new_elo: config.elo + elo_delta,
         elo_delta,
+        kind: PromotionKind::Evidence,
         reason: REASON.to_owned(),
         at_ms,
         log_index: index,
@@ -74,6 +76,7 @@ pub(super) fn appoint(state: &mut ClusterState, index: u64, command: &Appoint) -
         // The difference in strength is unknown.
         new_elo: config.elo,
         elo_delta: 0.0,
+        kind: PromotionKind::Appointed,
         reason: format!("operator: {reason}"),
         at_ms,
         log_index: index,
@@ -127,7 +130,7 @@ pub(super) fn enthrone(
 fn games_by(state: &ClusterState, config_key: &ConfigKey, model: &ModelId) -> u64 {
     let segments = state.segments.iter().map(|(_, segment)| segment);
     let its = segments.filter(|segment| {
-        segment.model == *model && segment.config_key == *config_key && segment.source == SELFPLAY_SOURCE
+        segment.model == *model && segment.config_key == *config_key && segment.source == Source::Selfplay
     });
     its.fold(0, |sum: u64, segment| sum.saturating_add(segment.games))
 }

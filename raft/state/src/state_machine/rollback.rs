@@ -10,8 +10,9 @@ use super::{
     promotion, steering,
 };
 use crate::{
+    cause::{EndCause, PromotionKind},
     command::Rollback,
-    config::{Promotion, ROLLED_BACK},
+    config::Promotion,
     lease::LeaseKind,
     model::ModelStatus,
     response::{Refusal, Response},
@@ -43,7 +44,8 @@ pub(super) fn rollback(state: &mut ClusterState, index: u64, command: &Rollback)
         previous_elo: config.elo,
         new_elo: back.elo,
         elo_delta: back.elo - config.elo,
-        reason: format!("{ROLLED_BACK}: {reason}").chars().take(128).collect(),
+        kind: PromotionKind::RolledBack,
+        reason: format!("rolled back: {reason}").chars().take(128).collect(),
         at_ms: *at_ms,
         log_index: index,
     };
@@ -61,7 +63,7 @@ pub(super) fn rollback(state: &mut ClusterState, index: u64, command: &Rollback)
     config.newest = back.model;
     for kind in [LeaseKind::Training, LeaseKind::Evaluation] {
         if config.lease(kind).live.is_some() {
-            end_unwanted(config.lease_mut(kind), "the champion was rolled back");
+            end_unwanted(config.lease_mut(kind), EndCause::RolledBack, "the champion was rolled back");
         }
     }
     // Training pauses until the leader has seen that the champion has settled.

@@ -3,10 +3,11 @@
 //! Invariant: the games of a segment count once, and only those of self-play count towards the next training.
 
 use super::{
-    bounds::{SEGMENTS_MAX, SELFPLAY_SOURCE},
+    bounds::SEGMENTS_MAX,
     lookup::{self, Outcome},
 };
 use crate::{
+    cause::Source,
     command::{AddSegmentHolder, HOLDERS_MAX, RegisterSegment},
     id::{NodeId, SegmentId},
     response::{Refusal, Response},
@@ -34,11 +35,14 @@ pub(super) fn register(state: &mut ClusterState, index: u64, command: &RegisterS
         return Err(Refusal::Full("segments".into()));
     }
     let config = lookup::config_mut(state, config_key)?;
-    if source == SELFPLAY_SOURCE {
-        config.games_total = config.games_total.saturating_add(*games);
-        config.games_since_training = config.games_since_training.saturating_add(*games);
-        let its = if *model == config.champion { *games } else { 0 };
-        config.champion_games = config.champion_games.saturating_add(its);
+    match source {
+        Source::Selfplay => {
+            config.games_total = config.games_total.saturating_add(*games);
+            config.games_since_training = config.games_since_training.saturating_add(*games);
+            let its = if *model == config.champion { *games } else { 0 };
+            config.champion_games = config.champion_games.saturating_add(its);
+        }
+        Source::Evaluation | Source::Other(_) => {}
     }
     let answer = Response::Segment {
         games_total: config.games_total,

@@ -2,14 +2,15 @@
 
 use super::*;
 use crate::{
+    cause::{DrainCause, EndCause, PromotionKind, Source},
     command::{
         CompleteEvaluation, CompleteTraining, GrantLease, HOLDERS_MAX, InitConfig, ModelHeld, Promote,
         RegisterSegment, SetOnline, TEXT_BYTES_MAX, ThresholdReached,
     },
-    config::{ConfigState, ELO_INITIAL},
+    config::{ConfigState, ELO_INITIAL, Promotion},
     id::{ModelId, NodeId, TriggerId},
     key::ConfigKey,
-    lease::{Lease, LeaseKind},
+    lease::{Lease, LeaseEnd, LeaseKind},
     model::{Evidence, ModelInfo, ModelStatus, Sprt, TrainingReport},
     response::{Distributed, Refusal},
     rows,
@@ -20,6 +21,7 @@ use std::collections::BTreeSet;
 use wire::Hash;
 
 mod bounds;
+mod causes;
 mod records;
 mod sequences;
 mod steering;
@@ -116,7 +118,7 @@ fn segment(n: u8, games: u64, holders: &[u64]) -> Command {
         config_key: CONFIG.into(),
         games,
         samples: 3,
-        source: SELFPLAY_SOURCE.into(),
+        source: Source::Selfplay,
         model: hash(1),
         holders: holders.iter().copied().map(NodeId).collect(),
         at_ms: 7,

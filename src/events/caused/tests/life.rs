@@ -2,13 +2,13 @@
 
 use crate::events::Event;
 use crate::events::caused::*;
-use cluster_state::ModelId;
 use cluster_state::SegmentId;
 use cluster_state::command::{
     CompleteEvaluation, CompleteTraining, GrantLease, InitConfig, ModelHeld, Promote, RegisterNode,
     RegisterSegment, SetLeader, ThresholdReached,
 };
 use cluster_state::{Evidence, ModelInfo, SelfplayTarget, Sprt, TrainingReport, state_machine::apply};
+use cluster_state::{ModelId, Source};
 use std::collections::BTreeSet;
 use wire::Hash;
 
@@ -68,13 +68,13 @@ impl Life {
         self.check(command, &["HOST_ONLINE"]);
     }
 
-    pub(super) fn segment(&mut self, name: &str, source: &str, expected: &[&str]) {
+    pub(super) fn segment(&mut self, name: &str, source: Source, expected: &[&str]) {
         let command = Command::RegisterSegment(RegisterSegment {
             hash: SegmentId(hash(name)),
             config_key: KEY.into(),
             games: 600,
             samples: 6000,
-            source: source.into(),
+            source,
             model: ModelId(hash("untrained")),
             holders: vec![NodeId(2), NodeId(1)],
             at_ms: 3_000,
@@ -102,7 +102,7 @@ impl Life {
     }
 
     pub(super) fn train(&mut self, crossing: u64, candidate: &str) {
-        self.segment(&format!("games-{crossing}"), "selfplay", &["NEW_GAMES_AVAILABLE"]);
+        self.segment(&format!("games-{crossing}"), Source::Selfplay, &["NEW_GAMES_AVAILABLE"]);
         let command =
             Command::ThresholdReached(ThresholdReached { config_key: KEY.into(), crossing, at_ms: 4_000 });
         self.check(command, &["TRAINING_THRESHOLD_REACHED", "WORK_QUEUED"]);

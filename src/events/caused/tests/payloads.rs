@@ -6,11 +6,11 @@ use crate::events::{
     EvaluationStarted, Event, Games, TrainingThresholdReached, Work,
     envelope::{Envelope, EventId},
 };
-use cluster_state::ModelId;
 use cluster_state::SegmentId;
 use cluster_state::command::{
     GrantLease, ModelHeld, RegisterNode, RegisterSegment, SetOnline, ThresholdReached,
 };
+use cluster_state::{ModelId, Source};
 
 #[test]
 fn payloads_say_what_the_state_says() {
@@ -20,7 +20,7 @@ fn payloads_say_what_the_state_says() {
         config_key: KEY.into(),
         games: 600,
         samples: 6000,
-        source: "selfplay".into(),
+        source: Source::Selfplay,
         model: ModelId(hash("untrained")),
         holders: vec![NodeId(2), NodeId(1)],
         at_ms: 3_500,

@@ -73,7 +73,7 @@ fn segments_and_thresholds() {
         config_key,
         games,
         samples,
-        source: "evaluation".into(),
+        source: Source::Evaluation,
         model,
         holders,
         at_ms,

@@ -172,6 +172,7 @@ pub(super) fn steering_of(choice: u8, n: u8) -> Command {
         _ => Command::SetDraining(SetDraining {
             node: NodeId(1 + u64::from(n % 4)),
             draining: n > 200,
+            cause: DrainCause::of(["idle", "ordered", "of a later version"][usize::from(n % 3)]),
             reason,
             at_ms,
         }),
@@ -208,7 +209,7 @@ fn invariants(before: &ClusterState, after: &ClusterState) {
             after.models.iter().filter(|(_, m)| m.config_key == *key && m.status == ModelStatus::Candidate);
         let listed: BTreeSet<ModelId> = config.candidates.iter().copied().collect();
         let played = after.segments.iter().map(|(_, segment)| segment).filter(|segment| {
-            segment.config_key == *key && segment.model == champion && segment.source == SELFPLAY_SOURCE
+            segment.config_key == *key && segment.model == champion && segment.source == Source::Selfplay
         });
         assert_eq!(config.champion_games, played.map(|segment| segment.games).sum::<u64>());
         let steering = &config.steering;

@@ -227,6 +227,7 @@ fn cancelled_work_is_no_failure_and_does_not_count() {
             kind: LeaseKind::Training,
             config_key: CONFIG.into(),
             epoch,
+            cause: EndCause::Ordered,
             reason: "not wanted".into(),
             at_ms: 1,
         })
@@ -235,7 +236,8 @@ fn cancelled_work_is_no_failure_and_does_not_count() {
     assert_eq!(world.accept(cancel(lease.epoch)), Response::Done);
     assert_eq!(world.accept(cancel(lease.epoch)), Response::Unchanged);
     let slot = &world.config().training;
-    assert_eq!((slot.failures, slot.last_error.as_deref()), (0, Some("cancelled: not wanted")));
+    let end = LeaseEnd { cause: EndCause::Ordered, reason: "cancelled: not wanted".into() };
+    assert_eq!((slot.failures, &slot.last_end), (0, &Some(end)));
     world.refuse(trained(&lease, model(hash(9), hash(1))), &Refusal::StaleEpoch { current: 1, epoch: 1 });
     // The crossing was not used up, so it can be trained for again.
     assert_eq!(world.lease(LeaseKind::Training, None).epoch, 2);
@@ -259,8 +261,15 @@ fn what_steers_is_set_once() {
     let feedback = Feedback { learning_rate: 0.5, ..Feedback::default() };
     let reason = || "why".to_owned();
     let (config_key, at_ms) = (|| ConfigKey::from(CONFIG), 31);
-    let draining =
-        |draining| Command::SetDraining(SetDraining { node: NodeId(2), draining, reason: reason(), at_ms });
+    let draining = |draining| {
+        Command::SetDraining(SetDraining {
+            node: NodeId(2),
+            draining,
+            cause: DrainCause::Ordered,
+            reason: reason(),
+            at_ms,
+        })
+    };
     let curriculum = |weight, emergency| {
         Command::SetCurriculum(SetCurriculum {
             config_key: config_key(),

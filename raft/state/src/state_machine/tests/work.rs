@@ -49,7 +49,8 @@ fn leases() {
     };
     world.refuse(expire(1, 50), &Refusal::RenewedSince { renewed_ms: 70 });
     assert_eq!(world.accept(expire(1, 70)), Response::Done);
-    assert_eq!(world.config().training.last_error.as_deref(), Some("expired: silent"));
+    let end = LeaseEnd { cause: EndCause::Expired, reason: "expired: silent".into() };
+    assert_eq!(world.config().training.last_end, Some(end));
     world.refuse(expire(1, 70), &Refusal::StaleEpoch { current: 1, epoch: 1 });
     world.refuse(renew(1, NodeId(1), 99), &Refusal::StaleEpoch { current: 1, epoch: 1 });
     let late = trained(&first, model(hash(9), hash(1)));

@@ -51,9 +51,9 @@ pub fn deserves_another(state: &ClusterState, evidence: &Evidence, elo_delta_min
 /// What the leader remembers: by configuration, the candidate and how many evaluations had failed in a row
 /// before its first. A new leader counts anew, so that its candidates get their chances again.
 #[derive(Debug, Default)]
-pub struct FeedbackLoop(BTreeMap<ConfigKey, (ModelId, u32)>);
+pub struct FeedbackLoopDecider(BTreeMap<ConfigKey, (ModelId, u32)>);
 
-impl FeedbackLoop {
+impl FeedbackLoopDecider {
     /// The candidates that are given up.
     pub fn decide(&mut self, state: &ClusterState, elo_delta_min: f64, at_ms: u64) -> Vec<Command> {
         self.0.retain(|key, _| state.configs.contains_key(key));
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_candidate_whose_evaluation_keeps_failing_is_given_up() {
         let mut world = World::with_nodes(3);
-        let mut control = FeedbackLoop::default();
+        let mut control = FeedbackLoopDecider::default();
         let mut rejected = |world: &World| control.decide(&world.state, 25.0, 0);
         world.train("a", 2);
         for _ in 0..ATTEMPTS_MAX {

@@ -18,14 +18,14 @@ pub const LOST_AFTER: Duration = Duration::from_secs(3);
 
 /// What the leader remembers.
 #[derive(Debug, Default)]
-pub struct NodeMonitor {
+pub struct NodeMonitorDecider {
     /// Since when this node has seen another one otherwise than the state says.
     contradicted: BTreeMap<(NodeId, bool), Instant>,
     /// When the latest renewal of a lease was first seen: by kind, configuration, epoch and renewal.
     renewals: BTreeMap<(LeaseKind, ConfigKey), (u64, u64, Instant)>,
 }
 
-impl NodeMonitor {
+impl NodeMonitorDecider {
     /// Which nodes came or went, and which leases expire, given whom this node is connected to. A host that
     /// an operator says is offline loses its leases too; whether it is online in the state depends on the
     /// connection alone.
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn a_lost_connection_counts_after_a_while_and_a_new_one_at_once() {
         let mut world = World::with_nodes(3);
-        let mut monitor = NodeMonitor::default();
+        let mut monitor = NodeMonitorDecider::default();
         let start = Instant::now();
         let mut at = |world: &World, connected: &[&str], seconds: u64| {
             let now = start + Duration::from_secs(seconds);
@@ -163,7 +163,7 @@ mod tests {
         world.play(500);
         world.cross();
         let epoch = world.grant(LeaseKind::Training, 2, None);
-        let mut monitor = NodeMonitor::default();
+        let mut monitor = NodeMonitorDecider::default();
         let start = Instant::now();
         let mut at = |world: &World, seconds: u64| {
             let now = start + Duration::from_secs(seconds);
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(at(&world, 24), ["expire training 1"]);
         world.offline(2);
         let now = start + Duration::from_secs(12);
-        let gone = NodeMonitor::default().decide(
+        let gone = NodeMonitorDecider::default().decide(
             &world.state,
             &ClusterView::default(),
             NodeId(1),
@@ -219,7 +219,7 @@ mod tests {
         world.play(500);
         world.cross();
         world.grant(LeaseKind::Training, 2, None);
-        let (mut monitor, start) = (NodeMonitor::default(), Instant::now());
+        let (mut monitor, start) = (NodeMonitorDecider::default(), Instant::now());
         let mut at = |world: &World, seconds: u64| {
             let now = start + Duration::from_secs(seconds);
             monitor.decide(&world.state, &ClusterView::default(), NodeId(1), |peer| peer != "peer-2", now, 0)
@@ -244,7 +244,7 @@ mod tests {
         world.grant(LeaseKind::Training, 2, None);
         let view = ClusterView { claimed: [NodeId(2)].into(), ..ClusterView::default() };
         let found =
-            NodeMonitor::default().decide(&world.state, &view, NodeId(1), |_| true, Instant::now(), 0);
+            NodeMonitorDecider::default().decide(&world.state, &view, NodeId(1), |_| true, Instant::now(), 0);
         assert_eq!(names(&found), ["expire training 1"]);
     }
 }

@@ -95,12 +95,12 @@ fn minor(regression: &Regression) -> bool {
 
 /// What the leader remembers: since when it has seen each champion at its last round.
 #[derive(Debug, Default)]
-pub struct Watching {
+pub struct RegressionDecider {
     seen: FirstSeen<(u64, u32)>,
     retries: RetryPauses,
 }
 
-impl Watching {
+impl RegressionDecider {
     /// The champions that play a round now: one round each time `every` has passed.
     pub fn decide(&mut self, state: &ClusterState, every: Duration, at_ms: u64) -> Vec<Command> {
         let mut commands = Vec::new();
@@ -343,7 +343,7 @@ mod tests {
     #[test]
     fn a_champion_is_watched_while_nothing_else_is_to_evaluate() {
         let mut world = World::with_nodes(3);
-        let mut watching = Watching::default();
+        let mut watching = RegressionDecider::default();
         let mut granted = |world: &mut World, passed_s: u64| {
             world.now += passed_s * 1000;
             let commands = watching.decide(&world.state, MINUTE, world.now);

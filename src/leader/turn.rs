@@ -8,11 +8,11 @@ use super::{
     curriculum, data_pipeline,
     evaluation::EvaluationDecider,
     feedback,
-    feedback_loop::FeedbackLoop,
-    node_monitor::NodeMonitor,
+    feedback_loop::FeedbackLoopDecider,
+    node_monitor::NodeMonitorDecider,
     promotion::PromotionDecider,
     queue::QueueDecider,
-    regression::{self, Watching},
+    regression::{self, RegressionDecider},
     roles, scheduler,
     training::TrainingDecider,
 };
@@ -48,13 +48,13 @@ pub struct Turn<'a> {
 /// What the deciders remember.
 #[derive(Debug, Default)]
 pub struct Deciders {
-    monitor: NodeMonitor,
+    monitor: NodeMonitorDecider,
     training: TrainingDecider,
     evaluation: EvaluationDecider,
-    feedback_loop: FeedbackLoop,
+    feedback_loop: FeedbackLoopDecider,
     promotion: PromotionDecider,
     queue: QueueDecider,
-    watching: Watching,
+    watching: RegressionDecider,
 }
 
 impl Deciders {

@@ -1,7 +1,6 @@
 //! Contents, which are models and segments: fetching one to a node, and auditing what a node really has.
 
-use cluster_state::SegmentId;
-use cluster_state::{ConfigKey, ModelId};
+use cluster_state::{ConfigKey, ModelId, SegmentId};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use wire::Hash;

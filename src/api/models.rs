@@ -1,8 +1,7 @@
 //! Models: the status of each, the promotions from champion to champion, and an operator's order that changes
 //! the champion.
 
-use cluster_state::ModelId;
-use cluster_state::{ConfigKey, Evidence, Promotion, TrainingReport};
+use cluster_state::{ConfigKey, Evidence, ModelId, Promotion, TrainingReport};
 use serde::{Deserialize, Serialize};
 
 /// A model and its status.

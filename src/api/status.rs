@@ -13,8 +13,7 @@ use super::{
     models::PromotionView,
     work::{LeaseView, TrainingPause},
 };
-use cluster_state::ModelId;
-use cluster_state::{ConfigKey, NodeId, Steering};
+use cluster_state::{ConfigKey, ModelId, NodeId, Steering};
 use serde::{Deserialize, Serialize};
 
 /// Version of the report's format.

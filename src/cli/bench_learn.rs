@@ -22,8 +22,7 @@ use crate::{
 };
 use ::rules::Config;
 use anyhow::Context as _;
-use cluster_state::ModelId;
-use cluster_state::{LeaseKind, NodeId};
+use cluster_state::{LeaseKind, ModelId, NodeId};
 use kernels::{AnyBackend, Checkpoint};
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;

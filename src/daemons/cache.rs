@@ -10,8 +10,7 @@ use crate::{
     events::Logged,
     peer::{Context, WorkError, blocking},
 };
-use cluster_state::ModelId;
-use cluster_state::{ConfigKey, ConfigState, NodeId};
+use cluster_state::{ConfigKey, ConfigState, ModelId, NodeId};
 use kernels::{Checkpoint, Network};
 use parking_lot::Mutex;
 use std::{

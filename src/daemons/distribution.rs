@@ -13,8 +13,7 @@ use crate::{
     peer::{Context, Daemon, Wake, WorkError, blocking},
     store::{self, paths},
 };
-use cluster_state::ModelId;
-use cluster_state::{ClusterState, Command, ConfigKey, NodeId, command::ModelHeld};
+use cluster_state::{ClusterState, Command, ConfigKey, ModelId, NodeId, command::ModelHeld};
 use futures::StreamExt;
 use kernels::Checkpoint;
 use std::{

@@ -1,9 +1,8 @@
 //! A cluster's state for table tests, made by applying commands.
 
-use cluster_state::SegmentId;
 use cluster_state::{
-    ClusterState, Command, Evidence, Feedback, LeaseKind, ModelInfo, NodeId, Response, SelfplayTarget,
-    Severity, Sprt, TrainingReport,
+    ClusterState, Command, DrainCause, EndCause, Evidence, Feedback, LeaseKind, ModelId, ModelInfo, NodeId,
+    Response, SegmentId, SelfplayTarget, Severity, Source, Sprt, TrainingReport,
     command::{
         CancelLease, CompleteEvaluation, CompleteTraining, FailLease, GrantLease, InitConfig, ModelHeld,
         Promote, RegisterNode, RegisterSegment, Reject, ReportRegression, SetBackpressure, SetCurriculum,
@@ -11,7 +10,6 @@ use cluster_state::{
     },
     state_machine,
 };
-use cluster_state::{DrainCause, EndCause, ModelId, Source};
 use wire::Hash;
 
 /// A cluster with one configuration, `hex8_2p`, and a clock that stands at `now`.

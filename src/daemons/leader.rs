@@ -19,9 +19,8 @@ use crate::{
     learner,
     peer::{Context, Daemon, Wake, WorkError, blocking},
 };
-use cluster_state::ModelId;
 use cluster_state::{
-    ClusterState, Command, ConfigKey,
+    ClusterState, Command, ConfigKey, ModelId,
     command::{InitConfig, ModelHeld},
 };
 use std::{

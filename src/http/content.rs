@@ -24,8 +24,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use cluster_state::ModelId;
-use cluster_state::SegmentId;
+use cluster_state::{ModelId, SegmentId};
 use p2p::blobs::{BlobStore, Outline, PIECE_BYTES};
 use std::{io, ops::Range, sync::Arc, time::Instant};
 use wire::Hash;

@@ -118,8 +118,7 @@ async fn commits(
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World, hash};
-    use cluster_state::ModelId;
-    use cluster_state::{Command, Severity, command::Rollback};
+    use cluster_state::{Command, ModelId, Severity, command::Rollback};
     use serde_json::json;
 
     /// The model that an operator's event names once the champion is filled in.

@@ -1,8 +1,7 @@
 //! What a host that drains still has to hand on. Pure: every node comes to the same from the state.
 
 use crate::api::cluster::Handover;
-use cluster_state::ModelId;
-use cluster_state::{ClusterState, NodeId};
+use cluster_state::{ClusterState, ModelId, NodeId};
 use std::collections::BTreeSet;
 
 /// Copies of a model that must be elsewhere: one may be lost meanwhile.

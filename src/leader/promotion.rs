@@ -5,9 +5,8 @@
 
 use super::auto_promotion::{CandidateVerdict, judge};
 use crate::learner::settings::EvaluationConfig;
-use cluster_state::ModelId;
 use cluster_state::{
-    ClusterState, Command,
+    ClusterState, Command, ModelId,
     command::{Promote, Reject},
 };
 use std::collections::BTreeMap;

@@ -11,12 +11,11 @@ use crate::{
     events::{ChampionRegression, EvaluationBackpressure, Event, Logged, envelope::RAFT},
     text::clip,
 };
-use cluster_state::TriggerId;
 use cluster_state::{
-    ClusterState, Command, ConfigState, LeaseKind, Severity, Steering, TEXT_BYTES_MAX,
+    ClusterState, Command, ConfigState, EndCause, LeaseKind, ModelId, Severity, Steering, TEXT_BYTES_MAX,
+    TriggerId,
     command::{CancelLease, GrantLease, ReportRegression, Rollback, SetBackpressure, SetLearningRate},
 };
-use cluster_state::{EndCause, ModelId};
 use std::time::Duration;
 use wire::Hash;
 

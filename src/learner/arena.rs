@@ -10,8 +10,7 @@ use crate::{
     search::{AnyEvaluator, Judged, Search, SearchSettings, heuristic, random},
     store::{GameKind, GameRecord, Player},
 };
-use cluster_state::ModelId;
-use cluster_state::NodeId;
+use cluster_state::{ModelId, NodeId};
 use kernels::Query;
 use rules::{Config, Move, playout::Choices, with_board};
 

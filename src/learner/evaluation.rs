@@ -11,8 +11,7 @@ use crate::{
     learner::settings::EvaluationConfig,
     store::{GameKind, GameRecord},
 };
-use cluster_state::NodeId;
-use cluster_state::{Evidence, Sprt, state_machine::EVIDENCE_GAMES_MIN};
+use cluster_state::{Evidence, NodeId, Sprt, state_machine::EVIDENCE_GAMES_MIN};
 use rules::Config;
 
 /// What an evaluation needs besides the models.

@@ -38,8 +38,7 @@ mod tests {
         *,
     };
     use crate::learner::settings::TrainingConfig;
-    use cluster_state::ModelId;
-    use cluster_state::NodeId;
+    use cluster_state::{ModelId, NodeId};
     use kernels::{CpuBackend, CpuEvaluator};
     use std::sync::Arc;
     use wire::Hash;

@@ -8,8 +8,7 @@ use crate::{
     search::{AnyEvaluator, Judged, Search, SearchError, SearchSettings, sample_at, unit},
     store::{GameKind, GameRecord, Player},
 };
-use cluster_state::ModelId;
-use cluster_state::NodeId;
+use cluster_state::{ModelId, NodeId};
 use kernels::Query;
 use rules::{Config, Move, playout::Choices, with_board};
 

@@ -12,8 +12,7 @@ use crate::{
     search::SearchSettings,
     store::{Decision, GameKind, GameRecord, Player},
 };
-use cluster_state::ModelId;
-use cluster_state::NodeId;
+use cluster_state::{ModelId, NodeId};
 use kernels::{DeviceError, Network, PlayWaves, WaveGame, WaveSettings};
 use rules::{Config, RULES_VERSION, playout::Choices};
 use std::sync::Arc;

@@ -11,8 +11,7 @@ use super::{
     error::WorkError,
     transfer::{self, TransferError, WantedContent, holders},
 };
-use cluster_state::ModelId;
-use cluster_state::NodeId;
+use cluster_state::{ModelId, NodeId};
 use p2p::{
     blobs::BlobError,
     transfer::{FetchError, FetchLimits},

@@ -11,9 +11,7 @@ use crate::{
     peer::{Daemon, WorkError, blocking},
     store::{PendingSegment, PendingSegments, Segment, segment::SEGMENT_BYTES_MAX},
 };
-use cluster_state::ModelId;
-use cluster_state::SegmentId;
-use cluster_state::{ClusterState, NodeId};
+use cluster_state::{ClusterState, ModelId, NodeId, SegmentId};
 use p2p::blobs::BlobStore;
 use std::{
     collections::BTreeMap,

@@ -7,9 +7,7 @@
 
 use super::Segments;
 use crate::peer::{Daemon, WorkError, blocking};
-use cluster_state::ClusterState;
-use cluster_state::ModelId;
-use cluster_state::SegmentId;
+use cluster_state::{ClusterState, ModelId, SegmentId};
 use std::{
     collections::BTreeSet,
     sync::Arc,

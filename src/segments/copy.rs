@@ -16,8 +16,7 @@ use crate::{
     store::Segment,
     text,
 };
-use cluster_state::SegmentId;
-use cluster_state::{ClusterState, Command, NodeId, RegisteredSegment, command::AddSegmentHolder};
+use cluster_state::{ClusterState, Command, NodeId, RegisteredSegment, SegmentId, command::AddSegmentHolder};
 use futures::StreamExt;
 use retries::RateLimit;
 use std::{

@@ -65,8 +65,7 @@ mod tests {
         events::Subscriptions,
         store::{Segment, fixture},
     };
-    use cluster_state::NodeId;
-    use cluster_state::SegmentId;
+    use cluster_state::{NodeId, SegmentId};
     use p2p::Signer;
     use std::path::Path;
     use wire::Hash;

@@ -11,8 +11,7 @@ use crate::{
     peer::{Context, WorkError, blocking, control::Control},
     store::{PendingSegment, PendingSegments},
 };
-use cluster_state::SegmentId;
-use cluster_state::{ClusterState, Command, NodeId, command::RegisterSegment};
+use cluster_state::{ClusterState, Command, NodeId, SegmentId, command::RegisterSegment};
 use p2p::Class;
 use std::{
     collections::BTreeMap,

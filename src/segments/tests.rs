@@ -7,8 +7,7 @@ use crate::{
     peer::{WorkError, blocking},
     store::{GameRecord, PendingSegment, PendingSegments, Segment, fixture},
 };
-use cluster_state::{Command, NodeId, Response};
-use cluster_state::{SegmentId, Source};
+use cluster_state::{Command, NodeId, Response, SegmentId, Source};
 use p2p::{Signer, blobs::BlobStore};
 use raft::ProposeError;
 use std::{

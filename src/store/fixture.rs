@@ -1,8 +1,7 @@
 //! Games for tests.
 
 use super::{Decision, GameKind, GameRecord, Player};
-use cluster_state::ModelId;
-use cluster_state::NodeId;
+use cluster_state::{ModelId, NodeId};
 use rules::{Config, Options, RULES_VERSION, State, Topology, playout::Choices, with_board};
 use wire::Hash;
 

@@ -134,8 +134,7 @@ fn check_policy(decision: &Decision, legal: usize) -> Result<(), RecordError> {
 mod tests {
     use super::*;
     use crate::store::{GameKind, Player, fixture};
-    use cluster_state::ModelId;
-    use cluster_state::NodeId;
+    use cluster_state::{ModelId, NodeId};
     use proptest::prelude::*;
 
     #[test]

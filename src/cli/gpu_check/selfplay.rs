@@ -10,8 +10,7 @@ use crate::{
     learner::{selfplay::Selfplay, waves},
 };
 use anyhow::Context as _;
-use cluster_state::ModelId;
-use cluster_state::NodeId;
+use cluster_state::{ModelId, NodeId};
 use gauge::{
     Peaks,
     check::{self, CheckScope, LiveReport, SelfplayFigures},

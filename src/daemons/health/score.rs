@@ -2,8 +2,7 @@
 
 use super::Claim;
 use crate::api::health::{Alert, DaemonFailures};
-use cluster_state::ModelId;
-use cluster_state::{ClusterState, ConfigKey, Severity};
+use cluster_state::{ClusterState, ConfigKey, ModelId, Severity};
 
 /// What each kind of trouble may take from the score of 100 points. Offline hosts weigh most, because
 /// everything waits for them. Next come champions that regressed, because they spoil the games; then failing

@@ -11,8 +11,7 @@ use crate::{
     devices::number_of,
     peer::WorkError,
 };
-use cluster_state::ModelId;
-use cluster_state::{ClusterState, ConfigKey, LeaseKind, NodeId};
+use cluster_state::{ClusterState, ConfigKey, LeaseKind, ModelId, NodeId};
 use kernels::Network;
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -13,8 +13,7 @@ use crate::{
     },
     store::GameRecord,
 };
-use cluster_state::ModelId;
-use cluster_state::NodeId;
+use cluster_state::{ModelId, NodeId};
 use kernels::{AnyBackend, Backend as _, DeviceError};
 use rules::Config;
 use std::{

@@ -8,9 +8,8 @@ use crate::{
     },
     store::paths,
 };
-use cluster_state::ModelId;
 use cluster_state::{
-    ConfigKey, Lease, LeaseKind, Response,
+    ConfigKey, Lease, LeaseKind, ModelId, Response,
     command::{CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease, GrantLease},
 };
 use wire::Hash;

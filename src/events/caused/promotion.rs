@@ -8,9 +8,8 @@ use crate::{
     },
     store::paths,
 };
-use cluster_state::ModelId;
 use cluster_state::{
-    ConfigKey, LeaseKind, Response,
+    ConfigKey, LeaseKind, ModelId, Response,
     command::{ModelHeld, Reject, Rollback},
 };
 

@@ -4,14 +4,15 @@ mod life;
 mod payloads;
 
 use super::*;
-use cluster_state::SegmentId;
 use cluster_state::command::{
     AddSegmentHolder, Appoint, CancelLease, CompleteEvaluation, ExpireLease, FailLease, ModelHeld, Reject,
     RenewLease, ReportRegression, Rollback, SetBackpressure, SetCurriculum, SetDraining, SetFeedback,
     SetLeader, SetLearningRate, SetOnline, SetTarget, ThresholdReached,
 };
-use cluster_state::{DrainCause, EndCause, ModelId, Source};
-use cluster_state::{Evidence, Feedback, Refusal, SelfplayTarget, Severity, Sprt};
+use cluster_state::{
+    DrainCause, EndCause, Evidence, Feedback, ModelId, Refusal, SegmentId, SelfplayTarget, Severity, Source,
+    Sprt,
+};
 use life::{KEY, Life, hash, started};
 use std::collections::BTreeSet;
 

@@ -11,9 +11,8 @@ use crate::events::{
     repair::Floor,
     retention::KEPT,
 };
-use cluster_state::NodeId;
 use cluster_state::command::{RegisterNode, SetLeader};
-use cluster_state::{ClusterState, Command};
+use cluster_state::{ClusterState, Command, NodeId};
 use raft::ApplyHook;
 use tempfile::TempDir;
 

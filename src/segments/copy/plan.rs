@@ -5,8 +5,7 @@
 //! leave with it.
 
 use crate::leader::placement::rendezvous;
-use cluster_state::SegmentId;
-use cluster_state::{ClusterState, NodeId, RegisteredSegment};
+use cluster_state::{ClusterState, NodeId, RegisteredSegment, SegmentId};
 use std::collections::BTreeSet;
 
 /// Most segments fetched between two looks at the state.

@@ -1,7 +1,6 @@
 use super::*;
 use crate::store::{PendingSegment, PendingSegments, fixture};
-use cluster_state::SegmentId;
-use cluster_state::{NodeId, Source};
+use cluster_state::{NodeId, SegmentId, Source};
 use std::{
     fs::{self, File, OpenOptions},
     io::{BufRead, BufReader, Seek, SeekFrom, Write},

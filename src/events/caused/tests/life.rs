@@ -2,13 +2,14 @@
 
 use crate::events::Event;
 use crate::events::caused::*;
-use cluster_state::SegmentId;
 use cluster_state::command::{
     CompleteEvaluation, CompleteTraining, GrantLease, InitConfig, ModelHeld, Promote, RegisterNode,
     RegisterSegment, SetLeader, ThresholdReached,
 };
-use cluster_state::{Evidence, ModelInfo, SelfplayTarget, Sprt, TrainingReport, state_machine::apply};
-use cluster_state::{ModelId, Source};
+use cluster_state::{
+    Evidence, ModelId, ModelInfo, SegmentId, SelfplayTarget, Source, Sprt, TrainingReport,
+    state_machine::apply,
+};
 use std::collections::BTreeSet;
 use wire::Hash;
 

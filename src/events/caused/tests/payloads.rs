@@ -6,11 +6,10 @@ use crate::events::{
     EvaluationStarted, Event, Games, TrainingThresholdReached, Work,
     envelope::{Envelope, EventId},
 };
-use cluster_state::SegmentId;
 use cluster_state::command::{
     GrantLease, ModelHeld, RegisterNode, RegisterSegment, SetOnline, ThresholdReached,
 };
-use cluster_state::{ModelId, Source};
+use cluster_state::{ModelId, SegmentId, Source};
 
 #[test]
 fn payloads_say_what_the_state_says() {

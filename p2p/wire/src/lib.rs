@@ -7,16 +7,22 @@
 //! The body is bincode 2 with little-endian integers of fixed width. Enums in a body are append-only, and
 //! their golden bytes are tested where they are defined.
 //!
-//! Invariant: no other crate names bincode, and to decode bytes from a stranger never allocates more than the
-//! limit that the caller gives.
+//! Invariant: no other crate names bincode, and what is decoded from bytes of a stranger takes no more memory
+//! than the limit that the caller gives; while arrays grow, they may take twice as much.
 //!
-//! Reading order: [`encode`], [`decode`], then `hash`.
+//! Reading order: [`encode`], [`decode`], `bounded`, which keeps account of memory, then `hash`.
 
+mod bounded;
 mod hash;
 
 pub use hash::{Hash, HashParseError};
 
-use serde::{Serialize, de::DeserializeOwned};
+use bounded::{Account, Bounded};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, DeserializeSeed as _},
+};
+use std::marker::PhantomData;
 
 /// The version of the frame format that this build writes and reads.
 pub const FORMAT_VERSION: u8 = 1;
@@ -88,18 +94,33 @@ pub fn encode<T: Serialize>(kind: u8, value: &T, limit: usize) -> Result<Vec<u8>
     Ok(frame)
 }
 
-/// Decodes exactly one frame of `kind` whose body is at most `LIMIT` bytes. No bytes may follow it.
+/// Decodes exactly one frame of `kind` whose body is at most `LIMIT` bytes, to a value that takes at most
+/// `LIMIT` bytes in its sequences, maps and texts. No bytes may follow the frame.
 ///
 /// # Errors
-/// [`WireError`] for every malformed input. No input panics or allocates more than `LIMIT`.
+/// [`WireError`] for every malformed input. No input panics, or has more than `2 * LIMIT` bytes allocated.
 pub fn decode<T: DeserializeOwned, const LIMIT: usize>(kind: u8, frame: &[u8]) -> Result<T, WireError> {
     let body = body(kind, frame, LIMIT)?;
-    let (value, used) = bincode::serde::decode_from_slice(body, config().with_limit::<LIMIT>())
+    let account = Account::new(LIMIT);
+    let seed = Bounded::new(PhantomData::<T>, &account);
+    let (value, used) = bincode::serde::seed_decode_from_slice(seed, body, config().with_limit::<LIMIT>())
         .map_err(|e| WireError::Body(e.to_string()))?;
     if used != body.len() {
         return Err(WireError::Body(format!("{} bytes after the value", body.len() - used)));
     }
     Ok(value)
+}
+
+/// Reads a value from any format, JSON for example, if the value takes at most `limit` bytes in its sequences,
+/// maps and texts. What is read bounds the text; this bounds what a short text may become.
+///
+/// # Errors
+/// Those of the format, and one of its own for a value that takes more.
+pub fn within<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    limit: usize,
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Bounded::new(PhantomData::<T>, &Account::new(limit)).deserialize(deserializer)
 }
 
 /// The kind of a frame, read from its header alone; `None` if the bytes are too short or have another magic.
@@ -179,6 +200,22 @@ mod tests {
     fn a_lying_length_does_not_allocate() {
         let frame = encode(1, &u64::MAX, 64).unwrap();
         assert!(matches!(decode::<Vec<u64>, 64>(1, &frame), Err(WireError::Body(_))));
+        assert!(matches!(decode::<Vec<()>, 64>(1, &frame), Err(WireError::Body(_))));
+    }
+
+    #[test]
+    fn the_limit_is_one_of_memory_too() {
+        let check = |texts: usize, fits: bool| {
+            let frame = encode(1, &vec![String::new(); texts], 4096).unwrap();
+            assert_eq!(decode::<Vec<String>, 4096>(1, &frame).is_ok(), fits, "{texts} empty texts");
+        };
+        check(4096 / size_of::<String>(), true);
+        check(4096 / size_of::<String>() + 1, false);
+        let frame = encode(1, &vec![7u8; 4088], 4096).unwrap();
+        assert_eq!(decode::<Vec<u8>, 4096>(1, &frame).unwrap(), vec![7; 4088]);
+        let map: std::collections::BTreeMap<u8, [u64; 3]> = (0..100).map(|n| (n, [0; 3])).collect();
+        let frame = encode(1, &map, 4096).unwrap();
+        assert_eq!(decode::<std::collections::BTreeMap<u8, [u64; 3]>, 4096>(1, &frame).unwrap(), map);
     }
 
     proptest! {

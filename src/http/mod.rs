@@ -18,8 +18,8 @@ mod events;
 mod front;
 mod gate;
 mod models;
-mod operator;
-mod range;
+pub(crate) mod operator;
+pub(crate) mod range;
 mod refused;
 mod server;
 mod status;
@@ -31,7 +31,7 @@ pub use gate::Rules;
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{DefaultBodyLimit, Request},
     middleware::{self, Next},
     response::Response,
 };
@@ -55,6 +55,7 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, shutdown: Cancellat
         .merge(cluster::router())
         .merge(work::router())
         .merge(models::router())
+        .layer(DefaultBodyLimit::max(operator::BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(&front), gate::pass))
         .layer(middleware::from_fn(in_a_span))
         .with_state(front);

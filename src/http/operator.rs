@@ -31,6 +31,17 @@ impl FromRequestParts<Arc<Front>> for Operator {
     }
 }
 
+/// The largest body of a request, in bytes, and the most memory that its value may take: an event of the
+/// largest size as JSON fits several times.
+pub(crate) const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Reads the body of a request.
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let order = wire::within(BODY_BYTES_MAX, &mut json)?;
+    json.end().map(|()| order)
+}
+
 /// The body of a request, read as JSON whatever its content type is.
 pub(super) struct Order<T>(pub(super) T);
 
@@ -39,7 +50,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Front>> for Order<T> {
 
     async fn from_request(request: Request, front: &Arc<Front>) -> Result<Self, Response> {
         let body = Bytes::from_request(request, front).await.map_err(|error| error.into_response())?;
-        let order = serde_json::from_slice(&body).map_err(Refused::bad_request);
+        let order = read(&body).map_err(Refused::bad_request);
         order.map(Self).map_err(|refused| refused.into_response())
     }
 }

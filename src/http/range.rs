@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// What a `Range` header requests.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum ByteRange {
+pub(crate) enum ByteRange {
     /// Everything: there is no header, or one that may be ignored (RFC 9110, section 14.2).
     All,
     /// These bytes.
@@ -14,7 +14,7 @@ pub(super) enum ByteRange {
 }
 
 /// Parses the header, for content of `size` bytes.
-pub(super) fn parse(range: Option<&str>, size: u64) -> ByteRange {
+pub(crate) fn parse(range: Option<&str>, size: u64) -> ByteRange {
     let Some(bounds) = range.and_then(|range| range.trim().strip_prefix("bytes=")) else {
         return ByteRange::All;
     };

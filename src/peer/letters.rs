@@ -12,12 +12,13 @@ use futures::future::join_all;
 use p2p::Class;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use wire::WireError;
 
 /// Frame kinds.
 pub(crate) const ASK: u8 = 0x57;
-const TOLD: u8 = 0x58;
-const ASK_BYTES_MAX: usize = 256;
-const TOLD_BYTES_MAX: usize = 900 << 10;
+pub(crate) const TOLD: u8 = 0x58;
+pub(crate) const ASK_BYTES_MAX: usize = 256;
+pub(crate) const TOLD_BYTES_MAX: usize = 900 << 10;
 /// Maximum size of the letters in one report, in bytes.
 const LETTERS_BYTES_MAX: usize = 512 << 10;
 /// Maximum time for another node to answer; that node stops a replay before.
@@ -41,6 +42,13 @@ pub enum LettersRequest {
         /// The purge takes letters older than this; without it all.
         max_age_hours: Option<u64>,
     },
+}
+
+impl LettersRequest {
+    /// Reads another node's request.
+    pub(crate) fn read(request: &[u8]) -> Result<Self, WireError> {
+        wire::decode::<_, ASK_BYTES_MAX>(ASK, request)
+    }
 }
 
 /// Reads and changes the dead letters of this node, and asks the others to do the same. It is cheap to clone.
@@ -123,7 +131,7 @@ impl DeadLetters {
 
     /// Answers the request of another node.
     pub(crate) async fn serve(&self, request: &[u8]) -> Option<Vec<u8>> {
-        let ask = match wire::decode::<LettersRequest, ASK_BYTES_MAX>(ASK, request) {
+        let ask = match LettersRequest::read(request) {
             Ok(ask) => ask,
             Err(error) => {
                 tracing::warn!(%error, "a malformed question about dead letters was refused");
@@ -136,9 +144,11 @@ impl DeadLetters {
 }
 
 /// Reads another node's answer. It is JSON in a frame, because a letter holds any JSON.
-fn read(bytes: &[u8]) -> Result<NodeLetters<Logged>, String> {
+pub(crate) fn read(bytes: &[u8]) -> Result<NodeLetters<Logged>, String> {
     let json: String = wire::decode::<_, TOLD_BYTES_MAX>(TOLD, bytes).map_err(|e| e.to_string())?;
-    serde_json::from_str(&json).map_err(|e| e.to_string())
+    let mut json = serde_json::Deserializer::from_str(&json);
+    let told = wire::within(TOLD_BYTES_MAX, &mut json).map_err(|e| e.to_string())?;
+    json.end().map_err(|e| e.to_string()).map(|()| told)
 }
 
 #[cfg(test)]

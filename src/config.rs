@@ -91,7 +91,7 @@ impl Settings {
     /// Returns [`SettingsError`] when the file exists and is unusable.
     pub fn load(path: &Path) -> Result<Self, SettingsError> {
         match std::fs::read_to_string(path) {
-            Ok(text) => toml::from_str(&text)
+            Ok(text) => Self::parse(&text)
                 .map_err(|e| SettingsError::Parse { path: path.to_owned(), message: e.to_string() }),
             // A path that is no folder is reported by the code that opens the folder.
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -99,6 +99,11 @@ impl Settings {
             }
             Err(source) => Err(SettingsError::Read { path: path.to_owned(), source }),
         }
+    }
+
+    /// The text's settings over the defaults.
+    pub(crate) fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
     }
 
     /// Checks every bound once; no other code checks them again.

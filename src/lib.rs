@@ -37,6 +37,8 @@ pub mod config;
 pub mod daemons;
 pub mod devices;
 pub mod events;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod leader;
 pub mod learner;

@@ -12,11 +12,11 @@ pub(crate) const ADDRS_MAX: usize = 8;
 /// The most peers that one hello names.
 pub(crate) const KNOWN_MAX: usize = 128;
 pub(crate) const HELLO_BYTES_MAX: usize = 256 * 1024;
-const ANNOUNCE_BYTES_MAX: usize = 8 * 1024;
+pub(crate) const ANNOUNCE_BYTES_MAX: usize = 8 * 1024;
 const ADDR_CHARS_MAX: usize = 200;
 
-const HELLO: u8 = 0x40;
-const ANNOUNCE: u8 = 0x41;
+pub(crate) const HELLO: u8 = 0x40;
+pub(crate) const ANNOUNCE: u8 = 0x41;
 
 /// The first request over a connection, sent by the peer that dialled. The answer is the hello of the other
 /// peer.

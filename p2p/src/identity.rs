@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const MAGIC: &[u8; 8] = b"RRKEY\0\0\x01";
+pub(crate) const MAGIC: &[u8; 8] = b"RRKEY\0\0\x01";
 const FILE_BYTES: usize = 8 + 64 + 32;
 
 /// Why the identity could not be loaded or made.
@@ -103,7 +103,7 @@ pub fn verify(peer_id: &str, message: &[u8], signature: &[u8]) -> bool {
         && PublicKey::try_decode_protobuf(hash.digest()).is_ok_and(|key| key.verify(message, signature))
 }
 
-fn render(key: &ed25519::Keypair) -> Vec<u8> {
+pub(crate) fn render(key: &ed25519::Keypair) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&key.to_bytes());
     let checksum = blake3::hash(&bytes);
@@ -111,7 +111,7 @@ fn render(key: &ed25519::Keypair) -> Vec<u8> {
     bytes
 }
 
-fn parse(bytes: &[u8]) -> Result<Keypair, &'static str> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Keypair, &'static str> {
     if bytes.len() != FILE_BYTES {
         return Err("wrong length");
     }

@@ -40,6 +40,8 @@ mod class;
 mod codec;
 mod door;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gossip;
 mod handle;
 mod hello;

@@ -3,7 +3,7 @@
 //! Invariant: a proposal answers only after the command was committed and applied on the leader; every
 //! earlier failure is an error that says whether it makes sense to try again.
 
-mod plausible;
+pub(crate) mod plausible;
 mod propose;
 mod read;
 mod serve;

@@ -6,6 +6,8 @@
 //! is answered. Bytes travel over a [`Transport`] that the node provides.
 
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod hook;
 mod log_store;

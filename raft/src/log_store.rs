@@ -213,7 +213,7 @@ fn encode<T: Serialize>(kind: u8, value: &T) -> Result<Vec<u8>, wire::WireError>
     wire::encode(kind, value, ENTRY_BYTES_MAX)
 }
 
-fn decode(bytes: &[u8]) -> Result<Entry, wire::WireError> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Entry, wire::WireError> {
     wire::decode::<Entry, ENTRY_BYTES_MAX>(kind::ENTRY, bytes)
 }
 

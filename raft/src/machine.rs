@@ -40,7 +40,7 @@ const FORMAT: i64 = 2;
 pub(crate) type SnapshotBytes = Arc<Vec<u8>>;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Applied {
+pub(crate) struct Applied {
     last_log_id: Option<LogId>,
     membership: Membership,
 }

@@ -72,7 +72,7 @@ pub(super) fn run(_: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn serve(input: &mut impl BufRead, output: &mut impl Write) -> io::Result<()> {
+pub(crate) fn serve(input: &mut impl BufRead, output: &mut impl Write) -> io::Result<()> {
     let mut engine = Engine::new();
     let mut line = Vec::new();
     loop {

@@ -11,7 +11,7 @@ mod cluster;
 mod demo;
 mod device;
 mod dlq;
-mod engine;
+pub(crate) mod engine;
 mod events;
 mod gpu_check;
 mod matches;

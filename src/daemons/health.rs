@@ -4,7 +4,7 @@
 //! information. Only an operator's event changes the verdict, as a claim that expires by itself. What is
 //! unknown counts as neither good nor bad.
 
-mod claims;
+pub(crate) mod claims;
 mod observe;
 mod score;
 

@@ -22,8 +22,8 @@ pub const CLOCK_MAX: Duration = Duration::from_secs(3600);
 /// Longest origin in bytes: a libp2p id as text.
 const ORIGIN_BYTES_MAX: usize = 80;
 /// Frame kinds.
-const SIGNED: u8 = 0x50;
-const ENVELOPE: u8 = 0x56;
+pub(crate) const SIGNED: u8 = 0x50;
+pub(crate) const ENVELOPE: u8 = 0x56;
 /// Keeps signatures of events apart from all others by the same key.
 const DOMAIN: &[u8] = b"ringrift/event/1";
 
@@ -133,7 +133,7 @@ impl Envelope {
     }
 
     /// Reads an envelope that is trusted already: one of this node's own log.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         wire::decode::<_, EVENT_BYTES_MAX>(ENVELOPE, bytes)
     }
 

@@ -12,13 +12,13 @@ use wire::WireError;
 
 /// Frame kinds.
 pub const QUESTION: u8 = 0x54;
-const ANSWER: u8 = 0x55;
+pub(crate) const ANSWER: u8 = 0x55;
 /// Most events of an answer.
 pub const ANSWER_EVENTS_MAX: usize = 500;
 /// Most bytes of events in an answer.
 pub const ANSWER_BYTES_MAX: usize = 256 << 10;
 /// Largest frame of either kind: events, floors, and a vector of 1024 origins with all their ranges.
-const FRAME_BYTES_MAX: usize = 900 << 10;
+pub(crate) const FRAME_BYTES_MAX: usize = 900 << 10;
 
 /// The question for what the asking node lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

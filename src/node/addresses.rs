@@ -22,12 +22,16 @@ pub(super) fn remember(folder: &DataFolder, addresses: &[String]) -> Result<(), 
 /// interface. A damaged file counts as none, because it is only a preference.
 pub(super) fn choices(folder: &DataFolder) -> Vec<Vec<Multiaddr>> {
     let free = || FREE.parse().into_iter().collect();
-    let text = std::fs::read(folder.join(FILE)).unwrap_or_default();
-    let kept: Vec<String> = serde_json::from_slice(&text).unwrap_or_default();
+    let last = kept(&std::fs::read(folder.join(FILE)).unwrap_or_default());
+    if last.is_empty() { vec![free()] } else { vec![last, free()] }
+}
+
+/// The addresses in the content of the file.
+pub(crate) fn kept(text: &[u8]) -> Vec<Multiaddr> {
+    let kept: Vec<String> = serde_json::from_slice(text).unwrap_or_default();
     // The peer id at the end of the address is this node's.
     let listen = |address: &String| address.split("/p2p/").next()?.parse().ok();
-    let last: Vec<Multiaddr> = kept.iter().take(ADDRESSES_MAX).filter_map(listen).collect();
-    if last.is_empty() { vec![free()] } else { vec![last, free()] }
+    kept.iter().take(ADDRESSES_MAX).filter_map(listen).collect()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! interface run on the caller's runtime. Long computations run on threads of the lowest priority
 //! ([`crate::compute`]).
 
-mod addresses;
+pub(crate) mod addresses;
 mod backbone;
 mod daemons;
 mod descriptors;

@@ -16,9 +16,9 @@ use wire::WireError;
 /// The gossip topic of models.
 pub const MODELS_TOPIC: &str = "ringrift/models/1";
 /// Frame kind of an announcement.
-const KIND: u8 = 0x53;
+pub(crate) const KIND: u8 = 0x53;
 /// Largest announcement in bytes.
-const BYTES_MAX: usize = 512;
+pub(crate) const BYTES_MAX: usize = 512;
 /// Maximum number of models that are fetched at once.
 const FETCHED_MAX: usize = 2;
 
@@ -91,7 +91,7 @@ impl AnnouncementFollower {
     }
 }
 
-fn read(message: &[u8]) -> Result<Manifest, WireError> {
+pub(crate) fn read(message: &[u8]) -> Result<Manifest, WireError> {
     wire::decode::<_, BYTES_MAX>(KIND, message)
 }
 

@@ -18,10 +18,10 @@ use tracing::Instrument as _;
 use wire::{Hash, WireError};
 
 /// Frame kinds.
-const REQUEST: u8 = 0x51;
-const ANSWER: u8 = 0x52;
+pub(crate) const REQUEST: u8 = 0x51;
+pub(crate) const ANSWER: u8 = 0x52;
 /// Largest request or answer in bytes.
-const BYTES_MAX: usize = 4096;
+pub(crate) const BYTES_MAX: usize = 4096;
 /// Maximum number of requests of a kind that are served at once. A request to keep a segment may take long,
 /// because the segment is fetched.
 const KEEPS_MAX: usize = 8;
@@ -100,6 +100,11 @@ impl Control {
         wire::encode(REQUEST, self, BYTES_MAX)
     }
 
+    /// Reads another node's request.
+    pub(crate) fn read(request: &[u8]) -> Result<Self, WireError> {
+        wire::decode::<_, BYTES_MAX>(REQUEST, request)
+    }
+
     /// Reads the answer to [`Self::Keep`].
     ///
     /// # Errors
@@ -172,7 +177,7 @@ async fn serve_one(
 
 /// Has the segment of the request kept.
 async fn keep(keeper: &Keeper, request: &IncomingRequest) -> Answer {
-    match wire::decode::<Control, BYTES_MAX>(REQUEST, &request.bytes) {
+    match Control::read(&request.bytes) {
         Ok(Control::Keep { hash }) => match keeper(request.from.clone(), hash).await {
             Ok(()) => Answer::Kept,
             Err(error) => {

@@ -4,7 +4,7 @@
 //! Invariant: by every way, content gets its name only after its hash was checked and it was synced. Pieces
 //! that arrived one way are not requested again by the next.
 
-mod http;
+pub(crate) mod http;
 mod operator;
 
 use self::http::Pass;

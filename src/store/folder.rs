@@ -32,7 +32,7 @@ const RUNTIME: &str = "runtime.json";
 const SETTINGS: &str = "ringrift.toml";
 const FOLDERS: [&str; 4] = ["data/games", "models", "blobs", "logs"];
 /// The largest file that is read here, in bytes.
-const FILE_BYTES_MAX: u64 = 64 << 10;
+pub(crate) const FILE_BYTES_MAX: u64 = 64 << 10;
 /// How often a start tries to take the lock, because [`Running::find`] holds it for a moment.
 const LOCK_ATTEMPTS: u32 = 25;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -251,7 +251,8 @@ impl Running {
     /// Whether a node runs on the folder. It changes nothing.
     pub fn find(path: &Path) -> Result<Self, FolderError> {
         let held = held(path)?;
-        let runtime: Option<Runtime> = read_json(&path.join(RUNTIME))?;
+        let path = path.join(RUNTIME);
+        let runtime = read_file(&path)?.map(|content| parse_json(&path, &content)).transpose()?;
         Ok(match (held, runtime) {
             (true, Some(runtime)) => Self::Yes(runtime),
             (true, None) => Self::Starting,
@@ -323,15 +324,18 @@ fn refuse_foreign(folder: &Path) -> Result<(), FolderError> {
 }
 
 fn read_format(folder: &Path, supported: u32) -> Result<Option<Format>, FolderError> {
+    let content = read_file(&folder.join(FORMAT))?;
+    content.map(|content| parse_format(folder, &content, supported)).transpose()
+}
+
+fn parse_format(folder: &Path, content: &[u8], supported: u32) -> Result<Format, FolderError> {
     /// The part that every format has, this one and all later ones.
     #[derive(Deserialize)]
     struct Version {
         format: u32,
     }
     let path = folder.join(FORMAT);
-    let Some(Version { format: found }) = read_json(&path)? else {
-        return Ok(None);
-    };
+    let Version { format: found } = parse_json(&path, content)?;
     if found > supported {
         return Err(FolderError::Newer { path: folder.to_owned(), found, supported });
     }
@@ -341,15 +345,23 @@ fn read_format(folder: &Path, supported: u32) -> Result<Option<Format>, FolderEr
     if found < supported {
         return Err(FolderError::Older { path: folder.to_owned(), found, supported });
     }
-    read_json(&path)
+    parse_json(&path, content)
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, FolderError> {
-    let content = files::read_small(path, FILE_BYTES_MAX)
-        .map_err(|source| FolderError::Read { path: path.to_owned(), source })?;
+/// Whether the bytes would be taken for the file `format` of a folder that this build can use.
+pub(crate) fn is_format(content: &[u8]) -> bool {
+    parse_format(Path::new(""), content, FORMAT_VERSION).is_ok()
+}
+
+fn read_file(path: &Path) -> Result<Option<Vec<u8>>, FolderError> {
+    files::read_small(path, FILE_BYTES_MAX)
+        .map_err(|source| FolderError::Read { path: path.to_owned(), source })
+}
+
+fn parse_json<T: serde::de::DeserializeOwned>(path: &Path, content: &[u8]) -> Result<T, FolderError> {
     let malformed =
         |e: serde_json::Error| FolderError::Malformed { path: path.to_owned(), detail: e.to_string() };
-    content.map(|content| serde_json::from_slice(&content).map_err(malformed)).transpose()
+    serde_json::from_slice(content).map_err(malformed)
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), FolderError> {

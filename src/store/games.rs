@@ -247,17 +247,20 @@ impl GamesDb {
 
     /// Decodes a stored game and checks it against its name.
     fn read(&self, (id, body): (Hash, Vec<u8>)) -> Result<GameRecord, DbError> {
-        let limit = (RECORD_BYTES_MAX + wire::OVERHEAD) as u64;
-        let mut frame = Vec::new();
-        let read = ZlibDecoder::new(body.as_slice()).take(limit).read_to_end(&mut frame);
-        if let Err(error) = read {
-            return Err(self.corrupt(format!("game {id}: {error}")));
-        }
-        if Hash::of(&frame) != id {
-            return Err(self.corrupt(format!("game {id} is another one")));
-        }
-        GameRecord::from_bytes(&frame).map_err(|error| self.corrupt(format!("game {id}: {error}")))
+        unpack(id, &body).map_err(|what| self.corrupt(format!("game {id}{what}")))
     }
+}
+
+/// Reads the stored `body` of the game `id`, or says what is wrong with it.
+pub(crate) fn unpack(id: Hash, body: &[u8]) -> Result<GameRecord, String> {
+    let limit = (RECORD_BYTES_MAX + wire::OVERHEAD) as u64;
+    let mut frame = Vec::new();
+    let read = ZlibDecoder::new(body).take(limit).read_to_end(&mut frame);
+    read.map_err(|error| format!(": {error}"))?;
+    if Hash::of(&frame) != id {
+        return Err(" is another one".to_owned());
+    }
+    GameRecord::from_bytes(&frame).map_err(|error| format!(": {error}"))
 }
 
 fn body(record: &GameRecord) -> Vec<u8> {

@@ -16,7 +16,7 @@ pub const POLICY_MAX: usize = 16_384;
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
 
 /// The kind of the frame of one encoded game.
-const KIND_GAME: u8 = 0x20;
+pub(crate) const KIND_GAME: u8 = 0x20;
 
 /// A complete game from the empty board, with the decisions that training learns from.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]

@@ -26,8 +26,8 @@ pub const SEGMENT_BYTES_MAX: usize = 64 << 20;
 pub const BODY_BYTES_MAX: usize = 128 << 20;
 
 /// The kind of the header's frame.
-const KIND_HEADER: u8 = 0x21;
-const HEADER_BYTES_MAX: usize = 1024;
+pub(crate) const KIND_HEADER: u8 = 0x21;
+pub(crate) const HEADER_BYTES_MAX: usize = 1024;
 /// The number of bytes of a length.
 const LENGTH: usize = 4;
 

@@ -40,8 +40,12 @@ pub fn create(folder: &DataFolder) -> io::Result<String> {
 /// From the file system.
 pub fn read(folder: &Path) -> io::Result<String> {
     let text = fs::read_to_string(folder.join(TOKEN_FILE))?;
-    let ok = text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if ok { Ok(text) } else { Err(io::Error::new(io::ErrorKind::InvalidData, "no token")) }
+    if is_token(&text) { Ok(text) } else { Err(io::Error::new(io::ErrorKind::InvalidData, "no token")) }
+}
+
+/// Whether a text has the form of a token.
+pub(crate) fn is_token(text: &str) -> bool {
+    text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Whether a header proves knowledge of the token, in a time that tells nothing of it.

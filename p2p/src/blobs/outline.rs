@@ -13,7 +13,7 @@ pub const PIECE_BYTES: usize = 1024 * 1024;
 /// The largest content, in bytes.
 pub const BLOB_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
-const OUTLINE: u8 = 0x43;
+pub(crate) const OUTLINE: u8 = 0x43;
 /// The largest encoded outline in bytes: 32 bytes for each piece, and the lengths.
 pub const OUTLINE_BYTES_MAX: usize = (BLOB_BYTES_MAX / PIECE_BYTES as u64) as usize * 32 + 64;
 
@@ -122,6 +122,13 @@ impl Outline {
     pub fn decode(bytes: &[u8], hash: Hash) -> Option<Self> {
         let outline: Self = wire::decode::<_, OUTLINE_BYTES_MAX>(OUTLINE, bytes).ok()?;
         outline.is_of(hash).then_some(outline)
+    }
+
+    /// The outline in these bytes, of whichever content it is.
+    pub(crate) fn of_some(bytes: &[u8]) -> Option<Self> {
+        let outline: Self = wire::decode::<_, OUTLINE_BYTES_MAX>(OUTLINE, bytes).ok()?;
+        let pieces = outline.pieces.len() as u64 == piece_count(outline.size);
+        pieces.then(|| outline.hash()).and_then(|hash| Self::decode(bytes, hash))
     }
 }
 

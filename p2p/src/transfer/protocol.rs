@@ -8,8 +8,8 @@
 use serde::{Deserialize, Serialize};
 use wire::Hash;
 
-const ASK: u8 = 0x42;
-const ASK_BYTES_MAX: usize = 64;
+pub(crate) const ASK: u8 = 0x42;
+pub(crate) const ASK_BYTES_MAX: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum BlobQuestion {

@@ -10,7 +10,7 @@ use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 const ID_MAX: u64 = 1 << 62;
 
 /// Checks that the entries have no gap and are not ahead of their leader's vote.
-pub(super) fn append(rpc: &AppendEntriesRequest<TypeConfig>) -> Result<(), String> {
+pub(crate) fn append(rpc: &AppendEntriesRequest<TypeConfig>) -> Result<(), String> {
     leader(&rpc.vote)?;
     ids(rpc.prev_log_id.as_ref().into_iter().chain(&rpc.leader_commit))?;
     let mut before = rpc.prev_log_id;
@@ -30,7 +30,7 @@ pub(super) fn append(rpc: &AppendEntriesRequest<TypeConfig>) -> Result<(), Strin
 }
 
 /// Checks a candidate's request for a vote.
-pub(super) fn vote(rpc: &VoteRequest<TypeConfig>) -> Result<(), String> {
+pub(crate) fn vote(rpc: &VoteRequest<TypeConfig>) -> Result<(), String> {
     if rpc.vote.committed {
         return Err("a leader does not ask for votes".into());
     }
@@ -39,13 +39,13 @@ pub(super) fn vote(rpc: &VoteRequest<TypeConfig>) -> Result<(), String> {
 }
 
 /// Checks a request of a leader that hands over.
-pub(super) fn transfer(rpc: &TransferLeaderRequest<TypeConfig>) -> Result<(), String> {
+pub(crate) fn transfer(rpc: &TransferLeaderRequest<TypeConfig>) -> Result<(), String> {
     leader(rpc.from_leader())?;
     ids(rpc.last_log_id())
 }
 
 /// Checks what a leader says about its snapshot.
-pub(super) fn snapshot(vote: &Vote, last_log_id: Option<&LogId>) -> Result<(), String> {
+pub(crate) fn snapshot(vote: &Vote, last_log_id: Option<&LogId>) -> Result<(), String> {
     leader(vote)?;
     ids(last_log_id)?;
     match last_log_id {

@@ -33,7 +33,7 @@ const SCHEMA: &str = "
 
 /// What a claim says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) enum Claim {
+pub(crate) enum Claim {
     /// The host is offline.
     Host(NodeId),
     /// The cluster is unhealthy, for the reason given.
@@ -45,6 +45,11 @@ pub(super) enum Claim {
 }
 
 impl Claim {
+    /// Reads a stored claim.
+    pub(crate) fn parse(text: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(text)
+    }
+
     pub(super) fn unhealthy(&self) -> Option<String> {
         match self {
             Self::Cluster(reason) => Some(reason.clone()),
@@ -188,7 +193,7 @@ impl Claims {
             .query_map([i64::try_from(now_ms).unwrap_or(i64::MAX)], |row| row.get::<_, String>(0))?;
         let mut found = Vec::new();
         for text in rows {
-            match serde_json::from_str(&text?) {
+            match Claim::parse(&text?) {
                 Ok(claim) => found.push(claim),
                 Err(error) => tracing::warn!(%error, "a stored claim is unreadable"),
             }

@@ -60,7 +60,7 @@ impl HttpError {
 /// Where this node can reach an HTTP interface that another one announces as `url`. One that listens on every
 /// address is reached where the node's peers reach it. A URL that is no plain address is not used, nor is
 /// loopback, unless that node is `local`, which is on this host: it would be another program of this one.
-pub(super) fn reachable(url: &str, addrs: &[String], local: bool) -> Option<SocketAddr> {
+pub(crate) fn reachable(url: &str, addrs: &[String], local: bool) -> Option<SocketAddr> {
     let address: SocketAddr = url.strip_prefix("http://")?.trim_end_matches('/').parse().ok()?;
     let leads_there = |ip: &IpAddr| match Scope::of(*ip) {
         Some(Scope::Host) => local,

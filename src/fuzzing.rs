@@ -1,0 +1,153 @@
+//! What only this package reads, as functions of bytes, for `tests/fuzz`. What is public anyway is not here.
+//!
+//! Invariant: each function reads as the node does. Where a value can be written again, it returns what
+//! writes it; none stands for bytes that are refused.
+
+use crate::{
+    api::dead_letters::NodeLetters,
+    cli::engine,
+    config::Config,
+    daemons::health::claims::Claim,
+    events::{Logged, envelope::Envelope},
+    http::{
+        operator,
+        range::{self, Asked},
+    },
+    node::addresses,
+    peer::{
+        announcements,
+        control::Control,
+        letters::{self, Ask},
+        transfer::http::reachable,
+    },
+    store::{GameRecord, folder, games, token},
+};
+use serde::de::DeserializeOwned;
+use std::{io, ops::Range};
+use wire::Hash;
+
+/// The frames that this package reads: their kinds, and the largest body of each in bytes.
+pub mod frames {
+    use crate::{
+        events::{envelope, repair},
+        peer::{announcements, control, letters},
+        store::{record, segment},
+    };
+
+    pub const MANIFEST: (u8, usize) = (announcements::KIND, announcements::BYTES_MAX);
+    pub const CONTROL: (u8, usize) = (control::REQUEST, control::BYTES_MAX);
+    pub const CONTROL_ANSWER: (u8, usize) = (control::ANSWER, control::BYTES_MAX);
+    pub const ASK: (u8, usize) = (letters::ASK, letters::ASK_BYTES_MAX);
+    pub const TOLD: (u8, usize) = (letters::TOLD, letters::TOLD_BYTES_MAX);
+    pub const ENVELOPE: (u8, usize) = (envelope::ENVELOPE, envelope::EVENT_BYTES_MAX);
+    pub const SIGNED: (u8, usize) = (envelope::SIGNED, envelope::SIGNED_BYTES_MAX);
+    pub const QUESTION: (u8, usize) = (repair::QUESTION, repair::FRAME_BYTES_MAX);
+    pub const ANSWER: (u8, usize) = (repair::ANSWER, repair::FRAME_BYTES_MAX);
+    pub const GAME: (u8, usize) = (record::KIND_GAME, record::RECORD_BYTES_MAX);
+    pub const SEGMENT_HEADER: (u8, usize) = (segment::KIND_HEADER, segment::HEADER_BYTES_MAX);
+}
+
+/// The largest of the small files of a data folder, in bytes.
+pub const FILE_BYTES_MAX: usize = folder::FILE_BYTES_MAX as usize;
+
+/// The announcement of a model.
+pub fn manifest(bytes: &[u8]) -> Option<impl FnOnce() -> Vec<u8> + use<>> {
+    let manifest = announcements::read(bytes).ok()?;
+    Some(move || {
+        wire::encode(announcements::KIND, &manifest, announcements::BYTES_MAX)
+            .expect("it was as large before")
+    })
+}
+
+/// A request to keep a segment.
+pub fn control(bytes: &[u8]) -> Option<impl FnOnce() -> Vec<u8> + use<>> {
+    let request = Control::read(bytes).ok()?;
+    Some(move || request.encode().expect("it was as large before"))
+}
+
+/// The answer to such a request.
+pub fn control_answer(bytes: &[u8]) -> Result<(), String> {
+    Control::read_kept(bytes)
+}
+
+/// A request about dead letters.
+pub fn ask(bytes: &[u8]) -> Option<impl FnOnce() -> Vec<u8> + use<>> {
+    let ask = Ask::read(bytes).ok()?;
+    Some(move || wire::encode(letters::ASK, &ask, letters::ASK_BYTES_MAX).expect("it was as large before"))
+}
+
+/// The answer to such a request.
+pub fn told(bytes: &[u8]) -> Option<NodeLetters<Logged>> {
+    letters::read(bytes).ok()
+}
+
+/// An envelope, whoever signed it.
+pub fn envelope(bytes: &[u8]) -> Option<Envelope> {
+    Envelope::decode(bytes).ok()
+}
+
+/// A stored game.
+pub fn stored_game(id: Hash, body: &[u8]) -> Option<GameRecord> {
+    games::unpack(id, body).ok()
+}
+
+/// The largest body of a request over HTTP, in bytes.
+pub const BODY_BYTES_MAX: usize = operator::BODY_BYTES_MAX;
+
+/// The body of a request over HTTP.
+pub fn order<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    operator::read(body).ok()
+}
+
+/// The header `Range`; none: it asks for everything, or for nothing that is there.
+#[must_use]
+pub fn range(header: &str, size: u64) -> Option<Range<u64>> {
+    match range::asked(Some(header), size) {
+        Asked::Bytes(bytes) => Some(bytes),
+        Asked::All | Asked::Outside => None,
+    }
+}
+
+/// The settings.
+#[must_use]
+pub fn settings(text: &str) -> Option<Config> {
+    Config::parse(text).ok()
+}
+
+/// The file `format` of a data folder.
+#[must_use]
+pub fn format(content: &[u8]) -> bool {
+    folder::is_format(content)
+}
+
+/// The file with the addresses of last time.
+#[must_use]
+pub fn addresses(content: &[u8]) -> usize {
+    addresses::kept(content).len()
+}
+
+/// The file with the operator's token, and a header that shows one.
+#[must_use]
+pub fn token(content: &str) -> bool {
+    token::is_token(content) && token::allows(content, Some(content))
+}
+
+/// A claim of an operator, as it is stored.
+pub fn claim(text: &str) -> Option<impl FnOnce() -> Vec<u8> + use<>> {
+    let claim = Claim::parse(text).ok()?;
+    Some(move || serde_json::to_vec(&claim).expect("plain data has a JSON form"))
+}
+
+/// The address that a node announces for its HTTP interface.
+#[must_use]
+pub fn http_address(url: &str, addrs: &[String]) -> bool {
+    reachable(url, addrs).is_some()
+}
+
+/// A conversation with the engine.
+///
+/// # Errors
+/// None, because memory neither fails nor ends early.
+pub fn engine(mut input: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
+    engine::serve(&mut input, output)
+}

@@ -10,10 +10,10 @@ use crate::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The files and folders directly under `src/`, from the ground up. ARCHITECTURE.md shows the same order.
-pub(crate) const ROOMS: [&str; 22] = [
+pub(crate) const ROOMS: [&str; 23] = [
     "clock", "text", "backoff", "bounds", "process", "compute", "api", "search", "store", "learner",
     "events", "devices", "leader", "peer", "segments", "config", "daemons", "http", "node", "client",
-    "local", "cli",
+    "local", "cli", "fuzzing",
 ];
 
 /// Modules that exist for the tests of other rooms. Tests may import them from a room below.

@@ -1,0 +1,133 @@
+//! What the rooms of events read: gossip, the log, repair, and what an operator emits.
+
+use crate::{
+    bounds::bounded,
+    frames::{frame, framed},
+    seeds,
+};
+use p2p::Signer;
+use ringrift::{
+    api::events::Injection,
+    events::{
+        Event,
+        envelope::{Envelope, EventId, Signed},
+        repair::{Answer, Floor, Question},
+        vector::{self, VersionEntry, VersionVector},
+    },
+    fuzzing::{self as node, frames},
+};
+use std::sync::LazyLock;
+
+const NOW_MS: i64 = 1_000_000;
+
+static SIGNER: LazyLock<Signer> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().expect("a folder for a key");
+    Signer::load(&folder.path().join("key")).expect("a key can be made")
+});
+
+/// A gossip message.
+pub(super) fn signed(bytes: &[u8]) {
+    let decode = |bytes: &[u8]| {
+        let signed = Signed::decode(bytes).ok()?;
+        let _ = signed.open(NOW_MS);
+        Some(move || signed.encode().expect("it was as large before"))
+    };
+    framed(frames::SIGNED, bytes, decode);
+}
+
+pub(super) fn signed_seeds() -> Vec<Vec<u8>> {
+    let envelopes = envelope_seeds().into_iter().map(|body| frame(frames::ENVELOPE.0, &body));
+    seeds::bodies(envelopes.map(|envelope| (envelope, vec![7u8; 64])))
+}
+
+/// An envelope that its origin really signed.
+pub(super) fn envelope(bytes: &[u8]) {
+    let (kind, limit) = frames::ENVELOPE;
+    let framed = frame(kind, bytes);
+    let Some(mut envelope) = bounded(limit, || node::envelope(&framed)) else { return };
+    envelope.id.origin = SIGNER.peer_id();
+    let Ok(signed) = envelope.sign(&SIGNER) else { return };
+    let message = signed.encode().expect("an envelope of bounded size fits");
+    let signed = Signed::decode(&message).expect("what is written can be read");
+    if let Ok(opened) = bounded(limit, || signed.open(NOW_MS)) {
+        assert_eq!(opened, envelope);
+        let json = serde_json::to_value(&opened.event).expect("a checked event has a JSON form");
+        assert_eq!(serde_json::from_value::<Event>(json).expect("and is read back"), opened.event);
+    }
+}
+
+pub(super) fn envelope_seeds() -> Vec<Vec<u8>> {
+    // The event is the end of the body.
+    let head = (("peer", 7i64, 3i64), 5i64, Some(2i64), vec![("raft", 0i64, 80i64)], false);
+    let head = seeds::bodies([head]).swap_remove(0);
+    seeds::events().iter().map(|event| [&head[..], event].concat()).collect()
+}
+
+/// An event that an operator emits.
+pub(super) fn injection(bytes: &[u8]) {
+    let read = || node::order::<Injection>(bytes);
+    let Some(Injection { event, payload }) = bounded(node::BODY_BYTES_MAX, read) else { return };
+    let read = || Event::from_operator(&event, payload, "node-1", 1.5);
+    let Ok(event) = bounded(node::BODY_BYTES_MAX, read) else { return };
+    let envelope = Envelope {
+        id: EventId { origin: SIGNER.peer_id(), epoch: 1, sequence: 1 },
+        at_ms: 5,
+        flow_previous: None,
+        causes: Vec::new(),
+        injected: true,
+        event,
+    };
+    if let Ok(signed) = envelope.sign(&SIGNER) {
+        assert_eq!(signed.open(NOW_MS).expect("an event of an operator is one"), envelope);
+    }
+}
+
+pub(super) fn injection_seeds() -> Vec<Vec<u8>> {
+    let events: Vec<serde_json::Map<String, serde_json::Value>> =
+        serde_json::from_str(seeds::EVENTS_JSON).expect("golden JSON");
+    let bodies = events.into_iter().flatten().map(|(event, payload)| Injection { event, payload });
+    seeds::texts(bodies.map(|body| serde_json::to_string(&body).expect("plain data")))
+}
+
+pub(super) fn question(bytes: &[u8]) {
+    let decode = |bytes: &[u8]| {
+        let question = Question::decode(bytes).ok()?;
+        let ours =
+            VersionVector::from([(("peer".to_owned(), 1), VersionEntry { watermark: 9, beyond: vec![] })]);
+        for (_, ranges) in vector::missing(&ours, &question.vector) {
+            assert!(ranges.iter().all(|range| range.start() <= range.end()));
+        }
+        for (_, ranges) in vector::missing(&question.vector, &ours) {
+            assert!(ranges.iter().all(|range| range.start() <= range.end()));
+        }
+        Some(move || question.encode().expect("it was as large before"))
+    };
+    framed(frames::QUESTION, bytes, decode);
+}
+
+pub(super) fn question_seeds() -> Vec<Vec<u8>> {
+    let entry = |watermark, beyond| VersionEntry { watermark, beyond };
+    let one = VersionVector::from([(("peer".to_owned(), 1), entry(4, vec![(6, 9)]))]);
+    let two = VersionVector::from([
+        (("a".to_owned(), 1), entry(0, vec![])),
+        (("raft".to_owned(), 0), entry(80, vec![])),
+    ]);
+    seeds::bodies([one, two].map(|vector| Question { vector }))
+}
+
+pub(super) fn answer(bytes: &[u8]) {
+    let decode = |bytes: &[u8]| {
+        let answer = Answer::decode(bytes, NOW_MS).ok()?;
+        Some(move || answer.encode().expect("it was as large before"))
+    };
+    framed(frames::ANSWER, bytes, decode);
+}
+
+pub(super) fn answer_seeds() -> Vec<Vec<u8>> {
+    let body = envelope_seeds().swap_remove(0);
+    let envelope = node::envelope(&frame(frames::ENVELOPE.0, &body)).expect("golden bytes");
+    let signed = Envelope { id: EventId { origin: SIGNER.peer_id(), ..envelope.id.clone() }, ..envelope };
+    let floor = Floor { origin: "peer".into(), epoch: 1, lost_to: 7 };
+    let events = vec![signed.sign(&SIGNER).expect("it is small")];
+    seeds::bodies([Answer { now_ms: NOW_MS, events, floors: vec![floor], more: true }])
+}

@@ -9,10 +9,14 @@ use crate::{
     leader::{autoscaler::AutoscalerConfig, idle_shutdown::IdleShutdownConfig},
     learner::settings::{EvaluationConfig, SelfplayConfig, TrainingConfig},
     peer::settings::{DistributionConfig, EventsConfig, HttpConfig},
+    store,
 };
 use rules::Config as GameConfig;
 use serde::{Deserialize, Serialize};
 use std::{io::ErrorKind, path::Path};
+
+/// The largest file of settings, in bytes: the parser takes some thirty times as much memory.
+const FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// All settings of a node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,13 +94,15 @@ impl Settings {
     /// # Errors
     /// Returns [`SettingsError`] when the file exists and is unusable.
     pub fn load(path: &Path) -> Result<Self, SettingsError> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text)
-                .map_err(|e| SettingsError::Parse { path: path.to_owned(), message: e.to_string() }),
-            // A path that is no folder is reported by the code that opens the folder.
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                Ok(Self::default())
+        let refused = |message: String| SettingsError::Parse { path: path.to_owned(), message };
+        match store::read_small(path, FILE_BYTES_MAX) {
+            Ok(Some(text)) => {
+                let text = str::from_utf8(&text).map_err(|e| refused(e.to_string()))?;
+                Self::parse(text).map_err(|e| refused(e.to_string()))
             }
+            Ok(None) => Ok(Self::default()),
+            // A path that is no folder is reported by the code that opens the folder.
+            Err(e) if e.kind() == ErrorKind::NotADirectory => Ok(Self::default()),
             Err(source) => Err(SettingsError::Read { path: path.to_owned(), source }),
         }
     }

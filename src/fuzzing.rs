@@ -6,18 +6,18 @@
 use crate::{
     api::dead_letters::NodeLetters,
     cli::engine,
-    config::Config,
+    config::Settings,
     daemons::health::claims::Claim,
     events::{Logged, envelope::Envelope},
     http::{
         operator,
-        range::{self, Asked},
+        range::{self, ByteRange},
     },
     node::addresses,
     peer::{
         announcements,
         control::Control,
-        letters::{self, Ask},
+        letters::{self, LettersRequest},
         transfer::http::reachable,
     },
     store::{GameRecord, folder, games, token},
@@ -72,7 +72,7 @@ pub fn control_answer(bytes: &[u8]) -> Result<(), String> {
 
 /// A request about dead letters.
 pub fn ask(bytes: &[u8]) -> Option<impl FnOnce() -> Vec<u8> + use<>> {
-    let ask = Ask::read(bytes).ok()?;
+    let ask = LettersRequest::read(bytes).ok()?;
     Some(move || wire::encode(letters::ASK, &ask, letters::ASK_BYTES_MAX).expect("it was as large before"))
 }
 
@@ -102,16 +102,16 @@ pub fn order<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
 /// The header `Range`; none: it asks for everything, or for nothing that is there.
 #[must_use]
 pub fn range(header: &str, size: u64) -> Option<Range<u64>> {
-    match range::asked(Some(header), size) {
-        Asked::Bytes(bytes) => Some(bytes),
-        Asked::All | Asked::Outside => None,
+    match range::parse(Some(header), size) {
+        ByteRange::Bytes(bytes) => Some(bytes),
+        ByteRange::All | ByteRange::Outside => None,
     }
 }
 
 /// The settings.
 #[must_use]
-pub fn settings(text: &str) -> Option<Config> {
-    Config::parse(text).ok()
+pub fn settings(text: &str) -> Option<Settings> {
+    Settings::parse(text).ok()
 }
 
 /// The file `format` of a data folder.
@@ -141,7 +141,7 @@ pub fn claim(text: &str) -> Option<impl FnOnce() -> Vec<u8> + use<>> {
 /// The address that a node announces for its HTTP interface.
 #[must_use]
 pub fn http_address(url: &str, addrs: &[String]) -> bool {
-    reachable(url, addrs).is_some()
+    reachable(url, addrs, false).is_some() || reachable(url, addrs, true).is_some()
 }
 
 /// A conversation with the engine.

@@ -20,6 +20,7 @@ mod sqlite;
 pub mod token;
 pub mod validate;
 
+pub(crate) use files::read_small;
 pub use files::write_atomic;
 pub use folder::{DataFolder, FolderError, Running, Runtime};
 pub use games::GamesDb;

@@ -188,9 +188,11 @@ pub(super) fn folder_files_seeds() -> Vec<Vec<u8>> {
 }
 
 pub(super) fn settings(bytes: &[u8]) {
+    // The file has at most 64 KiB; the parser of TOML keeps much for each byte of it.
+    const MEMORY_MAX: usize = 2 << 20;
     let Ok(text) = from_utf8(bytes) else { return };
-    if let Some(config) = bounded(node::FILE_BYTES_MAX, || node::settings(text))
-        && bounded(node::FILE_BYTES_MAX, || config.validate()).is_ok()
+    if let Some(config) = bounded(MEMORY_MAX, || node::settings(text))
+        && bounded(MEMORY_MAX, || config.validate()).is_ok()
     {
         assert_eq!(config.games().len(), config.configs.len());
     }
@@ -202,6 +204,9 @@ pub(super) fn settings_seeds() -> Vec<Vec<u8>> {
     for line in seeds::SETTINGS.lines() {
         let columns: Vec<&str> = line.split('|').map(|column| column.trim().trim_matches('`')).collect();
         let [_, name, default, ..] = columns[..] else { continue };
+        if !name.starts_with(|first: char| first.is_ascii_lowercase()) || default == "default" {
+            continue;
+        }
         let (section, name) = name.split_once('.').unwrap_or(("", name));
         let table = tables.entry(section).or_default();
         table.push_str(&format!("{name} = {default}\n"));

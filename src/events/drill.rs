@@ -3,11 +3,17 @@
 //! Invariant: no daemon handles them.
 
 use super::{Event, ModelDistributionStarted};
+use ::rules::{Board, Config};
 use cluster_state::ModelId;
 use wire::Hash;
 
 /// Configurations of the events: each is one flow.
-const CONFIGS: [&str; 4] = ["hex8_2p", "square8_2p", "square19_3p", "hexagonal_4p"];
+const CONFIGS: [Config; 4] = [
+    Config { board: Board::Hex8, seats: 2 },
+    Config { board: Board::Square8, seats: 2 },
+    Config { board: Board::Square19, seats: 3 },
+    Config { board: Board::Hexagonal, seats: 4 },
+];
 /// Prefix of the paths in the events.
 const PREFIX: &str = "drill/";
 

@@ -7,7 +7,7 @@ use crate::{
 };
 use cluster_state::{
     ClusterState, Command,
-    rows::{self, ROW_BYTES_MAX, Row},
+    rows::{self, ROW_BYTES_MAX, StateRow},
     state_machine,
 };
 use raft::fuzzing as raft;
@@ -70,9 +70,9 @@ pub(super) fn snapshot(bytes: &[u8]) {
     bounded(limit, || raft::snapshot(bytes));
     let whole = frame(kind, bytes);
     bounded(limit, || raft::snapshot(&whole));
-    let Ok(rows) = wire::decode::<Vec<Row>, COMMANDS_BYTES_MAX>(kind, &whole) else { return };
-    let inner = |row: Row| Row { value: frame(row.kind, &row.value), ..row };
-    let rows: Vec<Row> = rows.into_iter().map(inner).collect();
+    let Ok(rows) = wire::decode::<Vec<StateRow>, COMMANDS_BYTES_MAX>(kind, &whole) else { return };
+    let inner = |row: StateRow| StateRow { value: frame(row.kind, &row.value), ..row };
+    let rows: Vec<StateRow> = rows.into_iter().map(inner).collect();
     let whole = wire::encode(kind, &rows, limit).expect("it is not much larger");
     bounded(limit, || raft::snapshot(&whole));
     if let Ok(state) = bounded(2 * ROW_BYTES_MAX, || rows::restore(rows, 7)) {
@@ -87,8 +87,8 @@ pub(super) fn snapshot_seeds() -> Vec<Vec<u8>> {
         state_machine::apply(&mut state, index, &command(&body));
         all.extend(rows::rows(&state).expect("a small state has rows"));
     }
-    let opened = |row: Row| Row { value: crate::frames::body(&row.value).to_vec(), ..row };
-    seeds::bodies([all.into_iter().map(opened).collect::<Vec<Row>>()])
+    let opened = |row: StateRow| StateRow { value: crate::frames::body(&row.value).to_vec(), ..row };
+    seeds::bodies([all.into_iter().map(opened).collect::<Vec<StateRow>>()])
 }
 
 fn command(body: &[u8]) -> Command {

@@ -11,7 +11,7 @@ use ringrift::{
     events::{
         Event,
         envelope::{Envelope, EventId, Signed},
-        repair::{Answer, Floor, Question},
+        repair::{Floor, RepairAnswer, RepairQuestion},
         vector::{self, VersionEntry, VersionVector},
     },
     fuzzing::{self as node, frames},
@@ -91,7 +91,7 @@ pub(super) fn injection_seeds() -> Vec<Vec<u8>> {
 
 pub(super) fn question(bytes: &[u8]) {
     let decode = |bytes: &[u8]| {
-        let question = Question::decode(bytes).ok()?;
+        let question = RepairQuestion::decode(bytes).ok()?;
         let ours =
             VersionVector::from([(("peer".to_owned(), 1), VersionEntry { watermark: 9, beyond: vec![] })]);
         for (_, ranges) in vector::missing(&ours, &question.vector) {
@@ -112,12 +112,12 @@ pub(super) fn question_seeds() -> Vec<Vec<u8>> {
         (("a".to_owned(), 1), entry(0, vec![])),
         (("raft".to_owned(), 0), entry(80, vec![])),
     ]);
-    seeds::bodies([one, two].map(|vector| Question { vector }))
+    seeds::bodies([one, two].map(|vector| RepairQuestion { vector }))
 }
 
 pub(super) fn answer(bytes: &[u8]) {
     let decode = |bytes: &[u8]| {
-        let answer = Answer::decode(bytes, NOW_MS).ok()?;
+        let answer = RepairAnswer::decode(bytes, NOW_MS).ok()?;
         Some(move || answer.encode().expect("it was as large before"))
     };
     framed(frames::ANSWER, bytes, decode);
@@ -129,5 +129,5 @@ pub(super) fn answer_seeds() -> Vec<Vec<u8>> {
     let signed = Envelope { id: EventId { origin: SIGNER.peer_id(), ..envelope.id.clone() }, ..envelope };
     let floor = Floor { origin: "peer".into(), epoch: 1, lost_to: 7 };
     let events = vec![signed.sign(&SIGNER).expect("it is small")];
-    seeds::bodies([Answer { now_ms: NOW_MS, events, floors: vec![floor], more: true }])
+    seeds::bodies([RepairAnswer { now_ms: NOW_MS, events, floors: vec![floor], more: true }])
 }

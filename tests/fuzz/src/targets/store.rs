@@ -5,7 +5,7 @@ use crate::{
     frames::{frame, framed, stable},
     seeds,
 };
-use cluster_state::{ModelId, NodeId};
+use cluster_state::{ConfigKey, ModelId, NodeId};
 use flate2::{Compression, write::ZlibEncoder};
 use kernels::{Architecture, Checkpoint, CheckpointHeader};
 use ringrift::{
@@ -15,6 +15,10 @@ use ringrift::{
 use rules::{Board, Config, Hex8, Options, RULES_VERSION, State, playout::Choices};
 use std::{io::Write as _, str::from_utf8};
 use wire::Hash;
+
+fn hex8() -> ConfigKey {
+    Config { board: Board::Hex8, seats: 2 }.into()
+}
 
 /// A random game of hex8 with two seats.
 fn played(seed: u64) -> GameRecord {
@@ -32,7 +36,7 @@ fn played(seed: u64) -> GameRecord {
     }
     GameRecord {
         rules_version: RULES_VERSION,
-        config: "hex8_2p".to_owned(),
+        config: hex8(),
         swap: true,
         turn_end: false,
         seed,
@@ -117,7 +121,7 @@ fn sealed(games: &[Vec<u8>]) -> Vec<u8> {
         games.iter().flat_map(|game| [&(game.len() as u32).to_le_bytes(), &game[..]].concat()).collect();
     let samples = games.iter().filter_map(|game| GameRecord::from_bytes(game).ok());
     let header = SegmentHeader {
-        config_key: first.as_ref().map(|game| game.config.clone()).unwrap_or_default(),
+        config_key: first.as_ref().map(|game| game.config.clone()).unwrap_or_else(hex8),
         source: first.as_ref().map_or(Source::Selfplay, |game| Source::of(game.kind)),
         model: ModelId(Hash([3; 32])),
         node: first.map_or(NodeId(1), |game| game.node),

@@ -1,9 +1,9 @@
 //! A deserializer that keeps account of memory.
 //!
-//! Invariant: the values that come out take at most the bytes of the [`Account`] in memory, and no length that
-//! is only announced allocates anything. Elements of sequences and maps are counted by their size in memory,
-//! texts and bytes by their length; a growing array takes up to twice what is counted. What has a fixed size,
-//! such as a struct, was counted with the sequence that it is in, or is there once.
+//! Invariant: the values that come out take at most the bytes of the [`Account`] in memory, and no length
+//! that is only announced allocates anything. Elements of sequences and maps are counted by their size in
+//! memory, texts and bytes by their length; a growing array takes up to twice what is counted. What has a
+//! fixed size, such as a struct, was counted with the sequence that it is in, or is there once.
 
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,

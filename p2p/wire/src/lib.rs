@@ -111,8 +111,8 @@ pub fn decode<T: DeserializeOwned, const LIMIT: usize>(kind: u8, frame: &[u8]) -
     Ok(value)
 }
 
-/// Reads a value from any format, JSON for example, if the value takes at most `limit` bytes in its sequences,
-/// maps and texts. What is read bounds the text; this bounds what a short text may become.
+/// Reads a value from any format, JSON for example, if the value takes at most `limit` bytes in its
+/// sequences, maps and texts. The caller bounds the text; this bounds what a short text may become.
 ///
 /// # Errors
 /// Those of the format, and one of its own for a value that takes more.

@@ -1,9 +1,9 @@
 //! Everything that reads foreign bytes, as targets of fuzzing.
 //!
-//! A [`Target`] is a function of bytes that panics when a decoder does wrong: it panics itself, takes too long
-//! or too much memory ([`bounds`]), or reads something else than what it writes. Targets of what lies in a
-//! frame get the body, and put it into a frame with the right checksum (`frames`), so that inputs reach the
-//! decoder; most also get the bytes as they are.
+//! A [`Target`] is a function of bytes that panics when a decoder does wrong: when the decoder panics, takes
+//! too long or too much memory ([`bounds`]), or reads something else than what it writes. Targets of what
+//! lies in a frame get the body, and put it into a frame with the right checksum (`frames`), so that inputs
+//! reach the decoder; most also get the bytes as they are.
 //!
 //! `replay.rs` runs every target on its [seeds](seeds) and on its corpus under `corpus`. `engine.rs` is
 //! libFuzzer with these targets, for `scripts/fuzz`.

@@ -120,25 +120,24 @@ impl Daemon for IdleShutdownDaemon {
                 }
             };
             if let Some(draining) = drain {
-                tracing::warn!(draining, reason, "this host drains itself, or no longer");
-                let command = Command::SetDraining(SetDraining {
-                    node: node.id,
-                    draining,
-                    cause: DrainCause::Idle,
-                    reason,
-                    at_ms: now_ms(),
-                });
-                match node.shutdown.run_until_cancelled(node.propose(command)).await {
-                    None => return Ok(()),
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => tracing::info!(%error, "the cluster does not know yet"),
-                }
+                // The shutdown may end the proposal; it ends the pause as well.
+                let _ = node.shutdown.run_until_cancelled(set_draining(node, draining, reason)).await;
             }
             let pause = tokio::time::sleep(TICK);
             if node.shutdown.run_until_cancelled(pause).await.is_none() {
                 return Ok(());
             }
         }
+    }
+}
+
+/// Proposes that this host drains, or no longer.
+async fn set_draining(node: &Context, draining: bool, reason: String) {
+    tracing::warn!(draining, reason, "this host drains itself, or no longer");
+    let (cause, at_ms) = (DrainCause::Idle, now_ms());
+    let command = Command::SetDraining(SetDraining { node: node.id, draining, cause, reason, at_ms });
+    if let Err(error) = node.propose(command).await {
+        tracing::info!(%error, "the cluster does not know yet");
     }
 }
 

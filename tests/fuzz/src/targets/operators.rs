@@ -12,7 +12,6 @@ use ringrift::{
         work::Cancellation,
     },
     fuzzing as node,
-    store::Source,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::str::{FromStr, from_utf8};
@@ -107,7 +106,6 @@ pub(super) fn names(bytes: &[u8]) {
     name::<rules::Board>(text);
     name::<rules::Config>(text);
     name::<DeviceChoice>(text);
-    assert!(Source::parse(text).is_none_or(|source| source.as_str() == text));
     let addrs = vec![text.to_owned(), "/ip4/192.0.2.7/tcp/4001".to_owned()];
     bounded(NAME_BYTES_MAX, || node::http_address(text, &addrs));
     bounded(NAME_BYTES_MAX, || node::http_address("http://0.0.0.0:80", &addrs));

@@ -5,12 +5,12 @@ use crate::{
     frames::{frame, framed, stable},
     seeds,
 };
-use cluster_state::{ConfigKey, ModelId, NodeId};
+use cluster_state::{ConfigKey, ModelId, NodeId, Source};
 use flate2::{Compression, write::ZlibEncoder};
 use kernels::{Architecture, Checkpoint, CheckpointHeader};
 use ringrift::{
     fuzzing::{self as node, frames},
-    store::{Decision, GameKind, GameRecord, Player, Segment, Source, segment::SegmentHeader},
+    store::{Decision, GameKind, GameRecord, Player, Segment, segment::SegmentHeader},
 };
 use rules::{Board, Config, Hex8, Options, RULES_VERSION, State, playout::Choices};
 use std::{io::Write as _, str::from_utf8};
@@ -122,7 +122,10 @@ fn sealed(games: &[Vec<u8>]) -> Vec<u8> {
     let samples = games.iter().filter_map(|game| GameRecord::from_bytes(game).ok());
     let header = SegmentHeader {
         config_key: first.as_ref().map(|game| game.config.clone()).unwrap_or_else(hex8),
-        source: first.as_ref().map_or(Source::Selfplay, |game| Source::of(game.kind)),
+        source: match first.as_ref().map(|game| game.kind) {
+            Some(GameKind::Match | GameKind::Baseline) => Source::Evaluation,
+            Some(GameKind::Selfplay) | None => Source::Selfplay,
+        },
         model: ModelId(Hash([3; 32])),
         node: first.map_or(NodeId(1), |game| game.node),
         games: games.len() as u32,
@@ -184,7 +187,7 @@ pub(super) fn folder_files(bytes: &[u8]) {
 
 pub(super) fn folder_files_seeds() -> Vec<Vec<u8>> {
     seeds::texts([
-        r#"{"format": 2, "peer_id": "12D3KooWQRMuTRh9AzdTzcMkAsHkSRXxRczDwF2Q5PzNWSsWQ2Rd", "created_ms": 7}"#.to_owned(),
+        r#"{"format": 3, "peer_id": "12D3KooWQRMuTRh9AzdTzcMkAsHkSRXxRczDwF2Q5PzNWSsWQ2Rd", "created_ms": 7}"#.to_owned(),
         r#"{"pid": 7, "http": "http://127.0.0.1:80", "p2p": ["/ip4/127.0.0.1/tcp/4001"], "node": 3, "peer_id": "p"}"#.to_owned(),
         r#"["/ip4/127.0.0.1/tcp/4001/p2p/12D3KooWQRMuTRh9AzdTzcMkAsHkSRXxRczDwF2Q5PzNWSsWQ2Rd"]"#.to_owned(),
         "0123456789abcdef".repeat(4),

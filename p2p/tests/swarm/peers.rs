@@ -1,9 +1,6 @@
-//! Whole swarms over loopback TCP: joining, requests, gossip, and what happens when a peer dies badly.
+//! Joining, requests, gossip, and what happens when a peer dies badly.
 
-#![allow(clippy::unwrap_used)] // helpers of tests are tests, too
-
-mod support;
-
+use crate::support::{DIRECT_TOPIC, Node, Options, SOON, TOPIC, until_gossip, until_gossip_on};
 use p2p::{Class, P2pError, RequestError};
 use std::{
     sync::{
@@ -12,7 +9,6 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use support::{DIRECT_TOPIC, Node, Options, SOON, TOPIC, until_gossip, until_gossip_on};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},

@@ -1,0 +1,6 @@
+//! Whole swarms over loopback TCP.
+
+#![allow(clippy::unwrap_used)] // helpers of tests are tests, too
+
+mod peers;
+mod support;

@@ -37,14 +37,10 @@ type Ends = (Multiaddr, Multiaddr);
 pub(crate) struct FirstBytes(Arc<Mutex<HashMap<Ends, oneshot::Sender<()>>>>);
 
 impl FirstBytes {
-    fn expect(&self, ends: Ends) -> oneshot::Receiver<()> {
-        let (came, waiting) = oneshot::channel();
-        self.0.lock().insert(ends, came);
-        waiting
-    }
-
-    fn forget(&self, ends: &Ends) {
-        self.0.lock().remove(ends);
+    fn expect(&self, ends: Ends) -> Expected {
+        let (told, came) = oneshot::channel();
+        self.0.lock().insert(ends.clone(), told);
+        Expected { all: self.clone(), ends, came }
     }
 
     /// The stream, which tells of its first byte if it is inbound.
@@ -56,6 +52,19 @@ impl FirstBytes {
             ConnectedPoint::Dialer { .. } => None,
         };
         Heard { stream, first }
+    }
+}
+
+/// The first byte of one connection, which nobody waits for once this is dropped.
+struct Expected {
+    all: FirstBytes,
+    ends: Ends,
+    came: oneshot::Receiver<()>,
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.all.0.lock().remove(&self.ends);
     }
 }
 
@@ -120,15 +129,12 @@ impl Door {
         ends: Ends,
     ) -> BoxFuture<'static, io::Result<Connection>> {
         let guest = self.lobby.enter(ip(&ends.1));
-        let first_byte = self.first_bytes.expect(ends.clone());
-        let (lobby, first_bytes) = (Arc::clone(&self.lobby), self.first_bytes.clone());
+        let mut expected = self.first_bytes.expect(ends.clone());
+        let lobby = Arc::clone(&self.lobby);
         async move {
-            let Some(guest) = guest else {
-                first_bytes.forget(&ends);
-                return Err(io::ErrorKind::ConnectionRefused.into());
-            };
+            let Some(guest) = guest else { return Err(io::ErrorKind::ConnectionRefused.into()) };
             let silent = async {
-                match tokio::time::timeout(FIRST_BYTE, first_byte).await {
+                match tokio::time::timeout(FIRST_BYTE, &mut expected.came).await {
                     Ok(_) => guest.speaks(),
                     Err(_) => return,
                 }
@@ -138,13 +144,9 @@ impl Door {
                 biased;
                 outcome = upgrade => outcome,
                 // The lobby has counted it.
-                () = guest.leave().cancelled() => {
-                    first_bytes.forget(&ends);
-                    return Err(io::ErrorKind::ConnectionAborted.into());
-                }
+                () = guest.leave().cancelled() => return Err(io::ErrorKind::ConnectionAborted.into()),
                 () = silent => Err(io::Error::new(io::ErrorKind::TimedOut, "it said nothing")),
             };
-            first_bytes.forget(&ends);
             outcome.inspect_err(|error| lobby.refuse(&ends.1, error))
         }
         .boxed()

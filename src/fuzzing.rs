@@ -18,10 +18,12 @@ use crate::{
         announcements,
         control::Control,
         letters::{self, LettersRequest},
+        pass,
         transfer::http::reachable,
     },
     store::{GameRecord, folder, games, token},
 };
+use p2p::Signer;
 use serde::de::DeserializeOwned;
 use std::{io, ops::Range};
 use wire::Hash;
@@ -130,6 +132,18 @@ pub fn addresses(content: &[u8]) -> usize {
 #[must_use]
 pub fn token(content: &str) -> bool {
     token::is_token(content) && token::allows(content, Some(content))
+}
+
+/// The header with the pass of a member; everybody is one here.
+#[must_use]
+pub fn pass(header: &str, me: &str, path: &str, now_ms: u64) -> bool {
+    pass::is_members(header, me, path, now_ms, |_| true)
+}
+
+/// The pass of `signer` to the node `to`.
+#[must_use]
+pub fn signed_pass(signer: &Signer, to: &str, path: &str, at_ms: u64) -> String {
+    pass::write(signer, to, path, at_ms)
 }
 
 /// A claim of an operator, as it is stored.

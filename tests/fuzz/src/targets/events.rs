@@ -20,7 +20,8 @@ use std::sync::LazyLock;
 
 const NOW_MS: i64 = 1_000_000;
 
-static SIGNER: LazyLock<Signer> = LazyLock::new(|| {
+/// A key that is made for this process.
+pub(super) static SIGNER: LazyLock<Signer> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a folder for a key");
     Signer::load(&folder.path().join("key")).expect("a key can be made")
 });

@@ -51,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "settings", run: store::settings, seeds: store::settings_seeds },
     Target { name: "claim", run: store::claim, seeds: store::claim_seeds },
     Target { name: "range", run: operators::range, seeds: operators::range_seeds },
+    Target { name: "pass", run: operators::pass, seeds: operators::pass_seeds },
     Target { name: "http-bodies", run: operators::bodies, seeds: operators::bodies_seeds },
     Target { name: "http-answers", run: operators::answers, seeds: operators::answers_seeds },
     Target { name: "names", run: operators::names, seeds: operators::names_seeds },

@@ -1,5 +1,6 @@
 //! What people and their programs send: HTTP, names on the command line, the line protocol of the engine.
 
+use super::events::SIGNER;
 use crate::{bounds::bounded, seeds};
 use ringrift::{
     api::{
@@ -37,6 +38,23 @@ pub(super) fn range_seeds() -> Vec<Vec<u8>> {
     let headers =
         ["bytes=0-0", "bytes=10-", "bytes=-7", "bytes=5-4", "bytes=1-2,5-6", "bytes=99999999999999999999-"];
     headers.map(|header| [&100u64.to_le_bytes()[..], header.as_bytes()].concat()).to_vec()
+}
+
+/// The header with a member's pass: as it is, and a right one for what the bytes say.
+pub(super) fn pass(bytes: &[u8]) {
+    const NOW_MS: u64 = 1_000_000;
+    let Ok(header) = from_utf8(bytes) else { return };
+    bounded(HEADER_BYTES_MAX, || node::pass(header, "me", "/v1/blobs/ab", NOW_MS));
+    let right = node::signed_pass(&SIGNER, header, header, NOW_MS);
+    assert!(
+        bounded(HEADER_BYTES_MAX, || node::pass(&right, header, header, NOW_MS)),
+        "a right pass is refused"
+    );
+}
+
+pub(super) fn pass_seeds() -> Vec<Vec<u8>> {
+    let right = node::signed_pass(&SIGNER, "me", "/v1/blobs/ab", 1_000_000);
+    seeds::texts([right, "Member a 1 00".to_owned(), "Bearer x".to_owned()])
 }
 
 /// Checks that what was accepted and is written again is read as the same.

@@ -3,9 +3,11 @@
 //! Invariant: a proposal answers only after the command was committed and applied on the leader; every
 //! earlier failure is an error that says whether it makes sense to try again.
 
+mod incoming;
 pub(crate) mod plausible;
 mod propose;
 mod read;
+mod senders;
 mod serve;
 
 use crate::{
@@ -16,12 +18,14 @@ use crate::{
     members::{self, AddLearner},
     metrics::{self, Metrics},
     network::LinkFactory,
-    rpc::{self, NodeInfo, Reply, Request},
+    rpc::{self, NodeInfo, Reply, Request, Voters},
     timing::Timing,
     transport::{SharedTransport, Transport},
     types::{Member, Raft},
+    voucher,
 };
-use cluster_state::{ClusterState, Command, NodeId, Response};
+use cluster_state::{ClusterState, Command, NodeId, Response, state_machine};
+use incoming::Incoming;
 use openraft::{
     async_runtime::watch::WatchReceiver,
     errors::{InitializeError as NotInitialized, RaftError},
@@ -30,11 +34,11 @@ use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -43,6 +47,9 @@ use tokio_util::sync::CancellationToken;
 const JOINING: usize = 16;
 /// Time between two attempts to join.
 const JOIN_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long this node listens to voters that are not in its own log: until they have sent it theirs.
+const VOUCHED: Duration = Duration::from_secs(30);
 
 /// The identity of this node and the paths of its files.
 #[derive(Clone, Debug)]
@@ -56,6 +63,8 @@ pub struct RaftConfig {
     pub log_path: PathBuf,
     /// Path of `node.db`, which holds the applied state beside the node's own tables.
     pub state_path: PathBuf,
+    /// The voters that [`RaftHandle::join`] returned, if this node has just joined.
+    pub introduced: Voters,
     /// Timeouts of consensus.
     pub timing: Timing,
 }
@@ -66,11 +75,17 @@ pub(crate) struct HandleShared {
     pub(crate) timing: Timing,
     pub(crate) metrics: watch::Receiver<Metrics>,
     node_id: NodeId,
-    peer_id: String,
-    transport: SharedTransport,
+    pub(crate) peer_id: String,
+    pub(crate) transport: SharedTransport,
     state: watch::Receiver<Arc<ClusterState>>,
     joining: mpsc::Sender<AddLearner>,
-    incoming: Mutex<Option<serve::Incoming>>,
+    incoming: Arc<Mutex<Incoming>>,
+    /// The voters that let this node in.
+    introduced: Voters,
+    /// Voters that a known voter has named, and when.
+    vouched: Mutex<Option<(Instant, Voters)>>,
+    /// Told of each message that may come from a voter that this node does not know.
+    pub(crate) unknown_sender: Notify,
 }
 
 impl HandleShared {
@@ -81,11 +96,34 @@ impl HandleShared {
         metrics.membership_config.get_joint_config().clone()
     }
 
-    /// The peer id of a member.
-    fn peer_of(&self, node: NodeId) -> Option<String> {
+    /// The voters of this node's own log. A node whose log names none yet has those that let it in.
+    pub(crate) fn own_voters(&self) -> Voters {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        metrics.membership_config.get_node(&node).map(|member| member.peer_id.clone())
+        let membership = &metrics.membership_config;
+        let peer = |id| membership.get_node(&id).map(|member| (id, member.peer_id.clone()));
+        let own: Voters = membership.voter_ids().filter_map(peer).collect();
+        if own.is_empty() { self.introduced.clone() } else { own }
+    }
+
+    /// The voters that this node listens to: its own, and those that one of them named a moment ago.
+    pub(crate) fn known_voters(&self) -> Voters {
+        let vouched = self.vouched.lock().clone();
+        let mut known =
+            vouched.filter(|(at, _)| at.elapsed() < VOUCHED).map(|(_, voters)| voters).unwrap_or_default();
+        known.extend(self.own_voters());
+        known
+    }
+
+    /// Remembers the voters that a known voter named, in place of those that were named before.
+    pub(crate) fn vouch(&self, voters: Voters) {
+        let named = voters.into_iter().take(state_machine::NODES_MAX).collect();
+        *self.vouched.lock() = Some((Instant::now(), named));
+    }
+
+    /// Drops a snapshot that stopped arriving.
+    pub(crate) fn drop_idle_snapshot(&self) {
+        self.incoming.lock().drop_idle(Instant::now());
     }
 }
 
@@ -95,15 +133,24 @@ pub struct RaftHandle {
     shared: Arc<HandleShared>,
 }
 
+/// Both databases, open.
+struct Stores {
+    log: LogStore,
+    closed: Closed,
+    machine: Machine,
+    introduced: Voters,
+}
+
 /// Opens both databases and checks that one continues the other.
 fn open_stores(
     node_id: NodeId,
     peer_id: &str,
     log_path: &Path,
     state_path: &Path,
+    introduced: Voters,
     hook: Box<dyn ApplyHook>,
-) -> Result<(LogStore, Closed, Machine), StoreError> {
-    let (log, closed) = LogStore::open(log_path, node_id, peer_id)?;
+) -> Result<Stores, StoreError> {
+    let (log, closed, introduced) = LogStore::open(log_path, node_id, peer_id, introduced)?;
     let machine = Machine::open(state_path, node_id, peer_id, hook)?;
     // With the log, votes and entries were lost that other members count on.
     if log.is_unused() && machine.last_applied().is_some() {
@@ -122,7 +169,7 @@ fn open_stores(
             detail: format!("lacks entries up to {}, which are no longer in the log", purged.index),
         });
     }
-    Ok((log, closed, machine))
+    Ok(Stores { log, closed, machine, introduced })
 }
 
 impl RaftHandle {
@@ -141,16 +188,18 @@ impl RaftHandle {
         tasks: &mut JoinSet<()>,
         shutdown: CancellationToken,
     ) -> Result<Self, StartError> {
-        let RaftConfig { node_id, peer_id, log_path, state_path, timing } = config;
+        let RaftConfig { node_id, peer_id, log_path, state_path, introduced, timing } = config;
         let raft_config = timing.config().map_err(StartError::Timing)?;
         let transport: SharedTransport = Arc::new(transport);
         let peer = peer_id.clone();
-        let open = move || open_stores(node_id, &peer, &log_path, &state_path, Box::new(hook));
-        let (log, closed, machine) = tokio::task::spawn_blocking(open)
+        let incoming = Incoming::new(log_path.with_extension("incoming"));
+        let open = move || open_stores(node_id, &peer, &log_path, &state_path, introduced, Box::new(hook));
+        let Stores { log, closed, machine, introduced } = tokio::task::spawn_blocking(open)
             .await
             .map_err(|e| StartError::Fatal(format!("opening the databases: {e}")))??;
         let state = machine.subscribe();
-        let network = LinkFactory::new(node_id, Arc::clone(&transport));
+        let term = Arc::new(AtomicU64::new(log.vote_term()));
+        let network = LinkFactory::new(node_id, Arc::clone(&transport), Arc::clone(&term));
         let raft = match Raft::new(node_id, Arc::new(raft_config), network, log, machine).await {
             Ok(raft) => raft,
             Err(e) => {
@@ -170,10 +219,14 @@ impl RaftHandle {
             transport,
             state,
             joining,
-            incoming: Mutex::default(),
+            incoming: Arc::new(Mutex::new(incoming)),
+            introduced,
+            vouched: Mutex::default(),
+            unknown_sender: Notify::new(),
         });
-        tasks.spawn(metrics::follow(raft.clone(), publish));
+        tasks.spawn(metrics::follow(raft.clone(), publish, term));
         tasks.spawn(members::run(Arc::clone(&shared), inbox, shutdown.clone()));
+        tasks.spawn(voucher::run(Arc::clone(&shared), shutdown.clone()));
         tasks.spawn(async move {
             shutdown.cancelled().await;
             // The only error is that a task of consensus panicked, which ends consensus as well.
@@ -208,8 +261,8 @@ impl RaftHandle {
         }
     }
 
-    /// Asks for membership through any of `peers` and returns this node's id; it is called before consensus
-    /// is started here. A node that is a member already gets the same id again.
+    /// Asks for membership through any of `peers` and returns this node's id, and the voters that it should
+    /// listen to until its log names them; it is called before consensus is started here. A node that is a member already gets the same id again.
     ///
     /// # Errors
     /// Returns [`JoinError`] when no peer lets the node in.
@@ -219,7 +272,7 @@ impl RaftHandle {
         info: &NodeInfo,
         at_ms: u64,
         wait: Duration,
-    ) -> Result<NodeId, JoinError> {
+    ) -> Result<(NodeId, Voters), JoinError> {
         let request = Request::Join { info: info.clone(), at_ms };
         let request = rpc::encode_request(&request).map_err(|e| JoinError::Refused(e.to_string()))?;
         let deadline = Instant::now() + wait;
@@ -240,7 +293,7 @@ impl RaftHandle {
             let patience = left.min(Duration::from_secs(6));
             let answer = transport.call(&peer, request.clone(), patience).await;
             match answer.map(|bytes| rpc::decode_reply(&bytes)) {
-                Ok(Ok(Reply::Joined(id))) => return Ok(id),
+                Ok(Ok(Reply::Joined(id, voters))) => return Ok((id, voters)),
                 Ok(Ok(Reply::Refused(reason))) => return Err(JoinError::Refused(reason)),
                 Ok(Ok(Reply::NotLeader(leader))) => {
                     trouble = format!("{peer} does not lead");

@@ -1,6 +1,6 @@
 //! The hook that the node runs for an applied command, inside the transaction that records it.
 
-use cluster_state::{ClusterState, Command, Response};
+use cluster_state::{ClusterState, Command, Place, Proposal, Refusal, Response, door};
 use std::error::Error;
 
 /// An error that stops the state machine: the transaction is rolled back and consensus ends.
@@ -11,6 +11,15 @@ pub type HookError = Box<dyn Error + Send + Sync>;
 /// because everything waits for it. It must not fail because of a command's content: it would fail on every
 /// node and again at every start.
 pub trait ApplyHook: Send + 'static {
+    /// Refuses a proposal that its proposer may not make, on every replica in the same way. Only a test that
+    /// is about something else replaces this.
+    ///
+    /// # Errors
+    /// Returns the refusal, which is then the answer to the proposal.
+    fn authorise(&self, proposal: &Proposal, place: Place, state: &ClusterState) -> Result<(), Refusal> {
+        door::authorise(proposal, place, state)
+    }
+
     /// Called when entry `index` of the log was applied and gave `state`.
     ///
     /// # Errors

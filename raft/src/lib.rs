@@ -22,12 +22,13 @@ mod sqlite;
 mod timing;
 mod transport;
 mod types;
+mod voucher;
 
 pub use error::{InitializeError, JoinError, ProposeError, ReadError, StartError, StoreError};
 pub use handle::{RaftConfig, RaftHandle};
 pub use hook::{ApplyHook, HookError, NoHook};
 pub use log_store::stored_node;
 pub use metrics::{Follower, Metrics, Role};
-pub use rpc::NodeInfo;
+pub use rpc::{NodeInfo, Voters};
 pub use timing::Timing;
 pub use transport::{Transport, TransportError};

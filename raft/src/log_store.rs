@@ -11,6 +11,7 @@ pub use open::stored_node;
 
 use crate::{
     error::StoreError,
+    rpc::Voters,
     types::{APPEND_BYTES_MAX, ENTRY_BYTES_MAX, Entry, LogId, TypeConfig, Vote, kind},
 };
 use cluster_state::NodeId;
@@ -83,10 +84,17 @@ pub(crate) struct LogStore {
 impl LogStore {
     /// Opens or creates the log of node `node` with peer id `peer` at `path`. [`Closed`] receives its message
     /// when the file is closed, some time after the last clone is dropped.
-    pub(crate) fn open(path: &Path, node: NodeId, peer: &str) -> Result<(Self, Closed), StoreError> {
+    /// `introduced` are the voters that let the node in, if it has just joined; they are remembered.
+    pub(crate) fn open(
+        path: &Path,
+        node: NodeId,
+        peer: &str,
+        introduced: Voters,
+    ) -> Result<(Self, Closed, Voters), StoreError> {
         let connection = open::open(path)?;
         open::verify(&connection, path)?;
         open::claim(&connection, path, node, peer)?;
+        let introduced = open::introduce(&connection, path, introduced)?;
         let shared = LogShared {
             vote: open::meta(&connection, path, "vote", kind::VOTE)?,
             purged: open::meta(&connection, path, "purged", kind::LOG_ID)?,
@@ -112,12 +120,18 @@ impl LogStore {
                 let _ = done.send(());
             })
             .map_err(|e| StoreError::Thread { path: path.to_owned(), source: e })?;
-        Ok((Self { shared, reader: Arc::new(Mutex::new(reader)), writer: sender }, closed))
+        let log = Self { shared, reader: Arc::new(Mutex::new(reader)), writer: sender };
+        Ok((log, closed, introduced))
     }
 
     /// Id of the last entry that was purged.
     pub(crate) fn purged(&self) -> Option<LogId> {
         self.shared().purged
+    }
+
+    /// The term of the vote, which is the latest that this node knew.
+    pub(crate) fn vote_term(&self) -> u64 {
+        self.shared().vote.map_or(0, |vote| vote.leader_id.term)
     }
 
     /// Whether the log was never written: it has no vote and no entry.

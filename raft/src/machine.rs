@@ -11,7 +11,7 @@ use crate::{
     types::{Entry, LogId, Membership, SNAPSHOT_BYTES_MAX, SnapshotMeta, TypeConfig, kind},
 };
 use cluster_state::{
-    ClusterState, Command, NodeId, Response,
+    ClusterState, NodeId, Place, Proposal, Response,
     rows::{self, ROW_BYTES_MAX, StateRow},
     state_machine,
 };
@@ -124,8 +124,8 @@ impl Db {
         let mut responses = Vec::with_capacity(entries.len());
         for entry in entries {
             let response = match &entry.payload {
-                EntryPayload::Normal(command) => {
-                    apply_command(&tx, &mut *self.hook, &mut state, entry.log_id.index, command)?
+                EntryPayload::Normal(proposal) => {
+                    apply_proposal(&tx, &mut *self.hook, &mut state, &entry.log_id, proposal)?
                 }
                 EntryPayload::Membership(membership) => {
                     applied.membership = Membership::new(Some(entry.log_id()), membership.clone());
@@ -162,16 +162,24 @@ impl Db {
     }
 }
 
-fn apply_command(
+fn apply_proposal(
     tx: &Transaction<'_>,
     hook: &mut dyn ApplyHook,
     state: &mut ClusterState,
-    index: u64,
-    command: &Command,
+    log_id: &LogId,
+    proposal: &Proposal,
 ) -> io::Result<Response> {
-    let response = state_machine::apply(state, index, command);
+    let (index, command) = (log_id.index, &proposal.command);
+    let place = Place { index, term: log_id.leader_id.term, leader: log_id.leader_id.node_id };
+    let response = match hook.authorise(proposal, place, state) {
+        Ok(()) => state_machine::apply(state, index, command),
+        Err(refusal) => {
+            state.applied = index;
+            Response::Refused(refusal)
+        }
+    };
     if let Response::Refused(refusal) = &response {
-        tracing::debug!(index, %command, %refusal, "refused");
+        tracing::debug!(index, %proposal, %refusal, "refused");
     }
     hook.on_apply(tx, index, command, &response, state).map_err(io::Error::other)?;
     Ok(response)

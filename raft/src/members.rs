@@ -49,7 +49,10 @@ pub(crate) async fn run(
                 }
                 None => break,
             },
-            _ = tick.tick() => adjust(&shared, &mut watched).await,
+            _ = tick.tick() => {
+                shared.drop_idle_snapshot();
+                adjust(&shared, &mut watched).await;
+            }
         }
     }
 }

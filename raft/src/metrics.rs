@@ -6,6 +6,10 @@ use openraft::{ServerState, async_runtime::watch::WatchReceiver};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
@@ -130,12 +134,14 @@ fn clock(at: &impl openraft::Instant) -> Option<Instant> {
     Instant::now().checked_sub(at.elapsed())
 }
 
-/// Publishes every change until consensus ends.
-pub(crate) async fn follow(raft: Raft, publish: watch::Sender<Metrics>) {
+/// Publishes every change until consensus ends, and the latest term for whoever checks messages against it.
+pub(crate) async fn follow(raft: Raft, publish: watch::Sender<Metrics>, term: Arc<AtomicU64>) {
     let mut source = raft.metrics();
     drop(raft);
     loop {
-        publish.send_replace(translate(&source.borrow_watched()));
+        let metrics = translate(&source.borrow_watched());
+        term.store(metrics.term, Ordering::Relaxed);
+        publish.send_replace(metrics);
         if source.changed().await.is_err() {
             break;
         }

@@ -7,7 +7,7 @@ use crate::{
     machine::SnapshotBytes,
     rpc::{self, Reply, Request, SnapshotPiece},
     transport::{SharedTransport, TransportError},
-    types::{Member, SNAPSHOT_CHUNK_BYTES, TypeConfig, Vote},
+    types::{ID_MAX, LogId, Member, SNAPSHOT_CHUNK_BYTES, TERM_STEP_MAX, TypeConfig, Vote},
 };
 use cluster_state::NodeId;
 use openraft::{
@@ -20,7 +20,14 @@ use openraft::{
     },
     type_config::alias::SnapshotOf,
 };
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 type Error = RPCError<TypeConfig>;
 
@@ -29,11 +36,13 @@ type Error = RPCError<TypeConfig>;
 pub(crate) struct LinkFactory {
     me: NodeId,
     transport: SharedTransport,
+    /// Latest term that this node knows.
+    term: Arc<AtomicU64>,
 }
 
 impl LinkFactory {
-    pub(crate) fn new(me: NodeId, transport: SharedTransport) -> Self {
-        Self { me, transport }
+    pub(crate) fn new(me: NodeId, transport: SharedTransport, term: Arc<AtomicU64>) -> Self {
+        Self { me, transport, term }
     }
 }
 
@@ -41,7 +50,13 @@ impl RaftNetworkFactory<TypeConfig> for LinkFactory {
     type Network = Link;
 
     async fn new_client(&mut self, target: NodeId, node: &Member) -> Link {
-        Link { me: self.me, to: target, peer: node.peer_id.clone(), transport: self.transport.clone() }
+        Link {
+            me: self.me,
+            to: target,
+            peer: node.peer_id.clone(),
+            transport: self.transport.clone(),
+            term: Arc::clone(&self.term),
+        }
     }
 }
 
@@ -51,9 +66,14 @@ pub(crate) struct Link {
     to: NodeId,
     peer: String,
     transport: SharedTransport,
+    term: Arc<AtomicU64>,
 }
 
 impl Link {
+    fn term(&self) -> u64 {
+        self.term.load(Ordering::Relaxed)
+    }
+
     async fn call(&self, action: RPCTypes, request: &Request, timeout: Duration) -> Result<Reply, Error> {
         let bytes = rpc::encode_request(request).map_err(|e| NetworkError::new(&e))?;
         let answer = self.transport.call(&self.peer, bytes, timeout).await;
@@ -74,12 +94,33 @@ impl Link {
             | Reply::Transfer(_)
             | Reply::Proposed(_)
             | Reply::ReadIndex(_)
-            | Reply::Joined(_)
+            | Reply::Joined(..)
+            | Reply::Voters(_)
             | Reply::NotLeader(_)
             | Reply::Timeout
             | Reply::ReadFailed(_)) => Ok(reply),
         }
     }
+}
+
+/// Whether openraft may see this answer to entries that end with `sent`: the term is within reach of `term`,
+/// and the follower confirms nothing that it was not sent.
+fn plausible_append(response: &AppendEntriesResponse<TypeConfig>, sent: Option<&LogId>, term: u64) -> bool {
+    match response {
+        AppendEntriesResponse::Success | AppendEntriesResponse::Conflict => true,
+        AppendEntriesResponse::PartialSuccess(matched) => matched.as_ref() <= sent,
+        AppendEntriesResponse::HigherVote(vote) => in_reach(vote, term),
+    }
+}
+
+fn in_reach(vote: &Vote, term: u64) -> bool {
+    vote.leader_id.term.saturating_sub(term) <= TERM_STEP_MAX
+}
+
+/// Whether openraft may see this answer to a request for a vote.
+fn plausible_vote(response: &VoteResponse<TypeConfig>, term: u64) -> bool {
+    let last = response.last_log_id.as_ref();
+    in_reach(&response.vote, term) && last.is_none_or(|id| id.index <= ID_MAX && id.leader_id.term <= ID_MAX)
 }
 
 fn unexpected() -> Error {
@@ -94,9 +135,15 @@ impl RaftNetworkV2<TypeConfig> for Link {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, Error> {
+        let sent = rpc.entries.last().map(|entry| entry.log_id).or(rpc.prev_log_id);
         let request = Request::Append { to: self.to, rpc };
         let reply = self.call(RPCTypes::AppendEntries, &request, option.soft_ttl()).await?;
-        if let Reply::Append(response) = reply { Ok(response) } else { Err(unexpected()) }
+        if let Reply::Append(response) = reply
+            && plausible_append(&response, sent.as_ref(), self.term())
+        {
+            return Ok(response);
+        }
+        Err(unexpected())
     }
 
     async fn vote(
@@ -106,7 +153,12 @@ impl RaftNetworkV2<TypeConfig> for Link {
     ) -> Result<VoteResponse<TypeConfig>, Error> {
         let request = Request::Vote { to: self.to, rpc };
         let reply = self.call(RPCTypes::Vote, &request, option.soft_ttl()).await?;
-        if let Reply::Vote(response) = reply { Ok(response) } else { Err(unexpected()) }
+        if let Reply::Vote(response) = reply
+            && plausible_vote(&response, self.term())
+        {
+            return Ok(response);
+        }
+        Err(unexpected())
     }
 
     async fn pre_vote(
@@ -116,7 +168,12 @@ impl RaftNetworkV2<TypeConfig> for Link {
     ) -> Result<VoteResponse<TypeConfig>, Error> {
         let request = Request::PreVote { to: self.to, rpc };
         let reply = self.call(RPCTypes::Vote, &request, option.soft_ttl()).await?;
-        if let Reply::Vote(response) = reply { Ok(response) } else { Err(unexpected()) }
+        if let Reply::Vote(response) = reply
+            && plausible_vote(&response, self.term())
+        {
+            return Ok(response);
+        }
+        Err(unexpected())
     }
 
     async fn full_snapshot(
@@ -141,14 +198,12 @@ impl RaftNetworkV2<TypeConfig> for Link {
                 };
                 let request = Request::Snapshot { to: self.to, piece };
                 let reply = self.call(RPCTypes::InstallSnapshot, &request, option.soft_ttl()).await?;
-                if let Reply::Snapshot(vote) = reply {
-                    return Ok(SnapshotResponse::new(vote));
-                } else if let Reply::SnapshotPart = reply
-                    && end < bytes.len()
-                {
-                    offset = end;
-                } else {
-                    return Err(StreamingError::from(unexpected()));
+                match reply {
+                    Reply::Snapshot(vote) if in_reach(&vote, self.term()) => {
+                        return Ok(SnapshotResponse::new(vote));
+                    }
+                    Reply::SnapshotPart if end < bytes.len() => offset = end,
+                    _ => return Err(StreamingError::from(unexpected())),
                 }
             }
         };

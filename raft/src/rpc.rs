@@ -13,6 +13,7 @@ use openraft::raft::{
     VoteResponse,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use wire::WireError;
 
 /// What a node tells the cluster about itself when it registers.
@@ -50,15 +51,45 @@ impl NodeInfo {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    Append { to: NodeId, rpc: AppendEntriesRequest<TypeConfig> },
-    Vote { to: NodeId, rpc: VoteRequest<TypeConfig> },
-    PreVote { to: NodeId, rpc: VoteRequest<TypeConfig> },
-    Snapshot { to: NodeId, piece: SnapshotPiece },
-    Transfer { to: NodeId, rpc: TransferLeaderRequest<TypeConfig> },
-    Propose { command: Command, wait_ms: u64 },
-    ReadIndex { wait_ms: u64 },
-    Join { info: NodeInfo, at_ms: u64 },
+    Append {
+        to: NodeId,
+        rpc: AppendEntriesRequest<TypeConfig>,
+    },
+    Vote {
+        to: NodeId,
+        rpc: VoteRequest<TypeConfig>,
+    },
+    PreVote {
+        to: NodeId,
+        rpc: VoteRequest<TypeConfig>,
+    },
+    Snapshot {
+        to: NodeId,
+        piece: SnapshotPiece,
+    },
+    Transfer {
+        to: NodeId,
+        rpc: TransferLeaderRequest<TypeConfig>,
+    },
+    /// `operator`: whether an operator asked the sender, and proved it there.
+    Propose {
+        command: Command,
+        operator: bool,
+        wait_ms: u64,
+    },
+    ReadIndex {
+        wait_ms: u64,
+    },
+    Join {
+        info: NodeInfo,
+        at_ms: u64,
+    },
+    /// Asks which voters the receiver knows.
+    Voters,
 }
+
+/// Voters and their peer ids.
+pub type Voters = BTreeMap<NodeId, String>;
 
 /// One piece of a snapshot; the pieces arrive in order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -83,7 +114,8 @@ pub(crate) enum Reply {
     Proposed(Response),
     /// Every entry that was committed before the request is at or below this log index.
     ReadIndex(u64),
-    Joined(NodeId),
+    /// The id of the new member, and the voters that it should listen to.
+    Joined(NodeId, Voters),
     /// This node does not lead; the sender should ask this peer, if one is known.
     NotLeader(Option<String>),
     /// The request may or may not have had an effect.
@@ -91,6 +123,7 @@ pub(crate) enum Reply {
     ReadFailed(ReadError),
     Refused(String),
     Failed(String),
+    Voters(Voters),
 }
 
 pub(crate) fn encode_request(request: &Request) -> Result<Vec<u8>, WireError> {

@@ -2,11 +2,12 @@
 
 use crate::{
     error::ReadError,
+    hook::{ApplyHook, HookError},
     rpc::{NodeInfo, Reply, Request, SnapshotPiece},
     types::{Entry, LogId, Member, Membership, TypeConfig, Vote},
 };
 use cluster_state::{
-    Command, NodeId, Refusal, Response,
+    ClusterState, Command, NodeId, Place, Proposal, Proposer, Refusal, Response,
     command::SetLeader,
     samples::{commands, hash},
 };
@@ -26,16 +27,41 @@ pub(crate) fn membership() -> Membership {
     Membership::new(Some(log_id(1, 0)), membership)
 }
 
+/// A hook of tests that are not about who may propose what.
+pub(crate) struct AnybodyMay;
+
+impl ApplyHook for AnybodyMay {
+    fn authorise(&self, _: &Proposal, _: Place, _: &ClusterState) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn on_apply(
+        &mut self,
+        _: &rusqlite::Transaction<'_>,
+        _: u64,
+        _: &Command,
+        _: &Response,
+        _: &ClusterState,
+    ) -> Result<(), HookError> {
+        Ok(())
+    }
+}
+
+/// A proposal of peer 1.
+pub(crate) fn proposal(command: Command) -> Proposal {
+    Proposal { by: Proposer { peer_id: "peer-1".into(), operator: false }, command }
+}
+
 pub(crate) fn entries() -> Vec<Entry> {
     vec![
         Entry { log_id: log_id(1, 3), payload: EntryPayload::Blank },
         Entry {
             log_id: log_id(1, 4),
-            payload: EntryPayload::Normal(Command::SetLeader(SetLeader {
+            payload: EntryPayload::Normal(proposal(Command::SetLeader(SetLeader {
                 node: NodeId(1),
                 term: 2,
                 at_ms: 3,
-            })),
+            }))),
         },
         Entry { log_id: log_id(1, 5), payload: EntryPayload::Membership(membership().membership().clone()) },
     ]
@@ -80,10 +106,33 @@ pub(crate) fn requests() -> Vec<Request> {
             to: NodeId(1),
             rpc: TransferLeaderRequest::new(Vote::new_committed(1, NodeId(1)), NodeId(1), Some(log_id(1, 2))),
         },
-        Request::Propose { command: commands().swap_remove(2), wait_ms: 5 },
+        Request::Propose { command: commands().swap_remove(2), operator: true, wait_ms: 5 },
         Request::ReadIndex { wait_ms: 6 },
         Request::Join { info, at_ms: 7 },
+        Request::Voters,
     ]
+}
+
+/// A message of consensus as voter 2 sends it.
+pub(crate) fn of_voter_2(request: Request) -> Request {
+    let (elected, candidate) = (Vote::new_committed(2, NodeId(2)), Vote::new(2, NodeId(2)));
+    match request {
+        Request::Append { to, rpc } => {
+            Request::Append { to, rpc: AppendEntriesRequest { vote: elected, ..rpc } }
+        }
+        Request::Vote { to, rpc } => Request::Vote { to, rpc: VoteRequest { vote: candidate, ..rpc } },
+        Request::PreVote { to, rpc } => Request::PreVote { to, rpc: VoteRequest { vote: candidate, ..rpc } },
+        Request::Snapshot { to, piece } => {
+            Request::Snapshot { to, piece: SnapshotPiece { vote: elected, ..piece } }
+        }
+        Request::Transfer { to, rpc } => {
+            Request::Transfer { to, rpc: TransferLeaderRequest::new(elected, to, rpc.last_log_id().copied()) }
+        }
+        other @ (Request::Propose { .. }
+        | Request::ReadIndex { .. }
+        | Request::Join { .. }
+        | Request::Voters) => other,
+    }
 }
 
 /// One value of each variant, in the order of the enum.
@@ -96,11 +145,12 @@ pub(crate) fn replies() -> Vec<Reply> {
         Reply::Transfer(Ok(())),
         Reply::Proposed(Response::Refused(Refusal::NotCandidate(hash(1)))),
         Reply::ReadIndex(8),
-        Reply::Joined(NodeId(9)),
+        Reply::Joined(NodeId(9), BTreeMap::from([(NodeId(1), "peer-1".into())])),
         Reply::NotLeader(Some("peer".into())),
         Reply::Timeout,
         Reply::ReadFailed(ReadError::NoLeader),
         Reply::Refused("r".into()),
         Reply::Failed("f".into()),
+        Reply::Voters(BTreeMap::from([(NodeId(2), "peer-2".into())])),
     ]
 }

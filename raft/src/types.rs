@@ -1,6 +1,6 @@
 //! The openraft types of this cluster. No other crate names openraft.
 
-use cluster_state::{Command, NodeId, Response};
+use cluster_state::{NodeId, Proposal, Response};
 use openraft::type_config::alias::{EntryOf, LogIdOf, SnapshotMetaOf, StoredMembershipOf, VoteOf};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -19,7 +19,7 @@ impl fmt::Display for Member {
 
 openraft::declare_raft_types!(
     pub(crate) TypeConfig:
-        D = Command,
+        D = Proposal,
         R = Response,
         NodeId = NodeId,
         Node = Member,
@@ -44,6 +44,11 @@ pub(crate) mod kind {
     pub(crate) const REPLY: u8 = 0x2c;
 }
 
+/// Largest number that is accepted in an id. No cluster gets that far; beyond it, adding one could overflow.
+pub(crate) const ID_MAX: u64 = 1 << 62;
+/// The most terms that a message may be ahead of this node. Elections take half a second at least, so a node
+/// would have to miss a hundred days of nothing but elections.
+pub(crate) const TERM_STEP_MAX: u64 = 1 << 24;
 /// Largest log entry in bytes, encoded: the membership of [`cluster_state::state_machine::NODES_MAX`] nodes.
 pub(crate) const ENTRY_BYTES_MAX: usize = 512 * 1024;
 /// Largest message between peers, in bytes.

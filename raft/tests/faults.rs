@@ -139,8 +139,14 @@ async fn refuses_to_start_without(database: &str, commands: u64, seed: u64) {
     }
     let mut tasks = tokio::task::JoinSet::new();
     let link = cluster.links.of(&peer(1));
-    let started =
-        raft::RaftHandle::start(cluster.config(1), link, raft::NoHook, &mut tasks, Default::default()).await;
+    let started = raft::RaftHandle::start(
+        cluster.config(1),
+        link,
+        crate::support::AnybodyMay,
+        &mut tasks,
+        Default::default(),
+    )
+    .await;
     let error = started.map(|_| ()).expect_err("it must not start");
     let corrupt = matches!(&error, raft::StartError::Store(raft::StoreError::Corrupt { .. }));
     assert!(corrupt && tasks.is_empty(), "{error:?}");

@@ -95,3 +95,53 @@ async fn a_member_that_lost_its_log() {
     assert!(matches!(&nobody, Err(JoinError::NoLeader(_))), "{nobody:?}");
     cluster.end().await;
 }
+
+/// The voters of a member's log may all be gone when it comes back, but one that it knew still answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_missed_the_change_of_voters_is_led_again() {
+    let mut cluster = Cluster::new(5, quick(), 4).await;
+    cluster.agree().await;
+    cluster.kill(5).await;
+    // Two of three voters are replaced meanwhile, and one of the new ones leads.
+    for victim in [1, 2] {
+        cluster.kill(victim).await;
+        cluster
+            .until("a spare votes", |c| c.voters().len() == 3 && !c.voters().contains(&NodeId(victim)))
+            .await;
+        cluster.start(victim).await;
+        cluster.agree().await;
+    }
+    let known = BTreeSet::from([1, 2, 3].map(NodeId));
+    let new = cluster.voters().into_iter().find(|voter| !known.contains(voter)).unwrap();
+    let leader = cluster.leader().unwrap();
+    if NodeId(leader) != new {
+        cluster.node(leader).transfer_leader(new).await.unwrap();
+    }
+    cluster.until("a voter that it does not know leads", |c| c.leader().map(NodeId) == Some(new)).await;
+    cluster.start(5).await;
+    cluster.propose(5, crate::support::mark(1000)).await;
+    cluster.agree().await;
+    cluster.end().await;
+}
+
+/// A node may be killed after it was let in and before its log has an entry: it still knows whom to follow.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newcomer_that_was_killed_at_once_comes_back() {
+    let mut cluster = Cluster::new(3, quick(), 5).await;
+    let info = cluster.info(4);
+    let link = cluster.links.of(&peer(4));
+    let joined = RaftHandle::join(&link, &[peer(1)], &info, 1, PATIENCE).await.unwrap();
+    for n in cluster.up() {
+        cluster.links.cut(&peer(4), &peer(n), true);
+    }
+    cluster.let_in(4, joined);
+    cluster.start(4).await;
+    assert_eq!(cluster.node(4).metrics().borrow().last_log, None);
+    cluster.kill(4).await;
+    cluster.forget_introduction(4);
+    cluster.links.heal();
+    cluster.start(4).await;
+    cluster.agree().await;
+    assert_eq!(cluster.node(4).local().nodes.len(), 4);
+    cluster.end().await;
+}

@@ -28,7 +28,7 @@ async fn members(State(front): Shared) -> Result<Json<Vec<NodeView>>, Refused> {
 async fn drain(Operator(node): Operator, Order(wanted): Order<Drain>) -> Result<Json<Drain>, Refused> {
     let Drain { node: id, draining, reason } = wanted.clone();
     let reason = if reason.is_empty() { "ordered".to_owned() } else { format!("ordered: {reason}") };
-    node.propose(Command::SetDraining(SetDraining {
+    node.propose_for_operator(Command::SetDraining(SetDraining {
         node: id,
         draining,
         cause: DrainCause::Ordered,

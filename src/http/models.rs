@@ -178,7 +178,7 @@ async fn moved(
     command: Command,
 ) -> Result<Json<ChampionMoved>, Refused> {
     let name = command.name();
-    let promotion = match node.propose(command).await? {
+    let promotion = match node.propose_for_operator(command).await? {
         Response::Promoted { promotion, .. } | Response::RolledBack { promotion, .. } => Some(promotion),
         // The model was champion already.
         Response::Done

@@ -47,7 +47,7 @@ async fn cancel(
         return Err(Refused::bad_request("the reason is too long"));
     }
     let epoch = lease.epoch;
-    node.propose(Command::CancelLease(CancelLease {
+    node.propose_for_operator(Command::CancelLease(CancelLease {
         kind,
         config_key,
         epoch,

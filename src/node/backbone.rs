@@ -15,7 +15,7 @@ use crate::{
 };
 use cluster_state::NodeId;
 use p2p::{IncomingRequest, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle, P2pInbox, PeerPermits};
-use raft::{RaftConfig, RaftHandle, Timing};
+use raft::{RaftConfig, RaftHandle, Timing, Voters};
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::Instrument as _;
 
@@ -75,7 +75,7 @@ fn parse(addresses: &[String]) -> Result<Vec<Multiaddr>, NodeError> {
 pub(super) async fn start_raft(
     options: &NodeOptions,
     Listening { folder, p2p, .. }: &Listening,
-    id: NodeId,
+    (id, introduced): (NodeId, Voters),
     subscriptions: Subscriptions,
     tasks: &mut Tasks,
 ) -> Result<RaftHandle, NodeError> {
@@ -84,6 +84,7 @@ pub(super) async fn start_raft(
         peer_id: p2p.peer_id(),
         log_path: folder.join("raft.db"),
         state_path: folder.join("node.db"),
+        introduced,
         timing: Timing::default(),
     };
     let games_planned =

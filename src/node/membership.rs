@@ -10,7 +10,7 @@ use super::{
 use crate::{clock::now_ms, peer::Context};
 use cluster_state::{ClusterState, NodeId};
 use p2p::P2pHandle;
-use raft::{JoinError, NodeInfo, RaftHandle};
+use raft::{JoinError, NodeInfo, RaftHandle, Voters};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -21,18 +21,18 @@ const JOIN: Duration = Duration::from_secs(10);
 /// Pause between two attempts to register this node in the cluster.
 const REGISTER_PAUSE: Duration = Duration::from_millis(500);
 
-/// Returns this node's id: the one it already has, 1 for the founder, or one that the cluster assigns. None
-/// means that the node was stopped while it waited.
+/// Returns this node's id: the one it already has, 1 for the founder, or one that the cluster assigns, with the
+/// voters that it should listen to first. None means that the node was stopped while it waited.
 pub(super) async fn membership(
     options: &NodeOptions,
     Listening { folder, p2p, waiting, me, boot, .. }: &Listening,
     shutdown: &CancellationToken,
-) -> Result<Option<NodeId>, NodeError> {
+) -> Result<Option<(NodeId, Voters)>, NodeError> {
     if let Some((id, _)) = raft::stored_node(&folder.join("raft.db"))? {
-        return Ok(Some(id));
+        return Ok(Some((id, Voters::new())));
     }
     if options.bootstrap.is_empty() {
-        return Ok(Some(FOUNDER));
+        return Ok(Some((FOUNDER, Voters::new())));
     }
     let transport = PeerTransport(p2p.clone());
     let info = node_info(options, me, p2p, *boot);
@@ -58,9 +58,9 @@ pub(super) async fn membership(
         let join = RaftHandle::join(&transport, &connected, &info, now_ms(), JOIN);
         match shutdown.run_until_cancelled(join).await {
             None => return Ok(None),
-            Some(Ok(id)) => {
+            Some(Ok((id, voters))) => {
                 tracing::info!(node = id.0, "joined");
-                return Ok(Some(id));
+                return Ok(Some((id, voters)));
             }
             Some(Err(JoinError::NoLeader(why))) => {
                 tracing::warn!(why, "no leader lets this node in yet; still trying");

@@ -121,7 +121,9 @@ pub(super) async fn join(
     devices: impl Future<Output = Devices>,
     tasks: &mut Tasks,
 ) -> Result<Option<Joined>, NodeError> {
-    let Some(id) = membership(options, listening, &tasks.shutdown).await? else { return Ok(None) };
+    let Some((id, introduced)) = membership(options, listening, &tasks.shutdown).await? else {
+        return Ok(None);
+    };
     listening.runtime.node = Some(id);
     let folder = &listening.folder;
     folder.write_runtime(&listening.runtime)?;
@@ -134,7 +136,7 @@ pub(super) async fn join(
     let pending = segments::open_list(&folder.join("segments.db"))?;
     // No other node waits for a node that waits for its driver, because it is not yet a member that answers.
     let Some(devices) = tasks.shutdown.clone().run_until_cancelled(devices).await else { return Ok(None) };
-    let raft = start_raft(options, listening, id, subscriptions, tasks).await?;
+    let raft = start_raft(options, listening, (id, introduced), subscriptions, tasks).await?;
     serve_raft(raft.clone(), &mut listening.inbox, tasks);
     if raft.metrics().borrow().voters.is_empty() && id == FOUNDER && options.bootstrap.is_empty() {
         let info = node_info(options, &listening.me, &listening.p2p, listening.boot);

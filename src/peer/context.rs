@@ -65,12 +65,16 @@ impl PeerContext {
     /// Returns [`ProposeError`] when the command was not applied, as far as is known.
     pub async fn propose(&self, command: Command) -> Result<Response, ProposeError> {
         let name = command.name();
-        let outcome = self.raft.propose(command).await;
-        match &outcome {
-            Ok(response) => tracing::debug!(command = name, ?response, "applied"),
-            Err(error) => tracing::debug!(command = name, %error, "not applied"),
-        }
-        outcome
+        logged(name, self.raft.propose(command).await)
+    }
+
+    /// Proposes a command for an operator, who has shown this node's token.
+    ///
+    /// # Errors
+    /// Returns [`ProposeError`] when the command was not applied, as far as is known.
+    pub async fn propose_for_operator(&self, command: Command) -> Result<Response, ProposeError> {
+        let name = command.name();
+        logged(name, self.raft.propose_for_operator(command).await)
     }
 
     /// Keeps an event of this node and sends it to the other nodes.
@@ -134,6 +138,15 @@ impl PeerContext {
         let state = self.raft.local();
         state.online().all(|node| node.id == self.id || self.p2p.is_connected(&node.peer_id))
     }
+}
+
+/// Logs the outcome of a proposal.
+fn logged(command: &str, outcome: Result<Response, ProposeError>) -> Result<Response, ProposeError> {
+    match &outcome {
+        Ok(response) => tracing::debug!(command, ?response, "applied"),
+        Err(error) => tracing::debug!(command, %error, "not applied"),
+    }
+    outcome
 }
 
 /// Runs work that blocks outside of the asynchronous threads.

@@ -6,7 +6,7 @@ use crate::{
     metrics::Metrics,
     rpc::{self, Reply, Request},
 };
-use cluster_state::{Command, Response, state_machine};
+use cluster_state::{Command, Proposal, Proposer, Response, state_machine};
 use openraft::errors::{ClientWriteError, RaftError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -34,7 +34,27 @@ impl RaftHandle {
     /// # Errors
     /// Returns [`ProposeError`]; after a timeout the command may still be applied.
     pub async fn propose_within(&self, command: Command, wait: Duration) -> Result<Response, ProposeError> {
-        state_machine::check(&command).map_err(ProposeError::Refused)?;
+        self.propose_as(false, command, wait).await
+    }
+
+    /// Does the same as [`Self::propose`] for an operator, who has proved to be one at this node.
+    ///
+    /// # Errors
+    /// Returns [`ProposeError`]; after a timeout the command may still be applied.
+    pub async fn propose_for_operator(&self, command: Command) -> Result<Response, ProposeError> {
+        self.propose_as(true, command, self.shared.timing.propose).await
+    }
+
+    async fn propose_as(
+        &self,
+        operator: bool,
+        command: Command,
+        wait: Duration,
+    ) -> Result<Response, ProposeError> {
+        let by = Proposer { peer_id: self.shared.peer_id.clone(), operator };
+        let proposal = Proposal { by, command };
+        let command = &proposal.command;
+        state_machine::check(command).map_err(ProposeError::Refused)?;
         let deadline = Instant::now() + wait;
         let mut metrics = self.shared.metrics.clone();
         let mut pause = PAUSE_MIN;
@@ -47,8 +67,8 @@ impl RaftHandle {
                 return Err(if asked { ProposeError::Timeout } else { ProposeError::NoLeader });
             }
             let attempt = match hint.take().or_else(|| leader_elsewhere(&known)) {
-                Some(peer) => self.forward(&peer, &command, budget).await,
-                None if known.is_leader() => self.write_here(command.clone(), budget).await,
+                Some(peer) => self.forward(&peer, &proposal, budget).await,
+                None if known.is_leader() => self.write_here(proposal.clone(), budget).await,
                 None => Attempt::NotLeader(None),
             };
             match attempt {
@@ -77,13 +97,13 @@ impl RaftHandle {
         }
     }
 
-    /// Writes a command as the leader. A command that another node sends is checked as well, because an entry
+    /// Writes a proposal as the leader. A command that another node sends is checked as well, because an entry
     /// that is too large for the log would stop consensus.
-    pub(super) async fn write_here(&self, command: Command, budget: Duration) -> Attempt {
-        if let Err(refusal) = state_machine::check(&command) {
+    pub(super) async fn write_here(&self, proposal: Proposal, budget: Duration) -> Attempt {
+        if let Err(refusal) = state_machine::check(&proposal.command) {
             return Attempt::Applied(Response::Refused(refusal));
         }
-        match tokio::time::timeout(budget, self.shared.raft.client_write(command)).await {
+        match tokio::time::timeout(budget, self.shared.raft.client_write(proposal)).await {
             Err(_) => Attempt::Unknown,
             Ok(Ok(written)) => Attempt::Applied(written.data),
             Ok(Err(RaftError::Fatal(e))) => Attempt::Stopped(e.to_string()),
@@ -99,8 +119,10 @@ impl RaftHandle {
         }
     }
 
-    async fn forward(&self, peer: &str, command: &Command, budget: Duration) -> Attempt {
-        let request = Request::Propose { command: command.clone(), wait_ms: millis(budget) };
+    async fn forward(&self, peer: &str, proposal: &Proposal, budget: Duration) -> Attempt {
+        let Proposal { by, command } = proposal;
+        let (command, operator) = (command.clone(), by.operator);
+        let request = Request::Propose { command, operator, wait_ms: millis(budget) };
         let Ok(request) = rpc::encode_request(&request) else {
             return Attempt::Stopped("the command cannot be encoded".into());
         };

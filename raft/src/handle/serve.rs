@@ -3,29 +3,30 @@
 //! Invariant: for any bytes the answer is bytes; a request that could not come from a member that follows the
 //! protocol never reaches openraft.
 
-use super::{RaftHandle, plausible, propose::Attempt};
+use super::{
+    RaftHandle,
+    incoming::{Piece, Taken},
+    plausible,
+    propose::Attempt,
+    senders::{self, Known, Unwelcome},
+};
 use crate::{
     machine,
     members::AddLearner,
     metrics::Metrics,
     rpc::{self, NodeInfo, Reply, Request, SnapshotPiece},
-    types::{LogId, Membership, SNAPSHOT_BYTES_MAX, SnapshotMeta, Vote},
+    types::{LogId, Membership, SnapshotMeta, Vote},
 };
-use cluster_state::{NodeId, Response};
-use openraft::Snapshot;
-use std::{sync::Arc, time::Duration};
+use cluster_state::{Proposal, Proposer, Response};
+use openraft::{Snapshot, async_runtime::watch::WatchReceiver};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::oneshot;
 
 /// Maximum time for which a request may occupy this node.
 const WAIT_MAX: Duration = Duration::from_secs(10);
-
-/// A snapshot of which pieces are arriving.
-pub(super) struct Incoming {
-    vote: Vote,
-    last_log_id: Option<LogId>,
-    total: u64,
-    data: Vec<u8>,
-}
 
 impl RaftHandle {
     /// Answers a request of the member with peer id `from`, which its connection has proved. It never fails:
@@ -42,70 +43,83 @@ impl RaftHandle {
     }
 
     async fn answer(&self, from: &str, request: Request) -> Reply {
+        if let Err(reason) = self.authorise(from, &request) {
+            return Reply::Refused(reason);
+        }
         let raft = &self.shared.raft;
+        let committed = self.committed();
         match request {
-            Request::Append { to, rpc } => {
-                match self.for_me(to, from, &rpc.vote).and_then(|()| plausible::append(&rpc)) {
-                    Ok(()) => reply(raft.append_entries(rpc).await, Reply::Append),
-                    Err(e) => Reply::Refused(e),
-                }
-            }
-            Request::Vote { to, rpc } => {
-                match self.for_me(to, from, &rpc.vote).and_then(|()| plausible::vote(&rpc)) {
-                    Ok(()) => reply(raft.vote(rpc).await, Reply::Vote),
-                    Err(e) => Reply::Refused(e),
-                }
-            }
-            Request::PreVote { to, rpc } => {
-                match self.for_me(to, from, &rpc.vote).and_then(|()| plausible::vote(&rpc)) {
-                    Ok(()) => reply(raft.pre_vote(rpc).await, Reply::Vote),
-                    Err(e) => Reply::Refused(e),
-                }
-            }
-            Request::Transfer { to, rpc } => {
-                match self.for_me(to, from, rpc.from_leader()).and_then(|()| plausible::transfer(&rpc)) {
-                    Ok(()) => reply(raft.handle_transfer_leader(rpc).await, Reply::Transfer),
-                    Err(e) => Reply::Refused(e),
-                }
-            }
-            Request::Snapshot { to, piece } => {
-                let ids = plausible::snapshot(&piece.vote, piece.last_log_id.as_ref());
-                match self.for_me(to, from, &piece.vote).and(ids) {
-                    Ok(()) => self.take_piece(piece).await,
-                    Err(e) => Reply::Refused(e),
-                }
-            }
-            Request::Propose { command, wait_ms } => match self.write_here(command, bounded(wait_ms)).await {
-                Attempt::Applied(response) => Reply::Proposed(response),
-                Attempt::NotLeader(peer) => Reply::NotLeader(peer),
-                Attempt::Unknown => Reply::Timeout,
-                Attempt::Stopped(e) => Reply::Failed(e),
+            Request::Append { rpc, .. } => match plausible::append(&rpc, committed.as_ref()) {
+                Ok(()) => reply(raft.append_entries(rpc).await, Reply::Append),
+                Err(e) => Reply::Refused(e),
             },
+            Request::Vote { rpc, .. } => match plausible::vote(&rpc) {
+                Ok(()) => reply(raft.vote(rpc).await, Reply::Vote),
+                Err(e) => Reply::Refused(e),
+            },
+            Request::PreVote { rpc, .. } => match plausible::vote(&rpc) {
+                Ok(()) => reply(raft.pre_vote(rpc).await, Reply::Vote),
+                Err(e) => Reply::Refused(e),
+            },
+            Request::Transfer { rpc, .. } => match plausible::transfer(&rpc) {
+                Ok(()) => reply(raft.handle_transfer_leader(rpc).await, Reply::Transfer),
+                Err(e) => Reply::Refused(e),
+            },
+            Request::Snapshot { piece, .. } => match plausible::snapshot(&piece, committed.as_ref()) {
+                Ok(()) => self.take_piece(from, piece).await,
+                Err(e) => Reply::Refused(e),
+            },
+            Request::Propose { command, operator, wait_ms } => {
+                let proposal = Proposal { by: Proposer { peer_id: from.to_owned(), operator }, command };
+                match self.write_here(proposal, bounded(wait_ms)).await {
+                    Attempt::Applied(response) => Reply::Proposed(response),
+                    Attempt::NotLeader(peer) => Reply::NotLeader(peer),
+                    Attempt::Unknown => Reply::Timeout,
+                    Attempt::Stopped(e) => Reply::Failed(e),
+                }
+            }
             Request::ReadIndex { wait_ms } => match self.confirm_index(bounded(wait_ms)).await {
                 Ok(index) => Reply::ReadIndex(index),
                 Err(e) => Reply::ReadFailed(e),
             },
             Request::Join { info, at_ms } => self.let_in(from, info, at_ms).await,
+            Request::Voters => Reply::Voters(self.shared.own_voters()),
         }
     }
 
-    /// Checks that a request is meant for this node and comes from the member whose vote it carries, as far
-    /// as its peer id is known here.
-    fn for_me(&self, to: NodeId, from: &str, vote: &Vote) -> Result<(), String> {
-        if to != self.shared.node_id {
-            return Err(format!("this is node {}, not {to}", self.shared.node_id));
-        }
-        let sender = vote.leader_id.node_id;
-        match self.shared.peer_of(sender) {
-            Some(peer) if peer != from => Err(format!("node {sender} is peer {peer}, not {from}")),
-            Some(_) | None => Ok(()),
-        }
+    /// Refuses what the sender may not send. When the sender may be a voter that this node has not heard of,
+    /// the known voters are asked, so that the next message of that voter is taken.
+    fn authorise(&self, from: &str, request: &Request) -> Result<(), String> {
+        let metrics = self.shared.metrics.borrow().clone();
+        let known = Known {
+            me: self.shared.node_id,
+            term: self.term(),
+            voters: &self.shared.known_voters(),
+            leader: metrics.leader.as_ref().map(|(id, peer)| (*id, peer.as_str())),
+            state: &self.local(),
+        };
+        senders::authorise(from, request, &known).map_err(|unwelcome| match unwelcome {
+            Unwelcome::Unknown(reason) => {
+                self.shared.unknown_sender.notify_one();
+                reason
+            }
+            Unwelcome::Refused(reason) => {
+                tracing::debug!(from, reason, "a request was refused");
+                reason
+            }
+        })
+    }
+
+    /// The latest term that openraft knows, which is newer than the published metrics.
+    fn term(&self) -> u64 {
+        self.shared.raft.metrics().borrow_watched().current_term
+    }
+
+    fn committed(&self) -> Option<LogId> {
+        self.shared.raft.metrics().borrow_watched().local_committed
     }
 
     async fn let_in(&self, from: &str, info: NodeInfo, at_ms: u64) -> Reply {
-        if info.peer_id != from {
-            return Reply::Refused(format!("peer {from} cannot join as {}", info.peer_id));
-        }
         let metrics = self.shared.metrics.borrow().clone();
         if !metrics.is_leader() {
             return Reply::NotLeader(metrics.leader.map(|(_, peer)| peer));
@@ -118,7 +132,9 @@ impl RaftHandle {
         if let Some(reason) = self.lost_log(&peer_id, &metrics) {
             return Reply::Refused(reason);
         }
-        let id = match self.write_here(info.register(at_ms), WAIT_MAX / 4).await {
+        let by = Proposer { peer_id: from.to_owned(), operator: false };
+        let proposal = Proposal { by, command: info.register(at_ms) };
+        let id = match self.write_here(proposal, WAIT_MAX / 4).await {
             Attempt::Applied(Response::Node { id, .. }) => id,
             Attempt::Applied(Response::Refused(refusal)) => return Reply::Refused(refusal.to_string()),
             Attempt::Applied(other) => return Reply::Failed(format!("{other:?}")),
@@ -129,7 +145,7 @@ impl RaftHandle {
         if metrics.learners.contains(&id) {
             // The node joins because it has no log (any more), so its replication starts from the beginning.
             return match self.shared.raft.trigger().allow_next_revert(&id, true).await {
-                Ok(Ok(())) => Reply::Joined(id),
+                Ok(Ok(())) => Reply::Joined(id, self.shared.own_voters()),
                 Ok(Err(e)) => {
                     tracing::debug!(node = id.0, error = %e, "not the leader any more");
                     Reply::Timeout
@@ -143,7 +159,7 @@ impl RaftHandle {
             return Reply::Timeout; // too many nodes join at once
         }
         match added.await {
-            Ok(Ok(())) => Reply::Joined(id),
+            Ok(Ok(())) => Reply::Joined(id, self.shared.own_voters()),
             Ok(Err(e)) => {
                 tracing::info!(node = id.0, error = %e, "a node could not be added yet");
                 Reply::Timeout
@@ -165,27 +181,22 @@ impl RaftHandle {
         })
     }
 
-    async fn take_piece(&self, piece: SnapshotPiece) -> Reply {
+    async fn take_piece(&self, from: &str, piece: SnapshotPiece) -> Reply {
         let SnapshotPiece { vote, last_log_id, membership, total, offset, data } = piece;
-        let whole = {
-            let mut incoming = self.shared.incoming.lock();
-            if offset == 0 && total <= SNAPSHOT_BYTES_MAX as u64 {
-                *incoming = Some(Incoming { vote, last_log_id, total, data: Vec::new() });
-            }
-            let Some(begun) = incoming.as_mut().filter(|begun| {
-                (begun.vote, begun.last_log_id, begun.total) == (vote, last_log_id, total)
-                    && begun.data.len() as u64 == offset
-                    && offset + data.len() as u64 <= total
-            }) else {
-                return Reply::Refused("this piece of a snapshot does not follow".into());
-            };
-            begun.data.extend(data);
-            if (begun.data.len() as u64) < total {
-                return Reply::SnapshotPart;
-            }
-            incoming.take().map(|begun| begun.data).unwrap_or_default()
-        };
-        self.install(vote, last_log_id, membership, whole).await
+        let own = self.shared.raft.metrics().borrow_watched().vote;
+        if own > vote {
+            return Reply::Snapshot(own);
+        }
+        let piece = Piece { from: from.to_owned(), vote, last_log_id, total, offset, data };
+        let incoming = Arc::clone(&self.shared.incoming);
+        let take = move || incoming.lock().take(piece, Instant::now());
+        match tokio::task::spawn_blocking(take).await {
+            Ok(Ok(Taken::Part)) => Reply::SnapshotPart,
+            Ok(Ok(Taken::Whole(whole))) => self.install(vote, last_log_id, membership, whole).await,
+            Ok(Ok(Taken::Refused)) => Reply::Refused("this piece of a snapshot does not follow".into()),
+            Ok(Err(e)) => Reply::Failed(format!("a piece of a snapshot cannot be kept: {e}")),
+            Err(e) => Reply::Failed(e.to_string()),
+        }
     }
 
     async fn install(

@@ -8,9 +8,10 @@ use crate::{
 };
 use cluster_state::{
     Refusal,
-    command::{SetLeader, SetOnline},
+    command::{SetDraining, SetOnline},
     samples::{body, commands, frame},
 };
+use openraft::raft::AppendEntriesResponse;
 use rand::{RngExt, SeedableRng};
 
 /// A transport without any peer.
@@ -31,6 +32,7 @@ async fn founder() -> (RaftHandle, JoinSet<()>, CancellationToken, tempfile::Tem
         peer_id: "peer-1".into(),
         log_path: dir.path().join("raft.db"),
         state_path: dir.path().join("node.db"),
+        introduced: Voters::new(),
         timing: Timing::default(),
     };
     let (mut tasks, shutdown) = (JoinSet::new(), CancellationToken::new());
@@ -47,20 +49,37 @@ async fn founder() -> (RaftHandle, JoinSet<()>, CancellationToken, tempfile::Tem
     (handle, tasks, shutdown, dir)
 }
 
+/// Node 1 has just joined, and listens to voter 2; with the values that keep it alive.
+async fn newcomer() -> (RaftHandle, JoinSet<()>, CancellationToken, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let config = RaftConfig {
+        node_id: NodeId(1),
+        peer_id: "peer-1".into(),
+        log_path: dir.path().join("raft.db"),
+        state_path: dir.path().join("node.db"),
+        introduced: Voters::from([(NodeId(2), "peer-2".into())]),
+        timing: Timing::default(),
+    };
+    let (mut tasks, shutdown) = (JoinSet::new(), CancellationToken::new());
+    let handle = RaftHandle::start(config, Nobody, NoHook, &mut tasks, shutdown.clone()).await.unwrap();
+    (handle, tasks, shutdown, dir)
+}
+
 async fn ask(handle: &RaftHandle, from: &str, request: &Request) -> Reply {
     rpc::decode_reply(&handle.serve(from, &rpc::encode_request(request).unwrap()).await).unwrap()
 }
 
 async fn still_works(handle: &RaftHandle) {
-    let term = handle.local().leader.as_ref().map_or(1, |leader| leader.term + 1);
-    let command = Command::SetLeader(SetLeader { node: NodeId(1), term, at_ms: 1 });
+    let draining = handle.local().nodes[&NodeId(1)].draining.is_none();
+    let reason = "a test".to_owned();
+    let command = Command::SetDraining(SetDraining { node: NodeId(1), draining, reason, at_ms: 1 });
     assert_eq!(handle.propose(command).await, Ok(Response::Done));
     assert_eq!(handle.metrics().borrow().failed, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hostile_requests_are_refused_and_harm_nothing() {
-    let (handle, mut tasks, shutdown, _dir) = founder().await;
+async fn hostile_requests_of_a_voter_are_refused_and_harm_nothing() {
+    let (handle, mut tasks, shutdown, _dir) = newcomer().await;
     let refused = async |from: &str, request: Request| {
         let reply = ask(&handle, from, &request).await;
         assert!(matches!(reply, Reply::Refused(_)), "{request:?}: {reply:?}");
@@ -98,7 +117,7 @@ async fn hostile_requests_are_refused_and_harm_nothing() {
         observed_boot: 1,
         at_ms: 1,
     });
-    cases[7].entries[1].payload = openraft::EntryPayload::Normal(huge.clone());
+    cases[7].entries[1].payload = openraft::EntryPayload::Normal(samples::proposal(huge.clone()));
     for rpc in cases {
         refused("peer-2", Request::Append { to: NodeId(1), rpc }).await;
     }
@@ -122,8 +141,21 @@ async fn hostile_requests_are_refused_and_harm_nothing() {
     .await;
     // The request claims to come from this node itself.
     refused("peer-2", Request::Append { to: NodeId(1), rpc: append() }).await;
+    let metrics = handle.metrics().borrow().clone();
+    assert_eq!((metrics.failed, metrics.term, metrics.last_log), (None, 0, None));
+    // The same voter is followed when it keeps to the protocol.
+    let mut rpc = append();
+    (rpc.vote, rpc.prev_log_id, rpc.leader_commit) = (vote, None, None);
+    rpc.entries.truncate(1);
+    rpc.entries[0].log_id = openraft::testing::log_id::<crate::types::TypeConfig>(9, NodeId(2), 0);
+    let reply = ask(&handle, "peer-2", &Request::Append { to: NodeId(1), rpc }).await;
+    assert!(matches!(reply, Reply::Append(AppendEntriesResponse::Success)), "{reply:?}");
+    shutdown.cancel();
+    while tasks.join_next().await.is_some() {}
+    let (handle, mut tasks, shutdown, _dir) = founder().await;
     // An entry that the log could not hold would end consensus.
-    let reply = ask(&handle, "peer-2", &Request::Propose { command: huge, wait_ms: 1000 }).await;
+    let reply =
+        ask(&handle, "peer-1", &Request::Propose { command: huge, operator: false, wait_ms: 1000 }).await;
     assert!(matches!(&reply, Reply::Proposed(Response::Refused(Refusal::Invalid(_)))), "{reply:?}");
     still_works(&handle).await;
     shutdown.cancel();
@@ -134,12 +166,14 @@ async fn hostile_requests_are_refused_and_harm_nothing() {
 async fn mutated_requests_are_answered() {
     let seed = 7;
     let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(seed);
-    let (handle, mut tasks, shutdown, _dir) = founder().await;
+    // The sender is a voter to the newcomer, and a member to the founder.
+    let (newcomer, mut tasks, shutdown, _dir) = newcomer().await;
+    let (founder, mut others, end, _folder) = founder().await;
     // The join request is left out, because a stranger that joins changes the set of nodes that must agree.
-    let bodies: Vec<Vec<u8>> = samples::requests()
-        .iter()
+    let bodies: Vec<Vec<u8>> = (samples::requests().into_iter())
         .filter(|request| !matches!(request, Request::Join { .. }))
-        .map(|request| body(&rpc::encode_request(request).unwrap()).to_vec())
+        .flat_map(|request| [samples::of_voter_2(request.clone()), request])
+        .map(|request| body(&rpc::encode_request(&request).unwrap()).to_vec())
         .collect();
     for round in 0..3000 {
         let mut body = bodies[rng.random_range(0..bodies.len())].clone();
@@ -148,15 +182,18 @@ async fn mutated_requests_are_answered() {
             body[i] = if rng.random_bool(0.5) { rng.random() } else { 0xff };
         }
         let request = frame(kind::REQUEST, &body);
-        // A proposal may be valid and may wait long: the test checks only that every request is answered.
-        let answer = tokio::time::timeout(Duration::from_secs(12), handle.serve("peer-2", &request)).await;
-        let answer = answer.unwrap_or_else(|_| panic!("seed {seed} round {round}: no answer"));
-        assert!(rpc::decode_reply(&answer).is_ok(), "seed {seed} round {round}");
-        let failed = handle.metrics().borrow().failed.clone();
-        assert_eq!(failed, None, "seed {seed} round {round}: {:?}", rpc::decode_request(&request));
+        for (handle, from) in [(&newcomer, "peer-2"), (&founder, "peer-1")] {
+            // A proposal may be valid and may wait long: the test checks only that every request is answered.
+            let answer = tokio::time::timeout(Duration::from_secs(12), handle.serve(from, &request)).await;
+            let answer = answer.unwrap_or_else(|_| panic!("seed {seed} round {round}: no answer"));
+            assert!(rpc::decode_reply(&answer).is_ok(), "seed {seed} round {round}");
+            let failed = handle.metrics().borrow().failed.clone();
+            assert_eq!(failed, None, "seed {seed} round {round}: {:?}", rpc::decode_request(&request));
+        }
     }
-    shutdown.cancel();
+    (shutdown.cancel(), end.cancel());
     while tasks.join_next().await.is_some() {}
+    while others.join_next().await.is_some() {}
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -169,7 +206,7 @@ async fn shutdown_ends_everything_and_answers_say_so() {
     let error = handle.propose(commands().swap_remove(2)).await;
     assert!(matches!(error, Err(ProposeError::Stopped(_))), "{error:?}");
     assert_eq!(handle.linearizable().await.map(|_| ()), Err(ReadError::Stopped));
-    let reply = ask(&handle, "peer-2", &Request::ReadIndex { wait_ms: 10 }).await;
+    let reply = ask(&handle, "peer-1", &Request::ReadIndex { wait_ms: 10 }).await;
     assert!(matches!(reply, Reply::ReadFailed(ReadError::Stopped)), "{reply:?}");
     drop(handle);
     // Everything that was committed can be read from the files, which no process holds open any more.
@@ -185,6 +222,7 @@ async fn files_that_do_not_fit_stop_the_start() {
         peer_id: "peer-1".into(),
         log_path: dir.path().join(format!("raft-{node_id}.db")),
         state_path: dir.path().join("node.db"),
+        introduced: Voters::new(),
         timing,
     };
     let start = async |config| {
@@ -205,4 +243,112 @@ async fn files_that_do_not_fit_stop_the_start() {
         matches!(error, Some(StartError::Store(StoreError::OtherNode { node: NodeId(1), .. }))),
         "{error:?}"
     );
+}
+
+/// What a made-up leader, a later term out of reach, and a stranger's commands did before senders were checked:
+/// they took the cluster, ended its elections, and stopped the process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_and_members_without_a_vote_get_refusals() {
+    let (handle, mut tasks, shutdown, _dir) = founder().await;
+    let before = (handle.local(), handle.metrics().borrow().term);
+    let ghost = NodeId(99);
+    for term in [2, 1 << 20, 1 << 62, u64::MAX] {
+        let elected = Vote::new_committed(term, ghost);
+        let empty = openraft::raft::AppendEntriesRequest {
+            vote: elected,
+            prev_log_id: None,
+            entries: Vec::new(),
+            leader_commit: None,
+        };
+        let snapshot = crate::rpc::SnapshotPiece { vote: elected, ..piece() };
+        for request in [
+            Request::Append { to: NodeId(1), rpc: empty },
+            Request::Snapshot { to: NodeId(1), piece: snapshot },
+            Request::Vote {
+                to: NodeId(1),
+                rpc: openraft::raft::VoteRequest::new(Vote::new(term, ghost), None),
+            },
+        ] {
+            let reply = ask(&handle, "stranger", &request).await;
+            assert!(matches!(reply, Reply::Refused(_)), "{request:?}: {reply:?}");
+        }
+    }
+    for command in commands() {
+        for operator in [false, true] {
+            let request = Request::Propose { command: command.clone(), operator, wait_ms: 1000 };
+            let reply = ask(&handle, "stranger", &request).await;
+            assert!(matches!(reply, Reply::Refused(_)), "{request:?}: {reply:?}");
+        }
+    }
+    assert_eq!((handle.local(), handle.metrics().borrow().term), before);
+    still_works(&handle).await;
+    shutdown.cancel();
+    while tasks.join_next().await.is_some() {}
+}
+
+/// Each of these is an assertion of openraft that a leader's message reaches.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_contradicts_the_committed_entries_never_reaches_openraft() {
+    let (handle, mut tasks, shutdown, _dir) = newcomer().await;
+    let id = |term, index| openraft::testing::log_id::<crate::types::TypeConfig>(term, NodeId(2), index);
+    let blank =
+        |term, index| crate::types::Entry { log_id: id(term, index), payload: openraft::EntryPayload::Blank };
+    let append = |prev_log_id, entries: Vec<_>, commit| Request::Append {
+        to: NodeId(1),
+        rpc: openraft::raft::AppendEntriesRequest {
+            vote: Vote::new_committed(9, NodeId(2)),
+            prev_log_id,
+            entries,
+            leader_commit: commit,
+        },
+    };
+    let first = append(None, vec![blank(3, 0), blank(3, 1), blank(3, 2)], Some(id(3, 2)));
+    let reply = ask(&handle, "peer-2", &first).await;
+    assert!(matches!(reply, Reply::Append(AppendEntriesResponse::Success)), "{reply:?}");
+    let mut metrics = handle.metrics();
+    let applied = metrics.wait_for(|metrics| metrics.applied == Some(2));
+    tokio::time::timeout(Duration::from_secs(10), applied).await.unwrap().unwrap();
+    let snapshot = |last, membership| Request::Snapshot {
+        to: NodeId(1),
+        piece: crate::rpc::SnapshotPiece {
+            vote: Vote::new_committed(9, NodeId(2)),
+            last_log_id: Some(last),
+            membership,
+            ..piece()
+        },
+    };
+    let none: crate::types::Membership = wire::decode::<_, 64>(
+        kind::LOG_ID,
+        &wire::encode(kind::LOG_ID, &(None::<u8>, 0u64, 0u64), 64).unwrap(),
+    )
+    .unwrap();
+    let newer = |index| {
+        let members = samples::membership().membership().clone();
+        crate::types::Membership::new(Some(id(8, index)), members)
+    };
+    for request in [
+        append(Some(id(4, 1)), vec![blank(4, 2)], None),
+        append(Some(id(3, 0)), vec![blank(5, 1)], None),
+        append(None, vec![blank(9, 0)], None),
+        append(Some(id(3, 2)), vec![blank(10, 3)], None),
+        append(
+            Some(id(3, 2)),
+            vec![crate::types::Entry {
+                log_id: id(9, 3),
+                payload: openraft::EntryPayload::Membership(none.membership().clone()),
+            }],
+            None,
+        ),
+        snapshot(id(8, 1), samples::membership()),
+        snapshot(id(8, 2), samples::membership()),
+        snapshot(id(8, 7), none),
+        snapshot(id(8, 7), newer(8)),
+    ] {
+        let reply = ask(&handle, "peer-2", &request).await;
+        assert!(matches!(reply, Reply::Refused(_)), "{request:?}: {reply:?}");
+    }
+    let metrics = handle.metrics().borrow().clone();
+    assert_eq!((metrics.failed, metrics.last_log, metrics.applied), (None, Some(2), Some(2)));
+    shutdown.cancel();
+    while tasks.join_next().await.is_some() {}
 }

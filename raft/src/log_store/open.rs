@@ -6,6 +6,7 @@
 use super::{Kept, LogShared, decode, encode};
 use crate::{
     error::StoreError,
+    rpc::Voters,
     sqlite,
     types::{ENTRY_BYTES_MAX, kind},
 };
@@ -88,6 +89,18 @@ pub(super) fn claim(db: &Connection, path: &Path, node: NodeId, peer: &str) -> R
             Ok(())
         }
     }
+}
+
+/// Remembers the voters that let this node in, or recalls them.
+pub(super) fn introduce(db: &Connection, path: &Path, voters: Voters) -> Result<Voters, StoreError> {
+    if voters.is_empty() {
+        return Ok(meta(db, path, "introduced", kind::APPLIED)?.unwrap_or_default());
+    }
+    let value = encode(kind::APPLIED, &voters)
+        .map_err(|e| StoreError::Corrupt { path: path.to_owned(), detail: e.to_string() })?;
+    db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('introduced', ?1)", params![value])
+        .map_err(|e| sqlite::classify(path, e))?;
+    Ok(voters)
 }
 
 pub(super) fn meta<T: DeserializeOwned>(

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{hook::NoHook, machine::Machine};
+use crate::{hook::NoHook, machine::Machine, samples::proposal};
 use cluster_state::{
     Command,
     command::{SetLeader, SetOnline},
@@ -18,7 +18,7 @@ fn log_id(term: u64, index: u64) -> LogId {
 
 fn entry(term: u64, index: u64) -> Entry {
     let command = Command::SetLeader(SetLeader { node: NodeId(1), term, at_ms: index });
-    Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(command) }
+    Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(proposal(command)) }
 }
 
 async fn append(log: &mut LogStore, entries: impl IntoIterator<Item = Entry>) {
@@ -35,7 +35,7 @@ async fn indexes(log: &mut LogStore, range: impl RangeBounds<u64> + Clone + Debu
 
 /// Opens the log, runs `work`, and closes the log.
 async fn with<T>(path: &Path, work: impl AsyncFnOnce(&mut LogStore) -> T) -> T {
-    let (mut log, closed) = LogStore::open(path, NodeId(1), "peer").unwrap();
+    let (mut log, closed, _) = LogStore::open(path, NodeId(1), "peer", Voters::new()).unwrap();
     let result = work(&mut log).await;
     drop(log);
     closed.await.unwrap();
@@ -47,7 +47,8 @@ struct Stores;
 impl StoreBuilder<TypeConfig, LogStore, Machine, TempDir> for Stores {
     async fn build(&self) -> Result<(TempDir, LogStore, Machine), StorageError<TypeConfig>> {
         let dir = tempfile::tempdir().unwrap();
-        let (log, _) = LogStore::open(&dir.path().join("raft.db"), NodeId(0), "peer").unwrap();
+        let (log, ..) =
+            LogStore::open(&dir.path().join("raft.db"), NodeId(0), "peer", Voters::new()).unwrap();
         let machine =
             Machine::open(&dir.path().join("node.db"), NodeId(0), "peer", Box::new(NoHook)).unwrap();
         Ok((dir, log, machine))
@@ -56,7 +57,7 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, TempDir> for Stores {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn passes_openrafts_own_suite() {
-    assert_eq!(std::any::type_name::<<TypeConfig as RaftTypeConfig>::D>(), "cluster_state::command::Command");
+    assert_eq!(std::any::type_name::<<TypeConfig as RaftTypeConfig>::D>(), "cluster_state::door::Proposal");
     Suite::test_all(Stores).await.unwrap();
 }
 
@@ -107,13 +108,13 @@ async fn a_hole_is_refused_and_reads_are_bounded() {
         let reason = "x".repeat(250);
         let big = |i| Entry {
             log_id: log_id(1, i),
-            payload: EntryPayload::Normal(Command::SetOnline(SetOnline {
+            payload: EntryPayload::Normal(proposal(Command::SetOnline(SetOnline {
                 node: NodeId(1),
                 online: true,
                 reason: reason.clone(),
                 observed_boot: 1,
                 at_ms: i,
-            })),
+            }))),
         };
         append(log, (3..6000).map(big)).await;
         let mut next = 0;
@@ -141,7 +142,7 @@ async fn what_cannot_be_trusted_is_a_typed_error() {
         fs::copy(&good, &path).unwrap();
         change(&path);
         let bytes = fs::read(&path).unwrap();
-        let error = LogStore::open(&path, NodeId(1), "peer").map(|_| ()).unwrap_err();
+        let error = LogStore::open(&path, NodeId(1), "peer", Voters::new()).map(|_| ()).unwrap_err();
         (error, path, bytes)
     };
     let sql = |text: &'static str| {
@@ -200,14 +201,15 @@ async fn what_cannot_be_trusted_is_a_typed_error() {
     assert!(matches!(error, StoreError::Foreign { .. }), "{error:?}");
 
     for (node, peer) in [(2, "peer"), (1, "another")] {
-        let error = LogStore::open(&good, NodeId(node), peer).map(|_| ()).unwrap_err();
+        let error = LogStore::open(&good, NodeId(node), peer, Voters::new()).map(|_| ()).unwrap_err();
         assert!(
             matches!(&error, StoreError::OtherNode { node: NodeId(1), peer, .. } if peer == "peer"),
             "{error:?}"
         );
     }
-    let error =
-        LogStore::open(&dir.path().join("no/such/folder"), NodeId(1), "peer").map(|_| ()).unwrap_err();
+    let error = LogStore::open(&dir.path().join("no/such/folder"), NodeId(1), "peer", Voters::new())
+        .map(|_| ())
+        .unwrap_err();
     assert!(matches!(error, StoreError::Sqlite { .. }), "{error:?}");
     // None of this damaged the original.
     with(&good, async |log| assert_eq!(indexes(log, ..).await.len(), 3000)).await;
@@ -227,14 +229,14 @@ fn an_unused_file_is_no_stranger() {
     drop(db);
     assert!(fs::metadata(&half).unwrap().len() > 0);
     assert_eq!(stored_node(&half).unwrap(), None);
-    assert!(LogStore::open(&half, NodeId(1), "peer").is_ok());
+    assert!(LogStore::open(&half, NodeId(1), "peer", Voters::new()).is_ok());
 }
 
 #[tokio::test]
 async fn a_failed_write_is_an_error_for_ever() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("raft.db");
-    let (mut log, closed) = LogStore::open(&path, NodeId(1), "peer").unwrap();
+    let (mut log, closed, _) = LogStore::open(&path, NodeId(1), "peer", Voters::new()).unwrap();
     append(&mut log, [entry(1, 0)]).await;
     Connection::open(&path).unwrap().execute_batch("ALTER TABLE log RENAME TO gone").unwrap();
     for index in 1..3 {
@@ -285,7 +287,7 @@ async fn killed_child() {
         assert!(dir.path().join("raft.db").exists());
         return;
     };
-    let (mut log, _closed) = LogStore::open(Path::new(&path), NodeId(1), "peer").unwrap();
+    let (mut log, _closed, _) = LogStore::open(Path::new(&path), NodeId(1), "peer", Voters::new()).unwrap();
     let mut term = log.read_vote().await.unwrap().map_or(1, |vote| vote.leader_id.term + 1);
     let mut next = log.get_log_state().await.unwrap().last_log_id.map_or(0, |id| id.index + 1);
     let mut out =

@@ -1,10 +1,10 @@
 use super::*;
 use crate::{
-    hook::{HookError, NoHook},
-    samples::{log_id, membership},
+    hook::HookError,
+    samples::{AnybodyMay, log_id, membership, proposal},
 };
 use cluster_state::{
-    Model, ModelStatus, RegisteredSegment, Source,
+    Command, Model, ModelStatus, RegisteredSegment, Source,
     samples::{self, commands, hash, register},
 };
 use openraft::storage::RaftStateMachine;
@@ -12,11 +12,11 @@ use proptest::prelude::*;
 use std::fs;
 
 fn open(path: &Path) -> Machine {
-    Machine::open(path, NodeId(1), "peer", Box::new(NoHook)).unwrap()
+    Machine::open(path, NodeId(1), "peer", Box::new(AnybodyMay)).unwrap()
 }
 
 fn entry(index: u64, command: Command) -> Entry {
-    Entry { log_id: log_id(1, index), payload: EntryPayload::Normal(command) }
+    Entry { log_id: log_id(1, index), payload: EntryPayload::Normal(proposal(command)) }
 }
 
 async fn apply(machine: &mut Machine, entries: Vec<Entry>) -> io::Result<()> {
@@ -84,6 +84,10 @@ proptest! {
 struct Failing(u64);
 
 impl ApplyHook for Failing {
+    fn authorise(&self, _: &Proposal, _: Place, _: &ClusterState) -> Result<(), cluster_state::Refusal> {
+        Ok(())
+    }
+
     fn on_apply(
         &mut self,
         tx: &Transaction<'_>,
@@ -156,7 +160,7 @@ async fn what_cannot_be_trusted_is_a_typed_error() {
         let path = dir.path().join(name);
         fs::copy(&good, &path).unwrap();
         change(&path);
-        Machine::open(&path, NodeId(1), "peer", Box::new(NoHook)).map(|_| ()).unwrap_err()
+        Machine::open(&path, NodeId(1), "peer", Box::new(AnybodyMay)).map(|_| ()).unwrap_err()
     };
     let sql =
         |text: &'static str| move |path: &Path| Connection::open(path).unwrap().execute_batch(text).unwrap();
@@ -182,7 +186,7 @@ async fn what_cannot_be_trusted_is_a_typed_error() {
     let error = case("newer", &sql("UPDATE raft_applied SET format = 3"));
     assert!(matches!(error, StoreError::Newer { found: 3, supported: 2, .. }), "{error:?}");
     for (node, peer) in [(2, "peer"), (1, "another")] {
-        let error = Machine::open(&good, NodeId(node), peer, Box::new(NoHook)).map(|_| ()).unwrap_err();
+        let error = Machine::open(&good, NodeId(node), peer, Box::new(AnybodyMay)).map(|_| ()).unwrap_err();
         assert!(matches!(error, StoreError::OtherNode { node: NodeId(1), .. }), "{error:?}");
     }
     assert_eq!(state(&open(&good)).applied, commands().len() as u64);

@@ -7,6 +7,7 @@
 mod cause;
 pub mod command;
 mod config;
+pub mod door;
 mod id;
 mod key;
 mod lease;
@@ -28,6 +29,7 @@ pub use command::{
     ADDRESSES_MAX, CONFIG_KEY_BYTES_MAX, Command, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX, TEXT_BYTES_MAX,
 };
 pub use config::{ConfigState, ELO_INITIAL, Fallback, Promotion};
+pub use door::{Place, Proposal, Proposer};
 pub use id::{ModelId, NodeId, SegmentId, TriggerId};
 pub use key::{ConfigKey, ConfigKeyError};
 pub use lease::{Lease, LeaseEnd, LeaseKind, LeaseSlot};

@@ -213,4 +213,7 @@ pub enum Refusal {
     /// The node drains: it gets no more work.
     #[error("node {0} is draining")]
     Draining(NodeId),
+    /// The proposer may not propose the command; the text says who may.
+    #[error("only {0} may propose this")]
+    NotAllowed(String),
 }

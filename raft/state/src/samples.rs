@@ -306,6 +306,7 @@ pub fn responses() -> Vec<Response> {
         Response::Noted,
         Response::Refused(Refusal::NothingBefore),
         Response::Refused(Refusal::Draining(NodeId(1))),
+        Response::Refused(Refusal::NotAllowed("s".into())),
     ]
 }
 

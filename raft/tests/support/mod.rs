@@ -1,8 +1,10 @@
 //! A cluster of real nodes with real files, over links in memory that drop, delay and cut.
 #![allow(clippy::unwrap_used, reason = "part of tests, but no test itself")]
 
-use cluster_state::{Command, NodeId, Response, command::SetLeader};
-use raft::{NoHook, NodeInfo, RaftConfig, RaftHandle, Timing, Transport, TransportError};
+use cluster_state::{ClusterState, Command, NodeId, Place, Proposal, Refusal, Response, command::SetLeader};
+use raft::{
+    ApplyHook, HookError, NodeInfo, RaftConfig, RaftHandle, Timing, Transport, TransportError, Voters,
+};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use std::{
@@ -26,6 +28,26 @@ struct Net {
     delay_ms: std::ops::RangeInclusive<u64>,
     rng: Pcg64Mcg,
     calls: u64,
+}
+
+/// The marks of these tests are commands that only a leader may propose, and any node proposes them here.
+pub(crate) struct AnybodyMay;
+
+impl ApplyHook for AnybodyMay {
+    fn authorise(&self, _: &Proposal, _: Place, _: &ClusterState) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn on_apply(
+        &mut self,
+        _: &rusqlite::Transaction<'_>,
+        _: u64,
+        _: &Command,
+        _: &Response,
+        _: &ClusterState,
+    ) -> Result<(), HookError> {
+        Ok(())
+    }
 }
 
 /// Everybody's links.
@@ -144,6 +166,7 @@ pub(crate) struct Cluster {
     dir: Arc<TempDir>,
     running: BTreeMap<u64, Running>,
     ids: BTreeMap<u64, NodeId>,
+    introduced: BTreeMap<u64, Voters>,
     boots: u64,
 }
 
@@ -174,8 +197,16 @@ impl Cluster {
     pub(crate) async fn new(size: u64, timing: Timing, seed: u64) -> Self {
         let links = Links::new(seed);
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        let mut cluster =
-            Self { links, timing, seed, dir, running: BTreeMap::new(), ids: BTreeMap::new(), boots: 0 };
+        let mut cluster = Self {
+            links,
+            timing,
+            seed,
+            dir,
+            running: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            introduced: BTreeMap::new(),
+            boots: 0,
+        };
         cluster.ids.insert(1, NodeId(1));
         cluster.start(1).await;
         let info = cluster.info(1);
@@ -209,9 +240,21 @@ impl Cluster {
     pub(crate) async fn join(&mut self, n: u64, through: &[u64]) {
         let peers: Vec<String> = through.iter().map(|n| peer(*n)).collect();
         let info = self.info(n);
-        let id = RaftHandle::join(&self.links.of(&peer(n)), &peers, &info, 1, PATIENCE).await.unwrap();
-        self.ids.insert(n, id);
+        let (id, introduced) =
+            RaftHandle::join(&self.links.of(&peer(n)), &peers, &info, 1, PATIENCE).await.unwrap();
+        self.let_in(n, (id, introduced));
         self.start(n).await;
+    }
+
+    /// Remembers what peer `n` got when it was let in.
+    pub(crate) fn let_in(&mut self, n: u64, (id, introduced): (NodeId, Voters)) {
+        self.ids.insert(n, id);
+        self.introduced.insert(n, introduced);
+    }
+
+    /// A process that starts again knows only its files.
+    pub(crate) fn forget_introduction(&mut self, n: u64) {
+        self.introduced.remove(&n);
     }
 
     pub(crate) fn config(&self, n: u64) -> RaftConfig {
@@ -220,6 +263,7 @@ impl Cluster {
             peer_id: peer(n),
             log_path: self.path(n, "raft.db"),
             state_path: self.path(n, "node.db"),
+            introduced: self.introduced.get(&n).cloned().unwrap_or_default(),
             timing: self.timing.clone(),
         }
     }
@@ -230,7 +274,7 @@ impl Cluster {
         let shutdown = CancellationToken::new();
         let link = self.links.of(&peer(n));
         let handle =
-            RaftHandle::start(self.config(n), link, NoHook, &mut tasks, shutdown.clone()).await.unwrap();
+            RaftHandle::start(self.config(n), link, AnybodyMay, &mut tasks, shutdown.clone()).await.unwrap();
         self.links.net().nodes.insert(peer(n), handle.clone());
         self.running.insert(n, Running { handle, tasks, shutdown });
     }

@@ -1,0 +1,144 @@
+use super::*;
+use crate::{
+    rpc::NodeInfo,
+    samples::{append, piece, requests},
+};
+use cluster_state::{samples::register, state_machine};
+use openraft::raft::TransferLeaderRequest;
+
+const ME: NodeId = NodeId(1);
+const VOTER: NodeId = NodeId(2);
+const TERM: u64 = 7;
+
+/// Node 1 to 4 are members, of which 1 to 3 vote, and 4 leads although it has just lost its vote.
+fn state() -> ClusterState {
+    let mut state = ClusterState::default();
+    for node in 1..=4 {
+        state_machine::apply(&mut state, node, &register(node, node));
+    }
+    state
+}
+
+fn peer(state: &ClusterState, node: u64) -> String {
+    state.nodes[&NodeId(node)].peer_id.clone()
+}
+
+/// The request as node `sender` would send it to node `to` in `term`.
+fn sent(request: Request, sender: NodeId, to: NodeId, term: u64) -> Request {
+    let elected = Vote::new_committed(term, sender);
+    match request {
+        Request::Append { mut rpc, .. } => {
+            rpc.vote = elected;
+            Request::Append { to, rpc }
+        }
+        Request::Vote { .. } => Request::Vote { to, rpc: VoteRequest::new(Vote::new(term, sender), None) },
+        Request::PreVote { .. } => {
+            Request::PreVote { to, rpc: VoteRequest::new(Vote::new(term, sender), None) }
+        }
+        Request::Snapshot { mut piece, .. } => {
+            piece.vote = elected;
+            Request::Snapshot { to, piece }
+        }
+        Request::Transfer { .. } => {
+            Request::Transfer { to, rpc: TransferLeaderRequest::new(elected, to, None) }
+        }
+        Request::Join { info, at_ms } => {
+            let info = NodeInfo { peer_id: "stranger".into(), ..info };
+            Request::Join { info, at_ms }
+        }
+        other @ (Request::Propose { .. } | Request::ReadIndex { .. } | Request::Voters) => other,
+    }
+}
+
+fn answer(from: &str, request: &Request) -> Result<(), Unwelcome> {
+    let state = state();
+    let voters = (1..=3).map(|node| (NodeId(node), peer(&state, node))).collect();
+    let leader = peer(&state, 4);
+    let known =
+        Known { me: ME, term: TERM, voters: &voters, leader: Some((NodeId(4), &leader)), state: &state };
+    authorise(from, request, &known)
+}
+
+/// Columns: stranger, member without a vote, another voter, the voter that the message names.
+fn expected(request: &Request) -> &'static str {
+    match request {
+        Request::Append { .. }
+        | Request::Vote { .. }
+        | Request::PreVote { .. }
+        | Request::Snapshot { .. }
+        | Request::Transfer { .. } => "...x",
+        Request::Propose { .. } | Request::ReadIndex { .. } | Request::Voters => ".xxx",
+        Request::Join { .. } => "x...",
+    }
+}
+
+#[test]
+fn each_request_has_its_senders() {
+    let state = state();
+    let senders = ["stranger".to_owned(), peer(&state, 4), peer(&state, 3), peer(&state, 2)];
+    for request in requests() {
+        let request = sent(request, VOTER, ME, TERM);
+        let answers: String =
+            senders.iter().map(|from| if answer(from, &request).is_ok() { 'x' } else { '.' }).collect();
+        assert_eq!(answers, expected(&request), "{request:?}");
+    }
+}
+
+/// The messages of consensus: from a leader, and from a candidate.
+fn consensus() -> (Vec<Request>, Vec<Request>) {
+    let (candidates, others): (Vec<_>, Vec<_>) =
+        requests().into_iter().partition(|it| matches!(it, Request::Vote { .. } | Request::PreVote { .. }));
+    let leaders = others.into_iter().filter(|it| {
+        matches!(it, Request::Append { .. } | Request::Snapshot { .. } | Request::Transfer { .. })
+    });
+    (leaders.collect(), candidates)
+}
+
+#[test]
+fn a_leader_that_lost_its_vote_leads_on_but_is_no_candidate() {
+    let from = peer(&state(), 4);
+    let (leaders, candidates) = consensus();
+    for request in leaders {
+        assert_eq!(answer(&from, &sent(request, NodeId(4), ME, TERM)), Ok(()));
+    }
+    for request in candidates {
+        let answer = answer(&from, &sent(request, NodeId(4), ME, TERM));
+        assert!(matches!(answer, Err(Unwelcome::Unknown(_))), "{answer:?}");
+    }
+}
+
+#[test]
+fn messages_of_consensus_name_both_ends_and_a_term_within_reach() {
+    let from = peer(&state(), 2);
+    let (leaders, candidates) = consensus();
+    for request in leaders.into_iter().chain(candidates) {
+        let case = |sender, to, term| answer(&from, &sent(request.clone(), sender, to, term));
+        assert_eq!(case(VOTER, ME, TERM + TERM_STEP_MAX), Ok(()));
+        for (sender, to, term) in [
+            (VOTER, ME, TERM + TERM_STEP_MAX + 1),
+            (VOTER, ME, u64::MAX),
+            (VOTER, NodeId(3), TERM),
+            (ME, ME, TERM),
+            (NodeId(3), ME, TERM),
+        ] {
+            let answer = case(sender, to, term);
+            assert!(matches!(answer, Err(Unwelcome::Refused(_))), "{sender} {to} {term}: {answer:?}");
+        }
+        let answer = case(NodeId(99), ME, TERM);
+        assert!(matches!(answer, Err(Unwelcome::Unknown(_))), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_peer_joins_only_as_itself() {
+    let join = requests().into_iter().find(|it| matches!(it, Request::Join { .. })).unwrap();
+    assert!(matches!(answer("another", &join), Err(Unwelcome::Refused(_))));
+    assert_eq!(answer("peer-2", &join), Ok(()));
+}
+
+#[test]
+fn the_samples_are_not_refused_for_their_form() {
+    // The table above would pass with samples that are refused for another reason.
+    assert_eq!(crate::handle::plausible::append(&append(), None), Ok(()));
+    assert_eq!(crate::handle::plausible::snapshot(&piece(), None), Ok(()));
+}

@@ -1,0 +1,192 @@
+use super::*;
+use crate::{
+    command::{SetDraining, SetLeader},
+    samples::{commands, hash, register},
+    state_machine,
+};
+
+const LEADER: u64 = 1;
+const SUBJECT: u64 = 2;
+const OTHER: u64 = 3;
+
+/// Three members, of which node 1 leads.
+fn state() -> ClusterState {
+    let mut state = ClusterState::default();
+    for node in [LEADER, SUBJECT, OTHER] {
+        let response = state_machine::apply(&mut state, node, &register(node, node));
+        assert!(matches!(response, crate::Response::Node { id, .. } if id == NodeId(node)), "{response:?}");
+    }
+    state
+}
+
+const PLACE: Place = Place { index: 9, term: 2, leader: NodeId(LEADER) };
+
+/// The command as node 2 would propose it about itself.
+fn about_the_subject(command: Command, state: &ClusterState) -> Command {
+    let (node, peer_id) = (NodeId(SUBJECT), state.nodes[&NodeId(SUBJECT)].peer_id.clone());
+    match command {
+        Command::RegisterNode(mut it) => {
+            it.peer_id = peer_id;
+            it.into()
+        }
+        Command::SetDraining(mut it) => {
+            it.node = node;
+            it.into()
+        }
+        Command::RegisterSegment(mut it) => {
+            it.holders = vec![node, NodeId(LEADER)];
+            it.into()
+        }
+        Command::AddSegmentHolder(mut it) => {
+            it.node = node;
+            it.into()
+        }
+        Command::ModelHeld(mut it) => {
+            it.node = node;
+            it.into()
+        }
+        Command::RenewLease(mut it) => {
+            it.node = node;
+            it.into()
+        }
+        Command::FailLease(mut it) => {
+            it.node = node;
+            it.into()
+        }
+        Command::CompleteTraining(mut it) => {
+            it.node = node;
+            it.into()
+        }
+        Command::CompleteEvaluation(mut it) => {
+            it.node = node;
+            it.into()
+        }
+        Command::SetLeader(_) => SetLeader { node: NodeId(LEADER), term: PLACE.term, at_ms: 1 }.into(),
+        other @ (Command::SetOnline(_)
+        | Command::InitConfig(_)
+        | Command::ThresholdReached(_)
+        | Command::GrantLease(_)
+        | Command::ExpireLease(_)
+        | Command::Promote(_)
+        | Command::Reject(_)
+        | Command::SetTarget(_)
+        | Command::SetFeedback(_)
+        | Command::SetLearningRate(_)
+        | Command::SetCurriculum(_)
+        | Command::CancelLease(_)
+        | Command::Appoint(_)
+        | Command::Rollback(_)
+        | Command::ReportRegression(_)
+        | Command::SetBackpressure(_)) => other,
+    }
+}
+
+/// The senders, in the order of the columns below.
+fn senders(state: &ClusterState) -> Vec<Proposer> {
+    let member = |node| state.nodes[&NodeId(node)].peer_id.clone();
+    [
+        ("stranger".to_owned(), false),
+        ("stranger".to_owned(), true),
+        (member(OTHER), false),
+        (member(SUBJECT), false),
+        (member(LEADER), false),
+        (member(OTHER), true),
+    ]
+    .map(|(peer_id, operator)| Proposer { peer_id, operator })
+    .into()
+}
+
+/// Columns: stranger, stranger that claims to be an operator, member for another, member for itself, leader,
+/// operator at another member.
+fn expected(command: &Command) -> &'static str {
+    match command {
+        Command::RegisterNode(_) => "...x..",
+        Command::RegisterSegment(_) => "...xx.",
+        Command::AddSegmentHolder(_)
+        | Command::ModelHeld(_)
+        | Command::RenewLease(_)
+        | Command::FailLease(_)
+        | Command::CompleteTraining(_)
+        | Command::CompleteEvaluation(_) => "...x..",
+        Command::SetDraining(_) => "...x.x",
+        Command::SetLeader(_)
+        | Command::SetOnline(_)
+        | Command::InitConfig(_)
+        | Command::ThresholdReached(_)
+        | Command::GrantLease(_)
+        | Command::ExpireLease(_)
+        | Command::Promote(_)
+        | Command::Reject(_)
+        | Command::SetTarget(_)
+        | Command::SetFeedback(_)
+        | Command::SetLearningRate(_)
+        | Command::SetCurriculum(_) => "....x.",
+        Command::CancelLease(_) => "....xx",
+        Command::Appoint(_) => ".....x",
+        Command::Rollback(it) => handler(it.trigger.is_some()),
+        Command::ReportRegression(it) => handler(it.trigger.is_some()),
+        Command::SetBackpressure(it) => handler(it.trigger.is_some()),
+    }
+}
+
+fn handler(event: bool) -> &'static str {
+    if event { "..xxxx" } else { "....xx" }
+}
+
+#[test]
+fn each_command_has_its_senders() {
+    let state = state();
+    let mut samples = commands();
+    // The same with an event, and without one.
+    for command in commands() {
+        match command {
+            Command::Rollback(mut it) => {
+                it.trigger = if it.trigger.is_some() { None } else { Some(hash(4)) };
+                samples.push(it.into());
+            }
+            Command::ReportRegression(mut it) => {
+                it.trigger = if it.trigger.is_some() { None } else { Some(hash(4)) };
+                samples.push(it.into());
+            }
+            Command::SetBackpressure(mut it) => {
+                it.trigger = if it.trigger.is_some() { None } else { Some(hash(4)) };
+                samples.push(it.into());
+            }
+            _ => {}
+        }
+    }
+    for command in samples {
+        let command = about_the_subject(command, &state);
+        let answers: String = senders(&state)
+            .into_iter()
+            .map(|by| {
+                let proposal = Proposal { by, command: command.clone() };
+                match authorise(&proposal, PLACE, &state) {
+                    Ok(()) => 'x',
+                    Err(Refusal::NotAllowed(_)) => '.',
+                    Err(other) => panic!("{command:?}: {other}"),
+                }
+            })
+            .collect();
+        assert_eq!(answers, expected(&command), "{command:?}");
+    }
+}
+
+#[test]
+fn a_leader_announces_only_itself_and_only_its_own_term() {
+    let state = state();
+    let by = Proposer { peer_id: state.nodes[&NodeId(LEADER)].peer_id.clone(), operator: true };
+    for (node, term) in [(SUBJECT, 2), (9, 2), (LEADER, 1), (LEADER, 3), (LEADER, u64::MAX)] {
+        let command = SetLeader { node: NodeId(node), term, at_ms: 1 }.into();
+        let answer = authorise(&Proposal { by: by.clone(), command }, PLACE, &state);
+        assert!(matches!(answer, Err(Refusal::NotAllowed(_))), "node {node}, term {term}: {answer:?}");
+    }
+}
+
+#[test]
+fn a_proposer_is_bounded() {
+    let by = Proposer { peer_id: "x".repeat(TEXT_BYTES_MAX + 1), operator: false };
+    let command = SetDraining { node: NodeId(1), draining: true, reason: String::new(), at_ms: 1 }.into();
+    let answer = authorise(&Proposal { by, command }, PLACE, &state());
+    assert_eq!(answer, Err(Refusal::Invalid("proposer".into())));
+}

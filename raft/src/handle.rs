@@ -262,7 +262,8 @@ impl RaftHandle {
     }
 
     /// Asks for membership through any of `peers` and returns this node's id, and the voters that it should
-    /// listen to until its log names them; it is called before consensus is started here. A node that is a member already gets the same id again.
+    /// listen to until its log names them; it is called before consensus is started here. A node that is a
+    /// member already gets the same id again.
     ///
     /// # Errors
     /// Returns [`JoinError`] when no peer lets the node in.

@@ -97,8 +97,8 @@ impl RaftHandle {
         }
     }
 
-    /// Writes a proposal as the leader. A command that another node sends is checked as well, because an entry
-    /// that is too large for the log would stop consensus.
+    /// Writes a proposal as the leader. A command that another node sends is checked as well, because an
+    /// entry that is too large for the log would stop consensus.
     pub(super) async fn write_here(&self, proposal: Proposal, budget: Duration) -> Attempt {
         if let Err(refusal) = state_machine::check(&proposal.command) {
             return Attempt::Applied(Response::Refused(refusal));

@@ -245,8 +245,8 @@ async fn files_that_do_not_fit_stop_the_start() {
     );
 }
 
-/// What a made-up leader, a later term out of reach, and a stranger's commands did before senders were checked:
-/// they took the cluster, ended its elections, and stopped the process.
+/// A made-up leader, a term out of reach and a stranger's commands took the cluster, ended its elections and
+/// stopped the process before senders were checked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_and_members_without_a_vote_get_refusals() {
     let (handle, mut tasks, shutdown, _dir) = founder().await;

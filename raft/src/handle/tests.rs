@@ -7,7 +7,7 @@ use crate::{
     types::{Vote, kind},
 };
 use cluster_state::{
-    Refusal,
+    DrainCause, Refusal,
     command::{SetDraining, SetOnline},
     samples::{body, commands, frame},
 };
@@ -71,8 +71,8 @@ async fn ask(handle: &RaftHandle, from: &str, request: &Request) -> Reply {
 
 async fn still_works(handle: &RaftHandle) {
     let draining = handle.local().nodes[&NodeId(1)].draining.is_none();
-    let reason = "a test".to_owned();
-    let command = Command::SetDraining(SetDraining { node: NodeId(1), draining, reason, at_ms: 1 });
+    let (cause, reason) = (DrainCause::Idle, "a test".to_owned());
+    let command = Command::SetDraining(SetDraining { node: NodeId(1), draining, cause, reason, at_ms: 1 });
     assert_eq!(handle.propose(command).await, Ok(Response::Done));
     assert_eq!(handle.metrics().borrow().failed, None);
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    command::{SetDraining, SetLeader},
+    command::{ModelHeld, SetLeader},
     samples::{commands, hash, register},
     state_machine,
 };
@@ -186,7 +186,7 @@ fn a_leader_announces_only_itself_and_only_its_own_term() {
 #[test]
 fn a_proposer_is_bounded() {
     let by = Proposer { peer_id: "x".repeat(TEXT_BYTES_MAX + 1), operator: false };
-    let command = SetDraining { node: NodeId(1), draining: true, reason: String::new(), at_ms: 1 }.into();
+    let command = ModelHeld { model: hash(1), node: NodeId(1), at_ms: 1 }.into();
     let answer = authorise(&Proposal { by, command }, PLACE, &state());
     assert_eq!(answer, Err(Refusal::Invalid("proposer".into())));
 }

@@ -31,11 +31,13 @@ pub const SNAPSHOT: (u8, usize) = (kind::SNAPSHOT, SNAPSHOT_BYTES_MAX);
 pub fn request(bytes: &[u8]) -> Option<impl FnOnce() -> Vec<u8> + use<>> {
     let request = rpc::decode_request(bytes).ok()?;
     let _ = match &request {
-        Request::Append { rpc, .. } => plausible::append(rpc),
+        Request::Append { rpc, .. } => plausible::append(rpc, None),
         Request::Vote { rpc, .. } | Request::PreVote { rpc, .. } => plausible::vote(rpc),
-        Request::Snapshot { piece, .. } => plausible::snapshot(&piece.vote, piece.last_log_id.as_ref()),
+        Request::Snapshot { piece, .. } => plausible::snapshot(piece, None),
         Request::Transfer { rpc, .. } => plausible::transfer(rpc),
-        Request::Propose { .. } | Request::ReadIndex { .. } | Request::Join { .. } => Ok(()),
+        Request::Propose { .. } | Request::ReadIndex { .. } | Request::Join { .. } | Request::Voters => {
+            Ok(())
+        }
     };
     Some(move || rpc::encode_request(&request).expect("it was as large before"))
 }

@@ -21,8 +21,8 @@ const JOIN: Duration = Duration::from_secs(10);
 /// Pause between two attempts to register this node in the cluster.
 const REGISTER_PAUSE: Duration = Duration::from_millis(500);
 
-/// Returns this node's id: the one it already has, 1 for the founder, or one that the cluster assigns, with the
-/// voters that it should listen to first. None means that the node was stopped while it waited.
+/// Returns this node's id: the one it already has, 1 for the founder, or one that the cluster assigns, with
+/// the voters that it should listen to first. None means that the node was stopped while it waited.
 pub(super) async fn membership(
     options: &NodeOptions,
     Listening { folder, p2p, waiting, me, boot, .. }: &Listening,

@@ -47,7 +47,7 @@ impl RaftHandle {
             return Reply::Refused(reason);
         }
         let raft = &self.shared.raft;
-        let committed = self.committed();
+        let committed = self.committed_here();
         match request {
             Request::Append { rpc, .. } => match plausible::append(&rpc, committed.as_ref()) {
                 Ok(()) => reply(raft.append_entries(rpc).await, Reply::Append),
@@ -115,7 +115,7 @@ impl RaftHandle {
         self.shared.raft.metrics().borrow_watched().current_term
     }
 
-    fn committed(&self) -> Option<LogId> {
+    fn committed_here(&self) -> Option<LogId> {
         self.shared.raft.metrics().borrow_watched().local_committed
     }
 

@@ -191,7 +191,8 @@ async fn mutated_requests_are_answered() {
             assert_eq!(failed, None, "seed {seed} round {round}: {:?}", rpc::decode_request(&request));
         }
     }
-    (shutdown.cancel(), end.cancel());
+    shutdown.cancel();
+    end.cancel();
     while tasks.join_next().await.is_some() {}
     while others.join_next().await.is_some() {}
 }

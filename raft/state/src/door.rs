@@ -5,8 +5,8 @@
 //! arm), and a proposal that its rule does not allow changes nothing.
 //!
 //! The leader that writes an entry stamps it with the peer id that the proposer's connection has proved. A
-//! leader could stamp a wrong one: consensus trusts its voters, and [security](../../../docs/security.md) says
-//! what follows.
+//! leader could stamp a wrong one: consensus trusts its voters, and [security](../../../docs/security.md)
+//! says what follows.
 
 use crate::{
     command::{Command, TEXT_BYTES_MAX},

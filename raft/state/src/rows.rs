@@ -32,7 +32,7 @@ pub mod kind {
     pub const PROMOTION: u8 = 0x27;
     /// A [`crate::Model`].
     pub const MODEL: u8 = 0x28;
-    /// A [`crate::Segment`].
+    /// A [`crate::RegisteredSegment`].
     pub const SEGMENT: u8 = 0x29;
 }
 

@@ -5,7 +5,7 @@
 //! lies in a frame get the body, and put it into a frame with the right checksum (`frames`), so that inputs
 //! reach the decoder; most also get the bytes as they are.
 //!
-//! `replay.rs` runs every target on its [seeds](seeds) and on its corpus under `corpus`. `engine.rs` is
+//! `replay.rs` runs every target on its [`seeds`] and on its corpus under `corpus`. `engine.rs` is
 //! libFuzzer with these targets, for `scripts/fuzz`.
 //!
 //! Invariant: every decoder of the tree has a target in [`TARGETS`].

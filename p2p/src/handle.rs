@@ -261,8 +261,8 @@ impl P2pHandle {
         found.is_ok_and(|index| peers[index].local)
     }
 
-    /// Says which peers are members. Of others, this node passes no addresses on, and dials none that a third
-    /// peer names.
+    /// Says which peers are members. Others are answered only by Raft, and of them, this node passes no
+    /// addresses on, and dials none that a third peer names.
     pub async fn set_members(&self, members: &BTreeSet<String>) {
         let peers = members.iter().filter_map(|peer| peer.parse().ok()).collect();
         // An error means that the service has stopped.

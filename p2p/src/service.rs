@@ -103,7 +103,7 @@ pub(crate) struct Service {
     bootstrap_dials: HashMap<ConnectionId, usize>,
     lookups: JoinSet<(usize, io::Result<Vec<Multiaddr>>)>,
     announce_at: Instant,
-    /// The peers of the members; none while this node does not know them.
+    /// The peers of the members; none while this node does not know them, and then anybody is served.
     members: Option<HashSet<PeerId>>,
     rates: Rates,
     verdicts: (mpsc::Sender<Verdict>, mpsc::Receiver<Verdict>),

@@ -1,7 +1,7 @@
 //! Requests of this node and of its peers.
 //!
-//! Invariant: the number of requests under way to one peer is bounded, and every pending request is removed
-//! when its answer or its failure arrives.
+//! Invariant: only members are served, apart from Raft, which has its own rules. The number of requests under
+//! way to one peer is bounded, and every pending request is removed when its answer or its failure arrives.
 
 use super::{Pending, Service};
 use crate::{
@@ -41,15 +41,31 @@ impl Service {
         let _ = reply.send(Err(refused)); // a caller that gave up needs no answer
     }
 
+    /// Whether a peer may ask for this. Raft decides for itself whom it answers, because joining is one of
+    /// its requests; everything else is for members, once this node knows them.
+    fn may_ask(&self, class: Class, peer: &PeerId) -> bool {
+        match class {
+            Class::Raft => true,
+            Class::Control | Class::Blob => {
+                self.members.as_ref().is_none_or(|members| members.contains(peer))
+            }
+        }
+    }
+
     pub(super) fn on_request_event(&mut self, class: Class, event: RequestEvent<Vec<u8>, PendingReply>) {
         match event {
             RequestEvent::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
                 let (answer, later) = oneshot::channel();
                 let reply = Responder { class, answer };
                 let incoming = IncomingRequest { class, from: peer.to_string(), bytes: request, reply };
-                let response = match self.outlets.requests[class.index()].try_send(incoming) {
-                    Ok(()) => PendingReply::Later(later),
-                    Err(_) => PendingReply::Ready(Responded::Busy),
+                let response = if !self.may_ask(class, &peer) {
+                    let _in = self.span_of(&peer).entered();
+                    tracing::debug!(%peer, ?class, "a request of somebody who is no member is dropped");
+                    PendingReply::Ready(Responded::Dropped)
+                } else if self.outlets.requests[class.index()].try_send(incoming).is_ok() {
+                    PendingReply::Later(later)
+                } else {
+                    PendingReply::Ready(Responded::Busy)
                 };
                 // An error means that the peer is gone.
                 let _ = self.swarm.behaviour_mut().class(class).send_response(channel, response);

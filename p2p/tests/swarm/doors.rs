@@ -1,7 +1,7 @@
 //! What strangers and lying peers cannot do.
 
 use crate::support::{Node, SOON, TOPIC};
-use p2p::Judgement;
+use p2p::{Class, IncomingRequest, Judgement, RequestError};
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
@@ -9,6 +9,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::mpsc,
     task::JoinSet,
     time::timeout,
 };
@@ -106,4 +107,35 @@ async fn gossip_goes_on_only_after_it_was_accepted() {
             Err(_) => unheard += 1,
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_raft_answers_somebody_who_is_no_member() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut one = Node::start(&dir.path().join("1"), &[]).await;
+    let hash = one.handle.put_blob(b"content".to_vec()).await.unwrap();
+    let two = Node::start(&dir.path().join("2"), &[one.addr()]).await;
+    two.until_peers(|peers| peers.len() == 1).await;
+    for member in [false, true, false] {
+        one.handle.set_members(&member.then(|| two.id()).into_iter().collect()).await;
+        let id = one.id();
+        let asked = async |class| two.handle.request(class, &id, b"question".to_vec(), SOON).await;
+        let (answered, ()) = tokio::join!(asked(Class::Raft), answer(&mut one.inbox.raft));
+        assert_eq!(answered.unwrap(), b"answer");
+        if member {
+            let (answered, ()) = tokio::join!(asked(Class::Control), answer(&mut one.inbox.control));
+            assert_eq!(answered.unwrap(), b"answer");
+        } else {
+            let dropped = asked(Class::Control).await;
+            assert!(matches!(dropped, Err(RequestError::Failed(_))), "{dropped:?}");
+            assert!(one.inbox.control.try_recv().is_err(), "nobody saw the question");
+        }
+        assert_eq!(two.handle.who_has(hash).await.len(), usize::from(member));
+    }
+}
+
+/// Answers one request.
+async fn answer(inbox: &mut mpsc::Receiver<IncomingRequest>) {
+    let request = timeout(SOON, inbox.recv()).await.expect("in time").unwrap();
+    request.reply.send(b"answer".to_vec()).unwrap();
 }

@@ -91,7 +91,7 @@ fn strangers_are_kept_out(cluster: &mut Cluster) {
     let join = cluster.peers[0].join_line();
     let address = cluster.peers[0].address();
     let secret = cluster.root.path().join("secret");
-    std::fs::write(&secret, "hush\n").unwrap();
+    std::fs::write(&secret, "8d3f1a60b7c94e52a1f07d6c3b9e2854\n").unwrap();
     let before = cluster.peers[0].status().unwrap().refused.p2p;
     let mut others = [
         (Peer::new(cluster.root.path(), "other-name", QUICK), ["--cluster", "other"]),

@@ -79,6 +79,16 @@ fn settings_and_addresses_that_are_none() {
         assert_eq!(fs::read_to_string(&settings).unwrap(), text);
     }
     refused(&root.path().join("s"), &["--secret-file", "/no/such/secret"], &["/no/such/secret"]);
+    let secret = root.path().join("secret");
+    for (text, part) in
+        [("", "holds no secret"), (" \n", "holds no secret"), ("winter2026", "can be guessed")]
+    {
+        fs::write(&secret, text).unwrap();
+        let file = secret.to_str().unwrap();
+        refused(&root.path().join("s"), &["--secret-file", file], &[file, part, "/dev/urandom"]);
+    }
+    refused(&root.path().join("s"), &["--listen", "0.0.0.0:0"], &["0.0.0.0:0", "--secret-file"]);
+    assert!(!root.path().join("s").exists(), "nothing was begun");
     let ended = run(&["node", "--data-dir", "x", "--cluster", "two words"]);
     assert_eq!(ended.code, Some(2));
     assert!(ended.stderr.contains("two words") && ended.stderr.contains("letters"), "{ended:?}");

@@ -1,4 +1,5 @@
-//! The pause before a peer or an address is dialled again. Pure: chance comes in as an argument.
+//! The pause before a peer or an address is dialled again. Pure: chance comes in as an argument, because
+//! swarms of many peers are simulated with seeds; `src/backoff.rs` of the node draws its own.
 
 use std::time::Duration;
 

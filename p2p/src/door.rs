@@ -44,14 +44,14 @@ impl FirstBytes {
     }
 
     /// The stream, which tells of its first byte if it is inbound.
-    pub(crate) fn listen_to<S>(&self, stream: S, point: &ConnectedPoint) -> Heard<S> {
+    pub(crate) fn listen_to<S>(&self, stream: S, point: &ConnectedPoint) -> WatchedStream<S> {
         let first = match point {
             ConnectedPoint::Listener { local_addr, send_back_addr } => {
                 self.0.lock().remove(&(local_addr.clone(), send_back_addr.clone()))
             }
             ConnectedPoint::Dialer { .. } => None,
         };
-        Heard { stream, first }
+        WatchedStream { stream, first }
     }
 }
 
@@ -69,12 +69,12 @@ impl Drop for Expected {
 }
 
 /// A stream that tells of its first byte.
-pub(crate) struct Heard<S> {
+pub(crate) struct WatchedStream<S> {
     stream: S,
     first: Option<oneshot::Sender<()>>,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -90,7 +90,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

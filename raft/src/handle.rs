@@ -121,9 +121,30 @@ impl HandleShared {
         *self.vouched.lock() = Some((Instant::now(), named));
     }
 
-    /// Drops a snapshot that stopped arriving.
+    /// Goes on listening to a voter that was named a while ago, because it is at work.
+    pub(crate) fn heard_from(&self, peer: &str) {
+        if let Some((at, voters)) = self.vouched.lock().as_mut()
+            && voters.values().any(|voter| voter == peer)
+        {
+            *at = Instant::now();
+        }
+    }
+
+    /// Every member that this node knows of, by its log or by the replicated state.
+    pub(crate) fn members(&self) -> BTreeSet<String> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let own = metrics.membership_config.nodes().map(|(_, member)| member.peer_id.clone());
+        let mut members: BTreeSet<String> = own.collect();
+        members.extend(self.state.borrow().nodes.values().map(|node| node.peer_id.clone()));
+        members
+    }
+
+    /// Drops a snapshot that stopped arriving. While a piece is being written, it has not stopped.
     pub(crate) fn drop_idle_snapshot(&self) {
-        self.incoming.lock().drop_idle(Instant::now());
+        if let Some(mut incoming) = self.incoming.try_lock() {
+            incoming.drop_idle(Instant::now());
+        }
     }
 }
 

@@ -1,5 +1,16 @@
 //! Consensus: the state that the cluster agrees on.
 //!
+//! ```text
+//!   handle ─ propose, read, serve      what the node calls, and what other members send
+//!     senders, plausible               who may send what, and what never reaches openraft
+//!   members, voucher, metrics          tasks: the voters, unknown voters, what this node knows
+//!   machine, log_store                 the applied state and the log, each in its database
+//!   network, rpc, transport            messages to members
+//!   types, timing, error, sqlite, hook
+//! ```
+//!
+//! Read `rpc`, then `handle` with `serve` and `senders`, then `machine`.
+//!
 //! One log of [`cluster_state::Command`]s, replicated by openraft, gives one
 //! [`cluster_state::ClusterState`] on every node: who is a member, who works on what, which model is
 //! champion. Log and vote are in `raft.db`, the applied state is in `node.db`, both synced before anything

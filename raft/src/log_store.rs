@@ -93,8 +93,7 @@ impl LogStore {
     ) -> Result<(Self, Closed, Voters), StoreError> {
         let connection = open::open(path)?;
         open::verify(&connection, path)?;
-        open::claim(&connection, path, node, peer)?;
-        let introduced = open::introduce(&connection, path, introduced)?;
+        let introduced = open::claim(&connection, path, (node, peer), introduced)?;
         let shared = LogShared {
             vote: open::meta(&connection, path, "vote", kind::VOTE)?,
             purged: open::meta(&connection, path, "purged", kind::LOG_ID)?,

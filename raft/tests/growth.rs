@@ -145,3 +145,28 @@ async fn a_newcomer_that_was_killed_at_once_comes_back() {
     assert_eq!(cluster.node(4).local().nodes.len(), 4);
     cluster.end().await;
 }
+
+/// Node 3 becomes a voter while it hears nothing, and the only voter that its log names dies: the other two are
+/// a majority, so they go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_voter_that_does_not_know_yet_that_it_votes_helps_to_elect() {
+    let mut cluster = Cluster::new(1, quick(), 6).await;
+    cluster.join(2, &[1]).await;
+    cluster.join(3, &[1]).await;
+    cluster.until("node 3 knows the members", |c| c.node(3).local().nodes.len() == 3).await;
+    for n in [1, 2] {
+        cluster.links.cut(&peer(3), &peer(n), true);
+    }
+    cluster
+        .until("three voters", |c| {
+            c.node(1).metrics().borrow().voters == BTreeSet::from([1, 2, 3].map(NodeId))
+        })
+        .await;
+    cluster.until("node 2 knows them", |c| c.node(2).metrics().borrow().voters.len() == 3).await;
+    assert_eq!(cluster.node(3).metrics().borrow().voters, BTreeSet::from([NodeId(1)]));
+    cluster.kill(1).await;
+    cluster.links.heal();
+    cluster.propose(2, crate::support::mark(1000)).await;
+    cluster.agree().await;
+    cluster.end().await;
+}

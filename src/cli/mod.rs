@@ -21,6 +21,7 @@ mod peer_args;
 mod players;
 mod pull;
 mod rules;
+mod secret;
 mod status;
 mod win_rate;
 mod work;

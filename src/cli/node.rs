@@ -1,6 +1,6 @@
 //! `ringrift node`: runs one peer until it is told to stop.
 
-use super::device::DeviceArgs;
+use super::{device::DeviceArgs, secret};
 use crate::{
     config::Settings,
     node::{self, NodeOptions, Ready},
@@ -44,7 +44,8 @@ pub(super) struct Args {
     /// Name of the cluster. Peers of another cluster are refused.
     #[arg(long, default_value = "ringrift", value_parser = cluster_name)]
     cluster: String,
-    /// File with the cluster's secret, the same on every host. Peers without it are refused.
+    /// File with the cluster's secret, the same on every host: at least 128 random bits. Peers without it
+    /// are refused. Whoever listens on more than the loopback interface needs one.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
     /// Name of this host, as people read it. Without this option: the system's host name.
@@ -77,17 +78,18 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     config.device = args.device.device.unwrap_or(config.device);
     config.validate().with_context(|| format!("correct {}", settings.display()))?;
     let secret = match &args.secret_file {
-        Some(path) => {
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+        Some(path) => secret::read(path)?,
+        None => {
+            secret::needed_for(&args.listen)?;
+            String::new()
         }
-        None => String::new(),
     };
     let options = NodeOptions {
         data_dir: args.data_dir,
         bootstrap: args.bootstrap,
         listen: args.listen.iter().map(multiaddress).collect(),
         http: args.http,
-        cluster: format!("{}/{}", args.cluster, secret.trim()),
+        cluster: format!("{}/{secret}", args.cluster),
         name: args.name.unwrap_or_else(host_name),
         config,
     };

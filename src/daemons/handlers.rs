@@ -2,8 +2,8 @@
 //!
 //! Invariant: every handler is idempotent, and no handler is the only way to its effect, because each daemon
 //! also looks at the replicated state from time to time. An event only makes it look now. The leader decides
-//! what the cluster does from that state, never from an event's payload, so a wrong or repeated event can do
-//! no harm.
+//! what the cluster does from that state. Three kinds of events ask for a command that no state shows (a
+//! regression, backpressure, a rollback); the state machine counts that command once.
 
 use super::{
     cache::LoadedNetworks, consolidation::ConsolidationHandle, distribution::DistributionHandle,

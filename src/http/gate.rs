@@ -49,7 +49,7 @@ pub struct Rules {
 
 /// Who asks. An operator may do everything, and the others only read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Access {
     /// A process of this host.
     Local,
     /// A member of the cluster, who fetches content.
@@ -59,7 +59,7 @@ pub(super) enum Standing {
 }
 
 /// What a request says of itself.
-struct Asked<'a> {
+struct RequestFacts<'a> {
     method: &'a Method,
     path: &'a str,
     /// The host that the first line names, if it does.
@@ -68,7 +68,7 @@ struct Asked<'a> {
     from: IpAddr,
 }
 
-impl Asked<'_> {
+impl RequestFacts<'_> {
     fn text(&self, name: header::HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
@@ -80,7 +80,7 @@ fn forbidden(why: String) -> Refused {
 
 impl Rules {
     /// Refuses what a browser sends for a page of another site.
-    fn same_site(&self, asked: &Asked) -> Result<(), Refused> {
+    fn same_site(&self, asked: &RequestFacts) -> Result<(), Refused> {
         let host = asked.text(header::HOST).unwrap_or_default();
         let named = |name: &str| {
             let name = name.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
@@ -111,23 +111,23 @@ impl Rules {
     }
 
     /// Who asks. `token` is that of the data folder; `is_member` is given the pass of a member.
-    fn standing(
+    fn access(
         &self,
-        asked: &Asked,
+        asked: &RequestFacts,
         token: &str,
         is_member: impl FnOnce(&str) -> bool,
-    ) -> Result<Standing, Refused> {
+    ) -> Result<Access, Refused> {
         self.same_site(asked)?;
         let shown = asked.text(header::AUTHORIZATION);
         if token::allows(token, shown) {
-            return Ok(Standing::Operator);
+            return Ok(Access::Operator);
         }
         let reads = *asked.method == Method::GET || *asked.method == Method::HEAD;
         if reads && self.loopback_reads && asked.from.is_loopback() {
-            return Ok(Standing::Local);
+            return Ok(Access::Local);
         }
         if reads && asked.path.starts_with(CONTENT) && shown.is_some_and(is_member) {
-            return Ok(Standing::Member);
+            return Ok(Access::Member);
         }
         let what = if reads { "to read away from this host" } else { "not allowed" };
         let why = format!(
@@ -139,22 +139,23 @@ impl Rules {
 
 /// Lets a request pass to its handler, or refuses it.
 pub(super) async fn pass(State(front): State<Arc<Front>>, mut request: Request, next: Next) -> Response {
-    match standing(&front, &request) {
+    match access(&front, &request) {
         Ok(standing) => {
             request.extensions_mut().insert(standing);
-            next.run(request.map(|body| Body::new(Prompt::new(body)))).await
+            next.run(request.map(|body| Body::new(TimedBody::new(body)))).await
         }
         Err(refused) => refused.into_response(),
     }
 }
 
-fn standing(front: &Front, request: &Request) -> Result<Standing, Refused> {
+fn access(front: &Front, request: &Request) -> Result<Access, Refused> {
     // The server names the caller of every request.
     let Some(Caller(from)) = request.extensions().get().copied() else {
         return Err(Refused::internal("nobody asks"));
     };
     let (method, path) = (request.method(), request.uri().path());
-    let asked = Asked { method, path, target: request.uri().authority(), headers: request.headers(), from };
+    let asked =
+        RequestFacts { method, path, target: request.uri().authority(), headers: request.headers(), from };
     // A stranger does not learn what a node waits for.
     front.rules.same_site(&asked)?;
     let handles = match front.handles() {
@@ -163,24 +164,24 @@ fn standing(front: &Front, request: &Request) -> Result<Standing, Refused> {
         Err(_) => return Err(Refused(StatusCode::SERVICE_UNAVAILABLE, "the node is starting".to_owned())),
     };
     let state = handles.node.raft.local();
-    front.rules.standing(&asked, &handles.token, |shown| {
+    front.rules.access(&asked, &handles.token, |shown| {
         pass::is_members(shown, &front.rules.me, path, now_ms(), |peer| state.node_of_peer(peer).is_some())
     })
 }
 
 /// The body of a request, which fails if it does not come in time.
-struct Prompt {
+struct TimedBody {
     body: Body,
     deadline: Pin<Box<Sleep>>,
 }
 
-impl Prompt {
+impl TimedBody {
     fn new(body: Body) -> Self {
         Self { body, deadline: Box::pin(tokio::time::sleep(BODY)) }
     }
 }
 
-impl HttpBody for Prompt {
+impl HttpBody for TimedBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -225,7 +226,8 @@ mod tests {
     fn a_request_names_this_host_and_comes_from_no_other_site() {
         let check = |pairs: &[(&'static str, &str)], expected: bool| {
             let (headers, from) = (headers(pairs), IpAddr::from([127, 0, 0, 1]));
-            let asked = Asked { method: &Method::GET, path: "/", target: None, headers: &headers, from };
+            let asked =
+                RequestFacts { method: &Method::GET, path: "/", target: None, headers: &headers, from };
             assert_eq!(rules(true).same_site(&asked).is_ok(), expected, "{pairs:?}");
         };
         for host in
@@ -257,7 +259,7 @@ mod tests {
         let check = |target: &str, expected: bool| {
             let target: Authority = target.parse().unwrap();
             let (method, from) = (&Method::GET, IpAddr::from([127, 0, 0, 1]));
-            let asked = Asked { method, path: "/", target: Some(&target), headers: &headers, from };
+            let asked = RequestFacts { method, path: "/", target: Some(&target), headers: &headers, from };
             assert_eq!(rules(true).same_site(&asked).is_ok(), expected, "{target}");
         };
         check("127.0.0.1:80", true);
@@ -268,29 +270,29 @@ mod tests {
     fn who_asks() {
         let home = IpAddr::from([127, 0, 0, 1]);
         let away = IpAddr::from([192, 0, 2, 9]);
-        let check = |open, from, method: &Method, path, shown: &str, expected: Option<Standing>| {
+        let check = |open, from, method: &Method, path, shown: &str, expected: Option<Access>| {
             let mut pairs = vec![("host", "192.0.2.1:80")];
             pairs.extend((!shown.is_empty()).then_some(("authorization", shown)));
             let headers = headers(&pairs);
-            let asked = Asked { method, path, target: None, headers: &headers, from };
-            let found = rules(open).standing(&asked, TOKEN, |shown| shown == "pass");
+            let asked = RequestFacts { method, path, target: None, headers: &headers, from };
+            let found = rules(open).access(&asked, TOKEN, |shown| shown == "pass");
             assert_eq!(found.ok(), expected, "{open} {from} {method} {path} {shown}");
         };
         let (get, head, post) = (&Method::GET, &Method::HEAD, &Method::POST);
-        check(true, home, get, "/v1/status", "", Some(Standing::Local));
-        check(true, home, head, "/v1/status", "", Some(Standing::Local));
+        check(true, home, get, "/v1/status", "", Some(Access::Local));
+        check(true, home, head, "/v1/status", "", Some(Access::Local));
         check(true, home, post, "/v1/audit", "", None);
         check(true, home, post, "/v1/audit", "pass", None);
-        check(true, home, post, "/v1/audit", BEARER, Some(Standing::Operator));
+        check(true, home, post, "/v1/audit", BEARER, Some(Access::Operator));
         check(true, away, get, "/v1/status", "", None);
         check(true, away, get, "/v1/status", "Bearer 0124", None);
         check(true, away, get, "/v1/status", "pass", None);
-        check(true, away, get, "/v1/status", BEARER, Some(Standing::Operator));
-        check(true, away, get, "/v1/blobs/ab", "pass", Some(Standing::Member));
+        check(true, away, get, "/v1/status", BEARER, Some(Access::Operator));
+        check(true, away, get, "/v1/blobs/ab", "pass", Some(Access::Member));
         check(true, away, post, "/v1/blobs/ab/pull", "pass", None);
         check(true, away, get, "/v1/blobs/ab", "", None);
         check(false, home, get, "/v1/status", "", None);
-        check(false, home, get, "/v1/status", BEARER, Some(Standing::Operator));
-        check(false, home, get, "/v1/blobs/ab", "pass", Some(Standing::Member));
+        check(false, home, get, "/v1/status", BEARER, Some(Access::Operator));
+        check(false, home, get, "/v1/blobs/ab", "pass", Some(Access::Member));
     }
 }

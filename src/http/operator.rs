@@ -3,7 +3,7 @@
 //! Invariant: a handler that changes something, or costs much, takes an [`Operator`], which exists only for a
 //! request that shows the token of the node's data folder.
 
-use super::{front::Front, gate::Standing, refused::Refused};
+use super::{front::Front, gate::Access, refused::Refused};
 use crate::peer::Context;
 use axum::{
     body::Bytes,
@@ -21,10 +21,10 @@ impl FromRequestParts<Arc<Front>> for Operator {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, front: &Arc<Front>) -> Result<Self, Refused> {
-        match parts.extensions.get::<Standing>() {
-            Some(Standing::Operator) => Ok(Self(Arc::clone(front.node()?))),
+        match parts.extensions.get::<Access>() {
+            Some(Access::Operator) => Ok(Self(Arc::clone(front.node()?))),
             // The gate let it pass as one that only reads.
-            Some(Standing::Local | Standing::Member) | None => {
+            Some(Access::Local | Access::Member) | None => {
                 Err(Refused(StatusCode::UNAUTHORIZED, "only an operator may do this".to_owned()))
             }
         }

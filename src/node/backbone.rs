@@ -24,6 +24,11 @@ const RAFT_SERVED_MAX: usize = 256;
 /// Of those, the most of one peer: consensus has a few under way to each, and the proposals and reads of a
 /// peer's tasks, which wait for a commit, come to this node while it leads.
 const RAFT_PER_PEER_MAX: usize = 32;
+/// Most requests served at the same time of peers that this node does not know as members: they join, or this
+/// node has not learnt yet that they are.
+const RAFT_JOINS_MAX: usize = 16;
+/// Of those, the most of one peer.
+const RAFT_JOINS_PER_PEER_MAX: usize = 4;
 
 pub(super) async fn start_p2p(
     options: &NodeOptions,
@@ -110,14 +115,19 @@ pub(super) fn serve_raft(raft: RaftHandle, inbox: &mut P2pInbox, tasks: &mut Tas
     let shutdown = tasks.shutdown.clone();
     tasks.on_core.spawn_on(
         async move {
-            let permits = PeerPermits::new(RAFT_SERVED_MAX, RAFT_PER_PEER_MAX);
+            let members = PeerPermits::new(RAFT_SERVED_MAX, RAFT_PER_PEER_MAX);
+            let others = PeerPermits::new(RAFT_JOINS_MAX, RAFT_JOINS_PER_PEER_MAX);
+            let mut arrived = 0u64;
             let mut served = JoinSet::new();
             while let Some(Some(request)) = shutdown.run_until_cancelled(requests.recv()).await {
                 while served.try_join_next().is_some() {}
                 // Without a permit the request is dropped, and its sender tries again.
+                let is_member = raft.local().node_of_peer(&request.from).is_some();
+                let permits = if is_member { &members } else { &others };
                 let Some(permit) = permits.try_take(&request.from) else { continue };
                 let raft = raft.clone();
-                let span = tracing::debug_span!("raft request", from = request.from);
+                arrived += 1;
+                let span = tracing::debug_span!("raft request", id = arrived, from = request.from);
                 let serving = async move {
                     let answer = raft.serve(&request.from, &request.bytes).await;
                     // The sender may have stopped waiting.

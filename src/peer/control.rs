@@ -131,6 +131,7 @@ pub(crate) async fn serve(
 ) {
     let permits = Permits::new();
     let mut served = JoinSet::new();
+    let mut arrived = 0u64;
     while let Some(Some(request)) = node.shutdown.run_until_cancelled(requests.recv()).await {
         while served.try_join_next().is_some() {}
         let kind = Kind::of(&request.bytes);
@@ -145,7 +146,8 @@ pub(crate) async fn serve(
         };
         let (node, letters, keeper) = (Arc::clone(&node), letters.clone(), Arc::clone(&keeper));
         // The span has the highest level, so that a line names the peer that asked under every filter.
-        let span = tracing::error_span!("asked", from = request.from, about = ?kind);
+        arrived += 1;
+        let span = tracing::error_span!("request", id = arrived, from = request.from, about = ?kind);
         let serving = async move {
             serve_one(&node, &letters, &keeper, kind, request).await;
             drop(permit);

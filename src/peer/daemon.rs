@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 
 /// Work that continues until the shutdown.
 pub trait Daemon: Send + 'static {
-    /// The daemon's name in the log, in the status and in the event registry: the name of its file.
+    /// The daemon's name in the log, in the status and in the event registry: the name of its
+    /// component, for which `src/events/component.rs` has the file.
     const NAME: &'static str;
 
     /// Works until the shutdown. Any other return is a failure, even one without an error.

@@ -5,10 +5,13 @@
 //! way it ends.
 //!
 //! ```text
-//! format          what this folder is: format version, owner      lock          held while a node runs
-//! runtime.json    how to reach the running node                   ringrift.toml settings, if any
-//! data/games/     canonical game databases                        models/       checkpoints by role
-//! blobs/          content by hash                                 logs/
+//! format          what this folder is: format version, owner    lock            held while a node runs
+//! runtime.json    how to reach the running node                 ringrift.toml   settings, if any
+//! raft.db         the Raft log and vote                         node.db         state, event log, inboxes
+//! segments.db     segments that are not acknowledged yet        blobs/          content by hash
+//! data/games/     canonical game databases                      models/         checkpoints by role
+//! peer.key        the node's identity                           token           what an operator shows
+//! addresses.json  where the node listened last                  logs/
 //! ```
 
 use super::files;

@@ -59,10 +59,20 @@ impl Peer {
         let mut words: Vec<String> =
             words.map(|word| if word == "DIR" { folder } else { word }.to_owned()).collect();
         if let Some(place) = &self.place {
-            words.extend(["--listen".to_owned(), place.socket()]);
+            words.extend(["--listen".to_owned(), place.socket(), "--secret-file".to_owned()]);
+            words.push(self.secret());
         }
         words.extend(more.iter().map(|word| (*word).to_owned()));
         self.peer.spawn(words.into_iter().map(OsString::from)).expect("the process starts");
+    }
+
+    /// The file with the secret of the peers in a network, who listen on more than the loopback interface.
+    fn secret(&self) -> String {
+        let path = self.folder.parent().expect("a folder").join("secret");
+        if !path.exists() {
+            fs::write(&path, "3b9e2854a1f07d6c8d3f1a60b7c94e52\n").expect("a secret");
+        }
+        path.to_str().expect("a plain name").to_owned()
     }
 
     /// Starts the process and waits until it says where others can join.

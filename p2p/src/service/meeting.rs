@@ -18,7 +18,8 @@ use std::time::Instant;
 impl Service {
     pub(super) fn hello(&self, to: &PeerId) -> Hello {
         let loopback = self.links.get(to).is_some_and(|l| l.scope == Scope::Host);
-        let others = self.book.worth_telling().filter(|(peer, _)| peer != to);
+        let is_member = |peer: &PeerId| self.members.as_ref().is_none_or(|members| members.contains(peer));
+        let others = self.book.worth_telling().filter(|(peer, _)| peer != to && is_member(peer));
         Hello {
             boot: self.boot,
             addrs: visible(&self.outlets.listen.borrow(), loopback),

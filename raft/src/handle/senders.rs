@@ -13,7 +13,7 @@ use openraft::raft::VoteRequest;
 use std::collections::BTreeMap;
 
 /// What a node knows when a request arrives.
-pub(super) struct Known<'a> {
+pub(super) struct Receiver<'a> {
     pub(super) me: NodeId,
     /// Latest term that this node knows.
     pub(super) term: u64,
@@ -26,7 +26,7 @@ pub(super) struct Known<'a> {
 
 /// Why a request is refused.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unwelcome {
+pub(super) enum SenderRefusal {
     /// The sender may be a voter that this node has not heard of yet.
     Unknown(String),
     /// The sender may not send this.
@@ -34,7 +34,7 @@ pub(super) enum Unwelcome {
 }
 
 /// Refuses a request that its sender may not make. `from` is the peer id that the connection has proved.
-pub(super) fn authorise(from: &str, request: &Request, known: &Known<'_>) -> Result<(), Unwelcome> {
+pub(super) fn authorise(from: &str, request: &Request, known: &Receiver<'_>) -> Result<(), SenderRefusal> {
     match request {
         Request::Append { to, rpc } => elected(from, *to, &rpc.vote, known),
         Request::Snapshot { to, piece } => elected(from, *to, &piece.vote, known),
@@ -43,13 +43,13 @@ pub(super) fn authorise(from: &str, request: &Request, known: &Known<'_>) -> Res
         Request::Propose { .. } | Request::ReadIndex { .. } | Request::Voters => member(from, known),
         Request::Join { info, .. } if info.peer_id == from => Ok(()),
         Request::Join { info, .. } => {
-            Err(Unwelcome::Refused(format!("peer {from} cannot join as {}", info.peer_id)))
+            Err(SenderRefusal::Refused(format!("peer {from} cannot join as {}", info.peer_id)))
         }
     }
 }
 
 /// A message of a leader.
-fn elected(from: &str, to: NodeId, vote: &Vote, known: &Known<'_>) -> Result<(), Unwelcome> {
+fn elected(from: &str, to: NodeId, vote: &Vote, known: &Receiver<'_>) -> Result<(), SenderRefusal> {
     let sender = vote.leader_id.node_id;
     addressed(to, sender, known)?;
     step(vote, known)?;
@@ -61,44 +61,44 @@ fn candidate(
     from: &str,
     to: NodeId,
     rpc: &VoteRequest<TypeConfig>,
-    known: &Known<'_>,
-) -> Result<(), Unwelcome> {
+    known: &Receiver<'_>,
+) -> Result<(), SenderRefusal> {
     let sender = rpc.vote.leader_id.node_id;
     addressed(to, sender, known)?;
     step(&rpc.vote, known)?;
     voter(from, sender, known)
 }
 
-fn addressed(to: NodeId, sender: NodeId, known: &Known<'_>) -> Result<(), Unwelcome> {
+fn addressed(to: NodeId, sender: NodeId, known: &Receiver<'_>) -> Result<(), SenderRefusal> {
     if to != known.me {
-        return Err(Unwelcome::Refused(format!("this is node {}, not {to}", known.me)));
+        return Err(SenderRefusal::Refused(format!("this is node {}, not {to}", known.me)));
     }
     if sender == known.me {
-        return Err(Unwelcome::Refused(format!("node {sender} does not write to itself")));
+        return Err(SenderRefusal::Refused(format!("node {sender} does not write to itself")));
     }
     Ok(())
 }
 
-fn step(vote: &Vote, known: &Known<'_>) -> Result<(), Unwelcome> {
+fn step(vote: &Vote, known: &Receiver<'_>) -> Result<(), SenderRefusal> {
     let term = vote.leader_id.term;
     if term.saturating_sub(known.term) > TERM_STEP_MAX {
-        return Err(Unwelcome::Refused(format!("term {term} is out of reach of term {}", known.term)));
+        return Err(SenderRefusal::Refused(format!("term {term} is out of reach of term {}", known.term)));
     }
     Ok(())
 }
 
-fn voter(from: &str, sender: NodeId, known: &Known<'_>) -> Result<(), Unwelcome> {
+fn voter(from: &str, sender: NodeId, known: &Receiver<'_>) -> Result<(), SenderRefusal> {
     match known.voters.get(&sender) {
         Some(peer) if peer == from => Ok(()),
-        Some(peer) => Err(Unwelcome::Refused(format!("node {sender} is peer {peer}, not {from}"))),
-        None => Err(Unwelcome::Unknown(format!("node {sender} is no voter that this node knows"))),
+        Some(peer) => Err(SenderRefusal::Refused(format!("node {sender} is peer {peer}, not {from}"))),
+        None => Err(SenderRefusal::Unknown(format!("node {sender} is no voter that this node knows"))),
     }
 }
 
-fn member(from: &str, known: &Known<'_>) -> Result<(), Unwelcome> {
+fn member(from: &str, known: &Receiver<'_>) -> Result<(), SenderRefusal> {
     match known.state.node_of_peer(from) {
         Some(_) => Ok(()),
-        None => Err(Unwelcome::Refused(format!("peer {from} is no member of this cluster"))),
+        None => Err(SenderRefusal::Refused(format!("peer {from} is no member of this cluster"))),
     }
 }
 

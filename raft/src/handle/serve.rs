@@ -8,7 +8,7 @@ use super::{
     incoming::{Piece, Taken},
     plausible,
     propose::Attempt,
-    senders::{self, Known, Unwelcome},
+    senders::{self, Receiver, SenderRefusal},
 };
 use crate::{
     machine,
@@ -91,23 +91,28 @@ impl RaftHandle {
     /// the known voters are asked, so that the next message of that voter is taken.
     fn authorise(&self, from: &str, request: &Request) -> Result<(), String> {
         let metrics = self.shared.metrics.borrow().clone();
-        let known = Known {
+        let known = Receiver {
             me: self.shared.node_id,
             term: self.term(),
             voters: &self.shared.known_voters(),
             leader: metrics.leader.as_ref().map(|(id, peer)| (*id, peer.as_str())),
             state: &self.local(),
         };
-        senders::authorise(from, request, &known).map_err(|unwelcome| match unwelcome {
-            Unwelcome::Unknown(reason) => {
+        match senders::authorise(from, request, &known) {
+            Ok(()) => {
+                self.shared.heard_from(from);
+                Ok(())
+            }
+            Err(SenderRefusal::Unknown(reason)) => {
+                tracing::debug!(from, reason, "who votes now is asked");
                 self.shared.unknown_sender.notify_one();
-                reason
+                Err(reason)
             }
-            Unwelcome::Refused(reason) => {
+            Err(SenderRefusal::Refused(reason)) => {
                 tracing::debug!(from, reason, "a request was refused");
-                reason
+                Err(reason)
             }
-        })
+        }
     }
 
     /// The latest term that openraft knows, which is newer than the published metrics.
@@ -158,7 +163,8 @@ impl RaftHandle {
         if self.shared.joining.try_send(request).is_err() {
             return Reply::Timeout; // too many nodes join at once
         }
-        match added.await {
+        let Ok(added) = tokio::time::timeout(WAIT_MAX, added).await else { return Reply::Timeout };
+        match added {
             Ok(Ok(())) => Reply::Joined(id, self.shared.own_voters()),
             Ok(Err(e)) => {
                 tracing::info!(node = id.0, error = %e, "a node could not be added yet");

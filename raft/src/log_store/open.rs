@@ -13,7 +13,7 @@ use crate::{
 use cluster_state::NodeId;
 use openraft::entry::RaftEntry;
 use rusqlite::{Connection, OptionalExtension, params};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use std::path::{Path, PathBuf};
 
 /// "RRft", in the header of the file.
@@ -77,30 +77,39 @@ fn owner(db: &Connection, path: &Path) -> Result<Option<(NodeId, String)>, Store
     meta(db, path, "owner", kind::APPLIED)
 }
 
-pub(super) fn claim(db: &Connection, path: &Path, node: NodeId, peer: &str) -> Result<(), StoreError> {
-    match owner(db, path)? {
-        Some((id, name)) if id == node && name == peer => Ok(()),
-        Some((id, name)) => Err(StoreError::OtherNode { path: path.to_owned(), node: id, peer: name }),
-        None => {
-            let value = encode(kind::APPLIED, &(node, peer))
-                .map_err(|e| StoreError::Corrupt { path: path.to_owned(), detail: e.to_string() })?;
-            db.execute("INSERT INTO meta (name, value) VALUES ('owner', ?1)", params![value])
-                .map_err(|e| sqlite::classify(path, e))?;
-            Ok(())
+/// Makes the file this node's, and remembers the voters that let it in, or recalls them. Both are written or
+/// neither: a node with an id and without voters to listen to would refuse every leader.
+pub(super) fn claim(
+    db: &Connection,
+    path: &Path,
+    (node, peer): (NodeId, &str),
+    introduced: Voters,
+) -> Result<Voters, StoreError> {
+    let sql = |e| sqlite::classify(path, e);
+    let tx = db.unchecked_transaction().map_err(sql)?;
+    match owner(&tx, path)? {
+        Some((id, name)) if id == node && name == peer => {}
+        Some((id, name)) => {
+            return Err(StoreError::OtherNode { path: path.to_owned(), node: id, peer: name });
         }
+        None => set_meta(&tx, path, "owner", &(node, peer))?,
     }
+    let introduced = if introduced.is_empty() {
+        meta(&tx, path, "introduced", kind::APPLIED)?.unwrap_or_default()
+    } else {
+        set_meta(&tx, path, "introduced", &introduced)?;
+        introduced
+    };
+    tx.commit().map_err(sql)?;
+    Ok(introduced)
 }
 
-/// Remembers the voters that let this node in, or recalls them.
-pub(super) fn introduce(db: &Connection, path: &Path, voters: Voters) -> Result<Voters, StoreError> {
-    if voters.is_empty() {
-        return Ok(meta(db, path, "introduced", kind::APPLIED)?.unwrap_or_default());
-    }
-    let value = encode(kind::APPLIED, &voters)
+fn set_meta(db: &Connection, path: &Path, name: &str, value: &impl Serialize) -> Result<(), StoreError> {
+    let value = encode(kind::APPLIED, value)
         .map_err(|e| StoreError::Corrupt { path: path.to_owned(), detail: e.to_string() })?;
-    db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('introduced', ?1)", params![value])
+    db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)", params![name, value])
         .map_err(|e| sqlite::classify(path, e))?;
-    Ok(voters)
+    Ok(())
 }
 
 pub(super) fn meta<T: DeserializeOwned>(

@@ -1,5 +1,13 @@
 //! The state that the cluster agrees on, independent of the way in which it agrees.
 //!
+//! ```text
+//!   Command ──▶ door ──▶ state_machine (check, then one file for each kind) ──▶ Response
+//!               who may       what it means                 │
+//!                                                     ClusterState ◀──▶ rows (bytes)
+//! ```
+//!
+//! Read `command`, then `state`, then `state_machine`.
+//!
 //! A [`Command`] is a proposal, [`state_machine::apply`] defines its effect, a [`ClusterState`] is the
 //! result, and [`rows`] are the bytes of that state. Everything here is pure: it uses no clock, no I/O and no
 //! consensus.

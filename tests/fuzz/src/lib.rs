@@ -5,6 +5,11 @@
 //! lies in a frame get the body, and put it into a frame with the right checksum (`frames`), so that inputs
 //! reach the decoder; most also get the bytes as they are.
 //!
+//! ```text
+//!   targets ── one function of bytes for each decoder      frames, bounds ── what they share
+//!   seeds ──▶ replay.rs (cargo test)      corpus ◀──▶ engine.rs (scripts/fuzz)
+//! ```
+//!
 //! `replay.rs` runs every target on its [`seeds`] and on its corpus under `corpus`. `engine.rs` is
 //! libFuzzer with these targets, for `scripts/fuzz`.
 //!

@@ -50,12 +50,12 @@ fn sent(request: Request, sender: NodeId, to: NodeId, term: u64) -> Request {
     }
 }
 
-fn answer(from: &str, request: &Request) -> Result<(), Unwelcome> {
+fn answer(from: &str, request: &Request) -> Result<(), SenderRefusal> {
     let state = state();
     let voters = (1..=3).map(|node| (NodeId(node), peer(&state, node))).collect();
     let leader = peer(&state, 4);
     let known =
-        Known { me: ME, term: TERM, voters: &voters, leader: Some((NodeId(4), &leader)), state: &state };
+        Receiver { me: ME, term: TERM, voters: &voters, leader: Some((NodeId(4), &leader)), state: &state };
     authorise(from, request, &known)
 }
 
@@ -103,7 +103,7 @@ fn a_leader_that_lost_its_vote_leads_on_but_is_no_candidate() {
     }
     for request in candidates {
         let answer = answer(&from, &sent(request, NodeId(4), ME, TERM));
-        assert!(matches!(answer, Err(Unwelcome::Unknown(_))), "{answer:?}");
+        assert!(matches!(answer, Err(SenderRefusal::Unknown(_))), "{answer:?}");
     }
 }
 
@@ -122,17 +122,17 @@ fn messages_of_consensus_name_both_ends_and_a_term_within_reach() {
             (NodeId(3), ME, TERM),
         ] {
             let answer = case(sender, to, term);
-            assert!(matches!(answer, Err(Unwelcome::Refused(_))), "{sender} {to} {term}: {answer:?}");
+            assert!(matches!(answer, Err(SenderRefusal::Refused(_))), "{sender} {to} {term}: {answer:?}");
         }
         let answer = case(NodeId(99), ME, TERM);
-        assert!(matches!(answer, Err(Unwelcome::Unknown(_))), "{answer:?}");
+        assert!(matches!(answer, Err(SenderRefusal::Unknown(_))), "{answer:?}");
     }
 }
 
 #[test]
 fn a_peer_joins_only_as_itself() {
     let join = requests().into_iter().find(|it| matches!(it, Request::Join { .. })).unwrap();
-    assert!(matches!(answer("another", &join), Err(Unwelcome::Refused(_))));
+    assert!(matches!(answer("another", &join), Err(SenderRefusal::Refused(_))));
     assert_eq!(answer("peer-2", &join), Ok(()));
 }
 

@@ -146,8 +146,8 @@ async fn a_newcomer_that_was_killed_at_once_comes_back() {
     cluster.end().await;
 }
 
-/// Node 3 becomes a voter while it hears nothing, and the only voter that its log names dies: the other two are
-/// a majority, so they go on.
+/// Node 3 becomes a voter while it hears nothing, and the only voter that its log names dies: the other two
+/// are a majority, so they go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_voter_that_does_not_know_yet_that_it_votes_helps_to_elect() {
     let mut cluster = Cluster::new(1, quick(), 6).await;

@@ -1,7 +1,7 @@
 //! Peers find each other through one address, agree on who leads, and keep strangers out.
 
 use crate::support::{Cluster, Peer, QUICK, SOON, until, when};
-use p2p::{Class, P2p, P2pConfig, P2pHandle, RequestError};
+use p2p::{Class, KeyRing, P2p, P2pConfig, P2pHandle, RequestError};
 use serde_json::Value;
 use std::{
     io::{Read, Write},
@@ -132,7 +132,7 @@ impl Babbler {
             key_path: folder.join("babbler.key"),
             listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
             bootstrap: vec![address.parse().unwrap()],
-            cluster: "ringrift/".to_owned(),
+            keys: KeyRing::new("ringrift"),
             boot: 1,
             topics: vec!["ringrift/events/1".to_owned(), "ringrift/models/1".to_owned()],
             direct_topics: Vec::new(),

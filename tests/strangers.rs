@@ -1,7 +1,7 @@
 //! Outsiders: whoever does not know the secret, or says nothing, keeps nobody out and costs little.
 
 use crate::support::{Peer, SOON, turn, until, when};
-use p2p::{P2p, P2pConfig};
+use p2p::{KeyRing, P2p, P2pConfig};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     fs,
@@ -181,7 +181,7 @@ fn a_thousand_without_the_secret_are_not_admitted() {
         key_path: root.path().join("stranger.key"),
         listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
         bootstrap: vec![address; 200],
-        cluster: "ringrift/".into(),
+        keys: KeyRing::new("ringrift"),
         boot: 1,
         topics: vec![],
         direct_topics: vec![],

@@ -40,7 +40,7 @@ fn config(dir: &Path, bootstrap: &[String]) -> Result<P2pConfig, Box<dyn std::er
         key_path: dir.join("node.key"),
         listen: vec!["/ip4/127.0.0.1/tcp/0".parse()?],
         bootstrap: bootstrap.iter().map(|addr| addr.parse()).collect::<Result<_, _>>()?,
-        cluster: "loopback".into(),
+        keys: p2p::KeyRing::new("loopback"),
         boot: 0,
         topics: vec![],
         direct_topics: vec![],

@@ -11,7 +11,7 @@
 use crate::{backoff::DialBackoff, hello::ADDRS_MAX};
 use libp2p::{Multiaddr, PeerId};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -49,11 +49,13 @@ struct KnownPeer {
 pub(crate) struct Book {
     own: PeerId,
     entries: BTreeMap<PeerId, KnownPeer>,
+    /// Peers that are not entered.
+    shut_out: HashSet<PeerId>,
 }
 
 impl Book {
     pub(crate) fn new(own: PeerId) -> Self {
-        Self { own, entries: BTreeMap::new() }
+        Self { own, entries: BTreeMap::new(), shut_out: HashSet::new() }
     }
 
     /// Adds a peer or addresses that are new. `prompt`: the peer cannot know this node yet, so this node need
@@ -66,7 +68,10 @@ impl Book {
         prompt: bool,
         now: Instant,
     ) {
-        if peer == self.own || (!self.entries.contains_key(&peer) && !self.make_room(pinned)) {
+        if peer == self.own
+            || self.shut_out.contains(&peer)
+            || (!self.entries.contains_key(&peer) && !self.make_room(pinned))
+        {
             return;
         }
         let wait = if self.own < peer {
@@ -146,6 +151,16 @@ impl Book {
             .max_by_key(|(_, e)| e.failures)
             .map(|(peer, _)| *peer);
         worst.is_some_and(|peer| self.entries.remove(&peer).is_some())
+    }
+
+    /// Strikes out these peers, and no others, for as long as they are among those of the last call.
+    pub(crate) fn shut_out(&mut self, peers: HashSet<PeerId>) {
+        self.entries.retain(|peer, _| !peers.contains(peer));
+        self.shut_out = peers;
+    }
+
+    pub(crate) fn is_shut_out(&self, peer: &PeerId) -> bool {
+        self.shut_out.contains(peer)
     }
 
     /// Stops dialling a peer.
@@ -327,6 +342,22 @@ mod tests {
         let other = PeerId::random();
         book.hear_of(other, &ports, PeerId::random(), now);
         assert_eq!(book.addrs(&other).len(), NAMED_ADDRS_MAX, "another teller has room of its own");
+    }
+
+    #[test]
+    fn who_is_shut_out_is_not_dialled() {
+        let (small, large) = pair();
+        let now = Instant::now();
+        let mut book = Book::new(small);
+        book.learn(large, &[addr(1)], true, true, now);
+        book.shut_out([large].into());
+        book.learn(large, &[addr(2)], true, true, now);
+        book.hear_of(large, &[addr(2)], PeerId::random(), now);
+        book.connected(large, now);
+        assert!(book.due(now + BACKOFF.max).is_empty() && book.addrs(&large).is_empty());
+        book.shut_out(HashSet::new());
+        book.learn(large, &[addr(2)], true, true, now);
+        assert_eq!(book.due(now), [(large, vec![addr(2)])]);
     }
 
     #[test]

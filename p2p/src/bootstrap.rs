@@ -3,7 +3,12 @@
 //! Invariant: an address is tried for ever, until its peer is connected or it turns out to be this node's
 //! own. The peer behind it may be replaced by another, so an address is not tied to an id.
 
-use crate::{addrs::transport_part, backoff::DialBackoff, error::P2pError, handle::BootstrapStatus};
+use crate::{
+    addrs::transport_part,
+    backoff::DialBackoff,
+    error::{P2pError, Refusal},
+    handle::BootstrapStatus,
+};
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use std::{
     io,
@@ -34,6 +39,7 @@ pub(crate) struct Bootstrap {
     state: BootstrapState,
     failures: u32,
     last_error: Option<String>,
+    refusal: Option<Refusal>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +107,7 @@ impl Bootstrap {
             state: BootstrapState::Waiting(now),
             failures: 0,
             last_error: None,
+            refusal: None,
         })
     }
 
@@ -123,10 +130,12 @@ impl Bootstrap {
     pub(crate) fn reached(&mut self, peer: PeerId) {
         self.peer = Some(peer);
         (self.state, self.failures, self.last_error) = (BootstrapState::Reached, 0, None);
+        self.refusal = None;
     }
 
     pub(crate) fn is_own(&mut self) {
         (self.state, self.failures, self.last_error) = (BootstrapState::Own, 0, None);
+        self.refusal = None;
     }
 
     pub(crate) fn lost(&mut self, now: Instant) {
@@ -135,7 +144,8 @@ impl Bootstrap {
         }
     }
 
-    pub(crate) fn failed(&mut self, error: String, now: Instant, chance: f64) {
+    pub(crate) fn failed(&mut self, error: String, refusal: Option<Refusal>, now: Instant, chance: f64) {
+        self.refusal = refusal;
         self.failures = self.failures.saturating_add(1);
         self.last_error = Some(error);
         self.state = BootstrapState::Waiting(now + BACKOFF.pause(self.failures, chance));
@@ -147,6 +157,7 @@ impl Bootstrap {
             reached: matches!(self.state, BootstrapState::Reached | BootstrapState::Own),
             failures: self.failures,
             last_error: self.last_error.clone(),
+            refusal: self.refusal.clone(),
         }
     }
 }
@@ -176,13 +187,15 @@ mod tests {
         let mut bootstrap = Bootstrap::new("/ip4/192.0.2.1/tcp/1".parse().unwrap(), now).unwrap();
         for n in 1..100 {
             bootstrap.dialling();
-            bootstrap.failed("refused".into(), now, 1.0);
+            bootstrap.failed("refused".into(), Some(Refusal::UnknownKey), now, 1.0);
             assert_eq!(bootstrap.status().failures, n);
             assert!(bootstrap.next_due().unwrap() - now <= BACKOFF.max.mul_f64(1.25));
         }
         assert_eq!(bootstrap.status().last_error.as_deref(), Some("refused"));
+        assert_eq!(bootstrap.status().refusal, Some(Refusal::UnknownKey));
         bootstrap.reached(PeerId::random());
         assert!(bootstrap.status().reached && bootstrap.next_due().is_none());
+        assert_eq!(bootstrap.status().refusal, None);
         bootstrap.lost(now);
         assert!(!bootstrap.status().reached && bootstrap.next_due().is_some());
     }

@@ -30,6 +30,26 @@ pub enum P2pError {
     Setup(String),
 }
 
+/// Why a peer does not let this node in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It knows none of this node's keys. Who answers at the address has not proved who it is.
+    #[error(
+        "this peer does not know our key (is the ticket used up, revoked or expired? is it another cluster? a plain \
+         address needs the cluster's secret)"
+    )]
+    UnknownKey,
+    /// It was told to keep this node out.
+    #[error("{0}")]
+    ShutOut(String),
+    /// Another process is connected to it with this node's identity.
+    #[error("another process runs with this node's identity (was its data folder copied?)")]
+    Duplicate,
+    /// The key that both have lets in members only, and this node is none.
+    #[error("{0}")]
+    Closed(String),
+}
+
 /// Why a request got no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {

@@ -8,6 +8,7 @@ use crate::{
     blobs::{Outline, outline, sharing},
     bootstrap::Bootstrap,
     codec::{PendingReply, RawCodec, Responded},
+    handshake::{encode_offer, encode_verdict, read_offer, read_verdict},
     hello::{self, Hello},
     identity,
     transfer::protocol::{self, BlobAnswer, BlobQuestion},
@@ -40,6 +41,18 @@ pub fn response(bytes_max: usize, stream: &[u8]) -> Option<Vec<u8>> {
         PendingReply::Ready(Responded::Busy | Responded::Dropped) => Some(Vec::new()),
         PendingReply::Later(_) => None,
     }
+}
+
+/// The keys that a peer names when it dials.
+pub fn offer(stream: &[u8]) -> Option<impl FnOnce() -> Vec<u8> + use<>> {
+    let ids = block_on(read_offer(&mut Cursor::new(stream))).ok()?;
+    Some(move || encode_offer(&ids))
+}
+
+/// Whether the peer that was dialled lets the other in.
+pub fn verdict(stream: &[u8]) -> Option<impl FnOnce() -> Vec<u8> + use<>> {
+    let verdict = block_on(read_verdict(&mut Cursor::new(stream))).ok()?;
+    Some(move || encode_verdict(&verdict))
 }
 
 /// A hello.

@@ -11,14 +11,15 @@ use crate::{
     },
     class::Class,
     codec::AnswerBytes,
-    error::{PublishError, RequestError},
+    error::{PublishError, Refusal, RequestError},
     gossip::GOSSIP_BYTES_MAX,
+    keys::{self, KeyRing, ShutOut},
     lobby::Lobby,
     permits::PeerPermit,
 };
 use libp2p::{Multiaddr, PeerId, gossipsub::MessageId};
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -51,6 +52,8 @@ pub struct BootstrapStatus {
     pub failures: u32,
     /// Why the last attempt failed.
     pub last_error: Option<String>,
+    /// Who answers there does not let this node in, and this is why.
+    pub refusal: Option<Refusal>,
 }
 
 /// A gossip message from another peer. A node does not receive its own messages.
@@ -192,6 +195,9 @@ pub(crate) enum ServiceCommand {
     Members {
         peers: HashSet<PeerId>,
     },
+    ShutOut {
+        peers: HashSet<PeerId>,
+    },
     ForgetPeer {
         peer: PeerId,
     },
@@ -209,6 +215,8 @@ pub(crate) struct HandleInner {
     pub(crate) listen: watch::Receiver<Vec<Multiaddr>>,
     pub(crate) peers: watch::Receiver<Vec<PeerInfo>>,
     pub(crate) bootstrap: watch::Receiver<Vec<BootstrapStatus>>,
+    pub(crate) refusals: watch::Receiver<BTreeMap<String, Refusal>>,
+    pub(crate) keys: Arc<KeyRing>,
     pub(crate) commands: mpsc::Sender<ServiceCommand>,
     pub(crate) permits: [Semaphore; Class::ALL.len()],
     pub(crate) content: LocalContent,
@@ -264,9 +272,32 @@ impl P2pHandle {
     /// Says which peers are members. Others are answered only by Raft, and of them, this node passes no
     /// addresses on, and dials none that a third peer names.
     pub async fn set_members(&self, members: &BTreeSet<String>) {
-        let peers = members.iter().filter_map(|peer| peer.parse().ok()).collect();
+        let peers: HashSet<PeerId> = members.iter().filter_map(|peer| peer.parse().ok()).collect();
+        self.0.keys.set_members(peers.clone());
         // An error means that the service has stopped.
         let _ = self.0.commands.send(ServiceCommand::Members { peers }).await;
+    }
+
+    /// Says who is shut out: their connections are closed, new ones are refused in the handshake, nobody dials
+    /// them, and what they gossip goes no further.
+    pub async fn shut_out(&self, peers: BTreeMap<String, ShutOut>) {
+        let peers = keys::by_peer(peers);
+        let ids = peers.keys().copied().collect();
+        self.0.keys.set_shut_out(peers);
+        // An error means that the service has stopped.
+        let _ = self.0.commands.send(ServiceCommand::ShutOut { peers: ids }).await;
+    }
+
+    /// The keys of the door, which take effect for the connections to come.
+    #[must_use]
+    pub fn keys(&self) -> &KeyRing {
+        &self.0.keys
+    }
+
+    /// The peers that did not let this node in when it last dialled them, and why. Each has proved its id.
+    #[must_use]
+    pub fn refusals(&self) -> watch::Receiver<BTreeMap<String, Refusal>> {
+        self.0.refusals.clone()
     }
 
     /// Remembers a peer and dials it until [`P2pHandle::forget_peer`]. Returns whether the id and at least

@@ -11,6 +11,7 @@
 //!   service                 |        the task that owns the swarm: dials, hellos, requests, gossip
 //!     |                     |
 //!   behaviour, transport    |        the protocols with their limits; TCP, Noise, yamux
+//!   handshake, keys         |        which key both ends share; who is let in, and who is told why not
 //!   book, bootstrap         |        pure: which peers are known, and when to dial them
 //!     |                     v
 //!     |----------------> handle      what callers hold: requests, publish, who is connected
@@ -44,8 +45,10 @@ mod error;
 pub mod fuzzing;
 mod gossip;
 mod handle;
+mod handshake;
 mod hello;
 mod identity;
+mod keys;
 mod lobby;
 mod permits;
 mod rates;
@@ -56,13 +59,14 @@ mod transport;
 
 pub use addrs::Scope;
 pub use class::Class;
-pub use error::{P2pError, PublishError, RequestError};
+pub use error::{P2pError, PublishError, Refusal, RequestError};
 pub use gossip::GOSSIP_BYTES_MAX;
 pub use handle::{
     BootstrapStatus, GossipMessage, IncomingRequest, Judgement, P2pHandle, P2pInbox, PeerInfo, ReplyError,
     Responder,
 };
 pub use identity::{IdentityError, Signer, load_or_create, verify};
+pub use keys::{DoorKey, KEYS_MAX, KeyRing, ShutOut};
 pub use libp2p::{Multiaddr, PeerId};
 pub use lobby::{Guest, Lobby};
 pub use permits::{PeerPermit, PeerPermits};

@@ -8,11 +8,13 @@
 //! dropped the FIN. A new connection beside that one would carry no gossip for ever. A peer dials only when
 //! it has no connection, so a second connection always means that one end is wrong, or that both dialled at
 //! the same moment. In both cases every connection to that peer is closed, and the peers dial again, the one
-//! with the smaller id first.
+//! with the smaller id first. Another process with the same identity is no second connection: `presence` keeps
+//! it out.
 
 mod dialling;
 mod events;
 mod meeting;
+mod presence;
 mod requests;
 
 use crate::{
@@ -21,10 +23,12 @@ use crate::{
     book::Book,
     bootstrap::Bootstrap,
     class::Class,
-    error::RequestError,
+    error::{Refusal, RequestError},
     gossip::PEERS_TOPIC,
     handle::{BootstrapStatus, GossipMessage, IncomingRequest, PeerInfo, ServiceCommand, Verdict},
+    handshake::Question,
     hello::encode_announce,
+    keys::KeyRing,
     lobby::Lobby,
     rates::Rates,
 };
@@ -36,7 +40,7 @@ use libp2p::{
     swarm::{ConnectionId, dial_opts::DialOpts},
 };
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -67,6 +71,8 @@ pub(crate) struct Outlets {
     pub(crate) listen: watch::Sender<Vec<Multiaddr>>,
     pub(crate) peers: watch::Sender<Vec<PeerInfo>>,
     pub(crate) bootstrap: watch::Sender<Vec<BootstrapStatus>>,
+    /// The peers that do not let this node in.
+    pub(crate) refusals: watch::Sender<BTreeMap<String, Refusal>>,
     /// Where refused connections are counted.
     pub(crate) lobby: Arc<Lobby>,
 }
@@ -92,9 +98,19 @@ struct Pending {
     reply: oneshot::Sender<Result<Vec<u8>, RequestError>>,
 }
 
+/// Who this process is, and what its handshakes ask.
+pub(crate) struct Own {
+    pub(crate) boot: u64,
+    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) questions: mpsc::Receiver<Question>,
+}
+
 pub(crate) struct Service {
     swarm: Swarm<Behaviour>,
     boot: u64,
+    keys: Arc<KeyRing>,
+    questions: mpsc::Receiver<Question>,
+    probes: HashMap<PeerId, presence::Probe>,
     book: Book,
     links: HashMap<PeerId, PeerLink>,
     pending: [HashMap<OutboundRequestId, Pending>; Class::ALL.len()],
@@ -113,7 +129,7 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) fn new(
         swarm: Swarm<Behaviour>,
-        boot: u64,
+        Own { boot, keys, questions }: Own,
         bootstraps: Vec<Bootstrap>,
         direct_topics: Vec<String>,
         outlets: Outlets,
@@ -122,6 +138,9 @@ impl Service {
         Self {
             swarm,
             boot,
+            keys,
+            questions,
+            probes: HashMap::new(),
             book: Book::new(own),
             links: HashMap::new(),
             pending: Default::default(),
@@ -151,6 +170,7 @@ impl Service {
                 event = self.swarm.select_next_some() => self.on_swarm_event(event),
                 Some(Ok((index, found))) = self.lookups.join_next() => self.dial_bootstrap(index, found),
                 Some(verdict) = self.verdicts.1.recv() => self.judge(verdict),
+                Some(question) = self.questions.recv() => self.on_question(question),
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
         }
@@ -177,7 +197,9 @@ impl Service {
 
     fn next_wake(&self, now: Instant) -> Instant {
         let hellos = self.links.values().filter(|l| l.hello.is_none()).map(|l| l.hello_by);
+        let probes = self.probes.values().filter(|probe| probe.request.is_some()).map(|probe| probe.until);
         let times = hellos
+            .chain(probes)
             .chain(self.book.next_due())
             .chain(self.bootstraps.iter().filter_map(Bootstrap::next_due))
             .chain([self.announce_at, now + TICK_MAX]);
@@ -191,6 +213,7 @@ impl Service {
             tracing::debug!(%peer, "no hello in time");
             self.disconnect(peer);
         }
+        self.close_the_silent(now);
         for index in 0..self.bootstraps.len() {
             if self.bootstraps[index].is_due(now) {
                 self.approach_bootstrap(index, now);
@@ -226,10 +249,20 @@ impl Service {
                 self.book.learn(peer, &self.elsewhere(addrs), true, true, Instant::now())
             }
             ServiceCommand::Members { peers } => self.members = Some(peers),
+            ServiceCommand::ShutOut { peers } => self.shut_out(peers),
             ServiceCommand::ForgetPeer { peer } => {
                 self.book.forget(&peer);
                 self.disconnect(peer);
             }
+        }
+    }
+
+    /// Closes the connections of peers that are newly shut out, and dials none that is.
+    fn shut_out(&mut self, peers: HashSet<PeerId>) {
+        let newly: Vec<PeerId> = peers.iter().filter(|peer| !self.book.is_shut_out(peer)).copied().collect();
+        self.book.shut_out(peers);
+        for peer in newly {
+            self.disconnect(peer);
         }
     }
 

@@ -10,8 +10,9 @@ use crate::{
     error::P2pError,
     handle::{HandleInner, IncomingRequest, P2pHandle, P2pInbox},
     identity,
+    keys::KeyRing,
     lobby::Lobby,
-    service::{Outlets, Service},
+    service::{Outlets, Own, Service},
     transfer, transport,
 };
 use futures::StreamExt;
@@ -21,7 +22,7 @@ use libp2p::{
     swarm::{self, SwarmEvent},
 };
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     net::{IpAddr, SocketAddr, TcpListener},
     path::PathBuf,
     sync::Arc,
@@ -35,6 +36,8 @@ use tokio_util::sync::CancellationToken;
 
 const COMMANDS_CAPACITY: usize = 1024;
 const GOSSIP_CAPACITY: usize = 4096;
+/// The most handshakes that wait for the service to look at them; more wait before they ask.
+const QUESTIONS_CAPACITY: usize = 64;
 const LISTEN_DEADLINE: Duration = Duration::from_secs(5);
 /// A connection never ends because it is idle; the service ends it when pings fail.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -49,8 +52,8 @@ pub struct P2pConfig {
     /// The addresses to join through (IP or DNS name, TCP, with or without `/p2p/ID`). One that answers is
     /// enough.
     pub bootstrap: Vec<Multiaddr>,
-    /// The cluster's name and secret in one text. Peers with another text cannot connect.
-    pub cluster: String,
+    /// The keys of the door. Peers that have none of them cannot connect.
+    pub keys: Arc<KeyRing>,
     /// A number that each process draws at random. Other peers see a restart by it.
     pub boot: u64,
     /// The gossip topics of this cluster. Every peer names the same.
@@ -115,7 +118,9 @@ impl P2p {
         let pending_max = config.pending_max as usize;
         // Half of the places are more than the members behind one address need at once.
         let lobby = Lobby::new("p2p", pending_max, pending_max / 2);
-        let transport = transport::build(&key, &config.cluster, Arc::clone(&lobby))
+        let (asks, questions) = mpsc::channel(QUESTIONS_CAPACITY);
+        let keys = config.keys;
+        let transport = transport::build(&key, Arc::clone(&keys), (config.boot, asks), Arc::clone(&lobby))
             .map_err(|e| P2pError::Setup(e.to_string()))?;
         let behaviour = Behaviour::new(&key, &config.topics, &config.direct_topics, config.pending_max)?;
         let topics = [config.topics, config.direct_topics.clone()].concat();
@@ -130,9 +135,12 @@ impl P2p {
         let (listen, listen_watch) = watch::channel(addrs);
         let (peers, peers_watch) = watch::channel(Vec::new());
         let (bootstrap, bootstrap_watch) = watch::channel(bootstraps.iter().map(Bootstrap::status).collect());
+        let (refusals, refusals_watch) = watch::channel(BTreeMap::new());
         let requests = [raft, control, blob];
-        let outlets = Outlets { requests, gossip, listen, peers, bootstrap, lobby: Arc::clone(&lobby) };
-        let service = Service::new(swarm, config.boot, bootstraps, config.direct_topics, outlets);
+        let outlets =
+            Outlets { requests, gossip, listen, peers, bootstrap, refusals, lobby: Arc::clone(&lobby) };
+        let who = Own { boot: config.boot, keys: Arc::clone(&keys), questions };
+        let service = Service::new(swarm, who, bootstraps, config.direct_topics, outlets);
         tasks.spawn(service.run(command_queue, shutdown));
 
         let inner = HandleInner {
@@ -141,6 +149,8 @@ impl P2p {
             listen: listen_watch,
             peers: peers_watch,
             bootstrap: bootstrap_watch,
+            refusals: refusals_watch,
+            keys,
             commands,
             permits: Class::ALL.map(|class| Semaphore::new(class.in_flight_max())),
             content: LocalContent::new(store),

@@ -1,11 +1,12 @@
-//! The transport: TCP, Noise and yamux.
+//! The transport: TCP, the handshake with Noise inside, and yamux.
 //!
-//! Invariant: an inbound connection passes the [`Door`] first. A peer of another cluster fails inside the
-//! handshake, before any multiplexer or gossip code sees a byte from it, because the Noise prologue is
-//! derived from the cluster's name.
+//! Invariant: an inbound connection passes the [`Door`] first. A peer without a key of the cluster fails inside
+//! the handshake, before any multiplexer or gossip code sees a byte from it.
 
 use crate::{
     door::{Door, FirstBytes},
+    handshake::{Handshake, Question},
+    keys::KeyRing,
     lobby::Lobby,
 };
 use futures::{FutureExt, ready};
@@ -26,6 +27,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
+use tokio::sync::mpsc;
 
 /// How long an orderly close of a connection may take. The other end may be dead while the send buffer is
 /// full; without a bound the swarm would call such a peer connected until TCP gives up, a quarter of an hour
@@ -33,25 +35,19 @@ use std::{
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The Noise prologue of a cluster: 32 bytes that only its members can derive.
-pub(crate) fn prologue(cluster: &str) -> Vec<u8> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(b"ringrift/v1\0").update(cluster.as_bytes());
-    hasher.finalize().as_bytes().to_vec()
-}
-
 pub(crate) fn build(
     key: &Keypair,
-    cluster: &str,
+    keys: Arc<KeyRing>,
+    (boot, questions): (u64, mpsc::Sender<Question>),
     lobby: Arc<Lobby>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
-    let noise = noise::Config::new(key)?.with_prologue(prologue(cluster));
+    let handshake = Handshake { noise: noise::Config::new(key)?, keys, boot, questions };
     let first_bytes = FirstBytes::default();
     let listen = first_bytes.clone();
     let inner = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
         .map(move |stream, point| listen.listen_to(stream, &point))
         .upgrade(Version::V1Lazy)
-        .authenticate(noise)
+        .authenticate(handshake)
         .multiplex(yamux::Config::default())
         .timeout(HANDSHAKE_TIMEOUT)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(BoundedClose { muxer, deadline: None })))
@@ -94,17 +90,5 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, io::Error>> {
         Pin::new(&mut self.muxer).poll(cx).map_err(io::Error::other)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::prologue;
-
-    #[test]
-    fn the_prologue_tells_clusters_apart() {
-        assert_eq!(prologue("a"), prologue("a"));
-        assert_ne!(prologue("a"), prologue("b"));
-        assert_eq!(prologue("a").len(), 32);
     }
 }

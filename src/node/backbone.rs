@@ -14,7 +14,9 @@ use crate::{
     store::DataFolder,
 };
 use cluster_state::NodeId;
-use p2p::{IncomingRequest, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle, P2pInbox, PeerPermits};
+use p2p::{
+    DoorKey, IncomingRequest, KeyRing, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle, P2pInbox, PeerPermits,
+};
 use raft::{RaftConfig, RaftHandle, Timing, Voters};
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::Instrument as _;
@@ -37,11 +39,17 @@ pub(super) async fn start_p2p(
     pending_max: u32,
     tasks: &mut Tasks,
 ) -> Result<(P2pHandle, P2pInbox), NodeError> {
+    let (name, secret) = options.cluster.split_once('/').unwrap_or((&options.cluster, ""));
+    let keys = KeyRing::new(name);
+    if !secret.is_empty() {
+        let key = blake3::derive_key("ringrift 2026 cluster secret", secret.as_bytes());
+        keys.set(vec![DoorKey::new(key)]);
+    }
     let config = P2pConfig {
         key_path: folder.join("peer.key"),
         listen: Vec::new(),
         bootstrap: parse(&options.bootstrap)?,
-        cluster: options.cluster.clone(),
+        keys,
         topics: vec![EVENTS_TOPIC.to_owned(), MODELS_TOPIC.to_owned()],
         direct_topics: vec![EVENTS_DIRECT_TOPIC.to_owned()],
         boot,

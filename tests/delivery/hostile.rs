@@ -4,7 +4,7 @@
 use super::SETTINGS;
 use crate::support::{Cluster, SOON, until, when};
 use futures::future::{Either, select};
-use p2p::{Class, P2p, P2pConfig, P2pHandle, P2pInbox, Signer};
+use p2p::{Class, KeyRing, P2p, P2pConfig, P2pHandle, P2pInbox, Signer};
 use ringrift::{
     events::{
         Event,
@@ -126,7 +126,7 @@ async fn impersonate(
         key_path: folder.join("peer.key"),
         listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
         bootstrap: vec![bootstrap.parse().unwrap()],
-        cluster: "ringrift/".to_owned(),
+        keys: KeyRing::new("ringrift"),
         boot: 4711,
         topics: vec![EVENTS_TOPIC.to_owned(), ringrift::peer::MODELS_TOPIC.to_owned()],
         direct_topics: Vec::new(),

@@ -1,7 +1,9 @@
 //! Dials that fail, and the bootstrap addresses.
 
 use super::Service;
-use crate::{addrs::transport_part, bootstrap::Bootstrap};
+use crate::{
+    addrs::transport_part, book::PEERS_MAX, bootstrap::Bootstrap, error::Refusal, handshake::HandshakeError,
+};
 use libp2p::{
     Multiaddr, PeerId,
     swarm::{ConnectionId, DialError, dial_opts::DialOpts},
@@ -11,10 +13,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The pause before a bootstrap address is looked at again whose peer is shut out.
+const SHUT_OUT_PAUSE: Duration = Duration::from_secs(5);
+
 impl Service {
     pub(super) fn approach_bootstrap(&mut self, index: usize, now: Instant) {
         let bootstrap = &mut self.bootstraps[index];
         if let Some(peer) = bootstrap.peer {
+            if self.book.is_shut_out(&peer) {
+                return bootstrap.postpone(now + SHUT_OUT_PAUSE);
+            }
             if self.links.contains_key(&peer) {
                 bootstrap.reached(peer);
                 return self.report_bootstrap();
@@ -35,7 +43,7 @@ impl Service {
             let addr = addrs.get(failures % addrs.len().max(1)).cloned();
             addr.ok_or_else(|| io::Error::other("the name has no address"))
         });
-        let dialled = addr.map_err(|e| DialFailure::Error(e.to_string())).and_then(|addr| {
+        let dialled = addr.map_err(|e| DialFailure::Error(e.to_string(), None)).and_then(|addr| {
             let opts = DialOpts::unknown_peer_id().address(addr).allocate_new_port().build();
             let id = opts.connection_id();
             self.swarm.dial(opts).map(|()| id).map_err(|e| DialFailure::of(&e))
@@ -53,9 +61,9 @@ impl Service {
         let bootstrap = &mut self.bootstraps[index];
         match failure {
             DialFailure::Own => bootstrap.is_own(),
-            DialFailure::Error(error) => {
+            DialFailure::Error(error, refusal) => {
                 tracing::debug!(addr = %bootstrap.status().addr, error, "bootstrap address not reached");
-                bootstrap.failed(error, now, rand::random());
+                bootstrap.failed(error, refusal, now, rand::random());
                 if let Some(peer) = bootstrap.peer {
                     self.book.failed(&peer, now, rand::random());
                 }
@@ -79,6 +87,9 @@ impl Service {
         peer: Option<PeerId>,
         error: &DialError,
     ) {
+        if let Some(HandshakeError::Refused { peer: Some(peer), refusal }) = handshake_error(error) {
+            self.note_refusal(peer, refusal);
+        }
         if let Some(index) = self.bootstrap_dials.remove(&connection) {
             self.bootstrap_failed(index, DialFailure::of(error));
         } else if let Some(peer) = peer {
@@ -91,12 +102,25 @@ impl Service {
             self.book.failed(&peer, Instant::now(), rand::random());
         }
     }
+
+    /// Notes that a peer does not let this node in.
+    fn note_refusal(&self, peer: &PeerId, refusal: &Refusal) {
+        self.outlets.refusals.send_if_modified(|all| {
+            let peer = peer.to_string();
+            let room = all.len() < PEERS_MAX || all.contains_key(&peer);
+            room && all.insert(peer, refusal.clone()).as_ref() != Some(refusal)
+        });
+    }
+
+    pub(super) fn forget_refusal(&self, peer: &PeerId) {
+        self.outlets.refusals.send_if_modified(|all| all.remove(&peer.to_string()).is_some());
+    }
 }
 
 /// Why a bootstrap address was not reached.
 pub(super) enum DialFailure {
     Own,
-    Error(String),
+    Error(String, Option<Refusal>),
 }
 
 impl DialFailure {
@@ -104,9 +128,38 @@ impl DialFailure {
         match error {
             // The swarm leaves out the addresses on which it listens itself, and no other was given.
             DialError::NoAddresses | DialError::LocalPeerId { .. } => Self::Own,
-            _ => Self::Error(describe(error)),
+            _ => {
+                let refusal = match handshake_error(error) {
+                    Some(HandshakeError::Refused { refusal, .. }) => Some(refusal.clone()),
+                    Some(_) | None => None,
+                };
+                Self::Error(describe(error), refusal)
+            }
         }
     }
+}
+
+/// What went wrong in the handshake, if that is why a dial failed.
+fn handshake_error(error: &DialError) -> Option<&HandshakeError> {
+    let DialError::Transport(causes) = error else { return None };
+    causes.iter().find_map(|(_, cause)| inside(cause))
+}
+
+/// The error of the handshake inside another.
+fn inside<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a HandshakeError> {
+    let mut error = Some(error);
+    while let Some(this) = error {
+        if let Some(found) = this.downcast_ref() {
+            return Some(found);
+        }
+        // The source of an error of I/O is that of the error within.
+        let within = this.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        error = match within {
+            Some(within) => Some(within as &(dyn std::error::Error + 'static)),
+            None => this.source(),
+        };
+    }
+    None
 }
 
 /// The failure of a dial as text: the deepest cause of each address that was tried.

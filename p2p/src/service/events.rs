@@ -32,6 +32,7 @@ impl Service {
                 tracing::debug!(peer = %peer_id, ?cause, "peer disconnected");
                 let now = Instant::now();
                 self.links.remove(&peer_id);
+                self.has_left(&peer_id);
                 self.book.closed(&peer_id, now, rand::random());
                 self.bootstraps.iter_mut().filter(|b| b.peer == Some(peer_id)).for_each(|b| b.lost(now));
                 self.report_peers();
@@ -79,6 +80,9 @@ impl Service {
         self.book.connected(peer, now);
         if let Some(addr) = &dialled {
             self.book.learn(peer, std::slice::from_ref(addr), false, true, now);
+        }
+        if !self.keys.may_come(&peer) {
+            return self.disconnect(peer); // it was shut out during its handshake
         }
         if established > 1 {
             let _in = self.span_of(&peer).entered();
@@ -158,6 +162,9 @@ impl Service {
     /// message is lost.
     fn deliver(&mut self, letter: Letter, topic: String, author: PeerId, bytes: Vec<u8>) {
         let lost = Verdict { letter: letter.clone(), judgement: Judgement::Ignore };
+        if self.book.is_shut_out(&author) {
+            return self.judge(lost); // a member that does not know it yet has passed it on
+        }
         if !self.rates.allow(author, Instant::now()) {
             tracing::debug!(%author, "more gossip than an author may send");
             return self.judge(lost);
@@ -188,6 +195,7 @@ impl Service {
         let now = Instant::now();
         match &self.members {
             Some(members) if !members.contains(&author) => Judgement::Ignore,
+            _ if self.book.is_shut_out(&author) => Judgement::Ignore,
             _ if !self.rates.allow(author, now) => Judgement::Ignore,
             members => {
                 let judgement = if members.is_some() { Judgement::Accept } else { Judgement::Ignore };

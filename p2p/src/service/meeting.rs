@@ -36,7 +36,7 @@ impl Service {
                 let _ = self.swarm.behaviour_mut().hello.send_response(channel, answer);
                 self.meet(peer, hello);
             }
-            RequestEvent::Message { peer, message: Message::Response { response, .. }, .. } => {
+            RequestEvent::Message { peer, message: Message::Response { request_id, response }, .. } => {
                 let hello = match response {
                     PendingReply::Ready(Responded::Answer(bytes)) => Hello::decode(&bytes),
                     PendingReply::Ready(Responded::Busy | Responded::Dropped) | PendingReply::Later(_) => {
@@ -44,7 +44,10 @@ impl Service {
                     }
                 };
                 match hello {
-                    Some(hello) => self.meet(peer, hello),
+                    Some(hello) => {
+                        self.shows_life(peer, request_id, hello.boot);
+                        self.meet(peer, hello);
+                    }
                     None => self.disconnect(peer),
                 }
             }
@@ -69,6 +72,7 @@ impl Service {
         }
         link.span.in_scope(|| tracing::debug!(%peer, boot = hello.boot, "peer connected"));
         link.hello = Some((hello.boot, addrs.clone()));
+        self.forget_refusal(&peer);
         self.book.replace(peer, &addrs, now);
         for (other, addrs) in hello.known {
             if self.members.as_ref().is_some_and(|members| !members.contains(&other)) {

@@ -6,6 +6,7 @@ use crate::{
         store::BlobError,
     },
     handle::P2pHandle,
+    keys::KeyRing,
     start::{P2p, P2pConfig},
     transfer::{
         error::FetchError,
@@ -45,7 +46,7 @@ fn config(dir: &Path, bootstrap: &[String]) -> P2pConfig {
         key_path: dir.join("node.key"),
         listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
         bootstrap: bootstrap.iter().map(|addr| addr.parse().unwrap()).collect(),
-        cluster: "transfer".into(),
+        keys: KeyRing::new("transfer"),
         boot: 1,
         topics: vec![],
         direct_topics: vec![],

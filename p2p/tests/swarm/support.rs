@@ -1,6 +1,6 @@
 //! Real swarms on loopback.
 
-use p2p::{Multiaddr, P2p, P2pConfig, P2pError, P2pHandle, P2pInbox, PeerInfo};
+use p2p::{DoorKey, KeyRing, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle, P2pInbox, PeerInfo};
 use std::{
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
@@ -23,12 +23,13 @@ pub(crate) struct Node {
 pub(crate) struct Options<'a> {
     pub(crate) bootstrap: &'a [String],
     pub(crate) cluster: &'a str,
+    pub(crate) keys: &'a [DoorKey],
     pub(crate) listen: &'a str,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Self { bootstrap: &[], cluster: "test", listen: "/ip4/127.0.0.1/tcp/0" }
+        Self { bootstrap: &[], cluster: "test", keys: &[], listen: "/ip4/127.0.0.1/tcp/0" }
     }
 }
 
@@ -36,11 +37,13 @@ impl Node {
     pub(crate) async fn try_start(dir: &Path, options: Options<'_>) -> Result<Self, P2pError> {
         static BOOT: AtomicU64 = AtomicU64::new(1);
         let addr = |text: &String| text.parse::<Multiaddr>().unwrap();
+        let keys = KeyRing::new(options.cluster);
+        keys.set(options.keys.to_vec());
         let config = P2pConfig {
             key_path: dir.join("node.key"),
             listen: vec![options.listen.parse().unwrap()],
             bootstrap: options.bootstrap.iter().map(addr).collect(),
-            cluster: options.cluster.into(),
+            keys,
             boot: BOOT.fetch_add(1, Ordering::Relaxed),
             topics: vec![TOPIC.into()],
             direct_topics: vec![DIRECT_TOPIC.into()],

@@ -3,7 +3,7 @@
 
 use super::*;
 use p2p::{
-    P2p, P2pConfig, Signer,
+    KeyRing, P2p, P2pConfig, Signer,
     blobs::{Outline, PIECE_BYTES},
 };
 use std::{
@@ -34,7 +34,7 @@ async fn node(dir: &Path, tasks: &mut JoinSet<()>) -> P2pHandle {
         key_path: dir.join("node.key"),
         listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
         bootstrap: vec![],
-        cluster: "ways".into(),
+        keys: KeyRing::new("ways"),
         boot: 1,
         topics: vec![],
         direct_topics: Vec::new(),

@@ -16,6 +16,7 @@ use crate::Target;
 pub const TARGETS: &[Target] = &[
     Target { name: "frame", run: peers::frame, seeds: peers::frame_seeds },
     Target { name: "stream", run: peers::stream, seeds: peers::stream_seeds },
+    Target { name: "handshake", run: peers::handshake, seeds: peers::handshake_seeds },
     Target { name: "hello", run: peers::hello, seeds: peers::hello_seeds },
     Target { name: "announce", run: peers::announce, seeds: peers::announce_seeds },
     Target { name: "identity", run: peers::identity, seeds: peers::identity_seeds },

@@ -45,6 +45,26 @@ pub(super) fn stream_seeds() -> Vec<Vec<u8>> {
     vec![b"\x03\0\0\0abc".to_vec(), b"\0\x03\0\0\0abc".to_vec(), vec![1], vec![2], vec![0xff; 5]]
 }
 
+pub(super) fn handshake(bytes: &[u8]) {
+    const LIMIT: usize = 1024;
+    stable(LIMIT, bytes, p2p::offer);
+    stable(LIMIT, bytes, p2p::verdict);
+}
+
+pub(super) fn handshake_seeds() -> Vec<Vec<u8>> {
+    let offer = |count: u8| std::iter::once(count).chain(0..16 * count).collect();
+    let verdict = |code: u8, why: &str| [&[code, why.len() as u8], why.as_bytes()].concat();
+    vec![
+        offer(1),
+        offer(12),
+        verdict(0, ""),
+        verdict(1, "removed"),
+        verdict(2, ""),
+        verdict(3, "used up"),
+        vec![9, 0],
+    ]
+}
+
 pub(super) fn hello(bytes: &[u8]) {
     framed(p2p::HELLO, bytes, p2p::hello);
 }

@@ -15,7 +15,7 @@ use crate::{
     hook::ApplyHook,
     log_store::{Closed, LogStore},
     machine::Machine,
-    members::{self, AddLearner},
+    members::{self, MemberRequest},
     metrics::{self, Metrics},
     network::LinkFactory,
     rpc::{self, NodeInfo, Reply, Request, Voters},
@@ -24,7 +24,7 @@ use crate::{
     types::{Member, Raft},
     voucher,
 };
-use cluster_state::{ClusterState, Command, NodeId, Response, state_machine};
+use cluster_state::{Admission, ClusterState, Command, NodeId, Response, state_machine};
 use incoming::Incoming;
 use openraft::{
     async_runtime::watch::WatchReceiver,
@@ -44,7 +44,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// Maximum number of membership requests that may wait.
-const JOINING: usize = 16;
+const REQUESTS_MAX: usize = 16;
 /// Time between two attempts to join.
 const JOIN_PAUSE: Duration = Duration::from_millis(200);
 
@@ -78,7 +78,7 @@ pub(crate) struct HandleShared {
     pub(crate) peer_id: String,
     pub(crate) transport: SharedTransport,
     state: watch::Receiver<Arc<ClusterState>>,
-    joining: mpsc::Sender<AddLearner>,
+    requests: mpsc::Sender<MemberRequest>,
     incoming: Arc<Mutex<Incoming>>,
     /// The voters that let this node in.
     introduced: Voters,
@@ -94,6 +94,11 @@ impl HandleShared {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         metrics.membership_config.get_joint_config().clone()
+    }
+
+    /// The state as applied at this node.
+    pub(crate) fn state(&self) -> Arc<ClusterState> {
+        Arc::clone(&self.state.borrow())
     }
 
     /// The voters of this node's own log. A node whose log names none yet has those that let it in.
@@ -230,7 +235,7 @@ impl RaftHandle {
             }
         };
         let (publish, metrics) = watch::channel(metrics::of(&raft));
-        let (joining, inbox) = mpsc::channel(JOINING);
+        let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let shared = Arc::new(HandleShared {
             raft: raft.clone(),
             timing,
@@ -239,7 +244,7 @@ impl RaftHandle {
             peer_id,
             transport,
             state,
-            joining,
+            requests,
             incoming: Arc::new(Mutex::new(incoming)),
             introduced,
             vouched: Mutex::default(),
@@ -282,9 +287,9 @@ impl RaftHandle {
         }
     }
 
-    /// Asks for membership through any of `peers` and returns this node's id, and the voters that it should
-    /// listen to until its log names them; it is called before consensus is started here. A node that is a
-    /// member already gets the same id again.
+    /// Asks for membership through any of `peers`, showing `admission`, and returns this node's id, and the
+    /// voters that it should listen to until its log names them; it is called before consensus is started
+    /// here. A node that is a member already gets the same id again.
     ///
     /// # Errors
     /// Returns [`JoinError`] when no peer lets the node in.
@@ -292,10 +297,10 @@ impl RaftHandle {
         transport: &T,
         peers: &[String],
         info: &NodeInfo,
-        at_ms: u64,
+        admission: &Admission,
         wait: Duration,
     ) -> Result<(NodeId, Voters), JoinError> {
-        let request = Request::Join { info: info.clone(), at_ms };
+        let request = Request::Join { info: info.clone(), admission: admission.clone() };
         let request = rpc::encode_request(&request).map_err(|e| JoinError::Refused(e.to_string()))?;
         let deadline = Instant::now() + wait;
         let mut hint: Option<String> = None;
@@ -340,7 +345,7 @@ impl RaftHandle {
     /// The state as applied at this node, which may be behind the leader's.
     #[must_use]
     pub fn local(&self) -> Arc<ClusterState> {
-        Arc::clone(&self.shared.state.borrow())
+        self.shared.state()
     }
 
     /// The state as applied at this node, as it changes; a change is a hint to look again.

@@ -12,7 +12,7 @@ use crate::{
 };
 use cluster_state::{
     ClusterState, NodeId, Place, Proposal, Response,
-    rows::{self, ROW_BYTES_MAX, StateRow},
+    rows::{self, Changes, ROW_BYTES_MAX, StateRow},
     state_machine,
 };
 use futures::{Stream, StreamExt};
@@ -34,7 +34,7 @@ use tokio::sync::watch;
 /// Maximum number of entries that are applied in one transaction.
 const BATCH: usize = 256;
 /// Version of the tables of this crate in `node.db`, and of the encoding of their rows.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 /// A snapshot in memory: a bounded number of bytes, which are encoded rows.
 pub(crate) type SnapshotBytes = Arc<Vec<u8>>;
@@ -137,7 +137,7 @@ impl Db {
             applied.last_log_id = Some(entry.log_id());
             responses.push(response);
         }
-        write_rows(&tx, &rows::changes(&self.state, &state).map_err(io::Error::other)?)?;
+        write_changes(&tx, &rows::changes(&self.state, &state).map_err(io::Error::other)?)?;
         write_applied(&tx, &applied)?;
         tx.commit().map_err(io::Error::other)?;
         self.state = state;
@@ -250,6 +250,18 @@ fn load(db: &Connection, path: &Path) -> Result<(ClusterState, Applied), StoreEr
     let index = applied.last_log_id.as_ref().map_or(0, |id| id.index);
     let state = rows::restore(rows, index).map_err(|e| corrupt(e.to_string()))?;
     Ok((state, applied))
+}
+
+fn write_changes(tx: &Transaction<'_>, changes: &Changes) -> io::Result<()> {
+    let remove = || -> rusqlite::Result<()> {
+        let mut statement = tx.prepare_cached("DELETE FROM raft_state WHERE kind = ?1 AND key = ?2")?;
+        for (kind, key) in &changes.removed {
+            statement.execute(params![kind, key])?;
+        }
+        Ok(())
+    };
+    remove().map_err(io::Error::other)?;
+    write_rows(tx, &changes.put)
 }
 
 fn write_rows(tx: &Transaction<'_>, rows: &[StateRow]) -> io::Result<()> {

@@ -11,7 +11,10 @@ use cluster_state::{
     NodeId,
     voters::{self, Health, VotersView},
 };
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::{
+    ChangeMembers,
+    errors::{ClientWriteError, RaftError},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -22,18 +25,30 @@ use tokio_util::sync::CancellationToken;
 
 /// Maximum time of one change.
 const CHANGE: Duration = Duration::from_secs(5);
+/// For how long a member that is about to be removed gets no vote. By then the state says that it was
+/// removed.
+const LEAVING: Duration = Duration::from_secs(10);
 
-/// A request to add a member without a vote.
-pub(crate) struct AddLearner {
+/// A request about one member.
+pub(crate) struct MemberRequest {
     pub(crate) id: NodeId,
-    pub(crate) peer_id: String,
+    pub(crate) what: MemberChange,
     pub(crate) reply: oneshot::Sender<Result<(), String>>,
 }
 
-/// Adds learners on request and, while this node leads, keeps the set of voters as it should be.
+/// What a request asks for.
+pub(crate) enum MemberChange {
+    /// That the peer becomes a member without a vote.
+    AddLearner { peer_id: String },
+    /// That the cluster can do without the member, which is about to be removed.
+    Release,
+}
+
+/// Adds learners and releases members on request and, while this node leads, keeps the set of voters as it
+/// should be and drops members that the state says were removed.
 pub(crate) async fn run(
     shared: Arc<HandleShared>,
-    mut inbox: mpsc::Receiver<AddLearner>,
+    mut inbox: mpsc::Receiver<MemberRequest>,
     shutdown: CancellationToken,
 ) {
     let mut tick = tokio::time::interval(shared.timing.voters_tick);
@@ -43,9 +58,13 @@ pub(crate) async fn run(
         tokio::select! {
             () = shutdown.cancelled() => break,
             request = inbox.recv() => match request {
-                Some(AddLearner { id, peer_id, reply }) => {
+                Some(MemberRequest { id, what, reply }) => {
+                    let done = match what {
+                        MemberChange::AddLearner { peer_id } => add_learner(&shared.raft, id, peer_id).await,
+                        MemberChange::Release => release(&shared, &mut watched, id).await,
+                    };
                     // The caller may have given up.
-                    let _ = reply.send(add_learner(&shared.raft, id, peer_id).await);
+                    let _ = reply.send(done);
                 }
                 None => break,
             },
@@ -62,6 +81,44 @@ async fn add_learner(raft: &Raft, id: NodeId, peer_id: String) -> Result<(), Str
     outcome(tokio::time::timeout(CHANGE, change).await)
 }
 
+/// Takes the vote from a member that is about to be removed. Without its vote, the cluster goes on while the
+/// others close their connections to it. If it is this node, another one leads after this.
+async fn release(shared: &HandleShared, watched: &mut Watched, id: NodeId) -> Result<(), String> {
+    // A change that an earlier leader began is finished first.
+    if let [_, .., wanted] = shared.voter_configs().as_slice() {
+        change_voters(shared, wanted.clone()).await?;
+    }
+    let metrics = shared.metrics.borrow().clone();
+    watched.leaving = Some((id, Instant::now()));
+    match voters::without_leaving(&watched.view(&metrics, shared, Instant::now()))? {
+        None => Ok(()),
+        Some(wanted) => change_voters(shared, wanted).await,
+    }
+}
+
+async fn change_voters(shared: &HandleShared, wanted: BTreeSet<NodeId>) -> Result<(), String> {
+    tracing::info!(from = ?shared.voter_configs(), to = ?wanted, "changing the voters");
+    let change = shared.raft.change_membership(wanted, true);
+    outcome(tokio::time::timeout(CHANGE, change).await)
+}
+
+/// Drops members without a vote that were removed. An id that this node has not seen registered yet is not
+/// among them.
+async fn drop_removed(shared: &HandleShared, metrics: &Metrics) {
+    let removed: BTreeSet<NodeId> = {
+        let state = shared.state();
+        metrics.learners.iter().copied().filter(|id| state.was_removed(*id)).collect()
+    };
+    if removed.is_empty() {
+        return;
+    }
+    tracing::info!(nodes = ?removed, "dropping removed members");
+    let change = shared.raft.change_membership(ChangeMembers::RemoveNodes(removed), true);
+    if let Err(error) = outcome(tokio::time::timeout(CHANGE, change).await) {
+        tracing::warn!(%error, "removed members were not dropped");
+    }
+}
+
 async fn adjust(shared: &HandleShared, watched: &mut Watched) {
     let metrics = shared.metrics.borrow().clone();
     if !metrics.is_leader() {
@@ -69,13 +126,13 @@ async fn adjust(shared: &HandleShared, watched: &mut Watched) {
         return;
     }
     let view = watched.view(&metrics, shared, Instant::now());
-    let Some(wanted) = voters::decide(&view) else {
-        return;
-    };
-    tracing::info!(from = ?view.configs, to = ?wanted, "changing the voters");
-    let change = shared.raft.change_membership(wanted, true);
-    if let Err(error) = outcome(tokio::time::timeout(CHANGE, change).await) {
-        tracing::warn!(%error, "the voters were not changed");
+    match voters::decide(&view) {
+        Some(wanted) => {
+            if let Err(error) = change_voters(shared, wanted).await {
+                tracing::warn!(%error, "the voters were not changed");
+            }
+        }
+        None => drop_removed(shared, &metrics).await,
     }
 }
 
@@ -93,6 +150,8 @@ fn outcome<T>(result: Result<Change<T>, tokio::time::error::Elapsed>) -> Result<
 #[derive(Default)]
 struct Watched {
     since: BTreeMap<NodeId, (bool, Instant)>,
+    /// The member that is about to be removed, and since when.
+    leaving: Option<(NodeId, Instant)>,
 }
 
 impl Watched {
@@ -117,10 +176,14 @@ impl Watched {
             };
             others.insert(id, health);
         }
+        let leaves = self.leaving.filter(|(_, since)| now.saturating_duration_since(*since) < LEAVING);
+        let state = shared.state();
+        let removed = metrics.voters.union(&metrics.learners).filter(|id| state.was_removed(**id));
         VotersView {
             me: metrics.id,
             configs: shared.voter_configs(),
             others,
+            leaving: removed.copied().chain(leaves.map(|(id, _)| id)).collect(),
             stable: shared.timing.stable,
             dead: shared.timing.dead,
         }

@@ -7,7 +7,7 @@ use crate::{
     error::ReadError,
     types::{LogId, MESSAGE_BYTES_MAX, Membership, TypeConfig, Vote, kind},
 };
-use cluster_state::{Command, NodeId, Response, command::RegisterNode};
+use cluster_state::{Admission, Command, NodeId, Response, command::RegisterNode};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, TransferLeaderResponse, VoteRequest,
     VoteResponse,
@@ -34,9 +34,14 @@ pub struct NodeInfo {
 }
 
 impl NodeInfo {
-    /// The command that registers this node.
+    /// The command that registers this node, which is a member already or founds the cluster.
     #[must_use]
     pub fn register(self, at_ms: u64) -> Command {
+        self.join(Admission::Known, at_ms)
+    }
+
+    /// The command that registers this node, which shows `admission`.
+    pub(crate) fn join(self, admission: Admission, at_ms: u64) -> Command {
         Command::RegisterNode(RegisterNode {
             peer_id: self.peer_id,
             name: self.name,
@@ -44,6 +49,7 @@ impl NodeInfo {
             http: self.http,
             version: self.version,
             boot: self.boot,
+            admission,
             at_ms,
         })
     }
@@ -82,7 +88,7 @@ pub(crate) enum Request {
     },
     Join {
         info: NodeInfo,
-        at_ms: u64,
+        admission: Admission,
     },
     /// Asks which voters the receiver knows.
     Voters,

@@ -7,7 +7,7 @@ use crate::{
     types::{Entry, LogId, Member, Membership, TypeConfig, Vote},
 };
 use cluster_state::{
-    ClusterState, Command, NodeId, Place, Proposal, Proposer, Refusal, Response,
+    Admission, ClusterState, Command, NodeId, Place, Proposal, Proposer, Refusal, Response,
     command::SetLeader,
     samples::{commands, hash},
 };
@@ -108,7 +108,7 @@ pub(crate) fn requests() -> Vec<Request> {
         },
         Request::Propose { command: commands().swap_remove(2), operator: true, wait_ms: 5 },
         Request::ReadIndex { wait_ms: 6 },
-        Request::Join { info, at_ms: 7 },
+        Request::Join { info, admission: Admission::Ticket([7; 32]) },
         Request::Voters,
     ]
 }

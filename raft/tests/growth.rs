@@ -1,7 +1,7 @@
 //! Founding, joining, voters, replacement.
 
 use crate::support::{Cluster, PATIENCE, peer, quick};
-use cluster_state::{Command, NodeId, Response, command::SetOnline};
+use cluster_state::{Admission, Command, NodeId, Response, command::SetOnline};
 use raft::{JoinError, RaftHandle, Timing};
 use std::{collections::BTreeSet, fs, time::Duration};
 
@@ -80,18 +80,21 @@ async fn a_member_that_lost_its_log() {
     let _ = fs::remove_file(cluster.path(victim, "raft.db"));
     let info = cluster.info(victim);
     let link = cluster.links.of(&peer(victim));
-    let refused = RaftHandle::join(&link, &[peer(leader)], &info, 1, PATIENCE).await;
+    let refused = RaftHandle::join(&link, &[peer(leader)], &info, &Admission::Known, PATIENCE).await;
     assert!(
         matches!(&refused, Err(JoinError::Refused(why)) if why.contains("lost its raft.db")),
         "{refused:?}"
     );
     // Nobody joins in the name of another.
-    let refused = RaftHandle::join(&cluster.links.of("peer-8"), &[peer(leader)], &info, 1, PATIENCE).await;
+    let refused =
+        RaftHandle::join(&cluster.links.of("peer-8"), &[peer(leader)], &info, &Admission::Known, PATIENCE)
+            .await;
     assert!(
         matches!(&refused, Err(JoinError::Refused(why)) if why.contains("cannot join as")),
         "{refused:?}"
     );
-    let nobody = RaftHandle::join(&link, &[peer(77)], &info, 1, Duration::from_millis(500)).await;
+    let nobody =
+        RaftHandle::join(&link, &[peer(77)], &info, &Admission::Known, Duration::from_millis(500)).await;
     assert!(matches!(&nobody, Err(JoinError::NoLeader(_))), "{nobody:?}");
     cluster.end().await;
 }
@@ -130,7 +133,7 @@ async fn a_newcomer_that_was_killed_at_once_comes_back() {
     let mut cluster = Cluster::new(3, quick(), 5).await;
     let info = cluster.info(4);
     let link = cluster.links.of(&peer(4));
-    let joined = RaftHandle::join(&link, &[peer(1)], &info, 1, PATIENCE).await.unwrap();
+    let joined = RaftHandle::join(&link, &[peer(1)], &info, &Admission::Known, PATIENCE).await.unwrap();
     for n in cluster.up() {
         cluster.links.cut(&peer(4), &peer(n), true);
     }

@@ -2,5 +2,6 @@
 
 mod faults;
 mod growth;
+mod removal;
 mod support;
 mod throughput;

@@ -451,6 +451,7 @@ mod tests {
             http: String::new(),
             version: "0".into(),
             boot: 6,
+            admission: cluster_state::Admission::Known,
             at_ms: 1,
         }));
         let command = rollback(&world);

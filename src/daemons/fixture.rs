@@ -41,6 +41,7 @@ impl World {
                 http: String::new(),
                 version: "0".into(),
                 boot: id,
+                admission: cluster_state::Admission::Known,
                 at_ms: world.now,
             }));
         }

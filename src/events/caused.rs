@@ -88,6 +88,7 @@ pub fn caused(command: &Command, applied: &AppliedCommand<'_>) -> Vec<Event> {
         Command::RegisterNode(command) => cluster::registered(command, applied),
         Command::SetOnline(command) => cluster::online(command, applied),
         Command::SetLeader(command) => cluster::leader(command, applied),
+        Command::RemoveNode(command) => cluster::removed(command, applied),
         Command::RegisterSegment(command) => segments::registered(command, applied),
         Command::ThresholdReached(command) => segments::threshold(command, applied),
         Command::GrantLease(command) => leases::granted(command, applied),
@@ -111,7 +112,11 @@ pub fn caused(command: &Command, applied: &AppliedCommand<'_>) -> Vec<Event> {
         | Command::SetTarget(_)
         | Command::SetFeedback(_)
         | Command::SetLearningRate(_)
-        | Command::SetDraining(_) => Vec::new(),
+        | Command::SetDraining(_)
+        | Command::SetSecret(_)
+        | Command::IssueTicket(_)
+        | Command::RevokeTicket(_)
+        | Command::SetOperators(_) => Vec::new(),
     }
 }
 
@@ -130,7 +135,13 @@ pub fn follows(command: &Command, before: &ClusterState) -> Option<u64> {
             let config = before.models.get(model).and_then(|known| before.config(&known.config_key))?;
             config.history.last().filter(|promotion| promotion.model == *model).map(|p| p.log_index)
         }
+        // With the last of its leases, every other one was granted too.
+        Command::RemoveNode(command) => leases::of_node(command.node, before).map(|lease| lease.id).max(),
         Command::RegisterNode(_)
+        | Command::SetSecret(_)
+        | Command::IssueTicket(_)
+        | Command::RevokeTicket(_)
+        | Command::SetOperators(_)
         | Command::SetOnline(_)
         | Command::SetLeader(_)
         | Command::InitConfig(_)

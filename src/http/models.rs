@@ -191,7 +191,8 @@ async fn moved(
         | Response::Held { .. }
         | Response::Refused(_)
         | Response::Internal
-        | Response::Noted => None,
+        | Response::Noted
+        | Response::Removed { .. } => None,
     };
     tracing::info!(command = name, config = %order.config_key, reason = order.reason, "an operator's word");
     let state = confirmed(node).await?;

@@ -8,7 +8,7 @@ use super::{
     transport::PeerTransport,
 };
 use crate::{clock::now_ms, peer::Context};
-use cluster_state::{ClusterState, NodeId};
+use cluster_state::{Admission, ClusterState, NodeId};
 use p2p::P2pHandle;
 use raft::{JoinError, NodeInfo, RaftHandle, Voters};
 use std::time::{Duration, Instant};
@@ -55,7 +55,7 @@ pub(super) async fn membership(
             }
             continue;
         }
-        let join = RaftHandle::join(&transport, &connected, &info, now_ms(), JOIN);
+        let join = RaftHandle::join(&transport, &connected, &info, &Admission::Known, JOIN);
         match shutdown.run_until_cancelled(join).await {
             None => return Ok(None),
             Some(Ok((id, voters))) => {

@@ -50,7 +50,8 @@ fn refuse(node: &Context, from: &str, refused: &EventRefusal) {
     }
 }
 
-/// Keeps other nodes' events with `receive`, which is given a check of membership.
+/// Keeps other nodes' events with `receive`, which is given a check of who may have emitted them. Others'
+/// events follow those of a member that was removed since, so its events are still taken from members.
 async fn keep(
     node: &Context,
     from: &str,
@@ -59,7 +60,7 @@ async fn keep(
     let (own, from) = (Arc::clone(node), from.to_owned());
     let keeping = move || {
         let state = own.raft.local();
-        match receive(&own.events, &|origin| state.node_of_peer(origin).is_some()) {
+        match receive(&own.events, &|origin| state.was_member(origin)) {
             Ok(received) => {
                 received.refused.iter().for_each(|refused| refuse(&own, &from, refused));
                 Some(received)

@@ -1,15 +1,16 @@
 //! Proposals of this node, and proposals that other nodes forward.
 
-use super::RaftHandle;
+use super::{RaftHandle, serve::WAIT_MAX};
 use crate::{
     error::ProposeError,
+    members::{MemberChange, MemberRequest},
     metrics::Metrics,
     rpc::{self, Reply, Request},
 };
-use cluster_state::{Command, Proposal, Proposer, Response, state_machine};
+use cluster_state::{Command, NodeId, Place, Proposal, Proposer, Refusal, Response, door, state_machine};
 use openraft::errors::{ClientWriteError, RaftError};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
 /// Maximum time of one attempt: if a leader cannot commit in it, the next leader is tried.
 const ATTEMPT: Duration = Duration::from_millis(1500);
@@ -17,6 +18,16 @@ const ATTEMPT: Duration = Duration::from_millis(1500);
 const WAY: Duration = Duration::from_millis(200);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(300);
+
+/// How a request about a member ended.
+pub(super) enum Changed {
+    Done,
+    /// The change was not made, for this reason.
+    NotYet(String),
+    /// The change may be made later.
+    Unknown,
+    Stopped,
+}
 
 /// How an attempt ended.
 pub(super) enum Attempt {
@@ -97,11 +108,58 @@ impl RaftHandle {
         }
     }
 
+    /// Has the task that changes the membership do something about a member.
+    pub(super) async fn change_member(&self, id: NodeId, what: MemberChange) -> Changed {
+        let (reply, done) = oneshot::channel();
+        if self.shared.requests.try_send(MemberRequest { id, what, reply }).is_err() {
+            return Changed::Unknown; // too many at once
+        }
+        match tokio::time::timeout(WAIT_MAX, done).await {
+            Ok(Ok(Ok(()))) => Changed::Done,
+            Ok(Ok(Err(reason))) => Changed::NotYet(reason),
+            Ok(Err(_)) => Changed::Stopped,
+            Err(_) => Changed::Unknown,
+        }
+    }
+
+    /// Makes sure that the cluster can do without a member before it is removed: the others close their
+    /// connections to it as soon as they know. An attempt that ends here has written nothing.
+    async fn release(&self, proposal: &Proposal, node: NodeId) -> Option<Attempt> {
+        let (me, state) = (self.shared.node_id, self.local());
+        let metrics = self.shared.metrics.borrow().clone();
+        let place = Place { index: state.applied, term: metrics.term, leader: me };
+        // What is refused anyway changes no voters.
+        if let Err(refusal) = door::authorise(proposal, place, &state) {
+            return Some(Attempt::Applied(Response::Refused(refusal)));
+        }
+        if !metrics.is_leader() {
+            return Some(Attempt::NotLeader(metrics.leader.map(|(_, peer)| peer)));
+        }
+        if !state.nodes.contains_key(&node) || state.nodes.len() == 1 {
+            return None;
+        }
+        match self.change_member(node, MemberChange::Release).await {
+            // The next leader goes on.
+            Changed::Done if node == me => Some(Attempt::NotLeader(None)),
+            Changed::Done => None,
+            Changed::NotYet(reason) => {
+                Some(Attempt::Applied(Response::Refused(Refusal::StillNeeded(node, reason))))
+            }
+            Changed::Unknown => Some(Attempt::NotLeader(None)),
+            Changed::Stopped => Some(Attempt::Stopped("consensus has stopped".into())),
+        }
+    }
+
     /// Writes a proposal as the leader. A command that another node sends is checked as well, because an
     /// entry that is too large for the log would stop consensus.
     pub(super) async fn write_here(&self, proposal: Proposal, budget: Duration) -> Attempt {
         if let Err(refusal) = state_machine::check(&proposal.command) {
             return Attempt::Applied(Response::Refused(refusal));
+        }
+        if let Command::RemoveNode(it) = &proposal.command
+            && let Some(ended) = self.release(&proposal, it.node).await
+        {
+            return ended;
         }
         match tokio::time::timeout(budget, self.shared.raft.client_write(proposal)).await {
             Err(_) => Attempt::Unknown,

@@ -7,26 +7,27 @@ use super::{
     RaftHandle,
     incoming::{Piece, Taken},
     plausible,
-    propose::Attempt,
+    propose::{Attempt, Changed},
     senders::{self, Receiver, SenderRefusal},
 };
 use crate::{
     machine,
-    members::AddLearner,
+    members::MemberChange,
     metrics::Metrics,
     rpc::{self, NodeInfo, Reply, Request, SnapshotPiece},
     types::{LogId, Membership, SnapshotMeta, Vote},
 };
-use cluster_state::{Proposal, Proposer, Response};
+use cluster_state::{
+    Admission, ClusterState, Command, Proposal, Proposer, Response, command::RegisterNode, state_machine,
+};
 use openraft::{Snapshot, async_runtime::watch::WatchReceiver};
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-use tokio::sync::oneshot;
 
 /// Maximum time for which a request may occupy this node.
-const WAIT_MAX: Duration = Duration::from_secs(10);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(10);
 
 impl RaftHandle {
     /// Answers a request of the member with peer id `from`, which its connection has proved. It never fails:
@@ -70,6 +71,11 @@ impl RaftHandle {
                 Err(e) => Reply::Refused(e),
             },
             Request::Propose { command, operator, wait_ms } => {
+                let command = match command {
+                    // Whether a ticket has expired is told by one clock, which is not the sender's.
+                    Command::RegisterNode(it) => RegisterNode { at_ms: now_ms(), ..it }.into(),
+                    other => other,
+                };
                 let proposal = Proposal { by: Proposer { peer_id: from.to_owned(), operator }, command };
                 match self.write_here(proposal, bounded(wait_ms)).await {
                     Attempt::Applied(response) => Reply::Proposed(response),
@@ -82,7 +88,7 @@ impl RaftHandle {
                 Ok(index) => Reply::ReadIndex(index),
                 Err(e) => Reply::ReadFailed(e),
             },
-            Request::Join { info, at_ms } => self.let_in(from, info, at_ms).await,
+            Request::Join { info, admission } => self.let_in(from, info, admission).await,
             Request::Voters => Reply::Voters(self.shared.own_voters()),
         }
     }
@@ -124,7 +130,7 @@ impl RaftHandle {
         self.shared.raft.metrics().borrow_watched().local_committed
     }
 
-    async fn let_in(&self, from: &str, info: NodeInfo, at_ms: u64) -> Reply {
+    async fn let_in(&self, from: &str, info: NodeInfo, admission: Admission) -> Reply {
         let metrics = self.shared.metrics.borrow().clone();
         if !metrics.is_leader() {
             return Reply::NotLeader(metrics.leader.map(|(_, peer)| peer));
@@ -137,8 +143,12 @@ impl RaftHandle {
         if let Some(reason) = self.lost_log(&peer_id, &metrics) {
             return Reply::Refused(reason);
         }
+        let command = info.join(admission, now_ms());
+        if let Some(refusal) = self.not_admitted(&command).await {
+            return Reply::Refused(refusal);
+        }
         let by = Proposer { peer_id: from.to_owned(), operator: false };
-        let proposal = Proposal { by, command: info.register(at_ms) };
+        let proposal = Proposal { by, command };
         let id = match self.write_here(proposal, WAIT_MAX / 4).await {
             Attempt::Applied(Response::Node { id, .. }) => id,
             Attempt::Applied(Response::Refused(refusal)) => return Reply::Refused(refusal.to_string()),
@@ -158,19 +168,27 @@ impl RaftHandle {
                 Err(e) => Reply::Failed(e.to_string()),
             };
         }
-        let (done, added) = oneshot::channel();
-        let request = AddLearner { id, peer_id, reply: done };
-        if self.shared.joining.try_send(request).is_err() {
-            return Reply::Timeout; // too many nodes join at once
-        }
-        let Ok(added) = tokio::time::timeout(WAIT_MAX, added).await else { return Reply::Timeout };
-        match added {
-            Ok(Ok(())) => Reply::Joined(id, self.shared.own_voters()),
-            Ok(Err(e)) => {
-                tracing::info!(node = id.0, error = %e, "a node could not be added yet");
+        match self.change_member(id, MemberChange::AddLearner { peer_id }).await {
+            Changed::Done => Reply::Joined(id, self.shared.own_voters()),
+            Changed::NotYet(reason) => {
+                tracing::info!(node = id.0, reason, "a node could not be added yet");
                 Reply::Timeout
             }
-            Err(_) => Reply::Failed("consensus has stopped".into()),
+            Changed::Unknown => Reply::Timeout,
+            Changed::Stopped => Reply::Failed("consensus has stopped".into()),
+        }
+    }
+
+    /// Why the peer that this command registers does not become a member. A refused peer costs no entry of
+    /// the log. What this leader has not applied yet may admit the peer, so it catches up before it refuses.
+    async fn not_admitted(&self, command: &Command) -> Option<String> {
+        let Command::RegisterNode(register) = command else { return None };
+        let judge = |state: &ClusterState| state_machine::admit(state, register).err();
+        judge(&self.local())?;
+        match self.linearizable_within(WAIT_MAX / 4).await {
+            Ok(state) => judge(&state).map(|refusal| refusal.to_string()),
+            // The log decides.
+            Err(_) => None,
         }
     }
 
@@ -234,6 +252,12 @@ fn reply<T, E: std::fmt::Display>(result: Result<T, E>, wrap: impl FnOnce(T) -> 
         Ok(value) => wrap(value),
         Err(e) => Reply::Failed(e.to_string()),
     }
+}
+
+/// This node's clock, in milliseconds since the epoch.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn bounded(wait_ms: u64) -> Duration {

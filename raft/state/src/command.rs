@@ -6,12 +6,14 @@
 //! Each variant holds a struct of the same name, so that a handler takes the struct; on the wire, the variant
 //! is followed by the fields of the struct, one after another.
 
+mod admission;
 mod champion;
 mod cluster;
 mod lease;
 mod segment;
 mod steering;
 
+pub use admission::{IssueTicket, RemoveNode, RevokeTicket, SetOperators, SetSecret};
 pub use champion::{Appoint, InitConfig, ModelHeld, Promote, Reject, ReportRegression, Rollback};
 pub use cluster::{RegisterNode, SetDraining, SetLeader, SetOnline};
 pub use lease::{
@@ -100,6 +102,11 @@ commands! {
     CancelLease,
     SetDraining,
     Appoint,
+    SetSecret,
+    IssueTicket,
+    RevokeTicket,
+    RemoveNode,
+    SetOperators,
 }
 
 impl fmt::Display for Command {

@@ -22,7 +22,8 @@ use std::fmt;
 pub struct Proposer {
     /// Libp2p peer id of the node that asks, which its connection has proved.
     pub peer_id: String,
-    /// Whether an operator asked that node, and proved that with the token of its data folder.
+    /// Whether an operator asked that node, and proved that with the token of its data folder, as the node
+    /// says. It counts only at members where operators are believed.
     pub operator: bool,
 }
 
@@ -71,12 +72,17 @@ pub enum Rule<'a> {
     LeaderOrOperator,
     /// An operator at any member.
     Operator,
+    /// An operator at any member; the leader, while the cluster has no secret.
+    OperatorOrFounder,
     /// Any member, for an event that counts once; without an event, the leader or an operator.
     Handler {
         /// Whether the command names the event that asked for it.
         event: bool,
     },
 }
+
+/// Who may do what only an operator may.
+const OPERATOR: &str = "an operator, at a member where operators are believed,";
 
 /// The rule of a command.
 #[must_use]
@@ -104,7 +110,12 @@ pub fn rule(command: &Command) -> Rule<'_> {
         | Command::SetLearningRate(_)
         | Command::SetCurriculum(_) => Rule::Leader,
         Command::CancelLease(_) => Rule::LeaderOrOperator,
-        Command::Appoint(_) => Rule::Operator,
+        Command::Appoint(_)
+        | Command::IssueTicket(_)
+        | Command::RevokeTicket(_)
+        | Command::RemoveNode(_)
+        | Command::SetOperators(_) => Rule::Operator,
+        Command::SetSecret(_) => Rule::OperatorOrFounder,
         Command::Rollback(it) => Rule::Handler { event: it.trigger.is_some() },
         Command::ReportRegression(it) => Rule::Handler { event: it.trigger.is_some() },
         Command::SetBackpressure(it) => Rule::Handler { event: it.trigger.is_some() },
@@ -128,21 +139,26 @@ pub fn authorise(proposal: &Proposal, place: Place, state: &ClusterState) -> Res
         return allowed(false, "a member of the cluster");
     };
     let leads = member.id == place.leader;
+    let operator = *operator && state.admissions.takes_operators(member.id);
     match rule {
         Rule::Peer(subject) => allowed(peer_id == subject, "the node that it names"),
         Rule::Itself(subject) => allowed(member.id == subject, "the node that it names"),
         Rule::OneOf(subjects) => allowed(subjects.contains(&member.id), "a node that it names"),
         Rule::ItselfOrOperator(subject) => {
-            allowed(*operator || member.id == subject, "the node that it names, or an operator")
+            allowed(operator || member.id == subject, "the node that it names, or an operator")
         }
         Rule::Leader => allowed(leads, "the leader"),
         Rule::Announcement(node, term) => {
             allowed(leads && node == place.leader && term == place.term, "the leader of that term")
         }
-        Rule::LeaderOrOperator => allowed(leads || *operator, "the leader or an operator"),
-        Rule::Operator => allowed(*operator, "an operator"),
+        Rule::LeaderOrOperator => allowed(leads || operator, "the leader or an operator"),
+        Rule::Operator => allowed(operator, OPERATOR),
+        Rule::OperatorOrFounder => {
+            let founds = leads && state.admissions.secret.is_none();
+            allowed(operator || founds, OPERATOR)
+        }
         Rule::Handler { event } => {
-            allowed(event || leads || *operator, "the leader, an operator, or the handler of an event")
+            allowed(event || leads || operator, "the leader, an operator, or the handler of an event")
         }
     }
 }

@@ -12,6 +12,7 @@
 //! result, and [`rows`] are the bytes of that state. Everything here is pure: it uses no clock, no I/O and no
 //! consensus.
 
+pub mod admission;
 mod cause;
 pub mod command;
 mod config;
@@ -32,6 +33,7 @@ pub mod state_machine;
 mod steering;
 pub mod voters;
 
+pub use admission::{Admission, Admissions, Admitted};
 pub use cause::{DrainCause, EndCause, PromotionKind, Source, UnknownCause};
 pub use command::{
     ADDRESSES_MAX, CONFIG_KEY_BYTES_MAX, Command, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX, TEXT_BYTES_MAX,

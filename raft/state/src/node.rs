@@ -1,6 +1,6 @@
 //! Members of the cluster, and the leader among them.
 
-use crate::{cause::DrainCause, id::NodeId};
+use crate::{admission::Admitted, cause::DrainCause, id::NodeId};
 use serde::{Deserialize, Serialize};
 
 /// A registered member.
@@ -28,6 +28,8 @@ pub struct Node {
     pub since_ms: u64,
     /// When the node registered first, in milliseconds since the epoch.
     pub joined_ms: u64,
+    /// How the node was admitted.
+    pub admitted: Admitted,
     /// Why the node drains (it gets no more work and hands over what it holds); none while it works.
     pub draining: Option<Draining>,
 }

@@ -1,6 +1,7 @@
 //! The answer to an applied command. Every replica computes the same answer.
 
 use crate::{
+    admission::{NotAdmitted, TicketId},
     config::Promotion,
     id::{ModelId, NodeId, SegmentId},
     key::ConfigKey,
@@ -65,6 +66,11 @@ pub enum Response {
     },
     /// The event behind the command is recorded, and it asks for nothing that is not already so.
     Noted,
+    /// A member was removed.
+    Removed {
+        /// Champions that every online node holds from now on; each is announced once.
+        distributed: Vec<Distributed>,
+    },
 }
 
 /// A champion that every online node holds.
@@ -216,4 +222,16 @@ pub enum Refusal {
     /// The proposer may not propose the command; the text says who may.
     #[error("only {0} may propose this")]
     NotAllowed(String),
+    /// The peer does not become a member.
+    #[error("{0}")]
+    NotAdmitted(NotAdmitted),
+    /// The cluster has no such ticket.
+    #[error("ticket {0} is unknown: `ringrift cluster ticket list` shows those that there are")]
+    UnknownTicket(TicketId),
+    /// The node is the only one.
+    #[error("node {0} is the only node of the cluster, which would end with it")]
+    LastNode(NodeId),
+    /// The cluster cannot do without the node at present.
+    #[error("node {0} cannot be removed now: {1}")]
+    StillNeeded(NodeId, String),
 }

@@ -1,9 +1,10 @@
 //! The state as rows of bytes: what `node.db` keeps and what a snapshot carries.
 //!
 //! Invariant: `restore(rows(state)) == state`, and `changes(before, after)` holds every row in which two
-//! states differ. Rows are never removed, because nothing in the state ever is.
+//! states differ, and names every row of the first that the second lacks.
 
 use crate::{
+    admission::{Admissions, Secret, ShutOut, Ticket, TicketId},
     config::{ConfigState, Promotion},
     id::{NodeId, SegmentId, TriggerId},
     key::ConfigKey,
@@ -13,7 +14,11 @@ use crate::{
     state::ClusterState,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 use wire::{Hash, WireError};
 
 /// Largest row in bytes, encoded: the membership of [`crate::state_machine::NODES_MAX`] nodes, which
@@ -34,10 +39,16 @@ pub mod kind {
     pub const MODEL: u8 = 0x28;
     /// A [`crate::RegisteredSegment`].
     pub const SEGMENT: u8 = 0x29;
+    /// The secrets of [`crate::Admissions`], and where operators are believed.
+    pub const SECRETS: u8 = 0x2e;
+    /// A [`crate::admission::Ticket`].
+    pub const TICKET: u8 = 0x2f;
+    /// A [`crate::admission::ShutOut`].
+    pub const SHUT_OUT: u8 = 0x30;
 }
 
 /// One entity of the state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateRow {
     /// Frame kind of the value, which says what it is.
     pub kind: u8,
@@ -45,6 +56,23 @@ pub struct StateRow {
     pub key: Vec<u8>,
     /// The entity as a frame.
     pub value: Vec<u8>,
+}
+
+/// The value may hold a secret, so it is not printed.
+impl fmt::Debug for StateRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, key, value } = self;
+        write!(f, "row of kind {kind:#x}, key {key:?}, {} bytes", value.len())
+    }
+}
+
+/// What turns one state into another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Rows that are new or different.
+    pub put: Vec<StateRow>,
+    /// Kind and key of rows that are gone.
+    pub removed: Vec<(u8, Vec<u8>)>,
 }
 
 /// Why rows are not a state.
@@ -73,20 +101,37 @@ struct Meta {
     triggers: Vec<TriggerId>,
 }
 
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+struct Secrets {
+    present: Option<Secret>,
+    previous: Vec<Secret>,
+    by_secret: bool,
+    operators: BTreeSet<NodeId>,
+}
+
+impl Secrets {
+    fn of(admissions: &Admissions) -> Self {
+        let Admissions { secret, previous, by_secret, operators, tickets: _, shut_out: _ } = admissions;
+        let (present, previous) = (secret.clone(), previous.clone());
+        Self { present, previous, by_secret: *by_secret, operators: operators.clone() }
+    }
+}
+
 /// Every row of `state`.
 ///
 /// # Errors
 /// Returns [`RowError::Value`] for an entity that is too large.
 pub fn rows(state: &ClusterState) -> Result<Vec<StateRow>, RowError> {
-    changes(&ClusterState::default(), state)
+    Ok(changes(&ClusterState::default(), state)?.put)
 }
 
-/// The rows that turn `before` into `after`.
+/// What turns `before` into `after`.
 ///
 /// # Errors
 /// Returns [`RowError::Value`] for an entity that is too large.
-pub fn changes(before: &ClusterState, after: &ClusterState) -> Result<Vec<StateRow>, RowError> {
-    let mut rows = Vec::new();
+pub fn changes(before: &ClusterState, after: &ClusterState) -> Result<Changes, RowError> {
+    let mut changes = Changes::default();
+    let rows = &mut changes.put;
     let meta = |state: &ClusterState| (state.last_node_id, state.leader.clone(), Arc::clone(&state.triggers));
     if meta(before) != meta(after) {
         let meta = Meta {
@@ -102,7 +147,13 @@ pub fn changes(before: &ClusterState, after: &ClusterState) -> Result<Vec<StateR
                 rows.push(row(kind::NODE, id.0.to_be_bytes().to_vec(), node.as_ref())?);
             }
         }
+        let gone = before.nodes.keys().filter(|id| !after.nodes.contains_key(id));
+        changes.removed.extend(gone.map(|id| (kind::NODE, id.0.to_be_bytes().to_vec())));
     }
+    if !Arc::ptr_eq(&before.admissions, &after.admissions) {
+        admissions(&before.admissions, &after.admissions, &mut changes)?;
+    }
+    let rows = &mut changes.put;
     if !Arc::ptr_eq(&before.configs, &after.configs) {
         for (key, config) in after.configs.iter() {
             let old = before.configs.get(key);
@@ -122,7 +173,26 @@ pub fn changes(before: &ClusterState, after: &ClusterState) -> Result<Vec<StateR
     for (hash, segment) in after.segments.changed_since(&before.segments) {
         rows.push(row(kind::SEGMENT, hash.as_ref().to_vec(), segment)?);
     }
-    Ok(rows)
+    Ok(changes)
+}
+
+/// Adds what turns `before` into `after`.
+fn admissions(before: &Admissions, after: &Admissions, changes: &mut Changes) -> Result<(), RowError> {
+    let secrets = Secrets::of(after);
+    if Secrets::of(before) != secrets {
+        changes.put.push(row(kind::SECRETS, Vec::new(), &secrets)?);
+    }
+    for (id, ticket) in after.tickets.iter().filter(|(id, ticket)| before.tickets.get(id) != Some(ticket)) {
+        changes.put.push(row(kind::TICKET, id.0.0.to_vec(), ticket)?);
+    }
+    for (peer, it) in after.shut_out.iter().filter(|(peer, it)| before.shut_out.get(*peer) != Some(it)) {
+        changes.put.push(row(kind::SHUT_OUT, peer.as_bytes().to_vec(), it)?);
+    }
+    let tickets = before.tickets.keys().filter(|id| !after.tickets.contains_key(id));
+    changes.removed.extend(tickets.map(|id| (kind::TICKET, id.0.0.to_vec())));
+    let peers = before.shut_out.keys().filter(|peer| !after.shut_out.contains_key(*peer));
+    changes.removed.extend(peers.map(|peer| (kind::SHUT_OUT, peer.as_bytes().to_vec())));
+    Ok(())
 }
 
 /// The state that `rows` describe, after log entry `applied`.
@@ -132,6 +202,7 @@ pub fn changes(before: &ClusterState, after: &ClusterState) -> Result<Vec<StateR
 pub fn restore(rows: impl IntoIterator<Item = StateRow>, applied: u64) -> Result<ClusterState, RowError> {
     let mut state = ClusterState { applied, ..ClusterState::default() };
     let mut nodes = BTreeMap::new();
+    let mut admissions = Admissions::default();
     let mut configs: BTreeMap<ConfigKey, ConfigState> = BTreeMap::new();
     let mut history: BTreeMap<Vec<u8>, Arc<Promotion>> = BTreeMap::new();
     for row in rows {
@@ -159,12 +230,10 @@ pub fn restore(rows: impl IntoIterator<Item = StateRow>, applied: u64) -> Result
                 state.models.insert(model.info.hash, model);
             }
             kind::SEGMENT => {
-                let hash = <[u8; 32]>::try_from(row.key.as_slice())
-                    .map_err(|_| RowError::Contradiction("segment key".into()))?;
                 let segment: RegisteredSegment = value(&row)?;
-                state.segments.insert(SegmentId(Hash(hash)), segment);
+                state.segments.insert(SegmentId(hash_key(&row)?), segment);
             }
-            other => return Err(RowError::Kind(other)),
+            other => restore_admissions(&mut admissions, other, row)?,
         }
     }
     for (key, config) in &mut configs {
@@ -179,8 +248,38 @@ pub fn restore(rows: impl IntoIterator<Item = StateRow>, applied: u64) -> Result
         return Err(RowError::Contradiction(format!("promotion of {} is in no history", promotion.model)));
     }
     state.nodes = Arc::new(nodes);
+    state.admissions = Arc::new(admissions);
     state.configs = Arc::new(configs.into_iter().map(|(key, config)| (key, Arc::new(config))).collect());
     Ok(state)
+}
+
+/// Adds a row of the admissions.
+fn restore_admissions(admissions: &mut Admissions, kind: u8, row: StateRow) -> Result<(), RowError> {
+    match kind {
+        kind::SECRETS => {
+            let Secrets { present, previous, by_secret, operators } = value(&row)?;
+            (admissions.secret, admissions.previous) = (present, previous);
+            (admissions.by_secret, admissions.operators) = (by_secret, operators);
+        }
+        kind::TICKET => {
+            let ticket: Ticket = value(&row)?;
+            admissions.tickets.insert(TicketId(hash_key(&row)?), ticket);
+        }
+        kind::SHUT_OUT => {
+            let shut_out: ShutOut = value(&row)?;
+            let peer = String::from_utf8(row.key);
+            let peer = peer.map_err(|_| RowError::Contradiction("key of a peer".into()))?;
+            admissions.shut_out.insert(peer, shut_out);
+        }
+        other => return Err(RowError::Kind(other)),
+    }
+    Ok(())
+}
+
+/// A key that is a hash.
+fn hash_key(row: &StateRow) -> Result<Hash, RowError> {
+    let bytes = <[u8; 32]>::try_from(row.key.as_slice());
+    bytes.map(Hash).map_err(|_| RowError::Contradiction(format!("key of a row of kind {:#x}", row.kind)))
 }
 
 fn promotion_key(config_key: &ConfigKey, generation: u64) -> Vec<u8> {

@@ -2,11 +2,13 @@
 
 use crate::command::{
     AddSegmentHolder, Appoint, CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease,
-    GrantLease, InitConfig, ModelHeld, Promote, RegisterNode, RegisterSegment, Reject, RenewLease,
-    ReportRegression, Rollback, SetBackpressure, SetCurriculum, SetDraining, SetFeedback, SetLeader,
-    SetLearningRate, SetOnline, SetTarget, ThresholdReached,
+    GrantLease, InitConfig, IssueTicket, ModelHeld, Promote, RegisterNode, RegisterSegment, Reject,
+    RemoveNode, RenewLease, ReportRegression, RevokeTicket, Rollback, SetBackpressure, SetCurriculum,
+    SetDraining, SetFeedback, SetLeader, SetLearningRate, SetOnline, SetOperators, SetSecret, SetTarget,
+    ThresholdReached,
 };
 use crate::{
+    admission::{self, Admission, NotAdmitted},
     cause::{DrainCause, EndCause, PromotionKind, Source},
     command::Command,
     config::Promotion,
@@ -84,13 +86,40 @@ pub fn register(n: u64, boot: u64) -> Command {
         http: "http://127.0.0.1:2".into(),
         version: "0.1.0".into(),
         boot,
+        admission: Admission::Known,
         at_ms: 3,
     })
 }
 
+/// The command by which peer `n` registers and shows `admission` at `at_ms`.
+pub fn join(n: u64, admission: Admission, at_ms: u64) -> Command {
+    match register(n, n) {
+        Command::RegisterNode(it) => RegisterNode { admission, at_ms, ..it }.into(),
+        other => other,
+    }
+}
+
+/// The command that issues a ticket with this token, which expires at 1 000 ms.
+pub fn issue(token: u8, uses: u32) -> Command {
+    Command::IssueTicket(IssueTicket {
+        ticket: admission::ticket_id(&[token; 32]),
+        key: admission::ticket_key(&[token; 32]),
+        uses,
+        expires_ms: 1000,
+        note: "n".into(),
+        at_ms: 4,
+    })
+}
+
+/// The command that removes a member; the new secret repeats one byte.
+pub fn remove(node: u64, ban: bool, secret: u8) -> Command {
+    let secret = [secret; 32];
+    Command::RemoveNode(RemoveNode { node: NodeId(node), ban, secret, reason: "r".into(), at_ms: 5 })
+}
+
 /// One value of each variant, in the order of the enum.
 pub fn commands() -> Vec<Command> {
-    [members(), segments(), leases(), models(), steering(), operator()].concat()
+    [members(), segments(), leases(), models(), steering(), operator(), admissions()].concat()
 }
 
 fn config_key() -> ConfigKey {
@@ -287,6 +316,17 @@ fn operator() -> Vec<Command> {
     ]
 }
 
+/// Who may be a member.
+fn admissions() -> Vec<Command> {
+    vec![
+        Command::SetSecret(SetSecret { secret: [1; 32], by_secret: true, at_ms: 2 }),
+        issue(2, 3),
+        Command::RevokeTicket(RevokeTicket { ticket: admission::ticket_id(&[2; 32]), at_ms: 3 }),
+        remove(2, true, 3),
+        Command::SetOperators(SetOperators { nodes: vec![NodeId(1)], at_ms: 2 }),
+    ]
+}
+
 /// The responses that no sample of a reply carries and that were added after the first version.
 pub fn responses() -> Vec<Response> {
     let promotion = Promotion {
@@ -307,6 +347,11 @@ pub fn responses() -> Vec<Response> {
         Response::Refused(Refusal::NothingBefore),
         Response::Refused(Refusal::Draining(NodeId(1))),
         Response::Refused(Refusal::NotAllowed("s".into())),
+        Response::Removed { distributed: Vec::new() },
+        Response::Refused(Refusal::NotAdmitted(NotAdmitted::Expired)),
+        Response::Refused(Refusal::UnknownTicket(admission::ticket_id(&[2; 32]))),
+        Response::Refused(Refusal::LastNode(NodeId(1))),
+        Response::Refused(Refusal::StillNeeded(NodeId(1), "w".into())),
     ]
 }
 

@@ -4,6 +4,7 @@
 //! reader may keep one for as long as it needs.
 
 use crate::{
+    admission::Admissions,
     config::ConfigState,
     id::{ModelId, NodeId, SegmentId, TriggerId},
     key::ConfigKey,
@@ -34,6 +35,8 @@ pub struct ClusterState {
     pub models: Shards<ModelId, Model>,
     /// Acknowledged segments by content hash.
     pub segments: Shards<SegmentId, RegisteredSegment>,
+    /// Who may become a member, and who may not.
+    pub admissions: Arc<Admissions>,
     /// The leader that announced itself last.
     pub leader: Option<Leader>,
     /// The events that commands were proposed for, oldest first.
@@ -45,6 +48,18 @@ impl ClusterState {
     #[must_use]
     pub fn node_of_peer(&self, peer_id: &str) -> Option<&Node> {
         self.nodes.values().find(|node| node.peer_id == peer_id).map(Arc::as_ref)
+    }
+
+    /// Whether this peer is a member, or was one before it was removed.
+    #[must_use]
+    pub fn was_member(&self, peer_id: &str) -> bool {
+        self.node_of_peer(peer_id).is_some() || self.admissions.shut_out.contains_key(peer_id)
+    }
+
+    /// Whether a member with this id was removed. An id that was never given is none.
+    #[must_use]
+    pub fn was_removed(&self, node: NodeId) -> bool {
+        node != NodeId(0) && node <= self.last_node_id && !self.nodes.contains_key(&node)
     }
 
     /// Members that are online.

@@ -3,6 +3,7 @@
 //! Invariant: `apply` is a pure function of state, log index and command: it uses no clock, no randomness, no
 //! I/O and no hash maps. A refusal changes nothing, and neither does a repeated command.
 
+mod admissions;
 mod bounds;
 mod check;
 mod configs;
@@ -14,6 +15,7 @@ mod rollback;
 mod segments;
 mod steering;
 
+pub use admissions::admit;
 pub use bounds::{CANDIDATES_MAX, CONFIGS_MAX, EVIDENCE_GAMES_MIN, MODELS_MAX, NODES_MAX, SEGMENTS_MAX};
 pub use check::check;
 
@@ -33,6 +35,11 @@ fn dispatch(state: &mut ClusterState, index: u64, command: &Command) -> Outcome 
         Command::SetOnline(it) => nodes::set_online(state, it),
         Command::SetLeader(it) => nodes::set_leader(state, it),
         Command::SetDraining(it) => nodes::set_draining(state, it),
+        Command::SetSecret(it) => admissions::set_secret(state, it),
+        Command::IssueTicket(it) => admissions::issue_ticket(state, it),
+        Command::RevokeTicket(it) => admissions::revoke_ticket(state, it),
+        Command::SetOperators(it) => admissions::set_operators(state, it),
+        Command::RemoveNode(it) => admissions::remove_node(state, it),
         Command::InitConfig(it) => configs::init(state, index, it),
         Command::ThresholdReached(it) => configs::threshold_reached(state, it),
         Command::SetTarget(it) => configs::set_target(state, it),

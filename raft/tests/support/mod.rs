@@ -1,7 +1,9 @@
 //! A cluster of real nodes with real files, over links in memory that drop, delay and cut.
 #![allow(clippy::unwrap_used, reason = "part of tests, but no test itself")]
 
-use cluster_state::{ClusterState, Command, NodeId, Place, Proposal, Refusal, Response, command::SetLeader};
+use cluster_state::{
+    Admission, ClusterState, Command, NodeId, Place, Proposal, Refusal, Response, command::SetLeader,
+};
 use raft::{
     ApplyHook, HookError, NodeInfo, RaftConfig, RaftHandle, Timing, Transport, TransportError, Voters,
 };
@@ -241,7 +243,9 @@ impl Cluster {
         let peers: Vec<String> = through.iter().map(|n| peer(*n)).collect();
         let info = self.info(n);
         let (id, introduced) =
-            RaftHandle::join(&self.links.of(&peer(n)), &peers, &info, 1, PATIENCE).await.unwrap();
+            RaftHandle::join(&self.links.of(&peer(n)), &peers, &info, &Admission::Known, PATIENCE)
+                .await
+                .unwrap();
         self.let_in(n, (id, introduced));
         self.start(n).await;
     }

@@ -1,10 +1,10 @@
 //! Hosts that come and go, and who leads.
 
-use super::{AppliedCommand, node_name, promotion, seconds};
+use super::{AppliedCommand, leases, node_name, promotion, seconds};
 use crate::events::{Event, HostOffline, HostOnline, LeaderElected};
 use cluster_state::{
-    Response,
-    command::{RegisterNode, SetLeader, SetOnline},
+    Distributed, Response, admission,
+    command::{RegisterNode, RemoveNode, SetLeader, SetOnline},
 };
 
 pub(super) fn registered(command: &RegisterNode, applied: &AppliedCommand<'_>) -> Vec<Event> {
@@ -27,9 +27,32 @@ pub(super) fn online(command: &SetOnline, applied: &AppliedCommand<'_>) -> Vec<E
     } else {
         Event::HostOffline(HostOffline { node_id, host, reason: command.reason.clone(), timestamp })
     };
-    let everywhere =
-        distributed.iter().map(|it| promotion::distributed(&it.config_key, it.model, applied, timestamp));
-    std::iter::once(host).chain(everywhere).collect()
+    std::iter::once(host).chain(everywhere(distributed, applied, timestamp)).collect()
+}
+
+fn everywhere(
+    distributed: &[Distributed],
+    applied: &AppliedCommand<'_>,
+    timestamp: f64,
+) -> impl Iterator<Item = Event> {
+    distributed.iter().map(move |it| promotion::distributed(&it.config_key, it.model, applied, timestamp))
+}
+
+/// A removed host goes, and its leases end. A host that was offline went before.
+pub(super) fn removed(command: &RemoveNode, applied: &AppliedCommand<'_>) -> Vec<Event> {
+    let Response::Removed { distributed } = applied.response else { return Vec::new() };
+    let timestamp = seconds(command.at_ms);
+    let known = applied.before.nodes.get(&command.node).filter(|node| node.online);
+    let offline = known.map(|node| {
+        Event::HostOffline(HostOffline {
+            node_id: node_name(command.node),
+            host: node.name.clone(),
+            reason: admission::REMOVED.to_owned(),
+            timestamp,
+        })
+    });
+    let told = offline.into_iter().chain(leases::removed(command, applied));
+    told.chain(everywhere(distributed, applied, timestamp)).collect()
 }
 
 pub(super) fn leader(command: &SetLeader, applied: &AppliedCommand<'_>) -> Vec<Event> {

@@ -9,8 +9,10 @@ use crate::{
     store::paths,
 };
 use cluster_state::{
-    ConfigKey, Lease, LeaseKind, ModelId, Response,
-    command::{CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease, GrantLease},
+    ClusterState, ConfigKey, Lease, LeaseKind, ModelId, NodeId, Response, admission,
+    command::{
+        CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease, GrantLease, RemoveNode,
+    },
 };
 use wire::Hash;
 
@@ -61,9 +63,25 @@ pub(super) fn failed(command: &FailLease, applied: &AppliedCommand<'_>) -> Vec<E
 
 pub(super) fn expired(command: &ExpireLease, applied: &AppliedCommand<'_>) -> Vec<Event> {
     let Some(lease) = applied.ended(command.kind, &command.config_key) else { return Vec::new() };
+    timed_out(lease, &command.reason, seconds(command.at_ms)).into()
+}
+
+/// The leases that a node holds.
+pub(super) fn of_node(node: NodeId, state: &ClusterState) -> impl Iterator<Item = &Lease> {
+    let slots = state.configs.values().flat_map(|config| [&config.training.live, &config.evaluation.live]);
+    slots.flatten().filter(move |lease| lease.node == node)
+}
+
+/// The ends of the leases of a node that was removed.
+pub(super) fn removed(command: &RemoveNode, applied: &AppliedCommand<'_>) -> Vec<Event> {
     let timestamp = seconds(command.at_ms);
-    let timeout = Event::WorkTimeout(work(lease, command.reason.clone(), timestamp));
-    vec![failure(lease, command.reason.clone(), timestamp), timeout]
+    let ended = of_node(command.node, applied.before);
+    ended.flat_map(|lease| timed_out(lease, admission::REMOVED, timestamp)).collect()
+}
+
+fn timed_out(lease: &Lease, reason: &str, timestamp: f64) -> [Event; 2] {
+    let timeout = Event::WorkTimeout(work(lease, reason.to_owned(), timestamp));
+    [failure(lease, reason.to_owned(), timestamp), timeout]
 }
 
 pub(super) fn cancelled(command: &CancelLease, applied: &AppliedCommand<'_>) -> Vec<Event> {

@@ -378,6 +378,7 @@ fn register(n: u64) -> Command {
         http: String::new(),
         version: String::new(),
         boot: 1,
+        admission: cluster_state::Admission::Known,
         at_ms: 1000,
     })
 }
@@ -432,6 +433,7 @@ fn a_command_that_makes_no_event_stops_nothing() {
             http: String::new(),
             version: String::new(),
             boot: 1,
+            admission: cluster_state::Admission::Known,
             at_ms,
         });
         let response = cluster_state::Response::Node { id: NodeId(1), came_online: true };

@@ -42,9 +42,9 @@ fn sent(request: Request, sender: NodeId, to: NodeId, term: u64) -> Request {
         Request::Transfer { .. } => {
             Request::Transfer { to, rpc: TransferLeaderRequest::new(elected, to, None) }
         }
-        Request::Join { info, at_ms } => {
+        Request::Join { info, admission } => {
             let info = NodeInfo { peer_id: "stranger".into(), ..info };
-            Request::Join { info, at_ms }
+            Request::Join { info, admission }
         }
         other @ (Request::Propose { .. } | Request::ReadIndex { .. } | Request::Voters) => other,
     }

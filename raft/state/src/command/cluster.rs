@@ -1,6 +1,6 @@
 //! Commands about members.
 
-use crate::{cause::DrainCause, id::NodeId};
+use crate::{admission::Admission, cause::DrainCause, id::NodeId};
 use serde::{Deserialize, Serialize};
 
 /// Registers a peer as a member, or updates its data. The same peer keeps its id.
@@ -18,7 +18,9 @@ pub struct RegisterNode {
     pub version: String,
     /// Random number that is new at each start of the node's process.
     pub boot: u64,
-    /// The proposer's clock, in milliseconds since the epoch.
+    /// What the peer shows to become a member.
+    pub admission: Admission,
+    /// The proposer's clock, in milliseconds since the epoch; the leader's, if another node asks.
     pub at_ms: u64,
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
-    command::{ModelHeld, SetLeader},
-    samples::{commands, hash, register},
+    command::{ModelHeld, SetLeader, SetOperators, SetSecret},
+    samples::{commands, hash, register, remove},
     state_machine,
 };
 
@@ -77,7 +77,12 @@ fn about_the_subject(command: Command, state: &ClusterState) -> Command {
         | Command::Appoint(_)
         | Command::Rollback(_)
         | Command::ReportRegression(_)
-        | Command::SetBackpressure(_)) => other,
+        | Command::SetBackpressure(_)
+        | Command::SetSecret(_)
+        | Command::IssueTicket(_)
+        | Command::RevokeTicket(_)
+        | Command::RemoveNode(_)
+        | Command::SetOperators(_)) => other,
     }
 }
 
@@ -122,7 +127,13 @@ fn expected(command: &Command) -> &'static str {
         | Command::SetLearningRate(_)
         | Command::SetCurriculum(_) => "....x.",
         Command::CancelLease(_) => "....xx",
-        Command::Appoint(_) => ".....x",
+        // In a cluster without a secret.
+        Command::SetSecret(_) => "....xx",
+        Command::Appoint(_)
+        | Command::IssueTicket(_)
+        | Command::RevokeTicket(_)
+        | Command::RemoveNode(_)
+        | Command::SetOperators(_) => ".....x",
         Command::Rollback(it) => handler(it.trigger.is_some()),
         Command::ReportRegression(it) => handler(it.trigger.is_some()),
         Command::SetBackpressure(it) => handler(it.trigger.is_some()),
@@ -170,6 +181,57 @@ fn each_command_has_its_senders() {
             .collect();
         assert_eq!(answers, expected(&command), "{command:?}");
     }
+}
+
+#[test]
+fn a_removed_member_proposes_nothing_but_to_come_back() {
+    let before = state();
+    let mut state = before.clone();
+    let response = state_machine::apply(&mut state, 4, &remove(SUBJECT, false, 9));
+    assert_eq!(response, crate::Response::Removed { distributed: Vec::new() });
+    let peer_id = before.nodes[&NodeId(SUBJECT)].peer_id.clone();
+    // Not even as an operator, or as the leader that it was.
+    let place = Place { leader: NodeId(SUBJECT), ..PLACE };
+    for command in commands() {
+        let command = about_the_subject(command, &before);
+        let comes_back = matches!(command, Command::RegisterNode(_));
+        for operator in [false, true] {
+            let by = Proposer { peer_id: peer_id.clone(), operator };
+            let answer = authorise(&Proposal { by, command: command.clone() }, place, &state);
+            let refused = Err(Refusal::NotAllowed("a member of the cluster".into()));
+            assert_eq!(answer, if comes_back { Ok(()) } else { refused }, "{command:?}");
+        }
+    }
+}
+
+#[test]
+fn operators_are_believed_only_where_the_state_says_so() {
+    let mut state = state();
+    let believed = Command::SetOperators(SetOperators { nodes: vec![NodeId(OTHER)], at_ms: 1 });
+    assert_eq!(state_machine::apply(&mut state, 4, &believed), crate::Response::Done);
+    for command in commands() {
+        let command = about_the_subject(command, &state);
+        let may = |node, operator| {
+            let by = Proposer { peer_id: state.nodes[&NodeId(node)].peer_id.clone(), operator };
+            authorise(&Proposal { by, command: command.clone() }, PLACE, &state).is_ok()
+        };
+        // At the others, being asked by an operator changes nothing.
+        for node in [LEADER, SUBJECT] {
+            assert_eq!(may(node, true), may(node, false), "{command:?}");
+        }
+        assert_eq!(may(OTHER, true), expected(&command).ends_with('x'), "{command:?}");
+    }
+}
+
+#[test]
+fn the_leader_sets_the_first_secret_and_no_other() {
+    let mut state = state();
+    let by = Proposer { peer_id: state.nodes[&NodeId(LEADER)].peer_id.clone(), operator: false };
+    let set = |n| Command::SetSecret(SetSecret { secret: [n; 32], by_secret: false, at_ms: 1 });
+    let may = |n, state: &_| authorise(&Proposal { by: by.clone(), command: set(n) }, PLACE, state);
+    assert_eq!(may(1, &state), Ok(()));
+    state_machine::apply(&mut state, 4, &set(1));
+    assert_eq!(may(2, &state), Err(Refusal::NotAllowed(OPERATOR.into())));
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn apply_time(state: &ClusterState) -> std::time::Duration {
         });
         let response = state_machine::apply(&mut next, u64::from(i), &command);
         assert!(matches!(response, Response::Segment { .. }), "{response:?}");
-        assert_eq!(changes(&published, &next).unwrap().len(), 2, "a segment and its configuration");
+        assert_eq!(changes(&published, &next).unwrap().put.len(), 2, "a segment and its configuration");
         published = next;
         times.push(begun.elapsed());
     }

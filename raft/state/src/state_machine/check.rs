@@ -4,10 +4,12 @@
 //! leaves fit their limits, and it holds no number that arithmetic turns into NaN or infinity.
 
 use crate::{
+    admission::{TICKET_TTL_MS_MAX, TICKET_USES_MAX},
     cause::EndCause,
     command::{
         ADDRESSES_MAX, CancelLease, Command, CompleteEvaluation, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX,
-        InitConfig, RegisterNode, RegisterSegment, ReportRegression, Rollback, SetFeedback, TEXT_BYTES_MAX,
+        InitConfig, IssueTicket, RegisterNode, RegisterSegment, ReportRegression, Rollback, SetFeedback,
+        TEXT_BYTES_MAX,
     },
     key::ConfigKey,
     model::TrainingReport,
@@ -33,7 +35,17 @@ pub fn check(command: &Command) -> Result<(), Refusal> {
         Command::RegisterNode(it) => register_node(it),
         Command::SetOnline(it) => texts([&it.reason]),
         Command::SetDraining(it) => text(it.cause.as_str()).and_then(|()| texts([&it.reason])),
-        Command::SetLeader(_) | Command::AddSegmentHolder(_) | Command::ModelHeld(_) => Ok(()),
+        Command::SetLeader(_)
+        | Command::AddSegmentHolder(_)
+        | Command::ModelHeld(_)
+        | Command::SetSecret(_)
+        | Command::RevokeTicket(_) => Ok(()),
+        Command::IssueTicket(it) => issue_ticket(it),
+        Command::RemoveNode(it) => texts([&it.reason]),
+        Command::SetOperators(it) if it.nodes.len() > HOLDERS_MAX => {
+            Err(Refusal::Invalid(format!("operators' members: at most {HOLDERS_MAX}")))
+        }
+        Command::SetOperators(_) => Ok(()),
         Command::InitConfig(it) => init_config(it),
         Command::RegisterSegment(it) => register_segment(it),
         Command::ThresholdReached(it) => key(&it.config_key),
@@ -58,11 +70,23 @@ pub fn check(command: &Command) -> Result<(), Refusal> {
 }
 
 fn register_node(command: &RegisterNode) -> Result<(), Refusal> {
-    let RegisterNode { peer_id, name, addrs, http, version, boot: _, at_ms: _ } = command;
+    let RegisterNode { peer_id, name, addrs, http, version, boot: _, admission: _, at_ms: _ } = command;
     if peer_id.is_empty() || addrs.len() > ADDRESSES_MAX {
         return Err(Refusal::Invalid("peer id or addresses".into()));
     }
     texts([peer_id, name, http, version].into_iter().chain(addrs))
+}
+
+fn issue_ticket(command: &IssueTicket) -> Result<(), Refusal> {
+    let IssueTicket { ticket: _, key: _, uses, expires_ms, note, at_ms } = command;
+    if !(1..=TICKET_USES_MAX).contains(uses) {
+        return Err(Refusal::Invalid(format!("uses of a ticket: 1 to {TICKET_USES_MAX}")));
+    }
+    if !(1..=TICKET_TTL_MS_MAX).contains(&expires_ms.saturating_sub(*at_ms)) {
+        let days = TICKET_TTL_MS_MAX / 86_400_000;
+        return Err(Refusal::Invalid(format!("validity of a ticket: at most {days} days")));
+    }
+    texts([note])
 }
 
 fn init_config(command: &InitConfig) -> Result<(), Refusal> {

@@ -235,7 +235,8 @@ pub(super) fn end_unwanted(slot: &mut LeaseSlot, cause: EndCause, reason: &str) 
     slot.last_end = Some(LeaseEnd { cause, reason: format!("cancelled: {reason}") });
 }
 
-fn end_badly(slot: &mut LeaseSlot, cause: EndCause, reason: String) {
+/// Ends a lease that its holder did not complete. It counts as a failure.
+pub(super) fn end_badly(slot: &mut LeaseSlot, cause: EndCause, reason: String) {
     slot.live = None;
     slot.last_end = Some(LeaseEnd { cause, reason });
     slot.failures = slot.failures.saturating_add(1);

@@ -1,9 +1,9 @@
 //! Handles the commands about members and the leader.
 //!
 //! Invariant: a peer keeps its id, ids are never reused, and a report about an earlier start of a process or
-//! about an earlier term changes nothing.
+//! about an earlier term changes nothing. Who is no member becomes one only if it is admitted.
 
-use super::{bounds::NODES_MAX, lookup::Outcome, promotion};
+use super::{admissions, bounds::NODES_MAX, lookup::Outcome, promotion};
 use crate::{
     command::{RegisterNode, SetDraining, SetLeader, SetOnline},
     id::NodeId,
@@ -21,6 +21,10 @@ pub(super) fn register(state: &mut ClusterState, command: &RegisterNode) -> Outc
         None if state.nodes.len() >= NODES_MAX => return Err(Refusal::Full("nodes".into())),
         None => NodeId(state.last_node_id.0 + 1),
     };
+    let admitted = admissions::admit(state, command).map_err(Refusal::NotAdmitted)?;
+    if known.is_none() {
+        admissions::admitted(state, command, &admitted);
+    }
     let stayed = known.as_ref().filter(|_| !came_online);
     let node = Node {
         id,
@@ -34,6 +38,7 @@ pub(super) fn register(state: &mut ClusterState, command: &RegisterNode) -> Outc
         reason: stayed.map_or_else(|| "registered".into(), |node| node.reason.clone()),
         since_ms: stayed.map_or(command.at_ms, |node| node.since_ms),
         joined_ms: known.as_ref().map_or(command.at_ms, |node| node.joined_ms),
+        admitted,
         // A node that starts again wants to work, so it drains no longer.
         draining: stayed.and_then(|node| node.draining.clone()),
     };

@@ -20,6 +20,7 @@ use crate::{
 use std::collections::BTreeSet;
 use wire::Hash;
 
+mod admissions;
 mod bounds;
 mod causes;
 mod records;

@@ -64,6 +64,7 @@ impl Life {
             http: String::new(),
             version: String::new(),
             boot: id,
+            admission: cluster_state::Admission::Known,
             at_ms: 1_000 + id,
         });
         self.check(command, &["HOST_ONLINE"]);

@@ -95,6 +95,7 @@ fn in_the_largest_cluster_every_event_fits_its_envelope() {
             http: String::new(),
             version: String::new(),
             boot: id,
+            admission: cluster_state::Admission::Known,
             at_ms: 1,
         });
         assert!(matches!(life.events(&command).0, Response::Node { .. }));

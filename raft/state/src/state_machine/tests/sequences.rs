@@ -1,10 +1,14 @@
 //! Every sequence of commands, sensible or not, keeps the invariants.
 
 use super::*;
-use crate::command::{
-    AddSegmentHolder, Appoint, ExpireLease, FailLease, ModelHeld, Promote, Reject, RenewLease,
-    ReportRegression, Rollback, SetBackpressure, SetCurriculum, SetDraining, SetFeedback, SetLeader,
-    SetLearningRate, SetTarget, ThresholdReached,
+use crate::{
+    admission::{Admission, ticket_id},
+    command::{
+        AddSegmentHolder, Appoint, ExpireLease, FailLease, ModelHeld, Promote, Reject, RenewLease,
+        ReportRegression, RevokeTicket, Rollback, SetBackpressure, SetCurriculum, SetDraining, SetFeedback,
+        SetLeader, SetLearningRate, SetSecret, SetTarget, ThresholdReached,
+    },
+    samples::{issue, join, remove},
 };
 use proptest::prelude::*;
 
@@ -19,7 +23,7 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
     let kind = if choice.is_multiple_of(2) { LeaseKind::Training } else { LeaseKind::Evaluation };
     let candidate = config.candidates.get(usize::from(n) % config.candidates.len().max(1)).copied();
     let slot = config.lease(kind);
-    match choice % 15 {
+    match choice % 16 {
         0 => register(node, at_ms % 3),
         1 => online(node, !n.is_multiple_of(3), state.nodes.get(&NodeId(node)).map_or(0, |node| node.boot)),
         2 => segment(n, u64::from(n % 16), &[1, 2, node]),
@@ -96,6 +100,7 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
             reason: "r".into(),
             at_ms,
         }),
+        14 => member(state, n),
         _ => match n % 4 {
             0 => Command::Reject(Reject {
                 config_key: config_key(),
@@ -111,6 +116,20 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
                 at_ms,
             }),
         },
+    }
+}
+
+/// A command about who may be a member.
+fn member(state: &ClusterState, n: u8) -> Command {
+    let token = n % 8;
+    let secret = state.admissions.secret.as_ref().map_or(0, |secret| secret.number as u8 + 1);
+    match n % 7 {
+        0 => Command::SetSecret(SetSecret { secret: [secret; 32], by_secret: n.is_multiple_of(3), at_ms: 1 }),
+        1 | 2 => issue(token, 1 + u32::from(n % 3)),
+        3 => Command::RevokeTicket(RevokeTicket { ticket: ticket_id(&[token; 32]), at_ms: 1 }),
+        4 => remove(1 + u64::from(n % 5), n.is_multiple_of(3), secret),
+        5 => join(1 + u64::from(n % 5), Admission::Ticket([token; 32]), u64::from(n)),
+        _ => join(9, Admission::Secret([n; 32]), 1),
     }
 }
 
@@ -189,9 +208,29 @@ fn command_of(state: &ClusterState, (fits, choice, n): (bool, u8, u8)) -> Comman
     if fits { sensible(state, choice, n) } else { samples[usize::from(choice) % samples.len()].clone() }
 }
 
+/// Checks who may be a member, and that nothing belongs to who is none.
+fn admissions(before: &ClusterState, after: &ClusterState) {
+    let admissions = &after.admissions;
+    assert!(admissions.shut_out.keys().all(|peer| after.node_of_peer(peer).is_none()));
+    assert!(admissions.operators.iter().all(|id| after.nodes.contains_key(id)));
+    assert!(before.nodes.is_empty() || !after.nodes.is_empty());
+    let number = |state: &ClusterState| state.admissions.secret.as_ref().map_or(0, |secret| secret.number);
+    assert!(number(after) >= number(before));
+    let secrets = admissions.secret.iter().chain(&admissions.previous);
+    assert!(secrets.map(|secret| secret.number).rev().is_sorted());
+    let held = after.configs.values().flat_map(|it| [&it.training.live, &it.evaluation.live]);
+    let holders = held.flatten().map(|lease| lease.node);
+    let of_models = after.models.iter().flat_map(|(_, model)| model.holders.iter().copied());
+    let of_segments = after.segments.iter().flat_map(|(_, segment)| segment.holders.iter().copied());
+    assert!(holders.chain(of_models).chain(of_segments).all(|id| !after.was_removed(id)));
+}
+
 /// Checks what holds in every state, and between a state and the next.
 fn invariants(before: &ClusterState, after: &ClusterState) {
-    assert!(after.last_node_id >= before.last_node_id && after.nodes.len() as u64 == after.last_node_id.0);
+    assert!(after.last_node_id >= before.last_node_id);
+    let removed = (1..=after.last_node_id.0).filter(|id| after.was_removed(NodeId(*id)));
+    assert_eq!(after.nodes.len() as u64 + removed.count() as u64, after.last_node_id.0);
+    admissions(before, after);
     for (key, config) in after.configs.iter() {
         let mut champion = config.initial;
         let mut elo = ELO_INITIAL;
@@ -256,9 +295,12 @@ proptest! {
             if matches!(response, Response::Refused(_) | Response::Unchanged) {
                 twin.state.applied = before.state.applied;
                 prop_assert_eq!(&twin.state, &before.state, "{:?} changed something", command);
-                prop_assert!(changes.is_empty(), "{:?} wrote {:?}", command, changes);
+                prop_assert!(changes == rows::Changes::default(), "{:?} wrote {:?}", command, changes);
             }
-            for row in changes {
+            for key in changes.removed {
+                prop_assert!(kept.remove(&key).is_some(), "{:?} removed {:?}", command, key);
+            }
+            for row in changes.put {
                 kept.insert((row.kind, row.key.clone()), row);
             }
             // A repeated command takes effect only once.

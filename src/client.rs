@@ -7,6 +7,10 @@
 use crate::{
     api::{
         ErrorBody,
+        admission::{
+            IssuedTicket, Operators, Removal, Revocation, SecretOrder, SecretView, ShutOutView, TicketOrder,
+            TicketView,
+        },
         cluster::{Drain, LeaderReport, NodeView},
         content::{Audit, Pulled},
         dead_letters::{DeadLetter, LetterFilter, NodeLetters},
@@ -127,6 +131,55 @@ impl Client {
     /// [`ClientError::Refused`] if there is no such node.
     pub fn drain(&self, drain: &Drain) -> Result<Drain, ClientError> {
         self.post("/v1/drain", drain, DECIDE)
+    }
+
+    /// Makes a ticket.
+    pub fn issue_ticket(&self, order: &TicketOrder) -> Result<IssuedTicket, ClientError> {
+        self.post("/v1/cluster/tickets", order, DECIDE)
+    }
+
+    /// The tickets that the cluster knows, the newest first.
+    pub fn tickets(&self) -> Result<Vec<TicketView>, ClientError> {
+        self.get("/v1/cluster/tickets", WAIT)
+    }
+
+    /// # Errors
+    /// [`ClientError::Refused`] if there is no such ticket.
+    pub fn revoke_ticket(&self, which: &Revocation) -> Result<TicketView, ClientError> {
+        self.post("/v1/cluster/tickets/revoke", which, DECIDE)
+    }
+
+    /// Removes a member.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if there is no such member, or the cluster cannot do without it.
+    pub fn remove(&self, removal: &Removal) -> Result<Removal, ClientError> {
+        self.post("/v1/cluster/removed", removal, DECIDE)
+    }
+
+    /// Who was removed, the latest first.
+    pub fn removed(&self) -> Result<Vec<ShutOutView>, ClientError> {
+        self.get("/v1/cluster/removed", WAIT)
+    }
+
+    /// What may be told of the secret.
+    pub fn secret(&self) -> Result<SecretView, ClientError> {
+        self.get("/v1/cluster/secret", WAIT)
+    }
+
+    /// Replaces the secret.
+    pub fn rotate_secret(&self, order: &SecretOrder) -> Result<SecretView, ClientError> {
+        self.post("/v1/cluster/secret", order, DECIDE)
+    }
+
+    /// At which members operators are believed.
+    pub fn operators(&self) -> Result<Operators, ClientError> {
+        self.get("/v1/cluster/operators", WAIT)
+    }
+
+    /// Says at which members operators are believed.
+    pub fn set_operators(&self, wanted: &Operators) -> Result<Operators, ClientError> {
+        self.post("/v1/cluster/operators", wanted, DECIDE)
     }
 
     /// Events after a position of this node's log, oldest first.

@@ -79,6 +79,10 @@ pub struct NodeView {
     /// Milliseconds since the node last showed work, as the answering node heard it; none if it has not shown
     /// any.
     pub idle_ms: Option<u64>,
+    /// How the node became a member: `founder`, `secret`, `ticket` with its name, or `open`.
+    pub admitted: String,
+    /// When it became a member, in milliseconds since the epoch.
+    pub admitted_ms: u64,
 }
 
 /// What a draining host still has to hand over.

@@ -7,6 +7,7 @@
 //! present in the JSON that a node sends, and a request with an unknown field is refused.
 
 pub mod activity;
+pub mod admission;
 pub mod autoscaler;
 pub mod cluster;
 pub mod content;

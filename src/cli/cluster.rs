@@ -1,18 +1,24 @@
-//! `ringrift cluster`: shows who leads and who is a member, and tells a member to hand over its work.
+//! `ringrift cluster`: shows who leads and who is a member, admits and removes members, and tells a member to
+//! hand over its work.
 
 use super::{
+    admission::{self, OperatorsArgs, RemoveArgs, SecretArgs, TicketArgs},
     peer_args::{self, PeerArgs},
-    status::{NODE_HEADER, node_line},
+    status::{NODE_HEADER, ago, node_line},
 };
 use crate::{
-    api::cluster::{Drain, LeaderReport, NodeView},
+    api::{
+        admission::ShutOutView,
+        cluster::{Drain, LeaderReport, NodeView},
+    },
     clock::now_ms,
 };
 use clap::Subcommand;
 use cluster_state::NodeId;
+use serde::Serialize;
 use std::process::ExitCode;
 
-/// Ask about the cluster as a whole, and drain members.
+/// Ask about the cluster as a whole, and admit, drain and remove members.
 ///
 /// Example: ringrift cluster leader --data-dir n3
 #[derive(Debug, clap::Args)]
@@ -32,7 +38,10 @@ enum ClusterCommand {
         #[command(flatten)]
         peer: PeerArgs,
     },
-    /// List the members, and what members that drain still have to hand on.
+    /// List the members and who was removed, and what members that drain still have to hand on.
+    ///
+    /// Each member has the way and the time of its admission: it founded the cluster (founder), a ticket or
+    /// the secret admitted it, or the cluster had no secret then (open).
     ///
     /// Example: ringrift cluster members --data-dir n3
     Members {
@@ -58,6 +67,20 @@ enum ClusterCommand {
         #[command(flatten)]
         peer: PeerArgs,
     },
+    Ticket(TicketArgs),
+    Remove(RemoveArgs),
+    /// Remove a member for good: its identity is never admitted again.
+    ///
+    /// See `ringrift cluster remove`, which a new ticket undoes. Who was removed before can be banned as
+    /// well. The same host with a new identity (an empty data folder) needs a ticket, as every new host.
+    ///
+    /// Exit status: 0 once it is removed; 1 when the cluster refuses; 2 when it was not confirmed; 3 when the
+    /// peer does not answer.
+    ///
+    /// Example: ringrift cluster ban node-4 --data-dir n1
+    Ban(RemoveArgs),
+    Secret(SecretArgs),
+    Operators(OperatorsArgs),
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -65,6 +88,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ClusterCommand::Leader { peer } => return leader(peer),
         ClusterCommand::Members { peer } => members(peer),
         ClusterCommand::Drain { node, undo, reason, peer } => drain(node, !undo, reason, peer),
+        ClusterCommand::Ticket(args) => admission::ticket(args),
+        ClusterCommand::Remove(args) => admission::remove(args, false),
+        ClusterCommand::Ban(args) => admission::remove(args, true),
+        ClusterCommand::Secret(args) => admission::secret(args),
+        ClusterCommand::Operators(args) => admission::operators(args),
     };
     outcome.map(|()| ExitCode::SUCCESS).or_else(peer_args::unanswered)
 }
@@ -91,10 +119,30 @@ fn leader_line(report: &LeaderReport) -> String {
 }
 
 fn members(peer: &PeerArgs) -> anyhow::Result<()> {
-    peer.print(&peer.client()?.members()?, |members| {
-        let lines = members.iter().map(|member| node_line(member, now_ms()));
-        std::iter::once(NODE_HEADER.to_owned()).chain(lines).map(|line| line + "\n").collect()
+    let client = peer.client()?;
+    let answer = Members { members: client.members()?, removed: client.removed()? };
+    peer.print(&answer, |Members { members, removed }| {
+        let now_ms = now_ms();
+        let line = |it: &NodeView| {
+            let when = ago(it.admitted_ms, now_ms);
+            format!("{:<74} {} {when} ago", node_line(it, now_ms), it.admitted)
+        };
+        let header = format!("{NODE_HEADER:<74} ADMITTED");
+        let gone = removed.iter().map(|it| removed_line(it, now_ms));
+        std::iter::once(header).chain(members.iter().map(line)).chain(gone).map(|line| line + "\n").collect()
     })
+}
+
+/// The members, and who is one no longer.
+#[derive(Serialize)]
+struct Members {
+    members: Vec<NodeView>,
+    removed: Vec<ShutOutView>,
+}
+
+fn removed_line(it: &ShutOutView, now_ms: u64) -> String {
+    let (what, when) = (if it.banned { "BANNED" } else { "REMOVED" }, ago(it.at_ms, now_ms));
+    format!("{what:<8} {:<16} node-{} {when} ago, {}: {}", it.host, it.node, it.reason, it.peer_id)
 }
 
 fn drain(name: &str, draining: bool, reason: &str, peer: &PeerArgs) -> anyhow::Result<()> {
@@ -107,7 +155,7 @@ fn drain(name: &str, draining: bool, reason: &str, peer: &PeerArgs) -> anyhow::R
 }
 
 /// The one member that a person means.
-fn find(members: &[NodeView], name: &str) -> anyhow::Result<NodeId> {
+pub(super) fn find(members: &[NodeView], name: &str) -> anyhow::Result<NodeId> {
     let by_id = members.iter().find(|it| it.node_id == name || it.id.to_string() == name);
     let named: Vec<NodeId> = members.iter().filter(|it| it.host == name).map(|it| it.id).collect();
     match (by_id.map(|it| it.id), named.as_slice()) {
@@ -140,6 +188,8 @@ mod tests {
             draining: None,
             handover: None,
             idle_ms: None,
+            admitted: "founder".to_owned(),
+            admitted_ms: 0,
         }
     }
 

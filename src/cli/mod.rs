@@ -3,6 +3,7 @@
 //! The exit status is 0 for success, 1 when the command ran and the answer is no, and 2 when it could not run
 //! (clap uses 2 for wrong arguments as well). A command with more exit states lists them in its help.
 
+mod admission;
 mod bench;
 mod bench_events;
 mod bench_learn;

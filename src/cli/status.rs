@@ -254,7 +254,7 @@ fn config_lines(config: &ConfigView) -> String {
     )
 }
 
-fn ago(since_ms: u64, now_ms: u64) -> String {
+pub(super) fn ago(since_ms: u64, now_ms: u64) -> String {
     seconds(now_ms.saturating_sub(since_ms))
 }
 

@@ -9,6 +9,7 @@
 //! loopback interface, reading needs it, too. Before the node is a member of a cluster, every question is
 //! answered with the reason why it is not.
 
+mod admission;
 mod audit;
 mod cluster;
 mod content;
@@ -53,6 +54,7 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, shutdown: Cancellat
         .merge(events::router())
         .merge(dead_letters::router())
         .merge(cluster::router())
+        .merge(admission::router())
         .merge(work::router())
         .merge(models::router())
         .layer(DefaultBodyLimit::max(operator::BODY_BYTES_MAX))

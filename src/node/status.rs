@@ -260,6 +260,8 @@ fn node_view(node: &cluster_state::Node, metrics: &Metrics, connected: bool) -> 
         draining: node.draining.as_ref().map(|draining| draining.reason.clone()),
         handover: None,
         idle_ms: None,
+        admitted: node.admitted.to_string(),
+        admitted_ms: node.joined_ms,
     }
 }
 

@@ -69,7 +69,7 @@ pub fn control(bytes: &[u8]) -> Option<impl FnOnce() -> Vec<u8> + use<>> {
 
 /// The answer to such a request.
 pub fn control_answer(bytes: &[u8]) -> Result<(), String> {
-    Control::read_kept(bytes)
+    Control::read_kept(bytes).map(drop)
 }
 
 /// A request about dead letters.

@@ -445,7 +445,7 @@ mod tests {
         assert_eq!(told(&caused_by(&mut world, command)), ["started 5"]);
         assert_eq!(told(&caused_by(&mut world, held("b", NodeId(5)))), [everybody]);
         world.apply(Command::RegisterNode(RegisterNode {
-            peer_id: "peer-6".into(),
+            peer_id: cluster_state::samples::peer_id(6),
             name: "host-6".into(),
             addrs: vec![],
             http: String::new(),

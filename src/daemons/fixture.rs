@@ -8,7 +8,7 @@ use cluster_state::{
         Promote, RegisterNode, RegisterSegment, Reject, ReportRegression, SetBackpressure, SetCurriculum,
         SetDraining, SetFeedback, SetLeader, SetOnline, ThresholdReached,
     },
-    state_machine,
+    samples, state_machine,
 };
 use wire::Hash;
 
@@ -35,7 +35,7 @@ impl World {
             Self { state: ClusterState::default(), now: 1_000_000, journal: vec![], index: 0, segments: 0 };
         for id in 1..=count {
             world.apply(Command::RegisterNode(RegisterNode {
-                peer_id: format!("peer-{id}"),
+                peer_id: samples::peer_id(id),
                 name: format!("host-{id}"),
                 addrs: vec![],
                 http: String::new(),
@@ -134,16 +134,18 @@ impl World {
     ) -> SegmentId {
         self.segments += 1;
         let hash = hash(&format!("segment {}", self.segments));
-        self.apply(Command::RegisterSegment(RegisterSegment {
+        let segment = RegisterSegment {
             hash,
             config_key: key.into(),
             games,
             samples: games * 50,
+            bytes: games * 900,
             source,
             model,
-            holders: holders.into_iter().map(NodeId).collect(),
+            receipts: vec![],
             at_ms: self.now,
-        }));
+        };
+        self.apply(Command::RegisterSegment(samples::signed_by(segment, holders)));
         hash
     }
 

@@ -113,7 +113,10 @@ mod tests {
         events::{Event, caused},
         leader::training::TrainingDecider,
     };
-    use cluster_state::command::{GrantLease, RenewLease};
+    use cluster_state::{
+        command::{GrantLease, RenewLease},
+        samples::peer_id,
+    };
 
     fn names(commands: &[Command]) -> Vec<String> {
         commands
@@ -142,15 +145,16 @@ mod tests {
                 0,
             ))
         };
-        let both: &[&str] = &["peer-2", "peer-3"];
+        let (second, third) = (peer_id(2), peer_id(3));
+        let both: &[&str] = &[&second, &third];
         assert!(at(&world, both, 0).is_empty());
-        assert!(at(&world, &["peer-3"], 1).is_empty());
+        assert!(at(&world, &[&third], 1).is_empty());
         assert!(at(&world, both, 2).is_empty());
-        assert!(at(&world, &["peer-3"], 3).is_empty());
-        assert!(at(&world, &["peer-3"], 5).is_empty());
-        assert_eq!(at(&world, &["peer-3"], 6), ["2 false"]);
+        assert!(at(&world, &[&third], 3).is_empty());
+        assert!(at(&world, &[&third], 5).is_empty());
+        assert_eq!(at(&world, &[&third], 6), ["2 false"]);
         world.offline(2);
-        assert!(at(&world, &["peer-3"], 7).is_empty());
+        assert!(at(&world, &[&third], 7).is_empty());
         assert_eq!(at(&world, both, 8), ["2 true"]);
         world.online(2, true);
         world.offline(1);
@@ -187,7 +191,7 @@ mod tests {
             &world.state,
             &ClusterView::default(),
             NodeId(1),
-            |peer| peer == "peer-3",
+            |peer| peer == peer_id(3),
             now,
             0,
         );
@@ -222,7 +226,14 @@ mod tests {
         let (mut monitor, start) = (NodeMonitorDecider::default(), Instant::now());
         let mut at = |world: &World, seconds: u64| {
             let now = start + Duration::from_secs(seconds);
-            monitor.decide(&world.state, &ClusterView::default(), NodeId(1), |peer| peer != "peer-2", now, 0)
+            monitor.decide(
+                &world.state,
+                &ClusterView::default(),
+                NodeId(1),
+                |peer| peer != peer_id(2),
+                now,
+                0,
+            )
         };
         assert_eq!(at(&world, 0), []);
         let lost = at(&world, 3);

@@ -9,6 +9,7 @@ use super::{
     exchange,
     letters::{self, DeadLetters},
 };
+use cluster_state::Signature;
 use futures::future::BoxFuture;
 use p2p::{IncomingRequest, PeerPermit, PeerPermits};
 use serde::{Deserialize, Serialize};
@@ -87,7 +88,8 @@ pub(crate) enum Control {
 /// An answer. The list is append-only, because the order of the variants is the encoding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Answer {
-    Kept,
+    /// The receiver has the segment, and signs what it has counted.
+    Kept(Signature),
     Refused(String),
 }
 
@@ -105,13 +107,13 @@ impl Control {
         wire::decode::<_, BYTES_MAX>(REQUEST, request)
     }
 
-    /// Reads the answer to [`Self::Keep`].
+    /// Reads the answer to [`Self::Keep`]: the signature of a receipt, which the caller verifies.
     ///
     /// # Errors
     /// Returns why the segment is not kept there.
-    pub(crate) fn read_kept(answer: &[u8]) -> Result<(), String> {
+    pub(crate) fn read_kept(answer: &[u8]) -> Result<Signature, String> {
         match wire::decode::<Answer, BYTES_MAX>(ANSWER, answer) {
-            Ok(Answer::Kept) => Ok(()),
+            Ok(Answer::Kept(signature)) => Ok(signature),
             Ok(Answer::Refused(reason)) => Err(reason),
             Err(error) => Err(error.to_string()),
         }
@@ -119,8 +121,9 @@ impl Control {
 }
 
 /// Keeps a segment for a peer: it is called with the peer and the segment, and it succeeds once the segment
-/// is checked and synced.
-pub(crate) type Keeper = Arc<dyn Fn(String, Hash) -> BoxFuture<'static, Result<(), WorkError>> + Send + Sync>;
+/// is checked and synced, with the signature of this node's receipt.
+pub(crate) type Keeper =
+    Arc<dyn Fn(String, Hash) -> BoxFuture<'static, Result<Signature, WorkError>> + Send + Sync>;
 
 /// Answers the requests of other nodes until the shutdown.
 pub(crate) async fn serve(
@@ -181,7 +184,7 @@ async fn serve_one(
 async fn keep(keeper: &Keeper, request: &IncomingRequest) -> Answer {
     match Control::read(&request.bytes) {
         Ok(Control::Keep { hash }) => match keeper(request.from.clone(), hash).await {
-            Ok(()) => Answer::Kept,
+            Ok(signature) => Answer::Kept(signature),
             Err(error) => {
                 tracing::warn!(%hash, %error, "a segment was not kept");
                 Answer::Refused(error.to_string())
@@ -213,8 +216,10 @@ mod tests {
         let request = Control::Keep { hash }.encode().unwrap();
         assert_eq!(request.len(), wire::OVERHEAD + 4 + 32);
         assert_eq!(request[8..12], [0; 4]);
-        let kept = wire::encode(ANSWER, &Answer::Kept, BYTES_MAX).unwrap();
-        assert_eq!(Control::read_kept(&kept), Ok(()));
+        let signature = Signature::of(&[7; 64]).unwrap();
+        let kept = wire::encode(ANSWER, &Answer::Kept(signature), BYTES_MAX).unwrap();
+        assert_eq!(kept.len(), wire::OVERHEAD + 4 + 64);
+        assert_eq!(Control::read_kept(&kept), Ok(signature));
         let refused = wire::encode(ANSWER, &Answer::Refused("full".into()), BYTES_MAX).unwrap();
         assert_eq!(Control::read_kept(&refused), Err("full".into()));
         assert!(Control::read_kept(&request).is_err());

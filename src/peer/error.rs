@@ -22,6 +22,9 @@ pub enum WorkError {
     /// No other node synced a copy.
     #[error("no second copy: {0}")]
     NoSecondCopy(String),
+    /// The key of this node gives no Ed25519 signature.
+    #[error("this node's key gives no signature for a receipt")]
+    Unsigned,
     /// The peer that asks is no member.
     #[error("peer {0} is no member")]
     Stranger(String),

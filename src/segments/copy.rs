@@ -1,14 +1,14 @@
 //! UnifiedReplicationDaemon: keeps every segment on as many online nodes as the settings ask for, and on this
 //! node if the cluster believes that it is here.
 //!
-//! Invariant: this node is registered as a holder only after the copy passed the rules and is synced here.
+//! Invariant: this node gives its receipt only after the copy passed the rules and is synced here.
 
 mod plan;
 mod retries;
 
 pub(super) use retries::Retries;
 
-use super::Segments;
+use super::{Segments, receipt};
 use crate::{
     clock::now_ms,
     events::{DataSync, DataSyncFailed, Event, Logged, caused, runner::Handled},
@@ -182,9 +182,10 @@ impl<'a> Rounds<'a> {
 /// Fetches a copy, checks it and registers it. Returns its size in bytes.
 async fn copy(node: &Context, hash: SegmentId, holders: &BTreeSet<NodeId>) -> Result<u64, WorkError> {
     let bytes = node.get_or_fetch_content(hash.0, holders).await?;
-    let size = bytes.len() as u64;
-    blocking(move || Segment::open(bytes).map(|_| ())).await??;
-    let holder = AddSegmentHolder { hash, node: node.id, at_ms: now_ms() };
+    let (size, signer) = (bytes.len() as u64, node.signer.clone());
+    let opened = move || Segment::open(bytes).map(|segment| receipt::sign(&signer, &segment.facts()));
+    let signature = blocking(opened).await???;
+    let holder = AddSegmentHolder { hash, node: node.id, signature, at_ms: now_ms() };
     node.propose(Command::AddSegmentHolder(holder)).await?;
     Ok(size)
 }

@@ -1,16 +1,17 @@
 //! Keeps segments for other nodes: the other side of [`super::register`].
 //!
-//! Invariant: a segment counts as kept only after it passed the rules and is synced on this node. A member
+//! Invariant: a segment counts as kept only after it passed the rules and is synced on this node; then this node
+//! signs a receipt for what it has counted. A member
 //! can make this node keep only a bounded amount that the cluster does not know, and compute only on threads
 //! of the lowest priority.
 
-use super::{Segments, SegmentsInner};
+use super::{Segments, SegmentsInner, receipt};
 use crate::{
     compute,
     peer::{Context, WorkError, blocking, control::Keeper, quota::UnregisteredQuota},
     store::{Segment, segment::SEGMENT_BYTES_MAX},
 };
-use cluster_state::SegmentId;
+use cluster_state::{SegmentId, Signature};
 use futures::FutureExt;
 use std::{collections::BTreeSet, sync::Arc};
 use tokio::sync::Semaphore;
@@ -37,7 +38,7 @@ async fn keep(
     checks: &Semaphore,
     from: &str,
     hash: SegmentId,
-) -> Result<(), WorkError> {
+) -> Result<Signature, WorkError> {
     let state = node.raft.local();
     let owner = state.node_of_peer(from).ok_or_else(|| WorkError::Stranger(from.to_owned()))?.id;
     // From now on the content is not old, so that it is not collected before it is registered.
@@ -63,17 +64,22 @@ async fn keep(
     let checked = {
         // A hostile segment may take minutes: it delays other segments, and nothing else.
         let _turn = checks.acquire().await.map_err(|_| WorkError::Stopped)?;
-        let check = compute::spawn("segment-check", move || Segment::open(bytes).map(|_| ()));
+        let signer = node.signer.clone();
+        let check = compute::spawn("segment-check", move || {
+            Segment::open(bytes).map(|segment| receipt::sign(&signer, &segment.facts()))
+        });
         let checked = check.map_err(WorkError::NoThread)?;
         checked.await.map_err(|_| WorkError::Panicked("segment checks"))?
     };
-    if let Err(error) = checked {
-        if removable {
-            quota.remove(from, &hash.0);
-            let blobs = node.blobs.clone();
-            blocking(move || blobs.remove(hash.0)).await??;
+    match checked {
+        Ok(signature) => signature,
+        Err(error) => {
+            if removable {
+                quota.remove(from, &hash.0);
+                let blobs = node.blobs.clone();
+                blocking(move || blobs.remove(hash.0)).await??;
+            }
+            Err(error.into())
         }
-        return Err(error.into());
     }
-    Ok(())
 }

@@ -7,7 +7,7 @@ use crate::{
     peer::{WorkError, blocking},
     store::{GameRecord, PendingSegment, PendingSegments, Segment, fixture},
 };
-use cluster_state::{Command, NodeId, Response, SegmentId, Source};
+use cluster_state::{Command, NodeId, Receipt, Response, SegmentId, Source, samples};
 use p2p::{Signer, blobs::BlobStore};
 use raft::ProposeError;
 use std::{
@@ -114,17 +114,24 @@ impl Process {
         blocking(move || emit_all(&list, &log, told)).await.unwrap().unwrap();
         for pending in self.list.pending().unwrap() {
             let register = async |command| self.register(command).await;
-            register::in_order(&self.list, &pending, self.holders(&pending), register).await.unwrap();
+            register::in_order(&self.list, &pending, self.bytes(&pending), self.receipts(&pending), register)
+                .await
+                .unwrap();
         }
     }
 
     /// Node 2 takes a copy.
-    async fn holders(&self, segment: &PendingSegment) -> Result<Vec<NodeId>, WorkError> {
+    async fn receipts(&self, segment: &PendingSegment) -> Result<Vec<Receipt>, WorkError> {
         yield_now().await;
         let bytes = self.one.get(segment.hash.0).unwrap().unwrap();
         self.two.put(&bytes).unwrap();
         yield_now().await;
-        Ok(vec![NodeId(1), NodeId(2)])
+        let facts = segment.facts(self.bytes(segment));
+        Ok([1, 2].map(|node| samples::receipt(node, &facts)).into())
+    }
+
+    fn bytes(&self, segment: &PendingSegment) -> u64 {
+        self.one.get(segment.hash.0).unwrap().unwrap().len() as u64
     }
 
     async fn register(&self, command: Command) -> Result<(), WorkError> {
@@ -181,10 +188,11 @@ async fn nothing_is_registered_or_forgotten_without_a_second_copy_or_a_quorum() 
     let pending = close::in_order(&process.one, &process.list, segment()).await.unwrap();
     let no_copy = async { Err(WorkError::NoSecondCopy("nobody is connected".into())) };
     let never = async |command: Command| panic!("{command:?}");
-    let outcome = register::in_order(&process.list, &pending, no_copy, never).await;
+    let outcome = register::in_order(&process.list, &pending, 9, no_copy, never).await;
     assert!(matches!(outcome, Err(WorkError::NoSecondCopy(_))), "{outcome:?}");
     let no_quorum = async |_| Err(WorkError::Propose(ProposeError::NoLeader));
-    let outcome = register::in_order(&process.list, &pending, process.holders(&pending), no_quorum).await;
+    let (bytes, receipts) = (process.bytes(&pending), process.receipts(&pending));
+    let outcome = register::in_order(&process.list, &pending, bytes, receipts, no_quorum).await;
     assert!(matches!(outcome, Err(WorkError::Propose(ProposeError::NoLeader))), "{outcome:?}");
     assert_eq!(process.list.pending().unwrap(), [pending]);
     assert!(!process.is_registered());

@@ -5,7 +5,7 @@
 //! content store.
 
 use super::sqlite::{self, DbError, Schema};
-use cluster_state::{ConfigKey, ModelId, SegmentId, Source};
+use cluster_state::{ConfigKey, ModelId, SegmentFacts, SegmentId, Source};
 use parking_lot::Mutex;
 use rusqlite::{Connection, Row, params};
 use std::path::{Path, PathBuf};
@@ -43,6 +43,22 @@ pub struct PendingSegment {
     pub source: Source,
     /// A model that played in it.
     pub model: ModelId,
+}
+
+impl PendingSegment {
+    /// What the cluster is told about the segment, whose content has this size.
+    #[must_use]
+    pub fn facts(&self, bytes: u64) -> SegmentFacts<'_> {
+        SegmentFacts {
+            hash: self.hash,
+            config_key: &self.config_key,
+            games: self.games,
+            samples: self.samples,
+            bytes,
+            source: &self.source,
+            model: self.model,
+        }
+    }
 }
 
 impl From<&super::Segment> for PendingSegment {

@@ -12,7 +12,7 @@ use super::{
     record::{GameKind, GameRecord, Player, RECORD_BYTES_MAX, RecordError},
     validate::GameFacts,
 };
-use cluster_state::{ConfigKey, ModelId, NodeId, SegmentId, Source};
+use cluster_state::{ConfigKey, ModelId, NodeId, SegmentFacts, SegmentId, Source};
 use flate2::{Compression, bufread::ZlibDecoder, write::ZlibEncoder};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
@@ -20,8 +20,8 @@ use wire::{Hash, WireError};
 
 /// The most games of a segment.
 pub const GAMES_MAX: usize = 256;
-/// The largest segment, in bytes.
-pub const SEGMENT_BYTES_MAX: usize = 64 << 20;
+/// The largest segment, in bytes: the cluster registers no larger one.
+pub const SEGMENT_BYTES_MAX: usize = cluster_state::SEGMENT_BYTES_MAX as usize;
 /// The most bytes of a segment's games before compression.
 pub const BODY_BYTES_MAX: usize = 128 << 20;
 
@@ -234,6 +234,20 @@ impl Segment {
     #[must_use]
     pub const fn header(&self) -> &SegmentHeader {
         &self.header
+    }
+
+    /// What the cluster is told about the segment.
+    #[must_use]
+    pub fn facts(&self) -> SegmentFacts<'_> {
+        SegmentFacts {
+            hash: self.hash,
+            config_key: &self.header.config_key,
+            games: self.header.games.into(),
+            samples: self.header.samples,
+            bytes: self.bytes.len() as u64,
+            source: &self.header.source,
+            model: self.header.model,
+        }
     }
 
     /// The games by ascending id.

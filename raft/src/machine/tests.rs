@@ -222,6 +222,7 @@ fn a_state_at_its_bounds_fits_a_snapshot() {
         config_key: "x".repeat(CONFIG_KEY_BYTES_MAX).as_str().into(),
         games: 1,
         samples: 1,
+        bytes: 1,
         source: Source::of(&text),
         model: hash(1),
         holders: (0..HOLDERS_MAX as u64).map(NodeId).collect(),

@@ -35,6 +35,10 @@ pub const CONFIG_KEY_BYTES_MAX: usize = 32;
 pub const ADDRESSES_MAX: usize = 16;
 /// Maximum number of holders that one command names.
 pub const HOLDERS_MAX: usize = 64;
+/// Largest segment, in bytes.
+pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+/// Largest checkpoint of a model, in bytes.
+pub const MODEL_BYTES_MAX: u64 = 1 << 30;
 /// Maximum number of segments that a command names as evidence.
 pub const EVIDENCE_SEGMENTS_MAX: usize = 256;
 

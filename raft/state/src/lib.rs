@@ -22,6 +22,7 @@ mod key;
 mod lease;
 mod model;
 mod node;
+mod receipt;
 mod response;
 pub mod rows;
 #[cfg(any(test, feature = "samples"))]
@@ -36,7 +37,8 @@ pub mod voters;
 pub use admission::{Admission, Admissions, Admitted};
 pub use cause::{DrainCause, EndCause, PromotionKind, Source, UnknownCause};
 pub use command::{
-    ADDRESSES_MAX, CONFIG_KEY_BYTES_MAX, Command, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX, TEXT_BYTES_MAX,
+    ADDRESSES_MAX, CONFIG_KEY_BYTES_MAX, Command, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX, MODEL_BYTES_MAX,
+    SEGMENT_BYTES_MAX, TEXT_BYTES_MAX,
 };
 pub use config::{ConfigState, ELO_INITIAL, Fallback, Promotion};
 pub use door::{Place, Proposal, Proposer};
@@ -45,6 +47,7 @@ pub use key::{ConfigKey, ConfigKeyError};
 pub use lease::{Lease, LeaseEnd, LeaseKind, LeaseSlot};
 pub use model::{Evidence, Model, ModelInfo, ModelStatus, Sprt, TrainingReport};
 pub use node::{Draining, Leader, Node};
+pub use receipt::{Receipt, SegmentFacts, Signature};
 pub use response::{Distributed, Refusal, Response};
 pub use segment::RegisteredSegment;
 pub use shards::Shards;

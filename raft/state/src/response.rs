@@ -234,4 +234,10 @@ pub enum Refusal {
     /// The cluster cannot do without the node at present.
     #[error("node {0} cannot be removed now: {1}")]
     StillNeeded(NodeId, String),
+    /// The node did not sign what the command says of the segment.
+    #[error("node {0} gave no receipt for this segment")]
+    NoReceipt(NodeId),
+    /// A segment with that hash is registered with other data.
+    #[error("segment {0} is registered with other data")]
+    SegmentExists(SegmentId),
 }

@@ -16,9 +16,11 @@ use crate::{
     key::ConfigKey,
     lease::LeaseKind,
     model::{Evidence, ModelInfo, Sprt, TrainingReport},
+    receipt::{Receipt, SegmentFacts, Signature},
     response::{Refusal, Response},
     steering::{Feedback, SelfplayTarget, Severity},
 };
+use ed25519_dalek::{Signer, SigningKey};
 use proptest::prelude::*;
 use serde::{Serialize, Serializer, ser::SerializeTuple};
 use wire::Hash;
@@ -42,6 +44,36 @@ impl PartialEq<&str> for ConfigKey {
 /// A hash that is easy to distinguish from another, as an id of any kind.
 pub fn hash<Id: From<Hash>>(n: u8) -> Id {
     Hash([n; 32]).into()
+}
+
+/// The key of peer `n`.
+fn signing_key(n: u64) -> SigningKey {
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&n.to_le_bytes());
+    SigningKey::from_bytes(&seed)
+}
+
+/// The peer id of peer `n`.
+pub fn peer_id(n: u64) -> String {
+    let prefix: &[u8] = &[0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
+    bs58::encode([prefix, signing_key(n).verifying_key().as_bytes()].concat()).into_string()
+}
+
+/// Peer `n`'s signature that it holds a segment.
+pub fn signature(n: u64, facts: &SegmentFacts<'_>) -> Signature {
+    let message = facts.message(&peer_id(n));
+    Signature::of(&signing_key(n).sign(&message).to_bytes()).expect("it has 64 bytes")
+}
+
+/// The receipt of peer `n`, whose node has the same number.
+pub fn receipt(n: u64, facts: &SegmentFacts<'_>) -> Receipt {
+    Receipt { node: NodeId(n), signature: signature(n, facts) }
+}
+
+/// The command with receipts of these peers in place of its own.
+pub fn signed_by(command: RegisterSegment, holders: impl IntoIterator<Item = u64>) -> RegisterSegment {
+    let receipts = holders.into_iter().map(|n| receipt(n, &command.facts())).collect();
+    RegisterSegment { receipts, ..command }
 }
 
 /// A target that differs from the default in every part.
@@ -80,7 +112,7 @@ pub fn model(own: ModelId, parent: ModelId) -> ModelInfo {
 /// The command by which peer `n` registers.
 pub fn register(n: u64, boot: u64) -> Command {
     Command::RegisterNode(RegisterNode {
-        peer_id: format!("peer-{n}"),
+        peer_id: peer_id(n),
         name: "host".into(),
         addrs: vec!["/ip4/127.0.0.1/tcp/1".into()],
         http: "http://127.0.0.1:2".into(),
@@ -141,6 +173,17 @@ fn members() -> Vec<Command> {
 }
 
 fn segments() -> Vec<Command> {
+    let segment = RegisterSegment {
+        hash: hash(1),
+        config_key: config_key(),
+        games: 2,
+        samples: 3,
+        bytes: 8,
+        source: Source::Selfplay,
+        model: hash(4),
+        receipts: vec![],
+        at_ms: 7,
+    };
     vec![
         Command::InitConfig(InitConfig {
             config_key: config_key(),
@@ -150,17 +193,13 @@ fn segments() -> Vec<Command> {
             target: target(),
             at_ms: 4,
         }),
-        Command::RegisterSegment(RegisterSegment {
+        Command::RegisterSegment(signed_by(segment.clone(), [5, 6])),
+        Command::AddSegmentHolder(AddSegmentHolder {
             hash: hash(1),
-            config_key: config_key(),
-            games: 2,
-            samples: 3,
-            source: Source::Selfplay,
-            model: hash(4),
-            holders: vec![NodeId(5), NodeId(6)],
-            at_ms: 7,
+            node: NodeId(2),
+            signature: signature(2, &segment.facts()),
+            at_ms: 3,
         }),
-        Command::AddSegmentHolder(AddSegmentHolder { hash: hash(1), node: NodeId(2), at_ms: 3 }),
         Command::ThresholdReached(ThresholdReached { config_key: config_key(), crossing: 1, at_ms: 2 }),
     ]
 }
@@ -352,6 +391,8 @@ pub fn responses() -> Vec<Response> {
         Response::Refused(Refusal::UnknownTicket(admission::ticket_id(&[2; 32]))),
         Response::Refused(Refusal::LastNode(NodeId(1))),
         Response::Refused(Refusal::StillNeeded(NodeId(1), "w".into())),
+        Response::Refused(Refusal::NoReceipt(NodeId(1))),
+        Response::Refused(Refusal::SegmentExists(hash(1))),
     ]
 }
 

@@ -2,8 +2,9 @@
 
 use crate::{
     cause::Source,
-    id::{ModelId, NodeId},
+    id::{ModelId, NodeId, SegmentId},
     key::ConfigKey,
+    receipt::SegmentFacts,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -17,14 +18,32 @@ pub struct RegisteredSegment {
     pub games: u64,
     /// Number of positions in the segment.
     pub samples: u64,
+    /// Size of the segment in bytes.
+    pub bytes: u64,
     /// Where the games come from.
     pub source: Source,
     /// The model that played.
     pub model: ModelId,
-    /// Ids of the nodes that have synced the segment.
+    /// Ids of the nodes that have synced the segment, each by its receipt.
     pub holders: BTreeSet<NodeId>,
     /// When the segment was acknowledged, in milliseconds since the epoch.
     pub at_ms: u64,
     /// Index of the log entry that recorded it.
     pub log_index: u64,
+}
+
+impl RegisteredSegment {
+    /// What a holder's receipt for this segment is about; `hash` is its name.
+    #[must_use]
+    pub fn facts(&self, hash: SegmentId) -> SegmentFacts<'_> {
+        SegmentFacts {
+            hash,
+            config_key: &self.config_key,
+            games: self.games,
+            samples: self.samples,
+            bytes: self.bytes,
+            source: &self.source,
+            model: self.model,
+        }
+    }
 }

@@ -101,6 +101,7 @@ impl Observer {
 mod tests {
     use super::*;
     use crate::daemons::fixture::World;
+    use cluster_state::samples::peer_id;
 
     /// Seconds, members connected to (in addition to node 1), claimed offline, expected standing of the
     /// cluster.
@@ -109,7 +110,7 @@ mod tests {
     fn check(world: &World, steps: &[Step<'_>]) {
         let (start, mut observer) = (Instant::now(), Observer::default());
         for (step, (seconds, connected, claimed, expected)) in steps.iter().enumerate() {
-            let connected = |peer: &str| connected.iter().any(|id| peer == format!("peer-{id}"));
+            let connected = |peer: &str| connected.iter().any(|id| peer == peer_id(*id));
             let sight = Sight {
                 state: &world.state,
                 me: NodeId(1),

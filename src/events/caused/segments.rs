@@ -19,7 +19,7 @@ pub(super) fn registered(command: &RegisterSegment, applied: &AppliedCommand<'_>
     }
     vec![Event::NewGamesAvailable(Games {
         config_key: command.config_key.clone(),
-        node_id: command.holders.first().map(|id| node_name(*id)).unwrap_or_default(),
+        node_id: command.receipts.first().map(|by| node_name(by.node)).unwrap_or_default(),
         game_count: command.games,
         total_games: *games_total,
         db_path: paths::games_db(&command.config_key),

@@ -11,7 +11,7 @@ use cluster_state::command::{
 };
 use cluster_state::{
     DrainCause, EndCause, Evidence, Feedback, ModelId, Refusal, SegmentId, SelfplayTarget, Severity, Source,
-    Sprt,
+    Sprt, samples,
 };
 use life::{KEY, Life, hash, started};
 use std::collections::BTreeSet;
@@ -20,14 +20,10 @@ use std::collections::BTreeSet;
 fn every_command_causes_its_events_once() {
     let mut life = started();
     life.segment("matches", Source::Evaluation, &[]);
-    life.check(
-        Command::AddSegmentHolder(AddSegmentHolder {
-            hash: SegmentId(hash("matches")),
-            node: NodeId(3),
-            at_ms: 1,
-        }),
-        &[],
-    );
+    let matches = SegmentId(hash("matches"));
+    let signature = samples::signature(3, &life.state.segments.get(&matches).unwrap().facts(matches));
+    let holder = AddSegmentHolder { hash: matches, node: NodeId(3), signature, at_ms: 1 };
+    life.check(Command::AddSegmentHolder(holder), &[]);
     let target = SelfplayTarget { simulations: 32, ..SelfplayTarget::default() };
     life.check(Command::SetTarget(SetTarget { config_key: KEY.into(), target, at_ms: 1 }), &[]);
 

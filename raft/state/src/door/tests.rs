@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     command::{ModelHeld, SetLeader, SetOperators, SetSecret},
-    samples::{commands, hash, register, remove},
+    samples::{self, commands, hash, register, remove},
     state_machine,
 };
 
@@ -34,7 +34,7 @@ fn about_the_subject(command: Command, state: &ClusterState) -> Command {
             it.into()
         }
         Command::RegisterSegment(mut it) => {
-            it.holders = vec![node, NodeId(LEADER)];
+            it.receipts = [node, NodeId(LEADER)].map(|node| samples::receipt(node.0, &it.facts())).into();
             it.into()
         }
         Command::AddSegmentHolder(mut it) => {

@@ -19,6 +19,7 @@ fn crowded(n: u32) -> ClusterState {
             config_key: samples::CONFIG.into(),
             games: 1,
             samples: 1,
+            bytes: 1,
             source: Source::Selfplay,
             model: hash(1),
             holders: [1, 2, 3].map(NodeId).into(),
@@ -35,18 +36,20 @@ fn apply_time(state: &ClusterState) -> std::time::Duration {
     let mut published = state.clone();
     let mut times = Vec::new();
     for i in 0..200u32 {
-        let begun = Instant::now();
-        let mut next = published.clone();
-        let command = Command::RegisterSegment(RegisterSegment {
+        let command = RegisterSegment {
             hash: Hash::of(&(u64::from(i) << 32 | 1).to_le_bytes()).into(),
             config_key: samples::CONFIG.into(),
             games: 1,
             samples: 1,
+            bytes: 1,
             source: Source::Selfplay,
             model: hash(1),
-            holders: vec![NodeId(1)],
+            receipts: vec![],
             at_ms: 1,
-        });
+        };
+        let command = Command::RegisterSegment(samples::signed_by(command, [1]));
+        let begun = Instant::now();
+        let mut next = published.clone();
         let response = state_machine::apply(&mut next, u64::from(i), &command);
         assert!(matches!(response, Response::Segment { .. }), "{response:?}");
         assert_eq!(changes(&published, &next).unwrap().put.len(), 2, "a segment and its configuration");

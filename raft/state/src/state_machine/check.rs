@@ -7,12 +7,11 @@ use crate::{
     admission::{TICKET_TTL_MS_MAX, TICKET_USES_MAX},
     cause::EndCause,
     command::{
-        ADDRESSES_MAX, CancelLease, Command, CompleteEvaluation, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX,
-        InitConfig, IssueTicket, RegisterNode, RegisterSegment, ReportRegression, Rollback, SetFeedback,
-        TEXT_BYTES_MAX,
+        ADDRESSES_MAX, CancelLease, Command, CompleteEvaluation, CompleteTraining, EVIDENCE_SEGMENTS_MAX,
+        HOLDERS_MAX, InitConfig, IssueTicket, MODEL_BYTES_MAX, RegisterNode, RegisterSegment,
+        ReportRegression, Rollback, SEGMENT_BYTES_MAX, SetFeedback, TEXT_BYTES_MAX,
     },
     key::ConfigKey,
-    model::TrainingReport,
     response::Refusal,
     steering::{Feedback, SelfplayTarget},
 };
@@ -54,7 +53,7 @@ pub fn check(command: &Command) -> Result<(), Refusal> {
         Command::ExpireLease(it) => key(&it.config_key).and_then(|()| texts([&it.reason])),
         Command::FailLease(it) => key(&it.config_key).and_then(|()| texts([&it.error])),
         Command::CancelLease(it) => cancel_lease(it),
-        Command::CompleteTraining(it) => key(&it.config_key).and_then(|()| report(&it.report)),
+        Command::CompleteTraining(it) => complete_training(it),
         Command::CompleteEvaluation(it) => complete_evaluation(it),
         Command::Promote(it) => key(&it.config_key).and_then(|()| numbers(&[it.elo_delta_min])),
         Command::Reject(it) => key(&it.config_key).and_then(|()| texts([&it.reason])),
@@ -94,14 +93,16 @@ fn init_config(command: &InitConfig) -> Result<(), Refusal> {
     if command.threshold == 0 {
         return Err(Refusal::Invalid("threshold".into()));
     }
+    size(command.size, MODEL_BYTES_MAX)?;
     target(&command.target)
 }
 
 fn register_segment(command: &RegisterSegment) -> Result<(), Refusal> {
     key(&command.config_key)?;
-    if command.games == 0 || command.holders.len() > HOLDERS_MAX {
+    if command.games == 0 || command.receipts.len() > HOLDERS_MAX {
         return Err(Refusal::Invalid("segment".into()));
     }
+    size(command.bytes, SEGMENT_BYTES_MAX)?;
     text(command.source.as_str())
 }
 
@@ -116,7 +117,10 @@ fn cancel_lease(command: &CancelLease) -> Result<(), Refusal> {
     text(command.cause.as_str()).and_then(|()| texts([&command.reason]))
 }
 
-fn report(report: &TrainingReport) -> Result<(), Refusal> {
+fn complete_training(command: &CompleteTraining) -> Result<(), Refusal> {
+    key(&command.config_key)?;
+    size(command.model.size, MODEL_BYTES_MAX)?;
+    let report = &command.report;
     numbers(&[report.final_loss, report.val_loss, report.seconds])
 }
 
@@ -180,6 +184,10 @@ fn target(target: &SelfplayTarget) -> Result<(), Refusal> {
         return Err(Refusal::Invalid("weight".into()));
     }
     numbers(&[target.weight]).and_then(|()| texts([&target.reason]))
+}
+
+fn size(bytes: u64, bytes_max: u64) -> Result<(), Refusal> {
+    if (1..=bytes_max).contains(&bytes) { Ok(()) } else { Err(Refusal::Invalid("size".into())) }
 }
 
 fn key(config_key: &ConfigKey) -> Result<(), Refusal> {

@@ -1,6 +1,7 @@
 //! Handles the commands about segments: games are acknowledged when enough nodes hold their segment.
 //!
 //! Invariant: the games of a segment count once, and only those of self-play count towards the next training.
+//! A node is a holder only by its receipt for exactly what is registered.
 
 use super::{
     bounds::SEGMENTS_MAX,
@@ -10,6 +11,7 @@ use crate::{
     cause::Source,
     command::{AddSegmentHolder, HOLDERS_MAX, RegisterSegment},
     id::{NodeId, SegmentId},
+    receipt::{Receipt, SegmentFacts, Signature},
     response::{Refusal, Response},
     segment::RegisteredSegment,
     state::ClusterState,
@@ -17,13 +19,19 @@ use crate::{
 use std::collections::BTreeSet;
 
 pub(super) fn register(state: &mut ClusterState, index: u64, command: &RegisterSegment) -> Outcome {
-    let RegisterSegment { hash, config_key, games, samples, source, model, holders, at_ms } = command;
+    let RegisterSegment { hash, config_key, games, samples, bytes, source, model, receipts, at_ms } = command;
     lookup::config(state, config_key)?;
-    let holders: BTreeSet<_> = holders.iter().copied().collect();
-    if let Some(stranger) = holders.iter().find(|id| !state.nodes.contains_key(id)) {
-        return Err(Refusal::UnknownNode(*stranger));
+    let facts = command.facts();
+    let known = state.segments.get(hash);
+    if known.is_some_and(|known| known.facts(*hash) != facts) {
+        return Err(Refusal::SegmentExists(*hash));
     }
-    if state.segments.contains_key(hash) {
+    let known = known.is_some();
+    for Receipt { node, signature } in receipts {
+        is_signed(state, *node, &facts, signature)?;
+    }
+    let holders: BTreeSet<_> = receipts.iter().map(|receipt| receipt.node).collect();
+    if known {
         add_holders(state, hash, &holders);
         return Ok(Response::Duplicate);
     }
@@ -52,6 +60,7 @@ pub(super) fn register(state: &mut ClusterState, index: u64, command: &RegisterS
         config_key: config_key.clone(),
         games: *games,
         samples: *samples,
+        bytes: *bytes,
         source: source.clone(),
         model: *model,
         holders,
@@ -60,6 +69,17 @@ pub(super) fn register(state: &mut ClusterState, index: u64, command: &RegisterS
     };
     state.segments.insert(*hash, segment);
     Ok(answer)
+}
+
+/// Refuses the signature of a node that is no member, or that signed something else.
+fn is_signed(
+    state: &ClusterState,
+    node: NodeId,
+    facts: &SegmentFacts<'_>,
+    signature: &Signature,
+) -> Result<(), Refusal> {
+    let member = state.nodes.get(&node).ok_or(Refusal::UnknownNode(node))?;
+    if facts.is_signed(&member.peer_id, signature) { Ok(()) } else { Err(Refusal::NoReceipt(node)) }
 }
 
 /// Adds as many holders as there is room for.
@@ -74,7 +94,7 @@ fn add_holders(state: &mut ClusterState, hash: &SegmentId, more: &BTreeSet<NodeI
 }
 
 pub(super) fn add_holder(state: &mut ClusterState, command: &AddSegmentHolder) -> Outcome {
-    let &AddSegmentHolder { hash, node, at_ms: _ } = command;
+    let &AddSegmentHolder { hash, node, ref signature, at_ms: _ } = command;
     if !state.nodes.contains_key(&node) {
         return Err(Refusal::UnknownNode(node));
     }
@@ -84,7 +104,7 @@ pub(super) fn add_holder(state: &mut ClusterState, command: &AddSegmentHolder) -
         Some(segment) if segment.holders.len() >= HOLDERS_MAX => {
             return Err(Refusal::Full("holders".into()));
         }
-        Some(_) => {}
+        Some(segment) => is_signed(state, node, &segment.facts(hash), signature)?,
     }
     if let Some(segment) = state.segments.get_mut(&hash) {
         segment.holders.insert(node);

@@ -14,7 +14,7 @@ use crate::{
     model::{Evidence, ModelInfo, ModelStatus, Sprt, TrainingReport},
     response::{Distributed, Refusal},
     rows,
-    samples::{CONFIG, commands, evidence, hash, model, register, report, target},
+    samples::{CONFIG, commands, evidence, hash, model, register, report, signed_by, target},
     steering::{Feedback, SelfplayTarget, Severity},
 };
 use std::collections::BTreeSet;
@@ -114,16 +114,21 @@ fn init(champion: ModelId) -> Command {
 }
 
 fn segment(n: u8, games: u64, holders: &[u64]) -> Command {
-    Command::RegisterSegment(RegisterSegment {
+    Command::RegisterSegment(signed_by(unsigned(n, games), holders.iter().copied()))
+}
+
+fn unsigned(n: u8, games: u64) -> RegisterSegment {
+    RegisterSegment {
         hash: hash(n),
         config_key: CONFIG.into(),
         games,
         samples: 3,
+        bytes: 9,
         source: Source::Selfplay,
         model: hash(1),
-        holders: holders.iter().copied().map(NodeId).collect(),
+        receipts: vec![],
         at_ms: 7,
-    })
+    }
 }
 
 fn grant(kind: LeaseKind, node: u64, subject: Option<ModelId>, at_ms: u64) -> Command {

@@ -7,7 +7,7 @@ use cluster_state::command::{
     RegisterSegment, SetLeader, ThresholdReached,
 };
 use cluster_state::{
-    Evidence, ModelId, ModelInfo, SegmentId, SelfplayTarget, Source, Sprt, TrainingReport,
+    Evidence, ModelId, ModelInfo, SegmentId, SelfplayTarget, Source, Sprt, TrainingReport, samples,
     state_machine::apply,
 };
 use std::collections::BTreeSet;
@@ -58,7 +58,7 @@ impl Life {
 
     pub(super) fn register(&mut self, id: u64) {
         let command = Command::RegisterNode(RegisterNode {
-            peer_id: format!("peer-{id}"),
+            peer_id: samples::peer_id(id),
             name: format!("host-{id}"),
             addrs: vec![],
             http: String::new(),
@@ -71,17 +71,18 @@ impl Life {
     }
 
     pub(super) fn segment(&mut self, name: &str, source: Source, expected: &[&str]) {
-        let command = Command::RegisterSegment(RegisterSegment {
+        let command = RegisterSegment {
             hash: SegmentId(hash(name)),
             config_key: KEY.into(),
             games: 600,
             samples: 6000,
+            bytes: 60_000,
             source,
             model: ModelId(hash("untrained")),
-            holders: vec![NodeId(2), NodeId(1)],
+            receipts: vec![],
             at_ms: 3_000,
-        });
-        self.check(command, expected);
+        };
+        self.check(Command::RegisterSegment(samples::signed_by(command, [2, 1])), expected);
     }
 
     pub(super) fn grant(

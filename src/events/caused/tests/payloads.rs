@@ -9,22 +9,23 @@ use crate::events::{
 use cluster_state::command::{
     GrantLease, ModelHeld, RegisterNode, RegisterSegment, SetOnline, ThresholdReached,
 };
-use cluster_state::{ModelId, SegmentId, Source};
+use cluster_state::{ModelId, SegmentId, Source, samples};
 
 #[test]
 fn payloads_say_what_the_state_says() {
     let mut life = started();
-    let command = Command::RegisterSegment(RegisterSegment {
+    let command = RegisterSegment {
         hash: SegmentId(hash("games")),
         config_key: KEY.into(),
         games: 600,
         samples: 6000,
+        bytes: 60_000,
         source: Source::Selfplay,
         model: ModelId(hash("untrained")),
-        holders: vec![NodeId(2), NodeId(1)],
+        receipts: vec![],
         at_ms: 3_500,
-    });
-    let (_, events) = life.events(&command);
+    };
+    let (_, events) = life.events(&Command::RegisterSegment(samples::signed_by(command, [2, 1])));
     let expected = Games {
         config_key: KEY.into(),
         node_id: "node-2".into(),
@@ -89,7 +90,7 @@ fn in_the_largest_cluster_every_event_fits_its_envelope() {
     let nodes = cluster_state::state_machine::NODES_MAX as u64;
     for id in 4..=nodes {
         let command = Command::RegisterNode(RegisterNode {
-            peer_id: format!("peer-{id}"),
+            peer_id: samples::peer_id(id),
             name: "h".repeat(cluster_state::TEXT_BYTES_MAX),
             addrs: vec![],
             http: String::new(),

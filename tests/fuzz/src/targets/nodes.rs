@@ -35,7 +35,7 @@ pub(super) fn control_answer(bytes: &[u8]) {
 }
 
 pub(super) fn control_answer_seeds() -> Vec<Vec<u8>> {
-    [seeds::bodies([0u32]), seeds::bodies([(1u32, "full")])].concat()
+    [seeds::bodies([(0u32, [[7u8; 32]; 2])]), seeds::bodies([(1u32, "full")])].concat()
 }
 
 pub(super) fn ask(bytes: &[u8]) {

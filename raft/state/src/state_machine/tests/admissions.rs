@@ -7,7 +7,7 @@ use crate::{
         TICKET_TTL_MS_MAX, TICKET_USES_MAX, TICKETS_MAX, secret_proof, ticket_id,
     },
     command::{IssueTicket, RemoveNode, RevokeTicket, SetOperators, SetSecret},
-    samples::{issue, join, remove},
+    samples::{issue, join, peer_id, remove},
 };
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ fn ticket(token: u8) -> Admission {
 
 /// The proof of a secret, as peer `n` makes it.
 fn proof(secret: u8, n: u64) -> Admission {
-    Admission::Secret(secret_proof(&[secret; 32], &format!("peer-{n}")))
+    Admission::Secret(secret_proof(&[secret; 32], &peer_id(n)))
 }
 
 /// A cluster of two nodes with secret 1.
@@ -35,7 +35,7 @@ fn closed(by_secret: bool) -> World {
 
 /// How peer `n` was admitted.
 fn how(world: &World, n: u64) -> String {
-    world.state.node_of_peer(&format!("peer-{n}")).unwrap().admitted.to_string()
+    world.state.node_of_peer(&peer_id(n)).unwrap().admitted.to_string()
 }
 
 /// Peer `n` shows something to a cluster that `prepared` made of [`closed`].
@@ -57,7 +57,7 @@ fn check(
             let id = NodeId(world.state.last_node_id.0 + 1);
             assert_eq!(world.accept(command.clone()), Response::Node { id, came_online: true });
             assert_eq!(how(&world, n), text);
-            assert!(!world.state.admissions.shut_out.contains_key(&format!("peer-{n}")));
+            assert!(!world.state.admissions.shut_out.contains_key(&peer_id(n)));
             // The same again costs no second use.
             let before = world.clone();
             assert_eq!(world.accept(command), Response::Node { id, came_online: false });
@@ -198,8 +198,8 @@ fn a_removed_member_leaves_nothing_behind() {
     // The others hold the champion, so with node 2 gone all do.
     let everywhere = vec![Distributed { config_key: CONFIG.into(), model: hash(1) }];
     assert_eq!(world.accept(remove(2, false, 9)), Response::Removed { distributed: everywhere });
-    assert_eq!((world.state.node_of_peer("peer-2"), world.state.nodes.len()), (None, 2));
-    assert!(world.state.was_removed(NodeId(2)) && world.state.was_member("peer-2"));
+    assert_eq!((world.state.node_of_peer(&peer_id(2)), world.state.nodes.len()), (None, 2));
+    assert!(world.state.was_removed(NodeId(2)) && world.state.was_member(&peer_id(2)));
     assert!(!world.state.was_removed(NodeId(4)) && !world.state.was_removed(NodeId(1)));
     let slot = world.config().lease(LeaseKind::Training);
     assert_eq!((slot.live.is_none(), slot.failures), (true, 1));
@@ -210,7 +210,7 @@ fn a_removed_member_leaves_nothing_behind() {
     assert_eq!(admissions.secret.as_ref().map(|it| it.bytes), Some([9; 32]));
     assert!(admissions.tickets.is_empty());
     let shut_out = ShutOut { node: NodeId(2), name: "host".into(), ban: false, at_ms: 5, why: "r".into() };
-    assert_eq!(admissions.shut_out.get("peer-2"), Some(&shut_out));
+    assert_eq!(admissions.shut_out.get(&peer_id(2)), Some(&shut_out));
     // Its id is not given again, to itself or to another.
     assert_eq!(world.accept(remove(2, false, 10)), Response::Unchanged);
     world.accept(issue(8, 2));
@@ -265,7 +265,7 @@ fn the_longest_removed_peers_are_forgotten_and_banned_ones_never() {
     world.accept(remove(2, false, 1));
     let shut_out = &world.state.admissions.shut_out;
     assert_eq!(shut_out.len(), SHUT_OUT_MAX);
-    assert!(shut_out.contains_key("peer-2") && shut_out.contains_key("old-2"));
+    assert!(shut_out.contains_key(&peer_id(2)) && shut_out.contains_key("old-2"));
     assert!(!shut_out.contains_key("old-3"));
     full(SHUT_OUT_MAX).refuse(remove(2, false, 1), &Refusal::Full("banned peers".into()));
 }

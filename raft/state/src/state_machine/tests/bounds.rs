@@ -5,6 +5,7 @@ use crate::command::{
     AddSegmentHolder, CompleteEvaluation, CompleteTraining, InitConfig, ModelHeld, Reject, SetLeader,
     SetOnline, SetTarget,
 };
+use crate::samples::signature;
 
 #[test]
 fn what_is_too_large_or_senseless_is_refused_unseen() {
@@ -114,7 +115,25 @@ fn what_is_too_large_or_senseless_is_refused_unseen() {
             at_ms: u64::MAX,
         }),
         Command::ModelHeld(ModelHeld { model: hash(1), node: NodeId(2), at_ms: u64::MAX }),
-        Command::AddSegmentHolder(AddSegmentHolder { hash: hash(1), node: NodeId(2), at_ms: u64::MAX }),
+        Command::AddSegmentHolder(AddSegmentHolder {
+            hash: hash(1),
+            node: NodeId(2),
+            signature: signature(2, &unsigned(1, 1).facts()),
+            at_ms: u64::MAX,
+        }),
+        Command::RegisterSegment(signed_by(RegisterSegment { bytes: 0, ..unsigned(60, 1) }, [1, 2])),
+        Command::RegisterSegment(signed_by(
+            RegisterSegment { bytes: (64 << 20) + 1, ..unsigned(60, 1) },
+            [1, 2],
+        )),
+        Command::CompleteTraining(CompleteTraining {
+            config_key: CONFIG.into(),
+            epoch: 1,
+            node: NodeId(1),
+            model: ModelInfo { size: (1 << 30) + 1, ..model(hash(3), hash(1)) },
+            report: report(),
+            at_ms: 1,
+        }),
     ];
     for command in cases {
         let mut after = world.clone();

@@ -25,8 +25,7 @@ fn drain(cause: DrainCause, draining: bool) -> Command {
 }
 
 fn played(n: u8, source: Source) -> Command {
-    let Command::RegisterSegment(segment) = segment(n, 10, &[1, 2]) else { panic!() };
-    Command::RegisterSegment(RegisterSegment { source, ..segment })
+    Command::RegisterSegment(signed_by(RegisterSegment { source, ..unsigned(n, 10) }, [1, 2]))
 }
 
 /// The state is the same after a node has written it and read it again.

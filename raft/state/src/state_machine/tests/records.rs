@@ -1,7 +1,11 @@
 //! What the cluster keeps of nodes, configurations and segments.
 
 use super::*;
-use crate::command::{AddSegmentHolder, InitConfig, RegisterSegment, SetLeader, SetTarget, ThresholdReached};
+use crate::{
+    command::{AddSegmentHolder, InitConfig, RegisterSegment, SetLeader, SetTarget, ThresholdReached},
+    receipt::{Receipt, Signature},
+    samples::{receipt, signature},
+};
 
 #[test]
 fn nodes() {
@@ -62,23 +66,8 @@ fn segments_and_thresholds() {
     assert_eq!(world.accept(segment(50, 6, &[1, 2])), counts(6, 6));
     assert_eq!(world.accept(segment(50, 6, &[3])), Response::Duplicate);
     assert_eq!(world.state.segments.get(&hash(50)).unwrap().holders, BTreeSet::from([1, 2, 3].map(NodeId)));
-    let Command::RegisterSegment(RegisterSegment {
-        config_key, games, samples, model, holders, at_ms, ..
-    }) = segment(51, 5, &[1, 2])
-    else {
-        panic!()
-    };
-    let evaluation = Command::RegisterSegment(RegisterSegment {
-        hash: hash(51),
-        config_key,
-        games,
-        samples,
-        source: Source::Evaluation,
-        model,
-        holders,
-        at_ms,
-    });
-    assert_eq!(world.accept(evaluation), counts(6, 6));
+    let evaluation = RegisterSegment { source: Source::Evaluation, ..unsigned(51, 5) };
+    assert_eq!(world.accept(Command::RegisterSegment(signed_by(evaluation, [1, 2]))), counts(6, 6));
     world.refuse(segment(52, 1, &[1]), &Refusal::TooFewHolders { have: 1, need: 2 });
     world.refuse(segment(52, 1, &[]), &Refusal::TooFewHolders { have: 0, need: 2 });
     world.refuse(segment(52, 1, &[1, 9]), &Refusal::UnknownNode(NodeId(9)));
@@ -87,7 +76,10 @@ fn segments_and_thresholds() {
     world.refuse(segment(52, 1, &[1, 2]), &Refusal::TooFewHolders { have: 1, need: 2 });
     world.accept(online(3, false, 3));
     assert_eq!(world.accept(segment(52, 1, &[1])), counts(7, 7)); // in a cluster of one, one holder is enough
-    let add = |n, node| Command::AddSegmentHolder(AddSegmentHolder { hash: hash(n), node, at_ms: 1 });
+    let add = |n, node: NodeId| {
+        let signature = signature(node.0, &unsigned(n, 1).facts());
+        Command::AddSegmentHolder(AddSegmentHolder { hash: hash(n), node, signature, at_ms: 1 })
+    };
     assert_eq!(world.accept(add(52, NodeId(2))), Response::Done);
     assert_eq!(world.accept(add(52, NodeId(2))), Response::Unchanged);
     world.refuse(add(52, NodeId(9)), &Refusal::UnknownNode(NodeId(9)));
@@ -113,4 +105,43 @@ fn segments_and_thresholds() {
     let many: Vec<u64> = (30..=90).collect();
     assert_eq!(world.accept(segment(50, 6, &many)), Response::Duplicate);
     assert_eq!(world.state.segments.get(&hash(50)).unwrap().holders.len(), HOLDERS_MAX);
+}
+
+#[test]
+fn only_a_receipt_makes_a_holder() {
+    let mut world = World::three();
+    let honest = unsigned(50, 6);
+    let facts = honest.facts();
+    let with = |receipts| Command::RegisterSegment(RegisterSegment { receipts, ..honest.clone() });
+    let other = RegisterSegment { samples: u64::MAX, ..honest.clone() };
+    let of = |node, signature| Receipt { node: NodeId(node), signature };
+    let own = || receipt(1, &facts);
+    for (second, refusal) in [
+        // Somebody else's receipt, in the name of node 2.
+        (of(2, signature(1, &facts)), Refusal::NoReceipt(NodeId(2))),
+        (of(2, signature(3, &facts)), Refusal::NoReceipt(NodeId(2))),
+        // Node 2 has signed another count, or for another segment.
+        (receipt(2, &other.facts()), Refusal::NoReceipt(NodeId(2))),
+        (receipt(2, &unsigned(51, 6).facts()), Refusal::NoReceipt(NodeId(2))),
+        (of(2, Signature::of(&[0; 64]).unwrap()), Refusal::NoReceipt(NodeId(2))),
+        (receipt(9, &facts), Refusal::UnknownNode(NodeId(9))),
+        // The same twice is one holder.
+        (own(), Refusal::TooFewHolders { have: 1, need: 2 }),
+    ] {
+        world.refuse(with(vec![own(), second]), &refusal);
+    }
+    // Counts that the content does not have: node 2 has signed what it counted.
+    let lie = RegisterSegment { receipts: vec![receipt(1, &other.facts()), receipt(2, &facts)], ..other };
+    world.refuse(Command::RegisterSegment(lie), &Refusal::NoReceipt(NodeId(2)));
+    world.accept(with(vec![own(), receipt(2, &facts)]));
+    // What is registered is not registered again as something else.
+    let again = signed_by(RegisterSegment { games: 7, ..honest.clone() }, [1, 3]);
+    world.refuse(Command::RegisterSegment(again), &Refusal::SegmentExists(hash(50)));
+    world.refuse(with(vec![of(3, signature(1, &facts))]), &Refusal::NoReceipt(NodeId(3)));
+    let add = |signature| {
+        Command::AddSegmentHolder(AddSegmentHolder { hash: hash(50), node: NodeId(3), signature, at_ms: 1 })
+    };
+    world.refuse(add(signature(2, &facts)), &Refusal::NoReceipt(NodeId(3)));
+    world.refuse(add(signature(3, &unsigned(51, 6).facts())), &Refusal::NoReceipt(NodeId(3)));
+    assert_eq!(world.accept(add(signature(3, &facts))), Response::Done);
 }

@@ -10,7 +10,28 @@ use crate::{
     },
     samples::{issue, join, remove},
 };
+use crate::{
+    receipt::Receipt,
+    samples::{peer_id, signature},
+};
 use proptest::prelude::*;
+use std::sync::LazyLock;
+
+/// The number of the peer that is this node: they register in any order.
+fn peer_of(state: &ClusterState, node: u64) -> u64 {
+    static PEERS: LazyLock<Vec<String>> = LazyLock::new(|| (1..=4).map(peer_id).collect());
+    let peer = state.nodes.get(&NodeId(node)).map(|node| &node.peer_id);
+    (1..).zip(PEERS.iter()).find(|(_, id)| Some(*id) == peer).map_or(0, |(n, _)| n)
+}
+
+/// The registration with the receipts of these nodes.
+fn signed(state: &ClusterState, segment: RegisterSegment, holders: &[u64]) -> Command {
+    let facts = segment.facts();
+    let receipt =
+        |node: &u64| Receipt { node: NodeId(*node), signature: signature(peer_of(state, *node), &facts) };
+    let receipts = holders.iter().map(receipt).collect();
+    Command::RegisterSegment(RegisterSegment { receipts, ..segment })
+}
 
 /// A command that mostly fits the state, so that sequences make progress.
 fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
@@ -26,7 +47,7 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
     match choice % 16 {
         0 => register(node, at_ms % 3),
         1 => online(node, !n.is_multiple_of(3), state.nodes.get(&NodeId(node)).map_or(0, |node| node.boot)),
-        2 => segment(n, u64::from(n % 16), &[1, 2, node]),
+        2 => signed(state, unsigned(n, u64::from(n % 16)), &[1, 2, node]),
         3 => Command::ThresholdReached(ThresholdReached {
             config_key: config_key(),
             crossing: config.crossings + 1,
@@ -109,7 +130,12 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
                 at_ms,
             }),
             1 => Command::SetLeader(SetLeader { node: NodeId(node), term: at_ms, at_ms }),
-            2 => Command::AddSegmentHolder(AddSegmentHolder { hash: hash(n), node: NodeId(node), at_ms }),
+            2 => Command::AddSegmentHolder(AddSegmentHolder {
+                hash: hash(n),
+                node: NodeId(node),
+                signature: signature(peer_of(state, node), &unsigned(n, u64::from(n % 16)).facts()),
+                at_ms,
+            }),
             _ => Command::SetTarget(SetTarget {
                 config_key: config_key(),
                 target: SelfplayTarget { weight: f64::from(n), ..target() },

@@ -4,7 +4,7 @@
 
 use crate::{
     handle::HandleShared,
-    metrics::Metrics,
+    metrics::{self, Metrics},
     types::{Member, Raft, TypeConfig},
 };
 use cluster_state::{
@@ -82,7 +82,7 @@ async fn add_learner(raft: &Raft, id: NodeId, peer_id: String) -> Result<(), Str
 }
 
 /// Takes the vote from a member that is about to be removed. Without its vote, the cluster goes on while the
-/// others close their connections to it. If it is this node, another one leads after this.
+/// others close their connections to it. If it is this node, it hands the leadership over as well.
 async fn release(shared: &HandleShared, watched: &mut Watched, id: NodeId) -> Result<(), String> {
     // A change that an earlier leader began is finished first.
     if let [_, .., wanted] = shared.voter_configs().as_slice() {
@@ -90,10 +90,20 @@ async fn release(shared: &HandleShared, watched: &mut Watched, id: NodeId) -> Re
     }
     let metrics = shared.metrics.borrow().clone();
     watched.leaving = Some((id, Instant::now()));
-    match voters::without_leaving(&watched.view(&metrics, shared, Instant::now()))? {
-        None => Ok(()),
-        Some(wanted) => change_voters(shared, wanted).await,
+    if let Some(wanted) = voters::without_leaving(&watched.view(&metrics, shared, Instant::now()))? {
+        change_voters(shared, wanted).await?;
     }
+    if id == metrics.id { hand_over(shared).await } else { Ok(()) }
+}
+
+/// Has the voter lead that has most of the log. A leader without a vote would go on leading.
+async fn hand_over(shared: &HandleShared) -> Result<(), String> {
+    let metrics = metrics::of(&shared.raft);
+    let matched = |id: &NodeId| metrics.followers.get(id).and_then(|follower| follower.matched);
+    let next = metrics.voters.iter().copied().filter(|id| *id != metrics.id).max_by_key(matched);
+    let Some(next) = next else { return Err("nobody else votes yet: try again".into()) };
+    tracing::info!(node = next.0, "handing the leadership over");
+    shared.raft.trigger().transfer_leader(next).await.map_err(|e| e.to_string())
 }
 
 async fn change_voters(shared: &HandleShared, wanted: BTreeSet<NodeId>) -> Result<(), String> {

@@ -7,7 +7,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use p2p::Signer;
 use ringrift::events::{
     Emission, Event, ModelDistributionStarted, Subscriptions, envelope::Signed, log::EventLog,
-    vector::VersionVector,
+    repair::RepairQuestion,
 };
 use std::{hint::black_box, path::Path, time::Duration};
 use wire::Hash;
@@ -62,7 +62,7 @@ fn events(c: &mut Criterion) {
     }
     log.emit_all((0..1000).map(event).collect()).expect("events");
     group.bench_function("answer with 500", |b| {
-        b.iter(|| assert_eq!(log.answer(&VersionVector::new()).expect("an answer").events.len(), 500));
+        b.iter(|| assert_eq!(log.answer(&RepairQuestion::default()).expect("an answer").events.len(), 500));
     });
     group.finish();
 }

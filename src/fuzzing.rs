@@ -8,7 +8,7 @@ use crate::{
     cli::engine,
     config::Settings,
     daemons::health::claims::Claim,
-    events::{Logged, envelope::Envelope},
+    events::{Logged, envelope::Envelope, equivocation::Equivocation},
     http::{
         operator,
         range::{self, ByteRange},
@@ -31,7 +31,7 @@ use wire::Hash;
 /// The frames that this package reads: their kinds, and the largest body of each in bytes.
 pub mod frames {
     use crate::{
-        events::{envelope, repair},
+        events::{envelope, equivocation, repair},
         peer::{announcements, control, letters},
         store::{record, segment},
     };
@@ -43,6 +43,7 @@ pub mod frames {
     pub const TOLD: (u8, usize) = (letters::TOLD, letters::TOLD_BYTES_MAX);
     pub const ENVELOPE: (u8, usize) = (envelope::ENVELOPE, envelope::EVENT_BYTES_MAX);
     pub const SIGNED: (u8, usize) = (envelope::SIGNED, envelope::SIGNED_BYTES_MAX);
+    pub const PROOF: (u8, usize) = (equivocation::PROOF, equivocation::PROOF_BYTES_MAX);
     pub const QUESTION: (u8, usize) = (repair::QUESTION, repair::FRAME_BYTES_MAX);
     pub const ANSWER: (u8, usize) = (repair::ANSWER, repair::FRAME_BYTES_MAX);
     pub const GAME: (u8, usize) = (record::KIND_GAME, record::RECORD_BYTES_MAX);
@@ -70,6 +71,11 @@ pub fn control(bytes: &[u8]) -> Option<impl FnOnce() -> Vec<u8> + use<>> {
 /// The answer to such a request.
 pub fn control_answer(bytes: &[u8]) -> Result<(), String> {
     Control::read_kept(bytes).map(drop)
+}
+
+/// A proof that an origin said two things under one number.
+pub fn proof(bytes: &[u8]) -> Option<Equivocation> {
+    Equivocation::decode(bytes).ok()
 }
 
 /// A request about dead letters.

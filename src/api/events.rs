@@ -33,6 +33,19 @@ pub struct EventsView {
     pub handlers: Vec<HandlerStatus>,
     /// Number of events that a handler could not handle.
     pub dead_letters: u64,
+    /// Members of which no more events are taken.
+    pub shunned: Vec<ShunnedView>,
+}
+
+/// A member that signed two events under one number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShunnedView {
+    /// The member's name, or its peer id if it is no member any more.
+    pub node_id: String,
+    pub peer_id: String,
+    /// The epoch and the number that the two events have.
+    pub epoch: i64,
+    pub sequence: i64,
 }
 
 /// The progress of a handler.

@@ -146,6 +146,9 @@ fn trouble_lines(status: &Status) -> String {
     if refused.http + refused.p2p > 0 {
         let _ = writeln!(out, "refused {} connections of peers, {} over HTTP", refused.p2p, refused.http);
     }
+    for it in &status.events.shunned {
+        let _ = writeln!(out, "shunned: {} (two events under number {})", it.node_id, it.sequence);
+    }
     for reason in &status.blocked {
         let _ = writeln!(out, "blocked {reason}");
     }

@@ -3,7 +3,7 @@
 //! Invariant: what is opened here was signed by its origin, is of bounded size, and says only what an event
 //! may say. Events of the origin `raft` are never sent: every node writes them for itself.
 
-use super::{Event, EventError};
+use super::{Event, EventError, EventKind};
 use p2p::Signer;
 use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
@@ -69,6 +69,17 @@ pub struct Envelope {
     pub event: Event,
 }
 
+/// What every version of the program can read of an envelope: all before the event, and the event's kind.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    id: EventId,
+    at_ms: i64,
+    flow_previous: Option<i64>,
+    causes: Vec<EventId>,
+    injected: bool,
+    kind: u32,
+}
+
 /// An envelope as bytes, with its origin's signature.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signed {
@@ -105,6 +116,12 @@ pub enum EventRefusal {
     /// Another event under the same id.
     #[error("{0} said two things under one number")]
     Conflict(String),
+    /// Its origin has said two things under one number before.
+    #[error("{0} is shunned")]
+    Shunned(String),
+    /// An event of a kind that this version of the program does not know.
+    #[error("an event of {0} of a kind that is unknown here: is that node newer?")]
+    Newer(String),
 }
 
 impl EventRefusal {
@@ -119,6 +136,8 @@ impl EventRefusal {
             Self::Clock(_) => "clock",
             Self::Replayed { .. } => "replayed",
             Self::Conflict(_) => "conflict",
+            Self::Shunned(_) => "shunned",
+            Self::Newer(_) => "newer",
         }
     }
 }
@@ -165,12 +184,43 @@ impl Signed {
         Ok(wire::decode::<_, SIGNED_BYTES_MAX>(SIGNED, bytes)?)
     }
 
+    /// Reads the envelope, if its origin signed it. It may still say anything.
+    ///
+    /// # Errors
+    /// [`EventRefusal`].
+    pub(super) fn signed_by_origin(&self) -> Result<Envelope, EventRefusal> {
+        match Envelope::decode(&self.envelope) {
+            Ok(envelope) => self.check_signature(&envelope.id).map(|()| envelope),
+            Err(error) => Err(self.newer(error)),
+        }
+    }
+
+    fn check_signature(&self, id: &EventId) -> Result<(), EventRefusal> {
+        if p2p::verify(&id.origin, &[DOMAIN, &self.envelope].concat(), &self.signature) {
+            Ok(())
+        } else {
+            Err(EventRefusal::Forged(id.origin.clone()))
+        }
+    }
+
+    /// Why the envelope cannot be read: a signed one may have an event of a kind that is unknown here.
+    fn newer(&self, error: WireError) -> EventRefusal {
+        let head = wire::decode_head::<Head, EVENT_BYTES_MAX>(ENVELOPE, &self.envelope);
+        let unknown = |head: &Head| usize::try_from(head.kind).is_ok_and(|kind| kind >= EventKind::ALL.len());
+        match head {
+            Ok(head) if unknown(&head) && self.check_signature(&head.id).is_ok() => {
+                EventRefusal::Newer(head.id.origin)
+            }
+            Ok(_) | Err(_) => error.into(),
+        }
+    }
+
     /// Checks everything that needs no database: shape, signature, clock, payload.
     ///
     /// # Errors
     /// [`EventRefusal`].
     pub fn open(&self, now_ms: i64) -> Result<Envelope, EventRefusal> {
-        let envelope = Envelope::decode(&self.envelope)?;
+        let envelope = Envelope::decode(&self.envelope).map_err(|error| self.newer(error))?;
         let Envelope { id, at_ms, flow_previous, causes, .. } = &envelope;
         let sane =
             |id: &EventId| id.origin.len() <= ORIGIN_BYTES_MAX && (0..i64::MAX >> 1).contains(&id.sequence);
@@ -178,9 +228,7 @@ impl Signed {
         if !sane(id) || id.sequence < 1 || !ordered || causes.len() > CAUSES_MAX || !causes.iter().all(sane) {
             return Err(WireError::Body("an id out of bounds".to_owned()).into());
         }
-        if !p2p::verify(&id.origin, &[DOMAIN, &self.envelope].concat(), &self.signature) {
-            return Err(EventRefusal::Forged(id.origin.clone()));
-        }
+        self.check_signature(id)?;
         let ahead = at_ms.saturating_sub(now_ms);
         if ahead > CLOCK_MAX.as_millis() as i64 || *at_ms < 0 {
             return Err(EventRefusal::Clock(ahead));
@@ -241,6 +289,24 @@ mod tests {
             timestamp: f64::NAN,
         });
         assert!(matches!(event.sign(&a).unwrap().open(0), Err(EventRefusal::Event(_))));
+    }
+
+    #[test]
+    fn an_event_of_a_newer_program_is_told_from_nonsense() {
+        let (a, b) = (signer(), signer());
+        let check = |kind: u32, signer: &Signer, expected: &str| {
+            let Envelope { id, at_ms, flow_previous, causes, injected, .. } = envelope(&a.peer_id(), 1000);
+            let head = Head { id, at_ms, flow_previous, causes, injected, kind };
+            let envelope = wire::encode(ENVELOPE, &(head, "what a newer program says"), 4096).unwrap();
+            let signature = signer.sign(&[DOMAIN, &envelope].concat());
+            let refused = Signed { envelope, signature }.open(1000).unwrap_err();
+            assert_eq!(refused.kind(), expected, "{kind}");
+        };
+        let known = EventKind::ALL.len() as u32;
+        check(known, &a, "newer");
+        check(u32::MAX, &a, "newer");
+        check(known, &b, "malformed");
+        check(known - 1, &a, "malformed");
     }
 
     proptest! {

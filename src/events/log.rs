@@ -8,6 +8,9 @@ mod anew;
 mod answer;
 mod emit;
 mod receive;
+mod samples;
+mod shun;
+mod untold;
 mod upkeep;
 
 use super::{
@@ -24,10 +27,16 @@ use crate::{api::events::Commit, clock::now_ms_i64};
 use p2p::Signer;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension};
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, atomic::AtomicI64},
+};
 use tokio::sync::watch;
 
 pub use receive::{Opened, Received};
+pub use shun::{Accused, Shunned};
+pub use untold::Answered;
 
 /// Pages of the write-ahead log, 4 KiB each, at which it is copied into the database.
 const WAL_PAGES: i64 = 4096;
@@ -47,6 +56,9 @@ pub struct EventLog {
     opened: (i64, i64),
     changed: watch::Sender<()>,
     refused: Mutex<BTreeMap<&'static str, u64>>,
+    shunned: watch::Sender<Shunned>,
+    /// The first of this node's events that it tells nobody yet; [`i64::MAX`]: it tells all.
+    untold: AtomicI64,
     clock: Clock,
 }
 
@@ -81,17 +93,23 @@ impl EventLog {
         writer.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
         writer.execute_batch(SCHEMA)?;
         let epoch = i64::from(rand::random::<u32>());
-        writer.execute("INSERT OR IGNORE INTO event_emitter VALUES (1, ?, 0)", [epoch])?;
+        let is_new = writer.execute("INSERT OR IGNORE INTO event_emitter VALUES (1, ?, 0)", [epoch])? > 0;
         let sql = "SELECT epoch, sequence FROM event_emitter";
-        let opened = writer.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let opened: (i64, i64) = writer.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let untold = untold::at_start(&writer, is_new, opened.1)?;
+        let reader = connect(path)?;
+        let shunned = writer::shunned::all(&reader)?.into_iter().map(|id| (id.origin.clone(), id));
+        let shunned = watch::Sender::new(Arc::new(shunned.collect()));
         Ok(Self {
             commits: Commits::new(writer, subscriptions),
-            reader: Mutex::new(connect(path)?),
+            reader: Mutex::new(reader),
             origin: signer.peer_id(),
             signer,
             opened,
             changed: watch::Sender::new(()),
             refused: Mutex::default(),
+            shunned,
+            untold: AtomicI64::new(untold),
             clock,
         })
     }

@@ -17,8 +17,10 @@ pub mod deliveries;
 pub mod dlq;
 pub mod drill;
 pub mod envelope;
+pub mod equivocation;
 mod error;
 mod event;
+pub mod floors;
 #[cfg(test)]
 pub(crate) mod golden;
 mod hook;

@@ -4,10 +4,13 @@
 //! stranger had sent it: any node can serve any origin's events, because the origin signed them.
 
 use super::{
-    envelope::{CLOCK_MAX, EventRefusal, Signed},
+    envelope::{CLOCK_MAX, EventId, EventRefusal, Signed},
+    equivocation::Equivocation,
     vector::{self, VersionVector},
+    writer::shunned::SHUNNED_MAX,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use wire::WireError;
 
 /// Frame kinds.
@@ -17,7 +20,13 @@ pub(crate) const ANSWER: u8 = 0x55;
 pub const ANSWER_EVENTS_MAX: usize = 500;
 /// Most bytes of events in an answer.
 pub const ANSWER_BYTES_MAX: usize = 256 << 10;
-/// Largest frame of either kind: events, floors, and a vector of 1024 origins with all their ranges.
+/// Most floors of an answer: one for each source of a vector.
+pub const FLOORS_MAX: usize = vector::ENTRIES_MAX;
+/// Most samples of a question.
+pub const SAMPLES_MAX: usize = 4;
+/// Most proofs of an answer.
+pub const PROOFS_MAX: usize = 4;
+/// Largest frame of either kind: events, floors, proofs, and a vector of 1024 origins with all their ranges.
 pub(crate) const FRAME_BYTES_MAX: usize = 900 << 10;
 
 /// The question for what the asking node lacks.
@@ -25,6 +34,17 @@ pub(crate) const FRAME_BYTES_MAX: usize = 900 << 10;
 pub struct RepairQuestion {
     /// What the asking node has.
     pub vector: VersionVector,
+    /// Whom it shuns.
+    pub shunned: BTreeSet<String>,
+    /// Some of its events, so that the answering node sees whether it has others under the same numbers.
+    pub samples: Vec<Sample>,
+}
+
+/// An event by its id, and the beginning of its hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    pub id: EventId,
+    pub hash: u64,
 }
 
 /// A low watermark: the answering node has no events of a source up to this number any more.
@@ -46,6 +66,8 @@ pub struct RepairAnswer {
     pub floors: Vec<Floor>,
     /// Whether there is more than fits into one answer.
     pub more: bool,
+    /// Proofs against origins that the asking node does not shun yet.
+    pub proofs: Vec<Equivocation>,
 }
 
 impl RepairQuestion {
@@ -63,7 +85,11 @@ impl RepairQuestion {
     /// [`EventRefusal::Malformed`].
     pub fn decode(bytes: &[u8]) -> Result<Self, EventRefusal> {
         let question: Self = wire::decode::<_, FRAME_BYTES_MAX>(QUESTION, bytes)?;
-        if vector::is_sound(&question.vector) {
+        let RepairQuestion { shunned, samples, .. } = &question;
+        let bounded = shunned.len() <= SHUNNED_MAX
+            && shunned.iter().all(|origin| origin.len() <= 128)
+            && samples.len() <= SAMPLES_MAX;
+        if bounded && vector::is_sound(&question.vector) {
             Ok(question)
         } else {
             Err(WireError::Body("a vector out of bounds".to_owned()).into())
@@ -92,7 +118,10 @@ impl RepairAnswer {
             return Err(EventRefusal::Clock(off));
         }
         let sound = |floor: &Floor| floor.origin.len() <= 128 && (1..i64::MAX >> 1).contains(&floor.lost_to);
-        if answer.events.len() > ANSWER_EVENTS_MAX || !answer.floors.iter().all(sound) {
+        let RepairAnswer { events, floors, proofs, .. } = &answer;
+        let counts = (events.len(), floors.len(), proofs.len());
+        let few = counts.0 <= ANSWER_EVENTS_MAX && counts.1 <= FLOORS_MAX && counts.2 <= PROOFS_MAX;
+        if !few || !floors.iter().all(sound) {
             return Err(WireError::Body("an answer out of bounds".to_owned()).into());
         }
         Ok(answer)
@@ -108,7 +137,10 @@ mod tests {
     #[test]
     fn both_are_read_back_and_a_wrong_clock_is_refused() {
         let have = VersionEntry { watermark: 4, beyond: vec![(6, 9)] };
-        let question = RepairQuestion { vector: VersionVector::from([(("peer".to_owned(), 1), have)]) };
+        let vector = VersionVector::from([(("peer".to_owned(), 1), have)]);
+        let sample = Sample { id: EventId { origin: "peer".into(), epoch: 1, sequence: 3 }, hash: 5 };
+        let shunned = BTreeSet::from(["liar".to_owned()]);
+        let question = RepairQuestion { vector, shunned, samples: vec![sample.clone(); SAMPLES_MAX] };
         assert_eq!(RepairQuestion::decode(&question.encode().unwrap()).unwrap(), question);
         let floor = Floor { origin: "peer".into(), epoch: 1, lost_to: 7 };
         let answer = RepairAnswer { now_ms: 5_000_000, floors: vec![floor], ..RepairAnswer::default() };
@@ -116,9 +148,26 @@ mod tests {
         assert_eq!(RepairAnswer::decode(&bytes, 5_000_000).unwrap(), answer);
         assert!(matches!(RepairAnswer::decode(&bytes, 1_300_000), Err(EventRefusal::Clock(3_700_000))));
         assert!(matches!(RepairAnswer::decode(&bytes, 8_700_000), Err(EventRefusal::Clock(-3_700_000))));
+        let floor = |lost_to| Floor { origin: "peer".into(), epoch: lost_to, lost_to };
+        let sound = |count| {
+            let floors = (1..=count).map(floor).collect();
+            let answer = RepairAnswer { floors, ..RepairAnswer::default() };
+            RepairAnswer::decode(&answer.encode().unwrap(), 0).is_ok()
+        };
+        assert!(sound(FLOORS_MAX as i64) && !sound(FLOORS_MAX as i64 + 1));
         let unsound = VersionEntry { watermark: 4, beyond: vec![(2, 9)] };
-        let question = RepairQuestion { vector: VersionVector::from([(("peer".to_owned(), 1), unsound)]) };
-        assert!(RepairQuestion::decode(&question.encode().unwrap()).is_err());
+        let check = |question: &RepairQuestion, expected| {
+            assert_eq!(RepairQuestion::decode(&question.encode().unwrap()).is_ok(), expected);
+        };
+        let vector = VersionVector::from([(("peer".to_owned(), 1), unsound)]);
+        check(&RepairQuestion { vector, ..RepairQuestion::default() }, false);
+        let many = |count: usize| RepairQuestion {
+            shunned: (0..count).map(|number| number.to_string()).collect(),
+            ..RepairQuestion::default()
+        };
+        check(&many(SHUNNED_MAX), true);
+        check(&many(SHUNNED_MAX + 1), false);
+        check(&RepairQuestion { samples: vec![sample; SAMPLES_MAX + 1], ..RepairQuestion::default() }, false);
     }
 
     proptest! {
@@ -132,7 +181,7 @@ mod tests {
                 prop_assert!(vector::is_sound(&read.vector));
             }
             if let Ok(read) = RepairAnswer::decode(&answer, 0) {
-                prop_assert!(read.events.len() <= ANSWER_EVENTS_MAX);
+                prop_assert!(read.events.len() <= ANSWER_EVENTS_MAX && read.floors.len() <= FLOORS_MAX);
             }
         }
     }

@@ -69,6 +69,20 @@ pub(super) const SCHEMA: &str = "
         epoch    INTEGER NOT NULL,
         sequence INTEGER NOT NULL
     ) STRICT;
+    CREATE TABLE IF NOT EXISTS event_untold(
+        only     INTEGER PRIMARY KEY CHECK (only = 1),
+        since    INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS event_shunned(
+        origin           TEXT PRIMARY KEY,
+        epoch            INTEGER NOT NULL,
+        sequence         INTEGER NOT NULL,
+        first            BLOB NOT NULL,
+        first_signature  BLOB NOT NULL,
+        second           BLOB NOT NULL,
+        second_signature BLOB NOT NULL,
+        at_ms            INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS event_inbox(
         handler  TEXT NOT NULL,
         flow     TEXT NOT NULL,

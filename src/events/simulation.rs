@@ -81,3 +81,42 @@ fn a_node_that_comes_back_after_the_horizon_goes_on_from_the_state() {
     assert_eq!(world.waiting(NODES - 1), 0, "nothing waits for what is gone");
     assert!(settled < 10 * SECOND, "{settled} ms");
 }
+
+/// One of them says nothing itself, and answers every question with floors that would have the others pass
+/// over all that they miss.
+#[test]
+fn a_node_that_lies_about_what_is_gone_costs_nobody_an_event() {
+    for seed in seeds() {
+        let mut world = World::new(seed, STORM);
+        world.liar = Some(NODES - 1);
+        world.run(20 * SECOND);
+        world.part();
+        world.run(40 * SECOND);
+        world.heal();
+        world.run(10 * SECOND);
+        let settled = world.settle();
+        let figures = world.check();
+        println!("seed {seed}: {figures}, equal {settled} ms after the last event");
+        assert!(figures.acknowledged > 100 && figures.repaired > 50, "{figures}");
+        assert!(settled < 20 * SECOND, "{settled} ms");
+    }
+}
+
+/// The others find out, whoever of them it told which of the two, and go on among themselves.
+#[test]
+fn a_node_that_says_two_things_under_one_number_is_shunned_by_all() {
+    for seed in seeds() {
+        let mut world = World::new(seed, STORM);
+        world.liar = Some(NODES - 1);
+        world.run(10 * SECOND);
+        world.start(NODES - 1);
+        world.equivocate(NODES - 1);
+        world.run(30 * SECOND);
+        let settled = world.settle();
+        let figures = world.check();
+        println!("seed {seed}: {figures}, equal {settled} ms after the last event");
+        assert_eq!(world.shunning(), NODES, "the liar knows as well");
+        assert!(figures.acknowledged > 60, "{figures}");
+        assert!(settled < 10 * SECOND, "{settled} ms");
+    }
+}

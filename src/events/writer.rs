@@ -7,6 +7,7 @@
 mod emitter;
 mod epochs;
 mod parked;
+pub(super) mod shunned;
 mod watermark;
 
 pub(super) use watermark::vector;
@@ -16,11 +17,11 @@ use super::{
     envelope::{Envelope, EventId, RAFT, Signed},
     subscriptions::Subscriptions,
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::cell::Cell;
 
 /// What became of an event that was offered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stored {
     /// It has a position.
     Logged,
@@ -29,7 +30,7 @@ pub(super) enum Stored {
     /// It is here already, or was.
     Known,
     /// Another event is here under its id.
-    Conflict,
+    Conflict(Signed),
     /// There is no room: too many events wait, or its origin has too many epochs.
     Full,
 }
@@ -55,9 +56,10 @@ impl<'a> EventWriter<'a> {
         let id = &envelope.id;
         let watermark = self.watermark(id)?;
         if (id.sequence <= watermark || self.is_here(id)?)
-            && let Some(known) = self.bytes(id)?
+            && let Some(known) = self.signed(id)?
         {
-            return Ok(if known == signed.envelope { Stored::Known } else { Stored::Conflict });
+            let same = known.envelope == signed.envelope;
+            return Ok(if same { Stored::Known } else { Stored::Conflict(known) });
         }
         if id.sequence <= watermark {
             return Ok(Stored::Known); // pruned
@@ -68,7 +70,7 @@ impl<'a> EventWriter<'a> {
         let mut missing = Vec::new();
         let previous = envelope.flow_previous.map(|sequence| EventId { sequence, ..id.clone() });
         for needed in previous.iter().chain(&envelope.causes) {
-            if *needed != *id && !self.is_logged(needed)? {
+            if *needed != *id && !self.is_logged(needed)? && !self.is_shunned(&needed.origin)? {
                 missing.push(needed.clone());
             }
         }
@@ -132,16 +134,8 @@ impl<'a> EventWriter<'a> {
         self.advance(id)
     }
 
-    pub(super) fn bytes(&self, id: &EventId) -> Result<Option<Vec<u8>>, LogError> {
-        for table in ["event_log", "event_parked"] {
-            let sql = format!("SELECT envelope FROM {table} WHERE origin = ? AND epoch = ? AND sequence = ?");
-            let key = params![id.origin, id.epoch, id.sequence];
-            let mut statement = self.connection.prepare_cached(&sql)?;
-            if let Some(bytes) = statement.query_row(key, |row| row.get(0)).optional()? {
-                return Ok(Some(bytes));
-            }
-        }
-        Ok(None)
+    pub(super) fn signed(&self, id: &EventId) -> Result<Option<Signed>, LogError> {
+        Ok(signed(self.connection, id)?)
     }
 
     /// Whether an event is here, logged or parked.
@@ -160,4 +154,19 @@ impl<'a> EventWriter<'a> {
         let key = params![id.origin, id.epoch, id.sequence];
         Ok(self.connection.prepare_cached(sql)?.exists(key)?)
     }
+}
+
+/// The event that is here under an id, logged or parked.
+pub(super) fn signed(connection: &Connection, id: &EventId) -> Result<Option<Signed>, rusqlite::Error> {
+    for table in ["event_log", "event_parked"] {
+        let sql =
+            format!("SELECT envelope, signature FROM {table} WHERE origin = ? AND epoch = ? AND sequence = ?");
+        let key = params![id.origin, id.epoch, id.sequence];
+        let read = |row: &Row<'_>| Ok(Signed { envelope: row.get(0)?, signature: row.get(1)? });
+        let found = connection.prepare_cached(&sql)?.query_row(key, read).optional()?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }

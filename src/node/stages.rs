@@ -22,7 +22,7 @@ use crate::{
     http::{self, Front, HttpHandles, Rules},
     peer::{
         Activity, Context, DeadLetters, PeerContext, PeerSettings, control, exchange,
-        quota::UnregisteredQuota,
+        quota::UnregisteredQuota, shun,
     },
     segments::{self, Segments},
     store::{DataFolder, PendingSegments, Runtime, token},
@@ -242,6 +242,7 @@ fn exchange_logs(
     let panicked = move |ran| supervisor.note("gossip", "it panicked", ran);
     tasks.here.spawn(exchange::listen(Arc::clone(node), gossip, Arc::clone(&gap), quota, panicked));
     tasks.here.spawn(exchange::repair(Arc::clone(node), gap));
+    tasks.here.spawn(shun::follow(Arc::clone(node)));
     let (quorum, has_quorum) = watch::channel(false);
     tasks.here.spawn(exchange::follow(Arc::clone(node), quorum));
     has_quorum

@@ -8,7 +8,7 @@ use crate::{
         activity::NodeActivity,
         autoscaler::Recommendation,
         cluster::{LeaderReport, LeaderView, NodeView, RaftRole},
-        events::EventsView,
+        events::{EventsView, ShunnedView},
         health::ClusterView,
         models::PromotionView,
         status::{ConfigView, HealthWord, RefusedConnections, SCHEMA, Status},
@@ -18,7 +18,7 @@ use crate::{
     compute::DelayGauge,
     daemons::{health::HealthHandle, idle_shutdown::LastBusy, supervisor::Supervisor},
     devices::Devices,
-    events::{caused::node_name, deliveries::Deliveries},
+    events::{caused::node_name, deliveries::Deliveries, envelope::EventId, log::Shunned},
     http::ReportQuery,
     leader::{handover::handover, training::pauses},
     peer::Context,
@@ -134,7 +134,7 @@ impl NodeReporter {
         let nodes = self.node_views(&state, &metrics, up);
         let health = health_word(stale.is_some(), &nodes);
         let work = node.activity.get(Instant::now());
-        let events = self.events_view().await;
+        let events = self.events_view(&state).await;
         let seen = self.health.view();
         let mut blocked = blocked(&state, &metrics, stale.is_some(), (voters_up, quorum), &work);
         if events.dead_letters > 0 {
@@ -187,17 +187,30 @@ impl NodeReporter {
         state.nodes.values().map(view).collect()
     }
 
-    async fn events_view(&self) -> EventsView {
+    async fn events_view(&self, state: &ClusterState) -> EventsView {
         let node = &self.node;
-        let refused = node.events.refused();
+        let (refused, shunned) = (node.events.refused(), shunned(state, &node.events.shunned().borrow()));
         match self.deliveries.status().await {
-            Ok((handlers, dead_letters)) => EventsView { refused, handlers, dead_letters },
+            Ok((handlers, dead_letters)) => EventsView { refused, handlers, dead_letters, shunned },
             Err(error) => {
                 tracing::error!(%error, "the handlers' cursors cannot be read");
-                EventsView { refused, ..EventsView::default() }
+                EventsView { refused, shunned, ..EventsView::default() }
             }
         }
     }
+}
+
+fn shunned(state: &ClusterState, shunned: &Shunned) -> Vec<ShunnedView> {
+    let view = |id: &EventId| {
+        let name = state.node_of_peer(&id.origin).map_or_else(|| id.origin.clone(), |node| node_name(node.id));
+        ShunnedView {
+            node_id: name,
+            peer_id: id.origin.clone(),
+            epoch: id.epoch,
+            sequence: id.sequence,
+        }
+    };
+    shunned.values().map(view).collect()
 }
 
 fn health_word(stale: bool, nodes: &[NodeView]) -> HealthWord {

@@ -67,7 +67,8 @@ impl AnnouncementFollower {
             }
         };
         let state = node.raft.local();
-        if state.node_of_peer(&from).is_none() || state.config(&manifest.config_key).is_none() {
+        let is_heard = state.node_of_peer(&from).is_some() && !node.events.is_shunned(&from);
+        if !is_heard || state.config(&manifest.config_key).is_none() {
             return Judgement::Ignore;
         }
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return Judgement::Accept };

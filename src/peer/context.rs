@@ -121,9 +121,10 @@ impl PeerContext {
         Ok(())
     }
 
-    /// Sends an event that is in the log to the other nodes.
+    /// Sends an event that is in the log to the other nodes, unless they must not be told yet; then they ask
+    /// for it later.
     pub fn gossip(&self, message: Vec<u8>) {
-        if !self.settings.events.gossip {
+        if !self.settings.events.gossip || !self.events.may_tell() {
             return;
         }
         let topic = if self.reaches_everybody() { EVENTS_DIRECT_TOPIC } else { EVENTS_TOPIC };

@@ -137,6 +137,9 @@ pub(crate) async fn serve(
     let mut arrived = 0u64;
     while let Some(Some(request)) = node.shutdown.run_until_cancelled(requests.recv()).await {
         while served.try_join_next().is_some() {}
+        if node.events.is_shunned(&request.from) {
+            continue;
+        }
         let kind = Kind::of(&request.bytes);
         let Some(permit) = permits.take(kind, &request.from) else {
             match kind {

@@ -8,14 +8,17 @@ use super::{
     announcements::{AnnouncementFollower, MODELS_TOPIC},
     context::{Context, blocking},
     quota::UnregisteredQuota,
+    shun,
 };
 use crate::{
     clock::now_ms,
     events::{
         LogError,
         envelope::{EventRefusal, Signed},
-        log::{EventLog, Opened, Received},
-        repair::{RepairAnswer, RepairQuestion},
+        equivocation::{self, Equivocation},
+        floors::FloorClaims,
+        log::{Answered, EventLog, Opened, Received},
+        repair::{Floor, RepairAnswer, RepairQuestion},
     },
 };
 use p2p::{Class, GossipMessage, Judgement};
@@ -44,7 +47,7 @@ const JUDGED_MAX: usize = 1024;
 const UPKEEP: Duration = Duration::from_secs(10);
 
 /// Counts what was refused, and logs it unless it was logged often.
-fn refuse(node: &Context, from: &str, refused: &EventRefusal) {
+pub(super) fn refuse(node: &Context, from: &str, refused: &EventRefusal) {
     if node.events.count_refused(refused) {
         tracing::warn!(from, reason = refused.kind(), %refused, "an event was refused");
     }
@@ -63,6 +66,7 @@ async fn keep(
         match receive(&own.events, &|origin| state.was_member(origin)) {
             Ok(received) => {
                 received.refused.iter().for_each(|refused| refuse(&own, &from, refused));
+                shun::tell(&own, &received.proofs);
                 Some(received)
             }
             Err(error) => {
@@ -118,15 +122,19 @@ fn persist(mut work: impl FnMut(), mut panicked: impl FnMut(Duration)) {
     }
 }
 
-/// What other peers should make of an event that is refused here. A node that lags behind, or has another
-/// time, does no wrong, and neither does who passes its events on.
+/// What other peers should make of an event that is refused here. A node that lags behind, has another time or
+/// runs a newer program does no wrong, and neither does who passes its events on.
 fn blame(refused: &EventRefusal) -> Judgement {
     match refused {
         EventRefusal::Malformed(_)
         | EventRefusal::Event(_)
         | EventRefusal::Forged(_)
         | EventRefusal::Replayed { .. } => Judgement::Reject,
-        EventRefusal::Stranger(_) | EventRefusal::Clock(_) | EventRefusal::Conflict(_) => Judgement::Ignore,
+        EventRefusal::Stranger(_)
+        | EventRefusal::Clock(_)
+        | EventRefusal::Conflict(_)
+        | EventRefusal::Shunned(_)
+        | EventRefusal::Newer(_) => Judgement::Ignore,
     }
 }
 
@@ -134,7 +142,7 @@ fn blame(refused: &EventRefusal) -> Judgement {
 fn judge(
     node: &Context,
     gossip: &mut mpsc::Receiver<GossipMessage>,
-    judged: &mpsc::Sender<Opened>,
+    judged: &mpsc::Sender<Heard>,
     quota: &Arc<UnregisteredQuota>,
 ) {
     let mut follower = AnnouncementFollower::new(Arc::clone(quota));
@@ -147,6 +155,16 @@ fn judge(
             message.judge(Judgement::Ignore);
             continue;
         }
+        if wire::kind(&message.bytes) == Some(equivocation::PROOF) {
+            let (judgement, proof) = shun::judge(node, &message.from, &message.bytes);
+            message.judge(judgement);
+            if let Some(proof) = proof
+                && judged.blocking_send(Heard::Proof(Box::new(proof))).is_err()
+            {
+                return;
+            }
+            continue;
+        }
         let state = node.raft.local();
         let is_member = |origin: &str| state.node_of_peer(origin).is_some();
         let opened = Signed::decode(&message.bytes)
@@ -154,7 +172,7 @@ fn judge(
         match opened {
             Ok(event) => {
                 message.judge(Judgement::Accept);
-                if judged.blocking_send(event).is_err() {
+                if judged.blocking_send(Heard::Event(event)).is_err() {
                     return;
                 }
             }
@@ -166,20 +184,34 @@ fn judge(
     }
 }
 
+/// What gossip brought, judged.
+#[derive(Debug)]
+enum Heard {
+    Event(Opened),
+    Proof(Box<Equivocation>),
+}
+
 /// Keeps the events that gossip brought.
-fn hear(node: &Context, opened: &mut mpsc::Receiver<Opened>, gap: &Notify) {
-    let mut events = Vec::with_capacity(BATCH);
-    while opened.blocking_recv_many(&mut events, BATCH) > 0 {
-        match node.events.keep_opened(&events) {
-            Ok(received) => {
-                received.refused.iter().for_each(|refused| refuse(node, "gossip", refused));
-                if received.gap {
-                    gap.notify_one();
-                }
+fn hear(node: &Context, judged: &mut mpsc::Receiver<Heard>, gap: &Notify) {
+    let mut heard = Vec::with_capacity(BATCH);
+    while judged.blocking_recv_many(&mut heard, BATCH) > 0 {
+        let (mut events, mut proofs) = (Vec::with_capacity(heard.len()), Vec::new());
+        for heard in heard.drain(..) {
+            match heard {
+                Heard::Event(event) => events.push(event),
+                Heard::Proof(proof) => proofs.push(*proof),
             }
-            Err(error) => tracing::error!(%error, "others' events cannot be kept"),
         }
-        events.clear();
+        let kept = node.events.keep_opened(&events).map(|received| {
+            received.refused.iter().for_each(|refused| refuse(node, "gossip", refused));
+            shun::tell(node, &received.proofs);
+            if received.gap {
+                gap.notify_one();
+            }
+        });
+        if let Err(error) = kept.and_then(|()| shun::accuse(node, "gossip", &proofs)) {
+            tracing::error!(%error, "others' events cannot be kept");
+        }
     }
 }
 
@@ -194,7 +226,7 @@ pub(crate) async fn answer(node: &Context, from: &str, question: &[u8]) -> Optio
     };
     let log = Arc::clone(&node.events);
     let answered =
-        blocking(move || -> Result<_, LogError> { Ok(log.answer(&question.vector)?.encode()?) }).await;
+        blocking(move || -> Result<_, LogError> { Ok(log.answer(&question)?.encode()?) }).await;
     match answered {
         Ok(Ok(answer)) => Some(answer),
         Ok(Err(error)) => {
@@ -205,52 +237,87 @@ pub(crate) async fn answer(node: &Context, from: &str, question: &[u8]) -> Optio
     }
 }
 
-/// Asks one peer until it has no more events to send. Returns whether it sent any news.
-async fn ask(node: &Context, peer: &str) -> bool {
-    let mut news = false;
+/// What came of asking a peer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asked {
+    /// It sent something that was not known here.
+    news: bool,
+    /// It answered, and has nothing more to send.
+    whole: bool,
+}
+
+/// Asks one peer until it has no more events to send. What it says is gone goes to `claims`.
+async fn ask(node: &Context, peer: &str, claims: &mut FloorClaims) -> Asked {
+    let mut asked = Asked::default();
     loop {
         let log = Arc::clone(&node.events);
-        let question = blocking(move || -> Result<_, LogError> {
-            Ok(RepairQuestion { vector: log.vector()? }.encode()?)
-        });
-        let Ok(Ok(question)) = question.await else { return news };
+        let question = blocking(move || -> Result<_, LogError> { Ok(log.question()?.encode()?) });
+        let Ok(Ok(question)) = question.await else { return asked };
         let answer = match node.p2p.request(Class::Control, peer, question, WAIT).await {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::debug!(peer, %error, "no answer about events");
-                return news;
+                return asked;
             }
         };
-        let RepairAnswer { events, floors, more, .. } =
+        let RepairAnswer { events, floors, more, proofs, .. } =
             match RepairAnswer::decode(&answer, i64::try_from(now_ms()).unwrap_or(i64::MAX)) {
                 Ok(answer) => answer,
                 Err(refused) => {
                     refuse(node, peer, &refused);
-                    return news;
+                    return asked;
                 }
             };
         let kept = match events.is_empty() {
-            true => None,
+            true => Some(Received::default()),
             false => keep(node, peer, move |log, is_member| log.receive(&events, false, is_member)).await,
         };
+        let Some(kept) = kept else { return asked };
+        asked.news |= kept.new > 0;
+        let (own, from) = (Arc::clone(node), peer.to_owned());
         // The floors come after the events, because they prove how far their origins came.
-        if !floors.is_empty() {
-            let log = Arc::clone(&node.events);
-            let (given_up, floors) =
-                blocking(move || (log.give_up(&floors), floors)).await.unwrap_or((Ok(0), Vec::new()));
-            match given_up {
-                Ok(0) => {}
-                Ok(_) => tracing::warn!(peer, ?floors, "missed events are gone; the state has to do"),
-                Err(error) => {
-                    tracing::error!(%error, "missed events cannot be given up");
-                    return news;
-                }
+        let judged = blocking(move || -> Result<_, LogError> {
+            shun::accuse(&own, &from, &proofs)?;
+            if floors.is_empty() { Ok(Vec::new()) } else { own.events.proven_floors(&floors) }
+        });
+        match judged.await {
+            Ok(Ok(floors)) => give_up(node, claims.hear(peer, floors, node.raft.local().nodes.len())).await,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "what a peer says is gone cannot be judged");
+                return asked;
             }
+            Err(_) => return asked,
         }
-        news |= kept.as_ref().is_some_and(|received| received.new > 0);
-        if !more || !kept.is_some_and(|received| received.new > 0 && !received.full) {
-            return news;
+        asked.whole = !more;
+        if !more || kept.new == 0 || kept.full {
+            return asked;
         }
+    }
+}
+
+/// Lets this node tell others of what it emits, once enough of them have answered what they know of it.
+async fn tell(node: &Context, answered: &Answered, connected: &[(String, u64)]) {
+    let members = node.raft.local().nodes.len();
+    let connected = connected.iter().map(|(peer, _)| peer.as_str());
+    if node.events.may_tell() || !answered.is_enough(connected, members, Instant::now()) {
+        return;
+    }
+    let log = Arc::clone(&node.events);
+    if let Ok(Err(error)) = blocking(move || log.tell()).await {
+        tracing::error!(%error, "others are not told of new events yet");
+    }
+}
+
+/// Passes over what enough members say is gone.
+async fn give_up(node: &Context, floors: Vec<Floor>) {
+    if floors.is_empty() {
+        return;
+    }
+    let log = Arc::clone(&node.events);
+    match blocking(move || log.give_up(&floors).map(|count| (count, floors))).await {
+        Ok(Ok((0, _))) | Err(_) => {}
+        Ok(Ok((_, floors))) => tracing::warn!(?floors, "missed events are gone; the state has to do"),
+        Ok(Err(error)) => tracing::error!(%error, "missed events cannot be given up"),
     }
 }
 
@@ -259,6 +326,7 @@ pub(crate) async fn repair(node: Context, gap: Arc<Notify>) {
     let mut peers = node.p2p.peers();
     let mut known: BTreeSet<(String, u64)> = BTreeSet::new();
     let mut asked: BTreeSet<String> = BTreeSet::new();
+    let (mut claims, mut answered) = (FloorClaims::default(), Answered::default());
     let mut upkeep = tokio::time::Instant::now() + UPKEEP;
     loop {
         let connected: Vec<(String, u64)> =
@@ -273,10 +341,16 @@ pub(crate) async fn repair(node: Context, gap: Arc<Notify>) {
         known.retain(|peer| connected.contains(peer));
         let (mut came, mut news) = (false, false);
         if let Some(peer) = chosen {
-            match node.shutdown.run_until_cancelled(ask(&node, &peer.0)).await {
-                Some(told) => news = told,
+            match node.shutdown.run_until_cancelled(ask(&node, &peer.0, &mut claims)).await {
+                Some(told) => {
+                    news = told.news;
+                    if told.whole && !node.events.may_tell() {
+                        answered.note(&peer.0, Instant::now());
+                    }
+                }
                 None => return,
             }
+            tell(&node, &answered, &connected).await;
             asked.insert(peer.0.clone());
             came = known.insert(peer) && known.len() < connected.len();
         }

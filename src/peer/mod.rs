@@ -12,6 +12,7 @@ pub mod letters;
 pub(crate) mod pass;
 pub(crate) mod quota;
 pub mod settings;
+pub(crate) mod shun;
 pub(crate) mod transfer;
 
 pub use activity::Activity;

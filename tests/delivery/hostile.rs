@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 /// A text in every payload that must not arrive.
 const MARK: &str = "hostile";
-const REASONS: [&str; 7] = ["malformed", "forged", "stranger", "clock", "payload", "replayed", "conflict"];
+const REASONS: [&str; 7] = ["malformed", "forged", "stranger", "clock", "payload", "replayed", "newer"];
 /// Frame kinds of a signed event and of an envelope.
 const SIGNED: u8 = 0x50;
 const ENVELOPE: u8 = 0x56;
@@ -70,12 +70,13 @@ impl Hostile {
         // An envelope with the type of an event that nobody knows.
         let unknown = (&id, now_ms(), None::<i64>, Vec::<EventId>::new(), false, 9999u32);
         let unknown = wire::encode(ENVELOPE, &unknown, 4096).unwrap();
+        let signature = self.signer.sign(&[b"ringrift/event/1", &unknown[..]].concat());
         let truncated = sign(envelope(&me, count));
-        let said = |sequence, reason: &str| Envelope { event: event(reason), ..envelope(&me, sequence) };
         vec![
             b"nonsense".to_vec(),
             truncated[..truncated.len() / 2].to_vec(),
-            wire::encode(SIGNED, &(unknown, vec![0u8; 64]), 4096).unwrap(),
+            wire::encode(SIGNED, &(&unknown, vec![0u8; 64]), 4096).unwrap(),
+            wire::encode(SIGNED, &(&unknown, signature), 4096).unwrap(),
             wire::encode(SIGNED, &(vec![0u8; 20_000], vec![0u8; 64]), 40_000).unwrap(),
             sign(Envelope { flow_previous: Some(count + 1), ..envelope(&me, count + 1) }),
             sign(Envelope { event: mistyped, ..envelope(&me, count + 2) }),
@@ -85,10 +86,17 @@ impl Hostile {
             sign(envelope(RAFT, count)),
             envelope(&self.stranger.peer_id(), 1).sign(&self.stranger).unwrap().encode().unwrap(),
             self.captured.encode().unwrap(),
-            // Two events have one number: whichever comes first is good.
-            sign(said(1, "good")),
-            sign(said(1, "another")),
         ]
+    }
+
+    /// Makes two events under one number, of which whichever comes first is good.
+    fn two_under_one_number(&mut self) -> [Vec<u8>; 2] {
+        self.count += 1;
+        let said = |reason: &str| Envelope { event: event(reason), ..envelope(&self.signer.peer_id(), 1) };
+        ["good", "another"].map(|reason| {
+            let at_ms = now_ms() + self.count;
+            Envelope { at_ms, ..said(reason) }.sign(&self.signer).unwrap().encode().unwrap()
+        })
     }
 
     /// Returns its answer to a peer that asks for what it lacks.
@@ -207,6 +215,18 @@ fn a_hostile_member_is_refused_counted_and_without_effect() {
         for reason in REASONS.into_iter().filter(|reason| status.events.refused.contains_key(*reason)) {
             assert!(peer.log().contains(reason), "{reason} is logged");
         }
+    }
+    // Whoever says two things under one number is shunned by all, whichever of them they have heard.
+    for peer in &cluster.peers[..2] {
+        until("it is shunned", SOON, || {
+            for message in hostile.two_under_one_number() {
+                let _ = handle.publish(EVENTS_TOPIC, message);
+            }
+            runtime.block_on(tokio::time::sleep(Duration::from_millis(400)));
+            let shunned = peer.status()?.events.shunned;
+            let named = shunned.iter().any(|it| it.node_id == "node-3" && it.sequence == 1);
+            when(named, (), || format!("{shunned:?}"))
+        });
     }
     // An operator's refused events are counted as well.
     let counted = |reason: &str| {

@@ -101,14 +101,27 @@ pub fn encode<T: Serialize>(kind: u8, value: &T, limit: usize) -> Result<Vec<u8>
 /// [`WireError`] for every malformed input. No input panics, or has more than `2 * LIMIT` bytes allocated.
 pub fn decode<T: DeserializeOwned, const LIMIT: usize>(kind: u8, frame: &[u8]) -> Result<T, WireError> {
     let body = body(kind, frame, LIMIT)?;
-    let account = Account::new(LIMIT);
-    let seed = Bounded::new(PhantomData::<T>, &account);
-    let (value, used) = bincode::serde::seed_decode_from_slice(seed, body, config().with_limit::<LIMIT>())
-        .map_err(|e| WireError::Body(e.to_string()))?;
+    let (value, used) = value::<T, LIMIT>(body)?;
     if used != body.len() {
         return Err(WireError::Body(format!("{} bytes after the value", body.len() - used)));
     }
     Ok(value)
+}
+
+/// [`decode`] of a value that the body of one whole frame only begins with.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_head<T: DeserializeOwned, const LIMIT: usize>(kind: u8, frame: &[u8]) -> Result<T, WireError> {
+    value::<T, LIMIT>(body(kind, frame, LIMIT)?).map(|(value, _)| value)
+}
+
+/// The value at the beginning of a body, and how many bytes it took.
+fn value<T: DeserializeOwned, const LIMIT: usize>(body: &[u8]) -> Result<(T, usize), WireError> {
+    let account = Account::new(LIMIT);
+    let seed = Bounded::new(PhantomData::<T>, &account);
+    bincode::serde::seed_decode_from_slice(seed, body, config().with_limit::<LIMIT>())
+        .map_err(|e| WireError::Body(e.to_string()))
 }
 
 /// Reads a value from any format, JSON for example, if the value takes at most `limit` bytes in its
@@ -172,6 +185,15 @@ mod tests {
     fn golden_bytes() {
         let frame = encode(7, &Message::Ping(258), 64).unwrap();
         assert_eq!(hex(&frame), "525201070c000000000000000201000000000000edf30560");
+    }
+
+    #[test]
+    fn a_head_is_read_where_more_follows() {
+        let frame = encode(7, &(258u64, "more"), 64).unwrap();
+        assert_eq!(decode_head::<u64, 64>(7, &frame), Ok(258));
+        assert!(decode::<u64, 64>(7, &frame).is_err());
+        assert!(decode_head::<(u64, String, u64), 64>(7, &frame).is_err());
+        assert!(decode_head::<u64, 64>(8, &frame).is_err());
     }
 
     fn hex(bytes: &[u8]) -> String {

@@ -1,11 +1,11 @@
 //! What happens when this node's file turns out to be older than what it has told: somebody restored it.
 //!
-//! Invariant: the lost events come back from the peers under their numbers. What was emitted under the same
-//! numbers since this process began is refused by peers that have the lost events; it gets new numbers under
-//! a new epoch and keeps its place in the log, so that the handlers here see it once.
+//! Invariant: the lost events come back from the peers under their numbers. What was emitted since under the
+//! same numbers was told to nobody ([`super::untold`]); it gets new numbers under a new epoch and keeps its
+//! place in the log, so that the handlers here see it once.
 //!
-//! Not covered: a peer that lacked a lost event as well, and took the new one under its number first, has it
-//! twice; and what was told in one run that met no peer stays refused if the next run is the first that does.
+//! Not covered: a lost event that only a peer has which was not heard before this node told of new ones. Both
+//! are signed then, and whoever sees both shuns this node.
 
 use super::EventLog;
 use crate::events::{
@@ -29,11 +29,15 @@ impl EventLog {
         if (&id.origin, id.epoch) != (&self.origin, epoch) {
             return Ok(None);
         }
-        let since = if self.opened.0 == epoch { self.opened.1 + 1 } else { 1 };
+        let since = match self.untold() {
+            i64::MAX if self.opened.0 == epoch => self.opened.1 + 1,
+            i64::MAX => 1,
+            untold => untold,
+        };
         if id.sequence > last {
             return Ok(Some(since));
         }
-        let other = writer.bytes(id)?.is_some_and(|known| known != signed.envelope);
+        let other = writer.signed(id)?.is_some_and(|known| known.envelope != signed.envelope);
         Ok(other.then_some(since.min(id.sequence)))
     }
 
@@ -80,6 +84,7 @@ impl EventLog {
             writer.moved(position, &envelope, &signed)?;
             writer.set_last_in_flow("", &envelope)?;
         }
+        writer.connection.execute("DELETE FROM event_untold", [])?;
         let count = numbers.len() as i64;
         writer.connection.execute("UPDATE event_emitter SET epoch = ?, sequence = ?", [epoch, count])?;
         Ok(())

@@ -7,7 +7,7 @@ use super::EventLog;
 use crate::events::{
     LogError,
     envelope::Signed,
-    repair::{ANSWER_BYTES_MAX, ANSWER_EVENTS_MAX, Floor, RepairAnswer},
+    repair::{ANSWER_BYTES_MAX, ANSWER_EVENTS_MAX, Floor, RepairAnswer, RepairQuestion, Sample},
     vector::{self, Source, VersionVector},
     writer,
 };
@@ -15,15 +15,31 @@ use rusqlite::{Connection, params};
 use std::ops::RangeInclusive;
 
 impl EventLog {
-    /// What a node with this version vector lacks, as far as it fits into one answer.
+    /// The question for what this node lacks.
     ///
     /// # Errors
     /// [`LogError`].
-    pub fn answer(&self, theirs: &VersionVector) -> Result<RepairAnswer, LogError> {
+    pub fn question(&self) -> Result<RepairQuestion, LogError> {
+        let shunned = self.shunned.borrow().keys().cloned().collect();
+        Ok(RepairQuestion { vector: self.vector()?, shunned, samples: self.samples()? })
+    }
+
+    /// What the asking node lacks, as far as it fits into one answer. Of those who are shunned here, that is
+    /// the proof.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn answer(&self, question: &RepairQuestion) -> Result<RepairAnswer, LogError> {
+        let RepairQuestion { vector: theirs, shunned, samples } = question;
         let connection = self.reader.lock();
-        let ours = writer::vector(&connection)?;
-        let mut answer = RepairAnswer { now_ms: (self.clock)(), ..RepairAnswer::default() };
-        let mut bytes = 0;
+        let mut ours = writer::vector(&connection)?;
+        self.without_untold(&mut ours);
+        ours.retain(|(origin, _), _| !self.is_shunned(origin));
+        let proofs = self.proofs(&connection, shunned)?;
+        let mut answer = RepairAnswer { now_ms: (self.clock)(), proofs, ..RepairAnswer::default() };
+        let unknown = |sample: &&Sample| !shunned.contains(&sample.id.origin);
+        answer.events = self.contradictions(&connection, samples.iter().filter(unknown))?;
+        let mut bytes = answer.events.iter().map(size).sum();
         let watermark = |vector: &VersionVector, source| vector.get(source).map_or(0, |it| it.watermark);
         // A moment's choice of the source to begin with, so that none is always last.
         let missing = vector::missing(&ours, theirs);
@@ -44,6 +60,11 @@ impl EventLog {
         }
         Ok(answer)
     }
+}
+
+/// What an event takes of an answer, in bytes.
+fn size(signed: &Signed) -> usize {
+    signed.envelope.len() + signed.signature.len() + 16
 }
 
 /// Up to which number of a source a peer lacks events that are gone here too; 0: none. Below the first event
@@ -82,7 +103,7 @@ fn serve(
     let mut rows = statement.query(params![origin, epoch, range.start(), range.end()])?;
     while let Some(row) = rows.next()? {
         let signed = Signed { envelope: row.get(0)?, signature: row.get(1)? };
-        *bytes += signed.envelope.len() + signed.signature.len() + 16;
+        *bytes += size(&signed);
         if answer.events.len() == ANSWER_EVENTS_MAX || *bytes > ANSWER_BYTES_MAX {
             return Ok(false);
         }

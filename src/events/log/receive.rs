@@ -7,6 +7,7 @@ use super::EventLog;
 use crate::events::{
     LogError,
     envelope::{CLOCK_MAX, Envelope, EventRefusal, Signed},
+    equivocation::Equivocation,
     retention::FORGOTTEN,
     writer::Stored,
 };
@@ -22,8 +23,9 @@ pub struct Received {
     pub gap: bool,
     /// There was no room for all.
     pub full: bool,
-    /// EventRefusal ones.
     pub refused: Vec<EventRefusal>,
+    /// Origins that are shunned from now on, because they said two things under one number.
+    pub proofs: Vec<Equivocation>,
 }
 
 /// An event of another node that passed every check but those that need the database.
@@ -50,6 +52,9 @@ impl EventLog {
         let oldest = if live { CLOCK_MAX } else { FORGOTTEN };
         let envelope = signed.open(now_ms)?;
         let (origin, age) = (&envelope.id.origin, now_ms - envelope.at_ms);
+        if self.is_shunned(origin) {
+            return Err(EventRefusal::Shunned(origin.clone()));
+        }
         if !is_member(origin) {
             return Err(EventRefusal::Stranger(origin.clone()));
         }
@@ -95,10 +100,12 @@ impl EventLog {
         if events.is_empty() {
             return Ok(received);
         }
+        let mut anew = false;
         self.write(|writer| {
             for Opened { envelope, signed } in events {
                 if let Some(from) = self.twice_from(writer, &envelope.id, signed)? {
                     self.begin_anew(writer, from)?;
+                    anew = true;
                 }
                 match writer.store(envelope, signed)? {
                     Stored::Logged => received.new += 1,
@@ -107,14 +114,24 @@ impl EventLog {
                         received.gap = true;
                     }
                     Stored::Known => received.known += 1,
-                    Stored::Conflict => {
-                        received.refused.push(EventRefusal::Conflict(envelope.id.origin.clone()))
+                    Stored::Conflict(known) => {
+                        let proof = Equivocation { first: known, second: signed.clone() };
+                        if envelope.id.origin != self.origin && writer.shun(&envelope.id, &proof)? {
+                            received.proofs.push(proof);
+                        }
+                        received.refused.push(EventRefusal::Conflict(envelope.id.origin.clone()));
                     }
                     Stored::Full => received.full = true,
                 }
             }
             Ok(())
         })?;
+        if anew {
+            self.tells_all();
+        }
+        if !received.proofs.is_empty() {
+            self.look_who_is_shunned()?;
+        }
         Ok(received)
     }
 }

@@ -2,13 +2,14 @@
 
 mod bounds;
 mod restored;
+mod shunned;
 
 use super::*;
 use crate::events::{
     ChampionRegression, Emission, Event, EventHook, HostOnline, LeaderElected, TrainingProgress,
     caused::GAMES_PLANNED,
     envelope::{Envelope, EventId, Signed},
-    repair::Floor,
+    repair::{Floor, RepairQuestion},
     retention::KEPT,
 };
 use cluster_state::command::{RegisterNode, SetLeader};
@@ -66,19 +67,6 @@ fn an_event_is_kept_once_however_often_it_arrives() {
     assert_eq!(kept[0].event, online("node-1"));
     assert_eq!(b.newest("HOST_ONLINE").unwrap().as_ref(), kept.first());
     assert_eq!(b.newest("LEADER_ELECTED").unwrap(), None);
-}
-
-#[test]
-fn a_second_event_under_the_same_number_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let (a, b) = (open(&folder, "a"), open(&folder, "b"));
-    let first = emit(&a, online("node-1"));
-    receive(&b, &first);
-    let mut other = Envelope::decode(&first.envelope).unwrap();
-    other.event = online("node-2");
-    let other = other.sign(&a.signer).unwrap();
-    assert!(matches!(&receive(&b, &other).refused[..], [EventRefusal::Conflict(_)]));
-    assert_eq!(events(&b), [online("node-1")]);
 }
 
 #[test]
@@ -154,7 +142,7 @@ fn a_node_that_was_away_too_long_goes_on_from_what_is_left() {
     (2..=9).for_each(|n| drop(emit(&a, online(&format!("node-{n}")))));
     a.maintain_at(now_ms_i64(), 3, 1000).unwrap();
     assert_eq!(events(&a).len(), 3);
-    let answer = a.answer(&b.vector().unwrap()).unwrap();
+    let answer = a.answer(&b.question().unwrap()).unwrap();
     assert_eq!(answer.floors.iter().map(|floor| floor.lost_to).collect::<Vec<_>>(), [6]);
     assert_eq!(answer.events.len(), 3);
     b.receive(&answer.events, false, |_| true).unwrap();
@@ -162,7 +150,7 @@ fn a_node_that_was_away_too_long_goes_on_from_what_is_left() {
     assert_eq!(b.give_up(&answer.floors).unwrap(), 1);
     assert_eq!(events(&b), events(&a));
     assert_eq!(receive(&b, &first).new, 0, "a replay of what is gone");
-    let answer = a.answer(&b.vector().unwrap()).unwrap();
+    let answer = a.answer(&b.question().unwrap()).unwrap();
     assert_eq!((answer.events.len(), answer.floors.len()), (0, 0));
 }
 
@@ -193,6 +181,33 @@ fn a_peer_cannot_make_a_node_miss_what_is_to_come() {
     receive(&b, &emit(&a, online("node-4")));
     assert_eq!(b.give_up(&[floor(1000)]).unwrap(), 1);
     assert_eq!(events(&b), [online("node-1"), online("node-2"), online("node-4")]);
+}
+
+/// What two nodes say of one flow: a second event of `b`, which follows a first of `a`.
+fn follows(a: &EventLog, b: &EventLog) -> (Signed, Signed) {
+    let cause = emit(a, cleared("hex8_2p", 1.0));
+    receive(b, &cause);
+    (cause, emit(b, cleared("hex8_2p", 2.0)))
+}
+
+#[test]
+fn a_lying_answer_moves_no_event_before_its_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b, c) = (open(&folder, "a"), open(&folder, "b"), open(&folder, "c"));
+    let (cause, effect) = follows(&a, &b);
+    assert!(receive(&c, &effect).gap);
+    let floor = |lost_to| Floor { origin: a.origin.clone(), epoch: a.opened.0, lost_to };
+    for lost_to in [1, 1000, i64::MAX >> 2] {
+        assert_eq!(c.proven_floors(&[floor(lost_to)]).unwrap(), []);
+        assert_eq!(c.give_up(&[floor(lost_to)]).unwrap(), 0);
+        assert_eq!(events(&c), [], "it waits for its cause, which may yet come");
+    }
+    receive(&c, &cause);
+    assert_eq!(events(&c), [cleared("hex8_2p", 1.0), cleared("hex8_2p", 2.0)]);
+    // A floor is clipped to what the origin's own signature proves.
+    emit(&a, online("node-1"));
+    receive(&c, &emit(&a, online("node-2")));
+    assert_eq!(c.proven_floors(&[floor(1000)]).unwrap(), [floor(2)]);
 }
 
 fn rows(log: &EventLog, sql: &str) -> i64 {
@@ -356,7 +371,7 @@ fn an_answer_is_bounded_and_the_next_goes_on() {
     let began = std::time::Instant::now();
     let mut answers = Vec::new();
     loop {
-        let answer = a.answer(&b.vector().unwrap()).unwrap();
+        let answer = a.answer(&b.question().unwrap()).unwrap();
         assert!(answer.encode().unwrap().len() < 400 << 10);
         b.receive(&answer.events, false, |_| true).unwrap();
         answers.push(answer.events.len());

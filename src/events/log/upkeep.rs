@@ -1,7 +1,7 @@
 //! What the log lets go: events that nobody has any more, that wait for nothing, or that are old.
 //!
-//! Invariant: this node passes over an event only if it holds a later one that the same origin signed. No
-//! peer's word alone makes it pass over an event that may yet come.
+//! Invariant: this node passes over an event only if it holds a later one that the same origin signed, or
+//! after the horizon. No peer's word moves a parked event before what it follows.
 
 use super::EventLog;
 use crate::events::{
@@ -15,35 +15,48 @@ use rusqlite::params;
 use std::time::Duration;
 
 impl EventLog {
-    /// A peer has pruned events that are missing here: what follows them goes on, and the state has to
-    /// do. Returns how many origins' events are given up for good: only up to the last one that this
-    /// node has seen of an origin, or a lie would have it take the origin's next ones for known. What
-    /// this node writes itself, it never gives up.
+    /// Of the floors in a peer's answer, what they would have this node pass over: numbers above its watermark
+    /// and below an event that is here. Whatever else a peer says is lost counts for nothing. Neither do
+    /// floors of this node's own events and of Raft's, which it writes itself.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn proven_floors(&self, floors: &[Floor]) -> Result<Vec<Floor>, LogError> {
+        self.write(|writer| self.clip(writer, floors))
+    }
+
+    fn clip(&self, writer: &EventWriter<'_>, floors: &[Floor]) -> Result<Vec<Floor>, LogError> {
+        let own = (&self.origin, writer.emitter()?.0);
+        let mut clipped = Vec::new();
+        for Floor { origin, epoch, lost_to } in floors {
+            if origin == RAFT || (origin, *epoch) == own {
+                continue;
+            }
+            let lost_to = writer.proven(origin, *epoch)?.saturating_sub(1).min(*lost_to);
+            let id = EventId { origin: origin.clone(), epoch: *epoch, sequence: lost_to };
+            if lost_to > writer.watermark(&id)? {
+                clipped.push(Floor { origin: id.origin, epoch: id.epoch, lost_to });
+            }
+        }
+        Ok(clipped)
+    }
+
+    /// Passes over events that are missing here and that no peer has any more: what follows them goes on, and
+    /// the state has to do. Returns the number of sources of which events are given up for good. The caller
+    /// has made sure that enough peers say so ([`crate::events::floors`]).
     ///
     /// # Errors
     /// [`LogError`].
     pub fn give_up(&self, floors: &[Floor]) -> Result<usize, LogError> {
-        let floors: Vec<_> = floors.iter().filter(|floor| floor.origin != RAFT).collect();
         if floors.is_empty() {
             return Ok(0);
         }
         self.write(|writer| {
-            let mut moved = 0;
-            let own = (&self.origin, writer.emitter()?.0);
-            for Floor { origin, epoch, lost_to } in floors {
-                if (origin, *epoch) == own {
-                    continue;
-                }
-                let lost = EventId { origin: origin.clone(), epoch: *epoch, sequence: *lost_to };
-                let proven =
-                    EventId { sequence: writer.proven(origin, *epoch)?.min(lost_to + 1) - 1, ..lost.clone() };
-                if proven.sequence > writer.watermark(&proven)? {
-                    writer.give_up(&proven)?;
-                    moved += 1;
-                }
-                writer.wait_no_more(&lost)?;
+            let floors = self.clip(writer, floors)?;
+            for Floor { origin, epoch, lost_to } in &floors {
+                writer.give_up(&EventId { origin: origin.clone(), epoch: *epoch, sequence: *lost_to })?;
             }
-            Ok(moved)
+            Ok(floors.len())
         })
     }
 

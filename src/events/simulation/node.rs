@@ -5,6 +5,7 @@ use crate::events::{
     caused::GAMES_PLANNED,
     deliveries::Deliveries,
     envelope::EventId,
+    floors::FloorClaims,
     log::EventLog,
     runner::{Effect, HandlerError, Handlers, Handling, Runner},
     schema,
@@ -15,7 +16,7 @@ use p2p::Signer;
 use raft::ApplyHook;
 use rusqlite::{Connection, TransactionBehavior};
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     hash::{DefaultHasher, Hasher},
     path::{Path, PathBuf},
     sync::{
@@ -53,6 +54,10 @@ pub(super) struct Node {
     pub(super) state: ClusterState,
     pub(super) applied: usize,
     pub(super) alive: Option<Alive>,
+    /// What others said is gone.
+    pub(super) claims: FloorClaims,
+    /// Who has answered since the start.
+    pub(super) answered: BTreeSet<usize>,
 }
 
 pub(super) struct Alive {
@@ -69,8 +74,18 @@ impl Node {
         let folder = root.join(format!("{name}"));
         let skew_ms = [0, 1500, -1500, 300, -700][name % 5];
         let (faults, clock) = (Arc::clone(faults), Arc::clone(clock));
-        let state = ClusterState::default();
-        let mut node = Self { name, folder, faults, clock, skew_ms, state, applied: 0, alive: None };
+        let mut node = Self {
+            name,
+            folder,
+            faults,
+            clock,
+            skew_ms,
+            state: ClusterState::default(),
+            applied: 0,
+            alive: None,
+            claims: FloorClaims::default(),
+            answered: BTreeSet::new(),
+        };
         node.start();
         node
     }
@@ -79,15 +94,19 @@ impl Node {
         self.folder.join("node.db")
     }
 
+    pub(super) fn signer(&self) -> Signer {
+        Signer::load(&self.folder.join("key")).unwrap()
+    }
+
     /// The process starts, or starts again on the files that a kill left.
     pub(super) fn start(&mut self) {
+        (self.claims, self.answered) = Default::default();
         let killed = CancellationToken::new();
         let handlers = handlers(self.name, &self.faults, &killed);
         let subscriptions = handlers.0.subscriptions();
         let (clock, skew) = (Arc::clone(&self.clock), self.skew_ms);
         let clock = Arc::new(move || clock.load(Ordering::Relaxed) + skew);
-        let signer = Signer::load(&self.folder.join("key")).unwrap();
-        let log = EventLog::with_clock(&self.path(), signer, subscriptions.clone(), clock).unwrap();
+        let log = EventLog::with_clock(&self.path(), self.signer(), subscriptions.clone(), clock).unwrap();
         let machine = schema::connect(&self.path()).unwrap();
         let table = "CREATE TABLE IF NOT EXISTS effects(handler TEXT, position INTEGER, flow TEXT, key TEXT)";
         machine.execute(table, []).unwrap();

@@ -85,6 +85,8 @@ pub(super) struct World {
     figures: Figures,
     /// Nodes say things, and are killed.
     busy: bool,
+    /// A node that says nothing itself and answers questions with lies.
+    pub(super) liar: Option<usize>,
     number: u64,
 }
 
@@ -147,6 +149,7 @@ impl World {
             faults,
             figures: Figures::default(),
             busy: true,
+            liar: None,
             number: 0,
         };
         for node in 0..NODES {
@@ -260,6 +263,12 @@ impl World {
     pub(super) fn start(&mut self, node: usize) {
         if !self.lives(node) {
             self.nodes[node].start();
+            // A peer that has just connected is asked at once.
+            for other in (0..NODES).filter(|other| *other != node) {
+                if self.apart[node] == self.apart[other] {
+                    self.ask(node, other);
+                }
+            }
         }
     }
 
@@ -331,6 +340,16 @@ impl World {
     /// Events that wait at a node for what they follow.
     pub(super) fn waiting(&self, node: usize) -> i64 {
         self.nodes[node].count("SELECT count(*) FROM event_parked")
+    }
+
+    /// How many nodes shun the liar, and nobody else.
+    pub(super) fn shunning(&self) -> usize {
+        let liar = self.liar.map(|liar| self.nodes[liar].signer().peer_id());
+        let shun = |node: &Node| {
+            let shunned = node.log().unwrap().shunned();
+            shunned.borrow().keys().eq(liar.as_ref())
+        };
+        self.nodes.iter().filter(|node| shun(node)).count()
     }
 
     /// Gives a dead node the state of one that is up to date.

@@ -57,6 +57,15 @@ impl EventWriter<'_> {
         self.release(waiting)
     }
 
+    /// Whatever waits for events of an origin goes on without those that are not here.
+    pub(super) fn wait_for_none_of(&self, origin: &str) -> Result<(), LogError> {
+        let waiting = self.ids("SELECT DISTINCT parked FROM event_waits WHERE origin = ?", [origin])?;
+        let sql = "DELETE FROM event_waits WHERE origin = ?1 AND (epoch, sequence) NOT IN (SELECT epoch, sequence \
+                   FROM event_parked WHERE origin = ?1)";
+        self.connection.prepare_cached(sql)?.execute([origin])?;
+        self.release(waiting)
+    }
+
     /// Logs what has been parked since before `before_ms`: what it follows is older than the horizon.
     pub(in crate::events) fn expire(&self, before_ms: i64) -> Result<usize, LogError> {
         let sql = "SELECT id FROM event_parked WHERE received_ms < ? ORDER BY id LIMIT 500";

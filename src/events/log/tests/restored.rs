@@ -8,8 +8,9 @@ pub(super) fn exchange(a: &EventLog, b: &EventLog) -> usize {
     loop {
         let mut news = 0;
         for (to, from) in [(a, b), (b, a)] {
-            let answer = from.answer(&to.vector().unwrap()).unwrap();
+            let answer = from.answer(&to.question().unwrap()).unwrap();
             let received = to.receive(&answer.events, false, |_| true).unwrap();
+            to.tell().unwrap();
             news += received.new + to.give_up(&answer.floors).unwrap();
         }
         if news == 0 {
@@ -38,12 +39,23 @@ fn a_restored_folder_neither_loses_nor_reuses_a_number() {
 
     std::fs::copy(&backup, &file).unwrap();
     let a = open(&folder, "a");
-    // Until it hears of its own past, it says other things under the same numbers.
+    // It says other things under the same numbers, but to nobody, until it has heard of its own past; also if
+    // it starts again before.
     let anew = [online("anew"), cleared("hex8_2p", 3.0)];
-    for event in anew.clone() {
-        assert!(matches!(&receive(&b, &emit(&a, event)).refused[..], [EventRefusal::Conflict(_)]));
-    }
+    let untold = |a: &EventLog| {
+        assert!(!a.may_tell());
+        let answer = a.answer(&RepairQuestion::default()).unwrap();
+        assert_eq!((answer.events.len(), answer.floors.len()), (1, 0), "what was in the copy may be told");
+    };
+    emit(&a, anew[0].clone());
+    untold(&a);
+    drop(a);
+    let a = open(&folder, "a");
+    emit(&a, anew[1].clone());
+    untold(&a);
     exchange(&a, &b);
+    assert!(a.may_tell(), "no number of a new epoch was used before");
+    assert!(!b.is_shunned(&a.origin) && b.refused().is_empty());
     let sorted = |log: &EventLog| {
         let mut all: Vec<String> = events(log).iter().map(|event| format!("{event:?}")).collect();
         all.sort();
@@ -63,4 +75,23 @@ fn a_restored_folder_neither_loses_nor_reuses_a_number() {
     exchange(&a, &b);
     assert_eq!(sorted(&a), sorted(&b));
     assert_eq!((events(&b).len(), rows(&b, "SELECT count(*) FROM event_parked")), (8, 0));
+}
+
+#[test]
+fn a_node_that_starts_again_tells_of_new_events_once_it_has_heard_of_the_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let a = open(&folder, "a");
+    assert!(a.may_tell(), "no number of a new folder was used before");
+    emit(&a, online("before"));
+    drop(a);
+    let a = open(&folder, "a");
+    emit(&a, online("after"));
+    let answer = || a.answer(&RepairQuestion::default()).unwrap().events.len();
+    assert_eq!((a.may_tell(), answer()), (false, 1));
+    a.tell().unwrap();
+    assert_eq!((a.may_tell(), answer()), (true, 2));
+    drop(a);
+    let a = open(&folder, "a");
+    emit(&a, online("and on"));
+    assert_eq!(a.answer(&RepairQuestion::default()).unwrap().events.len(), 2);
 }

@@ -5,13 +5,15 @@ use crate::{
     daemons::fixture::KEY,
     events::{
         Event,
-        envelope::{Envelope, EventId, Signed},
+        envelope::{Envelope, EventId, EventRefusal, Signed},
         golden,
-        repair::{RepairAnswer, RepairQuestion},
+        log::Received,
+        repair::{Floor, RepairAnswer, RepairQuestion},
         simulation::{
             network::{Happening, copies},
             world::NODES,
         },
+        vector::{Source, VersionVector},
     },
 };
 use rand::RngExt;
@@ -44,6 +46,12 @@ fn example(name: &str, flow: &str, number: u64) -> Event {
         fields.entry(field).and_modify(|value: &mut Value| *value = content);
     }
     serde_json::from_value(value).unwrap()
+}
+
+/// An answer that keeps every event back and says that all of them are gone.
+fn lies(known: &VersionVector, now_ms: i64) -> RepairAnswer {
+    let floor = |(origin, epoch): &Source| Floor { origin: origin.clone(), epoch: *epoch, lost_to: i64::MAX >> 2 };
+    RepairAnswer { now_ms, floors: known.keys().map(floor).collect(), ..RepairAnswer::default() }
 }
 
 impl World {
@@ -88,7 +96,7 @@ impl World {
 
     pub(super) fn emit(&mut self, node: usize) {
         self.look(node);
-        if !self.lives(node) {
+        if !self.lives(node) || self.liar == Some(node) {
             return;
         }
         let (event, pair) = self.choose(node);
@@ -106,15 +114,35 @@ impl World {
         if self.weather.kills && self.random.random_bool(0.02) {
             return self.kill_for_a_while(node); // before anybody is told
         }
+        if !self.nodes[node].log().is_some_and(|log| log.may_tell()) {
+            return; // they ask for it later
+        }
         for to in (0..NODES).filter(|to| *to != node) {
-            let arrivals = copies(&self.weather, &mut self.random, self.clock.load(Ordering::Relaxed));
-            match arrivals.len() {
-                0 => self.figures.lost += 1,
-                count => self.figures.repeated += count - 1,
-            }
-            for at in arrivals {
-                self.future.add(at, Happening::Arrive { to, from: node, signed: signed.clone() });
-            }
+            self.send(node, to, &signed);
+        }
+    }
+
+    /// Two events under one number, each to some of the others.
+    pub(super) fn equivocate(&mut self, node: usize) {
+        let log = self.nodes[node].log().unwrap();
+        let event = |number| example("REGRESSION_CLEARED", FLOWS[0], number);
+        let one = log.emit_all(vec![event(1).into()]).unwrap().remove(0);
+        let other = Envelope { event: event(2), ..Envelope::decode(&one.envelope).unwrap() };
+        assert_ne!(one.envelope, other.sign(&self.nodes[node].signer()).unwrap().envelope);
+        let other = other.sign(&self.nodes[node].signer()).unwrap();
+        for to in (0..NODES).filter(|to| *to != node) {
+            self.send(node, to, if to % 2 == 0 { &one } else { &other });
+        }
+    }
+
+    fn send(&mut self, node: usize, to: usize, signed: &Signed) {
+        let arrivals = copies(&self.weather, &mut self.random, self.clock.load(Ordering::Relaxed));
+        match arrivals.len() {
+            0 => self.figures.lost += 1,
+            count => self.figures.repeated += count - 1,
+        }
+        for at in arrivals {
+            self.future.add(at, Happening::Arrive { to, from: node, signed: signed.clone() });
         }
     }
 
@@ -124,9 +152,11 @@ impl World {
             return;
         };
         let author = Envelope::decode(&signed.envelope).unwrap().id.origin;
-        let opened = log.open_event(Some(&author), signed, true, |_| true).unwrap();
-        let received = log.keep_opened(&[opened]).unwrap();
-        assert!(received.refused.is_empty() && !received.full, "{received:?}");
+        let received = match log.open_event(Some(&author), signed, true, |_| true) {
+            Ok(opened) => log.keep_opened(&[opened]).unwrap(),
+            Err(refused) => Received { refused: vec![refused], ..Received::default() },
+        };
+        self.check_received(&received);
         if received.gap {
             self.later(1..2, Happening::Repair(to, false));
         }
@@ -136,25 +166,55 @@ impl World {
     /// One node asks another what it lacks until there is no more, as [`crate::node`] does, in real frames.
     pub(super) fn repair(&mut self, node: usize) {
         let other = (node + self.random.random_range(1..NODES)) % NODES;
-        let reached = self.apart[node] == self.apart[other] && !self.random.random_bool(self.weather.lost);
-        let (Some(to), Some(from), true) = (self.nodes[node].log(), self.nodes[other].log(), reached) else {
+        if self.apart[node] == self.apart[other] && !self.random.random_bool(self.weather.lost) {
+            self.ask(node, other);
+        }
+        self.look(node);
+    }
+
+    pub(super) fn ask(&mut self, node: usize, other: usize) {
+        let (Some(to), Some(from)) = (self.nodes[node].log().cloned(), self.nodes[other].log().cloned()) else {
             return;
         };
         loop {
             self.figures.rounds += 1;
-            let question = RepairQuestion { vector: to.vector().unwrap() }.encode().unwrap();
-            let answer =
-                from.answer(&RepairQuestion::decode(&question).unwrap().vector).unwrap().encode().unwrap();
-            let answer = RepairAnswer::decode(&answer, self.clock.load(Ordering::Relaxed)).unwrap();
+            let question = RepairQuestion::decode(&to.question().unwrap().encode().unwrap()).unwrap();
+            let answer = if self.liar == Some(other) {
+                lies(&from.vector().unwrap(), self.now())
+            } else {
+                from.answer(&question).unwrap()
+            };
+            let answer = RepairAnswer::decode(&answer.encode().unwrap(), self.now()).unwrap();
             let received = to.receive(&answer.events, false, |_| true).unwrap();
-            assert!(received.refused.is_empty() && !received.full, "{received:?}");
+            self.check_received(&received);
             self.figures.repaired += received.new;
-            to.give_up(&answer.floors).unwrap();
+            to.accuse(&answer.proofs, |_| true).unwrap();
+            let floors = to.proven_floors(&answer.floors).unwrap();
+            let peer = self.nodes[other].signer().peer_id();
+            let floors = self.nodes[node].claims.hear(&peer, floors, NODES);
+            to.give_up(&floors).unwrap();
             if !answer.more || received.new == 0 {
                 break;
             }
         }
-        self.look(node);
+        let node = &mut self.nodes[node];
+        node.answered.insert(other);
+        if node.answered.len() >= NODES / 2 {
+            to.tell().unwrap();
+        }
+    }
+
+    /// Only the liar's events are ever refused.
+    fn check_received(&self, received: &Received) {
+        assert!(!received.full, "{received:?}");
+        let liar = self.liar.map(|liar| self.nodes[liar].signer().peer_id());
+        for refused in &received.refused {
+            let of_liar = match refused {
+                EventRefusal::Conflict(origin) | EventRefusal::Shunned(origin) => Some(origin) == liar.as_ref(),
+                _ => false,
+            };
+            assert!(of_liar, "{refused}");
+        }
     }
 
     /// What the node itself does now and then; and what waits, waits for its own flow alone.

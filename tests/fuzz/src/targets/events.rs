@@ -11,12 +11,12 @@ use ringrift::{
     events::{
         Event,
         envelope::{Envelope, EventId, Signed},
-        repair::{Floor, RepairAnswer, RepairQuestion},
+        repair::{Floor, RepairAnswer, RepairQuestion, Sample},
         vector::{self, VersionEntry, VersionVector},
     },
     fuzzing::{self as node, frames},
 };
-use std::sync::LazyLock;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 const NOW_MS: i64 = 1_000_000;
 
@@ -113,7 +113,10 @@ pub(super) fn question_seeds() -> Vec<Vec<u8>> {
         (("a".to_owned(), 1), entry(0, vec![])),
         (("raft".to_owned(), 0), entry(80, vec![])),
     ]);
-    seeds::bodies([one, two].map(|vector| RepairQuestion { vector }))
+    let id = EventId { origin: "peer".into(), epoch: 1, sequence: 3 };
+    let (shunned, samples) = (BTreeSet::from(["liar".to_owned()]), vec![Sample { id, hash: 5 }]);
+    let full = |vector| RepairQuestion { vector, shunned: shunned.clone(), samples: samples.clone() };
+    seeds::bodies([RepairQuestion { vector: two, ..RepairQuestion::default() }, full(one)])
 }
 
 pub(super) fn answer(bytes: &[u8]) {
@@ -130,5 +133,22 @@ pub(super) fn answer_seeds() -> Vec<Vec<u8>> {
     let signed = Envelope { id: EventId { origin: SIGNER.peer_id(), ..envelope.id.clone() }, ..envelope };
     let floor = Floor { origin: "peer".into(), epoch: 1, lost_to: 7 };
     let events = vec![signed.sign(&SIGNER).expect("it is small")];
-    seeds::bodies([RepairAnswer { now_ms: NOW_MS, events, floors: vec![floor], more: true }])
+    let floors = vec![floor];
+    let proofs = proof_seeds().iter().filter_map(|body| node::proof(&frame(frames::PROOF.0, body))).collect();
+    seeds::bodies([RepairAnswer { now_ms: NOW_MS, events, floors, more: true, proofs }])
+}
+
+/// A proof that an origin lies.
+pub(super) fn proof(bytes: &[u8]) {
+    let decode = |bytes: &[u8]| {
+        let proof = node::proof(bytes)?;
+        let _ = proof.check();
+        Some(move || proof.encode().expect("it was as large before"))
+    };
+    framed(frames::PROOF, bytes, decode);
+}
+
+pub(super) fn proof_seeds() -> Vec<Vec<u8>> {
+    let one = signed_seeds().swap_remove(0);
+    vec![[&one[..], &one[..]].concat()]
 }

@@ -35,6 +35,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "envelope", run: events::envelope, seeds: events::envelope_seeds },
     Target { name: "injection", run: events::injection, seeds: events::injection_seeds },
     Target { name: "repair-question", run: events::question, seeds: events::question_seeds },
+    Target { name: "proof", run: events::proof, seeds: events::proof_seeds },
     Target { name: "repair-answer", run: events::answer, seeds: events::answer_seeds },
     Target { name: "manifest", run: nodes::manifest, seeds: nodes::manifest_seeds },
     Target { name: "control", run: nodes::control, seeds: nodes::control_seeds },

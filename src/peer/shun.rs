@@ -1,0 +1,82 @@
+//! What follows when a member said two things under one number: everybody is told, and nobody deals with it.
+//!
+//! Invariant: whom this node shuns, it has proof against, and its peers get the proof by gossip, and with the
+//! next answer to what they lack.
+
+use super::{
+    context::{Context, EVENTS_TOPIC},
+    exchange::refuse,
+};
+use crate::events::{
+    LogError,
+    envelope::EventRefusal,
+    equivocation::Equivocation,
+    log::Accused,
+};
+use p2p::{Judgement, ShutOut};
+
+/// What a node is told that is shunned.
+const WHY: &str = "it signed two events under one number";
+
+/// Tells the others of proofs that were found here.
+pub(super) fn tell(node: &Context, proofs: &[Equivocation]) {
+    for proof in proofs {
+        // Without peers there is no receiver; whoever asks what it lacks gets the proof as well.
+        let told = proof.encode().map(|message| node.p2p.publish(EVENTS_TOPIC, message));
+        tracing::debug!(?told, "a proof was gossiped");
+    }
+}
+
+/// Judges a proof that the peer `from` gossiped. A good one that is news goes on to other peers, and to the
+/// log.
+pub(super) fn judge(node: &Context, from: &str, message: &[u8]) -> (Judgement, Option<Equivocation>) {
+    let state = node.raft.local();
+    let is_member = |peer: &str| state.node_of_peer(peer).is_some();
+    let checked = Equivocation::decode(message).and_then(|proof| Ok((proof.check()?, proof)));
+    match checked {
+        Ok((id, _)) if !is_member(from) || !is_member(&id.origin) => (Judgement::Ignore, None),
+        Ok((id, _)) if node.events.shunned().borrow().contains_key(&id.origin) => (Judgement::Ignore, None),
+        Ok((_, proof)) => (Judgement::Accept, Some(proof)),
+        Err(refused) => {
+            refuse(node, from, &refused);
+            match refused {
+                EventRefusal::Newer(_) => (Judgement::Ignore, None),
+                EventRefusal::Malformed(_)
+                | EventRefusal::Event(_)
+                | EventRefusal::Forged(_)
+                | EventRefusal::Stranger(_)
+                | EventRefusal::Clock(_)
+                | EventRefusal::Replayed { .. }
+                | EventRefusal::Conflict(_)
+                | EventRefusal::Shunned(_) => (Judgement::Reject, None),
+            }
+        }
+    }
+}
+
+/// Shuns those whom `proofs` of the peer `from` prove to lie. It blocks.
+pub(super) fn accuse(node: &Context, from: &str, proofs: &[Equivocation]) -> Result<(), LogError> {
+    if proofs.is_empty() {
+        return Ok(());
+    }
+    let state = node.raft.local();
+    let Accused { refused, .. } =
+        node.events.accuse(proofs, |origin| state.node_of_peer(origin).is_some())?;
+    refused.iter().for_each(|refused| refuse(node, from, refused));
+    Ok(())
+}
+
+/// Keeps the doors closed to those who are shunned, until the shutdown.
+pub(crate) async fn follow(node: Context) {
+    let mut shunned = node.events.shunned();
+    loop {
+        let origins: Vec<String> = shunned.borrow_and_update().keys().cloned().collect();
+        let others = origins.into_iter().filter(|origin| node.events.is_shunned(origin));
+        let shut_out = ShutOut { why: WHY.to_owned(), until_key_of_ms: None };
+        node.p2p.shut_out(others.map(|origin| (origin, shut_out.clone())).collect()).await;
+        tokio::select! {
+            () = node.shutdown.cancelled() => return,
+            changed = shunned.changed() => if changed.is_err() { return },
+        }
+    }
+}

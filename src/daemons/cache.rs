@@ -142,7 +142,7 @@ impl LoadedNetworks {
         if let Some(network) = self.get(config_key, model).await? {
             return Ok(network);
         }
-        let bytes = self.node.get_or_fetch_content(model.0, holders).await?;
+        let bytes = self.node.get_or_fetch_model(model, holders).await?;
         self.load(config_key, model, bytes).await
     }
 

@@ -10,7 +10,7 @@ use crate::{
     backoff::Backoff,
     clock::now_ms,
     learner,
-    peer::{Context, Daemon, Wake, WorkError, blocking},
+    peer::{ContentKind, Context, Daemon, Wake, WorkError, blocking},
     store::{self, paths},
 };
 use cluster_state::{ClusterState, Command, ConfigKey, ModelId, NodeId, command::ModelHeld};
@@ -233,9 +233,12 @@ async fn hold(node: &Context, state: &ClusterState, want: &WantedModel) -> Resul
             node.put_content(seeded).await?;
         }
     }
-    let bytes = node.get_or_fetch_content(model.0, &known.holders).await?;
-    // A model that does not load does not count as held.
-    blocking(move || Checkpoint::from_bytes(&bytes).map(|_| ())).await??;
+    let bytes = node.get_or_fetch_model(*model, &known.holders).await?;
+    // A model that does not load does not count as held, and nobody needs it.
+    if let Err(error) = blocking(move || Checkpoint::from_bytes(&bytes).map(|_| ())).await? {
+        node.drop_nonsense(ContentKind::Model, model.0).await?;
+        return Err(error.into());
+    }
     node.propose(Command::ModelHeld(ModelHeld { model: *model, node: node.id, at_ms: now_ms() })).await?;
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::{
         ReplayWindow,
         train::{self, RunProgress, TrainingJob, TrainingResult},
     },
-    peer::{Context, Daemon, Manifest, WorkError, announce, blocking},
+    peer::{ContentKind, Context, Daemon, Manifest, WorkError, announce, blocking},
     store::{Segment, paths},
 };
 use cluster_state::{
@@ -85,7 +85,7 @@ async fn prepare(its: &TrainerDaemon, lease: &Lease, cancel: &CancellationToken)
     let config = state.config(key).ok_or_else(|| WorkError::UnknownConfig(key.clone()))?;
     let origin = origin(config);
     let model = state.models.get(&origin).ok_or(WorkError::Missing(origin.0))?;
-    let parent = its.node.get_or_fetch_content(origin.0, &model.holders);
+    let parent = its.node.get_or_fetch_model(origin, &model.holders);
     let parent = cancel.run_until_cancelled(parent).await.ok_or(WorkError::Stopped)??;
     let (parent, seen) = blocking(move || {
         let seen = Checkpoint::for_config(&parent, game)?.header.data_index;
@@ -131,7 +131,7 @@ async fn gather(
         if cancel.is_cancelled() {
             return Err(WorkError::Stopped);
         }
-        let bytes = its.node.get_or_fetch_content(id.0, &segment.holders);
+        let bytes = its.node.get_or_fetch_segment(*id, &segment.holders);
         let Some(Ok(bytes)) = cancel.run_until_cancelled(bytes).await else {
             tracing::warn!(segment = id.short(), "training goes on without a segment that cannot be had");
             continue;
@@ -141,6 +141,9 @@ async fn gather(
         (window, filled) = blocking(move || fill(window, bytes)).await?;
         if let Err(error) = filled {
             tracing::error!(segment = id.short(), %error, "training goes on without a segment");
+            if matches!(error, WorkError::Segment(_)) {
+                its.node.drop_nonsense(ContentKind::Segment, id.0).await?;
+            }
         }
         if segment.log_index > start.seen {
             new_positions += (window.training_added() - before) as usize;

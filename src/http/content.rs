@@ -40,11 +40,17 @@ pub(super) fn router() -> Router<Arc<Front>> {
 async fn pull(Operator(node): Operator, Path(name): Path<String>) -> Result<Json<Pulled>, Refused> {
     let hash: Hash = name.parse().map_err(|_| unknown())?;
     let state = node.raft.local();
-    let model = state.models.get(&ModelId(hash)).map(|model| ("model", &model.config_key, &model.holders));
-    let segment = state.segments.get(&SegmentId(hash));
-    let segment = segment.map(|segment| ("segment", &segment.config_key, &segment.holders));
-    let (kind, config_key, holders) = model.or(segment).ok_or_else(unknown)?;
-    let brought = Box::pin(node.get_or_fetch_content(hash, holders)).await;
+    let (model, segment) = (state.models.get(&ModelId(hash)), state.segments.get(&SegmentId(hash)));
+    let (kind, config_key, brought) = match (model, segment) {
+        (Some(it), _) => {
+            ("model", &it.config_key, Box::pin(node.get_or_fetch_model(ModelId(hash), &it.holders)).await)
+        }
+        (None, Some(it)) => {
+            let brought = node.get_or_fetch_segment(SegmentId(hash), &it.holders);
+            ("segment", &it.config_key, Box::pin(brought).await)
+        }
+        (None, None) => return Err(unknown()),
+    };
     let bytes = brought.map_err(|error| Refused(StatusCode::BAD_GATEWAY, error.to_string()))?;
     Ok(Json(Pulled {
         hash,

@@ -21,11 +21,11 @@ use crate::{
     events::{self, Subscriptions, deliveries::Deliveries, log::EventLog, runner::Runner},
     http::{self, Front, HttpHandles, Rules},
     peer::{
-        Activity, Context, DeadLetters, PeerContext, PeerSettings, control, exchange,
-        quota::UnregisteredQuota, shun,
+        Activity, Context, DeadLetters, Nonsense, PeerContext, PeerSettings, control, exchange,
+        quota::{self, UnregisteredQuota}, shun,
     },
     segments::{self, Segments},
-    store::{DataFolder, PendingSegments, Runtime, token},
+    store::{DataFolder, KeptForPeers, PendingSegments, Runtime, token},
 };
 use cluster_state::NodeId;
 use p2p::{GossipMessage, Lobby, P2pError, P2pHandle, P2pInbox, Signer};
@@ -76,6 +76,7 @@ pub(super) struct Joined {
     events: Arc<EventLog>,
     deliveries: Deliveries,
     pending: PendingSegments,
+    kept: KeptForPeers,
     token: String,
     signer: Signer,
     devices: Arc<Devices>,
@@ -134,6 +135,7 @@ pub(super) async fn join(
     let deliveries = Deliveries::open(&state_path)?;
     let token = token::create(folder)?;
     let pending = segments::open_list(&folder.join("segments.db"))?;
+    let kept = quota::open_account(&folder.join("kept.db"))?;
     // No other node waits for a node that waits for its driver, because it is not yet a member that answers.
     let Some(devices) = tasks.shutdown.clone().run_until_cancelled(devices).await else { return Ok(None) };
     let raft = start_raft(options, listening, (id, introduced), subscriptions, tasks).await?;
@@ -149,7 +151,8 @@ pub(super) async fn join(
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Some(Joined { id, raft, events, deliveries, pending, token, signer, devices: Arc::new(devices) }))
+    let devices = Arc::new(devices);
+    Ok(Some(Joined { id, raft, events, deliveries, pending, kept, token, signer, devices }))
 }
 
 /// Starts every part that works, and opens the HTTP interface.
@@ -161,11 +164,12 @@ pub(super) fn work(
 ) -> Result<Context, NodeError> {
     let node = context(options, &listening, &joined, tasks);
     let Listening { inbox, front, door, .. } = listening;
-    let Joined { events, deliveries, pending, token, devices, .. } = joined;
+    let Joined { events, deliveries, pending, kept, token, devices, .. } = joined;
     let (fresh, delay) = (Fresh::since(last_known(&events)?), DelayGauge::default());
     tasks.on_core.spawn_on(delay.clone().measure(tasks.shutdown.clone()), &tasks.core);
     tasks.here.spawn(introduce(Arc::clone(&node), options.clone(), fresh.clone()));
-    let quota = Arc::new(UnregisteredQuota::default());
+    let share = options.config.distribution.unregistered_mib_max << 20;
+    let quota = Arc::new(UnregisteredQuota::new(kept, node.blobs.clone(), share));
     let parts = Parts {
         node: Arc::clone(&node),
         devices: Arc::clone(&devices),
@@ -221,6 +225,7 @@ fn context(options: &NodeOptions, listening: &Listening, joined: &Joined, tasks:
         p2p: listening.p2p.clone(),
         signer: joined.signer.clone(),
         blobs: listening.p2p.blobs().clone(),
+        nonsense: Nonsense::default(),
         events: Arc::clone(&joined.events),
         activity: Activity::default(),
         shutdown: tasks.shutdown.clone(),

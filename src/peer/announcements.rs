@@ -4,13 +4,13 @@
 //! Invariant: a node follows only a member's announcement of a bounded size for a known configuration, and a
 //! few at a time. An announcement only prefetches: what a node should hold follows from the replicated state.
 
-use super::{Context, WorkError, quota::UnregisteredQuota};
+use super::{ContentKind, Context, WorkError, blocking, quota::UnregisteredQuota};
 use cluster_state::{ConfigKey, ModelId};
-use kernels::CHECKPOINT_BYTES_MAX;
-use p2p::Judgement;
+use kernels::{CHECKPOINT_BYTES_MAX, Checkpoint};
+use p2p::{Judgement, PeerPermits};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::task::JoinSet;
 use wire::WireError;
 
 /// The gossip topic of models.
@@ -19,8 +19,10 @@ pub const MODELS_TOPIC: &str = "ringrift/models/1";
 pub(crate) const KIND: u8 = 0x53;
 /// Largest announcement in bytes.
 pub(crate) const BYTES_MAX: usize = 512;
-/// Maximum number of models that are fetched at once.
-const FETCHED_MAX: usize = 2;
+/// Maximum number of announced models that are fetched at once.
+const FETCHED_MAX: usize = 4;
+/// Of those, the most of one peer.
+const PER_PEER_MAX: usize = 2;
 
 /// The announcement of a new model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,13 +49,13 @@ pub fn announce(node: &Context, manifest: &Manifest) -> Result<(), WorkError> {
 /// Fetches the models that are announced.
 pub(crate) struct AnnouncementFollower {
     quota: Arc<UnregisteredQuota>,
-    permits: Arc<Semaphore>,
+    permits: Arc<PeerPermits>,
     fetching: JoinSet<()>,
 }
 
 impl AnnouncementFollower {
     pub(crate) fn new(quota: Arc<UnregisteredQuota>) -> Self {
-        Self { quota, permits: Arc::new(Semaphore::new(FETCHED_MAX)), fetching: JoinSet::new() }
+        Self { quota, permits: PeerPermits::new(FETCHED_MAX, PER_PEER_MAX), fetching: JoinSet::new() }
     }
 
     /// Handles an announcement of peer `from`, and says what to make of it.
@@ -71,25 +73,47 @@ impl AnnouncementFollower {
         if !is_heard || state.config(&manifest.config_key).is_none() {
             return Judgement::Ignore;
         }
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return Judgement::Accept };
-        let room = self.quota.left(&from, |hash| state.models.contains_key(&ModelId(*hash)));
-        if manifest.size > room.min(CHECKPOINT_BYTES_MAX as u64) {
+        let known = node.nonsense.has(ContentKind::Model, manifest.model.0);
+        if known || manifest.size > CHECKPOINT_BYTES_MAX as u64 {
             return Judgement::Ignore;
         }
+        let Some(permit) = self.permits.try_take(&from) else { return Judgement::Accept };
         let (node, quota) = (Arc::clone(node), Arc::clone(&self.quota));
         self.fetching.spawn(async move {
-            let fetch = node.fetch_from_swarm(manifest.model.0, Some(manifest.size), vec![from.clone()]);
-            match node.shutdown.run_until_cancelled(fetch).await {
-                Some(Ok(())) => quota.add(&from, manifest.model.0, manifest.size),
+            match node.shutdown.run_until_cancelled(prefetch(&node, &quota, &from, &manifest)).await {
                 Some(Err(error)) => {
-                    tracing::debug!(model = manifest.model.short(), %error, "no head start");
+                    tracing::debug!(from, model = manifest.model.short(), %error, "no head start");
                 }
-                None => {}
+                Some(Ok(())) | None => {}
             }
             drop(permit);
         });
         Judgement::Accept
     }
+}
+
+/// Fetches an announced model, if its announcer has room for it. What is no model is removed again.
+async fn prefetch(
+    node: &Context,
+    quota: &Arc<UnregisteredQuota>,
+    from: &str,
+    manifest: &Manifest,
+) -> Result<(), WorkError> {
+    let (hash, size) = (manifest.model.0, manifest.size);
+    if node.blobs.has(hash) {
+        return Ok(());
+    }
+    let (book, peer, state) = (Arc::clone(quota), from.to_owned(), node.raft.local());
+    let room = blocking(move || book.make_room(&peer, hash, (size, size), |hash| state.knows(hash)));
+    let _room = room.await??.ok_or_else(|| WorkError::TooMuch(from.to_owned()))?;
+    let fetched = node.fetch_from_swarm(hash, size, vec![from.to_owned()]).await;
+    fetched.map_err(|error| WorkError::Announced(error.to_string()))?;
+    let bytes = node.get_content(hash).await?.ok_or(WorkError::Missing(hash))?;
+    if let Err(error) = blocking(move || Checkpoint::from_bytes(&bytes).map(|_| ())).await? {
+        node.drop_nonsense(ContentKind::Model, hash).await?;
+        return Err(error.into());
+    }
+    Ok(())
 }
 
 pub(crate) fn read(message: &[u8]) -> Result<Manifest, WireError> {

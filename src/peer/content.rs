@@ -9,9 +9,12 @@
 use super::{
     context::{PeerContext, blocking},
     error::WorkError,
+    nonsense::ContentKind,
     transfer::{self, TransferError, WantedContent, holders},
 };
-use cluster_state::{ModelId, NodeId};
+use crate::store::segment::SEGMENT_BYTES_MAX;
+use cluster_state::{ModelId, NodeId, SegmentId};
+use kernels::CHECKPOINT_BYTES_MAX;
 use p2p::{
     blobs::BlobError,
     transfer::{FetchError, FetchLimits},
@@ -19,43 +22,70 @@ use p2p::{
 use std::{collections::BTreeSet, time::Duration};
 use wire::Hash;
 
-/// Largest content in bytes: a model.
-const CONTENT_BYTES_MAX: u64 = kernels::CHECKPOINT_BYTES_MAX as u64;
 /// Maximum time for one way of transfer. The pieces that arrived are kept, and the next attempt continues
 /// there.
 pub(super) const FETCH: Duration = Duration::from_secs(120);
 
 impl PeerContext {
-    /// Returns the content, verified and kept: from this node, or from one of `holders` by the first way of
-    /// transfer that succeeds.
+    /// Returns a model, verified and kept: from this node, or from one of `holders` by the first way of
+    /// transfer that succeeds. It has at most the size with which the cluster knows it.
     ///
     /// # Errors
-    /// Returns [`WorkError`] when no node that can be reached has it.
-    pub async fn get_or_fetch_content(
+    /// Returns [`WorkError`] when no node that can be reached has it, or it is known to be no model.
+    pub async fn get_or_fetch_model(
         &self,
-        hash: Hash,
+        model: ModelId,
         holders: &BTreeSet<NodeId>,
     ) -> Result<Vec<u8>, WorkError> {
+        let size = self.raft.local().models.get(&model).map(|model| model.info.size);
+        let most = size.unwrap_or(u64::MAX).min(CHECKPOINT_BYTES_MAX as u64);
+        self.get_or_fetch(ContentKind::Model, (model.0, size, most), holders).await
+    }
+
+    /// Does the same as [`Self::get_or_fetch_model`] for a segment, which has the size with which the cluster
+    /// knows it.
+    ///
+    /// # Errors
+    /// Returns [`WorkError`] when no node that can be reached has it, or it is known to be no segment.
+    pub async fn get_or_fetch_segment(
+        &self,
+        segment: SegmentId,
+        holders: &BTreeSet<NodeId>,
+    ) -> Result<Vec<u8>, WorkError> {
+        let size = self.raft.local().segments.get(&segment).map(|segment| segment.bytes);
+        let most = size.unwrap_or(u64::MAX).min(SEGMENT_BYTES_MAX as u64);
+        self.get_or_fetch(ContentKind::Segment, (segment.0, size, most), holders).await
+    }
+
+    async fn get_or_fetch(
+        &self,
+        kind: ContentKind,
+        (hash, size, most): (Hash, Option<u64>, u64),
+        holders: &BTreeSet<NodeId>,
+    ) -> Result<Vec<u8>, WorkError> {
+        if self.nonsense.has(kind, hash) {
+            return Err(WorkError::Nonsense(hash));
+        }
         if let Some(bytes) = self.get_content(hash).await? {
             return Ok(bytes);
         }
-        let size = self.raft.local().models.get(&ModelId(hash)).map(|model| model.info.size);
-        self.fetch_content(hash, size, CONTENT_BYTES_MAX, holders).await?;
+        self.fetch_content(hash, size, most, holders).await?;
         self.get_content(hash).await?.ok_or(WorkError::Missing(hash))
     }
 
-    /// Fetches content into the store from these peers and others of the swarm, and by no other way.
+    /// Fetches content of this size into the store from these peers and others of the swarm, and by no other
+    /// way.
     ///
     /// # Errors
     /// Returns [`FetchError`] when the swarm does not deliver it.
     pub async fn fetch_from_swarm(
         &self,
         hash: Hash,
-        size: Option<u64>,
+        size: u64,
         peers: Vec<String>,
     ) -> Result<(), FetchError> {
-        let limits = FetchLimits { bytes_max: CONTENT_BYTES_MAX, timeout: FETCH, ..FetchLimits::default() };
-        self.p2p.fetch(hash, size, peers, limits).await?;
+        let limits = FetchLimits { bytes_max: size, timeout: FETCH, ..FetchLimits::default() };
+        self.p2p.fetch(hash, Some(size), peers, limits).await?;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: an event is in the log before any peer or daemon hears of it.
 
-use super::{activity::Activity, error::WorkError, settings::PeerSettings};
+use super::{activity::Activity, error::WorkError, nonsense::Nonsense, settings::PeerSettings};
 use crate::{
     events::{Emission, Event, caused::node_name, log::EventLog},
     store::DataFolder,
@@ -31,6 +31,8 @@ pub struct PeerContext {
     /// Signs in the name of this node's libp2p id.
     pub signer: Signer,
     pub blobs: BlobStore,
+    /// Content that is not what it was said to be.
+    pub nonsense: Nonsense,
     pub events: Arc<EventLog>,
     /// What this node is doing right now, for people.
     pub activity: Activity,

@@ -1,6 +1,6 @@
 //! Why work was not done.
 
-use super::transfer::TransferError;
+use super::{quota::QuotaError, transfer::TransferError};
 use crate::{
     events::{LogError, runner::HandlerError},
     learner::{WindowError, train::TrainingError},
@@ -19,6 +19,12 @@ pub enum WorkError {
     /// No node that can be reached has the content.
     #[error("{0} is nowhere to be had")]
     Missing(Hash),
+    /// The peers of the swarm did not deliver an announced model; the text says why.
+    #[error("an announced model cannot be had: {0}")]
+    Announced(String),
+    /// The content was found not to be what the cluster takes it for.
+    #[error("{0} is not what it was said to be")]
+    Nonsense(Hash),
     /// No other node synced a copy.
     #[error("no second copy: {0}")]
     NoSecondCopy(String),
@@ -28,9 +34,13 @@ pub enum WorkError {
     /// The peer that asks is no member.
     #[error("peer {0} is no member")]
     Stranger(String),
-    /// The peer has this node keep too much content that the cluster does not know.
+    /// The peer has this node keep too much content that the cluster does not know, or asks twice for the
+    /// same.
     #[error("peer {0} has had enough kept that is not registered")]
     TooMuch(String),
+    /// The account of what is kept for peers failed.
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
     /// The node is stopping, or the work was taken away from it.
     #[error("stopped")]
     Stopped,

@@ -2,7 +2,10 @@
 //!
 //! Invariant: a value that passes `validate` is within its bounds; no code that uses it checks it again.
 
-use crate::bounds::{OutOfBounds, check};
+use crate::{
+    bounds::{OutOfBounds, bounds, check},
+    store::segment::SEGMENT_BYTES_MAX,
+};
 use serde::{Deserialize, Serialize};
 
 /// How models and segments reach this node: the ways are tried in this order, and content is checked in the
@@ -20,11 +23,18 @@ pub struct DistributionConfig {
     /// of the content in its data folder, `{hash}` its hash, `{target}` the file to write:
     /// `rsync = ["rsync", "-a", "{host}:/srv/ringrift/{path}", "{target}"]`.
     pub rsync: Vec<String>,
+    /// Mebibytes of content that the cluster does not know which each other member may have this node keep:
+    /// models that it announces, segments that wait for their registration, and what has arrived of them.
+    pub unregistered_mib_max: u64,
 }
+
+/// Smallest share of a member in mebibytes: two of the largest segments, because as many are kept at once.
+const UNREGISTERED_MIB_MIN: u64 = 2 * (SEGMENT_BYTES_MAX as u64 >> 20);
 
 impl Default for DistributionConfig {
     fn default() -> Self {
-        Self { swarm: true, http: true, rsync: Vec::new() }
+        // A model has a few MiB, and a node has a few segments under way: this is room for a bad day.
+        Self { swarm: true, http: true, rsync: Vec::new(), unregistered_mib_max: 512 }
     }
 }
 
@@ -34,6 +44,8 @@ impl DistributionConfig {
     pub fn validate(&self) -> Result<(), OutOfBounds> {
         let some_way = self.swarm || self.http || !self.rsync.is_empty();
         check(some_way, "distribution", "no way".to_owned(), "swarm, http, or a command")?;
+        let share = UNREGISTERED_MIB_MIN..=1 << 20;
+        bounds("distribution.unregistered_mib_max", self.unregistered_mib_max, share)?;
         let words = self.rsync.iter().all(|word| (1..=1024).contains(&word.len()) && !word.contains('\0'));
         let program = self.rsync.first().is_none_or(|program| !program.contains('{'));
         let target = self.rsync.is_empty() || self.rsync.iter().any(|word| word.contains("{target}"));

@@ -75,6 +75,7 @@ impl CollectDaemon {
         // then.
         let Ok(state) = node.raft.linearizable_within(CONFIRM).await else { return Ok(()) };
         let (blobs, list) = (node.blobs.clone(), Arc::clone(&self.segments.0.pending));
+        let quota = Arc::clone(&self.segments.0.quota);
         let (removed, bytes, leftovers) = blocking(move || {
             let pending = list.pending()?.into_iter().map(|segment| segment.hash).collect();
             let (mut removed, mut bytes) = (0u64, 0);
@@ -83,7 +84,9 @@ impl CollectDaemon {
                     (removed, bytes) = (removed + 1, bytes + size);
                 }
             }
-            Ok::<_, WorkError>((removed, bytes, blobs.clear_leftovers(before)?))
+            let leftovers = blobs.clear_leftovers(before)?;
+            quota.settle(|hash| state.knows(hash))?;
+            Ok::<_, WorkError>((removed, bytes, leftovers))
         })
         .await??;
         if removed > 0 || leftovers > 0 {

@@ -12,7 +12,7 @@ use super::{Segments, receipt};
 use crate::{
     clock::now_ms,
     events::{DataSync, DataSyncFailed, Event, Logged, caused, runner::Handled},
-    peer::{Context, Daemon, WorkError, blocking},
+    peer::{ContentKind, Context, Daemon, WorkError, blocking},
     store::Segment,
     text,
 };
@@ -34,6 +34,9 @@ const CHECK: Duration = Duration::from_secs(60);
 /// For this long after the start, a segment waits until one of its holders has connected. Then every source
 /// is tried.
 const START: Duration = Duration::from_secs(10);
+/// Failures in a row after which what has arrived of a segment is removed, so that holders which keep the last
+/// piece back do not fill the disk.
+const UNFINISHED_MAX: u32 = 3;
 /// Most events about copies in a minute. Beyond that, segments are still copied, but without an event.
 const EVENTS_MAX: u32 = 120;
 /// Longest text of an error in an event, in bytes.
@@ -145,7 +148,9 @@ impl<'a> Rounds<'a> {
         let (node, retries, now) = (self.node, &self.segments.0.retries, Instant::now());
         let starting = node.started.elapsed() < START;
         let wanted = plan::wanted(state, node.id, &self.lost, self.copies, |hash, segment| {
-            retries.allows(hash, now) && (!starting || !segment.holders.is_disjoint(&self.connected))
+            retries.allows(hash, now)
+                && (!starting || !segment.holders.is_disjoint(&self.connected))
+                && !node.nonsense.has(ContentKind::Segment, hash.0)
         });
         let copies = futures::stream::iter(wanted.into_iter().map(|(hash, segment)| async move {
             let copying = Copying { hash, segment, began: Instant::now() };
@@ -167,6 +172,10 @@ impl<'a> Rounds<'a> {
                 }
                 Err(error) => {
                     let attempts = retries.failed(copying.hash, Instant::now());
+                    if attempts >= UNFINISHED_MAX {
+                        let (blobs, hash) = (node.blobs.clone(), copying.hash.0);
+                        blocking(move || blobs.remove_unfinished(hash)).await??;
+                    }
                     tracing::info!(segment = copying.hash.short(), attempts, %error, "a segment is not copied yet");
                     copying.failed(node.name(), attempts, &error.to_string())
                 }
@@ -181,10 +190,16 @@ impl<'a> Rounds<'a> {
 
 /// Fetches a copy, checks it and registers it. Returns its size in bytes.
 async fn copy(node: &Context, hash: SegmentId, holders: &BTreeSet<NodeId>) -> Result<u64, WorkError> {
-    let bytes = node.get_or_fetch_content(hash.0, holders).await?;
+    let bytes = node.get_or_fetch_segment(hash, holders).await?;
     let (size, signer) = (bytes.len() as u64, node.signer.clone());
     let opened = move || Segment::open(bytes).map(|segment| receipt::sign(&signer, &segment.facts()));
-    let signature = blocking(opened).await???;
+    let signature = match blocking(opened).await? {
+        Ok(signature) => signature?,
+        Err(error) => {
+            node.drop_nonsense(ContentKind::Segment, hash.0).await?;
+            return Err(error.into());
+        }
+    };
     let holder = AddSegmentHolder { hash, node: node.id, signature, at_ms: now_ms() };
     node.propose(Command::AddSegmentHolder(holder)).await?;
     Ok(size)

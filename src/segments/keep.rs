@@ -8,7 +8,7 @@
 use super::{Segments, SegmentsInner, receipt};
 use crate::{
     compute,
-    peer::{Context, WorkError, blocking, control::Keeper, quota::UnregisteredQuota},
+    peer::{ContentKind, Context, WorkError, blocking, control::Keeper, quota::UnregisteredQuota},
     store::{Segment, segment::SEGMENT_BYTES_MAX},
 };
 use cluster_state::{SegmentId, Signature};
@@ -34,13 +34,16 @@ impl Segments {
 /// Keeps a segment for the peer `from`.
 async fn keep(
     node: &Context,
-    quota: &UnregisteredQuota,
+    quota: &Arc<UnregisteredQuota>,
     checks: &Semaphore,
     from: &str,
     hash: SegmentId,
 ) -> Result<Signature, WorkError> {
     let state = node.raft.local();
     let owner = state.node_of_peer(from).ok_or_else(|| WorkError::Stranger(from.to_owned()))?.id;
+    if node.nonsense.has(ContentKind::Segment, hash.0) {
+        return Err(WorkError::Nonsense(hash.0));
+    }
     // From now on the content is not old, so that it is not collected before it is registered.
     let blobs = node.blobs.clone();
     blocking(move || blobs.touch(hash.0)).await??;
@@ -51,14 +54,13 @@ async fn keep(
     let bytes = match stored {
         Some(bytes) => bytes,
         None => {
-            let left = quota.left(from, |hash| state.knows(hash)).min(SEGMENT_BYTES_MAX as u64);
-            if left == 0 {
-                return Err(WorkError::TooMuch(from.to_owned()));
-            }
-            node.fetch_content(hash.0, None, left, &BTreeSet::from([owner])).await?;
-            let bytes = node.get_content(hash.0).await?.ok_or(WorkError::Missing(hash.0))?;
-            quota.add(from, hash.0, bytes.len() as u64);
-            bytes
+            let (book, peer) = (Arc::clone(quota), from.to_owned());
+            let room = blocking(move || {
+                book.make_room(&peer, hash.0, (1, SEGMENT_BYTES_MAX as u64), |hash| state.knows(hash))
+            });
+            let room = room.await??.ok_or_else(|| WorkError::TooMuch(from.to_owned()))?;
+            node.fetch_content(hash.0, None, room.bytes(), &BTreeSet::from([owner])).await?;
+            node.get_content(hash.0).await?.ok_or(WorkError::Missing(hash.0))?
         }
     };
     let checked = {
@@ -75,9 +77,7 @@ async fn keep(
         Ok(signature) => signature,
         Err(error) => {
             if removable {
-                quota.remove(from, &hash.0);
-                let blobs = node.blobs.clone();
-                blocking(move || blobs.remove(hash.0)).await??;
+                node.drop_nonsense(ContentKind::Segment, hash.0).await?;
             }
             Err(error.into())
         }

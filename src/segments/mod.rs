@@ -42,8 +42,8 @@ use copy::{CopyDaemon, Retries};
 use std::{path::Path, sync::Arc};
 use tokio::sync::{Semaphore, watch};
 
-/// Maximum number of segments of other nodes that are checked at once.
-const CHECKS_MAX: usize = 2;
+/// Maximum number of segments of other nodes that are checked at once: more than one peer has kept at once.
+const CHECKS_MAX: usize = 4;
 
 /// The segments of this node. A clone is a cheap handle.
 #[derive(Clone)]

@@ -11,7 +11,8 @@
 //! segments.db     segments that are not acknowledged yet        blobs/          content by hash
 //! data/games/     canonical game databases                      models/         checkpoints by role
 //! peer.key        the node's identity                           token           what an operator shows
-//! addresses.json  where the node listened last                  logs/
+//! addresses.json  where the node listened last                  kept.db         what is kept for whom
+//! logs/
 //! ```
 
 use super::files;

@@ -112,6 +112,7 @@ mod tests {
         partial.write(1, piece(1)).unwrap();
         partial.write(3, piece(3)).unwrap();
         partial.file.write_all_at(b"damage", PIECE_BYTES as u64 + 5).unwrap();
+        assert!(store.bytes_on_disk(hash).unwrap() > outline.size(), "an unfinished content and its outline");
         drop((partial, store));
 
         let store = BlobStore::open(dir.path()).unwrap();
@@ -123,6 +124,8 @@ mod tests {
         assert!(!store.has(hash));
         partial.finish().unwrap();
         assert_eq!(store.get(hash).unwrap(), Some(content.clone()));
+        assert_eq!(store.bytes_on_disk(hash).unwrap(), outline.size());
+        assert_eq!(store.bytes_on_disk(Hash::of(b"other")).unwrap(), 0);
         assert!(Partial::resume(&store, hash).unwrap().is_none());
 
         // An outline of other content is not believed.

@@ -224,13 +224,37 @@ impl BlobStore {
     /// # Errors
     /// [`BlobError::Io`].
     pub fn remove(&self, hash: Hash) -> Result<(), BlobError> {
-        for path in [self.path(hash), self.partial_path(hash, "part"), self.partial_path(hash, "outline")] {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&path)(error)),
-                _ => {}
+        remove_all(&self.files(hash))
+    }
+
+    /// Removes what an unfinished transfer of a content left. It is no error if there is nothing.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`].
+    pub fn remove_unfinished(&self, hash: Hash) -> Result<(), BlobError> {
+        remove_all(&self.files(hash)[1..])
+    }
+
+    /// What a content takes on the disk in bytes, whole or of an unfinished transfer, whose file has the final
+    /// size from the start. 0: nothing of it is here.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`].
+    pub fn bytes_on_disk(&self, hash: Hash) -> Result<u64, BlobError> {
+        let mut bytes = 0u64;
+        for path in self.files(hash) {
+            match fs::symlink_metadata(&path) {
+                Ok(metadata) => bytes = bytes.saturating_add(metadata.len()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(at(&path)(error)),
             }
         }
-        Ok(())
+        Ok(bytes)
+    }
+
+    /// The files that a content may have: the whole, and those of an unfinished transfer.
+    fn files(&self, hash: Hash) -> [PathBuf; 3] {
+        [self.path(hash), self.partial_path(hash, "part"), self.partial_path(hash, "outline")]
     }
 
     /// The contents that are here with their sizes in bytes, in no order.
@@ -331,6 +355,16 @@ impl BlobStore {
             Err(source) => BlobError::Io { path, source },
         }
     }
+}
+
+fn remove_all(paths: &[PathBuf]) -> Result<(), BlobError> {
+    for path in paths {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(path)(error)),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 fn open(path: &Path) -> Result<Option<File>, BlobError> {

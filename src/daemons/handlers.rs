@@ -2,8 +2,9 @@
 //!
 //! Invariant: every handler is idempotent, and no handler is the only way to its effect, because each daemon
 //! also looks at the replicated state from time to time. An event only makes it look now. The leader decides
-//! what the cluster does from that state. Three kinds of events ask for a command that no state shows (a
-//! regression, backpressure, a rollback); the state machine counts that command once.
+//! what the cluster does from that state. Three kinds of an operator's events ask for a command that no state
+//! shows (a regression, backpressure, a rollback): the node that emitted the event proposes it, and so does
+//! the leader; the state machine counts it once.
 
 use super::{
     cache::LoadedNetworks, consolidation::ConsolidationHandle, distribution::DistributionHandle,
@@ -112,10 +113,30 @@ fn own(component: Component) -> Option<Own> {
 
 /// Proposes the command that the event asks for, or wakes the leader so that it looks at the state now.
 async fn proposes(handles: &DaemonHandles, logged: &Logged) -> Handled {
-    match training::requested_command(logged, now_ms()) {
-        Some(command) => propose(&handles.node, command).await,
-        None => leaders_turn(handles),
+    let Some(command) = training::requested_command(logged, now_ms()) else { return leaders_turn(handles) };
+    let node = &handles.node;
+    let metrics = node.raft.metrics().borrow().clone();
+    match proposer(logged, &node.p2p.peer_id(), metrics.is_leader()) {
+        Some(proposer) => propose(node, command, proposer).await,
+        // Whoever leads next has to see the event.
+        None if metrics.leader.is_none() => Err(HandlerError::NoQuorum),
+        None => Ok(None),
     }
+}
+
+/// In whose name a node proposes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proposes {
+    /// Its operator's, who has shown its token to emit the event.
+    ForOperator,
+    /// Its own, because it leads.
+    AsLeader,
+}
+
+/// Whether node `me` proposes the command that an event asks for. Two nodes do, so that the command is
+/// applied even if one of them dies; the state machine counts it once.
+fn proposer(logged: &Logged, me: &str, leads: bool) -> Option<Proposes> {
+    if logged.origin == me { Some(Proposes::ForOperator) } else { leads.then_some(Proposes::AsLeader) }
 }
 
 /// Wakes the leader so that it looks at the state now. Every node handles the event; only the leader acts.
@@ -130,12 +151,14 @@ fn leaders_turn(handles: &DaemonHandles) -> Handled {
     Ok(None)
 }
 
-/// Proposes the command that an event asks for. Every node that handles the event proposes it, so that the
-/// command is applied even if some of them die; the state machine counts it once. A refusal is the cluster's
-/// answer, not a failure.
-async fn propose(node: &Context, command: Command) -> Handled {
+/// Proposes the command that an event asks for. A refusal is the cluster's answer, not a failure.
+async fn propose(node: &Context, command: Command, proposer: Proposes) -> Handled {
     let name = command.name();
-    match node.propose(command).await {
+    let outcome = match proposer {
+        Proposes::ForOperator => node.propose_for_operator(command).await,
+        Proposes::AsLeader => node.propose(command).await,
+    };
+    match outcome {
         Ok(_) => Ok(None),
         Err(ProposeError::Refused(reason)) => {
             tracing::info!(command = name, %reason, "the cluster disagrees with an event");
@@ -148,6 +171,7 @@ async fn propose(node: &Context, command: Command) -> Handled {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::Event;
 
     #[test]
     fn every_line_of_the_table_has_its_handler() {
@@ -157,5 +181,30 @@ mod tests {
             let mut proposes = kind.handlers().iter().filter(|handles| handles.how == HandlingMode::Proposes);
             assert!(proposes.all(|handles| handles.daemon == Component::Training), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn an_operators_event_is_proposed_by_its_emitter_and_by_the_leader() {
+        let payload = serde_json::json!({"config_key": "hex8_2p"});
+        let logged = |origin: &str| Logged {
+            position: 1,
+            origin: origin.into(),
+            epoch: 3,
+            sequence: 4,
+            at_ms: 5,
+            flow: "hex8_2p".into(),
+            flow_previous: None,
+            causes: Vec::new(),
+            subject: None,
+            injected: true,
+            event: Event::from_operator("TRAINING_ROLLBACK_NEEDED", payload.clone(), "node-1", 1.5).unwrap(),
+        };
+        let check = |origin: &str, leads, expected| {
+            assert_eq!(proposer(&logged(origin), "me", leads), expected, "{origin} {leads}");
+        };
+        check("me", false, Some(Proposes::ForOperator));
+        check("me", true, Some(Proposes::ForOperator));
+        check("other", true, Some(Proposes::AsLeader));
+        check("other", false, None);
     }
 }

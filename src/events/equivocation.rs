@@ -3,7 +3,7 @@
 //! Invariant: a proof needs no trust in who brings it, because everybody can check the two signatures. An
 //! honest node cannot be accused: it uses a number again only under another epoch (`log/anew.rs`).
 
-use super::envelope::{Envelope, EventId, EventRefusal, SIGNED_BYTES_MAX, Signed};
+use super::envelope::{EventId, EventRefusal, SIGNED_BYTES_MAX, Signed};
 use serde::{Deserialize, Serialize};
 use wire::WireError;
 
@@ -53,7 +53,7 @@ impl Equivocation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::{Event, HostOnline};
+    use crate::events::{Event, HostOnline, envelope::Envelope};
     use p2p::Signer;
 
     #[test]
@@ -64,7 +64,8 @@ mod tests {
             let event = HostOnline { node_id: "node-1".into(), host: host.into(), timestamp: 1.5 };
             let id = EventId { origin: origin.peer_id(), epoch: 7, sequence };
             let event = Event::HostOnline(event);
-            let envelope = Envelope { id, at_ms: 5, flow_previous: None, causes: vec![], injected: false, event };
+            let envelope =
+                Envelope { id, at_ms: 5, flow_previous: None, causes: vec![], injected: false, event };
             envelope.sign(signer).unwrap()
         };
         let one = said(&liar, &liar, 3, "a");

@@ -159,8 +159,9 @@ impl<'a> EventWriter<'a> {
 /// The event that is here under an id, logged or parked.
 pub(super) fn signed(connection: &Connection, id: &EventId) -> Result<Option<Signed>, rusqlite::Error> {
     for table in ["event_log", "event_parked"] {
-        let sql =
-            format!("SELECT envelope, signature FROM {table} WHERE origin = ? AND epoch = ? AND sequence = ?");
+        let sql = format!(
+            "SELECT envelope, signature FROM {table} WHERE origin = ? AND epoch = ? AND sequence = ?"
+        );
         let key = params![id.origin, id.epoch, id.sequence];
         let read = |row: &Row<'_>| Ok(Signed { envelope: row.get(0)?, signature: row.get(1)? });
         let found = connection.prepare_cached(&sql)?.query_row(key, read).optional()?;

@@ -186,16 +186,17 @@ fn adjust(config: &ConfigState, at_ms: u64) -> Option<Command> {
     })
 }
 
-/// The hash of an event's id. Every node proposes a command for the same event with the same hash, and the
-/// state machine counts the first. None for an event that tells of an applied command: there is nothing to
-/// propose.
+/// The hash of an event's id. Whoever proposes a command for the same event names the same hash, and the
+/// state machine counts the first. None for an event that no operator emitted: of this kind, such an event
+/// tells of an applied command, and there is nothing to propose.
 fn trigger(logged: &Logged) -> Option<TriggerId> {
-    let Logged { origin, epoch, sequence, .. } = logged;
-    (origin != RAFT).then(|| TriggerId(Hash::of(format!("{origin}/{epoch}/{sequence}").as_bytes())))
+    let Logged { origin, epoch, sequence, injected, .. } = logged;
+    let asks = *injected && origin != RAFT;
+    asks.then(|| TriggerId(Hash::of(format!("{origin}/{epoch}/{sequence}").as_bytes())))
 }
 
-/// The command that an event asks for, if all must agree on it. An event that tells of an applied command
-/// asks for nothing. Every node that handles the event proposes the command.
+/// The command that an operator's event asks for, if all must agree on it. The node that emitted the event
+/// proposes it, and the leader when the event reaches it.
 #[must_use]
 pub fn requested_command(logged: &Logged, at_ms: u64) -> Option<Command> {
     let trigger = Some(trigger(logged)?);
@@ -238,11 +239,7 @@ pub fn requested_command(logged: &Logged, at_ms: u64) -> Option<Command> {
             config_key: event.config_key.clone(),
             expected_champion: event.model_id,
             reason: reason_or_source(&event.reason, &event.node_id),
-            triggered_by: if logged.injected {
-                "operator".to_owned()
-            } else {
-                clip(&event.node_id, TEXT_BYTES_MAX).to_owned()
-            },
+            triggered_by: "operator".to_owned(),
             trigger,
             at_ms,
         }))
@@ -450,6 +447,8 @@ mod tests {
                 other => panic!("{other}"),
             };
             assert!(trigger(&command).is_some() && trigger(&command) == trigger(&again));
+            let untold = Logged { injected: false, ..logged("peer", name, payload.clone()) };
+            assert_eq!(requested_command(&untold, 7), None, "{name}: no operator asked for it");
             assert_eq!(requested_command(&logged(RAFT, name, payload), 7), None, "{name}");
         }
         let other = serde_json::json!({"node_id": "node-2"});

@@ -22,7 +22,8 @@ use crate::{
     http::{self, Front, HttpHandles, Rules},
     peer::{
         Activity, Context, DeadLetters, Nonsense, PeerContext, PeerSettings, control, exchange,
-        quota::{self, UnregisteredQuota}, shun,
+        quota::{self, UnregisteredQuota},
+        shun,
     },
     segments::{self, Segments},
     store::{DataFolder, KeptForPeers, PendingSegments, Runtime, token},

@@ -202,13 +202,9 @@ impl NodeReporter {
 
 fn shunned(state: &ClusterState, shunned: &Shunned) -> Vec<ShunnedView> {
     let view = |id: &EventId| {
-        let name = state.node_of_peer(&id.origin).map_or_else(|| id.origin.clone(), |node| node_name(node.id));
-        ShunnedView {
-            node_id: name,
-            peer_id: id.origin.clone(),
-            epoch: id.epoch,
-            sequence: id.sequence,
-        }
+        let name =
+            state.node_of_peer(&id.origin).map_or_else(|| id.origin.clone(), |node| node_name(node.id));
+        ShunnedView { node_id: name, peer_id: id.origin.clone(), epoch: id.epoch, sequence: id.sequence }
     };
     shunned.values().map(view).collect()
 }

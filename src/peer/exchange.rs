@@ -122,8 +122,8 @@ fn persist(mut work: impl FnMut(), mut panicked: impl FnMut(Duration)) {
     }
 }
 
-/// What other peers should make of an event that is refused here. A node that lags behind, has another time or
-/// runs a newer program does no wrong, and neither does who passes its events on.
+/// What other peers should make of an event that is refused here. A node that lags behind, has another time
+/// or runs a newer program does no wrong, and neither does who passes its events on.
 fn blame(refused: &EventRefusal) -> Judgement {
     match refused {
         EventRefusal::Malformed(_)
@@ -225,8 +225,7 @@ pub(crate) async fn answer(node: &Context, from: &str, question: &[u8]) -> Optio
         }
     };
     let log = Arc::clone(&node.events);
-    let answered =
-        blocking(move || -> Result<_, LogError> { Ok(log.answer(&question)?.encode()?) }).await;
+    let answered = blocking(move || -> Result<_, LogError> { Ok(log.answer(&question)?.encode()?) }).await;
     match answered {
         Ok(Ok(answer)) => Some(answer),
         Ok(Err(error)) => {

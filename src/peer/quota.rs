@@ -218,7 +218,8 @@ mod tests {
     fn a_content_is_fetched_once_at_a_time_for_a_member_and_their_number_is_bounded() {
         let folder = tempfile::tempdir().unwrap();
         let quota = open(folder.path());
-        let make = |number: u64| quota.make_room("a", Hash::of(&number.to_le_bytes()), (1, 9), |_| false).unwrap();
+        let make =
+            |number: u64| quota.make_room("a", Hash::of(&number.to_le_bytes()), (1, 9), |_| false).unwrap();
         let first = make(0);
         assert!(first.is_some() && make(0).is_none());
         drop(first);

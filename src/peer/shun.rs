@@ -7,12 +7,7 @@ use super::{
     context::{Context, EVENTS_TOPIC},
     exchange::refuse,
 };
-use crate::events::{
-    LogError,
-    envelope::EventRefusal,
-    equivocation::Equivocation,
-    log::Accused,
-};
+use crate::events::{LogError, envelope::EventRefusal, equivocation::Equivocation, log::Accused};
 use p2p::{Judgement, ShutOut};
 
 /// What a node is told that is shunned.

@@ -34,8 +34,8 @@ const CHECK: Duration = Duration::from_secs(60);
 /// For this long after the start, a segment waits until one of its holders has connected. Then every source
 /// is tried.
 const START: Duration = Duration::from_secs(10);
-/// Failures in a row after which what has arrived of a segment is removed, so that holders which keep the last
-/// piece back do not fill the disk.
+/// Failures in a row after which what has arrived of a segment is removed, so that holders which keep the
+/// last piece back do not fill the disk.
 const UNFINISHED_MAX: u32 = 3;
 /// Most events about copies in a minute. Beyond that, segments are still copied, but without an event.
 const EVENTS_MAX: u32 = 120;

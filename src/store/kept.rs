@@ -48,7 +48,8 @@ impl KeptForPeers {
         self.with(|connection| {
             let sql = "SELECT hash, bytes FROM kept WHERE peer = ?";
             let mut statement = connection.prepare_cached(sql)?;
-            let row = |row: &rusqlite::Row<'_>| Ok((Hash(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned()));
+            let row =
+                |row: &rusqlite::Row<'_>| Ok((Hash(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned()));
             statement.query_map([peer], row)?.collect()
         })
     }

@@ -10,7 +10,6 @@ use ringrift::{
         Event,
         envelope::{Envelope, EventId, RAFT, Signed},
         repair::{Floor, RepairAnswer, RepairQuestion},
-        vector::VersionVector,
     },
     peer::EVENTS_TOPIC,
 };
@@ -147,7 +146,7 @@ async fn impersonate(
 /// Returns one of the victim's events, as the victim serves it.
 async fn capture(handle: &P2pHandle, victim: &str) -> Signed {
     for _ in 0..100 {
-        let question = RepairQuestion { vector: VersionVector::new() }.encode().unwrap();
+        let question = RepairQuestion::default().encode().unwrap();
         let answer = handle.request(Class::Control, victim, question, Duration::from_secs(5)).await;
         let answer = answer.ok().and_then(|answer| RepairAnswer::decode(&answer, now_ms()).ok());
         let events = answer.map(|answer| answer.events).unwrap_or_default();

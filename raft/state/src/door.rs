@@ -75,11 +75,6 @@ pub enum Rule<'a> {
     Operator,
     /// An operator at any member; the leader, while the cluster has no secret.
     OperatorOrFounder,
-    /// Any member, for an event that counts once; without an event, the leader or an operator.
-    Handler {
-        /// Whether the command names the event that asked for it.
-        event: bool,
-    },
 }
 
 /// Who may do what only an operator may.
@@ -110,16 +105,18 @@ pub fn rule(command: &Command) -> Rule<'_> {
         | Command::SetFeedback(_)
         | Command::SetLearningRate(_)
         | Command::SetCurriculum(_) => Rule::Leader,
-        Command::CancelLease(_) => Rule::LeaderOrOperator,
+        // An operator's event asks for the last three: the node that emitted it proposes them for the
+        // operator, and the leader when the event reaches it.
+        Command::CancelLease(_)
+        | Command::Rollback(_)
+        | Command::ReportRegression(_)
+        | Command::SetBackpressure(_) => Rule::LeaderOrOperator,
         Command::Appoint(_)
         | Command::IssueTicket(_)
         | Command::RevokeTicket(_)
         | Command::RemoveNode(_)
         | Command::SetOperators(_) => Rule::Operator,
         Command::SetSecret(_) => Rule::OperatorOrFounder,
-        Command::Rollback(it) => Rule::Handler { event: it.trigger.is_some() },
-        Command::ReportRegression(it) => Rule::Handler { event: it.trigger.is_some() },
-        Command::SetBackpressure(it) => Rule::Handler { event: it.trigger.is_some() },
     }
 }
 
@@ -159,9 +156,6 @@ pub fn authorise(proposal: &Proposal, place: Place, state: &ClusterState) -> Res
         Rule::OperatorOrFounder => {
             let founds = leads && state.admissions.secret.is_none();
             allowed(operator || founds, OPERATOR)
-        }
-        Rule::Handler { event } => {
-            allowed(event || leads || operator, "the leader, an operator, or the handler of an event")
         }
     }
 }

@@ -29,7 +29,8 @@ impl EventLog {
         let newest: Option<i64> =
             connection.query_row("SELECT MAX(position) FROM event_log", [], |row| row.get(0))?;
         let Some(newest) = newest else { return Ok(Vec::new()) };
-        let sql = "SELECT origin, epoch, sequence, envelope FROM event_log WHERE position = ? AND origin <> ?";
+        let sql =
+            "SELECT origin, epoch, sequence, envelope FROM event_log WHERE position = ? AND origin <> ?";
         let mut statement = connection.prepare_cached(sql)?;
         let mut samples = Vec::new();
         for _ in 0..SAMPLES_MAX {

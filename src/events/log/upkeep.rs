@@ -15,9 +15,9 @@ use rusqlite::params;
 use std::time::Duration;
 
 impl EventLog {
-    /// Of the floors in a peer's answer, what they would have this node pass over: numbers above its watermark
-    /// and below an event that is here. Whatever else a peer says is lost counts for nothing. Neither do
-    /// floors of this node's own events and of Raft's, which it writes itself.
+    /// Of the floors in a peer's answer, what they would have this node pass over: numbers above its
+    /// watermark and below an event that is here. Whatever else a peer says is lost counts for nothing.
+    /// Neither do floors of this node's own events and of Raft's, which it writes itself.
     ///
     /// # Errors
     /// [`LogError`].

@@ -40,15 +40,19 @@ impl EventWriter<'_> {
     }
 
     pub(super) fn is_shunned(&self, origin: &str) -> Result<bool, LogError> {
-        Ok(self.connection.prepare_cached("SELECT 1 FROM event_shunned WHERE origin = ?")?.exists([origin])?)
+        Ok(self
+            .connection
+            .prepare_cached("SELECT 1 FROM event_shunned WHERE origin = ?")?
+            .exists([origin])?)
     }
 }
 
 /// The origins that are shunned, with the number under which each said two things.
 pub(in crate::events) fn all(connection: &Connection) -> Result<Vec<EventId>, rusqlite::Error> {
     let mut statement = connection.prepare_cached("SELECT origin, epoch, sequence FROM event_shunned")?;
-    let rows = statement
-        .query_map([], |row| Ok(EventId { origin: row.get(0)?, epoch: row.get(1)?, sequence: row.get(2)? }))?;
+    let rows = statement.query_map([], |row| {
+        Ok(EventId { origin: row.get(0)?, epoch: row.get(1)?, sequence: row.get(2)? })
+    })?;
     rows.collect()
 }
 
@@ -57,8 +61,7 @@ pub(in crate::events) fn proof(
     connection: &Connection,
     origin: &str,
 ) -> Result<Option<Equivocation>, rusqlite::Error> {
-    let sql =
-        "SELECT first, first_signature, second, second_signature FROM event_shunned WHERE origin = ?";
+    let sql = "SELECT first, first_signature, second, second_signature FROM event_shunned WHERE origin = ?";
     let read = |row: &rusqlite::Row<'_>| {
         let first = Signed { envelope: row.get(0)?, signature: row.get(1)? };
         Ok(Equivocation { first, second: Signed { envelope: row.get(2)?, signature: row.get(3)? } })

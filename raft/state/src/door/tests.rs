@@ -126,7 +126,10 @@ fn expected(command: &Command) -> &'static str {
         | Command::SetFeedback(_)
         | Command::SetLearningRate(_)
         | Command::SetCurriculum(_) => "....x.",
-        Command::CancelLease(_) => "....xx",
+        Command::CancelLease(_)
+        | Command::Rollback(_)
+        | Command::ReportRegression(_)
+        | Command::SetBackpressure(_) => "....xx",
         // In a cluster without a secret.
         Command::SetSecret(_) => "....xx",
         Command::Appoint(_)
@@ -134,14 +137,7 @@ fn expected(command: &Command) -> &'static str {
         | Command::RevokeTicket(_)
         | Command::RemoveNode(_)
         | Command::SetOperators(_) => ".....x",
-        Command::Rollback(it) => handler(it.trigger.is_some()),
-        Command::ReportRegression(it) => handler(it.trigger.is_some()),
-        Command::SetBackpressure(it) => handler(it.trigger.is_some()),
     }
-}
-
-fn handler(event: bool) -> &'static str {
-    if event { "..xxxx" } else { "....xx" }
 }
 
 #[test]

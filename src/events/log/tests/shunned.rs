@@ -54,7 +54,8 @@ fn a_proof_goes_to_whoever_lacks_it_and_needs_no_trust() {
         let Accused { new, refused } = log.accuse(std::slice::from_ref(proof), |_| member).unwrap();
         (new.len(), refused.iter().map(EventRefusal::kind).collect::<Vec<_>>())
     };
-    let forged = Equivocation { second: Signed { signature: vec![7; 64], ..second.clone() }, ..proof.clone() };
+    let forged =
+        Equivocation { second: Signed { signature: vec![7; 64], ..second.clone() }, ..proof.clone() };
     assert_eq!(accuse(&c, &forged, true), (0, vec!["forged"]));
     let same = Equivocation { second: first.clone(), ..proof.clone() };
     assert_eq!(accuse(&c, &same, true), (0, vec!["malformed"]));

@@ -50,7 +50,8 @@ fn example(name: &str, flow: &str, number: u64) -> Event {
 
 /// An answer that keeps every event back and says that all of them are gone.
 fn lies(known: &VersionVector, now_ms: i64) -> RepairAnswer {
-    let floor = |(origin, epoch): &Source| Floor { origin: origin.clone(), epoch: *epoch, lost_to: i64::MAX >> 2 };
+    let floor =
+        |(origin, epoch): &Source| Floor { origin: origin.clone(), epoch: *epoch, lost_to: i64::MAX >> 2 };
     RepairAnswer { now_ms, floors: known.keys().map(floor).collect(), ..RepairAnswer::default() }
 }
 
@@ -123,7 +124,7 @@ impl World {
     }
 
     /// Two events under one number, each to some of the others.
-    pub(super) fn equivocate(&mut self, node: usize) {
+    pub(in crate::events::simulation) fn equivocate(&mut self, node: usize) {
         let log = self.nodes[node].log().unwrap();
         let event = |number| example("REGRESSION_CLEARED", FLOWS[0], number);
         let one = log.emit_all(vec![event(1).into()]).unwrap().remove(0);
@@ -173,7 +174,8 @@ impl World {
     }
 
     pub(super) fn ask(&mut self, node: usize, other: usize) {
-        let (Some(to), Some(from)) = (self.nodes[node].log().cloned(), self.nodes[other].log().cloned()) else {
+        let (Some(to), Some(from)) = (self.nodes[node].log().cloned(), self.nodes[other].log().cloned())
+        else {
             return;
         };
         loop {
@@ -210,7 +212,9 @@ impl World {
         let liar = self.liar.map(|liar| self.nodes[liar].signer().peer_id());
         for refused in &received.refused {
             let of_liar = match refused {
-                EventRefusal::Conflict(origin) | EventRefusal::Shunned(origin) => Some(origin) == liar.as_ref(),
+                EventRefusal::Conflict(origin) | EventRefusal::Shunned(origin) => {
+                    Some(origin) == liar.as_ref()
+                }
                 _ => false,
             };
             assert!(of_liar, "{refused}");

@@ -23,6 +23,9 @@ pub struct Throughput {
     pub steps_per_s: f64,
 }
 
+/// What each draw adds to the generator's state.
+const STRIDE: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// A small generator of choices that gives the same numbers on every platform (*Steele, Lea & Flood 2014*,
 /// SplitMix64).
 #[derive(Debug, Clone)]
@@ -36,11 +39,16 @@ impl Choices {
 
     /// Draws the next 64 bits.
     pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0 = self.0.wrapping_add(STRIDE);
         let mut z = self.0;
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ z >> 31
+    }
+
+    /// Goes on as if `count` numbers had been drawn.
+    pub fn skip(&mut self, count: u64) {
+        self.0 = self.0.wrapping_add(count.wrapping_mul(STRIDE));
     }
 
     /// Draws an index below `len`, which must not be zero. It is uniform up to a bias below 2^-32 * `len`.
@@ -98,6 +106,12 @@ mod tests {
     fn choices_follow_from_the_seed() {
         let mut choices = Choices::new(0);
         assert_eq!(choices.next_u64(), 0xe220_a839_7b1d_cdaf);
+        let (mut drawn, mut skipped) = (Choices::new(9), Choices::new(9));
+        for _ in 0..1000 {
+            drawn.next_u64();
+        }
+        skipped.skip(1000);
+        assert_eq!(drawn.next_u64(), skipped.next_u64());
         let mut seen = [0u32; 7];
         for _ in 0..70_000 {
             seen[choices.below(7)] += 1;

@@ -3,12 +3,20 @@
 //!
 //! Activations are `[boards * cells, channels]`, row-major. A convolution lays each cell's neighbourhood side
 //! by side and multiplies; it does so for a few hundred rows at a time, which stay in the cache.
+//!
+//! Invariant: what [`Conv::forward`] gives for a board does not depend, to the last bit, on the boards beside
+//! it.
 
 use crate::encoding::taps::Taps;
 use crate::network::real::{MatrixView, Real, matmul};
+use std::ops::Range;
 
 /// Elements of the gathered neighbourhoods: 256 KiB of f32.
 const GATHERED: usize = 1 << 16;
+/// The most summands that `gemm` always adds up in one go.
+const UNSPLIT: usize = 512;
+/// Up to so many rows and columns, `gemm` splits a longer sum in another way than above.
+const NARROW: usize = 64;
 
 /// What a convolution needs to know besides its operands.
 pub(crate) struct Conv<'a, F> {
@@ -18,12 +26,21 @@ pub(crate) struct Conv<'a, F> {
 }
 
 impl<F: Real> Conv<'_, F> {
-    fn pieces(&self, width: usize) -> impl Iterator<Item = std::ops::Range<usize>> + use<F> {
-        let (rows, step) = (self.rows, (GATHERED / (self.taps.taps * width)).max(32));
-        (0..rows).step_by(step).map(move |start| start..(start + step).min(rows))
+    /// The rows in pieces that are multiplied one after the other. A piece has either whole boards, or a part
+    /// of one board that is the same part of every board. That matters because the crate `gemm` adds up in
+    /// another order for a single row and, above [`UNSPLIT`] summands, for up to [`NARROW`] rows and columns.
+    fn pieces(&self, width: usize, outputs: usize) -> impl Iterator<Item = Range<usize>> + use<F> {
+        let (rows, cells, wide) = (self.rows, self.taps.cells, self.taps.taps * width);
+        let step = (GATHERED / wide).max(32);
+        let alone = step < cells || (wide > UNSPLIT && outputs <= NARROW);
+        let (run, step) = if alone { (cells, step.min(cells)) } else { (rows, step / cells * cells) };
+        (0..rows).step_by(run.max(1)).flat_map(move |first| {
+            let end = (first + run).min(rows);
+            (first..end).step_by(step).map(move |start| start..(start + step).min(end))
+        })
     }
 
-    fn gather(&mut self, x: &[F], width: usize, rows: std::ops::Range<usize>) -> usize {
+    fn gather(&mut self, x: &[F], width: usize, rows: Range<usize>) -> usize {
         let wide = self.taps.taps * width;
         if self.gathered.len() < rows.len() * wide {
             self.gathered.resize(rows.len() * wide, F::default());
@@ -42,7 +59,7 @@ impl<F: Real> Conv<'_, F> {
         y: &mut [F],
         add: bool,
     ) {
-        for piece in self.pieces(inputs) {
+        for piece in self.pieces(inputs, outputs) {
             let wide = self.gather(x, inputs, piece.clone());
             let out = &mut y[piece.start * outputs..piece.end * outputs];
             let gathered = MatrixView::new(self.gathered.as_slice(), piece.len(), wide);
@@ -59,7 +76,7 @@ impl<F: Real> Conv<'_, F> {
         outputs: usize,
         dw: &mut [F],
     ) {
-        for piece in self.pieces(inputs) {
+        for piece in self.pieces(inputs, outputs) {
             let wide = self.gather(x, inputs, piece.clone());
             let dy = MatrixView::new(&dy[piece.start * outputs..], piece.len(), outputs);
             matmul(dw, true, MatrixView::new(self.gathered.as_slice(), piece.len(), wide).t(), dy);

@@ -90,8 +90,8 @@ mod tests {
     use rules::{Config, Options, State, playout, with_board};
 
     /// A network that is not the identity anywhere.
-    fn network(board: Board) -> Arc<Network> {
-        let seeded = Network::seeded(Architecture::small(board), 1);
+    fn network(architecture: Architecture) -> Arc<Network> {
+        let seeded = Network::seeded(architecture, 1);
         let mut choices = playout::Choices::new(5);
         let noise = |w: &f32| w + (choices.below(2001) as f32 - 1000.0) * 1e-4;
         let weights = seeded.weights().iter().map(noise).collect();
@@ -100,9 +100,19 @@ mod tests {
 
     #[test]
     fn an_answer_does_not_depend_on_its_batch() {
-        for config in Config::all() {
+        let wide = |board| Architecture { channels: 64, blocks: 1, ..Architecture::small(board) };
+        let odd = |board| Architecture { channels: 84, blocks: 3, ..Architecture::small(board) };
+        for board in Board::ALL {
+            for architecture in [Architecture::small(board), wide(board), odd(board)] {
+                check_batches(board, architecture);
+            }
+        }
+    }
+
+    fn check_batches(board: Board, architecture: Architecture) {
+        for config in Config::all().into_iter().filter(|config| config.board == board) {
             with_board!(config.board, T => {
-                let mut evaluator = CpuEvaluator::new(network(config.board));
+                let mut evaluator = CpuEvaluator::new(network(architecture));
                 let mut positions = Vec::new();
                 let start = State::<T>::new(config.seats, Options::default());
                 playout::play(start, &mut playout::Choices::new(9), &mut Vec::new(), |state, legal| {
@@ -113,12 +123,12 @@ mod tests {
                 let queries: Vec<_> = positions.iter().map(|(state, legal)| Query { state, legal }).collect();
                 let together = evaluator.evaluate(&queries);
                 assert_eq!(together.len(), queries.len());
-                for (query, one) in queries.iter().zip(&together).step_by(5) {
-                    let alone = &evaluator.evaluate(std::slice::from_ref(query))[0];
-                    assert_eq!(one.logits.len(), query.legal.len());
-                    let close = |a: &f32, b: &f32| (a - b).abs() < 1e-3;
-                    assert!(one.logits.iter().zip(&alone.logits).all(|(a, b)| close(a, b)));
-                    assert!(one.value.iter().zip(&alone.value).all(|(a, b)| close(a, b)));
+                for (first, one) in together.iter().enumerate().step_by(5) {
+                    for count in [1, 2, 3, 7] {
+                        let some = &queries[first..queries.len().min(first + count)];
+                        assert_eq!(evaluator.evaluate(some)[0], *one, "{config} {architecture} {first} {count}");
+                    }
+                    assert_eq!(one.logits.len(), queries[first].legal.len());
                     assert!((one.value.iter().sum::<f32>() - 1.0).abs() < 1e-5);
                     assert!(one.value.iter().all(|v| *v >= 0.0));
                     assert!(one.value[usize::from(config.seats)..].iter().all(|&v| v == 0.0));
@@ -154,7 +164,7 @@ mod tests {
 
     #[test]
     fn no_question_no_answer() {
-        let mut evaluator = CpuEvaluator::new(network(Board::Square8));
+        let mut evaluator = CpuEvaluator::new(network(Architecture::small(Board::Square8)));
         assert!(Evaluator::<rules::Square8>::evaluate(&mut evaluator, &[]).is_empty());
     }
 }

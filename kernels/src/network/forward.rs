@@ -2,6 +2,8 @@
 //!
 //! A chunk is as many boards as keep the activations in the cache. Evaluation and training both go through a
 //! batch chunk by chunk; training adds up the chunks' gradients.
+//!
+//! Invariant: what is computed for a position does not depend, to the last bit, on the positions beside it.
 
 use crate::encoding::action::KINDS;
 use crate::encoding::batch::Batch;
@@ -16,6 +18,10 @@ use std::ops::Range;
 
 /// Rows of a chunk, unless a single board has more.
 const CHUNK_ROWS: usize = 1024;
+
+/// Least rows of a product: for a single row, the crate `gemm` adds up in another order. A row more is what
+/// an earlier pass left there.
+const ROWS_MIN: usize = 2;
 
 /// The memory that a pass needs, for one architecture and board.
 pub(crate) struct Workspace<F> {
@@ -46,7 +52,7 @@ impl<F: Real> Workspace<F> {
     pub(crate) fn new(architecture: Architecture, board: Board) -> Self {
         assert!(architecture.fits(board), "{architecture} does not play on {board}");
         let taps = Taps::of(board);
-        let boards_max = (CHUNK_ROWS / taps.cells).max(1);
+        let boards_max = (CHUNK_ROWS / taps.cells).max(ROWS_MIN);
         let (c, blocks) = (architecture.width(), architecture.blocks as usize);
         let rows = boards_max * taps.cells;
         let zeros = |len: usize| vec![F::default(); len];
@@ -172,5 +178,6 @@ fn copy<F: Real>(out: &mut [F], values: &[f32]) {
 
 /// `out = x * w`; `x: [rows, inputs]`, `w: [inputs, outputs]`.
 fn dense<F: Real>(out: &mut [F], x: &[F], rows: usize, inputs: usize, w: &[F], outputs: usize) {
+    let rows = rows.max(ROWS_MIN);
     matmul(out, false, MatrixView::new(x, rows, inputs), MatrixView::new(w, inputs, outputs));
 }

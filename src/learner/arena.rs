@@ -271,7 +271,7 @@ impl<T: Judged> ArenaGames<T> {
         let won = slot.game.winner() == Some(first);
         let player = |person| contestants[usize::from(person != first)].player();
         let players = (0..self.config.seats).map(player).collect();
-        let record = slot.game.record(self.settings.kind, players, self.settings.node);
+        let record = slot.game.record(self.settings.kind, players, self.settings.node, None);
         if let Some(open) = self.open_set(set) {
             open.wins += u32::from(won);
             open.records[usize::from(first)] = record;

@@ -6,7 +6,7 @@ use crate::{
     clock,
     search::SearchError,
     store::{
-        Decision, GameKind, GameRecord, Player,
+        Decision, GameKind, GameRecord, Played, Player,
         record::{MOVES_MAX, POLICY_MAX},
     },
 };
@@ -88,10 +88,11 @@ impl<T: Topology> LiveGame<T> {
     /// Records that the next move was searched. `policy` will teach the policy; an empty one teaches only the
     /// value.
     pub(super) fn decided(&mut self, policy: &[f32]) {
-        let policy = if policy.len() > POLICY_MAX { &[] } else { policy };
-        let weights = policy.iter().enumerate().map(|(i, &p)| (i as u16, (p * f32::from(u16::MAX)) as u16));
-        let policy = weights.filter(|&(_, weight)| weight > 0).collect();
-        self.decisions.push(Decision { ply: self.moves.len() as u32, policy });
+        self.decisions.push(Decision { ply: self.moves.len() as u32, policy: weights(policy) });
+    }
+
+    pub(super) fn moves(&self) -> &[u32] {
+        &self.moves
     }
 
     /// The person who won, if the game is over. Person `i` began behind seat `i`.
@@ -100,7 +101,13 @@ impl<T: Topology> LiveGame<T> {
     }
 
     /// The record of a finished game.
-    pub(super) fn record(self, kind: GameKind, players: Vec<Player>, node: NodeId) -> Option<GameRecord> {
+    pub(super) fn record(
+        self,
+        kind: GameKind,
+        players: Vec<Player>,
+        node: NodeId,
+        played: Option<Played>,
+    ) -> Option<GameRecord> {
         let outcome = self.state.outcome()?;
         let options = self.state.options();
         Some(GameRecord {
@@ -116,8 +123,17 @@ impl<T: Topology> LiveGame<T> {
             winner_seat: outcome.winner,
             node,
             created_ms: clock::now_ms(),
+            played,
         })
     }
+}
+
+/// A policy as a record keeps it: index and weight of every move that has one; none if there are too many
+/// moves.
+pub(super) fn weights(policy: &[f32]) -> Vec<(u16, u16)> {
+    let policy = if policy.len() > POLICY_MAX { &[] } else { policy };
+    let weights = policy.iter().enumerate().map(|(i, &p)| (i as u16, (p * f32::from(u16::MAX)) as u16));
+    weights.filter(|&(_, weight)| weight > 0).collect()
 }
 
 /// The person who sits behind a seat now.

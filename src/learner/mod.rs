@@ -3,10 +3,14 @@
 //! Invariant: nothing here knows the cluster. Each part takes models and settings and gives games, models or
 //! evidence.
 //!
-//! Reading order: `game`, `selfplay` and `waves` (games to learn from), `window` (the newest positions),
-//! `train` (a run), `arena`, `sprt` and `evaluation` (which model is stronger).
+//! Reading order: `game`, `selfplay` and `waves` (games to learn from), `again` and `audit` (whether another
+//! node played them as it says), `window` (the newest positions), `train` (a run), `arena`, `sprt` and
+//! `evaluation` (which model is stronger).
 
+pub mod again;
 pub mod arena;
+pub mod audit;
+pub mod backend;
 pub mod evaluation;
 mod game;
 pub mod selfplay;

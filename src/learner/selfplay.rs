@@ -1,16 +1,19 @@
 //! Games of a model against itself. Many are played at the same time, so that the network gets batches.
 //!
 //! Invariant: one model plays a game from its first move to its last, and a game in which an error occurs is
-//! dropped and never recorded.
+//! dropped and never recorded. A decision follows from the game's seed, the moves before it, the model and
+//! what the record says in [`Played`], and from nothing else: neither from the games beside it nor from what
+//! was searched before. [`super::again`] makes decisions again.
 
 use super::game::{GameError, LiveGame};
 use crate::{
     search::{AnyEvaluator, Judged, Search, SearchError, SearchSettings, sample_at, unit},
-    store::{GameKind, GameRecord, Player},
+    store::{GameKind, GameRecord, Played, Player},
 };
 use cluster_state::{ModelId, NodeId};
 use kernels::Query;
 use rules::{Config, Move, playout::Choices, with_board};
+use std::sync::Arc;
 
 /// The share of decisions that are searched with all simulations and train the policy. The others are
 /// searched with a quarter of them and train only the value (playout cap randomisation, *Wu 2019,
@@ -30,6 +33,25 @@ pub(super) fn quick(simulations: u32) -> u32 {
     (simulations / 4).max(2).min(simulations)
 }
 
+/// What of a game follows from its seed alone.
+pub(super) struct Beginning {
+    /// The random choices of the game, from its first move on.
+    pub(super) choices: Choices,
+    /// How many decisions are drawn from the policy.
+    pub(super) sampled: usize,
+    /// How many random choices the game opens with, at most.
+    pub(super) opening: usize,
+}
+
+impl Beginning {
+    pub(super) fn of(seed: u64) -> Self {
+        let mut choices = Choices::new(seed);
+        let sampled = SAMPLED + choices.below(SAMPLED_SPREAD);
+        let opening = if unit(&mut choices) < RANDOM_SHARE { 1 + choices.below(RANDOM_MAX) } else { 0 };
+        Self { choices, sampled, opening }
+    }
+}
+
 /// Self-play of one configuration on one thread.
 pub struct Selfplay {
     games: Box<dyn AnySelfplay>,
@@ -39,6 +61,7 @@ pub struct Selfplay {
 trait AnySelfplay: Send {
     fn set_model(&mut self, model: LoadedModel);
     fn set_exploration(&mut self, exploration: f32);
+    fn set_backend(&mut self, backend: &str);
     fn step(&mut self) -> Vec<GameRecord>;
     fn aborted(&self) -> u64;
     fn models(&self) -> Vec<ModelId>;
@@ -64,6 +87,12 @@ impl Selfplay {
     /// temperature at which the first decisions are drawn. It is 1 at first.
     pub fn set_exploration(&mut self, exploration: f32) {
         self.games.set_exploration(exploration);
+    }
+
+    /// Sets what computes the games that start from now on, as their records name it; at first it has no
+    /// name.
+    pub fn set_backend(&mut self, backend: &str) {
+        self.games.set_backend(backend);
     }
 
     /// Advances every game by one evaluation and returns the games that ended. Without a model there are
@@ -98,6 +127,7 @@ struct SelfplaySlot<T: Judged> {
     choices: Choices,
     model: ModelId,
     simulations: u32,
+    backend: Arc<str>,
     /// How many more decisions are drawn from the policy.
     sampled: usize,
     exploration: f32,
@@ -115,6 +145,8 @@ struct SelfplayGames<T: Judged> {
     slots: Vec<SelfplaySlot<T>>,
     /// How much new games explore.
     exploration: f32,
+    /// What computes new games.
+    backend: Arc<str>,
     legal: Vec<Move>,
     aborted: u64,
 }
@@ -129,6 +161,7 @@ impl<T: Judged> SelfplayGames<T> {
             models: Vec::new(),
             slots: Vec::with_capacity(parallel),
             exploration: 1.0,
+            backend: "".into(),
             legal: Vec::new(),
             aborted: 0,
         }
@@ -138,7 +171,7 @@ impl<T: Judged> SelfplayGames<T> {
     fn restart(&mut self, slot: Option<usize>) {
         let Some(model) = self.models.last() else { return };
         let seed = self.seeds.next_u64();
-        let mut choices = Choices::new(seed);
+        let Beginning { choices, sampled, opening } = Beginning::of(seed);
         let slot = slot.unwrap_or_else(|| {
             self.slots.push(SelfplaySlot {
                 game: LiveGame::new(self.config, seed),
@@ -146,19 +179,19 @@ impl<T: Judged> SelfplayGames<T> {
                 choices: choices.clone(),
                 model: model.hash,
                 simulations: model.simulations,
+                backend: Arc::clone(&self.backend),
                 sampled: 0,
                 exploration: self.exploration,
                 full: false,
             });
             self.slots.len() - 1
         });
-        let sampled = SAMPLED + choices.below(SAMPLED_SPREAD);
-        let opening = if unit(&mut choices) < RANDOM_SHARE { 1 + choices.below(RANDOM_MAX) } else { 0 };
         let slot = &mut self.slots[slot];
         slot.game = LiveGame::new(self.config, seed);
         slot.search.clear();
         slot.model = model.hash;
         slot.simulations = model.simulations;
+        slot.backend = Arc::clone(&self.backend);
         slot.sampled = sampled;
         slot.exploration = self.exploration;
         slot.search.set_noise_scale(self.exploration);
@@ -177,8 +210,9 @@ impl<T: Judged> SelfplayGames<T> {
                 Ok(false) => {
                     let model = slot.model;
                     let game = std::mem::replace(&mut slot.game, LiveGame::new(self.config, 0));
+                    let played = slot.played();
                     let players = vec![Player::Model(model); usize::from(self.config.seats)];
-                    done.extend(game.record(GameKind::Selfplay, players, self.node));
+                    done.extend(game.record(GameKind::Selfplay, players, self.node, Some(played)));
                 }
                 Err(error) => self.abort(i, error),
             }
@@ -194,6 +228,14 @@ impl<T: Judged> SelfplayGames<T> {
 }
 
 impl<T: Judged> SelfplaySlot<T> {
+    fn played(&self) -> Played {
+        Played {
+            simulations: self.simulations,
+            exploration: self.exploration,
+            backend: self.backend.to_string(),
+        }
+    }
+
     /// Plays until the search needs an evaluation. The result is false if the game is over.
     fn settle(&mut self, legal: &mut Vec<Move>) -> Result<bool, GameError> {
         while self.search.query().is_none() {
@@ -235,6 +277,10 @@ impl<T: Judged> AnySelfplay for SelfplayGames<T> {
 
     fn set_exploration(&mut self, exploration: f32) {
         self.exploration = exploration;
+    }
+
+    fn set_backend(&mut self, backend: &str) {
+        self.backend = backend.into();
     }
 
     fn step(&mut self) -> Vec<GameRecord> {

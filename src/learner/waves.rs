@@ -10,7 +10,7 @@ use super::{
 use crate::{
     clock,
     search::SearchSettings,
-    store::{Decision, GameKind, GameRecord, Player},
+    store::{Decision, GameKind, GameRecord, Played, Player},
 };
 use cluster_state::{ModelId, NodeId};
 use kernels::{DeviceError, Network, PlayWaves, WaveGame, WaveSettings};
@@ -46,6 +46,8 @@ pub struct WaveSelfplay {
     node: NodeId,
     seeds: Choices,
     begin: Arc<BeginWaves>,
+    /// What computes, as records name it.
+    backend: String,
     /// The games by model; those of the last model start new games.
     models: Vec<ModelWaves>,
     recorded: u64,
@@ -56,6 +58,7 @@ pub struct WaveSelfplay {
 
 struct ModelWaves {
     model: ModelId,
+    played: Played,
     waves: Box<dyn PlayWaves>,
     /// The number of games that the card has dropped so far.
     dropped: u64,
@@ -89,7 +92,14 @@ impl WaveSelfplay {
     #[must_use]
     pub fn new(config: Config, slots: usize, seed: u64, node: NodeId, begin: Arc<BeginWaves>) -> Self {
         let (seeds, models) = (Choices::new(seed), Vec::new());
-        Self { config, slots, node, seeds, begin, models, recorded: 0, aborted: 0, failed: None }
+        let backend = String::new();
+        Self { config, slots, node, seeds, begin, backend, models, recorded: 0, aborted: 0, failed: None }
+    }
+
+    /// The same, with the name of what computes.
+    #[must_use]
+    pub fn on_backend(self, backend: &str) -> Self {
+        Self { backend: backend.to_owned(), ..self }
     }
 
     /// Sets the model of the games that start from now on, and how much they explore, as
@@ -117,7 +127,8 @@ impl WaveSelfplay {
         if let Some(old) = self.models.last_mut() {
             old.waves.retire()?;
         }
-        self.models.push(ModelWaves { model, waves, dropped: 0 });
+        let played = Played { simulations: settings.full, exploration, backend: self.backend.clone() };
+        self.models.push(ModelWaves { model, played, waves, dropped: 0 });
         Ok(())
     }
 
@@ -149,7 +160,7 @@ impl WaveSelfplay {
             self.aborted += report.dropped.saturating_sub(games.dropped);
             games.dropped = report.dropped;
             for game in report.games {
-                let record = record(self.config, game, games.model, self.node);
+                let record = record(self.config, game, games, self.node);
                 match record.validate() {
                     Ok(_) => {
                         self.recorded += 1;
@@ -192,7 +203,7 @@ impl WaveSelfplay {
     }
 }
 
-fn record(config: Config, game: WaveGame, model: ModelId, node: NodeId) -> GameRecord {
+fn record(config: Config, game: WaveGame, games: &ModelWaves, node: NodeId) -> GameRecord {
     let decisions = game.decisions.into_iter();
     GameRecord {
         rules_version: RULES_VERSION,
@@ -201,12 +212,13 @@ fn record(config: Config, game: WaveGame, model: ModelId, node: NodeId) -> GameR
         turn_end: false,
         seed: game.seed,
         kind: GameKind::Selfplay,
-        players: vec![Player::Model(model); usize::from(config.seats)],
+        players: vec![Player::Model(games.model); usize::from(config.seats)],
         moves: game.moves,
         decisions: decisions.map(|d| Decision { ply: d.step, policy: d.policy }).collect(),
         winner_seat: game.winner,
         node,
         created_ms: clock::now_ms(),
+        played: Some(games.played.clone()),
     }
 }
 

@@ -131,6 +131,13 @@ impl<T: Topology> Search<T> {
         }
     }
 
+    /// Draws from `choices` what [`Self::start`] draws for this position with noise, and searches nothing.
+    pub fn pass(state: &State<T>, legal: &[Move], choices: &mut Choices) {
+        if legal.len() > 1 && wins(state, legal).next().is_none() {
+            choices.skip(legal.len() as u64);
+        }
+    }
+
     /// The position that waits for its evaluation; none when the search is finished.
     #[must_use]
     pub fn query(&self) -> Option<Query<'_, T>> {

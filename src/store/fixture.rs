@@ -44,5 +44,6 @@ fn play<T: Topology>(config: Config, seed: u64) -> GameRecord {
         winner_seat: state.outcome().expect("played to its end").winner,
         node: NodeId(1),
         created_ms: 1_000 + seed,
+        played: None,
     }
 }

@@ -27,7 +27,7 @@ pub use folder::{DataFolder, FolderError, Running, Runtime};
 pub use games::GamesDb;
 pub use kept::KeptForPeers;
 pub use pending::{PendingSegment, PendingSegments};
-pub use record::{Decision, GameKind, GameRecord, Player, RecordError};
+pub use record::{Decision, GameKind, GameRecord, Played, Player, RecordError};
 pub use segment::{GAMES_MAX as SEGMENT_GAMES_MAX, Segment, SegmentError};
 pub use sqlite::{DbError, set_aside};
 pub use validate::GameFacts;

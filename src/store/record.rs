@@ -15,8 +15,15 @@ pub const POLICY_MAX: usize = 16_384;
 /// The largest canonical encoding of one game, in bytes.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
 
-/// The kind of the frame of one encoded game.
-pub(crate) const KIND_GAME: u8 = 0x20;
+/// The longest name of a backend, in bytes.
+pub const BACKEND_BYTES_MAX: usize = 128;
+/// The most simulations of a decision, as in the settings.
+pub const SIMULATIONS_MAX: u32 = 4096;
+
+/// The kind of the frame of a game that says how it was played.
+pub(crate) const KIND_GAME: u8 = 0x22;
+/// The kind of the frame of a game that does not: an older build played it, or it is no self-play.
+pub(crate) const KIND_GAME_BARE: u8 = 0x20;
 
 /// A complete game from the empty board, with the decisions that training learns from.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -29,7 +36,8 @@ pub struct GameRecord {
     pub swap: bool,
     /// Whether the game was tested for a winner only where a turn ends.
     pub turn_end: bool,
-    /// The seed of the game's randomness. Nothing depends on it.
+    /// The seed of the game's randomness: every random choice of self-play follows from it and from the moves
+    /// before.
     pub seed: u64,
     /// Why the game was played.
     pub kind: GameKind,
@@ -45,6 +53,29 @@ pub struct GameRecord {
     pub node: NodeId,
     /// When the game ended, in milliseconds since the Unix epoch.
     pub created_ms: u64,
+    /// How self-play made the decisions. It has a frame of its own kind, so a game without it keeps its
+    /// bytes.
+    #[serde(skip)]
+    pub played: Option<Played>,
+}
+
+/// How self-play made the decisions of a game. With the seed, the moves and the model it is all that is
+/// needed to make any of them again.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Played {
+    /// Simulations of a full search.
+    pub simulations: u32,
+    /// The factor of the search's noise, and the temperature of what is drawn.
+    pub exploration: f32,
+    /// What computed it, by name. Two nodes that compute the same to the last bit have the same name.
+    pub backend: String,
+}
+
+/// A game with how it was played, as it is encoded.
+#[derive(Deserialize)]
+struct PlayedGame {
+    game: GameRecord,
+    played: Played,
 }
 
 /// Why a game was played. The enum is append-only, because its order is the encoding.
@@ -194,6 +225,9 @@ pub enum RecordError {
         /// The entry of the policy, from 0.
         entry: usize,
     },
+    /// What a record says of how it was played is out of bounds.
+    #[error("{0} out of bounds")]
+    Played(&'static str),
     /// A policy has more weights than [`POLICY_MAX`].
     #[error("ply {ply}: {entries} weights, at most {POLICY_MAX} are allowed")]
     PolicyLength {
@@ -209,7 +243,10 @@ impl GameRecord {
     /// # Errors
     /// [`RecordError::Wire`] for a record above [`RECORD_BYTES_MAX`].
     pub fn to_bytes(&self) -> Result<Vec<u8>, RecordError> {
-        Ok(wire::encode(KIND_GAME, self, RECORD_BYTES_MAX)?)
+        Ok(match &self.played {
+            Some(played) => wire::encode(KIND_GAME, &(self, played), RECORD_BYTES_MAX)?,
+            None => wire::encode(KIND_GAME_BARE, self, RECORD_BYTES_MAX)?,
+        })
     }
 
     /// Reads [`Self::to_bytes`] back. The game is not validated.
@@ -217,7 +254,11 @@ impl GameRecord {
     /// # Errors
     /// [`RecordError::Wire`] for anything that is no encoded record.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecordError> {
-        Ok(wire::decode::<Self, RECORD_BYTES_MAX>(KIND_GAME, bytes)?)
+        if wire::kind(bytes) == Some(KIND_GAME_BARE) {
+            return Ok(wire::decode::<Self, RECORD_BYTES_MAX>(KIND_GAME_BARE, bytes)?);
+        }
+        let PlayedGame { game, played } = wire::decode::<_, RECORD_BYTES_MAX>(KIND_GAME, bytes)?;
+        Ok(Self { played: Some(played), ..game })
     }
 
     /// The game's name: the hash of its canonical encoding.
@@ -248,18 +289,28 @@ mod tests {
             winner_seat: 1,
             node: NodeId(8),
             created_ms: 9,
+            played: None,
         }
     }
 
     #[test]
     fn golden_bytes() {
-        let bytes = record().to_bytes().unwrap();
-        assert_eq!(hex::encode(&bytes), GOLDEN);
-        assert_eq!(GameRecord::from_bytes(&bytes).unwrap(), record());
-        assert_eq!(record().id(), Hash::of(&bytes));
+        let played = Played { simulations: 10, exploration: 1.5, backend: "cpu".into() };
+        let record = |played: Option<&Played>| GameRecord { played: played.cloned(), ..record() };
+        for (record, golden) in [(record(None), GOLDEN_BARE), (record(Some(&played)), GOLDEN)] {
+            let bytes = record.to_bytes().unwrap();
+            assert_eq!(hex::encode(&bytes), golden);
+            assert_eq!(GameRecord::from_bytes(&bytes).unwrap(), record);
+            assert_eq!(record.id(), Hash::of(&bytes));
+        }
     }
 
-    const GOLDEN: &str = "525201208e000000010000000700000000000000686578385f327001000200000000000000020000\
+    const GOLDEN: &str = "52520122a1000000010000000700000000000000686578385f327001000200000000000000020000\
+        00030000000000000000000000070707070707070707070707070707070707070707070707070707\
+        07070707070100000002000000020000000000000003000000040000000100000000000000010000\
+        0001000000000000000500060001080000000000000009000000000000000a0000000000c03f0300\
+        0000000000006370758d99127e";
+    const GOLDEN_BARE: &str = "525201208e000000010000000700000000000000686578385f327001000200000000000000020000\
         00030000000000000000000000070707070707070707070707070707070707070707070707070707\
         07070707070100000002000000020000000000000003000000040000000100000000000000010000\
         0001000000000000000500060001080000000000000009000000000000007c5627ec";

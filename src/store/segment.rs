@@ -198,19 +198,28 @@ impl Segment {
     /// Reads a segment that anybody may have made, and replays every game of it. The error is the first thing
     /// that is wrong with it.
     pub fn open(bytes: Vec<u8>) -> Result<Self, SegmentError> {
-        let header = Self::peek(&bytes)?;
-        let body = &bytes[LENGTH + header_length(&bytes)?..];
-        let mut body = Body { stream: ZlibDecoder::new(body), read: 0, limit: header.body_bytes };
-        let mut games = Vec::with_capacity(header.games as usize);
-        for index in 0..header.games as usize {
-            let game = |source| SegmentError::Game { index, source };
-            let record = GameRecord::from_bytes(&body.frame()?).map_err(game)?;
-            let facts = record.validate().map_err(game)?;
+        let (header, records) = Self::read(&bytes)?;
+        let mut games = Vec::with_capacity(records.len());
+        for (index, record) in records.into_iter().enumerate() {
+            let facts = record.validate().map_err(|source| SegmentError::Game { index, source })?;
             games.push(SegmentGame { record, facts });
         }
-        body.end()?;
         check_set(&header, &games)?;
         Ok(Self { hash: SegmentId(Hash::of(&bytes)), header, games, bytes })
+    }
+
+    /// Reads the header and the games of a segment that anybody may have made, and replays none of them.
+    pub fn read(bytes: &[u8]) -> Result<(SegmentHeader, Vec<GameRecord>), SegmentError> {
+        let header = Self::peek(bytes)?;
+        let body = &bytes[LENGTH + header_length(bytes)?..];
+        let mut body = Body { stream: ZlibDecoder::new(body), read: 0, limit: header.body_bytes };
+        let mut records = Vec::with_capacity(header.games as usize);
+        for index in 0..header.games as usize {
+            let record = GameRecord::from_bytes(&body.frame()?);
+            records.push(record.map_err(|source| SegmentError::Game { index, source })?);
+        }
+        body.end()?;
+        Ok((header, records))
     }
 
     /// Reads only the header of a segment. The games may be others than it says.

@@ -3,9 +3,15 @@
 //! Invariant: [`GameRecord::validate`] never panics, whatever the record holds, and it accepts only what it
 //! replayed move by move from the empty board to the end.
 
-use super::record::{Decision, GameRecord, MOVES_MAX, POLICY_MAX, RecordError};
+use super::record::{
+    BACKEND_BYTES_MAX, Decision, GameRecord, MOVES_MAX, POLICY_MAX, Played, RecordError, SIMULATIONS_MAX,
+};
 use rules::{Config, Move, Options, Outcome, RULES_VERSION, Reason, State, Topology, Victory, with_board};
+use std::ops::RangeInclusive;
 use wire::Hash;
+
+/// The exploration that a record may state: what the cluster may agree on.
+const EXPLORATION: RangeInclusive<f32> = 0.01..=100.0;
 
 /// What the rules say about a valid record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +59,7 @@ impl GameRecord {
         if i64::try_from(self.created_ms).is_err() {
             return Err(RecordError::Created(self.created_ms));
         }
+        self.played.as_ref().map_or(Ok(()), check_played)?;
         check_plies(&self.decisions, self.moves.len())?;
         let end = with_board!(config.board, T => replay::<T>(self, config.seats))?;
         let winner_seat = end.outcome.winner;
@@ -70,6 +77,21 @@ impl GameRecord {
             samples: self.decisions.len() as u32,
         })
     }
+}
+
+/// Checks the bounds of what a decision is made with: it shall be possible to make it again.
+fn check_played(played: &Played) -> Result<(), RecordError> {
+    let Played { simulations, exploration, backend } = played;
+    if !(1..=SIMULATIONS_MAX).contains(simulations) {
+        return Err(RecordError::Played("simulations"));
+    }
+    if !EXPLORATION.contains(exploration) {
+        return Err(RecordError::Played("exploration"));
+    }
+    if backend.len() > BACKEND_BYTES_MAX {
+        return Err(RecordError::Played("backend"));
+    }
+    Ok(())
 }
 
 /// Checks that each decision is about another step of the game, in order.
@@ -176,6 +198,16 @@ mod tests {
         check(&|g| g.players.clear(), RecordError::Players { found: 0, seats: 2 });
         check(&|g| g.moves.clear(), RecordError::Length(0));
         check(&|g| g.moves = vec![0; MOVES_MAX + 1], RecordError::Length(MOVES_MAX + 1));
+        let played = |simulations, exploration, bytes: usize| {
+            move |g: &mut GameRecord| {
+                g.played = Some(Played { simulations, exploration, backend: "b".repeat(bytes) });
+            }
+        };
+        check(&played(0, 1.0, 0), RecordError::Played("simulations"));
+        check(&played(SIMULATIONS_MAX + 1, 1.0, 0), RecordError::Played("simulations"));
+        check(&played(1, f32::NAN, 0), RecordError::Played("exploration"));
+        check(&played(1, 0.0, 0), RecordError::Played("exploration"));
+        check(&played(1, 1.0, BACKEND_BYTES_MAX + 1), RecordError::Played("backend"));
         check(&|g| g.created_ms = u64::MAX, RecordError::Created(u64::MAX));
         check(&|g| g.moves[0] = u32::MAX, RecordError::Code { ply: 0, code: u32::MAX });
         check(
@@ -265,6 +297,7 @@ mod tests {
                 winner_seat,
                 node: NodeId(node),
                 created_ms,
+                played: None,
             }
         })
     }

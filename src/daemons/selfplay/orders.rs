@@ -173,7 +173,10 @@ impl SelfplayDaemon {
         let occupied = occupied(state, self.node.id, devices);
         let used = devices.min(self.devices.selfplay_threads(self.settings.threads));
         let off = (!self.settings.play.enabled).then(|| "switched off in the settings".to_owned());
+        let distrusted = (!state.is_trusted(self.node.id))
+            .then(|| "the cluster has found a game of this node forged".to_owned());
         let paused = off
+            .or(distrusted)
             .or_else(|| pause(&occupied, used, self.segments.unacknowledged()))
             .or_else(|| configs.is_empty().then(|| "no model yet".to_owned()));
         Ok(Orders { configs, paused, occupied: occupied.into_keys().collect(), rate })

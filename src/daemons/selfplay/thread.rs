@@ -8,6 +8,7 @@ use super::orders::{ConfigOrder, Orders};
 use crate::{
     leader::scheduler::FairQueue,
     learner::{
+        backend,
         selfplay::Selfplay,
         waves::{BeginWaves, WaveSelfplay},
     },
@@ -168,7 +169,8 @@ impl PlayThread {
             key: None,
             games: match card {
                 Some((begin, slots)) => {
-                    GamesInPlay::Card(WaveSelfplay::new(config, slots, seed, self.node, begin))
+                    let waves = WaveSelfplay::new(config, slots, seed, self.node, begin);
+                    GamesInPlay::Card(waves.on_backend(&backend::name(&self.backend, true)))
                 }
                 None => GamesInPlay::Host(Selfplay::new(config, self.parallel, seed, self.node)),
             },
@@ -228,6 +230,7 @@ impl GamesInPlay {
                 let evaluator = backend.any_evaluator(Arc::clone(&order.network));
                 games.set_model(order.model, evaluator, order.simulations);
                 games.set_exploration(exploration);
+                games.set_backend(&backend::name(backend, false));
                 Ok(())
             }
         }

@@ -40,6 +40,7 @@ fn record<T: Topology>(config: Config, seed: u64) -> GameRecord {
         winner_seat: state.outcome().map_or(0, |outcome| outcome.winner),
         node: NodeId(1),
         created_ms: 0,
+        played: None,
     }
 }
 

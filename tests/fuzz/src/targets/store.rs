@@ -47,6 +47,7 @@ fn played(seed: u64) -> GameRecord {
         winner_seat: state.outcome().map_or(0, |outcome| outcome.winner),
         node: NodeId(1),
         created_ms: seed,
+        played: None,
     }
 }
 

@@ -96,6 +96,7 @@ fn table(segment: &str, idle: &str) -> Vec<(&'static str, Value, &'static str, S
         ("WORK_FAILED", json!({}), "the queue is looked at", Cursors),
         ("WORK_TIMEOUT", json!({}), "leases are looked at", Cursors),
         ("WORK_CANCELLED", json!({}), "the queue is looked at", Cursors),
+        ("FORGERY_FOUND", json!({"segment": segment, "game": 0, "ply": 0}), "who is trusted is the state's", Cursors),
     ]
 }
 

@@ -31,6 +31,11 @@ pub(crate) fn hash<Id: From<Hash>>(name: &str) -> Id {
 
 impl World {
     pub(crate) fn with_nodes(count: u64) -> Self {
+        Self::with_champion(count, "untrained")
+    }
+
+    /// [`Self::with_nodes`], whose first champion has another name.
+    pub(crate) fn with_champion(count: u64, champion: &str) -> Self {
         let mut world =
             Self { state: ClusterState::default(), now: 1_000_000, journal: vec![], index: 0, segments: 0 };
         for id in 1..=count {
@@ -45,9 +50,9 @@ impl World {
                 at_ms: world.now,
             }));
         }
-        world.init(KEY, "untrained");
+        world.init(KEY, champion);
         for node in 1..=count {
-            world.held("untrained", node);
+            world.held(champion, node);
         }
         world
     }

@@ -277,10 +277,12 @@ fn window_positions(all: u64, most: usize) -> usize {
     usize::try_from(grown.max(WINDOW_LEAST)).map_or(most, |positions| positions.min(most))
 }
 
-/// The newest self-play segments with about as many positions as the window has, and at most `most`; the
-/// oldest comes first.
+/// The newest self-play segments of trusted players with about as many positions as the window has, and at
+/// most `most`; the oldest comes first.
 fn choose(state: &ClusterState, key: &ConfigKey, most: usize) -> Vec<(SegmentId, RegisteredSegment)> {
-    let ours = |segment: &RegisteredSegment| segment.config_key == *key && segment.source == Source::Selfplay;
+    let ours = |segment: &RegisteredSegment| {
+        segment.config_key == *key && segment.source == Source::Selfplay && state.is_trusted(segment.origin)
+    };
     let mut found: Vec<_> = state.segments.iter().filter(|(_, segment)| ours(segment)).collect();
     found.sort_by_key(|(_, segment)| std::cmp::Reverse(segment.log_index));
     let positions = window_positions(found.iter().map(|(_, segment)| segment.samples).sum(), most);

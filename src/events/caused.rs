@@ -90,6 +90,7 @@ pub fn caused(command: &Command, applied: &AppliedCommand<'_>) -> Vec<Event> {
         Command::SetLeader(command) => cluster::leader(command, applied),
         Command::RemoveNode(command) => cluster::removed(command, applied),
         Command::RegisterSegment(command) => segments::registered(command, applied),
+        Command::ReportForgery(command) => segments::forgery(command, applied),
         Command::ThresholdReached(command) => segments::threshold(command, applied),
         Command::GrantLease(command) => leases::granted(command, applied),
         Command::ExpireLease(command) => leases::expired(command, applied),
@@ -160,7 +161,8 @@ pub fn follows(command: &Command, before: &ClusterState) -> Option<u64> {
         | Command::SetLearningRate(_)
         | Command::SetCurriculum(_)
         | Command::SetDraining(_)
-        | Command::Appoint(_) => None,
+        | Command::Appoint(_)
+        | Command::ReportForgery(_) => None,
     }
 }
 

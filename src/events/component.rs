@@ -37,6 +37,7 @@ macro_rules! components {
 }
 
 components! {
+    Audit = "audit" in "src/daemons/audit.rs",
     AutoPromotion = "auto_promotion" in "src/leader/auto_promotion.rs",
     Autoscaler = "autoscaler" in "src/daemons/autoscaler.rs",
     Cache = "cache" in "src/daemons/cache.rs",

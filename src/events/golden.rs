@@ -270,8 +270,17 @@ fn more(event: &Event) -> Option<Event> {
         Event::WorkCompleted(_) => Event::WorkFailed(work("disk full")),
         Event::WorkFailed(_) => Event::WorkTimeout(work("disk full")),
         Event::WorkTimeout(_) => Event::WorkCancelled(work("")),
+        Event::WorkCancelled(_) => Event::ForgeryFound(ForgeryFound {
+            config_key,
+            node_id,
+            segment: SegmentId(segment),
+            game: 7,
+            ply: 41,
+            confirmed_by: vec!["node-1".into(), "node-3".into()],
+            timestamp,
+        }),
         other => {
-            assert_eq!(other.name(), "WORK_CANCELLED", "has no example");
+            assert_eq!(other.name(), "FORGERY_FOUND", "has no example");
             return None;
         }
     })

@@ -393,4 +393,11 @@ events! {
             Queue: LeadersTurn WORK,
         ]
     }
+    /// Enough nodes have found that a node forged a game.
+    ForgeryFound(ForgeryFound) = "FORGERY_FOUND" {
+        emitters [Audit]
+        handlers [
+            Training: LeadersTurn "the leader gives the node no more work",
+        ]
+    }
 }

@@ -50,7 +50,8 @@ pub fn choose_other(
     let seed = format!("{kind}:{config_key}:{epoch}");
     state
         .online()
-        .filter(|node| node.draining.is_none() && !occupied(node.id) && !taken.contains(&node.id))
+        .filter(|node| node.draining.is_none() && state.is_trusted(node.id))
+        .filter(|node| !occupied(node.id) && !taken.contains(&node.id))
         .map(|node| node.id)
         .min_by_key(|&id| (busy(id), Some(id) == leader, rendezvous(seed.as_bytes(), id)))
 }

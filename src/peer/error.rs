@@ -3,7 +3,7 @@
 use super::{quota::QuotaError, transfer::TransferError};
 use crate::{
     events::{LogError, runner::HandlerError},
-    learner::{WindowError, train::TrainingError},
+    learner::{WindowError, again::Unjudged, train::TrainingError},
     store::{DbError, SegmentError},
 };
 use cluster_state::ConfigKey;
@@ -55,6 +55,12 @@ pub enum WorkError {
     /// A thread that computes ended early; the log says where.
     #[error("a thread of {0} has panicked")]
     Panicked(&'static str),
+    /// A segment is not of the node that asks, or its games do not say how they were played.
+    #[error("the segment is not to be kept for this node")]
+    Unkept,
+    /// Nothing can be said about a game of another node.
+    #[error("the game cannot be judged")]
+    Unjudged(#[source] Unjudged),
     /// The settings of the cluster do not fit this program.
     #[error("configuration {0} is unknown here")]
     UnknownConfig(ConfigKey),

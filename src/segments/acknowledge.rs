@@ -63,6 +63,12 @@ impl AcknowledgeDaemon {
         self.segments.set_unacknowledged(games);
         by_failures(&mut waiting, failures);
         for segment in waiting {
+            if !self.segments.0.node.raft.local().is_trusted(self.segments.0.node.id) {
+                tracing::error!(segment = %segment.hash, "dropped: the cluster does not trust games of this node");
+                let list = Arc::clone(&self.segments.0.pending);
+                blocking(move || list.acknowledged(&segment.hash)).await??;
+                continue;
+            }
             if self.segments.0.node.get_content(segment.hash.0).await?.is_none() {
                 tracing::error!(segment = %segment.hash, "a segment was lost before it was acknowledged");
                 let list = Arc::clone(&self.segments.0.pending);
@@ -154,7 +160,7 @@ fn requested_by(state: &ClusterState, me: NodeId, event: &Event) -> Option<SyncR
 
 /// Gets the segments of this node acknowledged, holds back a copy that failed, and connects to nodes that
 /// could not fetch a segment from this node. An operator may have put a segment here by hand and named it in
-/// an event: if it is not registered, every node that holds it lists it.
+/// an event: if it is not registered, the node that has played it lists it.
 ///
 /// # Errors
 /// When the content or the list cannot be read.
@@ -189,11 +195,12 @@ impl Segments {
     /// Lists a segment that is here and sound.
     async fn adopt(&self, hash: SegmentId) -> Result<(), WorkError> {
         let Some(content) = self.0.node.get_content(hash.0).await? else { return Ok(()) };
-        let list = Arc::clone(&self.0.pending);
-        blocking(move || match Segment::open(content) {
-            Ok(segment) => list.add_pending(&PendingSegment::from(&segment)).map_err(WorkError::from),
-            // The event named something else. Consolidation reports that, because it handles the same event.
-            Err(_) => Ok(()),
+        let (list, me) = (Arc::clone(&self.0.pending), self.0.node.id);
+        blocking(move || match played_by(me, content) {
+            Some(segment) => list.add_pending(&segment).map_err(WorkError::from),
+            // Another node played it, and registers it; or the event named something else, which
+            // consolidation reports, because it handles the same event.
+            None => Ok(()),
         })
         .await?
     }

@@ -9,9 +9,12 @@ use super::{Segments, SegmentsInner, receipt};
 use crate::{
     compute,
     peer::{ContentKind, Context, WorkError, blocking, control::Keeper, quota::UnregisteredQuota},
-    store::{Segment, segment::SEGMENT_BYTES_MAX},
+    store::{
+        GameKind, Segment,
+        segment::{SEGMENT_BYTES_MAX, SegmentGame},
+    },
 };
-use cluster_state::{SegmentId, Signature};
+use cluster_state::{NodeId, SegmentId, Signature};
 use futures::FutureExt;
 use std::{collections::BTreeSet, sync::Arc};
 use tokio::sync::Semaphore;
@@ -28,6 +31,18 @@ impl Segments {
             }
             .boxed()
         })
+    }
+}
+
+/// Checks a segment that node `owner` wants kept: its games are valid, `owner` played them, and those of
+/// self-play say how, because others could not make their decisions again.
+fn check(bytes: Vec<u8>, owner: NodeId) -> Result<Segment, WorkError> {
+    let segment = Segment::open(bytes)?;
+    let says = |game: &SegmentGame| game.record.played.is_some() || game.record.kind != GameKind::Selfplay;
+    if segment.header().node == owner && segment.games().iter().all(says) {
+        Ok(segment)
+    } else {
+        Err(WorkError::Unkept)
     }
 }
 
@@ -68,7 +83,7 @@ async fn keep(
         let _turn = checks.acquire().await.map_err(|_| WorkError::Stopped)?;
         let signer = node.signer.clone();
         let check = compute::spawn("segment-check", move || {
-            Segment::open(bytes).map(|segment| receipt::sign(&signer, &segment.facts()))
+            check(bytes, owner).map(|segment| receipt::sign(&signer, &segment.facts()))
         });
         let checked = check.map_err(WorkError::NoThread)?;
         checked.await.map_err(|_| WorkError::Panicked("segment checks"))?
@@ -79,7 +94,7 @@ async fn keep(
             if removable {
                 node.drop_nonsense(ContentKind::Segment, hash.0).await?;
             }
-            Err(error.into())
+            Err(error)
         }
     }
 }

@@ -55,7 +55,7 @@ struct Process {
 
 impl Lasting {
     fn new() -> Self {
-        let cluster = Arc::new(Mutex::new(World::with_nodes(2)));
+        let cluster = Arc::new(Mutex::new(World::with_champion(2, "model")));
         Self { folder: tempfile::tempdir().unwrap(), cluster, closed: Arc::default() }
     }
 

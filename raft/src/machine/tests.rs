@@ -225,6 +225,7 @@ fn a_state_at_its_bounds_fits_a_snapshot() {
         bytes: 1,
         source: Source::of(&text),
         model: hash(1),
+        origin: NodeId(1),
         holders: (0..HOLDERS_MAX as u64).map(NodeId).collect(),
         at_ms: 1,
         log_index: 1,

@@ -19,7 +19,7 @@ pub use cluster::{RegisterNode, SetDraining, SetLeader, SetOnline};
 pub use lease::{
     CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease, GrantLease, RenewLease,
 };
-pub use segment::{AddSegmentHolder, RegisterSegment};
+pub use segment::{AddSegmentHolder, RegisterSegment, ReportForgery};
 pub use steering::{
     SetBackpressure, SetCurriculum, SetFeedback, SetLearningRate, SetTarget, ThresholdReached,
 };
@@ -111,6 +111,7 @@ commands! {
     RevokeTicket,
     RemoveNode,
     SetOperators,
+    ReportForgery,
 }
 
 impl fmt::Display for Command {

@@ -11,7 +11,6 @@
 use crate::{
     command::{Command, TEXT_BYTES_MAX},
     id::NodeId,
-    receipt::Receipt,
     response::Refusal,
     state::ClusterState,
 };
@@ -61,8 +60,6 @@ pub enum Rule<'a> {
     Peer(&'a str),
     /// The member with this id, about itself.
     Itself(NodeId),
-    /// A member that gave one of these receipts.
-    Signatory(&'a [Receipt]),
     /// The member with this id, or an operator at any member.
     ItselfOrOperator(NodeId),
     /// The member that leads in the term of the entry.
@@ -87,8 +84,9 @@ pub fn rule(command: &Command) -> Rule<'_> {
         Command::RegisterNode(it) => Rule::Peer(&it.peer_id),
         Command::SetLeader(it) => Rule::Announcement(it.node, it.term),
         Command::SetDraining(it) => Rule::ItselfOrOperator(it.node),
-        Command::RegisterSegment(it) => Rule::Signatory(&it.receipts),
+        Command::RegisterSegment(it) => Rule::Itself(it.origin()),
         Command::AddSegmentHolder(it) => Rule::Itself(it.node),
+        Command::ReportForgery(it) => Rule::Itself(it.node),
         Command::ModelHeld(it) => Rule::Itself(it.node),
         Command::RenewLease(it) => Rule::Itself(it.node),
         Command::FailLease(it) => Rule::Itself(it.node),
@@ -141,9 +139,6 @@ pub fn authorise(proposal: &Proposal, place: Place, state: &ClusterState) -> Res
     match rule {
         Rule::Peer(subject) => allowed(peer_id == subject, "the node that it names"),
         Rule::Itself(subject) => allowed(member.id == subject, "the node that it names"),
-        Rule::Signatory(receipts) => {
-            allowed(receipts.iter().any(|receipt| receipt.node == member.id), "a node that it names")
-        }
         Rule::ItselfOrOperator(subject) => {
             allowed(operator || member.id == subject, "the node that it names, or an operator")
         }

@@ -46,7 +46,7 @@ pub use id::{ModelId, NodeId, SegmentId, TriggerId};
 pub use key::{ConfigKey, ConfigKeyError};
 pub use lease::{Lease, LeaseEnd, LeaseKind, LeaseSlot};
 pub use model::{Evidence, Model, ModelInfo, ModelStatus, Sprt, TrainingReport};
-pub use node::{Draining, Leader, Node};
+pub use node::{Draining, Forgery, ForgeryReport, Leader, Node, Standing};
 pub use receipt::{Receipt, SegmentFacts, Signature};
 pub use response::{Distributed, Refusal, Response};
 pub use segment::RegisteredSegment;

@@ -1,7 +1,12 @@
 //! Members of the cluster, and the leader among them.
 
-use crate::{admission::Admitted, cause::DrainCause, id::NodeId};
+use crate::{
+    admission::Admitted,
+    cause::DrainCause,
+    id::{NodeId, SegmentId},
+};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A registered member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +37,46 @@ pub struct Node {
     pub admitted: Admitted,
     /// Why the node drains (it gets no more work and hands over what it holds); none while it works.
     pub draining: Option<Draining>,
+    /// What it has reported of the games of others.
+    pub standing: Standing,
+}
+
+/// What a node has reported of the games of others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The node's reports that no verdict has followed yet, oldest first.
+    pub reports: Vec<ForgeryReport>,
+    /// How many of its reports nobody confirmed in time.
+    pub unconfirmed: u64,
+}
+
+/// A node's report about a game that another node played.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgeryReport {
+    /// Hash of the segment's content.
+    pub segment: SegmentId,
+    /// The game, counted from 0 in the order of the segment.
+    pub game: u32,
+    /// The first step that proves it.
+    pub ply: u32,
+    /// When it was reported, in milliseconds since the epoch.
+    pub at_ms: u64,
+}
+
+/// A forged game, which proves that its player is not to be trusted. Everybody who has the segment and the
+/// model can check it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgery {
+    /// Hash of the segment's content.
+    pub segment: SegmentId,
+    /// The game, counted from 0 in the order of the segment.
+    pub game: u32,
+    /// The first step that proves it, as the last of the reporters saw it.
+    pub ply: u32,
+    /// The nodes that made the decision again and found another.
+    pub confirmed_by: BTreeSet<NodeId>,
+    /// When enough of them had, in milliseconds since the epoch.
+    pub at_ms: u64,
 }
 
 /// Why a node drains.

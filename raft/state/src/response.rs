@@ -240,4 +240,7 @@ pub enum Refusal {
     /// A segment with that hash is registered with other data.
     #[error("segment {0} is registered with other data")]
     SegmentExists(SegmentId),
+    /// The node has forged games: its games do not count, and it gets no more work.
+    #[error("node {0} is distrusted, because it forged a game")]
+    Distrusted(NodeId),
 }

@@ -9,7 +9,7 @@ use crate::{
     id::{NodeId, SegmentId, TriggerId},
     key::ConfigKey,
     model::Model,
-    node::{Leader, Node},
+    node::{Forgery, Leader, Node},
     segment::RegisteredSegment,
     state::ClusterState,
 };
@@ -45,6 +45,8 @@ pub mod kind {
     pub const TICKET: u8 = 0x2f;
     /// A [`crate::admission::ShutOut`].
     pub const SHUT_OUT: u8 = 0x30;
+    /// A [`crate::Forgery`], by the node that is distrusted for it.
+    pub const FORGERY: u8 = 0x31;
 }
 
 /// One entity of the state.
@@ -167,6 +169,11 @@ pub fn changes(before: &ClusterState, after: &ClusterState) -> Result<Changes, R
             }
         }
     }
+    if !Arc::ptr_eq(&before.forgeries, &after.forgeries) {
+        for (id, forgery) in after.forgeries.iter().filter(|(id, _)| !before.forgeries.contains_key(id)) {
+            rows.push(row(kind::FORGERY, id.0.to_be_bytes().to_vec(), forgery.as_ref())?);
+        }
+    }
     for (hash, model) in after.models.changed_since(&before.models) {
         rows.push(row(kind::MODEL, hash.as_ref().to_vec(), model)?);
     }
@@ -201,7 +208,7 @@ fn admissions(before: &Admissions, after: &Admissions, changes: &mut Changes) ->
 /// Returns [`RowError`] for rows that do not describe a state.
 pub fn restore(rows: impl IntoIterator<Item = StateRow>, applied: u64) -> Result<ClusterState, RowError> {
     let mut state = ClusterState { applied, ..ClusterState::default() };
-    let mut nodes = BTreeMap::new();
+    let (mut nodes, mut forgeries) = (BTreeMap::new(), BTreeMap::new());
     let mut admissions = Admissions::default();
     let mut configs: BTreeMap<ConfigKey, ConfigState> = BTreeMap::new();
     let mut history: BTreeMap<Vec<u8>, Arc<Promotion>> = BTreeMap::new();
@@ -233,6 +240,12 @@ pub fn restore(rows: impl IntoIterator<Item = StateRow>, applied: u64) -> Result
                 let segment: RegisteredSegment = value(&row)?;
                 state.segments.insert(SegmentId(hash_key(&row)?), segment);
             }
+            kind::FORGERY => {
+                let forgery: Forgery = value(&row)?;
+                let id = <[u8; 8]>::try_from(row.key.as_slice());
+                let id = id.map_err(|_| RowError::Contradiction("key of a forgery".into()))?;
+                forgeries.insert(NodeId(u64::from_be_bytes(id)), Arc::new(forgery));
+            }
             other => restore_admissions(&mut admissions, other, row)?,
         }
     }
@@ -248,6 +261,7 @@ pub fn restore(rows: impl IntoIterator<Item = StateRow>, applied: u64) -> Result
         return Err(RowError::Contradiction(format!("promotion of {} is in no history", promotion.model)));
     }
     state.nodes = Arc::new(nodes);
+    state.forgeries = Arc::new(forgeries);
     state.admissions = Arc::new(admissions);
     state.configs = Arc::new(configs.into_iter().map(|(key, config)| (key, Arc::new(config))).collect());
     Ok(state)

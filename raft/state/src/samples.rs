@@ -3,9 +3,9 @@
 use crate::command::{
     AddSegmentHolder, Appoint, CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease,
     GrantLease, InitConfig, IssueTicket, ModelHeld, Promote, RegisterNode, RegisterSegment, Reject,
-    RemoveNode, RenewLease, ReportRegression, RevokeTicket, Rollback, SetBackpressure, SetCurriculum,
-    SetDraining, SetFeedback, SetLeader, SetLearningRate, SetOnline, SetOperators, SetSecret, SetTarget,
-    ThresholdReached,
+    RemoveNode, RenewLease, ReportForgery, ReportRegression, RevokeTicket, Rollback, SetBackpressure,
+    SetCurriculum, SetDraining, SetFeedback, SetLeader, SetLearningRate, SetOnline, SetOperators, SetSecret,
+    SetTarget, ThresholdReached,
 };
 use crate::{
     admission::{self, Admission, NotAdmitted},
@@ -363,6 +363,13 @@ fn admissions() -> Vec<Command> {
         Command::RevokeTicket(RevokeTicket { ticket: admission::ticket_id(&[2; 32]), at_ms: 3 }),
         remove(2, true, 3),
         Command::SetOperators(SetOperators { nodes: vec![NodeId(1)], at_ms: 2 }),
+        Command::ReportForgery(ReportForgery {
+            node: NodeId(1),
+            segment: hash(2),
+            game: 3,
+            ply: 4,
+            at_ms: 5,
+        }),
     ]
 }
 

@@ -24,6 +24,8 @@ pub struct RegisteredSegment {
     pub source: Source,
     /// The model that played.
     pub model: ModelId,
+    /// Id of the node that played the games.
+    pub origin: NodeId,
     /// Ids of the nodes that have synced the segment, each by its receipt.
     pub holders: BTreeSet<NodeId>,
     /// When the segment was acknowledged, in milliseconds since the epoch.

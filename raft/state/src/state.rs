@@ -9,7 +9,7 @@ use crate::{
     id::{ModelId, NodeId, SegmentId, TriggerId},
     key::ConfigKey,
     model::Model,
-    node::{Leader, Node},
+    node::{Forgery, Leader, Node},
     segment::RegisteredSegment,
     shards::Shards,
 };
@@ -37,6 +37,9 @@ pub struct ClusterState {
     pub segments: Shards<SegmentId, RegisteredSegment>,
     /// Who may become a member, and who may not.
     pub admissions: Arc<Admissions>,
+    /// The nodes that forged games, with the proof. They stay here when they are removed, and so do their
+    /// segments.
+    pub forgeries: Arc<BTreeMap<NodeId, Arc<Forgery>>>,
     /// The leader that announced itself last.
     pub leader: Option<Leader>,
     /// The events that commands were proposed for, oldest first.
@@ -71,6 +74,12 @@ impl ClusterState {
     #[must_use]
     pub fn is_online(&self, node: NodeId) -> bool {
         self.nodes.get(&node).is_some_and(|node| node.online)
+    }
+
+    /// Whether the games of a node count: no audit has shown that it forged one.
+    #[must_use]
+    pub fn is_trusted(&self, node: NodeId) -> bool {
+        !self.forgeries.contains_key(&node)
     }
 
     /// The configuration with this key, or with this text as its key.

@@ -7,6 +7,7 @@ mod admissions;
 mod bounds;
 mod check;
 mod configs;
+mod forgery;
 mod leases;
 mod lookup;
 mod nodes;
@@ -18,6 +19,7 @@ mod steering;
 pub use admissions::admit;
 pub use bounds::{CANDIDATES_MAX, CONFIGS_MAX, EVIDENCE_GAMES_MIN, MODELS_MAX, NODES_MAX, SEGMENTS_MAX};
 pub use check::check;
+pub use forgery::{REPORT_VALID_MS, REPORTS_OPEN_MAX, needed_reporters};
 
 use crate::{command::Command, response::Response, state::ClusterState};
 use lookup::Outcome;
@@ -45,6 +47,7 @@ fn dispatch(state: &mut ClusterState, index: u64, command: &Command) -> Outcome 
         Command::SetTarget(it) => configs::set_target(state, it),
         Command::RegisterSegment(it) => segments::register(state, index, it),
         Command::AddSegmentHolder(it) => segments::add_holder(state, it),
+        Command::ReportForgery(it) => forgery::report(state, it),
         Command::GrantLease(it) => leases::grant(state, index, it),
         Command::RenewLease(it) => leases::renew(state, it),
         Command::ExpireLease(it) => leases::expire(state, it),

@@ -1,13 +1,13 @@
 //! Games that count, and enough of them.
 
-use super::{AppliedCommand, leases, node_name, seconds};
+use super::{AppliedCommand, leases, names, node_name, seconds};
 use crate::{
-    events::{Event, Games, TrainingThresholdReached},
+    events::{Event, ForgeryFound, Games, TrainingThresholdReached},
     store::paths,
 };
 use cluster_state::{
-    LeaseKind, Response, Source,
-    command::{RegisterSegment, ThresholdReached},
+    ClusterState, LeaseKind, Response, Source,
+    command::{RegisterSegment, ReportForgery, ThresholdReached},
 };
 
 /// Games of evaluations are evidence, and nothing to train on: only those of self-play are told.
@@ -19,11 +19,27 @@ pub(super) fn registered(command: &RegisterSegment, applied: &AppliedCommand<'_>
     }
     vec![Event::NewGamesAvailable(Games {
         config_key: command.config_key.clone(),
-        node_id: command.receipts.first().map(|by| node_name(by.node)).unwrap_or_default(),
+        node_id: node_name(command.origin()),
         game_count: command.games,
         total_games: *games_total,
         db_path: paths::games_db(&command.config_key),
         segment: command.hash,
+        timestamp: seconds(command.at_ms),
+    })]
+}
+
+/// A report is told once, by the one with which enough nodes agree.
+pub(super) fn forgery(command: &ReportForgery, applied: &AppliedCommand<'_>) -> Vec<Event> {
+    let Some(segment) = applied.state.segments.get(&command.segment) else { return Vec::new() };
+    let of = |state: &ClusterState| state.forgeries.get(&segment.origin).cloned();
+    let (None, Some(forgery)) = (of(applied.before), of(applied.state)) else { return Vec::new() };
+    vec![Event::ForgeryFound(ForgeryFound {
+        config_key: segment.config_key.clone(),
+        node_id: node_name(segment.origin),
+        segment: forgery.segment,
+        game: forgery.game,
+        ply: forgery.ply,
+        confirmed_by: names(forgery.confirmed_by.iter().copied()),
         timestamp: seconds(command.at_ms),
     })]
 }

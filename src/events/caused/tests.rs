@@ -6,8 +6,8 @@ mod payloads;
 use super::*;
 use cluster_state::command::{
     AddSegmentHolder, Appoint, CancelLease, CompleteEvaluation, ExpireLease, FailLease, ModelHeld, Reject,
-    RenewLease, ReportRegression, Rollback, SetBackpressure, SetCurriculum, SetDraining, SetFeedback,
-    SetLeader, SetLearningRate, SetOnline, SetTarget, ThresholdReached,
+    RenewLease, ReportForgery, ReportRegression, Rollback, SetBackpressure, SetCurriculum, SetDraining,
+    SetFeedback, SetLeader, SetLearningRate, SetOnline, SetTarget, ThresholdReached,
 };
 use cluster_state::{
     DrainCause, EndCause, Evidence, Feedback, ModelId, Refusal, SegmentId, SelfplayTarget, Severity, Source,
@@ -108,8 +108,10 @@ fn every_command_causes_its_events_once() {
 
     steered(&mut life);
     regressed(&mut life);
+    forged(&mut life);
 
     let all = BTreeSet::from([
+        "ReportForgery",
         "ReportRegression",
         "Rollback",
         "SetBackpressure",
@@ -190,6 +192,17 @@ fn steered(life: &mut Life) {
         }),
         &[],
     );
+}
+
+/// Node 2 has played the games, and others find one of them forged.
+fn forged(life: &mut Life) {
+    let report = |node| {
+        let segment = SegmentId(hash("games-0"));
+        Command::ReportForgery(ReportForgery { node: NodeId(node), segment, game: 1, ply: 2, at_ms: 11_000 })
+    };
+    life.check(report(3), &[]);
+    life.check(report(1), &["FORGERY_FOUND"]);
+    life.check(report(4), &[]);
 }
 
 /// `c` is champion, after `b` and `a`: it regresses, and more than once.

@@ -76,6 +76,25 @@ pub struct DataSyncFailed {
     pub timestamp: f64,
 }
 
+/// Payload of FORGERY_FOUND.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ForgeryFound {
+    pub config_key: ConfigKey,
+    /// Name of the node that forged the game.
+    pub node_id: String,
+    pub segment: SegmentId,
+    /// The game, counted from 0 in the order of the segment.
+    pub game: u32,
+    /// The step that comes out otherwise when it is played again.
+    pub ply: u32,
+    /// Names of the nodes that have played it again.
+    #[serde(default)]
+    pub confirmed_by: Vec<String>,
+    /// Time of the event, in seconds since the epoch.
+    pub timestamp: f64,
+}
+
+config_payload!(ForgeryFound, |e| Some(format!("{}:{}", e.node_id, e.segment)));
 config_payload!(Games, |e| Some(e.segment.to_string()));
 config_payload!(TrainingThresholdReached, |e| Some(format!("{}:{}", e.config_key, e.crossing)));
 config_payload!(DataSync, |e| Some(format!("{}:{}", e.node_id, e.segment)));

@@ -26,7 +26,7 @@ pub struct RegisterSegment {
     pub source: Source,
     /// The model that played.
     pub model: ModelId,
-    /// The signatures of the nodes that have synced the segment.
+    /// The signatures of the nodes that have synced the segment, first of the one that played it.
     pub receipts: Vec<Receipt>,
     /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
@@ -46,6 +46,28 @@ impl RegisterSegment {
             model: self.model,
         }
     }
+
+    /// The node that played the games, which proposes this: its receipt is the first.
+    #[must_use]
+    pub fn origin(&self) -> NodeId {
+        self.receipts.first().map(|receipt| receipt.node).unwrap_or_default()
+    }
+}
+
+/// Reports that a game of an acknowledged segment of self-play was not played as its record says: the
+/// decision at `ply` comes out otherwise, or cannot be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReportForgery {
+    /// Id of the node that has made the decision again.
+    pub node: NodeId,
+    /// Hash of the segment's content.
+    pub segment: SegmentId,
+    /// The game, counted from 0 in the order of the segment.
+    pub game: u32,
+    /// The first step that proves it.
+    pub ply: u32,
+    /// The proposer's clock, in milliseconds since the epoch.
+    pub at_ms: u64,
 }
 
 /// Records another node that holds a segment.

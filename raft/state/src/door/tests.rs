@@ -41,6 +41,10 @@ fn about_the_subject(command: Command, state: &ClusterState) -> Command {
             it.node = node;
             it.into()
         }
+        Command::ReportForgery(mut it) => {
+            it.node = node;
+            it.into()
+        }
         Command::ModelHeld(mut it) => {
             it.node = node;
             it.into()
@@ -106,8 +110,9 @@ fn senders(state: &ClusterState) -> Vec<Proposer> {
 fn expected(command: &Command) -> &'static str {
     match command {
         Command::RegisterNode(_) => "...x..",
-        Command::RegisterSegment(_) => "...xx.",
-        Command::AddSegmentHolder(_)
+        Command::RegisterSegment(_)
+        | Command::AddSegmentHolder(_)
+        | Command::ReportForgery(_)
         | Command::ModelHeld(_)
         | Command::RenewLease(_)
         | Command::FailLease(_)

@@ -22,6 +22,7 @@ fn crowded(n: u32) -> ClusterState {
             bytes: 1,
             source: Source::Selfplay,
             model: hash(1),
+            origin: NodeId(1),
             holders: [1, 2, 3].map(NodeId).into(),
             at_ms: 1,
             log_index: 1,

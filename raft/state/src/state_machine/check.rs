@@ -36,6 +36,7 @@ pub fn check(command: &Command) -> Result<(), Refusal> {
         Command::SetDraining(it) => text(it.cause.as_str()).and_then(|()| texts([&it.reason])),
         Command::SetLeader(_)
         | Command::AddSegmentHolder(_)
+        | Command::ReportForgery(_)
         | Command::ModelHeld(_)
         | Command::SetSecret(_)
         | Command::RevokeTicket(_) => Ok(()),

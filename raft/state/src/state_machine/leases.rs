@@ -27,6 +27,7 @@ pub(super) fn grant(state: &mut ClusterState, index: u64, command: &GrantLease) 
     if state.nodes.get(&node).ok_or(Refusal::UnknownNode(node))?.draining.is_some() {
         return Err(Refusal::Draining(node));
     }
+    trusted(state, node)?;
     let config = lookup::config(state, config_key)?;
     let slot = config.lease(kind);
     if let Some(live) = &slot.live {
@@ -76,8 +77,14 @@ fn is_due(config: &ConfigState, kind: LeaseKind, subject: Option<ModelId>) -> Re
     }
 }
 
+/// Refuses a node that has forged games: it gets no work, and what it had expires.
+fn trusted(state: &ClusterState, node: NodeId) -> Result<(), Refusal> {
+    if state.is_trusted(node) { Ok(()) } else { Err(Refusal::Distrusted(node)) }
+}
+
 pub(super) fn renew(state: &mut ClusterState, command: &RenewLease) -> Outcome {
     let &RenewLease { kind, ref config_key, epoch, node, at_ms } = command;
+    trusted(state, node)?;
     let renewed_ms = held(lookup::config(state, config_key)?.lease(kind), epoch, node)?.renewed_ms;
     let slot = lookup::config_mut(state, config_key)?.lease_mut(kind);
     let Some(lease) = &mut slot.live else {
@@ -127,6 +134,7 @@ pub(super) fn cancel(state: &mut ClusterState, command: &CancelLease) -> Outcome
 pub(super) fn complete_training(state: &mut ClusterState, index: u64, command: &CompleteTraining) -> Outcome {
     let CompleteTraining { config_key, epoch, node, model: info, report, at_ms } = command;
     let (epoch, node) = (*epoch, *node);
+    trusted(state, node)?;
     let config = lookup::config(state, config_key)?;
     if let Some(known) = state.models.get(&info.hash) {
         let same = known.info == *info && known.config_key == *config_key;
@@ -171,6 +179,7 @@ pub(super) fn complete_training(state: &mut ClusterState, index: u64, command: &
 pub(super) fn complete_evaluation(state: &mut ClusterState, command: &CompleteEvaluation) -> Outcome {
     let CompleteEvaluation { config_key, epoch, node, evidence, at_ms } = command;
     let (epoch, node) = (*epoch, *node);
+    trusted(state, node)?;
     let config = lookup::config(state, config_key)?;
     let slot = &config.evaluation;
     let model = state.models.get(&evidence.candidate).ok_or(Refusal::UnknownModel(evidence.candidate))?;

@@ -41,6 +41,7 @@ pub(super) fn register(state: &mut ClusterState, command: &RegisterNode) -> Outc
         admitted,
         // A node that starts again wants to work, so it drains no longer.
         draining: stayed.and_then(|node| node.draining.clone()),
+        standing: known.as_ref().map(|node| node.standing.clone()).unwrap_or_default(),
     };
     state.last_node_id = state.last_node_id.max(id);
     if known.as_ref() != Some(&node) {

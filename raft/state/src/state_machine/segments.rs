@@ -35,6 +35,15 @@ pub(super) fn register(state: &mut ClusterState, index: u64, command: &RegisterS
         add_holders(state, hash, &holders);
         return Ok(Response::Duplicate);
     }
+    let origin = command.origin();
+    if !state.is_trusted(origin) {
+        return Err(Refusal::Distrusted(origin));
+    }
+    // Only games of a model that the cluster has can be made again.
+    let plays = state.models.get(model).is_some_and(|known| known.config_key == *config_key);
+    if *source == Source::Selfplay && !plays {
+        return Err(Refusal::UnknownModel(*model));
+    }
     let (have, need) = (state.online_among(&holders), state.required_segment_holders());
     if have < need {
         return Err(Refusal::TooFewHolders { have, need });
@@ -63,6 +72,7 @@ pub(super) fn register(state: &mut ClusterState, index: u64, command: &RegisterS
         bytes: *bytes,
         source: source.clone(),
         model: *model,
+        origin,
         holders,
         at_ms: *at_ms,
         log_index: index,

@@ -23,6 +23,7 @@ use wire::Hash;
 mod admissions;
 mod bounds;
 mod causes;
+mod forgery;
 mod records;
 mod sequences;
 mod steering;

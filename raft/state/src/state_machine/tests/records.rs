@@ -71,6 +71,9 @@ fn segments_and_thresholds() {
     world.refuse(segment(52, 1, &[1]), &Refusal::TooFewHolders { have: 1, need: 2 });
     world.refuse(segment(52, 1, &[]), &Refusal::TooFewHolders { have: 0, need: 2 });
     world.refuse(segment(52, 1, &[1, 9]), &Refusal::UnknownNode(NodeId(9)));
+    let unknown = RegisterSegment { model: hash(77), ..unsigned(52, 1) };
+    let unknown = Command::RegisterSegment(signed_by(unknown, [1, 2]));
+    world.refuse(unknown, &Refusal::UnknownModel(hash(77)));
     world.refuse(segment(52, 0, &[1, 2]), &Refusal::Invalid("segment".into()));
     world.accept(online(2, false, 2));
     world.refuse(segment(52, 1, &[1, 2]), &Refusal::TooFewHolders { have: 1, need: 2 });

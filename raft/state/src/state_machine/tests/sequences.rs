@@ -5,8 +5,8 @@ use crate::{
     admission::{Admission, ticket_id},
     command::{
         AddSegmentHolder, Appoint, ExpireLease, FailLease, ModelHeld, Promote, Reject, RenewLease,
-        ReportRegression, RevokeTicket, Rollback, SetBackpressure, SetCurriculum, SetDraining, SetFeedback,
-        SetLeader, SetLearningRate, SetSecret, SetTarget, ThresholdReached,
+        ReportForgery, ReportRegression, RevokeTicket, Rollback, SetBackpressure, SetCurriculum, SetDraining,
+        SetFeedback, SetLeader, SetLearningRate, SetSecret, SetTarget, ThresholdReached,
     },
     samples::{issue, join, remove},
 };
@@ -122,7 +122,7 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
             at_ms,
         }),
         14 => member(state, n),
-        _ => match n % 4 {
+        _ => match n % 5 {
             0 => Command::Reject(Reject {
                 config_key: config_key(),
                 candidate: candidate.unwrap_or(hash(n)),
@@ -136,9 +136,16 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
                 signature: signature(peer_of(state, node), &unsigned(n, u64::from(n % 16)).facts()),
                 at_ms,
             }),
-            _ => Command::SetTarget(SetTarget {
+            3 => Command::SetTarget(SetTarget {
                 config_key: config_key(),
                 target: SelfplayTarget { weight: f64::from(n), ..target() },
+                at_ms,
+            }),
+            _ => Command::ReportForgery(ReportForgery {
+                node: NodeId(node),
+                segment: state.segments.iter().next().map_or(hash(n), |(id, _)| *id),
+                game: u32::from(n % 2),
+                ply: 3,
                 at_ms,
             }),
         },
@@ -348,7 +355,7 @@ fn sequences_get_somewhere() {
     use rand::{RngExt, SeedableRng};
     let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(5);
     let (mut promotions, mut rollbacks, mut watched) = (0, 0, 0);
-    for _ in 0..40 {
+    for _ in 0..200 {
         let mut world = World::default();
         for _ in 0..250 {
             let command = command_of(&world.state, (rng.random_bool(0.9), rng.random(), rng.random()));
@@ -358,5 +365,5 @@ fn sequences_get_somewhere() {
         promotions += config.map_or(0, |config| config.history.len());
         watched += u32::from(config.is_some_and(|config| config.steering.watch.is_some()));
     }
-    assert!(promotions >= 8 && rollbacks >= 2 && watched >= 1, "{promotions} {rollbacks} {watched}");
+    assert!(promotions >= 40 && rollbacks >= 2 && watched >= 5, "{promotions} {rollbacks} {watched}");
 }

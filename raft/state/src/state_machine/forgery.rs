@@ -1,0 +1,91 @@
+//! Handles reports of forged games: when enough nodes have found the same game forged, its player is
+//! distrusted.
+//!
+//! Invariant: no node alone, and never the player, decides that another is distrusted, unless the two of
+//! them are the whole cluster. A node has few open reports, and a report counts only for a bounded time,
+//! measured by the clocks of the reporters alone.
+
+use super::lookup::Outcome;
+use crate::{
+    cause::Source,
+    command::ReportForgery,
+    id::NodeId,
+    node::{Forgery, ForgeryReport, Node},
+    response::{Refusal, Response},
+    state::ClusterState,
+};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// Maximum number of open reports of a node. One more takes the place of the oldest, which then counts as
+/// unconfirmed.
+pub const REPORTS_OPEN_MAX: usize = 4;
+/// Maximum number of nodes that are ever distrusted.
+const FORGERIES_MAX: usize = 4096;
+/// Reports of one game agree if no more time than this is between them, in milliseconds.
+pub const REPORT_VALID_MS: u64 = 10 * 60 * 1000;
+
+/// How many nodes have to report a game of `player`: 2 others, or 1 in a cluster of two, where there is no
+/// third to ask. There the word of one stands against that of the other: the games of the one that is
+/// reported leave the windows of both.
+#[must_use]
+pub fn needed_reporters(state: &ClusterState, player: NodeId) -> usize {
+    let others = state.nodes.keys().filter(|id| **id != player).count();
+    others.clamp(1, 2)
+}
+
+pub(super) fn report(state: &mut ClusterState, command: &ReportForgery) -> Outcome {
+    let &ReportForgery { node: reporter, segment, game, ply, at_ms } = command;
+    let known = state.segments.get(&segment).ok_or(Refusal::UnknownSegment(segment))?;
+    let player = known.origin;
+    if known.source != Source::Selfplay || u64::from(game) >= known.games || player == reporter {
+        return Err(Refusal::Invalid("report of a forgery".into()));
+    }
+    let node = state.nodes.get(&reporter).ok_or(Refusal::UnknownNode(reporter))?;
+    if !state.is_trusted(reporter) {
+        return Err(Refusal::Distrusted(reporter));
+    }
+    if !state.is_trusted(player) {
+        return Ok(Response::Unchanged);
+    }
+    let about = |report: &ForgeryReport| (report.segment, report.game) == (segment, game);
+    let valid = |report: &ForgeryReport| report.at_ms.abs_diff(at_ms) <= REPORT_VALID_MS;
+    if node.standing.reports.iter().any(|report| about(report) && valid(report)) {
+        return Ok(Response::Unchanged);
+    }
+    if state.forgeries.len() >= FORGERIES_MAX {
+        return Err(Refusal::Full("forgeries".into()));
+    }
+    let mut node = Node::clone(node);
+    let standing = &mut node.standing;
+    let before = standing.reports.len();
+    standing.reports.retain(|report| !about(report));
+    if standing.reports.len() >= REPORTS_OPEN_MAX {
+        standing.reports.remove(0);
+    }
+    standing.unconfirmed += (before - standing.reports.len()) as u64;
+    standing.reports.push(ForgeryReport { segment, game, ply, at_ms });
+    Arc::make_mut(&mut state.nodes).insert(reporter, Arc::new(node));
+    let agrees = |node: &Node| {
+        node.id != player
+            && state.is_trusted(node.id)
+            && node.standing.reports.iter().any(|report| about(report) && valid(report))
+    };
+    let confirmed_by: BTreeSet<NodeId> =
+        state.nodes.values().filter(|node| agrees(node)).map(|node| node.id).collect();
+    if confirmed_by.len() >= needed_reporters(state, player) {
+        distrust(state, player, Forgery { segment, game, ply, confirmed_by, at_ms });
+    }
+    Ok(Response::Done)
+}
+
+/// Marks a player as distrusted, and closes every report about its games, and its own.
+fn distrust(state: &mut ClusterState, player: NodeId, forgery: Forgery) {
+    let ClusterState { nodes, segments, forgeries, .. } = state;
+    Arc::make_mut(forgeries).insert(player, Arc::new(forgery));
+    let its = |report: &ForgeryReport| segments.get(&report.segment).is_some_and(|it| it.origin == player);
+    for (id, node) in Arc::make_mut(nodes).iter_mut() {
+        if *id == player || node.standing.reports.iter().any(its) {
+            Arc::make_mut(node).standing.reports.retain(|report| *id != player && !its(report));
+        }
+    }
+}

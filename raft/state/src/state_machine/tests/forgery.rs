@@ -1,0 +1,132 @@
+//! Reports of forged games, honest ones and those of liars.
+
+use super::*;
+use crate::command::{FailLease, RegisterSegment, RenewLease, ReportForgery};
+
+const PLAYER: u64 = 1;
+
+fn about(node: u64, n: u8, game: u32, at_ms: u64) -> Command {
+    Command::ReportForgery(ReportForgery { node: NodeId(node), segment: hash(n), game, ply: 7, at_ms })
+}
+
+/// A cluster of `nodes`, of which node 1 has played segment 50 with ten games.
+fn played(nodes: u64) -> World {
+    let mut world = World::default();
+    for n in 1..=nodes {
+        world.accept(register(n, n));
+    }
+    world.accept(init(hash(1)));
+    world.accept(segment(50, 10, &[PLAYER, 2]));
+    world
+}
+
+fn distrusted(world: &World) -> Vec<u64> {
+    world.state.forgeries.keys().map(|id| id.0).collect()
+}
+
+#[test]
+fn two_others_find_the_same_game_forged() {
+    for nodes in [3, 4, 9] {
+        let mut world = played(nodes);
+        assert_eq!(world.accept(about(2, 50, 3, 100)), Response::Done);
+        assert_eq!(world.accept(about(2, 50, 3, 200)), Response::Unchanged, "one node is one node");
+        world.refuse(about(PLAYER, 50, 3, 200), &Refusal::Invalid("report of a forgery".into()));
+        world.accept(about(3, 50, 4, 200));
+        assert_eq!(distrusted(&world), [0; 0], "that is another game");
+        world.accept(about(3, 50, 3, 300));
+        assert_eq!(distrusted(&world), [PLAYER]);
+        let forgery = &world.state.forgeries[&NodeId(PLAYER)];
+        assert_eq!((forgery.segment, forgery.game, forgery.ply, forgery.at_ms), (hash(50), 3, 7, 300));
+        assert_eq!(forgery.confirmed_by, [2, 3].map(NodeId).into());
+        assert!(world.state.nodes.values().all(|node| node.standing.reports.is_empty()), "all are closed");
+        assert_eq!(world.accept(about(2, 50, 3, 400)), Response::Unchanged);
+        let rows = rows::rows(&world.state).unwrap();
+        assert_eq!(rows::restore(rows, world.state.applied).unwrap(), world.state);
+    }
+}
+
+#[test]
+fn in_a_cluster_of_two_the_other_decides() {
+    let mut world = played(2);
+    world.accept(about(2, 50, 0, 100));
+    assert_eq!(distrusted(&world), [PLAYER]);
+}
+
+#[test]
+fn a_distrusted_node_plays_and_works_for_nothing() {
+    let mut world = played(3);
+    world.accept(Command::ThresholdReached(ThresholdReached {
+        config_key: CONFIG.into(),
+        crossing: 1,
+        at_ms: 0,
+    }));
+    let lease = world.lease(LeaseKind::Training, None);
+    assert_eq!(lease.node, NodeId(PLAYER));
+    world.accept(about(2, 50, 3, 100));
+    world.accept(about(3, 50, 3, 100));
+    let refusal = Refusal::Distrusted(NodeId(PLAYER));
+    world.refuse(segment(51, 1, &[PLAYER, 2]), &refusal);
+    let renew = RenewLease {
+        kind: LeaseKind::Training,
+        config_key: CONFIG.into(),
+        epoch: lease.epoch,
+        node: lease.node,
+        at_ms: 9,
+    };
+    world.refuse(Command::RenewLease(renew), &refusal);
+    world.refuse(trained(&lease, model(hash(2), hash(1))), &refusal);
+    world.accept(Command::FailLease(FailLease {
+        kind: LeaseKind::Training,
+        config_key: CONFIG.into(),
+        epoch: lease.epoch,
+        node: lease.node,
+        error: "distrusted".into(),
+        at_ms: 9,
+    }));
+    world.refuse(grant(LeaseKind::Training, PLAYER, None, 60), &refusal);
+    // Its own word counts no more, and what others play counts on.
+    world.accept(segment(52, 1, &[2, PLAYER]));
+    world.refuse(about(PLAYER, 52, 0, 100), &refusal);
+    // A start of its process changes nothing.
+    world.accept(register(PLAYER, 77));
+    assert_eq!(distrusted(&world), [PLAYER]);
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let mut world = played(3);
+    let invalid = Refusal::Invalid("report of a forgery".into());
+    world.refuse(about(2, 99, 0, 1), &Refusal::UnknownSegment(hash(99)));
+    world.refuse(about(2, 50, 10, 1), &invalid);
+    world.refuse(about(9, 50, 0, 1), &Refusal::UnknownNode(NodeId(9)));
+    let evaluation = RegisterSegment { source: Source::Evaluation, ..unsigned(51, 5) };
+    world.accept(Command::RegisterSegment(signed_by(evaluation, [PLAYER, 2])));
+    world.refuse(about(2, 51, 0, 1), &invalid);
+}
+
+#[test]
+fn reports_agree_only_for_a_time_and_a_false_clock_counts_alone() {
+    let mut world = played(3);
+    world.accept(about(2, 50, 3, 0));
+    world.accept(about(3, 50, 3, REPORT_VALID_MS + 1));
+    assert_eq!(distrusted(&world), [0; 0]);
+    assert_eq!(world.state.nodes[&NodeId(2)].standing.unconfirmed, 0);
+    world.accept(about(2, 50, 3, REPORT_VALID_MS + 2));
+    assert_eq!(distrusted(&world), [PLAYER]);
+    assert_eq!(world.state.nodes[&NodeId(2)].standing.unconfirmed, 1, "the first report came to nothing");
+}
+
+#[test]
+fn a_liar_excludes_nobody_fills_nothing_and_shows() {
+    let mut world = played(4);
+    for game in 0..10 {
+        world.accept(about(2, 50, game, 100 + u64::from(game)));
+    }
+    assert_eq!(distrusted(&world), [0; 0]);
+    let standing = &world.state.nodes[&NodeId(2)].standing;
+    assert_eq!((standing.reports.len(), standing.unconfirmed), (REPORTS_OPEN_MAX, 6));
+    // What others find is not hidden by it.
+    world.accept(about(3, 50, 1, 200));
+    world.accept(about(4, 50, 1, 200));
+    assert_eq!(distrusted(&world), [PLAYER]);
+}

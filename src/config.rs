@@ -7,7 +7,7 @@ use crate::{
     api::devices::DeviceChoice,
     bounds::{OutOfBounds, bounds, check},
     leader::{autoscaler::AutoscalerConfig, idle_shutdown::IdleShutdownConfig},
-    learner::settings::{EvaluationConfig, SelfplayConfig, TrainingConfig},
+    learner::settings::{AuditConfig, EvaluationConfig, SelfplayConfig, TrainingConfig},
     peer::settings::{DistributionConfig, EventsConfig, HttpConfig},
     store,
 };
@@ -37,6 +37,8 @@ pub struct Settings {
     pub training: TrainingConfig,
     /// Settings of evaluation and promotion.
     pub evaluation: EvaluationConfig,
+    /// How much this node looks at the games of others.
+    pub audit: AuditConfig,
     pub events: EventsConfig,
     /// How models and segments reach this node.
     pub distribution: DistributionConfig,
@@ -59,6 +61,7 @@ impl Default for Settings {
             selfplay: SelfplayConfig::default(),
             training: TrainingConfig::default(),
             evaluation: EvaluationConfig::default(),
+            audit: AuditConfig::default(),
             events: EventsConfig::default(),
             distribution: DistributionConfig::default(),
             http: HttpConfig::default(),
@@ -128,6 +131,7 @@ impl Settings {
         self.selfplay.validate()?;
         self.training.validate()?;
         self.evaluation.validate()?;
+        self.audit.validate()?;
         self.distribution.validate()?;
         self.http.validate()?;
         self.autoscaler.validate()?;

@@ -13,6 +13,8 @@ pub struct NodeActivity {
     pub evaluation: Option<EvaluationActivity>,
     pub transfers: TransferActivity,
     pub cache: CacheActivity,
+    #[serde(default)]
+    pub audit: AuditActivity,
     /// By configuration, the training run whose candidate this node last prepared for.
     pub prefetched: BTreeMap<ConfigKey, String>,
     /// Contents that this node removed because the cluster does not know them.
@@ -79,6 +81,21 @@ pub struct TransferActivity {
     pub rsync: u64,
     /// Contents that no way of transfer delivered.
     pub failed: u64,
+}
+
+/// What this node found when it made decisions of other nodes' games again, since the process began.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditActivity {
+    /// Games that it looked at.
+    pub games: u64,
+    /// Decisions that it made again.
+    pub decisions: u64,
+    /// Looks that found a forged game.
+    pub forged: u64,
+    /// Segments that wait to be looked at.
+    pub waiting: usize,
+    /// Segments that it did not look at, because too many waited or because they could not be had.
+    pub skipped: u64,
 }
 
 /// The cache of loaded networks on this node.

@@ -1,6 +1,6 @@
 //! The members of the cluster: the leader, the nodes and their state, and the order to drain a node.
 
-use cluster_state::NodeId;
+use cluster_state::{NodeId, SegmentId};
 use serde::{Deserialize, Serialize};
 
 /// The leader, as the answering node knows it.
@@ -74,6 +74,14 @@ pub struct NodeView {
     pub version: String,
     /// Why the node gets no more work; none while it works.
     pub draining: Option<String>,
+    /// The proof that it forged a game, so that the cluster does not trust its games; none while it does.
+    #[serde(default)]
+    pub distrusted: Option<ForgeryView>,
+    /// How many of its reports of forged games nobody confirmed in time, and how many are open.
+    #[serde(default)]
+    pub reports_unconfirmed: u64,
+    #[serde(default)]
+    pub reports_open: usize,
     /// What the node still has to hand over, if it drains.
     pub handover: Option<Handover>,
     /// Milliseconds since the node last showed work, as the answering node heard it; none if it has not shown
@@ -83,6 +91,20 @@ pub struct NodeView {
     pub admitted: String,
     /// When it became a member, in milliseconds since the epoch.
     pub admitted_ms: u64,
+}
+
+/// A decision that a node forged. Whoever has the segment and the model can make it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgeryView {
+    pub segment: SegmentId,
+    /// The game, counted from 0 in the order of the segment.
+    pub game: u32,
+    /// The step of the game.
+    pub ply: u32,
+    /// The names of the nodes that made it again.
+    pub confirmed_by: Vec<String>,
+    /// When enough of them had, in milliseconds since the epoch.
+    pub at_ms: u64,
 }
 
 /// What a draining host still has to hand over.

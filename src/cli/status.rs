@@ -125,6 +125,12 @@ fn work_lines(status: &Status) -> String {
         status.segments,
         status.delay_ms
     );
+    let audit = &status.work.audit;
+    let _ = writeln!(
+        out,
+        "audits  {} games of others, {} decisions made again, {} forged, {} segments wait, {} skipped",
+        audit.games, audit.decisions, audit.forged, audit.waiting, audit.skipped
+    );
     out.push_str(&device_lines(&status.devices));
     if !selfplay.on_cards.is_empty() {
         let _ = writeln!(out, "search  of {}: on the cards", selfplay.on_cards.join(", "));
@@ -148,6 +154,21 @@ fn trouble_lines(status: &Status) -> String {
     }
     for it in &status.events.shunned {
         let _ = writeln!(out, "shunned: {} (two events under number {})", it.node_id, it.sequence);
+    }
+    for node in &status.nodes {
+        let name = &node.node_id;
+        if let Some(forgery) = &node.distrusted {
+            let (segment, by) = (forgery.segment.short(), forgery.confirmed_by.join(", "));
+            let _ = writeln!(
+                out,
+                "distrusted {name}: it forged game {} of segment {segment}, step {} (found by {by})",
+                forgery.game, forgery.ply
+            );
+        }
+        if node.reports_unconfirmed > 0 {
+            let count = node.reports_unconfirmed;
+            let _ = writeln!(out, "reports of {name}: {count} of forged games that nobody confirmed");
+        }
     }
     for reason in &status.blocked {
         let _ = writeln!(out, "blocked {reason}");

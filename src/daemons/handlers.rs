@@ -93,7 +93,8 @@ fn own(component: Component) -> Option<Own> {
         }
         Component::Sync => Some(|its, logged| acknowledge::handle(its.segments.clone(), logged).boxed()),
         // These components decide at the leader's turn, or only emit.
-        Component::AutoPromotion
+        Component::Audit
+        | Component::AutoPromotion
         | Component::Curriculum
         | Component::DataPipeline
         | Component::Evaluation

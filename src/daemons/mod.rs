@@ -4,6 +4,7 @@
 //! The daemons that decide for the cluster run on every node and act only on the leader ([`leader`]), by
 //! proposing commands. The daemons that work follow the replicated state and the leases in it.
 
+pub mod audit;
 pub mod autoscaler;
 pub mod cache;
 pub mod consolidation;

@@ -7,6 +7,7 @@ use crate::{
     api::autoscaler::Recommendation,
     config::Settings,
     daemons::{
+        audit::AuditDaemon,
         autoscaler::AutoscalerDaemon,
         cache::LoadedNetworks,
         consolidation::ConsolidationDaemon,
@@ -154,6 +155,12 @@ impl Starting<'_> {
             networks: networks.clone(),
             segments: segments.clone(),
             health: health.clone(),
+        });
+        self.keep(AuditDaemon {
+            node: self.node(),
+            settings: config.audit.clone(),
+            networks: networks.clone(),
+            threads: devices.selfplay_threads(config.selfplay_threads),
         });
         self.keep(TrainerDaemon {
             node: self.node(),

@@ -7,7 +7,7 @@ use crate::{
     api::{
         activity::NodeActivity,
         autoscaler::Recommendation,
-        cluster::{LeaderReport, LeaderView, NodeView, RaftRole},
+        cluster::{ForgeryView, LeaderReport, LeaderView, NodeView, RaftRole},
         events::{EventsView, ShunnedView},
         health::ClusterView,
         models::PromotionView,
@@ -23,7 +23,7 @@ use crate::{
     leader::{handover::handover, training::pauses},
     peer::Context,
 };
-use cluster_state::{ClusterState, ConfigState, LeaseKind, LeaseSlot, NodeId};
+use cluster_state::{ClusterState, ConfigState, Forgery, LeaseKind, LeaseSlot, NodeId};
 use futures::FutureExt;
 use p2p::Lobby;
 use parking_lot::Mutex;
@@ -182,7 +182,8 @@ impl NodeReporter {
             let left = || handover(state, known.id, self.segment_copies);
             let handover = known.draining.is_some().then(left);
             let idle_ms = busy.get(&known.id).map(|at| millis(at.elapsed()));
-            NodeView { handover, idle_ms, ..node_view(known, metrics, up(&known.id)) }
+            let distrusted = state.forgeries.get(&known.id).map(|forgery| forgery_view(forgery));
+            NodeView { handover, idle_ms, distrusted, ..node_view(known, metrics, up(&known.id)) }
         };
         state.nodes.values().map(view).collect()
     }
@@ -246,6 +247,16 @@ fn leader_view(state: &ClusterState, metrics: &Metrics) -> Option<LeaderView> {
     })
 }
 
+fn forgery_view(forgery: &Forgery) -> ForgeryView {
+    ForgeryView {
+        segment: forgery.segment,
+        game: forgery.game,
+        ply: forgery.ply,
+        confirmed_by: forgery.confirmed_by.iter().map(|id| node_name(*id)).collect(),
+        at_ms: forgery.at_ms,
+    }
+}
+
 fn node_view(node: &cluster_state::Node, metrics: &Metrics, connected: bool) -> NodeView {
     let leads = metrics.leader.as_ref().is_some_and(|(id, _)| *id == node.id);
     let role = match (leads, metrics.voters.contains(&node.id)) {
@@ -267,6 +278,9 @@ fn node_view(node: &cluster_state::Node, metrics: &Metrics, connected: bool) -> 
         http: node.http.clone(),
         version: node.version.clone(),
         draining: node.draining.as_ref().map(|draining| draining.reason.clone()),
+        distrusted: None,
+        reports_unconfirmed: node.standing.unconfirmed,
+        reports_open: node.standing.reports.len(),
         handover: None,
         idle_ms: None,
         admitted: node.admitted.to_string(),

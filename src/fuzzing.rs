@@ -21,7 +21,7 @@ use crate::{
         pass,
         transfer::http::reachable,
     },
-    store::{GameRecord, folder, games, token},
+    store::{GameRecord, admission, folder, games, token},
 };
 use p2p::Signer;
 use serde::de::DeserializeOwned;
@@ -132,6 +132,12 @@ pub fn format(content: &[u8]) -> bool {
 #[must_use]
 pub fn addresses(content: &[u8]) -> usize {
     addresses::kept(content).len()
+}
+
+/// The file with the secret of the cluster.
+#[must_use]
+pub fn secret(content: &[u8]) -> bool {
+    admission::parse_secret(content).is_ok()
 }
 
 /// The file with the operator's token, and a header that shows one.

@@ -41,7 +41,7 @@ int cuGetErrorString(int error, const char **text) { *text = "said by a test"; r
 /// Returns the status of a peer whose device is `device`, as JSON and as people read it, and its log.
 fn computing(peer: &mut Peer, device: &str) -> (DevicesView, String, String) {
     peer.spawn(None, &["--device", device]);
-    peer.join_line();
+    peer.address();
     let running = |status: &Status| status.leader.is_some();
     let devices = peer.until_status("it runs", running).devices;
     let read = peer.read(&["status"]).stdout;

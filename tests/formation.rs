@@ -1,7 +1,8 @@
 //! Peers find each other through one address, agree on who leads, and keep strangers out.
 
 use crate::support::{Cluster, Peer, QUICK, SOON, until, when};
-use p2p::{Class, KeyRing, P2p, P2pConfig, P2pHandle, RequestError};
+use cluster_state::admission::{Invitation, ticket_key};
+use p2p::{Class, DoorKey, KeyRing, P2p, P2pConfig, P2pHandle, RequestError};
 use serde_json::Value;
 use std::{
     io::{Read, Write},
@@ -93,32 +94,27 @@ fn strangers_are_kept_out(cluster: &mut Cluster) {
     let secret = cluster.root.path().join("secret");
     std::fs::write(&secret, "8d3f1a60b7c94e52a1f07d6c3b9e2854\n").unwrap();
     let before = cluster.peers[0].status().unwrap().refused.p2p;
-    let mut others = [
-        (Peer::new(cluster.root.path(), "other-name", QUICK), ["--cluster", "other"]),
-        (Peer::new(cluster.root.path(), "other-secret", QUICK), ["--secret-file", secret.to_str().unwrap()]),
-    ];
-    for (peer, more) in &mut others {
-        peer.spawn(Some(&join), &more[..]);
-    }
-    for (peer, _) in &others {
-        until("a stranger is told that it cannot join", SOON, || {
-            let (told, log) = (peer.read(&["status"]), peer.log());
-            let yes = told.code == Some(3) && told.stderr.contains(&address) && log.contains("still trying");
-            when(yes, (), || format!("{told:?}\n{log}"))
-        });
-    }
+    let new = |name| Peer::new(cluster.root.path(), name, QUICK);
+    let mut others = [new("other-name"), new("other-secret"), new("no-secret")];
+    others[0].spawn(Some(&join), &["--cluster", "other"]);
+    others[1].spawn(None, &["--bootstrap", &address, "--secret-file", secret.to_str().unwrap()]);
+    others[2].spawn(None, &["--bootstrap", &address]);
     until("the member counts who was refused, and logs it", SOON, || {
         let (status, log) = (cluster.peers[0].status()?, cluster.peers[0].log());
-        let told = status.refused.p2p >= before + 2 && log.contains("connections refused");
+        let told = status.refused.p2p >= before + 3 && log.contains("connections refused");
         when(told, (), || format!("{:?}\n{log}", status.refused))
     });
-    for (peer, _) in &mut others {
-        assert_eq!(peer.stop().1, Some(0), "a peer that waits can be stopped");
+    for peer in &mut others {
+        let (code, error) = peer.ends();
+        assert_eq!(code, Some(2), "{error}");
+        for part in [&address, "does not know our key", "ringrift cluster ticket"] {
+            assert!(error.contains(part), "{part} is not in {error}");
+        }
     }
     assert_eq!(cluster.peers[0].status().unwrap().nodes.len(), 3);
 }
 
-/// Starts a process that knows the cluster's name and sends nonsense.
+/// A process that has a ticket, and sends nonsense instead of joining.
 struct Babbler {
     handle: P2pHandle,
     _tasks: JoinSet<()>,
@@ -126,13 +122,15 @@ struct Babbler {
 }
 
 impl Babbler {
-    fn start(folder: &Path, address: &str) -> Self {
+    fn start(folder: &Path, invitation: &Invitation) -> Self {
         let runtime = Runtime::new().unwrap();
+        let keys = KeyRing::new("ringrift");
+        keys.set(vec![DoorKey::new(ticket_key(&invitation.token))]);
         let config = P2pConfig {
             key_path: folder.join("babbler.key"),
             listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
-            bootstrap: vec![address.parse().unwrap()],
-            keys: KeyRing::new("ringrift"),
+            bootstrap: vec![invitation.address.parse().unwrap()],
+            keys,
             boot: 1,
             topics: vec!["ringrift/events/1".to_owned(), "ringrift/models/1".to_owned()],
             direct_topics: Vec::new(),
@@ -151,7 +149,7 @@ impl Babbler {
 /// A peer refuses and logs bytes that are no handshake, requests that are no requests, and gossip that is no
 /// event, and goes on in the same term.
 fn nonsense_is_survived(cluster: &mut Cluster) {
-    let (socket, address) = (cluster.peers[0].socket(), cluster.peers[0].address());
+    let (socket, invitation) = (cluster.peers[0].socket(), cluster.peers[0].invitation());
     let before = cluster.peers[0].status().unwrap();
     let refused = cluster.peers[0].status().unwrap().refused.p2p;
     let noise: Vec<u8> = (0..=255).cycle().take(100_000).collect();
@@ -170,8 +168,8 @@ fn nonsense_is_survived(cluster: &mut Cluster) {
         when(now >= refused + 3, (), || format!("{now} after {refused}"))
     });
 
-    let babbler = Babbler::start(cluster.root.path(), &address);
-    let founder = address.rsplit('/').next().unwrap().to_owned();
+    let babbler = Babbler::start(cluster.root.path(), &invitation);
+    let founder = invitation.address.rsplit('/').next().unwrap().to_owned();
     until("the babbler is connected", SOON, || {
         when(babbler.handle.is_connected(&founder), (), || {
             format!("{:?}", *babbler.handle.bootstrap().borrow())

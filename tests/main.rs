@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 
+mod admission;
 mod command_line;
 mod cycle;
 mod damage;

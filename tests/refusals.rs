@@ -87,7 +87,11 @@ fn settings_and_addresses_that_are_none() {
         let file = secret.to_str().unwrap();
         refused(&root.path().join("s"), &["--secret-file", file], &[file, part, "/dev/urandom"]);
     }
-    refused(&root.path().join("s"), &["--listen", "0.0.0.0:0"], &["0.0.0.0:0", "--secret-file"]);
+    let address = "/ip4/192.0.2.1/tcp/7400";
+    let open = ["--listen", "0.0.0.0:0", "--bootstrap", address];
+    refused(&root.path().join("s"), &open, &["0.0.0.0:0", "--secret-file", "ringrift cluster ticket"]);
+    let half = format!("{address}/p2p/12D3KooWQRMuTRh9AzdTzcMkAsHkSRXxRczDwF2Q5PzNWSsWQ2Rd/ticket/5a1d");
+    refused(&root.path().join("s"), &["--bootstrap", &half], &["64 hex digits", "copied as a whole"]);
     assert!(!root.path().join("s").exists(), "nothing was begun");
     let ended = run(&["node", "--data-dir", "x", "--cluster", "two words"]);
     assert_eq!(ended.code, Some(2));
@@ -130,8 +134,11 @@ fn an_address_that_nobody_answers_is_tried_for_ever() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = format!("/ip4/127.0.0.1/tcp/{free}");
     let mut peer = Peer::new(root.path(), "n2", "");
-    peer.spawn(None, &["--bootstrap", &address]);
-    peer.join_line();
+    let secret = root.path().join("secret");
+    fs::write(&secret, "5a1d5ea6d09c45c3a4b9f6b4f2b1a7e0\n").unwrap();
+    let secret = ["--secret-file", secret.to_str().unwrap()];
+    peer.spawn(None, &[&["--bootstrap", &address][..], &secret].concat());
+    peer.address();
     let told = until("status says what it waits for", SOON, || {
         let ended = peer.read(&["status"]);
         when(ended.stderr.contains(&address), ended.code, || format!("{ended:?}"))
@@ -143,8 +150,8 @@ fn an_address_that_nobody_answers_is_tried_for_ever() {
     });
     // Once a peer listens at that address, the node joins.
     let mut founder = Peer::new(root.path(), "n1", "");
-    founder.spawn(None, &["--listen", &format!("127.0.0.1:{free}")]);
-    founder.join_line();
+    founder.spawn(None, &[&["--listen", &format!("127.0.0.1:{free}")][..], &secret].concat());
+    founder.address();
     peer.until_status("it has joined", |status| status.nodes.len() == 2);
     assert_eq!(peer.stop().1, Some(0));
     assert_eq!(founder.stop().1, Some(0));

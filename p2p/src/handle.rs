@@ -278,8 +278,8 @@ impl P2pHandle {
         let _ = self.0.commands.send(ServiceCommand::Members { peers }).await;
     }
 
-    /// Says who is shut out: their connections are closed, new ones are refused in the handshake, nobody dials
-    /// them, and what they gossip goes no further.
+    /// Says who is shut out: their connections are closed, new ones are refused in the handshake, nobody
+    /// dials them, and what they gossip goes no further.
     pub async fn shut_out(&self, peers: BTreeMap<String, ShutOut>) {
         let peers = keys::by_peer(peers);
         let ids = peers.keys().copied().collect();

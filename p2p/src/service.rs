@@ -8,8 +8,8 @@
 //! dropped the FIN. A new connection beside that one would carry no gossip for ever. A peer dials only when
 //! it has no connection, so a second connection always means that one end is wrong, or that both dialled at
 //! the same moment. In both cases every connection to that peer is closed, and the peers dial again, the one
-//! with the smaller id first. Another process with the same identity is no second connection: `presence` keeps
-//! it out.
+//! with the smaller id first. Another process with the same identity is no second connection: `presence`
+//! keeps it out.
 
 mod dialling;
 mod events;
@@ -263,6 +263,12 @@ impl Service {
         self.book.shut_out(peers);
         for peer in newly {
             self.disconnect(peer);
+        }
+        // One that has come in with a newer ticket may be let in again by now, and need not be dialled.
+        for (peer, link) in &self.links {
+            if !link.closing && !self.book.is_busy(peer) {
+                self.book.connected(*peer, Instant::now());
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! The transport: TCP, the handshake with Noise inside, and yamux.
 //!
-//! Invariant: an inbound connection passes the [`Door`] first. A peer without a key of the cluster fails inside
-//! the handshake, before any multiplexer or gossip code sees a byte from it.
+//! Invariant: an inbound connection passes the [`Door`] first. A peer without a key of the cluster fails
+//! inside the handshake, before any multiplexer or gossip code sees a byte from it.
 
 use crate::{
     door::{Door, FirstBytes},

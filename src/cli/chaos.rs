@@ -152,7 +152,9 @@ impl ChaosDrill {
         let mut first = None;
         for index in 0..self.peers.len() {
             self.peers[index].start(first.as_deref())?;
-            first = first.or_else(|| self.peers[index].address());
+            if first.is_none() {
+                first = Some(self.peers[index].ticket()?);
+            }
         }
         self.whole()?;
         // The clock runs from the moment at which the cluster is complete.

@@ -1,8 +1,8 @@
 //! The cluster's secret, as an operator gives it.
 //!
 //! Invariant: a secret that is used has at least [`BITS_MIN`] bits as far as its characters tell, because
-//! whoever records one handshake can try secrets at leisure. Without a secret, a node is reached from its own
-//! host only.
+//! whoever records one handshake can try secrets at leisure. A node that joins with neither a secret nor a
+//! ticket is reached from its own host only.
 
 use anyhow::{Context as _, bail};
 use std::{
@@ -41,13 +41,14 @@ pub(super) fn read(path: &Path) -> anyhow::Result<String> {
     Ok(secret.to_owned())
 }
 
-/// Refuses to be reached from other hosts without a secret.
+/// Refuses to be reached from other hosts by a node that has neither a secret nor a ticket.
 pub(super) fn needed_for(listen: &[SocketAddr]) -> anyhow::Result<()> {
     match listen.iter().find(|address| !address.ip().is_loopback()) {
         None => Ok(()),
         Some(address) => bail!(
-            "--listen {address} can be reached from other hosts, and without a secret everybody there could command \
-             the cluster: give --secret-file FILE, the same on every host; {HOW}"
+            "--listen {address} can be reached from other hosts, and who joins with a plain address keeps nobody there \
+             out: give --bootstrap a ticket (`ringrift cluster ticket` on a member prints one), or --secret-file \
+             FILE, the same on every host; {HOW}"
         ),
     }
 }

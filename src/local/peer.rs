@@ -26,6 +26,8 @@ use std::{
 const START: Duration = Duration::from_secs(30);
 /// How long a peer may take to stop before it is killed.
 const STOP: Duration = Duration::from_secs(15);
+/// Peers that may join with the ticket of a founder.
+const TICKET_USES: u32 = 64;
 /// Pause between two looks at a peer that starts.
 const POLL: Duration = Duration::from_millis(50);
 /// Last lines of a peer's log that an error shows.
@@ -59,8 +61,11 @@ pub struct Peer {
     program: Vec<OsString>,
     environment: Vec<(String, OsString)>,
     process: Option<Process>,
-    /// The address at which the peer joins at every start; none for the peer that founds the cluster.
+    /// Where the peer joins at every start: a ticket, or an address if it needs none; nothing for the peer
+    /// that founds the cluster.
     bootstrap: Option<String>,
+    /// The ticket that the peer printed when it founded the cluster.
+    ticket: Option<String>,
 }
 
 impl Peer {
@@ -74,7 +79,8 @@ impl Peer {
         let program =
             std::env::current_exe().map_err(|source| LocalError::Start { name: name.to_owned(), source })?;
         let (name, program) = (name.to_owned(), vec![program.into()]);
-        let peer = Self { name, folder, program, environment: Vec::new(), process: None, bootstrap: None };
+        let (environment, process, bootstrap, ticket) = (Vec::new(), None, None, None);
+        let peer = Self { name, folder, program, environment, process, bootstrap, ticket };
         peer.configure(settings)?;
         Ok(peer)
     }
@@ -98,8 +104,8 @@ impl Peer {
         self.environment.push((name.to_owned(), value.into()));
     }
 
-    /// Starts the process without waiting for anything. `words` are `node`, its data folder, and the address
-    /// at which it joins.
+    /// Starts the process without waiting for anything. `words` are `node`, its data folder, and where it
+    /// joins.
     ///
     /// # Errors
     /// [`LocalError::Write`] or [`LocalError::Start`].
@@ -121,21 +127,32 @@ impl Peer {
         Ok(())
     }
 
-    /// Starts the process and waits until it listens. Without `bootstrap` it joins where it joined the last
-    /// time.
+    /// Starts the process and waits until it listens. `bootstrap` is a ticket, or an address if it needs
+    /// none; without it the peer joins where it joined the last time.
     ///
     /// # Errors
     /// [`LocalError`].
     pub fn start(&mut self, bootstrap: Option<&str>) -> Result<(), LocalError> {
-        if let Some(address) = bootstrap {
-            self.bootstrap = Some(address.to_owned());
+        if let Some(at) = bootstrap {
+            self.bootstrap = Some(at.to_owned());
         }
         let mut words: Vec<OsString> =
             ["node", "--data-dir"].into_iter().map(Into::into).chain([self.folder.clone().into()]).collect();
-        words.extend(self.bootstrap.iter().flat_map(|address| ["--bootstrap".into(), address.into()]));
+        match &self.bootstrap {
+            Some(at) => words.extend(["--bootstrap".into(), at.into()]),
+            None => words.extend(["--ticket-uses".into(), TICKET_USES.to_string().into()]),
+        }
         self.spawn(words)?;
+        self.wait_for(|peer| peer.address().map(drop))
+    }
+
+    /// Waits until there is an answer, for as long as a start may take.
+    fn wait_for<T>(&mut self, look: impl Fn(&Self) -> Option<T>) -> Result<T, LocalError> {
         let deadline = Instant::now() + START;
-        while self.address().is_none() {
+        loop {
+            if let Some(found) = look(self) {
+                return Ok(found);
+            }
             let (name, log) = (self.name.clone(), self.log_path());
             if self.has_ended() {
                 let tail = self.tail(TAIL);
@@ -146,7 +163,24 @@ impl Peer {
             }
             thread::sleep(POLL);
         }
-        Ok(())
+    }
+
+    /// The ticket with which others join the cluster that this peer has founded; it waits until the peer
+    /// prints it.
+    ///
+    /// # Errors
+    /// [`LocalError`], if the peer ends or prints none.
+    pub fn ticket(&mut self) -> Result<String, LocalError> {
+        if let Some(ticket) = &self.ticket {
+            return Ok(ticket.clone());
+        }
+        let ticket = self.wait_for(|peer| {
+            let printed = fs::read_to_string(peer.out_path()).ok()?;
+            let whole = &printed[..=printed.rfind('\n')?];
+            let join = whole.lines().find(|line| line.starts_with("join "))?;
+            join.split_whitespace().last().map(str::to_owned)
+        })?;
+        Ok(self.ticket.insert(ticket).clone())
     }
 
     /// The log file of the peer, over all its starts.
@@ -169,7 +203,7 @@ impl Peer {
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 
-    /// The address at which others can join through this peer, once it listens.
+    /// The address at which the peer can be reached, once it listens.
     #[must_use]
     pub fn address(&self) -> Option<String> {
         let pid = self.pid()?;

@@ -35,16 +35,12 @@ const RAFT_JOINS_PER_PEER_MAX: usize = 4;
 pub(super) async fn start_p2p(
     options: &NodeOptions,
     folder: &DataFolder,
-    boot: u64,
+    (boot, door): (u64, Vec<DoorKey>),
     pending_max: u32,
     tasks: &mut Tasks,
 ) -> Result<(P2pHandle, P2pInbox), NodeError> {
-    let (name, secret) = options.cluster.split_once('/').unwrap_or((&options.cluster, ""));
-    let keys = KeyRing::new(name);
-    if !secret.is_empty() {
-        let key = blake3::derive_key("ringrift 2026 cluster secret", secret.as_bytes());
-        keys.set(vec![DoorKey::new(key)]);
-    }
+    let keys = KeyRing::new(&options.cluster);
+    keys.set(door);
     let config = P2pConfig {
         key_path: folder.join("peer.key"),
         listen: Vec::new(),

@@ -5,7 +5,7 @@ use crate::{
     events::LogError,
     store::{DbError, FolderError},
 };
-use p2p::P2pError;
+use p2p::{P2pError, Refusal};
 use raft::{InitializeError, JoinError, StartError, StoreError};
 use std::io;
 
@@ -41,6 +41,27 @@ pub enum NodeError {
     /// The cluster could not be joined.
     #[error(transparent)]
     Join(#[from] JoinError),
+    /// No peer at the addresses lets this node in.
+    #[error("{address} does not let this node in: {refusal}{}", what_to_do(refusal))]
+    NotLetIn {
+        /// The address at which it asked.
+        address: String,
+        /// What it was told.
+        refusal: Refusal,
+    },
+    /// The cluster has removed this node.
+    #[error(
+        "this node was removed from its cluster{}: to join again as a new member, start with an empty --data-dir and a \
+         ticket (`ringrift cluster ticket` on a member)",
+        because(why)
+    )]
+    Removed {
+        /// Why, if somebody said so.
+        why: String,
+    },
+    /// Another process is connected to the cluster with this node's identity.
+    #[error("{}: start every copy but one with an empty --data-dir", Refusal::Duplicate)]
+    Duplicate,
     /// The HTTP interface cannot listen.
     #[error("cannot listen on http {address}: choose another with --http, or port 0")]
     Http {
@@ -58,4 +79,17 @@ pub enum NodeError {
     /// A task ended that must go on until the shutdown.
     #[error("{0} ended unexpectedly")]
     Ended(String),
+}
+
+fn because(why: &str) -> String {
+    if why.is_empty() { String::new() } else { format!(" ({why})") }
+}
+
+/// What the other end does not say itself.
+fn what_to_do(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::UnknownKey => ": make a ticket with `ringrift cluster ticket` on a member",
+        Refusal::Duplicate => ": start every copy but one with an empty --data-dir",
+        Refusal::ShutOut(_) | Refusal::Closed(_) => "",
+    }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{clock::now_ms, peer::Context};
 use cluster_state::{Admission, ClusterState, NodeId};
-use p2p::P2pHandle;
+use p2p::{BootstrapStatus, P2pHandle, Refusal};
 use raft::{JoinError, NodeInfo, RaftHandle, Voters};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,11 @@ use tokio_util::sync::CancellationToken;
 pub(super) const FOUNDER: NodeId = NodeId(1);
 /// Longest attempt to join.
 const JOIN: Duration = Duration::from_secs(10);
+/// Pause between two lines of the log about peers that cannot be reached.
+const TELL: Duration = Duration::from_secs(5);
+/// How long every peer at the given addresses may refuse a node that wants to join, until it ends. A peer
+/// that has just been started may not know each ticket yet.
+const REFUSED: Duration = Duration::from_secs(5);
 /// Pause between two attempts to register this node in the cluster.
 const REGISTER_PAUSE: Duration = Duration::from_millis(500);
 
@@ -25,37 +30,32 @@ const REGISTER_PAUSE: Duration = Duration::from_millis(500);
 /// the voters that it should listen to first. None means that the node was stopped while it waited.
 pub(super) async fn membership(
     options: &NodeOptions,
-    Listening { folder, p2p, waiting, me, boot, .. }: &Listening,
+    Listening { p2p, waiting, me, boot, own_keys, stored, .. }: &Listening,
     shutdown: &CancellationToken,
 ) -> Result<Option<(NodeId, Voters)>, NodeError> {
-    if let Some((id, _)) = raft::stored_node(&folder.join("raft.db"))? {
-        return Ok(Some((id, Voters::new())));
+    if let Some(id) = stored {
+        return Ok(Some((*id, Voters::new())));
     }
     if options.bootstrap.is_empty() {
         return Ok(Some((FOUNDER, Voters::new())));
     }
     let transport = PeerTransport(p2p.clone());
     let info = node_info(options, me, p2p, *boot);
-    let mut peers = p2p.peers();
-    let mut logged_at = Instant::now();
+    let mut shown = own_keys.shown(&me.peer_id).into_iter().peekable();
+    let mut search = Search::default();
     loop {
-        let connected: Vec<String> =
-            peers.borrow_and_update().iter().map(|peer| peer.peer_id.clone()).collect();
+        let connected: Vec<String> = p2p.peers().borrow().iter().map(|peer| peer.peer_id.clone()).collect();
         if connected.is_empty() {
-            let why = format!("no peer at {} can be reached yet; still trying", options.bootstrap.join(", "));
-            if logged_at.elapsed() > Duration::from_secs(5) {
-                tracing::warn!("{why}");
-                logged_at = Instant::now();
+            waiting.send_replace(search.goes_on(&options.bootstrap, &p2p.bootstrap().borrow())?);
+            let mut peers = p2p.peers();
+            let pause = tokio::time::timeout(Duration::from_secs(1), peers.wait_for(|all| !all.is_empty()));
+            match shutdown.run_until_cancelled(pause).await {
+                None | Some(Ok(Err(_))) => return Ok(None),
+                Some(Ok(Ok(_)) | Err(_)) => continue,
             }
-            waiting.send_replace(why);
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(None),
-                changed = peers.changed() => if changed.is_err() { return Ok(None) },
-                () = tokio::time::sleep(Duration::from_secs(1)) => {}
-            }
-            continue;
         }
-        let join = RaftHandle::join(&transport, &connected, &info, &Admission::Known, JOIN);
+        let admission = shown.peek().cloned().unwrap_or(Admission::Known);
+        let join = RaftHandle::join(&transport, &connected, &info, &admission, JOIN);
         match shutdown.run_until_cancelled(join).await {
             None => return Ok(None),
             Some(Ok((id, voters))) => {
@@ -66,9 +66,48 @@ pub(super) async fn membership(
                 tracing::warn!(why, "no leader lets this node in yet; still trying");
                 waiting.send_replace(format!("no leader lets this node in yet ({why}); still trying"));
             }
-            Some(Err(error @ JoinError::Refused(_))) => return Err(error.into()),
+            Some(Err(error @ JoinError::Refused(_))) => {
+                shown.next();
+                if shown.peek().is_none() {
+                    return Err(error.into());
+                }
+            }
         }
     }
+}
+
+/// The search for a peer through which a node can join.
+#[derive(Default)]
+struct Search {
+    told: Option<Instant>,
+    refused_since: Option<Instant>,
+}
+
+impl Search {
+    /// What the node waits for, as a sentence; an error once it has been refused everywhere for too long.
+    fn goes_on(&mut self, addresses: &[String], bootstraps: &[BootstrapStatus]) -> Result<String, NodeError> {
+        match refused_everywhere(bootstraps) {
+            None => self.refused_since = None,
+            Some((address, refusal)) => {
+                if self.refused_since.get_or_insert_with(Instant::now).elapsed() >= REFUSED {
+                    return Err(NodeError::NotLetIn { address, refusal });
+                }
+            }
+        }
+        let why = format!("no peer at {} can be reached yet; still trying", addresses.join(", "));
+        if self.told.get_or_insert_with(Instant::now).elapsed() > TELL {
+            tracing::warn!("{why}");
+            self.told = Some(Instant::now());
+        }
+        Ok(why)
+    }
+}
+
+/// The first of the addresses with what was said there, if none of them lets this node in.
+fn refused_everywhere(bootstraps: &[BootstrapStatus]) -> Option<(String, Refusal)> {
+    let refused = |status: &BootstrapStatus| Some((status.addr.clone(), status.refusal.clone()?));
+    let all: Option<Vec<_>> = bootstraps.iter().map(refused).collect();
+    all?.into_iter().next()
 }
 
 pub(super) fn node_info(options: &NodeOptions, me: &Ready, p2p: &P2pHandle, boot: u64) -> raft::NodeInfo {
@@ -98,7 +137,7 @@ fn should_register(state: &ClusterState, me: NodeId, info: &NodeInfo) -> bool {
 /// Keeps the cluster's record of this node correct, and this node's address book equal to the cluster's.
 pub(super) async fn introduce(node: Context, options: NodeOptions, fresh: Fresh) {
     let mut state = node.raft.applied();
-    let me = Ready { peer_id: node.p2p.peer_id(), addrs: Vec::new(), http: node.http };
+    let me = Ready { peer_id: node.p2p.peer_id(), addrs: Vec::new(), http: node.http, founds: false };
     loop {
         let current = state.borrow_and_update().clone();
         // A node that has just joined learns from its log who the members are.
@@ -137,6 +176,30 @@ pub(super) async fn introduce(node: Context, options: NodeOptions, fresh: Fresh)
 mod tests {
     use super::*;
     use crate::daemons::fixture::World;
+
+    #[test]
+    fn a_node_that_is_refused_everywhere_gives_up_and_one_that_is_not_goes_on() {
+        let addresses = ["a".to_owned(), "b".to_owned()];
+        let status = |addr: &String, refusal| BootstrapStatus {
+            addr: addr.clone(),
+            reached: false,
+            failures: 3,
+            last_error: Some("refused".to_owned()),
+            refusal,
+        };
+        let check = |refusals: [Option<Refusal>; 2], waited: Duration| {
+            let bootstraps: Vec<_> =
+                addresses.iter().zip(refusals).map(|(a, refusal)| status(a, refusal)).collect();
+            let mut search = Search { refused_since: Instant::now().checked_sub(waited), told: None };
+            search.goes_on(&addresses, &bootstraps).map_err(|error| error.to_string())
+        };
+        let [unknown, closed] = [Some(Refusal::UnknownKey), Some(Refusal::Closed("used up".to_owned()))];
+        assert!(check([None, None], REFUSED).is_ok());
+        assert!(check([unknown.clone(), None], REFUSED).is_ok(), "the other may be started later");
+        assert!(check([unknown.clone(), closed.clone()], Duration::ZERO).is_ok());
+        let error = check([closed, unknown], REFUSED).unwrap_err();
+        assert_eq!(error, "a does not let this node in: used up");
+    }
 
     #[test]
     fn a_node_registers_until_the_cluster_knows_it_as_it_is() {

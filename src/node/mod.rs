@@ -8,10 +8,12 @@
 //! ([`crate::compute`]).
 
 pub(crate) mod addresses;
+mod admission;
 mod backbone;
 mod daemons;
 mod descriptors;
 mod error;
+mod founding;
 mod membership;
 mod options;
 mod stages;
@@ -20,5 +22,5 @@ pub mod status;
 mod transport;
 
 pub use error::NodeError;
-pub use options::{NodeOptions, Ready};
+pub use options::{NodeOptions, Ready, TicketTerms, Told};
 pub use start::run;

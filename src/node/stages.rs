@@ -5,10 +5,12 @@
 
 use super::{
     addresses,
+    admission::{self, OwnKeys},
     backbone::{serve_raft, start_p2p, start_raft},
     daemons::{self, Daemons, Parts},
     descriptors::Shares,
     error::NodeError,
+    founding::{self, Tell},
     membership::{FOUNDER, introduce, membership, node_info},
     options::{NodeOptions, Ready},
     status::{Fresh, NodeReporter},
@@ -63,6 +65,10 @@ pub(super) struct Listening {
     pub(super) boot: u64,
     /// The text that says over HTTP what the node waits for.
     pub(super) waiting: watch::Sender<String>,
+    /// The keys that the node has besides those of the replicated state.
+    pub(super) own_keys: OwnKeys,
+    /// The id of the node, if it is a member already.
+    pub(super) stored: Option<NodeId>,
     inbox: P2pInbox,
     front: Arc<Front>,
     /// The connections of the HTTP interface.
@@ -91,10 +97,15 @@ pub(super) async fn listen(
     shares: Shares,
     tasks: &mut Tasks,
 ) -> Result<Listening, NodeError> {
+    admission::was_removed(&folder)?;
     let boot: u64 = rand::random();
     let http = listener.local_addr()?;
-    let (p2p, inbox) = start_p2p(options, &folder, boot, shares.pending, tasks).await?;
-    let me = Ready { peer_id: p2p.peer_id(), addrs: p2p.listen_addrs(), http };
+    let stored = raft::stored_node(&folder.join("raft.db"))?.map(|(id, _)| id);
+    let founds = stored.is_none() && options.bootstrap.is_empty();
+    let own_keys = OwnKeys::at_start(options, &folder, founds)?;
+    let door = own_keys.door(stored.is_some());
+    let (p2p, inbox) = start_p2p(options, &folder, (boot, door), shares.pending, tasks).await?;
+    let me = Ready { peer_id: p2p.peer_id(), addrs: p2p.listen_addrs(), http, founds };
     folder.claim(&me.peer_id)?;
     addresses::remember(&folder, &me.addrs)?;
     let runtime = Runtime {
@@ -112,7 +123,8 @@ pub(super) async fn listen(
     let door = Lobby::new("http", shares.http, shares.http / 2);
     let front = Arc::new(Front::new(waits_for, rules, Arc::clone(&door)));
     tasks.here.spawn(http::serve(listener, Arc::clone(&front), tasks.shutdown.clone()));
-    Ok(Listening { folder: Arc::new(folder), p2p, me, boot, waiting, inbox, front, door, runtime })
+    let folder = Arc::new(folder);
+    Ok(Listening { folder, p2p, me, boot, waiting, own_keys, stored, inbox, front, door, runtime })
 }
 
 /// Makes the node a member, opens the databases and starts Raft. None means that the node was stopped while
@@ -161,14 +173,17 @@ pub(super) fn work(
     options: &NodeOptions,
     listening: Listening,
     joined: Joined,
+    tell: Tell,
     tasks: &mut Tasks,
 ) -> Result<Context, NodeError> {
     let node = context(options, &listening, &joined, tasks);
-    let Listening { inbox, front, door, .. } = listening;
+    let Listening { inbox, front, door, own_keys, me, .. } = listening;
     let Joined { events, deliveries, pending, kept, token, devices, .. } = joined;
     let (fresh, delay) = (Fresh::since(last_known(&events)?), DelayGauge::default());
     tasks.on_core.spawn_on(delay.clone().measure(tasks.shutdown.clone()), &tasks.core);
     tasks.here.spawn(introduce(Arc::clone(&node), options.clone(), fresh.clone()));
+    tasks.here.spawn(admission::follow(Arc::clone(&node), own_keys.clone()));
+    tasks.here.spawn(founding::found(Arc::clone(&node), options.clone(), own_keys, me, tell));
     let share = options.config.distribution.unregistered_mib_max << 20;
     let quota = Arc::new(UnregisteredQuota::new(kept, node.blobs.clone(), share));
     let parts = Parts {
@@ -181,7 +196,7 @@ pub(super) fn work(
     let has_quorum = exchange_logs(&node, inbox.gossip, quota, parts.supervisor.clone(), tasks);
     let Daemons { handles, recommendation } = daemons::start(&parts, &options.config, &mut tasks.here);
     let reporter = Arc::new(NodeReporter {
-        cluster: options.cluster_name(),
+        cluster: options.cluster.clone(),
         node: Arc::clone(&node),
         fresh,
         door,

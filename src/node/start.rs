@@ -1,9 +1,11 @@
 //! How a node starts, runs and shuts down.
 
 use super::{
+    admission,
     descriptors::{self, Shares},
     error::NodeError,
-    options::{NodeOptions, Ready},
+    founding::Tell,
+    options::{NodeOptions, Told},
     stages::{Tasks, join, listen, work},
 };
 use crate::{
@@ -11,15 +13,15 @@ use crate::{
     peer::Context,
     store::{DataFolder, folder},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, runtime::Handle, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// How long tasks may take to end at the shutdown.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Runs a node until `shutdown`. p2p and Raft run on `core`, the rest on the current runtime. `ready` is
-/// called once the node listens.
+/// Runs a node until `shutdown`. p2p and Raft run on `core`, the rest on the current runtime. `tell` is
+/// called once the node listens, and again when it has founded a cluster that admits with tickets.
 ///
 /// # Errors
 /// [`NodeError`]; by then every task has ended.
@@ -27,7 +29,7 @@ pub async fn run(
     options: NodeOptions,
     core: Handle,
     shutdown: CancellationToken,
-    ready: impl FnOnce(&Ready),
+    tell: impl Fn(&Told) + Send + Sync + 'static,
 ) -> Result<(), NodeError> {
     options.config.validate()?;
     let shares = descriptors::raise();
@@ -39,7 +41,7 @@ pub async fn run(
     let _guard = shutdown.clone().drop_guard();
     let (on_core, here) = (JoinSet::new(), JoinSet::new());
     let mut tasks = Tasks { core, on_core, here, shutdown: shutdown.clone() };
-    let outcome = live(&options, folder, listener, shares, ready, &mut tasks).await;
+    let outcome = live(&options, folder, listener, shares, Arc::new(tell), &mut tasks).await;
     let stopping = shutdown.is_cancelled();
     shutdown.cancel();
     let ended = async {
@@ -65,19 +67,20 @@ async fn live(
     folder: DataFolder,
     listener: TcpListener,
     shares: Shares,
-    ready: impl FnOnce(&Ready),
+    tell: Tell,
     tasks: &mut Tasks,
 ) -> Result<(), NodeError> {
     // The search for devices begins now, because the driver may take long to answer.
     let devices = Devices::find(options.config.device);
     let mut listening = listen(options, folder, listener, shares, tasks).await?;
-    ready(&listening.me);
+    tell(&Told::Listens(listening.me.clone()));
     let Some(joined) = join(options, &mut listening, devices, tasks).await? else { return Ok(()) };
-    let node = work(options, listening, joined, tasks)?;
+    let node = work(options, listening, joined, tell, tasks)?;
     tracing::info!(node = node.id.0, peer = node.p2p.peer_id(), http = %node.http, "running");
     tokio::select! {
         biased; // consensus says best why it ended
         outcome = watch_over(&node) => outcome,
+        out = admission::until_out(&node) => Err(out),
         ended = first_to_end(&mut tasks.here) => unless_stopping(&node, ended),
         ended = first_to_end(&mut tasks.on_core) => unless_stopping(&node, ended),
     }

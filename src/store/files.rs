@@ -4,8 +4,9 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -21,12 +22,27 @@ pub(super) fn temporary(path: &Path) -> PathBuf {
 
 /// Replaces the content of a file and syncs it to disk. After an error the old content stands.
 pub fn write_atomic(path: &Path, content: &[u8]) -> io::Result<()> {
+    let file = File::create(temporary(path))?;
+    put_in_place(file, path, content)
+}
+
+/// Does the same as [`write_atomic`], for a file that only its owner can read.
+pub(super) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = temporary(path);
-    let mut file = File::create(&temporary)?;
+    // A new file, so that its mode does not depend on a file that was left behind.
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    put_in_place(file, path, content)
+}
+
+fn put_in_place(mut file: File, path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.sync_all()?;
     drop(file);
-    fs::rename(&temporary, path)?;
+    fs::rename(temporary(path), path)?;
     sync_parent(path)
 }
 

@@ -11,8 +11,9 @@
 //! segments.db     segments that are not acknowledged yet        blobs/          content by hash
 //! data/games/     canonical game databases                      models/         checkpoints by role
 //! peer.key        the node's identity                           token           what an operator shows
-//! addresses.json  where the node listened last                  kept.db         what is kept for whom
-//! logs/
+//! addresses.json  where the node listened last                  secret          the cluster's
+//! kept.db         what is kept for whom                         logs/
+//! removed         why the node is no member any more, if so
 //! ```
 
 use super::files;

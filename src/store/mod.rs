@@ -7,6 +7,7 @@
 //! `games` (the canonical database), `pending` (segments that the cluster does not know yet), `kept` (what is
 //! kept for peers), `folder` (the data folder).
 
+pub mod admission;
 mod files;
 #[cfg(test)]
 pub(crate) mod fixture;

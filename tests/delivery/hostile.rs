@@ -18,6 +18,7 @@ use std::{
     collections::BTreeSet,
     path::Path,
     pin::pin,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{runtime::Runtime, task::JoinSet};
@@ -124,6 +125,7 @@ impl Hostile {
 /// Starts the peer of a member that is not running, with its key.
 async fn impersonate(
     folder: &Path,
+    keys: Arc<KeyRing>,
     scratch: &Path,
     bootstrap: &str,
     tasks: &mut JoinSet<()>,
@@ -133,7 +135,7 @@ async fn impersonate(
         key_path: folder.join("peer.key"),
         listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
         bootstrap: vec![bootstrap.parse().unwrap()],
-        keys: KeyRing::new("ringrift"),
+        keys,
         boot: 4711,
         topics: vec![EVENTS_TOPIC.to_owned(), ringrift::peer::MODELS_TOPIC.to_owned()],
         direct_topics: Vec::new(),
@@ -166,14 +168,14 @@ fn a_hostile_member_is_refused_counted_and_without_effect() {
     cluster.peers[0].emit("REGRESSION_CLEARED", clear("first")).unwrap();
     let victim = peer_id(&mut cluster, 0);
     cluster.peers[2].kill();
-    let bootstrap = cluster.peers[0].address();
+    let (bootstrap, keys) = (cluster.peers[0].address(), cluster.peers[0].keys());
     let (runtime, shutdown, mut tasks) = (Runtime::new().unwrap(), CancellationToken::new(), JoinSet::new());
     let scratch = tempfile::tempdir().unwrap();
     let signer = Signer::load(&cluster.peers[2].folder.join("peer.key")).unwrap();
     let stranger = Signer::load(&scratch.path().join("stranger.key")).unwrap();
     let folder = cluster.peers[2].folder.clone();
     let (handle, mut inbox) =
-        runtime.block_on(impersonate(&folder, scratch.path(), &bootstrap, &mut tasks, &shutdown));
+        runtime.block_on(impersonate(&folder, keys, scratch.path(), &bootstrap, &mut tasks, &shutdown));
     let captured = runtime.block_on(capture(&handle, &victim));
     let mut hostile = Hostile { signer, stranger, captured, victim, count: 0 };
     let mut asked = 0;

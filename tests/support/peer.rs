@@ -1,18 +1,22 @@
 //! A peer as a child process.
 
 use super::{Place, SOON, run, until, when};
+use cluster_state::admission::Invitation;
 use nix::sys::signal::Signal;
+use p2p::{DoorKey, KeyRing};
 use ringrift::{
     api::{content::Audit, events::Injection, status::Status},
     client::{Client, ClientError},
     events::{Event, Logged},
     local,
+    store::admission::read_secret,
 };
 use serde_json::Value;
 use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -26,6 +30,8 @@ pub(crate) struct Peer {
     peer: local::Peer,
     /// The place of the peer, if it is not this host's loopback interface.
     place: Option<Place>,
+    /// The command that it printed for others when it founded its cluster.
+    join: Option<String>,
 }
 
 impl Peer {
@@ -33,7 +39,7 @@ impl Peer {
         assert!(!root.join(name).exists(), "two peers are called {name}");
         let mut peer = local::Peer::new(root, name, settings).expect("a new folder");
         peer.program([env!("CARGO_BIN_EXE_ringrift")]);
-        Self { name: name.to_owned(), folder: peer.folder.clone(), peer, place: None }
+        Self { name: name.to_owned(), folder: peer.folder.clone(), peer, place: None, join: None }
     }
 
     /// Moves the peer to a place in a network, before it starts.
@@ -78,31 +84,62 @@ impl Peer {
     /// Starts the process and waits until it says where others can join.
     pub(crate) fn start(&mut self, join: Option<&str>) {
         self.spawn(join, &[]);
-        self.join_line();
+        self.address();
     }
 
-    /// Returns the command that the peer prints for others.
-    pub(crate) fn join_line(&mut self) -> String {
+    /// Returns what the peer prints after `word` since its last start.
+    fn printed(&mut self, word: &str) -> String {
         let out = self.peer.out_path();
-        until(&format!("{} listens", self.name), SOON, || {
+        until(&format!("{} prints {word}", self.name), SOON, || {
             assert!(self.peer.check().is_ok(), "{}", self.log());
             let printed = fs::read_to_string(&out).expect("a file");
             let mut lines = printed.lines().filter(|_| printed.ends_with('\n'));
-            let found = lines.find_map(|line| line.strip_prefix("join"));
+            let found = lines.find_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
             found.map(|line| line.trim().to_owned()).ok_or_else(|| self.log())
         })
     }
 
+    /// Returns the command that the peer printed for others when it founded its cluster, which holds a ticket
+    /// unless a secret admits.
+    pub(crate) fn join_line(&mut self) -> String {
+        if self.join.is_none() {
+            self.join = Some(self.printed("join"));
+        }
+        self.join.clone().expect("it is there")
+    }
+
+    /// Returns the ticket in that command.
+    pub(crate) fn invitation(&mut self) -> Invitation {
+        let line = self.join_line();
+        line.split_whitespace().last().expect("a word").parse().expect("a ticket")
+    }
+
     /// Returns the address on which it listens: `127.0.0.1:PORT`.
     pub(crate) fn socket(&mut self) -> String {
-        let line = self.join_line();
-        let words: Vec<&str> = line.split('/').collect();
+        let address = self.address();
+        let words: Vec<&str> = address.split('/').collect();
         format!("{}:{}", words[2], words[4])
     }
 
-    /// Returns its multiaddress.
+    /// Returns its multiaddress; waits until it listens.
     pub(crate) fn address(&mut self) -> String {
-        self.join_line().split_whitespace().last().expect("an address").to_owned()
+        self.printed("listens")
+    }
+
+    /// Returns the door's keys that are in its data folder.
+    pub(crate) fn keys(&self) -> Arc<KeyRing> {
+        let secret = read_secret(&self.folder).expect("a file").expect("a secret");
+        let keys = KeyRing::new("ringrift");
+        keys.set(vec![DoorKey::new(secret)]);
+        keys
+    }
+
+    /// Waits until it ends by itself; returns its exit status and the error that it logged last.
+    pub(crate) fn ends(&mut self) -> (Option<i32>, String) {
+        let ended =
+            self.peer.wait(SOON).unwrap_or_else(|| panic!("{} does not end: {}", self.name, self.log()));
+        let log = self.log();
+        (ended.code(), log.rsplit("error: ").next().unwrap_or_default().trim().to_owned())
     }
 
     /// Returns all that it has logged, over all its starts.

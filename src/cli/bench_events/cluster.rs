@@ -95,7 +95,7 @@ impl Cluster {
     }
 
     pub(super) fn start_one(&mut self, index: usize) -> anyhow::Result<()> {
-        let first = if index == 0 { None } else { self.peers[0].address() };
+        let first = if index == 0 { None } else { Some(self.peers[0].ticket()?) };
         Ok(self.peers[index].start(first.as_deref())?)
     }
 

@@ -222,7 +222,7 @@ impl Demo {
             self.interrupt.check()?;
             self.peers[index].start(first.as_deref())?;
             if first.is_none() {
-                first = self.peers[index].address();
+                first = Some(self.peers[index].ticket()?);
             }
         }
         let count = self.peers.len();

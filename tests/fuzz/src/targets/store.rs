@@ -181,6 +181,7 @@ pub(super) fn folder_files(bytes: &[u8]) {
     bounded(node::FILE_BYTES_MAX, || node::format(bytes));
     bounded(node::FILE_BYTES_MAX, || serde_json::from_slice::<ringrift::store::Runtime>(bytes).is_ok());
     bounded(node::FILE_BYTES_MAX, || node::addresses(bytes));
+    bounded(node::FILE_BYTES_MAX, || node::secret(bytes));
     if let Ok(text) = from_utf8(bytes) {
         bounded(node::FILE_BYTES_MAX, || node::token(text));
     }

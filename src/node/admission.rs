@@ -1,0 +1,252 @@
+//! Who is let in by this node, with which keys, and what this node shows where it wants in.
+//!
+//! Invariant: the door of p2p, the file `secret` and who is shut out follow the replicated state. A node that
+//! is no member any more, or whose identity another process has, ends and says why.
+
+use super::{error::NodeError, options::NodeOptions};
+use crate::{
+    clock::now_ms,
+    peer::{Context, context::blocking},
+    store::{DataFolder, FolderError, admission},
+};
+use cluster_state::{
+    Admission, ClusterState,
+    admission::{Admissions, NotAdmitted, secret_proof, ticket_key},
+};
+use p2p::{DoorKey, Refusal, ShutOut};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// The longest time until the door forgets a ticket that has expired.
+const REFRESH: Duration = Duration::from_secs(10);
+/// The most keys of its own that a node names before older ones of the cluster.
+const OWN_NAMED_MAX: usize = 3;
+/// How long nobody may let a node in, while a member says that it is out, until it ends.
+const ALONE: Duration = Duration::from_secs(3);
+/// Pause between two looks at who lets this node in.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The keys that a node has besides those of the replicated state.
+#[derive(Clone)]
+pub(super) struct OwnKeys {
+    /// The tokens of the tickets that it was given.
+    tickets: Vec<[u8; 32]>,
+    /// The secret that was given as a file.
+    given: Option<[u8; 32]>,
+    /// The secret that the data folder keeps.
+    kept: Option<[u8; 32]>,
+}
+
+impl OwnKeys {
+    /// The keys at the start. A founder without a secret makes one.
+    pub(super) fn at_start(
+        options: &NodeOptions,
+        folder: &DataFolder,
+        founds: bool,
+    ) -> Result<Self, NodeError> {
+        let path = folder.join(admission::SECRET_FILE);
+        let read = admission::read_secret(folder.path());
+        let mut kept = read.map_err(|source| FolderError::Read { path: path.clone(), source })?;
+        if founds && kept.is_none() {
+            let secret = options.secret.unwrap_or_else(rand::random);
+            admission::write_secret(folder, &secret)
+                .map_err(|source| FolderError::Unwritable { path, source })?;
+            kept = Some(secret);
+        }
+        Ok(Self { tickets: options.tickets.clone(), given: options.secret, kept })
+    }
+
+    /// The keys of the door until the replicated state is known. A member without any lets nobody in until
+    /// then, because only the state knows whether it has one.
+    pub(super) fn door(&self, is_member: bool) -> Vec<DoorKey> {
+        let tickets = self.tickets.iter().map(|token| DoorKey::new(ticket_key(token)));
+        let secrets = self.kept.into_iter().chain(self.given).map(DoorKey::new);
+        let mut keys: Vec<DoorKey> = tickets.chain(secrets).collect();
+        if keys.is_empty() && is_member {
+            keys.push(DoorKey::new(rand::random()));
+        }
+        keys
+    }
+
+    /// What this node shows to be admitted, the strongest first.
+    pub(super) fn shown(&self, peer_id: &str) -> Vec<Admission> {
+        let tickets = self.tickets.iter().map(|token| Admission::Ticket(*token));
+        let secrets = self.given.iter().chain(&self.kept);
+        let proofs = secrets.map(|secret| Admission::Secret(secret_proof(secret, peer_id)));
+        let mut shown: Vec<Admission> = tickets.chain(proofs).collect();
+        if shown.is_empty() {
+            shown.push(Admission::Known);
+        }
+        shown
+    }
+
+    pub(super) fn kept(&self) -> Option<[u8; 32]> {
+        self.kept
+    }
+}
+
+/// The keys of the door, as the replicated state says.
+fn door_keys(admissions: &Admissions, own: &OwnKeys, now_ms: u64) -> Vec<DoorKey> {
+    let Some(secret) = &admissions.secret else { return own.door(false) };
+    let present = DoorKey::new(secret.bytes);
+    let present = if admissions.by_secret {
+        present
+    } else {
+        present.for_members(NotAdmitted::TicketsOnly.to_string())
+    };
+    let mut tickets: Vec<_> = admissions.tickets.values().collect();
+    tickets.sort_by_key(|ticket| std::cmp::Reverse(ticket.issued_ms));
+    let issued: BTreeSet<[u8; 32]> = tickets.iter().map(|ticket| ticket.key).collect();
+    // A ticket that was used up or has expired still opens the door to the member that it admitted, which may
+    // not know the secret yet.
+    let tickets = tickets.into_iter().map(|ticket| {
+        let key = DoorKey::new(ticket.key).issued(ticket.issued_ms);
+        if ticket.expires_ms <= now_ms {
+            key.for_members(NotAdmitted::Expired.to_string())
+        } else if ticket.uses_left == 0 {
+            key.for_members(NotAdmitted::UsedUp.to_string())
+        } else {
+            key
+        }
+    });
+    let mine = own.tickets.iter().map(ticket_key).filter(|key| !issued.contains(key)).take(OWN_NAMED_MAX);
+    let mine = mine.map(|key| DoorKey::new(key).for_members(NotAdmitted::UnknownTicket.to_string()));
+    let earlier = admissions
+        .previous
+        .iter()
+        .map(|secret| DoorKey::new(secret.bytes).for_members(NotAdmitted::WrongSecret.to_string()));
+    std::iter::once(present).chain(mine).chain(earlier).chain(tickets).collect()
+}
+
+/// The peers that the door does not let in, as the replicated state says.
+fn shut_out(admissions: &Admissions) -> BTreeMap<String, ShutOut> {
+    let door = |out: &cluster_state::admission::ShutOut| {
+        let why = if out.ban { NotAdmitted::Banned } else { NotAdmitted::Removed };
+        ShutOut { why: why.to_string(), until_key_of_ms: (!out.ban).then_some(out.at_ms) }
+    };
+    admissions.shut_out.iter().map(|(peer, out)| (peer.clone(), door(out))).collect()
+}
+
+/// Keeps the door, the file `secret` and who is shut out as the replicated state says.
+pub(super) async fn follow(node: Context, own: OwnKeys) {
+    let mut state = node.raft.applied();
+    let (mut keys, mut out, mut kept) = (Vec::new(), BTreeMap::new(), own.kept());
+    let mut warned = false;
+    loop {
+        let current = state.borrow_and_update().clone();
+        let admissions = &current.admissions;
+        // A node that has just joined learns from its log who the members are.
+        if !current.nodes.is_empty() {
+            let wanted = door_keys(admissions, &own, now_ms());
+            if wanted != keys {
+                node.p2p.keys().set(wanted.clone());
+                keys = wanted;
+            }
+            let wanted = shut_out(admissions);
+            if wanted != out {
+                node.p2p.shut_out(wanted.clone()).await;
+                out = wanted;
+            }
+            if admissions.secret.is_none() && own.kept.is_none() && !std::mem::replace(&mut warned, true) {
+                tracing::warn!(
+                    "this cluster admits everybody who reaches it and knows its name: give it a secret with \
+                     `ringrift cluster secret rotate`"
+                );
+            }
+        }
+        let secret = admissions.secret.as_ref().map(|secret| secret.bytes);
+        if secret.is_some() && secret != kept {
+            match keep(&node.folder, secret).await {
+                Ok(()) => kept = secret,
+                Err(error) => tracing::error!(%error, "the secret of the cluster is not kept"),
+            }
+        }
+        let changed = tokio::time::timeout(REFRESH, state.changed());
+        match node.shutdown.run_until_cancelled(changed).await {
+            Some(Ok(Ok(())) | Err(_)) => {}
+            Some(Ok(Err(_))) | None => return,
+        }
+    }
+}
+
+async fn keep(folder: &Arc<DataFolder>, secret: Option<[u8; 32]>) -> Result<(), String> {
+    let (folder, secret) = (Arc::clone(folder), secret.unwrap_or_default());
+    let written = blocking(move || admission::write_secret(&folder, &secret)).await;
+    written.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
+}
+
+/// Whether this node has been removed, with the reason; noted in its folder so that its next start knows.
+pub(super) fn was_removed(folder: &DataFolder) -> Result<(), NodeError> {
+    match admission::removed(folder) {
+        Ok(None) => Ok(()),
+        Ok(Some(why)) => Err(NodeError::Removed { why }),
+        Err(source) => Err(FolderError::Read { path: folder.path().to_owned(), source }.into()),
+    }
+}
+
+/// Returns when this node may not go on as a member: the cluster has removed it, or another process has its
+/// identity.
+pub(super) async fn until_out(node: &Context) -> NodeError {
+    let mut alone: Option<Instant> = None;
+    loop {
+        let state = node.raft.local();
+        let me = node.p2p.peer_id();
+        if state.was_removed(node.id) {
+            let why = state.admissions.shut_out.get(&me).map(|out| out.why.clone()).unwrap_or_default();
+            return removed(node, why);
+        }
+        let verdict = refused(&state, &me, &node.p2p.refusals().borrow(), |peer| node.p2p.is_connected(peer));
+        match verdict {
+            None => alone = None,
+            Some((refusal, certain)) => {
+                if alone.get_or_insert_with(Instant::now).elapsed() >= ALONE {
+                    return match refusal {
+                        Refusal::ShutOut(_) if certain => removed(node, String::new()),
+                        Refusal::ShutOut(_) => NodeError::Removed { why: String::new() },
+                        Refusal::Duplicate | Refusal::UnknownKey | Refusal::Closed(_) => NodeError::Duplicate,
+                    };
+                }
+            }
+        }
+        if node.shutdown.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_none() {
+            std::future::pending::<()>().await; // whoever watches over the node ends it
+        }
+    }
+}
+
+fn removed(node: &Context, why: String) -> NodeError {
+    if let Err(error) = admission::note_removed(&node.folder, &why) {
+        tracing::error!(%error, "it is not noted that this node was removed");
+    }
+    NodeError::Removed { why }
+}
+
+/// What the other members say who do not let this node in, if none of them lets it in or most of them say
+/// so, and whether it is most. One that lies is outvoted by one that lets this node in.
+fn refused(
+    state: &ClusterState,
+    me: &str,
+    refusals: &BTreeMap<String, Refusal>,
+    is_connected: impl Fn(&str) -> bool,
+) -> Option<(Refusal, bool)> {
+    let others: Vec<&str> =
+        state.nodes.values().map(|node| node.peer_id.as_str()).filter(|peer| *peer != me).collect();
+    let is_final = |refusal: &Refusal| match refusal {
+        Refusal::ShutOut(_) | Refusal::Duplicate => true,
+        Refusal::UnknownKey | Refusal::Closed(_) => false,
+    };
+    let known = |peer: &str| others.is_empty() || peer == me || others.contains(&peer);
+    let said: Vec<&Refusal> = (refusals.iter())
+        .filter(|(peer, refusal)| known(peer) && !is_connected(peer) && is_final(refusal))
+        .map(|(_, refusal)| refusal)
+        .collect();
+    let most = said.len() * 2 > others.len();
+    let alone = !others.iter().any(|peer| is_connected(peer));
+    said.first().filter(|_| most || alone).map(|refusal| ((*refusal).clone(), most))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+use super::*;
+use crate::daemons::fixture::World;
+use cluster_state::admission::{Secret, Ticket, ticket_id};
+
+fn secret(n: u8) -> Secret {
+    Secret { bytes: [n; 32], since_ms: 1, number: n.into() }
+}
+
+fn ticket(
+    token: u8,
+    uses_left: u32,
+    expires_ms: u64,
+    issued_ms: u64,
+) -> (cluster_state::admission::TicketId, Ticket) {
+    let token = [token; 32];
+    let note = String::new();
+    (ticket_id(&token), Ticket { key: ticket_key(&token), uses_left, expires_ms, issued_ms, note })
+}
+
+fn own(tickets: &[u8], given: Option<u8>, kept: Option<u8>) -> OwnKeys {
+    let bytes = |n: u8| [n; 32];
+    OwnKeys {
+        tickets: tickets.iter().map(|n| [*n; 32]).collect(),
+        given: given.map(bytes),
+        kept: kept.map(bytes),
+    }
+}
+
+#[test]
+fn the_door_is_as_the_state_says() {
+    let nobody = Admissions::default();
+    assert_eq!(door_keys(&nobody, &own(&[], None, None), 0), [], "it admits everybody");
+    let key = |n: u8| DoorKey::new([n; 32]);
+    assert_eq!(door_keys(&nobody, &own(&[], Some(4), Some(5)), 0), [key(5), key(4)]);
+
+    let tickets = [ticket(10, 1, 50, 3), ticket(11, 0, 50, 4), ticket(12, 9, 20, 5)];
+    let mut admissions = Admissions {
+        secret: Some(secret(3)),
+        previous: vec![secret(2), secret(1)],
+        tickets: tickets.into(),
+        ..Admissions::default()
+    };
+    let closed = |key: DoorKey, why: NotAdmitted| key.for_members(why.to_string());
+    let issued = |n: u8, at| DoorKey::new(ticket_key(&[n; 32])).issued(at);
+    let expected = [
+        closed(key(3), NotAdmitted::TicketsOnly),
+        closed(DoorKey::new(ticket_key(&[9; 32])), NotAdmitted::UnknownTicket), // a ticket of its own, since revoked
+        closed(key(2), NotAdmitted::WrongSecret),
+        closed(key(1), NotAdmitted::WrongSecret),
+        closed(issued(12, 5), NotAdmitted::Expired),
+        closed(issued(11, 4), NotAdmitted::UsedUp),
+        issued(10, 3),
+    ];
+    assert_eq!(door_keys(&admissions, &own(&[9, 10], None, Some(2)), 30), expected);
+    admissions.by_secret = true;
+    assert_eq!(door_keys(&admissions, &own(&[], None, None), 30)[0], key(3));
+}
+
+#[test]
+fn a_ticket_is_shown_before_a_secret() {
+    let proof = |n: u8| Admission::Secret(secret_proof(&[n; 32], "me"));
+    assert_eq!(own(&[], None, None).shown("me"), [Admission::Known]);
+    assert_eq!(
+        own(&[7, 8], Some(4), None).shown("me"),
+        [Admission::Ticket([7; 32]), Admission::Ticket([8; 32]), proof(4)]
+    );
+    assert_eq!(own(&[], None, Some(5)).shown("me"), [proof(5)]);
+    assert_eq!(own(&[], None, None).door(false), [], "its name is enough where nobody has a secret");
+    assert_eq!(own(&[], None, None).door(true).len(), 1, "nobody knows what a member keeps to itself");
+}
+
+#[test]
+fn one_member_that_lies_does_not_end_a_node() {
+    let world = World::with_nodes(4);
+    let peers: Vec<String> = world.state.nodes.values().map(|node| node.peer_id.clone()).collect();
+    let out = Refusal::ShutOut("sold".into());
+    let check = |refusals: &[(usize, Refusal)], connected: &[usize], expected: Option<(Refusal, bool)>| {
+        let refusals =
+            refusals.iter().map(|(index, refusal)| (peers[*index].clone(), refusal.clone())).collect();
+        let is_connected = |peer: &str| connected.iter().any(|index| peers[*index] == peer);
+        let found = refused(&world.state, &peers[0], &refusals, is_connected);
+        assert_eq!(found, expected, "{refusals:?} {connected:?}");
+    };
+    check(&[], &[], None);
+    check(&[(1, Refusal::UnknownKey), (2, Refusal::Closed("old".into()))], &[], None);
+    check(&[(1, out.clone())], &[2], None); // one says so, another lets it in
+    check(&[(1, out.clone())], &[], Some((out.clone(), false)));
+    check(&[(1, out.clone()), (2, out.clone())], &[3], Some((out.clone(), true)));
+    check(&[(1, out.clone()), (2, out.clone())], &[2, 3], None); // one has thought better of it
+    check(&[(1, Refusal::Duplicate)], &[], Some((Refusal::Duplicate, false)));
+    check(&[(0, Refusal::Duplicate)], &[], Some((Refusal::Duplicate, false))); // the copy answers itself
+    let stranger = BTreeMap::from([("a stranger".to_owned(), out)]);
+    assert_eq!(refused(&world.state, &peers[0], &stranger, |_| false), None);
+}

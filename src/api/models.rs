@@ -31,6 +31,15 @@ pub struct ModelView {
     pub report: Option<TrainingReport>,
     /// The model's latest evaluation as a candidate.
     pub evidence: Option<Evidence>,
+    /// The node that evaluated it.
+    #[serde(default)]
+    pub evaluated_by: Option<String>,
+    /// Nodes that counted the games of the evaluation again, and came to the same.
+    #[serde(default)]
+    pub confirmed_by: Vec<String>,
+    /// Nodes that counted otherwise.
+    #[serde(default)]
+    pub denied_by: Vec<String>,
     /// When the cluster recorded the model, in milliseconds since the epoch.
     pub at_ms: u64,
 }

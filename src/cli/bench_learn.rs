@@ -15,14 +15,13 @@ use crate::{
         arena::{Arena, ArenaSettings, Contestant, ModelPlayer},
         seeded,
         selfplay::Selfplay,
-        sprt::Sets,
         train::{self, TrainingJob},
     },
     store::{GameKind, GameRecord},
 };
 use ::rules::Config;
 use anyhow::Context as _;
-use cluster_state::{LeaseKind, ModelId, NodeId};
+use cluster_state::{LeaseKind, ModelId, NodeId, Tally};
 use kernels::{AnyBackend, Checkpoint};
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
@@ -309,7 +308,7 @@ impl<'a> Learner<'a> {
             node: NodeId(0),
         };
         let mut arena = Arena::new(self.args.config, settings);
-        let mut sets = Sets::new(self.args.config.seats);
+        let mut sets = Tally::new(self.args.config.seats);
         while !arena.finished() {
             arena.step(&mut a, &mut b).iter().for_each(|set| sets.add(set.wins));
         }

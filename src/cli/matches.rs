@@ -2,14 +2,11 @@
 
 use super::{players::player, win_rate::WinRate};
 use crate::{
-    learner::{
-        arena::{Arena, ArenaSettings},
-        sprt::Sets,
-    },
+    learner::arena::{Arena, ArenaSettings},
     store::GameKind,
 };
 use ::rules::Config;
-use cluster_state::NodeId;
+use cluster_state::{NodeId, Tally};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::{
@@ -81,7 +78,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} games {msg} {eta}")?;
     bar.set_style(style);
     bar.enable_steady_tick(Duration::from_millis(200));
-    let mut sets = Sets::new(args.config.seats);
+    let mut sets = Tally::new(args.config.seats);
     while !arena.finished() {
         for set in arena.step(&mut a, &mut b) {
             sets.add(set.wins);

@@ -165,6 +165,12 @@ fn details(model: &ModelView) -> String {
         ));
         rows.push(("", format!("{random:.0} % against random, {heuristic:.0} % against the heuristic")));
     }
+    rows.extend(model.evaluated_by.clone().map(|node| ("evaluated by", node)));
+    for (what, nodes) in [("confirmed by", &model.confirmed_by), ("denied by", &model.denied_by)] {
+        if !nodes.is_empty() {
+            rows.push((what, nodes.join(", ")));
+        }
+    }
     rows.push(("holders", model.holders.join(", ")));
     rows.iter().map(|(name, value)| format!("{name:<14} {value}\n")).collect()
 }
@@ -201,6 +207,9 @@ mod tests {
             holders: vec!["node-1".into(), "node-2".into()],
             report: None,
             evidence: None,
+            evaluated_by: Some("node-3".into()),
+            confirmed_by: vec!["node-4".into(), "node-5".into()],
+            denied_by: vec!["node-6".into()],
             at_ms: 0,
         }
     }
@@ -214,7 +223,16 @@ mod tests {
             [&*Hash::of(b"a").short(), "hex8_2p", "rejected", "4", "step", "120", "Elo", "-", "2", "holders"];
         assert_eq!(words, expected);
         let page = details(&model());
-        for part in ["rejected 4\n", "rolled back: worse", "1, 4\n", "it is seeded", "node-1, node-2"] {
+        for part in [
+            "rejected 4\n",
+            "rolled back: worse",
+            "1, 4\n",
+            "it is seeded",
+            "node-1, node-2",
+            "node-3\n",
+            "node-4, node-5\n",
+            "denied by      node-6\n",
+        ] {
             assert!(page.contains(part), "{part}: {page}");
         }
     }

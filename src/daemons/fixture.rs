@@ -4,9 +4,9 @@ use cluster_state::{
     ClusterState, Command, DrainCause, EndCause, Evidence, Feedback, LeaseKind, ModelId, ModelInfo, NodeId,
     Response, SegmentId, SelfplayTarget, Severity, Source, Sprt, TrainingReport,
     command::{
-        CancelLease, CompleteEvaluation, CompleteTraining, FailLease, GrantLease, InitConfig, ModelHeld,
-        Promote, RegisterNode, RegisterSegment, Reject, ReportRegression, SetBackpressure, SetCurriculum,
-        SetDraining, SetFeedback, SetLeader, SetOnline, ThresholdReached,
+        CancelLease, CompleteEvaluation, CompleteTraining, ConfirmEvidence, FailLease, GrantLease,
+        InitConfig, ModelHeld, Promote, RegisterNode, RegisterSegment, Reject, ReportRegression,
+        SetBackpressure, SetCurriculum, SetDraining, SetFeedback, SetLeader, SetOnline, ThresholdReached,
     },
     samples, state_machine,
 };
@@ -224,61 +224,71 @@ impl World {
         }));
     }
 
-    /// Evaluates `name` on `node` against the champion; it passes or fails as `passes` says.
+    /// Evaluates `name` on `node` against the champion; it passes, and all who
+    /// had no part in it confirm that, or it fails.
     pub(crate) fn evaluate(&mut self, name: &str, node: u64, passes: bool) {
-        self.evaluated(name, node, |evidence| {
-            if !passes {
-                *evidence = Evidence {
-                    wins: 50,
-                    losses: 50,
-                    elo_delta: 0.0,
-                    sprt: Sprt::Reject,
-                    passed_gauntlet: false,
-                    ..evidence.clone()
-                };
-            }
-        });
+        let champion = self.state.config(KEY).unwrap().champion;
+        let sets = if passes { [0, 20, 30] } else { [50, 10, 5] };
+        self.evaluated(node, samples::evidence_of((hash(name), champion), sets));
+        if passes {
+            let model = self.state.models.get(&hash(name)).unwrap();
+            self.state.verifiers(model).map(|node| node.0).collect::<Vec<_>>().into_iter().for_each(|node| {
+                self.confirm(name, node);
+            });
+        }
     }
 
-    /// Evaluates `name` on `node` until its games are used up without a verdict.
+    /// Node `node` counts the same as the latest evaluation of `name`.
+    pub(crate) fn confirm(&mut self, name: &str, node: u64) {
+        let model = self.state.models.get(&hash(name)).unwrap();
+        let (evidence, epoch) = (model.evidence.as_ref().unwrap(), model.review.as_ref().unwrap().epoch);
+        let answer = samples::confirmation(hash(name), epoch, node, evidence);
+        self.apply(answer);
+    }
+
+    /// Node `node` counts otherwise.
+    pub(crate) fn deny(&mut self, name: &str, node: u64) {
+        let epoch = self.state.models.get(&hash(name)).unwrap().review.as_ref().unwrap().epoch;
+        self.apply(Command::ConfirmEvidence(ConfirmEvidence {
+            config_key: KEY.into(),
+            candidate: hash(name),
+            epoch,
+            node: NodeId(node),
+            counted: None,
+            at_ms: self.now,
+        }));
+    }
+
+    /// Evaluates `name` on `node` until its games are used up without a verdict, at about this Elo
+    /// difference.
     pub(crate) fn evaluate_in_vain(&mut self, name: &str, node: u64, elo_delta: f64) {
-        let holders = self.state.online().map(|node| node.id.0).collect();
-        let segment = self.register(KEY, 100, Source::Evaluation, hash(name), holders);
-        self.evaluated(name, node, |evidence| {
-            evidence.segments = vec![segment];
+        self.evaluate(name, node, false);
+        self.claim(name, |evidence| {
             evidence.elo_delta = elo_delta;
             evidence.sprt = Sprt::Inconclusive;
-            evidence.passed_gauntlet = false;
         });
     }
 
-    /// Evaluates with the evidence of a proven candidate, changed by `change`.
-    pub(crate) fn evaluated(&mut self, name: &str, node: u64, change: impl FnOnce(&mut Evidence)) {
-        let champion = self.state.config(KEY).unwrap().champion;
-        let epoch = self.grant(LeaseKind::Evaluation, node, Some(hash(name)));
-        let mut evidence = Evidence {
-            candidate: hash(name),
-            champion,
-            games: 100,
-            wins: 80,
-            losses: 20,
-            elo_delta: 240.0,
-            elo_error: 30.0,
-            sprt: Sprt::Accept,
-            win_rate_vs_random: 0.9,
-            win_rate_vs_heuristic: 0.5,
-            passed_gauntlet: true,
-            segments: vec![],
-        };
-        change(&mut evidence);
-        let config_key = KEY.into();
+    /// Completes an evaluation on `node` with this evidence, whose games are registered before.
+    pub(crate) fn evaluated(&mut self, node: u64, evidence: Evidence) {
+        let (config_key, subject) = (KEY.into(), Some(evidence.candidate));
+        let epoch = self.grant(LeaseKind::Evaluation, node, subject);
+        let holders = self.state.online().map(|node| node.id.0).collect();
+        let games = evidence.against.games();
+        let segment = self.register(KEY, games, Source::Evaluation, evidence.candidate, holders);
         self.apply(Command::CompleteEvaluation(CompleteEvaluation {
             config_key,
             epoch,
             node: NodeId(node),
-            evidence,
+            evidence: Evidence { segments: vec![segment], ..evidence },
             at_ms: self.now,
         }));
+    }
+
+    /// Changes the evidence about `name` in the state, for what no games would give.
+    pub(crate) fn claim(&mut self, name: &str, change: impl FnOnce(&mut Evidence)) {
+        let model = self.state.models.get_mut(&hash(name)).unwrap();
+        change(model.evidence.as_mut().unwrap());
     }
 
     pub(crate) fn promote(&mut self, name: &str) {

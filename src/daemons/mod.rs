@@ -21,4 +21,5 @@ mod run_guard;
 pub mod selfplay;
 pub mod supervisor;
 pub mod trainer;
+pub mod verifier;
 pub mod watchdog;

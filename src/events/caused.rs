@@ -117,7 +117,8 @@ pub fn caused(command: &Command, applied: &AppliedCommand<'_>) -> Vec<Event> {
         | Command::SetSecret(_)
         | Command::IssueTicket(_)
         | Command::RevokeTicket(_)
-        | Command::SetOperators(_) => Vec::new(),
+        | Command::SetOperators(_)
+        | Command::ConfirmEvidence(_) => Vec::new(),
     }
 }
 
@@ -162,7 +163,8 @@ pub fn follows(command: &Command, before: &ClusterState) -> Option<u64> {
         | Command::SetCurriculum(_)
         | Command::SetDraining(_)
         | Command::Appoint(_)
-        | Command::ReportForgery(_) => None,
+        | Command::ReportForgery(_)
+        | Command::ConfirmEvidence(_) => None,
     }
 }
 

@@ -22,7 +22,7 @@ use axum::{
 };
 use cluster_state::ModelId;
 use cluster_state::{
-    ClusterState, Command, ConfigKey, ConfigState, Model, ModelStatus, Response, TEXT_BYTES_MAX,
+    Check, ClusterState, Command, ConfigKey, ConfigState, Model, ModelStatus, Response, TEXT_BYTES_MAX,
     command::{Appoint, Rollback},
 };
 use serde::Deserialize;
@@ -79,8 +79,20 @@ fn view(state: &ClusterState, hash: ModelId, model: &Model) -> ModelView {
         holders: model.holders.iter().map(|id| node_name(*id)).collect(),
         report: model.report.clone(),
         evidence: model.evidence.clone(),
+        evaluated_by: model.review.as_ref().map(|review| node_name(review.evaluated_by)),
+        confirmed_by: answers(model, true),
+        denied_by: answers(model, false),
         at_ms: model.at_ms,
     }
+}
+
+/// The nodes that counted the games of the evidence again, and came to the same or not.
+fn answers(model: &Model, same: bool) -> Vec<String> {
+    let checks = model.review.iter().flat_map(|review| &review.checks);
+    checks
+        .filter(|(_, check)| (**check == Check::Confirmed) == same)
+        .map(|(node, _)| node_name(*node))
+        .collect()
 }
 
 /// The one model whose hash begins with `name`.

@@ -3,7 +3,10 @@
 //! Invariant: a candidate is judged by what its own evaluation against the present champion found, and by
 //! nothing else. Every condition has to hold.
 
-use super::feedback_loop::deserves_another;
+use super::{
+    feedback_loop::deserves_another,
+    verification::{ROUNDS_MAX, Verified},
+};
 use crate::learner::settings::EvaluationConfig;
 use cluster_state::{ClusterState, ConfigState, Evidence, Model, Sprt, state_machine::EVIDENCE_GAMES_MIN};
 
@@ -18,13 +21,15 @@ pub enum CandidateVerdict {
     Reject(String),
 }
 
-/// Judges the candidate at `position` among those of its configuration.
+/// Judges the candidate at `position` among those of its configuration. `verified` says whether others
+/// confirm its evidence.
 #[must_use]
 pub fn judge(
     state: &ClusterState,
     config: &ConfigState,
     model: &Model,
     position: usize,
+    verified: &Verified,
     settings: &EvaluationConfig,
 ) -> CandidateVerdict {
     let newest = position + 1 == config.candidates.len();
@@ -40,6 +45,15 @@ pub fn judge(
     }
     if let Some(reason) = objection(evidence, settings) {
         return CandidateVerdict::Reject(reason);
+    }
+    let rounds = model.review.as_ref().map_or(0, |review| review.rounds);
+    match verified {
+        Verified::Yes => {}
+        Verified::Waits(what) => return CandidateVerdict::Wait(format!("it waits for {what}")),
+        Verified::Contested(reason) if newest && rounds < ROUNDS_MAX => {
+            return CandidateVerdict::Wait(format!("{reason}: it is evaluated again"));
+        }
+        Verified::Contested(reason) => return CandidateVerdict::Reject(reason.clone()),
     }
     let have = model.holders.iter().filter(|node| state.is_online(**node)).count() as u64;
     let need = state.required_model_holders();
@@ -84,13 +98,17 @@ fn objection(evidence: &Evidence, settings: &EvaluationConfig) -> Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemons::fixture::{KEY, World, hash};
+    use crate::{
+        daemons::fixture::{KEY, World, hash},
+        leader::verification::Verification,
+    };
 
     fn verdict(world: &World, name: &str) -> CandidateVerdict {
         let config = world.state.config(KEY).unwrap();
         let position = config.candidates.iter().position(|it| *it == hash(name)).unwrap();
         let model = world.state.models.get(&hash(name)).unwrap();
-        judge(&world.state, config, model, position, &EvaluationConfig::default())
+        let verified = Verification::default().verdict(&world.state, model, world.now);
+        judge(&world.state, config, model, position, &verified, &EvaluationConfig::default())
     }
 
     #[test]
@@ -98,7 +116,8 @@ mod tests {
         let check = |change: fn(&mut Evidence), expected: Option<&str>| {
             let mut world = World::with_nodes(3);
             world.train("a", 2);
-            world.evaluated("a", 3, change);
+            world.evaluate("a", 3, true);
+            world.claim("a", change);
             (1..=3).for_each(|node| world.held("a", node));
             match (verdict(&world, "a"), expected) {
                 (CandidateVerdict::Promote, None) => {}
@@ -109,7 +128,10 @@ mod tests {
         check(|_| {}, None);
         check(|it| it.elo_delta = 25.0, None);
         check(|it| it.elo_delta = 24.9, Some("not stronger by 25"));
-        check(|it| it.sprt = Sprt::Reject, Some("not stronger: Elo +240 ± 30 after 100 games"));
+        check(
+            |it| (it.sprt, it.elo_delta, it.elo_error) = (Sprt::Reject, 240.0, 30.0),
+            Some("not stronger: Elo +240 ± 30 after 100 games"),
+        );
         check(|it| it.sprt = Sprt::Inconclusive, Some("not shown to be stronger"));
         check(|it| it.win_rate_vs_random = 0.54, Some("54 % against random, 55 % needed"));
         check(|it| (it.games, it.wins, it.losses) = (15, 14, 1), Some("15 games"));
@@ -133,6 +155,11 @@ mod tests {
         waits(&world, "being evaluated");
         let mut world = World::with_nodes(3);
         world.train("a", 2);
+        let champion = world.state.config(KEY).unwrap().champion;
+        world.evaluated(3, cluster_state::samples::evidence(hash("a"), champion));
+        waits(&world, "waits for 1 verifier to count its games");
+        world.deny("a", 1);
+        waits(&world, "0 of 1 verifiers counted the same, 1 otherwise: it is evaluated again");
         world.evaluate("a", 3, true);
         waits(&world, "1 of the 3 online nodes");
     }

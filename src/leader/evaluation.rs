@@ -7,11 +7,12 @@
 
 use super::{
     feedback_loop,
-    placement::{LEASE_TTL, RetryPauses, choose_worker},
+    placement::{LEASE_TTL, RetryPauses, choose_other, choose_worker},
+    verification::Verification,
 };
 use crate::learner::settings::EvaluationConfig;
 use cluster_state::{
-    ClusterState, Command, ConfigKey, ConfigState, LeaseKind,
+    ClusterState, Command, ConfigKey, ConfigState, LeaseKind, ModelId, NodeId,
     command::{GrantLease, SetBackpressure},
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -25,10 +26,20 @@ const REST: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub struct EvaluationDecider {
     retries: RetryPauses,
+    verification: Verification,
     /// Since when the depth has been low, by configuration under pressure.
     low: BTreeMap<ConfigKey, u64>,
     /// When pressure ended, by configuration.
     released: BTreeMap<ConfigKey, u64>,
+}
+
+/// Who evaluates a candidate: rather a node that has not evaluated it before.
+fn evaluator(state: &ClusterState, config: &ConfigState, candidate: ModelId) -> Option<NodeId> {
+    let review = state.models.get(&candidate).and_then(|model| model.review.as_ref());
+    let before = review.map(|review| review.evaluated_by).into_iter().collect();
+    let kind = LeaseKind::Evaluation;
+    choose_other(state, kind, &config.config_key, &before)
+        .or_else(|| choose_worker(state, kind, &config.config_key))
 }
 
 /// Candidates that wait for evidence against the champion of their configuration. One that is being evaluated
@@ -55,13 +66,13 @@ impl EvaluationDecider {
             if config.evaluation.live.is_some() {
                 continue;
             }
-            let Some(candidate) = feedback_loop::next(state, config, settings.elo_delta_min) else {
-                continue;
-            };
+            let next =
+                feedback_loop::next(state, config, &mut self.verification, settings.elo_delta_min, at_ms);
+            let Some(candidate) = next else { continue };
             if !self.retries.allows(key, config.evaluation.failures, at_ms) {
                 continue;
             }
-            if let Some(node) = choose_worker(state, LeaseKind::Evaluation, key) {
+            if let Some(node) = evaluator(state, config, candidate) {
                 commands.push(Command::GrantLease(GrantLease {
                     kind: LeaseKind::Evaluation,
                     config_key: key.clone(),
@@ -122,7 +133,6 @@ impl EvaluationDecider {
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World, hash};
-    use cluster_state::ModelId;
 
     fn settings() -> EvaluationConfig {
         EvaluationConfig { backpressure_on: 3, backpressure_off: 2, ..EvaluationConfig::default() }

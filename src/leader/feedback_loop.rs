@@ -5,6 +5,7 @@
 //! times. After that the candidate is judged on what there is, or rejected. This file decides what is
 //! evaluated; [`super::evaluation`] decides when and by whom.
 
+use super::verification::Verification;
 use cluster_state::{
     ClusterState, Command, ConfigKey, ConfigState, Evidence, Model, Sprt, command::Reject,
     state_machine::EVIDENCE_GAMES_MIN,
@@ -16,12 +17,20 @@ use std::collections::BTreeMap;
 /// because the death of a host counts as well, which says nothing of the candidate.
 const ATTEMPTS_MAX: u32 = 5;
 
-/// The candidate to evaluate next: the newest, unless it has its evidence.
+/// The candidate to evaluate next: the newest, unless it has its evidence, or evidence that nobody confirms.
 #[must_use]
-pub fn next(state: &ClusterState, config: &ConfigState, elo_delta_min: f64) -> Option<ModelId> {
+pub fn next(
+    state: &ClusterState,
+    config: &ConfigState,
+    verification: &mut Verification,
+    elo_delta_min: f64,
+    at_ms: u64,
+) -> Option<ModelId> {
     let newest = *config.candidates.last()?;
-    let evidence = evidence(config, state.models.get(&newest)?);
-    let open = evidence.is_none_or(|evidence| deserves_another(state, evidence, elo_delta_min));
+    let model = state.models.get(&newest)?;
+    let evidence = evidence(config, model);
+    let open = evidence.is_none_or(|evidence| deserves_another(state, evidence, elo_delta_min))
+        || verification.asks_for_another(state, config, model, at_ms);
     open.then_some(newest)
 }
 
@@ -51,20 +60,23 @@ pub fn deserves_another(state: &ClusterState, evidence: &Evidence, elo_delta_min
 /// What the leader remembers: by configuration, the candidate and how many evaluations had failed in a row
 /// before its first. A new leader counts anew, so that its candidates get their chances again.
 #[derive(Debug, Default)]
-pub struct FeedbackLoopDecider(BTreeMap<ConfigKey, (ModelId, u32)>);
+pub struct FeedbackLoopDecider {
+    failures: BTreeMap<ConfigKey, (ModelId, u32)>,
+    verification: Verification,
+}
 
 impl FeedbackLoopDecider {
     /// The candidates that are given up.
     pub fn decide(&mut self, state: &ClusterState, elo_delta_min: f64, at_ms: u64) -> Vec<Command> {
-        self.0.retain(|key, _| state.configs.contains_key(key));
+        self.failures.retain(|key, _| state.configs.contains_key(key));
         let mut commands = Vec::new();
         for config in state.configs.values() {
-            let Some(candidate) = next(state, config, elo_delta_min) else {
-                self.0.remove(&config.config_key);
+            let Some(candidate) = next(state, config, &mut self.verification, elo_delta_min, at_ms) else {
+                self.failures.remove(&config.config_key);
                 continue;
             };
             let failures = config.evaluation.failures;
-            let seen = self.0.entry(config.config_key.clone()).or_insert((candidate, failures));
+            let seen = self.failures.entry(config.config_key.clone()).or_insert((candidate, failures));
             if seen.0 != candidate || failures < seen.1 {
                 *seen = (candidate, failures);
             }
@@ -91,7 +103,8 @@ mod tests {
     use crate::daemons::fixture::{KEY, World, hash};
 
     fn due(world: &World) -> Option<ModelId> {
-        next(&world.state, world.state.config(KEY).unwrap(), 25.0)
+        let config = world.state.config(KEY).unwrap();
+        next(&world.state, config, &mut Verification::default(), 25.0, world.now)
     }
 
     #[test]

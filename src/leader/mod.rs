@@ -30,3 +30,4 @@ pub mod roles;
 pub mod scheduler;
 pub mod training;
 pub mod turn;
+pub mod verification;

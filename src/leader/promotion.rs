@@ -3,7 +3,10 @@
 //! Invariant: the state machine checks the same evidence again when it applies `Promote`; this only decides
 //! when to ask.
 
-use super::auto_promotion::{CandidateVerdict, judge};
+use super::{
+    auto_promotion::{CandidateVerdict, judge},
+    verification::Verification,
+};
 use crate::learner::settings::EvaluationConfig;
 use cluster_state::{
     ClusterState, Command, ModelId,
@@ -12,9 +15,12 @@ use cluster_state::{
 use std::collections::BTreeMap;
 
 /// What the leader remembers: why each candidate was passed over when it was last looked at, so that it is
-/// said once.
+/// said once, and since when its evidence has been there.
 #[derive(Debug, Default)]
-pub struct PromotionDecider(BTreeMap<ModelId, String>);
+pub struct PromotionDecider {
+    skipped: BTreeMap<ModelId, String>,
+    verification: Verification,
+}
 
 impl PromotionDecider {
     /// The promotions and rejections that the gate asks for.
@@ -25,9 +31,10 @@ impl PromotionDecider {
             let config_key = config.config_key.clone();
             for (position, &candidate) in config.candidates.iter().enumerate() {
                 let Some(model) = state.models.get(&candidate) else { continue };
-                match judge(state, config, model, position, settings) {
+                let verified = self.verification.verdict(state, model, at_ms);
+                match judge(state, config, model, position, &verified, settings) {
                     CandidateVerdict::Wait(reason) => {
-                        if self.0.get(&candidate) != Some(&reason) {
+                        if self.skipped.get(&candidate) != Some(&reason) {
                             tracing::info!(
                                 config = %config_key,
                                 candidate = candidate.short(),
@@ -57,7 +64,7 @@ impl PromotionDecider {
                 }
             }
         }
-        self.0 = skipped;
+        self.skipped = skipped;
         commands
     }
 }

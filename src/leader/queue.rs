@@ -8,6 +8,7 @@
 use super::{
     placement::choose_other,
     training::{CANDIDATES_WAITING_MAX, pauses},
+    verification::waits_for,
 };
 use crate::{
     api::{health::ClusterView, work::QueueItem},
@@ -84,8 +85,14 @@ pub fn queue(state: &ClusterState, view: &ClusterView, now_ms: u64) -> Vec<Queue
         }
         let busy = config.evaluation.live.as_ref().and_then(|lease| lease.subject);
         for candidate in config.candidates.iter().filter(|candidate| Some(**candidate) != busy) {
-            let evidence = state.models.get(candidate).and_then(|model| model.evidence.as_ref());
+            let model = state.models.get(candidate);
+            let evidence = model.and_then(|model| model.evidence.as_ref());
             if evidence.is_some_and(|evidence| evidence.champion == config.champion) {
+                let standing =
+                    model.filter(|model| model.is_promising()).map(|model| state.review_standing(model));
+                if let Some(standing) = standing.filter(|standing| !standing.is_confirmed()) {
+                    items.push(waiting(LeaseKind::Evaluation, Some(*candidate), waits_for(&standing)));
+                }
                 continue;
             }
             let reason = match &config.evaluation.live {
@@ -243,6 +250,20 @@ mod tests {
         world.grant(LeaseKind::Evaluation, 3, Some(hash("a")));
         let waits = ("training hex8_2p", Some("a candidate waits for its verdict"));
         check(&world, &[("evaluation hex8_2p", None), waits]);
+    }
+
+    #[test]
+    fn evidence_that_nobody_has_confirmed_yet_is_told() {
+        let mut world = World::with_nodes(4);
+        world.train("a", 2);
+        let champion = world.state.config(KEY).unwrap().champion;
+        world.evaluated(3, cluster_state::samples::evidence(hash("a"), champion));
+        let waits = |world: &World| shown(world).into_iter().filter_map(|(_, why)| why).collect::<Vec<_>>();
+        assert_eq!(waits(&world), ["2 verifiers to count its games"]);
+        world.confirm("a", 1);
+        assert_eq!(waits(&world), ["1 verifier to count its games"]);
+        world.confirm("a", 4);
+        assert_eq!(waits(&world), [""; 0]);
     }
 
     #[test]

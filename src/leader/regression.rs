@@ -156,8 +156,9 @@ mod tests {
         search::unit,
     };
     use cluster_state::{
-        EndCause, Evidence, NodeId,
-        command::{CancelLease, CompleteEvaluation, Reject},
+        EndCause,
+        command::{CancelLease, Reject},
+        samples,
     };
     use rules::playout::Choices;
 
@@ -267,29 +268,9 @@ mod tests {
     fn round(world: &mut World, wins: u32, losses: u32) {
         let config = world.state.config(KEY).unwrap();
         let (champion, before) = (config.champion, config.fallback().unwrap().model);
-        let epoch = world.grant(LeaseKind::Evaluation, 2, Some(champion));
-        let evidence = Evidence {
-            candidate: champion,
-            champion: before,
-            games: wins + losses,
-            wins,
-            losses,
-            elo_delta: 0.0,
-            elo_error: 1.0,
-            sprt: cluster_state::Sprt::Inconclusive,
-            win_rate_vs_random: 0.0,
-            win_rate_vs_heuristic: 0.0,
-            passed_gauntlet: false,
-            segments: vec![],
-        };
-        let (config_key, at_ms) = (KEY.into(), world.now);
-        world.apply(Command::CompleteEvaluation(CompleteEvaluation {
-            config_key,
-            epoch,
-            node: NodeId(2),
-            evidence,
-            at_ms,
-        }));
+        // One opening each for the games that were won and those that were lost, and a set of both.
+        let sets = [losses / 2, wins % 2, wins / 2];
+        world.evaluated(2, samples::evidence_of((champion, before), sets));
     }
 
     /// Applies what is reported, and says what it was.

@@ -12,7 +12,7 @@ use crate::{
 };
 use cluster_state::{ModelId, NodeId};
 use kernels::Query;
-use rules::{Config, Move, playout::Choices, with_board};
+use rules::{Config, Move, Topology, playout::Choices, with_board};
 
 /// A network that plays.
 pub struct ModelPlayer {
@@ -117,6 +117,23 @@ impl Arena {
     pub fn aborted(&self) -> u64 {
         self.games.aborted()
     }
+}
+
+/// The opening of the games with this seed, as moves of their records.
+#[must_use]
+pub fn opening(config: Config, seed: u64) -> Vec<u32> {
+    with_board!(config.board, T => opened::<T>(config, seed).0.moves().to_vec())
+}
+
+/// A game after the opening of its seed, and what is left of its randomness.
+fn opened<T: Topology>(config: Config, seed: u64) -> (LiveGame<T>, Choices) {
+    let mut choices = Choices::new(seed);
+    let mut game = LiveGame::new(config, seed);
+    let (least, most) = OPENING;
+    let length = least + choices.below(most - least + 1);
+    // The same error will occur at the first choice, which reports it.
+    let _ = game.open(length, &mut choices);
+    (game, choices)
 }
 
 struct ArenaSlot<T: Judged> {
@@ -240,13 +257,7 @@ impl<T: Judged> ArenaGames<T> {
         self.next = if first + 1 == self.config.seats { (set + 1, 0) } else { (set, first + 1) };
         // All games of a set have the same seed, and so the same opening.
         let mut mixed = Choices::new(self.settings.seed ^ u64::from(set).wrapping_mul(0xd134_2543_de82_ef95));
-        let seed = mixed.next_u64();
-        let mut choices = Choices::new(seed);
-        let mut game = LiveGame::new(self.config, seed);
-        let (least, most) = OPENING;
-        let length = least + choices.below(most - least + 1);
-        // The same error will occur at the first choice, which reports it.
-        let _ = game.open(length, &mut choices);
+        let (game, choices) = opened(self.config, mixed.next_u64());
         let searches = [(); 2].map(|()| Search::new(SearchSettings::default()));
         Some(ArenaSlot { game, searches, choices, set, first })
     }

@@ -3,15 +3,12 @@
 //! Invariant: the cheap stages come first, and a candidate that has failed plays no further games. Only games
 //! that count for the evidence are returned.
 
-use super::{
-    arena::{Arena, ArenaSettings, Contestant, ModelPlayer},
-    sprt::{Elo, Sets, SprtSettings},
-};
+use super::arena::{Arena, ArenaSettings, Contestant, ModelPlayer};
 use crate::{
     learner::settings::EvaluationConfig,
     store::{GameKind, GameRecord},
 };
-use cluster_state::{Evidence, NodeId, Sprt, state_machine::EVIDENCE_GAMES_MIN};
+use cluster_state::{Elo, Evidence, NodeId, Sprt, Tallies, Tally};
 use rules::Config;
 
 /// What an evaluation needs besides the models.
@@ -27,7 +24,7 @@ pub struct EvaluationJob {
 }
 
 /// The opponents of the candidate, in the order in which it plays them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// A player that chooses uniformly among the legal moves.
     Random,
@@ -91,21 +88,8 @@ pub fn watch(
     let mut run = EvaluationRun { job, cancelled, progress, games: Vec::new() };
     let (mut player, mut opponent) = (Contestant::Model(champion), Contestant::Model(before));
     let sets = run.stage(Stage::Before, &mut player, &mut opponent, |_| false)?;
-    let elo = sets.elo();
-    let evidence = Evidence {
-        candidate: hashes.0,
-        champion: hashes.1,
-        games: sets.games(),
-        wins: sets.wins(),
-        losses: sets.losses(),
-        elo_delta: elo.delta,
-        elo_error: elo.error,
-        sprt: Sprt::Inconclusive,
-        win_rate_vs_random: 0.0,
-        win_rate_vs_heuristic: 0.0,
-        passed_gauntlet: false,
-        segments: Vec::new(),
-    };
+    let against = Tallies { champion: sets, ..Tallies::new(job.config.seats) };
+    let evidence = Evidence::of(hashes, job.settings.terms(), against, Vec::new());
     Some(EvaluationResult { evidence, games: run.games })
 }
 
@@ -120,45 +104,26 @@ pub fn evaluate(
     let hashes = (candidate.hash, champion.hash);
     let mut player = Contestant::Model(candidate);
     let mut run = EvaluationRun { job, cancelled, progress, games: Vec::new() };
-    let settings = &job.settings;
+    let (settings, terms) = (&job.settings, job.settings.terms());
     let floor = settings.win_rate_vs_random_min;
-    let sprt = SprtSettings { elo1: settings.elo1, games_max: settings.games_max, ..SprtSettings::default() };
 
-    let hopeless = |sets: &Sets| {
+    let hopeless = |sets: &Tally| {
         let open = settings.baseline_games.saturating_sub(sets.games());
         f64::from(sets.wins() + open) < floor * f64::from(sets.games() + open)
     };
-    let random = run.stage(Stage::Random, &mut player, &mut Contestant::Random, hopeless)?;
-    let beats_random = random.games() >= settings.baseline_games && random.score() >= floor;
-
-    let mut against = Sets::new(job.config.seats);
-    let mut verdict = Sprt::Inconclusive;
+    let mut against = Tallies::new(job.config.seats);
+    against.random = run.stage(Stage::Random, &mut player, &mut Contestant::Random, hopeless)?;
+    let beats_random = against.beat_random(&terms);
     if beats_random {
         let mut opponent = Contestant::Model(champion);
-        against =
-            run.stage(Stage::Champion, &mut player, &mut opponent, |sets| sets.sprt(&sprt).is_some())?;
-        verdict = against.sprt(&sprt).unwrap_or(Sprt::Inconclusive);
+        against.champion =
+            run.stage(Stage::Champion, &mut player, &mut opponent, |sets| sets.sprt(&terms).is_some())?;
     }
-    let mut heuristic = Sets::new(job.config.seats);
-    if beats_random && verdict != Sprt::Reject {
-        heuristic = run.stage(Stage::Heuristic, &mut player, &mut Contestant::Heuristic, |_| false)?;
+    if beats_random && against.champion.sprt(&terms) != Some(Sprt::Reject) {
+        against.heuristic =
+            run.stage(Stage::Heuristic, &mut player, &mut Contestant::Heuristic, |_| false)?;
     }
-
-    let elo = against.elo();
-    let evidence = Evidence {
-        candidate: hashes.0,
-        champion: hashes.1,
-        games: against.games(),
-        wins: against.wins(),
-        losses: against.losses(),
-        elo_delta: elo.delta,
-        elo_error: elo.error,
-        sprt: verdict,
-        win_rate_vs_random: random.score(),
-        win_rate_vs_heuristic: heuristic.score(),
-        passed_gauntlet: beats_random && verdict == Sprt::Accept && against.games() >= EVIDENCE_GAMES_MIN,
-        segments: Vec::new(),
-    };
+    let evidence = Evidence::of(hashes, terms, against, Vec::new());
     Some(EvaluationResult { evidence, games: run.games })
 }
 
@@ -176,8 +141,8 @@ impl EvaluationRun<'_> {
         stage: Stage,
         player: &mut Contestant,
         opponent: &mut Contestant,
-        done: impl Fn(&Sets) -> bool,
-    ) -> Option<Sets> {
+        done: impl Fn(&Tally) -> bool,
+    ) -> Option<Tally> {
         let settings = &self.job.settings;
         let (kind, games_max, salt) = match stage {
             Stage::Random => (GameKind::Baseline, settings.baseline_games, 1),
@@ -194,7 +159,7 @@ impl EvaluationRun<'_> {
             node: self.job.node,
         };
         let mut arena = Arena::new(self.job.config, arena);
-        let mut sets = Sets::new(self.job.config.seats);
+        let mut sets = Tally::new(self.job.config.seats);
         while !arena.finished() {
             if (self.cancelled)() {
                 return None;

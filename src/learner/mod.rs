@@ -11,6 +11,7 @@ pub mod again;
 pub mod arena;
 pub mod audit;
 pub mod backend;
+pub mod count;
 pub mod evaluation;
 mod game;
 pub mod selfplay;

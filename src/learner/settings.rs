@@ -3,6 +3,7 @@
 //! Invariant: a value that passes `validate` is in its bounds, and nobody below checks it again.
 
 use crate::bounds::{OutOfBounds, bounds, check};
+use cluster_state::Terms;
 use serde::{Deserialize, Serialize};
 use std::{ops::Bound, time::Duration};
 
@@ -165,6 +166,18 @@ pub struct EvaluationConfig {
 }
 
 impl EvaluationConfig {
+    /// What the verdict of an evaluation depends on, as the cluster computes it: the Elo difference to a
+    /// thousandth, the share to a millionth.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        Terms {
+            elo1_milli: (self.elo1 * 1e3).round().max(1.0) as u32,
+            games_max: self.games_max,
+            baseline_games: self.baseline_games,
+            random_min_ppm: (self.win_rate_vs_random_min * 1e6).round() as u32,
+        }
+    }
+
     /// # Errors
     /// The first setting that is out of bounds.
     pub fn validate(&self) -> Result<(), OutOfBounds> {

@@ -20,6 +20,7 @@ use crate::{
         selfplay::{SelfplayDaemon, SelfplaySettings},
         supervisor::Supervisor,
         trainer::TrainerDaemon,
+        verifier::VerifierDaemon,
         watchdog::Limits,
     },
     devices::Devices,
@@ -169,6 +170,7 @@ impl Starting<'_> {
             backend: devices.of(LeaseKind::Training),
             health: health.clone(),
         });
+        self.keep(VerifierDaemon { node: self.node() });
         self.keep(GauntletDaemon {
             node: self.node(),
             settings: config.evaluation.clone(),

@@ -265,6 +265,12 @@ impl Segment {
         &self.games
     }
 
+    /// [`Self::games`] without a copy.
+    #[must_use]
+    pub fn into_games(self) -> Vec<SegmentGame> {
+        self.games
+    }
+
     /// The encoded segment, as it is sent and kept.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

@@ -213,7 +213,8 @@ async fn an_older_snapshot_does_not_replace_a_newer() {
 #[test]
 fn a_state_at_its_bounds_fits_a_snapshot() {
     use cluster_state::{
-        CONFIG_KEY_BYTES_MAX, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX, TEXT_BYTES_MAX,
+        CHECKS_MAX, CONFIG_KEY_BYTES_MAX, Check, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX, Review, TEXT_BYTES_MAX,
+        Tallies,
         state_machine::{MODELS_MAX, NODES_MAX, SEGMENTS_MAX},
     };
     let text = "x".repeat(TEXT_BYTES_MAX);
@@ -233,6 +234,7 @@ fn a_state_at_its_bounds_fits_a_snapshot() {
     state.segments.insert(hash(1), segment);
     let mut evidence = samples::evidence(hash(1), hash(2));
     evidence.segments = vec![hash(3); EVIDENCE_SEGMENTS_MAX];
+    let denied = Check::Denied { counted: Some(Tallies::new(4)) };
     let model = Model {
         info: samples::model(hash(1), hash(2)),
         config_key: "x".repeat(CONFIG_KEY_BYTES_MAX).as_str().into(),
@@ -241,6 +243,12 @@ fn a_state_at_its_bounds_fits_a_snapshot() {
         trained_by: Some(NodeId(1)),
         epoch: 1,
         report: Some(samples::report()),
+        review: Some(Review {
+            evaluated_by: NodeId(1),
+            epoch: 1,
+            rounds: 1,
+            checks: (0..CHECKS_MAX as u64).map(|node| (NodeId(node), denied.clone())).collect(),
+        }),
         evidence: Some(evidence),
         at_ms: 1,
         log_index: 1,

@@ -14,7 +14,9 @@ mod segment;
 mod steering;
 
 pub use admission::{IssueTicket, RemoveNode, RevokeTicket, SetOperators, SetSecret};
-pub use champion::{Appoint, InitConfig, ModelHeld, Promote, Reject, ReportRegression, Rollback};
+pub use champion::{
+    Appoint, ConfirmEvidence, InitConfig, ModelHeld, Promote, Reject, ReportRegression, Rollback,
+};
 pub use cluster::{RegisterNode, SetDraining, SetLeader, SetOnline};
 pub use lease::{
     CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease, GrantLease, RenewLease,
@@ -112,6 +114,7 @@ commands! {
     RemoveNode,
     SetOperators,
     ReportForgery,
+    ConfirmEvidence,
 }
 
 impl fmt::Display for Command {

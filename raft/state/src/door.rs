@@ -92,6 +92,7 @@ pub fn rule(command: &Command) -> Rule<'_> {
         Command::FailLease(it) => Rule::Itself(it.node),
         Command::CompleteTraining(it) => Rule::Itself(it.node),
         Command::CompleteEvaluation(it) => Rule::Itself(it.node),
+        Command::ConfirmEvidence(it) => Rule::Itself(it.node),
         Command::SetOnline(_)
         | Command::InitConfig(_)
         | Command::ThresholdReached(_)

@@ -1,8 +1,10 @@
 //! Models: the result of a training, and what an evaluation found about it.
 
 use crate::{
+    evidence::{Tallies, Terms},
     id::{ModelId, NodeId, SegmentId},
     key::ConfigKey,
+    review::Review,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -48,7 +50,7 @@ pub enum Sprt {
     Inconclusive,
 }
 
-/// What an evaluation found, with the games that prove it.
+/// What an evaluation found, with the games that prove it. Every figure follows from `against` and `terms`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The model that was evaluated.
@@ -71,9 +73,13 @@ pub struct Evidence {
     pub win_rate_vs_random: f64,
     /// Share of games won against the one-ply heuristic.
     pub win_rate_vs_heuristic: f64,
-    /// Whether the candidate beat every baseline as required.
+    /// Whether the candidate beat random play as the terms require, and the test accepted it.
     pub passed_gauntlet: bool,
-    /// Segments that hold the games.
+    /// What the evaluation was run by.
+    pub terms: Terms,
+    /// The games by opponent.
+    pub against: Tallies,
+    /// Registered segments that hold these games and no others.
     pub segments: Vec<SegmentId>,
 }
 
@@ -112,6 +118,8 @@ pub struct Model {
     pub report: Option<TrainingReport>,
     /// The evidence of its latest evaluation.
     pub evidence: Option<Evidence>,
+    /// What others found who counted the games of that evaluation again.
+    pub review: Option<Review>,
     /// When the model was registered, in milliseconds since the epoch.
     pub at_ms: u64,
     /// Index of the log entry that recorded it.

@@ -243,4 +243,28 @@ pub enum Refusal {
     /// The node has forged games: its games do not count, and it gets no more work.
     #[error("node {0} is distrusted, because it forged a game")]
     Distrusted(NodeId),
+    /// The segment holds no games of this evaluation, or it is named twice.
+    #[error("segment {0} holds no games of this evaluation")]
+    NoEvidenceIn(SegmentId),
+    /// The segments hold another number of games than the evidence counts.
+    #[error("the segments hold {held} games, and the evidence counts {counted}")]
+    OtherGames {
+        /// Number of games in the segments.
+        held: u64,
+        /// Number of games that the evidence counts.
+        counted: u64,
+    },
+    /// The node trained the model or evaluated it.
+    #[error("node {0} had a part in the model or its evaluation")]
+    NotIndependent(NodeId),
+    /// Too few nodes have counted the games of the evidence again and come to the same.
+    #[error("{confirmed} verifiers confirm the evidence and {denied} deny it, {need} are needed")]
+    Unconfirmed {
+        /// Number of verifiers that counted the same.
+        confirmed: u64,
+        /// Number of verifiers that counted otherwise.
+        denied: u64,
+        /// Number of confirmations that are needed.
+        need: u64,
+    },
 }

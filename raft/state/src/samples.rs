@@ -15,15 +15,19 @@ use crate::{
     id::{ModelId, NodeId},
     key::ConfigKey,
     lease::LeaseKind,
-    model::{Evidence, ModelInfo, Sprt, TrainingReport},
-    receipt::{Receipt, SegmentFacts, Signature},
+    model::{ModelInfo, TrainingReport},
     response::{Refusal, Response},
     steering::{Feedback, SelfplayTarget, Severity},
 };
-use ed25519_dalek::{Signer, SigningKey};
 use proptest::prelude::*;
 use serde::{Serialize, Serializer, ser::SerializeTuple};
 use wire::Hash;
+
+mod proofs;
+
+pub use proofs::{
+    TERMS, confirmation, evidence, evidence_of, games_of, peer_id, played, receipt, signature, signed_by,
+};
 
 /// Key of the one configuration.
 pub const CONFIG: &str = "hex8_2p";
@@ -46,36 +50,6 @@ pub fn hash<Id: From<Hash>>(n: u8) -> Id {
     Hash([n; 32]).into()
 }
 
-/// The key of peer `n`.
-fn signing_key(n: u64) -> SigningKey {
-    let mut seed = [0; 32];
-    seed[..8].copy_from_slice(&n.to_le_bytes());
-    SigningKey::from_bytes(&seed)
-}
-
-/// The peer id of peer `n`.
-pub fn peer_id(n: u64) -> String {
-    let prefix: &[u8] = &[0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
-    bs58::encode([prefix, signing_key(n).verifying_key().as_bytes()].concat()).into_string()
-}
-
-/// Peer `n`'s signature that it holds a segment.
-pub fn signature(n: u64, facts: &SegmentFacts<'_>) -> Signature {
-    let message = facts.message(&peer_id(n));
-    Signature::of(&signing_key(n).sign(&message).to_bytes()).expect("it has 64 bytes")
-}
-
-/// The receipt of peer `n`, whose node has the same number.
-pub fn receipt(n: u64, facts: &SegmentFacts<'_>) -> Receipt {
-    Receipt { node: NodeId(n), signature: signature(n, facts) }
-}
-
-/// The command with receipts of these peers in place of its own.
-pub fn signed_by(command: RegisterSegment, holders: impl IntoIterator<Item = u64>) -> RegisterSegment {
-    let receipts = holders.into_iter().map(|n| receipt(n, &command.facts())).collect();
-    RegisterSegment { receipts, ..command }
-}
-
 /// A target that differs from the default in every part.
 pub fn target() -> SelfplayTarget {
     SelfplayTarget { weight: 0.5, simulations: 32, paused: true, reason: "why".into() }
@@ -84,24 +58,6 @@ pub fn target() -> SelfplayTarget {
 /// A report with a different value in every field.
 pub fn report() -> TrainingReport {
     TrainingReport { epochs_trained: 2, final_loss: 0.5, val_loss: 0.25, samples: 9, seconds: 1.5 }
-}
-
-/// Evidence that is enough for a promotion.
-pub fn evidence(candidate: ModelId, champion: ModelId) -> Evidence {
-    Evidence {
-        candidate,
-        champion,
-        games: 40,
-        wins: 30,
-        losses: 8,
-        elo_delta: 100.0,
-        elo_error: 20.0,
-        sprt: Sprt::Accept,
-        win_rate_vs_random: 1.0,
-        win_rate_vs_heuristic: 0.75,
-        passed_gauntlet: true,
-        segments: vec![hash(7)],
-    }
 }
 
 /// A model trained from `parent`.
@@ -151,7 +107,7 @@ pub fn remove(node: u64, ban: bool, secret: u8) -> Command {
 
 /// One value of each variant, in the order of the enum.
 pub fn commands() -> Vec<Command> {
-    [members(), segments(), leases(), models(), steering(), operator(), admissions()].concat()
+    [members(), segments(), leases(), models(), steering(), operator(), admissions(), reviews()].concat()
 }
 
 fn config_key() -> ConfigKey {
@@ -373,6 +329,10 @@ fn admissions() -> Vec<Command> {
     ]
 }
 
+fn reviews() -> Vec<Command> {
+    vec![confirmation(hash(3), 1, 2, &evidence(hash(3), hash(4)))]
+}
+
 /// The responses that no sample of a reply carries and that were added after the first version.
 pub fn responses() -> Vec<Response> {
     let promotion = Promotion {
@@ -400,6 +360,10 @@ pub fn responses() -> Vec<Response> {
         Response::Refused(Refusal::StillNeeded(NodeId(1), "w".into())),
         Response::Refused(Refusal::NoReceipt(NodeId(1))),
         Response::Refused(Refusal::SegmentExists(hash(1))),
+        Response::Refused(Refusal::NoEvidenceIn(hash(1))),
+        Response::Refused(Refusal::OtherGames { held: 1, counted: 2 }),
+        Response::Refused(Refusal::NotIndependent(NodeId(1))),
+        Response::Refused(Refusal::Unconfirmed { confirmed: 1, denied: 2, need: 3 }),
     ]
 }
 

@@ -12,6 +12,7 @@ mod leases;
 mod lookup;
 mod nodes;
 mod promotion;
+mod review;
 mod rollback;
 mod segments;
 mod steering;
@@ -65,6 +66,7 @@ fn dispatch(state: &mut ClusterState, index: u64, command: &Command) -> Outcome 
         Command::SetFeedback(it) => steering::set_feedback(state, it),
         Command::SetLearningRate(it) => steering::set_learning_rate(state, it),
         Command::SetCurriculum(it) => steering::set_curriculum(state, it),
+        Command::ConfirmEvidence(it) => review::confirm(state, it),
     }
 }
 

@@ -10,8 +10,7 @@ use cluster_state::command::{
     SetFeedback, SetLeader, SetLearningRate, SetOnline, SetTarget, ThresholdReached,
 };
 use cluster_state::{
-    DrainCause, EndCause, Evidence, Feedback, ModelId, Refusal, SegmentId, SelfplayTarget, Severity, Source,
-    Sprt, samples,
+    DrainCause, EndCause, Feedback, ModelId, Refusal, SegmentId, SelfplayTarget, Severity, Source, samples,
 };
 use life::{KEY, Life, hash, started};
 use std::collections::BTreeSet;
@@ -121,6 +120,7 @@ fn every_command_causes_its_events_once() {
         "CancelLease",
         "SetDraining",
         "Appoint",
+        "ConfirmEvidence",
         "RegisterNode",
         "SetOnline",
         "SetLeader",
@@ -267,20 +267,7 @@ fn regressed(life: &mut Life) {
 
     // The champion is watched, which says nothing of candidates.
     let watch = life.grant(LeaseKind::Evaluation, Some(hash("b")), 10_200, "EVALUATION_STARTED");
-    let evidence = Evidence {
-        candidate: ModelId(hash("b")),
-        champion: ModelId(hash("a")),
-        games: 50,
-        wins: 20,
-        losses: 30,
-        elo_delta: -70.0,
-        elo_error: 40.0,
-        sprt: Sprt::Inconclusive,
-        win_rate_vs_random: 0.0,
-        win_rate_vs_heuristic: 0.0,
-        passed_gauntlet: false,
-        segments: vec![],
-    };
+    let evidence = life.played(samples::evidence_of((hash("b"), hash("a")), [10, 10, 5]));
     let command = Command::CompleteEvaluation(CompleteEvaluation {
         config_key: key(),
         epoch: watch,

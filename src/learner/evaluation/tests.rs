@@ -1,7 +1,11 @@
 //! Evaluations of players whose strength is known.
 
 use super::*;
-use crate::search::{AnyEvaluator, Uniform, heuristic};
+use crate::{
+    learner::count::{CountError, count},
+    search::{AnyEvaluator, Uniform, heuristic},
+    store::{Player, segment::SegmentGame},
+};
 use cluster_state::ModelId;
 use kernels::{Evaluation, Evaluator, Query};
 use rules::Topology;
@@ -77,6 +81,53 @@ fn a_candidate_that_random_beats_plays_no_further() {
     let evidence = evaluated.evidence;
     assert_eq!((evidence.games, evidence.sprt), (0, Sprt::Inconclusive));
     assert!(!evidence.passed_gauntlet && evidence.elo_error.is_finite());
+}
+
+/// The games as a verifier reads them.
+fn replayed(games: &[GameRecord]) -> Vec<SegmentGame> {
+    let game =
+        |record: &GameRecord| SegmentGame { facts: record.validate().unwrap(), record: record.clone() };
+    games.iter().map(game).collect()
+}
+
+#[test]
+fn others_count_the_same_and_only_whole_sets_of_the_right_games() {
+    let (job, strong, weak) = (job(), model("strong", Advised(9.0)), model("weak", Uniform));
+    let (own, other) = (strong.hash, weak.hash);
+    let (evaluated, _) = run(&job, strong, weak);
+    let games = replayed(&evaluated.games);
+    let counted = count(job.config, &games, own, other);
+    assert_eq!(counted, Ok(evaluated.evidence.against.clone()));
+    assert!(evaluated.evidence.holds());
+    let shuffled: Vec<_> = games.iter().rev().cloned().collect();
+    assert_eq!(count(job.config, &shuffled, own, other), counted, "segments have another order");
+
+    let changed = |change: &dyn Fn(&mut Vec<SegmentGame>)| {
+        let mut games = games.clone();
+        change(&mut games);
+        count(job.config, &games, own, other)
+    };
+    let last = games.len() - 1;
+    let id = games[last].facts.id;
+    assert_eq!(changed(&|games| drop(games.pop())), Err(CountError::Incomplete { stage: Stage::Heuristic }));
+    assert_eq!(changed(&|games| games.push(games[last].clone())), Err(CountError::Twice(id)));
+    assert_eq!(changed(&|games| games[last].record.seed ^= 1), Err(CountError::Opening(id)));
+    assert_eq!(changed(&|games| games[last].record.players.reverse()), Err(CountError::Twice(id)));
+    let players: [&[Player]; 4] = [
+        &[Player::Random, Player::Random],
+        &[Player::Model(own), Player::Model(own)],
+        &[Player::Model(own), Player::Random, Player::Heuristic],
+        &[Player::Model(own), Player::Model(Hash::of(b"a third").into())],
+    ];
+    for players in players {
+        let found = changed(&|games| games[last].record.players = players.to_vec());
+        assert_eq!(found, Err(CountError::Players(id)), "{players:?}");
+    }
+    let found = changed(&|games| games[last].record.kind = GameKind::Match);
+    assert_eq!(found, Err(CountError::Players(id)), "a baseline is no match");
+    // Another winner gives other counts.
+    let won = changed(&|games| games[last].facts.winner ^= 1).unwrap();
+    assert_ne!(Ok(won), counted);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Commands about models: which one is champion, which nodes hold it, and which are rejected.
 
 use crate::{
+    evidence::Tallies,
     id::{ModelId, NodeId, TriggerId},
     key::ConfigKey,
     steering::{SelfplayTarget, Severity},
@@ -35,6 +36,24 @@ pub struct Promote {
     pub expected_champion: ModelId,
     /// Smallest gain in Elo points that is enough for a promotion.
     pub elo_delta_min: f64,
+    /// The proposer's clock, in milliseconds since the epoch.
+    pub at_ms: u64,
+}
+
+/// Records what a node counted that replayed the games of an evaluation and had no part in it. The evidence
+/// is confirmed by the same counts, and denied by others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConfirmEvidence {
+    /// Key of the configuration, such as `hex8_2p`.
+    pub config_key: ConfigKey,
+    /// The model that was evaluated.
+    pub candidate: ModelId,
+    /// Epoch of the evaluation.
+    pub epoch: u64,
+    /// Id of the node that counted.
+    pub node: NodeId,
+    /// What it counted; none if the segments do not hold whole sets of games between these players.
+    pub counted: Option<Tallies>,
     /// The proposer's clock, in milliseconds since the epoch.
     pub at_ms: u64,
 }

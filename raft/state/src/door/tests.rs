@@ -65,6 +65,10 @@ fn about_the_subject(command: Command, state: &ClusterState) -> Command {
             it.node = node;
             it.into()
         }
+        Command::ConfirmEvidence(mut it) => {
+            it.node = node;
+            it.into()
+        }
         Command::SetLeader(_) => SetLeader { node: NodeId(LEADER), term: PLACE.term, at_ms: 1 }.into(),
         other @ (Command::SetOnline(_)
         | Command::InitConfig(_)
@@ -117,7 +121,8 @@ fn expected(command: &Command) -> &'static str {
         | Command::RenewLease(_)
         | Command::FailLease(_)
         | Command::CompleteTraining(_)
-        | Command::CompleteEvaluation(_) => "...x..",
+        | Command::CompleteEvaluation(_)
+        | Command::ConfirmEvidence(_) => "...x..",
         Command::SetDraining(_) => "...x.x",
         Command::SetLeader(_)
         | Command::SetOnline(_)

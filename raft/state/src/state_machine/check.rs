@@ -7,16 +7,17 @@ use crate::{
     admission::{TICKET_TTL_MS_MAX, TICKET_USES_MAX},
     cause::EndCause,
     command::{
-        ADDRESSES_MAX, CancelLease, Command, CompleteEvaluation, CompleteTraining, EVIDENCE_SEGMENTS_MAX,
-        HOLDERS_MAX, InitConfig, IssueTicket, MODEL_BYTES_MAX, RegisterNode, RegisterSegment,
-        ReportRegression, Rollback, SEGMENT_BYTES_MAX, SetFeedback, TEXT_BYTES_MAX,
+        ADDRESSES_MAX, CancelLease, Command, CompleteEvaluation, CompleteTraining, ConfirmEvidence,
+        EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX, InitConfig, IssueTicket, MODEL_BYTES_MAX, RegisterNode,
+        RegisterSegment, ReportRegression, Rollback, SEGMENT_BYTES_MAX, SetFeedback, TEXT_BYTES_MAX,
     },
+    evidence::Tallies,
     key::ConfigKey,
     response::Refusal,
     steering::{Feedback, SelfplayTarget},
 };
 
-/// Largest gain or loss in Elo points that one evaluation may claim, because ratings are sums of them.
+/// Largest loss in Elo points that a report may claim.
 const ELO_DELTA_MAX: f64 = 100_000.0;
 /// Latest time that a command may carry, in milliseconds since the epoch: the end of the year 9999. The check
 /// uses no clock, because every node must come to the same result.
@@ -56,6 +57,7 @@ pub fn check(command: &Command) -> Result<(), Refusal> {
         Command::CancelLease(it) => cancel_lease(it),
         Command::CompleteTraining(it) => complete_training(it),
         Command::CompleteEvaluation(it) => complete_evaluation(it),
+        Command::ConfirmEvidence(it) => confirm_evidence(it),
         Command::Promote(it) => key(&it.config_key).and_then(|()| numbers(&[it.elo_delta_min])),
         Command::Reject(it) => key(&it.config_key).and_then(|()| texts([&it.reason])),
         Command::Appoint(it) => key(&it.config_key).and_then(|()| texts([&it.reason])),
@@ -128,19 +130,16 @@ fn complete_training(command: &CompleteTraining) -> Result<(), Refusal> {
 fn complete_evaluation(command: &CompleteEvaluation) -> Result<(), Refusal> {
     key(&command.config_key)?;
     let evidence = &command.evidence;
-    let results = u64::from(evidence.wins) + u64::from(evidence.losses);
-    if results > u64::from(evidence.games) || evidence.segments.len() > EVIDENCE_SEGMENTS_MAX {
+    if evidence.segments.len() > EVIDENCE_SEGMENTS_MAX || !evidence.holds() {
         return Err(Refusal::Invalid("evidence".into()));
     }
-    if evidence.elo_delta.abs() > ELO_DELTA_MAX {
-        return Err(Refusal::Invalid("elo gain".into()));
-    }
-    numbers(&[
-        evidence.elo_delta,
-        evidence.elo_error,
-        evidence.win_rate_vs_random,
-        evidence.win_rate_vs_heuristic,
-    ])
+    Ok(())
+}
+
+fn confirm_evidence(command: &ConfirmEvidence) -> Result<(), Refusal> {
+    key(&command.config_key)?;
+    let bounded = command.counted.as_ref().is_none_or(Tallies::are_bounded);
+    if bounded { Ok(()) } else { Err(Refusal::Invalid("counts".into())) }
 }
 
 fn rollback(command: &Rollback) -> Result<(), Refusal> {

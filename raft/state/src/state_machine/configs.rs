@@ -64,6 +64,7 @@ pub(super) fn init(state: &mut ClusterState, index: u64, command: &InitConfig) -
         epoch: 0,
         report: None,
         evidence: None,
+        review: None,
         at_ms: *at_ms,
         log_index: index,
     };

@@ -8,7 +8,7 @@ use super::{
     lookup::{self, Outcome},
 };
 use crate::{
-    cause::EndCause,
+    cause::{EndCause, Source},
     command::{
         CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease, GrantLease, RenewLease,
     },
@@ -17,10 +17,11 @@ use crate::{
     lease::{Lease, LeaseEnd, LeaseKind, LeaseSlot},
     model::{Evidence, Model, ModelStatus},
     response::{Refusal, Response},
+    review::Review,
     state::ClusterState,
     steering::Watch,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn grant(state: &mut ClusterState, index: u64, command: &GrantLease) -> Outcome {
     let &GrantLease { kind, ref config_key, node, subject, ttl_ms, at_ms } = command;
@@ -169,6 +170,7 @@ pub(super) fn complete_training(state: &mut ClusterState, index: u64, command: &
         epoch,
         report: Some(report.clone()),
         evidence: None,
+        review: None,
         at_ms: *at_ms,
         log_index: index,
     };
@@ -188,18 +190,41 @@ pub(super) fn complete_evaluation(state: &mut ClusterState, command: &CompleteEv
     if slot.live.is_none() && slot.epoch == epoch && known {
         return Ok(Response::Unchanged);
     }
-    if held(slot, epoch, node)?.subject != Some(evidence.candidate) {
+    let lease = held(slot, epoch, node)?;
+    if lease.subject != Some(evidence.candidate) {
         return Err(Refusal::WrongSubject);
     }
+    is_held_by_segments(state, lease, evidence)?;
     let retired = model.status == ModelStatus::Retired;
     let config = lookup::config_mut(state, config_key)?;
     end_well(&mut config.evaluation);
     if evidence.candidate == config.champion {
         watch(config, epoch, evidence, *at_ms);
     } else if !retired && let Some(model) = state.models.get_mut(&evidence.candidate) {
+        let rounds = model.review.as_ref().map_or(0, |review| review.rounds).saturating_add(1);
         model.evidence = Some(evidence.clone());
+        model.review = Some(Review { evaluated_by: node, epoch, rounds, checks: BTreeMap::new() });
     }
     Ok(Response::Done)
+}
+
+/// Checks that the segments hold as many games of this evaluation as it counts, and none from before it
+/// began. What happened in them is for those to say who replay them.
+fn is_held_by_segments(state: &ClusterState, lease: &Lease, evidence: &Evidence) -> Result<(), Refusal> {
+    let (mut named, mut held) = (BTreeSet::new(), 0u64);
+    for hash in &evidence.segments {
+        let segment = state.segments.get(hash).ok_or(Refusal::UnknownSegment(*hash))?;
+        let fits = segment.source == Source::Evaluation
+            && segment.config_key == lease.config_key
+            && segment.log_index > lease.id
+            && segment.model == evidence.candidate;
+        if !fits || !named.insert(*hash) {
+            return Err(Refusal::NoEvidenceIn(*hash));
+        }
+        held = held.saturating_add(segment.games);
+    }
+    let counted = evidence.against.games();
+    if held == counted { Ok(()) } else { Err(Refusal::OtherGames { held, counted }) }
 }
 
 /// Adds the games of the champion against the one before it; games of another pair say nothing about it.

@@ -1,8 +1,8 @@
 //! Handles the commands about the champion and its holders.
 //!
-//! Invariant: the champion changes only by a compare-and-swap that either evidence against exactly that
-//! champion or an operator's order justifies, so the history of each configuration is linear: every entry's
-//! `previous` is the model of the entry before it.
+//! Invariant: the champion changes only by a compare-and-swap that either confirmed evidence against exactly
+//! that champion or an operator's order justifies, so the history of each configuration is linear: every
+//! entry's `previous` is the model of the entry before it.
 
 use super::{
     bounds::EVIDENCE_GAMES_MIN,
@@ -16,6 +16,7 @@ use crate::{
     key::ConfigKey,
     model::{Model, ModelStatus, Sprt},
     response::{Distributed, Refusal, Response},
+    review::ReviewStanding,
     state::ClusterState,
 };
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub(super) fn promote(state: &mut ClusterState, index: u64, command: &Promote) -
         return Err(Refusal::NotCandidate(candidate));
     }
     let elo_delta = weigh(model, expected_champion, elo_delta_min)?;
+    is_confirmed(state, model)?;
     is_held(state, model)?;
     let promotion = Promotion {
         generation: config.generation + 1,
@@ -85,13 +87,20 @@ pub(super) fn appoint(state: &mut ClusterState, index: u64, command: &Appoint) -
     Ok(Response::Promoted { promotion, distributed })
 }
 
-fn model_of<'a>(
+pub(super) fn model_of<'a>(
     state: &'a ClusterState,
     config_key: &ConfigKey,
     hash: ModelId,
 ) -> Result<&'a Model, Refusal> {
     let known = state.models.get(&hash).filter(|model| model.config_key == *config_key);
     known.ok_or(Refusal::UnknownModel(hash))
+}
+
+/// Checks that enough nodes that had no part in the evidence have counted the same.
+fn is_confirmed(state: &ClusterState, model: &Model) -> Result<(), Refusal> {
+    let standing = state.review_standing(model);
+    let ReviewStanding { confirmed, denied, need, open: _ } = standing;
+    if standing.is_confirmed() { Ok(()) } else { Err(Refusal::Unconfirmed { confirmed, denied, need }) }
 }
 
 /// Checks that enough online nodes hold the model to make it champion.
@@ -144,7 +153,7 @@ fn weigh(model: &Model, champion: ModelId, elo_delta_min: f64) -> Result<f64, Re
     if evidence.games < EVIDENCE_GAMES_MIN {
         return Err(Refusal::ShortEvidence { games: evidence.games, need: EVIDENCE_GAMES_MIN });
     }
-    if !evidence.passed_gauntlet {
+    if !evidence.against.beat_random(&evidence.terms) {
         return Err(Refusal::GauntletFailed);
     }
     if evidence.sprt != Sprt::Accept {

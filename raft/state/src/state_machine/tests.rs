@@ -11,10 +11,12 @@ use crate::{
     id::{ModelId, NodeId, TriggerId},
     key::ConfigKey,
     lease::{Lease, LeaseEnd, LeaseKind},
-    model::{Evidence, ModelInfo, ModelStatus, Sprt, TrainingReport},
+    model::{Evidence, ModelInfo, ModelStatus, TrainingReport},
     response::{Distributed, Refusal},
     rows,
-    samples::{CONFIG, commands, evidence, hash, model, register, report, signed_by, target},
+    samples::{
+        CONFIG, commands, confirmation, evidence, games_of, hash, model, register, report, signed_by, target,
+    },
     steering::{Feedback, SelfplayTarget, Severity},
 };
 use std::collections::BTreeSet;
@@ -25,6 +27,7 @@ mod bounds;
 mod causes;
 mod forgery;
 mod records;
+mod reviews;
 mod sequences;
 mod steering;
 mod work;
@@ -85,7 +88,8 @@ impl World {
         let training = self.lease(LeaseKind::Training, None);
         self.accept(trained(&training, model(hash(candidate), champion)));
         let evaluation = self.lease(LeaseKind::Evaluation, Some(hash(candidate)));
-        self.accept(evaluated(&evaluation, evidence(hash(candidate), champion)));
+        self.evaluate(&evaluation, evidence(hash(candidate), champion));
+        self.confirm(candidate, &[2, 3]);
         for node in 1..=3 {
             self.accept(Command::ModelHeld(ModelHeld {
                 model: hash(candidate),
@@ -94,6 +98,25 @@ impl World {
             }));
         }
         self
+    }
+
+    /// Registers the games of the evidence, and completes the evaluation with it. Returns that command.
+    fn evaluate(&mut self, lease: &Lease, evidence: Evidence) -> Command {
+        let evidence = fresh(lease, evidence);
+        self.accept(Command::RegisterSegment(signed_by(games_of(&evidence, CONFIG), [1, 2])));
+        let completed = evaluated(lease, evidence);
+        assert_eq!(self.accept(completed.clone()), Response::Done);
+        completed
+    }
+
+    /// These nodes count the same as the latest evaluation.
+    fn confirm(&mut self, candidate: u8, nodes: &[u64]) {
+        let model = self.state.models.get(&hash(candidate)).unwrap().clone();
+        let (evidence, review) = (model.evidence.unwrap(), model.review.unwrap());
+        for node in nodes {
+            let answer = confirmation(hash(candidate), review.epoch, *node, &evidence);
+            assert_eq!(self.accept(answer), Response::Done);
+        }
     }
 
     fn lease(&mut self, kind: LeaseKind, subject: Option<ModelId>) -> Lease {
@@ -158,6 +181,11 @@ fn evaluated(lease: &Lease, evidence: Evidence) -> Command {
         evidence,
         at_ms: 70,
     })
+}
+
+/// The evidence with a segment of its own for this evaluation.
+fn fresh(lease: &Lease, evidence: Evidence) -> Evidence {
+    Evidence { segments: vec![Hash::of(&lease.id.to_le_bytes()).into()], ..evidence }
 }
 
 fn promote(candidate: u8, expected: u8, elo_delta_min: f64) -> Command {

@@ -7,7 +7,7 @@ use cluster_state::command::{
     RegisterSegment, SetLeader, ThresholdReached,
 };
 use cluster_state::{
-    Evidence, ModelId, ModelInfo, SegmentId, SelfplayTarget, Source, Sprt, TrainingReport, samples,
+    Evidence, ModelId, ModelInfo, SegmentId, SelfplayTarget, Source, TrainingReport, samples,
     state_machine::apply,
 };
 use std::collections::BTreeSet;
@@ -134,23 +134,20 @@ impl Life {
         self.check(command, &["TRAINING_COMPLETED", "WORK_COMPLETED", "WORK_QUEUED"]);
     }
 
+    /// The evidence, whose games are registered.
+    pub(super) fn played(&mut self, evidence: Evidence) -> Evidence {
+        let hash = SegmentId(hash(&format!("evaluation {}", self.index)));
+        let evidence = Evidence { segments: vec![hash], ..evidence };
+        let games = samples::signed_by(samples::games_of(&evidence, KEY), [2, 1]);
+        self.check(Command::RegisterSegment(RegisterSegment { at_ms: 7_500, ..games }), &[]);
+        evidence
+    }
+
     pub(super) fn evaluate(&mut self, candidate: &str) {
         let subject = Some(hash(candidate));
         let epoch = self.grant(LeaseKind::Evaluation, subject, 7_000 + self.index, "EVALUATION_STARTED");
-        let evidence = Evidence {
-            candidate: ModelId(hash(candidate)),
-            champion: self.state.config(KEY).unwrap().champion,
-            games: 100,
-            wins: 70,
-            losses: 30,
-            elo_delta: 45.0,
-            elo_error: 9.0,
-            sprt: Sprt::Accept,
-            win_rate_vs_random: 0.9,
-            win_rate_vs_heuristic: 0.6,
-            passed_gauntlet: true,
-            segments: vec![],
-        };
+        let champion = self.state.config(KEY).unwrap().champion;
+        let evidence = self.played(samples::evidence(ModelId(hash(candidate)), champion));
         let command = Command::CompleteEvaluation(CompleteEvaluation {
             config_key: KEY.into(),
             epoch,
@@ -159,6 +156,11 @@ impl Life {
             at_ms: 8_000,
         });
         self.check(command, &["EVALUATION_COMPLETED", "WORK_COMPLETED"]);
+        let model = self.state.models.get(&hash(candidate)).unwrap().clone();
+        for node in self.state.verifiers(&model).collect::<Vec<_>>() {
+            let evidence = model.evidence.as_ref().unwrap();
+            self.check(samples::confirmation(hash(candidate), epoch, node.0, evidence), &[]);
+        }
     }
 
     pub(super) fn held(&mut self, model: &str, node: NodeId, expected: &[&str]) {

@@ -72,7 +72,7 @@ fn what_is_too_large_or_senseless_is_refused_unseen() {
             config_key: CONFIG.into(),
             epoch: 1,
             node: NodeId(1),
-            evidence: Evidence { wins: 41, ..evidence(hash(2), hash(1)) },
+            evidence: Evidence { wins: 61, ..evidence(hash(2), hash(1)) },
             at_ms: 1,
         }),
         Command::CompleteEvaluation(CompleteEvaluation {

@@ -12,7 +12,7 @@ use crate::{
 };
 use crate::{
     receipt::Receipt,
-    samples::{peer_id, signature},
+    samples::{evidence_of, peer_id, signature},
 };
 use proptest::prelude::*;
 use std::sync::LazyLock;
@@ -22,6 +22,11 @@ fn peer_of(state: &ClusterState, node: u64) -> u64 {
     static PEERS: LazyLock<Vec<String>> = LazyLock::new(|| (1..=4).map(peer_id).collect());
     let peer = state.nodes.get(&NodeId(node)).map(|node| &node.peer_id);
     (1..).zip(PEERS.iter()).find(|(_, id)| Some(*id) == peer).map_or(0, |(n, _)| n)
+}
+
+/// Three members that are online, if there are as many.
+fn online_ids(state: &ClusterState) -> Vec<u64> {
+    state.online().map(|node| node.id.0).take(3).collect()
 }
 
 /// The registration with the receipts of these nodes.
@@ -41,13 +46,26 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
     let Some(config) = state.config(CONFIG) else {
         return if choice.is_multiple_of(2) { init(hash(1)) } else { register(node, at_ms % 3) };
     };
+    // Who registers may be anybody; all else is about members, whose ids grow when one is removed.
+    let (peer, members) = (node, state.nodes.len().max(1));
+    let node = state.nodes.keys().nth(usize::from(n) % members).map_or(node, |node| node.0);
     let kind = if choice.is_multiple_of(2) { LeaseKind::Training } else { LeaseKind::Evaluation };
     let candidate = config.candidates.get(usize::from(n) % config.candidates.len().max(1)).copied();
     let slot = config.lease(kind);
-    match choice % 16 {
-        0 => register(node, at_ms % 3),
+    // What takes several steps is more often taken further than begun.
+    let further = match (n % 4, &config.evaluation.live) {
+        (0, Some(lease)) => Some(evaluation(state, config, lease, n)),
+        (1, _) => review(state, candidate, n),
+        _ => None,
+    };
+    if let Some(further) = further {
+        return further;
+    }
+    match choice % 17 {
+        16 => review(state, candidate, n).unwrap_or_else(|| steering_of(choice, n)),
+        0 => register(peer, at_ms % 3),
         1 => online(node, !n.is_multiple_of(3), state.nodes.get(&NodeId(node)).map_or(0, |node| node.boot)),
-        2 => signed(state, unsigned(n, u64::from(n % 16)), &[1, 2, node]),
+        2 => signed(state, unsigned(n, u64::from(n % 16)), &online_ids(state)),
         3 => Command::ThresholdReached(ThresholdReached {
             config_key: config_key(),
             crossing: config.crossings + 1,
@@ -59,14 +77,7 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
         }
         6 | 7 => match (kind, &slot.live) {
             (LeaseKind::Training, Some(lease)) => trained(lease, model(hash(n), config.champion)),
-            (LeaseKind::Evaluation, Some(lease)) => {
-                let watched = lease.subject == Some(config.champion);
-                let before = config.fallback().filter(|_| watched).map(|before| before.model);
-                evaluated(
-                    lease,
-                    evidence(lease.subject.unwrap_or(hash(n)), before.unwrap_or(config.champion)),
-                )
-            }
+            (LeaseKind::Evaluation, Some(lease)) => evaluation(state, config, lease, n),
             (_, None) => Command::RenewLease(RenewLease {
                 kind,
                 config_key: config_key(),
@@ -164,6 +175,27 @@ fn member(state: &ClusterState, n: u8) -> Command {
         5 => join(1 + u64::from(n % 5), Admission::Ticket([token; 32]), u64::from(n)),
         _ => join(9, Admission::Secret([n; 32]), 1),
     }
+}
+
+/// The next step of an evaluation: its games come first.
+fn evaluation(state: &ClusterState, config: &ConfigState, lease: &Lease, n: u8) -> Command {
+    let watched = lease.subject == Some(config.champion);
+    let before = config.fallback().filter(|_| watched).map(|before| before.model);
+    let pair = (lease.subject.unwrap_or(hash(n)), before.unwrap_or(config.champion));
+    let found = fresh(lease, evidence(pair.0, pair.1));
+    match state.segments.get(&found.segments[0]) {
+        Some(_) => evaluated(lease, found),
+        None => signed(state, games_of(&found, CONFIG), &online_ids(state)),
+    }
+}
+
+/// The answer of the next verifier of a candidate, mostly that it counted the same.
+fn review(state: &ClusterState, candidate: Option<ModelId>, n: u8) -> Option<Command> {
+    let model = state.models.get(&candidate?)?;
+    let (found, review) = (model.evidence.clone()?, model.review.as_ref()?);
+    let next = state.verifiers(model).find(|node| !review.checks.contains_key(node))?;
+    let found = if n % 16 == 15 { evidence_of((hash(1), hash(2)), [1, 2, 3]) } else { found };
+    Some(confirmation(candidate?, review.epoch, next.0, &found))
 }
 
 /// A command about a champion that regresses, is rolled back, and settles.

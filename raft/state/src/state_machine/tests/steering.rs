@@ -5,7 +5,7 @@ use crate::command::{
     Appoint, CancelLease, ModelHeld, ReportRegression, Rollback, SetBackpressure, SetCurriculum, SetDraining,
     SetFeedback, SetLearningRate, ThresholdReached,
 };
-use crate::steering::Backpressure;
+use crate::{samples::evidence_of, steering::Backpressure};
 
 fn report(champion: Option<u8>, severity: Option<Severity>, trigger: Option<u8>, at_ms: u64) -> Command {
     Command::ReportRegression(ReportRegression {
@@ -98,10 +98,12 @@ fn a_rollback_happens_once_and_takes_along_what_came_of_the_champion() {
         panic!()
     };
     assert_eq!((promotion.model, promotion.previous, promotion.generation), (hash(9), hash(10), 3));
-    assert_eq!((promotion.new_elo, promotion.elo_delta), (ELO_INITIAL + 100.0, -100.0));
+    let gain = evidence(hash(9), hash(1)).elo_delta;
+    assert_eq!(promotion.new_elo, ELO_INITIAL + gain);
+    assert!((promotion.elo_delta + gain).abs() < 1e-9, "{promotion:?}");
     assert_eq!((versions, distributed), ((2, 1), true));
     let config = world.config();
-    assert_eq!((config.champion, config.newest, config.elo), (hash(9), hash(9), ELO_INITIAL + 100.0));
+    assert_eq!((config.champion, config.newest, config.elo), (hash(9), hash(9), ELO_INITIAL + gain));
     assert_eq!((config.training.live.as_ref(), config.training.failures), (None, 0));
     assert!(config.candidates.is_empty() && config.evaluation.live.is_none());
     assert_eq!(severity(&world), Some((Severity::Critical, true)), "until it has settled");
@@ -112,7 +114,7 @@ fn a_rollback_happens_once_and_takes_along_what_came_of_the_champion() {
     // The work that was going on does not count any more.
     let stale = |epoch| Refusal::StaleEpoch { current: epoch, epoch };
     world.refuse(trained(&training, model(hash(12), hash(10))), &stale(training.epoch));
-    let late = Evidence { wins: 31, losses: 9, ..evidence(hash(11), hash(10)) };
+    let late = evidence_of((hash(11), hash(10)), [1, 10, 20]);
     world.refuse(evaluated(&evaluation, late), &stale(evaluation.epoch));
 
     // The rollback is repeated: by the leader, by its successor, by a second emitter of the event, and by a
@@ -186,15 +188,13 @@ fn a_champion_is_watched_against_the_one_before_it() {
     let gauntlet = evidence_of(&world);
     let round = |world: &mut World, opponent: u8| {
         let lease = world.lease(LeaseKind::Evaluation, Some(hash(10)));
-        let done = evaluated(&lease, evidence(hash(10), hash(opponent)));
-        assert_eq!(world.accept(done.clone()), Response::Done);
-        (lease, done)
+        world.evaluate(&lease, evidence(hash(10), hash(opponent)))
     };
-    let (_, done) = round(&mut world, 9);
+    let done = round(&mut world, 9);
     assert_eq!(world.accept(done), Response::Unchanged, "said twice");
     round(&mut world, 9);
     let watch = world.config().steering.watch.unwrap();
-    assert_eq!((watch.games, watch.wins, watch.losses, watch.rounds), (80, 60, 16, 2));
+    assert_eq!((watch.games, watch.wins, watch.losses, watch.rounds), (120, 100, 20, 2));
     round(&mut world, 1);
     assert_eq!(world.config().steering.watch, Some(watch), "of another pair");
     assert_eq!(evidence_of(&world), gauntlet, "what it was promoted for stays");
@@ -207,7 +207,7 @@ fn a_champion_is_watched_against_the_one_before_it() {
     }
     world.accept(appoint(1, 10));
     assert_eq!(world.config().steering.watch, None);
-    assert_eq!(world.accept(evaluated(&lease, evidence(hash(10), hash(9)))), Response::Done);
+    world.evaluate(&lease, evidence(hash(10), hash(9)));
     assert_eq!((world.config().steering.watch, evidence_of(&world)), (None, gauntlet));
     assert!(world.config().evaluation.live.is_none());
 }

@@ -1,7 +1,12 @@
 //! Leases, promotion and distribution.
 
 use super::*;
-use crate::command::{ExpireLease, FailLease, ModelHeld, Reject, RenewLease, ThresholdReached};
+use crate::{
+    command::{ExpireLease, FailLease, ModelHeld, Reject, RenewLease, ThresholdReached},
+    evidence::Tally,
+    id::SegmentId,
+    samples::{evidence_of, played},
+};
 
 #[test]
 fn leases() {
@@ -83,9 +88,48 @@ fn leases() {
     let evaluation = world.lease(LeaseKind::Evaluation, Some(hash(9)));
     world.refuse(evaluated(&evaluation, evidence(hash(1), hash(1))), &Refusal::WrongSubject);
     world.refuse(evaluated(&evaluation, evidence(hash(88), hash(1))), &Refusal::UnknownModel(hash(88)));
-    let done = evaluated(&evaluation, evidence(hash(9), hash(1)));
-    assert_eq!(world.accept(done.clone()), Response::Done);
+    let found = evidence(hash(9), hash(1));
+    let done = world.evaluate(&evaluation, found);
     assert_eq!(world.accept(done), Response::Unchanged);
+}
+
+#[test]
+fn evidence_names_registered_games_of_this_evaluation() {
+    let mut world = World::three().with_candidate(9);
+    let found = evidence_of((hash(9), hash(1)), [0, 12, 20]);
+    let games = found.against.games();
+    let early = RegisterSegment { hash: hash(59), ..games_of(&found, CONFIG) };
+    world.accept(Command::RegisterSegment(signed_by(early, [1, 2])));
+    let lease = world.lease(LeaseKind::Evaluation, Some(hash(9)));
+    let mut register = |n, change: &dyn Fn(&mut RegisterSegment)| -> SegmentId {
+        let mut segment = RegisterSegment { hash: hash(n), ..games_of(&found, CONFIG) };
+        change(&mut segment);
+        world.accept(Command::RegisterSegment(signed_by(segment, [1, 2])));
+        hash(n)
+    };
+    let good = register(60, &|_| {});
+    let few = register(61, &|it| it.games -= 1);
+    let one = register(62, &|it| it.games = 1);
+    let played = register(63, &|it| it.source = Source::Selfplay);
+    let of_another = register(64, &|it| it.model = hash(1));
+    let with =
+        |segments: &[SegmentId]| evaluated(&lease, Evidence { segments: segments.to_vec(), ..found.clone() });
+    let none = Refusal::OtherGames { held: 0, counted: games };
+    let table = [
+        (&[][..], none),
+        (&[hash(99)], Refusal::UnknownSegment(hash(99))),
+        (&[few], Refusal::OtherGames { held: games - 1, counted: games }),
+        (&[good, one], Refusal::OtherGames { held: games + 1, counted: games }),
+        (&[one, one], Refusal::NoEvidenceIn(one)),
+        (&[hash(59)], Refusal::NoEvidenceIn(hash(59))),
+        (&[played], Refusal::NoEvidenceIn(played)),
+        (&[of_another], Refusal::NoEvidenceIn(of_another)),
+    ];
+    for (segments, refusal) in &table {
+        world.refuse(with(segments), refusal);
+    }
+    assert_eq!(world.clone().accept(with(&[good])), Response::Done);
+    assert_eq!(world.accept(with(&[few, one])), Response::Done);
 }
 
 #[test]
@@ -94,22 +138,26 @@ fn promotion() {
     world.refuse(promote(9, 2, 0.0), &Refusal::ChampionMoved(hash(1)));
     world.refuse(promote(8, 1, 0.0), &Refusal::UnknownModel(hash(8)));
     world.refuse(promote(1, 1, 0.0), &Refusal::NotCandidate(hash(1)));
-    world.refuse(promote(9, 1, 101.0), &Refusal::EloTooLow { delta: 100.0, min: 101.0 });
+    let delta = evidence(hash(9), hash(1)).elo_delta;
+    world.refuse(promote(9, 1, delta + 1.0), &Refusal::EloTooLow { delta, min: delta + 1.0 });
     world.refuse(promote(9, 1, f64::NAN), &Refusal::Invalid("number".into()));
-    let with = |change: &dyn Fn(&mut Evidence)| {
+    let with = |found: Evidence| {
         let mut world = world.clone();
-        let mut changed = evidence(hash(9), hash(1));
-        change(&mut changed);
         let lease = world.lease(LeaseKind::Evaluation, Some(hash(9)));
-        world.accept(evaluated(&lease, changed));
+        world.evaluate(&lease, found);
+        world.confirm(9, &[2, 3]);
         world
     };
-    with(&|e| e.champion = hash(5)).refuse(promote(9, 1, 0.0), &Refusal::NoEvidence);
-    let short = with(&|e| (e.games, e.wins, e.losses) = (15, 15, 0));
-    short.refuse(promote(9, 1, 0.0), &Refusal::ShortEvidence { games: 15, need: EVIDENCE_GAMES_MIN });
-    with(&|e| e.passed_gauntlet = false).refuse(promote(9, 1, 0.0), &Refusal::GauntletFailed);
-    with(&|e| e.sprt = Sprt::Inconclusive).refuse(promote(9, 1, 0.0), &Refusal::NotAccepted);
-    with(&|e| e.sprt = Sprt::Reject).refuse(promote(9, 1, 0.0), &Refusal::NotAccepted);
+    let pair = (hash(9), hash(1));
+    with(evidence(hash(9), hash(5))).refuse(promote(9, 1, 0.0), &Refusal::NoEvidence);
+    let short = with(evidence_of(pair, [0, 0, 7]));
+    short.refuse(promote(9, 1, 0.0), &Refusal::ShortEvidence { games: 14, need: EVIDENCE_GAMES_MIN });
+    let mut weak = evidence(hash(9), hash(1)).against;
+    weak.random = Tally::of(vec![20, 0, 0]).unwrap();
+    with(played(pair, weak)).refuse(promote(9, 1, 0.0), &Refusal::GauntletFailed);
+    for sets in [[10, 10, 10], [200, 0, 0]] {
+        with(evidence_of(pair, sets)).refuse(promote(9, 1, 0.0), &Refusal::NotAccepted);
+    }
     let mut lonely = World::three();
     lonely.accept(segment(50, 10, &[1, 2]));
     lonely.accept(Command::ThresholdReached(ThresholdReached {
@@ -121,14 +169,16 @@ fn promotion() {
     lonely.accept(trained(&lease, model(hash(9), hash(1))));
     lonely.refuse(promote(9, 1, 0.0), &Refusal::NoEvidence);
     let lease = lonely.lease(LeaseKind::Evaluation, Some(hash(9)));
-    lonely.accept(evaluated(&lease, evidence(hash(9), hash(1))));
+    lonely.evaluate(&lease, evidence(hash(9), hash(1)));
+    lonely.refuse(promote(9, 1, 0.0), &Refusal::Unconfirmed { confirmed: 0, denied: 0, need: 2 });
+    lonely.confirm(9, &[2, 3]);
     lonely.refuse(promote(9, 1, 0.0), &Refusal::TooFewHolders { have: 1, need: 3 });
 
     let mut world = world;
     let Response::Promoted { promotion, distributed: true } = world.accept(promote(9, 1, 50.0)) else {
         panic!()
     };
-    assert_eq!((promotion.generation, promotion.new_elo), (1, ELO_INITIAL + 100.0));
+    assert_eq!((promotion.generation, promotion.new_elo), (1, ELO_INITIAL + delta));
     assert_eq!(world.accept(promote(9, 1, 50.0)), Response::Unchanged);
     let status = |world: &World, n| world.state.models.get(&hash(n)).unwrap().status.clone();
     assert_eq!((status(&world, 9), status(&world, 1)), (ModelStatus::Champion, ModelStatus::Retired));

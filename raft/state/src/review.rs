@@ -1,0 +1,109 @@
+//! Reviews: other nodes count the games of an evaluation again before they can make a model champion.
+//!
+//! Invariant: a node reviews neither a model that it trained nor an evaluation of its own, and it answers
+//! once for each evaluation. Those who count otherwise block the promotion until more confirm it than deny
+//! it, so neither one liar that confirms nor one that denies decides alone.
+
+use crate::{
+    evidence::Tallies,
+    id::NodeId,
+    model::{Model, Sprt},
+    state::ClusterState,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Number of verifiers that a promotion needs where the cluster has as many.
+pub const VERIFIERS: u64 = 2;
+/// Maximum number of answers that are kept about one evaluation.
+pub const CHECKS_MAX: usize = 16;
+
+/// What a verifier found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Check {
+    /// It counted the same.
+    Confirmed,
+    /// It counted otherwise.
+    Denied {
+        /// What it counted; none if the segments do not hold whole sets of games between these players.
+        counted: Option<Tallies>,
+    },
+}
+
+/// The latest evaluation of a model, and what others found who counted its games again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Review {
+    /// Id of the node that evaluated the model.
+    pub evaluated_by: NodeId,
+    /// Epoch of the evaluation.
+    pub epoch: u64,
+    /// Number of evaluations that the model has had.
+    pub rounds: u32,
+    /// The answer of each verifier.
+    pub checks: BTreeMap<NodeId, Check>,
+}
+
+/// How many verifiers agree with an evaluation, and how many it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReviewStanding {
+    /// Number of verifiers that counted the same.
+    pub confirmed: u64,
+    /// Number of verifiers that counted otherwise.
+    pub denied: u64,
+    /// Number of confirmations that a promotion needs.
+    pub need: u64,
+    /// Number of online nodes that may still answer.
+    pub open: u64,
+}
+
+impl ReviewStanding {
+    /// Whether the evidence is confirmed.
+    #[must_use]
+    pub const fn is_confirmed(&self) -> bool {
+        self.confirmed >= self.need && (self.denied == 0 || self.confirmed > self.denied)
+    }
+}
+
+impl Model {
+    /// Whether its evidence would make it champion, so that it is worth the work of verifiers.
+    #[must_use]
+    pub fn is_promising(&self) -> bool {
+        self.evidence.as_ref().is_some_and(|evidence| match evidence.sprt {
+            Sprt::Accept => evidence.passed_gauntlet,
+            Sprt::Reject | Sprt::Inconclusive => false,
+        })
+    }
+
+    /// Whether a node had no part in the model and in its evaluation.
+    #[must_use]
+    pub fn is_independent(&self, node: NodeId) -> bool {
+        self.trained_by != Some(node) && self.review.as_ref().is_none_or(|review| review.evaluated_by != node)
+    }
+}
+
+impl ClusterState {
+    /// The nodes that may be asked to review the latest evaluation of `model`: those that are online, stay, are
+    /// trusted, and had no part in it.
+    pub fn verifiers<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = NodeId> {
+        let stays = self.online().filter(|node| node.draining.is_none() && self.is_trusted(node.id));
+        stays.map(|node| node.id).filter(|node| model.is_independent(*node))
+    }
+
+    /// How the review of the latest evaluation of `model` stands. A promotion needs [`VERIFIERS`], or as many
+    /// as there are: none in a cluster of a trainer and an evaluator.
+    #[must_use]
+    pub fn review_standing(&self, model: &Model) -> ReviewStanding {
+        let none = BTreeMap::new();
+        let checks = model.review.as_ref().map_or(&none, |review| &review.checks);
+        let (mut confirmed, mut denied) = (0, 0);
+        for (_, check) in checks.iter().filter(|(node, _)| self.is_trusted(**node)) {
+            match check {
+                Check::Confirmed => confirmed += 1,
+                Check::Denied { .. } => denied += 1,
+            }
+        }
+        let need = (self.verifiers(model).count() as u64).min(VERIFIERS);
+        let open = self.verifiers(model).filter(|node| !checks.contains_key(node)).count() as u64;
+        ReviewStanding { confirmed, denied, need, open }
+    }
+}

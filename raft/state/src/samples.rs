@@ -1,11 +1,16 @@
 //! One value of every type that is written or sent, for tests.
 
+mod admissions;
+mod bytes;
+
+pub use admissions::{issue, join, remove};
+pub use bytes::{body, frame, mutated};
+
 use crate::command::{
     AddSegmentHolder, Appoint, CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease,
-    GrantLease, InitConfig, IssueTicket, ModelHeld, Promote, RegisterNode, RegisterSegment, Reject,
-    RemoveNode, RenewLease, ReportForgery, ReportRegression, RevokeTicket, Rollback, SetBackpressure,
-    SetCurriculum, SetDraining, SetFeedback, SetLeader, SetLearningRate, SetOnline, SetOperators, SetSecret,
-    SetTarget, ThresholdReached,
+    GrantLease, InitConfig, ModelHeld, Promote, RegisterNode, RegisterSegment, Reject, RenewLease,
+    ReportForgery, ReportRegression, Rollback, SetBackpressure, SetCurriculum, SetDraining, SetFeedback,
+    SetLeader, SetLearningRate, SetOnline, SetTarget, ThresholdReached,
 };
 use crate::{
     admission::{self, Admission, NotAdmitted},
@@ -19,8 +24,6 @@ use crate::{
     response::{Refusal, Response},
     steering::{Feedback, SelfplayTarget, Severity},
 };
-use proptest::prelude::*;
-use serde::{Serialize, Serializer, ser::SerializeTuple};
 use wire::Hash;
 
 mod proofs;
@@ -79,35 +82,20 @@ pub fn register(n: u64, boot: u64) -> Command {
     })
 }
 
-/// The command by which peer `n` registers and shows `admission` at `at_ms`.
-pub fn join(n: u64, admission: Admission, at_ms: u64) -> Command {
-    match register(n, n) {
-        Command::RegisterNode(it) => RegisterNode { admission, at_ms, ..it }.into(),
-        other => other,
-    }
-}
-
-/// The command that issues a ticket with this token, which expires at 1 000 ms.
-pub fn issue(token: u8, uses: u32) -> Command {
-    Command::IssueTicket(IssueTicket {
-        ticket: admission::ticket_id(&[token; 32]),
-        key: admission::ticket_key(&[token; 32]),
-        uses,
-        expires_ms: 1000,
-        note: "n".into(),
-        at_ms: 4,
-    })
-}
-
-/// The command that removes a member; the new secret repeats one byte.
-pub fn remove(node: u64, ban: bool, secret: u8) -> Command {
-    let secret = [secret; 32];
-    Command::RemoveNode(RemoveNode { node: NodeId(node), ban, secret, reason: "r".into(), at_ms: 5 })
-}
-
 /// One value of each variant, in the order of the enum.
 pub fn commands() -> Vec<Command> {
-    [members(), segments(), leases(), models(), steering(), operator(), admissions(), reviews()].concat()
+    [
+        members(),
+        segments(),
+        leases(),
+        models(),
+        steering(),
+        operator(),
+        admissions::commands(),
+        audit(),
+        reviews(),
+    ]
+    .concat()
 }
 
 fn config_key() -> ConfigKey {
@@ -311,22 +299,15 @@ fn operator() -> Vec<Command> {
     ]
 }
 
-/// Who may be a member.
-fn admissions() -> Vec<Command> {
-    vec![
-        Command::SetSecret(SetSecret { secret: [1; 32], by_secret: true, at_ms: 2 }),
-        issue(2, 3),
-        Command::RevokeTicket(RevokeTicket { ticket: admission::ticket_id(&[2; 32]), at_ms: 3 }),
-        remove(2, true, 3),
-        Command::SetOperators(SetOperators { nodes: vec![NodeId(1)], at_ms: 2 }),
-        Command::ReportForgery(ReportForgery {
-            node: NodeId(1),
-            segment: hash(2),
-            game: 3,
-            ply: 4,
-            at_ms: 5,
-        }),
-    ]
+/// What the audit of games found, and what follows.
+fn audit() -> Vec<Command> {
+    vec![Command::ReportForgery(ReportForgery {
+        node: NodeId(1),
+        segment: hash(2),
+        game: 3,
+        ply: 4,
+        at_ms: 5,
+    })]
 }
 
 fn reviews() -> Vec<Command> {
@@ -365,51 +346,4 @@ pub fn responses() -> Vec<Response> {
         Response::Refused(Refusal::NotIndependent(NodeId(1))),
         Response::Refused(Refusal::Unconfirmed { confirmed: 1, denied: 2, need: 3 }),
     ]
-}
-
-/// A frame with this body, which need not mean anything: its checksum is right.
-pub fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
-    struct Raw<'a>(&'a [u8]);
-    impl Serialize for Raw<'_> {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            let mut tuple = serializer.serialize_tuple(self.0.len())?;
-            for byte in self.0 {
-                tuple.serialize_element(byte)?;
-            }
-            tuple.end()
-        }
-    }
-    wire::encode(kind, &Raw(body), usize::MAX).expect("bytes can be encoded")
-}
-
-/// The body of a frame.
-pub fn body(frame: &[u8]) -> &[u8] {
-    &frame[8..frame.len() - 4]
-}
-
-/// A valid body with bytes changed, removed or added.
-pub fn mutated(bodies: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
-    let change = prop_oneof![
-        (any::<prop::sample::Index>(), any::<u8>()).prop_map(|(at, to)| (0u8, at, to)),
-        (any::<prop::sample::Index>(), any::<u8>()).prop_map(|(at, to)| (1, at, to)),
-        (any::<prop::sample::Index>(), Just(0xff)).prop_map(|(at, to)| (2, at, to)),
-    ];
-    (prop::sample::select(bodies), prop::collection::vec(change, 1..4)).prop_map(|(mut body, changes)| {
-        for (what, at, to) in changes {
-            if body.is_empty() {
-                break;
-            }
-            let i = at.index(body.len());
-            match what {
-                0 => body[i] = to,
-                1 => body.truncate(i),
-                // A length or an id gets a value at its limit.
-                _ => {
-                    let end = (i + 8).min(body.len());
-                    body[i..end].fill(to);
-                }
-            }
-        }
-        body
-    })
 }

@@ -3,7 +3,7 @@
 use crate::support::run;
 use std::{fs, os::unix::process::ExitStatusExt, path::Path, process::Command};
 
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 21] = [
     &["demo"],
     &["chaos"],
     &["node"],
@@ -12,6 +12,12 @@ const COMMANDS: [&[&str]; 15] = [
     &["cluster", "leader"],
     &["cluster", "members"],
     &["cluster", "drain"],
+    &["cluster", "removed"],
+    &["cluster", "ticket"],
+    &["cluster", "remove"],
+    &["cluster", "ban"],
+    &["cluster", "secret"],
+    &["cluster", "operators"],
     &["events"],
     &["match"],
     &["engine"],

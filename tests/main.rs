@@ -18,6 +18,7 @@ mod gpu_check;
 mod health;
 mod learning;
 mod map;
+mod membership;
 mod refusals;
 mod regression;
 mod settings;

@@ -15,7 +15,6 @@ use crate::{
 };
 use clap::Subcommand;
 use cluster_state::NodeId;
-use serde::Serialize;
 use std::process::ExitCode;
 
 /// Ask about the cluster as a whole, and admit, drain and remove members.
@@ -67,6 +66,13 @@ enum ClusterCommand {
         #[command(flatten)]
         peer: PeerArgs,
     },
+    /// List the members that were removed, the latest first.
+    ///
+    /// Example: ringrift cluster removed --data-dir n1 --json
+    Removed {
+        #[command(flatten)]
+        peer: PeerArgs,
+    },
     Ticket(TicketArgs),
     Remove(RemoveArgs),
     /// Remove a member for good: its identity is never admitted again.
@@ -88,6 +94,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ClusterCommand::Leader { peer } => return leader(peer),
         ClusterCommand::Members { peer } => members(peer),
         ClusterCommand::Drain { node, undo, reason, peer } => drain(node, !undo, reason, peer),
+        ClusterCommand::Removed { peer } => removed(peer),
         ClusterCommand::Ticket(args) => admission::ticket(args),
         ClusterCommand::Remove(args) => admission::remove(args, false),
         ClusterCommand::Ban(args) => admission::remove(args, true),
@@ -120,8 +127,10 @@ fn leader_line(report: &LeaderReport) -> String {
 
 fn members(peer: &PeerArgs) -> anyhow::Result<()> {
     let client = peer.client()?;
-    let answer = Members { members: client.members()?, removed: client.removed()? };
-    peer.print(&answer, |Members { members, removed }| {
+    let members = client.members()?;
+    // A list of members is of use alone as well.
+    let removed = if peer.json { Vec::new() } else { client.removed()? };
+    peer.print(&members, |members| {
         let now_ms = now_ms();
         let line = |it: &NodeView| {
             let when = ago(it.admitted_ms, now_ms);
@@ -133,11 +142,11 @@ fn members(peer: &PeerArgs) -> anyhow::Result<()> {
     })
 }
 
-/// The members, and who is one no longer.
-#[derive(Serialize)]
-struct Members {
-    members: Vec<NodeView>,
-    removed: Vec<ShutOutView>,
+fn removed(peer: &PeerArgs) -> anyhow::Result<()> {
+    peer.print(&peer.client()?.removed()?, |removed| match removed.as_slice() {
+        [] => "nobody was removed\n".to_owned(),
+        removed => removed.iter().map(|it| removed_line(it, now_ms()) + "\n").collect(),
+    })
 }
 
 fn removed_line(it: &ShutOutView, now_ms: u64) -> String {
@@ -194,6 +203,22 @@ mod tests {
             admitted: "founder".to_owned(),
             admitted_ms: 0,
         }
+    }
+
+    #[test]
+    fn who_was_removed_is_a_line() {
+        let gone = ShutOutView {
+            node: NodeId(4),
+            peer_id: "12D3".to_owned(),
+            host: "n4".to_owned(),
+            banned: false,
+            at_ms: 0,
+            reason: "ordered: sold".to_owned(),
+        };
+        let words =
+            |it: &ShutOutView| removed_line(it, 60_000).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(words(&gone), "REMOVED n4 node-4 60.0 s ago, ordered: sold: 12D3");
+        assert!(words(&ShutOutView { banned: true, ..gone }).starts_with("BANNED n4 node-4"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One cluster's life, command by command, and the events of each.
 
+mod admissions;
 mod life;
 mod payloads;
 
@@ -107,10 +108,18 @@ fn every_command_causes_its_events_once() {
 
     steered(&mut life);
     regressed(&mut life);
+    let (state, index) = (life.state.clone(), life.index);
+    admissions::admissions(&mut life);
+    (life.state, life.index) = (state, index);
     forged(&mut life);
 
     let all = BTreeSet::from([
         "ReportForgery",
+        "SetSecret",
+        "IssueTicket",
+        "RevokeTicket",
+        "RemoveNode",
+        "SetOperators",
         "ReportRegression",
         "Rollback",
         "SetBackpressure",

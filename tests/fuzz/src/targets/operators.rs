@@ -4,6 +4,7 @@ use super::events::SIGNER;
 use crate::{bounds::bounded, seeds};
 use ringrift::{
     api::{
+        admission::{Operators, Removal, Revocation, SecretOrder, TicketOrder},
         cluster::Drain,
         dead_letters::LetterFilter,
         devices::DeviceChoice,
@@ -83,6 +84,11 @@ pub(super) fn bodies(bytes: &[u8]) {
     order::<Cancellation>(bytes);
     order::<LetterFilter>(bytes);
     order::<Drain>(bytes);
+    order::<TicketOrder>(bytes);
+    order::<Revocation>(bytes);
+    order::<Removal>(bytes);
+    order::<SecretOrder>(bytes);
+    order::<Operators>(bytes);
 }
 
 pub(super) fn bodies_seeds() -> Vec<Vec<u8>> {
@@ -93,6 +99,11 @@ pub(super) fn bodies_seeds() -> Vec<Vec<u8>> {
         r#"{"kind":"training","config_key":"hex8_2p","reason":"r"}"#,
         r#"{"max_age_hours":24,"all":true}"#,
         r#"{"node_id":"node-1","draining":true,"reason":"r"}"#,
+        r#"{"ttl_ms":3600000,"uses":2,"address":"/ip4/192.0.2.7/tcp/4001","note":"n"}"#,
+        r#"{"id":"1f9c02aa"}"#,
+        r#"{"node":2,"ban":true,"reason":"r"}"#,
+        r#"{"secret":"abababab"}"#,
+        r#"{"nodes":[1,2]}"#,
     ])
 }
 
@@ -124,6 +135,7 @@ pub(super) fn names(bytes: &[u8]) {
     name::<rules::Board>(text);
     name::<rules::Config>(text);
     name::<DeviceChoice>(text);
+    name::<cluster_state::admission::Invitation>(text);
     let addrs = vec![text.to_owned(), "/ip4/192.0.2.7/tcp/4001".to_owned()];
     bounded(NAME_BYTES_MAX, || node::http_address(text, &addrs));
     bounded(NAME_BYTES_MAX, || node::http_address("http://0.0.0.0:80", &addrs));
@@ -131,8 +143,9 @@ pub(super) fn names(bytes: &[u8]) {
 
 pub(super) fn names_seeds() -> Vec<Vec<u8>> {
     let hash = "ab".repeat(32);
-    let texts =
-        ["7", "hex8", "square19_4p", "cuda:3", "auto", "evaluation", "http://[2001:db8::1]:8080/", &hash];
+    let ticket = format!("/ip4/192.0.2.7/tcp/4001/p2p/x/ticket/{hash}");
+    let http = "http://[2001:db8::1]:8080/";
+    let texts = ["7", "hex8", "square19_4p", "cuda:3", "auto", "evaluation", http, &hash, &ticket];
     seeds::texts(texts)
 }
 

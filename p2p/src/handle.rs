@@ -11,6 +11,7 @@ use crate::{
     },
     class::Class,
     codec::AnswerBytes,
+    drops::Drops,
     error::{PublishError, Refusal, RequestError},
     gossip::GOSSIP_BYTES_MAX,
     keys::{self, KeyRing, ShutOut},
@@ -221,6 +222,7 @@ pub(crate) struct HandleInner {
     pub(crate) permits: [Semaphore; Class::ALL.len()],
     pub(crate) content: LocalContent,
     pub(crate) lobby: Arc<Lobby>,
+    pub(crate) drops: Arc<Drops>,
 }
 
 impl P2pHandle {
@@ -253,6 +255,12 @@ impl P2pHandle {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.0.lobby.refused()
+    }
+
+    /// Where requests and gossip that are not taken are counted.
+    #[must_use]
+    pub fn drops(&self) -> &Drops {
+        &self.0.drops
     }
 
     /// Whether `peer` is connected now.

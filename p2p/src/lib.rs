@@ -19,6 +19,7 @@
 //!                         blobs      content on disk, its pieces, and what an unfinished transfer has
 //!                           |
 //!   door, lobby            who may begin a handshake, and who makes room
+//!   drops                  what is not taken of peers, counted
 //!   codec, hello, addrs, class, gossip, identity, error, backoff      formats, limits, keys, pauses
 //! ```
 //!
@@ -40,6 +41,7 @@ mod bootstrap;
 mod class;
 mod codec;
 mod door;
+mod drops;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -59,6 +61,7 @@ mod transport;
 
 pub use addrs::Scope;
 pub use class::Class;
+pub use drops::{DropReason, Drops};
 pub use error::{P2pError, PublishError, Refusal, RequestError};
 pub use gossip::GOSSIP_BYTES_MAX;
 pub use handle::{

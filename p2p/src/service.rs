@@ -23,6 +23,7 @@ use crate::{
     book::Book,
     bootstrap::Bootstrap,
     class::Class,
+    drops::Drops,
     error::{Refusal, RequestError},
     gossip::PEERS_TOPIC,
     handle::{BootstrapStatus, GossipMessage, IncomingRequest, PeerInfo, ServiceCommand, Verdict},
@@ -75,6 +76,8 @@ pub(crate) struct Outlets {
     pub(crate) refusals: watch::Sender<BTreeMap<String, Refusal>>,
     /// Where refused connections are counted.
     pub(crate) lobby: Arc<Lobby>,
+    /// Where what is dropped is counted.
+    pub(crate) drops: Arc<Drops>,
 }
 
 /// A connected peer.

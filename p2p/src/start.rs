@@ -7,6 +7,7 @@ use crate::{
     blobs::{local::LocalContent, store::BlobStore},
     bootstrap::Bootstrap,
     class::Class,
+    drops::Drops,
     error::P2pError,
     handle::{HandleInner, IncomingRequest, P2pHandle, P2pInbox},
     identity,
@@ -137,8 +138,17 @@ impl P2p {
         let (bootstrap, bootstrap_watch) = watch::channel(bootstraps.iter().map(Bootstrap::status).collect());
         let (refusals, refusals_watch) = watch::channel(BTreeMap::new());
         let requests = [raft, control, blob];
-        let outlets =
-            Outlets { requests, gossip, listen, peers, bootstrap, refusals, lobby: Arc::clone(&lobby) };
+        let drops: Arc<Drops> = Arc::default();
+        let outlets = Outlets {
+            requests,
+            gossip,
+            listen,
+            peers,
+            bootstrap,
+            refusals,
+            lobby: Arc::clone(&lobby),
+            drops: Arc::clone(&drops),
+        };
         let who = Own { boot: config.boot, keys: Arc::clone(&keys), questions };
         let service = Service::new(swarm, who, bootstraps, config.direct_topics, outlets);
         tasks.spawn(service.run(command_queue, shutdown));
@@ -155,6 +165,7 @@ impl P2p {
             permits: Class::ALL.map(|class| Semaphore::new(class.in_flight_max())),
             content: LocalContent::new(store),
             lobby,
+            drops,
         };
         let inbox = P2pInbox { raft: raft_inbox, control: control_inbox, gossip: gossip_inbox };
         Ok(Launched { handle: P2pHandle(Arc::new(inner)), inbox, blob_inbox })

@@ -15,6 +15,7 @@ use super::{
 };
 use cluster_state::{ConfigKey, ModelId, NodeId, Steering};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Version of the report's format.
 pub const SCHEMA: u32 = 1;
@@ -82,13 +83,18 @@ pub struct ConfigView {
     pub history: Vec<PromotionView>,
 }
 
-/// Connections that the answering node did not admit since it started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefusedConnections {
+/// What the answering node did not take of others since it started. What it refused of events is in
+/// [`EventsView`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedView {
     /// To the HTTP interface: those that made room for others, or found none.
     pub http: u64,
     /// Of peers: those, and those that failed in the handshake.
     pub p2p: u64,
+    /// Gossip that was not taken, by reason.
+    pub gossip: BTreeMap<String, u64>,
+    /// Requests of peers that were dropped, by reason.
+    pub requests: BTreeMap<String, u64>,
 }
 
 /// The status report of one node.
@@ -134,8 +140,8 @@ pub struct Status {
     pub recommendation: Option<Recommendation>,
     /// The longest recent delay of the answering node's tasks.
     pub delay_ms: u64,
-    /// Connections that were not admitted.
-    pub refused: RefusedConnections,
+    /// Connections, gossip and requests that were not taken.
+    pub refused: RefusedView,
     /// The work that cannot continue, each with its cause.
     pub blocked: Vec<String>,
     /// Milliseconds since the answering process began.

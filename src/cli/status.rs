@@ -9,12 +9,12 @@ use crate::{
         cluster::NodeView,
         devices::{DeviceChoice, DevicesView},
         health::{HostState, Standing},
-        status::{ConfigView, HealthWord, Status},
+        status::{ConfigView, HealthWord, RefusedView, Status},
         work::LeaseView,
     },
     clock::now_ms,
 };
-use std::{fmt::Write as _, process::ExitCode, thread, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode, thread, time::Duration};
 
 /// Show the state of the cluster, as a running peer reports it.
 ///
@@ -148,10 +148,7 @@ fn trouble_lines(status: &Status) -> String {
             _ => writeln!(out, "failed  {daemon} ({times} times, {} in a row): {error}", failed.in_row),
         };
     }
-    let refused = &status.refused;
-    if refused.http + refused.p2p > 0 {
-        let _ = writeln!(out, "refused {} connections of peers, {} over HTTP", refused.p2p, refused.http);
-    }
+    out.push_str(&refused_lines(&status.refused, &status.events.refused));
     for it in &status.events.shunned {
         let _ = writeln!(out, "shunned: {} (two events under number {})", it.node_id, it.sequence);
     }
@@ -172,6 +169,21 @@ fn trouble_lines(status: &Status) -> String {
     }
     for reason in &status.blocked {
         let _ = writeln!(out, "blocked {reason}");
+    }
+    out
+}
+
+/// What the answering node did not take of others: connections, and the rest by reason.
+fn refused_lines(refused: &RefusedView, events: &BTreeMap<String, u64>) -> String {
+    let mut out = String::new();
+    if refused.http > 0 || refused.p2p > 0 {
+        let _ = writeln!(out, "refused {} connections of peers, {} over HTTP", refused.p2p, refused.http);
+    }
+    for (what, counts) in [("requests", &refused.requests), ("gossip", &refused.gossip), ("events", events)] {
+        if !counts.is_empty() {
+            let reasons: Vec<String> = counts.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+            let _ = writeln!(out, "refused {what}: {}", reasons.join(", "));
+        }
     }
     out
 }
@@ -320,6 +332,22 @@ mod tests {
         devices.message = Some("cuda:1: no 512 bytes of device memory".into());
         let lines = device_lines(&devices);
         assert!(lines.ends_with("\ndevice  not used: cuda:1: no 512 bytes of device memory\n"), "{lines}");
+    }
+
+    #[test]
+    fn refusals_for_people() {
+        let counts = |all: &[(&str, u64)]| all.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
+        let check = |refused: &RefusedView, events: &[(&str, u64)], expected: &str| {
+            assert_eq!(refused_lines(refused, &counts(events)), expected);
+        };
+        check(&RefusedView::default(), &[], "");
+        let connections = RefusedView { http: 1, ..RefusedView::default() };
+        check(&connections, &[], "refused 0 connections of peers, 1 over HTTP\n");
+        let requests = counts(&[("busy", 2), ("stranger", 1)]);
+        let refused = RefusedView { requests, gossip: counts(&[("rate", 5)]), ..RefusedView::default() };
+        let expected =
+            "refused requests: 2 busy, 1 stranger\nrefused gossip: 5 rate\nrefused events: 7 clock\n";
+        check(&refused, &[("clock", 7)], expected);
     }
 
     #[test]

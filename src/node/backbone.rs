@@ -14,9 +14,7 @@ use crate::{
     store::DataFolder,
 };
 use cluster_state::NodeId;
-use p2p::{
-    DoorKey, IncomingRequest, KeyRing, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle, P2pInbox, PeerPermits,
-};
+use p2p::{DoorKey, DropReason, IncomingRequest, KeyRing, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle, P2pInbox, PeerPermits};
 use raft::{RaftConfig, RaftHandle, Timing, Voters};
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::Instrument as _;
@@ -113,7 +111,7 @@ pub(super) async fn start_raft(
 }
 
 /// Answers Raft's requests on `core`, each in its own task.
-pub(super) fn serve_raft(raft: RaftHandle, inbox: &mut P2pInbox, tasks: &mut Tasks) {
+pub(super) fn serve_raft(raft: RaftHandle, p2p: P2pHandle, inbox: &mut P2pInbox, tasks: &mut Tasks) {
     let (_, empty) = mpsc::channel(1);
     let mut requests: mpsc::Receiver<IncomingRequest> = std::mem::replace(&mut inbox.raft, empty);
     let shutdown = tasks.shutdown.clone();
@@ -128,7 +126,10 @@ pub(super) fn serve_raft(raft: RaftHandle, inbox: &mut P2pInbox, tasks: &mut Tas
                 // Without a permit the request is dropped, and its sender tries again.
                 let is_member = raft.local().node_of_peer(&request.from).is_some();
                 let permits = if is_member { &members } else { &others };
-                let Some(permit) = permits.try_take(&request.from) else { continue };
+                let Some(permit) = permits.try_take(&request.from) else {
+                    p2p.drops().count(DropReason::RequestBusy);
+                    continue;
+                };
                 let raft = raft.clone();
                 arrived += 1;
                 let span = tracing::debug_span!("raft request", id = arrived, from = request.from);

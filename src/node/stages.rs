@@ -152,7 +152,7 @@ pub(super) async fn join(
     // No other node waits for a node that waits for its driver, because it is not yet a member that answers.
     let Some(devices) = tasks.shutdown.clone().run_until_cancelled(devices).await else { return Ok(None) };
     let raft = start_raft(options, listening, (id, introduced), subscriptions, tasks).await?;
-    serve_raft(raft.clone(), &mut listening.inbox, tasks);
+    serve_raft(raft.clone(), listening.p2p.clone(), &mut listening.inbox, tasks);
     if raft.metrics().borrow().voters.is_empty() && id == FOUNDER && options.bootstrap.is_empty() {
         let info = node_info(options, &listening.me, &listening.p2p, listening.boot);
         match raft.initialize(info, now_ms()).await {

@@ -11,7 +11,7 @@ use crate::{
         events::{EventsView, ShunnedView},
         health::ClusterView,
         models::PromotionView,
-        status::{ConfigView, HealthWord, RefusedConnections, SCHEMA, Status},
+        status::{ConfigView, HealthWord, RefusedView, SCHEMA, Status},
         work::LeaseView,
     },
     clock::now_ms,
@@ -165,7 +165,12 @@ impl NodeReporter {
             view: ClusterView::clone(&seen),
             recommendation: self.recommendation.borrow().clone(),
             delay_ms: millis(self.delay.get()),
-            refused: RefusedConnections { http: self.door.refused(), p2p: node.p2p.refused() },
+            refused: RefusedView {
+                http: self.door.refused(),
+                p2p: node.p2p.refused(),
+                gossip: node.p2p.drops().by_name(true),
+                requests: node.p2p.drops().by_name(false),
+            },
             blocked,
             uptime_ms: millis(node.started.elapsed()),
         }

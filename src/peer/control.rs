@@ -11,7 +11,7 @@ use super::{
 };
 use cluster_state::Signature;
 use futures::future::BoxFuture;
-use p2p::{IncomingRequest, PeerPermit, PeerPermits};
+use p2p::{DropReason, IncomingRequest, PeerPermit, PeerPermits};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::{sync::mpsc, task::JoinSet};
@@ -142,6 +142,7 @@ pub(crate) async fn serve(
         }
         let kind = Kind::of(&request.bytes);
         let Some(permit) = permits.take(kind, &request.from) else {
+            node.p2p.drops().count(DropReason::RequestBusy);
             match kind {
                 // The request is dropped, so that the peer learns at once that it may ask another node; it
                 // would take a frame of another kind for a violation of the protocol.

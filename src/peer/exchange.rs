@@ -21,7 +21,7 @@ use crate::{
         repair::{Floor, RepairAnswer, RepairQuestion},
     },
 };
-use p2p::{Class, GossipMessage, Judgement};
+use p2p::{Class, DropReason, GossipMessage, Judgement};
 use rand::seq::IndexedRandom;
 use std::{
     collections::BTreeSet,
@@ -148,7 +148,11 @@ fn judge(
     let mut follower = AnnouncementFollower::new(Arc::clone(quota));
     while let Some(message) = gossip.blocking_recv() {
         if message.topic == MODELS_TOPIC {
-            message.judge(follower.hear(node, message.from.clone(), &message.bytes));
+            let judgement = follower.hear(node, message.from.clone(), &message.bytes);
+            if judgement != Judgement::Accept {
+                node.p2p.drops().count(DropReason::GossipAnnouncement);
+            }
+            message.judge(judgement);
             continue;
         }
         if !node.settings.events.gossip {

@@ -235,8 +235,8 @@ impl BlobStore {
         remove_all(&self.files(hash)[1..])
     }
 
-    /// What a content takes on the disk in bytes, whole or of an unfinished transfer, whose file has the final
-    /// size from the start. 0: nothing of it is here.
+    /// What a content takes on the disk in bytes, whole or of an unfinished transfer, whose file has the
+    /// final size from the start. 0: nothing of it is here.
     ///
     /// # Errors
     /// [`BlobError::Io`].

@@ -5,6 +5,7 @@ use crate::{
     addrs::{Scope, transport_part},
     behaviour::{BehaviourEvent, HELLO_TIMEOUT},
     class::Class,
+    drops::DropReason,
     gossip::{GOSSIP_BYTES_MAX, PEERS_TOPIC},
     handle::{GossipMessage, Judgement, Letter, Verdict},
     hello::decode_announce,
@@ -152,6 +153,7 @@ impl Service {
     /// forged.
     fn on_direct(&mut self, letter: Letter, message: gossipsub::Message) {
         if !is_authors_own(letter.source, &message) {
+            self.outlets.drops.count(DropReason::GossipMalformed);
             return self.judge(Verdict { letter, judgement: Judgement::Reject });
         }
         let author = letter.source;
@@ -163,22 +165,26 @@ impl Service {
     fn deliver(&mut self, letter: Letter, topic: String, author: PeerId, bytes: Vec<u8>) {
         let lost = Verdict { letter: letter.clone(), judgement: Judgement::Ignore };
         if self.book.is_shut_out(&author) {
+            self.outlets.drops.count(DropReason::GossipShutOut);
             return self.judge(lost); // a member that does not know it yet has passed it on
         }
         if !self.rates.allow(author, Instant::now()) {
             tracing::debug!(%author, "more gossip than an author may send");
+            self.outlets.drops.count(DropReason::GossipRate);
             return self.judge(lost);
         }
         let verdicts = self.verdicts.0.clone();
         let message = GossipMessage { topic, from: author.to_string(), bytes, letter, verdicts };
         if self.outlets.gossip.try_send(message).is_err() {
             tracing::debug!("gossip inbox full: message lost");
+            self.outlets.drops.count(DropReason::GossipInboxFull);
             self.judge(lost);
         }
     }
 
     pub(super) fn on_gossip(&mut self, letter: Letter, message: gossipsub::Message) {
         let Some(author) = message.source.filter(|_| message.data.len() <= GOSSIP_BYTES_MAX) else {
+            self.outlets.drops.count(DropReason::GossipMalformed);
             return self.judge(Verdict { letter, judgement: Judgement::Reject });
         };
         let topic = message.topic.into_string(); // this node subscribed to it, and its hash is its name

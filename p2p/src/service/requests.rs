@@ -7,6 +7,7 @@ use super::{Pending, Service};
 use crate::{
     class::Class,
     codec::{PendingReply, Responded},
+    drops::DropReason,
     error::RequestError,
     handle::{IncomingRequest, Responder},
 };
@@ -61,10 +62,12 @@ impl Service {
                 let response = if !self.may_ask(class, &peer) {
                     let _in = self.span_of(&peer).entered();
                     tracing::debug!(%peer, ?class, "a request of somebody who is no member is dropped");
+                    self.outlets.drops.count(DropReason::RequestOfStranger);
                     PendingReply::Ready(Responded::Dropped)
                 } else if self.outlets.requests[class.index()].try_send(incoming).is_ok() {
                     PendingReply::Later(later)
                 } else {
+                    self.outlets.drops.count(DropReason::RequestInboxFull);
                     PendingReply::Ready(Responded::Busy)
                 };
                 // An error means that the peer is gone.

@@ -23,7 +23,7 @@ use crate::{
     events::{self, Subscriptions, deliveries::Deliveries, log::EventLog, runner::Runner},
     http::{self, Front, HttpHandles, Rules},
     peer::{
-        Activity, Context, DeadLetters, Nonsense, PeerContext, PeerSettings, control, exchange,
+        Activity, Context, DeadLetters, Nonsense, PeerContext, PeerSettings, control, exchange, hearing,
         quota::{self, UnregisteredQuota},
         shun,
     },
@@ -261,7 +261,7 @@ fn exchange_logs(
 ) -> watch::Receiver<bool> {
     let gap = Arc::new(Notify::new());
     let panicked = move |ran| supervisor.note("gossip", "it panicked", ran);
-    tasks.here.spawn(exchange::listen(Arc::clone(node), gossip, Arc::clone(&gap), quota, panicked));
+    tasks.here.spawn(hearing::listen(Arc::clone(node), gossip, Arc::clone(&gap), quota, panicked));
     tasks.here.spawn(exchange::repair(Arc::clone(node), gap));
     tasks.here.spawn(shun::follow(Arc::clone(node)));
     let (quorum, has_quorum) = watch::channel(false);

@@ -8,6 +8,7 @@ pub(crate) mod control;
 pub(crate) mod daemon;
 pub(crate) mod error;
 pub(crate) mod exchange;
+pub(crate) mod hearing;
 pub mod letters;
 pub(crate) mod nonsense;
 pub(crate) mod pass;

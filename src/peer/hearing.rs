@@ -1,0 +1,189 @@
+//! Takes what other nodes gossip: events, proofs against origins that lie, announcements of models.
+//!
+//! Invariant: a message goes on to other peers only after it was judged, and it is judged without the disk.
+//! What is lost here, a later question brings ([`super::exchange`]).
+
+use super::{
+    announcements::{AnnouncementFollower, MODELS_TOPIC},
+    context::Context,
+    exchange::refuse,
+    quota::UnregisteredQuota,
+    shun,
+};
+use crate::events::{
+    envelope::{EventRefusal, Signed},
+    equivocation::{self, Equivocation},
+    log::Opened,
+};
+use p2p::{DropReason, GossipMessage, Judgement};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::{Notify, mpsc};
+
+/// Maximum number of gossiped events in one transaction.
+const BATCH: usize = 256;
+/// Maximum number of events that wait to be kept.
+const JUDGED_MAX: usize = 1024;
+
+/// Keeps what is gossiped; `gap` is notified when events are missing before it. It ends with the peers. A
+/// panic loses the messages in hand, whose events a later question brings; `panicked` is given how long it
+/// ran before.
+///
+/// One thread judges a message as soon as it comes, so that it goes on to other peers without waiting for
+/// this node's disk; another one keeps the events.
+pub(crate) async fn listen(
+    node: Context,
+    mut gossip: mpsc::Receiver<GossipMessage>,
+    gap: Arc<Notify>,
+    quota: Arc<UnregisteredQuota>,
+    panicked: impl Fn(Duration) + Send + Sync + 'static,
+) {
+    let (judged, mut opened) = mpsc::channel(JUDGED_MAX);
+    let panicked = Arc::new(move |ran| {
+        tracing::error!("hearing gossip panicked and goes on");
+        panicked(ran);
+    });
+    let (judge_node, told) = (Arc::clone(&node), Arc::clone(&panicked));
+    let judging = tokio::task::spawn_blocking(move || {
+        persist(|| judge(&judge_node, &mut gossip, &judged, &quota), |ran| told(ran));
+    });
+    // The work mostly waits for the disk: on its own thread, an event is there without a detour.
+    let keeping = tokio::task::spawn_blocking(move || {
+        persist(|| hear(&node, &mut opened, &gap), |ran| panicked(ran));
+    });
+    for ended in [judging.await, keeping.await] {
+        if let Err(error) = ended {
+            tracing::error!(%error, "gossip is not heard any more");
+        }
+    }
+}
+
+/// Runs `work` until it returns, and again after a panic. `panicked` is given how long it ran.
+fn persist(mut work: impl FnMut(), mut panicked: impl FnMut(Duration)) {
+    loop {
+        let began = Instant::now();
+        match catch_unwind(AssertUnwindSafe(&mut work)) {
+            Ok(()) => return,
+            Err(_) => panicked(began.elapsed()),
+        }
+    }
+}
+
+/// What other peers should make of an event that is refused here. A node that lags behind, has another time
+/// or runs a newer program does no wrong, and neither does who passes its events on.
+fn blame(refused: &EventRefusal) -> Judgement {
+    match refused {
+        EventRefusal::Malformed(_)
+        | EventRefusal::Event(_)
+        | EventRefusal::Forged(_)
+        | EventRefusal::Replayed { .. } => Judgement::Reject,
+        EventRefusal::Stranger(_)
+        | EventRefusal::Clock(_)
+        | EventRefusal::Conflict(_)
+        | EventRefusal::Shunned(_)
+        | EventRefusal::Newer(_) => Judgement::Ignore,
+    }
+}
+
+/// Judges gossip: shape, membership and signature, and nothing that needs the disk. Events go on to `judged`.
+fn judge(
+    node: &Context,
+    gossip: &mut mpsc::Receiver<GossipMessage>,
+    judged: &mpsc::Sender<Heard>,
+    quota: &Arc<UnregisteredQuota>,
+) {
+    let mut follower = AnnouncementFollower::new(Arc::clone(quota));
+    while let Some(message) = gossip.blocking_recv() {
+        if message.topic == MODELS_TOPIC {
+            let judgement = follower.hear(node, message.from.clone(), &message.bytes);
+            if judgement != Judgement::Accept {
+                node.p2p.drops().count(DropReason::GossipAnnouncement);
+            }
+            message.judge(judgement);
+            continue;
+        }
+        if !node.settings.events.gossip {
+            message.judge(Judgement::Ignore);
+            continue;
+        }
+        if wire::kind(&message.bytes) == Some(equivocation::PROOF) {
+            let (judgement, proof) = shun::judge(node, &message.from, &message.bytes);
+            message.judge(judgement);
+            if let Some(proof) = proof
+                && judged.blocking_send(Heard::Proof(Box::new(proof))).is_err()
+            {
+                return;
+            }
+            continue;
+        }
+        let state = node.raft.local();
+        let is_member = |origin: &str| state.node_of_peer(origin).is_some();
+        let opened = Signed::decode(&message.bytes)
+            .and_then(|signed| node.events.open_event(Some(&message.from), signed, true, is_member));
+        match opened {
+            Ok(event) => {
+                message.judge(Judgement::Accept);
+                if judged.blocking_send(Heard::Event(event)).is_err() {
+                    return;
+                }
+            }
+            Err(refused) => {
+                message.judge(blame(&refused));
+                refuse(node, &message.from, &refused);
+            }
+        }
+    }
+}
+
+/// What gossip brought, judged.
+#[derive(Debug)]
+enum Heard {
+    Event(Opened),
+    Proof(Box<Equivocation>),
+}
+
+/// Keeps the events that gossip brought.
+fn hear(node: &Context, judged: &mut mpsc::Receiver<Heard>, gap: &Notify) {
+    let mut heard = Vec::with_capacity(BATCH);
+    while judged.blocking_recv_many(&mut heard, BATCH) > 0 {
+        let (mut events, mut proofs) = (Vec::with_capacity(heard.len()), Vec::new());
+        for heard in heard.drain(..) {
+            match heard {
+                Heard::Event(event) => events.push(event),
+                Heard::Proof(proof) => proofs.push(*proof),
+            }
+        }
+        let kept = node.events.keep_opened(&events).map(|received| {
+            received.refused.iter().for_each(|refused| refuse(node, "gossip", refused));
+            shun::tell(node, &received.proofs);
+            if received.gap {
+                gap.notify_one();
+            }
+        });
+        if let Err(error) = kept.and_then(|()| shun::accuse(node, "gossip", &proofs)) {
+            tracing::error!(%error, "others' events cannot be kept");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_costs_one_message_and_not_the_rest() {
+        let (mut left, mut heard, mut panics) = (vec![1, 13, 2, 13, 3], Vec::new(), 0);
+        left.reverse();
+        let hear = || {
+            while let Some(message) = left.pop() {
+                assert_ne!(message, 13);
+                heard.push(message);
+            }
+        };
+        persist(hear, |_| panics += 1);
+        assert_eq!((heard, panics), (vec![1, 2, 3], 2));
+    }
+}

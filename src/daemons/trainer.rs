@@ -285,11 +285,13 @@ fn choose(state: &ClusterState, key: &ConfigKey, most: usize) -> Vec<(SegmentId,
     };
     let mut found: Vec<_> = state.segments.iter().filter(|(_, segment)| ours(segment)).collect();
     found.sort_by_key(|(_, segment)| std::cmp::Reverse(segment.log_index));
-    let positions = window_positions(found.iter().map(|(_, segment)| segment.samples).sum(), most);
-    let mut sum = 0;
+    // Who registers a segment says how many positions it has.
+    let all = found.iter().fold(0u64, |all, (_, segment)| all.saturating_add(segment.samples));
+    let positions = window_positions(all, most);
+    let mut sum = 0u64;
     let enough = found.iter().take_while(|(_, segment)| {
         let more = sum < positions as u64;
-        sum += segment.samples;
+        sum = sum.saturating_add(segment.samples);
         more
     });
     let count = enough.count();

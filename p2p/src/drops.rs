@@ -83,7 +83,8 @@ impl Drops {
     #[must_use]
     pub fn by_name(&self, gossip: bool) -> BTreeMap<String, u64> {
         let all = DropReason::ALL.into_iter().filter(|reason| reason.is_gossip() == gossip);
-        let counted = all.map(|reason| (reason.name().to_owned(), self.0[reason as usize].load(Ordering::Relaxed)));
+        let counted =
+            all.map(|reason| (reason.name().to_owned(), self.0[reason as usize].load(Ordering::Relaxed)));
         counted.filter(|(_, count)| *count > 0).collect()
     }
 }
@@ -100,7 +101,8 @@ mod tests {
             (0..times).for_each(|_| drops.count(reason));
         }
         let counts = |gossip| -> Vec<(String, u64)> { drops.by_name(gossip).into_iter().collect() };
-        let named = |all: &[(&str, u64)]| all.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect::<Vec<_>>();
+        let named =
+            |all: &[(&str, u64)]| all.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect::<Vec<_>>();
         assert_eq!(counts(false), named(&[("busy", 3), ("full", 2), ("stranger", 1)]));
         let gossip = [("announcement", 8), ("full", 6), ("malformed", 7), ("rate", 5), ("shut_out", 4)];
         assert_eq!(counts(true), named(&gossip));

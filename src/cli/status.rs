@@ -181,7 +181,8 @@ fn refused_lines(refused: &RefusedView, events: &BTreeMap<String, u64>) -> Strin
     }
     for (what, counts) in [("requests", &refused.requests), ("gossip", &refused.gossip), ("events", events)] {
         if !counts.is_empty() {
-            let reasons: Vec<String> = counts.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+            let reasons: Vec<String> =
+                counts.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
             let _ = writeln!(out, "refused {what}: {}", reasons.join(", "));
         }
     }

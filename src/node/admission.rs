@@ -6,7 +6,7 @@
 use super::{error::NodeError, options::NodeOptions};
 use crate::{
     clock::now_ms,
-    peer::{Context, context::blocking},
+    peer::{Context, context::blocking, shun},
     store::{DataFolder, FolderError, admission},
 };
 use cluster_state::{
@@ -121,22 +121,24 @@ fn door_keys(admissions: &Admissions, own: &OwnKeys, now_ms: u64) -> Vec<DoorKey
     std::iter::once(present).chain(mine).chain(earlier).chain(tickets).collect()
 }
 
-/// The peers that the door does not let in, as the replicated state says.
-fn shut_out(admissions: &Admissions) -> BTreeMap<String, ShutOut> {
+/// The peers that the door does not let in, as the replicated state says, and those that are shunned.
+fn shut_out(admissions: &Admissions, shunned: BTreeMap<String, ShutOut>) -> BTreeMap<String, ShutOut> {
     let door = |out: &cluster_state::admission::ShutOut| {
         let why = if out.ban { NotAdmitted::Banned } else { NotAdmitted::Removed };
         ShutOut { why: why.to_string(), until_key_of_ms: (!out.ban).then_some(out.at_ms) }
     };
-    admissions.shut_out.iter().map(|(peer, out)| (peer.clone(), door(out))).collect()
+    let out = admissions.shut_out.iter().map(|(peer, out)| (peer.clone(), door(out)));
+    out.chain(shunned).collect()
 }
 
 /// Keeps the door, the file `secret` and who is shut out as the replicated state says.
 pub(super) async fn follow(node: Context, own: OwnKeys) {
-    let mut state = node.raft.applied();
+    let (mut state, mut shunned) = (node.raft.applied(), node.events.shunned());
     let (mut keys, mut out, mut kept) = (Vec::new(), BTreeMap::new(), own.kept());
     let mut warned = false;
     loop {
         let current = state.borrow_and_update().clone();
+        shunned.mark_unchanged();
         let admissions = &current.admissions;
         // A node that has just joined learns from its log who the members are.
         if !current.nodes.is_empty() {
@@ -145,7 +147,7 @@ pub(super) async fn follow(node: Context, own: OwnKeys) {
                 node.p2p.keys().set(wanted.clone());
                 keys = wanted;
             }
-            let wanted = shut_out(admissions);
+            let wanted = shut_out(admissions, shun::shut_out(&node.events));
             if wanted != out {
                 node.p2p.shut_out(wanted.clone()).await;
                 out = wanted;
@@ -164,7 +166,13 @@ pub(super) async fn follow(node: Context, own: OwnKeys) {
                 Err(error) => tracing::error!(%error, "the secret of the cluster is not kept"),
             }
         }
-        let changed = tokio::time::timeout(REFRESH, state.changed());
+        let changed = async {
+            tokio::select! {
+                changed = state.changed() => changed,
+                changed = shunned.changed() => changed,
+            }
+        };
+        let changed = tokio::time::timeout(REFRESH, changed);
         match node.shutdown.run_until_cancelled(changed).await {
             Some(Ok(Ok(())) | Err(_)) => {}
             Some(Ok(Err(_))) | None => return,

@@ -14,7 +14,10 @@ use crate::{
     store::DataFolder,
 };
 use cluster_state::NodeId;
-use p2p::{DoorKey, DropReason, IncomingRequest, KeyRing, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle, P2pInbox, PeerPermits};
+use p2p::{
+    DoorKey, DropReason, IncomingRequest, KeyRing, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle, P2pInbox,
+    PeerPermits,
+};
 use raft::{RaftConfig, RaftHandle, Timing, Voters};
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::Instrument as _;

@@ -25,7 +25,6 @@ use crate::{
     peer::{
         Activity, Context, DeadLetters, Nonsense, PeerContext, PeerSettings, control, exchange, hearing,
         quota::{self, UnregisteredQuota},
-        shun,
     },
     segments::{self, Segments},
     store::{DataFolder, KeptForPeers, PendingSegments, Runtime, token},
@@ -263,7 +262,6 @@ fn exchange_logs(
     let panicked = move |ran| supervisor.note("gossip", "it panicked", ran);
     tasks.here.spawn(hearing::listen(Arc::clone(node), gossip, Arc::clone(&gap), quota, panicked));
     tasks.here.spawn(exchange::repair(Arc::clone(node), gap));
-    tasks.here.spawn(shun::follow(Arc::clone(node)));
     let (quorum, has_quorum) = watch::channel(false);
     tasks.here.spawn(exchange::follow(Arc::clone(node), quorum));
     has_quorum

@@ -7,8 +7,14 @@ use super::{
     context::{Context, EVENTS_TOPIC},
     exchange::refuse,
 };
-use crate::events::{LogError, envelope::EventRefusal, equivocation::Equivocation, log::Accused};
+use crate::events::{
+    LogError,
+    envelope::EventRefusal,
+    equivocation::Equivocation,
+    log::{Accused, EventLog, Shunned},
+};
 use p2p::{Judgement, ShutOut};
+use std::collections::BTreeMap;
 
 /// What a node is told that is shunned.
 const WHY: &str = "it signed two events under one number";
@@ -61,17 +67,10 @@ pub(super) fn accuse(node: &Context, from: &str, proofs: &[Equivocation]) -> Res
     Ok(())
 }
 
-/// Keeps the doors closed to those who are shunned, until the shutdown.
-pub(crate) async fn follow(node: Context) {
-    let mut shunned = node.events.shunned();
-    loop {
-        let origins: Vec<String> = shunned.borrow_and_update().keys().cloned().collect();
-        let others = origins.into_iter().filter(|origin| node.events.is_shunned(origin));
-        let shut_out = ShutOut { why: WHY.to_owned(), until_key_of_ms: None };
-        node.p2p.shut_out(others.map(|origin| (origin, shut_out.clone())).collect()).await;
-        tokio::select! {
-            () = node.shutdown.cancelled() => return,
-            changed = shunned.changed() => if changed.is_err() { return },
-        }
-    }
+/// Whom the door does not let in because they are shunned.
+pub(crate) fn shut_out(events: &EventLog) -> BTreeMap<String, ShutOut> {
+    let shunned = Shunned::clone(&events.shunned().borrow());
+    let others = shunned.keys().filter(|origin| events.is_shunned(origin));
+    let door = || ShutOut { why: WHY.to_owned(), until_key_of_ms: None };
+    others.map(|origin| (origin.clone(), door())).collect()
 }

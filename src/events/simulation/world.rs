@@ -312,9 +312,11 @@ impl World {
         dead == 0 && handlers.iter().all(|handler| handler.waiting == 0)
     }
 
-    /// Holds every node against what was said.
+    /// Holds every node but the liar against what was said.
     pub(super) fn check(&self) -> Figures {
-        self.nodes.iter().for_each(|node| self.oracle.check(node));
+        // A liar that is found out takes its numbers back, and handles what it said twice.
+        let honest = self.nodes.iter().filter(|node| self.liar != Some(node.name));
+        honest.for_each(|node| self.oracle.check(node));
         Figures {
             decided: self.oracle.decided(),
             handler_kills: self.faults.killed.load(Ordering::Relaxed),

@@ -61,16 +61,6 @@ pub struct Admissions {
 }
 
 impl Admissions {
-    /// The keys that open the door at `now_ms`: the secret, earlier secrets from the newest on, and the keys
-    /// of tickets that have not expired. A ticket that is used up still opens the door, because the node that
-    /// it admitted may have to come back before it knows the secret.
-    pub fn door_keys(&self, now_ms: u64) -> impl Iterator<Item = [u8; 32]> {
-        let tickets = self.tickets.values().filter(move |ticket| ticket.expires_ms > now_ms);
-        let secret = self.secret.iter().map(|secret| secret.bytes);
-        let previous = self.previous.iter().map(|secret| secret.bytes);
-        secret.chain(previous).chain(tickets.map(|ticket| ticket.key))
-    }
-
     /// Whether an operator who asks this member is believed.
     #[must_use]
     pub fn takes_operators(&self, node: NodeId) -> bool {
@@ -117,7 +107,8 @@ pub struct Ticket {
     pub uses_left: u32,
     /// When it expires, in milliseconds since the epoch.
     pub expires_ms: u64,
-    /// When it was issued, in milliseconds since the epoch.
+    /// When it was issued, in milliseconds since the epoch; later than each removal before it, whatever the
+    /// clocks say.
     pub issued_ms: u64,
     /// What it is for, in words for people.
     pub note: String,

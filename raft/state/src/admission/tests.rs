@@ -74,19 +74,3 @@ fn a_ticket_is_read_as_it_is_written() {
         assert_eq!(text.parse::<Invitation>(), Err(error), "{text}");
     }
 }
-
-#[test]
-fn a_ticket_opens_the_door_until_it_expires() {
-    let secret = |n| Secret { bytes: [n; 32], since_ms: 1, number: n.into() };
-    let ticket = Ticket { key: [9; 32], uses_left: 0, expires_ms: 50, issued_ms: 3, note: String::new() };
-    let admissions = Admissions {
-        secret: Some(secret(3)),
-        previous: vec![secret(2), secret(1)],
-        tickets: BTreeMap::from([(ticket_id(&[4; 32]), ticket)]),
-        ..Admissions::default()
-    };
-    let first = |now| admissions.door_keys(now).map(|key| key[0]).collect::<Vec<_>>();
-    assert_eq!(first(49), [3, 2, 1, 9]);
-    assert_eq!(first(50), [3, 2, 1]);
-    assert_eq!(Admissions::default().door_keys(0).count(), 0);
-}

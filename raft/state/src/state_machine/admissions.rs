@@ -127,7 +127,10 @@ pub(super) fn issue_ticket(state: &mut ClusterState, command: &IssueTicket) -> O
     if tickets.len() >= TICKETS_MAX {
         return Err(Refusal::Full("tickets".into()));
     }
-    tickets.insert(id, Ticket { key, uses_left: uses, expires_ms, issued_ms: at_ms, note: note.clone() });
+    // Members tell by the times whether a removed peer comes with a later ticket.
+    let removals = state.admissions.shut_out.values().map(|it| it.at_ms.saturating_add(1));
+    let issued_ms = removals.max().unwrap_or(0).max(at_ms);
+    tickets.insert(id, Ticket { key, uses_left: uses, expires_ms, issued_ms, note: note.clone() });
     Arc::make_mut(&mut state.admissions).tickets = tickets;
     Ok(Response::Done)
 }

@@ -214,6 +214,9 @@ fn a_removed_member_leaves_nothing_behind() {
     // Its id is not given again, to itself or to another.
     assert_eq!(world.accept(remove(2, false, 10)), Response::Unchanged);
     world.accept(issue(8, 2));
+    // The clock of who issued it was behind that of who removed node 2.
+    let issued = &world.state.admissions.tickets[&ticket_id(&[8; 32])];
+    assert_eq!((issued.issued_ms, issued.uses_left), (6, 2));
     let node = |id| Response::Node { id: NodeId(id), came_online: true };
     assert_eq!(world.accept(join(2, ticket(8), 9)), node(4));
     assert_eq!(world.accept(join(5, ticket(8), 9)), node(5));

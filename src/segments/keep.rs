@@ -1,9 +1,8 @@
 //! Keeps segments for other nodes: the other side of [`super::register`].
 //!
-//! Invariant: a segment counts as kept only after it passed the rules and is synced on this node; then this node
-//! signs a receipt for what it has counted. A member
-//! can make this node keep only a bounded amount that the cluster does not know, and compute only on threads
-//! of the lowest priority.
+//! Invariant: a segment counts as kept only after it passed the rules and is synced on this node; then this
+//! node signs a receipt for what it has counted. A member can make this node keep only a bounded amount that
+//! the cluster does not know, and compute only on threads of the lowest priority.
 
 use super::{Segments, SegmentsInner, receipt};
 use crate::{

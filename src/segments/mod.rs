@@ -9,8 +9,8 @@
 //! 2. `emit`: SELFPLAY_COMPLETE is emitted, once, however often the process is killed.
 //! 3. `acknowledge`: a daemon takes the pending segments one by one, and
 //!    finds again what a kill left unlisted.
-//! 4. `register`: for one segment, another node is asked to keep it. Once that node has given its receipt, the
-//!    cluster registers both as holders, and the list forgets it.
+//! 4. `register`: for one segment, another node is asked to keep it. Once that node has given its receipt,
+//!    the cluster registers both as holders, and the list forgets it.
 //! 5. `keep`: the other side of that request. It fetches the segment, checks it, syncs it, and signs the
 //!    `receipt`.
 //! 6. `copy`: a daemon brings registered segments to as many nodes as the settings ask for.

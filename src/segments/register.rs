@@ -71,8 +71,8 @@ impl Segments {
     }
 }
 
-/// Runs the steps in the order on which the promise depends: those who gave `receipts` have the segment, which
-/// has this size, `register` reports it to the cluster, and only then the list forgets it.
+/// Runs the steps in the order on which the promise depends: those who gave `receipts` have the segment,
+/// which has this size, `register` reports it to the cluster, and only then the list forgets it.
 pub(super) async fn in_order(
     list: &Arc<PendingSegments>,
     segment: &PendingSegment,

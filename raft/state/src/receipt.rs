@@ -1,8 +1,8 @@
 //! Receipts: a node's signature that it holds a segment, and what is in it.
 //!
-//! Invariant: a receipt is verified against the key of its node and against all that the cluster is told about
-//! the segment, so nobody can give one for another node, and none fits a segment with other counts. The peer id
-//! of a node holds its Ed25519 key, so every replica comes to the same answer without asking anybody.
+//! Invariant: a receipt is verified against the key of its node and against all that the cluster is told
+//! about the segment, so nobody can give one for another node, and none fits a segment with other counts. The
+//! peer id of a node holds its Ed25519 key, so every replica comes to the same answer without asking anybody.
 
 use crate::{
     cause::Source,

@@ -82,8 +82,8 @@ impl Model {
 }
 
 impl ClusterState {
-    /// The nodes that may be asked to review the latest evaluation of `model`: those that are online, stay, are
-    /// trusted, and had no part in it.
+    /// The nodes that may be asked to review the latest evaluation of `model`: those that are online, stay,
+    /// are trusted, and had no part in it.
     pub fn verifiers<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = NodeId> {
         let stays = self.online().filter(|node| node.draining.is_none() && self.is_trusted(node.id));
         stays.map(|node| node.id).filter(|node| model.is_independent(*node))

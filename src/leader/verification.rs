@@ -250,8 +250,9 @@ mod tests {
         assert_eq!(asked(its, &world), [0; 0]);
         world.evaluate("a", 3, false);
         assert_eq!(asked(its, &world), [0; 0], "it is rejected anyway");
-        let mut world = evaluated(2);
-        world.offline(1);
+        let mut world = World::with_nodes(2);
+        world.train("a", 2);
+        evaluate(&mut world, 1);
         assert_eq!(verdict(its, &world), Verified::Yes, "there is nobody else");
     }
 }

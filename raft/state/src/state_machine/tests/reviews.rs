@@ -5,6 +5,7 @@ use crate::{
     command::{ConfirmEvidence, ThresholdReached},
     door::{Place, Proposal, Proposer, authorise},
     evidence::{Tallies, Tally},
+    node::Forgery,
     receipt::Receipt,
     review::{Check, ReviewStanding},
     samples::{evidence_of, peer_id, receipt},
@@ -115,6 +116,21 @@ fn a_small_cluster_asks_whom_it_has() {
     denied.deny(3, other_counts());
     denied.refuse(promote(9, 1, 0.0), &Refusal::Unconfirmed { confirmed: 0, denied: 1, need: 1 });
     assert_eq!(denied.standing().open, 0);
+}
+
+#[test]
+fn who_forged_games_confirms_nothing() {
+    let mut world = evaluated_by_two(5);
+    world.confirm(9, &[3, 4]);
+    let forged = Forgery { segment: hash(50), game: 0, ply: 0, confirmed_by: BTreeSet::new(), at_ms: 1 };
+    let distrust = |world: &mut World, node| {
+        std::sync::Arc::make_mut(&mut world.state.forgeries).insert(NodeId(node), forged.clone().into());
+    };
+    distrust(&mut world, 3);
+    assert_eq!(world.standing(), ReviewStanding { confirmed: 1, denied: 0, need: 2, open: 1 });
+    distrust(&mut world, 5);
+    world.refuse(answer(1, 5, None), &Refusal::Distrusted(NodeId(5)));
+    assert_eq!(world.standing(), ReviewStanding { confirmed: 1, denied: 0, need: 1, open: 0 });
 }
 
 /// A member that may propose whatever its own peer id may.

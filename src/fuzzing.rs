@@ -47,6 +47,7 @@ pub mod frames {
     pub const QUESTION: (u8, usize) = (repair::QUESTION, repair::FRAME_BYTES_MAX);
     pub const ANSWER: (u8, usize) = (repair::ANSWER, repair::FRAME_BYTES_MAX);
     pub const GAME: (u8, usize) = (record::KIND_GAME, record::RECORD_BYTES_MAX);
+    pub const GAME_BARE: (u8, usize) = (record::KIND_GAME_BARE, record::RECORD_BYTES_MAX);
     pub const SEGMENT_HEADER: (u8, usize) = (segment::KIND_HEADER, segment::HEADER_BYTES_MAX);
 }
 

@@ -10,7 +10,7 @@ use flate2::{Compression, write::ZlibEncoder};
 use kernels::{Architecture, Checkpoint, CheckpointHeader};
 use ringrift::{
     fuzzing::{self as node, frames},
-    store::{Decision, GameKind, GameRecord, Player, Segment, segment::SegmentHeader},
+    store::{Decision, GameKind, GameRecord, Played, Player, Segment, segment::SegmentHeader},
 };
 use rules::{Board, Config, Hex8, Options, RULES_VERSION, State, playout::Choices};
 use std::{io::Write as _, str::from_utf8};
@@ -47,7 +47,7 @@ fn played(seed: u64) -> GameRecord {
         winner_seat: state.outcome().map_or(0, |outcome| outcome.winner),
         node: NodeId(1),
         created_ms: seed,
-        played: None,
+        played: Some(Played { simulations: 16, exploration: 1.0, backend: "cpu".to_owned() }),
     }
 }
 
@@ -67,10 +67,20 @@ pub(super) fn game(bytes: &[u8]) {
         })
     };
     framed(frames::GAME, bytes, decode);
+    framed(frames::GAME_BARE, bytes, decode);
+}
+
+/// The bodies of frames of games that say how they were played.
+fn bodies(games: impl IntoIterator<Item = GameRecord>) -> Vec<Vec<u8>> {
+    seeds::bodies(games.into_iter().map(|game| {
+        let played = game.played.clone();
+        (game, played.expect("random games say it"))
+    }))
 }
 
 pub(super) fn game_seeds() -> Vec<Vec<u8>> {
-    seeds::bodies([short(0)])
+    let bare = GameRecord { played: None, ..short(0) };
+    [bodies([short(0)]), seeds::bodies([bare])].concat()
 }
 
 fn compressed(bytes: &[u8]) -> Vec<u8> {
@@ -141,7 +151,7 @@ fn sealed(games: &[Vec<u8>]) -> Vec<u8> {
 pub(super) fn segment_seeds() -> Vec<Vec<u8>> {
     let mut games = [short(0), short(20)];
     games.sort_by_key(GameRecord::id);
-    let bodies = seeds::bodies(games);
+    let bodies = bodies(games);
     let listed = |body: &Vec<u8>| [&(body.len() as u16).to_le_bytes()[..], body].concat();
     let frames: Vec<Vec<u8>> = bodies.iter().map(|body| frame(frames::GAME.0, body)).collect();
     vec![bodies.iter().flat_map(listed).collect(), sealed(&frames)]

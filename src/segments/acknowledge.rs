@@ -63,14 +63,8 @@ impl AcknowledgeDaemon {
         self.segments.set_unacknowledged(games);
         by_failures(&mut waiting, failures);
         for segment in waiting {
-            if !self.segments.0.node.raft.local().is_trusted(self.segments.0.node.id) {
-                tracing::error!(segment = %segment.hash, "dropped: the cluster does not trust games of this node");
-                let list = Arc::clone(&self.segments.0.pending);
-                blocking(move || list.acknowledged(&segment.hash)).await??;
-                continue;
-            }
-            if self.segments.0.node.get_content(segment.hash.0).await?.is_none() {
-                tracing::error!(segment = %segment.hash, "a segment was lost before it was acknowledged");
+            if let Some(why) = self.hopeless(&segment).await? {
+                tracing::error!(segment = %segment.hash, why, "a segment will never be acknowledged");
                 let list = Arc::clone(&self.segments.0.pending);
                 blocking(move || list.acknowledged(&segment.hash)).await??;
                 continue;
@@ -89,6 +83,19 @@ impl AcknowledgeDaemon {
             self.segments.set_unacknowledged(games);
         }
         Ok(())
+    }
+
+    /// Why nobody would keep or register a segment, if that is so.
+    async fn hopeless(&self, segment: &PendingSegment) -> Result<Option<&'static str>, WorkError> {
+        let node = &self.segments.0.node;
+        if !node.raft.local().is_trusted(node.id) {
+            return Ok(Some("the cluster does not trust the games of this node"));
+        }
+        let Some(content) = node.get_content(segment.hash.0).await? else {
+            return Ok(Some("it was lost"));
+        };
+        let other = Segment::peek(&content).is_ok_and(|header| header.node != node.id);
+        Ok(other.then_some("this node played it when it had another number"))
     }
 }
 

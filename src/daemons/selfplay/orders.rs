@@ -10,6 +10,7 @@ use crate::{
     daemons::cache::LoadedNetworks,
     devices::number_of,
     peer::WorkError,
+    store::record::SIMULATIONS_MAX,
 };
 use cluster_state::{ClusterState, ConfigKey, LeaseKind, ModelId, NodeId};
 use kernels::Network;
@@ -164,7 +165,7 @@ impl SelfplayDaemon {
             configs.push(ConfigOrder {
                 config: game,
                 weight: config.target.weight,
-                simulations: config.target.simulations,
+                simulations: config.target.simulations.clamp(1, SIMULATIONS_MAX),
                 exploration: config.steering.feedback.exploration,
                 model,
                 network,

@@ -3,12 +3,12 @@
 //! Invariant: a game of an honest player is found forged with a chance of at most [`ALARM`] where the player
 //! computes in another way than this node, and never where it computes in the same way.
 //!
-//! Of a game that is drawn, two decisions are made again: one that was searched thoroughly, whose policy says
-//! most about the network, and any one. Where the backend has the same name, one decision proves: policy and
-//! move must be the same to the last bit. Elsewhere rounding may change a search, so one decision proves
-//! nothing. If one is not even similar, some more of the game are made again, then all (up to 96). The game
-//! counts as forged if so many of them are not similar as honest rounding explains with a chance of at most
-//! [`ALARM`].
+//! Of a game that is drawn, two decisions are made again. Where the backend has the same name, one decision
+//! proves: policy and move must be the same to the last bit. There one of the two was searched thoroughly,
+//! because its policy says most about the network. Elsewhere rounding may change a search, so one decision
+//! proves nothing, and any two are drawn, of more games. If one is not even similar, some more of the game
+//! are made again, then all (up to 96). The game counts as forged if so many of them are not similar as
+//! honest rounding explains with a chance of at most [`ALARM`].
 
 use super::again::{self, Compared, Outcome, Unjudged};
 use crate::{search::AnyEvaluator, store::GameRecord};
@@ -22,6 +22,9 @@ const DISSIMILAR_MAX: f64 = 0.1;
 /// not be similar for the others to be worth the time: of an honest game, 3 in 100 are by the bound above.
 const DOUBT: usize = 12;
 const DOUBT_MIN: usize = 4;
+/// How many more games are drawn of a player with another backend: a look at one of them finds less, and
+/// costs less.
+const OTHERS: f64 = 1.5;
 /// The most decisions of a game that are made again, so that no record makes an auditor compute for long.
 const DECISIONS_MAX: usize = 96;
 /// The chance that a whole game is found forged because of rounding alone.
@@ -77,7 +80,7 @@ impl Auditor<'_> {
                 examined.found(Forged { game, ply: 0 });
                 continue;
             }
-            drawn.push((game, record, draw(record, choices)));
+            drawn.push((game, record, draw(record, self.is_same(record), choices)));
         }
         let asked: Vec<(&GameRecord, &[u32])> =
             drawn.iter().map(|(_, record, plies)| (*record, plies.as_slice())).collect();
@@ -132,6 +135,13 @@ impl Auditor<'_> {
         Ok(examined)
     }
 
+    /// The share of the games like this one that is looked at, where `share` is that of the games whose
+    /// backend is this node's.
+    #[must_use]
+    pub fn share(&self, record: &GameRecord, share: f64) -> f64 {
+        if self.is_same(record) { share } else { (share * OTHERS).min(1.0) }
+    }
+
     fn is_same(&self, record: &GameRecord) -> bool {
         record
             .played
@@ -180,13 +190,13 @@ impl Auditor<'_> {
     }
 }
 
-/// The plies of a decision that was searched thoroughly, if there is one, and of any decision.
-fn draw(record: &GameRecord, choices: &mut Choices) -> Vec<u32> {
+/// The plies of two decisions. With `thorough`, one of them is of a thorough search, if there is one.
+fn draw(record: &GameRecord, thorough: bool, choices: &mut Choices) -> Vec<u32> {
     let mut one_of = |plies: Vec<u32>| (!plies.is_empty()).then(|| plies[choices.below(plies.len())]);
-    let thorough = record.decisions.iter().filter(|decision| !decision.policy.is_empty());
-    let thorough = one_of(thorough.map(|decision| decision.ply).collect());
+    let first = record.decisions.iter().filter(|decision| !thorough || !decision.policy.is_empty());
+    let first = one_of(first.map(|decision| decision.ply).collect());
     let any = one_of(record.decisions.iter().map(|decision| decision.ply).collect());
-    let mut plies: Vec<u32> = thorough.into_iter().chain(any).collect();
+    let mut plies: Vec<u32> = first.into_iter().chain(any).collect();
     plies.sort_unstable();
     plies.dedup();
     plies

@@ -50,11 +50,15 @@ pub(super) fn examine(
         Ok((header, games)) if is_as_registered(&header, registered) => games,
         Ok(_) | Err(_) => return Ok(impossible(look)),
     };
-    let mut choices = Choices::new(seed);
+    let (model, mut choices) = (registered.model, Choices::new(seed));
+    let mut auditor = Auditor { config, model, evaluator, backend: backend::cpu() };
     let mut chosen: Vec<(u32, &GameRecord)> = Vec::new();
     for (index, record) in (0..).zip(&games) {
         let wanted = match look {
-            Look::Share(share) => ((choices.next_u64() >> 11) as f64 / (1u64 << 53) as f64) < *share,
+            Look::Share(share) => {
+                let drawn = (choices.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+                drawn < auditor.share(record, *share)
+            }
             Look::At { game, .. } => *game == index,
         };
         if !wanted {
@@ -68,8 +72,6 @@ pub(super) fn examine(
         }
         chosen.push((index, record));
     }
-    let model = registered.model;
-    let mut auditor = Auditor { config, model, evaluator, backend: backend::cpu() };
     match (look, chosen.first()) {
         (Look::Share(_), _) => auditor.sample(&chosen, &mut choices),
         (Look::At { ply, .. }, Some((game, record))) => auditor.confirm(*game, record, *ply),

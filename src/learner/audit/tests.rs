@@ -71,7 +71,7 @@ fn power(record: &GameRecord, auditor: &mut Auditor<'_>) -> f64 {
         let drawn: Vec<_> = all.filter(|(it, _)| !thorough || !it.policy.is_empty()).collect();
         drawn.iter().filter(|(_, one)| differs(one)).count() as f64 / drawn.len().max(1) as f64
     };
-    1.0 - (1.0 - share(true)) * (1.0 - share(false))
+    1.0 - (1.0 - share(same)) * (1.0 - share(false))
 }
 
 /// How often 50 forged games among 1000 are found, of 4000 times.
@@ -103,6 +103,7 @@ fn a_player_that_forges_one_game_in_twenty_is_caught_within_a_thousand_games() {
             let mut evaluator = cpu(config(), 3);
             let mut auditor = auditor(&mut *evaluator);
             let powers: Vec<f64> = records.iter().map(|record| power(record, &mut auditor)).collect();
+            let share = auditor.share(&records[0], share);
             let (mean, caught) = (powers.iter().sum::<f64>() / powers.len() as f64, caught(&powers, share));
             println!(
                 "{backend}, {kind}: a look finds a forged game with {mean:.3}, a player with {caught:.4}"
@@ -169,6 +170,7 @@ fn audits_cost_less_than_a_hundredth_of_self_play() {
             auditor(&mut *evaluator).sample(&games, &mut choices).unwrap();
         }
         let per_look = made_again.load(Ordering::Relaxed) as f64 / f64::from(looks);
+        let share = auditor(&mut *evaluator).share(&records[0], share);
         let cost = share * per_look / played;
         println!("{backend}: {:.3} % of the positions of self-play are judged again", 100.0 * cost);
         assert!(cost < 0.01, "{backend}: {cost}");

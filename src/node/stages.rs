@@ -27,7 +27,7 @@ use crate::{
         quota::{self, UnregisteredQuota},
     },
     segments::{self, Segments},
-    store::{DataFolder, KeptForPeers, PendingSegments, Runtime, token},
+    store::{self, DataFolder, FolderError, KeptForPeers, PendingSegments, Runtime, token},
 };
 use cluster_state::NodeId;
 use p2p::{GossipMessage, Lobby, P2pError, P2pHandle, P2pInbox, Signer};
@@ -140,6 +140,8 @@ pub(super) async fn join(
     listening.runtime.node = Some(id);
     let folder = &listening.folder;
     folder.write_runtime(&listening.runtime)?;
+    store::admission::keep_databases_private(folder)
+        .map_err(|source| FolderError::Unwritable { path: folder.path().to_owned(), source })?;
     let state_path = folder.join("node.db");
     let subscriptions = Subscriptions::new(events::pairs());
     let signer = Signer::load(&folder.join("peer.key")).map_err(P2pError::from)?;

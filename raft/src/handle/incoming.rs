@@ -7,6 +7,7 @@ use crate::types::{LogId, SNAPSHOT_BYTES_MAX, Vote};
 use std::{
     fs::{self, File},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -68,7 +69,10 @@ impl Incoming {
                 return Ok(Taken::Refused);
             }
             self.give_up();
-            let file = File::options().read(true).write(true).create(true).truncate(true).open(&self.path)?;
+            // It holds the secret of the cluster, as the state does.
+            let mut options = File::options();
+            options.read(true).write(true).create(true).truncate(true).mode(0o600);
+            let file = options.open(&self.path)?;
             self.begun =
                 Some(Begun { from: from.clone(), vote, last_log_id, total, received: 0, file, at: now });
         }

@@ -11,7 +11,10 @@ use crate::{clock::now_ms, peer::Context};
 use cluster_state::{Admission, ClusterState, NodeId};
 use p2p::{BootstrapStatus, P2pHandle, Refusal};
 use raft::{JoinError, NodeInfo, RaftHandle, Voters};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 use tokio_util::sync::CancellationToken;
 
 /// The id of the node that founds a cluster.
@@ -63,6 +66,8 @@ pub(super) async fn membership(
                 return Ok(Some((id, voters)));
             }
             Some(Err(JoinError::NoLeader(why))) => {
+                // A peer that does not know yet that the ticket has expired sends it to the leader, which does.
+                refused_by_a_member(&p2p.refusals().borrow())?;
                 tracing::warn!(why, "no leader lets this node in yet; still trying");
                 waiting.send_replace(format!("no leader lets this node in yet ({why}); still trying"));
             }
@@ -100,6 +105,15 @@ impl Search {
             self.told = Some(Instant::now());
         }
         Ok(why)
+    }
+}
+
+/// An error if a peer that has proved its id does not let the node in. A node that is no member yet loses
+/// nothing by believing it.
+fn refused_by_a_member(refusals: &BTreeMap<String, Refusal>) -> Result<(), NodeError> {
+    match refusals.iter().next() {
+        None => Ok(()),
+        Some((peer, refusal)) => Err(NodeError::NotLetIn { address: peer.clone(), refusal: refusal.clone() }),
     }
 }
 

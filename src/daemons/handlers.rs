@@ -117,7 +117,10 @@ async fn proposes(handles: &DaemonHandles, logged: &Logged) -> Handled {
     let Some(command) = training::requested_command(logged, now_ms()) else { return leaders_turn(handles) };
     let node = &handles.node;
     let metrics = node.raft.metrics().borrow().clone();
-    match proposer(logged, &node.p2p.peer_id(), metrics.is_leader()) {
+    let state = node.raft.local();
+    let emitter = state.node_of_peer(&logged.origin);
+    let believed = emitter.is_some_and(|emitter| state.admissions.takes_operators(emitter.id));
+    match proposer(logged, &node.p2p.peer_id(), metrics.is_leader() && believed) {
         Some(proposer) => propose(node, command, proposer).await,
         // Whoever leads next has to see the event.
         None if metrics.leader.is_none() => Err(HandlerError::NoQuorum),
@@ -134,10 +137,11 @@ enum Proposes {
     AsLeader,
 }
 
-/// Whether node `me` proposes the command that an event asks for. Two nodes do, so that the command is
-/// applied even if one of them dies; the state machine counts it once.
-fn proposer(logged: &Logged, me: &str, leads: bool) -> Option<Proposes> {
-    if logged.origin == me { Some(Proposes::ForOperator) } else { leads.then_some(Proposes::AsLeader) }
+/// Whether node `me` proposes the command that an event asks for; `believes` if it leads, and operators are
+/// believed at the event's origin. Two nodes propose it, so that the command is applied even if one of them
+/// dies; the state machine counts it once.
+fn proposer(logged: &Logged, me: &str, believes: bool) -> Option<Proposes> {
+    if logged.origin == me { Some(Proposes::ForOperator) } else { believes.then_some(Proposes::AsLeader) }
 }
 
 /// Wakes the leader so that it looks at the state now. Every node handles the event; only the leader acts.
@@ -200,8 +204,8 @@ mod tests {
             injected: true,
             event: Event::from_operator("TRAINING_ROLLBACK_NEEDED", payload.clone(), "node-1", 1.5).unwrap(),
         };
-        let check = |origin: &str, leads, expected| {
-            assert_eq!(proposer(&logged(origin), "me", leads), expected, "{origin} {leads}");
+        let check = |origin: &str, believes, expected| {
+            assert_eq!(proposer(&logged(origin), "me", believes), expected, "{origin} {believes}");
         };
         check("me", false, Some(Proposes::ForOperator));
         check("me", true, Some(Proposes::ForOperator));

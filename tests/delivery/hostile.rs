@@ -223,7 +223,6 @@ fn a_hostile_member_is_refused_counted_and_without_effect() {
             for message in hostile.two_under_one_number() {
                 let _ = handle.publish(EVENTS_TOPIC, message);
             }
-            runtime.block_on(tokio::time::sleep(Duration::from_millis(400)));
             let shunned = peer.status()?.events.shunned;
             let named = shunned.iter().any(|it| it.node_id == "node-3" && it.sequence == 1);
             when(named, (), || format!("{shunned:?}"))

@@ -66,7 +66,7 @@ pub(super) async fn membership(
                 return Ok(Some((id, voters)));
             }
             Some(Err(JoinError::NoLeader(why))) => {
-                // A peer that does not know yet that the ticket has expired sends it to the leader, which does.
+                // A peer that does not know yet that the ticket has expired sends it on to the leader.
                 refused_by_a_member(&p2p.refusals().borrow())?;
                 tracing::warn!(why, "no leader lets this node in yet; still trying");
                 waiting.send_replace(format!("no leader lets this node in yet ({why}); still trying"));

@@ -50,6 +50,7 @@ mod handle;
 mod handshake;
 mod hello;
 mod identity;
+mod incoming;
 mod keys;
 mod lobby;
 mod permits;
@@ -64,11 +65,9 @@ pub use class::Class;
 pub use drops::{DropReason, Drops};
 pub use error::{P2pError, PublishError, Refusal, RequestError};
 pub use gossip::GOSSIP_BYTES_MAX;
-pub use handle::{
-    BootstrapStatus, GossipMessage, IncomingRequest, Judgement, P2pHandle, P2pInbox, PeerInfo, ReplyError,
-    Responder,
-};
+pub use handle::{BootstrapStatus, GossipMessage, Judgement, P2pHandle, P2pInbox, PeerInfo};
 pub use identity::{IdentityError, Signer, load_or_create, verify};
+pub use incoming::{IncomingRequest, ReplyError, Responder};
 pub use keys::{DoorKey, KEYS_MAX, KeyRing, ShutOut};
 pub use libp2p::{Multiaddr, PeerId};
 pub use lobby::{Guest, Lobby};

@@ -9,8 +9,9 @@ use crate::{
     class::Class,
     drops::Drops,
     error::P2pError,
-    handle::{HandleInner, IncomingRequest, P2pHandle, P2pInbox},
+    handle::{HandleInner, P2pHandle, P2pInbox},
     identity,
+    incoming::IncomingRequest,
     keys::KeyRing,
     lobby::Lobby,
     service::{Outlets, Own, Service},
@@ -107,11 +108,7 @@ impl P2p {
         shutdown: CancellationToken,
     ) -> Result<Launched, P2pError> {
         let key = identity::load_or_create(&config.key_path)?;
-        let store = {
-            let dir = config.blob_dir.clone();
-            let open = spawn_blocking(move || BlobStore::open(&dir)).await;
-            open.map_err(|e| P2pError::Setup(e.to_string()))??
-        };
+        let store = open_store(config.blob_dir).await?;
         let own = key.public().to_peer_id();
         let now = Instant::now();
         let bootstraps = config.bootstrap.iter().map(|addr| Bootstrap::new(addr.clone(), now));
@@ -170,6 +167,12 @@ impl P2p {
         let inbox = P2pInbox { raft: raft_inbox, control: control_inbox, gossip: gossip_inbox };
         Ok(Launched { handle: P2pHandle(Arc::new(inner)), inbox, blob_inbox })
     }
+}
+
+/// Opens the store of content on a thread that may block.
+async fn open_store(dir: PathBuf) -> Result<BlobStore, P2pError> {
+    let open = spawn_blocking(move || BlobStore::open(&dir)).await;
+    Ok(open.map_err(|e| P2pError::Setup(e.to_string()))??)
 }
 
 /// Binds every address and waits until each has a real port.

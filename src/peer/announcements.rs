@@ -80,11 +80,9 @@ impl AnnouncementFollower {
         let Some(permit) = self.permits.try_take(&from) else { return Judgement::Accept };
         let (node, quota) = (Arc::clone(node), Arc::clone(&self.quota));
         self.fetching.spawn(async move {
-            match node.shutdown.run_until_cancelled(prefetch(&node, &quota, &from, &manifest)).await {
-                Some(Err(error)) => {
-                    tracing::debug!(from, model = manifest.model.short(), %error, "no head start");
-                }
-                Some(Ok(())) | None => {}
+            let fetched = prefetch(&node, &quota, &from, &manifest);
+            if let Some(Err(error)) = node.shutdown.run_until_cancelled(fetched).await {
+                tracing::debug!(from, model = manifest.model.short(), %error, "no head start");
             }
             drop(permit);
         });

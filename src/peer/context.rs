@@ -67,7 +67,8 @@ impl PeerContext {
     /// Returns [`ProposeError`] when the command was not applied, as far as is known.
     pub async fn propose(&self, command: Command) -> Result<Response, ProposeError> {
         let name = command.name();
-        logged(name, self.raft.propose(command).await)
+        // A proposal is large, and its future holds it more than once.
+        logged(name, Box::pin(self.raft.propose(command)).await)
     }
 
     /// Proposes a command for an operator, who has shown this node's token.
@@ -76,7 +77,7 @@ impl PeerContext {
     /// Returns [`ProposeError`] when the command was not applied, as far as is known.
     pub async fn propose_for_operator(&self, command: Command) -> Result<Response, ProposeError> {
         let name = command.name();
-        logged(name, self.raft.propose_for_operator(command).await)
+        logged(name, Box::pin(self.raft.propose_for_operator(command)).await)
     }
 
     /// Keeps an event of this node and sends it to the other nodes.

@@ -126,7 +126,7 @@ fn judge(
         match opened {
             Ok(event) => {
                 message.judge(Judgement::Accept);
-                if judged.blocking_send(Heard::Event(event)).is_err() {
+                if judged.blocking_send(Heard::Event(Box::new(event))).is_err() {
                     return;
                 }
             }
@@ -141,7 +141,7 @@ fn judge(
 /// What gossip brought, judged.
 #[derive(Debug)]
 enum Heard {
-    Event(Opened),
+    Event(Box<Opened>),
     Proof(Box<Equivocation>),
 }
 
@@ -152,7 +152,7 @@ fn hear(node: &Context, judged: &mut mpsc::Receiver<Heard>, gap: &Notify) {
         let (mut events, mut proofs) = (Vec::with_capacity(heard.len()), Vec::new());
         for heard in heard.drain(..) {
             match heard {
-                Heard::Event(event) => events.push(event),
+                Heard::Event(event) => events.push(*event),
                 Heard::Proof(proof) => proofs.push(*proof),
             }
         }

@@ -24,11 +24,18 @@ pub enum ContentKind {
 
 /// What this process has found out.
 #[derive(Debug, Default)]
-pub struct Nonsense(Mutex<(BTreeSet<(ContentKind, Hash)>, VecDeque<(ContentKind, Hash)>)>);
+pub struct Nonsense(Mutex<Found>);
+
+#[derive(Debug, Default)]
+struct Found {
+    all: BTreeSet<(ContentKind, Hash)>,
+    /// The same, oldest first.
+    order: VecDeque<(ContentKind, Hash)>,
+}
 
 impl Nonsense {
     fn add(&self, kind: ContentKind, hash: Hash) {
-        let (all, order) = &mut *self.0.lock();
+        let Found { all, order } = &mut *self.0.lock();
         if all.insert((kind, hash)) {
             order.push_back((kind, hash));
         }
@@ -42,7 +49,7 @@ impl Nonsense {
     /// Whether a content is known not to be of this kind.
     #[must_use]
     pub fn has(&self, kind: ContentKind, hash: Hash) -> bool {
-        self.0.lock().0.contains(&(kind, hash))
+        self.0.lock().all.contains(&(kind, hash))
     }
 }
 

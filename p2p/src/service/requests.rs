@@ -9,7 +9,7 @@ use crate::{
     codec::{PendingReply, Responded},
     drops::DropReason,
     error::RequestError,
-    handle::{IncomingRequest, Responder},
+    incoming::{IncomingRequest, Responder},
 };
 use libp2p::{
     PeerId,

@@ -11,7 +11,7 @@ use crate::{
         store::{BlobError, BlobStore},
     },
     class::Class,
-    handle::IncomingRequest,
+    incoming::IncomingRequest,
     permits::{PeerPermit, PeerPermits, Waiting},
     transfer::protocol::{BlobAnswer, BlobQuestion},
 };

@@ -93,17 +93,17 @@ fn folders_that_are_not_ours_are_refused_and_left_alone() {
         assert_eq!(listing(&path), before, "{name}");
     };
     check("foreign", &[("letter.txt", "dear")], "it holds letter.txt");
-    check("newer", &[("format", r#"{"format":4,"other":[]}"#)], "has format 4, this build knows 3");
-    let older = r#"{"format":2,"peer_id":"p","created_ms":1}"#;
-    check(
-        "older",
-        &[("format", older), ("raft.db", "x")],
-        "has format 2, this build knows 3: choose a new --data-dir",
-    );
+    let this = FORMAT_VERSION;
+    let of = |format: u32, rest: &str| format!(r#"{{"format":{format}{rest}}}"#);
+    let newer = format!("has format {}, this build knows {this}", this + 1);
+    check("newer", &[("format", &of(this + 1, r#","other":[]"#))], &newer);
+    let older = of(this - 1, r#","peer_id":"p","created_ms":1"#);
+    let expected = format!("has format {}, this build knows {this}: choose a new --data-dir", this - 1);
+    check("older", &[("format", &older), ("raft.db", "x")], &expected);
     check("zero", &[("format", r#"{"format":0}"#)], "no format 0");
     check("garbage", &[("format", "\0\0\0")], "restore it");
     check("huge", &[("format", &"x".repeat(100_000))], "cannot read");
-    check("incomplete", &[("format", r#"{"format":3}"#)], "created_ms");
+    check("incomplete", &[("format", &of(this, ""))], "created_ms");
     fs::write(parent.path().join("file"), "x").unwrap();
     let error = open(&parent.path().join("file")).unwrap_err();
     assert!(matches!(error, FolderError::Unwritable { .. }), "{error}");

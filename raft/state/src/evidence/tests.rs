@@ -102,7 +102,8 @@ fn figures_are_the_same_on_every_machine() {
         let elo = tally(sets).elo();
         (elo.delta, elo.error, tally(sets).llr(50_000))
     };
-    let expected: [(&[u32], (f64, f64, i128)); 3] = [
+    type Figures = (f64, f64, i128);
+    let expected: [(&[u32], Figures); 3] = [
         (&[10, 100, 90], (146.778, 17.332, 29347159065000)),
         (&[1, 40, 30, 20], (180.168, 20.131, 20332630174766)),
         (&[0, 0, 0, 0, 10], (882.73, 519.552, 15866270287970)),

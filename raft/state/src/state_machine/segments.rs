@@ -10,6 +10,7 @@ use super::{
 use crate::{
     cause::Source,
     command::{AddSegmentHolder, HOLDERS_MAX, RegisterSegment},
+    config::ConfigState,
     id::{NodeId, SegmentId},
     receipt::{Receipt, SegmentFacts, Signature},
     response::{Refusal, Response},
@@ -51,20 +52,7 @@ pub(super) fn register(state: &mut ClusterState, index: u64, command: &RegisterS
     if state.segments.len() >= SEGMENTS_MAX {
         return Err(Refusal::Full("segments".into()));
     }
-    let config = lookup::config_mut(state, config_key)?;
-    match source {
-        Source::Selfplay => {
-            config.games_total = config.games_total.saturating_add(*games);
-            config.games_since_training = config.games_since_training.saturating_add(*games);
-            let its = if *model == config.champion { *games } else { 0 };
-            config.champion_games = config.champion_games.saturating_add(its);
-        }
-        Source::Evaluation | Source::Other(_) => {}
-    }
-    let answer = Response::Segment {
-        games_total: config.games_total,
-        games_since_training: config.games_since_training,
-    };
+    let answer = count_games(lookup::config_mut(state, config_key)?, command);
     let segment = RegisteredSegment {
         config_key: config_key.clone(),
         games: *games,
@@ -79,6 +67,21 @@ pub(super) fn register(state: &mut ClusterState, index: u64, command: &RegisterS
     };
     state.segments.insert(*hash, segment);
     Ok(answer)
+}
+
+/// Counts the games of a new segment. Returns what the configuration has with them.
+fn count_games(config: &mut ConfigState, command: &RegisterSegment) -> Response {
+    let games = command.games;
+    match command.source {
+        Source::Selfplay => {
+            config.games_total = config.games_total.saturating_add(games);
+            config.games_since_training = config.games_since_training.saturating_add(games);
+            let its = if command.model == config.champion { games } else { 0 };
+            config.champion_games = config.champion_games.saturating_add(its);
+        }
+        Source::Evaluation | Source::Other(_) => {}
+    }
+    Response::Segment { games_total: config.games_total, games_since_training: config.games_since_training }
 }
 
 /// Refuses the signature of a node that is no member, or that signed something else.

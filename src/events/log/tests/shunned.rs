@@ -54,10 +54,9 @@ fn a_proof_goes_to_whoever_lacks_it_and_needs_no_trust() {
         let Accused { new, refused } = log.accuse(std::slice::from_ref(proof), |_| member).unwrap();
         (new.len(), refused.iter().map(EventRefusal::kind).collect::<Vec<_>>())
     };
-    let forged =
-        Equivocation { second: Signed { signature: vec![7; 64], ..second.clone() }, ..proof.clone() };
+    let forged = Equivocation { second: Signed { signature: vec![7; 64], ..second }, ..proof.clone() };
     assert_eq!(accuse(&c, &forged, true), (0, vec!["forged"]));
-    let same = Equivocation { second: first.clone(), ..proof.clone() };
+    let same = Equivocation { second: first, ..proof.clone() };
     assert_eq!(accuse(&c, &same, true), (0, vec!["malformed"]));
     assert_eq!(accuse(&c, &proof, false), (0, vec!["stranger"]));
     assert!(!c.is_shunned(&liar.origin));

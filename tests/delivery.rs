@@ -35,7 +35,7 @@ fn payload(event: &str) -> Value {
         "generation": 99, "previous_elo": 1.0, "new_elo": 2.0, "promotion_reason": "x", "target_hosts": [],
         "offline_hosts": [], "reason": "x", "from_version": 2, "to_version": 1, "new_weight": 0.5, "elo_drop": 150.0,
         "work_id": "training:hex8_2p:99", "work_type": "training", "node_id": "node-99", "host": "x",
-        "leader_id": "node-1", "term": 0, "node_count": 3, "healthy_nodes": 1
+        "leader_id": "node-1", "term": 0, "node_count": 3, "healthy_nodes": 1, "game": 1, "ply": 2, "confirmed_by": []
     }"#;
     let all = all.replace("NOWHERE", NOWHERE).replace("MODEL", model);
     let all: Value = serde_json::from_str(&all).expect("JSON");

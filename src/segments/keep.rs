@@ -45,6 +45,12 @@ fn check(bytes: Vec<u8>, owner: NodeId) -> Result<Segment, WorkError> {
     }
 }
 
+/// Whether the content is no segment at all. What opens is one, whoever asks: its player may be asking others
+/// to keep it at this moment.
+fn is_nonsense(error: &WorkError) -> bool {
+    matches!(error, WorkError::Segment(_))
+}
+
 /// Keeps a segment for the peer `from`.
 async fn keep(
     node: &Context,
@@ -90,10 +96,28 @@ async fn keep(
     match checked {
         Ok(signature) => signature,
         Err(error) => {
-            if removable {
+            if removable && is_nonsense(&error) {
                 node.drop_nonsense(ContentKind::Segment, hash.0).await?;
             }
             Err(error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixture;
+    use cluster_state::Source;
+
+    #[test]
+    fn a_sound_segment_of_another_player_is_refused_and_no_nonsense() {
+        let games = (0..2).map(|seed| fixture::game("hex8_2p", seed)).collect();
+        let (key, model) = ("hex8_2p".into(), fixture::model());
+        let segment = Segment::build(&key, Source::Selfplay, model, NodeId(1), games).unwrap();
+        let refused = check(segment.bytes().to_vec(), NodeId(2)).unwrap_err();
+        assert!(matches!(refused, WorkError::Unkept) && !is_nonsense(&refused), "{refused}");
+        let garbage = check(b"nonsense".to_vec(), NodeId(1)).unwrap_err();
+        assert!(is_nonsense(&garbage), "{garbage}");
     }
 }

@@ -6,7 +6,7 @@
 use crate::{
     addrs::transport_part,
     backoff::DialBackoff,
-    error::{P2pError, Refusal},
+    error::{EntryRefusal, P2pError},
     handle::BootstrapStatus,
 };
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
@@ -39,7 +39,7 @@ pub(crate) struct Bootstrap {
     state: BootstrapState,
     failures: u32,
     last_error: Option<String>,
-    refusal: Option<Refusal>,
+    refusal: Option<EntryRefusal>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +144,7 @@ impl Bootstrap {
         }
     }
 
-    pub(crate) fn failed(&mut self, error: String, refusal: Option<Refusal>, now: Instant, chance: f64) {
+    pub(crate) fn failed(&mut self, error: String, refusal: Option<EntryRefusal>, now: Instant, chance: f64) {
         self.refusal = refusal;
         self.failures = self.failures.saturating_add(1);
         self.last_error = Some(error);
@@ -187,12 +187,12 @@ mod tests {
         let mut bootstrap = Bootstrap::new("/ip4/192.0.2.1/tcp/1".parse().unwrap(), now).unwrap();
         for n in 1..100 {
             bootstrap.dialling();
-            bootstrap.failed("refused".into(), Some(Refusal::UnknownKey), now, 1.0);
+            bootstrap.failed("refused".into(), Some(EntryRefusal::UnknownKey), now, 1.0);
             assert_eq!(bootstrap.status().failures, n);
             assert!(bootstrap.next_due().unwrap() - now <= BACKOFF.max.mul_f64(1.25));
         }
         assert_eq!(bootstrap.status().last_error.as_deref(), Some("refused"));
-        assert_eq!(bootstrap.status().refusal, Some(Refusal::UnknownKey));
+        assert_eq!(bootstrap.status().refusal, Some(EntryRefusal::UnknownKey));
         bootstrap.reached(PeerId::random());
         assert!(bootstrap.status().reached && bootstrap.next_due().is_none());
         assert_eq!(bootstrap.status().refusal, None);

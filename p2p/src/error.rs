@@ -32,7 +32,7 @@ pub enum P2pError {
 
 /// Why a peer does not let this node in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum EntryRefusal {
     /// It knows none of this node's keys. Who answers at the address has not proved who it is.
     #[error(
         "this peer does not know our key (is the ticket used up, revoked or expired? is it another cluster? a plain \

@@ -11,10 +11,10 @@ use crate::{
     },
     class::Class,
     drops::Drops,
-    error::{PublishError, Refusal, RequestError},
+    error::{EntryRefusal, PublishError, RequestError},
     gossip::GOSSIP_BYTES_MAX,
     incoming::IncomingRequest,
-    keys::{self, KeyRing, ShutOut},
+    keys::{self, Exclusion, KeyRing},
     lobby::Lobby,
 };
 use libp2p::{Multiaddr, PeerId, gossipsub::MessageId};
@@ -53,7 +53,7 @@ pub struct BootstrapStatus {
     /// Why the last attempt failed.
     pub last_error: Option<String>,
     /// Who answers there does not let this node in, and this is why.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<EntryRefusal>,
 }
 
 /// A gossip message from another peer. A node does not receive its own messages.
@@ -69,7 +69,7 @@ pub struct GossipMessage {
     /// The message, at most [`GOSSIP_BYTES_MAX`] bytes.
     pub bytes: Vec<u8>,
     pub(crate) letter: Letter,
-    pub(crate) verdicts: mpsc::Sender<Verdict>,
+    pub(crate) verdicts: mpsc::Sender<JudgedLetter>,
 }
 
 /// What a receiver makes of a gossip message.
@@ -93,7 +93,7 @@ pub(crate) struct Letter {
 }
 
 #[derive(Debug)]
-pub(crate) struct Verdict {
+pub(crate) struct JudgedLetter {
     pub(crate) letter: Letter,
     pub(crate) judgement: Judgement,
 }
@@ -101,7 +101,7 @@ pub(crate) struct Verdict {
 impl GossipMessage {
     /// Says what to make of it. The first word counts.
     pub fn judge(&self, judgement: Judgement) {
-        let verdict = Verdict { letter: self.letter.clone(), judgement };
+        let verdict = JudgedLetter { letter: self.letter.clone(), judgement };
         // While the service is busy the message is forgotten, as one that is ignored.
         let _ = self.verdicts.try_send(verdict);
     }
@@ -160,7 +160,7 @@ pub(crate) struct HandleInner {
     pub(crate) listen: watch::Receiver<Vec<Multiaddr>>,
     pub(crate) peers: watch::Receiver<Vec<PeerInfo>>,
     pub(crate) bootstrap: watch::Receiver<Vec<BootstrapStatus>>,
-    pub(crate) refusals: watch::Receiver<BTreeMap<String, Refusal>>,
+    pub(crate) refusals: watch::Receiver<BTreeMap<String, EntryRefusal>>,
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) commands: mpsc::Sender<ServiceCommand>,
     pub(crate) permits: [Semaphore; Class::ALL.len()],
@@ -232,7 +232,7 @@ impl P2pHandle {
 
     /// Says who is shut out: their connections are closed, new ones are refused in the handshake, nobody
     /// dials them, and what they gossip goes no further.
-    pub async fn shut_out(&self, peers: BTreeMap<String, ShutOut>) {
+    pub async fn shut_out(&self, peers: BTreeMap<String, Exclusion>) {
         let peers = keys::by_peer(peers);
         let ids = peers.keys().copied().collect();
         self.0.keys.set_shut_out(peers);
@@ -248,7 +248,7 @@ impl P2pHandle {
 
     /// The peers that did not let this node in when it last dialled them, and why. Each has proved its id.
     #[must_use]
-    pub fn refusals(&self) -> watch::Receiver<BTreeMap<String, Refusal>> {
+    pub fn refusals(&self) -> watch::Receiver<BTreeMap<String, EntryRefusal>> {
         self.0.refusals.clone()
     }
 

@@ -13,7 +13,7 @@
 //! ```
 
 use crate::{
-    error::Refusal,
+    error::EntryRefusal,
     keys::{KEY_ID_BYTES, KeyId, KeyRing, OFFERED_MAX, RingKey},
 };
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, future::BoxFuture};
@@ -53,10 +53,10 @@ pub(crate) enum HandshakeError {
     Malformed(&'static str),
     /// The other end refuses; it has proved its id, unless it knows no key.
     #[error("{refusal}")]
-    Refused { peer: Option<PeerId>, refusal: Refusal },
+    Refused { peer: Option<PeerId>, refusal: EntryRefusal },
     /// This end refuses.
     #[error("{peer} was refused: {refusal}")]
-    TurnedAway { peer: PeerId, refusal: Refusal },
+    TurnedAway { peer: PeerId, refusal: EntryRefusal },
     #[error("a peer without a key that is known here")]
     NoCommonKey,
 }
@@ -111,7 +111,7 @@ impl Handshake {
         socket.write_all(&encode_offer(&ids)).await?;
         socket.flush().await?;
         let key = match read_byte(&mut socket).await? {
-            NONE => return Err(HandshakeError::Refused { peer: None, refusal: Refusal::UnknownKey }),
+            NONE => return Err(HandshakeError::Refused { peer: None, refusal: EntryRefusal::UnknownKey }),
             place => offered.get(usize::from(place)).ok_or(HandshakeError::Malformed("no such key"))?,
         };
         let noise = self.noise.with_prologue(key.prologue.to_vec());
@@ -123,8 +123,10 @@ impl Handshake {
             Err(refusal) => return Err(HandshakeError::Refused { peer: Some(peer), refusal }),
         }
         match self.keys.admit(&peer, key) {
-            Err(refusal @ Refusal::ShutOut(_)) => Err(HandshakeError::TurnedAway { peer, refusal }),
-            Ok(()) | Err(Refusal::UnknownKey | Refusal::Duplicate | Refusal::Closed(_)) => Ok((peer, stream)),
+            Err(refusal @ EntryRefusal::ShutOut(_)) => Err(HandshakeError::TurnedAway { peer, refusal }),
+            Ok(()) | Err(EntryRefusal::UnknownKey | EntryRefusal::Duplicate | EntryRefusal::Closed(_)) => {
+                Ok((peer, stream))
+            }
         }
     }
 
@@ -158,7 +160,7 @@ impl Handshake {
     }
 
     /// Whether a peer that has proved its id and the key may come in. An error means that this node ends.
-    async fn judge(&self, peer: PeerId, boot: u64, key: &RingKey) -> io::Result<Result<(), Refusal>> {
+    async fn judge(&self, peer: PeerId, boot: u64, key: &RingKey) -> io::Result<Result<(), EntryRefusal>> {
         if let Err(refusal) = self.keys.admit(&peer, key) {
             return Ok(Err(refusal));
         }
@@ -167,7 +169,7 @@ impl Handshake {
         self.questions.send(Question { peer, boot, answer }).await.map_err(|_| stopped())?;
         let alone = answered.await.map_err(|_| stopped())?;
         // The answer may take a while, in which a peer may be shut out.
-        Ok(if alone { self.keys.admit(&peer, key) } else { Err(Refusal::Duplicate) })
+        Ok(if alone { self.keys.admit(&peer, key) } else { Err(EntryRefusal::Duplicate) })
     }
 }
 
@@ -194,13 +196,13 @@ pub(crate) async fn read_offer(socket: &mut (impl AsyncRead + Unpin)) -> Result<
     Ok(bytes.as_chunks().0.to_vec())
 }
 
-pub(crate) fn encode_verdict(verdict: &Result<(), Refusal>) -> Vec<u8> {
+pub(crate) fn encode_verdict(verdict: &Result<(), EntryRefusal>) -> Vec<u8> {
     let (code, why) = match verdict {
         Ok(()) => (0, ""),
-        Err(Refusal::ShutOut(why)) => (1, why.as_str()),
-        Err(Refusal::Duplicate) => (2, ""),
-        Err(Refusal::Closed(why)) => (3, why.as_str()),
-        Err(Refusal::UnknownKey) => (4, ""), // it is said before, with no place
+        Err(EntryRefusal::ShutOut(why)) => (1, why.as_str()),
+        Err(EntryRefusal::Duplicate) => (2, ""),
+        Err(EntryRefusal::Closed(why)) => (3, why.as_str()),
+        Err(EntryRefusal::UnknownKey) => (4, ""), // it is said before, with no place
     };
     let end = (0..=why.len().min(WHY_BYTES_MAX)).rev().find(|end| why.is_char_boundary(*end));
     let why = &why[..end.unwrap_or_default()];
@@ -210,7 +212,7 @@ pub(crate) fn encode_verdict(verdict: &Result<(), Refusal>) -> Vec<u8> {
 
 pub(crate) async fn read_verdict(
     socket: &mut (impl AsyncRead + Unpin),
-) -> Result<Result<(), Refusal>, HandshakeError> {
+) -> Result<Result<(), EntryRefusal>, HandshakeError> {
     let (code, length) = (read_byte(socket).await?, read_byte(socket).await?);
     let mut why = [0; WHY_BYTES_MAX];
     let why = &mut why[..usize::from(length)];
@@ -221,10 +223,10 @@ pub(crate) async fn read_verdict(
     };
     match code {
         0 => Ok(Ok(())),
-        1 => Ok(Err(Refusal::ShutOut(why()))),
-        2 => Ok(Err(Refusal::Duplicate)),
-        3 => Ok(Err(Refusal::Closed(why()))),
-        4 => Ok(Err(Refusal::UnknownKey)),
+        1 => Ok(Err(EntryRefusal::ShutOut(why()))),
+        2 => Ok(Err(EntryRefusal::Duplicate)),
+        3 => Ok(Err(EntryRefusal::Closed(why()))),
+        4 => Ok(Err(EntryRefusal::UnknownKey)),
         _ => Err(HandshakeError::Malformed("no such verdict")),
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: a key is never sent and never shown. Its id says over the wire which key is meant, and tells
 //! nothing of it; its prologue goes into the Noise handshake, which nobody finishes without the key.
 
-use crate::error::Refusal;
+use crate::error::EntryRefusal;
 use libp2p::PeerId;
 use parking_lot::RwLock;
 use std::{
@@ -60,7 +60,7 @@ impl fmt::Debug for DoorKey {
 
 /// A peer that the door does not let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShutOut {
+pub struct Exclusion {
     /// What it is told.
     pub why: String,
     /// A key that was issued after this moment lets it in nevertheless; none ever does if there is none.
@@ -83,7 +83,7 @@ struct Ring {
     by_id: HashMap<KeyId, usize>,
     /// None while this node does not know the members, and then each peer may be one.
     members: Option<HashSet<PeerId>>,
-    shut_out: HashMap<PeerId, ShutOut>,
+    shut_out: HashMap<PeerId, Exclusion>,
 }
 
 /// The keys of one node, which may change at any time. Connections that are established stay.
@@ -131,7 +131,7 @@ impl KeyRing {
     }
 
     /// Says whom the door does not let in.
-    pub(crate) fn set_shut_out(&self, peers: HashMap<PeerId, ShutOut>) {
+    pub(crate) fn set_shut_out(&self, peers: HashMap<PeerId, Exclusion>) {
         self.ring.write().shut_out = peers;
     }
 
@@ -152,13 +152,17 @@ impl KeyRing {
     }
 
     /// Whether a peer that has proved its id and this key may come in.
-    pub(crate) fn admit(&self, peer: &PeerId, key: &RingKey) -> Result<(), Refusal> {
+    pub(crate) fn admit(&self, peer: &PeerId, key: &RingKey) -> Result<(), EntryRefusal> {
         let ring = self.ring.read();
         if let Some(shut_out) = ring.shut_out.get(peer) {
-            return if lifts(key, shut_out) { Ok(()) } else { Err(Refusal::ShutOut(shut_out.why.clone())) };
+            return if lifts(key, shut_out) {
+                Ok(())
+            } else {
+                Err(EntryRefusal::ShutOut(shut_out.why.clone()))
+            };
         }
         match (&key.closed, &ring.members) {
-            (Some(why), Some(members)) if !members.contains(peer) => Err(Refusal::Closed(why.clone())),
+            (Some(why), Some(members)) if !members.contains(peer) => Err(EntryRefusal::Closed(why.clone())),
             (Some(_) | None, Some(_) | None) => Ok(()),
         }
     }
@@ -171,7 +175,7 @@ impl KeyRing {
 }
 
 /// Whether a key lets in a peer that is shut out.
-fn lifts(key: &RingKey, shut_out: &ShutOut) -> bool {
+fn lifts(key: &RingKey, shut_out: &Exclusion) -> bool {
     key.closed.is_none()
         && matches!((key.issued_ms, shut_out.until_key_of_ms), (Some(issued), Some(until)) if issued > until)
 }
@@ -188,7 +192,7 @@ impl fmt::Debug for KeyRing {
 }
 
 /// The peers that an id text names; texts that are no id are left out.
-pub(crate) fn by_peer(peers: BTreeMap<String, ShutOut>) -> HashMap<PeerId, ShutOut> {
+pub(crate) fn by_peer(peers: BTreeMap<String, Exclusion>) -> HashMap<PeerId, Exclusion> {
     peers.into_iter().filter_map(|(peer, shut_out)| Some((peer.parse().ok()?, shut_out))).collect()
 }
 
@@ -260,7 +264,7 @@ mod tests {
         ring.set_members([member].into());
         check(&member, [true; 3]);
         check(&stranger, [true, false, true]);
-        let out = |until_key_of_ms| ShutOut { why: "out".into(), until_key_of_ms };
+        let out = |until_key_of_ms| Exclusion { why: "out".into(), until_key_of_ms };
         ring.set_shut_out([(removed, out(Some(150))), (banned, out(None))].into());
         check(&removed, [false, false, true]);
         check(&banned, [false; 3]);

@@ -72,13 +72,13 @@ impl Seats {
 
 /// Counts refused connections, and says when the log should hear of them.
 #[derive(Debug, Default)]
-struct Tally {
+struct RefusalCount {
     total: u64,
     told: u64,
     last: Option<Instant>,
 }
 
-impl Tally {
+impl RefusalCount {
     /// Counts one. Returns how many are untold, if they should be told now.
     fn count(&mut self, now: Instant) -> Option<u64> {
         self.total += 1;
@@ -98,7 +98,7 @@ pub struct Lobby {
     max: usize,
     per_address_max: usize,
     seats: Mutex<Seats>,
-    refused: Mutex<Tally>,
+    refused: Mutex<RefusalCount>,
 }
 
 impl Lobby {
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn the_log_hears_of_many_in_one_line() {
-        let (mut tally, start) = (Tally::default(), Instant::now());
+        let (mut tally, start) = (RefusalCount::default(), Instant::now());
         assert_eq!(tally.count(start), Some(1));
         for n in 0..1000 {
             assert_eq!(tally.count(start + TELL.mul_f64(f64::from(n) / 1001.0)), None);

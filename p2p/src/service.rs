@@ -24,9 +24,9 @@ use crate::{
     bootstrap::Bootstrap,
     class::Class,
     drops::Drops,
-    error::{Refusal, RequestError},
+    error::{EntryRefusal, RequestError},
     gossip::PEERS_TOPIC,
-    handle::{BootstrapStatus, GossipMessage, PeerInfo, ServiceCommand, Verdict},
+    handle::{BootstrapStatus, GossipMessage, JudgedLetter, PeerInfo, ServiceCommand},
     handshake::Question,
     hello::encode_announce,
     incoming::IncomingRequest,
@@ -74,7 +74,7 @@ pub(crate) struct Outlets {
     pub(crate) peers: watch::Sender<Vec<PeerInfo>>,
     pub(crate) bootstrap: watch::Sender<Vec<BootstrapStatus>>,
     /// The peers that do not let this node in.
-    pub(crate) refusals: watch::Sender<BTreeMap<String, Refusal>>,
+    pub(crate) refusals: watch::Sender<BTreeMap<String, EntryRefusal>>,
     /// Where refused connections are counted.
     pub(crate) lobby: Arc<Lobby>,
     /// Where what is dropped is counted.
@@ -126,7 +126,7 @@ pub(crate) struct Service {
     /// The peers of the members; none while this node does not know them, and then anybody is served.
     members: Option<HashSet<PeerId>>,
     rates: Rates,
-    verdicts: (mpsc::Sender<Verdict>, mpsc::Receiver<Verdict>),
+    verdicts: (mpsc::Sender<JudgedLetter>, mpsc::Receiver<JudgedLetter>),
     outlets: Outlets,
 }
 

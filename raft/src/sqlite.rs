@@ -23,13 +23,13 @@ pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
 
 /// The application id, the version of the format and the number of tables of a file, as the file itself gives
 /// them.
-pub(crate) struct Found {
+pub(crate) struct FileHeader {
     pub(crate) application_id: i64,
     pub(crate) user_version: i64,
     tables: i64,
 }
 
-impl Found {
+impl FileHeader {
     /// Whether no program has used the file yet.
     pub(crate) fn is_empty(&self) -> bool {
         (self.application_id, self.user_version, self.tables) == (0, 0, 0)
@@ -37,18 +37,18 @@ impl Found {
 }
 
 /// Inspects a file without changing it; `None` if there is none.
-pub(crate) fn inspect(path: &Path) -> Result<Option<Found>, StoreError> {
+pub(crate) fn inspect(path: &Path) -> Result<Option<FileHeader>, StoreError> {
     if !path.exists() {
         return Ok(None);
     }
     // The file is not opened read-only, because a process that was killed may have left a journal to roll
     // back.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let look = || -> rusqlite::Result<Found> {
+    let look = || -> rusqlite::Result<FileHeader> {
         let db = Connection::open_with_flags(path, flags)?;
         db.busy_timeout(BUSY)?;
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        Ok(Found {
+        Ok(FileHeader {
             application_id: db.pragma_query_value(None, "application_id", |row| row.get(0))?,
             user_version: db.pragma_query_value(None, "user_version", |row| row.get(0))?,
             tables: db.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?,

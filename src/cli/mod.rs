@@ -36,11 +36,11 @@ use std::{io, process::ExitCode};
 #[command(name = "ringrift", version, max_term_width = 100)]
 struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: Commands,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum Commands {
     Demo(demo::Args),
     Chaos(chaos::Args),
     Node(node::Args),
@@ -89,38 +89,38 @@ fn end_with_the_reader() {
 
 fn run(args: Args) -> anyhow::Result<ExitCode> {
     match &args.command {
-        Command::Status(_)
-        | Command::Cluster(_)
-        | Command::Dlq(_)
-        | Command::Work(_)
-        | Command::Model(_)
-        | Command::Completions { .. } => end_with_the_reader(),
-        Command::Demo(_)
-        | Command::Chaos(_)
-        | Command::Node(_)
-        | Command::Events(_) // it may follow for ever, and ends well
-        | Command::Engine(_)
-        | Command::Match(_)
-        | Command::Bench(_)
-        | Command::GpuCheck(_) // it starts other programs
-        | Command::Rules(_) => {}
+        Commands::Status(_)
+        | Commands::Cluster(_)
+        | Commands::Dlq(_)
+        | Commands::Work(_)
+        | Commands::Model(_)
+        | Commands::Completions { .. } => end_with_the_reader(),
+        Commands::Demo(_)
+        | Commands::Chaos(_)
+        | Commands::Node(_)
+        | Commands::Events(_) // it may follow for ever, and ends well
+        | Commands::Engine(_)
+        | Commands::Match(_)
+        | Commands::Bench(_)
+        | Commands::GpuCheck(_) // it starts other programs
+        | Commands::Rules(_) => {}
     }
     match args.command {
-        Command::Demo(args) => demo::run(args),
-        Command::Chaos(args) => chaos::run(&args),
-        Command::Node(args) => node::run(args),
-        Command::Status(args) => status::run(&args),
-        Command::Cluster(args) => cluster::run(&args),
-        Command::Events(args) => events::run(&args),
-        Command::Dlq(args) => dlq::run(&args),
-        Command::Work(args) => work::run(args),
-        Command::Engine(args) => engine::run(&args),
-        Command::Match(args) => matches::run(&args),
-        Command::Model(args) => model::run(&args),
-        Command::Bench(args) => bench::run(args),
-        Command::GpuCheck(args) => gpu_check::run(&args),
-        Command::Rules(args) => rules::run(args),
-        Command::Completions { shell } => {
+        Commands::Demo(args) => demo::run(args),
+        Commands::Chaos(args) => chaos::run(&args),
+        Commands::Node(args) => node::run(args),
+        Commands::Status(args) => status::run(&args),
+        Commands::Cluster(args) => cluster::run(&args),
+        Commands::Events(args) => events::run(&args),
+        Commands::Dlq(args) => dlq::run(&args),
+        Commands::Work(args) => work::run(args),
+        Commands::Engine(args) => engine::run(&args),
+        Commands::Match(args) => matches::run(&args),
+        Commands::Model(args) => model::run(&args),
+        Commands::Bench(args) => bench::run(args),
+        Commands::GpuCheck(args) => gpu_check::run(&args),
+        Commands::Rules(args) => rules::run(args),
+        Commands::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "ringrift", &mut io::stdout());
             Ok(ExitCode::SUCCESS)
         }

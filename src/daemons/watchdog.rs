@@ -59,20 +59,20 @@ impl Watchdog {
         limits: &Limits,
         now: Instant,
     ) -> Vec<(String, String)> {
-        let mut look = Look { began: &mut self.0, there: BTreeSet::new(), alarms: Vec::new(), now };
+        let mut look = WatchRound { began: &mut self.0, there: BTreeSet::new(), alarms: Vec::new(), now };
         for config in state.configs.values() {
             look.at_leases(config, limits);
             look.at_due_training(config, view);
         }
         look.at_hosts(state, view, busy);
-        let Look { there, alarms, .. } = look;
+        let WatchRound { there, alarms, .. } = look;
         self.0.retain(|thing, _| there.contains(thing));
         alarms
     }
 }
 
 /// One look of the watchdog.
-struct Look<'a> {
+struct WatchRound<'a> {
     began: &'a mut BTreeMap<Thing, Instant>,
     /// What exists at this look; the watchdog forgets the rest.
     there: BTreeSet<Thing>,
@@ -80,7 +80,7 @@ struct Look<'a> {
     now: Instant,
 }
 
-impl Look<'_> {
+impl WatchRound<'_> {
     /// For how long a thing has lasted.
     fn lasts(&mut self, thing: Thing) -> Duration {
         let at = *self.began.entry(thing.clone()).or_insert(self.now);

@@ -13,6 +13,7 @@
 pub mod caused;
 mod commits;
 mod component;
+mod declare;
 pub mod deliveries;
 pub mod dlq;
 pub mod drill;

@@ -13,7 +13,7 @@ use cluster_state::{
     Admission, ClusterState,
     admission::{Admissions, NotAdmitted, secret_proof, ticket_key},
 };
-use p2p::{DoorKey, Refusal, ShutOut};
+use p2p::{DoorKey, EntryRefusal, Exclusion};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -122,10 +122,10 @@ fn door_keys(admissions: &Admissions, own: &OwnKeys, now_ms: u64) -> Vec<DoorKey
 }
 
 /// The peers that the door does not let in, as the replicated state says, and those that are shunned.
-fn shut_out(admissions: &Admissions, shunned: BTreeMap<String, ShutOut>) -> BTreeMap<String, ShutOut> {
+fn shut_out(admissions: &Admissions, shunned: BTreeMap<String, Exclusion>) -> BTreeMap<String, Exclusion> {
     let door = |out: &cluster_state::admission::ShutOut| {
         let why = if out.ban { NotAdmitted::Banned } else { NotAdmitted::Removed };
-        ShutOut { why: why.to_string(), until_key_of_ms: (!out.ban).then_some(out.at_ms) }
+        Exclusion { why: why.to_string(), until_key_of_ms: (!out.ban).then_some(out.at_ms) }
     };
     let out = admissions.shut_out.iter().map(|(peer, out)| (peer.clone(), door(out)));
     out.chain(shunned).collect()
@@ -212,9 +212,11 @@ pub(super) async fn until_out(node: &Context) -> NodeError {
             Some((refusal, certain)) => {
                 if alone.get_or_insert_with(Instant::now).elapsed() >= ALONE {
                     return match refusal {
-                        Refusal::ShutOut(_) if certain => removed(node, String::new()),
-                        Refusal::ShutOut(_) => NodeError::Removed { why: String::new() },
-                        Refusal::Duplicate | Refusal::UnknownKey | Refusal::Closed(_) => NodeError::Duplicate,
+                        EntryRefusal::ShutOut(_) if certain => removed(node, String::new()),
+                        EntryRefusal::ShutOut(_) => NodeError::Removed { why: String::new() },
+                        EntryRefusal::Duplicate | EntryRefusal::UnknownKey | EntryRefusal::Closed(_) => {
+                            NodeError::Duplicate
+                        }
                     };
                 }
             }
@@ -237,17 +239,17 @@ fn removed(node: &Context, why: String) -> NodeError {
 fn refused(
     state: &ClusterState,
     me: &str,
-    refusals: &BTreeMap<String, Refusal>,
+    refusals: &BTreeMap<String, EntryRefusal>,
     is_connected: impl Fn(&str) -> bool,
-) -> Option<(Refusal, bool)> {
+) -> Option<(EntryRefusal, bool)> {
     let others: Vec<&str> =
         state.nodes.values().map(|node| node.peer_id.as_str()).filter(|peer| *peer != me).collect();
-    let is_final = |refusal: &Refusal| match refusal {
-        Refusal::ShutOut(_) | Refusal::Duplicate => true,
-        Refusal::UnknownKey | Refusal::Closed(_) => false,
+    let is_final = |refusal: &EntryRefusal| match refusal {
+        EntryRefusal::ShutOut(_) | EntryRefusal::Duplicate => true,
+        EntryRefusal::UnknownKey | EntryRefusal::Closed(_) => false,
     };
     let known = |peer: &str| others.is_empty() || peer == me || others.contains(&peer);
-    let said: Vec<&Refusal> = (refusals.iter())
+    let said: Vec<&EntryRefusal> = (refusals.iter())
         .filter(|(peer, refusal)| known(peer) && !is_connected(peer) && is_final(refusal))
         .map(|(_, refusal)| refusal)
         .collect();

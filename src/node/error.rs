@@ -5,7 +5,7 @@ use crate::{
     events::LogError,
     store::{DbError, FolderError},
 };
-use p2p::{P2pError, Refusal};
+use p2p::{EntryRefusal, P2pError};
 use raft::{InitializeError, JoinError, StartError, StoreError};
 use std::io;
 
@@ -47,7 +47,7 @@ pub enum NodeError {
         /// The address at which it asked.
         address: String,
         /// What it was told.
-        refusal: Refusal,
+        refusal: EntryRefusal,
     },
     /// The cluster has removed this node.
     #[error(
@@ -60,7 +60,7 @@ pub enum NodeError {
         why: String,
     },
     /// Another process is connected to the cluster with this node's identity.
-    #[error("{}: start every copy but one with an empty --data-dir", Refusal::Duplicate)]
+    #[error("{}: start every copy but one with an empty --data-dir", EntryRefusal::Duplicate)]
     Duplicate,
     /// The HTTP interface cannot listen.
     #[error("cannot listen on http {address}: choose another with --http, or port 0")]
@@ -86,10 +86,10 @@ fn because(why: &str) -> String {
 }
 
 /// What the other end does not say itself.
-fn what_to_do(refusal: &Refusal) -> &'static str {
+fn what_to_do(refusal: &EntryRefusal) -> &'static str {
     match refusal {
-        Refusal::UnknownKey => ": make a ticket with `ringrift cluster ticket` on a member",
-        Refusal::Duplicate => ": start every copy but one with an empty --data-dir",
-        Refusal::ShutOut(_) | Refusal::Closed(_) => "",
+        EntryRefusal::UnknownKey => ": make a ticket with `ringrift cluster ticket` on a member",
+        EntryRefusal::Duplicate => ": start every copy but one with an empty --data-dir",
+        EntryRefusal::ShutOut(_) | EntryRefusal::Closed(_) => "",
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{clock::now_ms, peer::Context};
 use cluster_state::{Admission, ClusterState, NodeId};
-use p2p::{BootstrapStatus, P2pHandle, Refusal};
+use p2p::{BootstrapStatus, EntryRefusal, P2pHandle};
 use raft::{JoinError, NodeInfo, RaftHandle, Voters};
 use std::{
     collections::BTreeMap,
@@ -45,7 +45,7 @@ pub(super) async fn membership(
     let transport = PeerTransport(p2p.clone());
     let info = node_info(options, me, p2p, *boot);
     let mut shown = own_keys.shown(&me.peer_id).into_iter().peekable();
-    let mut search = Search::default();
+    let mut search = BootstrapSearch::default();
     loop {
         let connected: Vec<String> = p2p.peers().borrow().iter().map(|peer| peer.peer_id.clone()).collect();
         if connected.is_empty() {
@@ -83,12 +83,12 @@ pub(super) async fn membership(
 
 /// The search for a peer through which a node can join.
 #[derive(Default)]
-struct Search {
+struct BootstrapSearch {
     told: Option<Instant>,
     refused_since: Option<Instant>,
 }
 
-impl Search {
+impl BootstrapSearch {
     /// What the node waits for, as a sentence; an error once it has been refused everywhere for too long.
     fn goes_on(&mut self, addresses: &[String], bootstraps: &[BootstrapStatus]) -> Result<String, NodeError> {
         match refused_everywhere(bootstraps) {
@@ -110,7 +110,7 @@ impl Search {
 
 /// An error if a peer that has proved its id does not let the node in. A node that is no member yet loses
 /// nothing by believing it.
-fn refused_by_a_member(refusals: &BTreeMap<String, Refusal>) -> Result<(), NodeError> {
+fn refused_by_a_member(refusals: &BTreeMap<String, EntryRefusal>) -> Result<(), NodeError> {
     match refusals.iter().next() {
         None => Ok(()),
         Some((peer, refusal)) => Err(NodeError::NotLetIn { address: peer.clone(), refusal: refusal.clone() }),
@@ -118,7 +118,7 @@ fn refused_by_a_member(refusals: &BTreeMap<String, Refusal>) -> Result<(), NodeE
 }
 
 /// The first of the addresses with what was said there, if none of them lets this node in.
-fn refused_everywhere(bootstraps: &[BootstrapStatus]) -> Option<(String, Refusal)> {
+fn refused_everywhere(bootstraps: &[BootstrapStatus]) -> Option<(String, EntryRefusal)> {
     let refused = |status: &BootstrapStatus| Some((status.addr.clone(), status.refusal.clone()?));
     let all: Option<Vec<_>> = bootstraps.iter().map(refused).collect();
     all?.into_iter().next()
@@ -201,13 +201,15 @@ mod tests {
             last_error: Some("refused".to_owned()),
             refusal,
         };
-        let check = |refusals: [Option<Refusal>; 2], waited: Duration| {
+        let check = |refusals: [Option<EntryRefusal>; 2], waited: Duration| {
             let bootstraps: Vec<_> =
                 addresses.iter().zip(refusals).map(|(a, refusal)| status(a, refusal)).collect();
-            let mut search = Search { refused_since: Instant::now().checked_sub(waited), told: None };
+            let mut search =
+                BootstrapSearch { refused_since: Instant::now().checked_sub(waited), told: None };
             search.goes_on(&addresses, &bootstraps).map_err(|error| error.to_string())
         };
-        let [unknown, closed] = [Some(Refusal::UnknownKey), Some(Refusal::Closed("used up".to_owned()))];
+        let [unknown, closed] =
+            [Some(EntryRefusal::UnknownKey), Some(EntryRefusal::Closed("used up".to_owned()))];
         assert!(check([None, None], REFUSED).is_ok());
         assert!(check([unknown.clone(), None], REFUSED).is_ok(), "the other may be started later");
         assert!(check([unknown.clone(), closed.clone()], Duration::ZERO).is_ok());

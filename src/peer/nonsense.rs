@@ -24,10 +24,10 @@ pub enum ContentKind {
 
 /// What this process has found out.
 #[derive(Debug, Default)]
-pub struct Nonsense(Mutex<Found>);
+pub struct Nonsense(Mutex<NonsenseNames>);
 
 #[derive(Debug, Default)]
-struct Found {
+struct NonsenseNames {
     all: BTreeSet<(ContentKind, Hash)>,
     /// The same, oldest first.
     order: VecDeque<(ContentKind, Hash)>,
@@ -35,7 +35,7 @@ struct Found {
 
 impl Nonsense {
     fn add(&self, kind: ContentKind, hash: Hash) {
-        let Found { all, order } = &mut *self.0.lock();
+        let NonsenseNames { all, order } = &mut *self.0.lock();
         if all.insert((kind, hash)) {
             order.push_back((kind, hash));
         }

@@ -13,7 +13,7 @@ use crate::events::{
     equivocation::Equivocation,
     log::{Accused, EventLog, Shunned},
 };
-use p2p::{Judgement, ShutOut};
+use p2p::{Exclusion, Judgement};
 use std::collections::BTreeMap;
 
 /// What a node is told that is shunned.
@@ -68,9 +68,9 @@ pub(super) fn accuse(node: &Context, from: &str, proofs: &[Equivocation]) -> Res
 }
 
 /// Whom the door does not let in because they are shunned.
-pub(crate) fn shut_out(events: &EventLog) -> BTreeMap<String, ShutOut> {
+pub(crate) fn shut_out(events: &EventLog) -> BTreeMap<String, Exclusion> {
     let shunned = Shunned::clone(&events.shunned().borrow());
     let others = shunned.keys().filter(|origin| events.is_shunned(origin));
-    let door = || ShutOut { why: WHY.to_owned(), until_key_of_ms: None };
+    let door = || Exclusion { why: WHY.to_owned(), until_key_of_ms: None };
     others.map(|origin| (origin.clone(), door())).collect()
 }

@@ -1,7 +1,7 @@
 //! Both ends over real sockets, and ends that do not keep to the handshake.
 
 use super::*;
-use crate::keys::{DoorKey, ShutOut};
+use crate::keys::{DoorKey, Exclusion};
 use libp2p::{identity::Keypair, tcp::tokio::TcpStream};
 use std::time::{Duration, Instant};
 use tokio::{
@@ -59,7 +59,7 @@ fn key(n: u8) -> DoorKey {
     DoorKey::new([n; 32])
 }
 
-fn told(outcome: Outcome) -> (Option<PeerId>, Refusal) {
+fn told(outcome: Outcome) -> (Option<PeerId>, EntryRefusal) {
     match outcome {
         Err(HandshakeError::Refused { peer, refusal }) => (peer, refusal),
         other => panic!("{other:?}"),
@@ -87,7 +87,7 @@ async fn without_a_common_key_nothing_is_proved_and_the_dialler_knows_why() {
     {
         let (dialler, mut listener) = (End::new(7, dialler), End::new(8, listener));
         let (dialled, received) = meet(&dialler, &mut listener, true).await;
-        assert_eq!(told(dialled), (None, Refusal::UnknownKey));
+        assert_eq!(told(dialled), (None, EntryRefusal::UnknownKey));
         assert!(matches!(received, Err(HandshakeError::NoCommonKey)), "{received:?}");
     }
 }
@@ -98,19 +98,19 @@ async fn who_may_not_come_in_is_told_by_a_peer_that_has_proved_its_id() {
     let mut listener = End::new(8, vec![key(1)]);
     let by = Some(listener.peer);
     let (dialled, received) = meet(&dialler, &mut listener, false).await;
-    assert_eq!(told(dialled), (by, Refusal::Duplicate));
+    assert_eq!(told(dialled), (by, EntryRefusal::Duplicate));
     assert!(matches!(received, Err(HandshakeError::TurnedAway { peer, .. }) if peer == dialler.peer));
 
     listener.handshake.keys.set_members([PeerId::random()].into());
     listener.handshake.keys.set(vec![key(1).for_members("this ticket has been used up")]);
     let (dialled, _) = meet(&dialler, &mut listener, true).await;
-    assert_eq!(told(dialled), (by, Refusal::Closed("this ticket has been used up".into())));
+    assert_eq!(told(dialled), (by, EntryRefusal::Closed("this ticket has been used up".into())));
 
     let why = "\u{1b}[2J".to_owned() + &"ö".repeat(300);
-    let out = ShutOut { why, until_key_of_ms: None };
+    let out = Exclusion { why, until_key_of_ms: None };
     listener.handshake.keys.set_shut_out([(dialler.peer, out)].into());
     let (dialled, _) = meet(&dialler, &mut listener, true).await;
-    let (peer, Refusal::ShutOut(why)) = told(dialled) else { panic!("not shut out") };
+    let (peer, EntryRefusal::ShutOut(why)) = told(dialled) else { panic!("not shut out") };
     assert_eq!(peer, by);
     assert!(
         why.starts_with(" [2Jö") && why.len() <= WHY_BYTES_MAX,
@@ -118,7 +118,7 @@ async fn who_may_not_come_in_is_told_by_a_peer_that_has_proved_its_id() {
     );
 
     // Whom the dialler shuts out itself does not come in by being dialled.
-    let out = ShutOut { why: "removed".into(), until_key_of_ms: None };
+    let out = Exclusion { why: "removed".into(), until_key_of_ms: None };
     listener.handshake.keys.set_shut_out([].into());
     listener.handshake.keys.set(vec![key(1)]);
     dialler.handshake.keys.set_shut_out([(listener.peer, out)].into());

@@ -2,7 +2,8 @@
 
 use super::Service;
 use crate::{
-    addrs::transport_part, book::PEERS_MAX, bootstrap::Bootstrap, error::Refusal, handshake::HandshakeError,
+    addrs::transport_part, book::PEERS_MAX, bootstrap::Bootstrap, error::EntryRefusal,
+    handshake::HandshakeError,
 };
 use libp2p::{
     Multiaddr, PeerId,
@@ -104,7 +105,7 @@ impl Service {
     }
 
     /// Notes that a peer does not let this node in.
-    fn note_refusal(&self, peer: &PeerId, refusal: &Refusal) {
+    fn note_refusal(&self, peer: &PeerId, refusal: &EntryRefusal) {
         self.outlets.refusals.send_if_modified(|all| {
             let peer = peer.to_string();
             let room = all.len() < PEERS_MAX || all.contains_key(&peer);
@@ -120,7 +121,7 @@ impl Service {
 /// Why a bootstrap address was not reached.
 pub(super) enum DialFailure {
     Own,
-    Error(String, Option<Refusal>),
+    Error(String, Option<EntryRefusal>),
 }
 
 impl DialFailure {

@@ -7,7 +7,7 @@ use crate::{
     class::Class,
     drops::DropReason,
     gossip::{GOSSIP_BYTES_MAX, PEERS_TOPIC},
-    handle::{GossipMessage, Judgement, Letter, Verdict},
+    handle::{GossipMessage, JudgedLetter, Judgement, Letter},
     hello::decode_announce,
 };
 use libp2p::{
@@ -154,7 +154,7 @@ impl Service {
     fn on_direct(&mut self, letter: Letter, message: gossipsub::Message) {
         if !is_authors_own(letter.source, &message) {
             self.outlets.drops.count(DropReason::GossipMalformed);
-            return self.judge(Verdict { letter, judgement: Judgement::Reject });
+            return self.judge(JudgedLetter { letter, judgement: Judgement::Reject });
         }
         let author = letter.source;
         self.deliver(letter, message.topic.into_string(), author, message.data);
@@ -163,7 +163,7 @@ impl Service {
     /// Hands a message to this node, which judges it; if its author said too much or the inbox is full, the
     /// message is lost.
     fn deliver(&mut self, letter: Letter, topic: String, author: PeerId, bytes: Vec<u8>) {
-        let lost = Verdict { letter: letter.clone(), judgement: Judgement::Ignore };
+        let lost = JudgedLetter { letter: letter.clone(), judgement: Judgement::Ignore };
         if self.book.is_shut_out(&author) {
             self.outlets.drops.count(DropReason::GossipShutOut);
             return self.judge(lost); // a member that does not know it yet has passed it on
@@ -185,12 +185,12 @@ impl Service {
     pub(super) fn on_gossip(&mut self, letter: Letter, message: gossipsub::Message) {
         let Some(author) = message.source.filter(|_| message.data.len() <= GOSSIP_BYTES_MAX) else {
             self.outlets.drops.count(DropReason::GossipMalformed);
-            return self.judge(Verdict { letter, judgement: Judgement::Reject });
+            return self.judge(JudgedLetter { letter, judgement: Judgement::Reject });
         };
         let topic = message.topic.into_string(); // this node subscribed to it, and its hash is its name
         if topic == PEERS_TOPIC {
             let judgement = self.on_announce(author, &message.data);
-            return self.judge(Verdict { letter, judgement });
+            return self.judge(JudgedLetter { letter, judgement });
         }
         self.deliver(letter, topic, author, message.data);
     }
@@ -212,7 +212,10 @@ impl Service {
     }
 
     /// Tells gossipsub what became of a message.
-    pub(super) fn judge(&mut self, Verdict { letter: Letter { id, source, direct }, judgement }: Verdict) {
+    pub(super) fn judge(
+        &mut self,
+        JudgedLetter { letter: Letter { id, source, direct }, judgement }: JudgedLetter,
+    ) {
         let acceptance = match judgement {
             Judgement::Accept if direct => MessageAcceptance::Ignore, // each peer has it from its author
             Judgement::Accept => MessageAcceptance::Accept,

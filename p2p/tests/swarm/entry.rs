@@ -1,7 +1,7 @@
 //! Who is let in: by key, by who it is, and by whether it is there already.
 
 use crate::support::{Node, Options, SOON, TOPIC, until_gossip};
-use p2p::{DoorKey, Judgement, Refusal, ShutOut};
+use p2p::{DoorKey, EntryRefusal, Exclusion, Judgement};
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -9,14 +9,14 @@ use std::{
 use tokio::time::timeout;
 
 /// What one peer tells another that it does not let in.
-async fn refusal(node: &Node, by: &str) -> Refusal {
+async fn refusal(node: &Node, by: &str) -> EntryRefusal {
     let mut refusals = node.handle.refusals();
     let found = timeout(SOON, refusals.wait_for(|all| all.contains_key(by))).await;
     found.expect("it is told").expect("the service runs")[by].clone()
 }
 
-fn out(until_key_of_ms: Option<u64>) -> ShutOut {
-    ShutOut { why: "removed from the cluster".into(), until_key_of_ms }
+fn out(until_key_of_ms: Option<u64>) -> Exclusion {
+    Exclusion { why: "removed from the cluster".into(), until_key_of_ms }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,7 +34,7 @@ async fn who_is_shut_out_is_gone_within_two_seconds_and_stays_out() {
     one.handle.shut_out(removed.clone()).await;
     one.until_peers(|peers| peers.len() == 1).await;
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-    assert_eq!(refusal(&three, &one.id()).await, Refusal::ShutOut("removed from the cluster".into()));
+    assert_eq!(refusal(&three, &one.id()).await, EntryRefusal::ShutOut("removed from the cluster".into()));
     // The other does not know it yet, and passes on what is said; it ends here.
     let mut number = 0u64;
     let quiet = async {
@@ -55,7 +55,7 @@ async fn who_is_shut_out_is_gone_within_two_seconds_and_stays_out() {
     }
     two.handle.shut_out(removed).await;
     three.until_peers(<[_]>::is_empty).await;
-    assert!(matches!(refusal(&three, &two.id()).await, Refusal::ShutOut(_)));
+    assert!(matches!(refusal(&three, &two.id()).await, EntryRefusal::ShutOut(_)));
     until_gossip(&one, &mut two).await;
     assert!(!one.handle.is_connected(&three.id()) && !two.handle.is_connected(&three.id()));
     // It is let in again once it is not shut out any more.
@@ -86,14 +86,14 @@ async fn a_newer_ticket_lets_in_who_was_removed_and_an_old_secret_only_members()
     let two = with("2", &old).await;
     two.until_peers(|peers| peers.len() == 1).await;
     let stranger = with("stranger", &old).await;
-    assert_eq!(refusal(&stranger, &one.id()).await, Refusal::Closed("only members come in so".into()));
+    assert_eq!(refusal(&stranger, &one.id()).await, EntryRefusal::Closed("only members come in so".into()));
 
     one.handle.set_members(&[].into()).await;
     one.handle.shut_out([(id.clone(), out(Some(10)))].into()).await;
     two.until_peers(<[_]>::is_empty).await;
     two.stop().await;
     let two = with("2", &secret).await;
-    assert!(matches!(refusal(&two, &one.id()).await, Refusal::ShutOut(_)));
+    assert!(matches!(refusal(&two, &one.id()).await, EntryRefusal::ShutOut(_)));
     two.stop().await;
     let two = with("2", &ticket).await;
     two.until_peers(|peers| peers.len() == 1).await;
@@ -103,7 +103,7 @@ async fn a_newer_ticket_lets_in_who_was_removed_and_an_old_secret_only_members()
     two.stop().await;
     let two = with("2", &ticket).await;
     let mut status = two.handle.bootstrap();
-    let refused = status.wait_for(|all| all[0].refusal == Some(Refusal::UnknownKey));
+    let refused = status.wait_for(|all| all[0].refusal == Some(EntryRefusal::UnknownKey));
     timeout(SOON, refused).await.expect("it is told").unwrap();
 }
 
@@ -131,13 +131,13 @@ async fn a_second_process_with_one_identity_is_told_so_and_disturbs_nobody() {
     let copy = copy_of(dir.path(), "copy", &[one.addr(), two.addr()]).await;
     assert_eq!(copy.id(), original.id());
     for node in [&one, &two] {
-        assert_eq!(refusal(&copy, &node.id()).await, Refusal::Duplicate);
+        assert_eq!(refusal(&copy, &node.id()).await, EntryRefusal::Duplicate);
     }
     assert_eq!([boot(&one), boot(&two)], before, "the original stays");
     assert!(copy.handle.peers().borrow().is_empty());
     // It is told so, too, by the original itself.
     let dials_the_original = copy_of(dir.path(), "another", &[original.addr()]).await;
-    assert_eq!(refusal(&dials_the_original, &original.id()).await, Refusal::Duplicate);
+    assert_eq!(refusal(&dials_the_original, &original.id()).await, EntryRefusal::Duplicate);
     until_gossip(&original, &mut two).await;
     until_gossip(&two, &mut original).await;
     // Once the original has been killed, the next process is its successor.

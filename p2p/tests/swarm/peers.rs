@@ -1,7 +1,7 @@
 //! Joining, requests, gossip, and what happens when a peer dies badly.
 
 use crate::support::{DIRECT_TOPIC, Node, Options, SOON, TOPIC, until_gossip, until_gossip_on};
-use p2p::{Class, P2pError, Refusal, RequestError};
+use p2p::{Class, EntryRefusal, P2pError, RequestError};
 use std::{
     sync::{
         Arc,
@@ -162,7 +162,7 @@ async fn a_stranger_fails_the_handshake() {
     let stranger = Node::try_start(&dir.path().join("s"), options).await.unwrap();
     let mut status = stranger.handle.bootstrap();
     let failed = timeout(SOON, status.wait_for(|s| s[0].failures >= 3)).await.unwrap().unwrap();
-    assert!(!failed[0].reached && failed[0].refusal == Some(Refusal::UnknownKey), "{failed:?}");
+    assert!(!failed[0].reached && failed[0].refusal == Some(EntryRefusal::UnknownKey), "{failed:?}");
     assert!(failed[0].last_error.as_ref().is_some_and(|e| e.contains("does not know our key")), "{failed:?}");
     assert!(a.handle.peers().borrow().is_empty());
 }

@@ -38,12 +38,12 @@ pub struct Node {
     /// Why the node drains (it gets no more work and hands over what it holds); none while it works.
     pub draining: Option<Draining>,
     /// What it has reported of the games of others.
-    pub standing: Standing,
+    pub standing: ReportRecord,
 }
 
 /// What a node has reported of the games of others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct ReportRecord {
     /// The node's reports that no verdict has followed yet, oldest first.
     pub reports: Vec<ForgeryReport>,
     /// How many of its reports nobody confirmed in time.

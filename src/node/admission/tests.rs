@@ -73,22 +73,23 @@ fn a_ticket_is_shown_before_a_secret() {
 fn one_member_that_lies_does_not_end_a_node() {
     let world = World::with_nodes(4);
     let peers: Vec<String> = world.state.nodes.values().map(|node| node.peer_id.clone()).collect();
-    let out = Refusal::ShutOut("sold".into());
-    let check = |refusals: &[(usize, Refusal)], connected: &[usize], expected: Option<(Refusal, bool)>| {
-        let refusals =
-            refusals.iter().map(|(index, refusal)| (peers[*index].clone(), refusal.clone())).collect();
-        let is_connected = |peer: &str| connected.iter().any(|index| peers[*index] == peer);
-        let found = refused(&world.state, &peers[0], &refusals, is_connected);
-        assert_eq!(found, expected, "{refusals:?} {connected:?}");
-    };
+    let out = EntryRefusal::ShutOut("sold".into());
+    let check =
+        |refusals: &[(usize, EntryRefusal)], connected: &[usize], expected: Option<(EntryRefusal, bool)>| {
+            let refusals =
+                refusals.iter().map(|(index, refusal)| (peers[*index].clone(), refusal.clone())).collect();
+            let is_connected = |peer: &str| connected.iter().any(|index| peers[*index] == peer);
+            let found = refused(&world.state, &peers[0], &refusals, is_connected);
+            assert_eq!(found, expected, "{refusals:?} {connected:?}");
+        };
     check(&[], &[], None);
-    check(&[(1, Refusal::UnknownKey), (2, Refusal::Closed("old".into()))], &[], None);
+    check(&[(1, EntryRefusal::UnknownKey), (2, EntryRefusal::Closed("old".into()))], &[], None);
     check(&[(1, out.clone())], &[2], None); // one says so, another lets it in
     check(&[(1, out.clone())], &[], Some((out.clone(), false)));
     check(&[(1, out.clone()), (2, out.clone())], &[3], Some((out.clone(), true)));
     check(&[(1, out.clone()), (2, out.clone())], &[2, 3], None); // one has thought better of it
-    check(&[(1, Refusal::Duplicate)], &[], Some((Refusal::Duplicate, false)));
-    check(&[(0, Refusal::Duplicate)], &[], Some((Refusal::Duplicate, false))); // the copy answers itself
+    check(&[(1, EntryRefusal::Duplicate)], &[], Some((EntryRefusal::Duplicate, false)));
+    check(&[(0, EntryRefusal::Duplicate)], &[], Some((EntryRefusal::Duplicate, false))); // the copy answers itself
     let stranger = BTreeMap::from([("a stranger".to_owned(), out)]);
     assert_eq!(refused(&world.state, &peers[0], &stranger, |_| false), None);
 }

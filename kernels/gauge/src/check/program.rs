@@ -39,13 +39,13 @@ pub(crate) enum ProgramEnd {
 
 /// The beginning of what a program says.
 #[derive(Default)]
-struct Heard {
+struct ProgramOutput {
     bytes: Vec<u8>,
     /// Where the line begins that is not over.
     line: usize,
 }
 
-impl Heard {
+impl ProgramOutput {
     /// Hears more, and tells of every line that is over.
     fn take(&mut self, part: &[u8], tell: &mut dyn FnMut(&str)) {
         let mut at = self.bytes.len();
@@ -103,7 +103,7 @@ pub(crate) fn run(
     limit: Duration,
     tell: &mut dyn FnMut(&str),
 ) -> ProgramEnd {
-    let mut heard = Heard::default();
+    let mut heard = ProgramOutput::default();
     let ended = end(&mut command, input, limit, &mut heard, tell);
     let output = String::from_utf8_lossy(&heard.bytes).into_owned();
     match ended {
@@ -119,7 +119,7 @@ fn end(
     command: &mut Command,
     input: &str,
     limit: Duration,
-    heard: &mut Heard,
+    heard: &mut ProgramOutput,
     tell: &mut dyn FnMut(&str),
 ) -> io::Result<Option<ExitStatus>> {
     let deadline = Instant::now() + limit;
@@ -152,7 +152,7 @@ fn listen(mut pipe: impl Read, said: &SyncSender<Vec<u8>>) {
 fn hear(
     pieces: &Receiver<Vec<u8>>,
     deadline: Instant,
-    heard: &mut Heard,
+    heard: &mut ProgramOutput,
     tell: &mut dyn FnMut(&str),
 ) -> bool {
     loop {
@@ -213,7 +213,7 @@ pub(crate) mod tests {
         let (lines, outcome) = shell("printf 'one\\n\\ntwo'; printf ' and three\\nfour'", "", LONG);
         assert_eq!(lines, ["one", "", "two and three"]);
         assert!(matches!(outcome, ProgramEnd::Ended { output, .. } if output.ends_with("four")));
-        let mut heard = Heard::default();
+        let mut heard = ProgramOutput::default();
         let mut lines = Vec::new();
         for part in ["a", "b\nc", "\n\n", "d"] {
             heard.take(part.as_bytes(), &mut |line| lines.push(line.to_owned()));

@@ -29,7 +29,7 @@ use std::{
 };
 
 /// The version of the layout and of the encodings in it. A build reads the folders of its own version only.
-pub const FORMAT_VERSION: u32 = 4;
+pub const FORMAT_VERSION: u32 = 5;
 
 const FORMAT: &str = "format";
 const LOCK: &str = "lock";

@@ -188,7 +188,7 @@ impl NodeReporter {
             let handover = known.draining.is_some().then(left);
             let idle_ms = busy.get(&known.id).map(|at| millis(at.elapsed()));
             let distrusted = state.forgeries.get(&known.id).map(|forgery| forgery_view(forgery));
-            NodeView { handover, idle_ms, distrusted, ..node_view(known, metrics, up(&known.id)) }
+            NodeView { handover, idle_ms, distrusted, ..node_view(known, state.applied, metrics, up(&known.id)) }
         };
         state.nodes.values().map(view).collect()
     }
@@ -262,7 +262,7 @@ fn forgery_view(forgery: &Forgery) -> ForgeryView {
     }
 }
 
-fn node_view(node: &cluster_state::Node, metrics: &Metrics, connected: bool) -> NodeView {
+fn node_view(node: &cluster_state::Node, applied: u64, metrics: &Metrics, connected: bool) -> NodeView {
     let leads = metrics.leader.as_ref().is_some_and(|(id, _)| *id == node.id);
     let role = match (leads, metrics.voters.contains(&node.id)) {
         (true, _) => "leader",
@@ -284,7 +284,7 @@ fn node_view(node: &cluster_state::Node, metrics: &Metrics, connected: bool) -> 
         version: node.version.clone(),
         draining: node.draining.as_ref().map(|draining| draining.reason.clone()),
         distrusted: None,
-        reports_unconfirmed: node.standing.unconfirmed,
+        reports_unconfirmed: node.standing.unconfirmed(applied),
         reports_open: node.standing.reports.len(),
         handover: None,
         idle_ms: None,

@@ -50,7 +50,9 @@ pub use id::{ModelId, NodeId, SegmentId, TriggerId};
 pub use key::{ConfigKey, ConfigKeyError};
 pub use lease::{Lease, LeaseEnd, LeaseKind, LeaseSlot};
 pub use model::{Evidence, Model, ModelInfo, ModelStatus, Sprt, TrainingReport};
-pub use node::{Draining, Forgery, ForgeryReport, Leader, Node, ReportRecord};
+pub use node::{
+    Draining, Forgery, ForgeryReport, Leader, Node, ReportRecord, UNCONFIRMED_FADES, UNCONFIRMED_MAX,
+};
 pub use receipt::{Receipt, SegmentFacts, Signature};
 pub use response::{Distributed, Refusal, Response};
 pub use review::{CHECKS_MAX, Check, Review, ReviewStanding, VERIFIERS};

@@ -46,8 +46,42 @@ pub struct Node {
 pub struct ReportRecord {
     /// The node's reports that no verdict has followed yet, oldest first.
     pub reports: Vec<ForgeryReport>,
-    /// How many of its reports nobody confirmed in time.
-    pub unconfirmed: u64,
+    /// How many of its reports gave way to newer ones before anybody confirmed them, when the log had
+    /// `counted_at` entries.
+    pub(crate) unconfirmed: u64,
+    /// Log index up to which `unconfirmed` has faded.
+    pub(crate) counted_at: u64,
+}
+
+/// Unconfirmed reports at which a node is not listened to for a while. No more are counted, so that one fades
+/// after [`UNCONFIRMED_FADES`] entries however many there were.
+pub const UNCONFIRMED_MAX: u64 = 16;
+/// One unconfirmed report fades with so many log entries, the clock that all replicas share: some thousand
+/// segments, each of which is an occasion for an honest auditor to be right. A liar is listened to once in
+/// that time.
+pub const UNCONFIRMED_FADES: u64 = 4096;
+
+impl ReportRecord {
+    /// How many of its reports nobody confirmed, of those that have not faded at log entry `applied`.
+    #[must_use]
+    pub fn unconfirmed(&self, applied: u64) -> u64 {
+        let faded = applied.saturating_sub(self.counted_at) / UNCONFIRMED_FADES;
+        self.unconfirmed.saturating_sub(faded)
+    }
+
+    /// Whether others judge its reports at log entry `applied`: too few came to nothing.
+    #[must_use]
+    pub fn is_heard(&self, applied: u64) -> bool {
+        self.unconfirmed(applied) < UNCONFIRMED_MAX
+    }
+
+    /// Counts reports that came to nothing, at log entry `index`.
+    pub(crate) fn count_unconfirmed(&mut self, reports: u64, index: u64) {
+        let left = self.unconfirmed(index);
+        let since = index.saturating_sub(self.counted_at);
+        self.counted_at = if left == 0 { index } else { index - since % UNCONFIRMED_FADES };
+        self.unconfirmed = left.saturating_add(reports).min(UNCONFIRMED_MAX);
+    }
 }
 
 /// A node's report about a game that another node played.

@@ -48,7 +48,7 @@ fn dispatch(state: &mut ClusterState, index: u64, command: &Command) -> Outcome 
         Command::SetTarget(it) => configs::set_target(state, it),
         Command::RegisterSegment(it) => segments::register(state, index, it),
         Command::AddSegmentHolder(it) => segments::add_holder(state, it),
-        Command::ReportForgery(it) => forgery::report(state, it),
+        Command::ReportForgery(it) => forgery::report(state, index, it),
         Command::GrantLease(it) => leases::grant(state, index, it),
         Command::RenewLease(it) => leases::renew(state, it),
         Command::ExpireLease(it) => leases::expire(state, it),

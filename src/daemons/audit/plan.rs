@@ -18,8 +18,6 @@ const WAITING_MAX: usize = 256;
 const REMEMBERED_MAX: usize = 1024;
 /// Attempts at a report, because the segment or the model may not be here yet.
 const TRIES_MAX: u32 = 3;
-/// Unconfirmed reports at which a reporter is no longer listened to: it would only cost time.
-const UNCONFIRMED_MAX: u64 = 16;
 /// Share of the time of this node's self-play that audits may take.
 const TIME_SHARE: f64 = 0.01;
 /// Most time that is saved up, per thread of self-play.
@@ -136,7 +134,7 @@ impl AuditDecider {
     fn reported(&mut self, state: &ClusterState, now_ms: u64) -> Option<AuditTask> {
         let mine = &state.nodes.get(&self.me)?.standing.reports;
         let others = state.nodes.values().filter(|node| {
-            node.id != self.me && state.is_trusted(node.id) && node.standing.unconfirmed < UNCONFIRMED_MAX
+            node.id != self.me && state.is_trusted(node.id) && node.standing.is_heard(state.applied)
         });
         let report = others.flat_map(|node| &node.standing.reports).find(|report| {
             let key = (report.segment, report.game);

@@ -33,7 +33,7 @@ pub fn needed_reporters(state: &ClusterState, player: NodeId) -> usize {
     others.clamp(1, 2)
 }
 
-pub(super) fn report(state: &mut ClusterState, command: &ReportForgery) -> Outcome {
+pub(super) fn report(state: &mut ClusterState, index: u64, command: &ReportForgery) -> Outcome {
     let &ReportForgery { node: reporter, segment, game, ply, at_ms } = command;
     let known = state.segments.get(&segment).ok_or(Refusal::UnknownSegment(segment))?;
     let player = known.origin;
@@ -62,7 +62,10 @@ pub(super) fn report(state: &mut ClusterState, command: &ReportForgery) -> Outco
     if standing.reports.len() >= REPORTS_OPEN_MAX {
         standing.reports.remove(0);
     }
-    standing.unconfirmed += (before - standing.reports.len()) as u64;
+    let given_up = before - standing.reports.len();
+    if given_up > 0 {
+        standing.count_unconfirmed(given_up as u64, index);
+    }
     standing.reports.push(ForgeryReport { segment, game, ply, at_ms });
     Arc::make_mut(&mut state.nodes).insert(reporter, Arc::new(node));
     let agrees = |node: &Node| {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::daemons::fixture::World;
 use cluster_state::{
-    Command, LeaseKind,
+    Command, LeaseKind, UNCONFIRMED_FADES, UNCONFIRMED_MAX,
     command::{AddSegmentHolder, ReportForgery},
     samples,
 };
@@ -133,6 +133,14 @@ fn a_report_is_not_judged_if_it_is_old_or_about_this_node_or_of_a_liar() {
     check(&|world, segment| report(world, ME, segment, 4), false);
     let many = UNCONFIRMED_MAX as u32 + REPORTS_OPEN_MAX as u32;
     check(&move |world, segment| (0..many).for_each(|game| report(world, 3, segment, game)), false);
+    // That is not for ever.
+    check(
+        &move |world, segment| {
+            (0..many).for_each(|game| report(world, 3, segment, game));
+            world.state.applied += UNCONFIRMED_FADES;
+        },
+        true,
+    );
 }
 
 #[test]

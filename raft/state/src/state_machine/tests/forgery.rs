@@ -1,7 +1,10 @@
 //! Reports of forged games, honest ones and those of liars.
 
 use super::*;
-use crate::command::{FailLease, RegisterSegment, RenewLease, ReportForgery};
+use crate::{
+    command::{FailLease, RegisterSegment, RenewLease, ReportForgery},
+    node::{UNCONFIRMED_FADES, UNCONFIRMED_MAX},
+};
 
 const PLAYER: u64 = 1;
 
@@ -22,6 +25,11 @@ fn played(nodes: u64) -> World {
 
 fn distrusted(world: &World) -> Vec<u64> {
     world.state.forgeries.keys().map(|id| id.0).collect()
+}
+
+/// How many reports of node 2 nobody confirmed.
+fn unconfirmed(world: &World) -> u64 {
+    world.state.nodes[&NodeId(2)].standing.unconfirmed(world.index)
 }
 
 #[test]
@@ -110,10 +118,10 @@ fn reports_agree_only_for_a_time_and_a_false_clock_counts_alone() {
     world.accept(about(2, 50, 3, 0));
     world.accept(about(3, 50, 3, REPORT_VALID_MS + 1));
     assert_eq!(distrusted(&world), [0; 0]);
-    assert_eq!(world.state.nodes[&NodeId(2)].standing.unconfirmed, 0);
+    assert_eq!(unconfirmed(&world), 0);
     world.accept(about(2, 50, 3, REPORT_VALID_MS + 2));
     assert_eq!(distrusted(&world), [PLAYER]);
-    assert_eq!(world.state.nodes[&NodeId(2)].standing.unconfirmed, 1, "the first report came to nothing");
+    assert_eq!(unconfirmed(&world), 1, "the first report came to nothing");
 }
 
 #[test]
@@ -123,10 +131,35 @@ fn a_liar_excludes_nobody_fills_nothing_and_shows() {
         world.accept(about(2, 50, game, 100 + u64::from(game)));
     }
     assert_eq!(distrusted(&world), [0; 0]);
-    let standing = &world.state.nodes[&NodeId(2)].standing;
-    assert_eq!((standing.reports.len(), standing.unconfirmed), (REPORTS_OPEN_MAX, 6));
+    let open = world.state.nodes[&NodeId(2)].standing.reports.len();
+    assert_eq!((open, unconfirmed(&world)), (REPORTS_OPEN_MAX, 6));
     // What others find is not hidden by it.
     world.accept(about(3, 50, 1, 200));
     world.accept(about(4, 50, 1, 200));
     assert_eq!(distrusted(&world), [PLAYER]);
+}
+
+#[test]
+fn what_nobody_confirmed_fades_with_the_log_and_a_liar_stays_slow() {
+    let mut world = played(4);
+    let lies = |world: &mut World, count: u32| {
+        (0..count).for_each(|n| drop(world.accept(about(2, 50, n % 10, 100))));
+    };
+    lies(&mut world, REPORTS_OPEN_MAX as u32 + 1);
+    let first = world.index;
+    lies(&mut world, 200);
+    assert_eq!(unconfirmed(&world), UNCONFIRMED_MAX, "no more are counted");
+    let heard = |world: &World, after| world.state.nodes[&NodeId(2)].standing.is_heard(first + after);
+    assert!(!heard(&world, UNCONFIRMED_FADES - 1) && heard(&world, UNCONFIRMED_FADES));
+    // Each time, one report more silences it again; who reports no more is as good as new.
+    for round in 1..4 {
+        world.index = first + round * UNCONFIRMED_FADES;
+        lies(&mut world, 3);
+        assert!(!heard(&world, (round + 1) * UNCONFIRMED_FADES - 1));
+        assert!(heard(&world, (round + 1) * UNCONFIRMED_FADES));
+    }
+    world.index += (UNCONFIRMED_MAX + 1) * UNCONFIRMED_FADES;
+    assert_eq!(unconfirmed(&world), 0);
+    lies(&mut world, 1);
+    assert_eq!(unconfirmed(&world), 1);
 }

@@ -59,7 +59,7 @@ impl Daemon for AuditDaemon {
             seen = state;
             self.show(&decider, |_| {});
             while budget.allows(Instant::now())
-                && let Some(task) = decider.next(&seen, now_ms())
+                && let Some(task) = decider.next(&seen)
             {
                 let audited = node.shutdown.run_until_cancelled(self.audit(&seen, task)).await;
                 match audited {

@@ -75,12 +75,12 @@ impl ReportRecord {
         self.unconfirmed(applied) < UNCONFIRMED_MAX
     }
 
-    /// Counts reports that came to nothing, at log entry `index`.
-    pub(crate) fn count_unconfirmed(&mut self, reports: u64, index: u64) {
+    /// Counts a report that came to nothing, at log entry `index`.
+    pub(crate) fn count_unconfirmed(&mut self, index: u64) {
         let left = self.unconfirmed(index);
         let since = index.saturating_sub(self.counted_at);
         self.counted_at = if left == 0 { index } else { index - since % UNCONFIRMED_FADES };
-        self.unconfirmed = left.saturating_add(reports).min(UNCONFIRMED_MAX);
+        self.unconfirmed = (left + 1).min(UNCONFIRMED_MAX);
     }
 }
 

@@ -20,7 +20,7 @@ mod steering;
 pub use admissions::admit;
 pub use bounds::{CANDIDATES_MAX, CONFIGS_MAX, EVIDENCE_GAMES_MIN, MODELS_MAX, NODES_MAX, SEGMENTS_MAX};
 pub use check::check;
-pub use forgery::{REPORT_VALID_MS, REPORTS_OPEN_MAX, needed_reporters};
+pub use forgery::{REPORTS_OPEN_MAX, needed_reporters};
 
 use crate::{command::Command, response::Response, state::ClusterState};
 use lookup::Outcome;

@@ -3,10 +3,7 @@
 //! Invariant: a segment is looked at once, and only if this node did not play it. Everything that waits is
 //! bounded, and so is the time that audits take.
 
-use cluster_state::{
-    ClusterState, NodeId, SegmentId, Source,
-    state_machine::{REPORT_VALID_MS, REPORTS_OPEN_MAX},
-};
+use cluster_state::{ClusterState, NodeId, SegmentId, Source, state_machine::REPORTS_OPEN_MAX};
 use std::{
     collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
@@ -113,11 +110,11 @@ impl AuditDecider {
     }
 
     /// What to do now, if there is time for anything.
-    pub(super) fn next(&mut self, state: &ClusterState, now_ms: u64) -> Option<AuditTask> {
+    pub(super) fn next(&mut self, state: &ClusterState) -> Option<AuditTask> {
         if self.rests(state) {
             return None;
         }
-        if let Some(task) = self.reported(state, now_ms) {
+        if let Some(task) = self.reported(state) {
             return Some(task);
         }
         while let Some(segment) = self.waiting.pop_front() {
@@ -131,7 +128,7 @@ impl AuditDecider {
     }
 
     /// A report of another node that this node has not judged yet.
-    fn reported(&mut self, state: &ClusterState, now_ms: u64) -> Option<AuditTask> {
+    fn reported(&mut self, state: &ClusterState) -> Option<AuditTask> {
         let mine = &state.nodes.get(&self.me)?.standing.reports;
         let others = state.nodes.values().filter(|node| {
             node.id != self.me && state.is_trusted(node.id) && node.standing.is_heard(state.applied)
@@ -139,8 +136,7 @@ impl AuditDecider {
         let report = others.flat_map(|node| &node.standing.reports).find(|report| {
             let key = (report.segment, report.game);
             let origin = state.segments.get(&report.segment).map(|segment| segment.origin);
-            report.at_ms.abs_diff(now_ms) <= REPORT_VALID_MS
-                && origin.is_some_and(|origin| origin != self.me && state.is_trusted(origin))
+            origin.is_some_and(|origin| origin != self.me && state.is_trusted(origin))
                 && self.tries.get(&key).is_none_or(|tries| *tries < TRIES_MAX)
                 && !mine.iter().any(|mine| (mine.segment, mine.game) == key)
         })?;

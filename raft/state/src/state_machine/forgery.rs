@@ -2,8 +2,8 @@
 //! distrusted.
 //!
 //! Invariant: no node alone, and never the player, decides that another is distrusted, unless the two of
-//! them are the whole cluster. A node has few open reports, and a report counts only for a bounded time,
-//! measured by the clocks of the reporters alone.
+//! them are the whole cluster. A node has few open reports. A report counts until newer ones of the same node
+//! take its place: no clock says when, so nodes agree however their clocks differ.
 
 use super::lookup::Outcome;
 use crate::{
@@ -21,8 +21,6 @@ use std::{collections::BTreeSet, sync::Arc};
 pub const REPORTS_OPEN_MAX: usize = 4;
 /// Maximum number of nodes that are ever distrusted.
 const FORGERIES_MAX: usize = 4096;
-/// Reports of one game agree if no more time than this is between them, in milliseconds.
-pub const REPORT_VALID_MS: u64 = 10 * 60 * 1000;
 
 /// How many nodes have to report a game of `player`: 2 others, or 1 in a cluster of two, where there is no
 /// third to ask. There the word of one stands against that of the other: the games of the one that is
@@ -48,8 +46,7 @@ pub(super) fn report(state: &mut ClusterState, index: u64, command: &ReportForge
         return Ok(Response::Unchanged);
     }
     let about = |report: &ForgeryReport| (report.segment, report.game) == (segment, game);
-    let valid = |report: &ForgeryReport| report.at_ms.abs_diff(at_ms) <= REPORT_VALID_MS;
-    if node.standing.reports.iter().any(|report| about(report) && valid(report)) {
+    if node.standing.reports.iter().any(about) {
         return Ok(Response::Unchanged);
     }
     if state.forgeries.len() >= FORGERIES_MAX {
@@ -57,21 +54,14 @@ pub(super) fn report(state: &mut ClusterState, index: u64, command: &ReportForge
     }
     let mut node = Node::clone(node);
     let standing = &mut node.standing;
-    let before = standing.reports.len();
-    standing.reports.retain(|report| !about(report));
     if standing.reports.len() >= REPORTS_OPEN_MAX {
         standing.reports.remove(0);
-    }
-    let given_up = before - standing.reports.len();
-    if given_up > 0 {
-        standing.count_unconfirmed(given_up as u64, index);
+        standing.count_unconfirmed(index);
     }
     standing.reports.push(ForgeryReport { segment, game, ply, at_ms });
     Arc::make_mut(&mut state.nodes).insert(reporter, Arc::new(node));
     let agrees = |node: &Node| {
-        node.id != player
-            && state.is_trusted(node.id)
-            && node.standing.reports.iter().any(|report| about(report) && valid(report))
+        node.id != player && state.is_trusted(node.id) && node.standing.reports.iter().any(about)
     };
     let confirmed_by: BTreeSet<NodeId> =
         state.nodes.values().filter(|node| agrees(node)).map(|node| node.id).collect();

@@ -259,9 +259,9 @@ mod tests {
         let champion = world.state.config(KEY).unwrap().champion;
         world.evaluated(3, cluster_state::samples::evidence(hash("a"), champion));
         let waits = |world: &World| shown(world).into_iter().filter_map(|(_, why)| why).collect::<Vec<_>>();
-        assert_eq!(waits(&world), ["2 verifiers to count its games"]);
+        assert_eq!(waits(&world), ["2 verifiers to count its games, for 2 h at most"]);
         world.confirm("a", 1);
-        assert_eq!(waits(&world), ["1 verifier to count its games"]);
+        assert_eq!(waits(&world), ["1 verifier to count its games, for 2 h at most"]);
         world.confirm("a", 4);
         assert_eq!(waits(&world), [""; 0]);
     }

@@ -2,8 +2,10 @@
 //! asked.
 //!
 //! Invariant: who is asked follows from the replicated state and how long the evidence has been there, so a
-//! node that starts again goes on, and a verifier that is silent delays a promotion for a bounded time. A
-//! candidate whose evidence nobody confirms is evaluated again a bounded number of times, and then rejected.
+//! node that starts again goes on. That verifiers are slow says nothing of the evidence: it waits for them, and
+//! others are asked, ever more. Only what was counted otherwise, or what nobody has counted for hours, is
+//! evaluated again, a bounded number of times, and then rejected. While a candidate waits, no other of its
+//! configuration is trained ([`super::training`]), so that few of them are under review.
 
 use super::placement::rendezvous;
 use cluster_state::{
@@ -11,11 +13,13 @@ use cluster_state::{
 };
 use std::{collections::BTreeMap, time::Duration};
 
-/// After this time evidence that is not confirmed counts as contested. A verifier replays some hundred games,
-/// which takes seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// After this time every node is asked, because those that were asked first are silent.
-const ASK_ALL: Duration = Duration::from_secs(10);
+/// Hours after which evidence that too few have counted counts as contested, so that nothing waits for ever.
+/// A verifier replays some hundred games, which takes seconds, but has to fetch them first: over a slow line
+/// in several attempts of two minutes, each of which goes on where the one before it ended.
+const PATIENCE_HOURS: u64 = 2;
+/// After this time twice as many nodes are asked, because those that were asked first are silent; after twice
+/// this time again twice as many, and so on.
+const ASK_MORE: Duration = Duration::from_secs(10);
 /// Number of nodes that are asked for each confirmation that is needed: one may be slow.
 const ASKED_FOR_ONE: u64 = 2;
 /// Number of evaluations of one candidate that may stay without confirmation.
@@ -56,7 +60,7 @@ impl Verification {
         let standing = state.review_standing(model);
         if standing.is_confirmed() {
             Verified::Yes
-        } else if standing.open == 0 || age_ms >= PATIENCE.as_millis() as u64 {
+        } else if standing.open == 0 || age_ms >= PATIENCE_HOURS * 3_600_000 {
             Verified::Contested(contested(&standing))
         } else {
             Verified::Waits(waits_for(&standing))
@@ -113,7 +117,9 @@ impl Verification {
         }
         let place = |node: NodeId| (rendezvous(model.info.hash.as_ref(), node), node);
         let before = state.verifiers(model).filter(|node| place(*node) < place(me)).count() as u64;
-        before < ASKED_FOR_ONE * (standing.need + standing.denied) || age_ms >= ASK_ALL.as_millis() as u64
+        // 1 at first, 2 after one unit of time, 4 after 3, 8 after 7.
+        let times = 1u64 << (age_ms / ASK_MORE.as_millis() as u64 + 1).ilog2();
+        before < times.saturating_mul(ASKED_FOR_ONE * (standing.need + standing.denied))
     }
 }
 
@@ -139,7 +145,7 @@ pub fn waits_for(standing: &ReviewStanding) -> String {
     let missing = missing.saturating_sub(standing.confirmed);
     let plural = if missing == 1 { "verifier" } else { "verifiers" };
     match standing.denied {
-        0 => format!("{missing} {plural} to count its games"),
+        0 => format!("{missing} {plural} to count its games, for {PATIENCE_HOURS} h at most"),
         denied => format!("{missing} {plural} to count its games: {denied} counted otherwise"),
     }
 }
@@ -188,10 +194,16 @@ mod tests {
     fn evidence_waits_until_two_others_confirm_it() {
         let mut world = evaluated(6);
         let its = &mut Verification::default();
-        assert_eq!(verdict(its, &world), Verified::Waits("2 verifiers to count its games".into()));
+        assert_eq!(
+            verdict(its, &world),
+            Verified::Waits("2 verifiers to count its games, for 2 h at most".into())
+        );
         assert_eq!(asked(its, &world), [1, 4, 5, 6], "neither trainer nor evaluator");
         world.confirm("a", 1);
-        assert_eq!(verdict(its, &world), Verified::Waits("1 verifier to count its games".into()));
+        assert_eq!(
+            verdict(its, &world),
+            Verified::Waits("1 verifier to count its games, for 2 h at most".into())
+        );
         assert_eq!(asked(its, &world), [4, 5, 6]);
         world.deny("a", 5);
         let waits = "1 verifier to count its games: 1 counted otherwise";
@@ -202,7 +214,25 @@ mod tests {
     }
 
     #[test]
-    fn a_few_are_asked_first_and_all_when_they_are_silent() {
+    fn slow_verifiers_are_no_verdict() {
+        let mut world = evaluated(4);
+        let its = &mut Verification::default();
+        world.confirm("a", 1);
+        let waits = Verified::Waits("1 verifier to count its games, for 2 h at most".into());
+        for age_s in [0, 60, 180, 3600, 7199] {
+            let at_ms = world.now + age_s * 1000;
+            let found = its.verdict(&world.state, world.state.models.get(&hash("a")).unwrap(), at_ms);
+            assert_eq!(found, waits, "{age_s} s");
+        }
+        assert_eq!(asked(its, &world), [4], "it is asked as long");
+        world.now += 7199 * 1000;
+        assert!(!asks_for_another(its, &world));
+        world.confirm("a", 4);
+        assert_eq!(verdict(its, &world), Verified::Yes);
+    }
+
+    #[test]
+    fn a_few_are_asked_first_and_more_while_they_are_silent() {
         let mut world = evaluated(12);
         let its = &mut Verification::default();
         let first = asked(its, &world);
@@ -215,6 +245,13 @@ mod tests {
         world.now += 9_999;
         assert_eq!(asked(its, &world), first);
         world.now += 1;
+        let more = asked(its, &world);
+        assert!(more.len() == 8 && first.iter().all(|node| more.contains(node)), "{more:?}");
+        world.now += 19_999;
+        assert_eq!(asked(its, &world), more);
+        world.now += 1;
+        assert_eq!(asked(its, &world).len(), 10);
+        world.now += 7_000_000;
         assert_eq!(asked(its, &world).len(), 10);
         // A denial asks for more opinions.
         let mut world = evaluated(12);
@@ -227,7 +264,7 @@ mod tests {
         let mut world = evaluated(3);
         let its = &mut Verification::default();
         assert!(!asks_for_another(its, &world));
-        world.now += 59_999;
+        world.now += 7_199_999;
         assert!(!asks_for_another(its, &world), "the only verifier is silent");
         world.now += 1;
         assert!(asks_for_another(its, &world));

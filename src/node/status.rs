@@ -188,7 +188,12 @@ impl NodeReporter {
             let handover = known.draining.is_some().then(left);
             let idle_ms = busy.get(&known.id).map(|at| millis(at.elapsed()));
             let distrusted = state.forgeries.get(&known.id).map(|forgery| forgery_view(forgery));
-            NodeView { handover, idle_ms, distrusted, ..node_view(known, state.applied, metrics, up(&known.id)) }
+            NodeView {
+                handover,
+                idle_ms,
+                distrusted,
+                ..node_view(known, state.applied, metrics, up(&known.id))
+            }
         };
         state.nodes.values().map(view).collect()
     }

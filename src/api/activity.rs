@@ -96,6 +96,9 @@ pub struct AuditActivity {
     pub waiting: usize,
     /// Segments that it did not look at, because too many waited or because they could not be had.
     pub skipped: u64,
+    /// Segments and games that a program of another version wrote, so that this node says nothing of them.
+    #[serde(default)]
+    pub unjudged: u64,
 }
 
 /// The cache of loaded networks on this node.

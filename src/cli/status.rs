@@ -128,8 +128,9 @@ fn work_lines(status: &Status) -> String {
     let audit = &status.work.audit;
     let _ = writeln!(
         out,
-        "audits  {} games of others, {} decisions made again, {} forged, {} segments wait, {} skipped",
-        audit.games, audit.decisions, audit.forged, audit.waiting, audit.skipped
+        "audits  {} games of others, {} decisions made again, {} forged, {} segments wait, {} skipped, \
+         {} of another version",
+        audit.games, audit.decisions, audit.forged, audit.waiting, audit.skipped, audit.unjudged
     );
     out.push_str(&device_lines(&status.devices));
     if !selfplay.on_cards.is_empty() {

@@ -23,7 +23,7 @@ use crate::{
     peer::{Context, Daemon, WorkError},
 };
 use cluster_state::{ClusterState, Command, SegmentId, command::ReportForgery};
-use kernels::CpuEvaluator;
+use kernels::{CheckpointError, CpuEvaluator};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -101,6 +101,10 @@ impl AuditDaemon {
         let network = self.networks.get_or_fetch(key, registered.model, &model.holders).await;
         let network = match network {
             Ok(network) if network.architecture().fits(config.board) => Some(network),
+            // A newer program may have played with it.
+            Err(WorkError::Checkpoint(CheckpointError::Version { .. })) => {
+                return Ok((examine::unjudged(), Duration::ZERO));
+            }
             // Nobody can have played with such a model.
             Ok(_) | Err(WorkError::Checkpoint(_) | WorkError::Nonsense(_)) => None,
             Err(error) => return Err(error),
@@ -158,4 +162,5 @@ fn count(work: &mut AuditActivity, examined: &Examined) {
     work.games += examined.games;
     work.decisions += examined.decisions;
     work.forged += u64::from(examined.forged.is_some());
+    work.unjudged += examined.unjudged;
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 use cluster_state::{ClusterState, Command, ConfigKey, ModelId, NodeId, command::ModelHeld};
 use futures::StreamExt;
-use kernels::Checkpoint;
+use kernels::{Checkpoint, CheckpointError};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
@@ -236,7 +236,9 @@ async fn hold(node: &Context, state: &ClusterState, want: &WantedModel) -> Resul
     let bytes = node.get_or_fetch_model(*model, &known.holders).await?;
     // A model that does not load does not count as held, and nobody needs it.
     if let Err(error) = blocking(move || Checkpoint::from_bytes(&bytes).map(|_| ())).await? {
-        node.drop_nonsense(ContentKind::Model, model.0).await?;
+        if !matches!(error, CheckpointError::Version { .. }) {
+            node.drop_nonsense(ContentKind::Model, model.0).await?;
+        }
         return Err(error.into());
     }
     node.propose(Command::ModelHeld(ModelHeld { model: *model, node: node.id, at_ms: now_ms() })).await?;

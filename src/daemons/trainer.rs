@@ -141,7 +141,7 @@ async fn gather(
         (window, filled) = blocking(move || fill(window, bytes)).await?;
         if let Err(error) = filled {
             tracing::error!(segment = id.short(), %error, "training goes on without a segment");
-            if matches!(error, WorkError::Segment(_)) {
+            if matches!(&error, WorkError::Segment(error) if !error.is_foreign()) {
                 its.node.drop_nonsense(ContentKind::Segment, id.0).await?;
             }
         }

@@ -48,6 +48,8 @@ pub struct Examined {
     pub decisions: u64,
     /// Of several forged games, the first.
     pub forged: Option<Forged>,
+    /// What a program of another version wrote: segments and games of which nothing can be said here.
+    pub unjudged: u64,
 }
 
 /// How an auditor computes: the network of the model, and the name of what computes it.

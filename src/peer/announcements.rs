@@ -6,7 +6,7 @@
 
 use super::{ContentKind, Context, WorkError, blocking, quota::UnregisteredQuota};
 use cluster_state::{ConfigKey, ModelId};
-use kernels::{CHECKPOINT_BYTES_MAX, Checkpoint};
+use kernels::{CHECKPOINT_BYTES_MAX, Checkpoint, CheckpointError};
 use p2p::{Judgement, PeerPermits};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -108,7 +108,9 @@ async fn prefetch(
     fetched.map_err(|error| WorkError::Announced(error.to_string()))?;
     let bytes = node.get_content(hash).await?.ok_or(WorkError::Missing(hash))?;
     if let Err(error) = blocking(move || Checkpoint::from_bytes(&bytes).map(|_| ())).await? {
-        node.drop_nonsense(ContentKind::Model, hash).await?;
+        if !matches!(error, CheckpointError::Version { .. }) {
+            node.drop_nonsense(ContentKind::Model, hash).await?;
+        }
         return Err(error.into());
     }
     Ok(())

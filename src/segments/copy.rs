@@ -196,7 +196,9 @@ async fn copy(node: &Context, hash: SegmentId, holders: &BTreeSet<NodeId>) -> Re
     let signature = match blocking(opened).await? {
         Ok(signature) => signature?,
         Err(error) => {
-            node.drop_nonsense(ContentKind::Segment, hash.0).await?;
+            if !error.is_foreign() {
+                node.drop_nonsense(ContentKind::Segment, hash.0).await?;
+            }
             return Err(error.into());
         }
     };

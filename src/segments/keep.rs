@@ -48,7 +48,7 @@ fn check(bytes: Vec<u8>, owner: NodeId) -> Result<Segment, WorkError> {
 /// Whether the content is no segment at all. What opens is one, whoever asks: its player may be asking others
 /// to keep it at this moment.
 fn is_nonsense(error: &WorkError) -> bool {
-    matches!(error, WorkError::Segment(_))
+    matches!(error, WorkError::Segment(error) if !error.is_foreign())
 }
 
 /// Keeps a segment for the peer `from`.

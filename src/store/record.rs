@@ -237,6 +237,14 @@ pub enum RecordError {
     },
 }
 
+impl RecordError {
+    /// Whether the game may be sound for a program of another version.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        matches!(self, Self::RulesVersion { .. }) || matches!(self, Self::Wire(error) if error.is_foreign())
+    }
+}
+
 impl GameRecord {
     /// The canonical encoding. Equal records have equal bytes.
     ///

@@ -140,6 +140,20 @@ pub enum SegmentError {
     },
 }
 
+impl SegmentError {
+    /// Whether the segment may be sound for a program of another version, so that this one cannot judge it.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        match self {
+            Self::Header(error) => error.is_foreign(),
+            Self::Game { index: _, source } => source.is_foreign(),
+            Self::TooLarge { .. } | Self::Games(_) | Self::Truncated | Self::Body(_) => false,
+            Self::Stranger { .. } | Self::Duplicate { .. } | Self::Order { .. } => false,
+            Self::Model(_) | Self::Count { .. } => false,
+        }
+    }
+}
+
 /// A validated game.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SegmentGame {

@@ -73,6 +73,18 @@ pub enum WireError {
     Body(String),
 }
 
+impl WireError {
+    /// Whether a newer program may read what this one cannot: the frame has another version or kind, or it is
+    /// whole and its body has a value that this program does not know.
+    #[must_use]
+    pub const fn is_foreign(&self) -> bool {
+        match self {
+            Self::Version(_) | Self::Kind { .. } | Self::Body(_) => true,
+            Self::Length { .. } | Self::Magic | Self::TooLarge { .. } | Self::Checksum => false,
+        }
+    }
+}
+
 fn config() -> bincode::config::Configuration<bincode::config::LittleEndian, bincode::config::Fixint> {
     bincode::config::standard().with_little_endian().with_fixed_int_encoding()
 }

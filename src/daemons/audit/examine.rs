@@ -1,7 +1,8 @@
 //! Looks at one segment of another node, on a thread of its own.
 //!
 //! Invariant: what is found here everybody finds who has the segment and the model, and whose backend has the
-//! name of the player's; where it has not, up to the chance of [`crate::learner::audit::ALARM`].
+//! name of the player's; where it has not, up to the chance of [`crate::learner::audit::ALARM`]. What a
+//! program of another version may have written is not forged because this one cannot read it: nothing is said.
 
 use crate::{
     learner::{
@@ -33,7 +34,12 @@ pub(super) fn impossible(look: &Look) -> Examined {
 }
 
 fn forged(game: u32) -> Examined {
-    Examined { games: 1, decisions: 0, forged: Some(Forged { game, ply: 0 }) }
+    Examined { games: 1, forged: Some(Forged { game, ply: 0 }), ..Examined::default() }
+}
+
+/// What is found of content that only a program of another version can read.
+pub(super) fn unjudged() -> Examined {
+    Examined { unjudged: 1, ..Examined::default() }
 }
 
 /// Looks at a segment. `evaluator` is that of the model that is registered for it, and `seed` draws what is
@@ -48,8 +54,10 @@ pub(super) fn examine(
 ) -> Result<Examined, Unjudged> {
     let games = match Segment::read(bytes) {
         Ok((header, games)) if is_as_registered(&header, registered) => games,
+        Err(error) if error.is_foreign() => return Ok(unjudged()),
         Ok(_) | Err(_) => return Ok(impossible(look)),
     };
+    let mut foreign = 0;
     let (model, mut choices) = (registered.model, Choices::new(seed));
     let mut auditor = Auditor { config, model, evaluator, backend: backend::cpu() };
     let mut chosen: Vec<(u32, &GameRecord)> = Vec::new();
@@ -64,19 +72,23 @@ pub(super) fn examine(
         if !wanted {
             continue;
         }
-        let sound = record.config == registered.config_key
-            && record.node == registered.origin
-            && record.validate().is_ok();
-        if !sound {
-            return Ok(forged(index));
+        let is_of_segment = record.config == registered.config_key && record.node == registered.origin;
+        match record.validate() {
+            Ok(_) if is_of_segment => {}
+            Err(error) if is_of_segment && error.is_foreign() => {
+                foreign += 1;
+                continue;
+            }
+            Ok(_) | Err(_) => return Ok(forged(index)),
         }
         chosen.push((index, record));
     }
-    match (look, chosen.first()) {
-        (Look::Share(_), _) => auditor.sample(&chosen, &mut choices),
-        (Look::At { ply, .. }, Some((game, record))) => auditor.confirm(*game, record, *ply),
-        (Look::At { .. }, None) => Ok(Examined::default()),
-    }
+    let examined = match (look, chosen.first()) {
+        (Look::Share(_), _) => auditor.sample(&chosen, &mut choices)?,
+        (Look::At { ply, .. }, Some((game, record))) => auditor.confirm(*game, record, *ply)?,
+        (Look::At { .. }, None) => Examined::default(),
+    };
+    Ok(Examined { unjudged: foreign, ..examined })
 }
 
 /// Whether a segment says of itself what its player registered.

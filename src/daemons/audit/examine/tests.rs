@@ -91,3 +91,48 @@ fn games_that_do_not_say_how_they_were_played_are_left_out() {
     assert_eq!(judged, Err(Unjudged::Unsaid));
     assert_eq!(played(1)[0].kind, GameKind::Selfplay);
 }
+
+/// A segment of which the header's frame, or that of one game, is changed.
+fn patched(bytes: &[u8], game: Option<usize>, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    let length = |bytes: &[u8]| u32::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
+    let body = 4 + length(bytes);
+    let mut header = bytes[..body].to_vec();
+    let mut games = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::bufread::ZlibDecoder::new(&bytes[body..]), &mut games).unwrap();
+    match game {
+        None => change(&mut header[4..]),
+        Some(game) => {
+            let start = (0..game).fold(0, |start, _| start + 4 + length(&games[start..]));
+            let end = start + 4 + length(&games[start..]);
+            change(&mut games[start + 4..end]);
+        }
+    }
+    let mut stream = flate2::write::ZlibEncoder::new(header, flate2::Compression::fast());
+    std::io::Write::write_all(&mut stream, &games).unwrap();
+    stream.finish().unwrap()
+}
+
+#[test]
+fn what_another_version_wrote_is_unjudged_and_not_forged() {
+    let (bytes, registered) = segment(played(1), model());
+    let found = |bytes: &[u8]| {
+        let looks = [Look::Share(1.0), Look::At { game: 3, ply: 0 }];
+        looks.map(|it| look(bytes, &registered, &it)).map(|it| (it.unjudged, it.forged.is_some()))
+    };
+    let set = |at: usize, byte: u8| move |frame: &mut [u8]| frame[at] = byte;
+    assert_eq!(found(&patched(&bytes, Some(3), set(0, b'R'))), [(0, false); 2], "nothing is changed");
+    // Another version of the frame, and another kind of frame.
+    for (at, byte) in [(2, 2), (3, 0x7a)] {
+        assert_eq!(found(&patched(&bytes, Some(3), set(at, byte))), [(1, false); 2]);
+        assert_eq!(found(&patched(&bytes, None, set(at, byte))), [(1, false); 2]);
+    }
+    let of_other_rules = |frame: &mut [u8]| {
+        let record = GameRecord { rules_version: 9, ..GameRecord::from_bytes(frame).unwrap() };
+        frame.copy_from_slice(&record.to_bytes().unwrap());
+    };
+    assert_eq!(found(&patched(&bytes, Some(3), of_other_rules)), [(1, false); 2]);
+    // What no program writes.
+    for (at, byte) in [(0, b'X'), (9, 0xee)] {
+        assert_eq!(found(&patched(&bytes, Some(3), set(at, byte))), [(0, true); 2]);
+    }
+}

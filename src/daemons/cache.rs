@@ -84,7 +84,9 @@ fn outdated<'a>(
     loaded: impl Iterator<Item = (ModelId, &'a ConfigKey)>,
     config: &ConfigState,
 ) -> Vec<ModelId> {
-    let watched = config.steering.watch.as_ref().map(|watch| watch.opponent);
+    let steering = &config.steering;
+    let watched = steering.watch.as_ref().map(|watch| watch.opponent);
+    let watched = watched.or(steering.round.as_ref().map(|round| round.evidence.champion));
     let plays = |model: &ModelId| {
         *model == config.champion || config.candidates.contains(model) || watched == Some(*model)
     };

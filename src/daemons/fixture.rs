@@ -232,9 +232,8 @@ impl World {
         self.evaluated(node, samples::evidence_of((hash(name), champion), sets));
         if passes {
             let model = self.state.models.get(&hash(name)).unwrap();
-            self.state.verifiers(model).map(|node| node.0).collect::<Vec<_>>().into_iter().for_each(|node| {
-                self.confirm(name, node);
-            });
+            let others: Vec<_> = self.state.verifiers(model, model.review.as_ref()).collect();
+            others.into_iter().for_each(|node| self.confirm(name, node.0));
         }
     }
 
@@ -243,6 +242,14 @@ impl World {
         let model = self.state.models.get(&hash(name)).unwrap();
         let (evidence, epoch) = (model.evidence.as_ref().unwrap(), model.review.as_ref().unwrap().epoch);
         let answer = samples::confirmation(hash(name), epoch, node, evidence);
+        self.apply(answer);
+    }
+
+    /// Node `node` counts the same as the latest round of the watch.
+    pub(crate) fn confirm_round(&mut self, node: u64) {
+        let config = self.state.config(KEY).unwrap();
+        let round = config.steering.round.as_ref().unwrap();
+        let answer = samples::confirmation(config.champion, round.review.epoch, node, &round.evidence);
         self.apply(answer);
     }
 

@@ -83,13 +83,17 @@ pub fn queue(state: &ClusterState, view: &ClusterView, now_ms: u64) -> Vec<Queue
             let reason = reason.unwrap_or_else(|| free(state, config, LeaseKind::Training));
             items.push(waiting(LeaseKind::Training, None, reason));
         }
+        if let Some(standing) = state.round_standing(config).filter(|standing| !standing.is_confirmed()) {
+            items.push(waiting(LeaseKind::Evaluation, Some(config.champion), waits_for(&standing)));
+        }
         let busy = config.evaluation.live.as_ref().and_then(|lease| lease.subject);
         for candidate in config.candidates.iter().filter(|candidate| Some(**candidate) != busy) {
             let model = state.models.get(candidate);
             let evidence = model.and_then(|model| model.evidence.as_ref());
             if evidence.is_some_and(|evidence| evidence.champion == config.champion) {
-                let standing =
-                    model.filter(|model| model.is_promising()).map(|model| state.review_standing(model));
+                let standing = model
+                    .filter(|model| model.is_promising())
+                    .map(|model| state.review_standing(model, model.review.as_ref()));
                 if let Some(standing) = standing.filter(|standing| !standing.is_confirmed()) {
                     items.push(waiting(LeaseKind::Evaluation, Some(*candidate), waits_for(&standing)));
                 }

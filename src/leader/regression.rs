@@ -1,10 +1,14 @@
 //! RegressionDetector: a sequential test of the champion against its own past.
 //!
-//! Invariant: what is said of a champion rests on stored games against the one before it. Their sums are in
-//! the replicated state, so every leader says the same. A champion is evaluated when nothing else waits for
-//! evaluation, and no longer than its test needs.
+//! Invariant: what is said of a champion rests on stored games against the one before it, which nodes that had
+//! no part in them have counted again. Their sums are in the replicated state, so every leader says the same. A
+//! champion is evaluated when nothing else waits for evaluation, and no longer than its test needs. A round
+//! that nobody confirms is played again, by another node.
 
-use super::placement::{FirstSeen, LEASE_TTL, RetryPauses, choose_worker};
+use super::{
+    placement::{FirstSeen, LEASE_TTL, RetryPauses, choose_other, choose_worker},
+    verification::{Verification, Verified},
+};
 use crate::learner::{
     evaluation::WATCH_GAMES,
     sprt::{elo_of_games, llr_of_games, wald},
@@ -59,11 +63,11 @@ pub fn judge(watch: &Watch, seats: u8) -> ChampionVerdict {
 /// The regressions that are found, and those that are over.
 #[must_use]
 pub fn decide(state: &ClusterState, at_ms: u64) -> Vec<Command> {
-    state.configs.values().filter_map(|config| report(config, at_ms)).collect()
+    state.configs.values().filter_map(|config| report(state, config, at_ms)).collect()
 }
 
-fn report(config: &ConfigState, at_ms: u64) -> Option<Command> {
-    let watch = config.steering.watch?;
+fn report(state: &ClusterState, config: &ConfigState, at_ms: u64) -> Option<Command> {
+    let watch = state.watched(config)?;
     let seats = seats(config)?;
     let known = config.steering.regression.as_ref();
     let severity = match (judge(&watch, seats), known) {
@@ -96,8 +100,9 @@ fn minor(regression: &Regression) -> bool {
 /// What the leader remembers: since when it has seen each champion at its last round.
 #[derive(Debug, Default)]
 pub struct RegressionDecider {
-    seen: FirstSeen<(u64, u32)>,
+    seen: FirstSeen<(u64, u64)>,
     retries: RetryPauses,
+    verification: Verification,
 }
 
 impl RegressionDecider {
@@ -106,15 +111,24 @@ impl RegressionDecider {
         let mut commands = Vec::new();
         for config in state.configs.values() {
             let key = &config.config_key;
-            let rounds = config.steering.watch.map_or(0, |watch| watch.rounds);
-            let age_ms = self.seen.age_ms(key, (config.generation, rounds), at_ms);
-            if !wanted(config)
+            let last = config.steering.round.as_ref().map(|round| &round.review);
+            let epoch = last.map_or(0, |review| review.epoch);
+            let age_ms = self.seen.age_ms(key, (config.generation, epoch), at_ms);
+            let waits = match self.verification.round(state, config, at_ms) {
+                Verified::Waits(_) => true,
+                Verified::Yes | Verified::Contested(_) => false,
+            };
+            if !wanted(state, config)
+                || waits
                 || u128::from(age_ms) < every.as_millis()
                 || !self.retries.allows(key, config.evaluation.failures, at_ms)
             {
                 continue;
             }
-            if let Some(node) = choose_worker(state, LeaseKind::Evaluation, key) {
+            let before = last.map(|review| review.evaluated_by).into_iter().collect();
+            let node = choose_other(state, LeaseKind::Evaluation, key, &before)
+                .or_else(|| choose_worker(state, LeaseKind::Evaluation, key));
+            if let Some(node) = node {
                 commands.push(Command::GrantLease(GrantLease {
                     kind: LeaseKind::Evaluation,
                     config_key: key.clone(),
@@ -130,10 +144,11 @@ impl RegressionDecider {
 }
 
 /// Whether nothing else waits for evaluation and another round would tell something new.
-fn wanted(config: &ConfigState) -> bool {
+fn wanted(state: &ClusterState, config: &ConfigState) -> bool {
     let idle = config.evaluation.live.is_none() && config.candidates.is_empty();
     let steering = &config.steering;
-    let open = match (&steering.watch, seats(config)) {
+    let watch = state.watched(config);
+    let open = match (&watch, seats(config)) {
         (_, None) => false,
         (None, Some(_)) => true,
         (Some(watch), Some(seats)) => {
@@ -142,7 +157,7 @@ fn wanted(config: &ConfigState) -> bool {
     };
     // What is known to be critical is on its way out. A minor one may turn out to be none, or worse.
     let known = steering.regression.as_ref();
-    let recovering = known.is_some_and(minor) && steering.watch.is_none_or(|watch| watch.games < GAMES_MAX);
+    let recovering = known.is_some_and(minor) && watch.is_none_or(|watch| watch.games < GAMES_MAX);
     idle && config.fallback().is_some() && known.is_none_or(minor) && (open || recovering)
 }
 

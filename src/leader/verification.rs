@@ -1,5 +1,5 @@
-//! Whether the evidence about a candidate is confirmed by nodes that had no part in it, and which nodes are
-//! asked.
+//! Whether the evidence about a candidate, or the latest round of a champion that is watched, is confirmed by
+//! nodes that had no part in it, and which nodes are asked.
 //!
 //! Invariant: who is asked follows from the replicated state and how long the evidence has been there, so a
 //! node that starts again goes on. That verifiers are slow says nothing of the evidence: it waits for them, and
@@ -9,7 +9,7 @@
 
 use super::placement::rendezvous;
 use cluster_state::{
-    ClusterState, ConfigKey, ConfigState, Model, ModelId, NodeId, ReviewStanding, SegmentId,
+    ClusterState, ConfigKey, ConfigState, Evidence, Model, ModelId, NodeId, Review, ReviewStanding, SegmentId,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -36,16 +36,19 @@ pub enum Verified {
     Contested(String),
 }
 
-/// Since when the evidence about each candidate has been there, by this node's clock.
+/// Since when the evidence about each model has been there, by this node's clock.
 #[derive(Debug, Default)]
 pub struct Verification(BTreeMap<ModelId, (u64, u64)>);
 
 impl Verification {
-    /// How long the latest evidence about a candidate has been there, in milliseconds.
-    fn age_ms(&mut self, state: &ClusterState, model: &Model, at_ms: u64) -> u64 {
-        let open = |hash: &ModelId| state.configs.values().any(|config| config.candidates.contains(hash));
+    /// How long this evidence about a model has been there, in milliseconds.
+    fn age_ms(&mut self, state: &ClusterState, model: &Model, review: Option<&Review>, at_ms: u64) -> u64 {
+        let open = |hash: &ModelId| {
+            let of = |config: &ConfigState| config.champion == *hash || config.candidates.contains(hash);
+            state.configs.values().any(|config| of(config))
+        };
         self.0.retain(|hash, _| open(hash));
-        let epoch = model.review.as_ref().map_or(0, |review| review.epoch);
+        let epoch = review.map_or(0, |review| review.epoch);
         let seen = self.0.entry(model.info.hash).or_insert((epoch, at_ms));
         // A clock that was set back begins anew.
         if seen.0 != epoch || seen.1 > at_ms {
@@ -56,8 +59,26 @@ impl Verification {
 
     /// Whether the evidence about a candidate is confirmed.
     pub fn verdict(&mut self, state: &ClusterState, model: &Model, at_ms: u64) -> Verified {
-        let age_ms = self.age_ms(state, model, at_ms);
-        let standing = state.review_standing(model);
+        self.judge(state, model, model.review.as_ref(), at_ms)
+    }
+
+    /// Whether the latest round of a champion that is watched is confirmed; yes before the first.
+    pub fn round(&mut self, state: &ClusterState, config: &ConfigState, at_ms: u64) -> Verified {
+        let champion = state.models.get(&config.champion);
+        champion.zip(config.steering.round.as_ref()).map_or(Verified::Yes, |(model, round)| {
+            self.judge(state, model, Some(&round.review), at_ms)
+        })
+    }
+
+    fn judge(
+        &mut self,
+        state: &ClusterState,
+        model: &Model,
+        review: Option<&Review>,
+        at_ms: u64,
+    ) -> Verified {
+        let age_ms = self.age_ms(state, model, review, at_ms);
+        let standing = state.review_standing(model, review);
         if standing.is_confirmed() {
             Verified::Yes
         } else if standing.open == 0 || age_ms >= PATIENCE_HOURS * 3_600_000 {
@@ -89,14 +110,11 @@ impl Verification {
     pub fn due(&mut self, state: &ClusterState, me: NodeId, at_ms: u64) -> Vec<EvidenceToCount> {
         let mut due = Vec::new();
         for config in state.configs.values() {
-            for candidate in &config.candidates {
-                let Some(model) = state.models.get(candidate) else { continue };
-                let (Some(evidence), Some(review)) = (&model.evidence, &model.review) else { continue };
-                let wanted = evidence.champion == config.champion && model.is_promising();
-                if wanted && self.is_asked(state, model, me, at_ms) {
+            for (model, evidence, review) in open(state, config) {
+                if self.is_asked(state, model, review, me, at_ms) {
                     due.push(EvidenceToCount {
                         config_key: config.config_key.clone(),
-                        candidate: *candidate,
+                        candidate: evidence.candidate,
                         champion: evidence.champion,
                         epoch: review.epoch,
                         segments: evidence.segments.clone(),
@@ -108,19 +126,46 @@ impl Verification {
     }
 
     /// Those who come first are asked first, and more for each that denied.
-    fn is_asked(&mut self, state: &ClusterState, model: &Model, me: NodeId, at_ms: u64) -> bool {
-        let age_ms = self.age_ms(state, model, at_ms);
-        let standing = state.review_standing(model);
-        let answered = model.review.as_ref().is_some_and(|review| review.checks.contains_key(&me));
-        if answered || standing.is_confirmed() || !state.verifiers(model).any(|node| node == me) {
+    fn is_asked(
+        &mut self,
+        state: &ClusterState,
+        model: &Model,
+        review: &Review,
+        me: NodeId,
+        at_ms: u64,
+    ) -> bool {
+        let age_ms = self.age_ms(state, model, Some(review), at_ms);
+        let standing = state.review_standing(model, Some(review));
+        let verifiers = || state.verifiers(model, Some(review));
+        if review.checks.contains_key(&me)
+            || standing.is_confirmed()
+            || !verifiers().any(|node| node == me)
+        {
             return false;
         }
         let place = |node: NodeId| (rendezvous(model.info.hash.as_ref(), node), node);
-        let before = state.verifiers(model).filter(|node| place(*node) < place(me)).count() as u64;
+        let before = verifiers().filter(|node| place(*node) < place(me)).count() as u64;
         // 1 at first, 2 after one unit of time, 4 after 3, 8 after 7.
         let times = 1u64 << (age_ms / ASK_MORE.as_millis() as u64 + 1).ilog2();
         before < times.saturating_mul(ASKED_FOR_ONE * (standing.need + standing.denied))
     }
+}
+
+/// The evidence of a configuration on which something depends: that of its candidates against the present
+/// champion, and the latest round of the champion.
+fn open<'a>(
+    state: &'a ClusterState,
+    config: &'a ConfigState,
+) -> impl Iterator<Item = (&'a Model, &'a Evidence, &'a Review)> {
+    let candidates = config.candidates.iter().filter_map(|candidate| {
+        let model = state.models.get(candidate).filter(|model| model.is_promising())?;
+        let evidence = model.evidence.as_ref().filter(|evidence| evidence.champion == config.champion)?;
+        Some((model, evidence, model.review.as_ref()?))
+    });
+    let round = config.steering.round.as_ref().and_then(|round| {
+        Some((state.models.get(&config.champion)?, &round.evidence, &round.review))
+    });
+    candidates.chain(round)
 }
 
 /// Evidence that a node is asked to count again.
@@ -128,7 +173,7 @@ impl Verification {
 pub struct EvidenceToCount {
     /// Key of the configuration.
     pub config_key: ConfigKey,
-    /// The model that was evaluated.
+    /// The model that was evaluated: a candidate, or the champion that is watched.
     pub candidate: ModelId,
     /// The model that it was compared with.
     pub champion: ModelId,

@@ -1,19 +1,22 @@
-//! Reviews: other nodes count the games of an evaluation again before they can make a model champion.
+//! Reviews: other nodes count the games of an evaluation again before they can make a model champion, or
+//! show that a champion is worse than the one before it.
 //!
 //! Invariant: a node reviews neither a model that it trained nor an evaluation of its own, and it answers
-//! once for each evaluation. Those who count otherwise block the promotion until more confirm it than deny
-//! it, so neither one liar that confirms nor one that denies decides alone.
+//! once for each evaluation. Those who count otherwise block what would follow until more confirm it than
+//! deny it, so neither one liar that confirms nor one that denies decides alone.
 
 use crate::{
+    config::ConfigState,
     evidence::Tallies,
     id::NodeId,
     model::{Model, Sprt},
     state::ClusterState,
+    steering::Watch,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Number of verifiers that a promotion needs where the cluster has as many.
+/// Number of verifiers that evidence needs where the cluster has as many.
 pub const VERIFIERS: u64 = 2;
 /// Maximum number of answers that are kept about one evaluation.
 pub const CHECKS_MAX: usize = 16;
@@ -50,7 +53,7 @@ pub struct ReviewStanding {
     pub confirmed: u64,
     /// Number of verifiers that counted otherwise.
     pub denied: u64,
-    /// Number of confirmations that a promotion needs.
+    /// Number of confirmations that are needed.
     pub need: u64,
     /// Number of online nodes that may still answer.
     pub open: u64,
@@ -74,27 +77,31 @@ impl Model {
         })
     }
 
-    /// Whether a node had no part in the model and in its evaluation.
+    /// Whether a node had no part in the model and in this evaluation of it.
     #[must_use]
-    pub fn is_independent(&self, node: NodeId) -> bool {
-        self.trained_by != Some(node) && self.review.as_ref().is_none_or(|review| review.evaluated_by != node)
+    pub fn is_independent(&self, review: Option<&Review>, node: NodeId) -> bool {
+        self.trained_by != Some(node) && review.is_none_or(|review| review.evaluated_by != node)
     }
 }
 
 impl ClusterState {
-    /// The nodes that may be asked to review the latest evaluation of `model`: those that are online, stay,
-    /// are trusted, and had no part in it.
-    pub fn verifiers<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = NodeId> {
+    /// The nodes that may be asked to review this evaluation of `model`: those that are online, stay, are
+    /// trusted, and had no part in it.
+    pub fn verifiers<'a>(
+        &'a self,
+        model: &'a Model,
+        review: Option<&'a Review>,
+    ) -> impl Iterator<Item = NodeId> {
         let stays = self.online().filter(|node| node.draining.is_none() && self.is_trusted(node.id));
-        stays.map(|node| node.id).filter(|node| model.is_independent(*node))
+        stays.map(|node| node.id).filter(move |node| model.is_independent(review, *node))
     }
 
-    /// How the review of the latest evaluation of `model` stands. A promotion needs [`VERIFIERS`], or as many
-    /// as there are: none in a cluster of a trainer and an evaluator.
+    /// How the review of this evaluation of `model` stands. It needs [`VERIFIERS`], or as many as there are:
+    /// none in a cluster of a trainer and an evaluator.
     #[must_use]
-    pub fn review_standing(&self, model: &Model) -> ReviewStanding {
+    pub fn review_standing(&self, model: &Model, review: Option<&Review>) -> ReviewStanding {
         let none = BTreeMap::new();
-        let checks = model.review.as_ref().map_or(&none, |review| &review.checks);
+        let checks = review.map_or(&none, |review| &review.checks);
         let (mut confirmed, mut denied) = (0, 0);
         for (_, check) in checks.iter().filter(|(node, _)| self.is_trusted(**node)) {
             match check {
@@ -102,8 +109,26 @@ impl ClusterState {
                 Check::Denied { .. } => denied += 1,
             }
         }
-        let need = (self.verifiers(model).count() as u64).min(VERIFIERS);
-        let open = self.verifiers(model).filter(|node| !checks.contains_key(node)).count() as u64;
+        let need = (self.verifiers(model, review).count() as u64).min(VERIFIERS);
+        let open = self.verifiers(model, review).filter(|node| !checks.contains_key(node)).count() as u64;
         ReviewStanding { confirmed, denied, need, open }
+    }
+
+    /// How the review of the latest round of a configuration's champion stands; none before the first.
+    #[must_use]
+    pub fn round_standing(&self, config: &ConfigState) -> Option<ReviewStanding> {
+        let round = config.steering.round.as_ref()?;
+        let champion = self.models.get(&config.champion)?;
+        Some(self.review_standing(champion, Some(&round.review)))
+    }
+
+    /// The games of a configuration's champion against the one before it that count: those of the latest
+    /// round are among them if others have confirmed it.
+    #[must_use]
+    pub fn watched(&self, config: &ConfigState) -> Option<Watch> {
+        let before = config.steering.watch;
+        let standing = self.round_standing(config);
+        let round = config.steering.round.as_ref().filter(|_| standing.is_some_and(|it| it.is_confirmed()));
+        round.map_or(before, |round| Some(round.added_to(before)))
     }
 }

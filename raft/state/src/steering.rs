@@ -1,6 +1,6 @@
 //! What holds a configuration back or speeds it up.
 
-use crate::id::ModelId;
+use crate::{id::ModelId, model::Evidence, review::Review};
 use serde::{Deserialize, Serialize};
 
 /// What the leader asks of self-play for one configuration.
@@ -89,7 +89,7 @@ pub struct Backpressure {
     pub since_ms: u64,
 }
 
-/// The champion's games against the champion before it, since its promotion.
+/// The champion's games against the champion before it, since its promotion. Others have counted them again.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Watch {
     /// The champion before it.
@@ -106,6 +106,37 @@ pub struct Watch {
     pub epoch: u64,
     /// When the last of these evaluations ended, in milliseconds since the epoch.
     pub at_ms: u64,
+}
+
+/// The latest round of a watch. Its games count once others have counted the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WatchRound {
+    /// What was played.
+    pub evidence: Evidence,
+    /// What others found who counted the games again.
+    pub review: Review,
+    /// When the round ended, in milliseconds since the epoch.
+    pub at_ms: u64,
+}
+
+impl WatchRound {
+    /// The games of the rounds before it, with its own.
+    #[must_use]
+    pub fn added_to(&self, before: Option<Watch>) -> Watch {
+        let Self { evidence, review, at_ms } = self;
+        let sum = |count: fn(&Watch) -> u64, more: u32| {
+            before.as_ref().map_or(0, count).saturating_add(u64::from(more))
+        };
+        Watch {
+            opponent: evidence.champion,
+            games: sum(|watch| watch.games, evidence.games),
+            wins: sum(|watch| watch.wins, evidence.wins),
+            losses: sum(|watch| watch.losses, evidence.losses),
+            rounds: before.map_or(0, |watch| watch.rounds).saturating_add(1),
+            epoch: review.epoch,
+            at_ms: *at_ms,
+        }
+    }
 }
 
 /// What holds a configuration back or speeds it up; the leader's daemons write it, each its own part.
@@ -125,8 +156,10 @@ pub struct Steering {
     pub learning_rate_reason: String,
     /// Written by regression: how the champion regressed, if it did.
     pub regression: Option<Regression>,
-    /// The champion's games since its promotion.
+    /// The champion's games since its promotion, without those of the latest round.
     pub watch: Option<Watch>,
+    /// The latest round of these games.
+    pub round: Option<WatchRound>,
     /// Written by evaluation: the pressure, while evaluation cannot keep up.
     pub backpressure: Option<Backpressure>,
 }
@@ -142,6 +175,7 @@ impl Default for Steering {
             learning_rate_reason: String::new(),
             regression: None,
             watch: None,
+            round: None,
             backpressure: None,
         }
     }

@@ -6,7 +6,7 @@ use crate::{
     search::unit,
 };
 use cluster_state::{
-    EndCause,
+    EndCause, NodeId,
     command::{CancelLease, Reject},
     samples,
 };
@@ -115,7 +115,13 @@ fn world() -> World {
     world
 }
 
+/// A round that both others confirm.
 fn round(world: &mut World, wins: u32, losses: u32) {
+    unconfirmed(world, wins, losses);
+    [1, 3].into_iter().for_each(|node| world.confirm_round(node));
+}
+
+fn unconfirmed(world: &mut World, wins: u32, losses: u32) {
     let config = world.state.config(KEY).unwrap();
     let (champion, before) = (config.champion, config.fallback().unwrap().model);
     // One opening each for the games that were won and those that were lost, and a set of both.
@@ -148,6 +154,25 @@ fn each_verdict_is_reported_once() {
     round(&mut world, 185, 265);
     assert_eq!(reported(&mut world), Some(Some(Severity::Minor)));
     round(&mut world, 10, 140);
+    assert_eq!(reported(&mut world), Some(Some(Severity::Critical)));
+}
+
+#[test]
+fn one_evaluator_alone_brings_no_champion_down() {
+    let (mut world, mut watching) = (world(), RegressionDecider::default());
+    unconfirmed(&mut world, 0, 200);
+    assert_eq!(reported(&mut world), None);
+    let mut due = |world: &World| watching.decide(&world.state, Duration::ZERO, world.now);
+    assert_eq!(due(&world), [], "the verifiers are at work");
+    world.confirm_round(1);
+    assert_eq!((reported(&mut world), due(&world)), (None, vec![]), "one of two");
+    world.now += 7_200_000;
+    let again = due(&world);
+    assert!(
+        matches!(&again[..], [Command::GrantLease(GrantLease { node, .. })] if *node != NodeId(2)),
+        "another node plays the round again: {again:?}"
+    );
+    world.confirm_round(3);
     assert_eq!(reported(&mut world), Some(Some(Severity::Critical)));
 }
 
@@ -199,7 +224,12 @@ fn a_champion_is_watched_while_nothing_else_is_to_evaluate() {
     world.train("b", 2);
     assert_eq!(granted(&mut world, 61), 0, "a candidate waits");
     let reason = "weaker".into();
-    world.apply(Command::Reject(Reject { config_key: KEY.into(), candidate: hash("b"), reason, at_ms: 0 }));
+    world.apply(Command::Reject(Reject {
+        config_key: KEY.into(),
+        candidate: hash("b"),
+        reason,
+        at_ms: 0,
+    }));
     assert_eq!(granted(&mut world, 1), 1);
     let epoch = world.grant(LeaseKind::Evaluation, 2, Some(hash("a")));
     assert_eq!(granted(&mut world, 61), 0, "it is being played");

@@ -19,7 +19,7 @@ use crate::{
     response::{Refusal, Response},
     review::Review,
     state::ClusterState,
-    steering::Watch,
+    steering::WatchRound,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -185,7 +185,7 @@ pub(super) fn complete_evaluation(state: &mut ClusterState, command: &CompleteEv
     let config = lookup::config(state, config_key)?;
     let slot = &config.evaluation;
     let model = state.models.get(&evidence.candidate).ok_or(Refusal::UnknownModel(evidence.candidate))?;
-    let watched = config.steering.watch.is_some_and(|watch| watch.epoch == epoch);
+    let watched = config.steering.round.as_ref().is_some_and(|round| round.review.epoch == epoch);
     let known = watched || model.evidence.as_ref() == Some(evidence);
     if slot.live.is_none() && slot.epoch == epoch && known {
         return Ok(Response::Unchanged);
@@ -196,14 +196,29 @@ pub(super) fn complete_evaluation(state: &mut ClusterState, command: &CompleteEv
     }
     is_held_by_segments(state, lease, evidence)?;
     let retired = model.status == ModelStatus::Retired;
+    let champion = config.champion;
+    // A round that is followed by another counts by what others have said of it until now.
+    let watched = state.watched(config);
+    let before = model.review.as_ref().map_or(0, |review| review.rounds);
+    let review = |rounds: u32| Review {
+        evaluated_by: node,
+        epoch,
+        rounds: rounds.saturating_add(1),
+        checks: BTreeMap::new(),
+    };
     let config = lookup::config_mut(state, config_key)?;
     end_well(&mut config.evaluation);
-    if evidence.candidate == config.champion {
-        watch(config, epoch, evidence, *at_ms);
+    if evidence.candidate == champion {
+        // Games of another pair say nothing about it.
+        if config.fallback().is_some_and(|before| before.model == evidence.champion) {
+            let rounds = config.steering.round.as_ref().map_or(0, |round| round.review.rounds);
+            config.steering.watch = watched;
+            config.steering.round =
+                Some(WatchRound { evidence: evidence.clone(), review: review(rounds), at_ms: *at_ms });
+        }
     } else if !retired && let Some(model) = state.models.get_mut(&evidence.candidate) {
-        let rounds = model.review.as_ref().map_or(0, |review| review.rounds).saturating_add(1);
         model.evidence = Some(evidence.clone());
-        model.review = Some(Review { evaluated_by: node, epoch, rounds, checks: BTreeMap::new() });
+        model.review = Some(review(before));
     }
     Ok(Response::Done)
 }
@@ -225,24 +240,6 @@ fn is_held_by_segments(state: &ClusterState, lease: &Lease, evidence: &Evidence)
     }
     let counted = evidence.against.games();
     if held == counted { Ok(()) } else { Err(Refusal::OtherGames { held, counted }) }
-}
-
-/// Adds the games of the champion against the one before it; games of another pair say nothing about it.
-fn watch(config: &mut ConfigState, epoch: u64, evidence: &Evidence, at_ms: u64) {
-    if config.fallback().is_none_or(|before| before.model != evidence.champion) {
-        return;
-    }
-    let before = config.steering.watch;
-    let sum = |count: fn(&Watch) -> u64, more: u32| before.as_ref().map_or(0, count) + u64::from(more);
-    config.steering.watch = Some(Watch {
-        opponent: evidence.champion,
-        games: sum(|watch| watch.games, evidence.games),
-        wins: sum(|watch| watch.wins, evidence.wins),
-        losses: sum(|watch| watch.losses, evidence.losses),
-        rounds: before.map_or(0, |watch| watch.rounds).saturating_add(1),
-        epoch,
-        at_ms,
-    });
 }
 
 fn held(slot: &LeaseSlot, epoch: u64, node: NodeId) -> Result<&Lease, Refusal> {

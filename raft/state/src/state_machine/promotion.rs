@@ -98,7 +98,7 @@ pub(super) fn model_of<'a>(
 
 /// Checks that enough nodes that had no part in the evidence have counted the same.
 fn is_confirmed(state: &ClusterState, model: &Model) -> Result<(), Refusal> {
-    let standing = state.review_standing(model);
+    let standing = state.review_standing(model, model.review.as_ref());
     let ReviewStanding { confirmed, denied, need, open: _ } = standing;
     if standing.is_confirmed() { Ok(()) } else { Err(Refusal::Unconfirmed { confirmed, denied, need }) }
 }
@@ -130,6 +130,7 @@ pub(super) fn enthrone(
     // The reported regression was about the champion before.
     config.steering.regression = None;
     config.steering.watch = None;
+    config.steering.round = None;
     set_status(state, &promotion.previous, left);
     set_status(state, &promotion.model, ModelStatus::Champion);
     Ok(distributed)

@@ -2,13 +2,14 @@
 //!
 //! Invariant: an answer counts for one evaluation only, and only of a node that had no part in it.
 
-use super::lookup::Outcome;
+use super::lookup::{self, Outcome};
 use super::promotion::model_of;
 use crate::{
     command::ConfirmEvidence,
-    model::ModelStatus,
+    config::ConfigState,
+    model::{Evidence, Model, ModelStatus},
     response::{Refusal, Response},
-    review::{CHECKS_MAX, Check},
+    review::{CHECKS_MAX, Check, Review},
     state::ClusterState,
 };
 
@@ -21,19 +22,12 @@ pub(super) fn confirm(state: &mut ClusterState, command: &ConfirmEvidence) -> Ou
         return Err(Refusal::Distrusted(node));
     }
     let model = model_of(state, config_key, candidate)?;
-    match model.status {
-        ModelStatus::Candidate => {}
-        ModelStatus::Champion | ModelStatus::Retired | ModelStatus::Rejected { .. } => {
-            return Err(Refusal::NotCandidate(candidate));
-        }
-    }
-    let (Some(evidence), Some(review)) = (&model.evidence, &model.review) else {
-        return Err(Refusal::NoEvidence);
-    };
+    let config = lookup::config(state, config_key)?;
+    let (evidence, review) = latest(config, model)?;
     if review.epoch != epoch {
         return Err(Refusal::StaleEpoch { current: review.epoch, epoch });
     }
-    if !model.is_independent(node) {
+    if !model.is_independent(Some(review), node) {
         return Err(Refusal::NotIndependent(node));
     }
     if review.checks.contains_key(&node) {
@@ -46,8 +40,28 @@ pub(super) fn confirm(state: &mut ClusterState, command: &ConfirmEvidence) -> Ou
         Some(counted) if *counted == evidence.against => Check::Confirmed,
         Some(_) | None => Check::Denied { counted: counted.clone() },
     };
-    if let Some(review) = state.models.get_mut(&candidate).and_then(|model| model.review.as_mut()) {
+    let review = if config.champion == candidate {
+        lookup::config_mut(state, config_key)?.steering.round.as_mut().map(|round| &mut round.review)
+    } else {
+        state.models.get_mut(&candidate).and_then(|model| model.review.as_mut())
+    };
+    if let Some(review) = review {
         review.checks.insert(node, check);
     }
     Ok(Response::Done)
+}
+
+/// The latest evaluation of a candidate, or the latest round of a champion that is watched.
+fn latest<'a>(config: &'a ConfigState, model: &'a Model) -> Result<(&'a Evidence, &'a Review), Refusal> {
+    let not_candidate = Refusal::NotCandidate(model.info.hash);
+    match model.status {
+        ModelStatus::Candidate => {
+            model.evidence.as_ref().zip(model.review.as_ref()).ok_or(Refusal::NoEvidence)
+        }
+        ModelStatus::Champion => {
+            let round = config.steering.round.as_ref().ok_or(not_candidate)?;
+            Ok((&round.evidence, &round.review))
+        }
+        ModelStatus::Retired | ModelStatus::Rejected { .. } => Err(not_candidate),
+    }
 }

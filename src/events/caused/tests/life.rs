@@ -157,7 +157,7 @@ impl Life {
         });
         self.check(command, &["EVALUATION_COMPLETED", "WORK_COMPLETED"]);
         let model = self.state.models.get(&hash(candidate)).unwrap().clone();
-        for node in self.state.verifiers(&model).collect::<Vec<_>>() {
+        for node in self.state.verifiers(&model, model.review.as_ref()).collect::<Vec<_>>() {
             let evidence = model.evidence.as_ref().unwrap();
             self.check(samples::confirmation(hash(candidate), epoch, node.0, evidence), &[]);
         }

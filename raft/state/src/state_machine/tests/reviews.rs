@@ -40,7 +40,8 @@ impl World {
     }
 
     fn standing(&self) -> ReviewStanding {
-        self.state.review_standing(self.state.models.get(&hash(9)).unwrap())
+        let model = self.state.models.get(&hash(9)).unwrap();
+        self.state.review_standing(model, model.review.as_ref())
     }
 }
 

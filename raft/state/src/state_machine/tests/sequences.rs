@@ -62,7 +62,7 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
         return further;
     }
     match choice % 17 {
-        16 => review(state, candidate, n).unwrap_or_else(|| steering_of(choice, n)),
+        16 => review(state, candidate.or(Some(config.champion)), n).unwrap_or_else(|| steering_of(choice, n)),
         0 => register(peer, at_ms % 3),
         1 => online(node, !n.is_multiple_of(3), state.nodes.get(&NodeId(node)).map_or(0, |node| node.boot)),
         2 => signed(state, unsigned(n, u64::from(n % 16)), &online_ids(state)),
@@ -189,11 +189,15 @@ fn evaluation(state: &ClusterState, config: &ConfigState, lease: &Lease, n: u8) 
     }
 }
 
-/// The answer of the next verifier of a candidate, mostly that it counted the same.
+/// The answer of the next verifier of a candidate or a watched champion, mostly that it counted the same.
 fn review(state: &ClusterState, candidate: Option<ModelId>, n: u8) -> Option<Command> {
     let model = state.models.get(&candidate?)?;
-    let (found, review) = (model.evidence.clone()?, model.review.as_ref()?);
-    let next = state.verifiers(model).find(|node| !review.checks.contains_key(node))?;
+    let config = state.config(CONFIG)?;
+    let (found, review) = match &config.steering.round {
+        Some(round) if config.champion == candidate? => (round.evidence.clone(), &round.review),
+        Some(_) | None => (model.evidence.clone()?, model.review.as_ref()?),
+    };
+    let next = state.verifiers(model, Some(review)).find(|node| !review.checks.contains_key(node))?;
     let found = if n % 16 == 15 { evidence_of((hash(1), hash(2)), [1, 2, 3]) } else { found };
     Some(confirmation(candidate?, review.epoch, next.0, &found))
 }
@@ -324,6 +328,9 @@ fn invariants(before: &ClusterState, after: &ClusterState) {
             steering.watch.is_none_or(|watch| before_it.is_some_and(|back| back.model == watch.opponent))
         );
         assert!(steering.watch.is_none_or(|watch| watch.wins + watch.losses <= watch.games));
+        let round = steering.round.as_ref();
+        assert!(round.is_none_or(|round| round.evidence.candidate == champion
+            && before_it.is_some_and(|back| back.model == round.evidence.champion)));
         assert_eq!(candidates.map(|(hash, _)| *hash).collect::<BTreeSet<_>>(), listed);
         for kind in [LeaseKind::Training, LeaseKind::Evaluation] {
             let slot = config.lease(kind);
@@ -395,7 +402,7 @@ fn sequences_get_somewhere() {
         }
         let config = world.state.config(CONFIG);
         promotions += config.map_or(0, |config| config.history.len());
-        watched += u32::from(config.is_some_and(|config| config.steering.watch.is_some()));
+        watched += u32::from(config.is_some_and(|config| world.state.watched(config).is_some()));
     }
     assert!(promotions >= 40 && rollbacks >= 2 && watched >= 5, "{promotions} {rollbacks} {watched}");
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::command::{
-    Appoint, CancelLease, ModelHeld, ReportRegression, Rollback, SetBackpressure, SetCurriculum, SetDraining,
+    Appoint, CancelLease, ConfirmEvidence, ModelHeld, ReportRegression, Rollback, SetBackpressure, SetCurriculum, SetDraining,
     SetFeedback, SetLearningRate, ThresholdReached,
 };
 use crate::{samples::evidence_of, steering::Backpressure};
@@ -192,11 +192,13 @@ fn a_champion_is_watched_against_the_one_before_it() {
     };
     let done = round(&mut world, 9);
     assert_eq!(world.accept(done), Response::Unchanged, "said twice");
+    confirm_round(&mut world, &[2, 3]);
     round(&mut world, 9);
-    let watch = world.config().steering.watch.unwrap();
+    confirm_round(&mut world, &[2, 3]);
+    let watch = world.state.watched(world.config()).unwrap();
     assert_eq!((watch.games, watch.wins, watch.losses, watch.rounds), (120, 100, 20, 2));
     round(&mut world, 1);
-    assert_eq!(world.config().steering.watch, Some(watch), "of another pair");
+    assert_eq!(world.state.watched(world.config()), Some(watch), "of another pair");
     assert_eq!(evidence_of(&world), gauntlet, "what it was promoted for stays");
     assert!(world.config().evaluation.live.is_none() && world.config().candidates.is_empty());
 
@@ -206,10 +208,63 @@ fn a_champion_is_watched_against_the_one_before_it() {
         world.accept(Command::ModelHeld(ModelHeld { model: hash(1), node: NodeId(node), at_ms: 0 }));
     }
     world.accept(appoint(1, 10));
-    assert_eq!(world.config().steering.watch, None);
+    let watched = |world: &World| (world.config().steering.watch, world.config().steering.round.clone());
+    assert_eq!(watched(&world), (None, None));
     world.evaluate(&lease, evidence(hash(10), hash(9)));
-    assert_eq!((world.config().steering.watch, evidence_of(&world)), (None, gauntlet));
+    assert_eq!((watched(&world), evidence_of(&world)), ((None, None), gauntlet));
     assert!(world.config().evaluation.live.is_none());
+}
+
+/// These nodes count the same as the latest round of the watch.
+fn confirm_round(world: &mut World, nodes: &[u64]) {
+    let round = world.config().steering.round.clone().unwrap();
+    for node in nodes {
+        let answer = confirmation(world.config().champion, round.review.epoch, *node, &round.evidence);
+        assert_eq!(world.accept(answer), Response::Done);
+    }
+}
+
+#[test]
+fn one_evaluator_alone_says_nothing_of_a_champion() {
+    let mut world = third_champion();
+    (4..=5).for_each(|n| drop(world.accept(register(n, n))));
+    let lose = |world: &mut World| {
+        let lease = world.lease(LeaseKind::Evaluation, Some(hash(10)));
+        world.evaluate(&lease, evidence_of((hash(10), hash(9)), [60, 0, 0]))
+    };
+    let lie = lose(&mut world);
+    assert_eq!(world.state.watched(world.config()), None, "nobody has counted its games again");
+    let standing = |world: &World| world.state.round_standing(world.config()).unwrap();
+    assert_eq!((standing(&world).need, standing(&world).is_confirmed()), (2, false));
+    let Command::CompleteEvaluation(CompleteEvaluation { evidence, epoch, .. }) = &lie else { panic!() };
+    let answer = |epoch, node| confirmation(hash(10), epoch, node, evidence);
+    world.refuse(answer(*epoch, 1), &Refusal::NotIndependent(NodeId(1)));
+    world.refuse(answer(epoch + 1, 2), &Refusal::StaleEpoch { current: *epoch, epoch: epoch + 1 });
+    world.accept(answer(*epoch, 2));
+    assert_eq!(world.state.watched(world.config()), None, "one is not enough");
+    // Two count otherwise, so it takes three.
+    let denies = |node| {
+        let counted = Some(evidence_of((hash(10), hash(9)), [0, 60, 0]).against);
+        let (config_key, candidate) = (CONFIG.into(), hash(10));
+        let (epoch, node) = (*epoch, NodeId(node));
+        Command::ConfirmEvidence(ConfirmEvidence { config_key, candidate, epoch, node, counted, at_ms: 1 })
+    };
+    let mut denied = world.clone();
+    denied.accept(denies(3));
+    denied.accept(answer(*epoch, 4));
+    assert!(denied.state.watched(denied.config()).is_some());
+    denied.accept(denies(5));
+    assert_eq!(denied.state.watched(denied.config()), None);
+    lose(&mut denied);
+    assert_eq!(denied.config().steering.watch, None, "a round that nobody confirms is dropped");
+    world.accept(answer(*epoch, 3));
+    let watch = world.state.watched(world.config()).unwrap();
+    assert_eq!((watch.games, watch.wins, watch.rounds), (120, 0, 1));
+    lose(&mut world);
+    assert_eq!((world.config().steering.watch, world.state.watched(world.config())), (Some(watch), Some(watch)));
+    // Where nobody else is, it is as it was before.
+    (2..=5).for_each(|n| drop(world.accept(online(n, false, n))));
+    assert_eq!(world.state.watched(world.config()).unwrap().games, 240);
 }
 
 #[test]

@@ -224,17 +224,15 @@ impl World {
         }));
     }
 
-    /// Evaluates `name` on `node` against the champion; it passes, and all who
-    /// had no part in it confirm that, or it fails.
+    /// Evaluates `name` on `node` against the champion; it passes or fails, and all who had no part in it
+    /// confirm that.
     pub(crate) fn evaluate(&mut self, name: &str, node: u64, passes: bool) {
         let champion = self.state.config(KEY).unwrap().champion;
         let sets = if passes { [0, 20, 30] } else { [50, 10, 5] };
         self.evaluated(node, samples::evidence_of((hash(name), champion), sets));
-        if passes {
-            let model = self.state.models.get(&hash(name)).unwrap();
-            let others: Vec<_> = self.state.verifiers(model, model.review.as_ref()).collect();
-            others.into_iter().for_each(|node| self.confirm(name, node.0));
-        }
+        let model = self.state.models.get(&hash(name)).unwrap();
+        let others: Vec<_> = self.state.verifiers(model, model.review.as_ref()).collect();
+        others.into_iter().for_each(|node| self.confirm(name, node.0));
     }
 
     /// Node `node` counts the same as the latest evaluation of `name`.

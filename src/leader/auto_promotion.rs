@@ -1,7 +1,7 @@
 //! AutoPromotionDaemon: the gate on an evaluated candidate.
 //!
-//! Invariant: a candidate is judged by what its own evaluation against the present champion found, and by
-//! nothing else. Every condition has to hold.
+//! Invariant: a candidate is judged by what its own evaluation against the present champion found, once others
+//! have confirmed that, and by nothing else. Every condition has to hold.
 
 use super::{
     feedback_loop::deserves_another,
@@ -43,9 +43,6 @@ pub fn judge(
     if newest && deserves_another(state, evidence, settings.elo_delta_min) {
         return CandidateVerdict::Wait(format!("the games ran out at {}: it plays once more", elo(evidence)));
     }
-    if let Some(reason) = objection(evidence, settings) {
-        return CandidateVerdict::Reject(reason);
-    }
     let rounds = model.review.as_ref().map_or(0, |review| review.rounds);
     match verified {
         Verified::Yes => {}
@@ -54,6 +51,9 @@ pub fn judge(
             return CandidateVerdict::Wait(format!("{reason}: it is evaluated again"));
         }
         Verified::Contested(reason) => return CandidateVerdict::Reject(reason.clone()),
+    }
+    if let Some(reason) = objection(evidence, settings) {
+        return CandidateVerdict::Reject(reason);
     }
     let have = model.holders.iter().filter(|node| state.is_online(**node)).count() as u64;
     let need = state.required_model_holders();
@@ -158,9 +158,17 @@ mod tests {
         waits(&world, "plays once more");
         world.grant(cluster_state::LeaseKind::Evaluation, 3, Some(hash("a")));
         waits(&world, "being evaluated");
+        // Neither evidence for it nor evidence against it decides before it is confirmed.
         let mut world = World::with_nodes(3);
         world.train("a", 2);
         let champion = world.state.config(KEY).unwrap().champion;
+        let lost = cluster_state::samples::evidence_of((hash("a"), champion), [60, 0, 0]);
+        world.evaluated(3, lost);
+        waits(&world, "waits for 1 verifier to count its games");
+        world.confirm("a", 1);
+        assert!(matches!(verdict(&world, "a"), CandidateVerdict::Reject(_)));
+        let mut world = World::with_nodes(3);
+        world.train("a", 2);
         world.evaluated(3, cluster_state::samples::evidence(hash("a"), champion));
         waits(&world, "waits for 1 verifier to count its games");
         world.deny("a", 1);

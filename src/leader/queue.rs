@@ -91,9 +91,7 @@ pub fn queue(state: &ClusterState, view: &ClusterView, now_ms: u64) -> Vec<Queue
             let model = state.models.get(candidate);
             let evidence = model.and_then(|model| model.evidence.as_ref());
             if evidence.is_some_and(|evidence| evidence.champion == config.champion) {
-                let standing = model
-                    .filter(|model| model.is_promising())
-                    .map(|model| state.review_standing(model, model.review.as_ref()));
+                let standing = model.map(|model| state.review_standing(model, model.review.as_ref()));
                 if let Some(standing) = standing.filter(|standing| !standing.is_confirmed()) {
                     items.push(waiting(LeaseKind::Evaluation, Some(*candidate), waits_for(&standing)));
                 }

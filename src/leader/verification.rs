@@ -65,9 +65,9 @@ impl Verification {
     /// Whether the latest round of a champion that is watched is confirmed; yes before the first.
     pub fn round(&mut self, state: &ClusterState, config: &ConfigState, at_ms: u64) -> Verified {
         let champion = state.models.get(&config.champion);
-        champion.zip(config.steering.round.as_ref()).map_or(Verified::Yes, |(model, round)| {
-            self.judge(state, model, Some(&round.review), at_ms)
-        })
+        champion
+            .zip(config.steering.round.as_ref())
+            .map_or(Verified::Yes, |(model, round)| self.judge(state, model, Some(&round.review), at_ms))
     }
 
     fn judge(
@@ -98,7 +98,7 @@ impl Verification {
     ) -> bool {
         let current = model.evidence.as_ref().is_some_and(|evidence| evidence.champion == config.champion);
         let rounds = model.review.as_ref().map_or(0, |review| review.rounds);
-        current && model.is_promising() && rounds < ROUNDS_MAX && {
+        current && rounds < ROUNDS_MAX && {
             match self.verdict(state, model, at_ms) {
                 Verified::Contested(_) => true,
                 Verified::Yes | Verified::Waits(_) => false,
@@ -137,10 +137,7 @@ impl Verification {
         let age_ms = self.age_ms(state, model, Some(review), at_ms);
         let standing = state.review_standing(model, Some(review));
         let verifiers = || state.verifiers(model, Some(review));
-        if review.checks.contains_key(&me)
-            || standing.is_confirmed()
-            || !verifiers().any(|node| node == me)
-        {
+        if review.checks.contains_key(&me) || standing.is_confirmed() || !verifiers().any(|node| node == me) {
             return false;
         }
         let place = |node: NodeId| (rendezvous(model.info.hash.as_ref(), node), node);
@@ -152,19 +149,22 @@ impl Verification {
 }
 
 /// The evidence of a configuration on which something depends: that of its candidates against the present
-/// champion, and the latest round of the champion.
+/// champion, unless they are evaluated once more, and the latest round of the champion.
 fn open<'a>(
     state: &'a ClusterState,
     config: &'a ConfigState,
 ) -> impl Iterator<Item = (&'a Model, &'a Evidence, &'a Review)> {
-    let candidates = config.candidates.iter().filter_map(|candidate| {
-        let model = state.models.get(candidate).filter(|model| model.is_promising())?;
+    let busy = config.evaluation.live.as_ref().and_then(|lease| lease.subject);
+    let candidates = config.candidates.iter().filter_map(move |candidate| {
+        let model = state.models.get(candidate).filter(|_| busy != Some(*candidate))?;
         let evidence = model.evidence.as_ref().filter(|evidence| evidence.champion == config.champion)?;
         Some((model, evidence, model.review.as_ref()?))
     });
-    let round = config.steering.round.as_ref().and_then(|round| {
-        Some((state.models.get(&config.champion)?, &round.evidence, &round.review))
-    });
+    let round = config
+        .steering
+        .round
+        .as_ref()
+        .and_then(|round| Some((state.models.get(&config.champion)?, &round.evidence, &round.review)));
     candidates.chain(round)
 }
 
@@ -325,13 +325,16 @@ mod tests {
     }
 
     #[test]
-    fn only_evidence_for_a_promotion_is_counted_again() {
+    fn evidence_against_a_candidate_is_counted_again_as_well() {
         let its = &mut Verification::default();
         let mut world = World::with_nodes(4);
         world.train("a", 2);
         assert_eq!(asked(its, &world), [0; 0]);
-        world.evaluate("a", 3, false);
-        assert_eq!(asked(its, &world), [0; 0], "it is rejected anyway");
+        let champion = world.state.config(KEY).unwrap().champion;
+        world.evaluated(3, samples::evidence_of((hash("a"), champion), [60, 0, 0]));
+        assert_eq!(asked(its, &world), [1, 4]);
+        world.grant(cluster_state::LeaseKind::Evaluation, 3, Some(hash("a")));
+        assert_eq!(asked(its, &world), [0; 0], "it is evaluated once more");
         let mut world = World::with_nodes(2);
         world.train("a", 2);
         evaluate(&mut world, 1);

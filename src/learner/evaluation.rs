@@ -104,15 +104,10 @@ pub fn evaluate(
     let hashes = (candidate.hash, champion.hash);
     let mut player = Contestant::Model(candidate);
     let mut run = EvaluationRun { job, cancelled, progress, games: Vec::new() };
-    let (settings, terms) = (&job.settings, job.settings.terms());
-    let floor = settings.win_rate_vs_random_min;
-
-    let hopeless = |sets: &Tally| {
-        let open = settings.baseline_games.saturating_sub(sets.games());
-        f64::from(sets.wins() + open) < floor * f64::from(sets.games() + open)
-    };
+    let terms = job.settings.terms();
     let mut against = Tallies::new(job.config.seats);
-    against.random = run.stage(Stage::Random, &mut player, &mut Contestant::Random, hopeless)?;
+    against.random =
+        run.stage(Stage::Random, &mut player, &mut Contestant::Random, |sets| sets.falls_short(&terms))?;
     let beats_random = against.beat_random(&terms);
     if beats_random {
         let mut opponent = Contestant::Model(champion);

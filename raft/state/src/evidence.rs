@@ -181,6 +181,15 @@ impl Tally {
         n * fixed::div(fixed::mul(s1 - s0, 2 * score - s0 - s1), 2 * fixed::ratio(numerator, denominator))
     }
 
+    /// Whether these games against random play won too little, however those would end that the terms still
+    /// ask for.
+    #[must_use]
+    pub fn falls_short(&self, terms: &Terms) -> bool {
+        let (games, wins) = (u64::from(self.games()), u64::from(self.wins()));
+        let open = u64::from(terms.baseline_games).saturating_sub(games);
+        (wins + open) * 1_000_000 < (games + open) * u64::from(terms.random_min_ppm)
+    }
+
     /// The verdict of Wald's sequential test, if there is one yet.
     #[must_use]
     pub fn sprt(&self, terms: &Terms) -> Option<Sprt> {
@@ -279,6 +288,24 @@ impl Evidence {
             terms,
             against,
             segments,
+        }
+    }
+
+    /// Whether the games come to a verdict: the candidate falls short against random play, or it does not and
+    /// the test against the champion has ended.
+    ///
+    /// # Errors
+    /// Returns the number of games that there are of the kind that is missing, and how many it may take.
+    pub fn is_decided(&self) -> Result<(), (u32, u32)> {
+        let Tallies { champion, random, heuristic: _ } = &self.against;
+        if random.falls_short(&self.terms) {
+            Ok(())
+        } else if !self.against.beat_random(&self.terms) {
+            Err((random.games(), self.terms.baseline_games))
+        } else if champion.sprt(&self.terms).is_none() {
+            Err((champion.games(), self.terms.games_max))
+        } else {
+            Ok(())
         }
     }
 

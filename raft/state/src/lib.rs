@@ -59,4 +59,6 @@ pub use review::{CHECKS_MAX, Check, Review, ReviewStanding, VERIFIERS};
 pub use segment::RegisteredSegment;
 pub use shards::Shards;
 pub use state::ClusterState;
-pub use steering::{Backpressure, Feedback, Regression, SelfplayTarget, Severity, Steering, Watch, WatchRound};
+pub use steering::{
+    Backpressure, Feedback, Regression, SelfplayTarget, Severity, Steering, Watch, WatchRound,
+};

@@ -1,17 +1,12 @@
-//! Reviews: other nodes count the games of an evaluation again before they can make a model champion, or
-//! show that a champion is worse than the one before it.
+//! Reviews: other nodes count the games of an evaluation again before they can make a model champion, reject
+//! it, or show that a champion is worse than the one before it.
 //!
 //! Invariant: a node reviews neither a model that it trained nor an evaluation of its own, and it answers
 //! once for each evaluation. Those who count otherwise block what would follow until more confirm it than
 //! deny it, so neither one liar that confirms nor one that denies decides alone.
 
 use crate::{
-    config::ConfigState,
-    evidence::Tallies,
-    id::NodeId,
-    model::{Model, Sprt},
-    state::ClusterState,
-    steering::Watch,
+    config::ConfigState, evidence::Tallies, id::NodeId, model::Model, state::ClusterState, steering::Watch,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -68,15 +63,6 @@ impl ReviewStanding {
 }
 
 impl Model {
-    /// Whether its evidence would make it champion, so that it is worth the work of verifiers.
-    #[must_use]
-    pub fn is_promising(&self) -> bool {
-        self.evidence.as_ref().is_some_and(|evidence| match evidence.sprt {
-            Sprt::Accept => evidence.passed_gauntlet,
-            Sprt::Reject | Sprt::Inconclusive => false,
-        })
-    }
-
     /// Whether a node had no part in the model and in this evaluation of it.
     #[must_use]
     pub fn is_independent(&self, review: Option<&Review>, node: NodeId) -> bool {

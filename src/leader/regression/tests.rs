@@ -224,12 +224,7 @@ fn a_champion_is_watched_while_nothing_else_is_to_evaluate() {
     world.train("b", 2);
     assert_eq!(granted(&mut world, 61), 0, "a candidate waits");
     let reason = "weaker".into();
-    world.apply(Command::Reject(Reject {
-        config_key: KEY.into(),
-        candidate: hash("b"),
-        reason,
-        at_ms: 0,
-    }));
+    world.apply(Command::Reject(Reject { config_key: KEY.into(), candidate: hash("b"), reason, at_ms: 0 }));
     assert_eq!(granted(&mut world, 1), 1);
     let epoch = world.grant(LeaseKind::Evaluation, 2, Some(hash("a")));
     assert_eq!(granted(&mut world, 61), 0, "it is being played");

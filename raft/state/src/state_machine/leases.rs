@@ -4,7 +4,7 @@
 //! holder of the epoch in force can complete, renew or fail it.
 
 use super::{
-    bounds::{CANDIDATES_MAX, MODELS_MAX},
+    bounds::{CANDIDATES_MAX, EVIDENCE_GAMES_MIN, MODELS_MAX},
     lookup::{self, Outcome},
 };
 use crate::{
@@ -194,6 +194,7 @@ pub(super) fn complete_evaluation(state: &mut ClusterState, command: &CompleteEv
     if lease.subject != Some(evidence.candidate) {
         return Err(Refusal::WrongSubject);
     }
+    is_long_enough(config, evidence)?;
     is_held_by_segments(state, lease, evidence)?;
     let retired = model.status == ModelStatus::Retired;
     let champion = config.champion;
@@ -221,6 +222,17 @@ pub(super) fn complete_evaluation(state: &mut ClusterState, command: &CompleteEv
         model.review = Some(review(before));
     }
     Ok(Response::Done)
+}
+
+/// Checks that the games come to a verdict, so that a candidate is neither promoted nor rejected without. A
+/// round of a champion that is watched needs none.
+fn is_long_enough(config: &ConfigState, evidence: &Evidence) -> Result<(), Refusal> {
+    let short = |(games, need)| Refusal::ShortEvidence { games, need };
+    if evidence.candidate != config.champion {
+        return evidence.is_decided().map_err(short);
+    }
+    let (games, need) = (evidence.games, EVIDENCE_GAMES_MIN);
+    if games < need { Err(short((games, need))) } else { Ok(()) }
 }
 
 /// Checks that the segments hold as many games of this evaluation as it counts, and none from before it

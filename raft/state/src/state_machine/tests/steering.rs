@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::command::{
-    Appoint, CancelLease, ConfirmEvidence, ModelHeld, ReportRegression, Rollback, SetBackpressure, SetCurriculum, SetDraining,
-    SetFeedback, SetLearningRate, ThresholdReached,
+    Appoint, CancelLease, ConfirmEvidence, ModelHeld, ReportRegression, Rollback, SetBackpressure,
+    SetCurriculum, SetDraining, SetFeedback, SetLearningRate, ThresholdReached,
 };
 use crate::{samples::evidence_of, steering::Backpressure};
 
@@ -261,7 +261,10 @@ fn one_evaluator_alone_says_nothing_of_a_champion() {
     let watch = world.state.watched(world.config()).unwrap();
     assert_eq!((watch.games, watch.wins, watch.rounds), (120, 0, 1));
     lose(&mut world);
-    assert_eq!((world.config().steering.watch, world.state.watched(world.config())), (Some(watch), Some(watch)));
+    assert_eq!(
+        (world.config().steering.watch, world.state.watched(world.config())),
+        (Some(watch), Some(watch))
+    );
     // Where nobody else is, it is as it was before.
     (2..=5).for_each(|n| drop(world.accept(online(n, false, n))));
     assert_eq!(world.state.watched(world.config()).unwrap().games, 240);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     command::{ExpireLease, FailLease, ModelHeld, Reject, RenewLease, ThresholdReached},
-    evidence::Tally,
+    evidence::{Tallies, Tally},
     id::SegmentId,
     samples::{evidence_of, played},
 };
@@ -133,6 +133,46 @@ fn evidence_names_registered_games_of_this_evaluation() {
 }
 
 #[test]
+fn games_that_come_to_no_verdict_are_no_evidence() {
+    let mut world = World::three();
+    world.accept(segment(50, 10, &[1, 2]));
+    let crossed = ThresholdReached { config_key: CONFIG.into(), crossing: 1, at_ms: 0 };
+    world.accept(Command::ThresholdReached(crossed));
+    let training = world.lease(LeaseKind::Training, None);
+    world.accept(trained(&training, model(hash(9), hash(1))));
+    let lease = world.lease(LeaseKind::Evaluation, Some(hash(9)));
+    let pair = (hash(9), hash(1));
+    let tally = |sets: [u32; 3]| Tally::of(sets.into()).unwrap();
+    // Sets against the champion and against random play, and which games are missing; none if it counts.
+    let table = [
+        ([0, 0, 0], [0, 0, 0], Some((0, 40))),
+        ([0, 0, 0], [9, 0, 0], Some((18, 40))),
+        ([60, 0, 0], [0, 0, 0], Some((0, 40))),
+        ([0, 0, 7], [0, 0, 20], Some((14, 400))),
+        ([10, 10, 10], [0, 0, 20], Some((60, 400))),
+        // It lost so many that it would not have won enough, whatever it had won after them.
+        ([0, 0, 0], [10, 0, 0], None),
+        ([0, 0, 0], [20, 0, 0], None),
+        ([60, 0, 0], [0, 0, 20], None),
+        ([0, 10, 20], [0, 0, 20], None),
+    ];
+    for (champion, random, missing) in table {
+        let (champion, random) = (tally(champion), tally(random));
+        let against = Tallies { champion, random, heuristic: Tally::new(2) };
+        let found = fresh(&lease, played(pair, against));
+        let completed = evaluated(&lease, found.clone());
+        let mut world = world.clone();
+        if found.against.games() > 0 {
+            world.accept(Command::RegisterSegment(signed_by(games_of(&found, CONFIG), [1, 2])));
+        }
+        match missing {
+            Some((games, need)) => world.refuse(completed, &Refusal::ShortEvidence { games, need }),
+            None => assert_eq!(world.accept(completed), Response::Done),
+        }
+    }
+}
+
+#[test]
 fn promotion() {
     let world = World::three().with_candidate(9);
     world.refuse(promote(9, 2, 0.0), &Refusal::ChampionMoved(hash(1)));
@@ -150,12 +190,10 @@ fn promotion() {
     };
     let pair = (hash(9), hash(1));
     with(evidence(hash(9), hash(5))).refuse(promote(9, 1, 0.0), &Refusal::NoEvidence);
-    let short = with(evidence_of(pair, [0, 0, 7]));
-    short.refuse(promote(9, 1, 0.0), &Refusal::ShortEvidence { games: 14, need: EVIDENCE_GAMES_MIN });
     let mut weak = evidence(hash(9), hash(1)).against;
     weak.random = Tally::of(vec![20, 0, 0]).unwrap();
     with(played(pair, weak)).refuse(promote(9, 1, 0.0), &Refusal::GauntletFailed);
-    for sets in [[10, 10, 10], [200, 0, 0]] {
+    for sets in [[50, 100, 50], [200, 0, 0]] {
         with(evidence_of(pair, sets)).refuse(promote(9, 1, 0.0), &Refusal::NotAccepted);
     }
     let mut lonely = World::three();

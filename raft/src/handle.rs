@@ -21,10 +21,11 @@ use crate::{
     rpc::{self, NodeInfo, Reply, Request, Voters},
     timing::Timing,
     transport::{SharedTransport, Transport},
+    trust::{Pace, Standing, Trust},
     types::{Member, Raft},
     voucher,
 };
-use cluster_state::{Admission, ClusterState, Command, NodeId, Response, state_machine};
+use cluster_state::{Admission, ClusterState, Command, NodeId, Response};
 use incoming::Incoming;
 use openraft::{
     async_runtime::watch::WatchReceiver,
@@ -47,9 +48,6 @@ use tokio_util::sync::CancellationToken;
 const REQUESTS_MAX: usize = 16;
 /// Time between two attempts to join.
 const JOIN_PAUSE: Duration = Duration::from_millis(200);
-
-/// How long this node listens to voters that are not in its own log: until they have sent it theirs.
-const VOUCHED: Duration = Duration::from_secs(30);
 
 /// The identity of this node and the paths of its files.
 #[derive(Clone, Debug)]
@@ -82,9 +80,9 @@ pub(crate) struct HandleShared {
     incoming: Arc<Mutex<Incoming>>,
     /// The voters that let this node in.
     introduced: Voters,
-    /// Voters that a known voter has named, and when.
-    vouched: Mutex<Option<(Instant, Voters)>>,
-    /// Told of each message that may come from a voter that this node does not know.
+    /// Whom this node follows that was away.
+    pub(crate) trust: Trust,
+    /// Told of each message of a peer that may vote, or lead, but is not followed yet.
     pub(crate) unknown_sender: Notify,
 }
 
@@ -111,28 +109,19 @@ impl HandleShared {
         if own.is_empty() { self.introduced.clone() } else { own }
     }
 
-    /// The voters that this node listens to: its own, and those that one of them named a moment ago.
-    pub(crate) fn known_voters(&self) -> Voters {
-        let vouched = self.vouched.lock().clone();
-        let mut known =
-            vouched.filter(|(at, _)| at.elapsed() < VOUCHED).map(|(_, voters)| voters).unwrap_or_default();
-        known.extend(self.own_voters());
-        known
-    }
-
-    /// Remembers the voters that a known voter named, in place of those that were named before.
-    pub(crate) fn vouch(&self, voters: Voters) {
-        let named = voters.into_iter().take(state_machine::NODES_MAX).collect();
-        *self.vouched.lock() = Some((Instant::now(), named));
-    }
-
-    /// Goes on listening to a voter that was named a while ago, because it is at work.
-    pub(crate) fn heard_from(&self, peer: &str) {
-        if let Some((at, voters)) = self.vouched.lock().as_mut()
-            && voters.values().any(|voter| voter == peer)
-        {
-            *at = Instant::now();
+    /// The sets of voters whose word counts about who votes: those of [`Self::own_voters`].
+    pub(crate) fn own_configs(&self) -> Vec<BTreeSet<NodeId>> {
+        let own = self.voter_configs().into_iter();
+        let own: Vec<_> = own.filter(|config| !config.is_empty()).collect();
+        if own.is_empty() && !self.introduced.is_empty() {
+            vec![self.introduced.keys().copied().collect()]
+        } else {
+            own
         }
+    }
+
+    pub(crate) fn node_id(&self) -> NodeId {
+        self.node_id
     }
 
     /// Every member that this node knows of, by its log or by the replicated state.
@@ -219,6 +208,7 @@ impl RaftHandle {
         let transport: SharedTransport = Arc::new(transport);
         let peer = peer_id.clone();
         let incoming = Incoming::new(log_path.with_extension("incoming"));
+        let trust = Trust::new(Pace::of(&timing), !introduced.is_empty());
         let open = move || open_stores(node_id, &peer, &log_path, &state_path, introduced, Box::new(hook));
         let Stores { log, closed, machine, introduced } = tokio::task::spawn_blocking(open)
             .await
@@ -247,7 +237,7 @@ impl RaftHandle {
             requests,
             incoming: Arc::new(Mutex::new(incoming)),
             introduced,
-            vouched: Mutex::default(),
+            trust,
             unknown_sender: Notify::new(),
         });
         tasks.spawn(metrics::follow(raft.clone(), publish, term));
@@ -358,6 +348,12 @@ impl RaftHandle {
     #[must_use]
     pub fn metrics(&self) -> watch::Receiver<Metrics> {
         self.shared.metrics.clone()
+    }
+
+    /// What this node may rest on: whether its state is current, and whom others named as voters.
+    #[must_use]
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.shared.trust.standing()
     }
 
     /// Whether this node believes that it leads.

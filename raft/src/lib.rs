@@ -3,7 +3,8 @@
 //! ```text
 //!   handle ─ propose, read, serve      what the node calls, and what other members send
 //!     senders, plausible               who may send what, and what never reaches openraft
-//!   members, voucher, metrics          tasks: the voters, unknown voters, what this node knows
+//!   members, voucher, metrics          tasks: the voters, who votes by others' word, what this node knows
+//!   trust                            whom a node follows that was away
 //!   machine, log_store                 the applied state and the log, each in its database
 //!   network, rpc, transport            messages to members
 //!   types, timing, error, sqlite, hook
@@ -32,6 +33,7 @@ mod samples;
 mod sqlite;
 mod timing;
 mod transport;
+mod trust;
 mod types;
 mod voucher;
 
@@ -43,3 +45,4 @@ pub use metrics::{Follower, Metrics, Role};
 pub use rpc::{NodeInfo, Voters};
 pub use timing::Timing;
 pub use transport::{Transport, TransportError};
+pub use trust::Standing;

@@ -13,6 +13,7 @@ use cluster_state::{
 };
 use openraft::{
     ChangeMembers,
+    async_runtime::watch::WatchReceiver,
     errors::{ClientWriteError, RaftError},
 };
 use std::{
@@ -129,11 +130,25 @@ async fn drop_removed(shared: &HandleShared, metrics: &Metrics) {
     }
 }
 
+/// Whether a majority follows this node, and it has applied an entry of its own term: what was committed
+/// before is in its state.
+fn leads_surely(shared: &HandleShared, metrics: &Metrics) -> bool {
+    let alone = metrics.voters.iter().eq([&metrics.id]);
+    let fresh = metrics.quorum_acked_ago().is_some_and(|ago| ago < shared.timing.election_max);
+    let raft = shared.raft.metrics();
+    let raft = raft.borrow_watched();
+    let own_term = raft.last_applied.is_some_and(|id| id.leader_id.term == raft.current_term);
+    metrics.is_leader() && own_term && (alone || fresh)
+}
+
 async fn adjust(shared: &HandleShared, watched: &mut Watched) {
     let metrics = shared.metrics.borrow().clone();
     if !metrics.is_leader() {
         *watched = Watched::default();
         return;
+    }
+    if leads_surely(shared, &metrics) {
+        shared.trust.led(Instant::now());
     }
     let view = watched.view(&metrics, shared, Instant::now());
     match voters::decide(&view) {

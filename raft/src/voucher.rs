@@ -1,94 +1,82 @@
-//! Voters that this node has not heard of yet.
+//! Asks others who votes, while this node does not know it.
 //!
-//! Invariant: what a voter of this node's own log says about the voters is believed; only while none of them
-//! answers is the majority of the other members believed that do. A node that was away while the voters
-//! changed would otherwise listen to nobody.
+//! Invariant: what is answered counts only as [`crate::trust`] says. A node asks when somebody sends whom it
+//! does not follow, and from time to time as long as it is away, because whom it shuts out cannot send.
 
 use crate::{
     handle::HandleShared,
     rpc::{self, Reply, Request, Voters},
+    trust::{Ballot, judge},
 };
-use cluster_state::NodeId;
 use futures::future::join_all;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio_util::sync::CancellationToken;
 
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Pause between two rounds of questions.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Pause between two rounds while nobody sends.
+const LOOK: Duration = Duration::from_secs(1);
 /// The most members that are asked in one round.
 const ASKED_MAX: usize = 64;
 
-/// Asks who votes now, each time that a message came from a voter that this node does not know.
+/// Asks who votes now until the shutdown.
 pub(crate) async fn run(shared: Arc<HandleShared>, shutdown: CancellationToken) {
-    while shutdown.run_until_cancelled(shared.unknown_sender.notified()).await.is_some() {
-        if shutdown.run_until_cancelled(learn(&shared)).await.is_none() {
-            return;
+    let work = async {
+        loop {
+            let sent = tokio::time::timeout(LOOK, shared.unknown_sender.notified()).await.is_ok();
+            let (is_away, _) = shared.trust.view(Instant::now());
+            if sent || is_away {
+                learn(&shared).await;
+                tokio::time::sleep(PAUSE).await;
+            }
         }
-        if shutdown.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {
-            return;
-        }
-    }
+    };
+    // The work never ends by itself.
+    let _: Option<()> = shutdown.run_until_cancelled(work).await;
 }
 
 async fn learn(shared: &HandleShared) {
-    let voters = shared.own_voters();
-    let answers = ask(shared, voters.values().cloned().collect()).await;
-    let named = if answers.is_empty() {
-        let others = shared.members().into_iter().filter(|peer| !voters.values().any(|it| it == peer));
-        majority(ask(shared, others.collect()).await)
+    let own = shared.own_voters();
+    let answers = ask(shared, own.values().cloned().collect()).await;
+    let waited = shared.trust.has_waited(Instant::now());
+    let others = if waited {
+        let others = shared.members().into_iter().filter(|peer| !own.values().any(|it| it == peer));
+        ask(shared, others.collect()).await
     } else {
-        answers.into_iter().flatten().collect()
+        BTreeMap::new()
     };
-    if named.is_empty() {
-        tracing::warn!("an unknown voter leads, and no member that this node knows says who votes now");
-    } else {
-        tracing::debug!(?named, "who votes now");
-        shared.vouch(named);
-    }
+    let ballot = Ballot {
+        me: shared.node_id(),
+        configs: &shared.own_configs(),
+        own: &own,
+        answers: &answers,
+        others: &others,
+        waited,
+    };
+    let verdict = judge(&ballot);
+    tracing::debug!(?verdict, answers = answers.len(), others = others.len(), waited, "who votes now");
+    shared.trust.hear(verdict, Instant::now());
 }
 
 /// The answers of these peers.
-async fn ask(shared: &HandleShared, peers: Vec<String>) -> Vec<Voters> {
-    let Ok(request) = rpc::encode_request(&Request::Voters) else { return Vec::new() };
+async fn ask(shared: &HandleShared, peers: Vec<String>) -> BTreeMap<String, Voters> {
+    let Ok(request) = rpc::encode_request(&Request::Voters) else { return BTreeMap::new() };
     let peers = peers.into_iter().filter(|peer| *peer != shared.peer_id).take(ASKED_MAX);
     let asked = peers.map(|peer| {
         let request = request.clone();
-        async move { shared.transport.call(&peer, request, PATIENCE).await }
+        async move {
+            let answer = shared.transport.call(&peer, request, PATIENCE).await.ok()?;
+            match rpc::decode_reply(&answer) {
+                Ok(Reply::Voters(voters)) => Some((peer, voters)),
+                Ok(_) | Err(_) => None,
+            }
+        }
     });
-    let answers = join_all(asked).await.into_iter().flatten();
-    let voters = answers.filter_map(|bytes| match rpc::decode_reply(&bytes) {
-        Ok(Reply::Voters(voters)) => Some(voters),
-        Ok(_) | Err(_) => None,
-    });
-    voters.collect()
-}
-
-/// The voters that more than half of the answers name.
-fn majority(answers: Vec<Voters>) -> Voters {
-    let need = answers.len() / 2 + 1;
-    let mut counts: BTreeMap<(NodeId, String), usize> = BTreeMap::new();
-    for voter in answers.into_iter().flatten() {
-        *counts.entry(voter).or_default() += 1;
-    }
-    counts.into_iter().filter(|(_, count)| *count >= need).map(|(voter, _)| voter).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn more_than_half_must_agree() {
-        let said = |voters: &[(u64, &str)]| -> Voters {
-            voters.iter().map(|(id, peer)| (NodeId(*id), (*peer).to_owned())).collect()
-        };
-        assert_eq!(majority(vec![]), said(&[]));
-        assert_eq!(majority(vec![said(&[(2, "b")])]), said(&[(2, "b")]));
-        assert_eq!(majority(vec![said(&[(2, "b")]), said(&[(2, "x")])]), said(&[]));
-        let answers =
-            vec![said(&[(2, "b"), (3, "c")]), said(&[(2, "b"), (9, "liar")]), said(&[(2, "b"), (3, "c")])];
-        assert_eq!(majority(answers), said(&[(2, "b"), (3, "c")]));
-    }
+    join_all(asked).await.into_iter().flatten().collect()
 }

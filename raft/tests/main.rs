@@ -1,5 +1,6 @@
 //! The cluster as a whole, tested the way it breaks.
 
+mod away;
 mod faults;
 mod growth;
 mod removal;

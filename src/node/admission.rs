@@ -1,7 +1,9 @@
 //! Who is let in by this node, with which keys, and what this node shows where it wants in.
 //!
-//! Invariant: the door of p2p, the file `secret` and who is shut out follow the replicated state. A node that
-//! is no member any more, or whose identity another process has, ends and says why.
+//! Invariant: the door of p2p, the file `secret` and who is shut out follow the replicated state. A removal
+//! counts once the node knows that its state is the cluster's: while it catches up, its state is one of long
+//! ago, and whom that one has just lost may be back, and lead. A node that is no member any more, or whose
+//! identity another process has, ends and says why.
 
 use super::{error::NodeError, options::NodeOptions};
 use crate::{
@@ -14,6 +16,7 @@ use cluster_state::{
     admission::{Admissions, NotAdmitted, secret_proof, ticket_key},
 };
 use p2p::{DoorKey, EntryRefusal, Exclusion};
+use raft::Standing;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -121,23 +124,48 @@ fn door_keys(admissions: &Admissions, own: &OwnKeys, now_ms: u64) -> Vec<DoorKey
     std::iter::once(present).chain(mine).chain(earlier).chain(tickets).collect()
 }
 
-/// The peers that the door does not let in, as the replicated state says, and those that are shunned.
-fn shut_out(admissions: &Admissions, shunned: BTreeMap<String, Exclusion>) -> BTreeMap<String, Exclusion> {
-    let door = |out: &cluster_state::admission::ShutOut| {
-        let why = if out.ban { NotAdmitted::Banned } else { NotAdmitted::Removed };
-        Exclusion { why: why.to_string(), until_key_of_ms: (!out.ban).then_some(out.at_ms) }
-    };
-    let out = admissions.shut_out.iter().map(|(peer, out)| (peer.clone(), door(out)));
-    out.chain(shunned).collect()
+/// Who is a member and who is shut out, as this node acts on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Guests {
+    members: BTreeSet<String>,
+    out: BTreeMap<String, Exclusion>,
+}
+
+impl Guests {
+    /// As this state says.
+    fn of(state: &ClusterState) -> Self {
+        let door = |out: &cluster_state::admission::ShutOut| {
+            let why = if out.ban { NotAdmitted::Banned } else { NotAdmitted::Removed };
+            Exclusion { why: why.to_string(), until_key_of_ms: (!out.ban).then_some(out.at_ms) }
+        };
+        Self {
+            members: state.nodes.values().map(|node| node.peer_id.clone()).collect(),
+            out: state.admissions.shut_out.iter().map(|(peer, out)| (peer.clone(), door(out))).collect(),
+        }
+    }
+
+    /// What follows a change of the state. A state that may be one of long ago takes nobody out that was in,
+    /// and leaves nobody out whom the voters name as one of them.
+    fn next(&self, state: &ClusterState, standing: &Standing) -> Self {
+        let mut next = Self::of(state);
+        if !standing.is_current {
+            next.out.retain(|peer, _| self.out.contains_key(peer) && !standing.named.contains(peer));
+            next.members.extend(self.members.iter().chain(&standing.named).cloned());
+        }
+        next
+    }
 }
 
 /// Keeps the door, the file `secret` and who is shut out as the replicated state says.
 pub(super) async fn follow(node: Context, own: OwnKeys) {
     let (mut state, mut shunned) = (node.raft.applied(), node.events.shunned());
+    let mut standing = node.raft.standing();
     let (mut keys, mut out, mut kept) = (Vec::new(), BTreeMap::new(), own.kept());
+    let (mut guests, mut members) = (Guests::of(&state.borrow()), BTreeSet::new());
     let mut warned = false;
     loop {
         let current = state.borrow_and_update().clone();
+        guests = guests.next(&current, &standing.borrow_and_update());
         shunned.mark_unchanged();
         let admissions = &current.admissions;
         // A node that has just joined learns from its log who the members are.
@@ -147,7 +175,12 @@ pub(super) async fn follow(node: Context, own: OwnKeys) {
                 node.p2p.keys().set(wanted.clone());
                 keys = wanted;
             }
-            let wanted = shut_out(admissions, shun::shut_out(&node.events));
+            if guests.members != members {
+                node.p2p.set_members(&guests.members).await;
+                members.clone_from(&guests.members);
+            }
+            let removed = guests.out.clone().into_iter();
+            let wanted: BTreeMap<_, _> = removed.chain(shun::shut_out(&node.events)).collect();
             if wanted != out {
                 node.p2p.shut_out(wanted.clone()).await;
                 out = wanted;
@@ -170,6 +203,7 @@ pub(super) async fn follow(node: Context, own: OwnKeys) {
             tokio::select! {
                 changed = state.changed() => changed,
                 changed = shunned.changed() => changed,
+                changed = standing.changed() => changed,
             }
         };
         let changed = tokio::time::timeout(REFRESH, changed);

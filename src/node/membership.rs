@@ -154,11 +154,6 @@ pub(super) async fn introduce(node: Context, options: NodeOptions, fresh: Fresh)
     let me = Ready { peer_id: node.p2p.peer_id(), addrs: Vec::new(), http: node.http, founds: false };
     loop {
         let current = state.borrow_and_update().clone();
-        // A node that has just joined learns from its log who the members are.
-        if !current.nodes.is_empty() {
-            let members = current.nodes.values().map(|other| other.peer_id.clone()).collect();
-            node.p2p.set_members(&members).await;
-        }
         for other in current.nodes.values().filter(|other| other.id != node.id) {
             node.p2p.add_peer(&other.peer_id, &other.addrs).await;
         }

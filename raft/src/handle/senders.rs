@@ -1,11 +1,13 @@
 //! Who may send which request.
 //!
 //! Invariant: every request passes [`authorise`] before anything acts on it, and each variant has its rule
-//! here. Messages of consensus come from known voters, or from the leader that this node follows; everything
-//! else comes from members, except the wish to become one.
+//! here. Messages of consensus come from known voters, or from the leader that this node follows; a node that
+//! was away follows only whom others name ([`crate::trust`]). Everything else comes from members, except the
+//! wish to become one.
 
 use crate::{
     rpc::Request,
+    trust::Verdict,
     types::{TERM_STEP_MAX, TypeConfig, Vote},
 };
 use cluster_state::{ClusterState, NodeId};
@@ -19,6 +21,8 @@ pub(super) struct Receiver<'a> {
     pub(super) term: u64,
     /// Peer ids of the voters.
     pub(super) voters: &'a BTreeMap<NodeId, String>,
+    /// What others say about the voters, if this node is away: its own log does not count then.
+    pub(super) away: Option<&'a Verdict>,
     /// The leader that this node follows, which may be a voter no longer.
     pub(super) leader: Option<(NodeId, &'a str)>,
     pub(super) state: &'a ClusterState,
@@ -27,7 +31,7 @@ pub(super) struct Receiver<'a> {
 /// Why a request is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum SenderRefusal {
-    /// The sender may be a voter that this node has not heard of yet.
+    /// The sender may be a voter that this node has not heard of yet, or one that votes no longer.
     Unknown(String),
     /// The sender may not send this.
     Refused(String),
@@ -53,7 +57,16 @@ fn elected(from: &str, to: NodeId, vote: &Vote, known: &Receiver<'_>) -> Result<
     let sender = vote.leader_id.node_id;
     addressed(to, sender, known)?;
     step(vote, known)?;
-    if known.leader == Some((sender, from)) { Ok(()) } else { voter(from, sender, known) }
+    if known.away.is_none() && known.leader == Some((sender, from)) {
+        return Ok(());
+    }
+    voter(from, sender, known)?;
+    match known.away {
+        Some(said) if said.followed.get(&sender).is_none_or(|peer| peer != from) => Err(
+            SenderRefusal::Unknown(format!("node {sender} is not followed before others say that it votes")),
+        ),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// A message of a candidate.
@@ -66,6 +79,9 @@ fn candidate(
     let sender = rpc.vote.leader_id.node_id;
     addressed(to, sender, known)?;
     step(&rpc.vote, known)?;
+    if known.away.and_then(|said| said.denied.get(&sender)).is_some_and(|peer| peer == from) {
+        return Err(SenderRefusal::Unknown(format!("node {sender} votes no longer, as others say")));
+    }
     voter(from, sender, known)
 }
 

@@ -15,12 +15,16 @@ use crate::{
     members::MemberChange,
     metrics::Metrics,
     rpc::{self, NodeInfo, Reply, Request, SnapshotPiece},
-    types::{LogId, Membership, SnapshotMeta, Vote},
+    types::{LogId, Membership, SnapshotMeta, TypeConfig, Vote},
 };
 use cluster_state::{
     Admission, ClusterState, Command, Proposal, Proposer, Response, command::RegisterNode, state_machine,
 };
-use openraft::{Snapshot, async_runtime::watch::WatchReceiver};
+use openraft::{
+    Snapshot,
+    async_runtime::watch::WatchReceiver,
+    raft::{AppendEntriesRequest, AppendEntriesResponse},
+};
 use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -51,7 +55,7 @@ impl RaftHandle {
         let committed = self.committed_here();
         match request {
             Request::Append { rpc, .. } => match plausible::append(&rpc, committed.as_ref()) {
-                Ok(()) => reply(raft.append_entries(rpc).await, Reply::Append),
+                Ok(()) => self.append(rpc).await,
                 Err(e) => Reply::Refused(e),
             },
             Request::Vote { rpc, .. } => match plausible::vote(&rpc) {
@@ -94,23 +98,29 @@ impl RaftHandle {
     }
 
     /// Refuses what the sender may not send. When the sender may be a voter that this node has not heard of,
-    /// the known voters are asked, so that the next message of that voter is taken.
+    /// or may vote no longer, the known voters are asked, so that the next message of a voter is taken.
     fn authorise(&self, from: &str, request: &Request) -> Result<(), String> {
         let metrics = self.shared.metrics.borrow().clone();
+        let now = Instant::now();
+        let (is_away, said) = self.shared.trust.view(now);
+        let mut voters = said.followed.clone();
+        voters.extend(self.shared.own_voters());
         let known = Receiver {
             me: self.shared.node_id,
             term: self.term(),
-            voters: &self.shared.known_voters(),
+            voters: &voters,
+            away: is_away.then_some(&said),
             leader: metrics.leader.as_ref().map(|(id, peer)| (*id, peer.as_str())),
             state: &self.local(),
         };
         match senders::authorise(from, request, &known) {
             Ok(()) => {
-                self.shared.heard_from(from);
+                self.shared.trust.heard_from(from, now);
                 Ok(())
             }
             Err(SenderRefusal::Unknown(reason)) => {
                 tracing::debug!(from, reason, "who votes now is asked");
+                self.shared.trust.doubt(now);
                 self.shared.unknown_sender.notify_one();
                 Err(reason)
             }
@@ -119,6 +129,19 @@ impl RaftHandle {
                 Err(reason)
             }
         }
+    }
+
+    async fn append(&self, rpc: AppendEntriesRequest<TypeConfig>) -> Reply {
+        let (vote, commit) = (rpc.vote, rpc.leader_commit);
+        let answer = self.shared.raft.append_entries(rpc).await;
+        match &answer {
+            Ok(AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_)) => {
+                let applied = self.shared.state.borrow().applied;
+                self.shared.trust.followed(&vote, commit.as_ref(), applied, Instant::now());
+            }
+            Ok(AppendEntriesResponse::Conflict | AppendEntriesResponse::HigherVote(_)) | Err(_) => {}
+        }
+        reply(answer, Reply::Append)
     }
 
     /// The latest term that openraft knows, which is newer than the published metrics.

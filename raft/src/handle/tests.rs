@@ -14,6 +14,8 @@ use cluster_state::{
 use openraft::raft::AppendEntriesResponse;
 use rand::{RngExt, SeedableRng};
 
+mod away;
+
 /// A transport without any peer.
 #[derive(Clone)]
 struct Nobody;

@@ -183,11 +183,11 @@ async fn what_cannot_be_trusted_is_a_typed_error() {
     corrupt("negative", &sql("INSERT INTO log (idx, entry) VALUES (-1, x'00')"));
     corrupt("tables", &sql("DROP TABLE log"));
 
-    let (error, path, before) = case("newer", &sql("PRAGMA user_version = 4"));
-    assert!(matches!(error, StoreError::Newer { found: 4, supported: 3, .. }), "{error:?}");
+    let (error, path, before) = case("newer", &sql("PRAGMA user_version = 5"));
+    assert!(matches!(error, StoreError::Newer { found: 5, supported: 4, .. }), "{error:?}");
     assert_eq!(fs::read(&path).unwrap(), before, "left as it was");
     let (error, path, before) = case("older", &sql("PRAGMA user_version = 1"));
-    assert!(matches!(error, StoreError::Older { found: 1, supported: 3, .. }), "{error:?}");
+    assert!(matches!(error, StoreError::Older { found: 1, supported: 4, .. }), "{error:?}");
     assert_eq!(fs::read(&path).unwrap(), before, "left as it was");
     assert!(matches!(stored_node(&path), Err(StoreError::Older { .. })));
     let foreign = |path: &Path| {

@@ -57,6 +57,39 @@ fn the_door_is_as_the_state_says() {
 }
 
 #[test]
+fn a_removal_counts_once_the_state_is_current() {
+    let all = World::with_nodes(3).state;
+    let peers: Vec<String> = all.nodes.values().map(|node| node.peer_id.clone()).collect();
+    let mut without = all.clone();
+    let entry = cluster_state::admission::ShutOut {
+        node: cluster_state::NodeId(2),
+        name: "n2".into(),
+        ban: false,
+        at_ms: 5,
+        why: String::new(),
+    };
+    Arc::make_mut(&mut without.nodes).remove(&entry.node);
+    Arc::make_mut(&mut without.admissions).shut_out.insert(peers[1].clone(), entry);
+    let stale = Standing::default();
+    let current = Standing { is_current: true, ..Standing::default() };
+    let votes = Standing { is_current: false, named: [peers[1].clone()].into() };
+    let check = |before: &ClusterState, now: &ClusterState, standing: &Standing, is_in: bool| {
+        let guests = Guests::of(before).next(now, standing);
+        let found = (guests.members.contains(&peers[1]), guests.out.contains_key(&peers[1]));
+        assert_eq!(found, (is_in, !is_in), "{standing:?}");
+    };
+    // While the node catches up, it passes a removal of long ago. The removed one may be back, and lead.
+    check(&all, &without, &stale, true);
+    check(&all, &without, &current, false);
+    // A node that starts again acts on what it knew, until voters name the removed one, or it has caught up.
+    check(&without, &without, &votes, true);
+    check(&without, &all, &stale, true);
+    check(&without, &without, &current, false);
+    let kept = Guests::of(&without).next(&without, &stale);
+    assert_eq!(kept, Guests::of(&without), "nobody says that it is back");
+}
+
+#[test]
 fn a_ticket_is_shown_before_a_secret() {
     let proof = |n: u8| Admission::Secret(secret_proof(&[n; 32], "me"));
     assert_eq!(own(&[], None, None).shown("me"), [Admission::Known]);

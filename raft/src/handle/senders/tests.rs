@@ -54,9 +54,41 @@ fn answer(from: &str, request: &Request) -> Result<(), SenderRefusal> {
     let state = state();
     let voters = (1..=3).map(|node| (NodeId(node), peer(&state, node))).collect();
     let leader = peer(&state, 4);
-    let known =
-        Receiver { me: ME, term: TERM, voters: &voters, leader: Some((NodeId(4), &leader)), state: &state };
+    let leader = Some((NodeId(4), leader.as_str()));
+    let known = Receiver { me: ME, term: TERM, voters: &voters, away: None, leader, state: &state };
     authorise(from, request, &known)
+}
+
+/// The same at a node that was away, and has heard that 2 votes and 3 does not.
+fn answer_of_one_that_was_away(from: &str, request: &Request) -> Result<(), SenderRefusal> {
+    let state = state();
+    let voters: BTreeMap<_, _> = (1..=3).map(|node| (NodeId(node), peer(&state, node))).collect();
+    let leader = peer(&state, 4);
+    let leader = Some((NodeId(4), leader.as_str()));
+    let only = |node: u64| BTreeMap::from([(NodeId(node), peer(&state, node))]);
+    let said = Verdict { followed: only(2), denied: only(3) };
+    let known = Receiver { me: ME, term: TERM, voters: &voters, away: Some(&said), leader, state: &state };
+    authorise(from, request, &known)
+}
+
+#[test]
+fn a_node_that_was_away_follows_only_whom_others_name() {
+    let (leaders, candidates) = consensus();
+    for (requests, expected) in [(leaders, "x.."), (candidates, "x..")] {
+        for request in requests {
+            let answers: String = (2..=4)
+                .map(|node| {
+                    let request = sent(request.clone(), NodeId(node), ME, TERM);
+                    match answer_of_one_that_was_away(&peer(&state(), node), &request) {
+                        Ok(()) => 'x',
+                        Err(SenderRefusal::Unknown(_)) => '.',
+                        Err(SenderRefusal::Refused(_)) => '!',
+                    }
+                })
+                .collect();
+            assert_eq!(answers, expected, "{request:?}");
+        }
+    }
 }
 
 /// Columns: stranger, member without a vote, another voter, the voter that the message names.

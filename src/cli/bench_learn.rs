@@ -306,6 +306,7 @@ impl<'a> Learner<'a> {
             seed: self.args.seed,
             kind: GameKind::Match,
             node: NodeId(0),
+            backend: String::new(),
         };
         let mut arena = Arena::new(self.args.config, settings);
         let mut sets = Tally::new(self.args.config.seats);

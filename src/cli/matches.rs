@@ -71,6 +71,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             seed: args.seed,
             kind: GameKind::Match,
             node: NodeId(0),
+            backend: String::new(),
         },
     );
     // The bar hides itself where standard error is not a terminal.

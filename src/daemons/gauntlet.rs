@@ -11,6 +11,7 @@ use crate::{
     learner::settings::EvaluationConfig,
     learner::{
         arena::ModelPlayer,
+        backend,
         evaluation::{self, EvaluationJob, EvaluationResult},
     },
     peer::{Context, Daemon, WorkError},
@@ -28,8 +29,6 @@ use tokio_util::sync::CancellationToken;
 pub struct GauntletDaemon {
     pub node: Context,
     pub settings: EvaluationConfig,
-    /// The seed of everything random in an evaluation, once it is mixed with the lease.
-    pub seed: u64,
     pub backend: AnyBackend,
     pub networks: LoadedNetworks,
     pub segments: Segments,
@@ -70,8 +69,9 @@ async fn evaluate(
         // The number that self-play uses unless its settings say otherwise. A larger number would play more
         // games than a verdict needs.
         parallel: parallel_games(0, its.backend.is_card()),
-        seed: lease.id ^ its.seed,
+        lease: lease.id,
         node: node.id,
+        backend: backend::name(&its.backend, false),
     };
     let load = async {
         let candidate = network(&its.networks, &state, candidate).await?;

@@ -7,7 +7,7 @@
 
 use super::{
     feedback_loop,
-    placement::{LEASE_TTL, RetryPauses, choose_other, choose_worker},
+    placement::{LEASE_TTL, RetryPauses, choose_evaluator},
     verification::Verification,
 };
 use crate::learner::settings::EvaluationConfig;
@@ -15,7 +15,10 @@ use cluster_state::{
     ClusterState, Command, ConfigKey, ConfigState, LeaseKind, ModelId, NodeId,
     command::{GrantLease, SetBackpressure},
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// How long the depth has to be low before backpressure ends.
 const STABLE: Duration = Duration::from_secs(15);
@@ -33,13 +36,10 @@ pub struct EvaluationDecider {
     released: BTreeMap<ConfigKey, u64>,
 }
 
-/// Who evaluates a candidate: rather a node that has not evaluated it before.
 fn evaluator(state: &ClusterState, config: &ConfigState, candidate: ModelId) -> Option<NodeId> {
     let review = state.models.get(&candidate).and_then(|model| model.review.as_ref());
-    let before = review.map(|review| review.evaluated_by).into_iter().collect();
-    let kind = LeaseKind::Evaluation;
-    choose_other(state, kind, &config.config_key, &before)
-        .or_else(|| choose_worker(state, kind, &config.config_key))
+    let before = review.map(|review| review.evaluated_by);
+    choose_evaluator(state, &config.config_key, candidate, before, &BTreeSet::new())
 }
 
 /// Candidates that wait for evidence against the champion of their configuration. One that is being evaluated

@@ -1,7 +1,7 @@
 //! Who does exclusive work, and when to try again after it failed: for the deciders that grant leases.
 
 use crate::backoff::Backoff;
-use cluster_state::{ClusterState, ConfigKey, LeaseKind, NodeId};
+use cluster_state::{ClusterState, ConfigKey, LeaseKind, ModelId, Node, NodeId};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -56,6 +56,25 @@ pub fn choose_other(
         .min_by_key(|&id| (busy(id), Some(id) == leader, rendezvous(seed.as_bytes(), id)))
 }
 
+/// Who evaluates a model: not the node that trained it, unless it is the only one, and rather none that has
+/// evaluated it `before`. None while all of these are busy.
+#[must_use]
+pub fn choose_evaluator(
+    state: &ClusterState,
+    config_key: &ConfigKey,
+    model: ModelId,
+    before: Option<NodeId>,
+    taken: &BTreeSet<NodeId>,
+) -> Option<NodeId> {
+    let trainer = state.models.get(&model).and_then(|model| model.trained_by);
+    let stays = |node: &Node| node.draining.is_none() && state.is_trusted(node.id);
+    let others = state.online().any(|node| stays(node) && Some(node.id) != trainer);
+    let taken: BTreeSet<NodeId> = taken.iter().copied().chain(trainer.filter(|_| others)).collect();
+    let fresh = taken.iter().copied().chain(before).collect();
+    choose_other(state, LeaseKind::Evaluation, config_key, &fresh)
+        .or_else(|| choose_other(state, LeaseKind::Evaluation, config_key, &taken))
+}
+
 /// Holds work back that failed, for longer each time. It counts from when this leader first saw the failure.
 #[derive(Debug, Default)]
 pub struct RetryPauses(BTreeMap<ConfigKey, (u32, u64)>);
@@ -103,7 +122,7 @@ impl<T: PartialEq> FirstSeen<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemons::fixture::World;
+    use crate::daemons::fixture::{World, hash};
 
     #[test]
     fn the_leader_works_last_and_the_busy_later() {
@@ -118,6 +137,26 @@ mod tests {
         assert!(second != NodeId(1) && second != first);
         world.offline(second.0);
         assert_eq!(choose_worker(&world.state, LeaseKind::Evaluation, &"hex8_2p".into()), Some(NodeId(1)));
+    }
+
+    #[test]
+    fn who_trained_a_model_does_not_evaluate_it() {
+        let mut world = World::with_nodes(3);
+        world.train("a", 2);
+        let chosen = |world: &World, before: Option<u64>, taken: &[u64]| {
+            let taken = taken.iter().copied().map(NodeId).collect();
+            let before = before.map(NodeId);
+            let node = choose_evaluator(&world.state, &"hex8_2p".into(), hash("a"), before, &taken);
+            node.map(|node| node.0)
+        };
+        assert_eq!(chosen(&world, Some(1), &[]), Some(3));
+        assert_eq!(chosen(&world, Some(3), &[]), Some(1));
+        assert_eq!(chosen(&world, Some(3), &[1]), Some(3), "rather the same one again");
+        assert_eq!(chosen(&world, None, &[1, 3]), None, "it waits until one of them is free");
+        world.offline(1);
+        assert_eq!(chosen(&world, Some(3), &[]), Some(3));
+        world.offline(3);
+        assert_eq!(chosen(&world, None, &[]), Some(2), "there is nobody else");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! gets one lease at most.
 
 use super::{
-    placement::choose_other,
+    placement::{choose_evaluator, choose_other},
     training::{CANDIDATES_WAITING_MAX, pauses},
     verification::waits_for,
 };
@@ -174,9 +174,15 @@ impl QueueDecider {
         grants.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut taken = BTreeSet::new();
         for (_, _, mut grant) in grants {
-            let Command::GrantLease(GrantLease { kind, config_key, node, .. }) = &mut grant else { continue };
+            let Command::GrantLease(GrantLease { kind, config_key, node, subject, .. }) = &mut grant else {
+                continue;
+            };
             if taken.contains(node) {
-                let Some(other) = choose_other(state, *kind, config_key, &taken) else { continue };
+                let other = match subject {
+                    Some(model) => choose_evaluator(state, config_key, *model, None, &taken),
+                    None => choose_other(state, *kind, config_key, &taken),
+                };
+                let Some(other) = other else { continue };
                 *node = other;
             }
             taken.insert(*node);

@@ -6,7 +6,7 @@
 //! that nobody confirms is played again, by another node.
 
 use super::{
-    placement::{FirstSeen, LEASE_TTL, RetryPauses, choose_other, choose_worker},
+    placement::{FirstSeen, LEASE_TTL, RetryPauses, choose_evaluator},
     verification::{Verification, Verified},
 };
 use crate::learner::{
@@ -17,7 +17,7 @@ use cluster_state::{
     ClusterState, Command, ConfigState, LeaseKind, Regression, Severity, Watch,
     command::{GrantLease, ReportRegression},
 };
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 /// Elo differences to the champion before that are told apart, in the order of null hypothesis and
 /// alternative. In the long run whoever is below their middle is found, whoever is above is not: 20 points
@@ -125,10 +125,8 @@ impl RegressionDecider {
             {
                 continue;
             }
-            let before = last.map(|review| review.evaluated_by).into_iter().collect();
-            let node = choose_other(state, LeaseKind::Evaluation, key, &before)
-                .or_else(|| choose_worker(state, LeaseKind::Evaluation, key));
-            if let Some(node) = node {
+            let before = last.map(|review| review.evaluated_by);
+            if let Some(node) = choose_evaluator(state, key, config.champion, before, &BTreeSet::new()) {
                 commands.push(Command::GrantLease(GrantLease {
                     kind: LeaseKind::Evaluation,
                     config_key: key.clone(),

@@ -9,7 +9,8 @@
 
 use super::placement::rendezvous;
 use cluster_state::{
-    ClusterState, ConfigKey, ConfigState, Evidence, Model, ModelId, NodeId, Review, ReviewStanding, SegmentId,
+    ClusterState, ConfigKey, ConfigState, Evidence, Model, ModelId, NodeId, Review, ReviewStanding,
+    SegmentId, Terms,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -117,6 +118,9 @@ impl Verification {
                         candidate: evidence.candidate,
                         champion: evidence.champion,
                         epoch: review.epoch,
+                        lease: review.lease,
+                        watched: evidence.candidate == config.champion,
+                        terms: evidence.terms,
                         segments: evidence.segments.clone(),
                     });
                 }
@@ -179,6 +183,12 @@ pub struct EvidenceToCount {
     pub champion: ModelId,
     /// Epoch of the evaluation.
     pub epoch: u64,
+    /// Id of its lease.
+    pub lease: u64,
+    /// Whether it was a round of a champion that is watched.
+    pub watched: bool,
+    /// What it was run by.
+    pub terms: Terms,
     /// Segments that hold the games.
     pub segments: Vec<SegmentId>,
 }

@@ -8,7 +8,7 @@
 use super::game::{GameError, LiveGame, person};
 use crate::{
     search::{AnyEvaluator, Judged, Search, SearchSettings, heuristic, random},
-    store::{GameKind, GameRecord, Player},
+    store::{GameKind, GameRecord, Played, Player},
 };
 use cluster_state::{ModelId, NodeId};
 use kernels::Query;
@@ -51,7 +51,7 @@ impl Contestant {
 }
 
 /// How a match is played.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArenaSettings {
     /// The number of games, which is rounded up to whole sets.
     pub games: u32,
@@ -63,6 +63,8 @@ pub struct ArenaSettings {
     pub seed: u64,
     pub kind: GameKind,
     pub node: NodeId,
+    /// The name of what computes the networks, as records say it.
+    pub backend: String,
 }
 
 /// The least and the largest number of random choices that open each set.
@@ -119,6 +121,12 @@ impl Arena {
     }
 }
 
+/// The seed of the games of a set, in a match with this seed.
+#[must_use]
+pub fn seed_of_set(seed: u64, set: u32) -> u64 {
+    Choices::new(seed ^ u64::from(set).wrapping_mul(0xd134_2543_de82_ef95)).next_u64()
+}
+
 /// The opening of the games with this seed, as moves of their records.
 #[must_use]
 pub fn opening(config: Config, seed: u64) -> Vec<u32> {
@@ -126,7 +134,7 @@ pub fn opening(config: Config, seed: u64) -> Vec<u32> {
 }
 
 /// A game after the opening of its seed, and what is left of its randomness.
-fn opened<T: Topology>(config: Config, seed: u64) -> (LiveGame<T>, Choices) {
+pub(super) fn opened<T: Topology>(config: Config, seed: u64) -> (LiveGame<T>, Choices) {
     let mut choices = Choices::new(seed);
     let mut game = LiveGame::new(config, seed);
     let (least, most) = OPENING;
@@ -256,8 +264,7 @@ impl<T: Judged> ArenaGames<T> {
         }
         self.next = if first + 1 == self.config.seats { (set + 1, 0) } else { (set, first + 1) };
         // All games of a set have the same seed, and so the same opening.
-        let mut mixed = Choices::new(self.settings.seed ^ u64::from(set).wrapping_mul(0xd134_2543_de82_ef95));
-        let (game, choices) = opened(self.config, mixed.next_u64());
+        let (game, choices) = opened(self.config, seed_of_set(self.settings.seed, set));
         let searches = [(); 2].map(|()| Search::new(SearchSettings::default()));
         Some(ArenaSlot { game, searches, choices, set, first })
     }
@@ -282,7 +289,9 @@ impl<T: Judged> ArenaGames<T> {
         let won = slot.game.winner() == Some(first);
         let player = |person| contestants[usize::from(person != first)].player();
         let players = (0..self.config.seats).map(player).collect();
-        let record = slot.game.record(self.settings.kind, players, self.settings.node, None);
+        let ArenaSettings { simulations, kind, node, ref backend, .. } = self.settings;
+        let played = Played { simulations, exploration: 1.0, backend: backend.clone() };
+        let record = slot.game.record(kind, players, node, Some(played));
         if let Some(open) = self.open_set(set) {
             open.wins += u32::from(won);
             open.records[usize::from(first)] = record;

@@ -17,7 +17,7 @@ use rules::{Config, playout::Choices};
 
 /// The share of the decisions of an honest game that may be not similar on another backend: a bound, six
 /// times what rounding logits and values to bf16 does (the tests measure it).
-const DISSIMILAR_MAX: f64 = 0.1;
+pub(super) const DISSIMILAR_MAX: f64 = 0.1;
 /// How many decisions of a game are made again at first when one is not similar, and how many of them must
 /// not be similar for the others to be worth the time: of an honest game, 3 in 100 are by the bound above.
 const DOUBT: usize = 12;
@@ -227,7 +227,7 @@ fn unexplained(compared: &[Compared]) -> Option<u32> {
 }
 
 /// The chance of `hits` or more among `tries` that each hit with the chance `share`.
-fn tail(tries: usize, hits: usize, share: f64) -> f64 {
+pub(super) fn tail(tries: usize, hits: usize, share: f64) -> f64 {
     // The first term in logarithms, because it is far below the smallest number.
     let log = |n: usize| (1..=n).map(|i| (i as f64).ln()).sum::<f64>();
     if hits > tries {

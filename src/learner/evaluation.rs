@@ -1,9 +1,10 @@
 //! The evaluation of a candidate: against random play, against the champion, against the heuristic.
 //!
 //! Invariant: the cheap stages come first, and a candidate that has failed plays no further games. Only games
-//! that count for the evidence are returned.
+//! that count for the evidence are returned. Their seeds follow from the lease, in the order in which the sets
+//! are counted, so an evaluator that leaves out games or plays others is found by whoever counts them again.
 
-use super::arena::{Arena, ArenaSettings, Contestant, ModelPlayer};
+use super::arena::{Arena, ArenaSettings, Contestant, ModelPlayer, seed_of_set};
 use crate::{
     learner::settings::EvaluationConfig,
     store::{GameKind, GameRecord},
@@ -18,9 +19,11 @@ pub struct EvaluationJob {
     pub settings: EvaluationConfig,
     /// The number of games at a time.
     pub parallel: usize,
-    /// The seed of the openings and of random play.
-    pub seed: u64,
+    /// Id of the lease, from which the openings and random play follow.
+    pub lease: u64,
     pub node: NodeId,
+    /// The name of what computes the networks, as records say it.
+    pub backend: String,
 }
 
 /// The opponents of the candidate, in the order in which it plays them.
@@ -45,6 +48,23 @@ impl Stage {
             Self::Heuristic => "against the heuristic",
             Self::Before => "against the champion before",
         }
+    }
+
+    /// The seed of its games under this lease.
+    fn seed(self, lease: u64) -> u64 {
+        let salt = match self {
+            Self::Before => 0,
+            Self::Random => 1,
+            Self::Champion => 2,
+            Self::Heuristic => 3,
+        };
+        lease.wrapping_mul(4).wrapping_add(salt)
+    }
+
+    /// The seed of the games of its set `set` under this lease.
+    #[must_use]
+    pub fn seed_of_set(self, lease: u64, set: u32) -> u64 {
+        seed_of_set(self.seed(lease), set)
     }
 }
 
@@ -139,19 +159,19 @@ impl EvaluationRun<'_> {
         done: impl Fn(&Tally) -> bool,
     ) -> Option<Tally> {
         let settings = &self.job.settings;
-        let (kind, games_max, salt) = match stage {
-            Stage::Random => (GameKind::Baseline, settings.baseline_games, 1),
-            Stage::Champion => (GameKind::Match, settings.games_max, 2),
-            Stage::Heuristic => (GameKind::Baseline, settings.baseline_games, 3),
-            Stage::Before => (GameKind::Match, WATCH_GAMES, 0),
+        let (kind, games_max) = match stage {
+            Stage::Random | Stage::Heuristic => (GameKind::Baseline, settings.baseline_games),
+            Stage::Champion => (GameKind::Match, settings.games_max),
+            Stage::Before => (GameKind::Match, WATCH_GAMES),
         };
         let arena = ArenaSettings {
             games: games_max,
             parallel: self.job.parallel,
             simulations: settings.simulations,
-            seed: self.job.seed.wrapping_mul(4).wrapping_add(salt),
+            seed: stage.seed(self.job.lease),
             kind,
             node: self.job.node,
+            backend: self.job.backend.clone(),
         };
         let mut arena = Arena::new(self.job.config, arena);
         let mut sets = Tally::new(self.job.config.seats);
@@ -159,7 +179,12 @@ impl EvaluationRun<'_> {
             if (self.cancelled)() {
                 return None;
             }
-            for set in arena.step(player, opponent) {
+            let played = arena.step(player, opponent);
+            // The sets that count have no gap, so that none can be left out.
+            if arena.aborted() > 0 {
+                return Some(sets);
+            }
+            for set in played {
                 sets.add(set.wins);
                 self.games.extend(set.records);
                 let (games, wins) = (sets.games(), sets.wins());

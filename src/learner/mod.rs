@@ -5,7 +5,7 @@
 //!
 //! Reading order: `game`, `selfplay` and `waves` (games to learn from), `again` and `audit` (whether another
 //! node played them as it says), `window` (the newest positions), `train` (a run), `arena`, `sprt` and
-//! `evaluation` (which model is stronger).
+//! `evaluation` (which model is stronger), `count` and `rematch` (whether another node played those games).
 
 pub mod again;
 pub mod arena;
@@ -14,6 +14,7 @@ pub mod backend;
 pub mod count;
 pub mod evaluation;
 mod game;
+pub mod rematch;
 pub mod selfplay;
 pub mod settings;
 pub mod sprt;

@@ -170,11 +170,10 @@ impl Starting<'_> {
             backend: devices.of(LeaseKind::Training),
             health: health.clone(),
         });
-        self.keep(VerifierDaemon { node: self.node() });
+        self.keep(VerifierDaemon { node: self.node(), networks: networks.clone() });
         self.keep(GauntletDaemon {
             node: self.node(),
             settings: config.evaluation.clone(),
-            seed: config.seed,
             backend: devices.of(LeaseKind::Evaluation),
             networks: networks.clone(),
             segments: segments.clone(),

@@ -246,6 +246,7 @@ fn a_state_at_its_bounds_fits_a_snapshot() {
         review: Some(Review {
             evaluated_by: NodeId(1),
             epoch: 1,
+            lease: 1,
             rounds: 1,
             checks: (0..CHECKS_MAX as u64).map(|node| (NodeId(node), denied.clone())).collect(),
         }),

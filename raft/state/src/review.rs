@@ -35,6 +35,8 @@ pub struct Review {
     pub evaluated_by: NodeId,
     /// Epoch of the evaluation.
     pub epoch: u64,
+    /// Id of the lease, from which the seeds of the games follow.
+    pub lease: u64,
     /// Number of evaluations that the model has had.
     pub rounds: u32,
     /// The answer of each verifier.

@@ -31,6 +31,7 @@ pub(super) fn against_random(args: &Args, model: &Path, interrupt: &Interrupt) -
                     seed: args.seed ^ u64::from(thread) << 32,
                     kind: GameKind::Baseline,
                     node: NodeId(0),
+                    backend: String::new(),
                 };
                 scope.spawn(move || games(model, Arena::new(config, settings), config, interrupt))
             })

@@ -7,7 +7,8 @@ use rules::{MoveKind, State, Topology};
 use wire::Hash;
 
 fn settings(games: u32) -> ArenaSettings {
-    ArenaSettings { games, parallel: 8, simulations: 8, seed: 4, kind: GameKind::Match, node: NodeId(3) }
+    let (kind, node, backend) = (GameKind::Match, NodeId(3), "test".to_owned());
+    ArenaSettings { games, parallel: 8, simulations: 8, seed: 4, kind, node, backend }
 }
 
 fn model(name: &str, evaluator: impl AnyEvaluator + 'static) -> Contestant {

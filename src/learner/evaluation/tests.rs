@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::{
-    learner::count::{CountError, count},
+    learner::count::{Asked, CountError, count},
     search::{AnyEvaluator, Uniform, heuristic},
     store::{Player, segment::SegmentGame},
 };
-use cluster_state::ModelId;
+use cluster_state::{ModelId, Terms};
 use kernels::{Evaluation, Evaluator, Query};
 use rules::Topology;
 use std::cell::Cell;
@@ -31,7 +31,8 @@ fn model(name: &str, evaluator: impl AnyEvaluator + 'static) -> ModelPlayer {
 
 fn job() -> EvaluationJob {
     let settings = EvaluationConfig { simulations: 2, ..EvaluationConfig::default() };
-    EvaluationJob { config: "hex8_2p".parse().unwrap(), settings, parallel: 16, seed: 11, node: NodeId(2) }
+    let (config, backend) = ("hex8_2p".parse().unwrap(), "test".to_owned());
+    EvaluationJob { config, settings, parallel: 16, lease: 11, node: NodeId(2), backend }
 }
 
 fn run(job: &EvaluationJob, candidate: ModelPlayer, champion: ModelPlayer) -> (EvaluationResult, Vec<Stage>) {
@@ -96,16 +97,19 @@ fn others_count_the_same_and_only_whole_sets_of_the_right_games() {
     let (own, other) = (strong.hash, weak.hash);
     let (evaluated, _) = run(&job, strong, weak);
     let games = replayed(&evaluated.games);
-    let counted = count(job.config, &games, own, other);
+    let terms = job.settings.terms();
+    let asked =
+        Asked { config: job.config, candidate: own, champion: other, lease: 11, watched: false, terms };
+    let counted = count(&asked, &games);
     assert_eq!(counted, Ok(evaluated.evidence.against.clone()));
     assert!(evaluated.evidence.holds());
     let shuffled: Vec<_> = games.iter().rev().cloned().collect();
-    assert_eq!(count(job.config, &shuffled, own, other), counted, "segments have another order");
+    assert_eq!(count(&asked, &shuffled), counted, "segments have another order");
 
     let changed = |change: &dyn Fn(&mut Vec<SegmentGame>)| {
         let mut games = games.clone();
         change(&mut games);
-        count(job.config, &games, own, other)
+        count(&asked, &games)
     };
     let last = games.len() - 1;
     let id = games[last].facts.id;
@@ -131,6 +135,38 @@ fn others_count_the_same_and_only_whole_sets_of_the_right_games() {
 }
 
 #[test]
+fn an_evaluator_chooses_neither_its_games_nor_when_to_stop() {
+    let (job, strong, weak) = (job(), model("strong", Advised(9.0)), model("weak", Uniform));
+    let (candidate, champion) = (strong.hash, weak.hash);
+    let (evaluated, _) = run(&job, strong, weak);
+    let games = replayed(&evaluated.games);
+    let (config, terms) = (job.config, job.settings.terms());
+    let asked = Asked { config, candidate, champion, lease: 11, watched: false, terms };
+    let left_out = |stage: Stage| {
+        let seed = stage.seed_of_set(11, 1);
+        let games: Vec<_> = games.iter().filter(|game| game.record.seed != seed).cloned().collect();
+        assert_eq!(games.len() + 2, evaluated.games.len());
+        count(&asked, &games)
+    };
+    for stage in [Stage::Random, Stage::Champion, Stage::Heuristic] {
+        assert_eq!(left_out(stage), Err(CountError::Seeds { stage }));
+    }
+    let other_lease = Asked { lease: 12, ..asked };
+    assert_eq!(count(&other_lease, &games), Err(CountError::Seeds { stage: Stage::Random }));
+    // The test was over before these games ended.
+    let short = Terms { games_max: 4, ..terms };
+    assert_eq!(
+        count(&Asked { terms: short, ..asked }, &games),
+        Err(CountError::Surplus { stage: Stage::Champion })
+    );
+    let short = Terms { baseline_games: 2, ..terms };
+    assert_eq!(
+        count(&Asked { terms: short, ..asked }, &games),
+        Err(CountError::Surplus { stage: Stage::Random })
+    );
+}
+
+#[test]
 fn cancelling_ends_without_evidence() {
     let calls = Cell::new(0);
     let cancelled = || calls.get() > 0;
@@ -153,4 +189,14 @@ fn a_round_of_a_watch_is_all_its_games() {
     assert!(evidence.wins > 30 && evidence.elo_delta > 0.0, "{evidence:?}");
     assert!(round.games.iter().all(|game| game.kind == GameKind::Match));
     assert!(!evidence.passed_gauntlet && evidence.sprt == Sprt::Inconclusive, "no verdict on a candidate");
+    let (candidate, champion) = (evidence.candidate, evidence.champion);
+    let (config, terms) = (job().config, job().settings.terms());
+    let asked = Asked { config, candidate, champion, lease: 11, watched: true, terms };
+    let mut games = replayed(&round.games);
+    assert_eq!(count(&asked, &games), Ok(evidence.against.clone()));
+    let candidates = count(&Asked { watched: false, ..asked }, &games);
+    assert_eq!(candidates, Err(CountError::Seeds { stage: Stage::Champion }), "it is no evaluation");
+    let last = Stage::Before.seed_of_set(11, WATCH_GAMES / 2 - 1);
+    games.retain(|game| game.record.seed != last);
+    assert_eq!(count(&asked, &games), Err(CountError::Round(WATCH_GAMES - 2)));
 }

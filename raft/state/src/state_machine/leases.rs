@@ -196,6 +196,7 @@ pub(super) fn complete_evaluation(state: &mut ClusterState, command: &CompleteEv
     }
     is_long_enough(config, evidence)?;
     is_held_by_segments(state, lease, evidence)?;
+    let lease = lease.id;
     let retired = model.status == ModelStatus::Retired;
     let champion = config.champion;
     // A round that is followed by another counts by what others have said of it until now.
@@ -204,6 +205,7 @@ pub(super) fn complete_evaluation(state: &mut ClusterState, command: &CompleteEv
     let review = |rounds: u32| Review {
         evaluated_by: node,
         epoch,
+        lease,
         rounds: rounds.saturating_add(1),
         checks: BTreeMap::new(),
     };

@@ -1,6 +1,7 @@
 //! The protocols of one swarm and their limits.
 //!
-//! Invariant: every buffer, queue and number of connections has a limit here or in [`Class`].
+//! Invariant: every buffer, queue and number of connections has a limit here or in [`Class`]. Of a peer's
+//! subscriptions only those to our own topics are kept.
 
 use crate::{
     class::Class,
@@ -12,7 +13,10 @@ use crate::{
 use libp2p::{
     StreamProtocol,
     connection_limits::{self, ConnectionLimits},
-    gossipsub, identify,
+    gossipsub::{
+        self, IdentTopic, IdentityTransform, MaxCountSubscriptionFilter, WhitelistSubscriptionFilter,
+    },
+    identify,
     identity::Keypair,
     ping,
     request_response::{self, ProtocolSupport},
@@ -25,14 +29,20 @@ const DIRECT_PROTOCOL: &str = "/ringrift/direct";
 const HELLO_PROTOCOL: &str = "/ringrift/hello/1";
 pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Gossip over a fixed set of topics. Without the filter each connected peer could have us keep any number of
+/// names.
+pub(crate) type Gossip = gossipsub::Behaviour<IdentityTransform, OwnTopics>;
+
+type OwnTopics = MaxCountSubscriptionFilter<WhitelistSubscriptionFilter>;
+
 /// All protocols of a connection. The order matters: the part that refuses connections comes first.
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
     limits: connection_limits::Behaviour,
-    pub(crate) gossip: gossipsub::Behaviour,
+    pub(crate) gossip: Gossip,
     /// Messages that go only from their author to each connected peer. They are not signed, because the
     /// connection proves the author.
-    pub(crate) direct: gossipsub::Behaviour,
+    pub(crate) direct: Gossip,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     pub(crate) hello: request_response::Behaviour<RawCodec>,
@@ -108,12 +118,23 @@ fn setup(error: &dyn std::fmt::Display) -> P2pError {
     P2pError::Setup(error.to_string())
 }
 
-fn subscribe<'a>(
-    mut gossip: gossipsub::Behaviour,
-    topics: impl IntoIterator<Item = &'a str>,
-) -> Result<gossipsub::Behaviour, P2pError> {
-    for topic in topics {
-        gossip.subscribe(&gossipsub::IdentTopic::new(topic)).map_err(|e| setup(&e))?;
+/// Gossip over these topics and no others, to all of which this node subscribes.
+fn over(
+    topics: &[String],
+    author: gossipsub::MessageAuthenticity,
+    config: gossipsub::Config,
+) -> Result<Gossip, P2pError> {
+    let topics: Vec<IdentTopic> = topics.iter().map(IdentTopic::new).collect();
+    let filter = MaxCountSubscriptionFilter {
+        filter: WhitelistSubscriptionFilter(topics.iter().map(IdentTopic::hash).collect()),
+        max_subscribed_topics: topics.len(),
+        // A peer of ours names each topic once, all in one message.
+        max_subscriptions_per_request: topics.len(),
+    };
+    let mut gossip = Gossip::new_with_subscription_filter(author, config, filter).map_err(|e| setup(&e))?;
+    score(&mut gossip, &topics)?;
+    for topic in &topics {
+        gossip.subscribe(topic).map_err(|e| setup(&e))?;
     }
     Ok(gossip)
 }
@@ -121,10 +142,7 @@ fn subscribe<'a>(
 /// What a peer loses by gossip that is malformed or forged: by the square of their number, which falls to a
 /// third in ten seconds. At ten, gossip of others is not asked of it; at thirty, nothing of it is heard. No
 /// other property counts: peers share addresses, some are slow, and most have nothing to say.
-fn scored(
-    mut gossip: gossipsub::Behaviour,
-    topics: impl Iterator<Item = String>,
-) -> Result<gossipsub::Behaviour, P2pError> {
+fn score(gossip: &mut Gossip, topics: &[IdentTopic]) -> Result<(), P2pError> {
     let topic = gossipsub::TopicScoreParams {
         topic_weight: 1.0,
         time_in_mesh_weight: 0.0,
@@ -136,7 +154,7 @@ fn scored(
         ..gossipsub::TopicScoreParams::default()
     };
     let params = gossipsub::PeerScoreParams {
-        topics: topics.map(|name| (gossipsub::IdentTopic::new(name).hash(), topic.clone())).collect(),
+        topics: topics.iter().map(|name| (name.hash(), topic.clone())).collect(),
         app_specific_weight: 0.0,
         ip_colocation_factor_weight: 0.0,
         behaviour_penalty_weight: 0.0,
@@ -150,11 +168,10 @@ fn scored(
         graylist_threshold: -900.0,
         ..gossipsub::PeerScoreThresholds::default()
     };
-    gossip.with_peer_score(params, thresholds).map_err(|e| setup(&e))?;
-    Ok(gossip)
+    gossip.with_peer_score(params, thresholds).map_err(|e| setup(&e))
 }
 
-fn gossip(key: &Keypair, topics: &[String]) -> Result<gossipsub::Behaviour, P2pError> {
+fn gossip(key: &Keypair, topics: &[String]) -> Result<Gossip, P2pError> {
     let config = gossipsub::ConfigBuilder::default()
         .validation_mode(gossipsub::ValidationMode::Strict)
         .validate_messages()
@@ -166,13 +183,11 @@ fn gossip(key: &Keypair, topics: &[String]) -> Result<gossipsub::Behaviour, P2pE
         .flood_publish(true)
         .build()
         .map_err(|e| setup(&e))?;
-    let gossip = gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Signed(key.clone()), config)
-        .map_err(|e| setup(&e))?;
-    let gossip = scored(gossip, topics.iter().cloned().chain([PEERS_TOPIC.to_owned()]))?;
-    subscribe(gossip, topics.iter().map(String::as_str).chain([PEERS_TOPIC]))
+    let topics = [topics, &[PEERS_TOPIC.to_owned()]].concat();
+    over(&topics, gossipsub::MessageAuthenticity::Signed(key.clone()), config)
 }
 
-fn direct(key: &Keypair, topics: &[String]) -> Result<gossipsub::Behaviour, P2pError> {
+fn direct(key: &Keypair, topics: &[String]) -> Result<Gossip, P2pError> {
     let config = gossipsub::ConfigBuilder::default()
         .protocol_id_prefix(DIRECT_PROTOCOL)
         .validation_mode(gossipsub::ValidationMode::Permissive)
@@ -187,8 +202,8 @@ fn direct(key: &Keypair, topics: &[String]) -> Result<gossipsub::Behaviour, P2pE
         .flood_publish(true)
         .build()
         .map_err(|e| setup(&e))?;
-    let author = gossipsub::MessageAuthenticity::Author(key.public().to_peer_id());
-    let direct = gossipsub::Behaviour::new(author, config).map_err(|e| setup(&e))?;
-    let direct = scored(direct, topics.iter().cloned())?;
-    subscribe(direct, topics.iter().map(String::as_str))
+    over(topics, gossipsub::MessageAuthenticity::Author(key.public().to_peer_id()), config)
 }
+
+#[cfg(test)]
+mod tests;

@@ -220,7 +220,8 @@ impl Announcement {
 
 fn log_to_stderr(json: bool) {
     let filter = EnvFilter::try_from_env("RINGRIFT_LOG").unwrap_or_else(|_| {
-        EnvFilter::new("info,openraft=error,libp2p=warn,libp2p_gossipsub=error,libp2p_swarm=warn")
+        // A peer can have gossipsub write an error for each message that it sends.
+        EnvFilter::new("info,openraft=error,libp2p=warn,libp2p_gossipsub=off,libp2p_swarm=warn")
     });
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let builder =

@@ -13,6 +13,7 @@ use crate::{
     drops::Drops,
     error::{EntryRefusal, PublishError, RequestError},
     gossip::GOSSIP_BYTES_MAX,
+    hello::ADDRS_MAX,
     incoming::IncomingRequest,
     keys::{self, Exclusion, KeyRing},
     lobby::Lobby,
@@ -176,11 +177,12 @@ impl P2pHandle {
         self.0.peer_id.to_string()
     }
 
-    /// The addresses on which this node listens, with its id, as other nodes name them to join.
+    /// The addresses on which this node listens, with its id, as other nodes name them to join; at most
+    /// [`ADDRS_MAX`].
     #[must_use]
     pub fn listen_addrs(&self) -> Vec<String> {
         let id = self.0.peer_id;
-        self.0.listen.borrow().iter().map(|addr| format!("{addr}/p2p/{id}")).collect()
+        self.0.listen.borrow().iter().take(ADDRS_MAX).map(|addr| format!("{addr}/p2p/{id}")).collect()
     }
 
     /// The peers that are connected now, sorted by id.

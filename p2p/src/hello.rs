@@ -7,8 +7,8 @@ use crate::addrs::transport_part;
 use libp2p::{Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
 
-/// The most addresses that are kept for one peer.
-pub(crate) const ADDRS_MAX: usize = 8;
+/// The most addresses of one peer, wherever they are told and kept: as many as a cluster notes of a member.
+pub const ADDRS_MAX: usize = 16;
 /// The most peers that one hello names.
 pub(crate) const KNOWN_MAX: usize = 128;
 pub(crate) const HELLO_BYTES_MAX: usize = 256 * 1024;

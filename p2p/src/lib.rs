@@ -66,6 +66,7 @@ pub use drops::{DropReason, Drops};
 pub use error::{EntryRefusal, P2pError, PublishError, RequestError};
 pub use gossip::GOSSIP_BYTES_MAX;
 pub use handle::{BootstrapStatus, GossipMessage, Judgement, P2pHandle, P2pInbox, PeerInfo};
+pub use hello::ADDRS_MAX;
 pub use identity::{IdentityError, Signer, load_or_create, verify};
 pub use incoming::{IncomingRequest, ReplyError, Responder};
 pub use keys::{DoorKey, Exclusion, KEYS_MAX, KeyRing};

@@ -13,7 +13,7 @@ use crate::{
     peer::{EVENTS_TOPIC, MODELS_TOPIC, context::EVENTS_DIRECT_TOPIC},
     store::DataFolder,
 };
-use cluster_state::NodeId;
+use cluster_state::{ADDRESSES_MAX, NodeId};
 use p2p::{
     DoorKey, DropReason, IncomingRequest, KeyRing, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle, P2pInbox,
     PeerPermits,
@@ -21,6 +21,9 @@ use p2p::{
 use raft::{RaftConfig, RaftHandle, Timing, Voters};
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::Instrument as _;
+
+/// What the state may hold of a member, p2p keeps of a peer.
+const _: () = assert!(p2p::ADDRS_MAX == ADDRESSES_MAX);
 
 /// Most Raft requests served at the same time.
 const RAFT_SERVED_MAX: usize = 256;

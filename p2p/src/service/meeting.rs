@@ -7,7 +7,7 @@ use crate::{
     addrs::{Scope, visible},
     codec::{PendingReply, Responded},
     handle::PeerInfo,
-    hello::Hello,
+    hello::{ADDRS_MAX, Hello},
 };
 use libp2p::{
     Multiaddr, PeerId,
@@ -69,6 +69,7 @@ impl Service {
             && !addrs.contains(dialled)
         {
             addrs.insert(0, dialled.clone());
+            addrs.truncate(ADDRS_MAX);
         }
         link.span.in_scope(|| tracing::debug!(%peer, boot = hello.boot, "peer connected"));
         link.hello = Some((hello.boot, addrs.clone()));

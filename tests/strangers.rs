@@ -186,6 +186,7 @@ fn a_thousand_without_the_secret_are_not_admitted() {
         topics: vec![],
         direct_topics: vec![],
         pending_max: 64,
+        members_max: 64,
         blob_dir: root.path().join("blobs"),
     };
     let (stranger, _inbox) = runtime.block_on(P2p::start(strangers, &mut tasks, over.clone())).unwrap();

@@ -45,6 +45,7 @@ fn config(dir: &Path, bootstrap: &[String]) -> Result<P2pConfig, Box<dyn std::er
         topics: vec![],
         direct_topics: vec![],
         pending_max: 64,
+        members_max: 64,
         blob_dir: dir.join("blobs"),
     })
 }

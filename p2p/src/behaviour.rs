@@ -11,7 +11,7 @@ use crate::{
     hello::HELLO_BYTES_MAX,
 };
 use libp2p::{
-    StreamProtocol,
+    PeerId, StreamProtocol,
     connection_limits::{self, ConnectionLimits},
     gossipsub::{
         self, IdentTopic, IdentityTransform, MaxCountSubscriptionFilter, WhitelistSubscriptionFilter,
@@ -28,6 +28,14 @@ const GOSSIP_OVERHEAD: usize = 16 * 1024;
 const DIRECT_PROTOCOL: &str = "/ringrift/direct";
 const HELLO_PROTOCOL: &str = "/ringrift/hello/1";
 pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections beside those of the members: of guests, and second ones that are about to be closed.
+const BESIDE: u32 = 64;
+/// The score of a peer that is no member. Gossip is neither sent nor offered to it, and it is in no mesh. It is
+/// not low enough for its subscriptions and its wishes to be ignored: so it hears gossip once it is admitted.
+const NO_MEMBER: f64 = -500.0;
+/// How long a peer that was pruned from a mesh waits before it wants in again. One that joins may have been
+/// pruned because it was no member a moment before.
+const PRUNE_BACKOFF: Duration = Duration::from_secs(2);
 
 /// Gossip over a fixed set of topics. Without the filter each connected peer could have us keep any number of
 /// names.
@@ -53,17 +61,17 @@ pub(crate) struct Behaviour {
 
 impl Behaviour {
     /// `pending_max` bounds the lobby. The limit here is above it, because a connection that had to make room
-    /// counts until its task has ended.
+    /// counts until its task has ended. `members_max` is how many peers may have to be connected.
     pub(crate) fn new(
         key: &Keypair,
         topics: &[String],
         direct_topics: &[String],
-        pending_max: u32,
+        (pending_max, members_max): (u32, usize),
     ) -> Result<Self, P2pError> {
         let limits = ConnectionLimits::default()
             .with_max_pending_incoming(Some(pending_max.saturating_mul(4).saturating_add(64)))
             .with_max_pending_outgoing(Some(128))
-            .with_max_established(Some(256))
+            .with_max_established(Some(u32::try_from(members_max).unwrap_or(u32::MAX).saturating_add(BESIDE)))
             // A limit of 1 would keep the connection to a dead process and refuse the one to its successor.
             .with_max_established_per_peer(Some(4));
         let identify = identify::Config::new("ringrift/1".into(), key.public())
@@ -81,6 +89,14 @@ impl Behaviour {
             control: class(Class::Control),
             blob: class(Class::Blob),
         })
+    }
+
+    /// Says whether a peer that is connected may hear gossip.
+    pub(crate) fn set_member(&mut self, peer: &PeerId, is_member: bool) {
+        let score = if is_member { 0.0 } else { NO_MEMBER };
+        for gossip in [&mut self.gossip, &mut self.direct] {
+            gossip.set_application_score(peer, score);
+        }
     }
 
     pub(crate) fn class(&mut self, class: Class) -> &mut request_response::Behaviour<RawCodec> {
@@ -140,8 +156,8 @@ fn over(
 }
 
 /// What a peer loses by gossip that is malformed or forged: by the square of their number, which falls to a
-/// third in ten seconds. At ten, gossip of others is not asked of it; at thirty, nothing of it is heard. No
-/// other property counts: peers share addresses, some are slow, and most have nothing to say.
+/// third in ten seconds. At ten, gossip of others is not asked of it; at thirty, nothing of it is heard. Besides
+/// it counts only whether it is a member: peers share addresses, some are slow, and most have nothing to say.
 fn score(gossip: &mut Gossip, topics: &[IdentTopic]) -> Result<(), P2pError> {
     let topic = gossipsub::TopicScoreParams {
         topic_weight: 1.0,
@@ -155,11 +171,13 @@ fn score(gossip: &mut Gossip, topics: &[IdentTopic]) -> Result<(), P2pError> {
     };
     let params = gossipsub::PeerScoreParams {
         topics: topics.iter().map(|name| (name.hash(), topic.clone())).collect(),
-        app_specific_weight: 0.0,
+        app_specific_weight: 1.0,
         ip_colocation_factor_weight: 0.0,
         behaviour_penalty_weight: 0.0,
         slow_peer_weight: 0.0,
-        retain_score: Duration::from_secs(600),
+        // A score recovers in that time, so a peer that waits for it to be forgotten gains nothing. Each peer
+        // that was ever connected takes memory until then.
+        retain_score: Duration::from_secs(60),
         ..gossipsub::PeerScoreParams::default()
     };
     let thresholds = gossipsub::PeerScoreThresholds {
@@ -178,6 +196,7 @@ fn gossip(key: &Keypair, topics: &[String]) -> Result<Gossip, P2pError> {
         .max_transmit_size(GOSSIP_BYTES_MAX + GOSSIP_OVERHEAD)
         .heartbeat_interval(Duration::from_millis(500))
         .heartbeat_initial_delay(Duration::from_millis(200))
+        .prune_backoff(PRUNE_BACKOFF)
         .duplicate_cache_time(Duration::from_secs(120))
         .connection_handler_queue_len(2000)
         .flood_publish(true)

@@ -1,8 +1,9 @@
 //! The address book: which peers this node knows, and when it dials them. Pure: time and chance come in as
 //! arguments.
 //!
-//! Invariant: a known peer is connected, being dialled, or has a time at which it is dialled next; no peer is
-//! given up. The book holds at most [`PEERS_MAX`] peers. Of what is said of one peer at once, the first
+//! Invariant: a known peer is connected, being dialled, or has a time at which it is dialled next; no member is
+//! given up. Every peer that the caller names has a place, which no other peer takes: as many as a cluster has
+//! members. Of others the book holds at most [`OTHERS_MAX`]. Of what is said of one peer at once, the first
 //! [`ADDRS_MAX`] addresses count, whoever says it.
 //!
 //! Two peers that dial each other at the same moment would end up with two connections, and gossip does not
@@ -16,8 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The most peers that are remembered. A cluster has at most 64.
-pub(crate) const PEERS_MAX: usize = 256;
+/// The most peers that are remembered besides those that the caller names.
+const OTHERS_MAX: usize = 128;
 /// The most peers that one peer names and this node has not met.
 const NAMED_MAX: usize = 32;
 /// The most addresses of a peer that another peer names.
@@ -51,14 +52,16 @@ struct KnownPeer {
 #[derive(Debug)]
 pub(crate) struct Book {
     own: PeerId,
+    members_max: usize,
     entries: BTreeMap<PeerId, KnownPeer>,
     /// Peers that are not entered.
     shut_out: HashSet<PeerId>,
 }
 
 impl Book {
-    pub(crate) fn new(own: PeerId) -> Self {
-        Self { own, entries: BTreeMap::new(), shut_out: HashSet::new() }
+    /// An empty book with room for `members_max` peers that the caller names.
+    pub(crate) fn new(own: PeerId, members_max: usize) -> Self {
+        Self { own, members_max, entries: BTreeMap::new(), shut_out: HashSet::new() }
     }
 
     /// Adds a peer or addresses that are new. `prompt`: the peer cannot know this node yet, so this node need
@@ -71,10 +74,8 @@ impl Book {
         prompt: bool,
         now: Instant,
     ) {
-        if peer == self.own
-            || self.shut_out.contains(&peer)
-            || (!self.entries.contains_key(&peer) && !self.make_room(pinned))
-        {
+        let takes_place = self.entries.get(&peer).is_none_or(|known| pinned && !known.pinned);
+        if peer == self.own || self.shut_out.contains(&peer) || (takes_place && !self.make_room(pinned)) {
             return;
         }
         let wait = if self.own < peer {
@@ -147,19 +148,31 @@ impl Book {
         }
     }
 
+    /// Whether there is a place for one more peer that is pinned, or is not. Of those that are not, one that
+    /// could not be reached for a while makes room.
     fn make_room(&mut self, pinned: bool) -> bool {
-        if self.entries.len() < PEERS_MAX {
+        let taken = self.entries.values().filter(|entry| entry.pinned == pinned).count();
+        if pinned {
+            return taken < self.members_max;
+        }
+        if taken < OTHERS_MAX {
             return true;
         }
         let worst = self
             .entries
             .iter()
-            .filter(|(_, e)| {
-                matches!(e.state, DialState::Waiting(_)) && !e.pinned && (pinned || e.failures > 3)
-            })
+            .filter(|(_, e)| matches!(e.state, DialState::Waiting(_)) && !e.pinned && e.failures > 3)
             .max_by_key(|(_, e)| e.failures)
             .map(|(peer, _)| *peer);
         worst.is_some_and(|peer| self.entries.remove(&peer).is_some())
+    }
+
+    /// Says who the members are. Another peer keeps its entry only while it is connected.
+    pub(crate) fn set_members(&mut self, members: &HashSet<PeerId>) {
+        self.entries.retain(|peer, entry| {
+            entry.pinned &= members.contains(peer);
+            members.contains(peer) || matches!(entry.state, DialState::Connected(_))
+        });
     }
 
     /// Strikes out these peers, and no others, for as long as they are among those of the last call.
@@ -170,6 +183,11 @@ impl Book {
 
     pub(crate) fn is_shut_out(&self, peer: &PeerId) -> bool {
         self.shut_out.contains(peer)
+    }
+
+    /// Stops dialling a peer that the caller has not named.
+    pub(crate) fn forget_guest(&mut self, peer: &PeerId) {
+        self.entries.retain(|known, entry| entry.pinned || known != peer);
     }
 
     /// Stops dialling a peer.

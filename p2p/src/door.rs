@@ -193,7 +193,7 @@ impl Transport for Door {
 }
 
 /// The address of the other end. Those that have none share one.
-fn ip(addr: &Multiaddr) -> IpAddr {
+pub(crate) fn ip(addr: &Multiaddr) -> IpAddr {
     match addr.iter().next() {
         Some(Protocol::Ip4(ip)) => ip.into(),
         Some(Protocol::Ip6(ip)) => ip.into(),

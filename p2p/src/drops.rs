@@ -26,11 +26,13 @@ pub enum DropReason {
     GossipMalformed,
     /// The announcement of a model that is not followed.
     GossipAnnouncement,
+    /// Gossip that somebody sends who is no member.
+    GossipOfStranger,
 }
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::RequestOfStranger,
         Self::RequestInboxFull,
         Self::RequestBusy,
@@ -39,6 +41,7 @@ impl DropReason {
         Self::GossipInboxFull,
         Self::GossipMalformed,
         Self::GossipAnnouncement,
+        Self::GossipOfStranger,
     ];
 
     /// Whether it is about gossip, not about a request.
@@ -50,7 +53,8 @@ impl DropReason {
             | Self::GossipRate
             | Self::GossipInboxFull
             | Self::GossipMalformed
-            | Self::GossipAnnouncement => true,
+            | Self::GossipAnnouncement
+            | Self::GossipOfStranger => true,
         }
     }
 
@@ -58,7 +62,7 @@ impl DropReason {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::RequestOfStranger => "stranger",
+            Self::RequestOfStranger | Self::GossipOfStranger => "stranger",
             Self::RequestInboxFull | Self::GossipInboxFull => "full",
             Self::RequestBusy => "busy",
             Self::GossipShutOut => "shut_out",
@@ -104,7 +108,14 @@ mod tests {
         let named =
             |all: &[(&str, u64)]| all.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect::<Vec<_>>();
         assert_eq!(counts(false), named(&[("busy", 3), ("full", 2), ("stranger", 1)]));
-        let gossip = [("announcement", 8), ("full", 6), ("malformed", 7), ("rate", 5), ("shut_out", 4)];
+        let gossip = [
+            ("announcement", 8),
+            ("full", 6),
+            ("malformed", 7),
+            ("rate", 5),
+            ("shut_out", 4),
+            ("stranger", 9),
+        ];
         assert_eq!(counts(true), named(&gossip));
         assert!(Drops::default().by_name(true).is_empty());
     }

@@ -223,8 +223,9 @@ impl P2pHandle {
         found.is_ok_and(|index| peers[index].local)
     }
 
-    /// Says which peers are members. Others are answered only by Raft, and of them, this node passes no
-    /// addresses on, and dials none that a third peer names.
+    /// Says which peers are members. Of others at most 16 may be connected, each for half a minute. They are
+    /// answered only by Raft, which lets them join; they get no gossip, and none of theirs is heard. This node
+    /// passes none of their addresses on, and dials none that a third peer names.
     pub async fn set_members(&self, members: &BTreeSet<String>) {
         let peers: HashSet<PeerId> = members.iter().filter_map(|peer| peer.parse().ok()).collect();
         self.0.keys.set_members(peers.clone());
@@ -254,7 +255,7 @@ impl P2pHandle {
         self.0.refusals.clone()
     }
 
-    /// Remembers a peer and dials it until [`P2pHandle::forget_peer`]. Returns whether the id and at least
+    /// Remembers a member and dials it until [`P2pHandle::forget_peer`]. Returns whether the id and at least
     /// one of the addresses (`/ip4|ip6/../tcp/..`, with or without `/p2p/ID`) are usable.
     pub async fn add_peer(&self, peer: &str, addrs: &[String]) -> bool {
         let addrs: Vec<Multiaddr> =

@@ -214,7 +214,7 @@ impl Drop for Guest {
 }
 
 /// What counts as one address: a host of IPv4, or a network of IPv6 (/64), which one host has to itself.
-fn network(ip: IpAddr) -> IpAddr {
+pub(crate) fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(ip) => IpAddr::V4(ip),
         IpAddr::V6(ip) => {

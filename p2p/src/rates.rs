@@ -1,7 +1,7 @@
 //! A token bucket for each author of gossip. Pure: time comes as an argument.
 //!
 //! Invariant: over any time, an author gets no more through than its burst and its rate allow. The table
-//! holds at most [`AUTHORS_MAX`] authors; a full bucket is as good as none, and is forgotten first.
+//! holds at most as many authors as a cluster has members; a full bucket is as good as none, and is forgotten first.
 
 use libp2p::PeerId;
 use std::{collections::HashMap, time::Instant};
@@ -11,7 +11,6 @@ use std::{collections::HashMap, time::Instant};
 const RATE: f64 = 2_000.0;
 /// Messages that one author may send at once: what a node emits when it comes back from a stall.
 const BURST: f64 = 8_000.0;
-const AUTHORS_MAX: usize = 512;
 
 #[derive(Debug)]
 struct Bucket {
@@ -27,20 +26,28 @@ impl Bucket {
     }
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Rates(HashMap<PeerId, Bucket>);
+#[derive(Debug)]
+pub(crate) struct Rates {
+    authors_max: usize,
+    buckets: HashMap<PeerId, Bucket>,
+}
 
 impl Rates {
+    /// Full buckets for `authors_max` authors.
+    pub(crate) fn new(authors_max: usize) -> Self {
+        Self { authors_max, buckets: HashMap::new() }
+    }
+
     /// Whether an author may send one more message now.
     pub(crate) fn allow(&mut self, author: PeerId, now: Instant) -> bool {
-        if self.0.len() >= AUTHORS_MAX && !self.0.contains_key(&author) {
-            self.0.values_mut().for_each(|bucket| bucket.fill(now));
-            self.0.retain(|_, bucket| bucket.tokens < BURST);
-            if self.0.len() >= AUTHORS_MAX {
+        if self.buckets.len() >= self.authors_max && !self.buckets.contains_key(&author) {
+            self.buckets.values_mut().for_each(|bucket| bucket.fill(now));
+            self.buckets.retain(|_, bucket| bucket.tokens < BURST);
+            if self.buckets.len() >= self.authors_max {
                 return false;
             }
         }
-        let bucket = self.0.entry(author).or_insert(Bucket { tokens: BURST, at: now });
+        let bucket = self.buckets.entry(author).or_insert(Bucket { tokens: BURST, at: now });
         bucket.fill(now);
         let allowed = bucket.tokens >= 1.0;
         if allowed {
@@ -57,7 +64,7 @@ mod tests {
 
     #[test]
     fn an_author_gets_its_burst_and_its_rate_and_others_theirs() {
-        let (mut rates, start) = (Rates::default(), Instant::now());
+        let (mut rates, start) = (Rates::new(2), Instant::now());
         let [loud, quiet] = [PeerId::random(), PeerId::random()];
         let mut through = |author, count: usize, at| (0..count).filter(|_| rates.allow(author, at)).count();
         assert_eq!(through(loud, 100_000, start), BURST as usize);
@@ -68,12 +75,12 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded_and_forgets_the_quiet() {
-        let (mut rates, start) = (Rates::default(), Instant::now());
-        for _ in 0..AUTHORS_MAX {
+        let (mut rates, start) = (Rates::new(512), Instant::now());
+        for _ in 0..512 {
             assert!(rates.allow(PeerId::random(), start));
         }
         assert!(!rates.allow(PeerId::random(), start), "all of them spoke just now");
         assert!(rates.allow(PeerId::random(), start + Duration::from_secs(1)));
-        assert_eq!(rates.0.len(), 1);
+        assert_eq!(rates.buckets.len(), 1);
     }
 }

@@ -13,6 +13,7 @@
 
 mod dialling;
 mod events;
+mod guests;
 mod meeting;
 mod presence;
 mod requests;
@@ -35,6 +36,7 @@ use crate::{
     rates::Rates,
 };
 use futures::StreamExt;
+use guests::Guests;
 use libp2p::{
     Multiaddr, PeerId, Swarm,
     gossipsub::IdentTopic,
@@ -44,6 +46,7 @@ use libp2p::{
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     io,
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -88,7 +91,8 @@ struct PeerLink {
     /// The `boot` and the addresses of the peer's hello.
     hello: Option<(u64, Vec<Multiaddr>)>,
     dialled: Option<Multiaddr>,
-    /// Where the other end is.
+    /// The address of the other end, and from where it can be reached.
+    ip: IpAddr,
     scope: Scope,
     rtt: Option<Duration>,
     closing: bool,
@@ -107,6 +111,7 @@ pub(crate) struct Own {
     pub(crate) boot: u64,
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) questions: mpsc::Receiver<Question>,
+    pub(crate) members_max: usize,
 }
 
 pub(crate) struct Service {
@@ -125,6 +130,8 @@ pub(crate) struct Service {
     announce_at: Instant,
     /// The peers of the members; none while this node does not know them, and then anybody is served.
     members: Option<HashSet<PeerId>>,
+    members_max: usize,
+    guests: Guests,
     rates: Rates,
     verdicts: (mpsc::Sender<JudgedLetter>, mpsc::Receiver<JudgedLetter>),
     outlets: Outlets,
@@ -133,7 +140,7 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) fn new(
         swarm: Swarm<Behaviour>,
-        Own { boot, keys, questions }: Own,
+        Own { boot, keys, questions, members_max }: Own,
         bootstraps: Vec<Bootstrap>,
         direct_topics: Vec<String>,
         outlets: Outlets,
@@ -145,7 +152,7 @@ impl Service {
             keys,
             questions,
             probes: HashMap::new(),
-            book: Book::new(own),
+            book: Book::new(own, members_max),
             links: HashMap::new(),
             pending: Default::default(),
             bootstraps,
@@ -154,7 +161,9 @@ impl Service {
             lookups: JoinSet::new(),
             announce_at: Instant::now() + ANNOUNCE_INTERVAL,
             members: None,
-            rates: Rates::default(),
+            members_max,
+            guests: Guests::default(),
+            rates: Rates::new(members_max),
             verdicts: mpsc::channel(VERDICTS_CAPACITY),
             outlets,
         }
@@ -204,6 +213,7 @@ impl Service {
         let probes = self.probes.values().filter(|probe| probe.request.is_some()).map(|probe| probe.until);
         let times = hellos
             .chain(probes)
+            .chain(self.guests.next_due())
             .chain(self.book.next_due())
             .chain(self.bootstraps.iter().filter_map(Bootstrap::next_due))
             .chain([self.announce_at, now + TICK_MAX]);
@@ -218,6 +228,7 @@ impl Service {
             self.disconnect(peer);
         }
         self.close_the_silent(now);
+        self.close_the_overdue(now);
         for index in 0..self.bootstraps.len() {
             if self.bootstraps[index].is_due(now) {
                 self.approach_bootstrap(index, now);
@@ -252,7 +263,7 @@ impl Service {
             ServiceCommand::AddPeer { peer, addrs } => {
                 self.book.learn(peer, &self.elsewhere(addrs), true, true, Instant::now())
             }
-            ServiceCommand::Members { peers } => self.members = Some(peers),
+            ServiceCommand::Members { peers } => self.set_members(peers),
             ServiceCommand::ShutOut { peers } => self.shut_out(peers),
             ServiceCommand::ForgetPeer { peer } => {
                 self.book.forget(&peer);

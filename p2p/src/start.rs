@@ -66,6 +66,10 @@ pub struct P2pConfig {
     pub direct_topics: Vec<String>,
     /// The most inbound connections that may be in the handshake at once.
     pub pending_max: u32,
+    /// The most members that a cluster has. All that grows with them is sized by it: the address book, the
+    /// connections, the authors of gossip that are counted apart, and who refuses this node. Whoever is no
+    /// member has a small number of places beside theirs, and cannot take one of them.
+    pub members_max: usize,
     /// The folder in which content is kept.
     pub blob_dir: PathBuf,
 }
@@ -120,7 +124,12 @@ impl P2p {
         let keys = config.keys;
         let transport = transport::build(&key, Arc::clone(&keys), (config.boot, asks), Arc::clone(&lobby))
             .map_err(|e| P2pError::Setup(e.to_string()))?;
-        let behaviour = Behaviour::new(&key, &config.topics, &config.direct_topics, config.pending_max)?;
+        let behaviour = Behaviour::new(
+            &key,
+            &config.topics,
+            &config.direct_topics,
+            (config.pending_max, config.members_max),
+        )?;
         let topics = [config.topics, config.direct_topics.clone()].concat();
         let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
         let mut swarm = Swarm::new(transport, behaviour, own, swarm_config);
@@ -146,7 +155,8 @@ impl P2p {
             lobby: Arc::clone(&lobby),
             drops: Arc::clone(&drops),
         };
-        let who = Own { boot: config.boot, keys: Arc::clone(&keys), questions };
+        let who =
+            Own { boot: config.boot, keys: Arc::clone(&keys), questions, members_max: config.members_max };
         let service = Service::new(swarm, who, bootstraps, config.direct_topics, outlets);
         tasks.spawn(service.run(command_queue, shutdown));
 

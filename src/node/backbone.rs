@@ -13,7 +13,7 @@ use crate::{
     peer::{EVENTS_TOPIC, MODELS_TOPIC, context::EVENTS_DIRECT_TOPIC},
     store::DataFolder,
 };
-use cluster_state::{ADDRESSES_MAX, NodeId};
+use cluster_state::{ADDRESSES_MAX, NodeId, state_machine::NODES_MAX};
 use p2p::{
     DoorKey, DropReason, IncomingRequest, KeyRing, Multiaddr, P2p, P2pConfig, P2pError, P2pHandle, P2pInbox,
     PeerPermits,
@@ -54,6 +54,7 @@ pub(super) async fn start_p2p(
         direct_topics: vec![EVENTS_DIRECT_TOPIC.to_owned()],
         boot,
         pending_max,
+        members_max: NODES_MAX,
         blob_dir: folder.join("blobs"),
     };
     let shutdown = tasks.shutdown.clone();

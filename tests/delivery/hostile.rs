@@ -140,6 +140,7 @@ async fn impersonate(
         topics: vec![EVENTS_TOPIC.to_owned(), ringrift::peer::MODELS_TOPIC.to_owned()],
         direct_topics: Vec::new(),
         pending_max: 64,
+        members_max: 64,
         blob_dir: scratch.join("blobs"),
     };
     P2p::start(config, tasks, shutdown.clone()).await.unwrap()

@@ -3,7 +3,7 @@
 use super::*;
 use futures::StreamExt;
 use libp2p::{
-    Multiaddr, PeerId, Swarm, Transport,
+    Multiaddr, Swarm, Transport,
     core::{transport::MemoryTransport, upgrade::Version},
     noise,
     swarm::{self, SwarmEvent},
@@ -60,7 +60,8 @@ fn topics_of(gossip: &Gossip, peer: &PeerId) -> Vec<String> {
 async fn a_peer_that_makes_up_topics_is_known_with_none_of_them() {
     for (prefix, own) in [(None, "own"), (Some(DIRECT_PROTOCOL), "own/direct")] {
         let [key, other] = [(); 2].map(|()| Keypair::generate_ed25519());
-        let behaviour = Behaviour::new(&key, &["own".to_owned()], &["own/direct".to_owned()], 8).unwrap();
+        let behaviour =
+            Behaviour::new(&key, &["own".to_owned()], &["own/direct".to_owned()], (8, 8)).unwrap();
         let mut node = swarm(&key, behaviour);
         let mut peer = swarm(&other, raw(&other, prefix));
         let id = *peer.local_peer_id();

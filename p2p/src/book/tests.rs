@@ -3,6 +3,8 @@
 use super::*;
 use proptest::prelude::*;
 
+const MEMBERS_MAX: usize = 64;
+
 fn pair() -> (PeerId, PeerId) {
     let (a, b) = (PeerId::random(), PeerId::random());
     (a.min(b), a.max(b))
@@ -16,11 +18,11 @@ fn addr(port: u16) -> Multiaddr {
 fn the_smaller_id_dials_first() {
     let (small, large) = pair();
     let now = Instant::now();
-    let mut book = Book::new(small);
+    let mut book = Book::new(small, MEMBERS_MAX);
     book.learn(large, &[addr(1)], false, true, now);
     assert_eq!(book.due(now), [(large, vec![addr(1)])]);
     assert!(book.due(now).is_empty(), "it is being dialled");
-    let mut book = Book::new(large);
+    let mut book = Book::new(large, MEMBERS_MAX);
     book.learn(small, &[addr(1)], false, true, now);
     assert!(book.due(now).is_empty());
     assert_eq!(book.due(now + YIELD).len(), 1);
@@ -32,7 +34,7 @@ fn the_smaller_id_dials_first() {
 fn failures_back_off_and_a_connection_resets() {
     let (small, large) = pair();
     let mut now = Instant::now();
-    let mut book = Book::new(small);
+    let mut book = Book::new(small, MEMBERS_MAX);
     book.learn(large, &[addr(1)], true, true, now);
     for failures in 1..40 {
         assert_eq!(book.due(now).len(), 1);
@@ -56,7 +58,7 @@ fn failures_back_off_and_a_connection_resets() {
 fn short_lives_count_as_failures() {
     let (small, large) = pair();
     let now = Instant::now();
-    let mut book = Book::new(small);
+    let mut book = Book::new(small, MEMBERS_MAX);
     book.learn(large, &[addr(1)], false, true, now);
     let mut last = Duration::ZERO;
     for _ in 0..8 {
@@ -73,7 +75,7 @@ fn short_lives_count_as_failures() {
 fn a_teller_has_a_few_strangers_dialled_and_no_more() {
     let (own, teller) = pair();
     let now = Instant::now();
-    let mut book = Book::new(own);
+    let mut book = Book::new(own, MEMBERS_MAX);
     let ports: Vec<Multiaddr> = (1..=8).map(addr).collect();
     let named: Vec<PeerId> = (0..100).map(|_| PeerId::random()).collect();
     named.iter().for_each(|peer| book.hear_of(*peer, &ports, teller, now));
@@ -98,7 +100,7 @@ fn a_teller_has_a_few_strangers_dialled_and_no_more() {
 fn who_is_shut_out_is_not_dialled() {
     let (small, large) = pair();
     let now = Instant::now();
-    let mut book = Book::new(small);
+    let mut book = Book::new(small, MEMBERS_MAX);
     book.learn(large, &[addr(1)], true, true, now);
     book.shut_out([large].into());
     book.learn(large, &[addr(2)], true, true, now);
@@ -114,7 +116,7 @@ fn who_is_shut_out_is_not_dialled() {
 fn a_new_address_is_tried_at_once() {
     let (small, large) = pair();
     let now = Instant::now();
-    let mut book = Book::new(small);
+    let mut book = Book::new(small, MEMBERS_MAX);
     book.learn(large, &[addr(1)], false, true, now);
     book.due(now);
     book.failed(&large, now, 1.0);
@@ -135,7 +137,7 @@ fn addresses_beyond_those_that_are_kept_restart_nothing() {
         |_, turn| vec![addr(1000 + turn as u16)],
     ];
     for told in told {
-        let mut book = Book::new(small);
+        let mut book = Book::new(small, MEMBERS_MAX);
         let mut dials = 0;
         // A minute in which somebody speaks of an unreachable peer every 100 ms.
         for turn in 0..600 {
@@ -151,13 +153,41 @@ fn addresses_beyond_those_that_are_kept_restart_nothing() {
     }
 }
 
+#[test]
+fn members_have_a_place_whoever_else_is_known() {
+    let own = PeerId::random();
+    let now = Instant::now();
+    let mut book = Book::new(own, MEMBERS_MAX);
+    let members: Vec<PeerId> = (0..MEMBERS_MAX).map(|_| PeerId::random()).collect();
+    members[..9].iter().for_each(|peer| book.learn(*peer, &[addr(1)], true, true, now));
+    (0..1000).for_each(|_| book.connected(PeerId::random(), now));
+    assert_eq!(book.entries.len(), 9 + OTHERS_MAX);
+    members.iter().for_each(|peer| book.learn(*peer, &[addr(1)], true, true, now));
+    assert!(members.iter().all(|peer| book.addrs(peer) == [addr(1)]), "all have a place");
+    let one_more = PeerId::random();
+    book.learn(one_more, &[addr(1)], true, true, now);
+    assert!(book.addrs(&one_more).is_empty(), "more than a cluster has members");
+    (0..1000).for_each(|_| book.connected(PeerId::random(), now));
+    assert!(members.iter().all(|peer| book.addrs(peer) == [addr(1)]), "and keep it");
+    // Once the members change, those that are none any more are forgotten when they leave.
+    book.connected(members[0], now);
+    book.set_members(&members[2..].iter().copied().chain([one_more]).collect());
+    book.learn(one_more, &[addr(1)], true, true, now);
+    assert_eq!(book.addrs(&one_more), [addr(1)]);
+    assert!(book.addrs(&members[1]).is_empty() && !book.addrs(&members[0]).is_empty());
+    book.closed(&members[0], now, 0.5);
+    book.forget_guest(&members[0]);
+    book.forget_guest(&members[2]);
+    assert!(book.addrs(&members[0]).is_empty() && !book.addrs(&members[2]).is_empty());
+}
+
 proptest! {
     /// Whatever happens, the book stays bounded and nobody with an address is given up.
     #[test]
     fn bounded_and_never_stuck(steps in prop::collection::vec((0u8..6, any::<u16>(), any::<bool>()), 0..600)) {
         let own = PeerId::random();
         let peers: Vec<PeerId> = (0..300).map(|_| PeerId::random()).collect();
-        let mut book = Book::new(own);
+        let mut book = Book::new(own, MEMBERS_MAX);
         let mut now = Instant::now();
         for (step, n, flag) in steps {
             let peer = peers[usize::from(n) % peers.len()];
@@ -168,7 +198,7 @@ proptest! {
                 4 => book.failed(&peer, now, 0.7),
                 _ => { now += Duration::from_millis(u64::from(n)); book.due(now); }
             }
-            prop_assert!(book.entries.len() <= PEERS_MAX);
+            prop_assert!(book.entries.len() <= MEMBERS_MAX + OTHERS_MAX);
             for entry in book.entries.values() {
                 prop_assert!(entry.addrs.len() <= ADDRS_MAX);
                 if let DialState::Waiting(at) = entry.state {

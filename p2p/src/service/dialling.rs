@@ -1,10 +1,7 @@
 //! Dials that fail, and the bootstrap addresses.
 
 use super::Service;
-use crate::{
-    addrs::transport_part, book::PEERS_MAX, bootstrap::Bootstrap, error::EntryRefusal,
-    handshake::HandshakeError,
-};
+use crate::{addrs::transport_part, bootstrap::Bootstrap, error::EntryRefusal, handshake::HandshakeError};
 use libp2p::{
     Multiaddr, PeerId,
     swarm::{ConnectionId, DialError, dial_opts::DialOpts},
@@ -108,7 +105,7 @@ impl Service {
     fn note_refusal(&self, peer: &PeerId, refusal: &EntryRefusal) {
         self.outlets.refusals.send_if_modified(|all| {
             let peer = peer.to_string();
-            let room = all.len() < PEERS_MAX || all.contains_key(&peer);
+            let room = all.len() < self.members_max || all.contains_key(&peer);
             room && all.insert(peer, refusal.clone()).as_ref() != Some(refusal)
         });
     }

@@ -5,6 +5,7 @@ use crate::{
     addrs::{Scope, transport_part},
     behaviour::{BehaviourEvent, HELLO_TIMEOUT},
     class::Class,
+    door::ip,
     drops::DropReason,
     gossip::{GOSSIP_BYTES_MAX, PEERS_TOPIC},
     handle::{GossipMessage, JudgedLetter, Judgement, Letter},
@@ -35,6 +36,7 @@ impl Service {
                 self.links.remove(&peer_id);
                 self.has_left(&peer_id);
                 self.book.closed(&peer_id, now, rand::random());
+                self.guest_has_left(&peer_id);
                 self.bootstraps.iter_mut().filter(|b| b.peer == Some(peer_id)).for_each(|b| b.lost(now));
                 self.report_peers();
                 self.report_bootstrap();
@@ -90,12 +92,14 @@ impl Service {
             tracing::debug!(%peer, "second connection: all are closed, and dialled again");
             return self.disconnect(peer);
         }
-        let scope = Scope::of_addr(endpoint.get_remote_address()).unwrap_or(Scope::Net);
+        let remote = endpoint.get_remote_address();
+        let scope = Scope::of_addr(remote).unwrap_or(Scope::Net);
         let is_dialer = endpoint.is_dialer();
         let link = PeerLink {
             hello_by: now + 2 * HELLO_TIMEOUT,
             hello: None,
             dialled,
+            ip: ip(remote),
             scope,
             rtt: None,
             closing: false,
@@ -103,6 +107,9 @@ impl Service {
             span: tracing::debug_span!("connection", %peer, %connection, dialler = is_dialer),
         };
         self.links.insert(peer, link);
+        if !self.receive(peer, now) {
+            return;
+        }
         if is_dialer {
             let hello = self.hello(&peer).encode();
             self.swarm.behaviour_mut().hello.send_request(&peer, hello);
@@ -152,6 +159,9 @@ impl Service {
     /// Takes a message on a direct topic. Its author sends it to each peer, so from any other peer it is
     /// forged.
     fn on_direct(&mut self, letter: Letter, message: gossipsub::Message) {
+        if self.is_of_stranger(&letter) {
+            return;
+        }
         if !is_authors_own(letter.source, &message) {
             self.outlets.drops.count(DropReason::GossipMalformed);
             return self.judge(JudgedLetter { letter, judgement: Judgement::Reject });
@@ -183,6 +193,9 @@ impl Service {
     }
 
     pub(super) fn on_gossip(&mut self, letter: Letter, message: gossipsub::Message) {
+        if self.is_of_stranger(&letter) {
+            return;
+        }
         let Some(author) = message.source.filter(|_| message.data.len() <= GOSSIP_BYTES_MAX) else {
             self.outlets.drops.count(DropReason::GossipMalformed);
             return self.judge(JudgedLetter { letter, judgement: Judgement::Reject });
@@ -193,6 +206,16 @@ impl Service {
             return self.judge(JudgedLetter { letter, judgement });
         }
         self.deliver(letter, topic, author, message.data);
+    }
+
+    /// Whether a message comes from somebody who is no member, and so is lost.
+    fn is_of_stranger(&mut self, letter: &Letter) -> bool {
+        let is_stranger = !self.is_member(&letter.source);
+        if is_stranger {
+            self.outlets.drops.count(DropReason::GossipOfStranger);
+            self.judge(JudgedLetter { letter: letter.clone(), judgement: Judgement::Ignore });
+        }
+        is_stranger
     }
 
     /// Takes the addresses that a peer announces. They go on only if it is known as a member.

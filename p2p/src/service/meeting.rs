@@ -18,8 +18,7 @@ use std::time::Instant;
 impl Service {
     pub(super) fn hello(&self, to: &PeerId) -> Hello {
         let loopback = self.links.get(to).is_some_and(|l| l.scope == Scope::Host);
-        let is_member = |peer: &PeerId| self.members.as_ref().is_none_or(|members| members.contains(peer));
-        let others = self.book.worth_telling().filter(|(peer, _)| peer != to && is_member(peer));
+        let others = self.book.worth_telling().filter(|(peer, _)| peer != to && self.is_member(peer));
         Hello {
             boot: self.boot,
             addrs: visible(&self.outlets.listen.borrow(), loopback),
@@ -76,7 +75,7 @@ impl Service {
         self.forget_refusal(&peer);
         self.book.replace(peer, &addrs, now);
         for (other, addrs) in hello.known {
-            if self.members.as_ref().is_some_and(|members| !members.contains(&other)) {
+            if !self.is_member(&other) {
                 continue; // if it becomes one, the cluster will name it
             }
             let addrs = self.usable(&peer, addrs.into_iter());

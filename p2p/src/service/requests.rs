@@ -47,9 +47,7 @@ impl Service {
     fn may_ask(&self, class: Class, peer: &PeerId) -> bool {
         match class {
             Class::Raft => true,
-            Class::Control | Class::Blob => {
-                self.members.as_ref().is_none_or(|members| members.contains(peer))
-            }
+            Class::Control | Class::Blob => self.is_member(peer),
         }
     }
 

@@ -51,6 +51,7 @@ fn config(dir: &Path, bootstrap: &[String]) -> P2pConfig {
         topics: vec![],
         direct_topics: vec![],
         pending_max: 64,
+        members_max: 64,
         blob_dir: dir.join("blobs"),
     }
 }

@@ -2,10 +2,7 @@
 
 use crate::support::{Node, SOON, TOPIC};
 use p2p::{Class, IncomingRequest, Judgement, RequestError};
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -55,16 +52,16 @@ async fn silent_connections_are_closed_within_a_second_and_a_peer_gets_in_meanwh
     timeout(SOON, counted).await.unwrap_or_else(|_| panic!("{}", node.handle.refused()));
 }
 
-/// Three peers of which the first and the last do not know each other: none counts as a member, so nobody
-/// dials whom a third peer names.
+/// Three peers of which the first and the last do not know each other: to them, only the one between them is
+/// a member, so neither dials whom it names.
 async fn line(dir: &std::path::Path) -> [Node; 3] {
     let one = Node::start(&dir.join("1"), &[]).await;
-    one.handle.set_members(&BTreeSet::new()).await;
     let two = Node::start(&dir.join("2"), &[one.addr()]).await;
-    two.handle.set_members(&BTreeSet::new()).await;
-    two.until_peers(|peers| peers.len() == 1).await;
     let three = Node::start(&dir.join("3"), &[]).await;
-    three.handle.set_members(&BTreeSet::new()).await;
+    one.handle.set_members(&[two.id()].into()).await;
+    two.handle.set_members(&[one.id(), three.id()].into()).await;
+    three.handle.set_members(&[two.id()].into()).await;
+    two.until_peers(|peers| peers.len() == 1).await;
     assert!(three.handle.add_peer(&two.id(), &[two.addr()]).await);
     three.until_peers(|peers| peers.len() == 1).await;
     two.until_peers(|peers| peers.len() == 2).await;

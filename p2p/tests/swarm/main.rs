@@ -4,5 +4,6 @@
 
 mod doors;
 mod entry;
+mod guests;
 mod peers;
 mod support;

@@ -48,6 +48,7 @@ impl Node {
             topics: vec![TOPIC.into()],
             direct_topics: vec![DIRECT_TOPIC.into()],
             pending_max: 64,
+            members_max: 64,
             blob_dir: dir.join("blobs"),
         };
         let (mut tasks, shutdown) = (JoinSet::new(), CancellationToken::new());

@@ -39,6 +39,7 @@ async fn node(dir: &Path, tasks: &mut JoinSet<()>) -> P2pHandle {
         topics: vec![],
         direct_topics: Vec::new(),
         pending_max: 64,
+        members_max: 64,
         blob_dir: dir.join("blobs"),
     };
     P2p::start(config, tasks, CancellationToken::new()).await.unwrap().0

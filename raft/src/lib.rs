@@ -28,8 +28,9 @@ mod members;
 mod metrics;
 mod network;
 mod rpc;
-#[cfg(test)]
-mod samples;
+#[cfg(any(test, feature = "samples"))]
+#[doc(hidden)]
+pub mod samples;
 mod sqlite;
 mod timing;
 mod transport;

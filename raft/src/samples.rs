@@ -1,19 +1,23 @@
 //! One value of everything that members send, for tests.
 
+#[cfg(test)]
+mod replies;
+mod senders;
+
+#[cfg(test)]
+pub(crate) use replies::{AnybodyMay, of_voter_2, replies};
+pub use senders::{answer, frames, proposal_frame};
+#[cfg(test)]
+pub(crate) use senders::{may_send, sent};
+
 use crate::{
-    error::ReadError,
-    hook::{ApplyHook, HookError},
-    rpc::{NodeInfo, Reply, Request, SnapshotPiece},
+    rpc::{NodeInfo, Request, SnapshotPiece},
     types::{Entry, LogId, Member, Membership, TypeConfig, Vote},
 };
-use cluster_state::{
-    Admission, ClusterState, Command, NodeId, Place, Proposal, Proposer, Refusal, Response,
-    command::SetLeader,
-    samples::{commands, hash},
-};
+use cluster_state::{Admission, Command, NodeId, Proposal, Proposer, command::SetLeader, samples::commands};
 use openraft::{
     EntryPayload,
-    raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse},
+    raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest},
 };
 use std::collections::BTreeMap;
 
@@ -25,26 +29,6 @@ pub(crate) fn membership() -> Membership {
     let members = BTreeMap::from([(NodeId(1), Member { peer_id: "peer-1".into() })]);
     let membership = openraft::Membership::new(vec![[NodeId(1)].into()], members).unwrap();
     Membership::new(Some(log_id(1, 0)), membership)
-}
-
-/// A hook of tests that are not about who may propose what.
-pub(crate) struct AnybodyMay;
-
-impl ApplyHook for AnybodyMay {
-    fn authorise(&self, _: &Proposal, _: Place, _: &ClusterState) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn on_apply(
-        &mut self,
-        _: &rusqlite::Transaction<'_>,
-        _: u64,
-        _: &Command,
-        _: &Response,
-        _: &ClusterState,
-    ) -> Result<(), HookError> {
-        Ok(())
-    }
 }
 
 /// A proposal of peer 1.
@@ -110,47 +94,5 @@ pub(crate) fn requests() -> Vec<Request> {
         Request::ReadIndex { wait_ms: 6 },
         Request::Join { info, admission: Admission::Ticket([7; 32]) },
         Request::Voters,
-    ]
-}
-
-/// A message of consensus as voter 2 sends it.
-pub(crate) fn of_voter_2(request: Request) -> Request {
-    let (elected, candidate) = (Vote::new_committed(2, NodeId(2)), Vote::new(2, NodeId(2)));
-    match request {
-        Request::Append { to, rpc } => {
-            Request::Append { to, rpc: AppendEntriesRequest { vote: elected, ..rpc } }
-        }
-        Request::Vote { to, rpc } => Request::Vote { to, rpc: VoteRequest { vote: candidate, ..rpc } },
-        Request::PreVote { to, rpc } => Request::PreVote { to, rpc: VoteRequest { vote: candidate, ..rpc } },
-        Request::Snapshot { to, piece } => {
-            Request::Snapshot { to, piece: SnapshotPiece { vote: elected, ..piece } }
-        }
-        Request::Transfer { to, rpc } => {
-            Request::Transfer { to, rpc: TransferLeaderRequest::new(elected, to, rpc.last_log_id().copied()) }
-        }
-        other @ (Request::Propose { .. }
-        | Request::ReadIndex { .. }
-        | Request::Join { .. }
-        | Request::Voters) => other,
-    }
-}
-
-/// One value of each variant, in the order of the enum.
-pub(crate) fn replies() -> Vec<Reply> {
-    vec![
-        Reply::Append(AppendEntriesResponse::HigherVote(Vote::new(3, NodeId(2)))),
-        Reply::Vote(VoteResponse::new(Vote::new(2, NodeId(1)), Some(log_id(1, 2)), true)),
-        Reply::SnapshotPart,
-        Reply::Snapshot(Vote::new_committed(1, NodeId(1))),
-        Reply::Transfer(Ok(())),
-        Reply::Proposed(Response::Refused(Refusal::NotCandidate(hash(1)))),
-        Reply::ReadIndex(8),
-        Reply::Joined(NodeId(9), BTreeMap::from([(NodeId(1), "peer-1".into())])),
-        Reply::NotLeader(Some("peer".into())),
-        Reply::Timeout,
-        Reply::ReadFailed(ReadError::NoLeader),
-        Reply::Refused("r".into()),
-        Reply::Failed("f".into()),
-        Reply::Voters(BTreeMap::from([(NodeId(2), "peer-2".into())])),
     ]
 }

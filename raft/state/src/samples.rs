@@ -2,9 +2,11 @@
 
 mod admissions;
 mod bytes;
+mod senders;
 
 pub use admissions::{issue, join, remove};
 pub use bytes::{body, frame, mutated};
+pub use senders::{about, proposers};
 
 use crate::command::{
     AddSegmentHolder, Appoint, CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease,

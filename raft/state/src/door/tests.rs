@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     command::{ModelHeld, SetLeader, SetOperators, SetSecret},
-    samples::{self, commands, hash, register, remove},
+    samples::{self, commands, hash, proposers, register, remove},
     state_machine,
 };
 
@@ -23,78 +23,11 @@ const PLACE: Place = Place { index: 9, term: 2, leader: NodeId(LEADER) };
 
 /// The command as node 2 would propose it about itself.
 fn about_the_subject(command: Command, state: &ClusterState) -> Command {
-    let (node, peer_id) = (NodeId(SUBJECT), state.nodes[&NodeId(SUBJECT)].peer_id.clone());
-    match command {
-        Command::RegisterNode(mut it) => {
-            it.peer_id = peer_id;
-            it.into()
-        }
-        Command::SetDraining(mut it) => {
-            it.node = node;
-            it.into()
-        }
-        Command::RegisterSegment(mut it) => {
-            it.receipts = [node, NodeId(LEADER)].map(|node| samples::receipt(node.0, &it.facts())).into();
-            it.into()
-        }
-        Command::AddSegmentHolder(mut it) => {
-            it.node = node;
-            it.into()
-        }
-        Command::ReportForgery(mut it) => {
-            it.node = node;
-            it.into()
-        }
-        Command::ModelHeld(mut it) => {
-            it.node = node;
-            it.into()
-        }
-        Command::RenewLease(mut it) => {
-            it.node = node;
-            it.into()
-        }
-        Command::FailLease(mut it) => {
-            it.node = node;
-            it.into()
-        }
-        Command::CompleteTraining(mut it) => {
-            it.node = node;
-            it.into()
-        }
-        Command::CompleteEvaluation(mut it) => {
-            it.node = node;
-            it.into()
-        }
-        Command::ConfirmEvidence(mut it) => {
-            it.node = node;
-            it.into()
-        }
-        Command::SetLeader(_) => SetLeader { node: NodeId(LEADER), term: PLACE.term, at_ms: 1 }.into(),
-        other @ (Command::SetOnline(_)
-        | Command::InitConfig(_)
-        | Command::ThresholdReached(_)
-        | Command::GrantLease(_)
-        | Command::ExpireLease(_)
-        | Command::Promote(_)
-        | Command::Reject(_)
-        | Command::SetTarget(_)
-        | Command::SetFeedback(_)
-        | Command::SetLearningRate(_)
-        | Command::SetCurriculum(_)
-        | Command::CancelLease(_)
-        | Command::Appoint(_)
-        | Command::Rollback(_)
-        | Command::ReportRegression(_)
-        | Command::SetBackpressure(_)
-        | Command::SetSecret(_)
-        | Command::IssueTicket(_)
-        | Command::RevokeTicket(_)
-        | Command::RemoveNode(_)
-        | Command::SetOperators(_)) => other,
-    }
+    let subject = (NodeId(SUBJECT), state.nodes[&NodeId(SUBJECT)].peer_id.as_str());
+    samples::about(command, subject, (PLACE.leader, PLACE.term))
 }
 
-/// The senders, in the order of the columns below.
+/// The senders, in the order of the columns of the table.
 fn senders(state: &ClusterState) -> Vec<Proposer> {
     let member = |node| state.nodes[&NodeId(node)].peer_id.clone();
     [
@@ -107,47 +40,6 @@ fn senders(state: &ClusterState) -> Vec<Proposer> {
     ]
     .map(|(peer_id, operator)| Proposer { peer_id, operator })
     .into()
-}
-
-/// Columns: stranger, stranger that claims to be an operator, member for another, member for itself, leader,
-/// operator at another member.
-fn expected(command: &Command) -> &'static str {
-    match command {
-        Command::RegisterNode(_) => "...x..",
-        Command::RegisterSegment(_)
-        | Command::AddSegmentHolder(_)
-        | Command::ReportForgery(_)
-        | Command::ModelHeld(_)
-        | Command::RenewLease(_)
-        | Command::FailLease(_)
-        | Command::CompleteTraining(_)
-        | Command::CompleteEvaluation(_)
-        | Command::ConfirmEvidence(_) => "...x..",
-        Command::SetDraining(_) => "...x.x",
-        Command::SetLeader(_)
-        | Command::SetOnline(_)
-        | Command::InitConfig(_)
-        | Command::ThresholdReached(_)
-        | Command::GrantLease(_)
-        | Command::ExpireLease(_)
-        | Command::Promote(_)
-        | Command::Reject(_)
-        | Command::SetTarget(_)
-        | Command::SetFeedback(_)
-        | Command::SetLearningRate(_)
-        | Command::SetCurriculum(_) => "....x.",
-        Command::CancelLease(_)
-        | Command::Rollback(_)
-        | Command::ReportRegression(_)
-        | Command::SetBackpressure(_) => "....xx",
-        // In a cluster without a secret.
-        Command::SetSecret(_) => "....xx",
-        Command::Appoint(_)
-        | Command::IssueTicket(_)
-        | Command::RevokeTicket(_)
-        | Command::RemoveNode(_)
-        | Command::SetOperators(_) => ".....x",
-    }
 }
 
 #[test]
@@ -185,7 +77,7 @@ fn each_command_has_its_senders() {
                 }
             })
             .collect();
-        assert_eq!(answers, expected(&command), "{command:?}");
+        assert_eq!(answers, proposers(&command), "{command:?}");
     }
 }
 
@@ -225,7 +117,7 @@ fn operators_are_believed_only_where_the_state_says_so() {
         for node in [LEADER, SUBJECT] {
             assert_eq!(may(node, true), may(node, false), "{command:?}");
         }
-        assert_eq!(may(OTHER, true), expected(&command).ends_with('x'), "{command:?}");
+        assert_eq!(may(OTHER, true), proposers(&command).ends_with('x'), "{command:?}");
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Audit {
     pub node_id: String,
     /// Index of the last log entry applied at this node.
     pub applied: u64,
+    /// Hash of the replicated state after that entry: nodes that have applied the same entry have the same.
+    pub state: Hash,
     /// Acknowledged segments, and for each whether this node has its bytes, verified.
     pub segments: Vec<(SegmentId, bool)>,
     /// Games in those segments.

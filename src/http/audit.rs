@@ -8,10 +8,12 @@ use super::{
 };
 use crate::{
     api::content::{Audit, AuditedModel},
-    peer::{Context, WorkError},
+    peer::{Context, WorkError, blocking},
 };
 use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
+use cluster_state::{ClusterState, rows};
 use std::sync::Arc;
+use wire::Hash;
 
 pub(super) fn router() -> Router<Arc<Front>> {
     Router::new().route("/v1/audit", post(order_audit))
@@ -20,12 +22,15 @@ pub(super) fn router() -> Router<Arc<Front>> {
 async fn order_audit(Operator(node): Operator, State(front): Shared) -> Result<Json<Audit>, Refused> {
     let busy = |_| Refused(StatusCode::SERVICE_UNAVAILABLE, "an audit is going on".to_owned());
     let _turn = front.auditing.try_acquire().map_err(busy)?;
-    audit(&node).await.map(Json).map_err(Refused::internal)
+    let state = node.raft.local();
+    let read = Arc::clone(&state);
+    let digest = blocking(move || rows::digest(&read)).await.map_err(Refused::internal)?;
+    let digest = digest.map_err(Refused::internal)?;
+    audit(&node, &state, digest).await.map(Json).map_err(Refused::internal)
 }
 
 /// Reads every content and so takes long: an audit is for drills and for cases of doubt.
-async fn audit(node: &Context) -> Result<Audit, WorkError> {
-    let state = node.raft.local();
+async fn audit(node: &Context, state: &ClusterState, digest: Hash) -> Result<Audit, WorkError> {
     let mut segments = Vec::new();
     let mut games = 0;
     for (hash, segment) in state.segments.iter() {
@@ -41,5 +46,5 @@ async fn audit(node: &Context) -> Result<Audit, WorkError> {
             champions.push(AuditedModel { config_key, generation, model, here });
         }
     }
-    Ok(Audit { node_id: node.name(), applied: state.applied, segments, games, champions })
+    Ok(Audit { node_id: node.name(), applied: state.applied, state: digest, segments, games, champions })
 }

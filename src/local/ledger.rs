@@ -89,6 +89,7 @@ mod tests {
         let audit = Audit {
             node_id: "node-1".into(),
             applied: 9,
+            state: hash("state"),
             segments: segments.iter().map(|(name, here)| (hash(name), *here)).collect(),
             games: 9,
             champions: champions.collect(),

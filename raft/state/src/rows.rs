@@ -127,6 +127,23 @@ pub fn rows(state: &ClusterState) -> Result<Vec<StateRow>, RowError> {
     Ok(changes(&ClusterState::default(), state)?.put)
 }
 
+/// Hash of every row of `state`, whatever entry was applied last: replicas that agree have the same.
+///
+/// # Errors
+/// Returns [`RowError::Value`] for an entity that is too large.
+pub fn digest(state: &ClusterState) -> Result<Hash, RowError> {
+    let mut rows = rows(state)?;
+    rows.sort_by(|one, other| (one.kind, &one.key).cmp(&(other.kind, &other.key)));
+    let mut hasher = blake3::Hasher::new();
+    for StateRow { kind, key, value } in &rows {
+        hasher.update(&[*kind]);
+        for part in [key, value] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+    }
+    Ok(Hash(*hasher.finalize().as_bytes()))
+}
+
 /// What turns `before` into `after`.
 ///
 /// # Errors

@@ -67,3 +67,14 @@ fn the_cost_of_a_command_does_not_grow_with_the_state() {
     println!("MEASURED apply with 1 000 segments {few:?}, with 300 000 {many:?}");
     assert!(many < few * 8, "{few:?} {many:?}"); // the state is 300 times as large
 }
+
+#[test]
+fn equal_states_have_one_digest_and_others_another() {
+    let mut state = crowded(3);
+    let before = digest(&state).unwrap();
+    state.applied += 7;
+    let restored = restore(rows(&state).unwrap().into_iter().rev(), 1).unwrap();
+    assert_eq!([digest(&state).unwrap(), digest(&restored).unwrap()], [before; 2]);
+    state_machine::apply(&mut state, 9, &register(2, 1));
+    assert_ne!(digest(&state).unwrap(), before);
+}

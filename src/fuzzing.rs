@@ -8,7 +8,12 @@ use crate::{
     cli::engine,
     config::Settings,
     daemons::health::claims::Claim,
-    events::{Logged, envelope::Envelope, equivocation::Equivocation},
+    events::{
+        Logged,
+        envelope::Envelope,
+        equivocation::Equivocation,
+        repair::{self, RepairQuestion},
+    },
     http::{
         operator,
         range::{self, ByteRange},
@@ -16,7 +21,7 @@ use crate::{
     node::addresses,
     peer::{
         announcements,
-        control::Control,
+        control::{self, Control},
         letters::{self, LettersRequest},
         pass,
         transfer::http::reachable,
@@ -72,6 +77,27 @@ pub fn control(bytes: &[u8]) -> Option<impl FnOnce() -> Vec<u8> + use<>> {
 /// The answer to such a request.
 pub fn control_answer(bytes: &[u8]) -> Result<(), String> {
     Control::read_kept(bytes).map(drop)
+}
+
+/// A request of each kind that nodes send each other, apart from Raft and content, with its name and the
+/// frame kind of its answer.
+#[must_use]
+pub fn node_requests(content: Hash) -> Vec<(String, u8, Vec<u8>)> {
+    let keep = Control::Keep { hash: content };
+    let asks = std::iter::successors(Some(LettersRequest::List { after: 0 }), |ask| match ask {
+        LettersRequest::List { .. } => Some(LettersRequest::Replay { max_age_hours: 1 }),
+        LettersRequest::Replay { .. } => Some(LettersRequest::Purge { max_age_hours: None }),
+        LettersRequest::Purge { .. } => None,
+    });
+    let asks = asks.map(|ask| {
+        let bytes = wire::encode(letters::ASK, &ask, letters::ASK_BYTES_MAX).expect("it is small");
+        (format!("{ask:?}"), letters::TOLD, bytes)
+    });
+    let question = RepairQuestion::default().encode().expect("it is small");
+    let Control::Keep { .. } = keep;
+    let control = (format!("{keep:?}"), control::ANSWER, keep.encode().expect("it is small"));
+    let question = ("Question".to_owned(), repair::ANSWER, question);
+    [control, question].into_iter().chain(asks).collect()
 }
 
 /// A proof that an origin said two things under one number.

@@ -21,6 +21,7 @@ mod map;
 mod membership;
 mod refusals;
 mod regression;
+mod senders;
 mod settings;
 mod strangers;
 mod support;

@@ -110,20 +110,20 @@ fn a_member_joins_and_status_answers(root: &Path, founder: &mut Peer, name: &str
     assert_eq!(member.stop().1, Some(0));
 }
 
-fn http_of(peer: &Peer) -> SocketAddr {
+pub(crate) fn http_of(peer: &Peer) -> SocketAddr {
     let runtime = fs::read_to_string(peer.folder.join("runtime.json")).expect("it runs");
     let runtime: serde_json::Value = serde_json::from_str(&runtime).expect("JSON");
     let url = runtime["http"].as_str().expect("an address");
     url.trim_start_matches("http://").parse().expect("an address")
 }
 
-fn pid_of(peer: &Peer) -> u64 {
+pub(crate) fn pid_of(peer: &Peer) -> u64 {
     let runtime = fs::read_to_string(peer.folder.join("runtime.json")).expect("it runs");
     let runtime: serde_json::Value = serde_json::from_str(&runtime).expect("JSON");
     runtime["pid"].as_u64().expect("a number")
 }
 
-fn memory_kib(pid: u64) -> u64 {
+pub(crate) fn memory_kib(pid: u64) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
@@ -203,7 +203,7 @@ fn a_thousand_without_the_secret_are_not_admitted() {
 }
 
 /// The status code of the answer to a request, and its text.
-fn asked(address: SocketAddr, request: &str) -> (u16, String) {
+pub(crate) fn asked(address: SocketAddr, request: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(request.as_bytes()).unwrap();

@@ -76,6 +76,19 @@ pub fn blob_question(bytes: &[u8]) -> Option<impl FnOnce() -> Vec<u8> + use<>> {
     BlobQuestion::decode(bytes).map(|question| move || question.encode())
 }
 
+/// A question of each kind about this content, with its name.
+#[must_use]
+pub fn blob_questions(content: wire::Hash) -> Vec<(String, Vec<u8>)> {
+    let first = BlobQuestion::Has(content);
+    let rest = std::iter::successors(Some(first), |asked| match asked {
+        BlobQuestion::Has(hash) => Some(BlobQuestion::Outline(*hash)),
+        BlobQuestion::Outline(hash) => Some(BlobQuestion::Piece(*hash, 0)),
+        BlobQuestion::Piece(hash, _) => Some(BlobQuestion::Pieces(*hash)),
+        BlobQuestion::Pieces(_) => None,
+    });
+    rest.map(|question| (format!("{question:?}"), question.encode())).collect()
+}
+
 /// An answer to such a question; pieces are those of a content of `count` pieces.
 pub fn blob_answer(bytes: Vec<u8>, count: usize) -> Option<impl FnOnce() -> Vec<u8> + use<>> {
     let answer = BlobAnswer::decode(bytes)?;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 
 mod admission;
+mod attacks;
 mod command_line;
 mod cycle;
 mod damage;

@@ -18,6 +18,7 @@ mod formation;
 mod gpu_check;
 mod health;
 mod learning;
+mod liar;
 mod map;
 mod membership;
 mod refusals;

@@ -4,7 +4,7 @@
 use crate::support::{Cluster, Peer, QUICK, SOON, until, when};
 use cluster_state::SegmentId;
 use ringrift::{
-    events::{Event, Logged},
+    events::{Event, Logged, envelope::PARTS_MAX},
     store::Segment,
 };
 use serde_json::{Value, json};
@@ -262,9 +262,10 @@ fn in_order(log: &[Logged], peer: &str, segment: SegmentId) {
         ("MODEL_DISTRIBUTION_COMPLETE", "MODEL_PROMOTED"),
     ] {
         let (effect, cause) = (find(effect), find(cause));
-        let of_one_command = cause.sequence / 16 == effect.sequence / 16;
+        let of_one_command = cause.sequence / PARTS_MAX == effect.sequence / PARTS_MAX;
         assert!(
-            of_one_command || effect.causes.iter().any(|id| id.sequence / 16 == cause.sequence / 16),
+            of_one_command
+                || effect.causes.iter().any(|id| id.sequence / PARTS_MAX == cause.sequence / PARTS_MAX),
             "{peer}: {effect:?} names no {}",
             cause.event.name()
         );

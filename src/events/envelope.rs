@@ -4,6 +4,7 @@
 //! may say. Events of the origin `raft` are never sent: every node writes them for itself.
 
 use super::{Event, EventError, EventKind};
+use cluster_state::state_machine::CONFIGS_MAX;
 use p2p::Signer;
 use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
@@ -39,11 +40,18 @@ pub struct EventId {
     pub sequence: i64,
 }
 
+/// Most events of one applied command; their numbers follow from its index. A removal can end two leases of
+/// each configuration, with two events each, and tell of each that its champion is everywhere.
+pub const PARTS_MAX: i64 = 512;
+
+const _: () = assert!(1 + 5 * CONFIGS_MAX as i64 <= PARTS_MAX, "no command has more events");
+
 impl EventId {
     /// The event number `part` of the applied command at `index`.
     #[must_use]
     pub fn raft(index: u64, part: i64) -> Self {
-        let sequence = i64::try_from(index).unwrap_or(i64::MAX >> 4).saturating_mul(16).saturating_add(part);
+        let sequence =
+            i64::try_from(index).unwrap_or(i64::MAX).saturating_mul(PARTS_MAX).saturating_add(part);
         Self { origin: RAFT.to_owned(), epoch: 0, sequence }
     }
 }

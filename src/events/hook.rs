@@ -5,7 +5,7 @@
 
 use super::{
     caused::{AppliedCommand, GamesPlanned, caused, follows},
-    envelope::{Envelope, EventId, RAFT, Signed},
+    envelope::{Envelope, EventId, PARTS_MAX, RAFT, Signed},
     subscriptions::Subscriptions,
     writer::EventWriter,
 };
@@ -51,7 +51,10 @@ impl ApplyHook for EventHook {
         let events = caused(command, &applied);
         let mut cause = follows(command, before).map(|index| EventId::raft(index, 0));
         let writer = self.writer(tx);
-        for (part, event) in (0..16).zip(events) {
+        if events.len() > PARTS_MAX as usize {
+            tracing::error!(index, events = events.len(), "a command has more events than numbers");
+        }
+        for (part, event) in (0..PARTS_MAX).zip(events) {
             let id = EventId::raft(index, part);
             // The parts of one command follow each other.
             let causes = cause.clone().into_iter().collect();
@@ -80,6 +83,6 @@ impl ApplyHook for EventHook {
     fn on_snapshot(&mut self, tx: &rusqlite::Transaction<'_>, state: &ClusterState) -> Result<(), HookError> {
         self.before = Some(state.clone());
         // Nothing that waits for a command in the snapshot will see its event.
-        Ok(self.writer(tx).give_up(&EventId::raft(state.applied, 15))?)
+        Ok(self.writer(tx).give_up(&EventId::raft(state.applied, PARTS_MAX - 1))?)
     }
 }

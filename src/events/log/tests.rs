@@ -1,6 +1,7 @@
 //! One log, and two that tell each other.
 
 mod bounds;
+mod parts;
 mod restored;
 mod shunned;
 
@@ -8,7 +9,7 @@ use super::*;
 use crate::events::{
     ChampionRegression, Emission, Event, EventHook, HostOnline, LeaderElected, TrainingProgress,
     caused::GAMES_PLANNED,
-    envelope::{Envelope, EventId, Signed},
+    envelope::{Envelope, EventId, PARTS_MAX, Signed},
     repair::{Floor, RepairQuestion},
     retention::KEPT,
 };
@@ -425,8 +426,8 @@ fn applied_commands_become_events_with_their_log_index() {
     });
     let found: Vec<_> = kept.iter().map(|e| (e.origin.as_str(), e.sequence, e.event.clone())).collect();
     assert_eq!(found.len(), 2, "{found:?}");
-    assert_eq!((found[0].0, found[0].1, found[0].2.name()), ("raft", 80, "HOST_ONLINE"));
-    assert_eq!(found[1], ("raft", 96, elected));
+    assert_eq!((found[0].0, found[0].1, found[0].2.name()), ("raft", 5 * PARTS_MAX, "HOST_ONLINE"));
+    assert_eq!(found[1], ("raft", 6 * PARTS_MAX, elected));
     let rows: i64 = connection.query_row("SELECT count(*) FROM event_inbox", [], |row| row.get(0)).unwrap();
     assert_eq!(rows, 1, "the handler's row came in the same transaction");
     assert_eq!(log.vector().unwrap().len(), 0, "never sent");
@@ -460,7 +461,7 @@ fn a_command_that_makes_no_event_stops_nothing() {
     apply(6, &"x".repeat(20_000), 2000);
     apply(7, "host", 3000);
     let kept: Vec<_> = log.since(0, 9).unwrap().iter().map(|e| (e.sequence, e.at_ms)).collect();
-    assert_eq!(kept, [(80, i64::MAX), (112, 3000)]);
+    assert_eq!(kept, [(5 * PARTS_MAX, i64::MAX), (7 * PARTS_MAX, 3000)]);
 }
 
 /// A row of the disk that cannot be read is no reason either: neither for Raft nor for what waits behind it.
@@ -484,7 +485,7 @@ fn a_damaged_parked_event_stops_nothing() {
     b.commits.connection().execute(damage, []).unwrap();
     apply("b.db");
     let names: Vec<i64> = b.since(0, 9).unwrap().iter().map(|logged| logged.sequence).collect();
-    assert_eq!(names, [80, 2]);
+    assert_eq!(names, [5 * PARTS_MAX, 2]);
     assert_eq!(rows(&b, "SELECT count(*) FROM event_parked"), 0);
 }
 
@@ -507,7 +508,7 @@ fn an_event_that_follows_a_command_waits_until_it_is_applied() {
     assert_eq!(events(&b), []);
     apply("b.db");
     let names: Vec<i64> = b.since(0, 9).unwrap().iter().map(|logged| logged.sequence).collect();
-    assert_eq!(names, [80, 1]);
+    assert_eq!(names, [5 * PARTS_MAX, 1]);
 }
 
 #[test]

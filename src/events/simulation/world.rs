@@ -7,7 +7,11 @@ use super::{
     node::{Faults, Node},
     oracle::{Oracle, all},
 };
-use crate::{clock, daemons::fixture, events::envelope::EventId};
+use crate::{
+    clock,
+    daemons::fixture,
+    events::envelope::{EventId, PARTS_MAX},
+};
 use cluster_state::Command;
 use p2p::Signer;
 use rand::{RngExt, SeedableRng};
@@ -358,7 +362,7 @@ impl World {
     pub(super) fn install_snapshot(&mut self, node: usize) {
         let newest = self.nodes.iter().max_by_key(|node| node.applied).unwrap();
         let (state, applied) = (newest.state.clone(), newest.applied);
-        self.oracle.snapshots.insert(node, EventId::raft(applied as u64, 15).sequence);
+        self.oracle.snapshots.insert(node, EventId::raft(applied as u64, PARTS_MAX - 1).sequence);
         self.nodes[node].install(state, applied);
     }
 }

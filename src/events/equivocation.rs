@@ -1,7 +1,7 @@
 //! Two events under one number, which only an origin that lies signs.
 //!
 //! Invariant: a proof needs no trust in who brings it, because everybody can check the two signatures. An
-//! honest node uses a number again only under another epoch; `log/anew.rs` says when it may fail to notice.
+//! honest node uses a number again only under another epoch (`log/untold.rs`).
 
 use super::envelope::{EventId, EventRefusal, SIGNED_BYTES_MAX, Signed};
 use serde::{Deserialize, Serialize};

@@ -10,6 +10,7 @@ mod parked;
 pub(super) mod shunned;
 mod watermark;
 
+pub(super) use epochs::EPOCHS_MAX;
 pub(super) use watermark::vector;
 
 use super::{

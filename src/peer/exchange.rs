@@ -150,15 +150,25 @@ async fn ask(node: &Context, peer: &str, claims: &mut FloorClaims) -> Asked {
     }
 }
 
-/// Lets this node tell others of what it emits, once enough of them have answered what they know of it.
+/// Lets this node tell others of what it emits, once enough of them have answered what they know of it: under
+/// its epoch if all have, and else under a new one.
 async fn tell(node: &Context, answered: &Answered, connected: &[(String, u64)]) {
     let members = node.raft.local().nodes.len();
     let connected = connected.iter().map(|(peer, _)| peer.as_str());
     if node.events.may_tell() || !answered.is_enough(connected, members, Instant::now()) {
         return;
     }
+    // A restored state may not know all members, so the one that is decided now counts.
+    let all = match node.raft.linearizable().await {
+        Ok(state) => {
+            let (me, nodes) = (node.p2p.peer_id(), state.nodes.values());
+            let others = nodes.map(|it| it.peer_id.as_str()).filter(|it| *it != me);
+            answered.is_all(others.filter(|it| !node.events.is_shunned(it)))
+        }
+        Err(_) => false,
+    };
     let log = Arc::clone(&node.events);
-    if let Ok(Err(error)) = blocking(move || log.tell()).await {
+    if let Ok(Err(error)) = blocking(move || if all { log.tell() } else { log.tell_anew() }).await {
         tracing::error!(%error, "others are not told of new events yet");
     }
 }

@@ -1,11 +1,11 @@
-//! What happens when this node's file turns out to be older than what it has told: somebody restored it.
+//! What happens when this node's file is older than what it has told, because somebody restored it, or may be.
 //!
 //! Invariant: the lost events come back from the peers under their numbers. What was emitted since under the
 //! same numbers was told to nobody ([`super::untold`]); it gets new numbers under a new epoch and keeps its
 //! place in the log, so that the handlers here see it once.
 //!
-//! Not covered: a lost event that only a peer has which was not heard before this node told of new ones. Both
-//! are signed then, and whoever sees both shuns this node.
+//! What only a peer has that is away when this node tells of new events is under an epoch of before
+//! ([`EventLog::tell_anew`]), and comes back under it.
 
 use super::EventLog;
 use crate::events::{
@@ -48,7 +48,7 @@ impl EventLog {
             same if same == old => old ^ 1,
             other => other,
         };
-        tracing::error!(from, last, "node.db is older than what this node has told: a new epoch begins");
+        tracing::info!(from, last, epoch, "a new epoch begins");
         let own: Vec<(i64, Vec<u8>)> = {
             let sql = "SELECT position, envelope FROM event_log WHERE origin = ? AND epoch = ? AND sequence >= ? \
                        ORDER BY sequence";

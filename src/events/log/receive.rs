@@ -104,6 +104,7 @@ impl EventLog {
         self.write(|writer| {
             for Opened { envelope, signed } in events {
                 if let Some(from) = self.twice_from(writer, &envelope.id, signed)? {
+                    tracing::error!(from, "node.db is older than what this node has told");
                     self.begin_anew(writer, from)?;
                     anew = true;
                 }

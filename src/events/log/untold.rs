@@ -1,12 +1,12 @@
 //! What this node has emitted since its start and tells nobody yet.
 //!
 //! Invariant: a node that starts with an old folder tells nobody of a new event before its peers have had the
-//! time to bring it the ones that it lost. If `node.db` is an old copy that somebody restored, or a disk that
+//! time to bring it the ones that it lost, and keeps its epoch only if all of them had. If `node.db` is an old copy that somebody restored, or a disk that
 //! lost power has lost its end, the numbers that come next may be used already, and two events under one
 //! number are proof of a lie ([`crate::events::equivocation`]). Its handlers see its events at once.
 
 use super::EventLog;
-use crate::events::{LogError, vector::VersionVector};
+use crate::events::{LogError, vector::VersionVector, writer::EPOCHS_MAX};
 use rusqlite::{Connection, OptionalExtension};
 use std::{
     collections::BTreeSet,
@@ -17,6 +17,12 @@ use std::{
 /// How long a node waits for the answers of more peers once one has answered. Those that may know of a lost
 /// event and are up connect within a second or two.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Epochs of this node that are in use, from which on it begins no more because a peer is away. Peers have room
+/// for twice as many of one origin.
+const ANEW_MAX: i64 = 16;
+
+const _: () = assert!(2 * ANEW_MAX <= EPOCHS_MAX);
 
 /// The first event that is told to nobody yet, now that the log is opened; [`i64::MAX`]: all may be told. A
 /// run that met nobody leaves its events untold to the next one.
@@ -39,7 +45,7 @@ impl EventLog {
         self.untold.load(Ordering::Relaxed)
     }
 
-    /// Peers have answered what they know of this node: from now on it tells them what it emits.
+    /// All other members have answered what they know of this node: from now on it tells them what it emits.
     ///
     /// # Errors
     /// [`LogError`].
@@ -48,6 +54,32 @@ impl EventLog {
             self.write(|writer| Ok(writer.connection.execute("DELETE FROM event_untold", [])?))?;
             self.tells_all();
         }
+        Ok(())
+    }
+
+    /// Enough peers have answered what they know of this node, but not all: one that is away may have events
+    /// that were lost here. So this node goes on under a new epoch, of which no number was used before. One
+    /// that has begun [`ANEW_MAX`] epochs lately goes on under the last one, because peers take only so many.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn tell_anew(&self) -> Result<(), LogError> {
+        if self.may_tell() {
+            return Ok(());
+        }
+        let began = self.write(|writer| {
+            let fits = writer.epochs(&self.origin)? < ANEW_MAX;
+            if fits {
+                self.begin_anew(writer, self.untold())?;
+            }
+            Ok(fits)
+        })?;
+        if !began {
+            tracing::warn!("this node goes on under its epoch: it began {ANEW_MAX} in the last days");
+            return self.tell();
+        }
+        tracing::info!("a new epoch begins: not all members have said what they know of this node");
+        self.tells_all();
         Ok(())
     }
 
@@ -78,6 +110,11 @@ impl Answered {
     pub fn note(&mut self, peer: &str, now: Instant) {
         self.peers.insert(peer.to_owned());
         self.first.get_or_insert(now);
+    }
+
+    /// Whether all of these have answered.
+    pub fn is_all<'a>(&self, mut others: impl Iterator<Item = &'a str>) -> bool {
+        others.all(|peer| self.peers.contains(peer))
     }
 
     /// Whether it is enough to tell others of new events: half of the other members, and all that are

@@ -6,10 +6,17 @@ use super::EventWriter;
 use crate::events::{LogError, envelope::EventId, retention::KEPT_FOR};
 use rusqlite::{OptionalExtension, Row, params};
 
-/// Most epochs of one origin. Each is a data folder under one key, so an honest node has one or two.
-const EPOCHS_MAX: i64 = 8;
+/// Most epochs of one origin. An honest node begins one with its data folder, and one more at a start at which
+/// not all members say what they know of it.
+pub(in crate::events) const EPOCHS_MAX: i64 = 32;
 
 impl EventWriter<'_> {
+    /// How many epochs of an origin are known here.
+    pub(in crate::events) fn epochs(&self, origin: &str) -> Result<i64, LogError> {
+        let sql = "SELECT count(*) FROM event_vector WHERE origin = ?";
+        Ok(self.connection.prepare_cached(sql)?.query_row([origin], |row| row.get(0))?)
+    }
+
     /// Whether there is room for the epoch of an event. Of an origin with too many, one is forgotten that is
     /// silent for as long as events are kept and of which nothing is here any more: the others have none of
     /// it either, so nobody will offer it again.

@@ -95,3 +95,66 @@ fn a_node_that_starts_again_tells_of_new_events_once_it_has_heard_of_the_old() {
     emit(&a, online("and on"));
     assert_eq!(a.answer(&RepairQuestion::default()).unwrap().events.len(), 2);
 }
+
+/// What a peer answers, without anything that follows from it.
+fn hear(to: &EventLog, from: &EventLog) {
+    let answer = from.answer(&to.question().unwrap()).unwrap();
+    to.receive(&answer.events, false, |_| true).unwrap();
+}
+
+#[test]
+fn what_only_a_peer_has_that_is_away_is_not_told_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, backup) = (folder.path().join("a.db"), folder.path().join("backup.db"));
+    let (b, c) = (open(&folder, "b"), open(&folder, "c"));
+    let a = open(&folder, "a");
+    let before = emit(&a, online("before"));
+    drop(a);
+    std::fs::copy(&file, &backup).unwrap();
+    let a = open(&folder, "a");
+    let lost = emit(&a, online("lost"));
+    drop(a);
+    for log in [&b, &c] {
+        receive(log, &before);
+    }
+    receive(&c, &lost);
+
+    std::fs::copy(&backup, &file).unwrap();
+    let a = open(&folder, "a");
+    emit(&a, online("untold"));
+    let mut answered = Answered::default();
+    hear(&a, &b);
+    answered.note("b", std::time::Instant::now());
+    assert!(!answered.is_all(["b", "c"].into_iter()) && answered.is_all(["b"].into_iter()));
+    a.tell_anew().unwrap();
+    emit(&a, online("anew"));
+    hear(&b, &a);
+    assert_eq!(events(&b), ["before", "untold", "anew"].map(online), "b hears at once");
+    exchange(&b, &c);
+    exchange(&a, &c);
+    exchange(&a, &b);
+    for log in [&a, &b, &c] {
+        assert!(log.shunned().borrow().is_empty() && log.refused().is_empty());
+        let mut found: Vec<String> = events(log).iter().map(|event| format!("{event:?}")).collect();
+        found.sort();
+        let mut all = ["before", "lost", "untold", "anew"].map(|name| format!("{:?}", online(name)));
+        all.sort();
+        assert_eq!(found, all);
+    }
+}
+
+#[test]
+fn a_node_begins_only_so_many_epochs() {
+    let folder = tempfile::tempdir().unwrap();
+    let b = open(&folder, "b");
+    for start in 0..40 {
+        let a = open(&folder, "a");
+        emit(&a, online(&format!("start {start}")));
+        a.tell_anew().unwrap();
+        assert!(a.may_tell());
+        hear(&b, &a);
+        assert_eq!(events(&b).len(), start + 1, "peers have room for its epochs");
+    }
+    let epochs = rows(&b, "SELECT count(DISTINCT epoch) FROM event_log");
+    assert!((10..=16).contains(&epochs), "{epochs}");
+}

@@ -1,19 +1,19 @@
 //! Whom a node follows that was away.
 //!
-//! A node that starts, or that has heard of no leader for a while, may have missed that a voter of its log was
-//! removed. Such a one could still send entries under any term, and this node would apply what it "commits".
-//! So the node asks first ([`crate::voucher`]).
+//! A node that starts, or that has heard of no leader for a while, may have missed that a voter of its log
+//! was removed. Such a one could still send entries under any term, and this node would apply what it
+//! "commits". So the node asks first ([`crate::voucher`]).
 //!
-//! Invariant: while a node is away it takes messages of a leader only from a peer that [`judge`] follows. That
-//! takes the word of so many voters of its own log that whoever may have taken the vote from that peer without
-//! this node must be among them: of each set of `n` voters at least `n / 2`, rounded up, the peer itself left
-//! out. Its own log counts as this node's word, since what a majority decided with this node's vote is in it.
-//! Elections need no question: a vote makes nobody the leader that this node follows.
+//! Invariant: while a node is away it takes messages of a leader only from a peer that [`judge`] follows.
+//! That takes the word of so many voters of its own log that whoever may have taken the vote from that peer
+//! without this node must be among them: of each set of `n` voters at least `n / 2`, rounded up, the peer
+//! itself left out. Its own log counts as this node's word, since what a majority decided with this node's
+//! vote is in it. Elections need no question: a vote makes nobody the leader that this node follows.
 //!
-//! When voters do not answer, nobody can tell a cluster that has lost them from one in which they have removed
-//! the peer. A cluster that has a majority must go on, so after a time ([`Pace::grace`]) in which the peer kept
-//! sending, those that answer decide, then other members, and if nobody answers at all a node that votes
-//! believes its own log. A removed voter can use that only while it alone reaches this node.
+//! When voters do not answer, nobody can tell a cluster that has lost them from one in which they have
+//! removed the peer. A cluster that has a majority must go on, so after a time ([`Pace::grace`]) in which the
+//! peer kept sending, those that answer decide, then other members, and if nobody answers at all a node that
+//! votes believes its own log. A removed voter can use that only while it alone reaches this node.
 //!
 //! The node is not away any more once it has applied what a leader that it follows had committed in its own
 //! term; from then on its own log says who votes. It knows of each removal by then.
@@ -242,8 +242,8 @@ impl Trust {
         });
     }
 
-    /// This node has taken a leader's entries, and has applied everything up to `applied`. A leader knows what
-    /// is committed once it has committed something of its own term.
+    /// This node has taken a leader's entries, and has applied everything up to `applied`. A leader knows
+    /// what is committed once it has committed something of its own term.
     pub(crate) fn followed(&self, vote: &Vote, commit: Option<&LogId>, applied: u64, now: Instant) {
         self.with(now, |known| {
             if known.sure.is_some() {

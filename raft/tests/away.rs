@@ -21,8 +21,8 @@ async fn remove(cluster: &Cluster, through: u64, node: u64) {
     }
 }
 
-/// A leader is cut off and removed, and goes on under its old term. A voter that was away all the time reaches
-/// it, and another voter, but not the new leader.
+/// A leader is cut off and removed, and goes on under its old term. A voter that was away all the time
+/// reaches it, and another voter, but not the new leader.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_leader_does_not_lead_a_node_that_was_away() {
     for seed in [41, 42] {

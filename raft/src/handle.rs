@@ -277,9 +277,10 @@ impl RaftHandle {
         }
     }
 
-    /// Asks for membership through any of `peers`, showing `admission`, and returns this node's id, and the
-    /// voters that it should listen to until its log names them; it is called before consensus is started
-    /// here. A node that is a member already gets the same id again.
+    /// Asks for membership through any of `peers` or the leader that one of them names, whose answer is
+    /// believed, showing `admission`, and returns this node's id, and the voters that it should listen to
+    /// until its log names them; it is called before consensus is started here. A member gets the same id
+    /// again.
     ///
     /// # Errors
     /// Returns [`JoinError`] when no peer lets the node in.

@@ -92,7 +92,7 @@ pub(crate) fn requests() -> Vec<Request> {
         },
         Request::Propose { command: commands().swap_remove(2), operator: true, wait_ms: 5 },
         Request::ReadIndex { wait_ms: 6 },
-        Request::Join { info, admission: Admission::Ticket([7; 32]) },
+        Request::Join { info, admission: Admission::by_ticket(&[7; 32], "peer-2") },
         Request::Voters,
     ]
 }

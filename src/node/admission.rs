@@ -76,7 +76,7 @@ impl OwnKeys {
 
     /// What this node shows to be admitted, the strongest first.
     pub(super) fn shown(&self, peer_id: &str) -> Vec<Admission> {
-        let tickets = self.tickets.iter().map(|token| Admission::Ticket(*token));
+        let tickets = self.tickets.iter().map(|token| Admission::by_ticket(token, peer_id));
         let secrets = self.given.iter().chain(&self.kept);
         let proofs = secrets.map(|secret| Admission::Secret(secret_proof(secret, peer_id)));
         let mut shown: Vec<Admission> = tickets.chain(proofs).collect();

@@ -9,10 +9,10 @@ use super::{
 };
 use crate::{clock::now_ms, peer::Context};
 use cluster_state::{Admission, ClusterState, NodeId};
-use p2p::{BootstrapStatus, EntryRefusal, P2pHandle};
+use p2p::{BootstrapStatus, EntryRefusal, P2pHandle, PeerInfo};
 use raft::{JoinError, NodeInfo, RaftHandle, Voters};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
@@ -46,19 +46,22 @@ pub(super) async fn membership(
     let info = node_info(options, me, p2p, *boot);
     let mut shown = own_keys.shown(&me.peer_id).into_iter().peekable();
     let mut search = BootstrapSearch::default();
+    let hosts = Hosts::of(&options.bootstrap);
     loop {
-        let connected: Vec<String> = p2p.peers().borrow().iter().map(|peer| peer.peer_id.clone()).collect();
-        if connected.is_empty() {
+        let believed = |all: &Vec<PeerInfo>| hosts.among(all.iter().map(|peer| peer.peer_id.as_str()));
+        let asked = believed(&p2p.peers().borrow());
+        if asked.is_empty() {
             waiting.send_replace(search.goes_on(&options.bootstrap, &p2p.bootstrap().borrow())?);
             let mut peers = p2p.peers();
-            let pause = tokio::time::timeout(Duration::from_secs(1), peers.wait_for(|all| !all.is_empty()));
+            let arrives = peers.wait_for(|all| !believed(all).is_empty());
+            let pause = tokio::time::timeout(Duration::from_secs(1), arrives);
             match shutdown.run_until_cancelled(pause).await {
                 None | Some(Ok(Err(_))) => return Ok(None),
                 Some(Ok(Ok(_)) | Err(_)) => continue,
             }
         }
         let admission = shown.peek().cloned().unwrap_or(Admission::Known);
-        let join = RaftHandle::join(&transport, &connected, &info, &admission, JOIN);
+        let join = RaftHandle::join(&transport, &asked, &info, &admission, JOIN);
         match shutdown.run_until_cancelled(join).await {
             None => return Ok(None),
             Some(Ok((id, voters))) => {
@@ -78,6 +81,27 @@ pub(super) async fn membership(
                 }
             }
         }
+    }
+}
+
+/// Whom a node believes that it has joined: the peers that its tickets and addresses name, and the leader
+/// that one of these names. Whoever else is connected could answer that it has joined, with itself as the
+/// voter.
+struct Hosts(Option<BTreeSet<String>>);
+
+impl Hosts {
+    /// An address without a peer id says that whoever answers there is believed.
+    fn of(addresses: &[String]) -> Self {
+        let named = |address: &String| {
+            let (_, peer) = address.rsplit_once("/p2p/")?;
+            (!peer.contains('/')).then(|| peer.to_owned())
+        };
+        Self(addresses.iter().map(named).collect())
+    }
+
+    fn among<'a>(&self, connected: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let is_believed = |peer: &&str| self.0.as_ref().is_none_or(|named| named.contains(*peer));
+        connected.filter(is_believed).map(str::to_owned).collect()
     }
 }
 
@@ -210,6 +234,19 @@ mod tests {
         assert!(check([unknown.clone(), closed.clone()], Duration::ZERO).is_ok());
         let error = check([closed, unknown], REFUSED).unwrap_err();
         assert_eq!(error, "a does not let this node in: used up");
+    }
+
+    #[test]
+    fn a_joining_node_asks_only_whom_its_tickets_name() {
+        let check = |addresses: &[&str], asked: &[&str]| {
+            let addresses: Vec<String> = addresses.iter().map(|it| (*it).to_owned()).collect();
+            assert_eq!(Hosts::of(&addresses).among(["a", "b", "evil"].into_iter()), asked, "{addresses:?}");
+        };
+        check(&["/ip4/192.0.2.1/tcp/7400/p2p/a"], &["a"]);
+        check(&["/ip4/192.0.2.1/tcp/7400/p2p/a", "/dns4/x/tcp/7400/p2p/b"], &["a", "b"]);
+        check(&["/ip4/192.0.2.1/tcp/7400/p2p/c"], &[]);
+        // With the secret, whoever answers at a bare address is believed.
+        check(&["/ip4/192.0.2.1/tcp/7400/p2p/a", "/ip4/192.0.2.2/tcp/7400"], &["a", "b", "evil"]);
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl Liar {
             boot: 4711,
         };
         let messages = Messages(p2p.clone());
-        let (peers, admission) = ([peer], Admission::Ticket(token));
+        let (peers, admission) = ([peer], Admission::by_ticket(&token, &info.peer_id));
         let join = RaftHandle::join(&messages, &peers, &info, &admission, SOON);
         let (id, introduced) = runtime.block_on(join).unwrap();
         let config = RaftConfig {

@@ -1,10 +1,18 @@
 //! Who may become a member: the secret of the cluster, tickets, and who is shut out.
 //!
-//! Invariant: of a ticket's token the state holds its hash and a key that is derived from it, never the token
-//! itself. `Debug` prints no key. Every collection here has a bound, which
+//! The token of a ticket is the seed of an Ed25519 key. Its holder never sends it: it signs who it is, and
+//! the signature admits that peer and no other.
+//!
+//! Invariant: of a ticket's token the state holds the public key and a key of the door that is derived from
+//! it, never the token itself. `Debug` prints no key. Every collection here has a bound, which
 //! [`crate::state_machine`] keeps.
 
-use crate::{cause::UnknownCause, id::NodeId};
+use crate::{
+    cause::UnknownCause,
+    id::NodeId,
+    receipt::{Signature, is_signed_by},
+};
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -81,7 +89,7 @@ pub struct Secret {
 
 debug_without_keys!(Secret { since_ms, number });
 
-/// Name of a ticket: the hash of its token, of which people see the first 8 hex digits.
+/// Name of a ticket: its public key, of which people see the first 8 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TicketId(pub Hash);
@@ -138,8 +146,13 @@ pub enum Admission {
     Known,
     /// The proof that it knows the secret, made by [`secret_proof`] for its own peer id.
     Secret([u8; 32]),
-    /// The token of a ticket.
-    Ticket([u8; 32]),
+    /// The signature with the token of a ticket under the peer's own id, made by [`Self::by_ticket`].
+    Ticket {
+        /// Name of the ticket.
+        ticket: TicketId,
+        /// The signature, which is of no use to another peer.
+        signature: Signature,
+    },
 }
 
 impl fmt::Debug for Admission {
@@ -147,9 +160,34 @@ impl fmt::Debug for Admission {
         match self {
             Self::Known => f.write_str("Known"),
             Self::Secret(_) => f.write_str("Secret(..)"),
-            Self::Ticket(token) => write!(f, "Ticket({})", ticket_id(token)),
+            Self::Ticket { ticket, .. } => write!(f, "Ticket({ticket})"),
         }
     }
+}
+
+/// What the signature of a ticket covers begins with.
+const TICKET_DOMAIN: &[u8] = b"ringrift ticket 1\0";
+
+/// What the holder of a ticket signs. The ticket stands for its cluster: no other one knows its key.
+fn ticket_message(ticket: TicketId, peer_id: &str) -> Vec<u8> {
+    [TICKET_DOMAIN, &ticket.0.0, peer_id.as_bytes()].concat()
+}
+
+impl Admission {
+    /// What peer `peer_id` shows that holds the ticket with this token.
+    #[must_use]
+    pub fn by_ticket(token: &[u8; 32], peer_id: &str) -> Self {
+        let ticket = ticket_id(token);
+        let signature = SigningKey::from_bytes(token).sign(&ticket_message(ticket, peer_id));
+        Self::Ticket { ticket, signature: signature.into() }
+    }
+}
+
+/// Whether the holder of this ticket signed for this peer.
+#[must_use]
+pub(crate) fn is_signed_for(ticket: TicketId, peer_id: &str, signature: &Signature) -> bool {
+    VerifyingKey::from_bytes(&ticket.0.0)
+        .is_ok_and(|key| is_signed_by(&key, &ticket_message(ticket, peer_id), signature))
 }
 
 /// How a member was admitted. On disk and on the wire it is a text; a text of another version is kept.
@@ -250,12 +288,17 @@ pub enum NotAdmitted {
     /// The ticket has expired.
     #[error("this ticket has expired: make one with `ringrift cluster ticket` on a member")]
     Expired,
+    /// The signature is not that of the ticket's holder for this peer.
+    #[error(
+        "this is not the signature of the ticket's holder for this peer: start the node with the ticket itself"
+    )]
+    WrongSignature,
 }
 
 /// Name of the ticket with this token.
 #[must_use]
 pub fn ticket_id(token: &[u8; 32]) -> TicketId {
-    TicketId(Hash(blake3::derive_key("ringrift 2026 ticket id", token)))
+    TicketId(Hash(SigningKey::from_bytes(token).verifying_key().to_bytes()))
 }
 
 /// The key that the holder of this token proves at the door.

@@ -35,6 +35,12 @@ impl Signature {
     }
 }
 
+impl From<ed25519_dalek::Signature> for Signature {
+    fn from(signature: ed25519_dalek::Signature) -> Self {
+        Self([*signature.r_bytes(), *signature.s_bytes()])
+    }
+}
+
 impl fmt::Debug for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for byte in self.0.as_flattened() {
@@ -93,12 +99,15 @@ impl SegmentFacts<'_> {
     /// Whether the node called `peer_id` signed this.
     #[must_use]
     pub fn is_signed(&self, peer_id: &str, signature: &Signature) -> bool {
-        let Ok(signature) = ed25519_dalek::Signature::from_slice(signature.0.as_flattened()) else {
-            return false;
-        };
-        // The strict check refuses keys of small order, under which a signature fits several messages.
-        key_of(peer_id).is_some_and(|key| key.verify_strict(&self.message(peer_id), &signature).is_ok())
+        key_of(peer_id).is_some_and(|key| is_signed_by(&key, &self.message(peer_id), signature))
     }
+}
+
+/// Whether the holder of this key signed this message.
+pub(crate) fn is_signed_by(key: &VerifyingKey, message: &[u8], signature: &Signature) -> bool {
+    let signature = ed25519_dalek::Signature::from_slice(signature.0.as_flattened());
+    // The strict check refuses keys of small order, under which a signature fits several messages.
+    signature.is_ok_and(|signature| key.verify_strict(message, &signature).is_ok())
 }
 
 /// The key that a peer id holds.

@@ -95,7 +95,7 @@ fn a_ticket_is_shown_before_a_secret() {
     assert_eq!(own(&[], None, None).shown("me"), [Admission::Known]);
     assert_eq!(
         own(&[7, 8], Some(4), None).shown("me"),
-        [Admission::Ticket([7; 32]), Admission::Ticket([8; 32]), proof(4)]
+        [Admission::by_ticket(&[7; 32], "me"), Admission::by_ticket(&[8; 32], "me"), proof(4)]
     );
     assert_eq!(own(&[], None, Some(5)).shown("me"), [proof(5)]);
     assert_eq!(own(&[], None, None).door(false), [], "its name is enough where nobody has a secret");

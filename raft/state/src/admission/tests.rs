@@ -15,8 +15,8 @@ fn no_key_is_printed() {
         ..Admissions::default()
     };
     let invitation = Invitation { address: "/ip4/127.0.0.1/tcp/1/p2p/x".into(), token: key };
-    let printed =
-        format!("{admissions:?} {invitation:?} {:?}", [Admission::Secret(key), Admission::Ticket(key)]);
+    let shown = [Admission::Secret(key), Admission::by_ticket(&key, "peer-1")];
+    let printed = format!("{admissions:?} {invitation:?} {shown:?}");
     for leak in ["171", "abab", "ab, ab"] {
         assert!(!printed.contains(leak), "{printed}");
     }
@@ -39,6 +39,24 @@ fn what_is_derived_differs_by_purpose_and_by_peer() {
     let different: std::collections::BTreeSet<_> = derived.iter().collect();
     assert_eq!(different.len(), derived.len());
     assert_eq!(secret_of_text(" a\n"), secret_of_text("a"));
+}
+
+#[test]
+fn a_ticket_is_signed_for_one_peer() {
+    let Admission::Ticket { ticket, signature } = Admission::by_ticket(&[7; 32], "peer-1") else {
+        panic!("no ticket")
+    };
+    assert_eq!(ticket, ticket_id(&[7; 32]));
+    assert!(is_signed_for(ticket, "peer-1", &signature));
+    assert!(!is_signed_for(ticket, "peer-2", &signature), "another peer shows it");
+    assert!(!is_signed_for(ticket_id(&[8; 32]), "peer-1", &signature), "another ticket");
+    // Neither is what was signed for another purpose, or under a key of small order.
+    let other = SigningKey::from_bytes(&[7; 32]).sign(b"peer-1").into();
+    assert!(!is_signed_for(ticket, "peer-1", &other));
+    let mut one = [0; 32];
+    one[0] = 1;
+    let nothing = Signature::of(&[one, [0; 32]].concat()).unwrap();
+    assert!(!is_signed_for(TicketId(Hash(one)), "peer-1", &nothing));
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub struct SetSecret {
 
 debug_without_keys!(SetSecret { by_secret, at_ms });
 
-/// Issues a ticket, which admits new nodes. The command names its token by hash.
+/// Issues a ticket, which admits new nodes. The command names the public key of its token.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct IssueTicket {
     /// Name of the ticket, made of its token by [`crate::admission::ticket_id`].

@@ -46,13 +46,14 @@ pub fn admit(state: &ClusterState, command: &RegisterNode) -> Result<Admitted, N
         }
         Admission::Secret(_) => Err(NotAdmitted::WrongSecret),
         // A removal revokes every ticket, so this one was issued later.
-        Admission::Ticket(token) => {
-            let id = admission::ticket_id(token);
-            let ticket = admissions.tickets.get(&id).ok_or(NotAdmitted::UnknownTicket)?;
+        Admission::Ticket { ticket: id, signature } => {
+            let ticket = admissions.tickets.get(id).ok_or(NotAdmitted::UnknownTicket)?;
             if ticket.uses_left == 0 {
                 Err(NotAdmitted::UsedUp)
             } else if ticket.expires_ms <= *at_ms {
                 Err(NotAdmitted::Expired)
+            } else if !admission::is_signed_for(*id, peer_id, signature) {
+                Err(NotAdmitted::WrongSignature)
             } else {
                 Ok(Admitted::Ticket(id.to_string()))
             }
@@ -63,7 +64,7 @@ pub fn admit(state: &ClusterState, command: &RegisterNode) -> Result<Admitted, N
 /// Records that a peer which was no member has become one.
 pub(super) fn admitted(state: &mut ClusterState, command: &RegisterNode, how: &Admitted) {
     let by_ticket = match (how, &command.admission) {
-        (Admitted::Ticket(_), Admission::Ticket(token)) => Some(admission::ticket_id(token)),
+        (Admitted::Ticket(_), Admission::Ticket { ticket, .. }) => Some(*ticket),
         (
             Admitted::Ticket(_) | Admitted::Founder | Admitted::Secret | Admitted::Open | Admitted::Other(_),
             _,

@@ -15,8 +15,9 @@ fn set_secret(n: u8, by_secret: bool) -> Command {
     Command::SetSecret(SetSecret { secret: [n; 32], by_secret, at_ms: 2 })
 }
 
-fn ticket(token: u8) -> Admission {
-    Admission::Ticket([token; 32])
+/// What peer `n` shows that holds a ticket.
+fn ticket(token: u8, n: u64) -> Admission {
+    Admission::by_ticket(&[token; 32], &peer_id(n))
 }
 
 /// The proof of a secret, as peer `n` makes it.
@@ -71,6 +72,7 @@ fn check(
 fn who_shows_what_is_admitted_or_not() {
     use NotAdmitted::{
         Banned, Expired, NothingShown, Removed, TicketsOnly, UnknownTicket, UsedUp, WrongSecret,
+        WrongSignature,
     };
     let revoke = Command::RevokeTicket(RevokeTicket { ticket: ticket_id(&[7; 32]), at_ms: 5 });
     let by_ticket = format!("ticket {}", ticket_id(&[7; 32]));
@@ -79,14 +81,18 @@ fn who_shows_what_is_admitted_or_not() {
     check(false, &[], 3, Admission::Known, 9, Err(NothingShown));
     check(true, &[], 3, Admission::Known, 9, Err(NothingShown));
     // Tickets: good, unknown or of another cluster, used up, expired, revoked.
-    check(false, &[issue(7, 1)], 3, ticket(7), 9, ok);
-    check(true, &[issue(7, 1)], 3, ticket(7), 999, ok);
-    check(false, &[issue(7, 1)], 3, ticket(8), 9, Err(UnknownTicket));
-    check(false, &[issue(7, 1)], 3, Admission::Ticket(ticket_id(&[7; 32]).0.0), 9, Err(UnknownTicket));
-    check(false, &[issue(7, 1), join(4, ticket(7), 9)], 3, ticket(7), 9, Err(UsedUp));
-    check(false, &[issue(7, 2), join(4, ticket(7), 9)], 3, ticket(7), 9, ok);
-    check(false, &[issue(7, 1)], 3, ticket(7), 1000, Err(Expired));
-    check(false, &[issue(7, 1), revoke], 3, ticket(7), 9, Err(UnknownTicket));
+    check(false, &[issue(7, 1)], 3, ticket(7, 3), 9, ok);
+    check(true, &[issue(7, 1)], 3, ticket(7, 3), 999, ok);
+    check(false, &[issue(7, 1)], 3, ticket(8, 3), 9, Err(UnknownTicket));
+    // What another peer has shown, with which only that one is admitted.
+    check(false, &[issue(7, 2), join(4, ticket(7, 4), 9)], 3, ticket(7, 4), 9, Err(WrongSignature));
+    // The public key alone.
+    let public = Admission::by_ticket(&ticket_id(&[7; 32]).0.0, &peer_id(3));
+    check(false, &[issue(7, 1)], 3, public, 9, Err(UnknownTicket));
+    check(false, &[issue(7, 1), join(4, ticket(7, 4), 9)], 3, ticket(7, 3), 9, Err(UsedUp));
+    check(false, &[issue(7, 2), join(4, ticket(7, 4), 9)], 3, ticket(7, 3), 9, ok);
+    check(false, &[issue(7, 1)], 3, ticket(7, 3), 1000, Err(Expired));
+    check(false, &[issue(7, 1), revoke], 3, ticket(7, 3), 9, Err(UnknownTicket));
     // A secret: the present one, another one's proof, an earlier one, and where only tickets admit.
     check(true, &[], 3, proof(1, 3), 9, Ok("secret"));
     check(true, &[], 3, proof(1, 4), 9, Err(WrongSecret));
@@ -102,13 +108,13 @@ fn who_shows_what_is_admitted_or_not() {
     check(true, &removed, 2, Admission::Known, 9, Err(Removed));
     check(true, &removed, 2, proof(1, 2), 9, Err(Removed));
     check(true, &removed, 2, proof(2, 2), 9, Err(Removed));
-    check(true, &removed, 2, ticket(7), 9, Err(UnknownTicket));
-    check(true, &removed, 5, ticket(7), 9, Err(UnknownTicket));
+    check(true, &removed, 2, ticket(7, 2), 9, Err(UnknownTicket));
+    check(true, &removed, 5, ticket(7, 5), 9, Err(UnknownTicket));
     check(true, &removed, 5, proof(1, 5), 9, Err(TicketsOnly));
-    check(false, &[remove(2, false, 2), issue(7, 1)], 2, ticket(7), 9, ok);
+    check(false, &[remove(2, false, 2), issue(7, 1)], 2, ticket(7, 2), 9, ok);
     check(true, &[remove(2, false, 2), set_secret(3, true)], 2, proof(3, 2), 9, Err(Removed));
     // A banned one never comes back.
-    for shown in [Admission::Known, proof(3, 2), ticket(7)] {
+    for shown in [Admission::Known, proof(3, 2), ticket(7, 2)] {
         let banned = [remove(2, true, 2), set_secret(3, true), issue(7, 1)];
         check(true, &banned, 2, shown.clone(), 9, Err(Banned));
         let banned_later = [remove(2, false, 2), remove(2, true, 2), set_secret(3, true), issue(7, 1)];
@@ -218,8 +224,8 @@ fn a_removed_member_leaves_nothing_behind() {
     let issued = &world.state.admissions.tickets[&ticket_id(&[8; 32])];
     assert_eq!((issued.issued_ms, issued.uses_left), (6, 2));
     let node = |id| Response::Node { id: NodeId(id), came_online: true };
-    assert_eq!(world.accept(join(2, ticket(8), 9)), node(4));
-    assert_eq!(world.accept(join(5, ticket(8), 9)), node(5));
+    assert_eq!(world.accept(join(2, ticket(8, 2), 9)), node(4));
+    assert_eq!(world.accept(join(5, ticket(8, 5), 9)), node(5));
     assert!(!world.state.was_removed(NodeId(4)));
 }
 

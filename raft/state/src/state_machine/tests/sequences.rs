@@ -172,7 +172,10 @@ fn member(state: &ClusterState, n: u8) -> Command {
         1 | 2 => issue(token, 1 + u32::from(n % 3)),
         3 => Command::RevokeTicket(RevokeTicket { ticket: ticket_id(&[token; 32]), at_ms: 1 }),
         4 => remove(1 + u64::from(n % 5), n.is_multiple_of(3), secret),
-        5 => join(1 + u64::from(n % 5), Admission::Ticket([token; 32]), u64::from(n)),
+        5 => {
+            let peer = 1 + u64::from(n % 5);
+            join(peer, Admission::by_ticket(&[token; 32], &peer_id(peer)), u64::from(n))
+        }
         _ => join(9, Admission::Secret([n; 32]), 1),
     }
 }

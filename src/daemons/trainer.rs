@@ -87,8 +87,9 @@ async fn prepare(its: &TrainerDaemon, lease: &Lease, cancel: &CancellationToken)
     let model = state.models.get(&origin).ok_or(WorkError::Missing(origin.0))?;
     let parent = its.node.get_or_fetch_model(origin, &model.holders);
     let parent = cancel.run_until_cancelled(parent).await.ok_or(WorkError::Stopped)??;
+    let registered = model.log_index;
     let (parent, seen) = blocking(move || {
-        let seen = Checkpoint::for_config(&parent, game)?.header.data_index;
+        let seen = seen(Checkpoint::for_config(&parent, game)?.header.data_index, registered);
         Ok::<_, WorkError>((parent, seen))
     })
     .await??;
@@ -255,6 +256,11 @@ async fn publish(
     }))
 }
 
+/// What a checkpoint has learned from, as it says itself. That cannot be what came after it was registered.
+fn seen(data_index: u64, registered: u64) -> u64 {
+    data_index.min(registered)
+}
+
 /// The weights to start from: the newest. One node alone may have had them, or they may lead nowhere; after
 /// failures in a row it is the champion, which every node has, so that training never ends for good.
 fn origin(config: &ConfigState) -> ModelId {
@@ -331,6 +337,11 @@ mod tests {
                 at_ms: 0,
             }));
         }
+    }
+
+    #[test]
+    fn no_checkpoint_has_learned_from_what_came_after_it() {
+        assert_eq!([0, 6, 7, 8, u64::MAX].map(|says| seen(says, 7)), [0, 6, 7, 7, 7]);
     }
 
     #[test]

@@ -1,9 +1,12 @@
-//! NodeMonitor: which nodes can be reached, and leases whose holder fell silent.
+//! NodeMonitor: which nodes can be reached, and leases whose holder fell silent or comes to no end.
 //!
 //! Invariant: it judges by this node's own clock since when something has been so, never by another node's
 //! clock.
 
-use crate::api::health::ClusterView;
+use crate::{
+    api::health::ClusterView,
+    learner::settings::{EvaluationConfig, TrainingConfig},
+};
 use cluster_state::{
     ClusterState, Command, ConfigKey, LeaseKind, NodeId,
     command::{ExpireLease, SetOnline},
@@ -16,6 +19,43 @@ use std::{
 /// A node is offline when its connection has been gone for this long: three missed one-second probes.
 pub const LOST_AFTER: Duration = Duration::from_secs(3);
 
+/// What work takes at most besides its games or steps: getting models and segments.
+const PREPARATION: Duration = Duration::from_secs(3600);
+/// A training may take so many times the time that its steps may take.
+const TRAININGS: u32 = 10;
+/// What a simulation of a game takes at most, over all its moves: some ten times what it takes on one core with
+/// the largest board.
+const SIMULATION: Duration = Duration::from_secs(1);
+
+/// How long a lease may be held, however often it is renewed: a holder may renew it without working. It is a
+/// multiple of what the leader's own settings allow.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaseAges {
+    training: Duration,
+    evaluation: Duration,
+}
+
+impl LeaseAges {
+    /// The ages that these settings allow.
+    #[must_use]
+    pub fn of(training: &TrainingConfig, evaluation: &EvaluationConfig) -> Self {
+        let steps = Duration::from_secs(training.seconds_max).saturating_mul(TRAININGS);
+        let games = evaluation.games_max.saturating_add(evaluation.baseline_games.saturating_mul(2));
+        let simulations = games.saturating_mul(evaluation.simulations);
+        Self {
+            training: PREPARATION.saturating_add(steps),
+            evaluation: PREPARATION.saturating_add(SIMULATION.saturating_mul(simulations)),
+        }
+    }
+
+    fn most(&self, kind: LeaseKind) -> Duration {
+        match kind {
+            LeaseKind::Training => self.training,
+            LeaseKind::Evaluation => self.evaluation,
+        }
+    }
+}
+
 /// What the leader remembers.
 #[derive(Debug, Default)]
 pub struct NodeMonitorDecider {
@@ -23,6 +63,8 @@ pub struct NodeMonitorDecider {
     contradicted: BTreeMap<(NodeId, bool), Instant>,
     /// When the latest renewal of a lease was first seen: by kind, configuration, epoch and renewal.
     renewals: BTreeMap<(LeaseKind, ConfigKey), (u64, u64, Instant)>,
+    /// When a lease was first seen: by kind and configuration, with its epoch.
+    granted: BTreeMap<(LeaseKind, ConfigKey), (u64, Instant)>,
 }
 
 impl NodeMonitorDecider {
@@ -40,6 +82,42 @@ impl NodeMonitorDecider {
     ) -> Vec<Command> {
         let mut commands = self.nodes(state, me, connected, now, at_ms);
         commands.extend(self.leases(&view.through(state), now, at_ms));
+        commands
+    }
+
+    /// The leases that have been held for too long.
+    pub fn overdue(
+        &mut self,
+        state: &ClusterState,
+        ages: &LeaseAges,
+        now: Instant,
+        at_ms: u64,
+    ) -> Vec<Command> {
+        let mut commands = Vec::new();
+        for config in state.configs.values() {
+            for kind in [LeaseKind::Training, LeaseKind::Evaluation] {
+                let key = (kind, config.config_key.clone());
+                let Some(lease) = &config.lease(kind).live else {
+                    self.granted.remove(&key);
+                    continue;
+                };
+                let seen = self.granted.entry(key).or_insert((lease.epoch, now));
+                if seen.0 != lease.epoch {
+                    *seen = (lease.epoch, now);
+                }
+                let most = ages.most(kind);
+                if now.duration_since(seen.1) >= most {
+                    commands.push(Command::ExpireLease(ExpireLease {
+                        kind,
+                        config_key: config.config_key.clone(),
+                        epoch: lease.epoch,
+                        last_renewed_ms: None,
+                        reason: format!("its holder came to no end in {} s", most.as_secs()),
+                        at_ms,
+                    }));
+                }
+            }
+        }
         commands
     }
 
@@ -94,7 +172,7 @@ impl NodeMonitorDecider {
                         kind,
                         config_key: config.config_key.clone(),
                         epoch: lease.epoch,
-                        last_renewed_ms: lease.renewed_ms,
+                        last_renewed_ms: Some(lease.renewed_ms),
                         reason: reason.to_owned(),
                         at_ms,
                     }));
@@ -109,9 +187,9 @@ impl NodeMonitorDecider {
 mod tests {
     use super::*;
     use crate::{
-        daemons::fixture::World,
+        daemons::fixture::{World, hash},
         events::{Event, caused},
-        leader::training::TrainingDecider,
+        leader::{placement::choose_worker, training::TrainingDecider},
     };
     use cluster_state::{
         command::{GrantLease, RenewLease},
@@ -196,6 +274,44 @@ mod tests {
             0,
         );
         assert_eq!(names(&gone), ["expire training 1"]);
+    }
+
+    #[test]
+    fn who_renews_without_an_end_loses_its_lease_as_well() {
+        let mut world = World::with_nodes(3);
+        let ages = LeaseAges::of(&TrainingConfig::default(), &EvaluationConfig::default());
+        // An hour, and ten times 40 s; an hour, and 480 games of 16 simulations.
+        assert_eq!((ages.training.as_secs(), ages.evaluation.as_secs()), (4_000, 3_600 + 7_680));
+        world.train("a", 2);
+        world.play(500);
+        world.cross();
+        let training = world.grant(LeaseKind::Training, 2, None);
+        world.grant(LeaseKind::Evaluation, 3, Some(hash("a")));
+        let (mut monitor, start) = (NodeMonitorDecider::default(), Instant::now());
+        let mut at = |world: &World, seconds: u64| {
+            let now = start + Duration::from_secs(seconds);
+            monitor.overdue(&world.state, &ages, now, 0)
+        };
+        let mut none = Vec::new();
+        for seconds in (0..4_000).step_by(500) {
+            world.now += 1;
+            world.apply(Command::RenewLease(RenewLease {
+                kind: LeaseKind::Training,
+                config_key: "hex8_2p".into(),
+                epoch: training,
+                node: NodeId(2),
+                at_ms: world.now,
+            }));
+            none.extend(at(&world, seconds));
+        }
+        assert_eq!(none, []);
+        let expired = at(&world, 4_000);
+        assert_eq!(names(&expired), [format!("expire training {training}")]);
+        expired.into_iter().for_each(|command| drop(world.apply(command)));
+        assert_eq!(world.state.config("hex8_2p").unwrap().training.failures, 1);
+        let again = choose_worker(&world.state, LeaseKind::Training, &"hex8_2p".into());
+        assert!(again.is_some_and(|node| node != NodeId(2)), "another node gets it: {again:?}");
+        assert_eq!(names(&at(&world, 11_280)), ["expire evaluation 1"]);
     }
 
     /// Applies commands, and names the events that they are.

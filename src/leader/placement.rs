@@ -21,7 +21,8 @@ pub fn rendezvous(thing: &[u8], node: NodeId) -> u64 {
     u64::from_le_bytes(hash.0[..8].try_into().expect("a hash has 32 bytes"))
 }
 
-/// The online node with the least to do; the leader only if there is no other. None while every one has a
+/// The online node with the least to do; the one that just failed at this work only if there is no other, and
+/// the leader likewise. None while every one has a
 /// lease of this kind: work of a kind is done one after the other on a node, and a lease that is not taken up
 /// expires.
 #[must_use]
@@ -46,14 +47,16 @@ pub fn choose_other(
         live.into_iter().any(|lease| lease.node == node)
     };
     let leader = state.leader.as_ref().map(|leader| leader.node);
-    let epoch = state.config(config_key)?.lease(kind).epoch;
+    let slot = state.config(config_key)?.lease(kind);
+    let (epoch, failed) = (slot.epoch, slot.last_end.as_ref().filter(|_| slot.failures > 0));
+    let failed = failed.map(|end| end.node);
     let seed = format!("{kind}:{config_key}:{epoch}");
     state
         .online()
         .filter(|node| node.draining.is_none() && state.is_trusted(node.id))
         .filter(|node| !occupied(node.id) && !taken.contains(&node.id))
         .map(|node| node.id)
-        .min_by_key(|&id| (busy(id), Some(id) == leader, rendezvous(seed.as_bytes(), id)))
+        .min_by_key(|&id| (Some(id) == failed, busy(id), Some(id) == leader, rendezvous(seed.as_bytes(), id)))
 }
 
 /// Who evaluates a model: not the node that trained it, unless it is the only one, and rather none that has

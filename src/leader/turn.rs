@@ -9,7 +9,7 @@ use super::{
     evaluation::EvaluationDecider,
     feedback,
     feedback_loop::FeedbackLoopDecider,
-    node_monitor::NodeMonitorDecider,
+    node_monitor::{LeaseAges, NodeMonitorDecider},
     promotion::PromotionDecider,
     queue::QueueDecider,
     regression::{self, RegressionDecider},
@@ -27,6 +27,8 @@ pub struct LeaderSettings {
     pub evaluation: EvaluationConfig,
     /// Simulations of a fully searched decision in self-play.
     pub simulations: u32,
+    /// How long leases may be held.
+    pub ages: LeaseAges,
 }
 
 /// What a turn looks at besides the replicated state.
@@ -71,6 +73,7 @@ impl Deciders {
             return announcement;
         }
         let mut commands = self.monitor.decide(state, view, me, connected, now, at_ms);
+        commands.extend(self.monitor.overdue(state, &settings.ages, now, at_ms));
         // Who is said to be offline gets no work.
         let reachable = view.through(state);
         let evaluation = &settings.evaluation;

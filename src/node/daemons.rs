@@ -25,7 +25,7 @@ use crate::{
     },
     devices::Devices,
     events::deliveries::Deliveries,
-    leader::turn::LeaderSettings,
+    leader::{node_monitor::LeaseAges, turn::LeaderSettings},
     peer::{Context, Daemon},
     segments::Segments,
 };
@@ -109,6 +109,7 @@ impl Starting<'_> {
             turn: LeaderSettings {
                 evaluation: self.config.evaluation.clone(),
                 simulations: self.config.selfplay.simulations,
+                ages: LeaseAges::of(&self.config.training, &self.config.evaluation),
             },
             games: self.config.games(),
             threshold_games: self.config.training.threshold_games,

@@ -77,6 +77,8 @@ pub struct ConfigState {
     pub distributed: bool,
     /// The model that training continues from.
     pub newest: ModelId,
+    /// Number of models in a row that training continued from and that were rejected.
+    pub rejected: u32,
     /// Number of self-play games that are registered.
     pub games_total: u64,
     /// Number of self-play games since the last crossing.

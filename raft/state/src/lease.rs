@@ -54,6 +54,8 @@ pub struct Lease {
 /// How a lease ended that was not completed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseEnd {
+    /// Id of the node that held it.
+    pub node: NodeId,
     /// Why it ended.
     pub cause: EndCause,
     /// The cause, in words for people.

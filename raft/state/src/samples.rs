@@ -172,7 +172,7 @@ fn leases() -> Vec<Command> {
             kind,
             config_key: config_key(),
             epoch: 1,
-            last_renewed_ms: 2,
+            last_renewed_ms: Some(2),
             reason: "r".into(),
             at_ms: 3,
         }),

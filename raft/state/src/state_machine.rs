@@ -18,7 +18,9 @@ mod segments;
 mod steering;
 
 pub use admissions::admit;
-pub use bounds::{CANDIDATES_MAX, CONFIGS_MAX, EVIDENCE_GAMES_MIN, MODELS_MAX, NODES_MAX, SEGMENTS_MAX};
+pub use bounds::{
+    CANDIDATES_MAX, CONFIGS_MAX, EVIDENCE_GAMES_MIN, MODELS_MAX, NODES_MAX, REJECTED_MAX, SEGMENTS_MAX,
+};
 pub use check::check;
 pub use forgery::{REPORTS_OPEN_MAX, needed_reporters};
 

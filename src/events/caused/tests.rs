@@ -57,7 +57,7 @@ fn every_command_causes_its_events_once() {
     life.check(command, &["TRAINING_FAILED", "WORK_FAILED"]);
     let epoch = life.grant(kind, None, 5_200, "TRAINING_STARTED");
     let reason = "silent".to_owned();
-    let last_renewed_ms = 5_200;
+    let last_renewed_ms = Some(5_200);
     let command = Command::ExpireLease(ExpireLease {
         kind,
         config_key: config_key(),

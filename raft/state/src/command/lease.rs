@@ -42,7 +42,7 @@ pub struct RenewLease {
     pub at_ms: u64,
 }
 
-/// Takes a lease away from a silent holder, on behalf of the leader.
+/// Takes a lease away from a holder that is silent, or that has held it for too long, on behalf of the leader.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExpireLease {
     /// Whether the work is a training or an evaluation.
@@ -51,8 +51,9 @@ pub struct ExpireLease {
     pub config_key: ConfigKey,
     /// Epoch of the lease; the command is refused if that lease is no longer in force.
     pub epoch: u64,
-    /// The last renewal that the leader saw; the command is refused if there was another since.
-    pub last_renewed_ms: u64,
+    /// The last renewal that the leader saw; the command is refused if there was another since. None: the
+    /// lease ends however lately it was renewed.
+    pub last_renewed_ms: Option<u64>,
     /// The cause, in words for people.
     pub reason: String,
     /// The proposer's clock, in milliseconds since the epoch.

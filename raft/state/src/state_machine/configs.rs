@@ -41,6 +41,7 @@ pub(super) fn init(state: &mut ClusterState, index: u64, command: &InitConfig) -
         elo: ELO_INITIAL,
         distributed: true,
         newest: champion,
+        rejected: 0,
         games_total: 0,
         games_since_training: 0,
         champion_games: 0,

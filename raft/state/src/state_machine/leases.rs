@@ -100,7 +100,7 @@ pub(super) fn expire(state: &mut ClusterState, command: &ExpireLease) -> Outcome
     let slot = lookup::config(state, config_key)?.lease(kind);
     match &slot.live {
         Some(lease) if lease.epoch == epoch => {
-            if lease.renewed_ms != last_renewed_ms {
+            if last_renewed_ms.is_some_and(|seen| seen != lease.renewed_ms) {
                 return Err(Refusal::RenewedSince { renewed_ms: lease.renewed_ms });
             }
         }
@@ -276,13 +276,16 @@ fn end_well(slot: &mut LeaseSlot) {
 
 /// Ends a lease that is no longer wanted. It does not count as a failure.
 pub(super) fn end_unwanted(slot: &mut LeaseSlot, cause: EndCause, reason: &str) {
-    slot.live = None;
-    slot.last_end = Some(LeaseEnd { cause, reason: format!("cancelled: {reason}") });
+    end(slot, cause, format!("cancelled: {reason}"));
 }
 
 /// Ends a lease that its holder did not complete. It counts as a failure.
 pub(super) fn end_badly(slot: &mut LeaseSlot, cause: EndCause, reason: String) {
-    slot.live = None;
-    slot.last_end = Some(LeaseEnd { cause, reason });
+    end(slot, cause, reason);
     slot.failures = slot.failures.saturating_add(1);
+}
+
+fn end(slot: &mut LeaseSlot, cause: EndCause, reason: String) {
+    let held = slot.live.take();
+    slot.last_end = held.map(|lease| LeaseEnd { node: lease.node, cause, reason });
 }

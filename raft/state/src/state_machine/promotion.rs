@@ -5,7 +5,7 @@
 //! entry's `previous` is the model of the entry before it.
 
 use super::{
-    bounds::EVIDENCE_GAMES_MIN,
+    bounds::{EVIDENCE_GAMES_MIN, REJECTED_MAX},
     lookup::{self, Outcome},
 };
 use crate::{
@@ -131,6 +131,7 @@ pub(super) fn enthrone(
     config.steering.regression = None;
     config.steering.watch = None;
     config.steering.round = None;
+    config.rejected = 0;
     set_status(state, &promotion.previous, left);
     set_status(state, &promotion.model, ModelStatus::Champion);
     Ok(distributed)
@@ -173,7 +174,14 @@ pub(super) fn reject(state: &mut ClusterState, command: &Reject) -> Outcome {
         ModelStatus::Rejected { .. } => return Ok(Response::Unchanged),
         ModelStatus::Champion | ModelStatus::Retired => return Err(Refusal::NotCandidate(candidate)),
     }
-    lookup::config_mut(state, config_key)?.candidates.retain(|hash| *hash != candidate);
+    let config = lookup::config_mut(state, config_key)?;
+    config.candidates.retain(|hash| *hash != candidate);
+    if config.newest == candidate {
+        config.rejected += 1;
+        if config.rejected >= REJECTED_MAX {
+            (config.newest, config.rejected) = (config.champion, 0);
+        }
+    }
     set_status(state, &candidate, ModelStatus::Rejected { reason: reason.clone() });
     Ok(Response::Done)
 }

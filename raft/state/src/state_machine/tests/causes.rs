@@ -50,7 +50,7 @@ fn a_cause_of_another_version_is_kept_and_decides_nothing() {
         let lease = world.lease(LeaseKind::Training, None);
         world.accept(cancel(&lease, EndCause::of(text)));
         let slot = &world.config().training;
-        let end = LeaseEnd { cause: EndCause::of(text), reason: "cancelled: r".into() };
+        let end = LeaseEnd { node: NodeId(1), cause: EndCause::of(text), reason: "cancelled: r".into() };
         assert_eq!((&slot.live, &slot.last_end, slot.failures), (&None, &Some(end), 0));
 
         world.accept(drain(DrainCause::of(text), true));

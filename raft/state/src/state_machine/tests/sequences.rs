@@ -91,7 +91,7 @@ fn sensible(state: &ClusterState, choice: u8, n: u8) -> Command {
                 kind,
                 config_key: config_key(),
                 epoch: lease.epoch,
-                last_renewed_ms: lease.renewed_ms,
+                last_renewed_ms: n.is_multiple_of(4).then_some(lease.renewed_ms),
                 reason: "r".into(),
                 at_ms,
             }),

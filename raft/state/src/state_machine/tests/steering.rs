@@ -294,7 +294,7 @@ fn cancelled_work_is_no_failure_and_does_not_count() {
     assert_eq!(world.accept(cancel(lease.epoch)), Response::Done);
     assert_eq!(world.accept(cancel(lease.epoch)), Response::Unchanged);
     let slot = &world.config().training;
-    let end = LeaseEnd { cause: EndCause::Ordered, reason: "cancelled: not wanted".into() };
+    let end = LeaseEnd { node: NodeId(1), cause: EndCause::Ordered, reason: "cancelled: not wanted".into() };
     assert_eq!((slot.failures, &slot.last_end), (0, &Some(end)));
     world.refuse(trained(&lease, model(hash(9), hash(1))), &Refusal::StaleEpoch { current: 1, epoch: 1 });
     // The crossing was not used up, so it can be trained for again.

@@ -42,7 +42,7 @@ fn leases() {
     assert_eq!(world.accept(renew(1, NodeId(1), 60)), renewed(70)); // a clock set back renews nothing
     world.refuse(renew(1, NodeId(2), 80), &Refusal::NotHolder(NodeId(1)));
     world.refuse(renew(2, NodeId(1), 80), &Refusal::StaleEpoch { current: 1, epoch: 2 });
-    let expire = |epoch, seen| {
+    let expire = |epoch, seen: Option<u64>| {
         Command::ExpireLease(ExpireLease {
             kind: training,
             config_key: CONFIG.into(),
@@ -52,11 +52,14 @@ fn leases() {
             at_ms: 90,
         })
     };
-    world.refuse(expire(1, 50), &Refusal::RenewedSince { renewed_ms: 70 });
-    assert_eq!(world.accept(expire(1, 70)), Response::Done);
-    let end = LeaseEnd { cause: EndCause::Expired, reason: "expired: silent".into() };
+    world.refuse(expire(1, Some(50)), &Refusal::RenewedSince { renewed_ms: 70 });
+    assert_eq!(world.clone().accept(expire(1, None)), Response::Done, "it was held for too long");
+    assert_eq!(world.accept(expire(1, Some(70))), Response::Done);
+    let end = LeaseEnd { node: NodeId(1), cause: EndCause::Expired, reason: "expired: silent".into() };
     assert_eq!(world.config().training.last_end, Some(end));
-    world.refuse(expire(1, 70), &Refusal::StaleEpoch { current: 1, epoch: 1 });
+    for seen in [Some(70), None] {
+        world.refuse(expire(1, seen), &Refusal::StaleEpoch { current: 1, epoch: 1 });
+    }
     world.refuse(renew(1, NodeId(1), 99), &Refusal::StaleEpoch { current: 1, epoch: 1 });
     let late = trained(&first, model(hash(9), hash(1)));
     world.refuse(late, &Refusal::StaleEpoch { current: 1, epoch: 1 });
@@ -245,6 +248,30 @@ fn promotion() {
         Command::ModelHeld(ModelHeld { model: hash(9), node: NodeId(99), at_ms: 1 }),
         &Refusal::UnknownNode(NodeId(99)),
     );
+}
+
+#[test]
+fn training_continues_from_the_champion_after_rejections_in_a_row() {
+    let mut world = World::three();
+    let reject = |world: &mut World, n| {
+        let (config_key, candidate) = (CONFIG.into(), hash(n));
+        world.accept(Command::Reject(Reject { config_key, candidate, reason: "r".into(), at_ms: 1 }));
+    };
+    for n in 9..15 {
+        world = world.with_candidate(n);
+        reject(&mut world, n);
+        let expected = if (n - 8) % 3 == 0 { hash(1) } else { hash(n) };
+        assert_eq!(world.config().newest, expected, "{n}");
+    }
+    world = world.with_candidate(20);
+    reject(&mut world, 20);
+    world = world.with_candidate(21);
+    world.accept(promote(21, 1, 0.0));
+    for n in [22, 23] {
+        world = world.with_candidate(n);
+        reject(&mut world, n);
+        assert_eq!(world.config().newest, hash(n), "a promotion begins anew");
+    }
 }
 
 #[test]

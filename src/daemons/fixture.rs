@@ -278,7 +278,8 @@ impl World {
     pub(crate) fn evaluated(&mut self, node: u64, evidence: Evidence) {
         let (config_key, subject) = (KEY.into(), Some(evidence.candidate));
         let epoch = self.grant(LeaseKind::Evaluation, node, subject);
-        let holders = self.state.online().map(|node| node.id.0).collect();
+        let others = self.state.online().map(|other| other.id.0).filter(|other| *other != node);
+        let holders = [node].into_iter().chain(others).collect();
         let games = evidence.against.games();
         let segment = self.register(KEY, games, Source::Evaluation, evidence.candidate, holders);
         self.apply(Command::CompleteEvaluation(CompleteEvaluation {

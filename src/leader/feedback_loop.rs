@@ -6,11 +6,11 @@
 //! evaluated; [`super::evaluation`] decides when and by whom.
 
 use super::verification::Verification;
+use cluster_state::ModelId;
 use cluster_state::{
     ClusterState, Command, ConfigKey, ConfigState, Evidence, Model, Sprt, command::Reject,
     state_machine::EVIDENCE_GAMES_MIN,
 };
-use cluster_state::{ModelId, Source};
 use std::collections::BTreeMap;
 
 /// Evaluations of one candidate that may fail or expire in a row before it is given up. It is not fewer
@@ -29,7 +29,7 @@ pub fn next(
     let newest = *config.candidates.last()?;
     let model = state.models.get(&newest)?;
     let evidence = evidence(config, model);
-    let open = evidence.is_none_or(|evidence| deserves_another(state, evidence, elo_delta_min))
+    let open = evidence.is_none_or(|evidence| deserves_another(model, evidence, elo_delta_min))
         || verification.asks_for_another(state, config, model, at_ms);
     open.then_some(newest)
 }
@@ -39,22 +39,16 @@ fn evidence<'a>(config: &ConfigState, model: &'a Model) -> Option<&'a Evidence> 
     model.evidence.as_ref().filter(|evidence| evidence.champion == config.champion)
 }
 
-/// Whether the games ran out while the candidate was ahead by enough, for the first time. The cluster keeps
-/// the games of an earlier evaluation, so a new leader knows of it as well.
+/// Whether the games ran out while the candidate was ahead by enough, in its first evaluation. The state says
+/// how many it has had, so a new leader knows of it as well.
 #[must_use]
-pub fn deserves_another(state: &ClusterState, evidence: &Evidence, elo_delta_min: f64) -> bool {
-    let ahead = evidence.sprt == Sprt::Inconclusive
+pub fn deserves_another(model: &Model, evidence: &Evidence, elo_delta_min: f64) -> bool {
+    let first = model.review.as_ref().is_none_or(|review| review.rounds <= 1);
+    first
+        && evidence.sprt == Sprt::Inconclusive
         && evidence.games >= EVIDENCE_GAMES_MIN
         && evidence.elo_delta > 0.0
-        && evidence.elo_delta >= elo_delta_min;
-    ahead && !evidence.segments.is_empty() && {
-        let mut segments = state.segments.iter();
-        !segments.any(|(hash, segment)| {
-            segment.model == evidence.candidate
-                && segment.source == Source::Evaluation
-                && !evidence.segments.contains(hash)
-        })
-    }
+        && evidence.elo_delta >= elo_delta_min
 }
 
 /// What the leader remembers: by configuration, the candidate and how many evaluations had failed in a row

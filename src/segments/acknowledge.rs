@@ -11,7 +11,7 @@ use crate::{
     peer::{Daemon, WorkError, blocking},
     store::{PendingSegment, PendingSegments, Segment, segment::SEGMENT_BYTES_MAX},
 };
-use cluster_state::{ClusterState, ModelId, NodeId, SegmentId};
+use cluster_state::{ClusterState, ModelId, NodeId, SegmentId, Source};
 use p2p::blobs::BlobStore;
 use std::{
     collections::BTreeMap,
@@ -91,11 +91,28 @@ impl AcknowledgeDaemon {
         if !node.raft.local().is_trusted(node.id) {
             return Ok(Some("the cluster does not trust the games of this node"));
         }
+        if !is_wanted(&node.raft.local(), node.id, segment) {
+            return Ok(Some("its evaluation is over"));
+        }
         let Some(content) = node.get_content(segment.hash.0).await? else {
             return Ok(Some("it was lost"));
         };
         let other = Segment::peek(&content).is_ok_and(|header| header.node != node.id);
         Ok(other.then_some("this node played it when it had another number"))
+    }
+}
+
+/// Whether the cluster still asks node `me` for the games: those of an evaluation are registered while its
+/// lease is in force, or never.
+fn is_wanted(state: &ClusterState, me: NodeId, segment: &PendingSegment) -> bool {
+    let PendingSegment { config_key, source, model, hash, .. } = segment;
+    match source {
+        Source::Selfplay => true,
+        Source::Evaluation | Source::Other(_) => {
+            let live = state.config(config_key).and_then(|config| config.evaluation.live.as_ref());
+            let asked = live.is_some_and(|lease| lease.node == me && lease.subject == Some(*model));
+            asked || state.segments.contains_key(hash)
+        }
     }
 }
 
@@ -217,11 +234,11 @@ impl Segments {
 mod tests {
     use super::*;
     use crate::{
-        daemons::fixture::{KEY, World},
+        daemons::fixture::{KEY, World, hash},
         events::{Component, DataSyncFailed, EvaluationStarted, Games, golden::examples},
         store::fixture,
     };
-    use cluster_state::Source;
+    use cluster_state::LeaseKind;
     use wire::Hash;
 
     #[test]
@@ -235,6 +252,24 @@ mod tests {
         assert_eq!(played_by(NodeId(2), content.clone()), None);
         assert_eq!(played_by(NodeId(1), content[..content.len() - 1].to_vec()), None);
         assert_eq!(played_by(NodeId(1), b"a model".to_vec()), None);
+    }
+
+    #[test]
+    fn games_of_an_evaluation_that_is_over_are_given_up() {
+        let mut world = World::with_nodes(3);
+        world.train("a", 2);
+        let segment = |source| PendingSegment {
+            hash: SegmentId(Hash::of(b"games")),
+            config_key: KEY.into(),
+            games: 1,
+            samples: 1,
+            source,
+            model: hash("a"),
+        };
+        let wanted = |world: &World, node, source| is_wanted(&world.state, NodeId(node), &segment(source));
+        assert!(wanted(&world, 3, Source::Selfplay) && !wanted(&world, 3, Source::Evaluation));
+        world.grant(LeaseKind::Evaluation, 3, Some(hash("a")));
+        assert!(wanted(&world, 3, Source::Evaluation) && !wanted(&world, 1, Source::Evaluation));
     }
 
     #[test]

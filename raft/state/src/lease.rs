@@ -73,4 +73,6 @@ pub struct LeaseSlot {
     pub last_end: Option<LeaseEnd>,
     /// Number of leases in a row that failed or expired.
     pub failures: u32,
+    /// Number of segments that the holder has registered under the lease in force, or under the last one.
+    pub recorded: u32,
 }

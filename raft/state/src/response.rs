@@ -267,4 +267,7 @@ pub enum Refusal {
         /// Number of confirmations that are needed.
         need: u64,
     },
+    /// The node holds no lease of an evaluation of this model.
+    #[error("no evaluation asks node {0} for these games")]
+    NotAsked(NodeId),
 }

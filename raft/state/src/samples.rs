@@ -347,5 +347,6 @@ pub fn responses() -> Vec<Response> {
         Response::Refused(Refusal::OtherGames { held: 1, counted: 2 }),
         Response::Refused(Refusal::NotIndependent(NodeId(1))),
         Response::Refused(Refusal::Unconfirmed { confirmed: 1, denied: 2, need: 3 }),
+        Response::Refused(Refusal::NotAsked(NodeId(1))),
     ]
 }

@@ -19,16 +19,15 @@ use std::collections::BTreeSet;
 #[test]
 fn every_command_causes_its_events_once() {
     let mut life = started();
-    life.segment("matches", Source::Evaluation, &[]);
-    let matches = SegmentId(hash("matches"));
-    let signature = samples::signature(3, &life.state.segments.get(&matches).unwrap().facts(matches));
-    let holder = AddSegmentHolder { hash: matches, node: NodeId(3), signature, at_ms: 1 };
-    life.check(Command::AddSegmentHolder(holder), &[]);
     let target = SelfplayTarget { simulations: 32, ..SelfplayTarget::default() };
     life.check(Command::SetTarget(SetTarget { config_key: KEY.into(), target, at_ms: 1 }), &[]);
 
     // Two leases that end badly, then one that does not.
     life.segment("games-0", Source::Selfplay, &["NEW_GAMES_AVAILABLE"]);
+    let games = SegmentId(hash("games-0"));
+    let signature = samples::signature(3, &life.state.segments.get(&games).unwrap().facts(games));
+    let holder = AddSegmentHolder { hash: games, node: NodeId(3), signature, at_ms: 1 };
+    life.check(Command::AddSegmentHolder(holder), &[]);
     let command =
         Command::ThresholdReached(ThresholdReached { config_key: KEY.into(), crossing: 1, at_ms: 4_000 });
     life.check(command, &["TRAINING_THRESHOLD_REACHED", "WORK_QUEUED"]);

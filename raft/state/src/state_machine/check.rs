@@ -16,6 +16,7 @@ use crate::{
     response::Refusal,
     steering::{Feedback, SelfplayTarget},
 };
+use std::collections::BTreeSet;
 
 /// Largest loss in Elo points that a report may claim.
 const ELO_DELTA_MAX: f64 = 100_000.0;
@@ -104,6 +105,11 @@ fn register_segment(command: &RegisterSegment) -> Result<(), Refusal> {
     key(&command.config_key)?;
     if command.games == 0 || command.receipts.len() > HOLDERS_MAX {
         return Err(Refusal::Invalid("segment".into()));
+    }
+    // Every replica verifies every signature.
+    let nodes: BTreeSet<_> = command.receipts.iter().map(|receipt| receipt.node).collect();
+    if nodes.len() != command.receipts.len() {
+        return Err(Refusal::Invalid("receipts: a node gives one".into()));
     }
     size(command.bytes, SEGMENT_BYTES_MAX)?;
     text(command.source.as_str())

@@ -57,6 +57,7 @@ pub(super) fn grant(state: &mut ClusterState, index: u64, command: &GrantLease) 
     };
     let slot = lookup::config_mut(state, config_key)?.lease_mut(kind);
     slot.epoch = lease.epoch;
+    slot.recorded = 0;
     slot.live = Some(lease.clone());
     Ok(Response::Lease(lease))
 }

@@ -1,7 +1,8 @@
 //! Handles the commands about segments: games are acknowledged when enough nodes hold their segment.
 //!
 //! Invariant: the games of a segment count once, and only those of self-play count towards the next training.
-//! A node is a holder only by its receipt for exactly what is registered.
+//! A node is a holder only by its receipt for exactly what is registered. Games that are none of self-play are
+//! those of an evaluation that its node was asked for, and of these there is a bounded number of segments.
 
 use super::{
     bounds::SEGMENTS_MAX,
@@ -9,9 +10,9 @@ use super::{
 };
 use crate::{
     cause::Source,
-    command::{AddSegmentHolder, HOLDERS_MAX, RegisterSegment},
+    command::{AddSegmentHolder, EVIDENCE_SEGMENTS_MAX, HOLDERS_MAX, RegisterSegment},
     config::ConfigState,
-    id::{NodeId, SegmentId},
+    id::{ModelId, NodeId, SegmentId},
     receipt::{Receipt, SegmentFacts, Signature},
     response::{Refusal, Response},
     segment::RegisteredSegment,
@@ -42,8 +43,12 @@ pub(super) fn register(state: &mut ClusterState, index: u64, command: &RegisterS
     }
     // Only games of a model that the cluster has can be made again.
     let plays = state.models.get(model).is_some_and(|known| known.config_key == *config_key);
-    if *source == Source::Selfplay && !plays {
-        return Err(Refusal::UnknownModel(*model));
+    match source {
+        Source::Selfplay if plays => {}
+        Source::Selfplay => return Err(Refusal::UnknownModel(*model)),
+        Source::Evaluation | Source::Other(_) => {
+            is_asked(lookup::config(state, config_key)?, origin, *model)?
+        }
     }
     let (have, need) = (state.online_among(&holders), state.required_segment_holders());
     if have < need {
@@ -79,9 +84,25 @@ fn count_games(config: &mut ConfigState, command: &RegisterSegment) -> Response 
             let its = if command.model == config.champion { games } else { 0 };
             config.champion_games = config.champion_games.saturating_add(its);
         }
-        Source::Evaluation | Source::Other(_) => {}
+        Source::Evaluation | Source::Other(_) => {
+            config.evaluation.recorded = config.evaluation.recorded.saturating_add(1);
+        }
     }
     Response::Segment { games_total: config.games_total, games_since_training: config.games_since_training }
+}
+
+/// Checks that this node holds the lease of an evaluation of this model, and that there is room for one more
+/// segment under it: evidence names no more.
+fn is_asked(config: &ConfigState, node: NodeId, model: ModelId) -> Result<(), Refusal> {
+    let slot = &config.evaluation;
+    let asked = slot.live.as_ref().is_some_and(|lease| lease.node == node && lease.subject == Some(model));
+    if !asked {
+        return Err(Refusal::NotAsked(node));
+    }
+    if slot.recorded as usize >= EVIDENCE_SEGMENTS_MAX {
+        return Err(Refusal::Full("segments of one evaluation".into()));
+    }
+    Ok(())
 }
 
 /// Refuses the signature of a node that is no member, or that signed something else.

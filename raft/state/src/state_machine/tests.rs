@@ -103,7 +103,7 @@ impl World {
     /// Registers the games of the evidence, and completes the evaluation with it. Returns that command.
     fn evaluate(&mut self, lease: &Lease, evidence: Evidence) -> Command {
         let evidence = fresh(lease, evidence);
-        self.accept(Command::RegisterSegment(signed_by(games_of(&evidence, CONFIG), [1, 2])));
+        self.accept(Command::RegisterSegment(recorded_by(lease, games_of(&evidence, CONFIG))));
         let completed = evaluated(lease, evidence);
         assert_eq!(self.accept(completed.clone()), Response::Done);
         completed
@@ -181,6 +181,12 @@ fn evaluated(lease: &Lease, evidence: Evidence) -> Command {
         evidence,
         at_ms: 70,
     })
+}
+
+/// The registration of games by the holder of a lease and another node.
+fn recorded_by(lease: &Lease, games: RegisterSegment) -> RegisterSegment {
+    let holder = lease.node.0;
+    signed_by(games, [holder, if holder == 1 { 2 } else { 1 }])
 }
 
 /// The evidence with a segment of its own for this evaluation.

@@ -25,7 +25,7 @@ fn drain(cause: DrainCause, draining: bool) -> Command {
 }
 
 fn played(n: u8, source: Source) -> Command {
-    Command::RegisterSegment(signed_by(RegisterSegment { source, ..unsigned(n, 10) }, [1, 2]))
+    Command::RegisterSegment(signed_by(RegisterSegment { source, model: hash(9), ..unsigned(n, 10) }, [1, 2]))
 }
 
 /// The state is the same after a node has written it and read it again.
@@ -36,7 +36,9 @@ fn check_rows(world: &World) {
 
 #[test]
 fn a_cause_of_another_version_is_kept_and_decides_nothing() {
-    let mut world = World::three();
+    // Games that are none of self-play are those of an evaluation.
+    let mut world = World::three().with_candidate(9);
+    world.lease(LeaseKind::Evaluation, Some(hash(9)));
     world.accept(segment(50, 10, &[1, 2]));
     let crossing =
         ThresholdReached { config_key: CONFIG.into(), crossing: world.config().crossings + 1, at_ms: 0 };

@@ -107,7 +107,9 @@ fn what_cannot_be_is_refused() {
     world.refuse(about(2, 99, 0, 1), &Refusal::UnknownSegment(hash(99)));
     world.refuse(about(2, 50, 10, 1), &invalid);
     world.refuse(about(9, 50, 0, 1), &Refusal::UnknownNode(NodeId(9)));
-    let evaluation = RegisterSegment { source: Source::Evaluation, ..unsigned(51, 5) };
+    world = world.with_candidate(9);
+    world.accept(grant(LeaseKind::Evaluation, PLAYER, Some(hash(9)), 50));
+    let evaluation = RegisterSegment { source: Source::Evaluation, model: hash(9), ..unsigned(51, 5) };
     world.accept(Command::RegisterSegment(signed_by(evaluation, [PLAYER, 2])));
     world.refuse(about(2, 51, 0, 1), &invalid);
 }

@@ -67,7 +67,7 @@ fn segments_and_thresholds() {
     assert_eq!(world.accept(segment(50, 6, &[3])), Response::Duplicate);
     assert_eq!(world.state.segments.get(&hash(50)).unwrap().holders, BTreeSet::from([1, 2, 3].map(NodeId)));
     let evaluation = RegisterSegment { source: Source::Evaluation, ..unsigned(51, 5) };
-    assert_eq!(world.accept(Command::RegisterSegment(signed_by(evaluation, [1, 2]))), counts(6, 6));
+    world.refuse(Command::RegisterSegment(signed_by(evaluation, [1, 2])), &Refusal::NotAsked(NodeId(1)));
     world.refuse(segment(52, 1, &[1]), &Refusal::TooFewHolders { have: 1, need: 2 });
     world.refuse(segment(52, 1, &[]), &Refusal::TooFewHolders { have: 0, need: 2 });
     world.refuse(segment(52, 1, &[1, 9]), &Refusal::UnknownNode(NodeId(9)));
@@ -128,8 +128,7 @@ fn only_a_receipt_makes_a_holder() {
         (receipt(2, &unsigned(51, 6).facts()), Refusal::NoReceipt(NodeId(2))),
         (of(2, Signature::of(&[0; 64]).unwrap()), Refusal::NoReceipt(NodeId(2))),
         (receipt(9, &facts), Refusal::UnknownNode(NodeId(9))),
-        // The same twice is one holder.
-        (own(), Refusal::TooFewHolders { have: 1, need: 2 }),
+        (own(), Refusal::Invalid("receipts: a node gives one".into())),
     ] {
         world.refuse(with(vec![own(), second]), &refusal);
     }

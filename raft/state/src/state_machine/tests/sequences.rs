@@ -188,7 +188,11 @@ fn evaluation(state: &ClusterState, config: &ConfigState, lease: &Lease, n: u8) 
     let found = fresh(lease, evidence(pair.0, pair.1));
     match state.segments.get(&found.segments[0]) {
         Some(_) => evaluated(lease, found),
-        None => signed(state, games_of(&found, CONFIG), &online_ids(state)),
+        None => {
+            let mut holders = vec![lease.node.0];
+            holders.extend(online_ids(state).into_iter().filter(|node| *node != lease.node.0));
+            signed(state, games_of(&found, CONFIG), &holders)
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::{
-    command::{ExpireLease, FailLease, ModelHeld, Reject, RenewLease, ThresholdReached},
+    command::{
+        EVIDENCE_SEGMENTS_MAX, ExpireLease, FailLease, ModelHeld, Reject, RenewLease, ThresholdReached,
+    },
     evidence::{Tallies, Tally},
     id::SegmentId,
     samples::{evidence_of, played},
@@ -101,8 +103,17 @@ fn evidence_names_registered_games_of_this_evaluation() {
     let mut world = World::three().with_candidate(9);
     let found = evidence_of((hash(9), hash(1)), [0, 12, 20]);
     let games = found.against.games();
+    let before = world.lease(LeaseKind::Evaluation, Some(hash(9)));
     let early = RegisterSegment { hash: hash(59), ..games_of(&found, CONFIG) };
-    world.accept(Command::RegisterSegment(signed_by(early, [1, 2])));
+    world.accept(Command::RegisterSegment(recorded_by(&before, early)));
+    world.accept(Command::FailLease(FailLease {
+        kind: LeaseKind::Evaluation,
+        config_key: CONFIG.into(),
+        epoch: before.epoch,
+        node: NodeId(1),
+        error: "e".into(),
+        at_ms: 1,
+    }));
     let lease = world.lease(LeaseKind::Evaluation, Some(hash(9)));
     let mut register = |n, change: &dyn Fn(&mut RegisterSegment)| -> SegmentId {
         let mut segment = RegisterSegment { hash: hash(n), ..games_of(&found, CONFIG) };
@@ -114,7 +125,6 @@ fn evidence_names_registered_games_of_this_evaluation() {
     let few = register(61, &|it| it.games -= 1);
     let one = register(62, &|it| it.games = 1);
     let played = register(63, &|it| it.source = Source::Selfplay);
-    let of_another = register(64, &|it| it.model = hash(1));
     let with =
         |segments: &[SegmentId]| evaluated(&lease, Evidence { segments: segments.to_vec(), ..found.clone() });
     let none = Refusal::OtherGames { held: 0, counted: games };
@@ -126,13 +136,50 @@ fn evidence_names_registered_games_of_this_evaluation() {
         (&[one, one], Refusal::NoEvidenceIn(one)),
         (&[hash(59)], Refusal::NoEvidenceIn(hash(59))),
         (&[played], Refusal::NoEvidenceIn(played)),
-        (&[of_another], Refusal::NoEvidenceIn(of_another)),
     ];
     for (segments, refusal) in &table {
         world.refuse(with(segments), refusal);
     }
     assert_eq!(world.clone().accept(with(&[good])), Response::Done);
     assert_eq!(world.accept(with(&[few, one])), Response::Done);
+}
+
+#[test]
+fn games_of_an_evaluation_are_those_that_a_lease_asks_for() {
+    let mut world = World::three().with_candidate(9);
+    let found = evidence_of((hash(9), hash(1)), [0, 12, 20]);
+    let games = |n: u8, model: u8, source: &str, holders: &[u64]| {
+        let (hash, model, source) = (Hash([n; 32]).into(), hash(model), Source::of(source));
+        let segment = RegisterSegment { hash, model, source, ..games_of(&found, CONFIG) };
+        Command::RegisterSegment(signed_by(segment, holders.iter().copied()))
+    };
+    let sources = ["evaluation", "of a later version"];
+    for source in sources {
+        world.refuse(games(60, 9, source, &[1, 2]), &Refusal::NotAsked(NodeId(1)));
+    }
+    world.accept(grant(LeaseKind::Evaluation, 2, Some(hash(9)), 50));
+    for source in sources {
+        world.refuse(games(60, 9, source, &[1, 2]), &Refusal::NotAsked(NodeId(1)));
+        world.refuse(games(60, 1, source, &[2, 1]), &Refusal::NotAsked(NodeId(2)));
+    }
+    let repeated = Refusal::Invalid("receipts: a node gives one".into());
+    world.refuse(games(60, 9, "evaluation", &[2, 1, 2]), &repeated);
+    world.refuse(games(60, 1, "selfplay", &[2; HOLDERS_MAX]), &repeated);
+    let register = |world: &mut World, n: usize| {
+        let segment = RegisterSegment {
+            hash: Hash::of(format!("games {n}").as_bytes()).into(),
+            ..games_of(&found, CONFIG)
+        };
+        world.apply(&Command::RegisterSegment(signed_by(segment, [2, 1])))
+    };
+    let selfplay = world.config().games_total;
+    for n in 0..EVIDENCE_SEGMENTS_MAX {
+        assert!(matches!(register(&mut world, n), Response::Segment { .. }), "{n}");
+    }
+    assert_eq!(world.config().games_total, selfplay, "they do not count as games to learn from");
+    assert_eq!(register(&mut world, 0), Response::Duplicate, "one that is known counts once");
+    let full = Response::Refused(Refusal::Full("segments of one evaluation".into()));
+    assert_eq!(register(&mut world, 1_000), full);
 }
 
 #[test]
@@ -166,7 +213,7 @@ fn games_that_come_to_no_verdict_are_no_evidence() {
         let completed = evaluated(&lease, found.clone());
         let mut world = world.clone();
         if found.against.games() > 0 {
-            world.accept(Command::RegisterSegment(signed_by(games_of(&found, CONFIG), [1, 2])));
+            world.accept(Command::RegisterSegment(recorded_by(&lease, games_of(&found, CONFIG))));
         }
         match missing {
             Some((games, need)) => world.refuse(completed, &Refusal::ShortEvidence { games, need }),

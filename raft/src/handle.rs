@@ -6,13 +6,14 @@
 mod incoming;
 pub(crate) mod plausible;
 mod propose;
+mod rates;
 mod read;
 mod senders;
 mod serve;
 
 use crate::{
     error::{InitializeError, JoinError, ProposeError, StartError, StoreError},
-    hook::ApplyHook,
+    hook::{ApplyHook, Door},
     log_store::{Closed, LogStore},
     machine::Machine,
     members::{self, MemberRequest},
@@ -32,6 +33,7 @@ use openraft::{
     errors::{InitializeError as NotInitialized, RaftError},
 };
 use parking_lot::Mutex;
+use rates::Rates;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -84,6 +86,10 @@ pub(crate) struct HandleShared {
     pub(crate) trust: Trust,
     /// Told of each message of a peer that may vote, or lead, but is not followed yet.
     pub(crate) unknown_sender: Notify,
+    /// Through which proposals come that this node writes as the leader.
+    door: Door,
+    /// How much each member may still propose.
+    rates: Mutex<Rates>,
 }
 
 impl HandleShared {
@@ -209,6 +215,7 @@ impl RaftHandle {
         let peer = peer_id.clone();
         let incoming = Incoming::new(log_path.with_extension("incoming"));
         let trust = Trust::new(Pace::of(&timing), !introduced.is_empty());
+        let door = hook.door();
         let open = move || open_stores(node_id, &peer, &log_path, &state_path, introduced, Box::new(hook));
         let Stores { log, closed, machine, introduced } = tokio::task::spawn_blocking(open)
             .await
@@ -239,6 +246,8 @@ impl RaftHandle {
             introduced,
             trust,
             unknown_sender: Notify::new(),
+            door,
+            rates: Mutex::default(),
         });
         tasks.spawn(metrics::follow(raft.clone(), publish, term));
         tasks.spawn(members::run(Arc::clone(&shared), inbox, shutdown.clone()));

@@ -6,18 +6,18 @@ use std::error::Error;
 /// An error that stops the state machine: the transaction is rolled back and consensus ends.
 pub type HookError = Box<dyn Error + Send + Sync>;
 
+/// Who may propose what: refuses a proposal that its proposer may not make, on every replica in the same way.
+pub type Door = fn(&Proposal, Place, &ClusterState) -> Result<(), Refusal>;
+
 /// A hook that is called on a blocking thread, in log order, once for every applied command. What it writes
 /// through the transaction commits together with the command's effect, or not at all. It must be quick,
 /// because everything waits for it. It must not fail because of a command's content: it would fail on every
 /// node and again at every start.
 pub trait ApplyHook: Send + 'static {
-    /// Refuses a proposal that its proposer may not make, on every replica in the same way. Only a test that
-    /// is about something else replaces this.
-    ///
-    /// # Errors
-    /// Returns the refusal, which is then the answer to the proposal.
-    fn authorise(&self, proposal: &Proposal, place: Place, state: &ClusterState) -> Result<(), Refusal> {
-        door::authorise(proposal, place, state)
+    /// The door through which proposals come: at the leader before it writes an entry, and at every replica
+    /// that applies one. Only a test that is about something else replaces this.
+    fn door(&self) -> Door {
+        door::authorise
     }
 
     /// Called when entry `index` of the log was applied and gave `state`.

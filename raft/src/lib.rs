@@ -40,7 +40,7 @@ mod voucher;
 
 pub use error::{InitializeError, JoinError, ProposeError, ReadError, StartError, StoreError};
 pub use handle::{RaftConfig, RaftHandle};
-pub use hook::{ApplyHook, HookError, NoHook};
+pub use hook::{ApplyHook, Door, HookError, NoHook};
 pub use log_store::stored_node;
 pub use metrics::{Follower, Metrics, Role};
 pub use rpc::{NodeInfo, Voters};

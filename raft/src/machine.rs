@@ -171,7 +171,7 @@ fn apply_proposal(
 ) -> io::Result<Response> {
     let (index, command) = (log_id.index, &proposal.command);
     let place = Place { index, term: log_id.leader_id.term, leader: log_id.leader_id.node_id };
-    let response = match hook.authorise(proposal, place, state) {
+    let response = match hook.door()(proposal, place, state) {
         Ok(()) => state_machine::apply(state, index, command),
         Err(refusal) => {
             state.applied = index;

@@ -7,7 +7,9 @@ use crate::{
     metrics::Metrics,
     rpc::{self, Reply, Request},
 };
-use cluster_state::{Command, NodeId, Place, Proposal, Proposer, Refusal, Response, door, state_machine};
+use cluster_state::{
+    ClusterState, Command, NodeId, Place, Proposal, Proposer, Refusal, Response, door, state_machine,
+};
 use openraft::errors::{ClientWriteError, RaftError};
 use std::time::Duration;
 use tokio::{sync::oneshot, time::Instant};
@@ -150,10 +152,32 @@ impl RaftHandle {
         }
     }
 
+    /// Why a proposal would be refused when it is applied, because its proposer may not make it. Such a
+    /// proposal costs no entry of the log. What this leader has not applied yet may allow it, so it catches up
+    /// before it refuses.
+    async fn not_allowed(&self, proposal: &Proposal, budget: Duration) -> Option<Refusal> {
+        let judge = |state: &ClusterState| {
+            let metrics = self.shared.metrics.borrow().clone();
+            // Another node would be refused what only the leader may; whether this one leads is for the log.
+            let place = Place { index: state.applied + 1, term: metrics.term, leader: self.shared.node_id };
+            let refused = (self.shared.door)(proposal, place, state).err();
+            refused.filter(|_| metrics.is_leader())
+        };
+        judge(&self.local())?;
+        match self.linearizable_within(budget).await {
+            Ok(state) => judge(&state),
+            // The log decides.
+            Err(_) => None,
+        }
+    }
+
     /// Writes a proposal as the leader. A command that another node sends is checked as well, because an
     /// entry that is too large for the log would stop consensus.
     pub(super) async fn write_here(&self, proposal: Proposal, budget: Duration) -> Attempt {
         if let Err(refusal) = state_machine::check(&proposal.command) {
+            return Attempt::Applied(Response::Refused(refusal));
+        }
+        if let Some(refusal) = self.not_allowed(&proposal, budget / 2).await {
             return Attempt::Applied(Response::Refused(refusal));
         }
         if let Command::RemoveNode(it) = &proposal.command

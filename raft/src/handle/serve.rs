@@ -75,6 +75,9 @@ impl RaftHandle {
                 Err(e) => Reply::Refused(e),
             },
             Request::Propose { command, operator, wait_ms } => {
+                if !self.shared.rates.lock().allow(from, Instant::now()) {
+                    return Reply::Refused("too many proposals at once: come back later".into());
+                }
                 let command = match command {
                     // Whether a ticket has expired is told by one clock, which is not the sender's.
                     Command::RegisterNode(it) => RegisterNode { at_ms: now_ms(), ..it }.into(),

@@ -289,6 +289,34 @@ async fn strangers_and_members_without_a_vote_get_refusals() {
     while tasks.join_next().await.is_some() {}
 }
 
+/// Each proposal that was refused used to be an entry that every node wrote and applied.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_member_may_not_propose_costs_no_entry() {
+    let (handle, mut tasks, shutdown, _dir) = founder().await;
+    let last_log = || handle.shared.raft.metrics().borrow_watched().last_log_index;
+    let mut refused = 0;
+    for command in commands() {
+        let before = last_log();
+        let request = Request::Propose { command, operator: false, wait_ms: 1000 };
+        if let Reply::Proposed(Response::Refused(Refusal::NotAllowed(_))) =
+            ask(&handle, "peer-1", &request).await
+        {
+            assert_eq!(last_log(), before, "{request:?}");
+            refused += 1;
+        }
+    }
+    assert!(refused >= 10, "{refused}");
+    // Who proposes without end is told to come back later, and the leader goes on.
+    let later = Instant::now() + Duration::from_secs(3600);
+    while handle.shared.rates.lock().allow("peer-1", later) {}
+    let command = commands().remove(0);
+    let reply = ask(&handle, "peer-1", &Request::Propose { command, operator: false, wait_ms: 1000 }).await;
+    assert!(matches!(&reply, Reply::Refused(reason) if reason.contains("come back later")), "{reply:?}");
+    still_works(&handle).await;
+    shutdown.cancel();
+    while tasks.join_next().await.is_some() {}
+}
+
 /// Each of these is an assertion of openraft that a leader's message reaches.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_contradicts_the_committed_entries_never_reaches_openraft() {

@@ -84,8 +84,8 @@ proptest! {
 struct Failing(u64);
 
 impl ApplyHook for Failing {
-    fn authorise(&self, _: &Proposal, _: Place, _: &ClusterState) -> Result<(), cluster_state::Refusal> {
-        Ok(())
+    fn door(&self) -> crate::hook::Door {
+        |_, _, _| Ok(())
     }
 
     fn on_apply(

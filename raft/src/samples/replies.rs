@@ -3,11 +3,11 @@
 use super::log_id;
 use crate::{
     error::ReadError,
-    hook::{ApplyHook, HookError},
+    hook::{ApplyHook, Door, HookError},
     rpc::{Reply, Request, SnapshotPiece},
     types::Vote,
 };
-use cluster_state::{ClusterState, Command, NodeId, Place, Proposal, Refusal, Response, samples::hash};
+use cluster_state::{ClusterState, Command, NodeId, Refusal, Response, samples::hash};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
 };
@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 pub(crate) struct AnybodyMay;
 
 impl ApplyHook for AnybodyMay {
-    fn authorise(&self, _: &Proposal, _: Place, _: &ClusterState) -> Result<(), Refusal> {
-        Ok(())
+    fn door(&self) -> Door {
+        |_, _, _| Ok(())
     }
 
     fn on_apply(

@@ -1,11 +1,9 @@
 //! A cluster of real nodes with real files, over links in memory that drop, delay and cut.
 #![allow(clippy::unwrap_used, reason = "part of tests, but no test itself")]
 
-use cluster_state::{
-    Admission, ClusterState, Command, NodeId, Place, Proposal, Refusal, Response, command::SetLeader,
-};
+use cluster_state::{Admission, ClusterState, Command, NodeId, Response, command::SetLeader};
 use raft::{
-    ApplyHook, HookError, NodeInfo, RaftConfig, RaftHandle, Timing, Transport, TransportError, Voters,
+    ApplyHook, Door, HookError, NodeInfo, RaftConfig, RaftHandle, Timing, Transport, TransportError, Voters,
 };
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -36,8 +34,8 @@ struct Net {
 pub(crate) struct AnybodyMay;
 
 impl ApplyHook for AnybodyMay {
-    fn authorise(&self, _: &Proposal, _: Place, _: &ClusterState) -> Result<(), Refusal> {
-        Ok(())
+    fn door(&self) -> Door {
+        |_, _, _| Ok(())
     }
 
     fn on_apply(

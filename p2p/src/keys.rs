@@ -7,7 +7,7 @@ use crate::error::EntryRefusal;
 use libp2p::PeerId;
 use parking_lot::RwLock;
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
     sync::Arc,
 };
@@ -123,6 +123,13 @@ impl KeyRing {
         }
         let mut ring = self.ring.write();
         (ring.keys, ring.by_id) = (kept, by_id);
+    }
+
+    /// Says, before the door opens, who is a member and who is shut out. Texts that are no peer ids are left
+    /// out.
+    pub fn know(&self, members: &BTreeSet<String>, shut_out: BTreeMap<String, Exclusion>) {
+        self.set_members(members.iter().filter_map(|peer| peer.parse().ok()).collect());
+        self.set_shut_out(by_peer(shut_out));
     }
 
     /// Says who the members are: a key that is for members lets in no other peer.
@@ -268,7 +275,7 @@ mod tests {
         ring.set_shut_out([(removed, out(Some(150))), (banned, out(None))].into());
         check(&removed, [false, false, true]);
         check(&banned, [false; 3]);
-        ring.set_shut_out([(removed, out(Some(200)))].into());
+        ring.know(&[member.to_string()].into(), [(removed.to_string(), out(Some(200)))].into());
         check(&removed, [false; 3]); // the ticket is older than the removal
         check(&banned, [true, false, true]);
     }

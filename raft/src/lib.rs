@@ -42,6 +42,7 @@ pub use error::{InitializeError, JoinError, ProposeError, ReadError, StartError,
 pub use handle::{RaftConfig, RaftHandle};
 pub use hook::{ApplyHook, Door, HookError, NoHook};
 pub use log_store::stored_node;
+pub use machine::stored_state;
 pub use metrics::{Follower, Metrics, Role};
 pub use rpc::{NodeInfo, Voters};
 pub use timing::Timing;

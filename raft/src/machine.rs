@@ -212,6 +212,19 @@ fn create(db: &Connection, path: &Path) -> Result<(), StoreError> {
     .map_err(sql)
 }
 
+/// The state that a node keeps, if it keeps one.
+///
+/// # Errors
+/// Returns [`StoreError`] when the file cannot be read.
+pub fn stored_state(path: &Path) -> Result<Option<ClusterState>, StoreError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let connection = sqlite::open(path)?;
+    create(&connection, path)?;
+    load(&connection, path).map(|(state, _)| Some(state))
+}
+
 /// Refuses another node's state, because this node's log does not continue it.
 fn claim(db: &Connection, path: &Path, node: NodeId, peer: &str) -> Result<(), StoreError> {
     let sql = |e| sqlite::classify(path, e);

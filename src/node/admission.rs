@@ -64,7 +64,7 @@ impl OwnKeys {
 
     /// The keys of the door until the replicated state is known. A member without any lets nobody in until
     /// then, because only the state knows whether it has one.
-    pub(super) fn door(&self, is_member: bool) -> Vec<DoorKey> {
+    fn door(&self, is_member: bool) -> Vec<DoorKey> {
         let tickets = self.tickets.iter().map(|token| DoorKey::new(ticket_key(token)));
         let secrets = self.kept.into_iter().chain(self.given).map(DoorKey::new);
         let mut keys: Vec<DoorKey> = tickets.chain(secrets).collect();
@@ -72,6 +72,22 @@ impl OwnKeys {
             keys.push(DoorKey::new(rand::random()));
         }
         keys
+    }
+
+    /// The keys of the door and whom it lets in until the node follows the replicated state, of which `kept`
+    /// is what was on its disk: nobody comes in with a ticket that was used up or revoked by then.
+    pub(super) fn doorway(
+        &self,
+        kept: &ClusterState,
+        is_member: bool,
+        now_ms: u64,
+    ) -> (Vec<DoorKey>, Guests) {
+        let keys = if kept.nodes.is_empty() {
+            self.door(is_member)
+        } else {
+            door_keys(&kept.admissions, self, now_ms)
+        };
+        (keys, Guests::of(kept))
     }
 
     /// What this node shows to be admitted, the strongest first.
@@ -126,9 +142,9 @@ fn door_keys(admissions: &Admissions, own: &OwnKeys, now_ms: u64) -> Vec<DoorKey
 
 /// Who is a member and who is shut out, as this node acts on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Guests {
-    members: BTreeSet<String>,
-    out: BTreeMap<String, Exclusion>,
+pub(super) struct Guests {
+    pub(super) members: BTreeSet<String>,
+    pub(super) out: BTreeMap<String, Exclusion>,
 }
 
 impl Guests {
@@ -157,11 +173,11 @@ impl Guests {
 }
 
 /// Keeps the door, the file `secret` and who is shut out as the replicated state says.
-pub(super) async fn follow(node: Context, own: OwnKeys) {
+pub(super) async fn follow(node: Context, own: OwnKeys, mut guests: Guests) {
     let (mut state, mut shunned) = (node.raft.applied(), node.events.shunned());
     let mut standing = node.raft.standing();
     let (mut keys, mut out, mut kept) = (Vec::new(), BTreeMap::new(), own.kept());
-    let (mut guests, mut members) = (Guests::of(&state.borrow()), BTreeSet::new());
+    let mut members = BTreeSet::new();
     let mut warned = false;
     loop {
         let current = state.borrow_and_update().clone();

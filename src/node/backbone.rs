@@ -2,6 +2,7 @@
 
 use super::{
     addresses,
+    admission::Guests,
     error::NodeError,
     options::NodeOptions,
     stages::{Listening, Tasks},
@@ -39,12 +40,16 @@ const RAFT_JOINS_PER_PEER_MAX: usize = 4;
 pub(super) async fn start_p2p(
     options: &NodeOptions,
     folder: &DataFolder,
-    (boot, door): (u64, Vec<DoorKey>),
+    (boot, door, guests): (u64, Vec<DoorKey>, &Guests),
     pending_max: u32,
     tasks: &mut Tasks,
 ) -> Result<(P2pHandle, P2pInbox), NodeError> {
     let keys = KeyRing::new(&options.cluster);
     keys.set(door);
+    // Without a state nobody knows who the members are, and each peer may be one.
+    if !guests.members.is_empty() {
+        keys.know(&guests.members, guests.out.clone());
+    }
     let config = P2pConfig {
         key_path: folder.join("peer.key"),
         listen: Vec::new(),

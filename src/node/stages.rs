@@ -5,7 +5,7 @@
 
 use super::{
     addresses,
-    admission::{self, OwnKeys},
+    admission::{self, Guests, OwnKeys},
     backbone::{serve_raft, start_p2p, start_raft},
     daemons::{self, Daemons, Parts},
     descriptors::Shares,
@@ -29,7 +29,7 @@ use crate::{
     segments::{self, Segments},
     store::{self, DataFolder, FolderError, KeptForPeers, PendingSegments, Runtime, token},
 };
-use cluster_state::NodeId;
+use cluster_state::{ClusterState, NodeId};
 use p2p::{GossipMessage, Lobby, P2pError, P2pHandle, P2pInbox, Signer};
 use raft::{InitializeError, RaftHandle};
 use std::{
@@ -66,6 +66,8 @@ pub(super) struct Listening {
     pub(super) waiting: watch::Sender<String>,
     /// The keys that the node has besides those of the replicated state.
     pub(super) own_keys: OwnKeys,
+    /// Whom the state lets in that the node had kept.
+    guests: Guests,
     /// The id of the node, if it is a member already.
     pub(super) stored: Option<NodeId>,
     inbox: P2pInbox,
@@ -102,8 +104,12 @@ pub(super) async fn listen(
     let stored = raft::stored_node(&folder.join("raft.db"))?.map(|(id, _)| id);
     let founds = stored.is_none() && options.bootstrap.is_empty();
     let own_keys = OwnKeys::at_start(options, &folder, founds)?;
-    let door = own_keys.door(stored.is_some());
-    let (p2p, inbox) = start_p2p(options, &folder, (boot, door), shares.pending, tasks).await?;
+    let kept = match stored {
+        Some(_) => raft::stored_state(&folder.join("node.db"))?.unwrap_or_default(),
+        None => ClusterState::default(),
+    };
+    let (door, guests) = own_keys.doorway(&kept, stored.is_some(), now_ms());
+    let (p2p, inbox) = start_p2p(options, &folder, (boot, door, &guests), shares.pending, tasks).await?;
     let me = Ready { peer_id: p2p.peer_id(), addrs: p2p.listen_addrs(), http, founds };
     folder.claim(&me.peer_id)?;
     addresses::remember(&folder, &me.addrs)?;
@@ -123,7 +129,7 @@ pub(super) async fn listen(
     let front = Arc::new(Front::new(waits_for, rules, Arc::clone(&door)));
     tasks.here.spawn(http::serve(listener, Arc::clone(&front), tasks.shutdown.clone()));
     let folder = Arc::new(folder);
-    Ok(Listening { folder, p2p, me, boot, waiting, own_keys, stored, inbox, front, door, runtime })
+    Ok(Listening { folder, p2p, me, boot, waiting, own_keys, guests, stored, inbox, front, door, runtime })
 }
 
 /// Makes the node a member, opens the databases and starts Raft. None means that the node was stopped while
@@ -178,12 +184,12 @@ pub(super) fn work(
     tasks: &mut Tasks,
 ) -> Result<Context, NodeError> {
     let node = context(options, &listening, &joined, tasks);
-    let Listening { inbox, front, door, own_keys, me, .. } = listening;
+    let Listening { inbox, front, door, own_keys, guests, me, .. } = listening;
     let Joined { events, deliveries, pending, kept, token, devices, .. } = joined;
     let (fresh, delay) = (Fresh::since(last_known(&events)?), DelayGauge::default());
     tasks.on_core.spawn_on(delay.clone().measure(tasks.shutdown.clone()), &tasks.core);
     tasks.here.spawn(introduce(Arc::clone(&node), options.clone(), fresh.clone()));
-    tasks.here.spawn(admission::follow(Arc::clone(&node), own_keys.clone()));
+    tasks.here.spawn(admission::follow(Arc::clone(&node), own_keys.clone(), guests));
     tasks.here.spawn(founding::found(Arc::clone(&node), options.clone(), own_keys, me, tell));
     let share = options.config.distribution.unregistered_mib_max << 20;
     let quota = Arc::new(UnregisteredQuota::new(kept, node.blobs.clone(), share));

@@ -190,6 +190,8 @@ async fn what_cannot_be_trusted_is_a_typed_error() {
         assert!(matches!(error, StoreError::OtherNode { node: NodeId(1), .. }), "{error:?}");
     }
     assert_eq!(state(&open(&good)).applied, commands().len() as u64);
+    assert_eq!(stored_state(&good).unwrap().map(Arc::new), Some(state(&open(&good))));
+    assert_eq!(stored_state(&dir.path().join("nowhere")).unwrap(), None);
 }
 
 /// Of two snapshots the newer one stays, whichever of them is ready first.

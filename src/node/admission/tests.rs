@@ -90,6 +90,32 @@ fn a_removal_counts_once_the_state_is_current() {
 }
 
 #[test]
+fn the_door_opens_as_the_kept_state_says() {
+    let mut kept = World::with_nodes(2).state;
+    let admissions = Arc::make_mut(&mut kept.admissions);
+    admissions.secret = Some(secret(3));
+    admissions.tickets.extend([ticket(10, 0, 50, 3)]);
+    let out = cluster_state::admission::ShutOut {
+        node: cluster_state::NodeId(9),
+        name: "n9".into(),
+        ban: true,
+        at_ms: 5,
+        why: String::new(),
+    };
+    admissions.shut_out.insert("gone".into(), out);
+    // The node joined with ticket 10, which is used up, and 11, which was revoked.
+    let (keys, guests) = own(&[10, 11], None, Some(3)).doorway(&kept, true, 30);
+    let closed = |n: u8, why: NotAdmitted| DoorKey::new(ticket_key(&[n; 32])).for_members(why.to_string());
+    assert!(keys.contains(&closed(10, NotAdmitted::UsedUp).issued(3)), "{keys:?}");
+    assert!(keys.contains(&closed(11, NotAdmitted::UnknownTicket)), "{keys:?}");
+    assert!([10, 11].iter().all(|n| !keys.contains(&DoorKey::new(ticket_key(&[*n; 32])))), "{keys:?}");
+    assert_eq!((guests.members.len(), guests.out.contains_key("gone")), (2, true));
+    // Without a state the keys that it was given are all that it knows.
+    let (keys, guests) = own(&[10], None, None).doorway(&ClusterState::default(), false, 30);
+    assert_eq!((keys, guests), (vec![DoorKey::new(ticket_key(&[10; 32]))], Guests::default()));
+}
+
+#[test]
 fn a_ticket_is_shown_before_a_secret() {
     let proof = |n: u8| Admission::Secret(secret_proof(&[n; 32], "me"));
     assert_eq!(own(&[], None, None).shown("me"), [Admission::Known]);

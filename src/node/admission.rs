@@ -256,14 +256,13 @@ pub(super) async fn until_out(node: &Context) -> NodeError {
             let why = state.admissions.shut_out.get(&me).map(|out| out.why.clone()).unwrap_or_default();
             return removed(node, why);
         }
-        let verdict = refused(&state, &me, &node.p2p.refusals().borrow(), |peer| node.p2p.is_connected(peer));
-        match verdict {
+        let judges = Judges::of(node, &me);
+        match judges.say(&me, &node.p2p.refusals().borrow(), |peer| node.p2p.is_connected(peer)) {
             None => alone = None,
-            Some((refusal, certain)) => {
+            Some(refusal) => {
                 if alone.get_or_insert_with(Instant::now).elapsed() >= ALONE {
                     return match refusal {
-                        EntryRefusal::ShutOut(_) if certain => removed(node, String::new()),
-                        EntryRefusal::ShutOut(_) => NodeError::Removed { why: String::new() },
+                        EntryRefusal::ShutOut(_) => removed(node, String::new()),
                         EntryRefusal::Duplicate | EntryRefusal::UnknownKey | EntryRefusal::Closed(_) => {
                             NodeError::Duplicate
                         }
@@ -284,28 +283,50 @@ fn removed(node: &Context, why: String) -> NodeError {
     NodeError::Removed { why }
 }
 
-/// What the other members say who do not let this node in, if none of them lets it in or most of them say
-/// so, and whether it is most. One that lies is outvoted by one that lets this node in.
-fn refused(
-    state: &ClusterState,
-    me: &str,
-    refusals: &BTreeMap<String, EntryRefusal>,
-    is_connected: impl Fn(&str) -> bool,
-) -> Option<(EntryRefusal, bool)> {
-    let others: Vec<&str> =
-        state.nodes.values().map(|node| node.peer_id.as_str()).filter(|peer| *peer != me).collect();
-    let is_final = |refusal: &EntryRefusal| match refusal {
-        EntryRefusal::ShutOut(_) | EntryRefusal::Duplicate => true,
-        EntryRefusal::UnknownKey | EntryRefusal::Closed(_) => false,
-    };
-    let known = |peer: &str| others.is_empty() || peer == me || others.contains(&peer);
-    let said: Vec<&EntryRefusal> = (refusals.iter())
-        .filter(|(peer, refusal)| known(peer) && !is_connected(peer) && is_final(refusal))
-        .map(|(_, refusal)| refusal)
-        .collect();
-    let most = said.len() * 2 > others.len();
-    let alone = !others.iter().any(|peer| is_connected(peer));
-    said.first().filter(|_| most || alone).map(|refusal| ((*refusal).clone(), most))
+/// Whose word counts about whether this node may go on.
+#[derive(Debug, Default)]
+struct Judges {
+    /// The other voters; the other members if there are none.
+    voters: BTreeSet<String>,
+    /// The leader, if this node knows that it is the present one.
+    leader: Option<String>,
+}
+
+impl Judges {
+    fn of(node: &Context, me: &str) -> Self {
+        let (state, metrics) = (node.raft.local(), node.raft.metrics().borrow().clone());
+        let peer = |id| state.nodes.get(id).map(|node| node.peer_id.clone());
+        let others = |peers: Vec<String>| peers.into_iter().filter(|peer| peer != me).collect();
+        let mut voters: BTreeSet<String> = others(metrics.voters.iter().filter_map(peer).collect());
+        if voters.is_empty() {
+            voters = others(state.nodes.keys().filter_map(peer).collect());
+        }
+        let is_current = node.raft.standing().borrow().is_current;
+        let leader = metrics.leader.map(|(_, peer)| peer).filter(|peer| is_current && peer != me);
+        Self { voters, leader }
+    }
+
+    /// Why this node may not go on, if the leader says so, or most voters do, and none of those that say so
+    /// lets it in meanwhile. Nobody can say so to a node that knows no other member. A process with this
+    /// node's own key says by its answer that it is a duplicate.
+    fn say(
+        &self,
+        me: &str,
+        refusals: &BTreeMap<String, EntryRefusal>,
+        is_connected: impl Fn(&str) -> bool,
+    ) -> Option<EntryRefusal> {
+        let is_final = |refusal: &EntryRefusal| match refusal {
+            EntryRefusal::ShutOut(_) | EntryRefusal::Duplicate => true,
+            EntryRefusal::UnknownKey | EntryRefusal::Closed(_) => false,
+        };
+        let said =
+            |peer: &String| refusals.get(peer).filter(|refusal| is_final(refusal) && !is_connected(peer));
+        let voters: Vec<&EntryRefusal> = self.voters.iter().filter_map(said).collect();
+        let most = voters.first().copied().filter(|_| voters.len() * 2 > self.voters.len());
+        let leader = self.leader.as_ref().and_then(said);
+        let copy = refusals.get(me).filter(|refusal| **refusal == EntryRefusal::Duplicate);
+        leader.or(most).or(copy).cloned()
+    }
 }
 
 #[cfg(test)]

@@ -129,26 +129,37 @@ fn a_ticket_is_shown_before_a_secret() {
 }
 
 #[test]
-fn one_member_that_lies_does_not_end_a_node() {
-    let world = World::with_nodes(4);
-    let peers: Vec<String> = world.state.nodes.values().map(|node| node.peer_id.clone()).collect();
+fn only_most_voters_or_the_leader_end_a_node() {
     let out = EntryRefusal::ShutOut("sold".into());
-    let check =
-        |refusals: &[(usize, EntryRefusal)], connected: &[usize], expected: Option<(EntryRefusal, bool)>| {
-            let refusals =
-                refusals.iter().map(|(index, refusal)| (peers[*index].clone(), refusal.clone())).collect();
-            let is_connected = |peer: &str| connected.iter().any(|index| peers[*index] == peer);
-            let found = refused(&world.state, &peers[0], &refusals, is_connected);
-            assert_eq!(found, expected, "{refusals:?} {connected:?}");
+    let check = |voters: &[&str], leader: Option<&str>, said: &[(&str, &EntryRefusal)], expected| {
+        let judges = Judges {
+            voters: voters.iter().map(|peer| (*peer).to_owned()).collect(),
+            leader: leader.map(str::to_owned),
         };
-    check(&[], &[], None);
-    check(&[(1, EntryRefusal::UnknownKey), (2, EntryRefusal::Closed("old".into()))], &[], None);
-    check(&[(1, out.clone())], &[2], None); // one says so, another lets it in
-    check(&[(1, out.clone())], &[], Some((out.clone(), false)));
-    check(&[(1, out.clone()), (2, out.clone())], &[3], Some((out.clone(), true)));
-    check(&[(1, out.clone()), (2, out.clone())], &[2, 3], None); // one has thought better of it
-    check(&[(1, EntryRefusal::Duplicate)], &[], Some((EntryRefusal::Duplicate, false)));
-    check(&[(0, EntryRefusal::Duplicate)], &[], Some((EntryRefusal::Duplicate, false))); // the copy answers itself
-    let stranger = BTreeMap::from([("a stranger".to_owned(), out)]);
-    assert_eq!(refused(&world.state, &peers[0], &stranger, |_| false), None);
+        let refusals = said.iter().map(|(peer, refusal)| ((*peer).to_owned(), (*refusal).clone())).collect();
+        let found = judges.say("me", &refusals, |peer| peer == "friend");
+        assert_eq!(found.as_ref(), expected, "{judges:?} {said:?}");
+    };
+    let (unknown, closed) = (EntryRefusal::UnknownKey, EntryRefusal::Closed("old".into()));
+    // A node that has just joined, and knows nobody, believes nobody.
+    check(&[], None, &[("a", &out)], None);
+    check(&[], None, &[("a", &out), ("b", &out)], None);
+    // One member is not enough, whether or not others are reached; nor are members without a vote.
+    let three = ["a", "b", "c"];
+    check(&three, None, &[], None);
+    check(&three, None, &[("a", &out)], None);
+    check(&three, None, &[("a", &out), ("x", &out), ("y", &out)], None);
+    check(&three, None, &[("a", &out), ("b", &unknown), ("c", &closed)], None);
+    check(&three, None, &[("a", &out), ("b", &out)], Some(&out));
+    check(&["a", "b"], None, &[("a", &out)], None);
+    check(&["a"], None, &[("a", &out)], Some(&out));
+    check(&["a", "friend"], None, &[("a", &out), ("friend", &out)], None); // it has thought better of it
+    // The leader that a node follows knows.
+    check(&three, Some("a"), &[("a", &out)], Some(&out));
+    check(&three, Some("x"), &[("x", &out)], Some(&out)); // it has just lost its vote
+    check(&three, Some("b"), &[("a", &out)], None);
+    let duplicate = EntryRefusal::Duplicate;
+    check(&three, None, &[("a", &duplicate)], None);
+    check(&three, None, &[("a", &duplicate), ("b", &duplicate)], Some(&duplicate));
+    check(&[], None, &[("me", &duplicate)], Some(&duplicate)); // the copy answers itself
 }

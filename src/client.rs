@@ -11,7 +11,7 @@ use crate::{
             IssuedTicket, Operators, Removal, Revocation, SecretOrder, SecretView, ShutOutView, TicketOrder,
             TicketView,
         },
-        cluster::{Drain, LeaderReport, NodeView},
+        cluster::{Drain, LeaderReport, NodeView, PardonOrder, Pardoned},
         content::{Audit, Pulled},
         dead_letters::{DeadLetter, LetterFilter, NodeLetters},
         events::{Commit, Drill, Drilled, Injection},
@@ -160,6 +160,14 @@ impl Client {
     /// Who was removed, the latest first.
     pub fn removed(&self) -> Result<Vec<ShutOutView>, ClientError> {
         self.get("/v1/cluster/removed", WAIT)
+    }
+
+    /// Pardons a member that is distrusted or shunned.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if there is no such member, or nothing to pardon.
+    pub fn pardon(&self, order: &PardonOrder) -> Result<Pardoned, ClientError> {
+        self.post("/v1/pardon", order, DECIDE)
     }
 
     /// What may be told of the secret.

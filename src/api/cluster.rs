@@ -126,6 +126,26 @@ impl Handover {
     }
 }
 
+/// An order to trust a node again that forged a game, and to hear one again that is shunned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PardonOrder {
+    pub node: NodeId,
+    /// Why, in words for people.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// What a node was pardoned for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pardoned {
+    pub node: NodeId,
+    /// It forged a game. Its games count from now on.
+    pub distrusted: bool,
+    /// It signed two events under one number. It is let in again, and its events are taken again.
+    pub shunned: bool,
+}
+
 /// An order that a node drains (it hands over what it holds), or that it works again. The answer repeats the
 /// order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     api::{
         admission::ShutOutView,
-        cluster::{Drain, LeaderReport, NodeView},
+        cluster::{Drain, LeaderReport, NodeView, PardonOrder, Pardoned},
     },
     clock::now_ms,
 };
@@ -85,6 +85,25 @@ enum ClusterCommand {
     ///
     /// Example: ringrift cluster ban node-4 --data-dir n1
     Ban(RemoveArgs),
+    /// Trust a member again that forged a game, and hear one again that signed two events under one number.
+    ///
+    /// Its games count from now on; those that it played before stay out. It is let in again, and its events
+    /// are taken again: start it again if it has ended. What made it lie should be mended before, such as a
+    /// card that computes wrongly: whoever is found out again is distrusted again.
+    ///
+    /// Exit status: 0 once it is pardoned; 1 when the cluster refuses, for example because the member is
+    /// neither distrusted nor shunned; 3 when the peer does not answer.
+    ///
+    /// Example: ringrift cluster pardon node-4 --data-dir n1
+    Pardon {
+        /// The member: its id, its name in events (node-3), or its host's name.
+        node: String,
+        /// Reason, as people read it.
+        #[arg(long, default_value = "")]
+        reason: String,
+        #[command(flatten)]
+        peer: PeerArgs,
+    },
     Secret(SecretArgs),
     Operators(OperatorsArgs),
 }
@@ -98,6 +117,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ClusterCommand::Ticket(args) => admission::ticket(args),
         ClusterCommand::Remove(args) => admission::remove(args, false),
         ClusterCommand::Ban(args) => admission::remove(args, true),
+        ClusterCommand::Pardon { node, reason, peer } => pardon(node, reason, peer),
         ClusterCommand::Secret(args) => admission::secret(args),
         ClusterCommand::Operators(args) => admission::operators(args),
     };
@@ -163,6 +183,19 @@ fn drain(name: &str, draining: bool, reason: &str, peer: &PeerArgs) -> anyhow::R
     })
 }
 
+fn pardon(name: &str, reason: &str, peer: &PeerArgs) -> anyhow::Result<()> {
+    let client = peer.client()?;
+    let node = find(&client.members()?, name)?;
+    peer.print(&client.pardon(&PardonOrder { node, reason: reason.to_owned() })?, pardoned_line)
+}
+
+fn pardoned_line(it: &Pardoned) -> String {
+    let games = it.distrusted.then_some("its games count from now on");
+    let events = it.shunned.then_some("its events are taken again");
+    let what: Vec<&str> = games.into_iter().chain(events).collect();
+    format!("node-{} is pardoned: {}\n", it.node, what.join(", "))
+}
+
 /// The one member that a person means.
 pub(super) fn find(members: &[NodeView], name: &str) -> anyhow::Result<NodeId> {
     let by_id = members.iter().find(|it| it.node_id == name || it.id.to_string() == name);
@@ -219,6 +252,16 @@ mod tests {
             |it: &ShutOutView| removed_line(it, 60_000).split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(words(&gone), "REMOVED n4 node-4 60.0 s ago, ordered: sold: 12D3");
         assert!(words(&ShutOutView { banned: true, ..gone }).starts_with("BANNED n4 node-4"));
+    }
+
+    #[test]
+    fn a_pardon_says_what_it_is_for() {
+        let line = |distrusted, shunned| pardoned_line(&Pardoned { node: NodeId(4), distrusted, shunned });
+        assert_eq!(line(true, false), "node-4 is pardoned: its games count from now on\n");
+        assert_eq!(
+            line(true, true),
+            "node-4 is pardoned: its games count from now on, its events are taken again\n"
+        );
     }
 
     #[test]

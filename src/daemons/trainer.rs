@@ -287,7 +287,7 @@ fn window_positions(all: u64, most: usize) -> usize {
 /// most `most`; the oldest comes first.
 fn choose(state: &ClusterState, key: &ConfigKey, most: usize) -> Vec<(SegmentId, RegisteredSegment)> {
     let ours = |segment: &RegisteredSegment| {
-        segment.config_key == *key && segment.source == Source::Selfplay && state.is_trusted(segment.origin)
+        segment.config_key == *key && segment.source == Source::Selfplay && state.counts(segment)
     };
     let mut found: Vec<_> = state.segments.iter().filter(|(_, segment)| ours(segment)).collect();
     found.sort_by_key(|(_, segment)| std::cmp::Reverse(segment.log_index));

@@ -118,6 +118,7 @@ pub fn caused(command: &Command, applied: &AppliedCommand<'_>) -> Vec<Event> {
         | Command::IssueTicket(_)
         | Command::RevokeTicket(_)
         | Command::SetOperators(_)
+        | Command::PardonNode(_)
         | Command::ConfirmEvidence(_) => Vec::new(),
     }
 }
@@ -164,6 +165,7 @@ pub fn follows(command: &Command, before: &ClusterState) -> Option<u64> {
         | Command::SetDraining(_)
         | Command::Appoint(_)
         | Command::ReportForgery(_)
+        | Command::PardonNode(_)
         | Command::ConfirmEvidence(_) => None,
     }
 }

@@ -28,7 +28,7 @@ use p2p::Signer;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, atomic::AtomicI64},
 };
@@ -57,6 +57,8 @@ pub struct EventLog {
     changed: watch::Sender<()>,
     refused: Mutex<BTreeMap<&'static str, u64>>,
     shunned: watch::Sender<Shunned>,
+    /// The epochs of which nothing more is taken since their origins were pardoned.
+    pardoned: Mutex<BTreeSet<(String, i64)>>,
     /// The first of this node's events that it tells nobody yet; [`i64::MAX`]: it tells all.
     untold: AtomicI64,
     clock: Clock,
@@ -100,6 +102,7 @@ impl EventLog {
         let reader = connect(path)?;
         let shunned = writer::shunned::all(&reader)?.into_iter().map(|id| (id.origin.clone(), id));
         let shunned = watch::Sender::new(Arc::new(shunned.collect()));
+        let pardoned = writer::shunned::pardoned(&reader)?.into_iter().collect();
         Ok(Self {
             commits: Commits::new(writer, subscriptions),
             reader: Mutex::new(reader),
@@ -109,6 +112,7 @@ impl EventLog {
             changed: watch::Sender::new(()),
             refused: Mutex::default(),
             shunned,
+            pardoned: Mutex::new(pardoned),
             untold: AtomicI64::new(untold),
             clock,
         })

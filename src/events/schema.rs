@@ -83,6 +83,11 @@ pub(super) const SCHEMA: &str = "
         second_signature BLOB NOT NULL,
         at_ms            INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS event_pardoned(
+        origin TEXT NOT NULL,
+        epoch  INTEGER NOT NULL,
+        PRIMARY KEY(origin, epoch)
+    ) STRICT, WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS event_inbox(
         handler  TEXT NOT NULL,
         flow     TEXT NOT NULL,

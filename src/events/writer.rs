@@ -71,7 +71,7 @@ impl<'a> EventWriter<'a> {
         let mut missing = Vec::new();
         let previous = envelope.flow_previous.map(|sequence| EventId { sequence, ..id.clone() });
         for needed in previous.iter().chain(&envelope.causes) {
-            if *needed != *id && !self.is_logged(needed)? && !self.is_shunned(&needed.origin)? {
+            if *needed != *id && !self.is_logged(needed)? && !self.is_given_up(needed)? {
                 missing.push(needed.clone());
             }
         }

@@ -262,6 +262,7 @@ pub(super) async fn until_out(node: &Context) -> NodeError {
             Some(refusal) => {
                 if alone.get_or_insert_with(Instant::now).elapsed() >= ALONE {
                     return match refusal {
+                        EntryRefusal::ShutOut(why) if why == shun::WHY => NodeError::Shunned,
                         EntryRefusal::ShutOut(_) => removed(node, String::new()),
                         EntryRefusal::Duplicate | EntryRefusal::UnknownKey | EntryRefusal::Closed(_) => {
                             NodeError::Duplicate

@@ -59,6 +59,12 @@ pub enum NodeError {
         /// Why, if somebody said so.
         why: String,
     },
+    /// The other members shun this node.
+    #[error(
+        "this node signed two events under one number, so the others shun it: start it again once an operator has \
+         pardoned it (`ringrift cluster pardon` on another member)"
+    )]
+    Shunned,
     /// Another process is connected to the cluster with this node's identity.
     #[error("{}: start every copy but one with an empty --data-dir", EntryRefusal::Duplicate)]
     Duplicate,

@@ -251,12 +251,17 @@ pub(crate) async fn repair(node: Context, gap: Arc<Notify>) {
     }
 }
 
-/// Passes Raft's writes to the log, and to the handlers whether there is a quorum.
+/// Passes Raft's writes and pardons to the log, and to the handlers whether there is a quorum.
 pub(crate) async fn follow(node: Context, quorum: watch::Sender<bool>) {
     let (mut state, mut metrics) = (node.raft.applied(), node.raft.metrics());
+    let mut pardons = Arc::default();
     loop {
-        state.mark_unchanged();
+        let current = Arc::clone(&state.borrow_and_update());
         node.events.touch();
+        if !Arc::ptr_eq(&pardons, &current.pardons) {
+            shun::pardon(&node, &current).await;
+            pardons = Arc::clone(&current.pardons);
+        }
         let led = metrics.borrow_and_update().leader.is_some();
         quorum.send_if_modified(|known| std::mem::replace(known, led) != led);
         tokio::select! {

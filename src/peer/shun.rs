@@ -1,10 +1,12 @@
 //! What follows when a member said two things under one number: everybody is told, and nobody deals with it.
 //!
+//! It ends when an operator pardons the member.
+//!
 //! Invariant: whom this node shuns, it has proof against, and its peers get the proof by gossip, and with the
 //! next answer to what they lack.
 
 use super::{
-    context::{Context, EVENTS_TOPIC},
+    context::{Context, EVENTS_TOPIC, blocking},
     exchange::refuse,
 };
 use crate::events::{
@@ -13,11 +15,12 @@ use crate::events::{
     equivocation::Equivocation,
     log::{Accused, EventLog, Shunned},
 };
+use cluster_state::{ClusterState, NodeId, Pardon};
 use p2p::{Exclusion, Judgement};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What a node is told that is shunned.
-const WHY: &str = "it signed two events under one number";
+pub(crate) const WHY: &str = "it signed two events under one number";
 
 /// Tells the others of proofs that were found here.
 pub(super) fn tell(node: &Context, proofs: &[Equivocation]) {
@@ -37,6 +40,7 @@ pub(super) fn judge(node: &Context, from: &str, message: &[u8]) -> (Judgement, O
     match checked {
         Ok((id, _)) if !is_member(from) || !is_member(&id.origin) => (Judgement::Ignore, None),
         Ok((id, _)) if node.events.shunned().borrow().contains_key(&id.origin) => (Judgement::Ignore, None),
+        Ok((id, _)) if node.events.is_pardoned(&id.origin, id.epoch) => (Judgement::Ignore, None),
         Ok((_, proof)) => (Judgement::Accept, Some(proof)),
         Err(refused) => {
             refuse(node, from, &refused);
@@ -65,6 +69,20 @@ pub(super) fn accuse(node: &Context, from: &str, proofs: &[Equivocation]) -> Res
         node.events.accuse(proofs, |origin| state.node_of_peer(origin).is_some())?;
     refused.iter().for_each(|refused| refuse(node, from, refused));
     Ok(())
+}
+
+/// Shuns no more whom the replicated state pardons.
+pub(super) async fn pardon(node: &Context, state: &ClusterState) {
+    let of = |(id, pardon): (&NodeId, &Arc<Pardon>)| {
+        let peer = state.nodes.get(id).map(|node| node.peer_id.clone());
+        let epochs: Vec<i64> = pardon.epochs.iter().copied().collect();
+        peer.map(|peer| epochs.into_iter().map(move |epoch| (peer.clone(), epoch)))
+    };
+    let epochs: Vec<(String, i64)> = state.pardons.iter().filter_map(of).flatten().collect();
+    let log = Arc::clone(&node.events);
+    if let Ok(Err(error)) = blocking(move || log.pardon(&epochs)).await {
+        tracing::error!(%error, "a pardon is not followed yet");
+    }
 }
 
 /// Whom the door does not let in because they are shunned.

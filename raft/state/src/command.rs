@@ -17,7 +17,7 @@ pub use admission::{IssueTicket, RemoveNode, RevokeTicket, SetOperators, SetSecr
 pub use champion::{
     Appoint, ConfirmEvidence, InitConfig, ModelHeld, Promote, Reject, ReportRegression, Rollback,
 };
-pub use cluster::{RegisterNode, SetDraining, SetLeader, SetOnline};
+pub use cluster::{PardonNode, RegisterNode, SetDraining, SetLeader, SetOnline};
 pub use lease::{
     CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease, GrantLease, RenewLease,
 };
@@ -115,6 +115,7 @@ commands! {
     SetOperators,
     ReportForgery,
     ConfirmEvidence,
+    PardonNode,
 }
 
 impl fmt::Display for Command {

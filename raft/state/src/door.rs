@@ -114,7 +114,8 @@ pub fn rule(command: &Command) -> Rule<'_> {
         | Command::IssueTicket(_)
         | Command::RevokeTicket(_)
         | Command::RemoveNode(_)
-        | Command::SetOperators(_) => Rule::Operator,
+        | Command::SetOperators(_)
+        | Command::PardonNode(_) => Rule::Operator,
         Command::SetSecret(_) => Rule::OperatorOrFounder,
     }
 }

@@ -51,7 +51,7 @@ pub use key::{ConfigKey, ConfigKeyError};
 pub use lease::{Lease, LeaseEnd, LeaseKind, LeaseSlot};
 pub use model::{Evidence, Model, ModelInfo, ModelStatus, Sprt, TrainingReport};
 pub use node::{
-    Draining, Forgery, ForgeryReport, Leader, Node, ReportRecord, UNCONFIRMED_FADES, UNCONFIRMED_MAX,
+    Draining, Forgery, ForgeryReport, Leader, Node, Pardon, ReportRecord, UNCONFIRMED_FADES, UNCONFIRMED_MAX,
 };
 pub use receipt::{Receipt, SegmentFacts, Signature};
 pub use response::{Distributed, Refusal, Response};

@@ -113,6 +113,20 @@ pub struct Forgery {
     pub at_ms: u64,
 }
 
+/// An operator's pardon of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pardon {
+    /// Log index up to which the games of the node do not count; 0 if none was found forged.
+    pub games_after: u64,
+    /// The epochs of the node's events in which it said two things under one number: nothing more of them is
+    /// taken.
+    pub epochs: BTreeSet<i64>,
+    /// When it was pardoned last, in milliseconds since the epoch.
+    pub at_ms: u64,
+    /// Why, in words for people.
+    pub reason: String,
+}
+
 /// Why a node drains.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draining {

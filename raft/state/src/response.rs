@@ -270,4 +270,7 @@ pub enum Refusal {
     /// The node holds no lease of an evaluation of this model.
     #[error("no evaluation asks node {0} for these games")]
     NotAsked(NodeId),
+    /// There is nothing to pardon.
+    #[error("node {0} is neither distrusted nor shunned")]
+    NothingToPardon(NodeId),
 }

@@ -9,7 +9,7 @@ use crate::{
     id::{NodeId, SegmentId, TriggerId},
     key::ConfigKey,
     model::Model,
-    node::{Forgery, Leader, Node},
+    node::{Forgery, Leader, Node, Pardon},
     segment::RegisteredSegment,
     state::ClusterState,
 };
@@ -47,6 +47,8 @@ pub mod kind {
     pub const SHUT_OUT: u8 = 0x30;
     /// A [`crate::Forgery`], by the node that is distrusted for it.
     pub const FORGERY: u8 = 0x31;
+    /// A [`crate::Pardon`], by the node.
+    pub const PARDON: u8 = 0x32;
 }
 
 /// One entity of the state.
@@ -187,8 +189,20 @@ pub fn changes(before: &ClusterState, after: &ClusterState) -> Result<Changes, R
         }
     }
     if !Arc::ptr_eq(&before.forgeries, &after.forgeries) {
-        for (id, forgery) in after.forgeries.iter().filter(|(id, _)| !before.forgeries.contains_key(id)) {
-            rows.push(row(kind::FORGERY, id.0.to_be_bytes().to_vec(), forgery.as_ref())?);
+        for (id, forgery) in after.forgeries.iter() {
+            if before.forgeries.get(id).is_none_or(|old| !Arc::ptr_eq(old, forgery)) {
+                rows.push(row(kind::FORGERY, id.0.to_be_bytes().to_vec(), forgery.as_ref())?);
+            }
+        }
+        let gone = before.forgeries.keys().filter(|id| !after.forgeries.contains_key(id));
+        changes.removed.extend(gone.map(|id| (kind::FORGERY, id.0.to_be_bytes().to_vec())));
+    }
+    let rows = &mut changes.put;
+    if !Arc::ptr_eq(&before.pardons, &after.pardons) {
+        for (id, pardon) in after.pardons.iter() {
+            if before.pardons.get(id).is_none_or(|old| !Arc::ptr_eq(old, pardon)) {
+                rows.push(row(kind::PARDON, id.0.to_be_bytes().to_vec(), pardon.as_ref())?);
+            }
         }
     }
     for (hash, model) in after.models.changed_since(&before.models) {
@@ -225,7 +239,7 @@ fn admissions(before: &Admissions, after: &Admissions, changes: &mut Changes) ->
 /// Returns [`RowError`] for rows that do not describe a state.
 pub fn restore(rows: impl IntoIterator<Item = StateRow>, applied: u64) -> Result<ClusterState, RowError> {
     let mut state = ClusterState { applied, ..ClusterState::default() };
-    let (mut nodes, mut forgeries) = (BTreeMap::new(), BTreeMap::new());
+    let (mut nodes, mut forgeries, mut pardons) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let mut admissions = Admissions::default();
     let mut configs: BTreeMap<ConfigKey, ConfigState> = BTreeMap::new();
     let mut history: BTreeMap<Vec<u8>, Arc<Promotion>> = BTreeMap::new();
@@ -259,9 +273,11 @@ pub fn restore(rows: impl IntoIterator<Item = StateRow>, applied: u64) -> Result
             }
             kind::FORGERY => {
                 let forgery: Forgery = value(&row)?;
-                let id = <[u8; 8]>::try_from(row.key.as_slice());
-                let id = id.map_err(|_| RowError::Contradiction("key of a forgery".into()))?;
-                forgeries.insert(NodeId(u64::from_be_bytes(id)), Arc::new(forgery));
+                forgeries.insert(node_key(&row)?, Arc::new(forgery));
+            }
+            kind::PARDON => {
+                let pardon: Pardon = value(&row)?;
+                pardons.insert(node_key(&row)?, Arc::new(pardon));
             }
             other => restore_admissions(&mut admissions, other, row)?,
         }
@@ -279,6 +295,7 @@ pub fn restore(rows: impl IntoIterator<Item = StateRow>, applied: u64) -> Result
     }
     state.nodes = Arc::new(nodes);
     state.forgeries = Arc::new(forgeries);
+    state.pardons = Arc::new(pardons);
     state.admissions = Arc::new(admissions);
     state.configs = Arc::new(configs.into_iter().map(|(key, config)| (key, Arc::new(config))).collect());
     Ok(state)
@@ -305,6 +322,13 @@ fn restore_admissions(admissions: &mut Admissions, kind: u8, row: StateRow) -> R
         other => return Err(RowError::Kind(other)),
     }
     Ok(())
+}
+
+/// A key that is the id of a node.
+fn node_key(row: &StateRow) -> Result<NodeId, RowError> {
+    let bytes = <[u8; 8]>::try_from(row.key.as_slice());
+    let id = bytes.map(|bytes| NodeId(u64::from_be_bytes(bytes)));
+    id.map_err(|_| RowError::Contradiction(format!("key of a row of kind {:#x}", row.kind)))
 }
 
 /// A key that is a hash.

@@ -10,9 +10,9 @@ pub use senders::{about, proposers};
 
 use crate::command::{
     AddSegmentHolder, Appoint, CancelLease, CompleteEvaluation, CompleteTraining, ExpireLease, FailLease,
-    GrantLease, InitConfig, ModelHeld, Promote, RegisterNode, RegisterSegment, Reject, RenewLease,
-    ReportForgery, ReportRegression, Rollback, SetBackpressure, SetCurriculum, SetDraining, SetFeedback,
-    SetLeader, SetLearningRate, SetOnline, SetTarget, ThresholdReached,
+    GrantLease, InitConfig, ModelHeld, PardonNode, Promote, RegisterNode, RegisterSegment, Reject,
+    RenewLease, ReportForgery, ReportRegression, Rollback, SetBackpressure, SetCurriculum, SetDraining,
+    SetFeedback, SetLeader, SetLearningRate, SetOnline, SetTarget, ThresholdReached,
 };
 use crate::{
     admission::{self, Admission, NotAdmitted},
@@ -313,7 +313,10 @@ fn audit() -> Vec<Command> {
 }
 
 fn reviews() -> Vec<Command> {
-    vec![confirmation(hash(3), 1, 2, &evidence(hash(3), hash(4)))]
+    vec![
+        confirmation(hash(3), 1, 2, &evidence(hash(3), hash(4))),
+        Command::PardonNode(PardonNode { node: NodeId(1), epoch: Some(2), reason: "r".into(), at_ms: 3 }),
+    ]
 }
 
 /// The responses that no sample of a reply carries and that were added after the first version.

@@ -9,7 +9,7 @@ use crate::{
     id::{ModelId, NodeId, SegmentId, TriggerId},
     key::ConfigKey,
     model::Model,
-    node::{Forgery, Leader, Node},
+    node::{Forgery, Leader, Node, Pardon},
     segment::RegisteredSegment,
     shards::Shards,
 };
@@ -40,6 +40,8 @@ pub struct ClusterState {
     /// The nodes that forged games, with the proof. They stay here when they are removed, and so do their
     /// segments.
     pub forgeries: Arc<BTreeMap<NodeId, Arc<Forgery>>>,
+    /// The nodes that an operator has pardoned. They stay here, because their games of before do not count.
+    pub pardons: Arc<BTreeMap<NodeId, Arc<Pardon>>>,
     /// The leader that announced itself last.
     pub leader: Option<Leader>,
     /// The events that commands were proposed for, oldest first.
@@ -80,6 +82,15 @@ impl ClusterState {
     #[must_use]
     pub fn is_trusted(&self, node: NodeId) -> bool {
         !self.forgeries.contains_key(&node)
+    }
+
+    /// Whether the games of a segment count: its player is trusted, and if it was pardoned, the segment came
+    /// later.
+    #[must_use]
+    pub fn counts(&self, segment: &RegisteredSegment) -> bool {
+        let origin = segment.origin;
+        let since = self.pardons.get(&origin).map_or(0, |pardon| pardon.games_after);
+        self.is_trusted(origin) && segment.log_index > since
     }
 
     /// The configuration with this key, or with this text as its key.

@@ -51,6 +51,7 @@ fn dispatch(state: &mut ClusterState, index: u64, command: &Command) -> Outcome 
         Command::RegisterSegment(it) => segments::register(state, index, it),
         Command::AddSegmentHolder(it) => segments::add_holder(state, it),
         Command::ReportForgery(it) => forgery::report(state, index, it),
+        Command::PardonNode(it) => forgery::pardon(state, index, it),
         Command::GrantLease(it) => leases::grant(state, index, it),
         Command::RenewLease(it) => leases::renew(state, it),
         Command::ExpireLease(it) => leases::expire(state, it),

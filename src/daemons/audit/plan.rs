@@ -89,7 +89,7 @@ impl AuditDecider {
             segment.log_index > before.applied
                 && segment.source == Source::Selfplay
                 && segment.origin != self.me
-                && state.is_trusted(segment.origin)
+                && state.counts(segment)
         });
         let mut new: Vec<_> = new.map(|(id, segment)| (segment.log_index, *id)).collect();
         new.sort_unstable();
@@ -118,8 +118,7 @@ impl AuditDecider {
             return Some(task);
         }
         while let Some(segment) = self.waiting.pop_front() {
-            let Some(known) = state.segments.get(&segment).filter(|known| state.is_trusted(known.origin))
-            else {
+            let Some(known) = state.segments.get(&segment).filter(|known| state.counts(known)) else {
                 continue;
             };
             return Some(AuditTask::Sample { segment, share: self.share / auditors(state, known.origin) });
@@ -135,8 +134,8 @@ impl AuditDecider {
         });
         let report = others.flat_map(|node| &node.standing.reports).find(|report| {
             let key = (report.segment, report.game);
-            let origin = state.segments.get(&report.segment).map(|segment| segment.origin);
-            origin.is_some_and(|origin| origin != self.me && state.is_trusted(origin))
+            let segment = state.segments.get(&report.segment);
+            segment.is_some_and(|segment| segment.origin != self.me && state.counts(segment))
                 && self.tries.get(&key).is_none_or(|tries| *tries < TRIES_MAX)
                 && !mine.iter().any(|mine| (mine.segment, mine.game) == key)
         })?;

@@ -119,6 +119,7 @@ fn every_command_causes_its_events_once() {
         "RevokeTicket",
         "RemoveNode",
         "SetOperators",
+        "PardonNode",
         "ReportRegression",
         "Rollback",
         "SetBackpressure",

@@ -29,16 +29,21 @@ impl EventLog {
         if (&id.origin, id.epoch) != (&self.origin, epoch) {
             return Ok(None);
         }
-        let since = match self.untold() {
-            i64::MAX if self.opened.0 == epoch => self.opened.1 + 1,
-            i64::MAX => 1,
-            untold => untold,
-        };
+        let since = self.emitted_since(epoch);
         if id.sequence > last {
             return Ok(Some(since));
         }
         let other = writer.signed(id)?.is_some_and(|known| known.envelope != signed.envelope);
         Ok(other.then_some(since.min(id.sequence)))
+    }
+
+    /// The first number that this process may have used in its present epoch.
+    pub(super) fn emitted_since(&self, epoch: i64) -> i64 {
+        match self.untold() {
+            i64::MAX if self.opened.0 == epoch => self.opened.1 + 1,
+            i64::MAX => 1,
+            untold => untold,
+        }
     }
 
     /// Begins a new epoch, and takes this node's own events from number `from` on into it.

@@ -34,7 +34,7 @@ impl EventLog {
         let connection = self.reader.lock();
         let mut ours = writer::vector(&connection)?;
         self.without_untold(&mut ours);
-        ours.retain(|(origin, _), _| !self.is_shunned(origin));
+        ours.retain(|(origin, epoch), _| !self.is_shunned(origin) && !self.is_pardoned(origin, *epoch));
         let proofs = self.proofs(&connection, shunned)?;
         let mut answer = RepairAnswer { now_ms: (self.clock)(), proofs, ..RepairAnswer::default() };
         let unknown = |sample: &&Sample| !shunned.contains(&sample.id.origin);

@@ -52,7 +52,7 @@ impl EventLog {
         let oldest = if live { CLOCK_MAX } else { FORGOTTEN };
         let envelope = signed.open(now_ms)?;
         let (origin, age) = (&envelope.id.origin, now_ms - envelope.at_ms);
-        if self.is_shunned(origin) {
+        if self.is_shunned(origin) || self.is_pardoned(origin, envelope.id.epoch) {
             return Err(EventRefusal::Shunned(origin.clone()));
         }
         if !is_member(origin) {

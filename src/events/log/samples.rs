@@ -57,6 +57,7 @@ impl EventLog {
                 && short_hash(&here.envelope) != *hash
                 && (id.origin != self.origin || self.may_tell())
                 && !self.is_shunned(&id.origin)
+                && !self.is_pardoned(&id.origin, id.epoch)
             {
                 found.push(here);
             }

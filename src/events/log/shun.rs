@@ -42,6 +42,41 @@ impl EventLog {
         origin != self.origin && self.shunned.borrow().contains_key(origin)
     }
 
+    /// Whether nothing more of an epoch is taken, because its origin was pardoned for what it said in it.
+    #[must_use]
+    pub fn is_pardoned(&self, origin: &str, epoch: i64) -> bool {
+        self.pardoned.lock().contains(&(origin.to_owned(), epoch))
+    }
+
+    /// Shuns no more for what was said in these epochs, of which nothing more is taken. If one is this node's
+    /// own, it goes on under another, into which it takes what nobody has taken of it since its start.
+    ///
+    /// # Errors
+    /// [`LogError`]; then nothing was changed.
+    pub fn pardon(&self, epochs: &[(String, i64)]) -> Result<(), LogError> {
+        let news = |(origin, epoch): &&(String, i64)| !self.is_pardoned(origin, *epoch);
+        let news: Vec<&(String, i64)> = epochs.iter().filter(news).collect();
+        if news.is_empty() {
+            return Ok(());
+        }
+        let anew = self.write(|writer| {
+            for (origin, epoch) in &news {
+                writer.pardon(origin, *epoch)?;
+            }
+            let (epoch, _) = writer.emitter()?;
+            let mine = news.iter().any(|it| (&it.0, it.1) == (&self.origin, epoch));
+            if mine {
+                self.begin_anew(writer, self.emitted_since(epoch))?;
+            }
+            Ok(mine)
+        })?;
+        if anew {
+            self.tells_all();
+        }
+        self.pardoned.lock().extend(news.into_iter().cloned());
+        self.look_who_is_shunned()
+    }
+
     /// Checks proofs that somebody brought, and shuns those whom they prove to lie. `is_member` says which
     /// origins may speak at all.
     ///
@@ -60,7 +95,9 @@ impl EventLog {
                 Err(refused) => accused.refused.push(refused),
             }
         }
-        good.retain(|(id, _)| !self.shunned.borrow().contains_key(&id.origin));
+        good.retain(|(id, _)| {
+            !self.shunned.borrow().contains_key(&id.origin) && !self.is_pardoned(&id.origin, id.epoch)
+        });
         if good.is_empty() {
             return Ok(accused);
         }

@@ -1,4 +1,5 @@
-//! Origins of which nothing more is taken, because they said two things under one number.
+//! Origins of which nothing more is taken, because they said two things under one number; and epochs of which
+//! nothing more is taken, because the cluster has pardoned their origin since.
 //!
 //! Invariant: an origin is here only with a proof that everybody can check. The number of rows is bounded.
 
@@ -18,6 +19,9 @@ impl EventWriter<'_> {
     /// for the origin's events goes on without those that are not here.
     pub(in crate::events) fn shun(&self, id: &EventId, proof: &Equivocation) -> Result<bool, LogError> {
         let Equivocation { first, second } = proof;
+        if self.is_pardoned(id)? {
+            return Ok(false);
+        }
         let sql = "INSERT OR IGNORE INTO event_shunned VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
         let row = params![
             id.origin,
@@ -39,12 +43,35 @@ impl EventWriter<'_> {
         Ok(true)
     }
 
-    pub(super) fn is_shunned(&self, origin: &str) -> Result<bool, LogError> {
-        Ok(self
-            .connection
-            .prepare_cached("SELECT 1 FROM event_shunned WHERE origin = ?")?
-            .exists([origin])?)
+    /// Takes nothing more of an epoch, and shuns its origin no more for it. What waits for the events of the
+    /// epoch goes on without those that are not here.
+    pub(in crate::events) fn pardon(&self, origin: &str, epoch: i64) -> Result<(), LogError> {
+        for sql in [
+            "INSERT OR IGNORE INTO event_pardoned VALUES (?, ?)",
+            "DELETE FROM event_shunned WHERE origin = ? AND epoch = ?",
+        ] {
+            self.connection.prepare_cached(sql)?.execute(params![origin, epoch])?;
+        }
+        self.wait_no_more(&EventId { origin: origin.to_owned(), epoch, sequence: i64::MAX })
     }
+
+    fn is_pardoned(&self, id: &EventId) -> Result<bool, LogError> {
+        let sql = "SELECT 1 FROM event_pardoned WHERE origin = ? AND epoch = ?";
+        Ok(self.connection.prepare_cached(sql)?.exists(params![id.origin, id.epoch])?)
+    }
+
+    /// Whether no more is expected of an event's origin, or of its epoch.
+    pub(super) fn is_given_up(&self, id: &EventId) -> Result<bool, LogError> {
+        let sql = "SELECT 1 FROM event_shunned WHERE origin = ?";
+        Ok(self.connection.prepare_cached(sql)?.exists([&id.origin])? || self.is_pardoned(id)?)
+    }
+}
+
+/// The epochs that are pardoned, each with its origin.
+pub(in crate::events) fn pardoned(connection: &Connection) -> Result<Vec<(String, i64)>, rusqlite::Error> {
+    let mut statement = connection.prepare_cached("SELECT origin, epoch FROM event_pardoned")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
 }
 
 /// The origins that are shunned, with the number under which each said two things.

@@ -50,6 +50,21 @@ pub struct SetLeader {
     pub at_ms: u64,
 }
 
+/// Pardons a node that is distrusted because it forged a game, or shunned because it signed two events under
+/// one number: what it plays and says from now on counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PardonNode {
+    /// Id of the node.
+    pub node: NodeId,
+    /// The epoch of its two events, if it is shunned. Nothing more of that epoch is taken: the node goes on
+    /// under another one.
+    pub epoch: Option<i64>,
+    /// Why, in words for people.
+    pub reason: String,
+    /// The proposer's clock, in milliseconds since the epoch.
+    pub at_ms: u64,
+}
+
 /// Drains a node, so that it gets no more work and hands over what it holds, or lets it work again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SetDraining {

@@ -75,7 +75,8 @@ pub fn about(command: Command, (node, peer_id): (NodeId, &str), leader: (NodeId,
         | Command::IssueTicket(_)
         | Command::RevokeTicket(_)
         | Command::RemoveNode(_)
-        | Command::SetOperators(_)) => other,
+        | Command::SetOperators(_)
+        | Command::PardonNode(_)) => other,
     }
 }
 
@@ -116,6 +117,7 @@ pub fn proposers(command: &Command) -> &'static str {
         | Command::IssueTicket(_)
         | Command::RevokeTicket(_)
         | Command::RemoveNode(_)
-        | Command::SetOperators(_) => ".....x",
+        | Command::SetOperators(_)
+        | Command::PardonNode(_) => ".....x",
     }
 }

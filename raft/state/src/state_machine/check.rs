@@ -44,6 +44,7 @@ pub fn check(command: &Command) -> Result<(), Refusal> {
         | Command::RevokeTicket(_) => Ok(()),
         Command::IssueTicket(it) => issue_ticket(it),
         Command::RemoveNode(it) => texts([&it.reason]),
+        Command::PardonNode(it) => texts([&it.reason]),
         Command::SetOperators(it) if it.nodes.len() > HOLDERS_MAX => {
             Err(Refusal::Invalid(format!("operators' members: at most {HOLDERS_MAX}")))
         }

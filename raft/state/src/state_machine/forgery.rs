@@ -1,5 +1,5 @@
 //! Handles reports of forged games: when enough nodes have found the same game forged, its player is
-//! distrusted.
+//! distrusted, until an operator pardons it.
 //!
 //! Invariant: no node alone, and never the player, decides that another is distrusted, unless the two of
 //! them are the whole cluster. A node has few open reports. A report counts until newer ones of the same node
@@ -8,9 +8,9 @@
 use super::lookup::Outcome;
 use crate::{
     cause::Source,
-    command::ReportForgery,
+    command::{PardonNode, ReportForgery},
     id::NodeId,
-    node::{Forgery, ForgeryReport, Node},
+    node::{Forgery, ForgeryReport, Node, Pardon},
     response::{Refusal, Response},
     state::ClusterState,
 };
@@ -19,6 +19,8 @@ use std::{collections::BTreeSet, sync::Arc};
 /// Maximum number of open reports of a node. One more takes the place of the oldest, which then counts as
 /// unconfirmed.
 pub const REPORTS_OPEN_MAX: usize = 4;
+/// Maximum number of epochs that are pardoned of one node.
+const PARDONED_EPOCHS_MAX: usize = 16;
 /// Maximum number of nodes that are ever distrusted.
 const FORGERIES_MAX: usize = 4096;
 
@@ -42,7 +44,7 @@ pub(super) fn report(state: &mut ClusterState, index: u64, command: &ReportForge
     if !state.is_trusted(reporter) {
         return Err(Refusal::Distrusted(reporter));
     }
-    if !state.is_trusted(player) {
+    if !state.counts(known) {
         return Ok(Response::Unchanged);
     }
     let about = |report: &ForgeryReport| (report.segment, report.game) == (segment, game);
@@ -68,6 +70,33 @@ pub(super) fn report(state: &mut ClusterState, index: u64, command: &ReportForge
     if confirmed_by.len() >= needed_reporters(state, player) {
         distrust(state, player, Forgery { segment, game, ply, confirmed_by, at_ms });
     }
+    Ok(Response::Done)
+}
+
+/// Ends that a node is distrusted, and that it is shunned for what it said in an epoch. Its games of before
+/// count no more than they did.
+pub(super) fn pardon(state: &mut ClusterState, index: u64, command: &PardonNode) -> Outcome {
+    let &PardonNode { node, epoch, ref reason, at_ms } = command;
+    if !state.nodes.contains_key(&node) {
+        return Err(Refusal::UnknownNode(node));
+    }
+    let forged = state.forgeries.contains_key(&node);
+    let mut pardon = state.pardons.get(&node).map(|known| Pardon::clone(known)).unwrap_or_default();
+    let news = epoch.is_some_and(|epoch| pardon.epochs.insert(epoch));
+    match (forged, news, epoch) {
+        (false, false, None) => return Err(Refusal::NothingToPardon(node)),
+        (false, false, Some(_)) => return Ok(Response::Unchanged),
+        (true, _, _) | (_, true, _) => {}
+    }
+    if pardon.epochs.len() > PARDONED_EPOCHS_MAX {
+        return Err(Refusal::Full("pardons".into()));
+    }
+    if forged {
+        pardon.games_after = index;
+        Arc::make_mut(&mut state.forgeries).remove(&node);
+    }
+    (pardon.at_ms, pardon.reason) = (at_ms, reason.clone());
+    Arc::make_mut(&mut state.pardons).insert(node, Arc::new(pardon));
     Ok(Response::Done)
 }
 

@@ -5,7 +5,7 @@ use crate::events::{Event, caused::*};
 use cluster_state::{
     Source,
     admission::REMOVED,
-    command::{SetOperators, SetSecret, ThresholdReached},
+    command::{PardonNode, SetOperators, SetSecret, ThresholdReached},
     samples,
 };
 
@@ -15,6 +15,8 @@ pub(super) fn admissions(life: &mut Life) {
     let revoke = samples::commands().into_iter().find(|command| matches!(command, Command::RevokeTicket(_)));
     life.check(revoke.unwrap(), &[]);
     life.check(SetOperators { nodes: vec![NodeId(1)], at_ms: 1 }.into(), &[]);
+    let pardon = PardonNode { node: NodeId(1), epoch: Some(7), reason: "r".into(), at_ms: 1 };
+    life.check(pardon.into(), &[]);
 
     // Node 2 goes while it trains.
     let crossing = life.state.config(KEY).unwrap().crossings + 1;

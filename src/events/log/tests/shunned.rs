@@ -121,3 +121,44 @@ fn the_table_of_the_shunned_is_bounded() {
     assert_eq!(rows(&log, "SELECT count(*) FROM event_shunned") as usize, most);
     assert_eq!(rows(&log, "SELECT MIN(at_ms) FROM event_shunned"), 10, "the newest stay");
 }
+
+#[test]
+fn a_pardoned_origin_is_heard_again_under_a_new_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let (liar, b, c) = (open(&folder, "a"), open(&folder, "b"), open(&folder, "c"));
+    let first = emit(&liar, online("node-1"));
+    let second = contradicts(&liar, &first, online("node-2"));
+    for log in [&b, &c] {
+        receive(log, &first);
+        receive(log, &second);
+        assert!(log.is_shunned(&liar.origin));
+    }
+    emit(&liar, online("node-3"));
+    let epoch = rows(&liar, "SELECT epoch FROM event_emitter");
+    let pardons = [(liar.origin.clone(), epoch)];
+    liar.pardon(&pardons).unwrap();
+    assert_ne!(rows(&liar, "SELECT epoch FROM event_emitter"), epoch);
+    b.pardon(&pardons).unwrap();
+    assert!(!b.is_shunned(&liar.origin) && b.shunned().borrow().is_empty());
+    // One that has not heard of the pardon yet brings the proof again.
+    let answer = c.answer(&b.question().unwrap()).unwrap();
+    assert_eq!(answer.proofs.len(), 1);
+    assert!(b.accuse(&answer.proofs, |_| true).unwrap().new.is_empty());
+    // Nothing more of the epoch is taken or served, and what waits for it goes on.
+    assert_eq!(kinds(&receive(&b, &second)), ["shunned"]);
+    let rest = b.answer(&RepairQuestion::default()).unwrap().events;
+    assert!(rest.iter().all(|it| Envelope::decode(&it.envelope).unwrap().id.epoch != epoch));
+    // It goes on under a new one, with what nobody took, also after a restart.
+    drop(b);
+    let b = open(&folder, "b");
+    let answer = liar.answer(&b.question().unwrap()).unwrap();
+    let received = b.receive(&answer.events, false, |_| true).unwrap();
+    assert!(received.refused.is_empty(), "{received:?}");
+    let heard = events(&b);
+    assert!(heard.contains(&online("node-3")), "{heard:?}");
+    // Whoever lies once more is shunned once more.
+    let first = emit(&liar, online("node-4"));
+    receive(&b, &first);
+    receive(&b, &contradicts(&liar, &first, online("node-5")));
+    assert!(b.is_shunned(&liar.origin));
+}

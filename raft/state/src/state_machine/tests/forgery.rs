@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    command::{FailLease, RegisterSegment, RenewLease, ReportForgery},
+    command::{FailLease, PardonNode, RegisterSegment, RenewLease, ReportForgery},
     node::{UNCONFIRMED_FADES, UNCONFIRMED_MAX},
 };
 
@@ -166,4 +166,51 @@ fn what_nobody_confirmed_fades_with_the_log_and_a_liar_stays_slow() {
     assert_eq!(unconfirmed(&world), 0);
     lies(&mut world, 1);
     assert_eq!(unconfirmed(&world), 1);
+}
+
+fn pardon(node: u64, epoch: Option<i64>) -> Command {
+    Command::PardonNode(PardonNode { node: NodeId(node), epoch, reason: "mended".into(), at_ms: 500 })
+}
+
+#[test]
+fn a_pardoned_node_plays_on_and_what_it_played_before_stays_out() {
+    let mut world = played(3);
+    world.refuse(pardon(PLAYER, None), &Refusal::NothingToPardon(NodeId(PLAYER)));
+    world.refuse(pardon(9, None), &Refusal::UnknownNode(NodeId(9)));
+    let forged = |world: &mut World, n| {
+        world.accept(about(2, n, 0, 100));
+        world.accept(about(3, n, 0, 100));
+        assert_eq!(distrusted(world), [PLAYER]);
+    };
+    forged(&mut world, 50);
+    for n in [51, 52] {
+        let counts = |world: &World, n: u8| world.state.counts(world.state.segments.get(&hash(n)).unwrap());
+        let before = world.state.clone();
+        assert_eq!(world.accept(pardon(PLAYER, None)), Response::Done);
+        let changes = rows::changes(&before, &world.state).unwrap();
+        assert_eq!((changes.put.len(), changes.removed.len()), (1, 1));
+        world.refuse(pardon(PLAYER, None), &Refusal::NothingToPardon(NodeId(PLAYER)));
+        assert_eq!(distrusted(&world), [0; 0]);
+        world.accept(segment(n, 10, &[PLAYER, 2]));
+        assert!(!counts(&world, 50) && counts(&world, n));
+        assert_eq!(world.accept(about(2, 50, 1, 300)), Response::Unchanged, "it is settled");
+        let rows = rows::rows(&world.state).unwrap();
+        assert_eq!(rows::restore(rows, world.state.applied).unwrap(), world.state);
+        // It is found out again.
+        forged(&mut world, n);
+        assert!(!counts(&world, n));
+    }
+}
+
+#[test]
+fn a_shunned_node_is_pardoned_for_an_epoch_and_its_games_count_on() {
+    let mut world = played(3);
+    assert_eq!(world.accept(pardon(PLAYER, Some(7))), Response::Done);
+    assert!(world.state.counts(world.state.segments.get(&hash(50)).unwrap()));
+    assert_eq!(world.accept(pardon(PLAYER, Some(7))), Response::Unchanged);
+    for epoch in 8..23 {
+        assert_eq!(world.accept(pardon(PLAYER, Some(epoch))), Response::Done);
+    }
+    assert_eq!(world.state.pardons[&NodeId(PLAYER)].epochs, (7..23).collect());
+    world.refuse(pardon(PLAYER, Some(99)), &Refusal::Full("pardons".into()));
 }

@@ -8,9 +8,9 @@
 //! The same run is made twice, with the liar and without. In each round an honest node has a batch of games,
 //! which crosses the threshold; a node trains; the candidate is judged; the operator appoints it. Which
 //! candidate wins a match depends on its games, and these on the time, so nothing here is left to matches:
-//! the settings reject every candidate that loses one of many games against random play, and only the operator
-//! moves the champion. A forgery that the honest nodes believed would still move it, because forged evidence
-//! loses no game.
+//! the settings reject every candidate that loses one of many games against random play, and only the
+//! operator moves the champion. A forgery that the honest nodes believed would still move it, because forged
+//! evidence loses no game.
 //!
 //! What is compared, at every honest node, is the list of champions: for each its generation, in which
 //! training run of the cluster it was made, from which run's weights, which champion it replaced, the

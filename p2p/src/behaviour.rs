@@ -30,8 +30,9 @@ const HELLO_PROTOCOL: &str = "/ringrift/hello/1";
 pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections beside those of the members: of guests, and second ones that are about to be closed.
 const BESIDE: u32 = 64;
-/// The score of a peer that is no member. Gossip is neither sent nor offered to it, and it is in no mesh. It is
-/// not low enough for its subscriptions and its wishes to be ignored: so it hears gossip once it is admitted.
+/// The score of a peer that is no member. Gossip is neither sent nor offered to it, and it is in no mesh. It
+/// is not low enough for its subscriptions and its wishes to be ignored: so it hears gossip once it is
+/// admitted.
 const NO_MEMBER: f64 = -500.0;
 /// How long a peer that was pruned from a mesh waits before it wants in again. One that joins may have been
 /// pruned because it was no member a moment before.
@@ -156,8 +157,9 @@ fn over(
 }
 
 /// What a peer loses by gossip that is malformed or forged: by the square of their number, which falls to a
-/// third in ten seconds. At ten, gossip of others is not asked of it; at thirty, nothing of it is heard. Besides
-/// it counts only whether it is a member: peers share addresses, some are slow, and most have nothing to say.
+/// third in ten seconds. At ten, gossip of others is not asked of it; at thirty, nothing of it is heard.
+/// Besides it counts only whether it is a member: peers share addresses, some are slow, and most have
+/// nothing to say.
 fn score(gossip: &mut Gossip, topics: &[IdentTopic]) -> Result<(), P2pError> {
     let topic = gossipsub::TopicScoreParams {
         topic_weight: 1.0,

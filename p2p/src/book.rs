@@ -1,10 +1,10 @@
 //! The address book: which peers this node knows, and when it dials them. Pure: time and chance come in as
 //! arguments.
 //!
-//! Invariant: a known peer is connected, being dialled, or has a time at which it is dialled next; no member is
-//! given up. Every peer that the caller names has a place, which no other peer takes: as many as a cluster has
-//! members. Of others the book holds at most [`OTHERS_MAX`]. Of what is said of one peer at once, the first
-//! [`ADDRS_MAX`] addresses count, whoever says it.
+//! Invariant: a known peer is connected, being dialled, or has a time at which it is dialled next; no member
+//! is given up. Every peer that the caller names has a place, which no other peer takes: as many as a
+//! cluster has members. Of others the book holds at most [`OTHERS_MAX`]. Of what is said of one peer at
+//! once, the first [`ADDRS_MAX`] addresses count, whoever says it.
 //!
 //! Two peers that dial each other at the same moment would end up with two connections, and gossip does not
 //! work over two (`service.rs` says why). So the peer with the smaller id dials at once, and the other waits

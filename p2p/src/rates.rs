@@ -1,7 +1,8 @@
 //! A token bucket for each author of gossip. Pure: time comes as an argument.
 //!
 //! Invariant: over any time, an author gets no more through than its burst and its rate allow. The table
-//! holds at most as many authors as a cluster has members; a full bucket is as good as none, and is forgotten first.
+//! holds at most as many authors as a cluster has members; a full bucket is as good as none, and is
+//! forgotten first.
 
 use libp2p::PeerId;
 use std::{collections::HashMap, time::Instant};

@@ -40,8 +40,10 @@ pub fn judge(
         Some(_) | None if newest => return CandidateVerdict::Wait("it waits for its evaluation".to_owned()),
         Some(_) | None => return CandidateVerdict::Reject("superseded by a newer candidate".to_owned()),
     };
-    if newest && deserves_another(model, evidence, settings.elo_delta_min) {
-        return CandidateVerdict::Wait(format!("the games ran out at {}: it plays once more", elo(evidence)));
+    if newest && deserves_another(model, evidence, settings) {
+        let why =
+            if evidence.terms == settings.terms() { "the games ran out" } else { "the terms were others" };
+        return CandidateVerdict::Wait(format!("{why} at {}: it plays once more", elo(evidence)));
     }
     let rounds = model.review.as_ref().map_or(0, |review| review.rounds);
     match verified {

@@ -66,8 +66,7 @@ impl EvaluationDecider {
             if config.evaluation.live.is_some() {
                 continue;
             }
-            let next =
-                feedback_loop::next(state, config, &mut self.verification, settings.elo_delta_min, at_ms);
+            let next = feedback_loop::next(state, config, &mut self.verification, settings, at_ms);
             let Some(candidate) = next else { continue };
             if !self.retries.allows(key, config.evaluation.failures, at_ms) {
                 continue;

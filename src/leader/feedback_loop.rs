@@ -5,7 +5,8 @@
 //! times. After that the candidate is judged on what there is, or rejected. This file decides what is
 //! evaluated; [`super::evaluation`] decides when and by whom.
 
-use super::verification::Verification;
+use super::verification::{ROUNDS_MAX, Verification};
+use crate::learner::settings::EvaluationConfig;
 use cluster_state::ModelId;
 use cluster_state::{
     ClusterState, Command, ConfigKey, ConfigState, Evidence, Model, Sprt, command::Reject,
@@ -23,13 +24,13 @@ pub fn next(
     state: &ClusterState,
     config: &ConfigState,
     verification: &mut Verification,
-    elo_delta_min: f64,
+    settings: &EvaluationConfig,
     at_ms: u64,
 ) -> Option<ModelId> {
     let newest = *config.candidates.last()?;
     let model = state.models.get(&newest)?;
     let evidence = evidence(config, model);
-    let open = evidence.is_none_or(|evidence| deserves_another(model, evidence, elo_delta_min))
+    let open = evidence.is_none_or(|evidence| deserves_another(model, evidence, settings))
         || verification.asks_for_another(state, config, model, at_ms);
     open.then_some(newest)
 }
@@ -39,16 +40,19 @@ fn evidence<'a>(config: &ConfigState, model: &'a Model) -> Option<&'a Evidence> 
     model.evidence.as_ref().filter(|evidence| evidence.champion == config.champion)
 }
 
-/// Whether the games ran out while the candidate was ahead by enough, in its first evaluation. The state says
-/// how many it has had, so a new leader knows of it as well.
+/// Whether a candidate is evaluated once more although there is evidence about it. The games ran out while it
+/// was ahead by enough, in its first evaluation; or it did not pass, by other terms than this leader's: an
+/// evaluator chooses them, and with a test of two games fails whom it likes. The state says how many
+/// evaluations a candidate has had, so a new leader knows of them as well.
 #[must_use]
-pub fn deserves_another(model: &Model, evidence: &Evidence, elo_delta_min: f64) -> bool {
-    let first = model.review.as_ref().is_none_or(|review| review.rounds <= 1);
-    first
-        && evidence.sprt == Sprt::Inconclusive
+pub fn deserves_another(model: &Model, evidence: &Evidence, settings: &EvaluationConfig) -> bool {
+    let rounds = model.review.as_ref().map_or(0, |review| review.rounds);
+    let ahead = evidence.sprt == Sprt::Inconclusive
         && evidence.games >= EVIDENCE_GAMES_MIN
         && evidence.elo_delta > 0.0
-        && evidence.elo_delta >= elo_delta_min
+        && evidence.elo_delta >= settings.elo_delta_min;
+    let foreign = !evidence.passed_gauntlet && evidence.terms != settings.terms();
+    (ahead && rounds <= 1) || (foreign && rounds < ROUNDS_MAX)
 }
 
 /// What the leader remembers: by configuration, the candidate and how many evaluations had failed in a row
@@ -61,11 +65,11 @@ pub struct FeedbackLoopDecider {
 
 impl FeedbackLoopDecider {
     /// The candidates that are given up.
-    pub fn decide(&mut self, state: &ClusterState, elo_delta_min: f64, at_ms: u64) -> Vec<Command> {
+    pub fn decide(&mut self, state: &ClusterState, settings: &EvaluationConfig, at_ms: u64) -> Vec<Command> {
         self.failures.retain(|key, _| state.configs.contains_key(key));
         let mut commands = Vec::new();
         for config in state.configs.values() {
-            let Some(candidate) = next(state, config, &mut self.verification, elo_delta_min, at_ms) else {
+            let Some(candidate) = next(state, config, &mut self.verification, settings, at_ms) else {
                 self.failures.remove(&config.config_key);
                 continue;
             };
@@ -95,10 +99,11 @@ impl FeedbackLoopDecider {
 mod tests {
     use super::*;
     use crate::daemons::fixture::{KEY, World, hash};
+    use cluster_state::{Tallies, Tally, Terms, samples};
 
     fn due(world: &World) -> Option<ModelId> {
         let config = world.state.config(KEY).unwrap();
-        next(&world.state, config, &mut Verification::default(), 25.0, world.now)
+        next(&world.state, config, &mut Verification::default(), &EvaluationConfig::default(), world.now)
     }
 
     #[test]
@@ -132,10 +137,26 @@ mod tests {
     }
 
     #[test]
+    fn a_candidate_that_fails_by_an_evaluators_own_terms_is_evaluated_again() {
+        let mut world = World::with_nodes(3);
+        world.train("a", 2);
+        let champion = world.state.config(KEY).unwrap().champion;
+        let terms = Terms { games_max: 2, ..samples::TERMS };
+        let sets = |sets: [u32; 3]| Tally::of(sets.into()).unwrap();
+        let (one, none) = (sets([0, 1, 0]), Tally::new(2));
+        let against = Tallies { champion: one, random: sets([0, 0, 20]), heuristic: none };
+        let short = Evidence::of((hash("a"), champion), terms, against, Vec::new());
+        for round in 1..=ROUNDS_MAX {
+            world.evaluated(3, short.clone());
+            assert_eq!(due(&world).is_some(), round < ROUNDS_MAX, "{round}");
+        }
+    }
+
+    #[test]
     fn a_candidate_whose_evaluation_keeps_failing_is_given_up() {
         let mut world = World::with_nodes(3);
         let mut control = FeedbackLoopDecider::default();
-        let mut rejected = |world: &World| control.decide(&world.state, 25.0, 0);
+        let mut rejected = |world: &World| control.decide(&world.state, &EvaluationConfig::default(), 0);
         world.train("a", 2);
         for _ in 0..ATTEMPTS_MAX {
             assert_eq!(rejected(&world), []);

@@ -79,7 +79,7 @@ impl Deciders {
         let evaluation = &settings.evaluation;
         commands.extend(data_pipeline::decide(state, at_ms));
         commands.extend(self.promotion.decide(state, evaluation, at_ms));
-        commands.extend(self.feedback_loop.decide(state, evaluation.elo_delta_min, at_ms));
+        commands.extend(self.feedback_loop.decide(state, evaluation, at_ms));
         commands.extend(self.training.decide(&reachable, view, at_ms));
         commands.extend(self.evaluation.decide(&reachable, evaluation, at_ms));
         commands.extend(feedback::decide(state, at_ms));

@@ -22,7 +22,7 @@ use crate::{
     rpc::{self, NodeInfo, Reply, Request, Voters},
     timing::Timing,
     transport::{SharedTransport, Transport},
-    trust::{Pace, Standing, Trust},
+    trust::{Footing, Pace, Trust},
     types::{Member, Raft},
     voucher,
 };
@@ -33,7 +33,7 @@ use openraft::{
     errors::{InitializeError as NotInitialized, RaftError},
 };
 use parking_lot::Mutex;
-use rates::Rates;
+use rates::ProposalRates;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -89,7 +89,7 @@ pub(crate) struct HandleShared {
     /// Through which proposals come that this node writes as the leader.
     door: Door,
     /// How much each member may still propose.
-    rates: Mutex<Rates>,
+    rates: Mutex<ProposalRates>,
 }
 
 impl HandleShared {
@@ -193,6 +193,15 @@ fn open_stores(
     Ok(Stores { log, closed, machine, introduced })
 }
 
+/// Ends consensus with the node, and waits until every write is complete, so that the files may be opened again.
+async fn end(raft: Raft, shutdown: CancellationToken, closed: Closed) {
+    shutdown.cancelled().await;
+    // The only error is that a task of consensus panicked, which ends consensus as well.
+    let _ = raft.shutdown().await;
+    drop(raft);
+    let _ = closed.await;
+}
+
 impl RaftHandle {
     /// Opens the databases and starts consensus on the current tokio runtime; its tasks are spawned into
     /// `tasks`.
@@ -252,15 +261,7 @@ impl RaftHandle {
         tasks.spawn(metrics::follow(raft.clone(), publish, term));
         tasks.spawn(members::run(Arc::clone(&shared), inbox, shutdown.clone()));
         tasks.spawn(voucher::run(Arc::clone(&shared), shutdown.clone()));
-        tasks.spawn(async move {
-            shutdown.cancelled().await;
-            // The only error is that a task of consensus panicked, which ends consensus as well.
-            let _ = raft.shutdown().await;
-        });
-        tasks.spawn(async move {
-            // Every write is complete now, so the files may be opened again.
-            let _ = closed.await;
-        });
+        tasks.spawn(end(raft, shutdown, closed));
         Ok(Self { shared })
     }
 
@@ -362,7 +363,7 @@ impl RaftHandle {
 
     /// What this node may rest on: whether its state is current, and whom others named as voters.
     #[must_use]
-    pub fn standing(&self) -> watch::Receiver<Standing> {
+    pub fn standing(&self) -> watch::Receiver<Footing> {
         self.shared.trust.standing()
     }
 

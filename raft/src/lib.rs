@@ -47,4 +47,4 @@ pub use metrics::{Follower, Metrics, Role};
 pub use rpc::{NodeInfo, Voters};
 pub use timing::Timing;
 pub use transport::{Transport, TransportError};
-pub use trust::Standing;
+pub use trust::Footing;

@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 
 /// What others say about the voters, as far as it is believed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub(crate) struct VotersSaid {
     /// Those that vote.
     pub(crate) followed: Voters,
     /// Voters of this node's own log that do not vote, as most say that answer.
@@ -61,8 +61,8 @@ pub(crate) struct Ballot<'a> {
 }
 
 /// Decides about every voter that this node's log or an answer names.
-pub(crate) fn judge(ballot: &Ballot<'_>) -> Verdict {
-    let mut verdict = Verdict::default();
+pub(crate) fn judge(ballot: &Ballot<'_>) -> VotersSaid {
+    let mut verdict = VotersSaid::default();
     let said = ballot.answers.values().chain(ballot.others.values()).flatten();
     let named: BTreeSet<(NodeId, &String)> = said.chain(ballot.own).map(|(id, peer)| (*id, peer)).collect();
     for (id, peer) in named.into_iter().filter(|(id, _)| *id != ballot.me) {
@@ -137,7 +137,7 @@ impl Pace {
 
 /// What a node may rest on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct Footing {
     /// Whether the applied state is that of the cluster, or was a few seconds ago.
     pub is_current: bool,
     /// Peer ids of voters that others have named because this node did not know whom to follow.
@@ -147,12 +147,12 @@ pub struct Standing {
 /// Whom this node follows, and what it knows of that.
 pub(crate) struct Trust {
     pace: Pace,
-    known: Mutex<Known>,
-    publish: watch::Sender<Standing>,
+    known: Mutex<TrustState>,
+    publish: watch::Sender<Footing>,
 }
 
 #[derive(Default)]
-struct Known {
+struct TrustState {
     /// When this node last knew that its log names the voters.
     sure: Option<Instant>,
     /// Whether it has applied since then what was committed.
@@ -161,10 +161,10 @@ struct Known {
     target: Option<(Vote, u64)>,
     /// Since when, and when last, somebody sent whom this node does not follow.
     doubted: Option<(Instant, Instant)>,
-    verdict: Option<(Instant, Verdict)>,
+    verdict: Option<(Instant, VotersSaid)>,
 }
 
-impl Known {
+impl TrustState {
     fn age(&mut self, pace: Pace, now: Instant) {
         let over = |at: Instant, limit| now.saturating_duration_since(at) >= limit;
         if self.sure.is_some_and(|at| over(at, pace.silence)) {
@@ -185,27 +185,27 @@ impl Trust {
         let sure = introduced.then(Instant::now);
         Self {
             pace,
-            known: Mutex::new(Known { sure, ..Known::default() }),
+            known: Mutex::new(TrustState { sure, ..TrustState::default() }),
             publish: watch::Sender::default(),
         }
     }
 
-    pub(crate) fn standing(&self) -> watch::Receiver<Standing> {
+    pub(crate) fn standing(&self) -> watch::Receiver<Footing> {
         self.publish.subscribe()
     }
 
-    fn with<T>(&self, now: Instant, work: impl FnOnce(&mut Known) -> T) -> T {
+    fn with<T>(&self, now: Instant, work: impl FnOnce(&mut TrustState) -> T) -> T {
         let mut known = self.known.lock();
         known.age(self.pace, now);
         let done = work(&mut known);
         let named = known.verdict.iter().flat_map(|(_, it)| it.followed.values().cloned()).collect();
-        let standing = Standing { is_current: known.caught_up, named };
+        let standing = Footing { is_current: known.caught_up, named };
         self.publish.send_if_modified(|last| std::mem::replace(last, standing.clone()) != standing);
         done
     }
 
     /// Whether this node is away, and what others have said about the voters.
-    pub(crate) fn view(&self, now: Instant) -> (bool, Verdict) {
+    pub(crate) fn view(&self, now: Instant) -> (bool, VotersSaid) {
         self.with(now, |known| {
             let said = known.verdict.as_ref().map(|(_, verdict)| verdict.clone());
             (known.sure.is_none(), said.unwrap_or_default())
@@ -227,7 +227,7 @@ impl Trust {
     }
 
     /// Remembers what others say, in place of what they said before.
-    pub(crate) fn hear(&self, verdict: Verdict, now: Instant) {
+    pub(crate) fn hear(&self, verdict: VotersSaid, now: Instant) {
         self.with(now, |known| known.verdict = Some((now, verdict)));
     }
 

@@ -59,20 +59,20 @@ impl Watchdog {
         limits: &Limits,
         now: Instant,
     ) -> Vec<(String, String)> {
-        let mut look = WatchRound { began: &mut self.0, there: BTreeSet::new(), alarms: Vec::new(), now };
+        let mut look = WatchdogLook { began: &mut self.0, there: BTreeSet::new(), alarms: Vec::new(), now };
         for config in state.configs.values() {
             look.at_leases(config, limits);
             look.at_due_training(config, view);
         }
         look.at_hosts(state, view, busy);
-        let WatchRound { there, alarms, .. } = look;
+        let WatchdogLook { there, alarms, .. } = look;
         self.0.retain(|thing, _| there.contains(thing));
         alarms
     }
 }
 
 /// One look of the watchdog.
-struct WatchRound<'a> {
+struct WatchdogLook<'a> {
     began: &'a mut BTreeMap<Thing, Instant>,
     /// What exists at this look; the watchdog forgets the rest.
     there: BTreeSet<Thing>,
@@ -80,7 +80,7 @@ struct WatchRound<'a> {
     now: Instant,
 }
 
-impl WatchRound<'_> {
+impl WatchdogLook<'_> {
     /// For how long a thing has lasted.
     fn lasts(&mut self, thing: Thing) -> Duration {
         let at = *self.began.entry(thing.clone()).or_insert(self.now);

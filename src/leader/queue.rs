@@ -18,7 +18,10 @@ use cluster_state::{
     ClusterState, Command, ConfigKey, ConfigState, EndCause, LeaseKind, LeaseSlot, ModelId,
     command::GrantLease,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// Most items that are listed.
 const ITEMS_MAX: usize = 256;
@@ -104,12 +107,15 @@ pub fn queue(state: &ClusterState, view: &ClusterView, now_ms: u64) -> Vec<Queue
             items.push(waiting(LeaseKind::Evaluation, Some(*candidate), reason));
         }
     }
-    items.sort_by(|a, b| {
-        let order = a.waits_for.is_some().cmp(&b.waits_for.is_some());
-        order.then(b.priority.total_cmp(&a.priority)).then(a.since_ms.cmp(&b.since_ms))
-    });
+    items.sort_by(order);
     items.truncate(ITEMS_MAX);
     items
+}
+
+/// What goes on comes first, then what is more urgent, then what is older.
+fn order(a: &QueueItem, b: &QueueItem) -> Ordering {
+    let waits = a.waits_for.is_some().cmp(&b.waits_for.is_some());
+    waits.then(b.priority.total_cmp(&a.priority)).then(a.since_ms.cmp(&b.since_ms))
 }
 
 /// Why a training that is due is not granted, if the reason is another than that no node is free.

@@ -126,10 +126,23 @@ fn compare_on<T: Judged>(
     Ok(outcomes)
 }
 
-/// Why a walk ended early.
-enum Walked {
+/// Why a walk through a recorded game ended early.
+pub(super) enum Walked {
     Untrue(Untrue),
     Search(SearchError),
+}
+
+impl Walked {
+    pub(super) fn at(ply: usize, what: &'static str) -> Self {
+        Self::Untrue(Untrue { ply: ply as u32, what })
+    }
+
+    pub(super) fn of(error: GameError, ply: usize) -> Self {
+        match error {
+            GameError::Search(error) => Self::Search(error),
+            GameError::TooLong => Self::at(ply, "no game is so long"),
+        }
+    }
 }
 
 /// Replays a game, and prepares the decisions of the named plies.
@@ -139,28 +152,22 @@ fn walk<T: Judged>(
     config: Config,
     plies: &[u32],
 ) -> Result<Vec<Trial<T>>, Walked> {
-    let untrue = |ply: usize, what| Walked::Untrue(Untrue { ply: ply as u32, what });
-    let failed = |ply: usize| {
-        move |error| match error {
-            GameError::Search(error) => Walked::Search(error),
-            GameError::TooLong => Walked::Untrue(Untrue { ply: ply as u32, what: "no game is so long" }),
-        }
-    };
     let mut game = LiveGame::<T>::new(config, record.seed);
     if (record.swap, record.turn_end) != (options(config).swap, false) {
-        return Err(untrue(0, "self-play has other rules"));
+        return Err(Walked::at(0, "self-play has other rules"));
     }
     let mut checked = 0;
     let Beginning { mut choices, mut sampled, opening } = Beginning::of(record.seed);
-    game.open(opening, &mut choices).map_err(failed(0))?;
+    game.open(opening, &mut choices).map_err(|error| Walked::of(error, 0))?;
     let (mut trials, mut legal) = (Vec::new(), Vec::new());
     let mut decisions = record.decisions.iter();
     loop {
-        game.settle(&mut legal).map_err(failed(game.moves().len()))?;
+        let at = game.moves().len();
+        game.settle(&mut legal).map_err(|error| Walked::of(error, at))?;
         let ply = game.moves().len();
         // What was played since the last decision follows from the seed and the rules.
         if let Some(at) = (checked..ply).find(|&at| record.moves.get(at) != Some(&game.moves()[at])) {
-            return Err(untrue(at, "another opening"));
+            return Err(Walked::at(at, "another opening"));
         }
         checked = ply;
         if legal.is_empty() {
@@ -168,7 +175,7 @@ fn walk<T: Judged>(
         }
         let full = unit(&mut choices) < FULL_SHARE;
         let recorded = recorded(record, decisions.next(), ply, full, &legal);
-        let (decision, mv) = recorded.map_err(|what| untrue(ply, what))?;
+        let (decision, mv) = recorded.map_err(|what| Walked::at(ply, what))?;
         let drawn = sampled > 0;
         sampled = sampled.saturating_sub(1);
         if plies.contains(&(ply as u32)) {
@@ -179,12 +186,12 @@ fn walk<T: Judged>(
         }
         Search::pass(&game.state, &legal, &mut choices);
         choices.skip(u64::from(drawn));
-        game.apply(legal[mv]).map_err(failed(ply))?;
+        game.apply(legal[mv]).map_err(|error| Walked::of(error, ply))?;
     }
     match decisions.next() {
-        Some(decision) => Err(untrue(decision.ply as usize, "nothing was to decide")),
+        Some(decision) => Err(Walked::at(decision.ply as usize, "nothing was to decide")),
         None if record.moves.len() > game.moves().len() => {
-            Err(untrue(game.moves().len(), "the game is over"))
+            Err(Walked::at(game.moves().len(), "the game is over"))
         }
         None => Ok(trials),
     }

@@ -9,13 +9,13 @@
 //! of at most [`ALARM`].
 
 use super::{
-    again::{Unjudged, Untrue},
+    again::{Unjudged, Untrue, Walked},
     arena::opened,
     audit::{DISSIMILAR_MAX, tail},
-    game::{GameError, options, person},
+    game::{options, person},
 };
 use crate::{
-    search::{AnyEvaluator, Judged, Search, SearchError, SearchSettings, heuristic, random},
+    search::{AnyEvaluator, Judged, Search, SearchSettings, heuristic, random},
     store::{GameRecord, Player},
 };
 use cluster_state::ModelId;
@@ -55,7 +55,7 @@ pub fn forged(
 }
 
 /// A decision that is made again.
-struct Trial<T: Judged> {
+struct Retrial<T: Judged> {
     rival: usize,
     ply: u32,
     /// The index of the move that was played.
@@ -104,7 +104,7 @@ fn draw(games: &[&GameRecord], choices: &mut Choices) -> Vec<Vec<u32>> {
     sample
 }
 
-fn verdict<T: Judged>(trials: &mut [Trial<T>]) -> Option<Untrue> {
+fn verdict<T: Judged>(trials: &mut [Retrial<T>]) -> Option<Untrue> {
     let (mut others, mut differ) = (0, Vec::new());
     for trial in trials {
         let differs = trial.search.best() != trial.played;
@@ -119,25 +119,6 @@ fn verdict<T: Judged>(trials: &mut [Trial<T>]) -> Option<Untrue> {
     differ.into_iter().next().filter(|_| !explained)
 }
 
-/// Why a walk ended early.
-enum Walked {
-    Untrue(Untrue),
-    Search(SearchError),
-}
-
-impl Walked {
-    fn at(ply: usize, what: &'static str) -> Self {
-        Self::Untrue(Untrue { ply: ply as u32, what })
-    }
-
-    fn of(error: GameError, ply: usize) -> Self {
-        match error {
-            GameError::Search(error) => Self::Search(error),
-            GameError::TooLong => Self::at(ply, "no game is so long"),
-        }
-    }
-}
-
 /// Replays a game, checks every move that is not a model's, and prepares the decisions of the named plies.
 fn walk<T: Judged>(
     record: &GameRecord,
@@ -145,7 +126,7 @@ fn walk<T: Judged>(
     models: &[ModelId],
     plies: &[u32],
     backend: &str,
-) -> Result<Vec<Trial<T>>, Walked> {
+) -> Result<Vec<Retrial<T>>, Walked> {
     let played = record.played.as_ref().ok_or(Walked::at(0, "it does not say how it was played"))?;
     let same = !played.backend.is_empty() && played.backend == backend;
     if (record.swap, record.turn_end) != (options(config).swap, false) {
@@ -180,7 +161,7 @@ fn walk<T: Judged>(
                 if plies.contains(&(ply as u32)) {
                     let mut search = Search::new(SearchSettings::default());
                     search.start(&game.state, played.simulations, None).map_err(Walked::Search)?;
-                    trials.push(Trial { rival, ply: ply as u32, played: index, same, search });
+                    trials.push(Retrial { rival, ply: ply as u32, played: index, same, search });
                 }
                 None
             }
@@ -204,7 +185,10 @@ fn chosen(record: &GameRecord, ply: usize, legal: &[Move]) -> Option<usize> {
 }
 
 /// Answers the searches until all are finished.
-fn search<T: Judged>(trials: &mut [&mut Trial<T>], evaluator: &mut dyn AnyEvaluator) -> Result<(), Unjudged> {
+fn search<T: Judged>(
+    trials: &mut [&mut Retrial<T>],
+    evaluator: &mut dyn AnyEvaluator,
+) -> Result<(), Unjudged> {
     loop {
         let asking: Vec<usize> = (0..trials.len()).filter(|&i| trials[i].search.query().is_some()).collect();
         if asking.is_empty() {

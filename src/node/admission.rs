@@ -16,7 +16,7 @@ use cluster_state::{
     admission::{Admissions, NotAdmitted, secret_proof, ticket_key},
 };
 use p2p::{DoorKey, EntryRefusal, Exclusion};
-use raft::Standing;
+use raft::Footing;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -81,13 +81,13 @@ impl OwnKeys {
         kept: &ClusterState,
         is_member: bool,
         now_ms: u64,
-    ) -> (Vec<DoorKey>, Guests) {
+    ) -> (Vec<DoorKey>, DoorList) {
         let keys = if kept.nodes.is_empty() {
             self.door(is_member)
         } else {
             door_keys(&kept.admissions, self, now_ms)
         };
-        (keys, Guests::of(kept))
+        (keys, DoorList::of(kept))
     }
 
     /// What this node shows to be admitted, the strongest first.
@@ -142,12 +142,12 @@ fn door_keys(admissions: &Admissions, own: &OwnKeys, now_ms: u64) -> Vec<DoorKey
 
 /// Who is a member and who is shut out, as this node acts on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Guests {
+pub(super) struct DoorList {
     pub(super) members: BTreeSet<String>,
     pub(super) out: BTreeMap<String, Exclusion>,
 }
 
-impl Guests {
+impl DoorList {
     /// As this state says.
     fn of(state: &ClusterState) -> Self {
         let door = |out: &cluster_state::admission::ShutOut| {
@@ -162,7 +162,7 @@ impl Guests {
 
     /// What follows a change of the state. A state that may be one of long ago takes nobody out that was in,
     /// and leaves nobody out whom the voters name as one of them.
-    fn next(&self, state: &ClusterState, standing: &Standing) -> Self {
+    fn next(&self, state: &ClusterState, standing: &Footing) -> Self {
         let mut next = Self::of(state);
         if !standing.is_current {
             next.out.retain(|peer, _| self.out.contains_key(peer) && !standing.named.contains(peer));
@@ -173,7 +173,7 @@ impl Guests {
 }
 
 /// Keeps the door, the file `secret` and who is shut out as the replicated state says.
-pub(super) async fn follow(node: Context, own: OwnKeys, mut guests: Guests) {
+pub(super) async fn follow(node: Context, own: OwnKeys, mut guests: DoorList) {
     let (mut state, mut shunned) = (node.raft.applied(), node.events.shunned());
     let mut standing = node.raft.standing();
     let (mut keys, mut out, mut kept) = (Vec::new(), BTreeMap::new(), own.kept());

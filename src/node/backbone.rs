@@ -2,7 +2,7 @@
 
 use super::{
     addresses,
-    admission::Guests,
+    admission::DoorList,
     error::NodeError,
     options::NodeOptions,
     stages::{Listening, Tasks},
@@ -40,7 +40,7 @@ const RAFT_JOINS_PER_PEER_MAX: usize = 4;
 pub(super) async fn start_p2p(
     options: &NodeOptions,
     folder: &DataFolder,
-    (boot, door, guests): (u64, Vec<DoorKey>, &Guests),
+    (boot, door, guests): (u64, Vec<DoorKey>, &DoorList),
     pending_max: u32,
     tasks: &mut Tasks,
 ) -> Result<(P2pHandle, P2pInbox), NodeError> {

@@ -5,7 +5,7 @@
 
 use super::{
     addresses,
-    admission::{self, Guests, OwnKeys},
+    admission::{self, DoorList, OwnKeys},
     backbone::{serve_raft, start_p2p, start_raft},
     daemons::{self, Daemons, Parts},
     descriptors::Shares,
@@ -67,7 +67,7 @@ pub(super) struct Listening {
     /// The keys that the node has besides those of the replicated state.
     pub(super) own_keys: OwnKeys,
     /// Whom the state lets in that the node had kept.
-    guests: Guests,
+    guests: DoorList,
     /// The id of the node, if it is a member already.
     pub(super) stored: Option<NodeId>,
     inbox: P2pInbox,

@@ -94,7 +94,7 @@ pub(crate) async fn answer(node: &Context, from: &str, question: &[u8]) -> Optio
 
 /// What came of asking a peer.
 #[derive(Clone, Copy, Debug, Default)]
-struct Asked {
+struct PeerAsked {
     /// It sent something that was not known here.
     news: bool,
     /// It answered, and has nothing more to send.
@@ -102,8 +102,8 @@ struct Asked {
 }
 
 /// Asks one peer until it has no more events to send. What it says is gone goes to `claims`.
-async fn ask(node: &Context, peer: &str, claims: &mut FloorClaims) -> Asked {
-    let mut asked = Asked::default();
+async fn ask(node: &Context, peer: &str, claims: &mut FloorClaims) -> PeerAsked {
+    let mut asked = PeerAsked::default();
     loop {
         let log = Arc::clone(&node.events);
         let question = blocking(move || -> Result<_, LogError> { Ok(log.question()?.encode()?) });

@@ -24,19 +24,19 @@ const STAY: Duration = Duration::from_secs(30);
 const JOINING: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
-struct Guest {
+struct GuestStay {
     address: IpAddr,
     since: Instant,
 }
 
 /// The guests that are connected.
 #[derive(Debug, Default)]
-pub(super) struct Guests(HashMap<PeerId, Guest>);
+pub(super) struct Guests(HashMap<PeerId, GuestStay>);
 
 impl Guests {
     /// Notes a peer that has been here before it was known to be no member.
     fn note(&mut self, peer: PeerId, address: IpAddr, now: Instant) {
-        self.0.entry(peer).or_insert(Guest { address: network(address), since: now });
+        self.0.entry(peer).or_insert(GuestStay { address: network(address), since: now });
     }
 
     /// Takes in one that has just come. Returns who has to leave for it; that may be itself.
@@ -50,9 +50,9 @@ impl Guests {
             *counts.entry(guest.address).or_default() += 1;
         }
         let most = counts.values().max().copied();
-        let has_most = |guest: &Guest| counts.get(&guest.address).copied() == most;
+        let has_most = |guest: &GuestStay| counts.get(&guest.address).copied() == most;
         let oldest = self.0.iter().filter(|(_, guest)| has_most(guest)).min_by_key(|(_, guest)| guest.since);
-        let is_joining = |guest: &Guest| now.saturating_duration_since(guest.since) < JOINING;
+        let is_joining = |guest: &GuestStay| now.saturating_duration_since(guest.since) < JOINING;
         let (oldest, guest) = oldest?;
         let stays = has_most(&self.0[&peer]) && is_joining(guest);
         Some(if stays { peer } else { *oldest })

@@ -14,9 +14,9 @@ const PER_SECOND: f64 = 200.0;
 
 /// A token bucket for each member: what is left of it, and when that was.
 #[derive(Debug, Default)]
-pub(super) struct Rates(BTreeMap<String, (f64, Instant)>);
+pub(super) struct ProposalRates(BTreeMap<String, (f64, Instant)>);
 
-impl Rates {
+impl ProposalRates {
     /// Whether a member may propose now. If so, that counts.
     pub(super) fn allow(&mut self, peer: &str, now: Instant) -> bool {
         let left = |(left, at): (f64, Instant)| {
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn a_member_that_asks_too_much_waits_and_no_other_does() {
-        let (mut rates, begin) = (Rates::default(), Instant::now());
+        let (mut rates, begin) = (ProposalRates::default(), Instant::now());
         let mut taken = |peer: &str, after_ms: u64| {
             let now = begin + Duration::from_millis(after_ms);
             (0..10_000).filter(|_| rates.allow(peer, now)).count()
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded() {
-        let (mut rates, begin) = (Rates::default(), Instant::now());
+        let (mut rates, begin) = (ProposalRates::default(), Instant::now());
         for n in 0..5 * NODES_MAX as u64 {
             assert!(rates.allow(&n.to_string(), begin + Duration::from_millis(10 * n)));
         }

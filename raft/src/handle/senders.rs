@@ -7,7 +7,7 @@
 
 use crate::{
     rpc::Request,
-    trust::Verdict,
+    trust::VotersSaid,
     types::{TERM_STEP_MAX, TypeConfig, Vote},
 };
 use cluster_state::{ClusterState, NodeId};
@@ -22,7 +22,7 @@ pub(super) struct Receiver<'a> {
     /// Peer ids of the voters.
     pub(super) voters: &'a BTreeMap<NodeId, String>,
     /// What others say about the voters, if this node is away: its own log does not count then.
-    pub(super) away: Option<&'a Verdict>,
+    pub(super) away: Option<&'a VotersSaid>,
     /// The leader that this node follows, which may be a voter no longer.
     pub(super) leader: Option<(NodeId, &'a str)>,
     pub(super) state: &'a ClusterState,

@@ -29,7 +29,7 @@ fn followed(
         others: &said(others.unwrap_or_default()),
         waited: others.is_some(),
     };
-    let Verdict { followed, denied } = judge(&ballot);
+    let VotersSaid { followed, denied } = judge(&ballot);
     let ids = |voters: Voters| voters.into_keys().map(|id| id.0).collect();
     (ids(followed), ids(denied))
 }
@@ -165,10 +165,10 @@ fn waiting_begins_when_somebody_sends_and_again_after_a_pause() {
     trust.doubt(at(108));
     assert!(!trust.has_waited(at(108)));
     // What was said counts while it is of use.
-    let verdict = Verdict { followed: voters(&[2]), denied: Voters::new() };
+    let verdict = VotersSaid { followed: voters(&[2]), denied: Voters::new() };
     trust.hear(verdict.clone(), at(110));
     trust.heard_from("peer-2", at(130));
     trust.heard_from("peer-3", at(150));
     assert_eq!(trust.view(at(159)).1, verdict);
-    assert_eq!(trust.view(at(161)).1, Verdict::default());
+    assert_eq!(trust.view(at(161)).1, VotersSaid::default());
 }

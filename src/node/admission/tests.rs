@@ -70,11 +70,11 @@ fn a_removal_counts_once_the_state_is_current() {
     };
     Arc::make_mut(&mut without.nodes).remove(&entry.node);
     Arc::make_mut(&mut without.admissions).shut_out.insert(peers[1].clone(), entry);
-    let stale = Standing::default();
-    let current = Standing { is_current: true, ..Standing::default() };
-    let votes = Standing { is_current: false, named: [peers[1].clone()].into() };
-    let check = |before: &ClusterState, now: &ClusterState, standing: &Standing, is_in: bool| {
-        let guests = Guests::of(before).next(now, standing);
+    let stale = Footing::default();
+    let current = Footing { is_current: true, ..Footing::default() };
+    let votes = Footing { is_current: false, named: [peers[1].clone()].into() };
+    let check = |before: &ClusterState, now: &ClusterState, standing: &Footing, is_in: bool| {
+        let guests = DoorList::of(before).next(now, standing);
         let found = (guests.members.contains(&peers[1]), guests.out.contains_key(&peers[1]));
         assert_eq!(found, (is_in, !is_in), "{standing:?}");
     };
@@ -85,8 +85,8 @@ fn a_removal_counts_once_the_state_is_current() {
     check(&without, &without, &votes, true);
     check(&without, &all, &stale, true);
     check(&without, &without, &current, false);
-    let kept = Guests::of(&without).next(&without, &stale);
-    assert_eq!(kept, Guests::of(&without), "nobody says that it is back");
+    let kept = DoorList::of(&without).next(&without, &stale);
+    assert_eq!(kept, DoorList::of(&without), "nobody says that it is back");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn the_door_opens_as_the_kept_state_says() {
     assert_eq!((guests.members.len(), guests.out.contains_key("gone")), (2, true));
     // Without a state the keys that it was given are all that it knows.
     let (keys, guests) = own(&[10], None, None).doorway(&ClusterState::default(), false, 30);
-    assert_eq!((keys, guests), (vec![DoorKey::new(ticket_key(&[10; 32]))], Guests::default()));
+    assert_eq!((keys, guests), (vec![DoorKey::new(ticket_key(&[10; 32]))], DoorList::default()));
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::store::fixture;
+use crate::store::{RecordError, fixture};
 use cluster_state::NodeId;
 use proptest::prelude::*;
 

@@ -35,7 +35,7 @@ fn answer_of_one_that_was_away(from: &str, request: &Request) -> Result<(), Send
     let leader = peer(&state, 4);
     let leader = Some((NodeId(4), leader.as_str()));
     let only = |node: u64| BTreeMap::from([(NodeId(node), peer(&state, node))]);
-    let said = Verdict { followed: only(2), denied: only(3) };
+    let said = VotersSaid { followed: only(2), denied: only(3) };
     let known = Receiver { me: ME, term: TERM, voters: &voters, away: Some(&said), leader, state: &state };
     authorise(from, request, &known)
 }

@@ -8,54 +8,23 @@ use crate::{
 
 /// The command as member `node` with this peer id would propose it about itself; an announcement is that of
 /// `leader` for its term.
-pub fn about(command: Command, (node, peer_id): (NodeId, &str), leader: (NodeId, u64)) -> Command {
-    match command {
-        Command::RegisterNode(mut it) => {
-            it.peer_id = peer_id.to_owned();
-            it.into()
-        }
-        Command::SetDraining(mut it) => {
-            it.node = node;
-            it.into()
-        }
-        Command::RegisterSegment(mut it) => {
+pub fn about(mut command: Command, (node, peer_id): (NodeId, &str), leader: (NodeId, u64)) -> Command {
+    match &mut command {
+        Command::RegisterNode(it) => peer_id.clone_into(&mut it.peer_id),
+        Command::RegisterSegment(it) => {
             it.receipts = [node, leader.0].map(|node| receipt(node.0, &it.facts())).into();
-            it.into()
         }
-        Command::AddSegmentHolder(mut it) => {
-            it.node = node;
-            it.into()
-        }
-        Command::ReportForgery(mut it) => {
-            it.node = node;
-            it.into()
-        }
-        Command::ModelHeld(mut it) => {
-            it.node = node;
-            it.into()
-        }
-        Command::RenewLease(mut it) => {
-            it.node = node;
-            it.into()
-        }
-        Command::FailLease(mut it) => {
-            it.node = node;
-            it.into()
-        }
-        Command::CompleteTraining(mut it) => {
-            it.node = node;
-            it.into()
-        }
-        Command::CompleteEvaluation(mut it) => {
-            it.node = node;
-            it.into()
-        }
-        Command::ConfirmEvidence(mut it) => {
-            it.node = node;
-            it.into()
-        }
-        Command::SetLeader(_) => SetLeader { node: leader.0, term: leader.1, at_ms: 1 }.into(),
-        other @ (Command::SetOnline(_)
+        Command::SetDraining(it) => it.node = node,
+        Command::AddSegmentHolder(it) => it.node = node,
+        Command::ReportForgery(it) => it.node = node,
+        Command::ModelHeld(it) => it.node = node,
+        Command::RenewLease(it) => it.node = node,
+        Command::FailLease(it) => it.node = node,
+        Command::CompleteTraining(it) => it.node = node,
+        Command::CompleteEvaluation(it) => it.node = node,
+        Command::ConfirmEvidence(it) => it.node = node,
+        Command::SetLeader(it) => *it = SetLeader { node: leader.0, term: leader.1, at_ms: 1 },
+        Command::SetOnline(_)
         | Command::InitConfig(_)
         | Command::ThresholdReached(_)
         | Command::GrantLease(_)
@@ -76,8 +45,9 @@ pub fn about(command: Command, (node, peer_id): (NodeId, &str), leader: (NodeId,
         | Command::RevokeTicket(_)
         | Command::RemoveNode(_)
         | Command::SetOperators(_)
-        | Command::PardonNode(_)) => other,
+        | Command::PardonNode(_) => {}
     }
+    command
 }
 
 /// Who may propose this, with an `x` for those that may: a stranger, a stranger that claims to be an

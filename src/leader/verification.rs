@@ -2,8 +2,8 @@
 //! nodes that had no part in it, and which nodes are asked.
 //!
 //! Invariant: who is asked follows from the replicated state and how long the evidence has been there, so a
-//! node that starts again goes on. That verifiers are slow says nothing of the evidence: it waits for them, and
-//! others are asked, ever more. Only what was counted otherwise, or what nobody has counted for hours, is
+//! node that starts again goes on. That verifiers are slow says nothing of the evidence: it waits for them,
+//! and others are asked, ever more. Only what was counted otherwise, or what nobody has counted for hours, is
 //! evaluated again, a bounded number of times, and then rejected. While a candidate waits, no other of its
 //! configuration is trained ([`super::training`]), so that few of them are under review.
 

@@ -1,8 +1,8 @@
 //! Content that turned out not to be what the cluster takes it for.
 //!
 //! Invariant: a hash names its bytes, so what is nonsense as a model or as a segment is so for ever, and
-//! nobody can make a sound one nonsense. What only a program of another version can read is none: it may be sound.
-//! The number of hashes that are remembered is bounded: the newest.
+//! nobody can make a sound one nonsense. What only a program of another version can read is none: it may be
+//! sound. The number of hashes that are remembered is bounded: the newest.
 
 use super::{
     context::{PeerContext, blocking},

@@ -2,7 +2,8 @@
 //!
 //! Invariant: what is found here everybody finds who has the segment and the model, and whose backend has the
 //! name of the player's; where it has not, up to the chance of [`crate::learner::audit::ALARM`]. What a
-//! program of another version may have written is not forged because this one cannot read it: nothing is said.
+//! program of another version may have written is not forged because this one cannot read it: nothing is
+//! said.
 
 use crate::{
     learner::{

@@ -1,4 +1,5 @@
-//! What happens when this node's file is older than what it has told, because somebody restored it, or may be.
+//! What happens when this node's file is older than what it has told, because somebody restored it, or may
+//! be.
 //!
 //! Invariant: the lost events come back from the peers under their numbers. What was emitted since under the
 //! same numbers was told to nobody ([`super::untold`]); it gets new numbers under a new epoch and keeps its

@@ -1,9 +1,10 @@
 //! What this node has emitted since its start and tells nobody yet.
 //!
 //! Invariant: a node that starts with an old folder tells nobody of a new event before its peers have had the
-//! time to bring it the ones that it lost, and keeps its epoch only if all of them had. If `node.db` is an old copy that somebody restored, or a disk that
-//! lost power has lost its end, the numbers that come next may be used already, and two events under one
-//! number are proof of a lie ([`crate::events::equivocation`]). Its handlers see its events at once.
+//! time to bring it the ones that it lost, and keeps its epoch only if all of them had. If `node.db` is an
+//! old copy that somebody restored, or a disk that lost power has lost its end, the numbers that come next
+//! may be used already, and two events under one number are proof of a lie ([`crate::events::equivocation`]).
+//! Its handlers see its events at once.
 
 use super::EventLog;
 use crate::events::{LogError, vector::VersionVector, writer::EPOCHS_MAX};
@@ -18,8 +19,8 @@ use std::{
 /// event and are up connect within a second or two.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Epochs of this node that are in use, from which on it begins no more because a peer is away. Peers have room
-/// for twice as many of one origin.
+/// Epochs of this node that are in use, from which on it begins no more because a peer is away. Peers have
+/// room for twice as many of one origin.
 const ANEW_MAX: i64 = 16;
 
 const _: () = assert!(2 * ANEW_MAX <= EPOCHS_MAX);

@@ -6,8 +6,8 @@ use super::EventWriter;
 use crate::events::{LogError, envelope::EventId, retention::KEPT_FOR};
 use rusqlite::{OptionalExtension, Row, params};
 
-/// Most epochs of one origin. An honest node begins one with its data folder, and one more at a start at which
-/// not all members say what they know of it.
+/// Most epochs of one origin. An honest node begins one with its data folder, and one more at a start at
+/// which not all members say what they know of it.
 pub(in crate::events) const EPOCHS_MAX: i64 = 32;
 
 impl EventWriter<'_> {

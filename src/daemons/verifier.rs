@@ -1,8 +1,8 @@
-//! The verifier: counts the games of an evaluation of another node again, makes a sample of their moves again,
-//! and tells the cluster what it counted.
+//! The verifier: counts the games of an evaluation of another node again, makes a sample of their moves
+//! again, and tells the cluster what it counted.
 //!
-//! Invariant: the answer rests on games that this node has replayed by its own rules, and of which it has made
-//! moves again that the evaluator cannot know beforehand. What is to be counted
+//! Invariant: the answer rests on games that this node has replayed by its own rules, and of which it has
+//! made moves again that the evaluator cannot know beforehand. What is to be counted
 //! follows from the replicated state at every look, so a restart loses nothing. Games that cannot be had now
 //! are no answer: they are asked for again.
 

@@ -1,7 +1,7 @@
 //! AutoPromotionDaemon: the gate on an evaluated candidate.
 //!
-//! Invariant: a candidate is judged by what its own evaluation against the present champion found, once others
-//! have confirmed that, and by nothing else. Every condition has to hold.
+//! Invariant: a candidate is judged by what its own evaluation against the present champion found, once
+//! others have confirmed that, and by nothing else. Every condition has to hold.
 
 use super::{
     feedback_loop::deserves_another,

@@ -23,8 +23,8 @@ pub const LOST_AFTER: Duration = Duration::from_secs(3);
 const PREPARATION: Duration = Duration::from_secs(3600);
 /// A training may take so many times the time that its steps may take.
 const TRAININGS: u32 = 10;
-/// What a simulation of a game takes at most, over all its moves: some ten times what it takes on one core with
-/// the largest board.
+/// What a simulation of a game takes at most, over all its moves: some ten times what it takes on one core
+/// with the largest board.
 const SIMULATION: Duration = Duration::from_secs(1);
 
 /// How long a lease may be held, however often it is renewed: a holder may renew it without working. It is a

@@ -1,9 +1,9 @@
 //! RegressionDetector: a sequential test of the champion against its own past.
 //!
-//! Invariant: what is said of a champion rests on stored games against the one before it, which nodes that had
-//! no part in them have counted again. Their sums are in the replicated state, so every leader says the same. A
-//! champion is evaluated when nothing else waits for evaluation, and no longer than its test needs. A round
-//! that nobody confirms is played again, by another node.
+//! Invariant: what is said of a champion rests on stored games against the one before it, which nodes that
+//! had no part in them have counted again. Their sums are in the replicated state, so every leader says the
+//! same. A champion is evaluated when nothing else waits for evaluation, and no longer than its test needs. A
+//! round that nobody confirms is played again, by another node.
 
 use super::{
     placement::{FirstSeen, LEASE_TTL, RetryPauses, choose_evaluator},

@@ -1,8 +1,9 @@
 //! The evaluation of a candidate: against random play, against the champion, against the heuristic.
 //!
 //! Invariant: the cheap stages come first, and a candidate that has failed plays no further games. Only games
-//! that count for the evidence are returned. Their seeds follow from the lease, in the order in which the sets
-//! are counted, so an evaluator that leaves out games or plays others is found by whoever counts them again.
+//! that count for the evidence are returned. Their seeds follow from the lease, in the order in which the
+//! sets are counted, so an evaluator that leaves out games or plays others is found by whoever counts them
+//! again.
 
 use super::arena::{Arena, ArenaSettings, Contestant, ModelPlayer, seed_of_set};
 use crate::{

@@ -1,12 +1,12 @@
-//! Makes moves of recorded matches again: those of an evaluation, in which models play each other, random play
-//! and the heuristic.
+//! Makes moves of recorded matches again: those of an evaluation, in which models play each other, random
+//! play and the heuristic.
 //!
 //! Invariant: nothing of the record is believed but its moves and how it says that it was played. Random play
 //! follows from the seed, and the heuristic from the position, so each of their moves is made again. A model
 //! searches without noise, so its move follows from the position, the network and the number of simulations;
 //! of these a sample is made again. Where this node computes as the player does, one move that differs proves
-//! that the game was not played so; elsewhere so many have to differ as honest rounding explains with a chance
-//! of at most [`ALARM`].
+//! that the game was not played so; elsewhere so many have to differ as honest rounding explains with a
+//! chance of at most [`ALARM`].
 
 use super::{
     again::{Unjudged, Untrue, Walked},
@@ -39,8 +39,8 @@ pub struct Rival<'a> {
 }
 
 /// Looks at matches of one configuration, which were all replayed by the rules, and makes a sample of the
-/// decisions of `rivals` again, which `choices` draws. `backend` is the name of what computes here. Returns why
-/// the games were not played so, if they were not.
+/// decisions of `rivals` again, which `choices` draws. `backend` is the name of what computes here. Returns
+/// why the games were not played so, if they were not.
 ///
 /// # Errors
 /// [`Unjudged`] if an evaluator fails.

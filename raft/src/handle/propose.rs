@@ -153,8 +153,8 @@ impl RaftHandle {
     }
 
     /// Why a proposal would be refused when it is applied, because its proposer may not make it. Such a
-    /// proposal costs no entry of the log. What this leader has not applied yet may allow it, so it catches up
-    /// before it refuses.
+    /// proposal costs no entry of the log. What this leader has not applied yet may allow it, so it catches
+    /// up before it refuses.
     async fn not_allowed(&self, proposal: &Proposal, budget: Duration) -> Option<Refusal> {
         let judge = |state: &ClusterState| {
             let metrics = self.shared.metrics.borrow().clone();

@@ -42,7 +42,8 @@ pub struct RenewLease {
     pub at_ms: u64,
 }
 
-/// Takes a lease away from a holder that is silent, or that has held it for too long, on behalf of the leader.
+/// Takes a lease away from a holder that is silent, or that has held it for too long, on behalf of the
+/// leader.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExpireLease {
     /// Whether the work is a training or an evaluation.

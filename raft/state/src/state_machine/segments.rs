@@ -1,8 +1,9 @@
 //! Handles the commands about segments: games are acknowledged when enough nodes hold their segment.
 //!
 //! Invariant: the games of a segment count once, and only those of self-play count towards the next training.
-//! A node is a holder only by its receipt for exactly what is registered. Games that are none of self-play are
-//! those of an evaluation that its node was asked for, and of these there is a bounded number of segments.
+//! A node is a holder only by its receipt for exactly what is registered. Games that are none of self-play
+//! are those of an evaluation that its node was asked for, and of these there is a bounded number of
+//! segments.
 
 use super::{
     bounds::SEGMENTS_MAX,

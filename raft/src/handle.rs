@@ -193,7 +193,8 @@ fn open_stores(
     Ok(Stores { log, closed, machine, introduced })
 }
 
-/// Ends consensus with the node, and waits until every write is complete, so that the files may be opened again.
+/// Ends consensus with the node, and waits until every write is complete, so that the files may be opened
+/// again.
 async fn end(raft: Raft, shutdown: CancellationToken, closed: Closed) {
     shutdown.cancelled().await;
     // The only error is that a task of consensus panicked, which ends consensus as well.

@@ -27,7 +27,8 @@ pub(crate) fn log_id(term: u64, index: u64) -> LogId {
 
 pub(crate) fn membership() -> Membership {
     let members = BTreeMap::from([(NodeId(1), Member { peer_id: "peer-1".into() })]);
-    let membership = openraft::Membership::new(vec![[NodeId(1)].into()], members).unwrap();
+    let membership =
+        openraft::Membership::new(vec![[NodeId(1)].into()], members).expect("one voter that is a member");
     Membership::new(Some(log_id(1, 0)), membership)
 }
 

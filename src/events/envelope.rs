@@ -44,7 +44,7 @@ pub struct EventId {
 /// each configuration, with two events each, and tell of each that its champion is everywhere.
 pub const PARTS_MAX: i64 = 512;
 
-const _: () = assert!(1 + 5 * CONFIGS_MAX as i64 <= PARTS_MAX, "no command has more events");
+const _: () = assert!(5 * (CONFIGS_MAX as i64) < PARTS_MAX, "no command has more events");
 
 impl EventId {
     /// The event number `part` of the applied command at `index`.

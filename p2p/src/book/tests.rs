@@ -125,13 +125,16 @@ fn a_new_address_is_tried_at_once() {
     assert_eq!(book.due(now), [(large, vec![addr(2), addr(1)])]);
 }
 
+/// What is said of a peer's addresses at a turn.
+type Told = fn(&[Multiaddr], usize) -> Vec<Multiaddr>;
+
 #[test]
 fn addresses_beyond_those_that_are_kept_restart_nothing() {
     let (small, large) = pair();
     let mut now = Instant::now();
     let many: Vec<Multiaddr> = (1..=2 * ADDRS_MAX as u16).map(addr).collect();
     // One that always says the same, two that say different things, and one that always says something new.
-    let told: [fn(&[Multiaddr], usize) -> Vec<Multiaddr>; 3] = [
+    let told: [Told; 3] = [
         |many, _| many.to_vec(),
         |many, turn| many[turn % 2 * ADDRS_MAX..][..ADDRS_MAX].to_vec(),
         |_, turn| vec![addr(1000 + turn as u16)],

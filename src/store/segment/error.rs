@@ -8,7 +8,8 @@ use wire::{Hash, WireError};
 /// Why bytes are no segment, or games make none. A game is named by its index in the segment.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SegmentError {
-    /// There are more bytes than [`super::SEGMENT_BYTES_MAX`], or more of games than [`super::BODY_BYTES_MAX`].
+    /// There are more bytes than [`super::SEGMENT_BYTES_MAX`], or more of games than
+    /// [`super::BODY_BYTES_MAX`].
     #[error("{bytes} bytes exceed the limit of {limit}")]
     TooLarge { bytes: u64, limit: usize },
     /// The number of games is not 1 to [`GAMES_MAX`].

@@ -41,8 +41,8 @@ pub(in crate::liar) fn false_holders(cluster: &Cluster, liar: &Liar, batch: Segm
     // another player.
     let alone = liar.registration(&segment, vec![]);
     check(liar.is_refused(alone.clone()), |it| matches!(it, Refusal::TooFewHolders { .. }));
-    let mut forged = alone.clone();
-    forged.receipts.push(made_up.clone());
+    let mut forged = alone;
+    forged.receipts.push(made_up);
     check(liar.is_refused(forged.clone()), |it| matches!(it, Refusal::NoReceipt(_)));
     forged.receipts.reverse();
     check(liar.is_refused(forged), |it| matches!(it, Refusal::NotAllowed(_)));

@@ -12,8 +12,10 @@
 //!
 //! When voters do not answer, nobody can tell a cluster that has lost them from one in which they have
 //! removed the peer. A cluster that has a majority must go on, so after a time ([`Pace::grace`]) in which the
-//! peer kept sending, those that answer decide, then other members, and if nobody answers at all a node that
-//! votes believes its own log. A removed voter can use that only while it alone reaches this node.
+//! peer kept sending, those that answer decide, then other members. If nobody else answers at all, a node
+//! that votes believes its own log, and every node a member that says itself that it votes: this node may
+//! have got a vote of which its log does not know, and be needed. A removed voter can use that only while it
+//! alone reaches this node. A node that is not away does not wait, because its log was right a moment ago.
 //!
 //! The node is not away any more once it has applied what a leader that it follows had committed in its own
 //! term; from then on its own log says who votes. It knows of each removal by then.
@@ -101,10 +103,16 @@ impl Ballot<'_> {
         let is_own = self.own.get(&id).is_some_and(|it| it == peer);
         let votes = self.configs.iter().all(|config| config.contains(&self.me));
         match (tally(self.answers, id, peer), tally(self.others, id, peer)) {
-            ((0, 0), (0, 0)) => is_own && votes,
+            ((0, 0), (0, 0)) => is_own && votes || self.speaks_for_itself(id, peer),
             ((yes, no), others) if yes == no => others.0 > others.1,
             ((yes, no), _) => yes > no,
         }
+    }
+
+    /// Whether this peer says itself that it votes.
+    fn speaks_for_itself(&self, id: NodeId, peer: &str) -> bool {
+        let answer = self.answers.get(peer).or_else(|| self.others.get(peer));
+        answer.is_some_and(|voters| voters.get(&id).is_some_and(|it| it == peer))
     }
 
     fn answer_of(&self, voter: NodeId) -> Option<&Voters> {
@@ -169,6 +177,8 @@ impl TrustState {
         let over = |at: Instant, limit| now.saturating_duration_since(at) >= limit;
         if self.sure.is_some_and(|at| over(at, pace.silence)) {
             (self.sure, self.caught_up, self.target) = (None, false, None);
+            // Less was asked for it than a node that is away asks for.
+            self.verdict = None;
         }
         self.verdict.take_if(|(at, _)| over(*at, SAID));
         self.doubted.take_if(|(_, last)| over(*last, PATIENCE));

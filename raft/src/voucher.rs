@@ -44,7 +44,8 @@ pub(crate) async fn run(shared: Arc<HandleShared>, shutdown: CancellationToken) 
 async fn learn(shared: &HandleShared) {
     let own = shared.own_voters();
     let answers = ask(shared, own.values().cloned().collect()).await;
-    let waited = shared.trust.has_waited(Instant::now());
+    let (is_away, _) = shared.trust.view(Instant::now());
+    let waited = !is_away || shared.trust.has_waited(Instant::now());
     let others = if waited {
         let others = shared.members().into_iter().filter(|peer| !own.values().any(|it| it == peer));
         ask(shared, others.collect()).await

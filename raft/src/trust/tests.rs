@@ -77,12 +77,14 @@ fn those_that_do_not_answer_are_not_waited_for_without_end() {
     check(1, three, &[(2, &[1, 2])], &[], &[2], &[3]);
     // Without a vote nobody needs it.
     check(9, three, &[], &[], &[], &[]);
-    check(9, three, &[(3, three)], &[], &[1, 2], &[]);
+    check(9, three, &[(3, three)], &[], &[1, 2, 3], &[]); // it may have a vote without knowing
+    check(9, three, &[(3, three), (2, &[1, 2])], &[], &[1, 2], &[3]);
+    check(3, &[1], &[], &[(2, three)], &[1, 2], &[]);
     // Most of the voters that it knows are gone, and one of the others leads: other members say so.
     let now: &[u64] = &[3, 4, 5];
     check(9, three, &[(3, now)], &[(4, now), (5, now)], &[3, 4, 5], &[1, 2]);
     check(9, three, &[(3, now), (2, three)], &[(4, now), (5, now)], &[3, 4, 5], &[2]);
-    check(9, three, &[(2, three)], &[], &[1, 3], &[]);
+    check(9, three, &[(2, three)], &[], &[1, 2, 3], &[]);
     check(9, three, &[], &[(4, now), (5, now), (6, three), (7, now)], &[3, 4, 5], &[]);
 }
 

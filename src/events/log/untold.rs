@@ -60,7 +60,7 @@ impl EventLog {
 
     /// Enough peers have answered what they know of this node, but not all: one that is away may have events
     /// that were lost here. So this node goes on under a new epoch, of which no number was used before. One
-    /// that has begun [`ANEW_MAX`] epochs lately goes on under the last one, because peers take only so many.
+    /// that has begun `ANEW_MAX` epochs lately goes on under the last one, because peers take only so many.
     ///
     /// # Errors
     /// [`LogError`].

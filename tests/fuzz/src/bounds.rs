@@ -2,7 +2,7 @@
 //!
 //! Invariant: only what [`bounded`] runs is measured, and only on its own thread. Time is the thread's own
 //! time on the processor, so that a busy machine is no hang. The kernel is asked for it when the clock says
-//! that there may have been a hang, and every [`STEP`]: a system call for each input would take longer than
+//! that there may have been a hang, and every 5 ms: a system call for each input would take longer than
 //! most decoders.
 #![allow(unsafe_code, reason = "an allocator is unsafe; this one only counts")]
 

@@ -52,6 +52,8 @@ pub struct Metrics {
     pub leader: Option<(NodeId, String)>,
     /// Ids of the members that vote.
     pub voters: BTreeSet<NodeId>,
+    /// Whether the voters are being changed. Until the change is committed, the voters before it are needed.
+    pub is_changing: bool,
     /// Ids of the members that do not vote.
     pub learners: BTreeSet<NodeId>,
     /// Index of the last entry of the log.
@@ -119,6 +121,7 @@ fn translate(m: &openraft::RaftMetrics<TypeConfig>) -> Metrics {
         term: m.current_term,
         leader,
         voters: membership.voter_ids().collect(),
+        is_changing: is_changing(m),
         learners: membership.membership().learner_ids().collect(),
         last_log: m.last_log_index,
         committed: m.cluster_committed.as_ref().map(|id| id.index),
@@ -127,6 +130,11 @@ fn translate(m: &openraft::RaftMetrics<TypeConfig>) -> Metrics {
         followers,
         failed: m.running_state.as_ref().err().map(ToString::to_string),
     }
+}
+
+fn is_changing(m: &openraft::RaftMetrics<TypeConfig>) -> bool {
+    let membership = &m.membership_config;
+    membership.get_joint_config().len() > 1 || *membership.log_id() > m.local_committed
 }
 
 /// The same moment as an instant of the standard library.

@@ -215,7 +215,7 @@ impl Cluster {
             cluster.join(n, &[n - 1]).await;
         }
         if size >= 3 {
-            cluster.until("three voters", |c| c.voters().len() == 3).await;
+            cluster.until("three voters", |c| c.settled_voters().len() == 3).await;
         }
         cluster
     }
@@ -319,6 +319,13 @@ impl Cluster {
 
     pub(crate) fn voters(&self) -> BTreeSet<NodeId> {
         self.leader().map_or_else(BTreeSet::new, |n| self.node(n).metrics().borrow().voters.clone())
+    }
+
+    /// The voters, unless they are just being changed: before that is over, the cluster cannot do without
+    /// those of before.
+    pub(crate) fn settled_voters(&self) -> BTreeSet<NodeId> {
+        let metrics = self.leader().map(|n| self.node(n).metrics().borrow().clone());
+        metrics.filter(|metrics| !metrics.is_changing).map(|metrics| metrics.voters).unwrap_or_default()
     }
 
     /// Awaits a condition.

@@ -105,6 +105,7 @@ pub(crate) struct SnapshotPiece {
     pub(crate) membership: Membership,
     pub(crate) total: u64,
     pub(crate) offset: u64,
+    #[serde(with = "wire::bytes")]
     pub(crate) data: Vec<u8>,
 }
 

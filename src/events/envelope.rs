@@ -91,7 +91,9 @@ struct Head {
 /// An envelope as bytes, with its origin's signature.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signed {
+    #[serde(with = "wire::bytes")]
     pub(super) envelope: Vec<u8>,
+    #[serde(with = "wire::bytes")]
     pub(super) signature: Vec<u8>,
 }
 

@@ -77,6 +77,17 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Bounded<'_, D> {
         self.inner.deserialize_map(Bounded::varying(visitor, self.account))
     }
 
+    /// A format that has no bytes gives a sequence.
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_bytes(Bounded::varying(visitor, self.account))
+    }
+
+    /// Bytes are copied once they were seen to be there. Where the format itself makes a buffer for them, it
+    /// makes one of the length that is announced.
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.deserialize_bytes(visitor)
+    }
+
     /// Counts all that comes, because the format alone knows whether its number is fixed.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         self.inner.deserialize_any(Bounded::varying(visitor, self.account))
@@ -87,7 +98,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Bounded<'_, D> {
         deserialize_i8(); deserialize_i16(); deserialize_i32(); deserialize_i64(); deserialize_i128();
         deserialize_u8(); deserialize_u16(); deserialize_u32(); deserialize_u64(); deserialize_u128();
         deserialize_f32(); deserialize_f64();
-        deserialize_str(); deserialize_string(); deserialize_bytes(); deserialize_byte_buf();
+        deserialize_str(); deserialize_string();
         deserialize_option(); deserialize_unit(); deserialize_identifier(); deserialize_ignored_any();
         deserialize_unit_struct(name: &'static str); deserialize_newtype_struct(name: &'static str);
         deserialize_tuple(length: usize);

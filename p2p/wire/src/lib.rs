@@ -16,6 +16,8 @@ mod bounded;
 mod hash;
 
 pub use hash::{Hash, HashParseError};
+/// Reads and writes a field of bytes at once, where serde would take them one by one. The frame is the same.
+pub use serde_bytes as bytes;
 
 use bounded::{Account, Bounded};
 use serde::{
@@ -191,6 +193,26 @@ mod tests {
     enum Message {
         Ping(u64),
         Text { name: String, tags: Vec<Option<u32>> },
+    }
+
+    #[test]
+    fn bytes_at_once_are_the_same_frame() {
+        #[derive(Serialize, Deserialize, Debug, PartialEq)]
+        struct OneByOne(Vec<u8>);
+        #[derive(Serialize, Deserialize, Debug, PartialEq)]
+        struct AtOnce(#[serde(with = "crate::bytes")] Vec<u8>);
+        for bytes in [vec![], vec![7], (0..200).collect()] {
+            let frame = encode(7, &OneByOne(bytes.clone()), 256).unwrap();
+            assert_eq!(encode(7, &AtOnce(bytes.clone()), 256).unwrap(), frame);
+            assert_eq!(decode::<AtOnce, 256>(7, &frame), Ok(AtOnce(bytes)));
+            let refused = decode::<AtOnce, 256>(7, &frame[..frame.len() - 1]);
+            assert!(refused.is_err());
+        }
+        let more = encode(7, &u64::MAX, 256).unwrap();
+        assert!(matches!(decode::<AtOnce, 256>(7, &more), Err(WireError::Body(_))), "announced, not there");
+        let value = serde_json::from_str::<serde_json::Value>("[1, 2, 3]").unwrap();
+        assert_eq!(within::<AtOnce, _>(3, &value).unwrap(), AtOnce(vec![1, 2, 3]));
+        assert!(within::<AtOnce, _>(2, &value).is_err());
     }
 
     #[test]

@@ -57,8 +57,10 @@ pub struct StateRow {
     /// Frame kind of the value, which says what it is.
     pub kind: u8,
     /// Unique among the rows of its kind.
+    #[serde(with = "wire::bytes")]
     pub key: Vec<u8>,
     /// The entity as a frame.
+    #[serde(with = "wire::bytes")]
     pub value: Vec<u8>,
 }
 

@@ -36,7 +36,7 @@ impl Class {
 
     pub(crate) const fn protocol(self) -> &'static str {
         match self {
-            Class::Raft => "/ringrift/raft/4",
+            Class::Raft => "/ringrift/raft/5",
             Class::Control => "/ringrift/control/1",
             Class::Blob => "/ringrift/blob/1",
         }

@@ -34,7 +34,7 @@ use tokio::sync::watch;
 /// Maximum number of entries that are applied in one transaction.
 const BATCH: usize = 256;
 /// Version of the tables of this crate in `node.db`, and of the encoding of their rows.
-const FORMAT: i64 = 4;
+const FORMAT: i64 = 5;
 
 /// A snapshot in memory: a bounded number of bytes, which are encoded rows.
 pub(crate) type SnapshotBytes = Arc<Vec<u8>>;

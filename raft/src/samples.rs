@@ -19,7 +19,7 @@ use openraft::{
     EntryPayload,
     raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub(crate) fn log_id(term: u64, index: u64) -> LogId {
     openraft::testing::log_id::<TypeConfig>(term, NodeId(1), index)
@@ -33,8 +33,8 @@ pub(crate) fn membership() -> Membership {
 }
 
 /// A proposal of peer 1.
-pub(crate) fn proposal(command: Command) -> Proposal {
-    Proposal { by: Proposer { peer_id: "peer-1".into(), operator: false }, command }
+pub(crate) fn proposal(command: Command) -> Arc<Proposal> {
+    Arc::new(Proposal { by: Proposer::peer("peer-1".into(), false), command })
 }
 
 pub(crate) fn entries() -> Vec<Entry> {

@@ -3,7 +3,7 @@
 use cluster_state::{NodeId, Proposal, Response};
 use openraft::type_config::alias::{EntryOf, LogIdOf, SnapshotMetaOf, StoredMembershipOf, VoteOf};
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// How a member is reached: by the peer id that its connection must prove.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,9 +17,11 @@ impl fmt::Display for Member {
     }
 }
 
+// An entry is kept by the log's cache, by the replication to each member and by whoever applies it: they share
+// its proposal.
 openraft::declare_raft_types!(
     pub(crate) TypeConfig:
-        D = Proposal,
+        D = Arc<Proposal>,
         R = Response,
         NodeId = NodeId,
         Node = Member,

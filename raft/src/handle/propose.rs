@@ -11,7 +11,7 @@ use cluster_state::{
     ClusterState, Command, NodeId, Place, Proposal, Proposer, Refusal, Response, door, state_machine,
 };
 use openraft::errors::{ClientWriteError, RaftError};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
 
 /// Maximum time of one attempt: if a leader cannot commit in it, the next leader is tried.
@@ -64,10 +64,14 @@ impl RaftHandle {
         command: Command,
         wait: Duration,
     ) -> Result<Response, ProposeError> {
-        let by = Proposer { peer_id: self.shared.peer_id.clone(), operator };
-        let proposal = Proposal { by, command };
-        let command = &proposal.command;
-        state_machine::check(command).map_err(ProposeError::Refused)?;
+        // To another leader, the connection tells who proposes.
+        let by = if matches!(door::rule(&command), door::Rule::Peer(_)) {
+            Proposer::peer(self.shared.peer_id.clone(), operator)
+        } else {
+            Proposer::leader(operator)
+        };
+        let proposal = Arc::new(Proposal { by, command });
+        state_machine::check(&proposal.command).map_err(ProposeError::Refused)?;
         let deadline = Instant::now() + wait;
         let mut metrics = self.shared.metrics.clone();
         let mut pause = PAUSE_MIN;
@@ -81,7 +85,7 @@ impl RaftHandle {
             }
             let attempt = match hint.take().or_else(|| leader_elsewhere(&known)) {
                 Some(peer) => self.forward(&peer, &proposal, budget).await,
-                None if known.is_leader() => self.write_here(proposal.clone(), budget).await,
+                None if known.is_leader() => self.write_here(Arc::clone(&proposal), budget).await,
                 None => Attempt::NotLeader(None),
             };
             match attempt {
@@ -157,7 +161,7 @@ impl RaftHandle {
     /// up before it refuses.
     async fn not_allowed(&self, proposal: &Proposal, budget: Duration) -> Option<Refusal> {
         let judge = |state: &ClusterState| {
-            let metrics = self.shared.metrics.borrow().clone();
+            let metrics = self.shared.metrics.borrow();
             // Another node would be refused what only the leader may; whether this one leads is for the log.
             let place = Place { index: state.applied + 1, term: metrics.term, leader: self.shared.node_id };
             let refused = (self.shared.door)(proposal, place, state).err();
@@ -173,7 +177,7 @@ impl RaftHandle {
 
     /// Writes a proposal as the leader. A command that another node sends is checked as well, because an
     /// entry that is too large for the log would stop consensus.
-    pub(super) async fn write_here(&self, proposal: Proposal, budget: Duration) -> Attempt {
+    pub(super) async fn write_here(&self, proposal: Arc<Proposal>, budget: Duration) -> Attempt {
         if let Err(refusal) = state_machine::check(&proposal.command) {
             return Attempt::Applied(Response::Refused(refusal));
         }

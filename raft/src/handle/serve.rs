@@ -83,7 +83,8 @@ impl RaftHandle {
                     Command::RegisterNode(it) => RegisterNode { at_ms: now_ms(), ..it }.into(),
                     other => other,
                 };
-                let proposal = Proposal { by: Proposer { peer_id: from.to_owned(), operator }, command };
+                let by = Proposer::peer(from.to_owned(), operator);
+                let proposal = Arc::new(Proposal { by, command });
                 match self.write_here(proposal, bounded(wait_ms)).await {
                     Attempt::Applied(response) => Reply::Proposed(response),
                     Attempt::NotLeader(peer) => Reply::NotLeader(peer),
@@ -103,11 +104,11 @@ impl RaftHandle {
     /// Refuses what the sender may not send. When the sender may be a voter that this node has not heard of,
     /// or may vote no longer, the known voters are asked, so that the next message of a voter is taken.
     fn authorise(&self, from: &str, request: &Request) -> Result<(), String> {
-        let metrics = self.shared.metrics.borrow().clone();
         let now = Instant::now();
         let (is_away, said) = self.shared.trust.view(now);
         let mut voters = said.followed.clone();
         voters.extend(self.shared.own_voters());
+        let metrics = self.shared.metrics.borrow();
         let known = Receiver {
             me: self.shared.node_id,
             term: self.term(),
@@ -173,8 +174,8 @@ impl RaftHandle {
         if let Some(refusal) = self.not_admitted(&command).await {
             return Reply::Refused(refusal);
         }
-        let by = Proposer { peer_id: from.to_owned(), operator: false };
-        let proposal = Proposal { by, command };
+        let by = Proposer::peer(from.to_owned(), false);
+        let proposal = Arc::new(Proposal { by, command });
         let id = match self.write_here(proposal, WAIT_MAX / 4).await {
             Attempt::Applied(Response::Node { id, .. }) => id,
             Attempt::Applied(Response::Refused(refusal)) => return Reply::Refused(refusal.to_string()),

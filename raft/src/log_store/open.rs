@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 /// "RRft", in the header of the file.
 pub(super) const APPLICATION_ID: i64 = 0x5252_6674;
 /// The one format that this version reads and writes: the tables, and the encoding of the entries.
-pub(super) const FORMAT: i64 = 4;
+pub(super) const FORMAT: i64 = 5;
 
 /// The node and the peer id that a `raft.db` belongs to, if the file exists and has been used.
 ///

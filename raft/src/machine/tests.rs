@@ -181,10 +181,10 @@ async fn what_cannot_be_trusted_is_a_typed_error() {
     let error = case("not sqlite", &|path| fs::write(path, vec![7u8; 9000]).unwrap());
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
     let error = case("older", &sql("UPDATE raft_applied SET format = 1"));
-    assert!(matches!(error, StoreError::Older { found: 1, supported: 4, .. }), "{error:?}");
+    assert!(matches!(error, StoreError::Older { found: 1, supported: 5, .. }), "{error:?}");
     assert!(error.to_string().contains("start anew with an empty data folder"), "{error}");
     let error = case("newer", &sql("UPDATE raft_applied SET format = format + 1"));
-    assert!(matches!(error, StoreError::Newer { found: 5, supported: 4, .. }), "{error:?}");
+    assert!(matches!(error, StoreError::Newer { found: 6, supported: 5, .. }), "{error:?}");
     for (node, peer) in [(2, "peer"), (1, "another")] {
         let error = Machine::open(&good, NodeId(node), peer, Box::new(AnybodyMay)).map(|_| ()).unwrap_err();
         assert!(matches!(error, StoreError::OtherNode { node: NodeId(1), .. }), "{error:?}");

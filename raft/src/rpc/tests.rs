@@ -3,10 +3,15 @@ use crate::{
     machine, samples,
     types::{ENTRY_BYTES_MAX, Entry},
 };
-use cluster_state::samples::{body, frame, mutated};
+use cluster_state::{
+    Proposal, Proposer,
+    command::SetLeader,
+    samples::{body, frame, mutated},
+};
+use openraft::EntryPayload;
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
 
 /// Golden bytes: files and peers of other versions depend on them. A new variant adds a line; no line ever
 /// changes.
@@ -38,8 +43,12 @@ fn golden_bytes() {
         AppendEntriesResponse::Conflict,
         AppendEntriesResponse::HigherVote(Vote::new(3, NodeId(2))),
     ];
+    let mut entries = samples::entries();
+    let command = SetLeader { node: NodeId(1), term: 2, at_ms: 3 }.into();
+    let proposal = Arc::new(Proposal { by: Proposer::leader(true), command });
+    entries.push(Entry { log_id: samples::log_id(1, 6), payload: EntryPayload::Normal(proposal) });
     let wrong = [
-        check_golden("entry", kind::ENTRY, &samples::entries()),
+        check_golden("entry", kind::ENTRY, &entries),
         check_golden("request", kind::REQUEST, &samples::requests()),
         check_golden("reply", kind::REPLY, &samples::replies()),
         check_golden("append-answer", kind::REPLY, &answers),

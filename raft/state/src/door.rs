@@ -4,8 +4,8 @@
 //! place of its log entry and the state before it. Each command has exactly one rule ([`rule`] has no other
 //! arm), and a proposal that its rule does not allow changes nothing.
 //!
-//! The leader that writes an entry stamps it with the peer id that the proposer's connection has proved. A
-//! leader could stamp a wrong one: consensus trusts its voters, and [security](../../../docs/security.md)
+//! The leader that writes an entry stamps it with the peer id that the proposer's connection has proved, or
+//! with none if it proposes itself. A leader could stamp a wrong one: consensus trusts its voters, and [security](../../../docs/security.md)
 //! says what follows.
 
 use crate::{
@@ -20,11 +20,26 @@ use std::fmt;
 /// Who asks for a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposer {
-    /// Libp2p peer id of the node that asks, which its connection has proved.
-    pub peer_id: String,
+    /// Libp2p peer id of the node that asks, which its connection has proved; `None` if the leader asks that
+    /// writes the entry, as for most entries.
+    pub peer_id: Option<String>,
     /// Whether an operator asked that node, and proved that with the token of its data folder, as the node
     /// says. It counts only at members where operators are believed.
     pub operator: bool,
+}
+
+impl Proposer {
+    /// The leader that writes the entry.
+    #[must_use]
+    pub const fn leader(operator: bool) -> Self {
+        Self { peer_id: None, operator }
+    }
+
+    /// The node with this peer id.
+    #[must_use]
+    pub const fn peer(peer_id: String, operator: bool) -> Self {
+        Self { peer_id: Some(peer_id), operator }
+    }
 }
 
 /// A command, and who asks for it: the content of a log entry.
@@ -38,7 +53,7 @@ pub struct Proposal {
 
 impl fmt::Display for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} by {}", self.command, self.by.peer_id)
+        write!(f, "{} by {}", self.command, self.by.peer_id.as_deref().unwrap_or("the leader"))
     }
 }
 
@@ -126,20 +141,23 @@ pub fn rule(command: &Command) -> Rule<'_> {
 /// Returns [`Refusal::NotAllowed`] with the sender that the rule asks for.
 pub fn authorise(proposal: &Proposal, place: Place, state: &ClusterState) -> Result<(), Refusal> {
     let Proposer { peer_id, operator } = &proposal.by;
-    if peer_id.len() > TEXT_BYTES_MAX {
+    if peer_id.as_ref().is_some_and(|peer_id| peer_id.len() > TEXT_BYTES_MAX) {
         return Err(Refusal::Invalid("proposer".into()));
     }
     let rule = rule(&proposal.command);
+    let names = |subject: &str| peer_id.as_deref() == Some(subject);
     if let Rule::Peer(subject) = rule {
-        return allowed(peer_id == subject, "the node that it names");
+        return allowed(names(subject), "the node that it names");
     }
-    let Some(member) = state.node_of_peer(peer_id) else {
-        return allowed(false, "a member of the cluster");
+    let member = match peer_id {
+        Some(peer_id) => state.node_of_peer(peer_id),
+        None => state.nodes.get(&place.leader).map(|member| &**member),
     };
+    let Some(member) = member else { return allowed(false, "a member of the cluster") };
     let leads = member.id == place.leader;
     let operator = *operator && state.admissions.takes_operators(member.id);
     match rule {
-        Rule::Peer(subject) => allowed(peer_id == subject, "the node that it names"),
+        Rule::Peer(subject) => allowed(names(subject), "the node that it names"),
         Rule::Itself(subject) => allowed(member.id == subject, "the node that it names"),
         Rule::ItselfOrOperator(subject) => {
             allowed(operator || member.id == subject, "the node that it names, or an operator")

@@ -38,7 +38,7 @@ fn senders(state: &ClusterState) -> Vec<Proposer> {
         (member(LEADER), false),
         (member(OTHER), true),
     ]
-    .map(|(peer_id, operator)| Proposer { peer_id, operator })
+    .map(|(peer_id, operator)| Proposer::peer(peer_id, operator))
     .into()
 }
 
@@ -82,6 +82,26 @@ fn each_command_has_its_senders() {
 }
 
 #[test]
+fn the_leader_needs_no_name_but_where_a_command_names_a_peer() {
+    let state = state();
+    let named = state.nodes[&NodeId(LEADER)].peer_id.clone();
+    for command in commands() {
+        let command = about_the_subject(command, &state);
+        for operator in [false, true] {
+            let may = |by| authorise(&Proposal { by, command: command.clone() }, PLACE, &state);
+            assert_eq!(
+                may(Proposer::leader(operator)),
+                may(Proposer::peer(named.clone(), operator)),
+                "{command:?}"
+            );
+        }
+    }
+    let own = register(LEADER, LEADER);
+    let may = |by| authorise(&Proposal { by, command: own.clone() }, PLACE, &state).is_ok();
+    assert!(may(Proposer::peer(named, false)) && !may(Proposer::leader(false)));
+}
+
+#[test]
 fn a_removed_member_proposes_nothing_but_to_come_back() {
     let before = state();
     let mut state = before.clone();
@@ -94,10 +114,12 @@ fn a_removed_member_proposes_nothing_but_to_come_back() {
         let command = about_the_subject(command, &before);
         let comes_back = matches!(command, Command::RegisterNode(_));
         for operator in [false, true] {
-            let by = Proposer { peer_id: peer_id.clone(), operator };
+            let by = Proposer::peer(peer_id.clone(), operator);
             let answer = authorise(&Proposal { by, command: command.clone() }, place, &state);
             let refused = Err(Refusal::NotAllowed("a member of the cluster".into()));
             assert_eq!(answer, if comes_back { Ok(()) } else { refused }, "{command:?}");
+            let as_leader = Proposal { by: Proposer::leader(operator), command: command.clone() };
+            assert!(authorise(&as_leader, place, &state).is_err(), "{command:?}");
         }
     }
 }
@@ -110,7 +132,7 @@ fn operators_are_believed_only_where_the_state_says_so() {
     for command in commands() {
         let command = about_the_subject(command, &state);
         let may = |node, operator| {
-            let by = Proposer { peer_id: state.nodes[&NodeId(node)].peer_id.clone(), operator };
+            let by = Proposer::peer(state.nodes[&NodeId(node)].peer_id.clone(), operator);
             authorise(&Proposal { by, command: command.clone() }, PLACE, &state).is_ok()
         };
         // At the others, being asked by an operator changes nothing.
@@ -124,7 +146,7 @@ fn operators_are_believed_only_where_the_state_says_so() {
 #[test]
 fn the_leader_sets_the_first_secret_and_no_other() {
     let mut state = state();
-    let by = Proposer { peer_id: state.nodes[&NodeId(LEADER)].peer_id.clone(), operator: false };
+    let by = Proposer::leader(false);
     let set = |n| Command::SetSecret(SetSecret { secret: [n; 32], by_secret: false, at_ms: 1 });
     let may = |n, state: &_| authorise(&Proposal { by: by.clone(), command: set(n) }, PLACE, state);
     assert_eq!(may(1, &state), Ok(()));
@@ -135,7 +157,7 @@ fn the_leader_sets_the_first_secret_and_no_other() {
 #[test]
 fn a_leader_announces_only_itself_and_only_its_own_term() {
     let state = state();
-    let by = Proposer { peer_id: state.nodes[&NodeId(LEADER)].peer_id.clone(), operator: true };
+    let by = Proposer::leader(true);
     for (node, term) in [(SUBJECT, 2), (9, 2), (LEADER, 1), (LEADER, 3), (LEADER, u64::MAX)] {
         let command = SetLeader { node: NodeId(node), term, at_ms: 1 }.into();
         let answer = authorise(&Proposal { by: by.clone(), command }, PLACE, &state);
@@ -145,7 +167,7 @@ fn a_leader_announces_only_itself_and_only_its_own_term() {
 
 #[test]
 fn a_proposer_is_bounded() {
-    let by = Proposer { peer_id: "x".repeat(TEXT_BYTES_MAX + 1), operator: false };
+    let by = Proposer::peer("x".repeat(TEXT_BYTES_MAX + 1), false);
     let command = ModelHeld { model: hash(1), node: NodeId(1), at_ms: 1 }.into();
     let answer = authorise(&Proposal { by, command }, PLACE, &state());
     assert_eq!(answer, Err(Refusal::Invalid("proposer".into())));

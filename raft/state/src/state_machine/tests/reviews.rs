@@ -143,7 +143,7 @@ struct Liar {
 impl Liar {
     /// The refusal of a proposal by the liar, checked as every replica does; none if it took effect.
     fn propose(&mut self, command: Command) -> Option<Refusal> {
-        let by = Proposer { peer_id: peer_id(self.me), operator: false };
+        let by = Proposer::peer(peer_id(self.me), false);
         let proposal = Proposal { by, command };
         let place = Place { index: self.world.index + 1, term: 1, leader: NodeId(1) };
         if let Err(refusal) = authorise(&proposal, place, &self.world.state) {

@@ -14,7 +14,8 @@ use libp2p::{
     PeerId, StreamProtocol,
     connection_limits::{self, ConnectionLimits},
     gossipsub::{
-        self, IdentTopic, IdentityTransform, MaxCountSubscriptionFilter, WhitelistSubscriptionFilter,
+        self, IdentTopic, IdentityTransform, MaxCountSubscriptionFilter, TopicHash, TopicScoreParams,
+        WhitelistSubscriptionFilter,
     },
     identify,
     identity::Keypair,
@@ -22,7 +23,7 @@ use libp2p::{
     request_response::{self, ProtocolSupport},
     swarm::NetworkBehaviour,
 };
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 const GOSSIP_OVERHEAD: usize = 16 * 1024;
 const DIRECT_PROTOCOL: &str = "/ringrift/direct";
@@ -135,11 +136,13 @@ fn setup(error: &dyn std::fmt::Display) -> P2pError {
     P2pError::Setup(error.to_string())
 }
 
-/// Gossip over these topics and no others, to all of which this node subscribes.
+/// Gossip over these topics and no others, to all of which this node subscribes. `scored` says what a peer
+/// loses by messages that are rejected.
 fn over(
     topics: &[String],
     author: gossipsub::MessageAuthenticity,
     config: gossipsub::Config,
+    scored: Option<&TopicScoreParams>,
 ) -> Result<Gossip, P2pError> {
     let topics: Vec<IdentTopic> = topics.iter().map(IdentTopic::new).collect();
     let filter = MaxCountSubscriptionFilter {
@@ -149,7 +152,10 @@ fn over(
         max_subscriptions_per_request: topics.len(),
     };
     let mut gossip = Gossip::new_with_subscription_filter(author, config, filter).map_err(|e| setup(&e))?;
-    score(&mut gossip, &topics)?;
+    let scored =
+        scored.into_iter().flat_map(|params| topics.iter().map(|name| (name.hash(), params.clone())));
+    let (params, thresholds) = scores(scored.collect());
+    gossip.with_peer_score(params, thresholds).map_err(|e| setup(&e))?;
     for topic in &topics {
         gossip.subscribe(topic).map_err(|e| setup(&e))?;
     }
@@ -158,10 +164,8 @@ fn over(
 
 /// What a peer loses by gossip that is malformed or forged: by the square of their number, which falls to a
 /// third in ten seconds. At ten, gossip of others is not asked of it; at thirty, nothing of it is heard.
-/// Besides it counts only whether it is a member: peers share addresses, some are slow, and most have
-/// nothing to say.
-fn score(gossip: &mut Gossip, topics: &[IdentTopic]) -> Result<(), P2pError> {
-    let topic = gossipsub::TopicScoreParams {
+fn invalid() -> TopicScoreParams {
+    TopicScoreParams {
         topic_weight: 1.0,
         time_in_mesh_weight: 0.0,
         first_message_deliveries_weight: 0.0,
@@ -169,10 +173,17 @@ fn score(gossip: &mut Gossip, topics: &[IdentTopic]) -> Result<(), P2pError> {
         mesh_failure_penalty_weight: 0.0,
         invalid_message_deliveries_weight: -1.0,
         invalid_message_deliveries_decay: 0.9,
-        ..gossipsub::TopicScoreParams::default()
-    };
+        ..TopicScoreParams::default()
+    }
+}
+
+/// The score of a peer. Besides what it says on `topics`, it counts only whether it is a member: peers share
+/// addresses, some are slow, and most have nothing to say.
+fn scores(
+    topics: HashMap<TopicHash, TopicScoreParams>,
+) -> (gossipsub::PeerScoreParams, gossipsub::PeerScoreThresholds) {
     let params = gossipsub::PeerScoreParams {
-        topics: topics.iter().map(|name| (name.hash(), topic.clone())).collect(),
+        topics,
         app_specific_weight: 1.0,
         ip_colocation_factor_weight: 0.0,
         behaviour_penalty_weight: 0.0,
@@ -188,7 +199,7 @@ fn score(gossip: &mut Gossip, topics: &[IdentTopic]) -> Result<(), P2pError> {
         graylist_threshold: -900.0,
         ..gossipsub::PeerScoreThresholds::default()
     };
-    gossip.with_peer_score(params, thresholds).map_err(|e| setup(&e))
+    (params, thresholds)
 }
 
 fn gossip(key: &Keypair, topics: &[String]) -> Result<Gossip, P2pError> {
@@ -205,7 +216,7 @@ fn gossip(key: &Keypair, topics: &[String]) -> Result<Gossip, P2pError> {
         .build()
         .map_err(|e| setup(&e))?;
     let topics = [topics, &[PEERS_TOPIC.to_owned()]].concat();
-    over(&topics, gossipsub::MessageAuthenticity::Signed(key.clone()), config)
+    over(&topics, gossipsub::MessageAuthenticity::Signed(key.clone()), config, Some(&invalid()))
 }
 
 fn direct(key: &Keypair, topics: &[String]) -> Result<Gossip, P2pError> {
@@ -223,7 +234,8 @@ fn direct(key: &Keypair, topics: &[String]) -> Result<Gossip, P2pError> {
         .flood_publish(true)
         .build()
         .map_err(|e| setup(&e))?;
-    over(topics, gossipsub::MessageAuthenticity::Author(key.public().to_peer_id()), config)
+    // Its author alone answers for a message: `rates` counts those that are wrong.
+    over(topics, gossipsub::MessageAuthenticity::Author(key.public().to_peer_id()), config, None)
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ pub struct BootstrapStatus {
 
 /// A gossip message from another peer. A node does not receive its own messages.
 ///
-/// No peer passes it on before [`GossipMessage::judge`] has accepted it.
+/// No peer passes it on before [`GossipMessage::judge`] has accepted it, and one on a direct topic never.
 #[derive(Debug)]
 pub struct GossipMessage {
     /// One of the topics that the settings name.
@@ -102,6 +102,9 @@ pub(crate) struct JudgedLetter {
 impl GossipMessage {
     /// Says what to make of it. The first word counts.
     pub fn judge(&self, judgement: Judgement) {
+        if self.letter.direct && judgement != Judgement::Reject {
+            return; // nobody waits for it
+        }
         let verdict = JudgedLetter { letter: self.letter.clone(), judgement };
         // While the service is busy the message is forgotten, as one that is ignored.
         let _ = self.verdicts.try_send(verdict);
@@ -117,8 +120,10 @@ pub struct P2pInbox {
     pub raft: mpsc::Receiver<IncomingRequest>,
     /// Requests of class [`Class::Control`].
     pub control: mpsc::Receiver<IncomingRequest>,
-    /// Gossip on the configured topics.
+    /// Gossip that goes on to other peers once it was accepted.
     pub gossip: mpsc::Receiver<GossipMessage>,
+    /// Gossip on the direct topics, which goes no further.
+    pub direct: mpsc::Receiver<GossipMessage>,
 }
 
 /// What a handle asks of the service.
@@ -147,6 +152,18 @@ pub(crate) enum ServiceCommand {
     ForgetPeer {
         peer: PeerId,
     },
+}
+
+impl ServiceCommand {
+    /// Whether this is of the traffic between peers, which changes nothing that is due at some time.
+    pub(crate) fn is_traffic(&self) -> bool {
+        match self {
+            Self::Request { .. } | Self::Publish { .. } => true,
+            Self::AddPeer { .. } | Self::Members { .. } | Self::ShutOut { .. } | Self::ForgetPeer { .. } => {
+                false
+            }
+        }
+    }
 }
 
 /// Talks to the service. Clones are cheap. The service ends with its shutdown token, not with the last

@@ -12,6 +12,8 @@ use std::{collections::HashMap, time::Instant};
 const RATE: f64 = 2_000.0;
 /// Messages that one author may send at once: what a node emits when it comes back from a stall.
 const BURST: f64 = 8_000.0;
+/// What a message that is malformed or forged costs its author, in messages: so it gets few of them through.
+const FINE: f64 = 500.0;
 
 #[derive(Debug)]
 struct Bucket {
@@ -56,6 +58,15 @@ impl Rates {
         }
         allowed
     }
+
+    /// Counts a message that should not have been sent.
+    pub(crate) fn fine(&mut self, author: PeerId, now: Instant) {
+        if self.allow(author, now)
+            && let Some(bucket) = self.buckets.get_mut(&author)
+        {
+            bucket.tokens = (bucket.tokens - FINE).max(0.0);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -72,6 +83,24 @@ mod tests {
         assert_eq!(through(quiet, 10, start), 10);
         let later = start + Duration::from_millis(500);
         assert_eq!(through(loud, 100_000, later), (RATE / 2.0) as usize);
+    }
+
+    #[test]
+    fn who_sends_what_is_wrong_is_heard_little() {
+        let (mut rates, start) = (Rates::new(2), Instant::now());
+        let [liar, honest] = [PeerId::random(), PeerId::random()];
+        let mut lies = |count: usize, at| {
+            let heard = (0..count).filter(|_| {
+                let heard = rates.allow(liar, at);
+                rates.fine(liar, at);
+                heard
+            });
+            heard.count()
+        };
+        assert_eq!(lies(1000, start), 16);
+        assert_eq!(lies(1000, start + Duration::from_secs(1)), 4);
+        rates.fine(honest, start);
+        assert!(rates.allow(honest, start), "one mistake");
     }
 
     #[test]

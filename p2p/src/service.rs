@@ -73,6 +73,7 @@ const VERDICTS_CAPACITY: usize = 4096;
 pub(crate) struct Outlets {
     pub(crate) requests: [mpsc::Sender<IncomingRequest>; Class::ALL.len()],
     pub(crate) gossip: mpsc::Sender<GossipMessage>,
+    pub(crate) direct: mpsc::Sender<GossipMessage>,
     pub(crate) listen: watch::Sender<Vec<Multiaddr>>,
     pub(crate) peers: watch::Sender<Vec<PeerInfo>>,
     pub(crate) bootstrap: watch::Sender<Vec<BootstrapStatus>>,
@@ -86,6 +87,8 @@ pub(crate) struct Outlets {
 
 /// A connected peer.
 struct PeerLink {
+    /// The peer's id as text.
+    name: String,
     /// The peer must have sent its hello by then.
     hello_by: Instant,
     /// The `boot` and the addresses of the peer's hello.
@@ -174,15 +177,30 @@ impl Service {
         mut commands: mpsc::Receiver<ServiceCommand>,
         shutdown: CancellationToken,
     ) {
+        let mut wake = Instant::now();
+        // Whether something happened that may have changed what is due.
+        let mut changed = true;
         loop {
-            self.tick(Instant::now());
-            let wake = self.next_wake(Instant::now());
+            if changed || wake <= Instant::now() {
+                self.tick(Instant::now());
+                wake = self.next_wake(Instant::now());
+            }
+            changed = true;
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                Some(command) = commands.recv() => self.on_command(command),
-                event = self.swarm.select_next_some() => self.on_swarm_event(event),
+                Some(command) = commands.recv() => {
+                    changed = !command.is_traffic();
+                    self.on_command(command);
+                }
+                event = self.swarm.select_next_some() => {
+                    changed = !events::is_traffic(&event);
+                    self.on_swarm_event(event);
+                }
                 Some(Ok((index, found))) = self.lookups.join_next() => self.dial_bootstrap(index, found),
-                Some(verdict) = self.verdicts.1.recv() => self.judge(verdict),
+                Some(verdict) = self.verdicts.1.recv() => {
+                    changed = false;
+                    self.judge(verdict);
+                }
                 Some(question) = self.questions.recv() => self.on_question(question),
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
@@ -294,6 +312,11 @@ impl Service {
         if let Err(error) = gossip.publish(IdentTopic::new(topic), bytes) {
             tracing::trace!(topic, %error, "gossip not sent"); // gossip is a hint: see P2pHandle::publish
         }
+    }
+
+    /// The id of a peer as text.
+    fn name_of(&self, peer: &PeerId) -> String {
+        self.links.get(peer).map_or_else(|| peer.to_string(), |link| link.name.clone())
     }
 
     /// The span of the connection to a peer; one that is off if the peer is not connected.

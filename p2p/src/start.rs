@@ -136,7 +136,8 @@ impl P2p {
         let addrs = listen(&mut swarm, &config.listen).await?;
 
         let (commands, command_queue) = mpsc::channel(COMMANDS_CAPACITY);
-        let (gossip, gossip_inbox) = mpsc::channel(GOSSIP_CAPACITY);
+        let [(gossip, gossip_inbox), (direct, direct_inbox)] =
+            [(); 2].map(|()| mpsc::channel(GOSSIP_CAPACITY));
         let [(raft, raft_inbox), (control, control_inbox), (blob, blob_inbox)] =
             Class::ALL.map(|class| mpsc::channel(class.inbox_capacity()));
         let (listen, listen_watch) = watch::channel(addrs);
@@ -148,6 +149,7 @@ impl P2p {
         let outlets = Outlets {
             requests,
             gossip,
+            direct,
             listen,
             peers,
             bootstrap,
@@ -174,7 +176,8 @@ impl P2p {
             lobby,
             drops,
         };
-        let inbox = P2pInbox { raft: raft_inbox, control: control_inbox, gossip: gossip_inbox };
+        let inbox =
+            P2pInbox { raft: raft_inbox, control: control_inbox, gossip: gossip_inbox, direct: direct_inbox };
         Ok(Launched { handle: P2pHandle(Arc::new(inner)), inbox, blob_inbox })
     }
 }

@@ -200,7 +200,8 @@ pub(super) fn work(
         supervisor: Supervisor::default(),
         deliveries: deliveries.clone(),
     };
-    let has_quorum = exchange_logs(&node, inbox.gossip, quota, parts.supervisor.clone(), tasks);
+    let has_quorum =
+        exchange_logs(&node, (inbox.gossip, inbox.direct), quota, parts.supervisor.clone(), tasks);
     let Daemons { handles, recommendation } = daemons::start(&parts, &options.config, &mut tasks.here);
     let reporter = Arc::new(NodeReporter {
         cluster: options.cluster.clone(),
@@ -261,7 +262,7 @@ fn context(options: &NodeOptions, listening: &Listening, joined: &Joined, tasks:
 /// Starts the exchange of the event log with the other nodes. The channel says whether there is a quorum.
 fn exchange_logs(
     node: &Context,
-    gossip: mpsc::Receiver<GossipMessage>,
+    gossip: (mpsc::Receiver<GossipMessage>, mpsc::Receiver<GossipMessage>),
     quota: Arc<UnregisteredQuota>,
     supervisor: Supervisor,
     tasks: &mut Tasks,

@@ -28,15 +28,16 @@ const BATCH: usize = 256;
 /// Maximum number of events that wait to be kept.
 const JUDGED_MAX: usize = 1024;
 
-/// Keeps what is gossiped; `gap` is notified when events are missing before it. It ends with the peers. A
-/// panic loses the messages in hand, whose events a later question brings; `panicked` is given how long it
-/// ran before.
+/// Keeps what is gossiped: what goes on to other peers, and what comes directly from its author. `gap` is
+/// notified when events are missing before it. It ends with the peers. A panic loses the messages in hand,
+/// whose events a later question brings; `panicked` is given how long it ran before.
 ///
 /// One thread judges a message as soon as it comes, so that it goes on to other peers without waiting for
-/// this node's disk; another one keeps the events.
+/// this node's disk; another one keeps the events. Nobody waits for the verdict on a direct message, so one
+/// thread judges and keeps those: the event is there without a detour.
 pub(crate) async fn listen(
     node: Context,
-    mut gossip: mpsc::Receiver<GossipMessage>,
+    (mut gossip, mut direct): (mpsc::Receiver<GossipMessage>, mpsc::Receiver<GossipMessage>),
     gap: Arc<Notify>,
     quota: Arc<UnregisteredQuota>,
     panicked: impl Fn(Duration) + Send + Sync + 'static,
@@ -46,16 +47,19 @@ pub(crate) async fn listen(
         tracing::error!("hearing gossip panicked and goes on");
         panicked(ran);
     });
-    let (judge_node, told) = (Arc::clone(&node), Arc::clone(&panicked));
-    let judging = tokio::task::spawn_blocking(move || {
-        persist(|| judge(&judge_node, &mut gossip, &judged, &quota), |ran| told(ran));
-    });
-    // The work mostly waits for the disk: on its own thread, an event is there without a detour.
-    let keeping = tokio::task::spawn_blocking(move || {
-        persist(|| hear(&node, &mut opened, &gap), |ran| panicked(ran));
-    });
-    for ended in [judging.await, keeping.await] {
-        if let Err(error) = ended {
+    let on_thread = |mut work: Box<dyn FnMut() + Send>| {
+        let panicked = Arc::clone(&panicked);
+        // The work mostly waits, for the next message or for the disk.
+        tokio::task::spawn_blocking(move || persist(&mut work, |ran| panicked(ran)))
+    };
+    let [judging, taking, (keeping, told)] = [(); 3].map(|()| (Arc::clone(&node), Arc::clone(&gap)));
+    let threads = [
+        on_thread(Box::new(move || judge_all(&judging.0, &mut gossip, &judged, &quota))),
+        on_thread(Box::new(move || take_direct(&taking.0, &mut direct, &taking.1))),
+        on_thread(Box::new(move || keep_judged(&keeping, &mut opened, &told))),
+    ];
+    for thread in threads {
+        if let Err(error) = thread.await {
             tracing::error!(%error, "gossip is not heard any more");
         }
     }
@@ -88,8 +92,8 @@ fn blame(refused: &EventRefusal) -> Judgement {
     }
 }
 
-/// Judges gossip: shape, membership and signature, and nothing that needs the disk. Events go on to `judged`.
-fn judge(
+/// Judges gossip as it comes. Events go on to `judged`.
+fn judge_all(
     node: &Context,
     gossip: &mut mpsc::Receiver<GossipMessage>,
     judged: &mpsc::Sender<Heard>,
@@ -103,37 +107,38 @@ fn judge(
                 node.p2p.drops().count(DropReason::GossipAnnouncement);
             }
             message.judge(judgement);
-            continue;
+        } else if let Some(heard) = judge(node, &message)
+            && judged.blocking_send(heard).is_err()
+        {
+            return;
         }
-        if !node.settings.events.gossip {
-            message.judge(Judgement::Ignore);
-            continue;
+    }
+}
+
+/// Judges one message about events: shape, membership and signature, and nothing that needs the disk.
+fn judge(node: &Context, message: &GossipMessage) -> Option<Heard> {
+    if !node.settings.events.gossip {
+        message.judge(Judgement::Ignore);
+        return None;
+    }
+    if wire::kind(&message.bytes) == Some(equivocation::PROOF) {
+        let (judgement, proof) = shun::judge(node, &message.from, &message.bytes);
+        message.judge(judgement);
+        return proof.map(|proof| Heard::Proof(Box::new(proof)));
+    }
+    let state = node.raft.local();
+    let is_member = |origin: &str| state.node_of_peer(origin).is_some();
+    let opened = Signed::decode(&message.bytes)
+        .and_then(|signed| node.events.open_event(Some(&message.from), signed, true, is_member));
+    match opened {
+        Ok(event) => {
+            message.judge(Judgement::Accept);
+            Some(Heard::Event(Box::new(event)))
         }
-        if wire::kind(&message.bytes) == Some(equivocation::PROOF) {
-            let (judgement, proof) = shun::judge(node, &message.from, &message.bytes);
-            message.judge(judgement);
-            if let Some(proof) = proof
-                && judged.blocking_send(Heard::Proof(Box::new(proof))).is_err()
-            {
-                return;
-            }
-            continue;
-        }
-        let state = node.raft.local();
-        let is_member = |origin: &str| state.node_of_peer(origin).is_some();
-        let opened = Signed::decode(&message.bytes)
-            .and_then(|signed| node.events.open_event(Some(&message.from), signed, true, is_member));
-        match opened {
-            Ok(event) => {
-                message.judge(Judgement::Accept);
-                if judged.blocking_send(Heard::Event(Box::new(event))).is_err() {
-                    return;
-                }
-            }
-            Err(refused) => {
-                message.judge(blame(&refused));
-                refuse(node, &message.from, &refused);
-            }
+        Err(refused) => {
+            message.judge(blame(&refused));
+            refuse(node, &message.from, &refused);
+            None
         }
     }
 }
@@ -145,27 +150,40 @@ enum Heard {
     Proof(Box<Equivocation>),
 }
 
-/// Keeps the events that gossip brought.
-fn hear(node: &Context, judged: &mut mpsc::Receiver<Heard>, gap: &Notify) {
+/// Judges and keeps what comes directly from its author.
+fn take_direct(node: &Context, direct: &mut mpsc::Receiver<GossipMessage>, gap: &Notify) {
+    let mut messages = Vec::with_capacity(BATCH);
+    while direct.blocking_recv_many(&mut messages, BATCH) > 0 {
+        keep(node, messages.drain(..).filter_map(|message| judge(node, &message)), gap);
+    }
+}
+
+/// Keeps what was judged.
+fn keep_judged(node: &Context, judged: &mut mpsc::Receiver<Heard>, gap: &Notify) {
     let mut heard = Vec::with_capacity(BATCH);
     while judged.blocking_recv_many(&mut heard, BATCH) > 0 {
-        let (mut events, mut proofs) = (Vec::with_capacity(heard.len()), Vec::new());
-        for heard in heard.drain(..) {
-            match heard {
-                Heard::Event(event) => events.push(*event),
-                Heard::Proof(proof) => proofs.push(*proof),
-            }
+        keep(node, heard.drain(..), gap);
+    }
+}
+
+/// Keeps events, and proofs against their origins.
+fn keep(node: &Context, heard: impl Iterator<Item = Heard>, gap: &Notify) {
+    let (mut events, mut proofs) = (Vec::new(), Vec::new());
+    for heard in heard {
+        match heard {
+            Heard::Event(event) => events.push(*event),
+            Heard::Proof(proof) => proofs.push(*proof),
         }
-        let kept = node.events.keep_opened(&events).map(|received| {
-            received.refused.iter().for_each(|refused| refuse(node, "gossip", refused));
-            shun::tell(node, &received.proofs);
-            if received.gap {
-                gap.notify_one();
-            }
-        });
-        if let Err(error) = kept.and_then(|()| shun::accuse(node, "gossip", &proofs)) {
-            tracing::error!(%error, "others' events cannot be kept");
+    }
+    let kept = node.events.keep_opened(&events).map(|received| {
+        received.refused.iter().for_each(|refused| refuse(node, "gossip", refused));
+        shun::tell(node, &received.proofs);
+        if received.gap {
+            gap.notify_one();
         }
+    });
+    if let Err(error) = kept.and_then(|()| shun::accuse(node, "gossip", &proofs)) {
+        tracing::error!(%error, "others' events cannot be kept");
     }
 }
 

@@ -189,7 +189,7 @@ impl Liar {
 
     /// Does what a member has to do so that the others take it for one.
     fn live(&self, inbox: P2pInbox, keys: Arc<KeyRing>) {
-        let P2pInbox { raft: messages, control, mut gossip } = inbox;
+        let P2pInbox { raft: messages, control, mut gossip, direct: _ } = inbox;
         let (raft, says) = (self.raft.clone(), Arc::clone(&self.says));
         self.runtime.spawn(serve_raft(messages, raft.clone()));
         self.runtime.spawn(answer(control, says));

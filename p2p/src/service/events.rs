@@ -20,6 +20,27 @@ use libp2p::{
 };
 use std::time::Instant;
 
+/// Whether an event is of the traffic between peers, which changes nothing that is due at some time.
+pub(super) fn is_traffic(event: &SwarmEvent<BehaviourEvent>) -> bool {
+    match event {
+        SwarmEvent::Behaviour(event) => match event {
+            BehaviourEvent::Gossip(gossipsub::Event::Message { message, .. }) => {
+                message.topic.as_str() != PEERS_TOPIC
+            }
+            BehaviourEvent::Gossip(_)
+            | BehaviourEvent::Direct(_)
+            | BehaviourEvent::Raft(_)
+            | BehaviourEvent::Control(_)
+            | BehaviourEvent::Blob(_) => true,
+            BehaviourEvent::Limits(_)
+            | BehaviourEvent::Ping(_)
+            | BehaviourEvent::Identify(_)
+            | BehaviourEvent::Hello(_) => false,
+        },
+        _ => false,
+    }
+}
+
 impl Service {
     pub(super) fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
@@ -96,6 +117,7 @@ impl Service {
         let scope = Scope::of_addr(remote).unwrap_or(Scope::Net);
         let is_dialer = endpoint.is_dialer();
         let link = PeerLink {
+            name: peer.to_string(),
             hello_by: now + 2 * HELLO_TIMEOUT,
             hello: None,
             dialled,
@@ -156,9 +178,11 @@ impl Service {
         }
     }
 
-    /// Takes a message on a direct topic. Its author sends it to each peer, so from any other peer it is
-    /// forged.
+    /// Takes a message on a direct topic. Its author sends it to each peer, so it goes no further, and from
+    /// any other peer it is forged.
     fn on_direct(&mut self, letter: Letter, message: gossipsub::Message) {
+        let direct = &mut self.swarm.behaviour_mut().direct;
+        direct.report_message_validation_result(&letter.id, &letter.source, MessageAcceptance::Ignore);
         if self.is_of_stranger(&letter) {
             return;
         }
@@ -183,9 +207,10 @@ impl Service {
             self.outlets.drops.count(DropReason::GossipRate);
             return self.judge(lost);
         }
+        let outlet = if letter.direct { &self.outlets.direct } else { &self.outlets.gossip };
         let verdicts = self.verdicts.0.clone();
-        let message = GossipMessage { topic, from: author.to_string(), bytes, letter, verdicts };
-        if self.outlets.gossip.try_send(message).is_err() {
+        let message = GossipMessage { topic, from: self.name_of(&author), bytes, letter, verdicts };
+        if outlet.try_send(message).is_err() {
             tracing::debug!("gossip inbox full: message lost");
             self.outlets.drops.count(DropReason::GossipInboxFull);
             self.judge(lost);
@@ -234,19 +259,24 @@ impl Service {
         }
     }
 
-    /// Tells gossipsub what became of a message.
+    /// Tells gossipsub what became of a message. It has forgotten a direct one already, which has to be no
+    /// more than its author's: who sends wrong ones is heard less.
     pub(super) fn judge(
         &mut self,
         JudgedLetter { letter: Letter { id, source, direct }, judgement }: JudgedLetter,
     ) {
+        if direct {
+            if judgement == Judgement::Reject {
+                self.rates.fine(source, Instant::now());
+            }
+            return;
+        }
         let acceptance = match judgement {
-            Judgement::Accept if direct => MessageAcceptance::Ignore, // each peer has it from its author
             Judgement::Accept => MessageAcceptance::Accept,
             Judgement::Ignore => MessageAcceptance::Ignore,
             Judgement::Reject => MessageAcceptance::Reject,
         };
-        let behaviour = self.swarm.behaviour_mut();
-        let gossip = if direct { &mut behaviour.direct } else { &mut behaviour.gossip };
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
         gossip.report_message_validation_result(&id, &source, acceptance);
     }
 }

@@ -56,7 +56,7 @@ impl Service {
             RequestEvent::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
                 let (answer, later) = oneshot::channel();
                 let reply = Responder { class, answer };
-                let incoming = IncomingRequest { class, from: peer.to_string(), bytes: request, reply };
+                let incoming = IncomingRequest { class, from: self.name_of(&peer), bytes: request, reply };
                 let response = if !self.may_ask(class, &peer) {
                     let _in = self.span_of(&peer).entered();
                     tracing::debug!(%peer, ?class, "a request of somebody who is no member is dropped");

@@ -96,6 +96,7 @@ pub(crate) async fn until_gossip_on(topic: &str, from: &Node, to: &mut Node) {
     static MARK: AtomicU64 = AtomicU64::new(0);
     let first = MARK.fetch_add(1, Ordering::Relaxed) << 32;
     let author = from.id();
+    let inbox = if topic == DIRECT_TOPIC { &mut to.inbox.direct } else { &mut to.inbox.gossip };
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     let mut number = first;
     let heard = async {
@@ -105,7 +106,7 @@ pub(crate) async fn until_gossip_on(topic: &str, from: &Node, to: &mut Node) {
                     number += 1;
                     from.handle.publish(topic, number.to_be_bytes().to_vec()).unwrap();
                 }
-                message = to.inbox.gossip.recv() => {
+                message = inbox.recv() => {
                     let message = message.unwrap();
                     let Ok(bytes) = message.bytes.as_slice().try_into() else { continue };
                     let mark = u64::from_be_bytes(bytes);

@@ -10,6 +10,7 @@ use crate::{
     drops::Drops,
     error::P2pError,
     handle::{HandleInner, P2pHandle, P2pInbox},
+    handshake::Question,
     identity,
     incoming::IncomingRequest,
     keys::KeyRing,
@@ -20,6 +21,7 @@ use crate::{
 use futures::StreamExt;
 use libp2p::{
     Multiaddr, Swarm,
+    identity::Keypair,
     multiaddr::Protocol,
     swarm::{self, SwarmEvent},
 };
@@ -112,7 +114,7 @@ impl P2p {
         shutdown: CancellationToken,
     ) -> Result<Launched, P2pError> {
         let key = identity::load_or_create(&config.key_path)?;
-        let store = open_store(config.blob_dir).await?;
+        let store = open_store(config.blob_dir.clone()).await?;
         let own = key.public().to_peer_id();
         let now = Instant::now();
         let bootstraps = config.bootstrap.iter().map(|addr| Bootstrap::new(addr.clone(), now));
@@ -121,19 +123,9 @@ impl P2p {
         // Half of the places are more than the members behind one address need at once.
         let lobby = Lobby::new("p2p", pending_max, pending_max / 2);
         let (asks, questions) = mpsc::channel(QUESTIONS_CAPACITY);
+        let (swarm, addrs) = build_swarm(&config, &key, asks, &lobby).await?;
         let keys = config.keys;
-        let transport = transport::build(&key, Arc::clone(&keys), (config.boot, asks), Arc::clone(&lobby))
-            .map_err(|e| P2pError::Setup(e.to_string()))?;
-        let behaviour = Behaviour::new(
-            &key,
-            &config.topics,
-            &config.direct_topics,
-            (config.pending_max, config.members_max),
-        )?;
         let topics = [config.topics, config.direct_topics.clone()].concat();
-        let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
-        let mut swarm = Swarm::new(transport, behaviour, own, swarm_config);
-        let addrs = listen(&mut swarm, &config.listen).await?;
 
         let (commands, command_queue) = mpsc::channel(COMMANDS_CAPACITY);
         let [(gossip, gossip_inbox), (direct, direct_inbox)] =
@@ -180,6 +172,23 @@ impl P2p {
             P2pInbox { raft: raft_inbox, control: control_inbox, gossip: gossip_inbox, direct: direct_inbox };
         Ok(Launched { handle: P2pHandle(Arc::new(inner)), inbox, blob_inbox })
     }
+}
+
+/// The swarm with all protocols, and the addresses on which it listens.
+async fn build_swarm(
+    config: &P2pConfig,
+    key: &Keypair,
+    asks: mpsc::Sender<Question>,
+    lobby: &Arc<Lobby>,
+) -> Result<(Swarm<Behaviour>, Vec<Multiaddr>), P2pError> {
+    let transport = transport::build(key, Arc::clone(&config.keys), (config.boot, asks), Arc::clone(lobby))
+        .map_err(|e| P2pError::Setup(e.to_string()))?;
+    let most = (config.pending_max, config.members_max);
+    let behaviour = Behaviour::new(key, &config.topics, &config.direct_topics, most)?;
+    let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
+    let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), swarm_config);
+    let addrs = listen(&mut swarm, &config.listen).await?;
+    Ok((swarm, addrs))
 }
 
 /// Opens the store of content on a thread that may block.

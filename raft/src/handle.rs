@@ -4,6 +4,7 @@
 //! earlier failure is an error that says whether it makes sense to try again.
 
 mod incoming;
+mod join;
 pub(crate) mod plausible;
 mod propose;
 mod rates;
@@ -12,21 +13,21 @@ mod senders;
 mod serve;
 
 use crate::{
-    error::{InitializeError, JoinError, ProposeError, StartError, StoreError},
+    error::{InitializeError, ProposeError, StartError, StoreError},
     hook::{ApplyHook, Door},
     log_store::{Closed, LogStore},
     machine::Machine,
     members::{self, MemberRequest},
     metrics::{self, Metrics},
     network::LinkFactory,
-    rpc::{self, NodeInfo, Reply, Request, Voters},
+    rpc::{NodeInfo, Voters},
     timing::Timing,
     transport::{SharedTransport, Transport},
     trust::{Footing, Pace, Trust},
     types::{Member, Raft},
     voucher,
 };
-use cluster_state::{Admission, ClusterState, Command, NodeId, Response};
+use cluster_state::{ClusterState, Command, NodeId, Response};
 use incoming::Incoming;
 use openraft::{
     async_runtime::watch::WatchReceiver,
@@ -38,7 +39,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU64},
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -48,8 +49,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Maximum number of membership requests that may wait.
 const REQUESTS_MAX: usize = 16;
-/// Time between two attempts to join.
-const JOIN_PAUSE: Duration = Duration::from_millis(200);
 
 /// The identity of this node and the paths of its files.
 #[derive(Clone, Debug)]
@@ -285,56 +284,6 @@ impl RaftHandle {
                 shared.node_id
             ))),
             Err(e) => Err(InitializeError::Register(e)),
-        }
-    }
-
-    /// Asks for membership through any of `peers` or the leader that one of them names, whose answer is
-    /// believed, showing `admission`, and returns this node's id, and the voters that it should listen to
-    /// until its log names them; it is called before consensus is started here. A member gets the same id
-    /// again.
-    ///
-    /// # Errors
-    /// Returns [`JoinError`] when no peer lets the node in.
-    pub async fn join<T: Transport>(
-        transport: &T,
-        peers: &[String],
-        info: &NodeInfo,
-        admission: &Admission,
-        wait: Duration,
-    ) -> Result<(NodeId, Voters), JoinError> {
-        let request = Request::Join { info: info.clone(), admission: admission.clone() };
-        let request = rpc::encode_request(&request).map_err(|e| JoinError::Refused(e.to_string()))?;
-        let deadline = Instant::now() + wait;
-        let mut hint: Option<String> = None;
-        let mut trouble = String::from("nobody to ask");
-        let mut turn = 0usize;
-        loop {
-            let peer = match hint.take() {
-                Some(peer) => peer,
-                None if peers.is_empty() => return Err(JoinError::NoLeader(trouble)),
-                None => peers[turn % peers.len()].clone(),
-            };
-            turn += 1;
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(JoinError::NoLeader(trouble));
-            }
-            let patience = left.min(Duration::from_secs(6));
-            let answer = transport.call(&peer, request.clone(), patience).await;
-            match answer.map(|bytes| rpc::decode_reply(&bytes)) {
-                Ok(Ok(Reply::Joined(id, voters))) => return Ok((id, voters)),
-                Ok(Ok(Reply::Refused(reason))) => return Err(JoinError::Refused(reason)),
-                Ok(Ok(Reply::NotLeader(leader))) => {
-                    trouble = format!("{peer} does not lead");
-                    hint = leader.filter(|leader| *leader != peer);
-                }
-                Ok(Ok(other)) => trouble = format!("{peer} answers {other:?}"),
-                Ok(Err(e)) => trouble = format!("{peer} answers nonsense: {e}"),
-                Err(e) => trouble = format!("{peer}: {e}"),
-            }
-            if hint.is_none() {
-                tokio::time::sleep(JOIN_PAUSE.min(left)).await;
-            }
         }
     }
 

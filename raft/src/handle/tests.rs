@@ -2,6 +2,7 @@ use super::*;
 use crate::{
     error::ReadError,
     hook::NoHook,
+    rpc::{self, Reply, Request},
     samples::{self, append, log_id, piece},
     transport::TransportError,
     types::{Vote, kind},
@@ -13,6 +14,7 @@ use cluster_state::{
 };
 use openraft::raft::AppendEntriesResponse;
 use rand::{RngExt, SeedableRng};
+use std::time::Duration;
 
 mod away;
 

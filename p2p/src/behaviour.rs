@@ -234,7 +234,8 @@ fn direct(key: &Keypair, topics: &[String]) -> Result<Gossip, P2pError> {
         .flood_publish(true)
         .build()
         .map_err(|e| setup(&e))?;
-    // Its author alone answers for a message: `rates` counts those that are wrong.
+    // Its author alone answers for a message: `rates` counts those that are wrong. What gossipsub itself
+    // refuses costs nothing more than its decoding.
     over(topics, gossipsub::MessageAuthenticity::Author(key.public().to_peer_id()), config, None)
 }
 

@@ -80,7 +80,7 @@ pub enum Judgement {
     Accept,
     /// Nobody did wrong, and it goes no further.
     Ignore,
-    /// It is malformed or forged. The peer that sent it is heard less, and in the end not at all.
+    /// It is malformed or forged. The peer that sent it is heard less, and in the end hardly at all.
     Reject,
 }
 

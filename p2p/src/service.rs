@@ -227,7 +227,7 @@ impl Service {
     // --- time ---
 
     fn next_wake(&self, now: Instant) -> Instant {
-        let hellos = self.links.values().filter(|l| l.hello.is_none()).map(|l| l.hello_by);
+        let hellos = self.links.values().filter(|l| !l.closing && l.hello.is_none()).map(|l| l.hello_by);
         let probes = self.probes.values().filter(|probe| probe.request.is_some()).map(|probe| probe.until);
         let times = hellos
             .chain(probes)

@@ -39,7 +39,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 const COMMANDS_CAPACITY: usize = 1024;
-const GOSSIP_CAPACITY: usize = 4096;
+/// Messages that wait, of either kind of gossip.
+const GOSSIP_CAPACITY: usize = 2048;
 /// The most handshakes that wait for the service to look at them; more wait before they ask.
 const QUESTIONS_CAPACITY: usize = 64;
 const LISTEN_DEADLINE: Duration = Duration::from_secs(5);

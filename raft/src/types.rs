@@ -17,8 +17,8 @@ impl fmt::Display for Member {
     }
 }
 
-// An entry is kept by the log's cache, by the replication to each member and by whoever applies it: they share
-// its proposal.
+// An entry is kept by the log's cache, by the replication to each member and by whoever applies it: they
+// share its proposal.
 openraft::declare_raft_types!(
     pub(crate) TypeConfig:
         D = Arc<Proposal>,

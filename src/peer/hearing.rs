@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_costs_one_message_and_not_the_rest() {
+    fn a_panic_costs_what_is_in_hand_and_not_the_rest() {
         let (mut left, mut heard, mut panics) = (vec![1, 13, 2, 13, 3], Vec::new(), 0);
         left.reverse();
         let hear = || {

@@ -1,6 +1,6 @@
 //! What strangers and lying peers cannot do.
 
-use crate::support::{Node, SOON, TOPIC};
+use crate::support::{DIRECT_TOPIC, Node, SOON, TOPIC};
 use p2p::{Class, IncomingRequest, Judgement, RequestError};
 use std::time::{Duration, Instant};
 use tokio::{
@@ -97,18 +97,22 @@ async fn gossip_goes_on_only_after_it_was_accepted() {
     assert_eq!(passed.from, one.id(), "the author stays the author");
     assert!(!three.handle.is_connected(&one.id()), "they still do not know each other");
     // Whoever sends what is rejected is not heard any more.
-    let (mut unheard, mut number, began) = (0, u64::MAX, Instant::now());
-    while unheard < 20 {
-        assert!(began.elapsed() < SOON, "it is heard for ever");
-        number -= 1;
-        one.handle.publish(TOPIC, number.to_be_bytes().to_vec()).unwrap();
-        match timeout(Duration::from_millis(20), two.inbox.gossip.recv()).await {
-            Ok(message) => {
-                message.unwrap().judge(Judgement::Reject);
-                unheard = 0;
+    for topic in [TOPIC, DIRECT_TOPIC] {
+        let inbox = if topic == TOPIC { &mut two.inbox.gossip } else { &mut two.inbox.direct };
+        let (mut heard, mut unheard, mut number, began) = (0, 0, u64::MAX, Instant::now());
+        while unheard < 20 {
+            assert!(began.elapsed() < SOON, "it is heard for ever on {topic}");
+            number -= 1;
+            one.handle.publish(topic, number.to_be_bytes().to_vec()).unwrap();
+            match timeout(Duration::from_millis(20), inbox.recv()).await {
+                Ok(message) => {
+                    message.unwrap().judge(Judgement::Reject);
+                    (heard, unheard) = (heard + 1, 0);
+                }
+                Err(_) => unheard += 1,
             }
-            Err(_) => unheard += 1,
         }
+        assert!((3..100).contains(&heard), "{heard} on {topic}");
     }
 }
 

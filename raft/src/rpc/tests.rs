@@ -13,8 +13,8 @@ use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use std::{fmt::Debug, sync::Arc};
 
-/// Golden bytes: files and peers of other versions depend on them. A new variant adds a line; no line ever
-/// changes.
+/// Golden bytes: files and peers of other versions depend on them. A new variant adds a line; a line
+/// changes only with the format of the databases.
 const GOLDEN: &str = include_str!("golden.txt");
 
 /// The lines that the golden file lacks.

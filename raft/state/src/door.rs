@@ -5,8 +5,8 @@
 //! arm), and a proposal that its rule does not allow changes nothing.
 //!
 //! The leader that writes an entry stamps it with the peer id that the proposer's connection has proved, or
-//! with none if it proposes itself. A leader could stamp a wrong one: consensus trusts its voters, and [security](../../../docs/security.md)
-//! says what follows.
+//! with none if it proposes itself. A leader could stamp a wrong one: consensus trusts its voters, and
+//! [security](../../../docs/security.md) says what follows.
 
 use crate::{
     command::{Command, TEXT_BYTES_MAX},
@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Who asks for a command.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposer {
     /// Libp2p peer id of the node that asks, which its connection has proved; `None` if the leader asks that
-    /// writes the entry, as for most entries.
+    /// writes the entry, as for most entries, and not about its own membership.
     pub peer_id: Option<String>,
     /// Whether an operator asked that node, and proved that with the token of its data folder, as the node
     /// says. It counts only at members where operators are believed.

@@ -109,7 +109,7 @@ fn a_node_that_says_two_things_under_one_number_is_shunned_by_all() {
         let mut world = World::new(seed, STORM);
         world.liar = Some(NODES - 1);
         world.run(10 * SECOND);
-        world.start(NODES - 1);
+        (0..NODES).for_each(|node| world.start(node));
         world.equivocate(NODES - 1);
         world.run(30 * SECOND);
         let settled = world.settle();

@@ -351,10 +351,8 @@ impl World {
     /// How many nodes shun the liar, and nobody else.
     pub(super) fn shunning(&self) -> usize {
         let liar = self.liar.map(|liar| self.nodes[liar].signer().peer_id());
-        let shun = |node: &Node| {
-            let shunned = node.log().unwrap().shunned();
-            shunned.borrow().keys().eq(liar.as_ref())
-        };
+        let shun =
+            |node: &Node| node.log().is_some_and(|log| log.shunned().borrow().keys().eq(liar.as_ref()));
         self.nodes.iter().filter(|node| shun(node)).count()
     }
 

@@ -240,9 +240,10 @@ impl P2pHandle {
         found.is_ok_and(|index| peers[index].local)
     }
 
-    /// Says which peers are members. Of others at most 16 may be connected, each for half a minute. They are
-    /// answered only by Raft, which lets them join; they get no gossip, and none of theirs is heard. This
-    /// node passes none of their addresses on, and dials none that a third peer names.
+    /// Says which peers are members. Of others at most 16 may be connected, each for half a minute, unless
+    /// this node was told to join through them. They are answered only by Raft, which lets them join; they
+    /// get no gossip, and none of theirs is heard. This node passes none of their addresses on, and dials
+    /// none that a third peer names.
     pub async fn set_members(&self, members: &BTreeSet<String>) {
         let peers: HashSet<PeerId> = members.iter().filter_map(|peer| peer.parse().ok()).collect();
         self.0.keys.set_members(peers.clone());

@@ -43,7 +43,7 @@ impl Hello {
             addrs: texts(&self.addrs),
             known: self.known.iter().take(KNOWN_MAX).map(|(p, a)| (p.to_string(), texts(a))).collect(),
         };
-        // (ADDRS_MAX + 1) texts of bounded length per peer stay far below the limit.
+        // `ADDRS_MAX` addresses of each peer, an IP address and a port each, take about half of the limit.
         wire::encode(HELLO, &frame, HELLO_BYTES_MAX).expect("a hello is bounded")
     }
 

@@ -21,10 +21,9 @@ pub fn rendezvous(thing: &[u8], node: NodeId) -> u64 {
     u64::from_le_bytes(hash.0[..8].try_into().expect("a hash has 32 bytes"))
 }
 
-/// The online node with the least to do; the one that just failed at this work only if there is no other, and
-/// the leader likewise. None while every one has a
-/// lease of this kind: work of a kind is done one after the other on a node, and a lease that is not taken up
-/// expires.
+/// The online node that has the least to do, of several rather not the leader; the one that just failed at
+/// this work only if there is no other. None while every one has a lease of this kind: work of a kind is done
+/// one after the other on a node, and a lease that is not taken up expires.
 #[must_use]
 pub fn choose_worker(state: &ClusterState, kind: LeaseKind, config_key: &ConfigKey) -> Option<NodeId> {
     choose_other(state, kind, config_key, &BTreeSet::new())

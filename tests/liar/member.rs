@@ -297,7 +297,7 @@ impl Liar {
         self.runtime.spawn(task)
     }
 
-    /// Whether somebody is still connected to it.
+    /// That nobody is connected to it any more; else how many are.
     pub(super) fn is_alone(&self) -> Result<(), String> {
         let peers = self.p2p.peers();
         let peers = peers.borrow();

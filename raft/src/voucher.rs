@@ -8,6 +8,7 @@ use crate::{
     rpc::{self, Reply, Request, Voters},
     trust::{Ballot, judge},
 };
+use cluster_state::state_machine;
 use futures::future::join_all;
 use std::{
     collections::BTreeMap,
@@ -74,7 +75,7 @@ async fn ask(shared: &HandleShared, peers: Vec<String>) -> BTreeMap<String, Vote
         async move {
             let answer = shared.transport.call(&peer, request, PATIENCE).await.ok()?;
             match rpc::decode_reply(&answer) {
-                Ok(Reply::Voters(voters)) => Some((peer, voters)),
+                Ok(Reply::Voters(voters)) if voters.len() <= state_machine::NODES_MAX => Some((peer, voters)),
                 Ok(_) | Err(_) => None,
             }
         }

@@ -21,7 +21,7 @@ use crate::{
     store::Segment,
 };
 use cluster_state::{ClusterState, Command, ModelId, Tallies, command::ConfirmEvidence};
-use kernels::{CpuEvaluator, Network};
+use kernels::{CheckpointError, CpuEvaluator, Network};
 use rules::{Board, playout::Choices};
 use std::{sync::Arc, time::Duration};
 
@@ -102,7 +102,8 @@ impl VerifierDaemon {
         counted.map_err(WorkError::Unjudged)
     }
 
-    /// The network of a model; none if nobody can have played with it.
+    /// The network of a model; none if nobody can have played with it. What a program of another version may
+    /// have made is an error, because this one cannot tell.
     async fn network(
         &self,
         state: &ClusterState,
@@ -112,7 +113,10 @@ impl VerifierDaemon {
         let model = state.models.get(&hash).ok_or(WorkError::Missing(hash.0))?;
         match self.networks.get_or_fetch(&model.config_key, hash, &model.holders).await {
             Ok(network) => Ok(network.architecture().fits(board).then_some(network)),
-            Err(WorkError::Checkpoint(_) | WorkError::Nonsense(_)) => Ok(None),
+            Err(WorkError::Checkpoint(error)) if !matches!(error, CheckpointError::Version { .. }) => {
+                Ok(None)
+            }
+            Err(WorkError::Nonsense(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -133,6 +137,7 @@ fn counted(
     for content in contents {
         match Segment::open(content) {
             Ok(segment) => games.extend(segment.into_games()),
+            Err(error) if error.is_foreign() => return Err(Unjudged::Foreign),
             Err(error) => return Ok(denied(&error)),
         }
     }

@@ -41,6 +41,9 @@ pub enum Unjudged {
     /// A record does not say how the game was played.
     #[error("the record does not say how the game was played")]
     Unsaid,
+    /// A program of another version wrote it.
+    #[error("a program of another version wrote it")]
+    Foreign,
     /// The evaluator cannot judge a position.
     #[error(transparent)]
     Search(#[from] SearchError),

@@ -259,8 +259,10 @@ pub(crate) async fn follow(node: Context, quorum: watch::Sender<bool>) {
         let current = Arc::clone(&state.borrow_and_update());
         node.events.touch();
         if !Arc::ptr_eq(&pardons, &current.pardons) {
-            shun::pardon(&node, &current).await;
-            pardons = Arc::clone(&current.pardons);
+            // What fails is tried again with the next change.
+            if shun::pardon(&node, &current).await {
+                pardons = Arc::clone(&current.pardons);
+            }
         }
         let led = metrics.borrow_and_update().leader.is_some();
         quorum.send_if_modified(|known| std::mem::replace(known, led) != led);

@@ -71,8 +71,8 @@ pub(super) fn accuse(node: &Context, from: &str, proofs: &[Equivocation]) -> Res
     Ok(())
 }
 
-/// Shuns no more whom the replicated state pardons.
-pub(super) async fn pardon(node: &Context, state: &ClusterState) {
+/// Shuns no more whom the replicated state pardons, and returns whether that is kept.
+pub(super) async fn pardon(node: &Context, state: &ClusterState) -> bool {
     let of = |(id, pardon): (&NodeId, &Arc<Pardon>)| {
         let peer = state.nodes.get(id).map(|node| node.peer_id.clone());
         let epochs: Vec<i64> = pardon.epochs.iter().copied().collect();
@@ -80,8 +80,13 @@ pub(super) async fn pardon(node: &Context, state: &ClusterState) {
     };
     let epochs: Vec<(String, i64)> = state.pardons.iter().filter_map(of).flatten().collect();
     let log = Arc::clone(&node.events);
-    if let Ok(Err(error)) = blocking(move || log.pardon(&epochs)).await {
-        tracing::error!(%error, "a pardon is not followed yet");
+    match blocking(move || log.pardon(&epochs)).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a pardon is not followed yet");
+            false
+        }
+        Err(_) => false, // the node stops
     }
 }
 

@@ -93,7 +93,8 @@ impl EventLog {
             }
             let old = ago(FORGOTTEN);
             forget(writer, old, REMEMBERED_MAX)?;
-            let sql = "DELETE FROM event_vector WHERE updated_ms < ? AND origin NOT IN (?, ?)";
+            let sql = "DELETE FROM event_vector WHERE updated_ms < ?1 AND origin <> ?2 AND NOT (origin = ?3 AND \
+                       epoch = (SELECT epoch FROM event_emitter))";
             writer.connection.execute(sql, params![old, RAFT, self.origin])?;
             Ok(pruned as i64 == at_once)
         })

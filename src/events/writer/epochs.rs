@@ -11,10 +11,12 @@ use rusqlite::{OptionalExtension, Row, params};
 pub(in crate::events) const EPOCHS_MAX: i64 = 32;
 
 impl EventWriter<'_> {
-    /// How many epochs of an origin are known here.
+    /// How many epochs of an origin are in use, as far as is known here: it spoke in them in the time for
+    /// which events are kept.
     pub(in crate::events) fn epochs(&self, origin: &str) -> Result<i64, LogError> {
-        let sql = "SELECT count(*) FROM event_vector WHERE origin = ?";
-        Ok(self.connection.prepare_cached(sql)?.query_row([origin], |row| row.get(0))?)
+        let sql = "SELECT count(*) FROM event_vector WHERE origin = ? AND updated_ms >= ?";
+        let silent = self.now_ms.saturating_sub(KEPT_FOR.as_millis() as i64);
+        Ok(self.connection.prepare_cached(sql)?.query_row(params![origin, silent], |row| row.get(0))?)
     }
 
     /// Whether there is room for the epoch of an event. Of an origin with too many, one is forgotten that is

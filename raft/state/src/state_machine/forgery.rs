@@ -21,8 +21,8 @@ use std::{collections::BTreeSet, sync::Arc};
 pub const REPORTS_OPEN_MAX: usize = 4;
 /// Maximum number of epochs that are pardoned of one node.
 const PARDONED_EPOCHS_MAX: usize = 16;
-/// Maximum number of nodes that are ever distrusted.
-const FORGERIES_MAX: usize = 4096;
+/// Maximum number of nodes that are distrusted at once, and of those that were pardoned.
+pub(super) const FORGERIES_MAX: usize = 4096;
 
 /// How many nodes have to report a game of `player`: 2 others, or 1 in a cluster of two, where there is no
 /// third to ask. There the word of one stands against that of the other: the games of the one that is
@@ -88,8 +88,17 @@ pub(super) fn pardon(state: &mut ClusterState, index: u64, command: &PardonNode)
         (false, false, Some(_)) => return Ok(Response::Unchanged),
         (true, _, _) | (_, true, _) => {}
     }
-    if pardon.epochs.len() > PARDONED_EPOCHS_MAX {
+    let is_full = !state.pardons.contains_key(&node) && state.pardons.len() >= FORGERIES_MAX;
+    // Whoever is no member any more needs none, but for its games of before, which go on not counting.
+    let needless = |(id, pardon): (&NodeId, &Arc<Pardon>)| {
+        (pardon.games_after == 0 && !state.nodes.contains_key(id)).then_some(*id)
+    };
+    let gone = state.pardons.iter().find_map(needless);
+    if pardon.epochs.len() > PARDONED_EPOCHS_MAX || is_full && gone.is_none() {
         return Err(Refusal::Full("pardons".into()));
+    }
+    if let Some(gone) = gone.filter(|_| is_full) {
+        Arc::make_mut(&mut state.pardons).remove(&gone);
     }
     if forged {
         pardon.games_after = index;

@@ -157,4 +157,12 @@ fn a_node_begins_only_so_many_epochs() {
     }
     let epochs = rows(&b, "SELECT count(DISTINCT epoch) FROM event_log");
     assert!((10..=16).contains(&epochs), "{epochs}");
+    // Nine days later none of them is in use any more.
+    let a = open(&folder, "a");
+    let later = "UPDATE event_vector SET updated_ms = updated_ms - 777600000";
+    a.write(|writer| Ok(writer.connection.execute(later, [])?)).unwrap();
+    emit(&a, online("later"));
+    a.tell_anew().unwrap();
+    hear(&b, &a);
+    assert_eq!(rows(&b, "SELECT count(DISTINCT epoch) FROM event_log"), epochs + 1);
 }

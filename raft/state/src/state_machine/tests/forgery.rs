@@ -2,9 +2,12 @@
 
 use super::*;
 use crate::{
+    Pardon,
     command::{FailLease, PardonNode, RegisterSegment, RenewLease, ReportForgery},
     node::{UNCONFIRMED_FADES, UNCONFIRMED_MAX},
+    state_machine::forgery::FORGERIES_MAX,
 };
+use std::sync::Arc;
 
 const PLAYER: u64 = 1;
 
@@ -199,6 +202,23 @@ fn a_pardoned_node_plays_on_and_what_it_played_before_stays_out() {
         // It is found out again.
         forged(&mut world, n);
         assert!(!counts(&world, n));
+    }
+}
+
+#[test]
+fn there_is_an_end_to_the_pardons_that_are_kept() {
+    for (games_after, fits) in [(0, true), (1, false)] {
+        let mut world = played(3);
+        let known = Arc::new(Pardon { games_after, ..Pardon::default() });
+        let pardons = (1000..1000 + FORGERIES_MAX as u64).map(|id| (NodeId(id), Arc::clone(&known)));
+        world.state.pardons = Arc::new(pardons.collect());
+        if fits {
+            assert_eq!(world.accept(pardon(PLAYER, Some(7))), Response::Done);
+            assert!(world.state.pardons.contains_key(&NodeId(PLAYER)));
+        } else {
+            world.refuse(pardon(PLAYER, Some(7)), &Refusal::Full("pardons".into()));
+        }
+        assert_eq!(world.state.pardons.len(), FORGERIES_MAX);
     }
 }
 

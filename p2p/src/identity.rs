@@ -113,7 +113,7 @@ pub fn verify(peer_id: &str, message: &[u8], signature: &[u8]) -> bool {
     verified
 }
 
-/// The keys of those whose signatures were good: to unpack a key takes a fifth of the time of a check.
+/// The keys of those whose signatures were good, so that each is unpacked once.
 static KEYS: RwLock<BTreeMap<String, PublicKey>> = RwLock::new(BTreeMap::new());
 /// The most keys that are kept unpacked. When there are more, all are unpacked anew.
 const KEYS_MAX: usize = 4096;
